@@ -1,0 +1,276 @@
+"""Both sides of a conversation, without the socket: bytes in, events out, bytes out.
+
+`ServerConnection` finds lines and frames in what a client sends and judges them. `ClientConnection` writes batches the
+way the settings ask for and reads acks. Neither knows time or sockets, so tests, fuzzers and both programs share them.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from logferry.errors import FrameError
+from logferry.protocol.compressor import (
+    GZIP_MAGIC,
+    LENGTH_BYTES,
+    MAX_LEGAL_FRAME_BYTES,
+    encode_frame,
+    frame_length,
+    inflate,
+)
+from logferry.protocol.messages import ACK_OK, parse_ack
+from logferry.protocol.validation import Accept, Lines, Rejected, validate
+
+# No server of ours writes an ack longer than this; a peer that does is not speaking our language.
+MAX_ACK_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a server is ready to hold for one message of one client, in bytes."""
+
+    # A 1 MiB line of NULs with one broken byte renders to 7.4 MiB (\\u0000 and base64): our client's largest.
+    max_record_bytes: int = 8 * 1024 * 1024
+    max_frame_bytes: int = MAX_LEGAL_FRAME_BYTES
+    max_inflated_bytes: int = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The stream cannot be understood from here on: one error ack with `reason`, then close."""
+
+    reason: str
+
+
+ServerEvent = Lines | Rejected | Broken
+
+
+class ServerConnection:
+    """What one client has sent so far: whole messages become events, the rest waits in a bounded buffer."""
+
+    def __init__(self, *, limits: Limits, accept: Accept) -> None:
+        self._limits = limits
+        self._accept = accept
+        self._long_line = re.compile(rb"(?m:^)[^\n]{%d,}+\n" % limits.max_record_bytes)
+        self._buffer = bytearray()  # the beginning of one message, nothing more
+        self._wanted = 0  # not worth parsing before the buffer holds this many bytes (frames)
+        self._skip_bytes = 0  # of a refused frame, still to be thrown away
+        self._skip_line = False  # a refused line goes on until its newline
+        self._broken = False
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How much is held of a message that is not yet whole."""
+        return len(self._buffer)
+
+    def receive_data(self, data: bytes) -> list[ServerEvent]:
+        """Take bytes from the socket; return what they completed, in the order of arrival."""
+        if self._broken:
+            return []
+        if self._buffer:
+            searched = len(self._buffer)
+            self._buffer += data
+            if not self._is_worth_parsing(searched):
+                return []
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        events: list[ServerEvent] = []
+        rest = self._parse(data, events)
+        if not self._broken:
+            self._buffer += memoryview(data)[rest:]
+        return events
+
+    def receive_eof(self) -> list[ServerEvent]:
+        """The client will send no more: judge a last line that has no newline."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        if self._broken or not rest:
+            return []
+        if rest[0] == 0:
+            return [Rejected("connection closed in the middle of a frame")]
+        return list(validate(rest + b"\n", accept=self._accept))
+
+    def _is_worth_parsing(self, searched: int) -> bool:
+        """Avoid looking twice at the same bytes: a long message may come in a million small pieces."""
+        size = len(self._buffer)
+        if self._wanted:
+            return size >= self._wanted
+        if searched < LENGTH_BYTES + len(GZIP_MAGIC) <= size:
+            return True
+        return size > self._limits.max_record_bytes or self._buffer.find(b"\n", searched) >= 0
+
+    def _parse(self, data: bytes, events: list[ServerEvent]) -> int:
+        """Append the events that `data` completes; return where the incomplete rest begins."""
+        position = 0
+        self._wanted = 0
+        while position < len(data) and not self._broken:
+            if self._skip_bytes:
+                skipped = min(self._skip_bytes, len(data) - position)
+                self._skip_bytes -= skipped
+                after = position + skipped
+            elif self._skip_line:
+                after = data.find(b"\n", position) + 1
+                self._skip_line = after == 0
+                after = after or len(data)
+            elif data[position] == 0:
+                after = self._parse_frame(data, position, events)
+            else:
+                after = self._parse_lines(data, position, events)
+            if after == position:
+                break
+            position = after
+        return position
+
+    def _parse_lines(self, data: bytes, start: int, events: list[ServerEvent]) -> int:
+        """Judge all whole lines up to the next frame at once."""
+        next_frame = data.find(b"\n\0", start)
+        end = next_frame + 1 if next_frame >= 0 else data.rfind(b"\n", start) + 1
+        if end <= start:
+            return self._parse_unfinished_line(data, start, events)
+        events.extend(self._judge(data[start:end]))
+        return end
+
+    def _judge(self, lines: bytes) -> list[ServerEvent]:
+        """Judge a run of whole lines, of which only a run longer than the limit can hold a line that is too long."""
+        events: list[ServerEvent] = []
+        if len(lines) > self._limits.max_record_bytes:
+            position = 0
+            for match in self._long_line.finditer(lines):
+                events.extend(validate(lines[position : match.start()], accept=self._accept))
+                events.append(self._too_long())
+                position = match.end()
+            lines = lines[position:]
+        events.extend(validate(lines, accept=self._accept))
+        return events
+
+    def _parse_unfinished_line(self, data: bytes, start: int, events: list[ServerEvent]) -> int:
+        size = len(data) - start
+        if data[start] != ord("{") and data[start + 4 : start + 6] == GZIP_MAGIC:
+            self._break(f"frame longer than {self._limits.max_frame_bytes} bytes", events)
+        elif size > self._limits.max_record_bytes:
+            events.append(self._too_long())
+            self._skip_line = True
+            return len(data)
+        return start
+
+    def _too_long(self) -> Rejected:
+        return Rejected(f"line longer than {self._limits.max_record_bytes} bytes")
+
+    def _parse_frame(self, data: bytes, start: int, events: list[ServerEvent]) -> int:
+        available = len(data) - start
+        body = start + LENGTH_BYTES
+        if available < LENGTH_BYTES:
+            self._wanted = LENGTH_BYTES
+            return start
+        length = frame_length(data[start:body])
+        if length == 0:
+            events.append(Rejected("empty frame"))
+            return body
+        if length > self._limits.max_frame_bytes:
+            self._break(f"frame longer than {self._limits.max_frame_bytes} bytes", events)
+            return start
+        magic = data[body : body + min(length, len(GZIP_MAGIC))]
+        if not GZIP_MAGIC.startswith(magic):
+            events.append(Rejected("frame is not gzip"))
+            self._skip_bytes = length
+            return body
+        if available < LENGTH_BYTES + length:
+            self._wanted = LENGTH_BYTES + (length if len(magic) == len(GZIP_MAGIC) else min(length, len(GZIP_MAGIC)))
+            return start
+        events.extend(self._open_frame(memoryview(data)[body : body + length]))
+        return body + length
+
+    def _open_frame(self, body: memoryview) -> list[ServerEvent]:
+        try:
+            payload = inflate(body, max_inflated_bytes=self._limits.max_inflated_bytes)
+        except FrameError as error:
+            return [Rejected(str(error))]
+        if not payload:
+            return [Rejected("empty frame")]
+        if not payload.endswith(b"\n"):
+            payload += b"\n"
+        return self._judge(payload)
+
+    def _break(self, reason: str, events: list[ServerEvent]) -> None:
+        self._broken = True
+        events.append(Broken(reason))
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """The server's word that the next `lines` lines are stored."""
+
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The server will not take the next line (or frame), for `reason`."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Confused:
+    """The server sent something that is not an ack; nothing that follows can be trusted."""
+
+    reason: str
+
+
+ClientEvent = Acked | Refused | Confused
+
+
+class ClientConnection:
+    """The client's side: batches become bytes for the wire, bytes from the wire become acks.
+
+    `lines_per_send` is BATCH_SIZE: no piece (one `send`, or one frame) holds more lines; None sets no limit.
+    """
+
+    def __init__(self, *, lines_per_send: int | None, compress_level: int | None) -> None:
+        self._piece = re.compile(rb"(?:[^\n]*+\n){1,%d}+" % lines_per_send) if lines_per_send else None
+        self._compress_level = compress_level
+        self._buffer = b""
+
+    def pieces(self, payload: bytes) -> Iterator[bytes]:
+        """Cut NDJSON into what goes to the network in one send each."""
+        for piece in self._cut(payload):
+            yield piece if self._compress_level is None else encode_frame(piece, level=self._compress_level)
+
+    def _cut(self, payload: bytes) -> Iterator[bytes]:
+        if self._piece is None:
+            yield payload
+        else:
+            for match in self._piece.finditer(payload):
+                yield match.group()
+
+    def receive_data(self, data: bytes) -> list[ClientEvent]:
+        """Take bytes from the socket; return acks in order, up to the first thing that is not one."""
+        data = self._buffer + data
+        whole = data.rfind(b"\n") + 1
+        self._buffer = data[whole:]
+        events = list(_read_acks(data[:whole]))
+        if len(self._buffer) > MAX_ACK_BYTES:
+            events.append(Confused(f"the server's answer has no end after {MAX_ACK_BYTES} bytes"))
+        return events
+
+
+_ok_run: Final = re.compile(rb"(?:" + re.escape(ACK_OK) + rb")*+")
+
+
+def _read_acks(data: bytes) -> Iterator[ClientEvent]:
+    """Read whole ack lines. Ours are all alike, so that a run of them is counted, not parsed."""
+    position = 0
+    while position < len(data):
+        run = _ok_run.match(data, position)
+        if run and run.end() > position:
+            yield Acked((run.end() - position) // len(ACK_OK))
+            position = run.end()
+            continue
+        end = data.index(b"\n", position) + 1
+        line = data[position:end]
+        ack = parse_ack(line)
+        if ack is None:
+            yield Confused(f"the server's answer is not an ack: {line[:80]!r}")
+            return
+        yield Acked(1) if ack.ok else Refused(ack.message)
+        position = end

@@ -1,0 +1,34 @@
+"""Acks: what a server answers to each line (docs/protocol.md, rules A1 to A6)."""
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+ACK_OK: Final = b'{"status": "ok", "message": "received"}\n'
+
+# A reason is for a person; a sender's own rubbish must not come back to it by the megabyte.
+MAX_REASON_CHARS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The answer to one line: stored (`ok`), or refused with a reason in `message`."""
+
+    ok: bool
+    message: str
+
+
+def error_ack(reason: str) -> bytes:
+    """Return the ack that refuses one line (or one frame) for `reason`, newline included."""
+    return json.dumps({"status": "error", "message": reason[:MAX_REASON_CHARS]}).encode() + b"\n"
+
+
+def parse_ack(line: bytes) -> Ack | None:
+    """Read one ack line; None for anything that is not one."""
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict) or fields.get("status") not in ("ok", "error"):
+        return None
+    return Ack(ok=fields["status"] == "ok", message=str(fields.get("message", ""))[:MAX_REASON_CHARS])
