@@ -1,0 +1,208 @@
+"""Which file to read next: the one there is (batch), or the one that has the name now (continuous).
+
+A `Reader` hands out chunks without ever blocking. `poll` looks at the file system; it is called every poll interval,
+also while the server is away, so that files that are rotated meanwhile are opened and held until they are read.
+"""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from logferry.client.source_file import Chunk, Lost, SourceFile
+from logferry.errors import SourceError
+
+logger = logging.getLogger(__name__)
+
+# A rotated file that is read to its end stays open this long: its writer may not have noticed the rotation yet.
+# With unread bytes it stays open for ever.
+ROTATED_QUIET_S: Final = 60.0
+
+
+class Reader(Protocol):
+    """Where chunks come from."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there will never be another chunk."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether `read` should be called again at once although it returned None."""
+
+    def poll(self) -> None:
+        """Look at the file system. Raises SourceError for what waiting cannot mend."""
+
+    def read(self, *, max_lines: int | None) -> Chunk | None:
+        """Return the next chunk of at most `max_lines` lines, or None when there is nothing now."""
+
+    def take_lost(self) -> list[Lost]:
+        """Return what turned out to be unreadable since the last call."""
+
+    def close(self) -> None:
+        """Release all files."""
+
+
+class BatchReader:
+    """Reads one file from its beginning to the size it has when this object is made."""
+
+    def __init__(self, path: Path, *, max_line_bytes: int) -> None:
+        """Open the file. Raises SourceError."""
+        try:
+            self._file = SourceFile(path, max_line_bytes=max_line_bytes)
+        except FileNotFoundError:
+            raise SourceError(str(path), "no such file") from None
+        self._end = self._file.size()
+        self._lost: list[Lost] = []
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the size at start is reached, or the rest is lost."""
+        return self._file.offset >= self._end
+
+    @property
+    def is_busy(self) -> bool:
+        """A file that is there is never waited for."""
+        return not self.is_finished
+
+    def poll(self) -> None:
+        """Nothing that happens to the name matters: the open file is what is shipped."""
+
+    def read(self, *, max_lines: int | None) -> Chunk | None:
+        """Return the next chunk; a last line without newline is a line."""
+        if self.is_finished:
+            return None
+        source, offset = self._file.source, self._file.offset
+        chunk = self._file.read(limit=self._end, is_final=True, max_lines=max_lines)
+        if chunk is None and not self._file.is_scanning:
+            self._lost.append(Lost(source, offset, self._end, "truncated or rewritten while it was read"))
+            self._end = 0
+        return chunk
+
+    def take_lost(self) -> list[Lost]:
+        """Return what the file lost while it was read."""
+        lost, self._lost = self._lost, []
+        return lost
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+
+
+class FollowReader:
+    """Follows a name for ever, as `tail -F` does, but reads every file that had the name to its end first."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_line_bytes: int,
+        start_at_end: bool = False,
+        rotated_quiet_s: float = ROTATED_QUIET_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin to follow. Raises SourceError when the name is a directory or the like."""
+        self._path = path
+        self._max_line_bytes = max_line_bytes
+        self._rotated_quiet_s = rotated_quiet_s
+        self._clock = clock
+        self._files: deque[SourceFile] = deque()  # oldest first; the last one has the name, or had it last
+        self._quiet_since = clock()  # when the oldest file last gave a chunk
+        self._problem = ""  # why the name cannot be opened now; logged once
+        self._lost: list[Lost] = []
+        self._reject_what_is_no_file()
+        self.poll()
+        if start_at_end and self._files:
+            self._files[-1].skip_to_end()
+
+    @property
+    def is_finished(self) -> bool:
+        """Following never ends by itself."""
+        return False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a long line is being searched for its end."""
+        return any(file.is_scanning for file in self._files)
+
+    def poll(self) -> None:
+        """Open the file that has the name now, unless it is open already; let go of old ones that are done."""
+        try:
+            status = os.stat(self._path)
+            if not self._files or self._files[-1].identity != (status.st_dev, status.st_ino):
+                self._open()
+            self._report("")
+        except FileNotFoundError:
+            self._report("waiting for it to appear")
+        except SourceError as error:
+            self._report(error.reason)
+        except OSError as error:
+            self._report(error.strerror or str(error))
+        for file in self._files:
+            file.size()
+
+    def read(self, *, max_lines: int | None) -> Chunk | None:
+        """Return the next chunk, from the oldest file that has one."""
+        self._retire()
+        for file in list(self._files):
+            # An old file has long been quiet: nobody will end its last line any more.
+            is_final = file is self._files[0] and self._oldest_is_abandoned()
+            try:
+                chunk = file.read(max_lines=max_lines, is_final=is_final)
+                if file.lost:  # started over: what it holds now comes next
+                    self._lost.extend(file.lost)
+                    file.lost.clear()
+                    chunk = file.read(max_lines=max_lines)
+            except SourceError as error:
+                self._report(error.reason)
+                continue
+            if chunk is not None:
+                self._quiet_since = self._clock()
+                return chunk
+        return None
+
+    def take_lost(self) -> list[Lost]:
+        """Return what was truncated or rewritten before it was read."""
+        lost, self._lost = self._lost, []
+        return lost
+
+    def close(self) -> None:
+        """Release all files."""
+        while self._files:
+            self._files.pop().close()
+
+    def _reject_what_is_no_file(self) -> None:
+        """Waiting is right for a file that is missing or forbidden, but a directory will not become a log file."""
+        if os.path.exists(self._path) and not os.path.isfile(self._path):
+            raise SourceError(str(self._path), "is a directory" if os.path.isdir(self._path) else "not a regular file")
+
+    def _open(self) -> None:
+        file = SourceFile(self._path, max_line_bytes=self._max_line_bytes)
+        if self._files and self._files[-1].identity == file.identity:
+            file.close()
+            return
+        if self._files:
+            logger.info("%s is a new file now; the old one is read to its end first", self._path)
+        else:
+            logger.info("following %s", self._path)
+        self._files.append(file)
+
+    def _oldest_is_abandoned(self) -> bool:
+        """Whether the oldest file has a successor or no name at all, and has given nothing for long."""
+        if self._clock() - self._quiet_since < self._rotated_quiet_s:
+            return False
+        return len(self._files) > 1 or self._files[0].is_deleted
+
+    def _retire(self) -> None:
+        """Close abandoned files that are read to their end."""
+        while self._files and self._oldest_is_abandoned() and self._files[0].size() <= self._files[0].offset:
+            self._files.popleft().close()
+            self._quiet_since = self._clock()
+
+    def _report(self, problem: str) -> None:
+        if problem and problem != self._problem:
+            logger.warning("cannot read %s: %s", self._path, problem)
+        self._problem = problem

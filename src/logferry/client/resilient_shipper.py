@@ -1,0 +1,193 @@
+"""The same engine with a queue and a second thread between reading and sending.
+
+The producer thread reads and renders; the queue holds at most BUFFER_SIZE lines; a full queue makes the producer wait
+(it keeps looking at the log file meanwhile) and never drops. A health monitor holds back reconnecting while the server
+does not take connections.
+"""
+
+import logging
+import threading
+from collections import deque
+from typing import Final
+
+from logferry.client.feed import FileFeed
+from logferry.client.shipper import Shipper
+from logferry.client.stop import StopSignal, Wakeup
+from logferry.client.window import Batch
+from logferry.config import ShipSettings
+from logferry.health import Health, HealthMonitor, probe
+from logferry.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+# The queue is bounded in bytes too: 50,000 lines of a megabyte each would not fit into any machine.
+QUEUE_BYTES: Final = 8 * 1024 * 1024
+
+# A batch is never more than a part of the buffer, so that both threads have something to do.
+_BATCHES_PER_BUFFER: Final = 4
+
+
+class BatchQueue:
+    """Batches in order, bounded in lines and in bytes. One thread puts, one gets; getting never waits."""
+
+    def __init__(self, *, max_lines: int, max_bytes: int = QUEUE_BYTES, not_empty: Wakeup) -> None:
+        """`not_empty` is set whenever a batch is put, for a consumer that sleeps in a `poll`."""
+        self._max_lines = max_lines
+        self._max_bytes = max_bytes
+        self._not_empty = not_empty
+        self._not_full = threading.Condition()
+        self._batches: deque[Batch] = deque()
+        self._bytes = 0
+        self.lines = 0
+
+    def try_put(self, batch: Batch, *, timeout_s: float) -> bool:
+        """Wait for room and add `batch`; False when there was none within the time. An empty queue takes any batch."""
+        with self._not_full:
+            if not self._not_full.wait_for(lambda: self._has_room(batch), timeout_s):
+                return False
+            was_empty = not self._batches
+            self._batches.append(batch)
+            self.lines += batch.lines
+            self._bytes += len(batch.payload)
+        if was_empty:
+            self._not_empty.set()
+        return True
+
+    def try_get(self) -> Batch | None:
+        """Return the oldest batch, or None."""
+        with self._not_full:
+            if not self._batches:
+                return None
+            batch = self._batches.popleft()
+            self.lines -= batch.lines
+            self._bytes -= len(batch.payload)
+            self._not_full.notify()
+        return batch
+
+    def wake_producer(self) -> None:
+        """End a wait in `try_put` early, to let the producer see that it should stop."""
+        with self._not_full:
+            self._not_full.notify_all()
+
+    def _has_room(self, batch: Batch) -> bool:
+        if not self._batches:
+            return True
+        return self.lines + batch.lines <= self._max_lines and self._bytes + len(batch.payload) <= self._max_bytes
+
+
+class QueuedFeed:
+    """A Feed whose batches come through a queue from a thread that works ahead."""
+
+    def __init__(
+        self, feed: FileFeed, *, max_lines: int, poll_interval_s: float, metrics: Metrics, wakeup: Wakeup
+    ) -> None:
+        self._feed = feed
+        self._poll_interval_s = poll_interval_s
+        self._metrics = metrics
+        self._wakeup = wakeup
+        self._queue = BatchQueue(max_lines=max_lines, not_empty=wakeup)
+        self._stop = threading.Event()
+        self._has_ended = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._produce, name="producer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read ahead."""
+        self._thread.start()
+
+    @property
+    def is_finished(self) -> bool:
+        """See Feed: the producer has ended, and the queue is empty. Raises what ended the producer, if it failed."""
+        if not self._has_ended.is_set() or self._queue.lines:
+            return False
+        if self._failure is not None:
+            raise self._failure
+        return True
+
+    @property
+    def is_busy(self) -> bool:
+        """See Feed: a batch that is put wakes the engine, so there is never a reason to ask again."""
+        return False
+
+    def next_batch(self) -> Batch | None:
+        """See Feed."""
+        batch = self._queue.try_get()
+        self._metrics.set_queue_lines(self._queue.lines)
+        return batch
+
+    def tick(self) -> None:
+        """See Feed: the producer looks at the file itself."""
+
+    def stop(self) -> None:
+        """See Feed."""
+        self._stop.set()
+        self._feed.stop()
+        self._queue.wake_producer()
+
+    def join(self) -> None:
+        """Wait for the producer's end; it comes within a poll interval of `stop`."""
+        self._thread.join()
+
+    def _produce(self) -> None:
+        try:
+            while not self._stop.is_set() and not self._feed.is_finished:
+                self._produce_one()
+        except BaseException as error:  # the top of a worker: the engine raises it in its own thread
+            self._failure = error
+        finally:
+            self._has_ended.set()
+            self._wakeup.set()
+
+    def _produce_one(self) -> None:
+        batch = self._feed.next_batch()
+        if batch is None:
+            if not self._feed.is_finished:
+                self._stop.wait(0.0 if self._feed.is_busy else self._poll_interval_s)
+                self._feed.tick()
+            return
+        while not self._queue.try_put(batch, timeout_s=self._poll_interval_s):
+            if self._stop.is_set():
+                return
+            self._feed.tick()
+
+
+class ResilientShipper:
+    """A Shipper fed by a producer thread and guarded by a health monitor."""
+
+    def __init__(self, feed: FileFeed, settings: ShipSettings, *, metrics: Metrics, stop: StopSignal) -> None:
+        self._feed = QueuedFeed(
+            feed,
+            max_lines=settings.buffer_size,
+            poll_interval_s=settings.poll_interval,
+            metrics=metrics,
+            wakeup=stop.wakeup,
+        )
+        self._monitor = HealthMonitor(
+            lambda: probe(settings.server_host, settings.server_port, timeout_s=settings.connect_timeout),
+            interval_s=settings.health_interval,
+            on_transition=lambda _: stop.wakeup.set(),
+        )
+        self._shipper = Shipper(
+            self._feed,
+            settings,
+            metrics=metrics,
+            stop=stop,
+            on_failure=self._monitor.suspect,
+            may_connect=lambda: stop.is_requested or self._monitor.state is Health.HEALTHY,
+        )
+
+    def run(self) -> None:
+        """Deliver as Shipper.run does; both threads have ended when it returns."""
+        self._monitor.start()
+        self._feed.start()
+        try:
+            self._shipper.run()
+        finally:
+            self._feed.stop()
+            self._feed.join()
+            self._monitor.stop()
+
+
+def max_batch_lines(buffer_size: int) -> int:
+    """Return how many lines a batch may have so that a queue of `buffer_size` lines works well."""
+    return max(1, buffer_size // _BATCHES_PER_BUFFER)

@@ -1,0 +1,45 @@
+"""Waking a thread that waits for a socket, and asking a run to stop."""
+
+import contextlib
+import socket
+
+
+class Wakeup:
+    """A flag that a `poll` can wait for. Any thread, or a signal handler, may set it."""
+
+    def __init__(self) -> None:
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.setblocking(False)
+        self._sender.setblocking(False)
+
+    def fileno(self) -> int:
+        """Readable while the flag is set."""
+        return self._receiver.fileno()
+
+    def set(self) -> None:
+        """Wake whoever waits, now or at its next wait."""
+        with contextlib.suppress(OSError):  # full: it is set already; closed: nobody waits
+            self._sender.send(b"\0")
+
+    def clear(self) -> None:
+        """Take the flag back, before looking at what it announced."""
+        with contextlib.suppress(OSError):
+            self._receiver.recv(4096)
+
+    def close(self) -> None:
+        """Release the sockets."""
+        self._receiver.close()
+        self._sender.close()
+
+
+class StopSignal:
+    """The wish that a run should end; it also wakes the engine for other news."""
+
+    def __init__(self) -> None:
+        self.is_requested = False
+        self.wakeup = Wakeup()
+
+    def request(self) -> None:
+        """Ask for an end. Safe in a signal handler."""
+        self.is_requested = True
+        self.wakeup.set()

@@ -1,0 +1,189 @@
+"""The client's socket: connect to any address of a name, send and receive without blocking, back off after failures.
+
+Every wait goes through a `Wait` function that the engine gives, so that a stop request or the periodic look at the log
+file is never late, whatever the network does.
+"""
+
+import contextlib
+import fcntl
+import os
+import random
+import selectors
+import socket
+import struct
+import sys
+import termios
+import threading
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from logferry.errors import PeerClosed, Unreachable
+
+READ: Final = selectors.EVENT_READ
+WRITE: Final = selectors.EVENT_WRITE
+
+_RECEIVE_BYTES: Final = 256 * 1024
+
+# A peer's machine that vanished is found out within about a minute, also while nothing is sent.
+_KEEPALIVE_IDLE_S: Final = 30
+_KEEPALIVE_INTERVAL_S: Final = 10
+_KEEPALIVE_COUNT: Final = 3
+
+
+class Wait(Protocol):
+    """Wait until `sock` is ready for one of `events`, or `timeout_s` is over; return what it is ready for (0: nothing).
+
+    Without a socket it only waits. Raises an exception of the caller's when it should stop waiting.
+    """
+
+    def __call__(self, sock: socket.socket | None, events: int, timeout_s: float) -> int:
+        """See above."""
+
+
+class Backoff:
+    """How long to wait after the n-th failure in a row: doubling, with a ceiling, and with jitter.
+
+    The jitter keeps a thousand clients from returning in the same instant (the "equal jitter" scheme: half of
+    the delay is fixed, half is random).
+    """
+
+    def __init__(self, *, first_s: float = 0.5, ceiling_s: float = 30.0, uniform: Callable[[], float] = random.random):
+        self._first_s = first_s
+        self._ceiling_s = ceiling_s
+        self._uniform = uniform
+
+    def delay_s(self, failures: int) -> float:
+        """Return the seconds to wait after `failures` (1 or more) failures in a row."""
+        full = min(self._ceiling_s, self._first_s * 2.0 ** min(failures - 1, 60))
+        return full * (0.5 + 0.5 * self._uniform())
+
+
+class Connection:
+    """A connected, non-blocking socket whose failures are PeerClosed."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+
+    def send(self, data: memoryview) -> int:
+        """Hand bytes to the kernel; return how many it took (0: none now). Raises PeerClosed."""
+        try:
+            return self.sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise PeerClosed(f"the connection broke while sending: {_reason(error)}") from error
+
+    def receive(self) -> bytes:
+        """Return what has arrived; nothing yet is `b""`. Raises PeerClosed at its end."""
+        try:
+            data = self.sock.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise PeerClosed(f"the connection broke: {_reason(error)}") from error
+        if not data:
+            raise PeerClosed("the server closed the connection")
+        return data
+
+    def end_of_data(self) -> None:
+        """Tell the peer that no more will come."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+
+    def bytes_not_taken(self) -> int:
+        """Return how many sent bytes the peer's kernel has not yet confirmed (0 where that cannot be asked)."""
+        if not sys.platform.startswith("linux"):
+            return 0
+        answer = fcntl.ioctl(self.sock, termios.TIOCOUTQ, b"\0" * 4)  # SIOCOUTQ of tcp(7)
+        return int(struct.unpack("i", answer)[0])
+
+    def close(self) -> None:
+        """Release the socket."""
+        self.sock.close()
+
+
+def connect(host: str, port: int, *, timeout_s: float, wait: Wait) -> Connection:
+    """Connect to the first address of `host` that answers, IPv4 or IPv6, `timeout_s` for each.
+
+    Raises Unreachable with the reason of every address.
+    """
+    reasons = []
+    for family, address in _resolve(host, port, timeout_s=timeout_s, wait=wait):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            reason = _connect(sock, address, timeout_s=timeout_s, wait=wait)
+        except BaseException:
+            sock.close()
+            raise
+        if reason is None:
+            return Connection(sock)
+        sock.close()
+        reasons.append(f"{address[0]}: {reason}")
+    raise Unreachable(f"cannot connect to {host}:{port}: {'; '.join(reasons)}")
+
+
+def _connect(sock: socket.socket, address: Any, *, timeout_s: float, wait: Wait) -> str | None:
+    sock.setblocking(False)
+    _tune(sock)
+    try:
+        sock.connect(address)
+    except BlockingIOError:
+        if not wait(sock, WRITE, timeout_s):
+            return f"no answer within {timeout_s:g} s"
+    except OSError as error:
+        return _reason(error)
+    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    return os.strerror(code) if code else None
+
+
+def _tune(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    limits = {
+        "TCP_KEEPIDLE": _KEEPALIVE_IDLE_S,
+        "TCP_KEEPINTVL": _KEEPALIVE_INTERVAL_S,
+        "TCP_KEEPCNT": _KEEPALIVE_COUNT,
+        # Data that nobody confirms for this long ends the connection (RFC 5482), in milliseconds.
+        "TCP_USER_TIMEOUT": 1000 * (_KEEPALIVE_IDLE_S + _KEEPALIVE_INTERVAL_S * _KEEPALIVE_COUNT),
+    }
+    for name, value in limits.items():
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _resolve(host: str, port: int, *, timeout_s: float, wait: Wait) -> list[tuple[socket.AddressFamily, Any]]:
+    """Return the addresses of a name. The resolver cannot be interrupted, so it runs in a thread that can be left."""
+    try:
+        return _addresses(host, port, socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pass
+    answer: list[tuple[socket.AddressFamily, Any]] = []
+    failure: list[OSError] = []
+    done_here, done_there = socket.socketpair()
+
+    def ask() -> None:
+        try:
+            answer.extend(_addresses(host, port, 0))
+        except OSError as error:
+            failure.append(error)
+        finally:
+            done_there.close()
+
+    threading.Thread(target=ask, name="resolver", daemon=True).start()
+    try:
+        if not wait(done_here, READ, timeout_s):
+            raise Unreachable(f"cannot look up {host}: no answer within {timeout_s:g} s")
+    finally:
+        done_here.close()
+    if failure:
+        raise Unreachable(f"cannot look up {host}: {_reason(failure[0])}")
+    return answer
+
+
+def _addresses(host: str, port: int, flags: int) -> list[tuple[socket.AddressFamily, Any]]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    return [(family, address) for family, _, _, _, address in found]
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
