@@ -208,10 +208,10 @@ class Shipper:
         return False
 
     def _begin_batch(self, batch: Batch) -> None:
-        self._pieces = self._protocol.pieces(rest_of(batch))
+        lines = batch.lines - batch.acked
+        self._pieces = self._protocol.pieces(rest_of(batch), lines)
         batch.times_sent += 1
         batch.sent_at = self._clock()
-        lines = batch.lines - batch.acked
         if batch.times_sent == 1:
             self._metrics.add(lines_shipped=lines, batches=1)
         else:

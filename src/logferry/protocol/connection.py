@@ -21,6 +21,10 @@ from logferry.protocol.compressor import (
 from logferry.protocol.messages import ACK_OK, parse_ack
 from logferry.protocol.validation import Accept, Lines, Rejected, validate
 
+# A frame's content is judged in steps of about this size: a frame of 40 KB can hold 16 million lines, each of them refused
+# with an ack of its own. Between two steps a server writes acks, stores, and serves other clients.
+JUDGE_STEP_BYTES: Final = 256 * 1024
+
 # No server of ours writes an ack longer than this; a peer that does is not speaking our language.
 MAX_ACK_BYTES: Final = 64 * 1024
 
@@ -53,6 +57,8 @@ class ServerConnection:
         self._accept = accept
         self._long_line = re.compile(rb"(?m:^)[^\n]{%d,}+\n" % limits.max_record_bytes)
         self._buffer = bytearray()  # the beginning of one message, nothing more
+        self._unjudged = b""  # what a frame held, from `_judged_to` on
+        self._judged_to = 0
         self._wanted = 0  # not worth parsing before the buffer holds this many bytes (frames)
         self._skip_bytes = 0  # of a refused frame, still to be thrown away
         self._skip_line = False  # a refused line goes on until its newline
@@ -60,12 +66,28 @@ class ServerConnection:
 
     @property
     def buffered_bytes(self) -> int:
-        """How much is held of a message that is not yet whole."""
+        """How much is held of a message that is not yet whole (or follows a frame that is not yet judged)."""
         return len(self._buffer)
 
+    @property
+    def unjudged_bytes(self) -> int:
+        """How much is held of a large frame's content that `next_events` has yet to judge."""
+        return len(self._unjudged)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `next_events` has something to say before more data is needed. Do not read until it has not."""
+        return bool(self._unjudged)
+
     def receive_data(self, data: bytes) -> list[ServerEvent]:
-        """Take bytes from the socket; return what they completed, in the order of arrival."""
+        """Take bytes from the socket; return what they completed, in the order of arrival.
+
+        After a large frame this is only a part of it: see `has_more`.
+        """
         if self._broken:
+            return []
+        if self._unjudged:
+            self._buffer += data
             return []
         if self._buffer:
             searched = len(self._buffer)
@@ -74,21 +96,42 @@ class ServerConnection:
                 return []
             data = bytes(self._buffer)
             self._buffer.clear()
+        return self._receive(data)
+
+    def next_events(self) -> list[ServerEvent]:
+        """Judge the next part of a large frame and, after its last part, what has come since."""
+        events = self._judge_step()
+        if not self._unjudged and self._buffer and not self._broken:
+            data = bytes(self._buffer)
+            self._buffer.clear()
+            events += self._receive(data)
+        return events
+
+    def receive_eof(self) -> list[ServerEvent]:
+        """The client will send no more: judge all that is left, and a last line that has no newline."""
+        events: list[ServerEvent] = []
+        while self.has_more:
+            events += self.next_events()
+        rest = bytes(self._buffer)
+        self.discard()
+        if rest and rest[0] == 0:
+            events.append(Rejected("connection closed in the middle of a frame"))
+        elif rest:
+            events += self._judge(rest + b"\n")
+        return events
+
+    def discard(self) -> None:
+        """Forget what is held and take no more."""
+        self._broken = True
+        self._buffer.clear()
+        self._unjudged = b""
+
+    def _receive(self, data: bytes) -> list[ServerEvent]:
         events: list[ServerEvent] = []
         rest = self._parse(data, events)
         if not self._broken:
             self._buffer += memoryview(data)[rest:]
         return events
-
-    def receive_eof(self) -> list[ServerEvent]:
-        """The client will send no more: judge a last line that has no newline."""
-        rest = bytes(self._buffer)
-        self._buffer.clear()
-        if self._broken or not rest:
-            return []
-        if rest[0] == 0:
-            return [Rejected("connection closed in the middle of a frame")]
-        return list(validate(rest + b"\n", accept=self._accept))
 
     def _is_worth_parsing(self, searched: int) -> bool:
         """Avoid looking twice at the same bytes: a long message may come in a million small pieces."""
@@ -103,7 +146,7 @@ class ServerConnection:
         """Append the events that `data` completes; return where the incomplete rest begins."""
         position = 0
         self._wanted = 0
-        while position < len(data) and not self._broken:
+        while position < len(data) and not self._broken and not self._unjudged:
             if self._skip_bytes:
                 skipped = min(self._skip_bytes, len(data) - position)
                 self._skip_bytes -= skipped
@@ -187,9 +230,19 @@ class ServerConnection:
             return [Rejected(str(error))]
         if not payload:
             return [Rejected("empty frame")]
-        if not payload.endswith(b"\n"):
-            payload += b"\n"
-        return self._judge(payload)
+        self._unjudged = payload if payload.endswith(b"\n") else payload + b"\n"
+        self._judged_to = 0
+        return self._judge_step()
+
+    def _judge_step(self) -> list[ServerEvent]:
+        """Judge whole lines of what a frame held: about JUDGE_STEP_BYTES, or one line if that is longer."""
+        start = self._judged_to
+        end = self._unjudged.find(b"\n", start + JUDGE_STEP_BYTES) + 1 or len(self._unjudged)
+        step = self._unjudged[start:end]
+        self._judged_to = end
+        if end == len(self._unjudged):
+            self._unjudged = b""
+        return self._judge(step)
 
     def _break(self, reason: str, events: list[ServerEvent]) -> None:
         self._broken = True
@@ -227,20 +280,21 @@ class ClientConnection:
     """
 
     def __init__(self, *, lines_per_send: int | None, compress_level: int | None) -> None:
-        self._piece = re.compile(rb"(?:[^\n]*+\n){1,%d}+" % lines_per_send) if lines_per_send else None
+        self._lines_per_send = lines_per_send
         self._compress_level = compress_level
         self._buffer = b""
 
-    def pieces(self, payload: bytes) -> Iterator[bytes]:
-        """Cut NDJSON into what goes to the network in one send each."""
-        for piece in self._cut(payload):
+    def pieces(self, payload: bytes, lines: int) -> Iterator[bytes]:
+        """Cut NDJSON of `lines` lines into what goes to the network in one send each."""
+        for piece in self._cut(payload, lines):
             yield piece if self._compress_level is None else encode_frame(piece, level=self._compress_level)
 
-    def _cut(self, payload: bytes) -> Iterator[bytes]:
-        if self._piece is None:
+    def _cut(self, payload: bytes, lines: int) -> Iterator[bytes]:
+        limit = self._lines_per_send
+        if limit is None or lines <= limit:
             yield payload
         else:
-            for match in self._piece.finditer(payload):
+            for match in re.finditer(rb"(?:[^\n]*+\n){1,%d}+" % limit, payload):
                 yield match.group()
 
     def receive_data(self, data: bytes) -> list[ClientEvent]:
