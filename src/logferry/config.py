@@ -303,7 +303,7 @@ class ServeSettings:
     log_level: str
 
 
-Settings = TypeVar("Settings", ShipSettings, ServeSettings)
+Settings = TypeVar("Settings", bound=ShipSettings | ServeSettings)
 
 
 def load(

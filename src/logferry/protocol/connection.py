@@ -21,8 +21,8 @@ from logferry.protocol.compressor import (
 from logferry.protocol.messages import ACK_OK, parse_ack
 from logferry.protocol.validation import Accept, Lines, Rejected, validate
 
-# A frame's content is judged in steps of about this size: a frame of 40 KB can hold 16 million lines, each of them refused
-# with an ack of its own. Between two steps a server writes acks, stores, and serves other clients.
+# A frame's content is judged in steps of about this size: a frame of 40 KB can hold 16 million lines, each of them
+# refused with an ack of its own. Between two steps a server writes acks, stores, and serves other clients.
 JUDGE_STEP_BYTES: Final = 256 * 1024
 
 # No server of ours writes an ack longer than this; a peer that does is not speaking our language.
@@ -166,7 +166,9 @@ class ServerConnection:
 
     def _parse_lines(self, data: bytes, start: int, events: list[ServerEvent]) -> int:
         """Judge all whole lines up to the next frame at once."""
-        next_frame = data.find(b"\n\0", start)
+        # A line has no NUL in it, and looking for one byte is ten times faster than looking for two.
+        nul = data.find(b"\0", start)
+        next_frame = data.find(b"\n\0", max(start, nul - 1)) if nul >= 0 else -1
         end = next_frame + 1 if next_frame >= 0 else data.rfind(b"\n", start) + 1
         if end <= start:
             return self._parse_unfinished_line(data, start, events)

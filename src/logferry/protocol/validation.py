@@ -41,6 +41,8 @@ _CANONICAL_LINE: Final = (
     rb'\{"level": "[A-Z]++", "message": ' + _STRING + rb', "timestamp": (?:"[0-9TZUCGM:., +-]++"|null)'
     rb'(?:, "raw": "[A-Za-z0-9+/=]*+")?+(?:, "truncated": true)?+\}\n'
 )
+# Each decoding error copies all that was to be decoded: rubbish on every line must not cost the square of its length.
+_UTF8_WINDOW_BYTES: Final = 16 * 1024
 _canonical_run: Final = re.compile(rb"(?:" + _CANONICAL_LINE + rb")*+")
 
 
@@ -73,12 +75,13 @@ def _end_of_canonical_run(payload: bytes, start: int, end: int) -> int:
 def _ends_of_valid_utf8(payload: bytes) -> list[int]:
     """Return where each stretch of whole valid lines ends: at an invalid line's start, or at the payload's end."""
     ends: list[int] = []
-    position = 0
+    position = len(payload) if payload.isascii() else 0
     view = memoryview(payload)
-    while not payload.isascii():
+    while position < len(payload):
+        window_end = payload.find(b"\n", position + _UTF8_WINDOW_BYTES) + 1 or len(payload)
         try:
-            str(view[position:], "utf-8")
-            break
+            str(view[position:window_end], "utf-8")
+            position = window_end
         except UnicodeDecodeError as error:
             bad = position + error.start
             ends.append(payload.rfind(b"\n", 0, bad) + 1)

@@ -1,0 +1,219 @@
+"""The command line: subcommands, exit codes, signals. The only module that prints or exits."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final, NoReturn
+
+from logferry import __version__
+from logferry.config import (
+    SERVE_OPTIONS,
+    SHIP_OPTIONS,
+    Option,
+    ServeSettings,
+    Settings,
+    ShipSettings,
+    load,
+)
+from logferry.errors import ConfigError, GaveUp, LogferryError, SourceError
+from logferry.metrics import Metrics
+
+EXIT_OK: Final = 0
+EXIT_NOT_DELIVERED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_INCOMPLETE: Final = 3
+
+_EXIT_CODES: Final = """exit codes:
+  0  every byte is acked
+  1  could not deliver (unreachable, refused, deadline, stopped)
+  2  the command line or the configuration is wrong
+  3  finished, but some lines were refused, cut or could not be read
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `logferry` with `arguments` (default: the process's own); return the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command = words.pop(0) if words and words[0] in _COMMANDS else "ship"
+    try:
+        return _COMMANDS[command](words)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"logferry {command}: {problem}", file=sys.stderr)
+        return EXIT_USAGE
+
+
+def _ship(words: Sequence[str]) -> int:
+    epilog = (
+        f"other commands: {', '.join(name for name in _COMMANDS if name != 'ship')} (each with --help)\n\n{_EXIT_CODES}"
+    )
+    parser = _parser("ship", "Ship log lines from a file to a server.", SHIP_OPTIONS, epilog)
+    settings = _settings(ShipSettings, SHIP_OPTIONS, parser, words)
+    _log_to_stderr(settings.log_level)
+    return ship_and_summarise(settings)
+
+
+def ship_and_summarise(settings: ShipSettings) -> int:
+    """Run the client; say on stderr what went wrong, then the summary. Return the exit code."""
+    # Imported late, like the server below: neither command should wait for, or hold in memory, the other's modules.
+    from logferry.client.job import ship
+    from logferry.client.stop import StopSignal
+
+    metrics, stop = Metrics(), StopSignal()
+    code = EXIT_OK
+    problems: Sequence[str] = ()
+    with _stopping_on_signals(stop.request):
+        try:
+            problems = ship(settings, metrics=metrics, stop=stop).problems
+            code = EXIT_INCOMPLETE if problems else EXIT_OK
+        except SourceError as error:
+            code = EXIT_INCOMPLETE
+            problems = (str(error),)
+        except GaveUp as error:
+            code = EXIT_NOT_DELIVERED
+            problems = (f"not delivered: {error}",)
+    for problem in problems:
+        print(f"logferry: {problem}", file=sys.stderr)
+    print(_summary(metrics), file=sys.stderr)
+    return code
+
+
+def _summary(metrics: Metrics) -> str:
+    total = metrics.total()
+    counters, seconds = total.counters, total.seconds
+    return (
+        f"logferry: {counters.lines_acked} lines acked, {counters.bytes_read} bytes read in {seconds:.2f} s "
+        f"({counters.lines_acked / max(seconds, 1e-9):.0f} lines/s), "
+        f"{counters.lines_rejected} rejected, {counters.lines_retried} retried, {counters.lines_blank} blank skipped"
+    )
+
+
+def _serve(words: Sequence[str]) -> int:
+    parser = _parser("serve", "Receive log lines and store them.", SERVE_OPTIONS, "")
+    settings = _settings(ServeSettings, SERVE_OPTIONS, parser, words)
+    _log_to_stderr(settings.log_level)
+    import asyncio
+
+    try:
+        asyncio.run(_serve_until_signal(settings))
+    except LogferryError as error:
+        print(f"logferry serve: {error}", file=sys.stderr)
+        return EXIT_NOT_DELIVERED
+    return EXIT_OK
+
+
+async def _serve_until_signal(settings: ServeSettings) -> None:
+    import asyncio
+
+    from logferry.server.server import serve
+
+    stop_requested = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    with _stopping_on_signals(lambda: loop.call_soon_threadsafe(stop_requested.set)):
+        await serve(
+            settings,
+            stop_requested=stop_requested,
+            on_ready=_say_where,
+            echo=_write_stdout if settings.echo else None,
+        )
+
+
+def _say_where(addresses: Sequence[tuple[str, int]]) -> None:
+    for host, port in addresses:
+        print(f"logferry: listening on {host} port {port}", file=sys.stderr, flush=True)
+
+
+def _write_stdout(lines: bytes) -> None:
+    sys.stdout.buffer.write(lines)
+    sys.stdout.buffer.flush()
+
+
+def _demo(words: Sequence[str]) -> int:
+    from logferry.demo import run_demo
+
+    parser = _parser("demo", "Start a server, ship sample_logs.txt to it, show what was stored.", (), "")
+    _arguments(parser, words)
+    _log_to_stderr("warning")
+    return run_demo(ship_and_summarise, lambda text: print(text, flush=True))
+
+
+_COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {"ship": _ship, "serve": _serve, "demo": _demo}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises instead of exiting, so that problems of any kind are told in one way."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError([message])
+
+
+def _parser(command: str, description: str, options: Sequence[Option], epilog: str) -> _Parser:
+    """Make the parser of one command; every value stays a text, for `config.load` to judge."""
+    parser = _Parser(
+        prog=f"logferry {command}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"logferry {__version__}")
+    for option in options:
+        text = f"{option.help} [{option.env}, default {option.default}]".replace("%", "%%")
+        if option.kind.is_flag:
+            parser.add_argument(option.flag, dest=option.name, nargs="?", const="true", metavar="BOOL", help=text)
+        else:
+            parser.add_argument(option.flag, dest=option.name, metavar="VALUE", help=text)
+    return parser
+
+
+def _arguments(parser: _Parser, words: Sequence[str]) -> dict[str, str]:
+    """Return what the command line gives, by option name. Raises ConfigError for words that mean nothing."""
+    known, unknown = parser.parse_known_args(list(words))
+    if unknown:
+        raise ConfigError([f"unknown argument: {word}" for word in unknown])
+    return vars(known)
+
+
+def _settings(kind: type[Settings], options: Sequence[Option], parser: _Parser, words: Sequence[str]) -> Settings:
+    """Return the settings of a command; raise ConfigError with all that is wrong with its words and its values."""
+    known, unknown = parser.parse_known_args(list(words))
+    problems = [f"unknown argument: {word}" for word in unknown]
+    try:
+        settings = load(kind, options, vars(known), os.environ)
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from None
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True
+    )
+
+
+@contextmanager
+def _stopping_on_signals(request: Callable[[], object]) -> Iterator[None]:
+    """SIGTERM and SIGINT ask for a clean stop once; the second one exits at once, which is safe too."""
+    asked = False
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(128 + number)
+        asked = True
+        request()
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

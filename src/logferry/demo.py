@@ -1,0 +1,81 @@
+"""`logferry demo`: a server in a temporary folder, the sample file shipped to it, and what was stored."""
+
+import asyncio
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, ServeSettings, ShipSettings, load
+from logferry.errors import LogferryError, SourceError
+from logferry.server.server import serve
+
+_START_TIMEOUT_S = 10.0
+
+# In a checkout the sample lies beside `src`; an installation puts it into the share folder of its prefix.
+_SAMPLE_PLACES = (
+    Path(__file__).resolve().parents[2] / "sample_logs.txt",
+    Path(sys.prefix) / "share" / "logferry" / "sample_logs.txt",
+)
+
+
+def run_demo(ship: Callable[[ShipSettings], int], say: Callable[[str], None]) -> int:
+    """Ship the sample with `ship` and tell with `say` what happens; return the exit code of `ship`."""
+    sample = _find_sample()
+    with tempfile.TemporaryDirectory(prefix="logferry-demo-") as folder:
+        data_dir = Path(folder) / "data"
+        with _background_server(data_dir) as port:
+            say(f"A server listens on 127.0.0.1 port {port}. Shipping {sample.name} to it:")
+            arguments = {"log_file": str(sample), "server_host": "127.0.0.1", "server_port": str(port)}
+            code = ship(load(ShipSettings, SHIP_OPTIONS, arguments, {}))
+        for segment in sorted(data_dir.rglob("*.ndjson")):
+            say(f"\nStored and synced to disk in {segment.relative_to(folder)}:")
+            say(segment.read_text(encoding="utf-8").rstrip("\n"))
+    return code
+
+
+def _find_sample() -> Path:
+    for place in _SAMPLE_PLACES:
+        if place.is_file():
+            return place
+    raise SourceError("sample_logs.txt", f"not in {' or '.join(str(place.parent) for place in _SAMPLE_PLACES)}")
+
+
+@contextmanager
+def _background_server(data_dir: Path) -> Iterator[int]:
+    """Run a server on a free loopback port in a second thread; give its port, stop it at the end."""
+    arguments = {"server_host": "127.0.0.1", "server_port": "0", "data_dir": str(data_dir)}
+    settings = load(ServeSettings, SERVE_OPTIONS, arguments, {})
+    ports: list[int] = []
+    failures: list[BaseException] = []
+    is_settled = threading.Event()
+    stop: list[Callable[[], object]] = []
+
+    def on_ready(addresses: Sequence[tuple[str, int]]) -> None:
+        ports.append(addresses[0][1])
+        is_settled.set()
+
+    async def run() -> None:
+        stop_requested = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        stop.append(lambda: loop.call_soon_threadsafe(stop_requested.set))
+        await serve(settings, stop_requested=stop_requested, on_ready=on_ready)
+
+    def run_and_tell() -> None:
+        try:
+            asyncio.run(run())
+        except BaseException as error:  # the top of a worker: told below, in the caller's thread
+            failures.append(error)
+            is_settled.set()
+
+    thread = threading.Thread(target=run_and_tell, name="demo-server", daemon=True)
+    thread.start()
+    if not is_settled.wait(_START_TIMEOUT_S) or failures:
+        raise LogferryError(f"cannot start a server: {failures[0] if failures else 'no answer'}")
+    try:
+        yield ports[0]
+    finally:
+        stop[0]()
+        thread.join()
