@@ -1,0 +1,22 @@
+# The client. What to ship and where to: environment variables (docs/configuration.md), or flags after the image's name.
+FROM python:3.12-slim
+
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+
+RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin logferry
+
+WORKDIR /app
+COPY main.py ./
+COPY tools/container_health.py tools/
+COPY src/ src/
+# Readable for the user below, whatever umask the checkout was made with.
+RUN chmod -R a+rX .
+
+# A number, not a name: Kubernetes' runAsNonRoot can check only numbers.
+USER 10001:10001
+
+# Healthy: the server this client ships to takes connections.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
+    CMD ["python3", "-S", "tools/container_health.py"]
+
+ENTRYPOINT ["python3", "main.py"]
