@@ -28,6 +28,10 @@ class ConfigError(LogferryError):
         self.problems = tuple(problems)
 
 
+class StateError(LogferryError):
+    """The state folder cannot be used, because another process uses it."""
+
+
 class SourceError(LogferryError):
     """A log file cannot be read. `path` names it, `reason` says why."""
 

@@ -28,6 +28,9 @@ JUDGE_STEP_BYTES: Final = 256 * 1024
 # No server of ours writes an ack longer than this; a peer that does is not speaking our language.
 MAX_ACK_BYTES: Final = 64 * 1024
 
+# A frame of 16 MiB or more: it begins neither as a line nor as a legal frame does.
+_oversized_frame: Final = re.compile(rb"(?m:^)[^{\0\n][^\n]{%d}" % (LENGTH_BYTES - 1) + re.escape(GZIP_MAGIC))
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -172,7 +175,13 @@ class ServerConnection:
         end = next_frame + 1 if next_frame >= 0 else data.rfind(b"\n", start) + 1
         if end <= start:
             return self._parse_unfinished_line(data, start, events)
-        events.extend(self._judge(data[start:end]))
+        lines = data[start:end]
+        oversized = _oversized_frame.search(lines) if GZIP_MAGIC[:1] in lines else None
+        if oversized:
+            events.extend(self._judge(lines[: oversized.start()]))
+            self._break_oversized(events)
+        else:
+            events.extend(self._judge(lines))
         return end
 
     def _judge(self, lines: bytes) -> list[ServerEvent]:
@@ -190,8 +199,8 @@ class ServerConnection:
 
     def _parse_unfinished_line(self, data: bytes, start: int, events: list[ServerEvent]) -> int:
         size = len(data) - start
-        if data[start] != ord("{") and data[start + 4 : start + 6] == GZIP_MAGIC:
-            self._break(f"frame longer than {self._limits.max_frame_bytes} bytes", events)
+        if _oversized_frame.match(data[start : start + LENGTH_BYTES + len(GZIP_MAGIC)]):
+            self._break_oversized(events)
         elif size > self._limits.max_record_bytes:
             events.append(self._too_long())
             self._skip_line = True
@@ -212,7 +221,7 @@ class ServerConnection:
             events.append(Rejected("empty frame"))
             return body
         if length > self._limits.max_frame_bytes:
-            self._break(f"frame longer than {self._limits.max_frame_bytes} bytes", events)
+            self._break_oversized(events)
             return start
         magic = data[body : body + min(length, len(GZIP_MAGIC))]
         if not GZIP_MAGIC.startswith(magic):
@@ -246,9 +255,9 @@ class ServerConnection:
             self._unjudged = b""
         return self._judge(step)
 
-    def _break(self, reason: str, events: list[ServerEvent]) -> None:
+    def _break_oversized(self, events: list[ServerEvent]) -> None:
         self._broken = True
-        events.append(Broken(reason))
+        events.append(Broken(f"frame longer than {self._limits.max_frame_bytes} bytes"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +284,15 @@ class Confused:
 ClientEvent = Acked | Refused | Confused
 
 
+def cut_lines(payload: bytes, lines: int, limit: int | None) -> Iterator[bytes]:
+    """Cut NDJSON of `lines` lines into pieces of at most `limit` lines; None sets no limit."""
+    if limit is None or lines <= limit:
+        yield payload
+    else:
+        for match in re.finditer(rb"(?:[^\n]*+\n){1,%d}+" % limit, payload):
+            yield match.group()
+
+
 class ClientConnection:
     """The client's side: batches become bytes for the wire, bytes from the wire become acks.
 
@@ -288,16 +306,15 @@ class ClientConnection:
 
     def pieces(self, payload: bytes, lines: int) -> Iterator[bytes]:
         """Cut NDJSON of `lines` lines into what goes to the network in one send each."""
-        for piece in self._cut(payload, lines):
-            yield piece if self._compress_level is None else encode_frame(piece, level=self._compress_level)
+        for piece in cut_lines(payload, lines, self._lines_per_send):
+            yield piece if self._compress_level is None else self._frame(piece, self._compress_level)
 
-    def _cut(self, payload: bytes, lines: int) -> Iterator[bytes]:
-        limit = self._lines_per_send
-        if limit is None or lines <= limit:
-            yield payload
-        else:
-            for match in re.finditer(rb"(?:[^\n]*+\n){1,%d}+" % limit, payload):
-                yield match.group()
+    def _frame(self, piece: bytes, level: int) -> bytes:
+        """Return `piece` as a frame; a line that fits none goes as it is, and the server judges it."""
+        try:
+            return encode_frame(piece, level=level)
+        except FrameError:
+            return piece
 
     def receive_data(self, data: bytes) -> list[ClientEvent]:
         """Take bytes from the socket; return acks in order, up to the first thing that is not one."""

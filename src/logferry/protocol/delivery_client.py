@@ -1,0 +1,95 @@
+"""The client's side of the delivery extension, without the socket: bytes in, answers out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from logferry.protocol.delivery import (
+    Alive,
+    Answer,
+    BatchRefused,
+    Extent,
+    Gibberish,
+    Loss,
+    NotUnderstood,
+    Position,
+    ReportPage,
+    Welcome,
+    json_object,
+)
+
+# A page of a report, its longest answer, with room for long reasons and paths.
+_MAX_ANSWER_BYTES: Final = 1024 * 1024
+
+
+class ClientSession:
+    """What the server has answered: whole lines become answers; the first decides whether it knows the extension."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._is_welcome = False
+
+    def receive_data(self, data: bytes) -> list[Answer]:
+        """Take bytes from the socket; return answers in order, up to the first thing that is not one."""
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        answers: list[Answer] = []
+        for line in lines:
+            answer = self._read(line)
+            answers.append(answer)
+            if isinstance(answer, Gibberish | NotUnderstood):
+                return answers
+        if len(self._buffer) > _MAX_ANSWER_BYTES:
+            answers.append(Gibberish(f"the server's answer has no end after {_MAX_ANSWER_BYTES} bytes"))
+        return answers
+
+    def _read(self, line: bytes) -> Answer:
+        fields = json_object(line)
+        try:
+            if not self._is_welcome:
+                return self._read_welcome(fields, line)
+            return _ANSWERS[str(fields["message"]) if fields["status"] == "ok" else "error"](fields)
+        except (KeyError, TypeError, ValueError):
+            return Gibberish(f"the server's answer is not one of the extension: {line[:80]!r}")
+
+    def _read_welcome(self, fields: Mapping[str, Any], line: bytes) -> Answer:
+        if fields.get("message") == "hello" and "version" in fields:
+            self._is_welcome = True
+            return Welcome(int(fields["version"]), int(fields["max_batch_bytes"]), str(fields["durability"]))
+        if fields.get("status") in ("ok", "error"):
+            return NotUnderstood(answered_as_line=fields["status"] == "ok")
+        return Gibberish(f"the server's answer is not an ack: {line[:80]!r}")
+
+
+def _read_position(fields: Mapping[str, Any], *, is_answer_to_open: bool) -> Position:
+    return Position(
+        str(fields["source"]),
+        int(fields["committed"]),
+        int(fields["lines"]),
+        int(fields["crc32"]),
+        is_answer_to_open,
+    )
+
+
+def _read_report(fields: Mapping[str, Any]) -> ReportPage:
+    extents: Sequence[Sequence[Any]] = fields["extents"]
+    losses: Sequence[Sequence[Any]] = fields["losses"]
+    return ReportPage(
+        source=str(fields["source"]),
+        is_known=bool(fields["known"]),
+        committed=int(fields["committed"]),
+        lines=int(fields["lines"]),
+        crc32=int(fields["crc32"]),
+        extents=tuple(Extent(*extent) for extent in extents),
+        losses=tuple(Loss(*loss) for loss in losses),
+        has_more=bool(fields["more"]),
+    )
+
+
+_ANSWERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Answer]]] = {
+    "open": lambda fields: _read_position(fields, is_answer_to_open=True),
+    "received": lambda fields: _read_position(fields, is_answer_to_open=False),
+    "alive": lambda fields: Alive(),
+    "report": _read_report,
+    "error": lambda fields: BatchRefused(
+        str(fields["source"]), int(fields["committed"]), str(fields["message"]), bool(fields["final"])
+    ),
+}

@@ -1,0 +1,207 @@
+"""The server's side of the delivery extension, without the socket: bytes in, requests out."""
+
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from logferry.errors import FrameError
+from logferry.protocol.compressor import inflate
+from logferry.protocol.delivery import (
+    CONTROL_PREFIX,
+    MAX_CONTROL_BYTES,
+    MAX_OFFSET,
+    VERSION,
+    Batch,
+    Hello,
+    Note,
+    Open,
+    Ping,
+    Report,
+    Request,
+    Skip,
+    Violation,
+    json_object,
+)
+from logferry.protocol.validation import Accept, Lines, Rejected, Verdict, validate
+
+_SOURCE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+# Smaller pieces than this of a batch are joined at once; asyncio reads up to 256 KiB at a time.
+_CRUMB_BYTES: Final = 16 * 1024
+
+
+class ServerSession:
+    """What one client of the extension has sent: whole messages become requests, the rest waits, bounded."""
+
+    def __init__(self, *, max_batch_bytes: int, max_inflated_bytes: int) -> None:
+        self._max_batch_bytes = max_batch_bytes
+        self._max_inflated_bytes = max_inflated_bytes
+        self._line = b""  # the beginning of a control line
+        self._header: Mapping[str, Any] | None = None  # of the batch whose bytes are coming
+        self._body: list[bytes | bytearray] = []  # those that have come
+        self._body_bytes = 0
+        self._is_broken = False
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How much is held of a message that is not yet whole."""
+        return len(self._line) + self._body_bytes
+
+    def discard(self) -> None:
+        """Forget what is held and take nothing more."""
+        self._line = b""
+        self._body, self._body_bytes = [], 0
+        self._is_broken = True
+
+    def receive_data(self, data: bytes) -> list[Request]:
+        """Take bytes from the socket; return the requests they completed, in order."""
+        requests: list[Request] = []
+        while data and not self._is_broken:
+            request, data = self._take_body(data) if self._header else self._take_line(data)
+            if request:
+                requests.append(request)
+            if isinstance(request, Violation):
+                self.discard()
+        return requests
+
+    def _take_line(self, data: bytes) -> tuple[Request | None, bytes]:
+        """Take one control line; return what it asks for, and what follows it."""
+        data = self._line + data if self._line else data
+        end = data.find(b"\n", 0, MAX_CONTROL_BYTES) + 1
+        if not end:
+            if len(data) >= MAX_CONTROL_BYTES:
+                return Violation("a control line is too long"), b""
+            self._line = data
+            return None, b""
+        self._line = b""
+        request, rest = _read_control(data[:end]), data[end:]
+        if not isinstance(request, dict):
+            return request, rest
+        if request["bytes"] > self._max_batch_bytes:
+            return Violation(f"a batch of more than {self._max_batch_bytes} bytes"), b""
+        self._header = request
+        return self._take_body(rest)
+
+    def _take_body(self, data: bytes) -> tuple[Request | None, bytes]:
+        """Take bytes of a batch; return it when it is whole, and what follows it."""
+        assert self._header
+        missing = self._header["bytes"] - self._body_bytes
+        self._hold(data if len(data) <= missing else data[:missing])
+        if len(data) < missing:
+            return None, b""
+        # Joined once: copying into one growing buffer costs a third of what judging the lines costs.
+        header, body = self._header, b"".join(self._body)
+        self._header, self._body, self._body_bytes = None, [], 0
+        return self._open_batch(header, body), data[missing:]
+
+    def _hold(self, data: bytes) -> None:
+        """Keep bytes of a batch; crumbs are gathered, so that they do not cost many times their size."""
+        self._body_bytes += len(data)
+        if len(data) >= _CRUMB_BYTES:
+            self._body.append(data)
+        elif self._body and isinstance(self._body[-1], bytearray):
+            self._body[-1] += data
+        else:
+            self._body.append(bytearray(data))
+
+    def _open_batch(self, header: Mapping[str, Any], body: bytes) -> Request:
+        payload = body
+        if header["encoding"] == "gzip":
+            try:
+                payload = inflate(body, max_inflated_bytes=self._max_inflated_bytes)
+            except FrameError as error:
+                return Violation(str(error))
+        if zlib.crc32(payload) != header["crc32"]:
+            return Violation("a batch does not match its checksum")
+        if payload and not payload.endswith(b"\n"):
+            return Violation("a batch does not end with a newline")
+        verdicts = validate(payload, accept=Accept.LEVEL_AND_MESSAGE) if payload else []
+        if header["lines"] != sum(verdict.count if isinstance(verdict, Lines) else 1 for verdict in verdicts):
+            return Violation("a batch does not have as many lines as it says")
+        fields = {name: header[name] for name in ("source", "start", "end", "lines", "crc32")}
+        return Batch(**fields, payload=payload, refusal=_refusal(payload, verdicts))
+
+
+def _refusal(payload: bytes, verdicts: Sequence[Verdict]) -> str | None:
+    """Return why a batch cannot be stored as it is, if so."""
+    rejected = next((verdict for verdict in verdicts if isinstance(verdict, Rejected)), None)
+    if rejected:
+        return rejected.reason
+    stored = b"".join(verdict.payload for verdict in verdicts if isinstance(verdict, Lines))
+    return None if stored == payload else "white space around a line"
+
+
+def is_hello_prefix(data: bytes | bytearray) -> bool | None:
+    """Say whether a connection begins with a control line; None while too few bytes are there to tell."""
+    head = bytes(data[: len(CONTROL_PREFIX)])
+    if head == CONTROL_PREFIX:
+        return True
+    return None if CONTROL_PREFIX.startswith(head) else False
+
+
+_FIELDS: Final[Mapping[str, Mapping[str, type]]] = {
+    "hello": {"version": int, "client": str, "host": str},
+    "open": {"source": str, "path": str, "known": int},
+    "batch": {
+        "source": str,
+        "start": int,
+        "end": int,
+        "lines": int,
+        "bytes": int,
+        "encoding": str,
+        "crc32": int,
+    },
+    "skip": {"source": str, "start": int, "end": int, "reason": str},
+    "note": {"source": str, "start": int, "end": int, "reason": str},
+    "report": {"source": str, "after": int},
+    "ping": {},
+}
+
+_DEFAULTS: Final[Mapping[str, Any]] = {"known": MAX_OFFSET}  # a client need not say
+
+
+def _read_control(line: bytes) -> Request | dict[str, Any]:
+    """Read one control line; a batch's header comes back as its fields."""
+    fields = json_object(line)
+    kind = fields.get("logferry")
+    if not isinstance(kind, str) or kind not in _FIELDS:
+        return Violation("not a control line that this server knows")
+    values = {name: fields.get(name, _DEFAULTS.get(name)) for name in _FIELDS[kind]}
+    problem = _problem(kind, values)
+    if problem:
+        return Violation(f"{kind}: {problem}")
+    match kind:
+        case "hello":
+            if values["version"] < VERSION:  # type: ignore[operator]  # its type was checked above
+                return Violation(f"hello: this server speaks version {VERSION}")
+            return Hello(str(values["client"]), str(values["host"]))
+        case "open":
+            return Open(**values)  # type: ignore[arg-type]
+        case "skip":
+            return Skip(**values)  # type: ignore[arg-type]
+        case "note":
+            return Note(**values)  # type: ignore[arg-type]
+        case "report":
+            return Report(**values)  # type: ignore[arg-type]
+        case "ping":
+            return Ping()
+    return values
+
+
+def _problem(kind: str, values: Mapping[str, Any]) -> str | None:
+    for name, expected in _FIELDS[kind].items():
+        value = values[name]
+        if type(value) is not expected:
+            return f"{name} is not a {'number' if expected is int else 'text'}"
+        if isinstance(value, int) and not 0 <= value <= MAX_OFFSET:
+            return f"{name} is out of range"
+    if "source" in values and not _SOURCE_ID.fullmatch(values["source"]):
+        return "source is not an id"
+    if "end" in values and values["end"] < values["start"]:
+        return "end is before start"
+    if kind == "batch" and values["encoding"] not in ("identity", "gzip"):
+        return "unknown encoding"
+    if kind == "batch" and values["lines"] and values["start"] == values["end"]:
+        return "lines without a range"
+    return None
