@@ -1,4 +1,9 @@
-"""From socket to disk: connections (server.py, peer.py) and what is kept (store.py, segments.py)."""
+"""From socket to disk.
+
+Connections (server.py, peer.py) talk by one of two protocols (conversation.py, delivery_conversation.py). One writer
+thread (store.py) decides what is stored (sources.py), keeps it (segments.py, files.py) and says so (ledger.py). What
+happens before and after: recovery.py, retention.py; what looks at it from beside: audit.py.
+"""
 
 from logferry.server.server import Patience, Server, ServerStats, serve
 

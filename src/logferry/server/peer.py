@@ -1,11 +1,13 @@
-"""One connected client: its bytes become deliveries, stored deliveries become its acks.
+"""One connected client: its bytes become deliveries, stored deliveries become its answers.
 
-The order of a client's acks is that of its lines because there is one road: every answer, an error too, travels
-with a delivery through the store's queue (an empty one if nothing is to be stored) and is sent when that comes back.
+Which protocol it speaks is seen from its first bytes; a conversation does the rest of the talking (conversation.py,
+delivery_conversation.py). The order of a client's answers is that of its lines because there is one road: every
+answer, an error too, travels with a delivery through the store's queue (an empty one if nothing is to be stored) and
+is sent when that comes back.
 
 What a client can cost is bounded here: it is not read from while it has too much unstored, while it does
-not take its acks, or while all clients together have too much (memory.py). Acks that it is owed wait as pairs of
-(ack, count), not as text.
+not take its answers, or while all clients together have too much (memory.py). Answers that it is owed wait as pairs of
+(line, count), not as text.
 """
 
 import asyncio
@@ -16,15 +18,15 @@ import socket
 import sys
 import termios
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from logferry.protocol.connection import Broken, Limits, ServerConnection, ServerEvent
-from logferry.protocol.messages import ACK_OK, error_ack
-from logferry.protocol.validation import Accept, Lines
-from logferry.server.segments import Stream, host_name
-from logferry.server.store import Delivery
+from logferry.protocol.connection import Limits
+from logferry.protocol.delivery import Report
+from logferry.protocol.delivery_server import is_hello_prefix
+from logferry.protocol.validation import Accept
+from logferry.server.conversation import Conversation, PeerDelivery, PlainConversation, Turn
+from logferry.server.delivery_conversation import ALIVE, DeliveryConversation
+from logferry.server.names import Stream, host_name
 
 if TYPE_CHECKING:
     from logferry.server.server import Server
@@ -38,29 +40,20 @@ MAX_UNSTORED_BYTES: Final = 4 * 1024 * 1024
 # Acks are written this much at a time; the transport says when it has too many of them.
 _ACK_PIECE_BYTES: Final = 128 * 1024
 
-# More pieces than this are joined: a copy is cheaper than a long writev of crumbs.
-_MAX_PIECES: Final = 16
-
-Answers = list[tuple[bytes, int]]
-"""Ack lines and how often each is to be sent, in order."""
-
-
-@dataclass(slots=True, eq=False)
-class PeerDelivery(Delivery):
-    """A delivery that knows whom to answer, and what, once it is stored."""
-
-    peer: "Peer"
-    answers: Answers
-
 
 class Peer(asyncio.Protocol):
     """A client's connection. All methods run in the server's event loop."""
 
-    def __init__(self, server: "Server", *, limits: Limits, accept: Accept) -> None:
+    def __init__(self, server: "Server", number: int, *, limits: Limits, accept: Accept, durability: str) -> None:
         self._server = server
-        self._connection = ServerConnection(limits=limits, accept=accept)
+        self._number = number  # no other connection has it
+        self._limits = limits
+        self._accept = accept
+        self._durability = durability
         self._transport: asyncio.Transport
-        self._stream = Stream("unknown", "plain")
+        self._first_bytes: bytes | None = b""  # too few to tell the protocol; None once that is known
+        self._conversation: Conversation
+        self._extension: DeliveryConversation | None = None  # the same, if it is that one
         self._answers: deque[tuple[bytes, int]] = deque()
         self._deliveries = 0  # in the store's queue
         self._partial_bytes = 0  # as last told to the account
@@ -77,6 +70,7 @@ class Peer(asyncio.Protocol):
         self._not_taking_acks_since: float | None = None
         self._untaken_before = 0
         self._finishing_since: float | None = None
+        self._last_answered = 0.0
         self.last_heard = 0.0
         self.name = "?"
 
@@ -87,16 +81,15 @@ class Peer(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         address = str((transport.get_extra_info("peername") or ("unknown",))[0])
-        self._stream = Stream(host_name(address), "plain")
+        self._conversation = PlainConversation(
+            self, Stream(host_name(address), "plain"), limits=self._limits, accept=self._accept
+        )
         self.name = f"{address} port {(transport.get_extra_info('peername') or (0, 0))[1]}"
-        self.last_heard = self._server.now()
+        self.last_heard = self._last_answered = self._server.now()
         self._set_socket_options()
         logger.debug("%s connected", self.name)
-        refusal = self._server.admit(self)
-        if refusal:
-            self._no_more_input = True
-            self._answers.append((error_ack(refusal), 1))
-            self._send_answers()
+        if not self._server.admit(self):
+            self.finish()
 
     def _set_socket_options(self) -> None:
         sock = self._transport.get_extra_info("socket")
@@ -106,15 +99,27 @@ class Peer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Judge what came and hand it to the store."""
         self.last_heard = self._server.now()
-        if not self._no_more_input:
-            self._take(self._connection.receive_data(data))
+        if self._no_more_input:
+            return
+        if self._first_bytes is not None:
+            data = self._first_bytes + data
+            is_hello = is_hello_prefix(data)
+            self._first_bytes = data if is_hello is None else None
+            if is_hello is None:
+                return
+            if is_hello:
+                self._extension = DeliveryConversation(
+                    self, self._number, limits=self._limits, durability=self._durability
+                )
+                self._conversation = self._extension
+        self._take(self._conversation.take(data))
 
     def eof_received(self) -> bool:
         """The client sends no more (`nc -N`); the connection stays open until all is acked."""
         self._eof_seen = True
         if self._finishing_since is not None:
             return False  # both sides have said all: asyncio closes
-        self._eof_waits = self._connection.has_more
+        self._eof_waits = self._conversation.has_more
         if not self._eof_waits:
             self._take_the_end()
         return True
@@ -140,6 +145,9 @@ class Peer(asyncio.Protocol):
         self._no_more_input = True
         self._answers.clear()
         self._discard_input()
+        farewell = self._conversation.leave()
+        if farewell:
+            self._submit(farewell)
         self._server.forget(self)
         if self._rejected > 1:
             logger.warning("%s: %d lines rejected in all", self.name, self._rejected)
@@ -147,40 +155,22 @@ class Peer(asyncio.Protocol):
 
     # --- from bytes to the store
 
-    def _take(self, events: Iterable[ServerEvent]) -> None:
-        delivery, is_broken = self._combine(events)
+    def _take(self, turn: Turn) -> None:
         self._account_for_input()
-        if delivery.answers:
+        for delivery in turn.deliveries:
             self._submit(delivery)
-        if is_broken:
+        if turn.is_broken:
             self._no_more_input = True
             self._discard_input()
         self._server.regulate_memory()
         self.regulate()
-        if self._connection.has_more and not self._judging:
+        if self._conversation.has_more and not self._judging:
             self._judging = True
             self.regulate()
             self._server.call_soon(self._judge_more)
 
-    def _combine(self, events: Iterable[ServerEvent]) -> tuple[PeerDelivery, bool]:
-        """Make one delivery of a read's events; tell whether the stream is broken."""
-        delivery = PeerDelivery(self._stream, [], 0, 0, self, [])
-        is_broken = False
-        for event in events:
-            if isinstance(event, Lines):
-                delivery.pieces.append(event.payload)
-                delivery.lines += event.count
-                delivery.size += len(event.payload)
-                _add_answer(delivery.answers, ACK_OK, event.count)
-            else:
-                is_broken = isinstance(event, Broken)
-                self._note_rejected(event.reason)
-                _add_answer(delivery.answers, error_ack(event.reason), 1)
-        if len(delivery.pieces) > _MAX_PIECES:
-            delivery.pieces = [b"".join(delivery.pieces)]
-        return delivery, is_broken
-
-    def _note_rejected(self, reason: str) -> None:
+    def note_rejected(self, reason: str) -> None:
+        """Count a line, frame or batch that is not taken, and log the first."""
         self._rejected += 1
         self._server.lines_rejected += 1
         if self._rejected == 1:
@@ -188,8 +178,8 @@ class Peer(asyncio.Protocol):
 
     def _submit(self, delivery: PeerDelivery) -> None:
         self._deliveries += 1
-        self._add_unstored(delivery.size)
-        if self._server.acks_on_receipt:
+        self._add_unstored(delivery.cost)
+        if self._server.acks_on_receipt and self._conversation.answers_on_receipt:
             self._answers.extend(delivery.answers)
             delivery.answers = []
             self._send_answers()
@@ -202,44 +192,65 @@ class Peer(asyncio.Protocol):
             return
         if self._must_wait():
             self.regulate()
-        elif self._connection.has_more:
-            self._take(self._connection.next_events())
-        if self._eof_waits and not self._connection.has_more:
+        elif self._conversation.has_more:
+            self._take(self._conversation.take_more())
+        if self._eof_waits and not self._conversation.has_more:
             self._eof_waits = False
             self._take_the_end()
 
     def _go_on_judging(self) -> None:
-        if (self._connection.has_more or self._eof_waits) and not self._judging and not self._must_wait():
+        if (self._conversation.has_more or self._eof_waits) and not self._judging and not self._must_wait():
             self._judging = True
             self._server.call_soon(self._judge_more)
 
     def _take_the_end(self) -> None:
         if not self._no_more_input:
-            events = self._connection.receive_eof()
+            turns = [self._conversation.take(self._first_bytes)] if self._first_bytes else []
+            turns.append(self._conversation.take_end())
             self._no_more_input = True
-            self._take(events)
+            for turn in turns:
+                self._take(turn)
         self._finish_if_done()
 
-    # --- from the store to acks
+    # --- from the store to answers
 
     def stored(self, delivery: PeerDelivery) -> None:
-        """A delivery has come back from the store; `send_answers` follows once for the group."""
+        """A delivery has come back from the store; `after_stored` follows once for the group."""
         self._deliveries -= 1
-        self._add_unstored(-delivery.size)
+        self._add_unstored(-delivery.cost)
         if not self._is_lost:
-            for ack, count in delivery.answers:
-                self._answers.append((ack, count))
+            self._conversation.stored(delivery)
 
     def after_stored(self) -> None:
         """Send what is owed after a group, and read on."""
         if self._is_lost:
             return
+        self._answers.extend(self._conversation.take_answers())
         self._send_answers()
         self._go_on_judging()
         self.regulate()
 
+    def answer_now(self, line: bytes) -> None:
+        """Send something that does not wait for the store."""
+        if not self._is_lost:
+            if self._answers and self._answers[-1][0] == line:
+                self._answers[-1] = (line, self._answers[-1][1] + 1)
+            else:
+                self._answers.append((line, 1))
+            self._send_answers()
+
+    def make_report(self, request: Report) -> None:
+        """Have a report of a source made in another thread."""
+        self._server.make_report(self, request)
+
+    def report_made(self, line: bytes) -> None:
+        """A report is there."""
+        if self._extension and not self._is_lost:
+            self._extension.report_made(line)
+
     def _send_answers(self) -> None:
         while self._answers and self._taking_acks and not self._is_lost:
+            self._last_answered = self._server.now()
             self._transport.write(self._next_answers())
         self._finish_if_done()
 
@@ -260,7 +271,10 @@ class Peer(asyncio.Protocol):
     @property
     def has_nothing_pending(self) -> bool:
         """Whether everything that came whole is stored, and every ack handed to the system."""
-        return not (self._deliveries or self._answers or self._connection.has_more or self._eof_waits)
+        conversation = self._conversation
+        return not (
+            self._deliveries or self._answers or conversation.has_more or conversation.is_busy or self._eof_waits
+        )
 
     @property
     def partial_bytes(self) -> int:
@@ -278,7 +292,7 @@ class Peer(asyncio.Protocol):
         wanted = self._no_more_input or not (
             self._unstored_bytes > room
             or not self._taking_acks
-            or self._connection.has_more
+            or self._conversation.has_more
             or self._server.memory.gate_is_closed
             or self._server.is_stopping
         )
@@ -299,6 +313,12 @@ class Peer(asyncio.Protocol):
         elif now - self.last_heard > self._server.idle_timeout and self.has_nothing_pending:
             logger.info("%s: silent for %g s, closing", self.name, self._server.idle_timeout)
             self.finish()
+        elif self._extension and now - self._last_answered > patience.alive_s and self._is_waited_for():
+            self.answer_now(ALIVE)
+
+    def _is_waited_for(self) -> bool:
+        """Whether the client is owed something, or cannot send while we do not read."""
+        return not (self.has_nothing_pending and self._reading)
 
     def _note_progress(self, now: float) -> None:
         """A slow client is not a dead one. While it is waited for nothing is written, so what is untaken only falls."""
@@ -324,21 +344,21 @@ class Peer(asyncio.Protocol):
         logger.warning("%s %s: dropped", self.name, why)
         self._transport.abort()
 
-    def refuse_partial(self, reason: str) -> None:
-        """Throw away the message that is on its way, answer with `reason`, and close."""
-        logger.warning("%s: %s", self.name, reason)
+    def refuse_partial(self, why: str) -> None:
+        """Throw away the message that is on its way; answer what came before it, and close (rule A6: no error)."""
+        logger.warning("%s: %s: dropped", self.name, why)
         self._server.clients_dropped += 1
         self._no_more_input = True
         self._discard_input()
-        self._submit(PeerDelivery(self._stream, [], 0, 0, self, [(error_ack(reason), 1)]))
+        self._finish_if_done()
 
     def _discard_input(self) -> None:
-        self._connection.discard()
+        self._conversation.discard()
         self._account_for_input()
 
     def _account_for_input(self) -> None:
         memory = self._server.memory
-        partial, unjudged = self._connection.buffered_bytes, self._connection.unjudged_bytes
+        partial, unjudged = self._conversation.buffered_bytes, self._conversation.unjudged_bytes
         memory.partial += partial - self._partial_bytes
         memory.unstored += unjudged - self._unjudged_bytes
         self._partial_bytes, self._unjudged_bytes = partial, unjudged
@@ -376,10 +396,3 @@ class Peer(asyncio.Protocol):
     def _finish_if_done(self) -> None:
         if self._no_more_input and self.has_nothing_pending and not self._is_lost:
             self.finish()
-
-
-def _add_answer(answers: Answers, ack: bytes, count: int) -> None:
-    if answers and answers[-1][0] == ack:
-        answers[-1] = (ack, answers[-1][1] + count)
-    else:
-        answers.append((ack, count))

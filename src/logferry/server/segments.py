@@ -4,147 +4,75 @@ Layout under the folder `segments`:
 
     <host>/<name>/<UTC date>-<n>.ndjson     n counts from 1 each day; plain-protocol lines have the name `plain`
 
-Only the last segment of a folder (the greatest date, then the greatest n) is ever written to, and only at its end.
-The next one begins when a delivery would push it over `segment_bytes` (a delivery is never split, so that one larger
-than the limit gets a segment of its own) or when the UTC day ends. A clock that is set back does not reopen the past.
+Only one segment of a folder is open (the last one), and it is only ever written to at its end. The next one begins
+when a delivery would push it over `segment_bytes` (a delivery is never split, so that one larger than the limit gets a
+segment of its own) or when the UTC day ends. A clock that is set back does not reopen the past. How long each
+segment is, is what the ledger says: what a file holds beyond that was never acked.
 
-What a crash leaves: whole lines that nobody was told about, and perhaps the beginning of one line at the end of the
-last segment. No ack follows before all of a delivery is written, so that beginning was never acked: recovery
-cuts it off, counts the bytes, and touches nothing else. What a failed write leaves is cut back by `undo_if_needed`.
+What a crash leaves: bytes beyond the length in the ledger (recovery.py cuts them off), or a segment that is entered but
+has no file yet, or two open ones of a folder (the older one is closed by whoever comes first, recovery or the next
+append). What a failed write leaves is cut back by `undo_if_needed`.
 """
 
 import contextlib
 import datetime
-import hashlib
-import ipaddress
 import logging
 import os
-import re
+import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from logferry.server.files import Files, naming, write_all
+from logferry.server.ledger import Ledger, SegmentRow
+from logferry.server.names import SegmentName, Stream, segment_name
+
 logger = logging.getLogger(__name__)
 
-# Linux takes 1024 pieces in one writev; every system that Python runs on takes at least 16.
-IOV_MAX: Final = os.sysconf("SC_IOV_MAX") if os.sysconf("SC_IOV_MAX") > 0 else 16
+FOLDER_NAME: Final = "segments"
 
 # Enough that a thousand busy sources do not thrash, and few beside the descriptors of 10,000 clients.
 MAX_OPEN_SEGMENTS: Final = 512
 
-# File systems take 255 bytes a name; this leaves room for the hash that keeps cut names apart.
-MAX_NAME_CHARS: Final = 100
 
-_BLOCK: Final = 64 * 1024
-_segment_name: Final = re.compile(r"(\d{4}-\d{2}-\d{2})-(\d{1,9})\.ndjson", re.ASCII)
+class Payload(NamedTuple):
+    """What is written together: `pieces` joined is NDJSON of `lines` lines."""
 
-
-class Stream(NamedTuple):
-    """Whose lines: both parts are names of folders, made safe by `safe_name` or `host_name`."""
-
-    host: str
-    name: str
+    pieces: Sequence[bytes]
+    lines: int
 
 
-def safe_name(text: str) -> str:
-    """Return `text` as the name of one folder: no separators, no leading dot, at most 109 characters, never empty.
+class Placement(NamedTuple):
+    """Where a payload was written: the number of the segment, and the byte in it where the payload begins."""
 
-    A name that had to be changed ends in a hash of the original, so that different texts stay different folders.
-    """
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", text)[:MAX_NAME_CHARS]
-    safe = re.sub(r"^\.+", "_", safe) or "_"
-    if safe == text:
-        return safe
-    return f"{safe}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
-
-
-def host_name(address: str) -> str:
-    """Return a peer's IP address as the name of a folder: `10.0.0.7`, `2001-db8--1`; no zone, no `::ffff:`."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return safe_name(address)
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return safe_name(str(mapped or ip).replace(":", "-"))
-
-
-class Files:
-    """The operating system's file calls that the store makes. Tests put failing ones in its place."""
-
-    def make_folder(self, path: Path) -> None:
-        """Create one folder if it is missing."""
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o750)
-
-    def open_for_append(self, path: Path) -> int:
-        """Open a file at its end, creating it if it is missing; return the descriptor."""
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-
-    def write(self, descriptor: int, pieces: Sequence[bytes | memoryview]) -> int:
-        """Append some of `pieces` (at most IOV_MAX of them); return how many bytes were taken."""
-        return os.writev(descriptor, pieces)
-
-    def sync(self, descriptor: int) -> None:
-        """Return when the file's content and length are on the disk."""
-        getattr(os, "fdatasync", os.fsync)(descriptor)
-
-    def sync_folder(self, path: Path) -> None:
-        """Return when the names of the files in a folder are on the disk."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def truncate(self, path: Path, size: int) -> None:
-        """Cut a file back to `size` bytes."""
-        os.truncate(path, size)
+    segment: int
+    position: int
 
 
 @dataclass(slots=True)
 class Segment:
-    """The last segment of a folder, open for append. `size` is its length in bytes, `day` an ISO date."""
+    """The open segment of a folder. `row` is what the ledger will say of it after the next commit."""
 
     path: Path
-    day: str
-    number: int
+    name: SegmentName
     descriptor: int
-    size: int
-
-
-def last_segment(folder: Path) -> tuple[str, int] | None:
-    """Return the day and the number of a folder's last segment; None when it has none."""
-    found = [_segment_name.fullmatch(name) for name in os.listdir(folder)]
-    return max(((match[1], int(match[2])) for match in found if match), default=None)
-
-
-def unfinished_bytes(path: Path) -> int:
-    """Return how many bytes follow the last newline of a file."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        position = size
-        while position > 0:
-            start = max(0, position - _BLOCK)
-            file.seek(start)
-            newline = file.read(position - start).rfind(b"\n")
-            if newline >= 0:
-                return size - (start + newline + 1)
-            position = start
-    return size
+    row: SegmentRow
 
 
 class Segments:
     """All segments under one folder. Not thread-safe: the store's writer thread owns it.
 
-    `append` any number of times, then `sync` and `commit`. After an OSError from either, `undo_if_needed` cuts back
-    everything since the last commit; it may itself raise, and must then be called again.
+    `prepare`, `append` any number of times, then `sync`; then `changed_rows` go into the ledger, then `commit`.
+    After an OSError from one of the first three, `undo_if_needed` cuts back everything since the last commit; it may
+    itself raise, and must then be called again.
     """
 
     def __init__(
         self,
         root: Path,
+        ledger: Ledger,
         *,
         segment_bytes: int,
         durable: bool,
@@ -153,76 +81,88 @@ class Segments:
         max_open: int = MAX_OPEN_SEGMENTS,
     ) -> None:
         self._root = root
+        self._ledger = ledger
         self._segment_bytes = segment_bytes
         self._durable = durable  # otherwise nothing is ever synced
         self._files = files
         self._today = today
         self.max_open: Final = max_open
         self._open: OrderedDict[Stream, Segment] = OrderedDict()
-        self._lengths_before: dict[Path, int] = {}  # of everything touched since the last commit
+        self._changed: dict[int, SegmentRow] = {}  # since the last commit
+        self._lengths_before: dict[Path, int] = {}  # of every file touched since the last commit
         self._unsynced: dict[Path, int] = {}  # files to their descriptors
         self._unsynced_folders: set[Path] = set()
+        self.begun = 0  # how many new segments since the start
+        self.recovered_bytes = 0  # cut off segments that were longer than the ledger says
 
-    def recover(self) -> int:
-        """Cut the unfinished last line off every last segment; return how many bytes went."""
-        return sum(self._recover_folder(folder) for folder in sorted(self._root.glob("*/*/")))
+    @property
+    def changed_rows(self) -> Sequence[SegmentRow]:
+        """What the ledger must say of the segments, once everything that was appended is to stay."""
+        return list(self._changed.values())
 
-    def _recover_folder(self, folder: Path) -> int:
-        last = last_segment(folder)
-        return self._cut_unfinished_line(_segment_path(folder, *last)) if last else 0
+    def prepare(self, streams: Iterable[Stream]) -> None:
+        """Open a segment for each stream, and enter those that are new into the ledger, in one transaction."""
+        missing = [stream for stream in streams if stream not in self._open]
+        if not missing:
+            return
+        try:
+            with self._ledger.transaction():
+                for stream in missing:
+                    self._writable(stream)
+        except OSError:
+            self.close()  # they may not be in the ledger
+            raise
 
-    def _cut_unfinished_line(self, path: Path) -> int:
-        unfinished = unfinished_bytes(path)
-        if unfinished:
-            self._files.truncate(path, path.stat().st_size - unfinished)
-            logger.warning("cut %d bytes of an unfinished, never acknowledged line off %s", unfinished, path)
-        return unfinished
-
-    def append(self, stream: Stream, deliveries: Sequence[Sequence[bytes]]) -> None:
-        """Write the pieces of each delivery, in order. Raises OSError, whose `filename` is set."""
-        pieces: list[bytes] = []
-        pending = 0
+    def append(self, stream: Stream, payloads: Sequence[Payload]) -> list[Placement]:
+        """Write each payload, in order; return where. Raises OSError, whose `filename` is set."""
+        placements: list[Placement] = []
+        waiting: list[Payload] = []
         segment = self._writable(stream)
-        for delivery in deliveries:
-            size = sum(map(len, delivery))
-            if segment.size + pending and segment.size + pending + size > self._segment_bytes:
-                self._write(segment, pieces)
+        end = segment.row.bytes
+        for payload in payloads:
+            size = sum(map(len, payload.pieces))
+            if end and end + size > self._segment_bytes:
+                self._write(segment, waiting)
                 segment = self._roll(stream, segment)
-                pieces, pending = [], 0
-            pieces += delivery
-            pending += size
-        self._write(segment, pieces)
+                waiting, end = [], segment.row.bytes
+            placements.append(Placement(segment.row.id, end))
+            waiting.append(payload)
+            end += size
+        self._write(segment, waiting)
+        return placements
 
     def sync(self) -> int:
         """Put everything appended since the last commit on the disk; return the number of files synced."""
         count = len(self._unsynced)
         for path, descriptor in self._unsynced.items():
-            with _naming(path):
+            with naming(path):
                 self._files.sync(descriptor)
         self._unsynced.clear()
         # Children first: the order does not matter to the disk, but makes failures predictable.
         for folder in sorted(self._unsynced_folders, reverse=True):
-            with _naming(folder):
+            with naming(folder):
                 self._files.sync_folder(folder)
             self._unsynced_folders.discard(folder)
         return count
 
     def commit(self) -> None:
-        """What was appended stays."""
+        """What was appended stays, and the ledger says so."""
         self._lengths_before.clear()
+        self._changed.clear()
 
     def undo_if_needed(self) -> None:
         """Cut every file back to its length at the last commit. Raises OSError; call it again then.
 
         Nothing happens unless there was an `append` without a `commit`.
         """
-        if not self._lengths_before:
+        if not self._lengths_before and not self._changed:
             return
         self.close()
         for path, length in list(self._lengths_before.items()):
-            with _naming(path), contextlib.suppress(FileNotFoundError):
+            with naming(path), contextlib.suppress(FileNotFoundError):
                 self._files.truncate(path, length)
             del self._lengths_before[path]
+        self._changed.clear()
 
     def close(self) -> None:
         """Close all files."""
@@ -231,6 +171,11 @@ class Segments:
             with contextlib.suppress(OSError):
                 os.close(segment.descriptor)
         self._open.clear()
+
+    def let_go_of_days_before(self, day: str) -> None:
+        """Close the files of segments of former days: they are not written to again."""
+        for stream in [stream for stream, segment in self._open.items() if segment.name.day < day]:
+            self._forget(stream)
 
     def _writable(self, stream: Stream) -> Segment:
         """Return the segment to append to: open, still there, and of today."""
@@ -241,41 +186,65 @@ class Segments:
             segment = None
         if segment is None:
             segment = self._open_last(stream)
-        if segment.day < self._today().isoformat():
+        if segment.name.day < self._today().isoformat():
             segment = self._roll(stream, segment)
         self._open.move_to_end(stream)
         return segment
 
     def _open_last(self, stream: Stream) -> Segment:
         folder = self._make_folders(stream)
-        with _naming(folder):
-            day, number = last_segment(folder) or (self._today().isoformat(), 1)
-        path = _segment_path(folder, day, number)
-        with _naming(path):
-            if path.exists():
-                self._cut_unfinished_line(path)
-        return self._open_segment(stream, path, day, number)
+        rows = [self._changed.get(row.id, row) for row in self._ledger.segments_in("/".join(stream))]
+        rows = [row for row in rows if row.state == "open"]
+        for row in rows[:-1]:
+            self._close_row(row)
+        if rows and self._has_its_length(rows[-1]):
+            return self._open_segment(stream, rows[-1])
+        for row in rows[-1:]:
+            self._close_row(row)
+        return self._begin(stream, folder)
+
+    def _has_its_length(self, row: SegmentRow) -> bool:
+        found = restore_length(self._root / row.path, row, self._files)
+        self.recovered_bytes += found or 0
+        return found is not None
+
+    def _close_row(self, row: SegmentRow) -> None:
+        self._changed[row.id] = replace(row, state="closed")
 
     def _roll(self, stream: Stream, old: Segment) -> Segment:
         self._forget(stream)
-        day = max(old.day, self._today().isoformat())
-        number = old.number + 1 if day == old.day else 1
-        return self._open_segment(stream, _segment_path(old.path.parent, day, number), day, number)
+        self._close_row(old.row)
+        return self._begin(stream, old.path.parent)
 
-    def _open_segment(self, stream: Stream, path: Path, day: str, number: int) -> Segment:
+    def _begin(self, stream: Stream, folder: Path) -> Segment:
+        """Enter the next segment of a folder into the ledger and open it."""
+        with naming(folder):
+            names = [segment_name(name) for name in os.listdir(folder)]
+        names += [segment_name(os.path.basename(row.path)) for row in self._ledger.segments_in("/".join(stream))]
+        last = max((name for name in names if name), default=None)
+        day = max(last.day if last else "", self._today().isoformat())
+        name = SegmentName(day, last.number + 1 if last and last.day == day else 1)
+        with self._ledger.transaction():
+            row = self._ledger.add_segment(f"{stream.host}/{stream.name}/{name}")
+        self.begun += 1
+        return self._open_segment(stream, row)
+
+    def _open_segment(self, stream: Stream, row: SegmentRow) -> Segment:
         while len(self._open) >= self.max_open:
             self._forget(next(iter(self._open)))
-        with _naming(path):
+        path = self._root / row.path
+        name = segment_name(path.name)
+        assert name
+        with naming(path):
             descriptor = self._files.open_for_append(path)
-        segment = Segment(path, day, number, descriptor, os.fstat(descriptor).st_size)
-        self._open[stream] = segment
+        segment = self._open[stream] = Segment(path, name, descriptor, row)
         self._unsynced_folders |= {path.parent} if self._durable else set()
         return segment
 
     def _forget(self, stream: Stream) -> None:
         segment = self._open[stream]
         if segment.path in self._unsynced:
-            with _naming(segment.path):
+            with naming(segment.path):
                 self._files.sync(segment.descriptor)
             del self._unsynced[segment.path]
         os.close(self._open.pop(stream).descriptor)
@@ -284,45 +253,44 @@ class Segments:
         """Create a stream's folders. Their names are synced even if they exist: a crash may have come in between."""
         folder = self._root / stream.host / stream.name
         for path in (self._root, folder.parent, folder):
-            with _naming(path):
+            with naming(path):
                 self._files.make_folder(path)
         if self._durable:
             self._unsynced_folders |= {self._root.parent, self._root, folder.parent}
         return folder
 
-    def _write(self, segment: Segment, pieces: Sequence[bytes]) -> None:
-        """Write all of `pieces`, however little the system takes at a time."""
+    def _write(self, segment: Segment, payloads: Sequence[Payload]) -> None:
+        pieces = [piece for payload in payloads for piece in payload.pieces]
         if not pieces:
             return
-        self._lengths_before.setdefault(segment.path, segment.size)
+        row = segment.row
+        self._lengths_before.setdefault(segment.path, row.bytes)
         if self._durable:
             self._unsynced[segment.path] = segment.descriptor
-        with _naming(segment.path):
-            for start in range(0, len(pieces), IOV_MAX):
-                segment.size += self._write_some(segment.descriptor, list(pieces[start : start + IOV_MAX]))
-
-    def _write_some(self, descriptor: int, pieces: list[bytes | memoryview]) -> int:
-        total = remaining = sum(map(len, pieces))
-        while True:
-            written = self._files.write(descriptor, pieces)
-            remaining -= written
-            if not remaining:
-                return total
-            while written >= len(pieces[0]):
-                written -= len(pieces.pop(0))
-            pieces[0] = memoryview(pieces[0])[written:]
+        with naming(segment.path):
+            write_all(self._files, segment.descriptor, pieces)
+        crc32 = row.crc32
+        for piece in pieces:
+            crc32 = zlib.crc32(piece, crc32)
+        size, lines = sum(map(len, pieces)), sum(payload.lines for payload in payloads)
+        segment.row = replace(row, bytes=row.bytes + size, lines=row.lines + lines, crc32=crc32)
+        self._changed[row.id] = segment.row
 
 
-def _segment_path(folder: Path, day: str, number: int) -> Path:
-    return folder / f"{day}-{number}.ndjson"
+def restore_length(path: Path, row: SegmentRow, files: Files) -> int | None:
+    """Cut a segment back to the length in the ledger; return how many bytes went. None: it is too short.
 
-
-@contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Let an OSError say which file it is about."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:
-            error.filename = str(path)
-        raise
+    Raises OSError. A segment of which nothing was ever stored may lack its file.
+    """
+    with naming(path):
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            size = 0
+        if size < row.bytes:
+            logger.error("%s has only %d of its %d bytes; it is closed, see `logferry fsck`", path, size, row.bytes)
+            return None
+        if size > row.bytes:
+            files.truncate(path, row.bytes)
+            logger.warning("cut %d bytes that were never acknowledged off %s", size - row.bytes, path)
+        return size - row.bytes

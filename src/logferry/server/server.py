@@ -7,21 +7,28 @@ One event loop for all connections (peer.py), one writer thread for the disk (st
 import asyncio
 import contextlib
 import errno
+import itertools
 import logging
 import resource
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
 from logferry.config import ServeSettings
 from logferry.errors import StoreError
 from logferry.protocol.connection import Limits
+from logferry.protocol.delivery import Report, report_line
+from logferry.protocol.messages import error_ack
 from logferry.protocol.validation import Accept
+from logferry.server import audit
+from logferry.server.conversation import PeerDelivery
+from logferry.server.files import Files
 from logferry.server.listening import BACKLOG, open_listeners
 from logferry.server.memory import MemoryAccount
-from logferry.server.peer import Peer, PeerDelivery
-from logferry.server.segments import MAX_OPEN_SEGMENTS, Files
-from logferry.server.store import Store
+from logferry.server.peer import Peer
+from logferry.server.segments import MAX_OPEN_SEGMENTS
+from logferry.server.store import Store, no_crash
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +49,8 @@ class Patience:
     ack_stall_s: float = 30.0
     # A peer that is told of the end closes at once; longer only if it is gone or does not care.
     linger_s: float = 2.0
+    # A sixth of the ack timeout that our client has by default: it sees the server alive however late one sign is.
+    alive_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,8 @@ class ServerStats:
     lines_stored: int
     bytes_stored: int
     lines_rejected: int
+    repeats: int  # batches that had been stored before: recognised and not stored again
+    recovered_bytes: int  # that no ack had been given for, cut off after a crash
     groups: int
     syncs: int
     bytes_in_memory: int
@@ -72,8 +83,10 @@ class Server:
         patience: Patience | None = None,
         files: Files | None = None,
         on_failure: Callable[[], None] = lambda: None,
+        crash_point: Callable[[str], None] = no_crash,
     ) -> None:
         self._settings = settings
+        self._crash_point = crash_point
         descriptors = _raise_descriptor_limit()
         open_segments = min(MAX_OPEN_SEGMENTS, descriptors // 4)
         self._max_connections = _affordable_connections(settings.max_connections, descriptors - open_segments)
@@ -88,12 +101,18 @@ class Server:
             echo=echo,
             files=files,
             max_open_segments=open_segments,
+            crash_point=crash_point,
+            retention_bytes=settings.retention_bytes,
+            retention_days=settings.retention_days,
         )
         self._loop: asyncio.AbstractEventLoop
         self._listeners: list[asyncio.Server] = []
         self._addresses: list[tuple[str, int]] = []
         self._peers: set[Peer] = set()
         self._refused: set[Peer] = set()
+        self._peer_numbers = itertools.count(1)
+        # One report at a time: the disk is for storing first. Its thread is started by the first report.
+        self._reporting = ThreadPoolExecutor(1, thread_name_prefix="logferry-report")
         self._sweeper: asyncio.TimerHandle | None = None
         self._connections_total = 0
         self._connections_refused = 0
@@ -123,6 +142,8 @@ class Server:
             lines_stored=self._store.lines_stored,
             bytes_stored=self._store.bytes_stored,
             lines_rejected=self.lines_rejected,
+            repeats=self._store.repeats,
+            recovered_bytes=self._store.recovered_bytes,
             groups=self._store.groups,
             syncs=self._store.syncs,
             bytes_in_memory=self.memory.partial + self.memory.unstored,
@@ -162,6 +183,7 @@ class Server:
             peer.cut()
         if self._sweeper:
             self._sweeper.cancel()
+        self._reporting.shutdown(wait=False, cancel_futures=True)
         # 5. Close the store; what a failing disk has not taken by now was never acked.
         await asyncio.to_thread(self._store.close, max(0.0, deadline - self._loop.time()))
         await asyncio.sleep(0)  # lets the cut connections close their sockets
@@ -183,20 +205,20 @@ class Server:
         """Call back after other clients have had their turn."""
         self._loop.call_soon(callback)
 
-    def admit(self, peer: Peer) -> str | None:
-        """Take a new connection into account; return why it is refused, if it is."""
+    def admit(self, peer: Peer) -> bool:
+        """Take a new connection into account; return whether there is room for it."""
         self._connections_total += 1
         if self.is_stopping:
             self._refused.add(peer)
-            return "server is stopping"
+            return False
         if len(self._peers) >= self._max_connections:
             self._connections_refused += 1
             self._refused.add(peer)
             if self._connections_refused == 1:
                 logger.warning("full: %d connections; more are refused", len(self._peers))
-            return f"server is full: {len(self._peers)} connections"
+            return False
         self._peers.add(peer)
-        return None
+        return True
 
     def forget(self, peer: Peer) -> None:
         """A connection has ended."""
@@ -208,11 +230,24 @@ class Server:
         """Hand lines to the store."""
         self._store.submit(delivery)
 
+    def make_report(self, peer: Peer, request: Report) -> None:
+        """Have a report made while everything else goes on; the peer gets the answer."""
+
+        def make() -> None:
+            try:
+                page = audit.report(self._settings.data_dir, request.source, after=request.after)
+                line = report_line(page)
+            except (StoreError, OSError) as error:
+                line = error_ack(f"cannot report: {error}")
+            self.call_soon_from_thread(lambda: peer.report_made(line))
+
+        self._reporting.submit(make)
+
     def regulate_memory(self) -> None:
         """Stop reading from everybody when all clients together hold too much, and go on when there is room."""
         while self.memory.must_drop:
             largest = max(self._peers, key=lambda peer: peer.partial_bytes)
-            largest.refuse_partial("too many unfinished messages in the server's memory; send smaller ones")
+            largest.refuse_partial("too many unfinished messages in memory, and this is the largest")
         if self.memory.update_gate():
             for peer in list(self._peers):
                 peer.regulate()
@@ -220,7 +255,13 @@ class Server:
     # --- within
 
     def _new_peer(self) -> Peer:
-        return Peer(self, limits=self._limits, accept=self._accept)
+        return Peer(
+            self,
+            next(self._peer_numbers),
+            limits=self._limits,
+            accept=self._accept,
+            durability=self._settings.durability,
+        )
 
     def _on_stored(self, group: Sequence[PeerDelivery]) -> None:
         """In the writer thread: take the news into the loop, once for the whole group."""
@@ -232,6 +273,7 @@ class Server:
             self._loop.call_soon_threadsafe(callback)
 
     def _answer(self, group: Sequence[PeerDelivery]) -> None:
+        self._crash_point("before ack")
         for delivery in group:
             delivery.peer.stored(delivery)
         self.regulate_memory()
@@ -242,7 +284,8 @@ class Server:
         now = self.now()
         for peer in [*self._peers, *self._refused]:
             peer.sweep(now)
-        shortest = min(self.idle_timeout, self.patience.ack_stall_s, self.patience.linger_s)
+        patience = self.patience
+        shortest = min(self.idle_timeout, patience.ack_stall_s, patience.linger_s, patience.alive_s)
         self._sweeper = self._loop.call_later(min(_SWEEP_S, shortest / 4), self._sweep)
 
 

@@ -1,0 +1,75 @@
+"""Retention: what is too old or too much is deleted, whole segments, oldest first, and the ledger says so.
+
+A segment becomes "expired" in the ledger first, then its file is deleted; what a crash leaves in between is deleted at
+the next start. A segment that is open is never deleted; one of a former day is closed first.
+"""
+
+import datetime
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from logferry.server.files import Files, naming
+from logferry.server.ledger import Ledger, SegmentRow
+from logferry.server.names import segment_name
+from logferry.server.segments import Segments
+
+logger = logging.getLogger(__name__)
+
+
+class Retention:
+    """Keeps at most `max_bytes` bytes, and segments of the last `max_days` days; 0 sets no limit."""
+
+    def __init__(self, root: Path, ledger: Ledger, files: Files, *, max_bytes: int, max_days: int) -> None:
+        self._root = root
+        self._ledger = ledger
+        self._files = files
+        self._max_bytes = max_bytes
+        self._max_days = max_days
+        self._begun = -1  # segments begun when it was last applied
+        self._day: datetime.date | None = None
+        self._undeleted: list[SegmentRow] = []
+
+    def apply(self, today: datetime.date, segments: Segments) -> None:
+        """Delete what is not kept, if a segment or a day has begun since the last time. Raises OSError."""
+        if not (self._max_bytes or self._max_days) or (segments.begun, today) == (self._begun, self._day):
+            return
+        self._close_former_days(today, segments)
+        expired = self._choose(self._ledger.segments("open", "closed"), today)
+        with self._ledger.transaction():
+            for row in expired:
+                self._ledger.set_segment(replace(row, state="expired"))
+        self._begun, self._day = segments.begun, today
+        self._undeleted += expired
+        while self._undeleted:
+            path = self._root / self._undeleted[0].path
+            with naming(path):
+                self._files.delete(path)
+            row = self._undeleted.pop(0)
+            logger.info("retention: deleted %s, %d lines", path, row.lines)
+
+    def _close_former_days(self, today: datetime.date, segments: Segments) -> None:
+        segments.let_go_of_days_before(today.isoformat())
+        with self._ledger.transaction():
+            for row in self._ledger.segments("open"):
+                if _day_of(row) < today.isoformat():
+                    self._ledger.set_segment(replace(row, state="closed"))
+
+    def _choose(self, rows: Sequence[SegmentRow], today: datetime.date) -> list[SegmentRow]:
+        """Return the closed ones of `rows` (oldest first) that are not to be kept."""
+        total = sum(row.bytes for row in rows)
+        first_day = (today - datetime.timedelta(self._max_days)).isoformat() if self._max_days else ""
+        expired: list[SegmentRow] = []
+        for row in rows:
+            is_too_much = self._max_bytes and total > self._max_bytes
+            if row.state == "closed" and (is_too_much or _day_of(row) < first_day):
+                expired.append(row)
+                total -= row.bytes
+        return expired
+
+
+def _day_of(row: SegmentRow) -> str:
+    name = segment_name(os.path.basename(row.path))
+    return name.day if name else ""
