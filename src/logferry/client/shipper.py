@@ -2,25 +2,31 @@
 left unanswered. One thread, no blocking call; basic and resilient mode differ only in the feed and in what to wait for
 before connecting again.
 
-A batch leaves the window when the server has answered each of its lines, and at no other moment.
+A batch leaves the window when the server has answered for all of it, and at no other moment; then its source's
+checkpoint moves.
 """
 
+import contextlib
 import logging
-import select
-import socket
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NoReturn
 
+from logferry.client.checkpoint import Checkpoints
+from logferry.client.dialect import Dialect, Event, PlainDialect, answers_a_blank_line, greet
+from logferry.client.enquiry import Enquiry
+from logferry.client.exchange import Exchange
 from logferry.client.feed import Feed
+from logferry.client.source_file import Source
 from logferry.client.stop import StopSignal
 from logferry.client.tcp_client import READ, WRITE, Backoff, Connection, connect
-from logferry.client.window import Batch, Window, rest_of
+from logferry.client.waiting import Waiting
+from logferry.client.window import Batch, Window, commit
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, GaveUp, PeerClosed, PeerConfused, PeerSilent
 from logferry.metrics import Metrics
-from logferry.protocol.connection import Acked, ClientConnection, ClientEvent, Confused, Refused
+from logferry.protocol.connection import Acked, Confused, Refused
+from logferry.protocol.delivery import Alive, BatchRefused, Extent, Gibberish, Position
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +36,15 @@ WINDOW_BYTES: Final = 8 * 1024 * 1024
 # Reading ahead of the socket further than this gains nothing.
 UNSENT_BYTES: Final = 512 * 1024
 
-# How many sends in a row before the acks are looked at again.
-SENDS_PER_TURN: Final = 256
-
 _AUTO_ATTEMPTS: Final = 5
 _REFUSALS_LOGGED: Final = 10
-_FLUSH_POLL_S: Final = 0.01
+
+# After so many connections in a row that were closed on the hello, the client finds out whether that is its fault.
+_HELLO_ATTEMPTS: Final = 3
+
+
+class _BeginAnew(DeliveryError):
+    """Nothing has failed, but what is in flight behind a batch that is not taken would be refused as well."""
 
 
 class Shipper:
@@ -48,6 +57,7 @@ class Shipper:
         *,
         metrics: Metrics,
         stop: StopSignal,
+        checkpoints: Checkpoints,
         on_failure: Callable[[], None] = lambda: None,
         may_connect: Callable[[], bool] = lambda: True,
         backoff: Backoff | None = None,
@@ -57,27 +67,25 @@ class Shipper:
         self._feed = feed
         self._settings = settings
         self._metrics = metrics
-        self._stop = stop
+        self._checkpoints = checkpoints
         self._on_failure = on_failure
         self._may_connect = may_connect
-        self._backoff = backoff or Backoff()
+        self._backoff = backoff or Backoff(ceiling_s=settings.backoff_max)
         self._clock = clock
 
+        self._server = f"{settings.server_host}:{settings.server_port}"
         self._window = Window(max_bytes=WINDOW_BYTES)
-        self._connection: Connection | None = None
-        self._protocol = self._new_protocol()
-        self._outgoing: deque[Batch] = deque()  # of the window: not yet handed to this connection
-        self._unsent_bytes = 0
-        self._pieces: Iterator[bytes] | None = None  # of the first outgoing batch, once it is begun
-        self._piece = memoryview(b"")
+        self._exchange: Exchange | None = None
+        self._closed_hellos = 0
+        self._is_plain = settings.ack != "auto"
 
         now = clock()
         self._failures = 0
         self._refusals = 0
         self._last_progress = now
-        self._next_tick = now + settings.poll_interval
-        self._deadline = now + settings.deadline if settings.deadline else None
-        self._drain_until: float | None = None
+        self._waiting = Waiting(
+            settings, stop, clock=clock, on_tick=self._tick, on_stop=feed.stop, describe=self._unacked
+        )
 
     def run(self) -> None:
         """Deliver until the feed is finished (or a stop was asked for) and every line is answered.
@@ -95,22 +103,27 @@ class Shipper:
             self._disconnect()
 
     def _has_work(self) -> bool:
-        self._notice_stop()
+        self._waiting.notice_stop()
         return bool(self._window) or not self._feed.is_finished
 
     def _turn(self) -> None:
         """One round: take a batch, send what the socket takes, read what has come; wait only if there is nothing."""
         took = self._take_batch()
-        if not self._window:
+        if not self._window and not self._is_sending:
             self._idle(0.0 if took or self._feed.is_busy else self._settings.poll_interval)
             return
-        if self._connection is None:
-            self._connect()
+        exchange = self._exchange or self._connect()
         may_take = took or self._feed.is_busy
-        self._exchange(0.0 if may_take and self._wants_batch() else self._settings.poll_interval)
+        self._talk(exchange, 0.0 if may_take and self._wants_batch() else self._settings.poll_interval)
+
+    @property
+    def _is_sending(self) -> bool:
+        """Also the rest of a line that was refused before it was sent whole: what follows it must wait for that."""
+        return self._exchange is not None and self._exchange.has_output
 
     def _wants_batch(self) -> bool:
-        return self._window.has_room and self._unsent_bytes < UNSENT_BYTES and not self._feed.is_finished
+        unsent = self._exchange.unsent_bytes if self._exchange else 0
+        return self._window.has_room and unsent < UNSENT_BYTES and not self._feed.is_finished
 
     def _take_batch(self) -> bool:
         if not self._wants_batch():
@@ -118,132 +131,177 @@ class Shipper:
         batch = self._feed.next_batch()
         if batch is None:
             return False
-        if not self._window:
-            self._last_progress = self._clock()
-        self._window.add(batch)
-        self._enqueue(batch)
+        if batch.epoch == batch.source.epoch:  # else it was read before its source was sent back
+            if not self._window:
+                self._last_progress = self._clock()
+            self._window.add(batch)
+            if self._exchange:
+                self._exchange.enqueue(batch)
         return True
-
-    def _enqueue(self, batch: Batch) -> None:
-        self._outgoing.append(batch)
-        self._unsent_bytes += len(batch.payload)
 
     # --- the connection -------------------------------------------------------------------------------------------
 
-    def _new_protocol(self) -> ClientConnection:
-        settings = self._settings
-        level = settings.compress_level if settings.compress else None
-        return ClientConnection(lines_per_send=settings.batch_size, compress_level=level)
-
-    def _connect(self) -> None:
-        settings = self._settings
-        self._connection = connect(
-            settings.server_host, settings.server_port, timeout_s=settings.connect_timeout, wait=self._wait
+    def _connect(self) -> Exchange:
+        connection = self._open_connection()
+        try:
+            dialect = self._find_dialect(connection)
+        except BaseException:
+            connection.close()
+            raise
+        logger.info("connected to %s%s", self._server, "" if dialect.needs_open else " (plain protocol)")
+        self._exchange = Exchange(
+            connection, dialect, on_open=self._checkpoints.register, on_begin=self._begin, on_sent=self._sent
         )
-        logger.info("connected to %s:%d", settings.server_host, settings.server_port)
-        self._protocol = self._new_protocol()
-        self._last_progress = self._clock()
-        self._outgoing.clear()
-        self._unsent_bytes = 0
         for batch in self._window:
-            self._enqueue(batch)
+            self._exchange.enqueue(batch)
+        self._last_progress = self._clock()
+        return self._exchange
+
+    def _open_connection(self) -> Connection:
+        settings = self._settings
+        return connect(
+            settings.server_host, settings.server_port, timeout_s=settings.connect_timeout, wait=self._waiting.wait
+        )
+
+    def _find_dialect(self, connection: Connection) -> Dialect:
+        """Say hello, unless it is known to be useless; a server that was welcome once is never spoken to in plain."""
+        if self._is_plain:
+            return PlainDialect(self._settings)
+        is_known = self._checkpoints.knows_extension(self._server)
+        try:
+            dialect = self._greet(connection)
+        except PeerClosed:
+            self._closed_hellos += 1
+            self._is_plain = not is_known and self._closed_hellos >= _HELLO_ATTEMPTS and self._closes_on_hello()
+            raise
+        self._closed_hellos = 0
+        if dialect.needs_open:
+            self._checkpoints.learn_extension(self._server)
+        elif is_known:
+            raise PeerConfused("the server does not speak the delivery extension any more; without it lines may repeat")
+        self._is_plain = not dialect.needs_open
+        return dialect
+
+    def _greet(self, connection: Connection) -> Dialect:
+        return greet(connection, self._settings, client_id=self._checkpoints.client_id, wait=self._waiting.wait)
+
+    def _closes_on_hello(self) -> bool:
+        """Whether it is the hello that the server does not like.
+
+        A server that is away behind a proxy closes every connection too. Taking that for a server without the extension
+        would cost exactly-once, so the server must be seen alive right before and right after it closes on a hello.
+        """
+        return self._answers_a_blank_line() and self._closes_on_one_hello() and self._answers_a_blank_line()
+
+    def _answers_a_blank_line(self) -> bool:
+        with contextlib.closing(self._open_connection()) as connection:
+            return answers_a_blank_line(connection, self._settings, wait=self._waiting.wait)
+
+    def _closes_on_one_hello(self) -> bool:
+        with contextlib.closing(self._open_connection()) as connection:
+            try:
+                self._greet(connection)
+            except PeerClosed:
+                return True
+        return False
 
     def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
-        self._pieces = None
-        self._piece = memoryview(b"")
+        if self._exchange is not None:
+            self._exchange.close()
+        self._exchange = None
 
     def _idle(self, timeout_s: float) -> None:
         """Nothing is in flight: wait for the file, the feed, or the end of a connection that nobody uses."""
-        if self._connection is None:
-            self._wait_once(None, 0, timeout_s)
-        elif self._wait_once(self._connection.sock, READ, timeout_s):
-            self._receive(self._connection)
+        if self._exchange is None:
+            self._waiting.once(None, 0, timeout_s)
+        elif self._waiting.once(self._exchange.connection.sock, READ, timeout_s):
+            self._receive(self._exchange)
 
-    def _exchange(self, timeout_s: float) -> None:
-        connection = self._connection
-        assert connection is not None
-        has_output = bool(self._piece) or bool(self._outgoing)
-        ready = self._wait_once(connection.sock, READ | WRITE if has_output else READ, timeout_s)
+    def _talk(self, exchange: Exchange, timeout_s: float) -> None:
+        events = READ | WRITE if exchange.has_output else READ
+        ready = self._waiting.once(exchange.connection.sock, events, timeout_s)
         if ready & READ:
-            self._receive(connection)
+            self._receive(exchange)
         if ready & WRITE:
-            self._send(connection)
+            try:
+                self._send(exchange)
+            except PeerClosed:
+                self._read_last_words(exchange)
+                raise
         self._check_progress()
 
     def _check_progress(self) -> None:
         """After reading, not before: a process that was stopped for a while finds its acks in the socket."""
-        if self._window and self._clock() - self._last_progress > self._settings.ack_timeout:
+        is_waiting = bool(self._window) or self._is_sending
+        if is_waiting and self._clock() - self._last_progress > self._settings.ack_timeout:
             hint = "" if self._settings.ack == "none" else " (a receiver that never answers needs --ack none)"
             raise PeerSilent(f"no ack and no progress for {self._settings.ack_timeout:g} s{hint}")
 
-    # --- sending --------------------------------------------------------------------------------------------------
+    def _read_last_words(self, exchange: Exchange) -> None:
+        """Acks that came before the connection broke still count: what they answer is not to be sent again."""
+        with contextlib.suppress(PeerClosed):
+            while self._receive(exchange):
+                pass
 
-    def _send(self, connection: Connection) -> None:
-        sent_bytes = 0
-        for _ in range(SENDS_PER_TURN):
-            if not self._piece and not self._next_piece():
-                break
-            sent = connection.send(self._piece)
-            sent_bytes += sent
-            self._piece = self._piece[sent:]
-            if self._piece:
-                break
-        if sent_bytes:
+    def _send(self, exchange: Exchange) -> None:
+        sent_bytes, sends, got_room = exchange.send()
+        if got_room:  # else the kernel's buffer had room all the time, which says nothing about the peer
             self._last_progress = self._clock()
-            self._metrics.add(bytes_wire=sent_bytes)
+        self._metrics.add(bytes_wire=sent_bytes, batches=sends)
+        self._commit_done()
 
-    def _next_piece(self) -> bool:
-        """Go to the next bytes to send; False when there are none."""
-        while self._outgoing:
-            if self._pieces is None:
-                self._begin_batch(self._outgoing[0])
-            piece = next(self._pieces or iter(()), None)
-            if piece is not None:
-                self._piece = memoryview(piece)
-                return True
-            self._finish_batch()
-        return False
-
-    def _begin_batch(self, batch: Batch) -> None:
+    def _begin(self, batch: Batch) -> None:
+        if self._exchange and len(batch.payload) > self._exchange.dialect.max_batch_bytes:
+            self._mend(batch, f"more than {self._exchange.dialect.max_batch_bytes} bytes")
         lines = batch.lines - batch.acked
-        self._pieces = self._protocol.pieces(rest_of(batch), lines)
         batch.times_sent += 1
         batch.sent_at = self._clock()
         if batch.times_sent == 1:
-            self._metrics.add(lines_shipped=lines, batches=1)
+            self._metrics.add(lines_shipped=lines)
         else:
-            self._metrics.add(lines_retried=lines, batches=1)
+            self._metrics.add(lines_retried=lines)
 
-    def _finish_batch(self) -> None:
-        """The first outgoing batch is in the kernel's hands."""
-        self._pieces = None
-        batch = self._outgoing.popleft()
-        self._unsent_bytes -= len(batch.payload)
-        if self._settings.ack == "none":
-            self._answered(batch.lines - batch.acked)
-
-    # --- receiving ------------------------------------------------------------------------------------------------
-
-    def _receive(self, connection: Connection) -> None:
-        data = connection.receive()
-        if self._settings.ack == "none":
+    def _sent(self, batch: Batch) -> None:
+        if self._exchange and self._exchange.dialect.needs_open:
             return
-        for event in self._protocol.receive_data(data):
-            self._apply(event)
+        if not batch.lines:
+            batch.is_done = True  # the plain protocol has no words for it
+        elif self._settings.ack == "none":
+            self._answered(batch.lines - batch.acked)
             self._failures = 0
-            self._last_progress = self._clock()
 
-    def _apply(self, event: ClientEvent) -> None:
+    # --- answers --------------------------------------------------------------------------------------------------
+
+    def _receive(self, exchange: Exchange) -> bool:
+        """Take what has come; False when that is nothing."""
+        events = exchange.receive()
+        if events is None or self._settings.ack == "none":
+            return events is not None
+        try:
+            for event in events:
+                self._apply(event)
+                self._failures = 0
+                self._last_progress = self._clock()
+        finally:
+            self._commit_done()
+        return True
+
+    def _apply(self, event: Event) -> None:
         match event:
             case Acked(lines):
                 self._answered(lines)
             case Refused(reason):
                 self._refused(reason)
-            case Confused(reason):
+            case Position():
+                self._positioned(event)
+            case BatchRefused():
+                self._batch_refused(event)
+            case Alive():
+                pass
+            case Confused(reason) | Gibberish(reason):
                 raise PeerConfused(reason)
+            case _:
+                raise PeerConfused(f"the server answers what was not asked: {event}")
 
     def _answered(self, lines: int) -> None:
         now = self._clock()
@@ -252,7 +310,10 @@ class Shipper:
 
     def _refused(self, reason: str) -> None:
         batch, line = self._window.next_unanswered_line()
-        self._window.answer(1)
+        list(self._window.answer(1))
+        self._reject(batch, line, reason)
+
+    def _reject(self, batch: Batch, line: bytes, reason: str) -> None:
         self._metrics.add(lines_rejected=1)
         self._refusals += 1
         if self._refusals <= _REFUSALS_LOGGED:
@@ -260,11 +321,108 @@ class Shipper:
             where = f"{batch.source.path}, bytes {batch.start} to {batch.end}"
             logger.error("the server refused a line (%s): %s: %.200r%s", reason, where, line, last)
 
+    def _positioned(self, position: Position) -> None:
+        """A source is stored up to an offset: the answer to an open, or an ack."""
+        source = next((batch.source for batch in self._window if batch.source.id == position.source), None)
+        if source is not None and position.is_answer_to_open:
+            self._reconcile(source, position)
+        elif source is not None:
+            self._commit(source, position.committed)
+        if self._exchange and position.is_answer_to_open:
+            self._exchange.opened(position.source)
+
+    def _commit(self, source: Source, committed: int) -> None:
+        now = self._clock()
+        for batch in self._window.commit(source, committed):
+            self._metrics.acked(batch.lines, now - batch.sent_at)
+
+    def _commit_done(self) -> None:
+        for batch in self._window.take_done():
+            commit(batch, is_plain=self._is_plain)
+            self._checkpoints.follow(batch.source)
+
+    def _reconcile(self, source: Source, position: Position) -> None:
+        """The server's word on how far a source is stored wins, if the content agrees (rules E17 and E18)."""
+        committed = position.committed
+        if committed > source.committed and not self._agrees(source, position):
+            logger.error("%s is not the file that the server knows as %s; it is a new source", source.path, source.id)
+            self._send_back(source, None)
+        elif committed < source.plain_until:
+            reason = "shipped by the plain protocol before"
+            self._window.add_first(Batch(source, committed, source.plain_until, epoch=source.epoch, lost=reason))
+        else:
+            self._commit(source, committed)
+            self._commit_done()
+            self._go_to(source, position)
+        if self._exchange:
+            self._exchange.replace_source(source, self._window.of_source(source))
+
+    def _agrees(self, source: Source, position: Position) -> bool:
+        """Whether what the server has beyond the checkpoint is what this client sent, or would send.
+
+        Lines that an earlier run has skipped there make a difference: then the server is asked for its extents.
+        """
+        crc32 = self._window.crc32_up_to(source, position.committed)
+        agrees = self._feed.agrees(source, position) if crc32 is None else crc32 == position.crc32
+        return agrees or self._feed.holds(source, self._extents_beyond_checkpoint(source))
+
+    def _extents_beyond_checkpoint(self, source: Source) -> list[Extent]:
+        settings = self._settings
+        enquiry = Enquiry(
+            settings.server_host,
+            settings.server_port,
+            connect_timeout_s=settings.connect_timeout,
+            answer_timeout_s=settings.ack_timeout,
+            wait=self._waiting.wait,
+        )
+        try:
+            pages = list(enquiry.report(source.id))
+        finally:
+            enquiry.close()
+        return [extent for page in pages for extent in page.extents if extent.end > source.committed]
+
+    def _go_to(self, source: Source, position: Position) -> None:
+        """See to it that the next batch of a source begins where the server wants it."""
+        waiting = self._window.of_source(source)
+        if source.committed != position.committed:
+            source.go_to(position.committed, position.lines, position.crc32)
+        if waiting and waiting[0].start != position.committed:
+            logger.info("%s: the server has it up to byte %d; going on there", source.path, position.committed)
+            self._send_back(source, position.committed)
+
+    def _send_back(self, source: Source, offset: int | None, *, one_by_one_until: int = 0) -> None:
+        """Read a source again from `offset`; None makes the file a new source. What was read of it does not count."""
+        source.epoch = source.epoch + 1 if offset is not None else -1
+        self._window.drop_source(source)
+        self._feed.send_back(source, offset, one_by_one_until=one_by_one_until)
+
+    def _batch_refused(self, refusal: BatchRefused) -> None:
+        """The oldest batch of a source is not stored."""
+        batch = next((batch for batch in self._window if batch.source.id == refusal.source and not batch.is_done), None)
+        if batch is not None and refusal.is_final:
+            self._mend(batch, refusal.reason)
+        if batch is not None:
+            self._send_back(batch.source, refusal.committed)
+        raise PeerConfused(f"the server refused a batch: {refusal.reason}")
+
+    def _mend(self, batch: Batch, reason: str) -> NoReturn:
+        """Send the lines of a batch that will never be taken one by one; one that will not be taken is skipped."""
+        if batch.lines == 1:
+            self._reject(batch, batch.payload, reason)
+            self._window.give_up(batch, f"refused by the server: {reason}")
+        else:
+            first = self._window.of_source(batch.source)[0]
+            self._send_back(batch.source, first.start, one_by_one_until=batch.end)
+        raise _BeginAnew(f"the server does not take a batch: {reason}")
+
     # --- failures and waiting -------------------------------------------------------------------------------------
 
     def _recover(self, error: DeliveryError) -> None:
         """Drop the connection; wait before the next one, unless nothing is in flight and nobody needs one."""
         self._disconnect()
+        if isinstance(error, _BeginAnew):
+            logger.debug("%s", error)
+            return
         if not self._window and isinstance(error, PeerClosed):
             logger.debug("%s while nothing was in flight", error)
             return
@@ -275,9 +433,9 @@ class Shipper:
         delay_s = self._backoff.delay_s(self._failures)
         if self._failures & (self._failures - 1) == 0:  # 1, 2, 4, 8...: an outage of hours fills no log
             logger.warning("%s; failure %d in a row, trying again in %.1f s", error, self._failures, delay_s)
-        self._wait(None, 0, delay_s)
+        self._waiting.wait(None, 0, delay_s)
         while not self._may_connect():
-            self._wait_once(None, 0, self._settings.poll_interval)
+            self._waiting.once(None, 0, self._settings.poll_interval)
 
     def _give_up_after_too_many(self, error: DeliveryError) -> None:
         attempts = self._settings.max_attempts
@@ -287,68 +445,18 @@ class Shipper:
         if attempts and self._failures >= attempts:
             raise GaveUp(f"{error}; gave up after {self._failures} failures in a row, {self._unacked()}") from error
 
+    def _tick(self) -> None:
+        self._feed.tick()
+        self._checkpoints.save_if_due()
+
     def _unacked(self) -> str:
         return f"{self._window.unacked_lines} lines in flight are not acked"
 
-    def _wait(self, sock: socket.socket | None, events: int, timeout_s: float) -> int:
-        """Wait the whole time, or until `sock` is ready (see tcp_client.Wait)."""
-        end = self._clock() + timeout_s
-        while not (ready := self._wait_once(sock, events, end - self._clock())):
-            if self._clock() >= end:
-                break
-        return ready
-
-    def _wait_once(self, sock: socket.socket | None, events: int, timeout_s: float) -> int:
-        """Wait until `sock` is ready, something wakes the engine, or the time is over; do what is due."""
-        now = self._clock()
-        ends = [now + timeout_s, self._next_tick, *(end for end in (self._deadline, self._drain_until) if end)]
-        ready = self._poll(sock, events, max(0.0, min(ends) - now))
-        self._notice_stop()
-        self._check_deadlines()
-        if self._clock() >= self._next_tick:
-            self._feed.tick()
-            self._next_tick = self._clock() + self._settings.poll_interval
-        return ready
-
-    def _poll(self, sock: socket.socket | None, events: int, timeout_s: float) -> int:
-        poll = select.poll()
-        wakeup = self._stop.wakeup
-        poll.register(wakeup.fileno(), select.POLLIN)
-        if sock is not None:
-            poll.register(
-                sock.fileno(), (select.POLLIN if events & READ else 0) | (select.POLLOUT if events & WRITE else 0)
-            )
-        ready = 0
-        for fd, mask in poll.poll(timeout_s * 1000):
-            if fd == wakeup.fileno():
-                wakeup.clear()
-            else:
-                failed = mask & ~(select.POLLIN | select.POLLOUT)
-                ready = (READ if mask & select.POLLIN or failed else 0) | (
-                    WRITE if mask & select.POLLOUT or failed else 0
-                )
-        return ready & events if events else ready
-
-    def _notice_stop(self) -> None:
-        if self._stop.is_requested and self._drain_until is None:
-            self._drain_until = self._clock() + self._settings.shutdown_timeout
-            self._feed.stop()
-
-    def _check_deadlines(self) -> None:
-        now = self._clock()
-        if self._deadline is not None and now >= self._deadline:
-            raise GaveUp(f"the deadline of {self._settings.deadline:g} s is over; {self._unacked()}")
-        if self._drain_until is not None and now >= self._drain_until:
-            raise GaveUp(f"stopped; {self._unacked()} after {self._settings.shutdown_timeout:g} s of waiting")
-
     def _flush(self) -> None:
         """Without acks the last word is the kernel's: wait until the peer's has taken every byte."""
-        connection = self._connection
-        if self._settings.ack != "none" or connection is None:
+        if self._settings.ack != "none" or self._exchange is None:
             return
-        connection.end_of_data()
-        end = self._clock() + self._settings.ack_timeout
-        while waiting := connection.bytes_not_taken():
-            if self._clock() >= end:
-                raise GaveUp(f"the receiver has not taken the last {waiting} bytes")
-            self._wait(None, 0, _FLUSH_POLL_S)
+        try:
+            self._exchange.connection.hand_over(timeout_s=self._settings.ack_timeout, wait=self._waiting.wait)
+        except PeerClosed as error:
+            raise GaveUp(f"{error}; what the receiver had not read is lost") from error

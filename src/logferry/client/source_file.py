@@ -5,13 +5,14 @@ once it has grown, so memory is bounded whatever the file holds. Every read begi
 offset; when they are not what they were, the file was truncated or rewritten, however long it is by now.
 """
 
+import copy
 import os
 import re
 import secrets
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from logferry.errors import SourceError
 
@@ -22,27 +23,54 @@ CHUNK_BYTES: Final = 256 * 1024
 # How many bytes before the offset are compared at every read.
 TAIL_BYTES: Final = 256
 
+# How many of its first bytes tell a file from others.
+HEAD_BYTES: Final = 1024
+
 # A line that is longer than a chunk is searched for its end in steps of this size, with other work in between.
 SCAN_BYTES: Final = 32 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Source:
-    """One file's life, from creation or truncation to its end, under whatever name."""
+    """One file's life, from creation or truncation to its end, under whatever name.
+
+    The reader makes it; the delivery engine moves `committed`, the offset up to which the server has stored it.
+    """
 
     path: str
     id: str = field(default_factory=lambda: secrets.token_hex(8))
+    device: int = 0
+    inode: int = 0
+    head: bytes = b""  # its first bytes, up to HEAD_BYTES, as they were when they were read
+    committed: int = 0
+    lines: int = 0  # stored up to there, and the CRC-32 of their NDJSON
+    crc32: int = 0
+    tail: bytes = b""  # the last bytes before `committed`, as they were when they were read
+    plain_until: int = 0  # up to where it was shipped by the plain protocol
+    is_finished: bool = False  # no more of it will be read: a batch run has ended, or its file is gone
+    epoch: int = 0  # how often it was sent back: what was read in an earlier epoch does not count
+    read_until: int = 0  # the furthest that was read of it, or is known to be lost
+
+    def go_to(self, committed: int, lines: int, crc32: int) -> None:
+        """Take over what the server says of the source. What is before that offset was not read for it."""
+        self.committed, self.lines, self.crc32 = committed, lines, crc32
+        self.tail = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Whole raw lines `[start, end)` of a source; a `truncated` one is the kept beginning of one long line."""
+    """Whole raw lines `[start, end)` of a source; a `truncated` one is the kept beginning of one long line.
+
+    `tail` are the file's last bytes before `end`, as they were read. `epoch` counts how often the source was sent back.
+    """
 
     source: Source
     start: int
     end: int
     data: bytes
     truncated: bool = False
+    tail: bytes = b""
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +81,7 @@ class Lost:
     start: int
     end: int
     reason: str
+    is_wanted: bool = False  # somebody asked for it; nobody needs to be told
 
 
 class SourceFile:
@@ -64,15 +93,19 @@ class SourceFile:
         self._max_line_bytes = max_line_bytes
         self._long_line = _long_line_pattern(max_line_bytes)
         self.path = path
-        self.source = Source(str(path))
         self.offset = 0
+        self._epoch = 0
+        self._one_by_one_until = 0
         self.lost: list[Lost] = []  # for the owner to report and clear
         self._tail = b""  # the bytes that end at the offset
+        self._beginning = b""  # before anything is read there is no tail: the first bytes that were seen
         self._scanned = 0  # up to where an over-long line at the offset has no newline
         self.is_scanning = False  # the end of a long line is being searched: read again at once
         status = os.fstat(self._fd)
         self.identity = (status.st_dev, status.st_ino)
-        self._seen_size = status.st_size
+        self.source = self._new_source()
+        self._seen_size = 0
+        self.size()
 
     def close(self) -> None:
         """Release the file."""
@@ -81,13 +114,47 @@ class SourceFile:
     def size(self) -> int:
         """Return the file's size now, in bytes."""
         size = os.fstat(self._fd).st_size
-        self._seen_size = max(self._seen_size, size)
+        if size > self._seen_size and self._is_unchanged():  # if it has changed, the next read will notice
+            self._seen_size = size
         return size
+
+    def modified_ns(self) -> int:
+        """Return when the file was last written, in nanoseconds of Unix time."""
+        return os.fstat(self._fd).st_mtime_ns
 
     @property
     def is_deleted(self) -> bool:
         """Whether no name is left for the file."""
         return os.fstat(self._fd).st_nlink == 0
+
+    def peek(self, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes at `offset`, without moving."""
+        return os.pread(self._fd, size, offset)
+
+    def resume(self, source: Source) -> None:
+        """Go on with a source that is known to be this file, from where it is committed."""
+        self.source = source
+        self._move_to(source.committed)
+
+    def read_again(self, offset: int | None, *, one_by_one_until: int = 0) -> None:
+        """Go back to `offset`, the beginning of a line, and give single lines up to `one_by_one_until`.
+
+        With None the file is a new source, and read from its beginning.
+        """
+        if offset is None:
+            self.source = self._new_source()
+        self._epoch = self.source.epoch
+        self._scanned = 0
+        self._one_by_one_until = one_by_one_until
+        self._move_to(offset or 0)
+
+    def twin(self) -> Self:
+        """Open the same file once more, whatever its name is by now; it has a position of its own."""
+        twin = copy.copy(self)
+        twin._fd = os.dup(self._fd)
+        twin.source = copy.copy(self.source)  # its owner goes on changing it
+        twin.lost = []
+        return twin
 
     def skip_to_end(self) -> None:
         """Begin after the last whole line that is there now."""
@@ -96,7 +163,7 @@ class SourceFile:
             start = max(self.offset, end - CHUNK_BYTES)
             newline = os.pread(self._fd, end - start, start).rfind(b"\n")
             if newline >= 0:
-                self._advance(start + newline + 1)
+                self._move_to(start + newline + 1)
                 return
             end = start
 
@@ -106,6 +173,8 @@ class SourceFile:
         No byte from `limit` on is read. `is_final` says that the file will not grow: a last line without newline is
         then a line too. Raises SourceError when the file system fails.
         """
+        if self.offset < self._one_by_one_until:
+            max_lines = 1
         try:
             return self._read(limit, is_final, max_lines)
         except OSError as error:
@@ -115,9 +184,12 @@ class SourceFile:
         wanted = CHUNK_BYTES if limit is None else min(CHUNK_BYTES, limit - self.offset)
         known = len(self._tail)
         data = os.pread(self._fd, known + wanted, self.offset - known)
-        if not data.startswith(self._tail):
+        if not data.startswith(self._tail or self._beginning[:wanted]):
             self._start_over()
             return None
+        self._seen_size = max(self._seen_size, self.offset - known + len(data))
+        if not known:
+            self._beginning = max(self._beginning, data[:TAIL_BYTES], key=len)
         end = data.rfind(b"\n") + 1
         if end > known:
             return self._chunk_of_lines(data[known:end], max_lines)
@@ -127,15 +199,27 @@ class SourceFile:
             return self._chunk(data[known:], len(data) - known)
         return None
 
+    def _is_unchanged(self) -> bool:
+        """Whether the known bytes before the offset, or at the beginning, are still there."""
+        if self._tail:
+            return self.peek(self.offset - len(self._tail), len(self._tail)) == self._tail
+        beginning = self.peek(0, TAIL_BYTES)
+        if not beginning.startswith(self._beginning):
+            return False
+        self._beginning = beginning
+        return True
+
     def _start_over(self) -> None:
         """The bytes before the offset have changed: what is in the file now is another source."""
         if self._seen_size > self.offset:
             self.lost.append(
                 Lost(self.source, self.offset, self._seen_size, "truncated or rewritten before it was read")
             )
-        self.source = Source(str(self.path))
-        self.offset = self._scanned = self._seen_size = 0
-        self._tail = b""
+            self.source.read_until = self._seen_size
+        self.source = self._new_source()
+        self.offset = self._scanned = self._seen_size = self._epoch = 0
+        self._tail = self._beginning = b""
+        self.is_scanning = False
         self.size()
 
     def _chunk_of_lines(self, data: bytes, max_lines: int | None) -> Chunk | None:
@@ -160,6 +244,7 @@ class SourceFile:
             position += len(block)
             if not block:
                 break
+            self._seen_size = max(self._seen_size, position)
         at_end = position == limit or position < stop
         if at_end and is_final:
             return self._chunk_of_long_line(position - self.offset)
@@ -167,9 +252,12 @@ class SourceFile:
         self.is_scanning = not at_end
         return None
 
-    def _chunk_of_long_line(self, length: int) -> Chunk:
+    def _chunk_of_long_line(self, length: int) -> Chunk | None:
         """Return the line of `length` bytes, newline included, at the offset: whole, or cut at the limit."""
-        head = os.pread(self._fd, min(length, self._max_line_bytes + len(b"x\r\n")), self.offset)
+        wanted = min(length, self._max_line_bytes + len(b"x\r\n"))
+        head = os.pread(self._fd, wanted, self.offset)
+        if len(head) < wanted:  # truncated since; the next read will notice
+            return None
         if len(head.removesuffix(b"\n").removesuffix(b"\r")) <= self._max_line_bytes and len(head) == length:
             return self._chunk(head, length)
         return self._cut(head, length)
@@ -184,20 +272,30 @@ class SourceFile:
         return self._chunk(head[:cut], length, truncated=True)
 
     def _chunk(self, data: bytes, length: int, *, truncated: bool = False) -> Chunk:
-        chunk = Chunk(self.source, self.offset, self.offset + length, data, truncated)
+        start, end = self.offset, self.offset + length
+        self.source.read_until = max(self.source.read_until, end)
         self.is_scanning = False
         if truncated:
-            self._advance(chunk.end)
+            self._move_to(end)
         else:
-            self.offset = chunk.end
+            self.offset = end
             self._tail = data[-TAIL_BYTES:] if length >= TAIL_BYTES else (self._tail + data)[-TAIL_BYTES:]
-        return chunk
+            if start == len(self.source.head) < HEAD_BYTES:
+                self.source.head = (self.source.head + data[:HEAD_BYTES])[:HEAD_BYTES]
+        return Chunk(self.source, start, end, data, truncated, self._tail, self._epoch)
 
-    def _advance(self, offset: int) -> None:
+    def _move_to(self, offset: int) -> None:
+        """Go to `offset`, where nothing of what is before it was read in this run."""
         self.offset = offset
         start = max(0, offset - TAIL_BYTES)
         self._tail = os.pread(self._fd, offset - start, start)
+        if len(self.source.head) < HEAD_BYTES:
+            self.source.head = os.pread(self._fd, min(HEAD_BYTES, offset), 0)
         self._seen_size = max(self._seen_size, offset)
+
+    def _new_source(self) -> Source:
+        device, inode = self.identity
+        return Source(str(self.path), device=device, inode=inode)
 
 
 def _long_line_pattern(max_line_bytes: int) -> re.Pattern[bytes]:

@@ -14,15 +14,19 @@ import struct
 import sys
 import termios
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from logferry.errors import PeerClosed, Unreachable
+from logferry.errors import GaveUp, PeerClosed, Unreachable
 
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
 
 _RECEIVE_BYTES: Final = 256 * 1024
+
+_FLUSH_POLL_S: Final = 0.01
+_CLOSE_WAIT_S: Final = 1.0
 
 # A peer's machine that vanished is found out within about a minute, also while nothing is sent.
 _KEEPALIVE_IDLE_S: Final = 30
@@ -85,6 +89,17 @@ class Connection:
             raise PeerClosed("the server closed the connection")
         return data
 
+    def discard_input(self) -> bool:
+        """Throw away what has arrived; True once the peer has closed its side. Raises PeerClosed after a reset."""
+        try:
+            while self.sock.recv(_RECEIVE_BYTES):
+                pass
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise PeerClosed(f"the connection broke: {_reason(error)}") from error
+        return True
+
     def end_of_data(self) -> None:
         """Tell the peer that no more will come."""
         with contextlib.suppress(OSError):
@@ -96,6 +111,26 @@ class Connection:
             return 0
         answer = fcntl.ioctl(self.sock, termios.TIOCOUTQ, b"\0" * 4)  # SIOCOUTQ of tcp(7)
         return int(struct.unpack("i", answer)[0])
+
+    def hand_over(self, *, timeout_s: float, wait: Wait, clock: Callable[[], float] = time.monotonic) -> None:
+        """Wait for the peer's kernel, then a moment for the peer to close: it may be one that does answer, and a close
+        with unread answers would send a reset, which makes some receivers throw away what they have not read.
+
+        Raises PeerClosed after a reset, GaveUp when the peer takes nothing for `timeout_s`.
+        """
+        self.end_of_data()
+        waiting, end = sys.maxsize, 0.0
+        while True:
+            before, waiting = waiting, self.bytes_not_taken()
+            if waiting < before:
+                end = clock() + (timeout_s if waiting else _CLOSE_WAIT_S)
+            if self.discard_input() and not waiting:
+                return
+            if clock() >= end:
+                break
+            wait(None, 0, _FLUSH_POLL_S)
+        if waiting:
+            raise GaveUp(f"the receiver has not taken the last {waiting} bytes")
 
     def close(self) -> None:
         """Release the socket."""
@@ -109,31 +144,28 @@ def connect(host: str, port: int, *, timeout_s: float, wait: Wait) -> Connection
     """
     reasons = []
     for family, address in _resolve(host, port, timeout_s=timeout_s, wait=wait):
-        sock = socket.socket(family, socket.SOCK_STREAM)
         try:
-            reason = _connect(sock, address, timeout_s=timeout_s, wait=wait)
-        except BaseException:
-            sock.close()
-            raise
-        if reason is None:
-            return Connection(sock)
-        sock.close()
-        reasons.append(f"{address[0]}: {reason}")
+            return _connect(family, address, timeout_s=timeout_s, wait=wait)
+        except OSError as error:
+            reasons.append(f"{address[0]}: {_reason(error)}")
     raise Unreachable(f"cannot connect to {host}:{port}: {'; '.join(reasons)}")
 
 
-def _connect(sock: socket.socket, address: Any, *, timeout_s: float, wait: Wait) -> str | None:
-    sock.setblocking(False)
-    _tune(sock)
+def _connect(family: socket.AddressFamily, address: Any, *, timeout_s: float, wait: Wait) -> Connection:
+    sock = socket.socket(family, socket.SOCK_STREAM)  # fails where the machine has no IPv6
     try:
-        sock.connect(address)
-    except BlockingIOError:
+        sock.setblocking(False)
+        _tune(sock)
+        with contextlib.suppress(BlockingIOError):
+            sock.connect(address)
         if not wait(sock, WRITE, timeout_s):
-            return f"no answer within {timeout_s:g} s"
-    except OSError as error:
-        return _reason(error)
-    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    return os.strerror(code) if code else None
+            raise TimeoutError(f"no answer within {timeout_s:g} s")
+        if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(code, os.strerror(code))
+    except BaseException:
+        sock.close()
+        raise
+    return Connection(sock)
 
 
 def _tune(sock: socket.socket) -> None:
@@ -181,7 +213,10 @@ def _resolve(host: str, port: int, *, timeout_s: float, wait: Wait) -> list[tupl
 
 
 def _addresses(host: str, port: int, flags: int) -> list[tuple[socket.AddressFamily, Any]]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    except UnicodeError:  # `a..b`, or a label of more than 63 letters
+        raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
     return [(family, address) for family, _, _, _, address in found]
 
 
