@@ -12,15 +12,19 @@ from typing import Final, NoReturn
 
 from logferry import __version__
 from logferry.config import (
+    FSCK_OPTIONS,
     SERVE_OPTIONS,
     SHIP_OPTIONS,
+    VERIFY_OPTIONS,
+    FsckSettings,
     Option,
     ServeSettings,
     Settings,
     ShipSettings,
+    VerifySettings,
     load,
 )
-from logferry.errors import ConfigError, GaveUp, LogferryError, SourceError
+from logferry.errors import ConfigError, DeliveryError, GaveUp, LogferryError, SourceError, StateError
 from logferry.metrics import Metrics
 
 EXIT_OK: Final = 0
@@ -35,6 +39,11 @@ _EXIT_CODES: Final = """exit codes:
   3  finished, but some lines were refused, cut or could not be read
 """
 
+_VERIFY_CODES: Final = (
+    "exit codes: 0 everything is there, once; 1 the server does not answer; 2 usage; 3 something is not"
+)
+_FSCK_CODES: Final = "exit codes: 0 every segment is as the ledger says; 1 no ledger; 2 usage; 3 a segment is damaged"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `logferry` with `arguments` (default: the process's own); return the exit code."""
@@ -46,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             print(f"logferry {command}: {problem}", file=sys.stderr)
         return EXIT_USAGE
+    except LogferryError as error:
+        print(f"logferry {command}: {error}", file=sys.stderr)
+        return EXIT_NOT_DELIVERED
 
 
 def _ship(words: Sequence[str]) -> int:
@@ -71,6 +83,9 @@ def ship_and_summarise(settings: ShipSettings) -> int:
         try:
             problems = ship(settings, metrics=metrics, stop=stop).problems
             code = EXIT_INCOMPLETE if problems else EXIT_OK
+        except StateError as error:
+            code = EXIT_USAGE
+            problems = (str(error),)
         except SourceError as error:
             code = EXIT_INCOMPLETE
             problems = (str(error),)
@@ -133,16 +148,69 @@ def _write_stdout(lines: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
+def _verify(words: Sequence[str]) -> int:
+    from logferry.client.checkpoint import Checkpoints
+    from logferry.client.enquiry import Enquiry
+    from logferry.client.job import state_dir
+    from logferry.client.verifier import verify
+    from logferry.presentation import verdicts_as_json, verdicts_as_table
+
+    parser = _parser("verify", "Compare files with what the server has stored of them.", VERIFY_OPTIONS, _VERIFY_CODES)
+    settings = _settings(VerifySettings, VERIFY_OPTIONS, parser, words)
+    _log_to_stderr(settings.log_level)
+    checkpoints = Checkpoints(state_dir(settings.state_dir), read_only=True)
+    try:
+        enquiry = Enquiry(
+            settings.server_host,
+            settings.server_port,
+            connect_timeout_s=settings.connect_timeout,
+            answer_timeout_s=settings.ack_timeout,
+        )
+        try:
+            verdicts = [
+                verify(path, checkpoints, enquiry, max_line_bytes=settings.max_line_bytes) for path in settings.log_file
+            ]
+        finally:
+            enquiry.close()
+    except DeliveryError as error:
+        print(f"logferry verify: {error}", file=sys.stderr)
+        return EXIT_NOT_DELIVERED
+    print(verdicts_as_json(verdicts) if settings.json else verdicts_as_table(verdicts), flush=True)
+    return EXIT_OK if all(verdict.is_proven for verdict in verdicts) else EXIT_INCOMPLETE
+
+
+def _fsck(words: Sequence[str]) -> int:
+    from logferry.presentation import findings_as_json, findings_as_table
+    from logferry.server.audit import fsck
+
+    parser = _parser("fsck", "Check every segment of a server's folder against its ledger.", FSCK_OPTIONS, _FSCK_CODES)
+    settings = _settings(FsckSettings, FSCK_OPTIONS, parser, words)
+    _log_to_stderr(settings.log_level)
+    try:
+        findings = list(fsck(settings.data_dir))
+    except LogferryError as error:
+        print(f"logferry fsck: {error}", file=sys.stderr)
+        return EXIT_NOT_DELIVERED
+    print(findings_as_json(findings) if settings.json else findings_as_table(findings), flush=True)
+    return EXIT_INCOMPLETE if any(finding.problem for finding in findings) else EXIT_OK
+
+
 def _demo(words: Sequence[str]) -> int:
     from logferry.demo import run_demo
 
     parser = _parser("demo", "Start a server, ship sample_logs.txt to it, show what was stored.", (), "")
     _arguments(parser, words)
     _log_to_stderr("warning")
-    return run_demo(ship_and_summarise, lambda text: print(text, flush=True))
+    return run_demo(ship_and_summarise, _verify, lambda text: print(text, flush=True))
 
 
-_COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {"ship": _ship, "serve": _serve, "demo": _demo}
+_COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {
+    "ship": _ship,
+    "serve": _serve,
+    "verify": _verify,
+    "fsck": _fsck,
+    "demo": _demo,
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -168,7 +236,8 @@ def _parser(command: str, description: str, options: Sequence[Option], epilog: s
         if option.kind.is_flag:
             parser.add_argument(option.flag, dest=option.name, nargs="?", const="true", metavar="BOOL", help=text)
         else:
-            parser.add_argument(option.flag, dest=option.name, metavar="VALUE", help=text)
+            action = "append" if option.kind.is_list else "store"
+            parser.add_argument(option.flag, dest=option.name, action=action, metavar="VALUE", help=text)
     return parser
 
 
@@ -184,8 +253,9 @@ def _settings(kind: type[Settings], options: Sequence[Option], parser: _Parser, 
     """Return the settings of a command; raise ConfigError with all that is wrong with its words and its values."""
     known, unknown = parser.parse_known_args(list(words))
     problems = [f"unknown argument: {word}" for word in unknown]
+    given = {name: os.pathsep.join(value) if isinstance(value, list) else value for name, value in vars(known).items()}
     try:
-        settings = load(kind, options, vars(known), os.environ)
+        settings = load(kind, options, given, os.environ)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     if problems:

@@ -4,6 +4,7 @@ A value comes from the command line, else from the environment, else from the de
 configuration at once, as a ConfigError whose sentences name the option, its source and what is allowed.
 """
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ class Kind:
     parse: Parser
     allowed: str
     is_flag: bool = False
+    is_list: bool = False  # the flag may be given several times; in one text the values are separated by colons
 
 
 def _parse_bool(text: str) -> bool:
@@ -79,6 +81,11 @@ def _not_empty(text: str) -> str:
 
 TEXT: Final = Kind(_not_empty, "a text that is not empty")
 PATH: Final = Kind(lambda text: Path(_not_empty(text)), "a path")
+PATHS: Final = Kind(
+    lambda text: tuple(Path(_not_empty(part)) for part in text.split(os.pathsep)),
+    "paths separated by ':'",
+    is_list=True,
+)
 BOOLEAN: Final = Kind(_parse_bool, f"one of {', '.join(_TRUE)} or {', '.join(_FALSE)}", is_flag=True)
 PORT: Final = _whole(1, 65535)
 LISTEN_PORT: Final = _whole(0, 65535)
@@ -155,11 +162,39 @@ SHIP_OPTIONS: Final = (
         "where continuous mode begins in a file that is there at start: beginning or end",
     ),
     Option(
+        "resume",
+        "RESUME",
+        BOOLEAN,
+        "false",
+        "batch mode: go on where an earlier run of this file got to (continuous mode always does)",
+    ),
+    Option(
+        "state_dir",
+        "STATE_DIR",
+        _word_or("auto", PATH),
+        "auto",
+        "the folder for checkpoints, one process each; auto = /var/lib/logferry for root, else the user's state folder",
+    ),
+    Option(
+        "delete_after",
+        "DELETE_AFTER",
+        BOOLEAN,
+        "false",
+        "batch mode: delete the log file once every byte of it is acked and verified",
+    ),
+    Option(
+        "move_after",
+        "MOVE_AFTER",
+        _word_or("none", PATH),
+        "none",
+        "batch mode: move the log file into this folder once every byte of it is acked and verified",
+    ),
+    Option(
         "ack",
         "ACK",
         _choice("auto", "line", "none"),
         "auto",
-        "which answers to expect: auto or line = one ack per line; none = the receiver never answers (best effort)",
+        "which answers to expect: auto = exactly once if the server can, else line; line = one per line; none = none",
     ),
     Option(
         "ack_timeout", "ACK_TIMEOUT", _seconds(0.05, 3600), "30", "seconds without progress until a peer is dropped"
@@ -171,6 +206,13 @@ SHIP_OPTIONS: Final = (
         _word_or("auto", _whole(0, 1_000_000)),
         "auto",
         "failed connections in a row, no line acked, until giving up; 0 = never; auto = 5 in basic batch mode, else 0",
+    ),
+    Option(
+        "backoff_max",
+        "BACKOFF_MAX",
+        _seconds(0.01, 86400),
+        "30",
+        "longest wait in seconds before connecting again; it doubles from half a second, with jitter",
     ),
     Option(
         "deadline",
@@ -191,6 +233,28 @@ SHIP_OPTIONS: Final = (
         "health_interval", "HEALTH_INTERVAL", _seconds(0.05, 3600), "5", "seconds between health probes (resilient)"
     ),
     _SHUTDOWN_TIMEOUT,
+    _LOG_LEVEL,
+)
+
+_SHIP_OPTIONS_OF_VERIFY: Final = (
+    "server_host",
+    "server_port",
+    "state_dir",
+    "ack_timeout",
+    "connect_timeout",
+    "max_line_bytes",
+    "log_level",
+)
+
+VERIFY_OPTIONS: Final = (
+    Option("log_file", "LOG_FILE", PATHS, "/var/log/app.log", "the file to verify; may be given several times"),
+    Option("json", "JSON", BOOLEAN, "false", "print the result as JSON"),
+    *(option for option in SHIP_OPTIONS if option.name in _SHIP_OPTIONS_OF_VERIFY),
+)
+
+FSCK_OPTIONS: Final = (
+    Option("data_dir", "DATA_DIR", PATH, "./data", "the server's folder"),
+    Option("json", "JSON", BOOLEAN, "false", "print the result as JSON"),
     _LOG_LEVEL,
 )
 
@@ -250,6 +314,20 @@ SERVE_OPTIONS: Final = (
         "268435456",
         "a segment file rolls at this size",
     ),
+    Option(
+        "retention_bytes",
+        "RETENTION_BYTES",
+        _whole(0, 1024 * 1024 * 1024 * _MIB),
+        "0",
+        "most that is kept, in bytes: the oldest whole segments are deleted; 0 = all is kept",
+    ),
+    Option(
+        "retention_days",
+        "RETENTION_DAYS",
+        _whole(0, 100_000),
+        "0",
+        "days for which segments are kept; 0 = for ever",
+    ),
     _SHUTDOWN_TIMEOUT,
     _LOG_LEVEL,
 )
@@ -270,10 +348,15 @@ class ShipSettings:
     metrics_interval: float
     poll_interval: float
     start_at: str
+    resume: bool
+    state_dir: Path | None
+    delete_after: bool
+    move_after: Path | None
     ack: str
     ack_timeout: float
     connect_timeout: float
     max_attempts: int | None
+    backoff_max: float
     deadline: float
     compress_level: int
     max_line_bytes: int
@@ -299,11 +382,37 @@ class ServeSettings:
     memory_limit_bytes: int
     idle_timeout: float
     segment_bytes: int
+    retention_bytes: int
+    retention_days: int
     shutdown_timeout: float
     log_level: str
 
 
-Settings = TypeVar("Settings", bound=ShipSettings | ServeSettings)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifySettings:
+    """What `logferry verify` needs to know, checked."""
+
+    log_file: tuple[Path, ...]
+    json: bool
+    server_host: str
+    server_port: int
+    state_dir: Path | None
+    ack_timeout: float
+    connect_timeout: float
+    max_line_bytes: int
+    log_level: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FsckSettings:
+    """What `logferry fsck` needs to know, checked."""
+
+    data_dir: Path
+    json: bool
+    log_level: str
+
+
+Settings = TypeVar("Settings", bound=ShipSettings | ServeSettings | VerifySettings | FsckSettings)
 
 
 def load(
@@ -324,9 +433,26 @@ def load(
             values[option.name] = option.kind.parse(text)
         except ValueError:
             problems.append(f"{option.flag}: {text!r} (from {source}) must be {option.kind.allowed}")
+    problems += _conflicts(values)
     if problems:
         raise ConfigError(problems)
     return settings(**values)
+
+
+def _conflicts(values: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with values that are right each by itself."""
+    problems = []
+    disposals = [
+        flag for flag, name in (("--delete-after", "delete_after"), ("--move-after", "move_after")) if values.get(name)
+    ]
+    if len(disposals) == 2:
+        problems.append("--delete-after and --move-after cannot be used together")
+    for flag in disposals:
+        if values.get("mode") == "continuous":
+            problems.append(f"{flag} is for batch mode: a file that is followed is never done")
+        if values.get("ack") in ("line", "none"):
+            problems.append(f"{flag} needs --ack auto: nothing else can be verified")
+    return problems
 
 
 def _find(option: Option, arguments: Mapping[str, str], environment: Mapping[str, str]) -> tuple[str, str]:

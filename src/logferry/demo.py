@@ -21,19 +21,32 @@ _SAMPLE_PLACES = (
 )
 
 
-def run_demo(ship: Callable[[ShipSettings], int], say: Callable[[str], None]) -> int:
-    """Ship the sample with `ship` and tell with `say` what happens; return the exit code of `ship`."""
+def run_demo(
+    ship: Callable[[ShipSettings], int], verify: Callable[[Sequence[str]], int], say: Callable[[str], None]
+) -> int:
+    """Ship the sample with `ship`, show what was stored with `say`, prove it with `verify`; return the exit code."""
     sample = _find_sample()
     with tempfile.TemporaryDirectory(prefix="logferry-demo-") as folder:
         data_dir = Path(folder) / "data"
         with _background_server(data_dir) as port:
             say(f"A server listens on 127.0.0.1 port {port}. Shipping {sample.name} to it:")
-            arguments = {"log_file": str(sample), "server_host": "127.0.0.1", "server_port": str(port)}
+            arguments = {
+                "log_file": str(sample),
+                "server_host": "127.0.0.1",
+                "server_port": str(port),
+                "state_dir": str(Path(folder) / "state"),
+            }
             code = ship(load(ShipSettings, SHIP_OPTIONS, arguments, {}))
-        for segment in sorted(data_dir.rglob("*.ndjson")):
-            say(f"\nStored and synced to disk in {segment.relative_to(folder)}:")
-            say(segment.read_text(encoding="utf-8").rstrip("\n"))
-    return code
+            _show_stored(data_dir, say)
+            say("\nThe proof (logferry verify): the file, the server's ledger and the server's disk agree.")
+            flags = [f"--{name.replace('_', '-')}={value}" for name, value in arguments.items()]
+            return code or verify(flags)
+
+
+def _show_stored(data_dir: Path, say: Callable[[str], None]) -> None:
+    for segment in sorted(data_dir.rglob("*.ndjson")):
+        say(f"\nStored and synced to disk in {segment.relative_to(data_dir.parent)}:")
+        say(segment.read_text(encoding="utf-8").rstrip("\n"))
 
 
 def _find_sample() -> Path:

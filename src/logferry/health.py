@@ -27,6 +27,8 @@ def probe(host: str, port: int, *, timeout_s: float) -> str | None:
         socket.create_connection((host, port), timeout=timeout_s).close()
     except OSError as error:
         return error.strerror or str(error)
+    except UnicodeError:  # of the name's encoding: `a..b`
+        return "not a host name"
     return None
 
 
@@ -72,6 +74,8 @@ class HealthMonitor:
         while not self._stopping:
             reason = self._probe_server()
             with self._wake:
+                if self._stopping:
+                    return  # nobody wants to hear of it
                 if not self._suspicion:  # else the answer may be older than the failure
                     self._judge(reason)
                 interval_s = self._interval_s

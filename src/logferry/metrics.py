@@ -1,12 +1,13 @@
 """What happened, in numbers: counters, ack latency, snapshots, and a thread that reports them."""
 
+import copy
 import logging
 import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Final, Self
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,12 @@ class LatencyHistogram:
     def average_s(self) -> float:
         """The mean, exact; 0 when nothing was recorded."""
         return self._sum_s / self.count if self.count else 0.0
+
+    def copy(self) -> Self:
+        """Return a histogram of the same latencies that later ones do not change."""
+        twin = copy.copy(self)
+        twin._buckets = self._buckets.copy()
+        return twin
 
     def percentile_s(self, fraction: float) -> float:
         """Return a value that `fraction` (0 to 1) of the events did not exceed, within the width of a bucket."""
@@ -123,7 +130,7 @@ class Metrics:
     def _as_of_now(self, since: Snapshot) -> Snapshot:
         """Return a copy of `since` with its duration in place of its beginning."""
         counters = Counters(*(getattr(since.counters, field.name) for field in fields(Counters)))
-        return Snapshot(self._clock() - since.seconds, counters, since.latency, self._queue_lines)
+        return Snapshot(self._clock() - since.seconds, counters, since.latency.copy(), self._queue_lines)
 
 
 def describe(snapshot: Snapshot) -> str:
