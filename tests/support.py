@@ -1,6 +1,7 @@
 """What tests share: a server in a thread, a client made of a bare socket, and waiting with a deadline."""
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import re
@@ -16,7 +17,7 @@ from typing import Any, Final, Self
 
 from logferry.config import SERVE_OPTIONS, ServeSettings, load
 from logferry.server import Patience, Server, ServerStats
-from logferry.server.segments import Files
+from logferry.server.files import Files
 
 # No wait of a test is longer; long enough for a busy machine, since a test that passes never waits for it.
 DEADLINE_S: Final = 15.0
@@ -52,6 +53,14 @@ def serve_settings(data_dir: Path, **changes: Any) -> ServeSettings:
     settings = load(ServeSettings, SERVE_OPTIONS, {}, {})
     base: dict[str, Any] = {"server_host": "127.0.0.1", "server_port": 0, "data_dir": data_dir}
     return dataclasses.replace(settings, **(base | changes))
+
+
+def fill(path: Path) -> None:
+    """Write a file until the disk is full."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        for size in (4096, 1):
+            while file.write(bytes(size)) == size:
+                pass
 
 
 class RunningServer:
@@ -141,14 +150,14 @@ class RawClient:
         """Send all of `data`."""
         self.socket.sendall(data)
 
-    def answer(self) -> dict[str, str]:
+    def answer(self) -> dict[str, Any]:
         """Return the next ack."""
         while b"\n" not in self._received:
             data = self.socket.recv(65536)
             assert data, f"the server closed; before that: {self._received!r}"
             self._received += data
         line, self._received = self._received.split(b"\n", 1)
-        answer: dict[str, str] = json.loads(line)
+        answer: dict[str, Any] = json.loads(line)
         return answer
 
     def answers(self, count: int) -> list[str]:

@@ -4,7 +4,9 @@ They are read as text; that they work is shown by running them (tests/e2e, `make
 """
 
 import re
+import shutil
 import socket
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -127,6 +129,17 @@ class TestMakefile:
         phony = re.search(r"^\.PHONY: (.*)$", read("Makefile"), re.MULTILINE)
         assert phony
         assert set(phony[1].split()) == TARGETS
+
+    @pytest.mark.parametrize("target", sorted(TARGETS - {"test", "demo", "clean"}))
+    def test_a_target_that_needs_docker_says_so_where_it_is_missing(self, target: str, tmp_path: Path) -> None:
+        make = shutil.which("make")
+        if make is None:
+            pytest.skip("make is not installed")
+        made = subprocess.run(
+            [make, target], cwd=ROOT, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+        )
+        assert made.returncode == 2
+        assert made.stderr.startswith(f"make {target}: docker is not installed")
 
 
 class TestContainerHealth:

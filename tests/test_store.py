@@ -16,7 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logferry.errors import StoreError
-from logferry.server.segments import IOV_MAX, Files, Segments, Stream, host_name, safe_name, unfinished_bytes
+from logferry.server.files import IOV_MAX, Files
+from logferry.server.ledger import Ledger
+from logferry.server.names import Stream, host_name, safe_name
+from logferry.server.recovery import unfinished_bytes
+from logferry.server.segments import Payload, Segments
 from logferry.server.store import Delivery, Store
 from tests.support import DEADLINE_S, numbered_line, stored_lines, wait_until
 
@@ -302,9 +306,10 @@ class FailingFiles(Files):
         return super().open_for_append(path)
 
     def write(self, descriptor: int, pieces: Sequence[bytes | memoryview]) -> int:
-        """Before failing, write half a line, as a disk does that becomes full."""
+        """Before failing, write a part, perhaps whole lines, as a disk does that becomes full."""
         if self.failures.get("write"):
-            super().write(descriptor, [bytes(pieces[0])[:20]])
+            everything = b"".join(pieces)
+            super().write(descriptor, [everything[: len(everything) * 3 // 4]])
         self._fail("write")
         return super().write(descriptor, pieces)
 
@@ -319,6 +324,10 @@ class FailingFiles(Files):
     def truncate(self, path: Path, size: int) -> None:
         self._fail("truncate")
         super().truncate(path, size)
+
+    def delete(self, path: Path) -> None:
+        self._fail("delete")
+        super().delete(path)
 
 
 OPERATIONS = ["make_folder", "open_for_append", "write", "sync", "sync_folder"]
@@ -376,9 +385,8 @@ def test_a_cut_that_fails_too_is_made_up_for_before_anything_is_written(tmp_path
     stored = Stored()
     files = FailingFiles(write=[errno.ENOSPC, errno.EIO], truncate=[errno.EIO, errno.EIO])
     with opened(tmp_path, stored, files=files) as store:
-        for line in LINES:
-            store.submit(delivery(line))
-        wait_until(lambda: len(stored.deliveries) == 100, "all is stored")
+        store.submit(delivery(*LINES))
+        wait_until(lambda: stored.deliveries, "all is stored")
     assert stored_lines(tmp_path) == LINES
 
 
@@ -502,10 +510,12 @@ def test_segments_are_appended_to_only_through_append(tmp_path: Path) -> None:
             cuts.append(path)
 
     today: Callable[[], datetime.date] = lambda: MONDAY  # noqa: E731  (a name for the type's sake)
-    segments = Segments(tmp_path, segment_bytes=1000, durable=True, files=NoCuts(), today=today)
-    segments.append(STREAM, [[LINES[0]]])
+    ledger = Ledger(tmp_path, durable=True)
+    segments = Segments(tmp_path, ledger, segment_bytes=1000, durable=True, files=NoCuts(), today=today)
+    segments.append(STREAM, [Payload([LINES[0]], 1)])
     segments.sync()
     segments.commit()
     segments.undo_if_needed()
     segments.close()
+    ledger.close()
     assert cuts == []

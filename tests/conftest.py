@@ -1,0 +1,44 @@
+"""Fixtures that several test modules use."""
+
+import logging
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from logferry.client import shipper
+from logferry.client.tcp_client import Backoff
+
+
+@pytest.fixture
+def quick_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connect again almost at once: what a test waits for is never the backoff."""
+    monkeypatch.setattr(shipper, "Backoff", lambda **_: Backoff(first_s=0.01, ceiling_s=0.05))
+
+
+@pytest.fixture(autouse=True)
+def state_dir_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test may touch the checkpoints of whoever runs it; processes that a test starts inherit this."""
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def logging_restored() -> Iterator[None]:
+    """Let a test call `cli.main`: what later tests log is not for its stderr, which is closed by then."""
+    yield
+    logging.basicConfig(level=logging.WARNING, handlers=[logging.NullHandler()], force=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder with a file system of its own, of 1 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "logferry-test", str(folder)]
+    mounted = shutil.which("mount") and subprocess.run(command, capture_output=True, text=True, check=False)
+    if not mounted or mounted.returncode:
+        pytest.skip(f"cannot mount a small file system: {mounted.stderr.strip() if mounted else 'no mount'}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -1,0 +1,208 @@
+"""The command line: help, version, and mistakes, which are told on stderr with exit code 2 and no traceback."""
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from logferry import __version__, cli
+from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS
+from logferry.errors import SourceError
+
+
+@dataclass
+class Result:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
+    """Run `logferry` in this process, with no settings in its environment."""
+    for option in (*SHIP_OPTIONS, *SERVE_OPTIONS):
+        monkeypatch.delenv(option.env, raising=False)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+
+    def run_it(*words: str) -> Result:
+        try:
+            code: object = cli.main(words)
+        except SystemExit as stop:
+            code = stop.code
+        assert isinstance(code, int)
+        return Result(code, *capfd.readouterr())
+
+    yield run_it
+    # What later tests log is not for the stderr of this one, which is closed by then.
+    logging.basicConfig(level=logging.WARNING, handlers=[logging.NullHandler()], force=True)
+
+
+@pytest.fixture
+def never_ship(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Let the command line decide, but do nothing; what would have been shipped is in the list."""
+    shipped: list[object] = []
+
+    def take(settings: object) -> int:
+        shipped.append(settings)
+        return 0
+
+    monkeypatch.setattr(cli, "ship_and_summarise", take)
+    return shipped
+
+
+@pytest.mark.parametrize("words", [["--version"], ["ship", "--version"], ["serve", "--version"], ["demo", "--version"]])
+def test_the_version_is_told_on_stdout(run: Run, words: Sequence[str]) -> None:
+    assert run(*words) == Result(0, f"logferry {__version__}\n", "")
+
+
+def test_help_names_every_option_with_its_variable_and_default(run: Run) -> None:
+    for command, options in (("ship", SHIP_OPTIONS), ("serve", SERVE_OPTIONS)):
+        result = run(command, "--help")
+        assert (result.code, result.err) == (0, "")
+        text = " ".join(result.out.split())
+        for option in options:
+            assert option.flag in text
+            assert f"[{option.env}, default {option.default}]" in text
+
+
+def test_help_without_a_command_is_that_of_the_client_and_names_the_others(run: Run) -> None:
+    result = run("--help")
+    assert result == run("ship", "--help")
+    for word in ("serve", "demo", "exit codes:"):
+        assert word in result.out
+
+
+@pytest.mark.parametrize("words", [["--no-such"], ["--no-such=1"], ["stray"], ["--log", "x"], ["-v"]])
+@pytest.mark.parametrize("command", ["ship", "serve", "demo"])
+def test_words_that_mean_nothing_are_told(run: Run, command: str, words: Sequence[str]) -> None:
+    result = run(command, *words)
+    assert (result.code, result.out) == (2, "")
+    assert f"logferry {command}: unknown argument: {words[0]}\n" in result.err
+
+
+def test_a_word_that_is_no_command_is_an_unknown_argument(run: Run) -> None:
+    assert run("shipp") == Result(2, "", "logferry ship: unknown argument: shipp\n")
+
+
+def test_an_option_without_its_value_is_told(run: Run) -> None:
+    result = run("--server-port")
+    assert result == Result(2, "", "logferry ship: argument --server-port: expected one argument\n")
+
+
+def test_all_mistakes_are_told_at_once_one_line_each(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCH_SIZE", "many")
+    result = run("--server-port=0", "--mode", "stream", "--what")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.splitlines() == [
+        "logferry ship: unknown argument: --what",
+        "logferry ship: --server-port: '0' (from the command line) must be a whole number from 1 to 65535",
+        "logferry ship: --mode: 'stream' (from the command line) must be one of batch, continuous",
+        "logferry ship: --batch-size: 'many' (from the environment variable BATCH_SIZE) "
+        "must be 'auto' or a whole number from 1 to 1000000",
+    ]
+
+
+def test_the_servers_mistakes_are_told_in_its_name(run: Run) -> None:
+    result = run("serve", "--durability", "maybe")
+    assert result.code == 2
+    assert result.err == (
+        "logferry serve: --durability: 'maybe' (from the command line) must be one of fsync, os, none\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], False),
+        (["--compress"], True),
+        (["--compress=true"], True),
+        (["--compress", "true"], True),
+        (["--compress", "ON"], True),
+        (["--compress=false"], False),
+        (["--compress", "no"], False),
+        (["--compress", "--resilient"], True),
+        (["--compress", "--compress=0"], False),
+    ],
+)
+def test_a_boolean_may_stand_alone_or_with_a_value(
+    run: Run, never_ship: list[object], words: Sequence[str], expected: bool
+) -> None:
+    assert run(*words).code == 0
+    assert [getattr(settings, "compress", None) for settings in never_ship] == [expected]
+
+
+def test_a_boolean_with_another_value_is_a_mistake(run: Run, never_ship: list[object]) -> None:
+    assert "--compress: 'app.log' (from the command line) must be one of" in run("--compress", "app.log").err
+    assert never_ship == []
+
+
+def test_values_come_from_the_environment_unless_they_are_on_the_command_line(
+    run: Run, never_ship: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVER_PORT", "9001")
+    monkeypatch.setenv("SERVER_HOST", "elsewhere")
+    assert run("ship", "--server-port", "9002").code == 0
+    (settings,) = never_ship
+    assert (getattr(settings, "server_host", ""), getattr(settings, "server_port", 0)) == ("elsewhere", 9002)
+
+
+def test_without_words_the_process_s_own_are_taken(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["logferry", "--nonsense"])
+    assert cli.main() == 2
+    assert "unknown argument: --nonsense" in capfd.readouterr().err
+
+
+def test_a_missing_file_is_told_with_exit_code_3_and_a_summary_as_last_line(run: Run, tmp_path: Path) -> None:
+    result = run("--log-file", str(tmp_path / "missing.log"), "--ack", "line")
+    lines = result.err.splitlines()
+    assert result.code == 3
+    assert f"logferry: cannot read {tmp_path / 'missing.log'}: no such file" in lines
+    assert lines[-1].startswith("logferry: 0 lines acked, 0 bytes read in ")
+    assert "Traceback" not in result.err
+
+
+def test_an_unreachable_server_is_told_with_exit_code_1(run: Run, tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text("line\n")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused, and nobody else gets the port
+        port = str(taken.getsockname()[1])
+        result = run(f"--log-file={log}", "--server-host=127.0.0.1", "--server-port", port, "--max-attempts=1")
+    assert result.code == 1
+    assert "not delivered: " in result.err
+    assert "Traceback" not in result.err
+
+
+def test_a_demo_that_cannot_run_is_told_without_a_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise SourceError("sample_logs.txt", "not there")
+
+    monkeypatch.setattr("logferry.demo.run_demo", fail)
+    assert run("demo") == Result(1, "", "logferry demo: cannot read sample_logs.txt: not there\n")
+
+
+def test_a_port_that_is_taken_is_told_with_exit_code_1(run: Run, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("serve", "--server-host=127.0.0.1", f"--server-port={port}", f"--data-dir={tmp_path}")
+    assert result.code == 1
+    assert str(port) in result.err
+    assert "Traceback" not in result.err
+
+
+def test_help_does_not_depend_on_the_environment(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = run("--help").out
+    monkeypatch.setenv("SERVER_PORT", "rubbish")
+    assert run("--help").out == before
+    assert os.environ["SERVER_PORT"] == "rubbish"

@@ -1,0 +1,174 @@
+"""Options: the ten that are fixed, where values come from, and how all that is wrong is told at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, Option, ServeSettings, ShipSettings, load
+from logferry.errors import ConfigError
+
+FIXED = [
+    ("LOG_FILE", "--log-file", "/var/log/app.log"),
+    ("SERVER_HOST", "--server-host", "localhost"),
+    ("SERVER_PORT", "--server-port", "9000"),
+    ("SHIPPING_MODE", "--mode", "batch"),
+    ("COMPRESS", "--compress", "false"),
+    ("BATCH_SIZE", "--batch-size", "1"),
+    ("RESILIENT", "--resilient", "false"),
+    ("BUFFER_SIZE", "--buffer-size", "50000"),
+    ("METRICS_INTERVAL", "--metrics-interval", "0"),
+    ("POLL_INTERVAL", "--poll-interval", "0.5"),
+]
+
+every_table = pytest.mark.parametrize("options", [SHIP_OPTIONS, SERVE_OPTIONS], ids=["ship", "serve"])
+
+
+def ship(environment: Mapping[str, str] | None = None, **arguments: str) -> ShipSettings:
+    return load(ShipSettings, SHIP_OPTIONS, arguments, environment or {})
+
+
+def serve(environment: Mapping[str, str] | None = None, **arguments: str) -> ServeSettings:
+    return load(ServeSettings, SERVE_OPTIONS, arguments, environment or {})
+
+
+def problems(environment: Mapping[str, str] | None = None, **arguments: str) -> Sequence[str]:
+    with pytest.raises(ConfigError) as caught:
+        ship(environment, **arguments)
+    return caught.value.problems
+
+
+def test_the_ten_first_options_have_their_fixed_names_flags_and_defaults_in_order() -> None:
+    assert [(option.env, option.flag, option.default) for option in SHIP_OPTIONS[:10]] == FIXED
+
+
+def test_the_client_with_no_settings_does_what_the_first_users_know() -> None:
+    settings = ship()
+    assert settings.log_file == Path("/var/log/app.log")
+    assert (settings.server_host, settings.server_port) == ("localhost", 9000)
+    assert (settings.mode, settings.compress, settings.batch_size) == ("batch", False, 1)
+    assert (settings.resilient, settings.buffer_size) == (False, 50_000)
+    assert (settings.metrics_interval, settings.poll_interval) == (0.0, 0.5)
+
+
+def test_the_server_with_no_settings_listens_everywhere_and_keeps_its_promise() -> None:
+    settings = serve()
+    assert (settings.server_host, settings.server_port) == ("0.0.0.0", 9000)
+    assert (settings.data_dir, settings.durability, settings.echo) == (Path("data"), "fsync", False)
+
+
+@pytest.mark.parametrize(("settings", "options"), [(ShipSettings, SHIP_OPTIONS), (ServeSettings, SERVE_OPTIONS)])
+def test_settings_have_exactly_the_declared_options(settings: type[Any], options: Sequence[Option]) -> None:
+    assert {field.name for field in fields(settings)} == {option.name for option in options}
+
+
+@every_table
+def test_no_two_options_share_a_name_or_a_variable(options: Sequence[Option]) -> None:
+    assert len({option.name for option in options}) == len({option.env for option in options}) == len(options)
+
+
+@every_table
+def test_every_option_has_a_help_a_valid_default_and_says_what_it_takes(options: Sequence[Option]) -> None:
+    for option in options:
+        option.kind.parse(option.default)
+        assert option.help
+        assert option.kind.allowed
+        assert option.env == option.env.upper()
+        assert option.flag == option.flag.lower()
+
+
+def test_an_argument_wins_over_the_environment_and_that_over_the_default() -> None:
+    assert ship().server_port == 9000
+    assert ship({"SERVER_PORT": "9001"}).server_port == 9001
+    assert ship({"SERVER_PORT": "9001"}, server_port="9002").server_port == 9002
+    assert ship({"COMPRESS": "true"}, compress="false").compress is False
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert ship(dict.fromkeys((option.env for option in SHIP_OPTIONS), "")) == ship()
+    assert serve(dict.fromkeys((option.env for option in SERVE_OPTIONS), "")) == serve()
+
+
+def test_an_empty_argument_is_a_mistake() -> None:
+    assert problems(log_file="", server_port="") == (
+        "--log-file: '' (from the command line) must be a path",
+        "--server-port: '' (from the command line) must be a whole number from 1 to 65535",
+    )
+
+
+def test_a_bad_value_does_not_matter_where_a_better_one_wins() -> None:
+    assert ship({"SERVER_PORT": "rubbish"}, server_port="9002").server_port == 9002
+
+
+@pytest.mark.parametrize("text", ["1", "true", "yes", "on", "TRUE", "Yes", "oN"])
+def test_every_spelling_of_true(text: str) -> None:
+    assert ship(compress=text).compress is True
+    assert ship({"RESILIENT": text}).resilient is True
+    assert serve({"ECHO": text}).echo is True
+
+
+@pytest.mark.parametrize("text", ["0", "false", "no", "off", "FALSE", "No", "oFF"])
+def test_every_spelling_of_false(text: str) -> None:
+    assert ship(compress=text).compress is False
+    assert ship({"RESILIENT": text}).resilient is False
+
+
+@pytest.mark.parametrize("text", ["2", "y", "t", "enabled", " ", "true "])
+def test_other_words_are_no_booleans(text: str) -> None:
+    assert problems({"COMPRESS": text}) == (
+        f"--compress: {text!r} (from the environment variable COMPRESS) "
+        "must be one of 1, true, yes, on or 0, false, no, off",
+    )
+
+
+def test_all_problems_are_told_at_once_with_option_source_and_what_is_allowed() -> None:
+    assert problems({"SHIPPING_MODE": "stream", "POLL_INTERVAL": "0"}, server_port="70000", batch_size="0") == (
+        "--server-port: '70000' (from the command line) must be a whole number from 1 to 65535",
+        "--mode: 'stream' (from the environment variable SHIPPING_MODE) must be one of batch, continuous",
+        "--batch-size: '0' (from the command line) must be 'auto' or a whole number from 1 to 1000000",
+        "--poll-interval: '0' (from the environment variable POLL_INTERVAL) "
+        "must be a number of seconds from 0.01 to 3600",
+    )
+
+
+def test_a_problem_is_one_line_whatever_the_value_holds() -> None:
+    (problem,) = problems(server_port="90\n00")
+    assert "\n" not in problem
+
+
+@pytest.mark.parametrize("text", ["-1", "+1", "1.0", "1e3", " 1", "1 ", "0x10", "1_000", "\u0661", "", "9" * 30])
+def test_a_whole_number_is_written_in_plain_digits(text: str) -> None:
+    assert len(problems(buffer_size=text)) == 1
+
+
+@pytest.mark.parametrize("text", ["-1", "1e3", "nan", "inf", "1,5", ".", "", " 1", "\u0665", "1" * 12])
+def test_seconds_are_written_in_plain_digits(text: str) -> None:
+    assert len(problems(metrics_interval=text)) == 1
+
+
+@pytest.mark.parametrize(("text", "value"), [("5", 5.0), ("0.5", 0.5), (".5", 0.5), ("5.", 5.0), ("0", 0.0)])
+def test_seconds_may_have_a_fraction(text: str, value: float) -> None:
+    assert ship(metrics_interval=text).metrics_interval == value
+
+
+def test_words_may_be_written_in_any_case() -> None:
+    assert ship(mode="Continuous", batch_size="AUTO").mode == "continuous"
+    assert ship(batch_size="AUTO").batch_size is None
+    assert ship(max_attempts="auto").max_attempts is None
+
+
+@pytest.mark.parametrize("text", [" ", "a\0b"])
+def test_a_path_has_a_name_and_no_nul(text: str) -> None:
+    assert len(problems(log_file=text)) == 1
+
+
+def test_a_client_cannot_connect_to_port_zero_but_a_server_can_choose_one() -> None:
+    assert len(problems(server_port="0")) == 1
+    assert serve(server_port="0").server_port == 0
+
+
+def test_the_largest_line_of_a_client_fits_a_servers_limits() -> None:
+    """A line of NULs with one byte that is not UTF-8 grows by escapes (6) and base64 (4/3)."""
+    assert ship().max_line_bytes * (6 + 4 / 3) < serve().max_record_bytes <= serve().max_inflated_bytes

@@ -1,0 +1,285 @@
+"""What a line becomes, case by case (docs/protocol.md, rules F1 to F10), on both ways through the formatter."""
+
+import base64
+import json
+import time
+from typing import Any
+
+import pytest
+
+from logferry.client.formatter import BOM, Rendered, render, render_line
+
+TIME = "2024-01-15 08:23:45"
+
+
+def both_ways(line: bytes) -> bytes:
+    """Render one line (without its newline) the fast way and the plain way; both must give the same bytes."""
+    fast = render(line + b"\n").payload
+    assert fast == (render_line(line) or b"")
+    return fast
+
+
+def fields(line: str | bytes) -> dict[str, Any]:
+    """Return what the rendered line holds."""
+    payload = both_ways(line.encode() if isinstance(line, str) else line)
+    assert payload.count(b"\n") == 1
+    result: dict[str, Any] = json.loads(payload)
+    return result
+
+
+def unknown(message: str) -> dict[str, object]:
+    return {"level": "UNKNOWN", "message": message, "timestamp": None}
+
+
+def test_the_example_of_the_design_is_rendered_byte_for_byte() -> None:
+    assert both_ways(b"2024-01-15 08:23:45 INFO Application started") == (
+        b'{"level": "INFO", "message": "Application started", "timestamp": "2024-01-15 08:23:45"}\n'
+    )
+
+
+def test_a_line_of_another_shape_is_rendered_whole_byte_for_byte() -> None:
+    assert both_ways(b"Traceback (most recent call last):") == (
+        b'{"level": "UNKNOWN", "message": "Traceback (most recent call last):", "timestamp": null}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    [
+        "2024-01-15 08:23:45",
+        "2024-01-15T08:23:45",
+        "2024-01-15 08:23:45.1",
+        "2024-01-15 08:23:45,123",
+        "2024-01-15T08:23:45.123456789",
+        "2024-01-15T08:23:45Z",
+        "2024-01-15T08:23:45.5Z",
+        "2024-01-15 08:23:45 UTC",
+        "2024-01-15 08:23:45UTC",
+        "2024-01-15 08:23:45 GMT",
+        "2024-01-15T08:23:45+01:00",
+        "2024-01-15T08:23:45-0530",
+        "2024-01-15 08:23:45 +02",
+        "2024-01-15 08:23:45,001 +0000",
+    ],
+)
+def test_a_timestamp_is_kept_as_written(timestamp: str) -> None:
+    assert fields(f"{timestamp} INFO ready") == {"level": "INFO", "message": "ready", "timestamp": timestamp}
+
+
+@pytest.mark.parametrize("level", ["INFO", "info", "Info", "[INFO]", "[info]", "INFO:", "info:"])
+def test_a_level_is_upper_cased_and_freed_from_brackets_and_colon(level: str) -> None:
+    assert fields(f"{TIME} {level} ready") == {"level": "INFO", "message": "ready", "timestamp": TIME}
+
+
+def test_spellings_of_levels_may_be_mixed_in_one_chunk() -> None:
+    payload = render(f"{TIME} info a\n{TIME} INFO b\n{TIME} [Warn] c\n{TIME} ERROR: d\n".encode()).payload
+    assert [json.loads(line)["level"] for line in payload.splitlines()] == ["INFO", "INFO", "WARN", "ERROR"]
+
+
+@pytest.mark.parametrize("level", ["Zebra", "GMTX", "utc", "Z", "UTCNOW"])
+def test_a_level_may_begin_as_a_zone_does(level: str) -> None:
+    expected = {"level": level.upper(), "message": "ready", "timestamp": TIME}
+    if level == "Z":
+        expected = {"level": "READY", "message": "", "timestamp": f"{TIME} Z"}
+    assert fields(f"{TIME} {level} ready") == expected
+
+
+@pytest.mark.parametrize("level", ["INFO", "INFO:", "[INFO]", "INFO ", "INFO\t"])
+def test_a_level_without_a_message_has_an_empty_one(level: str) -> None:
+    assert fields(f"{TIME} {level}") == {"level": "INFO", "message": "", "timestamp": TIME}
+
+
+@pytest.mark.parametrize("gap", [" ", "   ", "\t"])
+def test_spaces_or_one_tab_stand_before_the_level(gap: str) -> None:
+    assert fields(f"{TIME}{gap}INFO ready")["level"] == "INFO"
+
+
+@pytest.mark.parametrize(
+    "message", [" two spaces before", "one after ", "a: b", "[x] y", "INFO again", "tab\there", "{}"]
+)
+def test_a_message_is_kept_as_written(message: str) -> None:
+    assert fields(f"{TIME} WARN {message}") == {"level": "WARN", "message": message, "timestamp": TIME}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "hello",
+        TIME,
+        f"{TIME} ",
+        f" {TIME} INFO indented",
+        f"{TIME} INFO1 digit in the level",
+        f"{TIME} [INFO ready",
+        f"{TIME} INFO] ready",
+        f"{TIME} INFO, ready",
+        f"{TIME} \tINFO space and tab",
+        f"{TIME}\t\tINFO two tabs",
+        f"{TIME}INFO ready",
+        f"{TIME}+01:00INFO ready",
+        f"{TIME} ÉTAT ready",
+        f"{TIME} INFO\u00a0ready",
+        f"{TIME}. INFO empty fraction",
+        "2024-01-15  08:23:45 INFO two spaces in the timestamp",
+        "2024-1-15 08:23:45 INFO short month",
+        "24-01-15 08:23:45 INFO short year",
+        "2024/01/15 08:23:45 INFO slashes",
+        "٢٠٢٤-01-15 08:23:45 INFO digits that are not ASCII",
+        "  at java.lang.Thread.run(Thread.java:748)",
+        r"2024-01-15 08:23:45\tINFO a backslash and a t are no tab",
+        '{"level": "INFO", "message": "JSON already"}',
+    ],
+)
+def test_any_other_shape_is_shipped_whole_as_unknown(line: str) -> None:
+    assert fields(line) == unknown(line)
+
+
+@pytest.mark.parametrize("blank", [b"", b" ", b"\t", b"\r", b"  \t \r", b"\x0b\x0c"])
+def test_blank_lines_are_skipped_and_counted(blank: bytes) -> None:
+    assert both_ways(blank) == b""
+    rendered = render(b"a\n" + blank + b"\n" + blank + b"\nb\n")
+    assert (rendered.lines, rendered.blank) == (2, 2)
+    assert [json.loads(line)["message"] for line in rendered.payload.splitlines()] == ["a", "b"]
+
+
+def test_a_chunk_of_blank_lines_gives_nothing() -> None:
+    assert render(b"\n \n\r\n\n") == Rendered(b"", 0, blank=4)
+
+
+def test_no_bytes_give_nothing() -> None:
+    assert render(b"") == render(b"", is_start=True) == render(BOM, is_start=True) == Rendered(b"", 0)
+
+
+def test_non_breaking_and_other_unicode_spaces_make_no_blank_line() -> None:
+    for space in ("\u00a0", "\u2003", "\u2028", "\x85", "\x1c", "\x1f"):
+        assert fields(space) == unknown(space)
+
+
+def test_crlf_ends_a_line_as_a_newline_does() -> None:
+    assert render(f"{TIME} INFO a\r\nb\r\n".encode()) == render(f"{TIME} INFO a\nb\n".encode())
+
+
+def test_a_lone_carriage_return_is_kept() -> None:
+    assert fields("progress 10%\rprogress 20%") == unknown("progress 10%\rprogress 20%")
+    assert fields(f"{TIME} INFO a\rb")["message"] == "a\rb"
+    assert fields("ends with two\r\r") == unknown("ends with two\r")
+
+
+def test_a_byte_order_mark_is_dropped_at_the_start_only() -> None:
+    line = f"{TIME} INFO first\n".encode()
+    assert render(BOM + line, is_start=True) == render(line)
+    assert json.loads(render(BOM + line).payload) == unknown(f"\ufeff{TIME} INFO first")
+    second = render(line + BOM + line, is_start=True).payload.splitlines()[1]
+    assert json.loads(second)["message"].startswith("\ufeff")
+
+
+def test_control_characters_are_escaped_the_short_way_where_there_is_one() -> None:
+    assert both_ways(b"a\x00\x08\x09\x0b\x0c\x1f\x1bz") == (
+        b'{"level": "UNKNOWN", "message": "a\\u0000\\b\\t\\u000b\\f\\u001f\\u001bz", "timestamp": null}\n'
+    )
+
+
+@pytest.mark.parametrize("code", [code for code in range(0x20) if code != 0x0A])
+def test_every_control_character_survives(code: int) -> None:
+    message = f"a{chr(code)}b"
+    assert fields(message)["message"] == message
+    assert fields(f"{TIME} INFO {message}")["message"] == message
+
+
+def test_quotes_and_backslashes_are_escaped() -> None:
+    message = r'C:\new "quoted" \" \\ \u0041 \n end\\'
+    assert fields(f"{TIME} INFO {message}")["message"] == message
+    assert fields(message) == unknown(message)
+
+
+@pytest.mark.parametrize(
+    "text", ["\x7f", "\u2028", "\u2029", "\x85", "é", "日本語", "🚢", "\ufffd", "\ufeff", "\U0010ffff"]
+)
+def test_text_stays_utf8_as_it_is(text: str) -> None:
+    assert f'"message": "a{text}b"'.encode() in both_ways(f"a{text}b".encode())
+    assert f'"message": "a{text}b"'.encode() in both_ways(f"{TIME} INFO a{text}b".encode())
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [b"caf\xe9", b"\xff\xfe", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", b"cut \xe2\x82", b"\x80 first"],
+)
+def test_bytes_that_are_not_utf8_are_replaced_and_carried_in_raw(rubbish: bytes) -> None:
+    for line in (rubbish, TIME.encode() + b" INFO " + rubbish):
+        found = fields(line)
+        assert "\ufffd" in found["message"]
+        assert base64.b64decode(found["raw"]) == line
+        assert list(found) == ["level", "message", "timestamp", "raw"]
+    assert fields(TIME.encode() + b" INFO " + rubbish)["level"] == "INFO"
+
+
+def test_invalid_lines_do_not_touch_their_neighbours() -> None:
+    rendered = render(b"\xff\na\n\xe9 and \xe8\nb\nc\n\xfe\n")
+    assert (rendered.lines, rendered.undecodable, rendered.blank) == (6, 3, 0)
+    records = [json.loads(line) for line in rendered.payload.splitlines()]
+    assert [record["message"] for record in records] == ["\ufffd", "a", "\ufffd and \ufffd", "b", "c", "\ufffd"]
+    assert ["raw" in record for record in records] == [True, False, True, False, False, True]
+
+
+def test_an_invalid_last_line_may_lack_its_newline() -> None:
+    assert base64.b64decode(json.loads(render(b"caf\xe9").payload)["raw"]) == b"caf\xe9"
+
+
+def test_the_raw_bytes_are_those_without_the_line_ending() -> None:
+    assert base64.b64decode(json.loads(render(b"caf\xe9\r\n").payload)["raw"]) == b"caf\xe9"
+
+
+def test_a_last_line_without_newline_is_a_line() -> None:
+    assert render(f"a\n{TIME} INFO b".encode()) == render(f"a\n{TIME} INFO b\n".encode())
+
+
+def test_a_cut_line_is_marked_and_keeps_its_shape() -> None:
+    rendered = render(f"{TIME} INFO {'x' * 50}".encode(), truncated=True)
+    assert rendered.lines == 1
+    assert json.loads(rendered.payload) == {
+        "level": "INFO",
+        "message": "x" * 50,
+        "timestamp": TIME,
+        "truncated": True,
+    }
+    assert rendered.payload.endswith(b', "truncated": true}\n')
+
+
+def test_a_cut_line_that_is_not_utf8_has_raw_and_mark() -> None:
+    rendered = render(b"\xff" * 9, truncated=True)
+    assert list(json.loads(rendered.payload)) == ["level", "message", "timestamp", "raw", "truncated"]
+    assert rendered.undecodable == 1
+
+
+def test_a_cut_line_keeps_a_carriage_return_at_the_cut() -> None:
+    assert json.loads(render(b"abc\r", truncated=True).payload)["message"] == "abc\r"
+
+
+def test_a_cut_line_is_never_blank_because_its_rest_is_not_known() -> None:
+    rendered = render(b" " * 64, truncated=True)
+    assert (rendered.lines, rendered.blank) == (1, 0)
+    assert json.loads(rendered.payload)["message"] == " " * 64
+
+
+def test_a_cut_line_at_the_start_loses_its_byte_order_mark() -> None:
+    assert json.loads(render(BOM + b"abc", is_start=True, truncated=True).payload)["message"] == "abc"
+
+
+def test_lines_of_all_kinds_keep_their_order_and_are_counted() -> None:
+    rendered = render(f"x\n{TIME} INFO a\n\n{TIME} WARN b\ny\nz\n{TIME} INFO c\n".encode() + b"\xff\n\n")
+    messages = [json.loads(line)["message"] for line in rendered.payload.splitlines()]
+    assert messages == ["x", "a", "b", "y", "z", "c", "\ufffd"]
+    assert (rendered.lines, rendered.blank, rendered.undecodable) == (7, 2, 1)
+
+
+@pytest.mark.parametrize(
+    "line", [b"\xff", b"caf\xe9", b"\\", b"\x00", b"a", b"2024-01-15 08:23:45 [a] ", b"2024-01-15 08:23:45", b"\r"]
+)
+def test_no_kind_of_line_costs_the_square_of_the_chunk(line: bytes) -> None:
+    def seconds(size: int) -> float:
+        chunk = (line + b" " * 32 + b"\n") * (size // 34)
+        begin = time.process_time()
+        render(chunk)
+        return time.process_time() - begin
+
+    small = min(seconds(32 * 1024) for _ in range(3))
+    assert min(seconds(1024 * 1024) for _ in range(2)) < 90 * max(small, 1e-3)  # 32 is linear, 1024 the square

@@ -1,0 +1,147 @@
+"""The ledger by itself: what is entered stays, half a transaction does not, and a file that is none is refused."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from logferry.errors import StoreError
+from logferry.server.ledger import ExtentRow, Ledger, LossRow, SourceRow
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """A new ledger."""
+    opened = Ledger(tmp_path, durable=True)
+    yield opened
+    opened.close()
+
+
+EXTENT = ExtentRow(0, 100, 3, 77, segment=1, position=0, bytes=210)
+SOURCE = SourceRow("s1", "web-1", "/var/log/app.log")
+
+
+def test_a_source_comes_back_with_its_position_and_its_last_extent(ledger: Ledger) -> None:
+    with ledger.transaction():
+        ledger.add_source(SOURCE, client="c")
+        ledger.set_source(replace(SOURCE, committed=200, lines=6, crc32=99))
+        ledger.set_extent("s1", EXTENT)
+        ledger.set_extent("s1", replace(EXTENT, start=100, end=200))
+    assert ledger.source("s1") == replace(
+        SOURCE, committed=200, lines=6, crc32=99, last=replace(EXTENT, start=100, end=200)
+    )
+    assert ledger.source("s2") is None
+
+
+def test_an_extent_of_the_same_start_is_prolonged(ledger: Ledger) -> None:
+    longer = replace(EXTENT, end=300, lines=9, bytes=700, crc32=5)
+    with ledger.transaction():
+        ledger.set_extent("s1", EXTENT)
+        ledger.set_extent("s1", longer)
+    assert ledger.extents("s1", after=0, limit=10) == [longer]
+
+
+def test_extents_come_in_order_from_an_offset_on(ledger: Ledger) -> None:
+    extents = [replace(EXTENT, start=100 * n, end=100 * n + 100) for n in range(5)]
+    with ledger.transaction():
+        for extent in reversed(extents):
+            ledger.set_extent("s1", extent)
+    assert ledger.extents("s1", after=100, limit=3) == extents[1:4]
+
+
+def test_a_loss_is_kept_once_however_often_it_is_said(ledger: Ledger) -> None:
+    with ledger.transaction():
+        for reason in ("cut", "cut", "truncated"):
+            ledger.add_loss(LossRow("s1", 5, 9, reason))
+    assert [loss.reason for loss in ledger.losses("s1", limit=10)] == ["cut", "truncated"]
+
+
+def test_segments_come_by_state_by_folder_and_by_number(ledger: Ledger) -> None:
+    with ledger.transaction():
+        rows = [ledger.add_segment(f"{folder}/2024-01-15-1.ndjson") for folder in ("h/a", "h/a.log", "h/a0", "h2/a")]
+        ledger.set_segment(replace(rows[1], state="closed", bytes=7, lines=1, crc32=3))
+    assert ledger.segments_in("h/a") == rows[:1]
+    assert ledger.segments("closed") == [replace(rows[1], state="closed", bytes=7, lines=1, crc32=3)]
+    assert [row.path for row in ledger.segments("open")] == [rows[n].path for n in (0, 2, 3)]
+    assert ledger.segment(rows[3].id) == rows[3]
+    assert ledger.segment(99) is None
+
+
+def test_half_a_transaction_leaves_nothing(ledger: Ledger) -> None:
+    class Stop(Exception):
+        pass
+
+    def half() -> None:
+        with ledger.transaction():
+            ledger.add_source(SOURCE, client="c")
+            raise Stop
+
+    with pytest.raises(Stop):
+        half()
+    assert ledger.source("s1") is None
+    assert ledger.is_empty
+
+
+def test_an_error_of_the_database_is_an_oserror_that_names_the_file(ledger: Ledger) -> None:
+    with ledger.transaction():
+        ledger.add_source(SOURCE, client="c")
+
+    def add_again() -> None:
+        with ledger.transaction():
+            ledger.add_segment("h/a/2024-01-15-1.ndjson")
+            ledger.add_source(SOURCE, client="c")
+
+    with pytest.raises(OSError, match="UNIQUE") as caught:
+        add_again()
+    assert caught.value.filename == str(ledger.path)
+    assert ledger.segments() == []
+
+
+def test_a_transaction_within_another_one_is_a_part_of_it(ledger: Ledger) -> None:
+    def fail_after_the_inner_one() -> None:
+        with ledger.transaction():
+            with ledger.transaction():
+                ledger.add_source(SOURCE, client="c")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_after_the_inner_one()
+    assert ledger.is_empty
+
+
+def test_a_reader_sees_what_is_committed_while_the_writer_works(tmp_path: Path, ledger: Ledger) -> None:
+    with ledger.transaction():
+        ledger.add_source(SOURCE, client="c")
+    reader = Ledger(tmp_path, durable=False, read_only=True)
+    with ledger.transaction():
+        ledger.set_source(replace(SOURCE, committed=5))
+        assert reader.source("s1") == SOURCE
+    found = reader.source("s1")
+    assert found
+    assert found.committed == 5
+    reader.close()
+
+
+@pytest.mark.parametrize(("durable", "level"), [(True, 2), (False, 1)], ids=["FULL", "NORMAL"])
+def test_what_is_durable_is_synced_at_each_commit(tmp_path: Path, durable: bool, level: int) -> None:
+    ledger = Ledger(tmp_path, durable=durable)
+    assert ledger._query("PRAGMA synchronous") == [(level,)]
+    assert ledger._query("PRAGMA journal_mode") == [("wal",)]
+    ledger.close()
+
+
+def test_a_file_that_is_no_ledger_is_refused_with_advice(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite3").write_bytes(b"this is not a database, however long it may be" * 100)
+    with pytest.raises(StoreError, match=r"cannot open the ledger .*not a database.*restore it, or move it away"):
+        Ledger(tmp_path, durable=True)
+
+
+def test_a_ledger_of_another_version_is_refused(tmp_path: Path) -> None:
+    Ledger(tmp_path, durable=True).close()
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as database:
+        database.execute("PRAGMA user_version = 7")
+    with pytest.raises(StoreError, match="its version is 7, this server knows 1"):
+        Ledger(tmp_path, durable=True)
