@@ -1,0 +1,163 @@
+"""Our own client and server: real processes on loopback, one pair per run, and a check that nothing went missing."""
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.data import LogFile, read_stored, stored_bytes
+from benchmarks.measure import BenchmarkError, Process, Usage
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+_START_LIMIT_S: Final = 20.0
+_SLOWEST_LINES_PER_S: Final = 10_000
+
+# Following begins with what a client does once: opening, connecting, shipping what is there.
+_SETTLE_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One way to use the program. `flags` are the client's; the rest says what is expected of it."""
+
+    name: str
+    flags: tuple[str, ...]
+    durability: str = "fsync"
+    is_following: bool = False
+    min_lines_per_s: int | None = None
+    no_slower_than: str | None = None
+
+
+CASES: Final = (
+    Case("batch", ("--batch-size", "5000"), min_lines_per_s=400_000),
+    Case("batch-auto", ("--batch-size", "auto")),
+    Case("resilient", ("--resilient", "--batch-size", "5000"), no_slower_than="batch"),
+    Case("gzip", ("--compress", "--batch-size", "5000"), min_lines_per_s=250_000),
+    Case("default", (), min_lines_per_s=100_000),
+    Case("resilient-default", ("--resilient",), no_slower_than="default"),
+    Case("durability-os", ("--batch-size", "5000"), durability="os"),
+    Case("backlog", ("--mode", "continuous", "--batch-size", "5000"), is_following=True),
+)
+BIG: Final = Case("big", ("--batch-size", "5000"))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One measurement. `receiver` is missing where the receiver only throws away."""
+
+    seconds: float
+    sender: Usage
+    receiver: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """What following a quiet file costs each end, in percent of one core, and the memory held meanwhile, in bytes."""
+
+    seconds: float
+    client_percent: float
+    server_percent: float
+    client_bytes: int
+    server_bytes: int
+
+
+def run_case(case: Case, log: LogFile, folder: Path) -> Run:
+    """Ship `log` to a fresh server. Raises BenchmarkError, also when anything else was stored than the log's lines."""
+    with _server(folder, case.durability) as (server, port), _client(case, log, folder, port) as client:
+        before = server.cpu_s()
+        if case.is_following:
+            _wait_until_stored(client, log, folder)
+            seconds = time.monotonic() - client.started_at
+            sender = client.stop()
+        else:
+            sender = client.wait(limit_s=limit_s(log))
+            seconds = time.monotonic() - client.started_at
+        receiver = Usage(server.cpu_s() - before, server.peak_bytes())
+        server.stop()
+        _check_conservation(log, folder)
+    return Run(seconds, sender, receiver)
+
+
+def run_idle(log: LogFile, folder: Path, *, seconds: float) -> Idle:
+    """Follow a file that nobody writes to for `seconds`, after its lines were shipped."""
+    case = Case("idle", ("--mode", "continuous"))
+    with _server(folder, case.durability) as (server, port), _client(case, log, folder, port) as client:
+        _wait_until_stored(client, log, folder)
+        time.sleep(_SETTLE_S)
+        before, began = (client.cpu_s(), server.cpu_s()), time.monotonic()
+        time.sleep(seconds)
+        after, lasted = (client.cpu_s(), server.cpu_s()), time.monotonic() - began
+        client_percent, server_percent = (100 * (now - then) / lasted for now, then in zip(after, before, strict=True))
+        idle = Idle(lasted, client_percent, server_percent, client.resident_bytes(), server.resident_bytes())
+        client.stop()
+        server.stop()
+        _check_conservation(log, folder)
+    return idle
+
+
+def limit_s(log: LogFile) -> float:
+    """Return how long shipping may take until it counts as hung."""
+    return 60 + log.lines / _SLOWEST_LINES_PER_S
+
+
+@contextmanager
+def _server(folder: Path, durability: str) -> Iterator[tuple[Process, int]]:
+    """Run a server with an empty store; give it and its port. What both ends have kept is removed at the end."""
+    flags = {
+        "--server-host": "127.0.0.1",
+        "--server-port": "0",
+        "--data-dir": str(_store(folder)),
+        "--durability": durability,
+    }
+    try:
+        with Process([*_program("server_main.py"), *_words(flags)], log=folder / "server.log") as server:
+            match = server.wait_for_words(r"listening on \S+ port (\d+)\n", limit_s=_START_LIMIT_S)
+            yield server, int(match[1])
+    finally:
+        for kept in (_store(folder), _client_state(folder)):
+            shutil.rmtree(kept, ignore_errors=True)
+
+
+def _client(case: Case, log: LogFile, folder: Path, port: int) -> Process:
+    flags = {
+        "--log-file": str(log.path),
+        "--server-host": "127.0.0.1",
+        "--server-port": str(port),
+        "--state-dir": str(_client_state(folder)),
+    }
+    return Process([*_program("main.py"), *_words(flags), *case.flags], log=folder / "client.log")
+
+
+def _program(name: str) -> list[str]:
+    return [sys.executable, str(ROOT / name)]
+
+
+def _words(flags: dict[str, str]) -> list[str]:
+    return [word for flag in flags.items() for word in flag]
+
+
+def _store(folder: Path) -> Path:
+    return folder / "store"
+
+
+def _client_state(folder: Path) -> Path:
+    return folder / "client-state"
+
+
+def _wait_until_stored(client: Process, log: LogFile, folder: Path) -> None:
+    client.wait_until(
+        lambda: stored_bytes(_store(folder)) >= log.stored.bytes, limit_s=limit_s(log), what="done with the backlog"
+    )
+
+
+def _check_conservation(log: LogFile, folder: Path) -> None:
+    stored = read_stored(_store(folder))
+    if stored.lines != log.lines:
+        raise BenchmarkError(f"{log.lines} lines were shipped, but {stored.lines} are stored")
+    if stored != log.stored:
+        raise BenchmarkError(f"the stored lines are not those of the file: {stored} instead of {log.stored}")

@@ -1,0 +1,145 @@
+"""The log file that everybody ships: the same bytes for the same seed, and what a correct server has stored of it."""
+
+import random
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from logferry.client.formatter import render
+
+_SEED: Final = 20240115
+_BLOCK_LINES: Final = 2000
+
+# Of a thousand lines: 2 % hold quotes or backslashes, 1 % other letters than ASCII, 0.1 % have no timestamp and level.
+_KINDS: Final = {"plain": 969, "quoted": 20, "foreign": 10, "odd": 1}
+
+_WORDS: Final = (
+    *("request", "handled", "for", "customer", "order", "payment", "session", "opened", "closed", "cache", "miss"),
+    *("warehouse", "queue", "worker", "retry", "upstream", "connection", "database", "index", "updated", "in", "shard"),
+    *("leader", "follower", "token", "refreshed", "by", "service"),
+)
+_QUOTED: Final = ('user "alice"', "C:\\data\\spool", 'said "no \\ yes"', 'path "\\\\host\\share"')
+_FOREIGN: Final = ("Grüße", "zażółć gęślą", "日本語のログ", "готово", "✓ 🚢")
+_ODD: Final = (
+    "Traceback (most recent call last):",
+    '  File "/srv/app/handlers.py", line 214, in dispatch',
+    "java.lang.IllegalStateException: the pool is closed, and nobody knows since when or for what reason",
+    "---- 8< ----",
+)
+_LEVELS: Final = ("INFO", "INFO", "INFO", "INFO", "DEBUG", "WARNING", "ERROR")
+_PHRASES: Final = 500
+
+_READ_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """NDJSON, as a whole: enough to see any missing, repeated, altered or reordered line."""
+
+    lines: int
+    bytes: int
+    crc32: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """A log file, and what must be stored of it."""
+
+    path: Path
+    lines: int
+    bytes: int
+    stored: Content
+
+
+def make_log(path: Path, *, lines: int) -> LogFile:
+    """Write `lines` log lines of about 100 bytes each."""
+    with path.open("wb") as file:
+        for block in blocks(lines):
+            file.write(block)
+    return describe(path)
+
+
+def repeat_log(source: LogFile, path: Path, *, size: int) -> LogFile:
+    """Write a log file of at least `size` bytes that repeats another one."""
+    with path.open("wb") as file:
+        while file.tell() < size:
+            with source.path.open("rb") as original:
+                while piece := original.read(_READ_BYTES):
+                    file.write(piece)
+    return describe(path)
+
+
+def describe(path: Path) -> LogFile:
+    """Read a log file whole, and render it: what a correct server stores is decided without network or process."""
+    lines = size = 0
+    stored = Content(0, 0, 0)
+    with path.open("rb") as file:
+        for chunk in _chunks_of_lines(file):
+            lines += chunk.count(b"\n")
+            size += len(chunk)
+            stored = extended(stored, render(chunk).payload)
+    return LogFile(path, lines, size, stored)
+
+
+def extended(content: Content, piece: bytes) -> Content:
+    """Return `content` with `piece` at its end."""
+    return Content(content.lines + piece.count(b"\n"), content.bytes + len(piece), zlib.crc32(piece, content.crc32))
+
+
+def read_stored(data_dir: Path) -> Content:
+    """Return what a server has stored, all its segments in their order."""
+    content = Content(0, 0, 0)
+    for path in sorted(data_dir.rglob("*.ndjson"), key=_order):
+        with path.open("rb") as file:
+            while piece := file.read(_READ_BYTES):
+                content = extended(content, piece)
+    return content
+
+
+def stored_bytes(data_dir: Path) -> int:
+    """Return how many bytes a server has in its segments now."""
+    return sum(path.stat().st_size for path in data_dir.rglob("*.ndjson"))
+
+
+def blocks(lines: int) -> Iterator[bytes]:
+    """Yield `lines` log lines in blocks, always the same."""
+    chance = random.Random(_SEED)
+    phrases = [" ".join(chance.choices(_WORDS, k=chance.randint(6, 11))) for _ in range(_PHRASES)]
+    for start in range(0, lines, _BLOCK_LINES):
+        count = min(_BLOCK_LINES, lines - start)
+        yield "".join(_lines_of_one_second(chance, phrases, start, count)).encode()
+
+
+def _lines_of_one_second(chance: random.Random, phrases: list[str], start: int, count: int) -> Iterator[str]:
+    second = start // _BLOCK_LINES
+    timestamp = f"2024-01-15 {second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}"
+    kinds = chance.choices(list(_KINDS), list(_KINDS.values()), k=count)
+    levels = chance.choices(_LEVELS, k=count)
+    texts = chance.choices(phrases, k=count)
+    for number, (kind, level, text) in enumerate(zip(kinds, levels, texts, strict=True), start):
+        if kind == "odd":
+            yield chance.choice(_ODD) + "\n"
+            continue
+        if kind != "plain":
+            text = f"{chance.choice(_QUOTED if kind == 'quoted' else _FOREIGN)} {text}"
+        yield f"{timestamp} {level} {text} id={number:08x}\n"
+
+
+def _chunks_of_lines(file: BinaryIO) -> Iterator[bytes]:
+    rest = b""
+    while piece := file.read(_READ_BYTES):
+        whole, newline, tail = piece.rpartition(b"\n")
+        if newline:
+            yield rest + whole + newline
+            rest = tail
+        else:
+            rest += piece
+    if rest:
+        yield rest
+
+
+def _order(segment: Path) -> tuple[Path, str, int]:
+    day, _, number = segment.stem.rpartition("-")
+    return segment.parent, day, int(number)
