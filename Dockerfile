@@ -1,9 +1,11 @@
 # The client. What to ship and where to: environment variables (docs/configuration.md), or flags after the image's name.
 FROM python:3.12-slim
 
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 STATE_DIR=/state
 
-RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin logferry
+# A new named volume takes over the owner of /state, so that the user below may write there.
+RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin logferry \
+    && install --directory --owner=logferry --group=logferry --mode=0700 /state
 
 WORKDIR /app
 COPY main.py ./

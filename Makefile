@@ -27,7 +27,9 @@ run:
 	@echo "The server runs; 'make logs' follows what it says, 'make stop' stops it."
 
 # Ships sample_logs.txt once; starts the server if it does not run.
-batch: build
+batch:
+	$(require_docker)
+	$(COMPOSE) --profile batch build --quiet
 	$(COMPOSE) --profile batch run --rm log-client-batch
 
 # Follows logs/app.log until Ctrl-C; starts the server if it does not run.

@@ -40,7 +40,8 @@ test_in_docker() {
     docker build --file Dockerfile.test --tag "$IMAGE" . ||
         fail "Dockerfile.test does not build (see above); 'make test DOCKER=no' runs the tests in .venv"
     say "pytest -v --cov=src, in Docker"
-    exec docker run --rm "$IMAGE"
+    # With an init as process 1, SIGTERM ends pytest.
+    exec docker run --rm --init "$IMAGE"
 }
 
 is_new_enough() {
