@@ -10,6 +10,8 @@ import pytest
 
 from logferry.client import shipper
 from logferry.client.tcp_client import Backoff
+from tests.shipping import log_line
+from tests.support import RunningServer, running_server
 
 
 @pytest.fixture
@@ -42,3 +44,18 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"cannot mount a small file system: {mounted.stderr.strip() if mounted else 'no mount'}")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RunningServer]:
+    """Run a server."""
+    with running_server(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def one_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Let a window hold one batch, of ten lines; return that number."""
+    monkeypatch.setattr("logferry.client.shipper.WINDOW_BYTES", 1)
+    monkeypatch.setattr("logferry.client.source_file.CHUNK_BYTES", 10 * len(log_line(10_000)))
+    return 10

@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import signal
 import socket
 import subprocess
@@ -187,11 +186,6 @@ def wait_for_port(port: int) -> None:
             return sock.connect_ex(("127.0.0.1", port)) == 0
 
     wait_until(answers, f"port {port} is open", deadline_s=DEADLINE_S)
-
-
-def limit_memory(size: int) -> Callable[[], None]:
-    """Return what makes a process fail (with MemoryError) instead of taking more than `size` bytes of memory."""
-    return lambda: resource.setrlimit(resource.RLIMIT_AS, (size, size))
 
 
 def peak_memory(pid: int) -> int:

@@ -2,17 +2,29 @@
 
 import dataclasses
 import secrets
+import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from logferry.client.job import Outcome, ship
 from logferry.client.stop import StopSignal
 from logferry.config import SHIP_OPTIONS, ShipSettings, load
 from logferry.metrics import Counters, Metrics
-from tests.support import DEADLINE_S, numbered_line, wait_until
+from logferry.protocol.delivery import Loss
+from logferry.server.audit import report
+from tests.support import DEADLINE_S, RunningServer, numbered_line, wait_until
+
+# Settings of a client: each mode with each form on the wire.
+EVERY_WAY = [
+    pytest.param({"resilient": resilient, "compress": compress}, id=f"{mode}-{wire}")
+    for resilient, mode in ((False, "basic"), (True, "resilient"))
+    for compress, wire in ((False, "plain"), (True, "gzip"))
+]
 
 
 def log_line(number: int) -> bytes:
@@ -132,3 +144,20 @@ def assert_conserved(numbers: Iterable[int], stored: Sequence[bytes], *, retried
     found = conservation(numbers, stored)
     assert found == Conservation(repeated=found.repeated), found
     assert found.repeated <= retried, f"{found}, but only {retried} lines were sent again"
+
+
+def once(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    """Return changes of settings for a client that delivers exactly once, with one memory for the whole test."""
+    return {"ack": "auto", "state_dir": tmp_path / "state", **changes}
+
+
+def losses(server: RunningServer) -> list[Loss]:
+    """Return what the server's ledger says is lost, of all sources."""
+    with sqlite3.connect(server.data_dir / "ledger.sqlite3") as ledger:
+        ids = [row[0] for row in ledger.execute("SELECT id FROM sources")]
+    return [loss for source in ids for loss in report(server.data_dir, source, after=0).losses]
+
+
+def count_lines(log: Path) -> int:
+    """Return how many lines a file has."""
+    return log.read_bytes().count(b"\n")

@@ -62,7 +62,7 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(
         real_open = open
         monkeypatch.setattr(durable, "open", lambda *words: _Full(real_open(*words)), raising=False)
     else:
-        monkeypatch.setattr(durable.os, step, fail)
+        monkeypatch.setattr(os, step, fail)
     with pytest.raises(OSError, match="No space left"):
         replace_file(path, b"new")
     monkeypatch.undo()

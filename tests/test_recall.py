@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,13 @@ from logferry.client.checkpoint import Checkpoints
 from logferry.client.file_reader import FollowReader
 from logferry.client.recall import Recall, is_same_file, rotated_since
 from logferry.client.source_file import SourceFile
-from tests.shipping import append, assert_conserved, log_line, shipping
-from tests.support import RunningServer, numbered_line, running_server, wait_until
+from tests.shipping import (
+    append,
+    assert_conserved,
+    log_line,
+    shipping,
+)
+from tests.support import RunningServer, numbered_line, wait_until
 
 pytestmark = pytest.mark.usefixtures("quick_backoff")
 
@@ -153,7 +158,14 @@ def test_another_open_of_a_file_does_not_disturb_what_is_known_of_it(tmp_path: P
 
 def test_only_plain_files_with_names_of_rotated_ones_are_taken_for_such(tmp_path: Path) -> None:
     log = append(tmp_path / "app.log", [1])
-    rotated = ["app.log.1", "app.log.12", "app.log-20240115", "app-2024-01-15.log", "app.1.log", "app.log.2024-01-15T08:00"]
+    rotated = [
+        "app.log.1",
+        "app.log.12",
+        "app.log-20240115",
+        "app-2024-01-15.log",
+        "app.1.log",
+        "app.log.2024-01-15T08:00",
+    ]
     others = [
         *("app.log.1.gz", "app.log.gz", "app.log.bak", "app.log.swp", ".app.log.1", "app.logs.1", "xapp.log.1"),
         *("app.log.1~", "error.log.1", "app-server.log", "application.log", "app.log.1.zst", "app.log.part"),
@@ -165,13 +177,6 @@ def test_only_plain_files_with_names_of_rotated_ones_are_taken_for_such(tmp_path
 
 
 # --- rotated while the client was stopped -----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
-    """Run a server."""
-    with running_server(tmp_path) as running:
-        yield running
 
 
 def run_client(tmp_path: Path, server: RunningServer, lines: int, *, resilient: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""An ack means stored: whatever the client was told is on the server's disk at that moment, and a full disk says nothing.
+"""An ack means stored: whatever the client was told is on the server's disk then, and a full disk says nothing.
 
 The server is frozen while lines flow, its folder is copied, and a fresh server looks at the copy: at what a crash in
 that moment would have left.
@@ -104,7 +104,9 @@ def test_while_the_servers_disk_is_full_clients_wait_on_their_connection(
     log, ballast = append(tmp_path / "app.log", range(100)), small_disk / "ballast"
     settings = {"ack": "auto", "mode": "continuous", "ack_timeout": 0.5, "resilient": resilient}
     with (
-        running_server(tmp_path, data_dir=small_disk / "data", patience=Patience(linger_s=0.2, alive_s=0.05)) as running,
+        running_server(
+            tmp_path, data_dir=small_disk / "data", patience=Patience(linger_s=0.2, alive_s=0.05)
+        ) as running,
         chaos_proxy(running.port) as proxy,
         shipping(log, proxy.port, **settings) as run,
     ):

@@ -108,7 +108,8 @@ PROOF: dict[Fault, Callable[[Happened], int]] = {
 @pytest.mark.parametrize("fault", list(PROOF), ids=[fault.__name__ for fault in PROOF])
 def test_every_line_survives(tmp_path: Path, fault: Fault, resilient: bool, form: dict[str, Any], mode: str) -> None:
     log = append(tmp_path / "app.log", range(LINES // 2 if mode == "continuous" else LINES))
-    settings = {"resilient": resilient, "mode": mode, "ack_timeout": 0.3, "max_attempts": 0, **form}
+    settings = {"resilient": resilient, "mode": mode, "max_attempts": 0, **form}
+    settings["ack_timeout"] = 5.0 if fault is delay_acks else 0.15
     with running_server(tmp_path) as server, chaos_proxy(server.port) as proxy:
         if fault in ARMED:
             ARMED[fault](proxy)

@@ -268,7 +268,6 @@ class Shipper:
             batch.is_done = True  # the plain protocol has no words for it
         elif self._settings.ack == "none":
             self._answered(batch.lines - batch.acked)
-            self._failures = 0
 
     # --- answers --------------------------------------------------------------------------------------------------
 
@@ -280,7 +279,6 @@ class Shipper:
         try:
             for event in events:
                 self._apply(event)
-                self._failures = 0
                 self._last_progress = self._clock()
         finally:
             self._commit_done()
@@ -307,10 +305,12 @@ class Shipper:
         now = self._clock()
         for batch, count in self._window.answer(lines):
             self._metrics.acked(count, now - batch.sent_at)
+            self._failures = 0  # an answer to a line, that is; one to a hello or an open delivers nothing
 
     def _refused(self, reason: str) -> None:
         batch, line = self._window.next_unanswered_line()
         list(self._window.answer(1))
+        self._failures = 0
         self._reject(batch, line, reason)
 
     def _reject(self, batch: Batch, line: bytes, reason: str) -> None:
@@ -335,6 +335,7 @@ class Shipper:
         now = self._clock()
         for batch in self._window.commit(source, committed):
             self._metrics.acked(batch.lines, now - batch.sent_at)
+            self._failures = 0
 
     def _commit_done(self) -> None:
         for batch in self._window.take_done():

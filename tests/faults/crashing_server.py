@@ -1,0 +1,37 @@
+"""A server that kills itself (SIGKILL) at one of the durable steps, at random: `crashing_server.py PORT DATA_DIR SEED`.
+
+One in ten of the groups that it stores is its last; which of the steps it dies at is drawn anew each time.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+from logferry.config import SERVE_OPTIONS, ServeSettings, load
+from logferry.server import Server
+
+_ONE_IN = 50  # five steps in a group
+
+
+async def _run(port: str, data_dir: str, seed: str) -> None:
+    drawn = random.Random(seed)
+
+    def crash_point(_: str) -> None:
+        if drawn.randrange(_ONE_IN) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    options = {"server_host": "127.0.0.1", "server_port": port, "data_dir": data_dir}
+    server = Server(load(ServeSettings, SERVE_OPTIONS, options, {}), crash_point=crash_point)
+    await server.start()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    asyncio.run(_run(*sys.argv[1:]))
