@@ -29,12 +29,16 @@ class Case:
     flags: tuple[str, ...]
     durability: str = "fsync"
     is_following: bool = False
+    is_verifying: bool = False  # what is measured is `verify`, after the file was shipped
     min_lines_per_s: int | None = None
     no_slower_than: str | None = None
+    slack: float = 0.0  # how much slower than that is still as fast
 
 
 CASES: Final = (
-    Case("batch", ("--batch-size", "5000"), min_lines_per_s=400_000),
+    Case("batch", ("--batch-size", "5000"), min_lines_per_s=400_000, no_slower_than="plain", slack=0.1),
+    Case("plain", ("--ack", "line", "--batch-size", "5000")),
+    Case("verify", ("--batch-size", "5000"), is_verifying=True, no_slower_than="batch"),
     Case("batch-auto", ("--batch-size", "auto")),
     Case("resilient", ("--resilient", "--batch-size", "5000"), no_slower_than="batch"),
     Case("gzip", ("--compress", "--batch-size", "5000"), min_lines_per_s=250_000),
@@ -74,6 +78,10 @@ def run_case(case: Case, log: LogFile, folder: Path) -> Run:
             _wait_until_stored(client, log, folder)
             seconds = time.monotonic() - client.started_at
             sender = client.stop()
+        elif case.is_verifying:
+            client.wait(limit_s=limit_s(log))
+            before = server.cpu_s()
+            seconds, sender = _verify(log, folder, port)
         else:
             sender = client.wait(limit_s=limit_s(log))
             seconds = time.monotonic() - client.started_at
@@ -124,13 +132,26 @@ def _server(folder: Path, durability: str) -> Iterator[tuple[Process, int]]:
 
 
 def _client(case: Case, log: LogFile, folder: Path, port: int) -> Process:
+    return Process([*_program("main.py"), *_where(log, folder, port), *case.flags], log=folder / "client.log")
+
+
+def _verify(log: LogFile, folder: Path, port: int) -> tuple[float, Usage]:
+    """Run `verify`, which exits with an error unless all is there, once; return its seconds and usage."""
+    words = [*_program("main.py"), "verify", *_where(log, folder, port)]
+    with Process(words, log=folder / "verify.log") as verifier:
+        usage = verifier.wait(limit_s=limit_s(log))
+        return time.monotonic() - verifier.started_at, usage
+
+
+def _where(log: LogFile, folder: Path, port: int) -> list[str]:
+    """Return what the client and `verify` need to know of each other."""
     flags = {
         "--log-file": str(log.path),
         "--server-host": "127.0.0.1",
         "--server-port": str(port),
         "--state-dir": str(_client_state(folder)),
     }
-    return Process([*_program("main.py"), *_words(flags), *case.flags], log=folder / "client.log")
+    return _words(flags)
 
 
 def _program(name: str) -> list[str]:

@@ -12,6 +12,7 @@ import pytest
 
 from logferry.client.checkpoint import Checkpoints
 from logferry.client.tcp_client import Backoff
+from logferry.server.audit import report
 from tests.faults.chaos_proxy import DOWN, UP, chaos_proxy
 from tests.processes import client, free_port, ship
 from tests.shipping import (
@@ -26,6 +27,13 @@ from tests.shipping import (
 from tests.support import RunningServer, numbered_line, running_server, stored_lines, wait_until
 
 pytestmark = pytest.mark.usefixtures("quick_backoff")
+
+
+def assert_agreed(state: Path, data: Path) -> None:
+    """Fail unless the checkpoint of the client and the ledger of the server say the same of the only source."""
+    (checkpoint,) = Checkpoints(state, read_only=True)
+    found = report(data, checkpoint.id, after=0)
+    assert (checkpoint.committed, checkpoint.lines, checkpoint.crc32) == (found.committed, found.lines, found.crc32)
 
 
 # --- acks that are lost -----------------------------------------------------------------------------------------------
@@ -48,6 +56,7 @@ def test_every_line_is_stored_once_when_200_acks_in_a_row_are_lost(
             run.result()
         assert proxy.happened.resets == 200
     assert_conserved(lines, server.stored_lines())
+    assert_agreed(tmp_path / "state", server.data_dir)
     assert run.counters.lines_acked == len(lines)
 
 
@@ -96,6 +105,7 @@ def test_a_client_that_is_killed_in_continuous_mode_repeats_nothing(
         run.wait_for_stderr("following")
         wait_until(lambda: len(server.stored_lines()) >= count, "all is stored")
         assert run.terminate() == 0
+    assert_agreed(tmp_path / "state", server.data_dir)
     assert_conserved(range(count), server.stored_lines())
 
 
@@ -208,6 +218,7 @@ def test_a_server_that_was_restored_from_an_older_copy_gets_what_it_has_lost(
             append(log, range(3010, 3020))
             with shipping(log, port, **settings):
                 wait_until(lambda: len(stored_lines(data)) >= 3020, "what came later is stored")
+        assert_agreed(tmp_path / "state", data)
         assert_conserved(range(3020), stored_lines(data))
 
 
@@ -231,6 +242,7 @@ def test_a_restored_server_and_a_dead_client_that_had_gone_back_agree_at_the_nex
                 wait_until(lambda: proxy.happened.resets, "an ack is lost")
         with shipping(log, server.port, **settings):
             wait_until(lambda: len(server.stored_lines()) >= 301, "all is stored again")
+        assert_agreed(tmp_path / "state", data)
         assert_conserved(range(301), server.stored_lines())
 
 

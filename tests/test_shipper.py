@@ -182,7 +182,7 @@ def test_a_receiver_that_answers_no_line_is_given_up_after_so_many_attempts(
     with FakeServer(script) as server, shipping(log, server.port, max_attempts=3, ack_timeout=0.1) as client:
         with pytest.raises(GaveUp, match="gave up after 3 failures in a row, 10 lines in flight are not acked"):
             client.result()
-        assert len(server.talks) == 3
+        wait_until(lambda: len(server.talks) == 3, "the receiver, slower than the client, has seen all three")
         assert client.counters.lines_acked == 0
 
 

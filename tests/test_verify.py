@@ -20,12 +20,7 @@ from logferry.errors import PeerConfused, PeerSilent, Unreachable
 from logferry.protocol.delivery import Loss
 from tests.fakes import FakeServer, Script, ack_every_line, never_read
 from tests.processes import free_port
-from tests.shipping import (
-    append,
-    assert_conserved,
-    log_line,
-    shipping,
-)
+from tests.shipping import append, assert_conserved, log_line, losses, once, shipping
 from tests.support import RunningServer, running_server, wait_until
 
 pytestmark = pytest.mark.usefixtures("quick_backoff", "logging_restored")

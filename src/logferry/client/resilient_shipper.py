@@ -31,7 +31,7 @@ QUEUE_BYTES: Final = 8 * 1024 * 1024
 # cache when it is sent (benchmarks/run.py: 8 MB ahead is 5 % slower).
 # A consumer that has taken nothing for a moment is not keeping up; then the queue fills to its bounds.
 WARM_BYTES: Final = 512 * 1024
-_WARM_WAIT_S: Final = 0.05
+_WARM_WAIT_S: Final = 0.25
 
 # A batch is never more than a part of the buffer, so that both threads have something to do.
 _BATCHES_PER_BUFFER: Final = 4
