@@ -235,6 +235,7 @@ def test_a_deletion_that_fails_is_made_up_for_at_the_next_roll(
 
 
 def test_e19_what_retention_has_deleted_is_reported_as_expired(tmp_path: Path) -> None:
+    """Rule E19."""
     with (
         running_server(tmp_path, segment_bytes=1024, retention_bytes=2048) as server,
         DeliveryClient(server, source="s1") as client,

@@ -27,6 +27,7 @@ def test_a_frame_gives_its_payload_back_at_every_level(level: int, payload: byte
 
 
 def test_a_frame_is_a_big_endian_length_and_so_many_bytes_of_gzip() -> None:
+    """Rules M3 and M5."""
     frame = encode_frame(PAYLOAD, level=1)
     assert struct.unpack(">I", frame[:4]) == (len(frame) - 4,)
     assert frame_length(frame) == len(frame) - LENGTH_BYTES
@@ -49,6 +50,7 @@ def test_a_payload_that_does_not_fit_a_legal_frame_is_refused(monkeypatch: pytes
 
 
 def test_the_first_byte_of_every_legal_frame_is_zero() -> None:
+    """Rule M4."""
     assert struct.pack(">I", compressor.MAX_LEGAL_FRAME_BYTES)[0] == 0
     assert struct.pack(">I", compressor.MAX_LEGAL_FRAME_BYTES + 1)[0] == 1
 
@@ -72,6 +74,7 @@ def test_truncated_gzip_is_refused_wherever_it_ends(size: int) -> None:
 
 @pytest.mark.parametrize("rest", [b"\0", b"\n", b"x" * 100, body_of(PAYLOAD)])
 def test_anything_after_the_gzip_member_is_refused(rest: bytes) -> None:
+    """Rules M3 and M8."""
     with pytest.raises(FrameError, match="data after the end"):
         inflate(body_of(PAYLOAD) + rest, max_inflated_bytes=LIMIT)
 

@@ -68,6 +68,7 @@ def server(limits: Limits = LIMITS) -> ServerConnection:
 
 
 def test_lines_become_one_event_that_holds_them_as_they_are() -> None:
+    """Rules M2 and L7."""
     lines = numbered_lines(20)
     assert events_of(lines) == [Lines(lines, 20)]
 
@@ -77,6 +78,7 @@ def test_nothing_means_nothing() -> None:
 
 
 def test_an_unfinished_line_waits_for_its_end() -> None:
+    """Rule M2."""
     connection = server()
     assert connection.receive_data(LINE[:30]) == []
     assert connection.buffered_bytes == 30
@@ -85,6 +87,7 @@ def test_an_unfinished_line_waits_for_its_end() -> None:
 
 
 def test_blank_lines_are_answered_with_an_error_each() -> None:
+    """Rule L5."""
     assert events_of(LINE + b"\n\r\n \n" + LINE) == [Lines(LINE, 1), *[Rejected("empty line")] * 3, Lines(LINE, 1)]
 
 
@@ -94,10 +97,13 @@ def test_rubbish_between_lines_is_refused_line_by_line() -> None:
 
 
 def test_any_object_is_taken_where_that_is_asked_for() -> None:
+    """Rule L1."""
     assert events_of(b'{"log": 1}\n', accept=Accept.ANY_OBJECT) == [Lines(b'{"log": 1}\n', 1)]
 
 
 def test_a_line_at_the_limit_is_taken_and_a_longer_one_is_refused_once() -> None:
+    """Rule L6."""
+
     def line_of(size: int) -> bytes:
         return LINE.replace(b"line 1", b"x" * (size - len(LINE) + len(b"line 1")))
 
@@ -108,6 +114,7 @@ def test_a_line_at_the_limit_is_taken_and_a_longer_one_is_refused_once() -> None
 
 
 def test_a_line_without_end_is_refused_as_soon_as_it_is_too_long_and_passed_over_to_its_newline() -> None:
+    """Rule L6."""
     connection = server()
     assert connection.receive_data(b"{" + b"x" * 1023) == []
     assert connection.receive_data(b"x") == [TOO_LONG]
@@ -122,6 +129,7 @@ def test_a_long_line_that_never_ends_is_refused_once() -> None:
 
 
 def test_a_last_line_without_newline_is_judged_at_the_end() -> None:
+    """Rule M9."""
     assert events_of(LINE + LINE[:-1]) == [Lines(LINE * 2, 2)]
     assert len(reasons(LINE[:20])) == 1
 
@@ -134,14 +142,17 @@ def test_a_last_line_of_white_space_is_an_empty_line() -> None:
 
 
 def test_a_frame_holds_lines() -> None:
+    """Rule M3."""
     assert events_of(frame(LINE * 10)) == [Lines(LINE * 10, 10)]
 
 
 def test_the_last_line_of_a_frame_may_lack_its_newline() -> None:
+    """Rule M3."""
     assert events_of(frame(LINE + LINE[:-1])) == [Lines(LINE * 2, 2)]
 
 
 def test_lines_and_frames_alternate() -> None:
+    """Rules M1 and M4."""
     data = LINE + frame(LINE * 2) + frame(LINE * 3) + LINE * 4 + frame(LINE * 5) + LINE
     assert events_of(data) == [Lines(LINE * 16, 16)]
 
@@ -158,6 +169,7 @@ def test_what_begins_a_frame_begins_nothing_inside_a_frame() -> None:
 
 
 def test_a_frame_of_length_zero_is_refused_and_the_connection_lives() -> None:
+    """Rule M6."""
     assert events_of(LINE + bytes(4) + LINE + bytes(8)) == [
         Lines(LINE, 1),
         Rejected("empty frame"),
@@ -168,12 +180,14 @@ def test_a_frame_of_length_zero_is_refused_and_the_connection_lives() -> None:
 
 
 def test_a_frame_of_no_lines_is_refused() -> None:
+    """Rule M8."""
     assert reasons(frame(b"")) == ["empty frame"]
     assert reasons(frame(b"\n")) == ["empty line"]
 
 
 @pytest.mark.parametrize("body", [b"x", b"not gzip", b"\x1fx", zlib.compress(LINE), LINE, b"\n\n\n", b"\0" * 50])
 def test_a_frame_that_is_not_gzip_is_refused_once_and_passed_over(body: bytes) -> None:
+    """Rule M5."""
     assert events_of(raw_frame(body) + LINE) == [Rejected("frame is not gzip"), Lines(LINE, 1)]
 
 
@@ -200,6 +214,7 @@ def test_the_body_of_a_frame_that_is_not_gzip_is_never_held() -> None:
     ],
 )
 def test_a_frame_that_is_broken_inside_is_refused_once(body: bytes, reason: str) -> None:
+    """Rule M8."""
     first, rest = events_of(raw_frame(body) + LINE)
     assert isinstance(first, Rejected)
     assert first.reason.startswith(reason)
@@ -226,6 +241,7 @@ def test_a_frame_at_the_limit_is_taken() -> None:
 
 @pytest.mark.parametrize("header", [b"\0\0\x10\x01", b"\0\xff\xff\xff"])
 def test_a_frame_length_over_the_limit_ends_the_conversation_at_its_header(header: bytes) -> None:
+    """Rule M7."""
     connection = server()
     assert connection.receive_data(LINE + header) == [Lines(LINE, 1), TOO_LARGE]
     assert connection.receive_data(LINE) == []
@@ -238,6 +254,7 @@ def test_a_frame_length_over_the_limit_ends_the_conversation_at_its_header(heade
 def test_a_frame_of_sixteen_mebibytes_or_more_is_known_by_its_magic_wherever_a_newline_follows(
     header: bytes, rest: bytes
 ) -> None:
+    """Rule M7."""
     assert events_of(header + b"\x1f\x8b" + rest) == [TOO_LARGE]
     assert events_of(LINE + header + b"\x1f\x8b" + rest) == [Lines(LINE, 1), TOO_LARGE]
     assert events_of(frame(LINE) + b"x\n" + header + b"\x1f\x8b" + rest)[-1] == TOO_LARGE
@@ -247,11 +264,13 @@ def test_a_frame_of_sixteen_mebibytes_or_more_is_known_by_its_magic_wherever_a_n
     "line", [b"{abc\x1f\x8b", b"\nabc\x1f\x8b", b"a\nbc\x1f\x8b", b"abc\n\x1f\x8b", b"abcd \x1f\x8b"]
 )
 def test_the_magic_in_another_place_makes_no_frame(line: bytes) -> None:
+    """Rule M7."""
     assert not any(isinstance(event, Broken) for event in events_of(line + b"\n" + LINE))
 
 
 @pytest.mark.parametrize("size", range(1, 60, 7))
 def test_a_frame_that_is_cut_short_by_the_end_is_refused(size: int) -> None:
+    """Rule M9."""
     assert events_of(LINE + frame(LINE)[:size]) == [
         Lines(LINE, 1),
         Rejected("connection closed in the middle of a frame"),
@@ -264,6 +283,7 @@ def test_rubbish_that_begins_with_nul_gives_a_bounded_number_of_answers() -> Non
 
 
 def test_a_nul_inside_a_line_begins_no_frame() -> None:
+    """Rule M4."""
     assert [type(event) for event in events_of(b"a\0b\n" + LINE + b"x\0\n" + LINE)] == [
         Rejected,
         Lines,
@@ -372,6 +392,7 @@ def test_refusals_keep_their_place_among_acks() -> None:
     "rubbish", [b"HTTP/1.1 400 Bad Request\r\n", b"\n", b"\0\xff\n", b"{}\n", b'{"status": "fine"}\n']
 )
 def test_what_is_not_an_ack_ends_what_can_be_trusted(rubbish: bytes) -> None:
+    """Rule C4."""
     first, last = client().receive_data(ACK_OK + rubbish + ACK_OK)
     assert first == Acked(1)
     assert isinstance(last, Confused)

@@ -78,25 +78,30 @@ WELCOME = answer_line("hello", version=1, encodings=["gzip"], max_batch_bytes=83
 
 
 def test_e1_a_hello_names_the_client_and_its_host() -> None:
+    """Rule E1."""
     assert read(hello()) == [Hello("test", "web-1")]
 
 
 def test_e1_a_later_version_of_the_client_is_welcome_and_an_older_one_than_there_is_not() -> None:
+    """Rule E1."""
     assert read(hello(version=2)) == [Hello("test", "web-1")]
     assert isinstance(read(hello(version=0))[0], Violation)
 
 
 @pytest.mark.parametrize("size", range(11))
 def test_e1_a_hello_is_known_by_its_first_bytes(size: int) -> None:
+    """Rule E1."""
     assert is_hello_prefix(hello()[:size]) is (None if size < 11 else True)
 
 
 @pytest.mark.parametrize("data", [LINES[0], b"\0\0\1\0\x1f\x8b", b"x", b'{"l ', b'{"logferr1'])
 def test_e1_what_is_not_a_hello_is_known_by_its_first_bytes(data: bytes) -> None:
+    """Rule E1."""
     assert is_hello_prefix(data) is False
 
 
 def test_e3_e4_e12_e13_e14_e19_each_control_line_is_understood() -> None:
+    """Rules E3, E4, E12, E13, E14 and E19."""
     lines = [
         opening("s-1_A", "/var/log/app.log"),
         control_line("skip", source="s1", start=5, end=9, reason="gone"),
@@ -114,10 +119,12 @@ def test_e3_e4_e12_e13_e14_e19_each_control_line_is_understood() -> None:
 
 
 def test_e3_what_is_not_known_in_a_control_line_is_passed_over() -> None:
+    """Rule E3."""
     assert read(control_line("ping", colour="blue")) == [Ping()]
 
 
 def test_e3_a_control_line_may_have_64_kib_and_no_more() -> None:
+    """Rule E3."""
     room = MAX_CONTROL_BYTES - len(opening("s1", ""))
     assert read(opening("s1", "x" * room)) == [Open("s1", "x" * room)]
     assert isinstance(read(opening("s1", "x" * (room + 1)))[0], Violation)
@@ -126,22 +133,26 @@ def test_e3_a_control_line_may_have_64_kib_and_no_more() -> None:
 
 @pytest.mark.parametrize("source", ["a", "Z" * 64, "0-_"])
 def test_e6_a_source_id_is_letters_digits_dashes_and_underscores(source: str) -> None:
+    """Rule E6."""
     assert read(opening(source, "p")) == [Open(source, "p")]
 
 
 @pytest.mark.parametrize("source", ["", "x" * 65, "a/b", "a b", "ä", "a\n"])
 def test_e6_any_other_source_id_is_a_violation(source: str) -> None:
+    """Rule E6."""
     assert read(opening(source, "p")) == [Violation("open: source is not an id")]
 
 
 @pytest.mark.parametrize("is_gzip", [False, True])
 def test_e7_a_batch_is_its_header_and_its_bytes(is_gzip: bool) -> None:
+    """Rule E7."""
     data = batch(LINES[:5], start=100, end=350, is_gzip=is_gzip)
     expected = Batch("s1", 100, 350, 5, zlib.crc32(PAYLOAD), PAYLOAD, None)
     assert read(data + data + control_line("ping")) == [expected, expected, Ping()]
 
 
 def test_e7_a_batch_in_large_pieces_and_crumbs_is_the_same_batch() -> None:
+    """Rule E7."""
     payload = b"".join(LINES)
     data = batch(LINES, start=0)
     session = ServerSession(max_batch_bytes=10**6, max_inflated_bytes=10**6)
@@ -154,6 +165,7 @@ def test_e7_a_batch_in_large_pieces_and_crumbs_is_the_same_batch() -> None:
 
 
 def test_e7_a_batch_may_have_no_lines() -> None:
+    """Rule E7."""
     assert read(batch([], start=5, end=7)) == [Batch("s1", 5, 7, 0, 0, b"", None)]
 
 
@@ -167,6 +179,7 @@ def test_e7_a_batch_may_have_no_lines() -> None:
     ],
 )
 def test_e11_a_batch_with_a_line_that_is_not_taken_says_why(line: bytes, reason: str) -> None:
+    """Rule E11."""
     (request,) = read(batch([LINES[0], line, LINES[1]], start=0))
     assert isinstance(request, Batch)
     assert request.refusal == reason
@@ -211,6 +224,7 @@ def header(**changes: Any) -> bytes:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_e16_what_breaks_the_rules_is_a_violation_and_the_last_thing_that_is_read(data: bytes, reason: str) -> None:
+    """Rule E16."""
     *before, last = read(control_line("ping") + data + control_line("ping"))
     assert before == [Ping()]
     assert isinstance(last, Violation)
@@ -218,12 +232,14 @@ def test_e16_what_breaks_the_rules_is_a_violation_and_the_last_thing_that_is_rea
 
 
 def test_e16_gzip_that_grows_beyond_the_limit_is_a_violation() -> None:
+    """Rule E16."""
     body = gzip.compress(bytes(10**7))
     (request,) = read(header(size=len(body), is_gzip=True) + body, max_inflated_bytes=1000)
     assert request == Violation("frame inflates to more than 1000 bytes")
 
 
 def test_e16_after_a_violation_nothing_is_held() -> None:
+    """Rule E16."""
     session = ServerSession(max_batch_bytes=1000, max_inflated_bytes=1000)
     session.receive_data(b"rubbish\n" + header() + PAYLOAD)
     assert session.buffered_bytes == 0
@@ -242,21 +258,25 @@ def test_what_is_held_of_a_batch_is_counted() -> None:
 
 
 def test_e1_a_welcome_says_what_the_server_takes_and_promises() -> None:
+    """Rule E1."""
     assert answers(WELCOME) == [Welcome(1, 8388608, "fsync")]
 
 
 def test_e2_an_error_or_a_plain_ack_means_that_the_hello_was_not_understood() -> None:
+    """Rule E2."""
     assert answers(error_ack('missing field "level"')) == [NotUnderstood(answered_as_line=False)]
     assert answers(ACK_OK) == [NotUnderstood(answered_as_line=True)]
 
 
 @pytest.mark.parametrize("line", [b"220 smtp.example.org ESMTP\n", b"{}\n", b"[]\n", b"\xff\n"])
 def test_e2_anything_else_is_no_answer(line: bytes) -> None:
+    """Rule E2."""
     (answer,) = answers(line)
     assert isinstance(answer, Gibberish)
 
 
 def test_e4_e8_positions_are_understood() -> None:
+    """Rules E4 and E8."""
     fields = {"source": "s1", "committed": 9120, "lines": 125, "crc32": 81}
     data = WELCOME + answer_line("open", **fields) + answer_line("received", **fields, durability="fsync")
     assert answers(data)[1:] == [
@@ -267,15 +287,18 @@ def test_e4_e8_positions_are_understood() -> None:
 
 @pytest.mark.parametrize("is_final", [False, True])
 def test_e10_e11_refusals_are_understood(is_final: bool) -> None:
+    """Rules E10 and E11."""
     data = WELCOME + refusal_line("no", source="s1", committed=5, is_final=is_final)
     assert answers(data)[1:] == [BatchRefused("s1", 5, "no", is_final)]
 
 
 def test_e14_a_sign_of_life_is_understood() -> None:
+    """Rule E14."""
     assert answers(WELCOME + answer_line("alive"))[1:] == [Alive()]
 
 
 def test_e19_a_report_is_read_as_it_was_written() -> None:
+    """Rule E19."""
     page = ReportPage(
         source="s1",
         is_known=True,
@@ -290,6 +313,7 @@ def test_e19_a_report_is_read_as_it_was_written() -> None:
 
 
 def test_e16_an_error_that_is_about_no_batch_is_no_answer_of_the_extension() -> None:
+    """Rule E16."""
     (_, answer) = answers(WELCOME + error_ack("a batch does not match its checksum"))
     assert not isinstance(answer, BatchRefused)
 

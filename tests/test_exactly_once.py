@@ -240,10 +240,11 @@ def test_a_restored_server_and_a_dead_client_that_had_gone_back_agree_at_the_nex
             proxy.lose_next_acks_of_batches(10_000)
             with shipping(log, proxy.port, **{**settings, "shutdown_timeout": 0.0}) as run:
                 wait_until(lambda: proxy.happened.resets, "an ack is lost")
-        with shipping(log, server.port, **settings):
-            wait_until(lambda: len(server.stored_lines()) >= 301, "all is stored again")
+        with shipping(log, server.port, **settings) as run:
+            append(log, [301])
+            wait_until(lambda: len(server.stored_lines()) >= 302, "all is stored again")
         assert_agreed(tmp_path / "state", data)
-        assert_conserved(range(301), server.stored_lines())
+        assert_conserved(range(302), server.stored_lines())
 
 
 # --- files that are not what they were --------------------------------------------------------------------------------

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from logferry.client.checkpoint import Checkpoints
 from logferry.errors import GaveUp
 from logferry.protocol.delivery import Loss
-from tests.fakes import FakeServer, Script, Talk, ack_every_line, refuse
+from tests.fakes import FakeServer, Script, Talk, ack_every_line, refuse, swallow
+from tests.faults.chaos_proxy import chaos_proxy
 from tests.processes import free_port
 from tests.shipping import append, assert_conserved, count_lines, losses, once, shipping
-from tests.support import RunningServer, numbered_line, running_server, stored_lines
+from tests.support import RunningServer, numbered_line, running_server, stored_lines, wait_until
 
 pytestmark = pytest.mark.usefixtures("quick_backoff")
 
@@ -42,6 +44,7 @@ OLD_SERVERS: dict[str, Script] = {
 def test_a_server_that_does_not_know_the_hello_gets_plain_lines(
     tmp_path: Path, script: Script, resilient: bool
 ) -> None:
+    """Rule E2."""
     log = append(tmp_path / "app.log", range(100))
     with FakeServer(script) as old, shipping(log, old.port, **once(tmp_path, resilient=resilient)) as run:
         assert run.result().problems == ()
@@ -51,7 +54,7 @@ def test_a_server_that_does_not_know_the_hello_gets_plain_lines(
 
 
 def test_a_server_that_was_welcome_once_never_gets_plain_lines(tmp_path: Path) -> None:
-    """What it has stored by its own count would be repeated."""
+    """What it has stored by its own count would be repeated (rules E2 and E3)."""
     log, port = append(tmp_path / "app.log", range(10)), free_port()
     settings = once(tmp_path, mode="batch", resume=True, max_attempts=5)
     with running_server(tmp_path, server_port=port), shipping(log, port, **settings) as run:
@@ -97,3 +100,31 @@ def test_a_client_may_change_between_the_protocols_and_repeats_nothing(tmp_path:
         with shipping(log, server.port, **{**once(tmp_path, resume=True), "ack": ack}) as run:
             run.result()
     assert sorted(server.stored_lines()) == sorted(numbered_line(number) for number in range(70))
+
+
+def test_a_proxy_whose_server_is_away_is_not_taken_for_a_server_without_the_extension(
+    tmp_path: Path, server: RunningServer
+) -> None:
+    """It closes every connection, those that ask whether it is alive too (rule E2)."""
+    log = append(tmp_path / "app.log", range(10))
+    with chaos_proxy(server.port) as proxy:
+        proxy.refuse()
+        with shipping(log, proxy.port, **once(tmp_path, max_attempts=0)) as run:
+            wait_until(lambda: run.counters.reconnects >= 8, "it has said hello many times")
+            proxy.refuse(False)
+            assert run.result().problems == ()
+    assert_conserved(range(10), server.stored_lines())
+    checkpoints = Checkpoints(tmp_path / "state", read_only=True)
+    assert checkpoints.knows_extension(f"127.0.0.1:{proxy.port}")
+
+
+def test_nothing_but_the_hello_is_sent_to_a_server_that_does_not_answer_it(tmp_path: Path) -> None:
+    """Rule E3."""
+    log = append(tmp_path / "app.log", range(10))
+    with (
+        FakeServer(swallow) as silent,
+        shipping(log, silent.port, **once(tmp_path, max_attempts=3, ack_timeout=0.1)) as run,
+        pytest.raises(GaveUp, match="has not answered the hello"),
+    ):
+        run.result()
+    assert [line.startswith(b'{"logferry": "hello"') for line in silent.lines] == [True] * 3

@@ -32,12 +32,14 @@ def unknown(message: str) -> dict[str, object]:
 
 
 def test_the_example_of_the_design_is_rendered_byte_for_byte() -> None:
+    """Rule F1."""
     assert both_ways(b"2024-01-15 08:23:45 INFO Application started") == (
         b'{"level": "INFO", "message": "Application started", "timestamp": "2024-01-15 08:23:45"}\n'
     )
 
 
 def test_a_line_of_another_shape_is_rendered_whole_byte_for_byte() -> None:
+    """Rule F5."""
     assert both_ways(b"Traceback (most recent call last):") == (
         b'{"level": "UNKNOWN", "message": "Traceback (most recent call last):", "timestamp": null}\n'
     )
@@ -63,11 +65,13 @@ def test_a_line_of_another_shape_is_rendered_whole_byte_for_byte() -> None:
     ],
 )
 def test_a_timestamp_is_kept_as_written(timestamp: str) -> None:
+    """Rule F2."""
     assert fields(f"{timestamp} INFO ready") == {"level": "INFO", "message": "ready", "timestamp": timestamp}
 
 
 @pytest.mark.parametrize("level", ["INFO", "info", "Info", "[INFO]", "[info]", "INFO:", "info:"])
 def test_a_level_is_upper_cased_and_freed_from_brackets_and_colon(level: str) -> None:
+    """Rule F3."""
     assert fields(f"{TIME} {level} ready") == {"level": "INFO", "message": "ready", "timestamp": TIME}
 
 
@@ -86,11 +90,13 @@ def test_a_level_may_begin_as_a_zone_does(level: str) -> None:
 
 @pytest.mark.parametrize("level", ["INFO", "INFO:", "[INFO]", "INFO ", "INFO\t"])
 def test_a_level_without_a_message_has_an_empty_one(level: str) -> None:
+    """Rule F3."""
     assert fields(f"{TIME} {level}") == {"level": "INFO", "message": "", "timestamp": TIME}
 
 
 @pytest.mark.parametrize("gap", [" ", "   ", "\t"])
 def test_spaces_or_one_tab_stand_before_the_level(gap: str) -> None:
+    """Rule F3."""
     assert fields(f"{TIME}{gap}INFO ready")["level"] == "INFO"
 
 
@@ -98,6 +104,7 @@ def test_spaces_or_one_tab_stand_before_the_level(gap: str) -> None:
     "message", [" two spaces before", "one after ", "a: b", "[x] y", "INFO again", "tab\there", "{}"]
 )
 def test_a_message_is_kept_as_written(message: str) -> None:
+    """Rule F4."""
     assert fields(f"{TIME} WARN {message}") == {"level": "WARN", "message": message, "timestamp": TIME}
 
 
@@ -130,11 +137,13 @@ def test_a_message_is_kept_as_written(message: str) -> None:
     ],
 )
 def test_any_other_shape_is_shipped_whole_as_unknown(line: str) -> None:
+    """Rules F2, F3 and F5."""
     assert fields(line) == unknown(line)
 
 
 @pytest.mark.parametrize("blank", [b"", b" ", b"\t", b"\r", b"  \t \r", b"\x0b\x0c"])
 def test_blank_lines_are_skipped_and_counted(blank: bytes) -> None:
+    """Rule F6."""
     assert both_ways(blank) == b""
     rendered = render(b"a\n" + blank + b"\n" + blank + b"\nb\n")
     assert (rendered.lines, rendered.blank) == (2, 2)
@@ -155,16 +164,19 @@ def test_non_breaking_and_other_unicode_spaces_make_no_blank_line() -> None:
 
 
 def test_crlf_ends_a_line_as_a_newline_does() -> None:
+    """Rule F6."""
     assert render(f"{TIME} INFO a\r\nb\r\n".encode()) == render(f"{TIME} INFO a\nb\n".encode())
 
 
 def test_a_lone_carriage_return_is_kept() -> None:
+    """Rule F6."""
     assert fields("progress 10%\rprogress 20%") == unknown("progress 10%\rprogress 20%")
     assert fields(f"{TIME} INFO a\rb")["message"] == "a\rb"
     assert fields("ends with two\r\r") == unknown("ends with two\r")
 
 
 def test_a_byte_order_mark_is_dropped_at_the_start_only() -> None:
+    """Rule F6."""
     line = f"{TIME} INFO first\n".encode()
     assert render(BOM + line, is_start=True) == render(line)
     assert json.loads(render(BOM + line).payload) == unknown(f"\ufeff{TIME} INFO first")
@@ -173,6 +185,7 @@ def test_a_byte_order_mark_is_dropped_at_the_start_only() -> None:
 
 
 def test_control_characters_are_escaped_the_short_way_where_there_is_one() -> None:
+    """Rule F7."""
     assert both_ways(b"a\x00\x08\x09\x0b\x0c\x1f\x1bz") == (
         b'{"level": "UNKNOWN", "message": "a\\u0000\\b\\t\\u000b\\f\\u001f\\u001bz", "timestamp": null}\n'
     )
@@ -186,6 +199,7 @@ def test_every_control_character_survives(code: int) -> None:
 
 
 def test_quotes_and_backslashes_are_escaped() -> None:
+    """Rule F7."""
     message = r'C:\new "quoted" \" \\ \u0041 \n end\\'
     assert fields(f"{TIME} INFO {message}")["message"] == message
     assert fields(message) == unknown(message)
@@ -195,6 +209,7 @@ def test_quotes_and_backslashes_are_escaped() -> None:
     "text", ["\x7f", "\u2028", "\u2029", "\x85", "é", "日本語", "🚢", "\ufffd", "\ufeff", "\U0010ffff"]
 )
 def test_text_stays_utf8_as_it_is(text: str) -> None:
+    """Rule F7."""
     assert f'"message": "a{text}b"'.encode() in both_ways(f"a{text}b".encode())
     assert f'"message": "a{text}b"'.encode() in both_ways(f"{TIME} INFO a{text}b".encode())
 
@@ -204,6 +219,7 @@ def test_text_stays_utf8_as_it_is(text: str) -> None:
     [b"caf\xe9", b"\xff\xfe", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", b"cut \xe2\x82", b"\x80 first"],
 )
 def test_bytes_that_are_not_utf8_are_replaced_and_carried_in_raw(rubbish: bytes) -> None:
+    """Rule F8."""
     for line in (rubbish, TIME.encode() + b" INFO " + rubbish):
         found = fields(line)
         assert "\ufffd" in found["message"]
@@ -233,6 +249,7 @@ def test_a_last_line_without_newline_is_a_line() -> None:
 
 
 def test_a_cut_line_is_marked_and_keeps_its_shape() -> None:
+    """Rule F9."""
     rendered = render(f"{TIME} INFO {'x' * 50}".encode(), truncated=True)
     assert rendered.lines == 1
     assert json.loads(rendered.payload) == {
@@ -255,6 +272,7 @@ def test_a_cut_line_keeps_a_carriage_return_at_the_cut() -> None:
 
 
 def test_a_cut_line_is_never_blank_because_its_rest_is_not_known() -> None:
+    """Rule F9."""
     rendered = render(b" " * 64, truncated=True)
     assert (rendered.lines, rendered.blank) == (1, 0)
     assert json.loads(rendered.payload)["message"] == " " * 64

@@ -94,6 +94,7 @@ def test_the_top_is_imported_by_nobody_below(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PURE, ids=name_of)
 def test_the_pure_parts_know_no_socket_thread_clock_or_file(path: Path) -> None:
+    """Rule F10."""
     assert not {name.partition(".")[0] for name in imports_of(path)} & IMPURE
     assert not {"open", "print", "input", "exec", "eval"} & set(calls_in(path))
 

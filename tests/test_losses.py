@@ -69,12 +69,41 @@ def client_with_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_line_that_the_server_refuses_in_the_middle_of_a_batch_is_the_only_one_lost(
     tmp_path: Path, server: RunningServer, way: dict[str, Any]
 ) -> None:
+    """Rule E11."""
     log = append(tmp_path / "app.log", range(100))
     with shipping(log, server.port, **once(tmp_path, **way)) as run:
         assert run.result().problems == ("2 lines were refused by the server",)
     assert_conserved([*range(7), *range(9, 100)], server.stored_lines())
     assert [(loss.start, loss.end) for loss in losses(server)] == [(7 * 32, 8 * 32), (8 * 32, 9 * 32)]
     assert "refused by the server" in losses(server)[0].reason
+
+
+@pytest.mark.usefixtures("client_with_a_bug")
+@pytest.mark.parametrize("resilient", [False, True])
+def test_lines_that_must_be_read_again_and_are_gone_are_told_with_their_range(
+    tmp_path: Path, server: RunningServer, resilient: bool
+) -> None:
+    """A batch is refused for one bad line; the others were to be sent one by one, but the file is truncated by then."""
+    log = append(tmp_path / "app.log", [0])
+    with (
+        chaos_proxy(server.port) as proxy,
+        shipping(log, proxy.port, **once(tmp_path, mode="continuous", resilient=resilient)) as run,
+    ):
+        run.wait_for_acks(1)
+        start = log.stat().st_size
+        proxy.stall(DOWN)
+        append(log, range(1, 20))
+        size = log.stat().st_size
+        wait_until(lambda: run.counters.lines_read == 20, "the lines are read")
+        log.write_bytes(b"")
+        append(log, range(100, 110))
+        wait_until(lambda: run.counters.lines_read == 30, "the new lines are read")
+        proxy.flow(DOWN)
+        wait_until(lambda: losses(server), "the server knows")
+        run.wait_for_acks(11)
+    assert_conserved([0, *range(100, 110)], server.stored_lines())
+    assert losses(server) == [Loss(start, size, "gone when it was to be read again")]
+    assert run.counters.bytes_lost == size - start
 
 
 @pytest.mark.usefixtures("client_with_a_bug")
@@ -110,6 +139,7 @@ def test_a_refused_line_is_not_mistaken_for_another_file_after_a_crash(
 
 @pytest.mark.parametrize("resilient", [False, True])
 def test_a_line_that_was_cut_is_stored_and_noted(tmp_path: Path, server: RunningServer, resilient: bool) -> None:
+    """Rules E13 and F9."""
     log = append(tmp_path / "app.log", range(3))
     start = log.stat().st_size
     log.write_bytes(log.read_bytes() + BAD)
@@ -147,6 +177,7 @@ def test_what_a_truncation_took_away_is_told_with_its_range(tmp_path: Path, resi
 def test_a_batch_file_that_is_truncated_while_it_is_shipped_is_told_with_its_range(
     tmp_path: Path, server: RunningServer, one_batch_at_a_time: int
 ) -> None:
+    """Rule E12."""
     log = append(tmp_path / "app.log", range(10_000, 11_000))
     size = log.stat().st_size
     with chaos_proxy(server.port) as proxy:

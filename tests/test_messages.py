@@ -8,11 +8,13 @@ from logferry.protocol.messages import ACK_OK, MAX_REASON_CHARS, Ack, error_ack,
 
 
 def test_the_ok_ack_is_fixed_to_the_byte() -> None:
+    """Rule A1."""
     assert ACK_OK == b'{"status": "ok", "message": "received"}\n'
     assert parse_ack(ACK_OK) == Ack(ok=True, message="received")
 
 
 def test_an_error_ack_is_one_line_of_json_with_the_reason() -> None:
+    """Rule A1."""
     assert error_ack("empty line") == b'{"status": "error", "message": "empty line"}\n'
     assert parse_ack(error_ack("empty line")) == Ack(ok=False, message="empty line")
 
@@ -24,6 +26,11 @@ def test_any_reason_makes_one_line_and_comes_back(reason: str) -> None:
     assert ack.endswith(b"\n")
     assert ack.isascii()
     assert parse_ack(ack) == Ack(ok=False, message=reason)
+
+
+def test_a_reason_has_at_most_200_characters() -> None:
+    """Rule A4."""
+    assert json.loads(error_ack("é" * 200 + "x"))["message"] == "é" * 200
 
 
 def test_a_long_reason_is_cut_on_both_ends() -> None:
@@ -72,4 +79,5 @@ def test_acks_of_other_servers_are_understood(line: bytes, expected: Ack) -> Non
     ],
 )
 def test_anything_else_is_no_ack(line: bytes) -> None:
+    """Rule C4."""
     assert parse_ack(line) is None

@@ -296,6 +296,36 @@ def test_a_new_file_with_the_inode_of_one_that_was_deleted_is_shipped(tmp_path: 
     assert_conserved(range(30), server.stored_lines())
 
 
+@pytest.mark.parametrize("unread", [0, 10])
+def test_a_copy_made_before_the_file_was_truncated_is_the_rest_of_it_and_not_shipped_again(
+    tmp_path: Path, server: RunningServer, unread: int
+) -> None:
+    """What logrotate does with copytruncate; more copies of the same are nobody's business."""
+    log = append(tmp_path / "app.log", range(10))
+    run_client(tmp_path, server, 10)
+    append(log, range(10, 10 + unread))
+    shutil.copy(log, tmp_path / "app.log.1")
+    log.write_bytes(b"")
+    append(log, range(10 + unread, 30))
+    run_client(tmp_path, server, 30)
+    assert_conserved(range(30), server.stored_lines())
+    append(log, [30])
+    run_client(tmp_path, server, 31)
+    assert_conserved(range(31), server.stored_lines())
+
+
+def test_a_twin_of_a_file_that_was_rotated_is_shipped_as_the_other_file_that_it_is(
+    tmp_path: Path, server: RunningServer
+) -> None:
+    log = append(tmp_path / "app.log", range(10))
+    run_client(tmp_path, server, 10)
+    rotate(tmp_path)
+    shutil.copy(tmp_path / "app.log.1", tmp_path / "app.log.2")
+    append(log, range(10, 20))
+    run_client(tmp_path, server, 30)
+    assert_conserved(range(20), server.stored_lines(), retried=10)
+
+
 def test_a_rotated_file_of_which_half_was_shipped_is_known_by_the_name_that_is_followed(
     tmp_path: Path, server: RunningServer
 ) -> None:

@@ -1,6 +1,7 @@
 """The server on a real socket: acks, order, durability modes, limits, and its end."""
 
 import asyncio
+import errno
 import gzip
 import json
 import logging
@@ -24,11 +25,13 @@ from tests.support import (
     stored_lines,
     wait_until,
 )
+from tests.test_store import FailingFiles
 
 LINES = [numbered_line(number) for number in range(1000)]
 
 
 def test_every_line_is_acked_and_stored_as_it_was_sent(tmp_path: Path) -> None:
+    """Rules A1 and L7."""
     with running_server(tmp_path) as server, server.connect() as client:
         client.send(b"".join(LINES))
         assert client.answers(1000) == ["ok"] * 1000
@@ -37,6 +40,7 @@ def test_every_line_is_acked_and_stored_as_it_was_sent(tmp_path: Path) -> None:
 
 
 def test_lines_and_frames_may_alternate_on_one_connection(tmp_path: Path) -> None:
+    """Rule M1."""
     with running_server(tmp_path) as server, server.connect() as client:
         for start in range(0, 40, 4):
             client.send(b"".join(LINES[start : start + 2]))
@@ -54,6 +58,7 @@ def test_a_message_may_come_byte_by_byte(tmp_path: Path) -> None:
 
 
 def test_acks_and_errors_come_in_the_order_of_the_lines(tmp_path: Path) -> None:
+    """Rules A1 and A4."""
     with running_server(tmp_path) as server, server.connect() as client:
         for start in range(0, 60, 3):
             client.send(b"".join(LINES[start : start + 2]) + b"rubbish\n" + LINES[start + 2])
@@ -120,6 +125,7 @@ class BlockedFiles(Files):
 
 @pytest.mark.parametrize(("durability", "operation"), [("fsync", "sync"), ("fsync", "sync_folder"), ("os", "write")])
 def test_no_ack_comes_before_the_promise_is_kept(tmp_path: Path, durability: str, operation: str) -> None:
+    """Rule A2."""
     files = BlockedFiles(operation)
     with running_server(tmp_path, durability=durability, files=files) as server, server.connect() as client:
         client.send(LINES[0] + b"rubbish\n")
@@ -133,12 +139,28 @@ def test_no_ack_comes_before_the_promise_is_kept(tmp_path: Path, durability: str
 
 
 def test_with_durability_none_the_ack_does_not_wait_for_the_disk(tmp_path: Path) -> None:
+    """Rule A2."""
     files = BlockedFiles("write")
     with running_server(tmp_path, durability="none", files=files) as server, server.connect() as client:
         client.send(LINES[0])
         assert client.answers(1) == ["ok"]
         files.may_go_on.set()
         wait_until(lambda: server.stored_lines() == LINES[:1], "the line is stored")
+
+
+def test_a_line_is_not_answered_before_the_disk_takes_it(tmp_path: Path) -> None:
+    """Rule A5."""
+    files = FailingFiles(write=[errno.ENOSPC] * 1_000_000)
+    with running_server(tmp_path, files=files) as server, server.connect() as client:
+        client.send(LINES[0])
+        wait_until(lambda: server.stats.disk_is_failing, "the disk has refused it")
+        client.socket.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            client.answer()
+        client.socket.settimeout(DEADLINE_S)
+        files.failures["write"] = []
+        assert client.answers(1) == ["ok"]
+        assert server.stored_lines() == LINES[:1]
 
 
 def test_many_waiting_clients_share_one_sync(tmp_path: Path) -> None:
@@ -166,6 +188,7 @@ def let_the_loop_turn(server: RunningServer) -> None:
 
 
 def test_reading_pauses_while_a_client_has_too_much_that_is_not_stored(tmp_path: Path) -> None:
+    """Rule A3."""
     files = BlockedFiles("sync")
     lines = [numbered_line(number) for number in range(200_000)]  # 15 MB
     with running_server(tmp_path, files=files) as server, server.connect() as client:
@@ -200,6 +223,7 @@ def test_all_clients_together_stay_within_the_memory_limit(tmp_path: Path) -> No
 
 
 def test_unfinished_messages_that_fill_the_memory_cost_the_largest_its_connection(tmp_path: Path) -> None:
+    """Rule A6."""
     # Nobody can finish a message any more, and waiting would not help.
     with running_server(tmp_path, memory_limit_bytes=1024 * 1024) as server:
         small, large, good = server.connect(), server.connect(), server.connect()
@@ -221,6 +245,7 @@ def test_a_health_probe_is_taken_silently(tmp_path: Path, caplog: pytest.LogCapt
 
 
 def test_rule_a6_a_connection_over_the_limit_is_closed_without_an_answer(tmp_path: Path) -> None:
+    """Rule A6."""
     with running_server(tmp_path, max_connections=2) as server:
         first, second = server.connect(), server.connect()
         for client in (first, second):
@@ -353,6 +378,7 @@ def test_a_stop_stores_and_acks_what_was_received(tmp_path: Path) -> None:
 
 
 def test_a_stop_is_bounded_when_the_disk_stands_still(tmp_path: Path) -> None:
+    """Rule A6."""
     files = BlockedFiles("sync")
     patience = Patience(linger_s=0.1)
     with running_server(tmp_path, files=files, shutdown_timeout=0.3, patience=patience) as server:

@@ -21,6 +21,7 @@ def segment_of(data_dir: Path, number: int = 0) -> Path:
 
 
 def test_e1_the_hello_is_answered_with_a_welcome(tmp_path: Path) -> None:
+    """Rule E1."""
     with running_server(tmp_path, max_record_bytes=5000) as server, DeliveryClient(server) as client:
         assert client.welcome == {
             "status": "ok",
@@ -34,6 +35,7 @@ def test_e1_the_hello_is_answered_with_a_welcome(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("durability", ["fsync", "os", "none"])
 def test_e4_e7_e8_a_batch_is_stored_and_the_answer_says_how_far(tmp_path: Path, durability: str) -> None:
+    """Rules E4, E7 and E8."""
     with running_server(tmp_path, durability=durability) as server, DeliveryClient(server, source="s1") as client:
         assert client.opened == {
             "status": "ok",
@@ -51,6 +53,7 @@ def test_e4_e7_e8_a_batch_is_stored_and_the_answer_says_how_far(tmp_path: Path, 
 
 
 def test_e8_the_extension_may_come_byte_by_byte(tmp_path: Path) -> None:
+    """Rule E8."""
     with running_server(tmp_path) as server, server.connect() as client:
         for byte in hello() + opening() + batch(LINES[:2], start=0):
             client.send(bytes([byte]))
@@ -59,6 +62,7 @@ def test_e8_the_extension_may_come_byte_by_byte(tmp_path: Path) -> None:
 
 
 def test_e8_one_answer_covers_all_batches_of_a_group(tmp_path: Path) -> None:
+    """Rule E8."""
     files = BlockedFiles("sync")
     with running_server(tmp_path, files=files) as server, DeliveryClient(server, source="s1") as client:
         for number in range(20):
@@ -75,6 +79,7 @@ def test_e8_one_answer_covers_all_batches_of_a_group(tmp_path: Path) -> None:
 
 
 def test_e7_a_batch_may_be_gzipped_and_a_batch_may_have_no_lines(tmp_path: Path) -> None:
+    """Rule E7."""
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
         client.send(batch(LINES[:100], start=0, end=1000, is_gzip=True))
         assert client.answer()["committed"] == 1000
@@ -87,6 +92,7 @@ def test_e7_a_batch_may_be_gzipped_and_a_batch_may_have_no_lines(tmp_path: Path)
 
 
 def test_e9_a_repeat_is_answered_counted_and_not_stored(tmp_path: Path) -> None:
+    """Rule E9."""
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
         for _ in range(3):
             client.send(batch(LINES[:10], start=0))
@@ -99,6 +105,7 @@ def test_e9_a_repeat_is_answered_counted_and_not_stored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("first", "last"), [(11, 20), (5, 20)], ids=["a gap", "an overlap"])
 def test_e10_a_gap_and_an_overlap_are_refused_with_the_position(tmp_path: Path, first: int, last: int) -> None:
+    """Rule E10."""
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
         client.send(batch(LINES[:10], start=0))
         assert client.answer() == position(LINES[:10])
@@ -111,6 +118,7 @@ def test_e10_a_gap_and_an_overlap_are_refused_with_the_position(tmp_path: Path, 
 
 
 def test_e10_what_was_sent_after_a_refused_batch_is_refused_too(tmp_path: Path) -> None:
+    """Rule E10."""
     bad = b'{"level": "INFO"}\n'
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
         client.send(batch([bad], start=0) + batch(LINES[:1], start=len(bad)))
@@ -119,6 +127,7 @@ def test_e10_what_was_sent_after_a_refused_batch_is_refused_too(tmp_path: Path) 
 
 
 def test_e11_a_line_that_is_not_taken_refuses_its_batch_for_good(tmp_path: Path) -> None:
+    """Rule E11."""
     bad = b'{"level": "INFO"}\n'
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
         client.send(batch([*LINES[:5], bad, *LINES[5:10]], start=0))
@@ -141,6 +150,7 @@ def test_e11_a_line_that_is_not_taken_refuses_its_batch_for_good(tmp_path: Path)
 
 
 def test_e12_a_skip_moves_the_position_and_is_in_the_report(tmp_path: Path) -> None:
+    """Rule E12."""
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
         skip = control_line("skip", source="s1", start=0, end=500, reason="truncated before it was read")
         client.send(skip)
@@ -153,6 +163,7 @@ def test_e12_a_skip_moves_the_position_and_is_in_the_report(tmp_path: Path) -> N
 
 
 def test_e13_a_note_is_kept_and_not_answered(tmp_path: Path) -> None:
+    """Rule E13."""
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
         note = control_line("note", source="s1", start=0, end=76, reason="cut after 1048576 bytes")
         client.send(note + note + batch(LINES[:1], start=0))
@@ -160,7 +171,25 @@ def test_e13_a_note_is_kept_and_not_answered(tmp_path: Path) -> None:
         assert client.report()["losses"] == [[0, 76, "cut after 1048576 bytes"]]
 
 
+@pytest.mark.parametrize(("known", "repeats"), [(10, 0), (9, 1), (0, 1), (None, 0)])
+def test_e4_what_a_client_does_not_know_to_be_stored_is_counted_as_a_repeat(
+    tmp_path: Path, known: int | None, repeats: int
+) -> None:
+    """Rule E4."""
+    said = {} if known is None else {"known": size_of(LINES[:known])}
+    with running_server(tmp_path) as server:
+        with DeliveryClient(server, source="s1") as client:
+            client.send(batch(LINES[:10], start=0))
+            assert client.answer() == position(LINES[:10])
+        with DeliveryClient(server) as client:
+            client.send(control_line("open", source="s1", path="/var/log/app.log", **said))
+            answer = client.answer()
+            assert (answer["message"], answer["committed"], answer["lines"]) == ("open", size_of(LINES[:10]), 10)
+        assert server.stats.repeats == repeats
+
+
 def test_e5_a_source_belongs_to_the_connection_that_opened_it_last(tmp_path: Path) -> None:
+    """Rule E5."""
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as old:
         old.send(batch(LINES[:5], start=0))
         assert old.answer() == position(LINES[:5])
@@ -176,6 +205,7 @@ def test_e5_a_source_belongs_to_the_connection_that_opened_it_last(tmp_path: Pat
 
 
 def test_e5_the_answer_to_an_open_comes_after_what_older_connections_have_sent(tmp_path: Path) -> None:
+    """Rule E5."""
     files = BlockedFiles("sync")
     with running_server(tmp_path, files=files) as server:
         old = DeliveryClient(server, source="s1")
@@ -196,6 +226,7 @@ def test_e5_the_answer_to_an_open_comes_after_what_older_connections_have_sent(t
 
 
 def test_e5_an_older_connection_that_ends_takes_nothing_from_the_newer_one(tmp_path: Path) -> None:
+    """Rule E5."""
     with running_server(tmp_path) as server:
         old, new = DeliveryClient(server, source="s1"), DeliveryClient(server, source="s1")
         old.close()
@@ -216,6 +247,7 @@ def test_two_sources_on_one_connection_do_not_know_of_each_other(tmp_path: Path)
 
 
 def test_e14_a_ping_is_answered(tmp_path: Path) -> None:
+    """Rule E14."""
     with running_server(tmp_path) as server, DeliveryClient(server) as client:
         client.send(control_line("ping") * 3)
         assert [client.answer() for _ in range(3)] == [{"status": "ok", "message": "alive"}] * 3
@@ -224,6 +256,7 @@ def test_e14_a_ping_is_answered(tmp_path: Path) -> None:
 def test_e14_a_client_that_is_owed_an_answer_hears_that_the_server_is_alive_while_its_disk_fails(
     tmp_path: Path,
 ) -> None:
+    """Rule E14."""
     files = FailingFiles(write=[28] * 1_000_000)
     patience = Patience(linger_s=0.2, alive_s=0.05)
     with running_server(tmp_path, files=files, patience=patience) as server, DeliveryClient(server, source="s1") as c:
@@ -240,6 +273,7 @@ def test_e14_a_client_that_is_owed_an_answer_hears_that_the_server_is_alive_whil
 
 
 def test_e14_a_client_that_is_owed_nothing_hears_nothing(tmp_path: Path) -> None:
+    """Rule E14."""
     patience = Patience(linger_s=0.2, alive_s=0.02)
     with running_server(tmp_path, patience=patience) as server, DeliveryClient(server, source="s1") as client:
         client.socket.settimeout(0.3)
@@ -266,6 +300,7 @@ def violations() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", violations())
 def test_e3_e16_a_client_that_breaks_the_rules_gets_one_error_and_the_end(tmp_path: Path, name: str) -> None:
+    """Rules E3 and E16."""
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
         client.send(batch(LINES[:1], start=0) + violations()[name])
         assert client.answer() == position(LINES[:1])
@@ -276,6 +311,7 @@ def test_e3_e16_a_client_that_breaks_the_rules_gets_one_error_and_the_end(tmp_pa
 
 
 def test_e3_nothing_comes_before_the_hello(tmp_path: Path) -> None:
+    """Rule E3."""
     with running_server(tmp_path) as server, server.connect() as client:
         client.send(opening())
         assert client.answer()["status"] == "error"
@@ -399,6 +435,7 @@ def test_a_path_that_is_not_utf8_and_a_reason_full_of_surrogates_do_no_harm(tmp_
 
 
 def test_e19_a_report_says_where_a_source_lies_and_that_it_is_there(tmp_path: Path) -> None:
+    """Rule E19."""
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
         client.send(batch(LINES[:10], start=0) + batch(LINES[10:20], start=size_of(LINES[:10])))
         while client.answer()["lines"] < 20:
@@ -420,12 +457,14 @@ def test_e19_a_report_says_where_a_source_lies_and_that_it_is_there(tmp_path: Pa
 
 
 def test_e19_an_unknown_source_is_reported_as_unknown(tmp_path: Path) -> None:
+    """Rule E19."""
     with running_server(tmp_path) as server, DeliveryClient(server) as client:
         page = client.report("never-heard-of")
         assert (page["known"], page["committed"], page["extents"]) == (False, 0, [])
 
 
 def test_e19_a_report_sees_what_happened_to_the_segments(tmp_path: Path) -> None:
+    """Rule E19."""
     with running_server(tmp_path, segment_bytes=1024) as server, DeliveryClient(server, source="s1") as client:
         for number in range(4):
             start = 10 * number
@@ -443,6 +482,7 @@ def test_e19_a_report_sees_what_happened_to_the_segments(tmp_path: Path) -> None
 
 
 def test_e19_a_report_comes_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule E19."""
     monkeypatch.setattr("logferry.server.audit.REPORT_PAGE", 2)
     with running_server(tmp_path, segment_bytes=1024) as server, DeliveryClient(server, source="s1") as client:
         for number in range(5):
@@ -461,12 +501,15 @@ def test_e19_a_report_comes_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_e19_reports_are_answered_one_after_the_other(tmp_path: Path) -> None:
+    """Rule E19."""
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
         client.send(control_line("report", source="s1", after=0) * 20)
         assert [client.answer()["message"] for _ in range(20)] == ["report"] * 20
 
 
 def test_e19_a_ledger_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule E19."""
+
     def fail(*_: object, **__: object) -> None:
         raise OSError(5, "Input/output error")
 

@@ -32,6 +32,8 @@ def test_every_line_is_sent_once_and_in_order(tmp_path: Path) -> None:
 
 
 def test_by_default_many_lines_are_in_flight_before_the_first_ack(tmp_path: Path) -> None:
+    """Rule C1."""
+
     def ack_all_after_the_last(talk: Talk) -> None:
         talk.ack(len(talk.read_lines(1000)))
 
@@ -51,6 +53,7 @@ def test_acks_may_come_in_pieces_of_any_size(tmp_path: Path) -> None:
 
 
 def test_after_a_break_exactly_the_unanswered_lines_are_sent_again(tmp_path: Path) -> None:
+    """Rule C2."""
     log = append(tmp_path / "app.log", range(500))
     script = fakes.in_turn(fakes.ack_then_reset(123), fakes.ack_then_reset(77), fakes.ack_every_line)
     with FakeServer(script) as server, shipping(log, server.port) as client:
@@ -83,6 +86,7 @@ def test_acks_that_came_before_a_reset_count(tmp_path: Path) -> None:
 
 
 def test_an_error_ack_rejects_its_line_and_delivery_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Rule C3."""
     log = append(tmp_path / "app.log", range(100))
     refused = {numbered_line(3), numbered_line(50)}
     with FakeServer(fakes.refuse(refused.__contains__, "out of cheese")) as server:
@@ -158,6 +162,8 @@ def test_a_receiver_that_refuses_a_line_and_reads_no_further_is_given_up(tmp_pat
 
 
 def test_more_acks_than_lines_end_the_connection(tmp_path: Path) -> None:
+    """Rule C4."""
+
     def ack_twice(talk: Talk) -> None:
         talk.read_lines(10)
         talk.ack(20)
@@ -210,6 +216,7 @@ def test_basic_batch_mode_gives_up_by_itself_and_resilient_mode_does_not(tmp_pat
 
 
 def test_no_ack_within_the_limit_ends_the_connection_and_the_next_one_delivers(tmp_path: Path) -> None:
+    """Rule C5."""
     log = append(tmp_path / "app.log", range(10))
     script = fakes.in_turn(fakes.swallow, fakes.ack_every_line)
     with FakeServer(script) as server, shipping(log, server.port, ack_timeout=0.1) as client:
@@ -219,6 +226,7 @@ def test_no_ack_within_the_limit_ends_the_connection_and_the_next_one_delivers(t
 
 
 def test_sending_more_is_no_sign_of_life_of_a_receiver_that_never_acks(tmp_path: Path) -> None:
+    """Rule C5."""
     log = append(tmp_path / "app.log", range(1))
     script = fakes.in_turn(fakes.swallow, fakes.ack_every_line)
     with FakeServer(script) as server:
@@ -323,7 +331,7 @@ def test_a_connection_that_was_closed_while_idle_is_replaced_without_complaint(
 
 
 def test_no_deadlock_when_both_buffers_are_full(tmp_path: Path) -> None:
-    """The server answers each line at once and reads no further before its acks are taken."""
+    """The server answers each line at once and reads no further before its acks are taken (rule A3)."""
 
     def big_answers(talk: Talk) -> None:
         while lines := talk.read_lines(1000):
@@ -338,6 +346,7 @@ def test_no_deadlock_when_both_buffers_are_full(tmp_path: Path) -> None:
 
 
 def test_a_receiver_that_never_reads_costs_bounded_memory(tmp_path: Path) -> None:
+    """Rules C1 and C5."""
     log = append(tmp_path / "app.log", range(400_000))
     with (
         FakeServer(fakes.never_read) as server,
@@ -377,6 +386,8 @@ def test_a_resent_batch_keeps_to_the_batch_size(tmp_path: Path) -> None:
 
 
 def test_without_acks_everything_is_handed_over_before_the_end(tmp_path: Path) -> None:
+    """Rule C7."""
+
     def read_late(talk: Talk) -> None:
         talk.stay_until_told()
         fakes.swallow(talk)
@@ -392,6 +403,7 @@ def test_without_acks_everything_is_handed_over_before_the_end(tmp_path: Path) -
 
 
 def test_without_acks_a_receiver_that_takes_nothing_is_given_up(tmp_path: Path) -> None:
+    """Rule C7."""
     log = append(tmp_path / "app.log", range(1000))
     with (
         FakeServer(fakes.never_read, receive_buffer=4096) as server,
@@ -434,6 +446,7 @@ def test_without_acks_many_connections_that_end_are_no_failures_in_a_row(tmp_pat
 
 
 def test_answers_of_a_receiver_that_should_not_give_any_are_passed_over(tmp_path: Path) -> None:
+    """Rule C7."""
     log = append(tmp_path / "app.log", range(5000))
     with FakeServer(fakes.ack_every_line) as server, shipping(log, server.port, ack="none") as client:
         client.result()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from logferry.client import source_file
-from logferry.client.source_file import CHUNK_BYTES, TAIL_BYTES, Chunk, SourceFile
+from logferry.client.source_file import CHUNK_BYTES, TAIL_BYTES, Chunk, Source, SourceFile
 from logferry.errors import SourceError
 from tests.builders import append, rewrite
 
@@ -132,6 +132,7 @@ def test_a_failing_disk_is_told_with_the_file_s_name(
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
 def test_a_line_at_the_limit_is_whole_and_a_longer_one_is_cut(opened: SourceFile, path: Path, ending: bytes) -> None:
+    """Rule F9."""
     append(path, b"a\n" + b"x" * LIMIT + ending + b"y" * (LIMIT + 1) + ending + b"b\n")
     whole, cut, after = read_all(opened)
     assert (whole.data, whole.truncated) == (b"a\n" + b"x" * LIMIT + ending, False)
@@ -187,6 +188,7 @@ def test_a_long_last_line_without_newline_is_cut_too(opened: SourceFile, path: P
 @pytest.mark.parametrize("character", ["é", "日", "🚢"])
 @pytest.mark.parametrize("shift", range(4))
 def test_no_character_is_cut_in_two(opened: SourceFile, path: Path, character: str, shift: int) -> None:
+    """Rule F9."""
     line = "x" * shift + character * LIMIT
     append(path, line.encode() + b"\n")
     (cut,) = read_all(opened)
@@ -225,7 +227,15 @@ def test_a_line_of_a_gigabyte_takes_little_memory_and_is_searched_in_steps(path:
 # --- the same file, or another ----------------------------------------------------------------------------------------
 
 
+def test_every_source_has_a_random_id_of_its_own() -> None:
+    """Rule E6."""
+    ids = {Source("app.log").id for _ in range(1000)}
+    assert len(ids) == 1000
+    assert all(re.fullmatch("[A-Za-z0-9_-]{1,64}", source) for source in ids)
+
+
 def test_after_a_truncation_the_file_is_a_new_source_from_its_beginning(opened: SourceFile, path: Path) -> None:
+    """Rule E6."""
     append(path, b"one\ntwo\n")
     (old,) = read_all(opened)
     rewrite(path, b"three\n")

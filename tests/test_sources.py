@@ -63,6 +63,7 @@ actions = st.lists(
 def test_whatever_is_sent_and_whatever_fails_the_store_does_what_the_rules_say(
     tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, int, int]]
 ) -> None:
+    """Rules E5, E8, E9, E10 and E12."""
     data_dir = tmp_path_factory.mktemp("data")
     model, files = Model(), FailingFiles()
     expected: list[tuple[bool, int] | None] = []

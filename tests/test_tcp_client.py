@@ -219,6 +219,7 @@ def test_nothing_yet_is_no_end_and_a_full_buffer_takes_nothing() -> None:
 
 
 def test_the_backoff_doubles_up_to_its_ceiling_and_half_of_it_is_random() -> None:
+    """Rule C6."""
     shortest = Backoff(uniform=lambda: 0.0)
     longest = Backoff(uniform=lambda: 1.0)
     assert [shortest.delay_s(failures) for failures in range(1, 9)] == [0.25, 0.5, 1, 2, 4, 8, 15, 15]

@@ -52,26 +52,31 @@ def test_nothing_gives_no_verdict() -> None:
     ],
 )
 def test_objects_with_level_and_message_are_taken_as_written(line: bytes) -> None:
+    """Rules L1 and L7."""
     assert judge_one(line) == Lines(line + b"\n", 1)
 
 
 def test_white_space_around_a_line_is_not_stored() -> None:
+    """Rules M2 and L7."""
     assert judge_one(b" \t" + FOREIGN[:-1] + b" \r") == Lines(FOREIGN, 1)
     assert judge(CANONICAL[:-1] + b"\r\n") == [Lines(CANONICAL, 1)]
 
 
 @pytest.mark.parametrize("blank", [b"", b" ", b"\t \r"])
 def test_an_empty_line_is_refused(blank: bytes) -> None:
+    """Rule L5."""
     assert reason(blank) == "empty line"
 
 
 @pytest.mark.parametrize("line", [b"[]", b'"text"', b"42", b"null", b"true", b"[" + CANONICAL[:-1] + b"]"])
 def test_json_that_is_no_object_is_refused(line: bytes) -> None:
+    """Rule L1."""
     assert reason(line) == "not a JSON object"
     assert reason(line, accept=Accept.ANY_OBJECT) == "not a JSON object"
 
 
 def test_a_missing_field_is_named() -> None:
+    """Rule L1."""
     assert reason(b'{"message": "a"}') == 'missing field "level"'
     assert reason(b'{"level": "INFO"}') == 'missing field "message"'
     assert reason(b"{}") == 'missing field "level"'
@@ -79,6 +84,7 @@ def test_a_missing_field_is_named() -> None:
 
 @pytest.mark.parametrize("line", [b"{}", b'{"log":"x","stream":"stderr"}', b'{"@timestamp": 1}'])
 def test_with_any_object_any_object_is_taken(line: bytes) -> None:
+    """Rule L1."""
     assert judge_one(line, accept=Accept.ANY_OBJECT) == Lines(line + b"\n", 1)
 
 
@@ -102,21 +108,25 @@ def test_with_any_object_any_object_is_taken(line: bytes) -> None:
     ],
 )
 def test_what_is_not_json_is_refused(line: bytes) -> None:
+    """Rule M2."""
     assert reason(line).startswith("invalid JSON: ")
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity"])
 def test_numbers_that_only_python_knows_are_refused(number: bytes) -> None:
+    """Rule L3."""
     assert reason(b'{"level": "INFO", "message": %b}' % number) == f"invalid JSON: {number.decode()} is not JSON"
 
 
 def test_a_number_may_have_a_million_digits() -> None:
+    """Rule L3."""
     line = b'{"level": "INFO", "message": ' + b"9" * 1_000_000 + b"}"
     assert judge_one(line) == Lines(line + b"\n", 1)
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
 def test_deep_nesting_is_refused_and_not_fatal(opening: bytes) -> None:
+    """Rule L4."""
     assert reason(b'{"level": "INFO", "message": ' + opening * 200_000).startswith("invalid JSON")
     assert judge(CANONICAL) == [Lines(CANONICAL, 1)]
 
@@ -124,6 +134,7 @@ def test_deep_nesting_is_refused_and_not_fatal(opening: bytes) -> None:
 @pytest.mark.parametrize("rubbish", [b"\xff", b"\xed\xa0\x80", b"\xc0\xaf", b"\xe2\x82", b"\x80"])
 @pytest.mark.parametrize("template", [CANONICAL, FOREIGN])
 def test_a_line_that_is_not_utf8_is_refused(rubbish: bytes, template: bytes) -> None:
+    """Rule L2."""
     for place in (1, 20, len(template) - 1):
         assert reason(template[:place] + rubbish + template[place:-1]) == "not valid UTF-8"
 

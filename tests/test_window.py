@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from logferry.client.shipper import WINDOW_BYTES
 from logferry.client.source_file import Source
 from logferry.client.window import Batch, Window, rest_of
 from logferry.errors import PeerConfused
@@ -25,6 +26,7 @@ def window_of(*batches: Batch, max_bytes: int = 10**6) -> Window:
 
 
 def test_answers_go_to_the_oldest_lines_and_complete_batches_are_forgotten() -> None:
+    """Rules C1 and C2."""
     first, second = batch(0, 1, 2), batch(3, 4)
     window = window_of(first, second)
     assert list(window.answer(4)) == [(first, 3), (second, 1)]
@@ -35,6 +37,7 @@ def test_answers_go_to_the_oldest_lines_and_complete_batches_are_forgotten() -> 
 
 
 def test_what_was_not_sent_on_this_connection_cannot_be_answered_on_it() -> None:
+    """Rule C4."""
     window = window_of(batch(0), batch(1, in_flight=False))
     answers = window.answer(2)
     next(answers)
@@ -54,6 +57,7 @@ def test_an_empty_window_takes_no_answers() -> None:
 
 
 def test_the_bound_counts_bytes_and_lets_one_batch_in_always() -> None:
+    """Rule C1."""
     large = batch(*range(100))
     window = window_of(max_bytes=10)
     assert window.has_room
@@ -64,6 +68,11 @@ def test_the_bound_counts_bytes_and_lets_one_batch_in_always() -> None:
     list(window.answer(1))
     assert list(window.take_done()) == [large]
     assert window.has_room
+
+
+def test_a_window_is_8_mib_of_rendered_lines() -> None:
+    """Rule C1."""
+    assert WINDOW_BYTES == 8 * 1024 * 1024
 
 
 def test_lines_are_named_one_by_one_without_looking_at_the_answered_ones_again() -> None:

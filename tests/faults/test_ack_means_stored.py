@@ -67,6 +67,7 @@ def writing(log: Path) -> Iterator[Writer]:
 def test_a_copy_of_a_frozen_servers_disk_has_everything_that_was_acked(
     tmp_path: Path, ack: str, rounds: int, durability: str
 ) -> None:
+    """Rules A2 and E8."""
     chance = random.Random(rounds)
     log, data, copy = append(tmp_path / "app.log", []), tmp_path / "data", tmp_path / "copy"
     settings = {"ack": ack, "mode": "continuous", "poll_interval": 0.01, "ack_timeout": 30.0}

@@ -80,6 +80,7 @@ def test_half_a_message_and_then_silence_is_closed_after_the_idle_timeout(tmp_pa
 
 
 def test_half_a_frame_and_then_the_end_is_one_error(server: RunningServer) -> None:
+    """Rule M9."""
     with server.connect() as client:
         client.send(encode_frame(numbered_line(1), level=1)[:-5])
         client.finish_sending()
@@ -94,6 +95,7 @@ def test_a_frame_of_length_zero_is_one_error_and_the_connection_goes_on(server: 
 
 @pytest.mark.parametrize("length", [2**32 - 1, 2**31, 2**24])
 def test_a_frame_length_that_is_not_legal_is_one_error_and_the_end(server: RunningServer, length: int) -> None:
+    """Rule M7."""
     with server.connect() as client:
         client.send(struct.pack(">I", length) + b"\x1f\x8b" + bytes(100))
         assert "frame longer than 16777215 bytes" in client.answer()["message"]
@@ -165,6 +167,7 @@ def test_a_whole_frame_of_truncated_gzip_is_one_error(server: RunningServer, cut
 
 
 def test_a_frame_that_is_not_gzip_is_skipped_with_one_error(server: RunningServer) -> None:
+    """Rule M5."""
     with server.connect() as client:
         client.send(raw_frame(numbered_line(1) * 100) + numbered_line(2))
         assert client.answer()["message"] == "frame is not gzip"

@@ -136,6 +136,7 @@ def test_a_file_that_is_truncated_while_it_is_read_is_told(tmp_path: Path) -> No
 
 
 def test_a_line_of_one_gigabyte_is_cut_in_bounded_memory(tmp_path: Path, receiver: RunningServer) -> None:
+    """Rule F9."""
     log = tmp_path / "app.log"
     append(log, [0])
     with log.open("r+b") as file:  # sparse: a gigabyte of NULs that takes no disk
@@ -175,6 +176,7 @@ ODD_LINES = {
 
 @pytest.mark.parametrize("name", list(ODD_LINES))
 def test_odd_lines_arrive_as_the_rules_say(tmp_path: Path, receiver: RunningServer, name: str) -> None:
+    """Rules F1, F5, F6, F7 and F8."""
     content, expected = ODD_LINES[name]
     log = tmp_path / "app.log"
     log.write_bytes(content)
@@ -203,7 +205,7 @@ def test_the_worst_line_that_fits_the_limit_is_taken(
 def test_a_line_that_fits_no_frame_is_refused_and_nothing_else(
     tmp_path: Path, receiver: RunningServer, ack: str
 ) -> None:
-    """Random bytes do not shrink: at the highest limit for a line, its frame would be longer than frames may be."""
+    """Random bytes do not shrink: at the highest limit for a line, its frame would be too long (rule C3)."""
     log = tmp_path / "app.log"
     noise = os.urandom(16 * 1024 * 1024).replace(b"\n", b"\xff")
     log.write_bytes(log_line(0) + noise + b"\n" + log_line(1))

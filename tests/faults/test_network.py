@@ -107,6 +107,7 @@ PROOF: dict[Fault, Callable[[Happened], int]] = {
 @pytest.mark.parametrize("resilient", [False, True], ids=["basic", "resilient"])
 @pytest.mark.parametrize("fault", list(PROOF), ids=[fault.__name__ for fault in PROOF])
 def test_every_line_survives(tmp_path: Path, fault: Fault, resilient: bool, form: dict[str, Any], mode: str) -> None:
+    """Rules C2, C5 and E15."""
     log = append(tmp_path / "app.log", range(LINES // 2 if mode == "continuous" else LINES))
     settings = {"resilient": resilient, "mode": mode, "max_attempts": 0, **form}
     settings["ack_timeout"] = 5.0 if fault is delay_acks else 0.15

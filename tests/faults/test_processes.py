@@ -176,6 +176,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_makes_clients_wait_until_there_is_room(
     tmp_path: Path, small_disk: Path, words: tuple[str, ...]
 ) -> None:
+    """Rule A5."""
     log = append(tmp_path / "app.log", range(LINES))  # 1.5 MB as NDJSON
     data_dir, ballast = small_disk / "data", small_disk / "ballast"
     ballast.write_bytes(bytes(900 * 1024))

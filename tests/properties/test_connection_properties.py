@@ -95,6 +95,7 @@ def test_no_bytes_ever_raise_and_nothing_follows_a_break(data: bytes, accept: Ac
 
 @given(st.lists(st.one_of(near_canonical, st.just(b"\n"), st.just(b"x" * 150 + b"\n")), max_size=12))
 def test_every_line_is_answered_once(lines: list[bytes]) -> None:
+    """Rule A1."""
     lines = [line for line in lines if not line.startswith(b"\0")]
     answers = sum(event.count if isinstance(event, Lines) else 1 for event in decode([b"".join(lines)], limits=LIMITS))
     assert answers == len(lines)
@@ -102,6 +103,7 @@ def test_every_line_is_answered_once(lines: list[bytes]) -> None:
 
 @given(st.lists(near_canonical, max_size=6), st.lists(near_canonical, max_size=6))
 def test_a_frame_means_what_its_lines_mean(before: list[bytes], framed: list[bytes]) -> None:
+    """Rule M1."""
     limits = Limits()
     plain = [line for line in before if not line.startswith(b"\0")]
     inner = [line for line in framed if not line.startswith(b"\0")] or [b"\n"]

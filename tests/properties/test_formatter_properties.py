@@ -31,6 +31,7 @@ def recover(record: dict[str, Any]) -> bytes:
 
 @given(anything)
 def test_the_fast_way_gives_what_line_by_line_gives(data: bytes) -> None:
+    """Rule F10."""
     one_by_one = [render_line(line) for line in lines_of(data)]
     rendered = render(data)
     assert rendered.payload == b"".join(line for line in one_by_one if line is not None)
@@ -50,6 +51,7 @@ def test_every_output_line_is_json_with_the_promised_keys_in_order(data: bytes) 
 
 @given(anything)
 def test_no_byte_of_a_line_is_lost(data: bytes) -> None:
+    """Rules F4, F5 and F8."""
     lines = [line.removesuffix(b"\r") for line in lines_of(data)]
     records = [json.loads(line) for line in render(data).payload.split(b"\n")[:-1]]
     for line, record in zip([line for line in lines if line.strip()], records, strict=True):
@@ -76,6 +78,7 @@ def test_the_output_has_as_many_lines_as_it_says_and_no_control_character_but_ne
 
 @given(st.lists(log_lines, max_size=12), st.integers(0, 12))
 def test_a_chunk_renders_as_its_pieces_do(lines: list[bytes], where: int) -> None:
+    """Rule F10."""
     first, second = (b"".join(line + b"\n" for line in part) for part in (lines[:where], lines[where:]))
     assert render(first + second).payload == render(first).payload + render(second).payload
     assert render(first + second).blank == render(first).blank + render(second).blank

@@ -1,4 +1,4 @@
-"""What a line becomes: chunks of raw lines in, NDJSON out (DESIGN section 4; docs/protocol.md rules F1 to F9).
+"""What a line becomes: chunks of raw lines in, NDJSON out (DESIGN section 4; docs/protocol.md rules F1 to F10).
 
 Two ways give the same bytes. `render` works on a whole chunk: escape everything at once, split it with one regular
 expression, put the pieces into their places by slice assignment, join. `render_line` says what a single line becomes;

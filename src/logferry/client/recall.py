@@ -1,7 +1,8 @@
 """Which file is which: a file that was shipped before is recognised by device, inode and content, whatever its name.
 
 The content decides: the hash of a source's first bytes and of the last bytes before its checkpoint must be those of
-the file. A recycled inode, or a file that was rewritten in place, is seen by that and becomes a new source.
+the file. A recycled inode, or a file that was rewritten in place, is seen by that and becomes a new source. When it was
+rewritten because somebody has copied and then truncated it (copytruncate of logrotate), the source goes on in the copy.
 """
 
 import logging
@@ -23,10 +24,14 @@ class Recall:
 
     def __init__(self, checkpoints: Checkpoints) -> None:
         self._checkpoints = checkpoints
+        self._copied: set[str] = set()  # sources that go on in a copy of their file
 
     def recognise(self, file: SourceFile) -> None:
         """Let `file` go on from its checkpoint, if there is one for it."""
         matching = [checkpoint for checkpoint in self._checkpoints if is_same_file(file, checkpoint)]
+        if not matching:
+            matching = [checkpoint for checkpoint in self._checkpoints if self._is_continued_in(file, checkpoint)]
+            self._copied.update(checkpoint.id for checkpoint in matching)
         if matching:
             self._resume(file, max(matching, key=lambda checkpoint: checkpoint.seen_at))
 
@@ -55,12 +60,24 @@ class Recall:
         since_ns = max(known)[0] if known else last_seen_ns
         return files + rotated_since(path, since_ns, {identity for _, _, identity in known})
 
+    def _is_continued_in(self, file: SourceFile, checkpoint: Checkpoint) -> bool:
+        """Whether a file is the copy that was made (copytruncate) before the original was truncated."""
+        original = Path(checkpoint.path)
+        return (
+            not checkpoint.is_finished
+            and checkpoint.committed > 0
+            and checkpoint.id not in self._copied
+            and file.path.parent == original.parent
+            and _rotated_name(original).fullmatch(file.path.name) is not None
+            and _has_content(file, checkpoint)
+            and _is_rewritten(original, checkpoint)
+        )
+
     def _resume(self, file: SourceFile, checkpoint: Checkpoint) -> None:
         source = Source(
             checkpoint.path,
             checkpoint.id,
-            checkpoint.device,
-            checkpoint.inode,
+            *file.identity,
             committed=checkpoint.committed,
             lines=checkpoint.lines,
             crc32=checkpoint.crc32,
@@ -74,7 +91,11 @@ class Recall:
 
 def is_same_file(file: SourceFile, checkpoint: Checkpoint) -> bool:
     """Whether a file is the one that a checkpoint was made of."""
-    if file.identity != (checkpoint.device, checkpoint.inode) or file.size() < checkpoint.committed:
+    return file.identity == (checkpoint.device, checkpoint.inode) and _has_content(file, checkpoint)
+
+
+def _has_content(file: SourceFile, checkpoint: Checkpoint) -> bool:
+    if file.size() < checkpoint.committed:
         return False
     head = file.peek(0, checkpoint.head_bytes)
     tail = file.peek(checkpoint.committed - checkpoint.tail_bytes, checkpoint.tail_bytes)
@@ -92,6 +113,15 @@ def _is_known(path: Path, status: os.stat_result, checkpoint: Checkpoint) -> boo
         return is_same_file(file, checkpoint)
     finally:
         file.close()
+
+
+def _is_rewritten(path: Path, checkpoint: Checkpoint) -> bool:
+    """Whether the file that a checkpoint was made of has its name still, but not its content."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return status_identity(status) == (checkpoint.device, checkpoint.inode) and not _is_known(path, status, checkpoint)
 
 
 def rotated_since(path: Path, since_ns: int, exclude: set[tuple[int, int]]) -> list[Path]:

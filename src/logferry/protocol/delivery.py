@@ -1,6 +1,6 @@
 """The delivery extension's messages: batches with a source and a byte range, and answers that say how far it is stored.
 
-docs/protocol.md specifies them, rules E1 to E20. `delivery_server.py` and `delivery_client.py` read what the other side
+docs/protocol.md specifies them, rules E1 to E19. `delivery_server.py` and `delivery_client.py` read what the other side
 sends; the functions here write it. Control lines are JSON objects whose first key is `logferry`; the header of a
 batch is followed by as many bytes as it says.
 """

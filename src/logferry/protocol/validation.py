@@ -1,4 +1,4 @@
-"""Which NDJSON lines a server takes (docs/protocol.md, rules L1 to L6).
+"""Which NDJSON lines a server takes (docs/protocol.md, rules L1 to L7).
 
 The canonical form, the one that `client/formatter.py` writes, is recognised by one regular expression over a whole
 run of lines; only lines of another form are parsed one by one. Both ways give the same verdict.
