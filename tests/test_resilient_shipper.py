@@ -1,6 +1,7 @@
 """The queue between reading and sending, the thread that fills it, and the monitor that holds back connecting."""
 
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -268,9 +269,14 @@ def test_metrics_are_reported_every_interval_in_both_modes(tmp_path: Path, caplo
             more = {"resilient": resilient, "mode": "continuous", "metrics_interval": 0.05}
             with shipping(log, server.port, **more) as client:
                 wait_until(
-                    lambda: sum("metrics: " in message for message in caplog.messages) >= 3,
-                    "three reports",
+                    lambda: caplog.text.count("metrics: ") >= 3 and sum(reported("acked", caplog.text)) == 10,
+                    "three reports, and all lines in them",
                 )
                 client.stop()
-        reports = [message for message in caplog.messages if message.startswith("metrics: ")]
-        assert any("read 10 lines" in report and "acked 10" in report for report in reports)
+        assert sum(reported("read", caplog.text)) == 10  # lines read in one interval may be acked in the next
+        assert reported("acked", caplog.text)[-1] == 0, "each report is of its own interval"
+
+
+def reported(what: str, log: str) -> list[int]:
+    """Return the number that each metrics report in a log gives."""
+    return [int(number) for number in re.findall(rf"metrics: .*?{what} (\d+)", log)]

@@ -202,12 +202,13 @@ def test_metrics_come_every_interval(tmp_path: Path, resilient: tuple[str, ...])
     with server(tmp_path / "data", folder=tmp_path) as running:
         words = (*FOLLOW, "--metrics-interval", "0.1", *resilient)
         with client(log, running.port, *words, folder=tmp_path) as run:
-            wait_until(lambda: run.stderr.count(" metrics: ") >= 3, "three reports")
+            wait_until(lambda: sum(acked := _acked(run.stderr)) == 100 and acked[-1] == 0, "reports of all lines")
             assert run.terminate() == 0
-    reports = [line for line in run.stderr.splitlines() if " metrics: " in line]
-    assert sum(int(acked) for report in reports for acked in re.findall(r"acked (\d+)", report)) <= 100
-    assert any("acked 100 " in report for report in reports)
-    assert any("acked 0 " in report for report in reports)
+    assert sum(_acked(run.stderr)) == 100, "each report is of its own interval"
+
+
+def _acked(stderr: str) -> list[int]:
+    return [int(acked) for acked in re.findall(r" metrics: .*? acked (\d+)", stderr)]
 
 
 def test_the_demo_ships_the_sample_and_shows_what_was_stored(tmp_path: Path) -> None:

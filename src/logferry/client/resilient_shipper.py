@@ -27,11 +27,10 @@ logger = logging.getLogger(__name__)
 # The queue is bounded in bytes too: 50,000 lines of a megabyte each would not fit into any machine.
 QUEUE_BYTES: Final = 8 * 1024 * 1024
 
-# While the consumer keeps up, the producer stays this close: what it has just rendered is then still in the processor's
-# cache when it is sent (benchmarks/run.py: 8 MB ahead is 5 % slower).
-# A consumer that has taken nothing for a moment is not keeping up; then the queue fills to its bounds.
-WARM_BYTES: Final = 512 * 1024
-_WARM_WAIT_S: Final = 0.25
+# While the consumer keeps up, the producer stays one batch ahead and no more: what it has just rendered is then still
+# in the processor's cache when it is sent (benchmarks/run.py: 8 MB ahead is 8 % slower).
+# A consumer that has taken nothing for this long is not keeping up; then the queue fills to its bounds.
+_KEEPS_UP_S: Final = 0.25
 
 # A batch is never more than a part of the buffer, so that both threads have something to do.
 _BATCHES_PER_BUFFER: Final = 4
@@ -57,7 +56,7 @@ class BatchQueue:
     def try_put(self, batch: Batch, *, timeout_s: float) -> bool:
         """Wait for room and add `batch`; False when there was none within the time. An empty queue takes any batch."""
         with self._not_full:
-            self._not_full.wait_for(lambda: self._is_warm_with(batch), min(timeout_s, _WARM_WAIT_S))
+            self._not_full.wait_for(self._is_empty_or_unbounded, min(timeout_s, _KEEPS_UP_S))
             if not self._not_full.wait_for(lambda: self._has_room(batch), timeout_s):
                 return False
             was_empty = not self._batches
@@ -85,11 +84,11 @@ class BatchQueue:
             self._is_bounded = False
             self._not_full.notify_all()
 
-    def _is_warm_with(self, batch: Batch) -> bool:
-        return not self._batches or not self._is_bounded or self._bytes + len(batch.payload) <= WARM_BYTES
+    def _is_empty_or_unbounded(self) -> bool:
+        return not self._batches or not self._is_bounded
 
     def _has_room(self, batch: Batch) -> bool:
-        if not self._batches or not self._is_bounded:
+        if self._is_empty_or_unbounded():
             return True
         return self.lines + batch.lines <= self._max_lines and self._bytes + len(batch.payload) <= self._max_bytes
 
