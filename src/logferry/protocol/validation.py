@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NoReturn
 
+from logferry.protocol.text import runs_by_validity
+
 
 class Accept(StrEnum):
     """Which JSON objects are taken: those with `level` and `message`, or any (foreign agents)."""
@@ -41,52 +43,31 @@ _CANONICAL_LINE: Final = (
     rb'\{"level": "[A-Z]++", "message": ' + _STRING + rb', "timestamp": (?:"[0-9TZUCGM:., +-]++"|null)'
     rb'(?:, "raw": "[A-Za-z0-9+/=]*+")?+(?:, "truncated": true)?+\}\n'
 )
-# Each decoding error copies all that was to be decoded: rubbish on every line must not cost the square of its length.
-_UTF8_WINDOW_BYTES: Final = 16 * 1024
 _canonical_run: Final = re.compile(rb"(?:" + _CANONICAL_LINE + rb")*+")
 
 
 def validate(payload: bytes, *, accept: Accept) -> list[Verdict]:
     """Judge a run of whole lines, each ended by a newline; the verdicts come in the lines' order."""
     verdicts: list[Verdict] = []
-    position = 0
-    for end in _ends_of_valid_utf8(payload):
+    for is_text, position, end in runs_by_validity(payload):
+        if not is_text:
+            verdicts.append(Rejected("not valid UTF-8"))
+            continue
         while position < end:
             run_end = _end_of_canonical_run(payload, position, end)
             if run_end > position:
                 run = payload[position:run_end]
                 verdicts.append(Lines(run, run.count(b"\n")))
-                position = run_end
             else:
-                line_end = payload.index(b"\n", position) + 1
-                verdicts.append(validate_line(payload[position:line_end], accept=accept))
-                position = line_end
-        if position < len(payload):
-            position = payload.index(b"\n", position) + 1
-            verdicts.append(Rejected("not valid UTF-8"))
+                run_end = payload.index(b"\n", position) + 1
+                verdicts.append(validate_line(payload[position:run_end], accept=accept))
+            position = run_end
     return verdicts
 
 
 def _end_of_canonical_run(payload: bytes, start: int, end: int) -> int:
     match = _canonical_run.match(payload, start, end)
     return match.end() if match else start
-
-
-def _ends_of_valid_utf8(payload: bytes) -> list[int]:
-    """Return where each stretch of whole valid lines ends: at an invalid line's start, or at the payload's end."""
-    ends: list[int] = []
-    position = len(payload) if payload.isascii() else 0
-    view = memoryview(payload)
-    while position < len(payload):
-        window_end = payload.find(b"\n", position + _UTF8_WINDOW_BYTES) + 1 or len(payload)
-        try:
-            str(view[position:window_end], "utf-8")
-            position = window_end
-        except UnicodeDecodeError as error:
-            bad = position + error.start
-            ends.append(payload.rfind(b"\n", 0, bad) + 1)
-            position = payload.index(b"\n", bad) + 1
-    return [*ends, len(payload)]
 
 
 def validate_line(line: bytes, *, accept: Accept) -> Verdict:
