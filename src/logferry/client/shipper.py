@@ -13,13 +13,14 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 from logferry.client.checkpoint import Checkpoints
-from logferry.client.dialect import Dialect, Event, PlainDialect, answers_a_blank_line, greet
+from logferry.client.dialect import Event
+from logferry.client.doorway import Doorway
 from logferry.client.enquiry import Enquiry
 from logferry.client.exchange import Exchange
 from logferry.client.feed import Feed
 from logferry.client.source_file import Source
 from logferry.client.stop import StopSignal
-from logferry.client.tcp_client import READ, WRITE, Backoff, Connection, connect
+from logferry.client.tcp_client import READ, WRITE, Backoff
 from logferry.client.waiting import Waiting
 from logferry.client.window import Batch, Window, commit
 from logferry.config import ShipSettings
@@ -38,9 +39,6 @@ UNSENT_BYTES: Final = 512 * 1024
 
 _AUTO_ATTEMPTS: Final = 5
 _REFUSALS_LOGGED: Final = 10
-
-# After so many connections in a row that were closed on the hello, the client finds out whether that is its fault.
-_HELLO_ATTEMPTS: Final = 3
 
 
 class _BeginAnew(DeliveryError):
@@ -73,11 +71,8 @@ class Shipper:
         self._backoff = backoff or Backoff(ceiling_s=settings.backoff_max)
         self._clock = clock
 
-        self._server = f"{settings.server_host}:{settings.server_port}"
         self._window = Window(max_bytes=WINDOW_BYTES)
         self._exchange: Exchange | None = None
-        self._closed_hellos = 0
-        self._is_plain = settings.ack != "auto"
 
         now = clock()
         self._failures = 0
@@ -86,6 +81,7 @@ class Shipper:
         self._waiting = Waiting(
             settings, stop, clock=clock, on_tick=self._tick, on_stop=feed.stop, describe=self._unacked
         )
+        self._doorway = Doorway(settings, checkpoints, wait=self._waiting.wait)
 
     def run(self) -> None:
         """Deliver until the feed is finished (or a stop was asked for) and every line is answered.
@@ -142,13 +138,8 @@ class Shipper:
     # --- the connection -------------------------------------------------------------------------------------------
 
     def _connect(self) -> Exchange:
-        connection = self._open_connection()
-        try:
-            dialect = self._find_dialect(connection)
-        except BaseException:
-            connection.close()
-            raise
-        logger.info("connected to %s%s", self._server, "" if dialect.needs_open else " (plain protocol)")
+        connection, dialect = self._doorway.enter()
+        logger.info("connected to %s%s", self._doorway.server, "" if dialect.needs_open else " (plain protocol)")
         self._exchange = Exchange(
             connection, dialect, on_open=self._checkpoints.register, on_begin=self._begin, on_sent=self._sent
         )
@@ -156,54 +147,6 @@ class Shipper:
             self._exchange.enqueue(batch)
         self._last_progress = self._clock()
         return self._exchange
-
-    def _open_connection(self) -> Connection:
-        settings = self._settings
-        return connect(
-            settings.server_host, settings.server_port, timeout_s=settings.connect_timeout, wait=self._waiting.wait
-        )
-
-    def _find_dialect(self, connection: Connection) -> Dialect:
-        """Say hello, unless it is known to be useless; a server that was welcome once is never spoken to in plain."""
-        if self._is_plain:
-            return PlainDialect(self._settings)
-        is_known = self._checkpoints.knows_extension(self._server)
-        try:
-            dialect = self._greet(connection)
-        except PeerClosed:
-            self._closed_hellos += 1
-            self._is_plain = not is_known and self._closed_hellos >= _HELLO_ATTEMPTS and self._closes_on_hello()
-            raise
-        self._closed_hellos = 0
-        if dialect.needs_open:
-            self._checkpoints.learn_extension(self._server)
-        elif is_known:
-            raise PeerConfused("the server does not speak the delivery extension any more; without it lines may repeat")
-        self._is_plain = not dialect.needs_open
-        return dialect
-
-    def _greet(self, connection: Connection) -> Dialect:
-        return greet(connection, self._settings, client_id=self._checkpoints.client_id, wait=self._waiting.wait)
-
-    def _closes_on_hello(self) -> bool:
-        """Whether it is the hello that the server does not like.
-
-        A server that is away behind a proxy closes every connection too. Taking that for a server without the extension
-        would cost exactly-once, so the server must be seen alive right before and right after it closes on a hello.
-        """
-        return self._answers_a_blank_line() and self._closes_on_one_hello() and self._answers_a_blank_line()
-
-    def _answers_a_blank_line(self) -> bool:
-        with contextlib.closing(self._open_connection()) as connection:
-            return answers_a_blank_line(connection, self._settings, wait=self._waiting.wait)
-
-    def _closes_on_one_hello(self) -> bool:
-        with contextlib.closing(self._open_connection()) as connection:
-            try:
-                self._greet(connection)
-            except PeerClosed:
-                return True
-        return False
 
     def _disconnect(self) -> None:
         if self._exchange is not None:
@@ -339,7 +282,7 @@ class Shipper:
 
     def _commit_done(self) -> None:
         for batch in self._window.take_done():
-            commit(batch, is_plain=self._is_plain)
+            commit(batch, is_plain=self._doorway.is_plain)
             self._checkpoints.follow(batch.source)
 
     def _reconcile(self, source: Source, position: Position) -> None:
