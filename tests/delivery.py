@@ -50,15 +50,19 @@ class DeliveryClient(RawClient):
         self.welcome: dict[str, Any] = self.answer()
         if source:
             self.send(opening(source))
-            self.opened: dict[str, Any] = self.answer()
+            self.opened = self.answer_after_alive()
 
     def report(self, source: str = "s1", after: int = 0) -> dict[str, Any]:
         """Ask for a report and return it."""
         self.send(control_line("report", source=source, after=after))
-        page: dict[str, Any] = self.answer()
-        while page.get("message") == "alive":
-            page = self.answer()
-        return page
+        return self.answer_after_alive()
+
+    def answer_after_alive(self) -> dict[str, Any]:
+        """Return the next answer that is more than a sign of life: those may come while a busy disk is waited for."""
+        answer: dict[str, Any] = self.answer()
+        while answer.get("message") == "alive":
+            answer = self.answer()
+        return answer
 
 
 def size_of(lines: Sequence[bytes]) -> int:
