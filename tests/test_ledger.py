@@ -1,5 +1,6 @@
 """The ledger by itself: what is entered stays, half a transaction does not, and a file that is none is refused."""
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -145,3 +146,13 @@ def test_a_ledger_of_another_version_is_refused(tmp_path: Path) -> None:
         database.execute("PRAGMA user_version = 7")
     with pytest.raises(StoreError, match="its version is 7, this server knows 1"):
         Ledger(tmp_path, durable=True)
+
+
+def test_a_full_disk_has_the_name_that_the_system_gives_it(ledger: Ledger) -> None:
+    ledger._database.execute("PRAGMA max_page_count = 1")  # no fewer than there are: the next new page is one too many
+    with pytest.raises(OSError, match="No space left on device") as caught, ledger.transaction():
+        for number in range(1000):
+            ledger.set_extent(f"s{number}", EXTENT)
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(ledger.path)
+    assert ledger.extents("s1", after=0, limit=1) == [], "nothing is changed then"

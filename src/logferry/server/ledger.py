@@ -13,6 +13,8 @@ Under `fsync` a commit is on the disk (WAL with synchronous=FULL). Otherwise the
 power cut, which is what the lesser promise says, but the file stays whole (synchronous=NORMAL).
 """
 
+import errno
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -172,6 +174,9 @@ class Ledger:
             raise self._os_error(error) from error
 
     def _os_error(self, error: sqlite3.Error) -> OSError:
+        """Say it as the system would: whoever waits for room should not have to know two words for a full disk."""
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         return OSError(None, str(error), str(self.path))
 
     # --- sources
