@@ -150,9 +150,14 @@ def test_a_ledger_of_another_version_is_refused(tmp_path: Path) -> None:
 
 def test_a_full_disk_has_the_name_that_the_system_gives_it(ledger: Ledger) -> None:
     ledger._database.execute("PRAGMA max_page_count = 1")  # no fewer than there are: the next new page is one too many
-    with pytest.raises(OSError, match="No space left on device") as caught, ledger.transaction():
-        for number in range(1000):
-            ledger.set_extent(f"s{number}", EXTENT)
+
+    def add_many_extents() -> None:
+        with ledger.transaction():
+            for number in range(1000):
+                ledger.set_extent(f"s{number}", EXTENT)
+
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        add_many_extents()
     assert caught.value.errno == errno.ENOSPC
     assert caught.value.filename == str(ledger.path)
     assert ledger.extents("s1", after=0, limit=1) == [], "nothing is changed then"
