@@ -161,3 +161,18 @@ def losses(server: RunningServer) -> list[Loss]:
 def count_lines(log: Path) -> int:
     """Return how many lines a file has."""
     return log.read_bytes().count(b"\n")
+
+
+def the_segment(server: RunningServer) -> Path:
+    """Return the only segment that a server has."""
+    (segment,) = server.data_dir.glob("segments/*/*/*.ndjson")
+    return segment
+
+
+@dataclasses.dataclass
+class Printed:
+    """What a command of `cli.main` did."""
+
+    code: int
+    out: str
+    err: str

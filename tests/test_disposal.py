@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,11 @@ from logferry.client.verifier import Verdict, verify
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS
 from tests.fakes import FakeServer, ack_every_line
 from tests.shipping import (
+    Printed,
     append,
     assert_conserved,
     log_line,
+    the_segment,
 )
 from tests.support import RunningServer
 
@@ -29,21 +30,6 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for option in (*SHIP_OPTIONS, *SERVE_OPTIONS, *VERIFY_OPTIONS):
         monkeypatch.delenv(option.env, raising=False)
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
-
-
-def the_segment(server: RunningServer) -> Path:
-    """Return the only segment that a server has."""
-    (segment,) = server.data_dir.glob("segments/*/*/*.ndjson")
-    return segment
-
-
-@dataclass
-class Printed:
-    """What the command did."""
-
-    code: int
-    out: str
-    err: str
 
 
 def flip(path: Path, position: int) -> None:

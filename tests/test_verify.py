@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from logferry.errors import PeerConfused, PeerSilent, Unreachable
 from logferry.protocol.delivery import Loss
 from tests.fakes import FakeServer, Script, ack_every_line, never_read
 from tests.processes import free_port
-from tests.shipping import append, assert_conserved, log_line, losses, once, shipping
+from tests.shipping import Printed, append, assert_conserved, log_line, losses, once, shipping, the_segment
 from tests.support import RunningServer, running_server, wait_until
 
 pytestmark = pytest.mark.usefixtures("quick_backoff", "logging_restored")
@@ -50,21 +49,6 @@ def judge(log: Path, server: RunningServer) -> Verdict:
         return verify(log, checkpoints, enquiry, max_line_bytes=1024 * 1024)
     finally:
         enquiry.close()
-
-
-def the_segment(server: RunningServer) -> Path:
-    """Return the only segment that a server has."""
-    (segment,) = server.data_dir.glob("segments/*/*/*.ndjson")
-    return segment
-
-
-@dataclass
-class Printed:
-    """What the command did."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture

@@ -3,10 +3,8 @@
 import contextlib
 import os
 import resource
-import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -158,18 +156,6 @@ def test_a_client_that_is_frozen_finds_its_acks_when_it_wakes(tmp_path: Path) ->
                 shipper.process.wait(2.2)
             shipper.send(signal.SIGCONT)
             assert shipper.wait() == 0, shipper.stderr
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "logferry-test", str(folder)]
-    mounted = shutil.which("mount") and subprocess.run(command, capture_output=True, text=True, check=False)
-    if not mounted or mounted.returncode:
-        pytest.skip(f"cannot mount a small file system: {mounted.stderr.strip() if mounted else 'no mount'}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 @all_forms

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from logferry.client.tcp_client import READ, WRITE, Connection, Wait, connect
+from logferry.client.waiting import poll_mask
 from logferry.errors import PeerConfused, PeerSilent
 from logferry.protocol.delivery import VERSION, Alive, Answer, ReportPage, Welcome, control_line
 from logferry.protocol.delivery_client import ClientSession
@@ -68,5 +69,5 @@ def _wait(sock: socket.socket | None, events: int, timeout_s: float) -> int:
         time.sleep(timeout_s)
         return 0
     poll = select.poll()
-    poll.register(sock, (select.POLLIN if events & READ else 0) | (select.POLLOUT if events & WRITE else 0))
+    poll.register(sock, poll_mask(events))
     return events if poll.poll(timeout_s * 1000) else 0

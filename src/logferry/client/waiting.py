@@ -72,7 +72,7 @@ class Waiting:
         wakeup = self._stop.wakeup
         poll.register(wakeup.fileno(), select.POLLIN)
         if sock is not None:
-            poll.register(sock.fileno(), _mask(events))
+            poll.register(sock.fileno(), poll_mask(events))
         ready = 0
         for fd, mask in poll.poll(timeout_s * 1000):
             if fd == wakeup.fileno():
@@ -89,7 +89,8 @@ class Waiting:
             raise GaveUp(f"stopped; {self._describe()} after {self._settings.shutdown_timeout:g} s of waiting")
 
 
-def _mask(events: int) -> int:
+def poll_mask(events: int) -> int:
+    """Return what `select.poll` calls READ and WRITE."""
     return (select.POLLIN if events & READ else 0) | (select.POLLOUT if events & WRITE else 0)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from logferry import durable
+
 # Linux takes 1024 pieces in one writev; every system that Python runs on takes at least 16.
 IOV_MAX: Final = os.sysconf("SC_IOV_MAX") if os.sysconf("SC_IOV_MAX") > 0 else 16
 
@@ -32,11 +34,7 @@ class Files:
 
     def sync_folder(self, path: Path) -> None:
         """Return when the names of the files in a folder are on the disk."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        durable.sync_folder(path)
 
     def truncate(self, path: Path, size: int) -> None:
         """Cut a file back to `size` bytes."""
