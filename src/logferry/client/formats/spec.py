@@ -1,0 +1,47 @@
+"""All that decides what the bytes of a source become: a value that can be compared, saved, and applied again.
+
+Equal specs turn equal bytes into equal NDJSON, on any machine, at any time. The checkpoint keeps which spec each range
+of a source was rendered with, so `verify` and a restarted client render it as it was, whatever is configured by then.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class RenderSpec:
+    """How to render one source.
+
+    `format` is the name of a format or `regex:<pattern>`, never `auto`. `multiline` is empty, `timestamp`, or the
+    pattern of a line that begins an event. `fields` are added to every record. `include`, `exclude` and `redact` are
+    patterns.
+    """
+
+    format: str = "plain"
+    max_line_bytes: int = 1024 * 1024
+    multiline: str = ""
+    multiline_max_lines: int = 500
+    multiline_max_bytes: int = 128 * 1024
+    fields: tuple[tuple[str, str], ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    redact: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is not as by default, ready for `json.dumps`."""
+        values = ((field, getattr(self, field.name)) for field in fields(self))
+        return {field.name: value for field, value in values if value != field.default}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Read what `to_json` gave. Raises TypeError or ValueError for anything else."""
+        spec = cls(**{name: _tuples(value) for name, value in content.items()})
+        for field in fields(spec):
+            if type(getattr(spec, field.name)) is not type(field.default):
+                raise TypeError(f"{field.name} is {getattr(spec, field.name)!r}")
+        return spec
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
