@@ -30,7 +30,7 @@ IMPURE = {
     *("pathlib", "queue", "random", "secrets", "select", "selectors", "shutil", "signal", "socket", "socketserver"),
     *("ssl", "subprocess", "tempfile", "threading", "time", "uuid"),
 }
-PURE = [path for path in MODULES if path.parent.name == "protocol" or path.name == "formatter.py"]
+PURE = [path for path in MODULES if path.parent.name in ("protocol", "formats") or path.name == "formatter.py"]
 
 
 def name_of(path: Path) -> str:
