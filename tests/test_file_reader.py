@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.file_reader import BatchReader, FollowReader, Reader
+from logferry.client.batch_reader import BatchReader
+from logferry.client.follow_reader import FollowReader
+from logferry.client.reader import Reader
 from logferry.client.source_file import CHUNK_BYTES, Chunk
 from logferry.errors import SourceError
 from tests.builders import Clock, append, rewrite

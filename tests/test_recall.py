@@ -12,7 +12,7 @@ import pytest
 
 from logferry.client import job
 from logferry.client.checkpoint import Checkpoints
-from logferry.client.file_reader import FollowReader
+from logferry.client.follow_reader import FollowReader
 from logferry.client.recall import Recall, is_same_file, rotated_since
 from logferry.client.source_file import SourceFile
 from tests.shipping import (

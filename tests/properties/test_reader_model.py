@@ -8,7 +8,7 @@ from typing import BinaryIO, Final
 
 import pytest
 
-from logferry.client.file_reader import FollowReader
+from logferry.client.follow_reader import FollowReader
 from logferry.client.source_file import Source
 from tests.builders import Clock
 

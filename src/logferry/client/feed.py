@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from logferry.client.file_reader import Reader
 from logferry.client.formatter import render
+from logferry.client.reader import Reader
 from logferry.client.source_file import Chunk, Source, SourceFile
 from logferry.client.window import Batch
 from logferry.errors import SourceError

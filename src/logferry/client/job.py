@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from logferry.client.batch_reader import BatchReader
 from logferry.client.checkpoint import Checkpoints
 from logferry.client.disposal import dispose
 from logferry.client.feed import FileFeed
-from logferry.client.file_reader import BatchReader, FollowReader, Reader
+from logferry.client.follow_reader import FollowReader
+from logferry.client.reader import Reader
 from logferry.client.recall import Recall
 from logferry.client.resilient_shipper import ResilientShipper, max_batch_lines
 from logferry.client.shipper import Shipper

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+from logferry.client.formats.spec import RenderSpec
 from logferry.errors import SourceError
 
 # One read. Large enough that the cost of a call does not matter (rendering one takes a millisecond), small enough that
@@ -50,6 +51,7 @@ class Source:
     is_finished: bool = False  # no more of it will be read: a batch run has ended, or its file is gone
     epoch: int = 0  # how often it was sent back: what was read in an earlier epoch does not count
     read_until: int = 0  # the furthest that was read of it, or is known to be lost
+    renderings: list[tuple[int, RenderSpec]] = field(default_factory=list)  # from which offset on, what was sent how
 
     def go_to(self, committed: int, lines: int, crc32: int) -> None:
         """Take over what the server says of the source. What is before that offset was not read for it."""

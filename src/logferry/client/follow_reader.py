@@ -1,6 +1,6 @@
-"""Which file to read next: the one there is (batch), or the one that has the name now (continuous).
+"""Which file to read next in continuous mode.
 
-A `Reader` hands out chunks without ever blocking. `poll` looks at the file system; it is called every poll interval,
+`poll` looks at the file system; it is called every poll interval,
 also while the server is away, so that files that are rotated meanwhile are opened and held until they are read.
 """
 
@@ -8,10 +8,11 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
+from logferry.client.reader import FileReport, out_of_reach
 from logferry.client.recall import Recall, rotated_since
 from logferry.client.source_file import Chunk, Lost, Source, SourceFile
 from logferry.errors import SourceError
@@ -21,96 +22,6 @@ logger = logging.getLogger(__name__)
 # A rotated file that is read to its end stays open this long: its writer may not have noticed the rotation yet.
 # With unread bytes it stays open for ever.
 ROTATED_QUIET_S: Final = 60.0
-
-
-class Reader(Protocol):
-    """Where chunks come from."""
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether there will never be another chunk."""
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether `read` should be called again at once although it returned None."""
-
-    def poll(self) -> None:
-        """Look at the file system. Raises SourceError for what waiting cannot mend."""
-
-    def read(self, *, max_lines: int | None) -> Chunk | None:
-        """Return the next chunk of at most `max_lines` lines, or None when there is nothing now."""
-
-    def take_lost(self) -> list[Lost]:
-        """Return what turned out to be unreadable since the last call."""
-
-    def send_back(self, source: Source, offset: int | None, one_by_one_until: int) -> None:
-        """Read a source again (see Feed), if its file is still open."""
-
-    def twin(self, source: Source) -> SourceFile | None:
-        """Open a source's file once more, for whoever wants to read it from elsewhere; None when it is closed."""
-
-    def close(self) -> None:
-        """Release all files."""
-
-
-class BatchReader:
-    """Reads one file to the size it has when this object is made: from its beginning, or from where `recall` knows."""
-
-    def __init__(self, path: Path, *, max_line_bytes: int, recall: Recall | None = None) -> None:
-        """Open the file. Raises SourceError."""
-        try:
-            self._file = SourceFile(path, max_line_bytes=max_line_bytes)
-        except FileNotFoundError:
-            raise SourceError(str(path), "no such file") from None
-        if recall:
-            recall.recognise(self._file)
-        self._end = self._file.size()
-        self._lost: list[Lost] = []
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the size at start is reached, or the rest is lost."""
-        return self._file.offset >= self._end
-
-    @property
-    def is_busy(self) -> bool:
-        """A file that is there is never waited for."""
-        return not self.is_finished
-
-    def poll(self) -> None:
-        """Nothing that happens to the name matters: the open file is what is shipped."""
-
-    def read(self, *, max_lines: int | None) -> Chunk | None:
-        """Return the next chunk; a last line without newline is a line."""
-        if self.is_finished:
-            return None
-        source, offset = self._file.source, self._file.offset
-        chunk = self._file.read(limit=self._end, is_final=True, max_lines=max_lines)
-        if chunk is None and not self._file.is_scanning:
-            self._lost.append(Lost(source, offset, self._end, "truncated or rewritten while it was read"))
-            self._end = 0
-        return chunk
-
-    def take_lost(self) -> list[Lost]:
-        """Return what the file lost while it was read."""
-        lost, self._lost = self._lost, []
-        return lost
-
-    def send_back(self, source: Source, offset: int | None, one_by_one_until: int) -> None:
-        """See Reader."""
-        if source is self._file.source:
-            self._file.read_again(offset, one_by_one_until=one_by_one_until)
-        else:
-            self._lost += _out_of_reach(source, offset)
-
-    def twin(self, source: Source) -> SourceFile | None:
-        """See Reader."""
-        return self._file.twin() if source is self._file.source else None
-
-    def close(self) -> None:
-        """Release the file."""
-        self._file.source.is_finished = self.is_finished
-        self._file.close()
 
 
 class FollowReader:
@@ -152,6 +63,15 @@ class FollowReader:
     def is_busy(self) -> bool:
         """Whether a long line is being searched for its end."""
         return any(file.is_scanning for file in self._files)
+
+    @property
+    def wake_fds(self) -> Sequence[int]:
+        """See Reader."""
+        return ()
+
+    def report(self) -> list[FileReport]:
+        """See Reader."""
+        return []
 
     def poll(self) -> None:
         """Open the file that has the name now, unless it is open already; let go of old ones that are done."""
@@ -203,7 +123,7 @@ class FollowReader:
         if file:
             file.read_again(offset, one_by_one_until=one_by_one_until)
         else:
-            self._lost += _out_of_reach(source, offset)
+            self._lost += out_of_reach(source, offset)
 
     def twin(self, source: Source) -> SourceFile | None:
         """See Reader."""
@@ -285,9 +205,3 @@ class FollowReader:
         if problem and problem != self._problem:
             logger.warning("cannot read %s: %s", self._path, problem)
         self._problem = problem
-
-
-def _out_of_reach(source: Source, offset: int | None) -> list[Lost]:
-    """Say what is lost when a source is to be read again whose file holds something else by now, or is closed."""
-    start, end = offset or 0, source.read_until
-    return [Lost(source, start, end, "gone when it was to be read again")] if start < end else []
