@@ -72,10 +72,10 @@ class Idle:
 
 def run_case(case: Case, log: LogFile, folder: Path) -> Run:
     """Ship `log` to a fresh server. Raises BenchmarkError, also when anything else was stored than the log's lines."""
-    with _server(folder, case.durability) as (server, port), _client(case, log, folder, port) as client:
+    with running_server(folder, case.durability) as (server, port), _client(case, log, folder, port) as client:
         before = server.cpu_s()
         if case.is_following:
-            _wait_until_stored(client, log, folder)
+            wait_until_stored(client, log, folder)
             seconds = time.monotonic() - client.started_at
             sender = client.stop()
         elif case.is_verifying:
@@ -87,15 +87,15 @@ def run_case(case: Case, log: LogFile, folder: Path) -> Run:
             seconds = time.monotonic() - client.started_at
         receiver = Usage(server.cpu_s() - before, server.peak_bytes())
         server.stop()
-        _check_conservation(log, folder)
+        check_conservation(log, folder)
     return Run(seconds, sender, receiver)
 
 
 def run_idle(log: LogFile, folder: Path, *, seconds: float) -> Idle:
     """Follow a file that nobody writes to for `seconds`, after its lines were shipped."""
     case = Case("idle", ("--mode", "continuous"))
-    with _server(folder, case.durability) as (server, port), _client(case, log, folder, port) as client:
-        _wait_until_stored(client, log, folder)
+    with running_server(folder, case.durability) as (server, port), _client(case, log, folder, port) as client:
+        wait_until_stored(client, log, folder)
         time.sleep(_SETTLE_S)
         before, began = (client.cpu_s(), server.cpu_s()), time.monotonic()
         time.sleep(seconds)
@@ -104,7 +104,7 @@ def run_idle(log: LogFile, folder: Path, *, seconds: float) -> Idle:
         idle = Idle(lasted, client_percent, server_percent, client.resident_bytes(), server.resident_bytes())
         client.stop()
         server.stop()
-        _check_conservation(log, folder)
+        check_conservation(log, folder)
     return idle
 
 
@@ -114,12 +114,12 @@ def limit_s(log: LogFile) -> float:
 
 
 @contextmanager
-def _server(folder: Path, durability: str) -> Iterator[tuple[Process, int]]:
+def running_server(folder: Path, durability: str) -> Iterator[tuple[Process, int]]:
     """Run a server with an empty store; give it and its port. What both ends have kept is removed at the end."""
     flags = {
         "--server-host": "127.0.0.1",
         "--server-port": "0",
-        "--data-dir": str(_store(folder)),
+        "--data-dir": str(store_of(folder)),
         "--durability": durability,
     }
     try:
@@ -127,7 +127,7 @@ def _server(folder: Path, durability: str) -> Iterator[tuple[Process, int]]:
             match = server.wait_for_words(r"listening on \S+ port (\d+)\n", limit_s=_START_LIMIT_S)
             yield server, int(match[1])
     finally:
-        for kept in (_store(folder), _client_state(folder)):
+        for kept in (store_of(folder), client_state_of(folder)):
             shutil.rmtree(kept, ignore_errors=True)
 
 
@@ -149,7 +149,7 @@ def _where(log: LogFile, folder: Path, port: int) -> list[str]:
         "--log-file": str(log.path),
         "--server-host": "127.0.0.1",
         "--server-port": str(port),
-        "--state-dir": str(_client_state(folder)),
+        "--state-dir": str(client_state_of(folder)),
     }
     return _words(flags)
 
@@ -162,22 +162,26 @@ def _words(flags: dict[str, str]) -> list[str]:
     return [word for flag in flags.items() for word in flag]
 
 
-def _store(folder: Path) -> Path:
+def store_of(folder: Path) -> Path:
+    """Return where the server keeps what it stores."""
     return folder / "store"
 
 
-def _client_state(folder: Path) -> Path:
+def client_state_of(folder: Path) -> Path:
+    """Return where the client keeps its checkpoints."""
     return folder / "client-state"
 
 
-def _wait_until_stored(client: Process, log: LogFile, folder: Path) -> None:
+def wait_until_stored(client: Process, log: LogFile, folder: Path) -> None:
+    """Wait until a client has delivered all that a log file has."""
     client.wait_until(
-        lambda: stored_bytes(_store(folder)) >= log.stored.bytes, limit_s=limit_s(log), what="done with the backlog"
+        lambda: stored_bytes(store_of(folder)) >= log.stored.bytes, limit_s=limit_s(log), what="done with the backlog"
     )
 
 
-def _check_conservation(log: LogFile, folder: Path) -> None:
-    stored = read_stored(_store(folder))
+def check_conservation(log: LogFile, folder: Path) -> None:
+    """Raise BenchmarkError unless what is stored is what the log file has, once and in order."""
+    stored = read_stored(store_of(folder))
     if stored.lines != log.lines:
         raise BenchmarkError(f"{log.lines} lines were shipped, but {stored.lines} are stored")
     if stored != log.stored:

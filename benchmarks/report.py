@@ -73,7 +73,7 @@ class Report:
         """Return all of it as Markdown."""
         parts = [f"{self.machine}\n\n{self.lines} lines, {self.bytes / MB:.0f} MB"]
         if self.rows:
-            parts.append(_table(_HEADER, [_cells(row, self.rows) for row in self.rows]))
+            parts.append(table(_HEADER, [_cells(row, self.rows) for row in self.rows]))
         if self.idle:
             parts.append(_describe_idle(self.idle))
         if self.formats:
@@ -81,7 +81,7 @@ class Report:
         if self.targets:
             header = ("target", "wanted", "measured", "")
             cells = [(t.name, t.wanted, t.measured, "met" if t.met else "MISSED") for t in self.targets]
-            parts.append(_table(header, cells))
+            parts.append(table(header, cells))
         parts += [f"skipped: {reason}" for reason in self.skipped]
         return "\n\n".join(parts)
 
@@ -177,10 +177,10 @@ def _format_table(formats: Sequence[FormatSpeed]) -> str:
     cells = [
         (speed.name, f"{speed.render_lines_per_s:,.0f}", f"{speed.validate_lines_per_s:,.0f}") for speed in formats
     ]
-    return _table(header, cells)
+    return table(header, cells)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table that is readable as it stands; all columns but the first are aligned right."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]

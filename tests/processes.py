@@ -127,13 +127,19 @@ def program(
 
 @contextmanager
 def client(
-    log_file: Path | None, port: int | None, *words: str, folder: Path, env: Mapping[str, str] | None = None
+    log_file: Path | None,
+    port: int | None,
+    *words: str,
+    folder: Path,
+    env: Mapping[str, str] | None = None,
+    stdin: int = subprocess.DEVNULL,
 ) -> Iterator[Program]:
     """Run `main.py` for a log file towards a loopback port (either may come from `env` or `words` instead)."""
     target = ["--server-host", "127.0.0.1", "--server-port", str(port)] if port else []
     source = ["--log-file", str(log_file)] if log_file else []
     env = {"STATE_DIR": str(folder / "state"), **(env or {})}
-    with program(sys.executable, ROOT / "main.py", *source, *target, *words, folder=folder, env=env) as running:
+    command = [sys.executable, str(ROOT / "main.py"), *source, *target, *words]
+    with program(*command, folder=folder, env=env, stdin=stdin) as running:
         yield running
 
 

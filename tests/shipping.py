@@ -13,7 +13,7 @@ import pytest
 
 from logferry.client.job import Outcome, ship
 from logferry.client.stop import StopSignal
-from logferry.config import SHIP_OPTIONS, ShipSettings, load
+from logferry.config import SHIP_OPTIONS, InputSettings, ShipSettings, load
 from logferry.metrics import Counters, Metrics
 from logferry.protocol.delivery import Loss
 from logferry.server.audit import report
@@ -39,13 +39,28 @@ def append(path: Path, numbers: Iterable[int]) -> Path:
     return path
 
 
-def ship_settings(log_file: Path, port: int, **changes: Any) -> ShipSettings:
-    """Return the defaults of `logferry ship` towards a loopback port, with limits that suit a test, and `changes`."""
+_INPUT_FIELDS = {field.name for field in dataclasses.fields(InputSettings)}
+
+
+def input_settings(*names: Path | str, **changes: Any) -> InputSettings:
+    """Return the defaults of an input of these names, and `changes`."""
+    (settings,) = load(ShipSettings, SHIP_OPTIONS, {}, {}).inputs
+    return dataclasses.replace(settings, **({"log_file": tuple(map(str, names))} | changes))
+
+
+def ship_settings(log_file: Path | Sequence[Path | str], port: int, **changes: Any) -> ShipSettings:
+    """Return the defaults of `logferry ship` towards a loopback port, with limits that suit a test, and `changes`.
+
+    There is one input, for one file or several; what changes it is named like the other settings.
+    """
+    names = [str(log_file)] if isinstance(log_file, Path) else [str(name) for name in log_file]
     settings = load(ShipSettings, SHIP_OPTIONS, {}, {})
-    base: dict[str, Any] = {"log_file": log_file, "server_host": "127.0.0.1", "server_port": port}
+    base: dict[str, Any] = {"server_host": "127.0.0.1", "server_port": port}
     # The engine's tests speak the plain protocol; each run has a memory of its own, unless a test says otherwise.
-    base |= {"ack": "line", "state_dir": log_file.parent / f"state-{secrets.token_hex(4)}"}
+    base |= {"ack": "line", "state_dir": Path(names[0]).parent / f"state-{secrets.token_hex(4)}"}
     quick = {"poll_interval": 0.02, "connect_timeout": 2.0, "ack_timeout": 5.0, "health_interval": 0.05}
+    own = {name: changes.pop(name) for name in _INPUT_FIELDS & changes.keys()}
+    base["inputs"] = (input_settings(*names, **own),)
     return dataclasses.replace(settings, **(base | quick | changes))
 
 
@@ -102,7 +117,7 @@ class Shipping:
 
 
 @contextmanager
-def shipping(log_file: Path, port: int, **changes: Any) -> Iterator[Shipping]:
+def shipping(log_file: Path | Sequence[Path | str], port: int, **changes: Any) -> Iterator[Shipping]:
     """Run a client for the length of a `with`; however that ends, the client ends too."""
     run = Shipping(ship_settings(log_file, port, **{"shutdown_timeout": 5.0, **changes}))
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cases
+from benchmarks import cases, latency
 from benchmarks.data import LogFile, make_log
 from benchmarks.measure import BenchmarkError
 
@@ -16,9 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the benchmark reads /proc")
 
 
-def _benchmark(*words: str) -> tuple[str, str, int]:
+def _benchmark(*words: str, script: str = "run.py") -> tuple[str, str, int]:
     """Run the benchmark; if it hangs, end it with SIGTERM, so that it ends what it has started."""
-    program = [sys.executable, str(ROOT / "benchmarks" / "run.py"), *words]
+    program = [sys.executable, str(ROOT / "benchmarks" / script), *words]
     process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         stdout, stderr = process.communicate(timeout=40)
@@ -46,6 +46,31 @@ def test_the_benchmark_measures_one_case_and_says_that_every_line_is_stored(tmp_
     assert row["server_peak_mb"] > 1
     assert {"batch: speed", "batch: client memory", "batch: server memory"} == {t["name"] for t in report["targets"]}
     assert list(tmp_path.iterdir()) == [result], "the benchmark cleans up behind itself"
+
+
+def test_the_latency_of_every_line_is_measured_from_its_write_to_its_ack(tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    words = ["--rate", "100,1000", "--seconds", "0.5", "--json", str(result), "--folder", str(tmp_path)]
+    stdout, stderr, code = _benchmark(*words, script="latency.py")
+    assert code == 0, stderr
+    assert "| 1,000 " in stdout
+    slow, fast = json.loads(result.read_text(encoding="utf-8"))["rates"]
+    for found, lines in (slow, 50), (fast, 500):
+        assert lines * 0.8 <= found["lines"] <= lines * 1.2, "the lines of the first second do not count"
+        assert 0 < found["p50_ms"] <= found["p99_ms"] <= found["p999_ms"] <= found["max_ms"]
+        assert found["client_percent"] > 0
+        assert found["server_percent"] > 0
+    assert list(tmp_path.iterdir()) == [result], "the benchmark cleans up behind itself"
+
+
+def test_a_latency_needs_an_ack_of_every_line() -> None:
+    second = 10**9
+    sent = [0, second, 2 * second]
+    acks = [(second // 2, 1), (second + 3_000_000, 1)]
+    with pytest.raises(BenchmarkError, match="3 lines were written, but 2 acks were seen"):
+        latency.summarise(1, sent, acks, (1.0, 1.0))
+    found = latency.summarise(1, sent, [*acks, (2 * second + 5_000_000, 1)], (1.0, 1.0))
+    assert (found.lines, found.p50_ms, found.max_ms) == (2, 5.0, 5.0)
 
 
 def test_a_run_that_stored_fewer_lines_than_the_file_has_is_no_measurement(tmp_path: Path) -> None:

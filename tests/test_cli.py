@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from logferry import __version__, cli
+from logferry.client.job import Outcome
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS
 from logferry.errors import SourceError
+from logferry.metrics import Metrics
 
 
 @dataclass
@@ -51,7 +53,7 @@ def never_ship(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Let the command line decide, but do nothing; what would have been shipped is in the list."""
     shipped: list[object] = []
 
-    def take(settings: object) -> int:
+    def take(settings: object, *_: object) -> int:
         shipped.append(settings)
         return 0
 
@@ -77,7 +79,7 @@ def test_help_names_every_option_with_its_variable_and_default(run: Run) -> None
 def test_help_without_a_command_is_that_of_the_client_and_names_the_others(run: Run) -> None:
     result = run("--help")
     assert result == run("ship", "--help")
-    for word in ("serve", "demo", "exit codes:"):
+    for word in ("serve", "status", "demo", "exit codes:"):
         assert word in result.out
 
 
@@ -170,6 +172,23 @@ def test_a_missing_file_is_told_with_exit_code_3_and_a_summary_as_last_line(run:
     assert f"logferry: cannot read {tmp_path / 'missing.log'}: no such file" in lines
     assert lines[-1].startswith("logferry: 0 lines acked, 0 bytes read in ")
     assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("counted", "ending"),
+    [({}, " 0 blank skipped"), ({"lines_filtered": 3, "redactions": 2}, " 0 blank skipped, 3 filtered, 2 redacted")],
+)
+def test_the_summary_tells_what_was_left_out_on_request(
+    run: Run, monkeypatch: pytest.MonkeyPatch, counted: dict[str, int], ending: str
+) -> None:
+    def ship(*_: object, metrics: Metrics, **__: object) -> Outcome:
+        metrics.add(**counted)
+        return Outcome(())
+
+    monkeypatch.setattr("logferry.client.job.ship", ship)
+    result = run()
+    assert result.code == 0
+    assert result.err.splitlines()[-1].endswith(ending)
 
 
 def test_an_unreachable_server_is_told_with_exit_code_1(run: Run, tmp_path: Path) -> None:

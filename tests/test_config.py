@@ -7,7 +7,19 @@ from typing import Any
 
 import pytest
 
-from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, Option, ServeSettings, ShipSettings, load
+from logferry.client.formats import registry, sieve
+from logferry.client.formats.spec import RenderSpec
+from logferry.config import (
+    INPUT_OPTIONS,
+    SERVE_OPTIONS,
+    SHIP_OPTIONS,
+    InputSettings,
+    Option,
+    ServeSettings,
+    ShipSettings,
+    load,
+)
+from logferry.config.kinds import FORMATS, REDACTIONS
 from logferry.errors import ConfigError
 
 FIXED = [
@@ -46,7 +58,9 @@ def test_the_ten_first_options_have_their_fixed_names_flags_and_defaults_in_orde
 
 def test_the_client_with_no_settings_does_what_the_first_users_know() -> None:
     settings = ship()
-    assert settings.log_file == Path("/var/log/app.log")
+    (only,) = settings.inputs
+    assert only.log_file == ("/var/log/app.log",)
+    assert (only.format, only.multiline, only.start_at) == ("plain", "", "beginning")
     assert (settings.server_host, settings.server_port) == ("localhost", 9000)
     assert (settings.mode, settings.compress, settings.batch_size) == ("batch", False, 1)
     assert (settings.resilient, settings.buffer_size) == (False, 50_000)
@@ -59,9 +73,14 @@ def test_the_server_with_no_settings_listens_everywhere_and_keeps_its_promise() 
     assert (settings.data_dir, settings.durability, settings.echo) == (Path("data"), "fsync", False)
 
 
-@pytest.mark.parametrize(("settings", "options"), [(ShipSettings, SHIP_OPTIONS), (ServeSettings, SERVE_OPTIONS)])
-def test_settings_have_exactly_the_declared_options(settings: type[Any], options: Sequence[Option]) -> None:
-    assert {field.name for field in fields(settings)} == {option.name for option in options}
+def names(settings: type[Any]) -> set[str]:
+    return {field.name for field in fields(settings)}
+
+
+def test_settings_have_exactly_the_declared_options() -> None:
+    assert names(ServeSettings) == {option.name for option in SERVE_OPTIONS}
+    assert names(InputSettings) == {option.name for option in INPUT_OPTIONS}
+    assert names(ShipSettings) - {"inputs"} == {option.name for option in SHIP_OPTIONS} - names(InputSettings)
 
 
 @every_table
@@ -92,9 +111,9 @@ def test_an_empty_variable_counts_as_not_set() -> None:
 
 
 def test_an_empty_argument_is_a_mistake() -> None:
-    assert problems(log_file="", server_port="") == (
-        "--log-file: '' (from the command line) must be a path",
+    assert problems(state_dir="", server_port="") == (
         "--server-port: '' (from the command line) must be a whole number from 1 to 65535",
+        "--state-dir: '' (from the command line) must be 'auto' or a path",
     )
 
 
@@ -171,4 +190,123 @@ def test_a_client_cannot_connect_to_port_zero_but_a_server_can_choose_one() -> N
 
 def test_the_largest_line_of_a_client_fits_a_servers_limits() -> None:
     """A line of NULs with one byte that is not UTF-8 grows by escapes (6) and base64 (4/3)."""
-    assert ship().max_line_bytes * (6 + 4 / 3) < serve().max_record_bytes <= serve().max_inflated_bytes
+    assert ship().inputs[0].max_line_bytes * (6 + 4 / 3) < serve().max_record_bytes <= serve().max_inflated_bytes
+
+
+def only_input(environment: Mapping[str, str] | None = None, **arguments: str) -> InputSettings:
+    (only,) = ship(environment, **arguments).inputs
+    return only
+
+
+class TestInputs:
+    def test_formats_and_redactions_are_those_that_there_are(self) -> None:
+        assert {*FORMATS} == {"auto", *registry.NAMES}
+        assert {*REDACTIONS} == {*sieve.PRESETS}
+
+    def test_what_nobody_configured_is_rendered_as_by_default(self) -> None:
+        only, spec = only_input(), RenderSpec()
+        shared = names(InputSettings) & {field.name for field in fields(spec)} - {"exclude"}
+        assert shared >= {"format", "max_line_bytes", "multiline", "multiline_max_lines", "multiline_max_bytes"}
+        assert {name: getattr(only, name) for name in shared} == {name: getattr(spec, name) for name in shared}
+
+    def test_log_files_and_what_is_left_out_are_separated_by_colons(self) -> None:
+        only = only_input({"LOG_FILE": "/a.log:/var/log/**/*.log", "EXCLUDE": "*.gz:/var/log/private/*"})
+        assert only.log_file == ("/a.log", "/var/log/**/*.log")
+        assert only.exclude == ("*.gz", "/var/log/private/*")
+
+    @pytest.mark.parametrize("text", ["", ":", "/a:", ":/a", "/a:: /b", " "])
+    def test_a_log_file_without_a_name_is_a_mistake(self, text: str) -> None:
+        (problem,) = problems(log_file=text)
+        assert "must be names or patterns of files, separated by ':', or '-'" in problem
+
+    def test_patterns_and_fields_are_separated_by_line_ends(self) -> None:
+        only = only_input({"INCLUDE": "a:b\n^c", "FIELD": "env=prod\nrack=a=b", "REDACT": "EMAIL\npass:\\S+"})
+        assert only.include == ("a:b", "^c")
+        assert only.field == (("env", "prod"), ("rack", "a=b"))
+        assert only.redact == ("email", r"pass:\S+")
+
+    @pytest.mark.parametrize("name", ["exclude", "field", "include", "exclude_line", "redact", "multiline"])
+    def test_none_takes_back_what_the_environment_says(self, name: str) -> None:
+        assert only_input({name.upper(): "a=b"}, **{name: "none"}) == only_input()
+
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            ("JSON", "json"),
+            ("auto", "auto"),
+            (r"regex:(?P<level>\w+) (?P<message>.*)", r"regex:(?P<level>\w+) (?P<message>.*)"),
+        ],
+    )
+    def test_a_format_is_a_name_or_a_pattern(self, text: str, value: str) -> None:
+        assert only_input(format=text).format == value
+
+    @pytest.mark.parametrize(
+        ("changes", "end"),
+        [
+            ({"format": "xml"}, "or regex: and a pattern with named groups"),
+            ({"format": "regex:"}, "or regex: and a pattern with named groups: it is empty"),
+            ({"format": "regex:("}, ": missing ), unterminated subpattern at position 0"),
+            ({"format": "regex:(.*)"}, ": the pattern has no named group, like (?P<message>.*)"),
+            ({"multiline": "["}, ": unterminated character set at position 0"),
+            ({"include": "ok\n*"}, "one a line: '*': nothing to repeat at position 0"),
+            ({"exclude_line": "a\n"}, "one a line: '': it is empty"),
+            ({"include": "(" * 200 + "x{99999999999999}" + ")" * 200}, ": the repetition number is too large"),
+            ({"field": "env"}, "must be 'none' or key=value, one a line"),
+            ({"field": "=x"}, "must be 'none' or key=value, one a line"),
+            ({"field": "level=x"}, "one a line: level is written by the format itself"),
+            ({"multiline_max_bytes": "1023"}, "must be a whole number from 1024 to 131072"),
+            ({"max_open_files": "0"}, "must be 'auto' or a whole number from 1 to 1000000"),
+        ],
+    )
+    def test_a_bad_value_is_one_sentence_that_says_what_is_wrong(self, changes: dict[str, Any], end: str) -> None:
+        (problem,) = problems(**changes)
+        (name,) = changes
+        assert problem.startswith(f"--{name.replace('_', '-')}: ")
+        assert " (from the command line) must be " in problem
+        assert problem.endswith(end)
+
+    def test_a_pattern_nested_too_deeply_is_a_bad_value(self) -> None:
+        assert len(problems(include="(" * 20_000 + ")" * 20_000)) == 1
+
+    def test_a_pattern_that_python_may_mean_otherwise_one_day_is_taken_without_a_word(
+        self, recwarn: pytest.WarningsRecorder
+    ) -> None:
+        assert only_input(include="[[a]x").include == ("[[a]x",)
+        assert not recwarn.list
+
+
+class TestWhatDoesNotGoTogether:
+    @pytest.mark.parametrize(
+        ("changes", "sentence"),
+        [
+            ({"log_file": "/a:-"}, "standard input (-) must be the only log file of its input"),
+            (
+                {"log_file": "-", "delete_after": "true"},
+                "--delete-after is for files: standard input (-) can be neither deleted nor moved",
+            ),
+            (
+                {"log_file": "-", "move_after": "/x"},
+                "--move-after is for files: standard input (-) can be neither deleted nor moved",
+            ),
+            (
+                {"format": "docker", "multiline": "^x"},
+                "--multiline does not go with --format docker, which joins what belongs together by itself",
+            ),
+            (
+                {"field": "host=a", "add_host": "true"},
+                "the field 'host' is given twice (--field, --add-host, --add-path)",
+            ),
+            ({"field": "a=1\na=2"}, "the field 'a' is given twice (--field, --add-host, --add-path)"),
+            (
+                {"mode": "continuous", "delete_after": "true"},
+                "--delete-after is for batch mode: a file that is followed is never done",
+            ),
+            ({"ack": "line", "move_after": "/x"}, "--move-after needs --ack auto: nothing else can be verified"),
+            ({"delete_after": "true", "move_after": "/x"}, "--delete-after and --move-after cannot be used together"),
+        ],
+    )
+    def test_it_is_told_in_a_sentence(self, changes: dict[str, Any], sentence: str) -> None:
+        assert problems(**changes) == (sentence,)
+
+    def test_standard_input_alone_is_fine(self) -> None:
+        assert only_input(log_file="-").log_file == ("-",)

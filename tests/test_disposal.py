@@ -96,7 +96,7 @@ def test_a_file_that_grew_stays(tmp_path: Path, run_ship: Ship, monkeypatch: pyt
     real = disposal.dispose
     monkeypatch.setattr(
         "logferry.client.job.dispose",
-        lambda settings, checkpoints: (append(log, [100]), real(settings, checkpoints))[1],
+        lambda path, settings, checkpoints: (append(log, [100]), real(path, settings, checkpoints))[1],
     )
     printed = run_ship("--delete-after")
     assert printed.code == cli.EXIT_INCOMPLETE

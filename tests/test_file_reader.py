@@ -1,4 +1,4 @@
-"""Which file is read next: one file to the size it had at start (batch), or whatever has the name (continuous)."""
+"""Which file is read next in continuous mode: whatever has the name."""
 
 import logging
 import os
@@ -7,32 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.batch_reader import BatchReader
 from logferry.client.follow_reader import FollowReader
 from logferry.client.reader import Reader
-from logferry.client.source_file import CHUNK_BYTES, Chunk
+from logferry.client.source_file import CHUNK_BYTES
 from logferry.errors import SourceError
 from tests.builders import Clock, append, rewrite
+from tests.reading import chunks_of, read
+from tests.shipping import input_settings
 
 QUIET_S = 60.0
 
 needs_permissions = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-
-
-def chunks_of(reader: Reader, *, max_lines: int | None = None) -> list[Chunk]:
-    """Read until there is nothing more now; everything read is taken as stored."""
-    chunks: list[Chunk] = []
-    while True:
-        chunk = reader.read(max_lines=max_lines)
-        if chunk:
-            chunk.source.committed = chunk.end
-            chunks.append(chunk)
-        elif reader.is_finished or not reader.is_busy:
-            return chunks
-
-
-def read(reader: Reader) -> bytes:
-    return b"".join(chunk.data for chunk in chunks_of(reader))
 
 
 def look_and_read(reader: Reader) -> bytes:
@@ -50,145 +35,14 @@ def clock() -> Clock:
     return Clock()
 
 
-# --- batch ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def batch(path: Path) -> Iterator[Callable[[bytes], BatchReader]]:
-    """Make a reader of a file with the given content."""
-    readers: list[BatchReader] = []
-
-    def make(content: bytes) -> BatchReader:
-        path.write_bytes(content)
-        readers.append(BatchReader(path, max_line_bytes=64))
-        return readers[-1]
-
-    yield make
-    for reader in readers:
-        reader.close()
-
-
-MakeBatch = Callable[[bytes], BatchReader]
-
-
-def test_batch_reads_a_file_to_its_end_and_is_finished(batch: MakeBatch) -> None:
-    reader = batch(b"one\ntwo\n")
-    assert not reader.is_finished
-    assert read(reader) == b"one\ntwo\n"
-    assert reader.is_finished
-    assert reader.read(max_lines=None) is None
-    assert reader.take_lost() == []
-
-
-def test_batch_of_an_empty_file_is_finished_at_once(batch: MakeBatch) -> None:
-    assert batch(b"").is_finished
-
-
-def test_batch_ships_a_last_line_without_newline(batch: MakeBatch) -> None:
-    assert read(batch(b"one\ntwo")) == b"one\ntwo"
-
-
-@pytest.mark.parametrize("more", [b"three\n", b" continued\nthree\n"])
-def test_batch_stops_at_the_size_at_start(batch: MakeBatch, path: Path, more: bytes) -> None:
-    reader = batch(b"one\ntwo")
-    append(path, more)
-    assert read(reader) == b"one\ntwo"
-    assert reader.is_finished
-
-
-def test_batch_gives_no_more_lines_at_once_than_asked_for(batch: MakeBatch) -> None:
-    assert [chunk.data for chunk in chunks_of(batch(b"1\n2\n3\n"), max_lines=2)] == [b"1\n2\n", b"3\n"]
-
-
-@pytest.mark.parametrize("how", ["missing", "directory", "fifo", "under a file"])
-def test_batch_of_what_is_no_file_is_refused_with_the_reason(path: Path, how: str) -> None:
-    name, reason = path, "no such file"
-    if how == "directory":
-        path.mkdir()
-        reason = "is a directory"
-    elif how == "fifo":
-        os.mkfifo(path)
-        reason = "not a regular file"
-    elif how == "under a file":
-        path.touch()
-        name, reason = path / "x", "Not a directory"
-    with pytest.raises(SourceError) as caught:
-        BatchReader(name, max_line_bytes=64)
-    assert (caught.value.path, caught.value.reason) == (str(name), reason)
-
-
-@needs_permissions
-def test_batch_of_an_unreadable_file_is_refused(path: Path) -> None:
-    path.touch(mode=0)
-    with pytest.raises(SourceError, match="Permission denied"):
-        BatchReader(path, max_line_bytes=64)
-
-
-def test_batch_of_a_forbidden_file_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbid(*_: object) -> int:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(os, "open", forbid)
-    with pytest.raises(SourceError, match="Permission denied"):
-        BatchReader(path, max_line_bytes=64)
-
-
-def test_batch_reads_a_file_that_vanishes_to_its_end(batch: MakeBatch, path: Path) -> None:
-    reader = batch(b"one\n")
-    path.unlink()
-    assert read(reader) == b"one\n"
-
-
-def test_batch_of_a_file_that_shrinks_reports_what_is_lost(batch: MakeBatch, path: Path) -> None:
-    reader = batch(b"one\ntwo\nthree\n")
-    assert reader.read(max_lines=1) is not None
-    os.truncate(path, 8)
-    assert read(reader) == b"two\n"
-    assert reader.is_finished
-    assert [(lost.start, lost.end) for lost in reader.take_lost()] == [(8, 14)]
-    assert reader.take_lost() == []
-
-
-@pytest.mark.parametrize("content", [b"", b"1\n2\n3\n4\n5\n", b"x" * 500])
-@pytest.mark.parametrize("already_read", [0, 1])
-def test_batch_of_a_file_that_is_rewritten_reports_what_is_lost(
-    batch: MakeBatch, path: Path, content: bytes, already_read: int
-) -> None:
-    reader = batch(b"one\ntwo\nxx")
-    for _ in range(already_read):
-        reader.read(max_lines=1)
-    rewrite(path, content)
-    assert read(reader) == b"", "nothing of the new content is taken for the old"
-    assert reader.is_finished
-    assert [(lost.start, lost.end) for lost in reader.take_lost()] == [(4 * already_read, 10)]
-
-
-def test_batch_of_a_file_that_is_truncated_in_a_long_line_reports_what_is_lost(
-    batch: MakeBatch, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("logferry.client.source_file.SCAN_BYTES", CHUNK_BYTES)
-    size = 4 + 4 * CHUNK_BYTES
-    reader = batch(b"one\n" + b"x" * (size - 4))
-    assert reader.read(max_lines=None) is not None
-    assert reader.read(max_lines=None) is None
-    assert not reader.is_finished
-    rewrite(path, b"y\n" * size)
-    assert read(reader) == b""
-    assert [(lost.start, lost.end) for lost in reader.take_lost()] == [(4, size)]
-
-
-# --- continuous -------------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def follow(path: Path, clock: Clock) -> Iterator[Callable[..., FollowReader]]:
     """Make a reader that follows `path`."""
     readers: list[FollowReader] = []
 
     def make(name: Path = path, *, start_at_end: bool = False) -> FollowReader:
-        readers.append(
-            FollowReader(name, max_line_bytes=64, start_at_end=start_at_end, rotated_quiet_s=QUIET_S, clock=clock)
-        )
+        settings = input_settings(name, max_line_bytes=64, start_at="end" if start_at_end else "beginning")
+        readers.append(FollowReader([settings], rotated_quiet_s=QUIET_S, clock=clock))
         return readers[-1]
 
     yield make
@@ -239,7 +93,7 @@ def test_following_reads_what_is_appended_and_holds_an_unfinished_line(follow: F
     append(path, b"one\ntw")
     assert look_and_read(reader) == b"one\n"
     append(path, b"o\n")
-    assert read(reader) == b"two\n"
+    assert look_and_read(reader) == b"two\n"
 
 
 def test_an_unfinished_line_is_held_however_long_its_writer_takes(follow: Follow, path: Path, clock: Clock) -> None:
@@ -498,6 +352,7 @@ def test_a_truncated_file_is_read_from_its_beginning(follow: Follow, path: Path)
     rewrite(path, b"")
     assert look_and_read(reader) == b""
     append(path, b"three\n")
+    reader.poll()
     (chunk,) = chunks_of(reader)
     assert (chunk.start, chunk.data) == (0, b"three\n")
     assert chunk.source.id != first.id

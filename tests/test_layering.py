@@ -15,7 +15,7 @@ BASE = {"logferry", "errors"}
 SHARED = BASE | {"config", "metrics", "health", "durable"}
 ALLOWED = {
     "errors": set[str](),
-    "config": BASE,
+    "config": BASE | {"config"},
     "metrics": BASE,
     "health": BASE,
     "durable": BASE,

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client import feed as feed_module
-from logferry.client.formatter import Rendered, render
+from logferry.client.formatter import Rendered, Renderer
 from logferry.protocol.delivery import Loss
 from tests.faults.chaos_proxy import DOWN, chaos_proxy
 from tests.processes import free_port
@@ -56,12 +55,14 @@ def test_a_line_that_is_too_long_for_the_server_is_the_only_one_lost(tmp_path: P
 def client_with_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the client render `line 7` and `line 8` as something that no server takes."""
 
+    render = Renderer.render
+
     def render_badly(*words: Any, **options: Any) -> Rendered:
         rendered = render(*words, **options)
         payload = re.sub(rb'"level": "INFO", ("message": "line [78]")', rb'"lovel": "INFO", \1', rendered.payload)
         return dataclasses.replace(rendered, payload=payload)
 
-    monkeypatch.setattr(feed_module, "render", render_badly)
+    monkeypatch.setattr(Renderer, "render", render_badly)
 
 
 @pytest.mark.usefixtures("client_with_a_bug")
@@ -216,7 +217,7 @@ def test_what_was_not_asked_for_is_not_shipped_after_a_crash_and_what_came_after
             wait_until(lambda: losses(server), "the server knows")
             old = state.read_bytes()
     state.write_bytes(old)
-    assert json.loads(old)["sources"][0]["committed"] == 0
+    assert "committed" not in json.loads(old.splitlines()[1]), "nothing of the source was acked"
     append(log, range(10, 20))
     with shipping(log, server.port, **settings):
         wait_until(lambda: len(server.stored_lines()) >= 10, "what came later is stored")

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from logferry.metrics import LatencyHistogram, Metrics, Reporter, describe
+from logferry.metrics import Counters, LatencyHistogram, Metrics, Reporter, describe, shortcomings
 from tests.builders import Clock
 from tests.support import DEADLINE_S, wait_until
 
@@ -166,6 +166,36 @@ def test_the_description_is_one_line_with_all_that_matters() -> None:
         "read 100 lines (9000 bytes), shipped 90, acked 80 (40/s), rejected 1, retried 2, "
         "wire 8000 bytes in 3 batches, reconnects 4, queue 10 lines, ack latency avg 2.0 ms p50 2.0 p99 2.0 max 2.0"
     )
+
+
+def test_rare_things_are_described_only_when_there_are_any() -> None:
+    metrics = Metrics(clock=Clock())
+    usual = describe(metrics.total())
+    metrics.add(lines_joined=1, lines_filtered=2, redactions=3, bytes_lost=4, bytes_given_up=5)
+    metrics.set_held(6, 7)
+    assert describe(metrics.total()) == (
+        f"{usual}, held 6 files (7 bytes not acked), joined 1 lines, filtered 2 lines, redacted 3, lost 4 bytes, "
+        "gave up 5 bytes of held files"
+    )
+
+
+def test_what_is_held_is_shown_as_it_is_now_in_both() -> None:
+    metrics = Metrics()
+    metrics.set_held(2, 900)
+    snapshots = (metrics.take(), metrics.take(), metrics.total())
+    assert [(snapshot.held_files, snapshot.held_bytes) for snapshot in snapshots] == [(2, 900)] * 3
+    metrics.set_held(0, 0)
+    assert "held" not in describe(metrics.total())
+
+
+def test_each_kind_of_shortcoming_is_told_in_a_sentence_of_its_own() -> None:
+    assert shortcomings(Counters(lines_read=9, lines_blank=9, lines_retried=9, lines_filtered=9, redactions=9)) == []
+    assert shortcomings(Counters(lines_rejected=1, lines_cut=2, bytes_lost=3, bytes_given_up=4)) == [
+        "1 lines were refused by the server",
+        "2 lines were too long and were cut",
+        "3 bytes of the file were gone before they were read",
+        "4 bytes of held files were given up (--max-held-bytes)",
+    ]
 
 
 def test_an_interval_of_no_length_is_described_without_dividing_by_zero() -> None:

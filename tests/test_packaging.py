@@ -150,6 +150,13 @@ class TestContainerHealth:
         assert find_server(["python3", "main.py"], variables) == ("logs", 9100)
         assert find_server(["python3", "main.py", "--server-port", "1", "--server-host=a"], variables) == ("a", 1)
 
+    def test_the_configuration_file_comes_between_variables_and_defaults(self, tmp_path: Path) -> None:
+        config = tmp_path / "logferry.toml"
+        config.write_text('server_host = "logs"\nserver_port = 9100\n[[input]]\nlog_file = "/a"\n')
+        assert find_server(["python3", "main.py", "--config", str(config)], {}) == ("logs", 9100)
+        assert find_server(["python3", "main.py"], {"CONFIG": str(config), "SERVER_PORT": "1"}) == ("logs", 1)
+        assert find_server(["python3", "main.py", f"--config={config}", "--server-host", "a"], {}) == ("a", 9100)
+
     def test_the_wildcard_address_of_the_server_can_be_connected_to(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             host, port = find_server(["server_main.py"], {"SERVER_HOST": "0.0.0.0", "SERVER_PORT": _port(listener)})

@@ -12,6 +12,7 @@ import pytest
 
 from logferry.client import job
 from logferry.client.checkpoint import Checkpoints
+from logferry.client.discovery import Folders
 from logferry.client.follow_reader import FollowReader
 from logferry.client.recall import Recall, is_same_file, rotated_since
 from logferry.client.source_file import SourceFile
@@ -173,7 +174,7 @@ def test_only_plain_files_with_names_of_rotated_ones_are_taken_for_such(tmp_path
     for name in rotated + others:
         append(tmp_path / name, [2])
     (tmp_path / "app.log.7").mkdir()
-    assert {path.name for path in rotated_since(log, 0, set())} == set(rotated)
+    assert {path.name for path in rotated_since(log, 0, set(), Folders())} == set(rotated)
 
 
 # --- rotated while the client was stopped -----------------------------------------------------------------------------
@@ -348,7 +349,7 @@ def test_a_rotated_file_of_which_half_was_shipped_is_known_by_the_name_that_is_f
     assert sorted(stored) == sorted(map(numbered_line, range(50)))
 
 
-def test_a_rotated_file_that_is_done_is_finished_in_the_checkpoints_too(
+def test_a_rotated_file_that_is_done_and_gone_is_finished_in_the_checkpoints_too(
     tmp_path: Path, server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = append(tmp_path / "app.log", range(10))
@@ -357,6 +358,8 @@ def test_a_rotated_file_that_is_done_is_finished_in_the_checkpoints_too(
     append(log, range(10, 20))
     monkeypatch.setattr(job, "FollowReader", functools.partial(FollowReader, rotated_quiet_s=0.05))
     with shipping(log, server.port, ack="auto", state_dir=tmp_path / "state", mode="continuous") as run:
+        run.wait_for_acks(10)
+        log.with_name("app.log.1").unlink()
         wait_until(lambda: _finished(tmp_path) == {"app.log": 1}, "the rotated file is let go of", deadline_s=5)
         run.stop()
 

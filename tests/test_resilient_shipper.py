@@ -4,6 +4,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,14 @@ from logferry.client.feed import FileFeed
 from logferry.client.resilient_shipper import BatchQueue, QueuedFeed, max_batch_lines
 from logferry.client.source_file import Source
 from logferry.client.stop import Wakeup
+from logferry.client.waiting import REST_S
 from logferry.client.window import Batch
 from logferry.errors import GaveUp
+from logferry.metrics import Metrics
 from tests import fakes
+from tests.announcing import AnnouncingReader, rate_of
 from tests.fakes import FakeServer, Talk
-from tests.shipping import Conservation, append, assert_conserved, conservation, shipping
+from tests.shipping import Conservation, append, assert_conserved, conservation, log_line, shipping
 from tests.support import DEADLINE_S, numbered_line, wait_until
 
 pytestmark = pytest.mark.usefixtures("quick_backoff")
@@ -102,6 +106,83 @@ def test_without_bounds_what_is_in_hand_still_fits(wakeup: Wakeup) -> None:
 @pytest.mark.parametrize(("buffer_size", "lines"), [(1, 1), (3, 1), (4, 1), (1000, 250), (50_000, 12_500)])
 def test_a_batch_is_never_more_than_a_part_of_the_buffer(buffer_size: int, lines: int) -> None:
     assert max_batch_lines(buffer_size) == lines
+
+
+# --- the producer ---
+
+
+@contextmanager
+def producing(
+    reader: AnnouncingReader, wakeup: Wakeup, *, poll_interval_s: float = 60.0, max_lines: int = 1000
+) -> Iterator[QueuedFeed]:
+    metrics = Metrics()
+    feed = QueuedFeed(
+        FileFeed(reader, metrics=metrics),
+        max_lines=max_lines,
+        poll_interval_s=poll_interval_s,
+        metrics=metrics,
+        wakeup=wakeup,
+    )
+    feed.start()
+    try:
+        yield feed
+    finally:
+        feed.stop()
+        feed.join()
+        reader.close()
+
+
+def test_the_producer_wakes_for_news_of_files_and_the_engine_need_not(wakeup: Wakeup) -> None:
+    reader = AnnouncingReader()
+    with producing(reader, wakeup) as feed:
+        assert feed.wake_fds == ()
+        for number in range(3):
+            reader.grow(log_line(number))
+            assert next_batch(feed).payload == numbered_line(number)
+
+
+def next_batch(feed: QueuedFeed) -> Batch:
+    """Wait for a batch."""
+    found: list[Batch] = []
+
+    def has_come() -> bool:
+        found.extend(filter(None, [feed.next_batch()]))
+        return bool(found)
+
+    wait_until(has_come, "there is a batch")
+    return found[0]
+
+
+def test_news_that_no_look_takes_do_not_drive_the_producer_in_a_circle(wakeup: Wakeup) -> None:
+    reader = AnnouncingReader(is_deaf=True)
+    reader.grow(b"")
+    with producing(reader, wakeup):
+        assert rate_of(lambda: reader.polls, at_least=100) <= 1 / REST_S + 1
+        assert reader.reads <= reader.polls + 2
+
+
+def test_while_the_queue_is_full_news_of_files_do_not_wake_the_producer(wakeup: Wakeup) -> None:
+    reader = AnnouncingReader(is_deaf=True, is_endless=True)
+    reader.grow(b"")
+    with producing(reader, wakeup, poll_interval_s=0.02, max_lines=1):
+        wait_until(lambda: reader.reads == 2, "one batch is queued, one is in hand")
+        assert rate_of(lambda: reader.polls, at_least=10) <= 1 / 0.02 + 5
+        assert reader.reads == 2
+
+
+def test_a_producer_that_always_has_a_batch_looks_at_the_files_in_between(wakeup: Wakeup) -> None:
+    reader = AnnouncingReader(is_endless=True)
+    with producing(reader, wakeup, poll_interval_s=0.005) as feed:
+        wait_until(lambda: feed.next_batch() and reader.polls >= 3, "it has looked while it was busy")
+
+
+def test_a_producer_with_nothing_left_waits_until_a_source_is_sent_back_or_the_end(wakeup: Wakeup) -> None:
+    reader = AnnouncingReader(is_deaf=True)
+    reader.is_finished = True
+    reader.grow(b"")
+    with producing(reader, wakeup, poll_interval_s=0.001) as feed:
+        wait_until(lambda: feed.is_finished, "it has nothing left")
+        assert reader.polls == 0
 
 
 # --- the whole ---

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from logferry.client import source_file
-from logferry.client.source_file import CHUNK_BYTES, TAIL_BYTES, Chunk, Source, SourceFile
+from logferry.client.source_file import CHUNK_BYTES, TAIL_BYTES, Chunk, Lost, Source, SourceFile
 from logferry.errors import SourceError
 from tests.builders import append, rewrite
 
@@ -48,6 +48,11 @@ def data_of(chunks: list[Chunk]) -> list[bytes]:
 
 
 # --- whole lines ------------------------------------------------------------------------------------------------------
+
+
+def lost_of(file: SourceFile) -> list[Lost]:
+    """Return what is lost of the sources that a file had before."""
+    return [lost for left in file.left for lost in left.lost()]
 
 
 def test_an_empty_file_has_no_chunk(opened: SourceFile) -> None:
@@ -243,7 +248,7 @@ def test_after_a_truncation_the_file_is_a_new_source_from_its_beginning(opened: 
     (new,) = read_all(opened)
     assert (new.start, new.data) == (0, b"three\n")
     assert new.source.id != old.source.id
-    assert opened.lost == [], "everything had been read"
+    assert lost_of(opened) == [], "everything had been read"
 
 
 @pytest.mark.parametrize("content", [b"1\n2\n3\n", b"new\n" * 100, b"new\n" + b"one\ntwo\n" * 9])
@@ -271,7 +276,7 @@ def test_what_was_seen_and_truncated_before_it_was_read_is_lost(opened: SourceFi
     opened.size()
     rewrite(path, b"")
     assert read_all(opened) == []
-    (lost,) = opened.lost
+    (lost,) = lost_of(opened)
     assert (lost.source, lost.start, lost.end) == (old.source, 4, 14)
     assert "truncated" in lost.reason
 
@@ -283,7 +288,7 @@ def test_an_unfinished_line_that_was_seen_by_reading_is_lost_when_it_is_truncate
     read_all(opened)
     rewrite(path, b"three\n")
     read_all(opened)
-    assert [(lost.start, lost.end) for lost in opened.lost] == [(4, 6)]
+    assert [(lost.start, lost.end) for lost in lost_of(opened)] == [(4, 6)]
 
 
 @pytest.mark.parametrize("content", [b"", b"a\n", b"longer than before\n"])
@@ -294,7 +299,7 @@ def test_a_file_of_which_nothing_was_read_yet_is_known_by_its_beginning(
     opened.size()
     rewrite(path, content)
     assert read_all(opened) == []
-    assert [(lost.start, lost.end) for lost in opened.lost] == [(0, 7)]
+    assert [(lost.start, lost.end) for lost in lost_of(opened)] == [(0, 7)]
     assert b"".join(data_of(read_all(opened))) == content
 
 
@@ -303,7 +308,7 @@ def test_a_beginning_may_grow_before_it_is_read(opened: SourceFile, path: Path) 
         append(path, piece)
         opened.size()
     assert read_all(opened)[0].end == 303
-    assert opened.lost == []
+    assert lost_of(opened) == []
 
 
 def test_a_search_for_the_end_of_a_long_line_ends_with_a_truncation(
@@ -337,7 +342,7 @@ def test_a_long_line_that_is_truncated_while_it_is_read_is_no_crash(
     monkeypatch.setattr(os, "pread", pread_and_truncate)
     assert read_all(opened) == []
     assert read_all(opened) == []
-    assert [(lost.start, lost.end) for lost in opened.lost] == [(4, 4 + 2 * CHUNK_BYTES)]
+    assert [(lost.start, lost.end) for lost in lost_of(opened)] == [(4, 4 + 2 * CHUNK_BYTES)]
 
 
 def test_skipping_to_the_end_goes_after_the_last_whole_line(opened: SourceFile, path: Path) -> None:

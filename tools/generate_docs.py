@@ -5,25 +5,38 @@
 
 import argparse
 import sys
+import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+EXAMPLE = ROOT / "logferry.example.toml"
 
 sys.path.insert(0, str(ROOT / "src"))
 
-from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, env_example, markdown_table  # noqa: E402  (the path comes first)
+from logferry.config import (  # noqa: E402  (the path comes first)
+    INPUT_OPTIONS,
+    SERVE_OPTIONS,
+    SHIP_OPTIONS,
+    env_example,
+    markdown_table,
+)
 
 _CONFIGURATION_PAGE = """\
 # Configuration
 
-<!-- Made from src/logferry/config.py by `python3 tools/generate_docs.py`: change it there. -->
+<!-- Made from src/logferry/config/ by `python3 tools/generate_docs.py`: change it there. -->
 
-Every setting is a flag and an environment variable. The command line wins over the environment, and the environment
-over the default. An environment variable that is empty counts as not set.
+Every setting is a flag and an environment variable; those of the client may also stand in a configuration file. The
+command line wins over the environment, the environment over the file, and the file over the default. An environment
+variable that is empty counts as not set.
 
 - Yes or no: `--compress`, `--compress=true` and `--compress false` all work, and so does `COMPRESS=true`.
   `1`, `true`, `yes` and `on` mean yes; `0`, `false`, `no` and `off` mean no; upper or lower case does not matter.
 - Times are seconds; `0.5` is fine. Sizes are bytes.
+- Where several values are taken, the flag may be given several times. In a variable, names of files are separated by
+  `:` and everything else by line ends. `none` means no value at all.
+- Regular expressions are Python's.
 - A bad value stops the program before it does anything: one line on stderr per problem, all problems at once, naming
   the option, where the value came from and what is allowed. The exit code is 2.
 - `SERVER_HOST` and `SERVER_PORT` are read by both programs: the client connects there, the server listens there.
@@ -32,11 +45,38 @@ over the default. An environment variable that is empty counts as not set.
 `.env.example` lists all variables with their defaults. Copied to `.env` it is read by `docker compose`; the programs
 themselves read only their environment (`set -a; . ./.env; set +a` puts it there). `docker-compose.yml` sets the
 addresses, the data folder, the log file and the mode of its services itself; there, `SERVER_PORT` is the port on the
-host at which the server can be reached.
+host at which the server can be reached, and `LOG_FILE` has to be emptied for a `CONFIG` with `[[input]]` sections.
 
 ## The client: `python3 main.py`, or `logferry ship`
 
 {ship_table}
+## The configuration file of the client
+
+`--config logferry.toml` (or `CONFIG`) names a file in [TOML](https://toml.io/en/v1.0.0). Its keys are the long options
+with underscores instead of dashes: `--server-port` is `server_port`. Numbers, `true` and `false` are written as such,
+several values as an array, fields as a table; whatever the command line takes may also be written as a string. File
+names are relative to the folder in which the client is started.
+
+Each `[[input]]` section is one input: files, what their lines are, and what becomes of them. It needs a `log_file`.
+{input_names}
+belong to an input; all other keys stand above the first section. A key of an input that stands there is the default of
+every section. A file without `[[input]]` sections has one input, with the keys that stand at its top. A file that two
+inputs ask for is left to the first of them.
+
+What is given on the command line or in the environment holds for every input. A log file that is given there takes the
+place of all `[[input]]` sections: it is the only input then, with what the top of the file says.
+
+```toml
+{example}```
+
+`logferry check-config` takes the same options as `logferry ship` and ships nothing. It prints what would be shipped and
+ends with exit code 0; or it prints all that is wrong, each with file, line and key, and ends with exit code 2.
+
+SIGHUP makes a client in continuous mode read its configuration file again. Inputs that were added, changed or dropped,
+and `log_level`, take effect within `POLL_INTERVAL`. Other settings stay as they are until the next start; a line in the
+log names them. When anything is wrong with the file, the log says what, and everything stays as it was. A client
+without a configuration file only looks for new log files.
+
 ## The server: `python3 server_main.py`, or `logferry serve`
 
 {serve_table}"""
@@ -45,9 +85,18 @@ host at which the server can be reached.
 def generated_files() -> dict[Path, str]:
     """Return what each generated file should contain."""
     page = _CONFIGURATION_PAGE.format(
-        ship_table=markdown_table(SHIP_OPTIONS), serve_table=markdown_table(SERVE_OPTIONS)
+        ship_table=markdown_table(SHIP_OPTIONS),
+        serve_table=markdown_table(SERVE_OPTIONS),
+        input_names=_words(f"`{option.name}`" for option in INPUT_OPTIONS),
+        example=EXAMPLE.read_text(encoding="utf-8"),
     )
     return {ROOT / ".env.example": env_example(), ROOT / "docs" / "configuration.md": page}
+
+
+def _words(names: Iterable[str]) -> str:
+    """Return the names as the beginning of a sentence, in lines as long as those of the page."""
+    *first, last = names
+    return textwrap.fill(f"{', '.join(first)} and {last}", 120, break_on_hyphens=False)
 
 
 def is_current(path: Path, text: str) -> bool:

@@ -5,8 +5,10 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -15,12 +17,15 @@ from logferry.config import (
     FSCK_OPTIONS,
     SERVE_OPTIONS,
     SHIP_OPTIONS,
+    STANDARD_INPUT,
+    STATUS_OPTIONS,
     VERIFY_OPTIONS,
     FsckSettings,
     Option,
     ServeSettings,
     Settings,
     ShipSettings,
+    StatusSettings,
     VerifySettings,
     load,
 )
@@ -42,6 +47,13 @@ _EXIT_CODES: Final = """exit codes:
 _VERIFY_CODES: Final = (
     "exit codes: 0 everything is there, once; 1 the server does not answer; 2 usage; 3 something is not"
 )
+_STATUS_CODES: Final = """exit codes:
+  0  the client is running, or its batch run has ended well, and nothing is wrong
+  1  nothing can be said: no client has run with this state folder, or it cannot be read
+  2  usage
+  3  something is wrong: not running, waiting for the server, a file that cannot be read, lines or bytes not delivered
+"""
+_CHECK_CODES: Final = "exit codes: 0 the configuration is right; 2 it is not"
 _FSCK_CODES: Final = "exit codes: 0 every segment is as the ledger says; 1 no ledger; 2 usage; 3 a segment is damaged"
 
 
@@ -65,23 +77,32 @@ def _ship(words: Sequence[str]) -> int:
         f"other commands: {', '.join(name for name in _COMMANDS if name != 'ship')} (each with --help)\n\n{_EXIT_CODES}"
     )
     parser = _parser("ship", "Ship log lines from a file to a server.", SHIP_OPTIONS, epilog)
-    settings = _settings(ShipSettings, SHIP_OPTIONS, parser, words)
+    load_again = partial(_settings, ShipSettings, SHIP_OPTIONS, parser, words)
+    settings = load_again()
     _log_to_stderr(settings.log_level)
-    return ship_and_summarise(settings)
+    return ship_and_summarise(settings, load_again)
 
 
-def ship_and_summarise(settings: ShipSettings) -> int:
-    """Run the client; say on stderr what went wrong, then the summary. Return the exit code."""
+def ship_and_summarise(settings: ShipSettings, load_again: Callable[[], ShipSettings] | None = None) -> int:
+    """Run the client; say on stderr what went wrong, then the summary. Return the exit code.
+
+    SIGHUP makes a client that follows files take over what `load_again` gives.
+    """
     # Imported late, like the server below: neither command should wait for, or hold in memory, the other's modules.
     from logferry.client.job import ship
+    from logferry.client.reload import Reloads
     from logferry.client.stop import StopSignal
 
     metrics, stop = Metrics(), StopSignal()
+    reloads = None
+    reads_files = all(STANDARD_INPUT not in own.log_file for own in settings.inputs)
+    if load_again is not None and settings.mode == "continuous" and reads_files:
+        reloads = Reloads(settings, load_again)
     code = EXIT_OK
     problems: Sequence[str] = ()
-    with _stopping_on_signals(stop.request):
+    with _stopping_on_signals(stop.request), _on_hangup(reloads.request if reloads else None):
         try:
-            problems = ship(settings, metrics=metrics, stop=stop).problems
+            problems = ship(settings, metrics=metrics, stop=stop, reloads=reloads).problems
             code = EXIT_INCOMPLETE if problems else EXIT_OK
         except StateError as error:
             code = EXIT_USAGE
@@ -105,6 +126,8 @@ def _summary(metrics: Metrics) -> str:
         f"logferry: {counters.lines_acked} lines acked, {counters.bytes_read} bytes read in {seconds:.2f} s "
         f"({counters.lines_acked / max(seconds, 1e-9):.0f} lines/s), "
         f"{counters.lines_rejected} rejected, {counters.lines_retried} retried, {counters.lines_blank} blank skipped"
+        + (f", {counters.lines_filtered} filtered" if counters.lines_filtered else "")
+        + (f", {counters.redactions} redacted" if counters.redactions else "")
     )
 
 
@@ -175,7 +198,7 @@ def _verify(words: Sequence[str]) -> int:
     except DeliveryError as error:
         print(f"logferry verify: {error}", file=sys.stderr)
         return EXIT_NOT_DELIVERED
-    print(verdicts_as_json(verdicts) if settings.json else verdicts_as_table(verdicts), flush=True)
+    _answer(verdicts_as_json(verdicts) if settings.json else verdicts_as_table(verdicts))
     return EXIT_OK if all(verdict.is_proven for verdict in verdicts) else EXIT_INCOMPLETE
 
 
@@ -191,8 +214,44 @@ def _fsck(words: Sequence[str]) -> int:
     except LogferryError as error:
         print(f"logferry fsck: {error}", file=sys.stderr)
         return EXIT_NOT_DELIVERED
-    print(findings_as_json(findings) if settings.json else findings_as_table(findings), flush=True)
+    _answer(findings_as_json(findings) if settings.json else findings_as_table(findings))
     return EXIT_INCOMPLETE if any(finding.problem for finding in findings) else EXIT_OK
+
+
+def _status(words: Sequence[str]) -> int:
+    from logferry.client.inspection import inspect
+    from logferry.client.job import state_dir
+    from logferry.presentation import status_as_json, status_as_table
+
+    parser = _parser("status", "Tell what a client is doing, from its state folder.", STATUS_OPTIONS, _STATUS_CODES)
+    settings = _settings(StatusSettings, STATUS_OPTIONS, parser, words)
+    _log_to_stderr(settings.log_level)
+    status = inspect(state_dir(settings.state_dir), now=time.time())
+    _answer(status_as_json(status) if settings.json else status_as_table(status, shows_all=settings.all))
+    return EXIT_INCOMPLETE if status.problems else EXIT_OK
+
+
+def _check_config(words: Sequence[str]) -> int:
+    from logferry.check_report import check_report
+    from logferry.client.job import state_dir
+    from logferry.client.survey import survey, unfit
+
+    parser = _parser(
+        "check-config", "Check the client's configuration; say what it would ship.", SHIP_OPTIONS, _CHECK_CODES
+    )
+    settings = _settings(ShipSettings, SHIP_OPTIONS, parser, words)
+    if problems := unfit(settings.inputs):
+        raise ConfigError(problems)
+    print(check_report(settings, survey(settings.inputs), state_dir(settings.state_dir)), flush=True)
+    return EXIT_OK
+
+
+def _answer(text: str) -> None:
+    """Print what was asked for; whoever reads it may have seen enough before its end (`| head`)."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the exit
 
 
 def _demo(words: Sequence[str]) -> int:
@@ -209,6 +268,8 @@ _COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {
     "serve": _serve,
     "verify": _verify,
     "fsck": _fsck,
+    "status": _status,
+    "check-config": _check_config,
     "demo": _demo,
 }
 
@@ -236,7 +297,7 @@ def _parser(command: str, description: str, options: Sequence[Option], epilog: s
         if option.kind.is_flag:
             parser.add_argument(option.flag, dest=option.name, nargs="?", const="true", metavar="BOOL", help=text)
         else:
-            action = "append" if option.kind.is_list else "store"
+            action = "append" if option.kind.separator else "store"
             parser.add_argument(option.flag, dest=option.name, action=action, metavar="VALUE", help=text)
     return parser
 
@@ -253,14 +314,19 @@ def _settings(kind: type[Settings], options: Sequence[Option], parser: _Parser, 
     """Return the settings of a command; raise ConfigError with all that is wrong with its words and its values."""
     known, unknown = parser.parse_known_args(list(words))
     problems = [f"unknown argument: {word}" for word in unknown]
-    given = {name: os.pathsep.join(value) if isinstance(value, list) else value for name, value in vars(known).items()}
     try:
-        settings = load(kind, options, given, os.environ)
+        settings = load(kind, options, _joined(options, vars(known)), os.environ)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     if problems:
         raise ConfigError(problems)
     return settings
+
+
+def _joined(options: Sequence[Option], given: Mapping[str, str | list[str]]) -> dict[str, str]:
+    """Return each option's text; the values of a flag that was given several times are put together to one."""
+    separators = {option.name: option.kind.separator for option in options}
+    return {name: separators[name].join(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
 def _log_to_stderr(level: str) -> None:
@@ -287,3 +353,16 @@ def _stopping_on_signals(request: Callable[[], object]) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _on_hangup(request: Callable[[], object] | None) -> Iterator[None]:
+    """SIGHUP asks for a reload, if there is something to ask; else it is what it was."""
+    if request is None:
+        yield
+        return
+    previous = signal.signal(signal.SIGHUP, lambda _number, _frame: request())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, previous)

@@ -29,7 +29,7 @@ class ConfigError(LogferryError):
 
 
 class StateError(LogferryError):
-    """The state folder cannot be used, because another process uses it."""
+    """The state folder cannot be used, because another process uses it; or it does not tell what it is asked."""
 
 
 class SourceError(LogferryError):

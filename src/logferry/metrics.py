@@ -69,6 +69,10 @@ class Counters:
     bytes_read: int = 0  # of the log file
     bytes_wire: int = 0  # given to the network, compressed if so asked
     bytes_lost: int = 0  # of the log file, gone before they were read
+    lines_joined: int = 0  # to the line before them, with which they are one event
+    lines_filtered: int = 0  # left out because the user asked for it
+    redactions: int = 0  # pieces of lines that were blotted out
+    bytes_given_up: int = 0  # of held files, let go unread because they held more than the user allows
     batches: int = 0
     reconnects: int = 0
 
@@ -81,6 +85,8 @@ class Snapshot:
     counters: Counters
     latency: LatencyHistogram
     queue_lines: int
+    held_files: int = 0  # renamed or deleted, but not all of them is acked
+    held_bytes: int = 0  # of those, not acked
 
 
 class Metrics:
@@ -90,6 +96,7 @@ class Metrics:
         self._clock = clock
         self._lock = threading.Lock()
         self._queue_lines = 0
+        self._held = (0, 0)
         self._total = self._since_now()
         self._interval = self._since_now()
 
@@ -111,6 +118,10 @@ class Metrics:
         """Say how many lines wait between reading and sending."""
         self._queue_lines = lines
 
+    def set_held(self, files: int, size: int) -> None:
+        """Say how many renamed or deleted files are held open, and how many of their bytes are not acked."""
+        self._held = (files, size)
+
     def total(self) -> Snapshot:
         """Return the numbers since the start."""
         with self._lock:
@@ -130,11 +141,11 @@ class Metrics:
     def _as_of_now(self, since: Snapshot) -> Snapshot:
         """Return a copy of `since` with its duration in place of its beginning."""
         counters = Counters(*(getattr(since.counters, field.name) for field in fields(Counters)))
-        return Snapshot(self._clock() - since.seconds, counters, since.latency.copy(), self._queue_lines)
+        return Snapshot(self._clock() - since.seconds, counters, since.latency.copy(), self._queue_lines, *self._held)
 
 
 def describe(snapshot: Snapshot) -> str:
-    """Return one line for the log: what was counted, per second where that says more."""
+    """Return one line for the log: what was counted, per second where that says more; rare things only if they are."""
     counters, latency, seconds = snapshot.counters, snapshot.latency, max(snapshot.seconds, 1e-9)
     return (
         f"read {counters.lines_read} lines ({counters.bytes_read} bytes), shipped {counters.lines_shipped}, "
@@ -142,8 +153,32 @@ def describe(snapshot: Snapshot) -> str:
         f"retried {counters.lines_retried}, wire {counters.bytes_wire} bytes in {counters.batches} batches, "
         f"reconnects {counters.reconnects}, queue {snapshot.queue_lines} lines, "
         f"ack latency avg {latency.average_s * 1e3:.1f} ms p50 {latency.percentile_s(0.5) * 1e3:.1f} "
-        f"p99 {latency.percentile_s(0.99) * 1e3:.1f} max {latency.max_s * 1e3:.1f}"
+        f"p99 {latency.percentile_s(0.99) * 1e3:.1f} max {latency.max_s * 1e3:.1f}{_rare_things(snapshot)}"
     )
+
+
+def shortcomings(counters: Counters) -> list[str]:
+    """Return a sentence for each kind of line or byte that was not delivered as it was."""
+    found = (
+        (counters.lines_rejected, f"{counters.lines_rejected} lines were refused by the server"),
+        (counters.lines_cut, f"{counters.lines_cut} lines were too long and were cut"),
+        (counters.bytes_lost, f"{counters.bytes_lost} bytes of the file were gone before they were read"),
+        (counters.bytes_given_up, f"{counters.bytes_given_up} bytes of held files were given up (--max-held-bytes)"),
+    )
+    return [sentence for count, sentence in found if count]
+
+
+def _rare_things(snapshot: Snapshot) -> str:
+    counters = snapshot.counters
+    found = (
+        (snapshot.held_files, f"held {snapshot.held_files} files ({snapshot.held_bytes} bytes not acked)"),
+        (counters.lines_joined, f"joined {counters.lines_joined} lines"),
+        (counters.lines_filtered, f"filtered {counters.lines_filtered} lines"),
+        (counters.redactions, f"redacted {counters.redactions}"),
+        (counters.bytes_lost, f"lost {counters.bytes_lost} bytes"),
+        (counters.bytes_given_up, f"gave up {counters.bytes_given_up} bytes of held files"),
+    )
+    return "".join(f", {text}" for count, text in found if count)
 
 
 class Reporter:

@@ -1,14 +1,21 @@
-"""What `verify` and `fsck` found, as a table for people or JSON for scripts. Text only; cli.py prints it."""
+"""What `verify`, `fsck` and `status` found, as a table for people or JSON for scripts. Text only; cli.py prints it."""
 
 import dataclasses
 import json
 from collections.abc import Sequence
+from datetime import datetime
 
+from logferry.client.inspection import FileNow, Inspection
+from logferry.client.link import CONNECTED, WAITING, LinkState
 from logferry.client.verifier import Verdict
 from logferry.server.audit import Finding
 
 # So many ranges of one file are told one by one; more than that only as a number.
 _MOST_RANGES = 20
+
+# So many files are shown one by one; of more, those that need attention, and so many that are the furthest behind.
+_MOST_FILES = 50
+_FURTHEST_BEHIND = 20
 
 
 def verdicts_as_table(verdicts: Sequence[Verdict]) -> str:
@@ -38,6 +45,37 @@ def findings_as_json(findings: Sequence[Finding]) -> str:
     return json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2)
 
 
+def status_as_table(status: Inspection, *, shows_all: bool = False) -> str:
+    """Return what the client does, what is wrong, and one row a file: those that need attention, then by lag."""
+    special = sorted((file for file in status.files if _needs_attention(file)), key=_urgency)
+    others = sorted((file for file in status.files if not _needs_attention(file)), key=_urgency)
+    shown = len(others) if shows_all or len(status.files) <= _MOST_FILES else _FURTHEST_BEHIND
+    header = ("lag", "behind", "state", "size", "read", "acked", "format", "device:inode", "source", "file")
+    rows = [_file_row(file) for file in (*special, *others[:shown])]
+    return "\n".join(
+        [
+            *_client_lines(status),
+            *(f"problem: {_printable(problem)}" for problem in status.problems),
+            *(["", *_table([header, *rows])] if rows else []),
+            *_rest(others[shown:]),
+        ]
+    )
+
+
+def status_as_json(status: Inspection) -> str:
+    """Return an object: `client`, `problems`, and `files`, a list of objects. Times are Unix times, sizes bytes."""
+    client = dataclasses.asdict(status.client)
+    now = {"state_dir": status.folder, "running": status.is_running, "pid": status.pid}
+    return json.dumps(
+        {
+            "client": {**client, **now, "age_seconds": round(status.age_seconds, 3)},
+            "problems": status.problems,
+            "files": [_file_object(file) for file in status.files],
+        },
+        indent=2,
+    )
+
+
 def _row(verdict: Verdict) -> tuple[str, ...]:
     return (
         verdict.path,
@@ -63,6 +101,96 @@ def _details(verdict: Verdict) -> list[str]:
     if len(found) > _MOST_RANGES:
         lines.append(f"  {verdict.path}: and {len(found) - _MOST_RANGES} ranges more (--json lists them all)")
     return lines
+
+
+def _client_lines(status: Inspection) -> list[str]:
+    client, counters = status.client, status.client.counters
+    if status.is_running:
+        head = f"logferry (process {status.pid}) is running since {_moment(client.started_at)}"
+    else:
+        end = f"ended {_moment(client.ended_at)}" if client.ended_at else f"last heard of {_moment(client.written_at)}"
+        head = f"logferry is not running; process {status.pid} began {_moment(client.started_at)}, {end}"
+    extras = [
+        *([f"held {client.held_files} files ({client.held_bytes} bytes not acked)"] if client.held_files else []),
+        *([f"filtered {counters.lines_filtered} lines"] if counters.lines_filtered else []),
+        *([f"redacted {counters.redactions}"] if counters.redactions else []),
+    ]
+    numbers = (
+        f"{counters.lines_acked} lines acked, {client.lines_per_second:g} lines/s, queue {client.queue_lines} lines",
+        *extras,
+        f"lost {counters.bytes_lost + counters.bytes_given_up} bytes",
+    )
+    return [
+        f"{head}; {client.mode}, state folder {_printable(status.folder)}",
+        f"server {client.server}: {_link(client.link, is_running=status.is_running)}",
+        f"{', '.join(numbers)} (as of {_duration(status.age_seconds)} ago, when something last changed)",
+    ]
+
+
+def _link(link: LinkState, *, is_running: bool) -> str:
+    words = {CONNECTED: f"connected since {_moment(link.since)}, {link.delivery}"}
+    words[WAITING] = f"waiting since {_moment(link.since)}"
+    said = words.get(link.state, "not connected") if is_running else "not connected"
+    return f"{said} (last failure {_moment(link.error_at)}: {_printable(link.error)})" if link.error else said
+
+
+def _needs_attention(file: FileNow) -> bool:
+    return file.is_unreadable or file.is_held or bool(file.reason)
+
+
+def _urgency(file: FileNow) -> tuple[bool, int, str]:
+    return not file.is_unreadable, -file.lag_bytes, file.said.path
+
+
+def _file_row(file: FileNow) -> tuple[str, ...]:
+    said = file.said
+    name = f"{said.path} (now {file.other_name})" if file.other_name else said.path
+    has_name_only = not said.inode and file.is_unreadable
+    numbers = (str(file.size), str(said.offset), str(said.committed))
+    return (
+        str(file.lag_bytes) if not has_name_only else "-",
+        _duration(file.lag_seconds) if file.lag_bytes else "-",
+        said.state,
+        *(("-", "-", "-") if has_name_only else numbers),
+        said.format or "-",
+        f"{said.device}:{said.inode}" if said.inode else "-",
+        said.source or "-",
+        _printable(f"{name}: {file.reason}" if file.reason else name),
+    )
+
+
+def _file_object(file: FileNow) -> dict[str, object]:
+    said = dataclasses.asdict(file.said)
+    said |= {"size": file.size, "lag_bytes": file.lag_bytes, "lag_seconds": round(file.lag_seconds, 3)}
+    return said | {"held": file.is_held, "since_then": file.since_then}
+
+
+def _rest(files: Sequence[FileNow]) -> list[str]:
+    if not files:
+        return []
+    behind = [file.lag_bytes for file in files if file.lag_bytes]
+    are_behind = f", {len(behind)} of them behind by {sum(behind)} bytes in all" if behind else ""
+    return [f"and {len(files)} files more that are fine{are_behind} (--all shows them)"]
+
+
+def _moment(unix_time: float) -> str:
+    return datetime.fromtimestamp(unix_time).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def _duration(seconds: float) -> str:
+    """Return the two largest units, as people say it."""
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    rest, parts = round(seconds), []
+    for unit, size in units:
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def _printable(text: str) -> str:
+    """Names of files may hold anything, also what would turn a terminal upside down."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

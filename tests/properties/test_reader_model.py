@@ -11,6 +11,7 @@ import pytest
 from logferry.client.follow_reader import FollowReader
 from logferry.client.source_file import Source
 from tests.builders import Clock
+from tests.shipping import input_settings
 
 QUIET_S: Final = 60.0
 STEPS: Final = 1200
@@ -51,7 +52,7 @@ class World:
         self.counts = dict.fromkeys(("lines", "rotations", "truncations", "lost"), 0)
         self.files: list[LogFile] = []
         self.create()
-        self.reader = FollowReader(self.path, max_line_bytes=10_000, rotated_quiet_s=QUIET_S, clock=self.clock)
+        self.reader = FollowReader([input_settings(self.path)], rotated_quiet_s=QUIET_S, clock=self.clock)
         self.lost_bytes = 0
 
     def create(self) -> None:

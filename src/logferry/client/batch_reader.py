@@ -1,32 +1,69 @@
-"""Reads what is there, to the end that it has at the start of the run."""
+"""Reads files as they are when a run starts: to the size that they have then, one after the other.
 
-from collections.abc import Sequence
+Which files these are is settled at the start. All but the first of them are opened when it is their turn; a file may
+have been renamed until then, which does no harm, or be gone. What cannot be read is told at the end, and the other
+files are read.
+"""
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
+from logferry.client.batch_file import BatchFile, PlannedFile, plan
+from logferry.client.descriptors import Descriptors
+from logferry.client.discovery import Discovery, Folders
+from logferry.client.inputs import Input
 from logferry.client.reader import FileReport, out_of_reach
-from logferry.client.recall import Recall
+from logferry.client.recall import Identity, Recall
 from logferry.client.source_file import Chunk, Lost, Source, SourceFile
+from logferry.config import InputSettings
 from logferry.errors import SourceError
+
+logger = logging.getLogger(__name__)
+
+# So many files are opened at the start, whatever becomes of their names later; and not more are open at any time.
+_MOST_OPEN: Final = 64
 
 
 class BatchReader:
-    """Reads one file to the size it has when this object is made: from its beginning, or from where `recall` knows."""
+    """Reads each file once, from its beginning, or from where `recall` knows."""
 
-    def __init__(self, path: Path, *, max_line_bytes: int, recall: Recall | None = None) -> None:
-        """Open the file. Raises SourceError."""
-        try:
-            self._file = SourceFile(path, max_line_bytes=max_line_bytes)
-        except FileNotFoundError:
-            raise SourceError(str(path), "no such file") from None
-        if recall:
-            recall.recognise(self._file)
-        self._end = self._file.size()
+    def __init__(
+        self,
+        inputs: Sequence[InputSettings],
+        *,
+        recall: Recall | None = None,
+        max_open_files: int | None = None,
+        folders: Folders | None = None,
+    ) -> None:
+        """Find the files. Raises SourceError when there is none, or only one, and that cannot be read."""
+        self._recall = recall
+        self._folders = folders or Folders()
+        self._descriptors = Descriptors(min(max_open_files or _MOST_OPEN, _MOST_OPEN), is_quiet=True)
+        self._lock = threading.Lock()  # held while a file is closed: another thread may want to open it once more
+        self._errors: list[SourceError] = []
+        self._files: dict[PlannedFile, BatchFile] = {}  # open, or to be opened again: not all of them is acked
+        self._reports: dict[PlannedFile, FileReport] = {}  # the last word on the others
+        self._damaged: dict[str, None] = {}
         self._lost: list[Lost] = []
+        self.revision = 0
+        self._planned = list(self._plan(inputs))
+        self._unread = deque(self._planned)
+        for planned in self._planned[: self._descriptors.limit]:
+            file = self._open(planned)
+            if file is not None and file.is_read:
+                self._unread.remove(planned)
+        if not self._files and not self._unread and len(self._errors) == 1:
+            raise self._errors[0]
 
     @property
     def is_finished(self) -> bool:
-        """Whether the size at start is reached, or the rest is lost."""
-        return self._file.offset >= self._end
+        """Whether all that was there at the start is read, or cannot be had."""
+        return not self._unread
 
     @property
     def is_busy(self) -> bool:
@@ -38,52 +75,153 @@ class BatchReader:
         """Nothing is waited for."""
         return ()
 
+    @property
+    def paths(self) -> list[Path]:
+        """The files, in their order."""
+        return [Path(planned.path) for planned in self._planned]
+
+    @property
+    def problems(self) -> list[str]:
+        """See Reader."""
+        return [*map(str, self._errors), *self._damaged]
+
+    @property
+    def is_draining(self) -> bool:
+        """See Reader: what is not read stays in the files."""
+        return False
+
+    def stop(self) -> None:
+        """See Reader."""
+
     def poll(self) -> None:
-        """Nothing that happens to the name matters: the open file is what is shipped."""
+        """See Reader: close the files that are acked to their end; they are, mostly, in the order of reading.
+
+        Which files have which names is settled.
+        """
+        for planned, file in list(self._files.items()):
+            if not (file.is_read and file.is_stored):
+                return
+            self._close(planned, file)
 
     def read(self, *, max_lines: int | None) -> Chunk | None:
         """Return the next chunk; a last line without newline is a line."""
-        if self.is_finished:
-            return None
-        source, offset = self._file.source, self._file.offset
-        chunk = self._file.read(limit=self._end, is_final=True, max_lines=max_lines)
-        if chunk is None and not self._file.is_scanning:
-            self._lost.append(Lost(source, offset, self._end, "truncated or rewritten while it was read"))
-            self._end = 0
-        return chunk
+        while self._unread:
+            planned = self._unread[0]
+            file = self._open(planned)
+            if file is None:
+                continue
+            chunk = self._read(file, max_lines)
+            if file.is_read:
+                self._unread.popleft()
+                self._damaged |= {f"cannot read all of {planned.path}: {problem}": None for problem in file.problems}
+            if chunk is not None or file.is_scanning:
+                return chunk
+        return None
 
     def take_lost(self) -> list[Lost]:
-        """Return what the file lost while it was read."""
+        """Return what the files lost while they were read."""
         lost, self._lost = self._lost, []
         return lost
 
     def send_back(self, source: Source, offset: int | None, one_by_one_until: int) -> None:
         """See Reader."""
-        if source is self._file.source:
-            self._file.read_again(offset, one_by_one_until=one_by_one_until)
-        else:
+        found = self._find(source)
+        if found is None:
             self._lost += out_of_reach(source, offset)
+            return
+        planned, file = found
+        try:
+            file.stay_reachable()
+            file.read_again(offset, one_by_one_until=one_by_one_until)
+        except (SourceError, OSError) as error:
+            logger.error("cannot read %s again: %s", planned.path, error)
+            self._lost += out_of_reach(source, offset)
+            return
+        if planned not in self._unread:
+            self._unread.appendleft(planned)
 
     def twin(self, source: Source) -> SourceFile | None:
         """See Reader."""
-        return self._file.twin() if source is self._file.source else None
+        with self._lock:
+            found = self._find(source)
+            if found is None:
+                return None
+            try:
+                found[1].stay_reachable()
+                return found[1].twin()
+            except (SourceError, OSError) as error:
+                logger.error("cannot open %s once more: %s", source.path, error)
+                return None
 
     def close(self) -> None:
-        """Release the file."""
-        self._file.source.is_finished = self.is_finished
-        self._file.close()
+        """Release all files."""
+        for planned, file in list(self._files.items()):
+            self._close(planned, file)
 
     def report(self) -> list[FileReport]:
         """See Reader."""
-        file, source = self._file, self._file.source
-        return [
-            FileReport(
-                source.path,
-                str(file.path),
-                source.id,
-                *file.identity,
-                size=self._end,
-                offset=file.offset,
-                committed=source.committed,
-            )
-        ]
+        known = {**self._reports, **{planned: file.report() for planned, file in dict(self._files).items()}}
+        return [known.get(planned) or FileReport(planned.path, size=planned.size) for planned in self._planned]
+
+    def _plan(self, inputs: Sequence[InputSettings]) -> Iterator[PlannedFile]:
+        """Give each file once: as the first input has it that means it, under the first of its names."""
+        known: set[Identity] = set()
+        for settings in inputs:
+            wanted = Input(settings)
+            for path in Discovery(settings.log_file, settings.exclude, folders=self._folders).find():
+                if path not in settings.log_file and not os.path.isfile(path):
+                    continue  # a pattern means files
+                try:
+                    planned = plan(path, wanted)
+                except SourceError as error:
+                    self._note(error)
+                    continue
+                if planned.identity not in known:
+                    known.add(planned.identity)
+                    yield planned
+        if not known and not self._errors:
+            self._note(SourceError(":".join(name for settings in inputs for name in settings.log_file), "no such file"))
+
+    def _open(self, planned: PlannedFile) -> BatchFile | None:
+        """Return a file, opened if that was not done before; None when it cannot be read."""
+        file = self._files.get(planned)
+        if file is None:
+            try:
+                file = BatchFile(planned, self._descriptors, self._folders, self._recall)
+            except SourceError as error:
+                self._note(error)
+                self._unread.remove(planned)
+                self._reports[planned] = FileReport(planned.path, state="unreadable", problem=error.reason)
+                return None
+            self._files[planned] = file
+            self.revision += 1
+        return file
+
+    def _read(self, file: BatchFile, max_lines: int | None) -> Chunk | None:
+        if file.is_read:
+            return None
+        try:
+            return file.read_on(max_lines)
+        except SourceError as error:
+            self._note(error)
+            file.give_up(error.reason)
+            return None
+        finally:
+            self._lost += file.lost
+            file.lost.clear()
+
+    def _note(self, error: SourceError) -> None:
+        logger.error("%s", error)
+        self._errors.append(error)
+        self.revision += 1
+
+    def _find(self, source: Source) -> tuple[PlannedFile, BatchFile] | None:
+        return next((entry for entry in list(self._files.items()) if entry[1].source is source), None)
+
+    def _close(self, planned: PlannedFile, file: BatchFile) -> None:
+        with self._lock:
+            file.source.is_finished = file.is_read
+            self._reports[planned] = file.report()
+            del self._files[planned]
+            file.close()
+        self.revision += 1

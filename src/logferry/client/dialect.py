@@ -37,6 +37,7 @@ class PlainDialect:
 
     needs_open = False
     max_batch_bytes = sys.maxsize  # lines are judged one by one
+    max_sources = sys.maxsize  # nobody is told of them
 
     def __init__(self, settings: ShipSettings) -> None:
         level = settings.compress_level if settings.compress else None
@@ -61,6 +62,7 @@ class DeliveryDialect:
         self._settings = settings
         self._session = session
         self.max_batch_bytes = welcome.max_batch_bytes
+        self.max_sources = welcome.max_sources
 
     def open_line(self, source: Source) -> bytes:
         """Return the question how far a source is stored."""
@@ -83,6 +85,7 @@ class DeliveryDialect:
             crc32=zlib.crc32(batch.payload),
             size=len(body),
             is_gzip=level is not None,
+            is_split=batch.split,
         )
         for piece in [body] if level is not None else cut_lines(body, batch.lines, self._settings.batch_size):
             yield header + piece

@@ -14,12 +14,11 @@ from logferry.errors import DeliveryError
 logger = logging.getLogger(__name__)
 
 
-def dispose(settings: ShipSettings, checkpoints: Checkpoints) -> list[str]:
-    """Verify the file; delete or move it if all of it is stored, once. Return why it had to stay, if it had."""
-    path = settings.log_file
+def dispose(path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> list[str]:
+    """Verify a shipped file; delete or move it if all of it is stored, once. Return why it had to stay, if it had."""
     try:
         before = _state(path)
-        if not _is_stored(settings, checkpoints):
+        if not _is_stored(path, settings, checkpoints):
             return [f"{path} stays: not all of it is proven to be stored (logferry verify says more)"]
         if _state(path) != before:
             return [f"{path} stays: it has changed meanwhile"]
@@ -44,7 +43,7 @@ def _state(path: Path) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _is_stored(settings: ShipSettings, checkpoints: Checkpoints) -> bool:
+def _is_stored(path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> bool:
     enquiry = Enquiry(
         settings.server_host,
         settings.server_port,
@@ -52,6 +51,6 @@ def _is_stored(settings: ShipSettings, checkpoints: Checkpoints) -> bool:
         answer_timeout_s=settings.ack_timeout,
     )
     try:
-        return verify(settings.log_file, checkpoints, enquiry, max_line_bytes=settings.max_line_bytes).is_proven
+        return verify(path, checkpoints, enquiry, max_line_bytes=settings.inputs[0].max_line_bytes).is_proven
     finally:
         enquiry.close()

@@ -1,10 +1,12 @@
 """One connection while it lasts: what is still to be sent on it, and which sources it has opened."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from logferry.client.dialect import DeliveryDialect, Dialect, Event
+from logferry.client.formats.spec import RenderSpec
 from logferry.client.source_file import Source
 from logferry.client.tcp_client import Connection
 from logferry.client.window import Batch
@@ -12,54 +14,80 @@ from logferry.client.window import Batch
 # How many sends in a row before the answers are looked at again.
 SENDS_PER_TURN: Final = 256
 
+# So many sources may be asked for and not yet answered: what a server does in one go, and 100 KB of questions.
+MAX_OPENING: Final = 1000
+
 
 class Exchange:
-    """Sends batches in order, each after its source was opened if the dialect asks for that."""
+    """Sends batches, those of each source in order, after the source was opened if the dialect asks for that.
+
+    While the answer to an open is awaited, other sources are opened, and batches of those that are open sent.
+    """
 
     def __init__(
         self,
         connection: Connection,
         dialect: Dialect,
         *,
-        on_open: Callable[[Source], None],
+        on_new: Callable[[Sequence[Batch]], None],
         on_begin: Callable[[Batch], None],
         on_sent: Callable[[Batch], None],
     ) -> None:
-        """`on_open` is told of a source before the server is; the others of a batch, before and after it is sent."""
+        """`on_new` is told of the batches that are the first of a source to be sent after its open, or the first that
+        is rendered in another way: of many at once, before any of them is sent. The others are told of each batch,
+        before and after it is sent.
+        """
         self.connection = connection
         self.dialect = dialect
-        self._on_open = on_open
+        self._on_new = on_new
         self._on_begin = on_begin
         self._on_sent = on_sent
-        self._outgoing: deque[Batch] = deque()
+        self._outgoing: deque[Batch] = deque()  # what may be sent
         self._pieces: Iterator[bytes] | None = None  # of the first outgoing batch, once it is begun
         self._piece = memoryview(b"")
+        self._waiting: dict[str, list[Batch]] = {}  # by source: until that is open
+        self._to_open: dict[str, Source] = {}
+        self._opening: set[str] = set()  # asked for, not yet answered
         self._open_sources: set[str] = set()
-        self._opening: str | None = None  # asked for, not yet answered
+        self._renderings: dict[str, RenderSpec | None] = {}  # by open source: of its last outgoing batch
+        self._new: list[Batch] = []  # outgoing ones of which `on_new` is to be told
         self.unsent_bytes = 0
 
     @property
     def has_output(self) -> bool:
         """Whether there is something to send now."""
-        return bool(self._piece) or (bool(self._outgoing) and self._opening is None)
+        return bool(self._piece or self._outgoing or self._may_open)
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether all that is left to be sent is of more sources than the server lets one connection open."""
+        return bool(self._to_open) and not (self._opening or self.has_output)
 
     def enqueue(self, batch: Batch) -> None:
-        """Send `batch` after all others."""
+        """Send `batch` after all others of its source."""
         batch.in_flight = False
-        self._outgoing.append(batch)
         self.unsent_bytes += len(batch.payload)
+        source = batch.source
+        if not self.dialect.needs_open:
+            self._outgoing.append(batch)
+        elif source.id in self._open_sources:
+            self._outgoing.append(batch)
+            self._note_if_new(batch)
+        else:
+            if source.id not in self._opening:
+                self._to_open[source.id] = source
+            self._waiting.setdefault(source.id, []).append(batch)
 
-    def opened(self, source_id: str) -> None:
-        """The server has answered an open, and its answer was acted upon."""
+    def is_opening(self, source_id: str) -> bool:
+        """Whether the server owes an answer to the open of a source."""
+        return source_id in self._opening
+
+    def opened(self, source_id: str, batches: Iterable[Batch]) -> None:
+        """The server has answered an open: send these batches of the source, in place of those that waited for it."""
+        self._opening.discard(source_id)
         self._open_sources.add(source_id)
-        self._opening = None
-
-    def replace_source(self, source: Source, batches: Iterable[Batch]) -> None:
-        """Send these batches of a source next, in place of those that were to be sent. Only between batches."""
-        others = [batch for batch in self._outgoing if batch.source is not source]
-        self._outgoing.clear()
-        self.unsent_bytes = 0
-        for batch in (*batches, *others):
+        self.unsent_bytes -= sum(len(batch.payload) for batch in self._waiting.pop(source_id, ()))
+        for batch in batches:
             self.enqueue(batch)
 
     def send(self) -> tuple[int, int, bool]:
@@ -89,28 +117,50 @@ class Exchange:
         """Release the socket."""
         self.connection.close()
 
+    @property
+    def _may_open(self) -> int:
+        """How many sources may be asked for now."""
+        room = min(MAX_OPENING, self.dialect.max_sources - len(self._open_sources)) - len(self._opening)
+        return max(0, min(room, len(self._to_open)))
+
+    def _note_if_new(self, batch: Batch) -> None:
+        source_id = batch.source.id
+        if source_id not in self._renderings or self._renderings[source_id] != batch.rendering:
+            self._renderings[source_id] = batch.rendering
+            self._new.append(batch)
+
     def _next_piece(self) -> bool:
         """Go to the next bytes to send; False when there are none."""
-        while self._outgoing and self._opening is None:
-            batch = self._outgoing[0]
+        while True:
             if self._pieces is None:
-                if isinstance(self.dialect, DeliveryDialect) and batch.source.id not in self._open_sources:
-                    self._open(self.dialect, batch.source)
+                if self._open_some():
                     return True
-                self._on_begin(batch)
-                batch.in_flight = True
-                self._pieces = self.dialect.pieces(batch)
+                if not self._outgoing:
+                    return False
+                self._pieces = self._begin(self._outgoing[0])
             piece = next(self._pieces, None)
             if piece is not None:
                 self._piece = memoryview(piece)
                 return True
             self._finish_batch()
-        return False
 
-    def _open(self, dialect: DeliveryDialect, source: Source) -> None:
-        self._on_open(source)
-        self._opening = source.id
-        self._piece = memoryview(dialect.open_line(source))
+    def _open_some(self) -> bool:
+        """Ask for all sources that may be asked for, in one piece; False when there are none."""
+        count = self._may_open
+        if not count or not isinstance(self.dialect, DeliveryDialect):
+            return False
+        sources = [self._to_open.pop(source_id) for source_id in list(islice(self._to_open, count))]
+        self._opening.update(source.id for source in sources)
+        self._piece = memoryview(b"".join(map(self.dialect.open_line, sources)))
+        return True
+
+    def _begin(self, batch: Batch) -> Iterator[bytes]:
+        if self._new:
+            new, self._new = self._new, []
+            self._on_new(new)
+        self._on_begin(batch)
+        batch.in_flight = True
+        return self.dialect.pieces(batch)
 
     def _finish_batch(self) -> None:
         """The first outgoing batch is in the kernel's hands."""

@@ -1,14 +1,14 @@
 """Batches from files: reads the next chunk, renders it, counts it, and says what could not be read."""
 
 import logging
-import zlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from logferry.client.formatter import render
+from logferry.client.formatter import renderer
 from logferry.client.reader import Reader
-from logferry.client.source_file import Chunk, Source, SourceFile
+from logferry.client.replay import Renderings, replay
+from logferry.client.source_file import Chunk, Lost, Source
 from logferry.client.window import Batch
 from logferry.errors import SourceError
 from logferry.metrics import Metrics
@@ -31,6 +31,10 @@ class Feed(Protocol):
     @property
     def is_busy(self) -> bool:
         """Whether `next_batch` should be called again soon although it returned None."""
+
+    @property
+    def wake_fds(self) -> Sequence[int]:
+        """File descriptors that become readable when there may be another batch; `tick` takes the news."""
 
     def next_batch(self) -> Batch | None:
         """Return the next batch, or None when there is none now."""
@@ -72,9 +76,10 @@ class FileFeed:
     @property
     def is_finished(self) -> bool:
         """See Feed. A failing file system ends a feed as its end does; `error` tells."""
-        if self._lost or self._next or (self._send_backs and not self._stopped):
+        is_stopped = self._stopped and not self._reader.is_draining
+        if self._lost or self._next or (self._send_backs and not is_stopped):
             return False
-        return self._stopped or self.error is not None or self._reader.is_finished
+        return is_stopped or self.error is not None or self._reader.is_finished
 
     @property
     def is_complete(self) -> bool:
@@ -85,6 +90,11 @@ class FileFeed:
     def is_busy(self) -> bool:
         """See Feed."""
         return self._reader.is_busy
+
+    @property
+    def wake_fds(self) -> Sequence[int]:
+        """See Feed."""
+        return self._reader.wake_fds
 
     def next_batch(self) -> Batch | None:
         """See Feed. Bytes that are lost come as batches without lines, in their place."""
@@ -107,6 +117,7 @@ class FileFeed:
     def stop(self) -> None:
         """See Feed."""
         self._stopped = True
+        self._reader.stop()
 
     def send_back(self, source: Source, offset: int | None, *, one_by_one_until: int) -> None:
         """See Feed. Done by whoever reads, before the next batch."""
@@ -125,8 +136,13 @@ class FileFeed:
         twin = self._reader.twin(source)
         if twin is None:
             return False
+        renderings: Renderings = source.renderings or [(0, twin.rendering)]
         try:
-            return all(_rendered_crc32(twin, start, end, before) == after for start, end, before, after in pieces)
+            for start, end, before, after in pieces:
+                twin.read_again(start)
+                if replay(twin, end, renderings, crc32=before).crc32 != after:
+                    return False
+            return True
         except SourceError as error:
             logger.error("%s", error)
             return False
@@ -144,13 +160,22 @@ class FileFeed:
 
     def _note_lost(self) -> None:
         for lost in self._reader.take_lost():
-            if not lost.is_wanted:
-                logger.error("%s: bytes %d to %d are lost: %s", lost.source.path, lost.start, lost.end, lost.reason)
-                self._metrics.add(bytes_lost=lost.end - lost.start)
-            self._lost.append(Batch(lost.source, lost.start, lost.end, epoch=lost.source.epoch, lost=lost.reason))
+            self._count_lost(lost)
+            if not lost.is_replaced:
+                self._lost.append(Batch(lost.source, lost.start, lost.end, epoch=lost.source.epoch, lost=lost.reason))
+
+    def _count_lost(self, lost: Lost) -> None:
+        if lost.is_wanted:
+            return
+        logger.error("%s: bytes %d to %d are lost: %s", lost.source.path, lost.start, lost.end, lost.reason)
+        size = lost.end - lost.start
+        if lost.is_given_up:
+            self._metrics.add(bytes_given_up=size)
+        else:
+            self._metrics.add(bytes_lost=size)
 
     def _render(self, chunk: Chunk) -> Batch:
-        rendered = render(chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated)
+        rendered = renderer(chunk.rendering).render(chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated)
         self._lines_are_short = self._max_lines is not None and rendered.lines * _SPARSE_FACTOR > self._max_lines
         if chunk.truncated and rendered.lines:
             logger.warning(
@@ -158,8 +183,11 @@ class FileFeed:
                 *(chunk.source.path, chunk.start, chunk.end, len(chunk.data)),
             )
         self._metrics.add(
-            lines_read=rendered.lines + rendered.blank,
+            lines_read=rendered.lines + rendered.blank + rendered.joined + rendered.filtered,
             lines_blank=rendered.blank,
+            lines_joined=rendered.joined,
+            lines_filtered=rendered.filtered,
+            redactions=rendered.redacted,
             lines_cut=int(chunk.truncated and bool(rendered.lines)),
             lines_undecodable=rendered.undecodable,
             bytes_read=chunk.end - chunk.start,
@@ -173,17 +201,6 @@ class FileFeed:
             chunk.tail,
             chunk.epoch,
             cut=f"cut after {len(chunk.data)} bytes" if chunk.truncated else "",
+            rendering=chunk.rendering,
+            split=chunk.is_split,
         )
-
-
-def _rendered_crc32(file: SourceFile, start: int, end: int, crc32: int) -> int:
-    """Render a file from `start` to `end`; return what that makes of `crc32`."""
-    file.read_again(start)
-    while file.offset < end:
-        chunk = file.read(limit=end, is_final=True)
-        if chunk is None and not file.is_scanning:
-            break  # shorter than the server says
-        if chunk is not None:
-            rendered = render(chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated)
-            crc32 = zlib.crc32(rendered.payload, crc32)
-    return crc32

@@ -1,58 +1,91 @@
-"""Which file to read next in continuous mode.
+"""Which file to read next in continuous mode: names and patterns are followed for ever, thousands of them if need be.
 
-`poll` looks at the file system; it is called every poll interval,
-also while the server is away, so that files that are rotated meanwhile are opened and held until they are read.
+`poll` looks at the file system; it is called every poll interval, also while the server is away, so that files that
+are rotated meanwhile are opened and held until they are read. Where the kernel tells of changes (watcher.py) it is
+called at once, and looks only where something has changed; everything is looked at now and then, as often as a
+hundredth of the time allows.
+
+Names take turns: each gives one chunk, then the next has its turn, so none starves however fast another grows.
 """
 
 import logging
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from logferry.client.descriptors import Descriptors
+from logferry.client.discovery import Discovery, Folders, is_pattern
+from logferry.client.followed_file import ROTATED_QUIET_S, Common, File
+from logferry.client.followed_name import FollowedName
+from logferry.client.inputs import Input
 from logferry.client.reader import FileReport, out_of_reach
-from logferry.client.recall import Recall, rotated_since
+from logferry.client.recall import Recall
 from logferry.client.source_file import Chunk, Lost, Source, SourceFile
+from logferry.client.watcher import Watcher
+from logferry.config import InputSettings
 from logferry.errors import SourceError
+from logferry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-# A rotated file that is read to its end stays open this long: its writer may not have noticed the rotation yet.
-# With unread bytes it stays open for ever.
-ROTATED_QUIET_S: Final = 60.0
+# Looking at everything takes at most this part of the time, or as much as one look every poll interval takes.
+_SWEEP_SHARE: Final = 0.01
+
+# So many names are told one by one when they are found.
+_NAMES_TOLD: Final = 20
+
+# Bytes of a rotated file are there for a moment at every rotation; held for this long they are worth a word.
+_HELD_TOLD_S: Final = 10.0
 
 
 class FollowReader:
-    """Follows a name for ever, as `tail -F` does, but reads every file that had the name to its end first."""
+    """Follows names for ever, as `tail -F` does, but reads every file that had a name to its end first."""
 
     def __init__(
         self,
-        path: Path,
+        inputs: Sequence[InputSettings],
         *,
-        max_line_bytes: int,
         recall: Recall | None = None,
-        start_at_end: bool = False,
+        metrics: Metrics | None = None,
+        max_held_bytes: int = 0,
+        max_open_files: int | None = None,
+        folders: Folders | None = None,
+        watcher: Watcher | None = None,
         rotated_quiet_s: float = ROTATED_QUIET_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin to follow. Raises SourceError when the name is a directory or the like."""
-        self._path = path
-        self._max_line_bytes = max_line_bytes
-        self._recall = recall
-        self._rotated_quiet_s = rotated_quiet_s
+        """Begin to follow. Raises SourceError when a name is a directory or the like.
+
+        `max_held_bytes` bounds what renamed and deleted files may hold, 0 does not; `folders` are those that `recall`
+        uses; without a `watcher` changes are only seen by looking.
+        """
         self._clock = clock
-        self._files: deque[SourceFile] = deque()  # oldest first; the last one has the name, or had it last
-        self._is_superseded = False  # the oldest file has a successor, or no name at all
-        self._quiet_since = clock()  # when that became so, or the oldest file last gave a chunk
-        self._problem = ""  # why the name cannot be opened now; logged once
-        self._lost: list[Lost] = []
+        self._metrics = metrics or Metrics()
+        self._max_held_bytes = max_held_bytes
+        self._folders = folders or Folders()
+        self._common = Common(Descriptors(max_open_files), self._folders, recall, clock, rotated_quiet_s)
+        self._names = self._common.names
+        self._ready: dict[FollowedName, None] = {}  # in the order of their turns
+        self._next_sweep = clock()
+        self._held: dict[FollowedName, None] = {}  # names with files that are held
+        self._held_since = clock()
+        self._has_told_held = False
+        self._watcher = watcher
+        self._by_place: dict[str, FollowedName] = {}  # where a file really is, for the watcher's words
+        self._watched_revision = -1
+        self._generation = -1
+        self._new_inputs: Sequence[InputSettings] | None = None
+        self._set_inputs(inputs)
         self._reject_what_is_no_file()
-        self._open_rotated(recall.rotated(path) if recall else [])
-        self.poll()
-        if start_at_end and self._files and not self._files[-1].offset:
-            self._skip_to_end(self._files[-1])
+        self._find_names()
+        for name in list(self._names.values()):
+            if recall:
+                name.open_rotated(recall.rotated(name.path_object))
+        self._sweep()
+        for name in self._names.values():
+            if name.input.settings.start_at == "end":
+                name.skip_to_end()
 
     @property
     def is_finished(self) -> bool:
@@ -62,146 +95,245 @@ class FollowReader:
     @property
     def is_busy(self) -> bool:
         """Whether a long line is being searched for its end."""
-        return any(file.is_scanning for file in self._files)
+        return any(name.is_scanning for name in self._ready)
 
     @property
     def wake_fds(self) -> Sequence[int]:
         """See Reader."""
+        return (self._watcher.fileno(),) if self._watcher else ()
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """See Reader: who follows files waits until they can be read."""
         return ()
 
-    def report(self) -> list[FileReport]:
+    @property
+    def is_draining(self) -> bool:
+        """See Reader: what is not read stays in the files."""
+        return False
+
+    def stop(self) -> None:
         """See Reader."""
-        return []
+
+    @property
+    def revision(self) -> int:
+        """See Reader."""
+        return self._common.revision
+
+    def reconfigure(self, inputs: Sequence[InputSettings]) -> None:
+        """Follow other names, or follow them otherwise, from the next poll on. Safe in any thread."""
+        self._new_inputs = inputs
 
     def poll(self) -> None:
-        """Open the file that has the name now, unless it is open already; let go of old ones that are done."""
-        try:
-            status = os.stat(self._path)
-            self._attend((status.st_dev, status.st_ino))
-            self._report("")
-        except FileNotFoundError:
-            self._report("waiting for it to appear")
-        except SourceError as error:
-            self._report(error.reason)
-        except OSError as error:
-            self._report(error.strerror or str(error))
-        for file in self._files:
-            file.size()
-        was_superseded, self._is_superseded = self._is_superseded, self._has_superseded()
-        if not (was_superseded and self._is_superseded):
-            self._quiet_since = self._clock()
+        """See Reader."""
+        if self._new_inputs is not None:
+            inputs, self._new_inputs = self._new_inputs, None
+            self._set_inputs(inputs)
+            self._next_sweep = self._clock()
+        has_news = self._take_news()
+        if has_news or self._clock() >= self._next_sweep:
+            self._find_names()
+            self._sweep()
+        else:
+            for name in list(self._common.attention):
+                self._look(name)
+        self._mind_held()
 
     def read(self, *, max_lines: int | None) -> Chunk | None:
-        """Return the next chunk, from the oldest file that has one."""
-        self._retire()
-        for file in list(self._files):
-            # An old file has long been quiet: nobody will end its last line any more.
-            is_final = file is self._files[0] and self._oldest_is_abandoned()
-            try:
-                chunk = file.read(max_lines=max_lines, is_final=is_final)
-                if file.lost:  # started over: what it holds now comes next
-                    self._lost.extend(file.lost)
-                    file.lost.clear()
-                    chunk = file.read(max_lines=max_lines)
-            except SourceError as error:
-                self._report(error.reason)
-                continue
+        """Return the next chunk: of the name whose turn it is, or of the next that has one."""
+        for name in list(self._ready):
+            del self._ready[name]
+            chunk = name.read(max_lines=max_lines)
+            if chunk is not None or name.is_scanning:
+                self._ready[name] = None  # behind the others
             if chunk is not None:
-                if file is self._files[0]:
-                    self._quiet_since = self._clock()
                 return chunk
         return None
 
     def take_lost(self) -> list[Lost]:
-        """Return what was truncated or rewritten before it was read."""
-        lost, self._lost = self._lost, []
+        """See Reader."""
+        lost, self._common.lost = self._common.lost, []
         return lost
 
     def send_back(self, source: Source, offset: int | None, one_by_one_until: int) -> None:
         """See Reader."""
-        file = next((file for file in self._files if file.source is source), None)
-        if file:
-            file.read_again(offset, one_by_one_until=one_by_one_until)
-        else:
-            self._lost += out_of_reach(source, offset)
+        file = self._common.sources.get(source.id)
+        if file is None or file.source is not source:
+            self._common.lost += out_of_reach(source, offset)
+            return
+        file.read_again(offset, one_by_one_until=one_by_one_until)
+        file.source.path = source.path
+        self._common.sources[file.source.id] = file
+        name = file.owner
+        name.revive(file)
+        self._ready[name] = None
 
     def twin(self, source: Source) -> SourceFile | None:
         """See Reader."""
-        return next((file.twin() for file in list(self._files) if file.source is source), None)
+        file = self._common.sources.get(source.id)
+        try:
+            return file.twin() if file is not None and file.source is source else None
+        except (OSError, SourceError) as error:
+            logger.error("cannot open %s once more: %s", source.path, error)
+            return None
+
+    def report(self) -> list[FileReport]:
+        """See Reader."""
+        return [report for name in list(self._names.values()) for report in name.reports()]
 
     def close(self) -> None:
         """Release all files."""
-        while self._files:
-            self._files.pop().close()
+        for name in self._names.values():
+            name.close()
+        if self._watcher:
+            self._watcher.close()
 
-    def _skip_to_end(self, file: SourceFile) -> None:
-        file.skip_to_end()
-        if file.offset:
-            self._lost.append(Lost(file.source, 0, file.offset, "not asked for (--start-at end)", is_wanted=True))
+    # --- which names --------------------------------------------------------------------------------------------------
+
+    def _set_inputs(self, inputs: Iterable[InputSettings]) -> None:
+        self._inputs = [
+            (Input(settings), Discovery(settings.log_file, settings.exclude, folders=self._folders))
+            for settings in inputs
+        ]
+        self._generation = -1
 
     def _reject_what_is_no_file(self) -> None:
         """Waiting is right for a file that is missing or forbidden, but a directory will not become a log file."""
-        if os.path.exists(self._path) and not os.path.isfile(self._path):
-            raise SourceError(str(self._path), "is a directory" if os.path.isdir(self._path) else "not a regular file")
+        for wanted, _ in self._inputs:
+            for path in wanted.settings.log_file:
+                if os.path.exists(path) and not os.path.isfile(path):
+                    raise SourceError(path, "is a directory" if os.path.isdir(path) else "not a regular file")
 
-    def _attend(self, identity: tuple[int, int]) -> None:
-        """Make the file that has the name now the last one."""
-        known = next((file for file in self._files if file.identity == identity), None)
-        if known is None:
-            self._open()
-        elif known is not self._files[-1]:  # it got its name back
-            self._files = deque(sorted(self._files, key=lambda file: file is known))
-            self._quiet_since = self._clock()
-
-    def _open(self) -> None:
-        if self._files:
-            logger.info("%s is a new file now; the old one is read to its end first", self._path)
-            last = self._files[-1]
-            self._open_rotated(rotated_since(self._path, last.modified_ns(), {file.identity for file in self._files}))
-        else:
-            logger.info("following %s", self._path)
-        self._append(self._path)
-
-    def _open_rotated(self, paths: list[Path]) -> None:
-        """Open files that had the name while nobody looked, oldest first; they are read to their end first."""
-        for path in paths:
-            try:
-                self._append(path)
-            except (FileNotFoundError, SourceError) as error:
-                logger.warning("cannot read the rotated file %s: %s", path, error)
-            else:
-                logger.info("%s was rotated meanwhile; it is read to its end first", path)
-
-    def _append(self, path: Path) -> None:
-        file = SourceFile(path, max_line_bytes=self._max_line_bytes)
-        if any(open_file.identity == file.identity for open_file in self._files):
-            file.close()
+    def _find_names(self) -> None:
+        """Follow the names that are there now; stop following what nobody asks for any more."""
+        if not self._may_find_others():
             return
-        file.source.path = str(self._path)  # the name that is followed, whatever it was rotated to since
-        if self._recall:
-            self._recall.recognise(file)
-        self._files.append(file)
+        found: dict[str, tuple[Input, bool]] = {}
+        for wanted, discovery in self._inputs:
+            literal = {path for path in wanted.settings.log_file if not is_pattern(path)}
+            for path in discovery.find():
+                found.setdefault(path, (wanted, path in literal))
+        new = [path for path in found if path not in self._names]
+        for path in new:
+            wanted, is_literal = found[path]
+            self._names[path] = FollowedName(path, wanted, self._common, is_literal=is_literal)
+        self._tell_new(new)
+        for path, name in list(self._names.items()):
+            if path in found:
+                name.take_over(found[path][0])
+            elif not os.path.lexists(path) and name.files:
+                continue  # its files are read to their end
+            else:
+                self._drop(name)
+        self._common.revision += 1
 
-    def _has_superseded(self) -> bool:
-        return len(self._files) > 1 or (bool(self._files) and self._files[0].is_deleted)
+    def _may_find_others(self) -> bool:
+        """Whether a folder where names can appear has changed since they were last looked for."""
+        for _, discovery in self._inputs:
+            for folder in discovery.visited:
+                self._folders.listing(folder)
+        before, self._generation = self._generation, self._folders.generation
+        return before != self._generation or any(not discovery.visited for _, discovery in self._inputs)
 
-    def _oldest_is_abandoned(self) -> bool:
-        """Whether the oldest file is superseded, and has given nothing for long since."""
-        if not self._is_superseded or self._clock() - self._quiet_since < self._rotated_quiet_s:
+    def _tell_new(self, paths: list[str]) -> None:
+        for path in paths[:_NAMES_TOLD]:
+            logger.info("following %s", path)
+        if len(paths) > _NAMES_TOLD:
+            logger.info("following %d files more", len(paths) - _NAMES_TOLD)
+
+    def _drop(self, name: FollowedName) -> None:
+        """Nobody follows a name any more: it is configured away, or it is gone and so are its files."""
+        if name.files:
+            logger.info("%s is not followed any more", name.path)
+        name.close()
+        self._ready.pop(name, None)
+        del self._names[name.path]
+
+    def _watch(self) -> None:
+        """Let the kernel tell of changes in the folders where names can appear, and where their files really are."""
+        if self._watcher is None or self._watched_revision == self._common.revision:
+            return
+        self._watched_revision = self._common.revision
+        self._by_place = {
+            str(file.content.path): name for name in self._names.values() for file in (*name.files, *name.resting)
+        }
+        folders = {folder for _, discovery in self._inputs for folder in discovery.visited}
+        folders |= {os.path.dirname(place) for place in self._by_place}
+        wanted = {os.path.realpath(folder) for folder in folders}
+        for folder in self._watcher.watched - wanted:
+            self._watcher.unwatch(folder)
+        for folder in wanted:
+            self._watcher.watch(folder)  # again if need be: a folder that went away may have come back
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def _take_news(self) -> bool:
+        """Look at the files that have grown; return whether a name may have appeared, vanished or moved."""
+        if self._watcher is None:
             return False
-        return self._has_superseded()
+        changes = self._watcher.read()
+        for folder in changes.folders:
+            self._folders.forget(folder)
+        if changes.overflow:
+            self._next_sweep = self._clock()
+        for path in changes.paths:
+            name = self._by_place.get(path)
+            if name is not None:
+                self._look(name)
+        return bool(changes.folders)
 
-    def _retire(self) -> None:
-        """Close abandoned files that are read and stored to their end; until then they may have to be read again."""
-        while self._files and self._oldest_is_abandoned():
-            oldest = self._files[0]
-            if oldest.size() > oldest.offset or oldest.source.committed < oldest.offset:
-                return
-            oldest.source.is_finished = True
-            self._files.popleft().close()
-            self._quiet_since = self._clock()
+    def _sweep(self) -> None:
+        """Look at every name whose file is not as it was."""
+        begin = self._clock()
+        for name in list(self._names.values()):
+            try:
+                status = os.stat(name.path)
+                seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+            except OSError:
+                seen = None
+            if seen is None or seen != name.seen or name in self._common.attention:
+                self._look(name)
+        self._watch()
+        end = self._clock()
+        self._next_sweep = end + (end - begin) / _SWEEP_SHARE
 
-    def _report(self, problem: str) -> None:
-        if problem and problem != self._problem:
-            logger.warning("cannot read %s: %s", self._path, problem)
-        self._problem = problem
+    def _look(self, name: FollowedName) -> None:
+        if name.look():
+            self._ready.setdefault(name)
+        if name.held:
+            self._held[name] = None
+
+    # --- what is held -------------------------------------------------------------------------------------------------
+
+    def _mind_held(self) -> None:
+        """Count what renamed and deleted files hold; let go of the oldest of it if there is a bound, and it is over."""
+        held: list[tuple[FollowedName, File]] = []
+        for name in list(self._held):
+            files = name.held
+            held += [(name, file) for file in files]
+            if not files:
+                del self._held[name]
+        total = sum(file.unacked for _, file in held)
+        if self._max_held_bytes and total > self._max_held_bytes:
+            total -= self._give_up(held, total - self._max_held_bytes)
+        self._metrics.set_held(len(held), total)
+        self._tell_held(len(held), total)
+
+    def _give_up(self, held: list[tuple[FollowedName, File]], excess: int) -> int:
+        given_up = 0
+        for name, file in sorted(held, key=lambda entry: entry[1].quiet_since):
+            if given_up >= excess:
+                break
+            given_up += file.unacked
+            name.give_up(file, f"given up: more than {self._max_held_bytes} bytes were held (--max-held-bytes)")
+        return given_up
+
+    def _tell_held(self, files: int, size: int) -> None:
+        now = self._clock()
+        if not size:
+            if self._has_told_held:
+                logger.info("no renamed or deleted file is held any more")
+            self._held_since, self._has_told_held = now, False
+        elif not self._has_told_held and now - self._held_since >= _HELD_TOLD_S:
+            self._has_told_held = True
+            logger.warning("%d renamed or deleted files are held open: %d bytes of them are not acked", files, size)

@@ -1,104 +1,204 @@
-"""What a line becomes: chunks of raw lines in, NDJSON out (DESIGN section 4; docs/protocol.md rules F1 to F10).
+"""What a line becomes: chunks of raw lines in, NDJSON out (docs/protocol.md, rules F).
 
-Two ways give the same bytes. `render` works on a whole chunk: escape everything at once, split it with one regular
-expression, put the pieces into their places by slice assignment, join. `render_line` says what a single line becomes;
-it is the reference, and serves the lines that the fast way cannot take (bytes that are not UTF-8, cut lines).
+A renderer does for the lines of a source, in this order, what its spec says: joins lines to events, filters these,
+redacts them, lets the format make records of them, and adds the same fields to all.
+
+Two ways give the same bytes. `render` works on a whole chunk. `render_event` says what a single event becomes; it is
+the reference, and serves the events that the fast way cannot take (bytes that are not UTF-8, cut lines).
 
 Rendering is a pure function of the bytes: the same chunk gives the same NDJSON on any machine, at any time.
 """
 
 import base64
 import json
-import re
-from dataclasses import dataclass
-from itertools import compress
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 
+from logferry.client.formats.base import Format, Grouping, Joined, Rendered, unknown_fields
+from logferry.client.formats.constants import ConstantFields
+from logferry.client.formats.escape import NEWLINE
+from logferry.client.formats.multiline import Multiline
+from logferry.client.formats.registry import format_named
+from logferry.client.formats.sieve import Sieve
+from logferry.client.formats.spec import RenderSpec
 from logferry.protocol.text import runs_by_validity
 
+__all__ = ["BOM", "Grouping", "Rendered", "Renderer", "render", "render_line", "renderer"]
+
 BOM: Final = b"\xef\xbb\xbf"
+_PLAIN: Final = RenderSpec()
+_NOTHING: Final = Rendered(b"", 0)
+_columns: Final = attrgetter(*(field.name for field in fields(Rendered)))
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """NDJSON for `lines` lines; `blank` lines were skipped, `undecodable` ones carry their bytes in `raw`."""
+class Renderer:
+    """Renders the lines of one source. Has no state: safe in any thread."""
 
-    payload: bytes
-    lines: int
-    blank: int = 0
-    undecodable: int = 0
+    __slots__ = ("_constants", "_events")
+
+    def __init__(self, spec: RenderSpec) -> None:
+        """Raises ValueError that says what of the spec cannot be used."""
+        self._events = _event_renderer(replace(spec, fields=()))
+        self._constants = ConstantFields(dict(spec.fields)) if spec.fields else None
+
+    @property
+    def grouping(self) -> Grouping | None:
+        """Which lines belong together; None if each line is an event."""
+        return self._events.grouping
+
+    def render(self, data: bytes, *, is_start: bool = False, truncated: bool = False) -> Rendered:
+        """Render a chunk of whole lines, groups of them if there is a grouping; only the last may lack its newline.
+
+        `is_start` says that the chunk is the beginning of its source, where a byte order mark is dropped. `truncated`
+        says that it is the kept beginning of a single line that was too long; the line is marked so.
+        """
+        if truncated:
+            rendered = self._events.render_alone(data.removeprefix(BOM) if is_start else data, truncated=True)
+        else:
+            rendered = self._events.render(data, is_start=is_start)
+        if self._constants and rendered.payload:
+            return replace(rendered, payload=self._constants.add_to(rendered.payload))
+        return rendered
 
 
-# `YYYY-MM-DD HH:MM:SS`, `T` or space, optional fraction, optional zone. ASCII digits only.
-_TIMESTAMP: Final = (
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]++)?+"
-    r"(?: ?+(?:Z|UTC|GMT|[+-][0-9]{2}(?::?+[0-9]{2})?+)(?![A-Za-z0-9]))?+"
-)
-_LEVEL: Final = r"\[[A-Za-z]++\]|[A-Za-z]++:?+"
-
-# After escaping: a separating tab has become backslash and t.
-_escaped_line: Final = re.compile(rf"(?m:^)({_TIMESTAMP})(?: ++|\\t)({_LEVEL})(?: |\\t|(?=\n))([^\n]*+)\n".encode())
-_plain_line: Final = re.compile(rf"({_TIMESTAMP})(?: ++|\t)({_LEVEL})(?:[ \t]|\Z)(.*)", re.DOTALL)
-
-_escaped_blank_line: Final = re.compile(rb"(?m:^)(?: |\\[trf]|\\u000b)*+\n")
-
-_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b-\x1f]")
-_CONTROL_ESCAPES: Final = {bytes([code]): json.dumps(chr(code))[1:-1].encode() for code in range(0x20)}
-_CONTROL_BYTES: Final = bytes(code for code in range(0x20) if code not in (0x09, 0x0A))
-
-_BEFORE_LEVEL: Final = b'{"level": "'
-_BEFORE_MESSAGE: Final = b'", "message": "'
-_BEFORE_TIMESTAMP: Final = b'", "timestamp": "'
-_END: Final = b'"}\n'
-_BEFORE_UNKNOWN: Final = b'{"level": "UNKNOWN", "message": "'
-_AFTER_UNKNOWN: Final = b'", "timestamp": null}\n'
+@lru_cache(maxsize=1024)
+def renderer(spec: RenderSpec) -> Renderer:
+    """Return the renderer for a spec. Raises ValueError that says what of it cannot be used."""
+    return Renderer(spec)
 
 
 def render(data: bytes, *, is_start: bool = False, truncated: bool = False) -> Rendered:
-    """Render a chunk of whole lines; only the last may lack its newline.
-
-    `is_start` says that the chunk is the beginning of its source, where a byte order mark is dropped. `truncated` says
-    that it is the kept beginning of a single line that was too long; the line is marked so.
-    """
-    if is_start and data.startswith(BOM):
-        data = data[len(BOM) :]
-    if truncated:
-        return _render_one(data, truncated=True)
-    if data and not data.endswith(b"\n"):
-        data += b"\n"
-    parts = [
-        _render_text(data[start:end]) if is_text else _render_one(data[start : end - 1])
-        for is_text, start, end in runs_by_validity(data)
-    ]
-    if len(parts) == 1:
-        return parts[0]
-    return Rendered(
-        b"".join(part.payload for part in parts),
-        sum(part.lines for part in parts),
-        sum(part.blank for part in parts),
-        sum(part.undecodable for part in parts),
-    )
+    """Render a chunk in the plain format: see Renderer."""
+    return renderer(_PLAIN).render(data, is_start=is_start, truncated=truncated)
 
 
 def render_line(line: bytes, *, truncated: bool = False) -> bytes | None:
-    """Render one line, without its newline, the slow and plain way; None for a blank one.
+    """Render one line in the plain format, without its newline, the slow and plain way; None for a blank one."""
+    return render_event(format_named(_PLAIN.format), line, truncated=truncated)
+
+
+def render_event(format_: Format, event: bytes, *, truncated: bool = False) -> bytes | None:
+    """Render one event, without its last newline, the slow and plain way; None for a blank one.
 
     A cut line is never blank, nor its last carriage return a part of its ending: nobody knows what was cut off.
     """
     if not truncated:
-        line = line.removesuffix(b"\r")
-        if not line.strip():
+        event = event.removesuffix(b"\r")
+        if not event.strip():
             return None
-    text = line.decode("utf-8", "replace")
-    match = _plain_line.fullmatch(text)
-    fields: dict[str, object] = {"level": "UNKNOWN", "message": text, "timestamp": None}
-    if match:
-        fields = {"level": match[2].strip("[]:").upper(), "message": match[3], "timestamp": match[1]}
-    if not _is_text(line):
-        fields["raw"] = base64.b64encode(line).decode()
+    text = event.decode("utf-8", "replace").replace("\r\n", "\n")
+    record = format_.record_of(text)
+    marks: dict[str, object] = {}
+    if not _is_text(event):
+        marks["raw"] = base64.b64encode(event).decode()
     if truncated:
-        fields["truncated"] = True
-    return json.dumps(fields, ensure_ascii=False).encode() + b"\n"
+        marks["truncated"] = True
+    if marks:
+        if any(f'"{mark}"' in record and mark in json.loads(record, parse_int=float) for mark in marks):
+            record = json.dumps(unknown_fields(text), ensure_ascii=False)
+        record = f"{record[:-1]}, {json.dumps(marks)[1:]}"
+    return record.encode() + b"\n"
+
+
+class _EventRenderer:
+    """All that a renderer does but for the constant fields, in which alone the specs of most sources differ."""
+
+    def __init__(self, spec: RenderSpec) -> None:
+        self._format = format_named(spec.format)
+        self._sieve = None
+        if spec.include or spec.exclude or spec.redact:
+            self._sieve = Sieve(include=spec.include, exclude=spec.exclude, redact=spec.redact)
+        limits = {"max_lines": spec.multiline_max_lines, "max_bytes": spec.multiline_max_bytes}
+        self.grouping = self._format.grouping(**limits)
+        if spec.multiline:
+            if self.grouping:
+                raise ValueError(
+                    f"lines of the format {spec.format} cannot be joined by a pattern: they say what to join"
+                )
+            self.grouping = Multiline(spec.multiline, **limits)
+
+    def render(self, data: bytes, *, is_start: bool) -> Rendered:
+        """Render whole lines; only the last may lack its newline."""
+        if is_start and data == BOM:
+            data = b""
+        if data and not data.endswith(b"\n"):
+            data += b"\n"
+        joined = self.grouping.join(data) if self.grouping and data else Joined(data)
+        if joined is None:
+            assert self.grouping is not None
+            return self._render_group_by_group(self.grouping, data, is_start=is_start)
+        if is_start and joined.data.startswith(BOM):
+            joined = replace(joined, data=joined.data[len(BOM) :])
+        return self._render_joined(joined)
+
+    def render_alone(self, event: bytes, *, truncated: bool = False) -> Rendered:
+        """Render one event, without its last newline, or the kept beginning of a line."""
+        redacted = 0
+        if self._sieve:
+            text = event.decode("utf-8", "surrogateescape")
+            kept = self._sieve.filter([text if truncated else (text + "\n").replace("\r\n", "\n")[:-1]])
+            if not kept:
+                return Rendered(b"", 0, filtered=1)
+            redacted = self._sieve.redact(kept)
+            event = kept[0].encode("utf-8", "surrogateescape")
+        payload = render_event(self._format, event, truncated=truncated)
+        if payload is None:
+            return Rendered(b"", 0, blank=1)
+        return Rendered(payload, 1, undecodable=int(not _is_text(event)), redacted=redacted)
+
+    def _render_joined(self, joined: Joined) -> Rendered:
+        data, filtered, redacted = joined.data, 0, 0
+        if self._sieve:
+            data, filtered, redacted = self._sift(self._sieve, joined)
+        parts = [
+            self._format.render(data[start:end], joined.joint)
+            if is_text
+            else self._render_undecodable(data[start : end - 1].replace(joined.joint, NEWLINE))
+            for is_text, start, end in runs_by_validity(data)
+        ]
+        found = parts[0] if len(parts) == 1 else _sum([_NOTHING, *parts])
+        if joined.joined or joined.blank or filtered or redacted:
+            blank = found.blank + joined.blank
+            return replace(found, blank=blank, joined=joined.joined, filtered=filtered, redacted=redacted)
+        return found
+
+    def _sift(self, sieve: Sieve, joined: Joined) -> tuple[bytes, int, int]:
+        """Filter and redact events; return what is left, how many events were left out, how many pieces taken out."""
+        joint = joined.joint.decode()
+        text = joined.data.replace(b"\r" + joined.joint, joined.joint).replace(b"\r\n", b"\n")
+        events = [event.replace(joint, "\n") for event in text.decode("utf-8", "surrogateescape").split("\n")[:-1]]
+        kept = sieve.filter(events)
+        redacted = sieve.redact(kept)
+        left = "".join(event.replace("\n", joint) + "\n" for event in kept).encode("utf-8", "surrogateescape")
+        return left, len(events) - len(kept), redacted
+
+    def _render_undecodable(self, event: bytes) -> Rendered:
+        payload = render_event(self._format, event)
+        assert payload is not None
+        return Rendered(payload, 1, undecodable=1)
+
+    def _render_group_by_group(self, grouping: Grouping, data: bytes, *, is_start: bool) -> Rendered:
+        """Render data without a free byte to stand for newlines: rubbish. Each group is one event."""
+        parts = [_NOTHING]
+        while data:
+            end = grouping.first(data, 1)
+            event, data = data[:end], data[end:]
+            kept_end = event.find(b"\n", len(event.rstrip()))
+            kept = event[:kept_end]
+            joined = kept.count(b"\n")
+            found = self.render_alone(kept.removeprefix(BOM) if is_start else kept)
+            parts.append(replace(found, joined=joined, blank=found.blank + event.count(b"\n") - joined - 1))
+            is_start = False
+        return _sum(parts)
+
+
+def _sum(parts: Iterable[Rendered]) -> Rendered:
+    """Return what the parts are together."""
+    payloads, *counts = zip(*map(_columns, parts), strict=True)
+    return Rendered(b"".join(payloads), *map(sum, counts))
 
 
 def _is_text(data: bytes) -> bool:
@@ -109,58 +209,6 @@ def _is_text(data: bytes) -> bool:
     return True
 
 
-def _render_one(line: bytes, *, truncated: bool = False) -> Rendered:
-    payload = render_line(line, truncated=truncated)
-    if payload is None:
-        return Rendered(b"", 0, blank=1)
-    return Rendered(payload, 1, undecodable=int(not _is_text(line)))
-
-
-def _render_text(data: bytes) -> Rendered:
-    """The fast way: 2 million lines of 100 bytes a second on CPython 3.11 to 3.13 (benchmarks/formatter.py)."""
-    parts = _escaped_line.split(_escape(data))
-    matched = len(parts) // 4
-    between = parts[0::4]  # what stands between matched lines: nothing, or lines of another shape
-    joints = [_END + _BEFORE_LEVEL] * (matched + 1)
-    lines, blank = matched, 0
-    for index in compress(range(matched + 1), between):
-        rendered = _render_unknown(between[index])
-        joints[index] = _END + rendered.payload + _BEFORE_LEVEL
-        lines += rendered.lines
-        blank += rendered.blank
-    joints[0] = joints[0][len(_END) :]
-    joints[-1] = joints[-1][: -len(_BEFORE_LEVEL)]
-    out = [_BEFORE_MESSAGE] * (6 * matched + 1)
-    out[0::6] = joints
-    out[1::6] = _plain_levels(parts[2::4])
-    out[3::6] = parts[3::4]
-    out[4::6] = [_BEFORE_TIMESTAMP] * matched
-    out[5::6] = parts[1::4]
-    return Rendered(b"".join(out), lines, blank)
-
-
-def _escape(data: bytes) -> bytes:
-    """Escape for JSON everything but the newlines; `\\r\\n` becomes a newline first."""
-    if b"\r" in data:
-        data = data.replace(b"\r\n", b"\n")
-    data = data.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\t", b"\\t")
-    if len(data.translate(None, _CONTROL_BYTES)) != len(data):
-        data = _CONTROL.sub(lambda match: _CONTROL_ESCAPES[match[0]], data)
-    return data
-
-
-def _plain_levels(levels: list[bytes]) -> list[bytes]:
-    """Upper-case levels and free them from `[]` and `:`, once per distinct spelling."""
-    plain = {level: level.strip(b"[]:").upper() for level in set(levels)}
-    if all(spelling == level for spelling, level in plain.items()):
-        return levels
-    return [plain[level] for level in levels]
-
-
-def _render_unknown(escaped: bytes) -> Rendered:
-    """Render lines of another shape, already escaped, as whole messages."""
-    escaped, blank = _escaped_blank_line.subn(b"", escaped)
-    if not escaped:
-        return Rendered(b"", 0, blank)
-    body = escaped[:-1].replace(b"\n", _AFTER_UNKNOWN + _BEFORE_UNKNOWN)
-    return Rendered(_BEFORE_UNKNOWN + body + _AFTER_UNKNOWN, escaped.count(b"\n"), blank)
+@lru_cache(maxsize=64)
+def _event_renderer(spec: RenderSpec) -> _EventRenderer:
+    return _EventRenderer(spec)

@@ -1,24 +1,30 @@
 """One run of the client, put together from its parts: which reader, which shipper, and what came of it."""
 
 import os
-from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from logferry.client.batch_reader import BatchReader
 from logferry.client.checkpoint import Checkpoints
+from logferry.client.discovery import Folders
 from logferry.client.disposal import dispose
 from logferry.client.feed import FileFeed
 from logferry.client.follow_reader import FollowReader
+from logferry.client.link import Link
 from logferry.client.reader import Reader
 from logferry.client.recall import Recall
+from logferry.client.reload import Reloads
 from logferry.client.resilient_shipper import ResilientShipper, max_batch_lines
 from logferry.client.shipper import Shipper
+from logferry.client.status_file import StatusWriter
+from logferry.client.stdin_reader import StdinReader
 from logferry.client.stop import StopSignal
-from logferry.config import ShipSettings
+from logferry.client.watcher import Watcher
+from logferry.config import STANDARD_INPUT, ShipSettings
 from logferry.errors import GaveUp
-from logferry.metrics import Metrics, Reporter
+from logferry.metrics import Metrics, Reporter, shortcomings
 
 _ROOT_STATE_DIR: Final = Path("/var/lib/logferry")
 
@@ -30,21 +36,34 @@ class Outcome:
     problems: tuple[str, ...]
 
 
-def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal) -> Outcome:
+def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloads: Reloads | None = None) -> Outcome:
     """Ship the log file as `settings` say. Returns when every line read is answered.
+
+    `reloads` change the inputs of a client that follows files.
 
     Raises StateError when another process uses the state folder, SourceError when the file cannot be opened, GaveUp
     when lines could not be delivered.
     """
-    checkpoints = Checkpoints(state_dir(settings.state_dir))
+    folder, link = state_dir(settings.state_dir), Link()
+    checkpoints = Checkpoints(folder)
     try:
-        reader = _open_reader(settings, checkpoints)
+        reader = _open_reader(settings, checkpoints, metrics)
         try:
-            return _ship(settings, reader, checkpoints, metrics, stop)
+            with StatusWriter(folder, settings, reader, metrics=metrics, link=link) as status:
+                with _delivering(reloads, reader):
+                    outcome = _ship(settings, reader, checkpoints, metrics, stop, link)
+                status.problems = outcome.problems
+                return outcome
         finally:
             reader.close()
     finally:
         checkpoints.close()
+
+
+def _delivering(reloads: Reloads | None, reader: Reader) -> AbstractContextManager[None]:
+    if reloads is None or not isinstance(reader, FollowReader):
+        return nullcontext()
+    return reloads.delivering_to(reader.reconfigure)
 
 
 def state_dir(asked_for: Path | None) -> Path:
@@ -57,12 +76,12 @@ def state_dir(asked_for: Path | None) -> Path:
 
 
 def _ship(
-    settings: ShipSettings, reader: Reader, checkpoints: Checkpoints, metrics: Metrics, stop: StopSignal
+    settings: ShipSettings, reader: Reader, checkpoints: Checkpoints, metrics: Metrics, stop: StopSignal, link: Link
 ) -> Outcome:
     max_lines = max_batch_lines(settings.buffer_size) if settings.resilient else None
     feed = FileFeed(reader, metrics=metrics, max_lines=max_lines)
     kind = ResilientShipper if settings.resilient else Shipper
-    shipper = kind(feed, settings, metrics=metrics, stop=stop, checkpoints=checkpoints)
+    shipper = kind(feed, settings, metrics=metrics, stop=stop, checkpoints=checkpoints, link=link)
     reporter = Reporter(metrics, interval_s=settings.metrics_interval) if settings.metrics_interval else None
     if reporter:
         reporter.start()
@@ -72,36 +91,37 @@ def _ship(
         if reporter:
             reporter.stop()
     if settings.mode == "batch" and feed.error is None and not feed.is_complete:
-        raise GaveUp("stopped before the end of the file; what was read is acked")
-    problems = _problems(feed, metrics)
-    if not problems and (settings.delete_after or settings.move_after):
+        raise GaveUp("stopped before the end of the input; what was read is acked")
+    problems = _problems(feed, reader, metrics)
+    if not problems and (settings.delete_after or settings.move_after) and isinstance(reader, BatchReader):
         checkpoints.save()
-        problems += dispose(settings, checkpoints)
+        for path in reader.paths:
+            problems += dispose(path, settings, checkpoints)
     return Outcome(tuple(problems))
 
 
-def _open_reader(settings: ShipSettings, checkpoints: Checkpoints) -> Reader:
-    recall = Recall(checkpoints)
+def _open_reader(settings: ShipSettings, checkpoints: Checkpoints, metrics: Metrics) -> Reader:
+    if STANDARD_INPUT in settings.inputs[0].log_file:
+        return StdinReader(settings.inputs[0])
+    folders = Folders()
     if settings.mode == "batch":
         return BatchReader(
-            settings.log_file,
-            max_line_bytes=settings.max_line_bytes,
-            recall=recall if settings.resume else None,
+            settings.inputs,
+            recall=Recall(checkpoints, folders) if settings.resume else None,
+            max_open_files=settings.max_open_files,
+            folders=folders,
         )
     return FollowReader(
-        settings.log_file,
-        max_line_bytes=settings.max_line_bytes,
-        recall=recall,
-        start_at_end=settings.start_at == "end",
+        settings.inputs,
+        recall=Recall(checkpoints, folders),
+        metrics=metrics,
+        max_held_bytes=settings.max_held_bytes,
+        max_open_files=settings.max_open_files,
+        folders=folders,
+        watcher=Watcher.create(),
     )
 
 
-def _problems(feed: FileFeed, metrics: Metrics) -> list[str]:
-    counters = metrics.total().counters
-    found: list[tuple[int, Callable[[int], str]]] = [
-        (counters.lines_rejected, lambda n: f"{n} lines were refused by the server"),
-        (counters.lines_cut, lambda n: f"{n} lines were too long and were cut"),
-        (counters.bytes_lost, lambda n: f"{n} bytes of the file were gone before they were read"),
-    ]
-    problems = [sentence(count) for count, sentence in found if count]
+def _problems(feed: FileFeed, reader: Reader, metrics: Metrics) -> list[str]:
+    problems = [*reader.problems, *shortcomings(metrics.total().counters)]
     return [str(feed.error), *problems] if feed.error else problems

@@ -43,8 +43,23 @@ class Reader(Protocol):
         """Whether `read` should be called again at once although it returned None."""
 
     @property
+    def revision(self) -> int:
+        """A number that grows whenever `report` would name other files, another state of one, or another problem."""
+
+    @property
     def wake_fds(self) -> Sequence[int]:
         """File descriptors that become readable when there may be something to read; `poll` takes the news."""
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What could not be read and will not come, a sentence each."""
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether, after `stop`, something has still to be delivered because it exists nowhere else."""
+
+    def stop(self) -> None:
+        """Take no more from where it comes. Safe in any thread."""
 
     def poll(self) -> None:
         """Look at the file system. Raises SourceError for what waiting cannot mend."""

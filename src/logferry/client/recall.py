@@ -7,30 +7,38 @@ rewritten because somebody has copied and then truncated it (copytruncate of log
 
 import logging
 import os
-import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Container
 from pathlib import Path
 
 from logferry.client.checkpoint import Checkpoint, Checkpoints, fingerprint
+from logferry.client.discovery import Folders, origins
 from logferry.client.source_file import Source, SourceFile
 from logferry.errors import SourceError
 
 logger = logging.getLogger(__name__)
 
+Identity = tuple[int, int]  # device and inode
+
 
 class Recall:
     """Recognises files with the help of the checkpoints of earlier runs."""
 
-    def __init__(self, checkpoints: Checkpoints) -> None:
+    def __init__(self, checkpoints: Checkpoints, folders: Folders | None = None) -> None:
         self._checkpoints = checkpoints
+        self._folders = folders or Folders()
         self._copied: set[str] = set()  # sources that go on in a copy of their file
 
-    def recognise(self, file: SourceFile) -> None:
-        """Let `file` go on from its checkpoint, if there is one for it."""
-        matching = [checkpoint for checkpoint in self._checkpoints if is_same_file(file, checkpoint)]
+    def recognise(self, file: SourceFile, *, live: Container[str] = ()) -> None:
+        """Let `file` go on from its checkpoint, if there is one for it; but not as one of the sources that are `live`.
+
+        These are read already, in this run.
+        """
+        known = [known for known in self._checkpoints.of_identity(*file.identity) if known.id not in live]
+        matching = [checkpoint for checkpoint in known if _has_content(file, checkpoint)]
         if not matching:
-            matching = [checkpoint for checkpoint in self._checkpoints if self._is_continued_in(file, checkpoint)]
+            known = [known for known in self._checkpoints_of_originals(file) if known.id not in live]
+            matching = [checkpoint for checkpoint in known if self._is_continued_in(file, checkpoint)]
             self._copied.update(checkpoint.id for checkpoint in matching)
         if matching:
             self._resume(file, max(matching, key=lambda checkpoint: checkpoint.seen_at))
@@ -41,37 +49,46 @@ class Recall:
         They are the files that a checkpoint knows, wherever in the folder they are now, and files that are named like
         rotated ones and were written after those.
         """
-        unfinished = [
-            checkpoint
-            for checkpoint in self._checkpoints
-            if checkpoint.path == str(path) and not checkpoint.is_finished
-        ]
+        unfinished = [known for known in self._checkpoints.of_path(str(path)) if not known.is_finished]
         if not unfinished:
             return []
-        known = [
-            (status.st_mtime_ns, entry, status_identity(status))
-            for entry, status in _files_in(path.parent)
-            if any(_is_known(entry, status, checkpoint) for checkpoint in unfinished)
-        ]
-        files = [entry for _, entry, _ in sorted(known)]
+        listing = self._folders.listing(str(path.parent))
+        known: dict[Identity, tuple[int, Path]] = {}
+        for checkpoint in unfinished:
+            name = listing.by_inode.get(checkpoint.inode)
+            modified_ns = _modified_ns_if_known(path.parent / name, checkpoint) if name else None
+            if name and modified_ns is not None:
+                known[checkpoint.device, checkpoint.inode] = (modified_ns, path.parent / name)
+        files = [entry for _, entry in sorted(known.values())]
         if path in files:  # it was not rotated since; an older one may have been left behind
             return [entry for entry in files if entry != path]
         last_seen_ns = int(max(checkpoint.seen_at for checkpoint in unfinished) * 1e9)
-        since_ns = max(known)[0] if known else last_seen_ns
-        return files + rotated_since(path, since_ns, {identity for _, _, identity in known})
+        since_ns = max(known.values())[0] if known else last_seen_ns
+        return files + rotated_since(path, since_ns, set(known), self._folders)
+
+    def _checkpoints_of_originals(self, file: SourceFile) -> list[Checkpoint]:
+        folder = file.path.parent
+        return [known for name in origins(file.path.name) for known in self._checkpoints.of_path(str(folder / name))]
 
     def _is_continued_in(self, file: SourceFile, checkpoint: Checkpoint) -> bool:
-        """Whether a file is the copy that was made (copytruncate) before the original was truncated."""
-        original = Path(checkpoint.path)
+        """Whether a file is the copy that was made (copytruncate) before the original was truncated.
+
+        If the original is still there as it was, under whatever name, the two are twins.
+        """
         return (
             not checkpoint.is_finished
-            and checkpoint.committed > 0
+            and checkpoint.head_bytes > 0
             and checkpoint.id not in self._copied
-            and file.path.parent == original.parent
-            and _rotated_name(original).fullmatch(file.path.name) is not None
             and _has_content(file, checkpoint)
-            and _is_rewritten(original, checkpoint)
+            and not self._is_there(checkpoint)
         )
+
+    def _is_there(self, checkpoint: Checkpoint) -> bool:
+        """Whether the file that a checkpoint was made of is there still, with its content."""
+        path = Path(checkpoint.path)
+        name = self._folders.listing(str(path.parent)).by_inode.get(checkpoint.inode)
+        candidates = [path] if name is None else [path.parent / name, path]
+        return any(_modified_ns_if_known(candidate, checkpoint) is not None for candidate in candidates)
 
     def _resume(self, file: SourceFile, checkpoint: Checkpoint) -> None:
         source = Source(
@@ -83,10 +100,11 @@ class Recall:
             crc32=checkpoint.crc32,
             tail=file.peek(checkpoint.committed - checkpoint.tail_bytes, checkpoint.tail_bytes),
             plain_until=checkpoint.plain_until,
+            renderings=list(checkpoint.renderings),
         )
         file.resume(source)
         self._checkpoints.follow(source)
-        logger.info("%s is known; going on at byte %d", file.path, source.committed)
+        logger.debug("%s is known; going on at byte %d", file.path, source.committed)
 
 
 def is_same_file(file: SourceFile, checkpoint: Checkpoint) -> bool:
@@ -95,70 +113,44 @@ def is_same_file(file: SourceFile, checkpoint: Checkpoint) -> bool:
 
 
 def _has_content(file: SourceFile, checkpoint: Checkpoint) -> bool:
-    if file.size() < checkpoint.committed:
+    # In this order, and with no question about the size, a compressed file is inflated once, and only as far as needed.
+    if fingerprint(file.peek(0, checkpoint.head_bytes)) != checkpoint.head:
         return False
-    head = file.peek(0, checkpoint.head_bytes)
     tail = file.peek(checkpoint.committed - checkpoint.tail_bytes, checkpoint.tail_bytes)
-    return fingerprint(head) == checkpoint.head and fingerprint(tail) == checkpoint.tail
+    reaches = not checkpoint.committed or bool(file.peek(checkpoint.committed - 1, 1))
+    return reaches and fingerprint(tail) == checkpoint.tail
 
 
-def _is_known(path: Path, status: os.stat_result, checkpoint: Checkpoint) -> bool:
-    if status_identity(status) != (checkpoint.device, checkpoint.inode):
-        return False
+def _modified_ns_if_known(path: Path, checkpoint: Checkpoint) -> int | None:
+    """Return when a file was last written, if it is the one that a checkpoint was made of."""
     try:
         file = SourceFile(path, max_line_bytes=1)
     except (OSError, SourceError):
-        return False
+        return None
     try:
-        return is_same_file(file, checkpoint)
+        return file.modified_ns() if is_same_file(file, checkpoint) else None
     finally:
         file.close()
 
 
-def _is_rewritten(path: Path, checkpoint: Checkpoint) -> bool:
-    """Whether the file that a checkpoint was made of has its name still, but not its content."""
-    try:
-        status = path.stat()
-    except OSError:
-        return False
-    return status_identity(status) == (checkpoint.device, checkpoint.inode) and not _is_known(path, status, checkpoint)
-
-
-def rotated_since(path: Path, since_ns: int, exclude: set[tuple[int, int]]) -> list[Path]:
+def rotated_since(path: Path, since_ns: int, exclude: set[Identity], folders: Folders) -> list[Path]:
     """Return files beside `path` that are named like rotated ones of it and were written at `since_ns` or later.
 
-    `exclude` are the (device, inode) of files that are known already.
+    `exclude` are files that are known already.
     """
-    pattern = _rotated_name(path)
-    found = [
-        (status.st_mtime_ns, entry)
-        for entry, status in _files_in(path.parent)
-        if pattern.fullmatch(entry.name) and status.st_mtime_ns >= since_ns and status_identity(status) not in exclude
-    ]
-    return [entry for _, entry in sorted(found)]
-
-
-def status_identity(status: os.stat_result) -> tuple[int, int]:
-    """Return what identifies a file while it exists."""
-    return status.st_dev, status.st_ino
-
-
-def _rotated_name(path: Path) -> re.Pattern[str]:
-    """Match `app.log.1`, `app.log-20240115`, `app-2024-01-15.log`, `app.1.log`; not what is compressed or edited."""
-    stamp = r"[.-][0-9][0-9T:_.-]*"
-    return re.compile(f"{re.escape(path.name)}{stamp}|{re.escape(path.stem)}{stamp}{re.escape(path.suffix)}")
-
-
-def _files_in(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    try:
-        entries = list(os.scandir(folder))
-    except OSError as error:
-        logger.debug("cannot list %s: %s", folder, error.strerror)
-        return
-    for entry in entries:
+    found = []
+    for name in folders.listing(str(path.parent)).rotated.get(path.name, ()):
+        entry = path.parent / name
         try:
             status = entry.stat()
         except OSError:
             continue  # gone since
-        if stat.S_ISREG(status.st_mode):
-            yield Path(entry.path), status
+        is_new = status.st_mtime_ns >= since_ns and status_identity(status) not in exclude
+        if is_new and stat.S_ISREG(status.st_mode):
+            found.append((status.st_mtime_ns, entry))
+    return [entry for _, entry in sorted(found)]
+
+
+def status_identity(status: os.stat_result) -> Identity:
+    """Return what identifies a file while it exists."""
+    return status.st_dev, status.st_ino

@@ -6,16 +6,20 @@ does not take connections.
 """
 
 import logging
+import select
 import threading
+import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from logferry.client.checkpoint import Checkpoints
 from logferry.client.feed import FileFeed
+from logferry.client.link import Link
 from logferry.client.shipper import Shipper
 from logferry.client.source_file import Source
 from logferry.client.stop import StopSignal, Wakeup
+from logferry.client.waiting import Lookout
 from logferry.client.window import Batch
 from logferry.config import ShipSettings
 from logferry.health import Health, HealthMonitor, probe
@@ -104,7 +108,9 @@ class QueuedFeed:
         self._metrics = metrics
         self._wakeup = wakeup
         self._queue = BatchQueue(max_lines=max_lines, not_empty=wakeup)
-        self._news = threading.Event()  # a source is sent back, or the end is near
+        self._news = Wakeup()  # a source is sent back, or the end is near
+        self._lookout = Lookout()
+        self._next_tick = time.monotonic() + poll_interval_s
         self._drained = threading.Lock()
         self._is_drained = False
         self._has_to_end = False
@@ -128,6 +134,11 @@ class QueuedFeed:
     def is_busy(self) -> bool:
         """See Feed: a batch that is put wakes the engine, so there is never a reason to ask again."""
         return False
+
+    @property
+    def wake_fds(self) -> Sequence[int]:
+        """See Feed: the producer waits for those itself."""
+        return ()
 
     def next_batch(self) -> Batch | None:
         """See Feed."""
@@ -164,6 +175,7 @@ class QueuedFeed:
         self._has_to_end = True
         self._news.set()
         self._thread.join()
+        self._news.close()
 
     def _produce(self) -> None:
         try:
@@ -176,21 +188,38 @@ class QueuedFeed:
             self._wakeup.set()
 
     def _produce_one(self) -> None:
-        self._news.clear()
         batch = self._feed.next_batch()
         if batch is not None:
-            while not self._queue.try_put(batch, timeout_s=self._poll_interval_s):
-                self._feed.tick()
-            self._metrics.set_queue_lines(self._queue.lines)
-            return
-        with self._drained:  # a source may be sent back in this moment
-            self._is_drained = self._feed.is_finished
-        if self._is_drained:
+            self._put(batch)
+        elif self._note_drained():
             self._wakeup.set()
             self._news.wait()
         else:
-            self._news.wait(0.0 if self._feed.is_busy else self._poll_interval_s)
-            self._feed.tick()
+            self._wait(0.0 if self._feed.is_busy else self._poll_interval_s)
+            self._tick()
+
+    def _put(self, batch: Batch) -> None:
+        """Wait for room. News of files do not matter meanwhile: nothing more would be read of them."""
+        while not self._queue.try_put(batch, timeout_s=self._poll_interval_s):
+            self._tick()
+        self._metrics.set_queue_lines(self._queue.lines)
+        if time.monotonic() >= self._next_tick:  # there may be a batch after each other for hours
+            self._tick()
+
+    def _note_drained(self) -> bool:
+        with self._drained:  # a source may be sent back in this moment
+            self._is_drained = self._feed.is_finished
+            return self._is_drained
+
+    def _wait(self, timeout_s: float) -> None:
+        """Wait until there may be something to read."""
+        ready, _ = self._lookout.poll({self._news.fileno(): select.POLLIN}, self._feed.wake_fds, timeout_s)
+        if ready:
+            self._news.clear()
+
+    def _tick(self) -> None:
+        self._feed.tick()
+        self._next_tick = time.monotonic() + self._poll_interval_s
 
 
 class ResilientShipper:
@@ -204,6 +233,7 @@ class ResilientShipper:
         metrics: Metrics,
         stop: StopSignal,
         checkpoints: Checkpoints,
+        link: Link | None = None,
     ) -> None:
         self._feed = QueuedFeed(
             feed,
@@ -225,6 +255,7 @@ class ResilientShipper:
             stop=stop,
             checkpoints=checkpoints,
             on_failure=self._monitor.suspect,
+            link=link,
             may_connect=lambda: is_counting or stop.is_requested or self._monitor.state is Health.HEALTHY,
         )
 

@@ -2,32 +2,34 @@
 left unanswered. One thread, no blocking call; basic and resilient mode differ only in the feed and in what to wait for
 before connecting again.
 
-A batch leaves the window when the server has answered for all of it, and at no other moment; then its source's
-checkpoint moves.
+A batch leaves the window when the server has answered for all of it and of those before it of the same source, and at
+no other moment; then its source's checkpoint moves. What a server says that is not what we expect is dealt with in
+reconciliation.py.
 """
 
 import contextlib
 import logging
 import time
-from collections.abc import Callable
-from typing import Final, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from logferry.client.checkpoint import Checkpoints
 from logferry.client.dialect import Event
 from logferry.client.doorway import Doorway
-from logferry.client.enquiry import Enquiry
 from logferry.client.exchange import Exchange
 from logferry.client.feed import Feed
+from logferry.client.link import Link
+from logferry.client.reconciliation import BeginAnew, Reconciliation
 from logferry.client.source_file import Source
 from logferry.client.stop import StopSignal
 from logferry.client.tcp_client import READ, WRITE, Backoff
 from logferry.client.waiting import Waiting
-from logferry.client.window import Batch, Window, commit
+from logferry.client.window import Batch, Window, commit, note_rendering
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, GaveUp, PeerClosed, PeerConfused, PeerSilent
 from logferry.metrics import Metrics
 from logferry.protocol.connection import Acked, Confused, Refused
-from logferry.protocol.delivery import Alive, BatchRefused, Extent, Gibberish, Position
+from logferry.protocol.delivery import Alive, BatchRefused, Gibberish, Position
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +39,13 @@ WINDOW_BYTES: Final = 8 * 1024 * 1024
 # Reading ahead of the socket further than this gains nothing.
 UNSENT_BYTES: Final = 512 * 1024
 
+# What is taken before the socket is looked at again: a large batch, or so many small ones that what each costs beside
+# its lines (a sync of the checkpoint for the first of a source, above all) is shared. It takes a few milliseconds.
+_BATCHES_PER_TURN: Final = 128
+_BYTES_PER_TURN: Final = 64 * 1024
+
 _AUTO_ATTEMPTS: Final = 5
 _REFUSALS_LOGGED: Final = 10
-
-
-class _BeginAnew(DeliveryError):
-    """Nothing has failed, but what is in flight behind a batch that is not taken would be refused as well."""
 
 
 class Shipper:
@@ -58,6 +61,7 @@ class Shipper:
         checkpoints: Checkpoints,
         on_failure: Callable[[], None] = lambda: None,
         may_connect: Callable[[], bool] = lambda: True,
+        link: Link | None = None,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -68,6 +72,7 @@ class Shipper:
         self._checkpoints = checkpoints
         self._on_failure = on_failure
         self._may_connect = may_connect
+        self._link = link or Link()
         self._backoff = backoff or Backoff(ceiling_s=settings.backoff_max)
         self._clock = clock
 
@@ -82,6 +87,9 @@ class Shipper:
             settings, stop, clock=clock, on_tick=self._tick, on_stop=feed.stop, describe=self._unacked
         )
         self._doorway = Doorway(settings, checkpoints, wait=self._waiting.wait)
+        self._reconciliation = Reconciliation(
+            settings, feed, self._window, commit=self._commit, reject=self._reject, wait=self._waiting.wait
+        )
 
     def run(self) -> None:
         """Deliver until the feed is finished (or a stop was asked for) and every line is answered.
@@ -103,12 +111,14 @@ class Shipper:
         return bool(self._window) or not self._feed.is_finished
 
     def _turn(self) -> None:
-        """One round: take a batch, send what the socket takes, read what has come; wait only if there is nothing."""
-        took = self._take_batch()
+        """One round: take batches, send what the socket takes, read what has come; wait only if there is nothing."""
+        took = self._take_batches()
         if not self._window and not self._is_sending:
             self._idle(0.0 if took or self._feed.is_busy else self._settings.poll_interval)
             return
         exchange = self._exchange or self._connect()
+        if exchange.is_used_up and not any(batch.in_flight for batch in self._window):
+            raise BeginAnew("the server lets no connection open more sources than this one has")
         may_take = took or self._feed.is_busy
         self._talk(exchange, 0.0 if may_take and self._wants_batch() else self._settings.poll_interval)
 
@@ -121,48 +131,59 @@ class Shipper:
         unsent = self._exchange.unsent_bytes if self._exchange else 0
         return self._window.has_room and unsent < UNSENT_BYTES and not self._feed.is_finished
 
-    def _take_batch(self) -> bool:
-        if not self._wants_batch():
-            return False
-        batch = self._feed.next_batch()
-        if batch is None:
-            return False
-        if batch.epoch == batch.source.epoch:  # else it was read before its source was sent back
-            if not self._window:
-                self._last_progress = self._clock()
-            self._window.add(batch)
-            if self._exchange:
-                self._exchange.enqueue(batch)
-        return True
+    @property
+    def _announcing(self) -> Sequence[int]:
+        """What wakes the engine because there may be a batch; nothing does while it would not take one."""
+        return self._feed.wake_fds if self._wants_batch() else ()
+
+    def _take_batches(self) -> bool:
+        """Take what the feed has, until it is worth sending; return whether there was anything."""
+        taken = size = 0
+        while taken < _BATCHES_PER_TURN and size < _BYTES_PER_TURN and self._wants_batch():
+            batch = self._feed.next_batch()
+            if batch is None:
+                break
+            taken += 1
+            size += len(batch.payload)
+            if batch.epoch == batch.source.epoch:  # else it was read before its source was sent back
+                self._take(batch)
+        return taken > 0
+
+    def _take(self, batch: Batch) -> None:
+        if not self._window:
+            self._last_progress = self._clock()
+        self._window.add(batch)
+        if self._exchange:
+            self._exchange.enqueue(batch)
 
     # --- the connection -------------------------------------------------------------------------------------------
 
     def _connect(self) -> Exchange:
         connection, dialect = self._doorway.enter()
         logger.info("connected to %s%s", self._doorway.server, "" if dialect.needs_open else " (plain protocol)")
-        self._exchange = Exchange(
-            connection, dialect, on_open=self._checkpoints.register, on_begin=self._begin, on_sent=self._sent
-        )
+        self._exchange = Exchange(connection, dialect, on_new=self._register, on_begin=self._begin, on_sent=self._sent)
         for batch in self._window:
             self._exchange.enqueue(batch)
         self._last_progress = self._clock()
+        self._link.connected(knows_sources=dialect.needs_open, is_answered=self._settings.ack != "none")
         return self._exchange
 
     def _disconnect(self) -> None:
         if self._exchange is not None:
             self._exchange.close()
+            self._link.closed()
         self._exchange = None
 
     def _idle(self, timeout_s: float) -> None:
         """Nothing is in flight: wait for the file, the feed, or the end of a connection that nobody uses."""
         if self._exchange is None:
-            self._waiting.once(None, 0, timeout_s)
-        elif self._waiting.once(self._exchange.connection.sock, READ, timeout_s):
+            self._waiting.once(None, 0, timeout_s, announcing=self._announcing)
+        elif self._waiting.once(self._exchange.connection.sock, READ, timeout_s, announcing=self._announcing):
             self._receive(self._exchange)
 
     def _talk(self, exchange: Exchange, timeout_s: float) -> None:
         events = READ | WRITE if exchange.has_output else READ
-        ready = self._waiting.once(exchange.connection.sock, events, timeout_s)
+        ready = self._waiting.once(exchange.connection.sock, events, timeout_s, announcing=self._announcing)
         if ready & READ:
             self._receive(exchange)
         if ready & WRITE:
@@ -187,15 +208,25 @@ class Shipper:
                 pass
 
     def _send(self, exchange: Exchange) -> None:
-        sent_bytes, sends, got_room = exchange.send()
+        try:
+            sent_bytes, sends, got_room = exchange.send()
+        finally:
+            self._commit_done()
         if got_room:  # else the kernel's buffer had room all the time, which says nothing about the peer
             self._last_progress = self._clock()
         self._metrics.add(bytes_wire=sent_bytes, batches=sends)
-        self._commit_done()
+
+    def _register(self, batches: Sequence[Batch]) -> None:
+        """Remember sources, and how these batches of them are rendered, before a server has anything of that."""
+        for batch in batches:
+            note_rendering(batch)
+        self._checkpoints.register_all(batch.source for batch in batches)
 
     def _begin(self, batch: Batch) -> None:
         if self._exchange and len(batch.payload) > self._exchange.dialect.max_batch_bytes:
-            self._mend(batch, f"more than {self._exchange.dialect.max_batch_bytes} bytes")
+            self._reconciliation.mend(batch, f"more than {self._exchange.dialect.max_batch_bytes} bytes")
+        if note_rendering(batch) and self._exchange and self._exchange.dialect.needs_open:
+            self._checkpoints.register(batch.source)
         lines = batch.lines - batch.acked
         batch.times_sent += 1
         batch.sent_at = self._clock()
@@ -208,7 +239,7 @@ class Shipper:
         if self._exchange and self._exchange.dialect.needs_open:
             return
         if not batch.lines:
-            batch.is_done = True  # the plain protocol has no words for it
+            self._window.finish(batch)  # the plain protocol has no words for it
         elif self._settings.ack == "none":
             self._answered(batch.lines - batch.acked)
 
@@ -236,7 +267,7 @@ class Shipper:
             case Position():
                 self._positioned(event)
             case BatchRefused():
-                self._batch_refused(event)
+                self._reconciliation.refused(event)
             case Alive():
                 pass
             case Confused(reason) | Gibberish(reason):
@@ -266,105 +297,37 @@ class Shipper:
 
     def _positioned(self, position: Position) -> None:
         """A source is stored up to an offset: the answer to an open, or an ack."""
-        source = next((batch.source for batch in self._window if batch.source.id == position.source), None)
-        if source is not None and position.is_answer_to_open:
-            self._reconcile(source, position)
+        source = self._window.source(position.source)
+        if position.is_answer_to_open:
+            self._opened(source, position)
         elif source is not None:
             self._commit(source, position.committed)
-        if self._exchange and position.is_answer_to_open:
-            self._exchange.opened(position.source)
+
+    def _opened(self, source: Source | None, position: Position) -> None:
+        if self._exchange is None or not self._exchange.is_opening(position.source):
+            raise PeerConfused(f"the server answers what was not asked: {position}")
+        if source is not None:
+            self._reconciliation.reconcile(source, position)
+        self._exchange.opened(position.source, self._window.of_source(source) if source else ())
 
     def _commit(self, source: Source, committed: int) -> None:
         now = self._clock()
         for batch in self._window.commit(source, committed):
             self._metrics.acked(batch.lines, now - batch.sent_at)
             self._failures = 0
+        self._commit_done()
 
     def _commit_done(self) -> None:
         for batch in self._window.take_done():
             commit(batch, is_plain=self._doorway.is_plain)
             self._checkpoints.follow(batch.source)
 
-    def _reconcile(self, source: Source, position: Position) -> None:
-        """The server's word on how far a source is stored wins, if the content agrees (rules E17 and E18)."""
-        committed = position.committed
-        if committed > source.committed and not self._agrees(source, position):
-            logger.error("%s is not the file that the server knows as %s; it is a new source", source.path, source.id)
-            self._send_back(source, None)
-        elif committed < source.plain_until:
-            reason = "shipped by the plain protocol before"
-            self._window.add_first(Batch(source, committed, source.plain_until, epoch=source.epoch, lost=reason))
-        else:
-            self._commit(source, committed)
-            self._commit_done()
-            self._go_to(source, position)
-        if self._exchange:
-            self._exchange.replace_source(source, self._window.of_source(source))
-
-    def _agrees(self, source: Source, position: Position) -> bool:
-        """Whether what the server has beyond the checkpoint is what this client sent, or would send.
-
-        Lines that an earlier run has skipped there make a difference: then the server is asked for its extents.
-        """
-        crc32 = self._window.crc32_up_to(source, position.committed)
-        agrees = self._feed.agrees(source, position) if crc32 is None else crc32 == position.crc32
-        return agrees or self._feed.holds(source, self._extents_beyond_checkpoint(source))
-
-    def _extents_beyond_checkpoint(self, source: Source) -> list[Extent]:
-        settings = self._settings
-        enquiry = Enquiry(
-            settings.server_host,
-            settings.server_port,
-            connect_timeout_s=settings.connect_timeout,
-            answer_timeout_s=settings.ack_timeout,
-            wait=self._waiting.wait,
-        )
-        try:
-            pages = list(enquiry.report(source.id))
-        finally:
-            enquiry.close()
-        return [extent for page in pages for extent in page.extents if extent.end > source.committed]
-
-    def _go_to(self, source: Source, position: Position) -> None:
-        """See to it that the next batch of a source begins where the server wants it."""
-        waiting = self._window.of_source(source)
-        if source.committed != position.committed:
-            source.go_to(position.committed, position.lines, position.crc32)
-        if waiting and waiting[0].start != position.committed:
-            logger.info("%s: the server has it up to byte %d; going on there", source.path, position.committed)
-            self._send_back(source, position.committed)
-
-    def _send_back(self, source: Source, offset: int | None, *, one_by_one_until: int = 0) -> None:
-        """Read a source again from `offset`; None makes the file a new source. What was read of it does not count."""
-        source.epoch = source.epoch + 1 if offset is not None else -1
-        self._window.drop_source(source)
-        self._feed.send_back(source, offset, one_by_one_until=one_by_one_until)
-
-    def _batch_refused(self, refusal: BatchRefused) -> None:
-        """The oldest batch of a source is not stored."""
-        batch = next((batch for batch in self._window if batch.source.id == refusal.source and not batch.is_done), None)
-        if batch is not None and refusal.is_final:
-            self._mend(batch, refusal.reason)
-        if batch is not None:
-            self._send_back(batch.source, refusal.committed)
-        raise PeerConfused(f"the server refused a batch: {refusal.reason}")
-
-    def _mend(self, batch: Batch, reason: str) -> NoReturn:
-        """Send the lines of a batch that will never be taken one by one; one that will not be taken is skipped."""
-        if batch.lines == 1:
-            self._reject(batch, batch.payload, reason)
-            self._window.give_up(batch, f"refused by the server: {reason}")
-        else:
-            first = self._window.of_source(batch.source)[0]
-            self._send_back(batch.source, first.start, one_by_one_until=batch.end)
-        raise _BeginAnew(f"the server does not take a batch: {reason}")
-
     # --- failures and waiting -------------------------------------------------------------------------------------
 
     def _recover(self, error: DeliveryError) -> None:
         """Drop the connection; wait before the next one, unless nothing is in flight and nobody needs one."""
         self._disconnect()
-        if isinstance(error, _BeginAnew):
+        if isinstance(error, BeginAnew):
             logger.debug("%s", error)
             return
         if not self._window and isinstance(error, PeerClosed):
@@ -372,6 +335,7 @@ class Shipper:
             return
         self._failures += 1
         self._metrics.add(reconnects=1)
+        self._link.failed(str(error))
         self._on_failure()
         self._give_up_after_too_many(error)
         delay_s = self._backoff.delay_s(self._failures)

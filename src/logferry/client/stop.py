@@ -1,6 +1,7 @@
 """Waking a thread that waits for a socket, and asking a run to stop."""
 
 import contextlib
+import select
 import socket
 
 
@@ -25,6 +26,13 @@ class Wakeup:
         """Take the flag back, before looking at what it announced."""
         with contextlib.suppress(OSError):
             self._receiver.recv(4096)
+
+    def wait(self) -> None:
+        """Wait until the flag is set, however long that takes, and take it back."""
+        poll = select.poll()
+        poll.register(self._receiver.fileno(), select.POLLIN)
+        poll.poll()
+        self.clear()
 
     def close(self) -> None:
         """Release the sockets."""

@@ -1,21 +1,25 @@
 """`logferry verify`: is everything that is in a file on the server's disk, once, as it was?
 
-The file is rendered again, piece by piece, and each piece's CRC-32 is compared with that of the server's ledger; the
-server has compared its ledger with its disk. So a line that was removed, changed or added on either side is seen.
+The file is rendered again, piece by piece, as the checkpoint says it was rendered, and each piece's CRC-32 is compared
+with that of the server's ledger; the server has compared its ledger with its disk. So a line that was removed, changed
+or added on either side is seen.
 """
 
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from logferry.client.checkpoint import Checkpoint, Checkpoints
 from logferry.client.enquiry import Enquiry
-from logferry.client.formatter import render
+from logferry.client.gzip_content import open_content
 from logferry.client.recall import is_same_file
-from logferry.client.source_file import SourceFile
+from logferry.client.replay import Renderings, replay
+from logferry.client.source_file import PLAIN, SourceFile
 from logferry.errors import SourceError
 from logferry.protocol.delivery import Extent, Loss, ReportPage
+
+_UNKNOWN: Final[Renderings] = ((0, PLAIN),)  # nothing was sent, or by a version that knew no other rendering
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Verdict:
     missing: list[Range] = field(default_factory=list)
     altered: list[Range] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
-    problem: str = ""  # why nothing could be compared
+    problem: str = ""  # why nothing could be compared, or not all of it
 
     @property
     def is_proven(self) -> bool:
@@ -51,7 +55,7 @@ class Verdict:
 def verify(path: Path, checkpoints: Checkpoints, enquiry: Enquiry, *, max_line_bytes: int) -> Verdict:
     """Compare one file with what the server has stored of it. Raises DeliveryError."""
     try:
-        file = SourceFile(path, max_line_bytes=max_line_bytes)
+        file = SourceFile(path, max_line_bytes=max_line_bytes, content=open_content(path))
     except FileNotFoundError:
         return Verdict(str(path), problem="no such file")
     except SourceError as error:
@@ -59,7 +63,7 @@ def verify(path: Path, checkpoints: Checkpoints, enquiry: Enquiry, *, max_line_b
     try:
         checkpoint = _find(file, checkpoints)
         if checkpoint is None:
-            lines = _render_up_to(file, file.size()).lines
+            lines = replay(file, file.readable_end, _UNKNOWN).lines
             problem = "never shipped, as far as the state folder knows" if lines else ""
             return Verdict(str(path), lines=lines, problem=problem)
         return _compare(file, checkpoint, list(enquiry.report(checkpoint.id)))
@@ -80,11 +84,13 @@ def _compare(file: SourceFile, checkpoint: Checkpoint, pages: list[ReportPage]) 
         verdict.problem = f"the server has never heard of source {checkpoint.id}"
         return verdict
     verdict.losses = list(pages[0].losses)
+    comparison = _Comparison(file, checkpoint.renderings or _UNKNOWN, verdict)
     for extent in _extents(pages):
-        _compare_extent(file, extent, verdict)
+        comparison.compare(extent)
     committed = pages[0].committed
-    _expect_nothing(file, committed, verdict, "not on the server although it says so")
-    _expect_nothing(file, file.size(), verdict, "not shipped yet")
+    comparison.expect_nothing(committed, "not on the server although it says so")
+    comparison.expect_nothing(file.readable_end, "not shipped yet")
+    verdict.problem = "; ".join(file.problems)
     return verdict
 
 
@@ -93,34 +99,45 @@ def _extents(pages: list[ReportPage]) -> Iterator[Extent]:
         yield from page.extents
 
 
-def _compare_extent(file: SourceFile, extent: Extent, verdict: Verdict) -> None:
-    if extent.start < file.offset:
-        verdict.repeated += extent.lines
-        return
-    _expect_nothing(file, extent.start, verdict, "not on the server")
-    found = _render_up_to(file, extent.end)
-    verdict.lines += found.lines
-    where = (extent.start, extent.end, extent.lines)
-    if extent.state in ("missing", "expired"):
-        reason = "the server's segment is gone" if extent.state == "missing" else "deleted by the server's retention"
-        verdict.missing.append(Range(*where, f"{reason} ({extent.segment})"))
-    elif extent.state == "altered":
-        verdict.altered.append(Range(*where, f"changed on the server's disk ({extent.segment})"))
-    elif (found.lines, found.crc32) != (extent.lines, extent.crc32):
-        verdict.altered.append(Range(*where, "the file has changed since it was shipped"))
-    else:
-        verdict.stored += extent.lines
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Goes through a file, and enters what it finds into a verdict."""
 
+    file: SourceFile
+    renderings: Renderings
+    verdict: Verdict
 
-def _expect_nothing(file: SourceFile, end: int, verdict: Verdict, reason: str) -> None:
-    """Between what is stored there may be blank lines, and what is known to be lost; lines are missing."""
-    start = file.offset
-    if start >= end:
-        return
-    found = _render_up_to(file, end)
-    verdict.lines += found.lines
-    if found.lines and not _are_lost(start, end, verdict.losses):
-        verdict.missing.append(Range(start, end, found.lines, reason))
+    def compare(self, extent: Extent) -> None:
+        """Compare the next extent with the file."""
+        file, verdict = self.file, self.verdict
+        if extent.start < file.offset:
+            verdict.repeated += extent.lines
+            return
+        self.expect_nothing(extent.start, "not on the server")
+        found = replay(file, extent.end, self.renderings)
+        verdict.lines += found.lines
+        where = (extent.start, extent.end, extent.lines)
+        if extent.state in ("missing", "expired"):
+            reason = (
+                "the server's segment is gone" if extent.state == "missing" else "deleted by the server's retention"
+            )
+            verdict.missing.append(Range(*where, f"{reason} ({extent.segment})"))
+        elif extent.state == "altered":
+            verdict.altered.append(Range(*where, f"changed on the server's disk ({extent.segment})"))
+        elif (found.lines, found.crc32) != (extent.lines, extent.crc32):
+            verdict.altered.append(Range(*where, "the file has changed since it was shipped"))
+        else:
+            verdict.stored += extent.lines
+
+    def expect_nothing(self, end: int, reason: str) -> None:
+        """Between what is stored there may be blank lines, and what is known to be lost; lines are missing."""
+        start = self.file.offset
+        if start >= end:
+            return
+        found = replay(self.file, end, self.renderings)
+        self.verdict.lines += found.lines
+        if found.lines and not _are_lost(start, end, self.verdict.losses):
+            self.verdict.missing.append(Range(start, end, found.lines, reason))
 
 
 def _are_lost(start: int, end: int, losses: Iterable[Loss]) -> bool:
@@ -129,23 +146,3 @@ def _are_lost(start: int, end: int, losses: Iterable[Loss]) -> bool:
         if loss.start <= start:
             start = max(start, loss.end)
     return start >= end
-
-
-@dataclass(slots=True)
-class _Rendered:
-    lines: int = 0
-    crc32: int = 0
-
-
-def _render_up_to(file: SourceFile, end: int) -> _Rendered:
-    """Render a file from where it is to `end`, and leave it there."""
-    found = _Rendered()
-    while file.offset < end:
-        chunk = file.read(limit=end, is_final=True)
-        if chunk is not None:
-            rendered = render(chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated)
-            found.lines += rendered.lines
-            found.crc32 = zlib.crc32(rendered.payload, found.crc32)
-        elif not file.is_scanning:
-            break  # the file is shorter
-    return found

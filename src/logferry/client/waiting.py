@@ -1,16 +1,55 @@
 """The engine's only way to wait: for a socket, for news, or for time to pass; and what falls due meanwhile.
 
 Whatever the network does, the look at the log file, a stop request and the deadlines are never late.
+
+Some descriptors announce news of files (Reader.wake_fds). They stay readable until the reader takes the news in its
+`poll`, so whoever waits for them must have that called at once, and must only wait for them while it would take a
+batch: else the news of a file that grows would keep it busy doing nothing.
 """
 
 import select
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from logferry.client.stop import StopSignal
 from logferry.client.tcp_client import READ, WRITE
 from logferry.config import ShipSettings
 from logferry.errors import GaveUp
+
+# Between two announcements. A line that comes after a quiet moment is seen at once; of a file that grows all the time
+# a few milliseconds' worth is taken together (benchmarks/latency.py), and descriptors that announce without an end
+# cannot keep a processor busy.
+REST_S: Final = 0.002
+
+
+class Lookout:
+    """Polls descriptors, some of which announce news of files. For one thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._rest_until = clock()
+
+    def poll(
+        self, wanted: Mapping[int, int], announcing: Sequence[int], timeout_s: float
+    ) -> tuple[dict[int, int], bool]:
+        """Wait for descriptors to be ready for what is `wanted` of them, or for one of those announcing.
+
+        Returns the masks of those that are ready (select.poll's; none when the time is over), and whether there was an
+        announcement. After one, others are not listened to for REST_S.
+        """
+        rest_s = self._rest_until - self._clock() if announcing else 0.0
+        if rest_s > 0:
+            ready = _poll(wanted, min(rest_s, timeout_s))
+            if ready or rest_s >= timeout_s:
+                return ready, False
+            timeout_s -= rest_s
+        ready = _poll({**dict.fromkeys(announcing, select.POLLIN), **wanted}, timeout_s)
+        announced = [fd for fd in announcing if ready.pop(fd, 0)]
+        if announced:
+            self._rest_until = self._clock() + REST_S
+        return ready, bool(announced)
 
 
 class Waiting:
@@ -26,13 +65,17 @@ class Waiting:
         on_stop: Callable[[], None],
         describe: Callable[[], str],
     ) -> None:
-        """`on_tick` is called every poll interval, `on_stop` once; `describe` says what a deadline cuts off."""
+        """`on_tick` is called every poll interval and when there is news, `on_stop` once.
+
+        `describe` says what a deadline cuts off.
+        """
         self._settings = settings
         self._stop = stop
         self._clock = clock
         self._on_tick = on_tick
         self._on_stop = on_stop
         self._describe = describe
+        self._lookout = Lookout(clock)
         now = clock()
         self._next_tick = now + settings.poll_interval
         self._deadline = now + settings.deadline if settings.deadline else None
@@ -46,18 +89,21 @@ class Waiting:
                 break
         return ready
 
-    def once(self, sock: socket.socket | None, events: int, timeout_s: float) -> int:
+    def once(self, sock: socket.socket | None, events: int, timeout_s: float, *, announcing: Sequence[int] = ()) -> int:
         """Wait until `sock` is ready, something wakes the engine, or the time is over; do what is due.
 
-        Raises GaveUp when a deadline is over.
+        `announcing` descriptors are only for an engine that would take a batch now. Raises GaveUp when a deadline is
+        over.
         """
         now = self._clock()
         ends = [now + timeout_s, self._next_tick, *(end for end in (self._deadline, self._drain_until) if end)]
-        ready = self._poll(sock, events, max(0.0, min(ends) - now))
+        ready, has_news = self._poll(sock, events, announcing, max(0.0, min(ends) - now))
         self._check_deadlines()
         self.notice_stop()  # after the check: with no time to drain, a run that has nothing to drain still ends well
-        if self._clock() >= self._next_tick:
+        is_due = self._clock() >= self._next_tick
+        if is_due or has_news:
             self._on_tick()
+        if is_due:
             self._next_tick = self._clock() + self._settings.poll_interval
         return ready
 
@@ -67,19 +113,18 @@ class Waiting:
             self._drain_until = self._clock() + self._settings.shutdown_timeout
             self._on_stop()
 
-    def _poll(self, sock: socket.socket | None, events: int, timeout_s: float) -> int:
-        poll = select.poll()
+    def _poll(
+        self, sock: socket.socket | None, events: int, announcing: Sequence[int], timeout_s: float
+    ) -> tuple[int, bool]:
         wakeup = self._stop.wakeup
-        poll.register(wakeup.fileno(), select.POLLIN)
+        wanted = {wakeup.fileno(): select.POLLIN}
         if sock is not None:
-            poll.register(sock.fileno(), poll_mask(events))
-        ready = 0
-        for fd, mask in poll.poll(timeout_s * 1000):
-            if fd == wakeup.fileno():
-                wakeup.clear()
-            else:
-                ready = _events(mask) & events
-        return ready
+            wanted[sock.fileno()] = poll_mask(events)
+        ready, has_news = self._lookout.poll(wanted, announcing, timeout_s)
+        if wakeup.fileno() in ready:
+            wakeup.clear()
+        mask = ready.get(sock.fileno(), 0) if sock is not None else 0
+        return _events(mask) & events, has_news
 
     def _check_deadlines(self) -> None:
         now = self._clock()
@@ -99,3 +144,10 @@ def _events(mask: int) -> int:
     has_failed = mask & ~(select.POLLIN | select.POLLOUT)
     can_read, can_write = mask & select.POLLIN or has_failed, mask & select.POLLOUT or has_failed
     return (READ if can_read else 0) | (WRITE if can_write else 0)
+
+
+def _poll(wanted: Mapping[int, int], timeout_s: float) -> dict[int, int]:
+    poll = select.poll()
+    for fd, mask in wanted.items():
+        poll.register(fd, mask)
+    return dict(poll.poll(timeout_s * 1000))

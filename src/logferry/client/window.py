@@ -2,10 +2,13 @@
 
 import re
 import zlib
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
+from typing import Final
 
+from logferry.client.formats.spec import RenderSpec
 from logferry.client.source_file import Source
 from logferry.errors import PeerConfused
 
@@ -15,7 +18,8 @@ class Batch:
     """The lines `[start, end)` of a source, rendered: the unit of delivery.
 
     Without lines it only moves the source on: blank lines, or bytes that will never come, for the reason in `lost`.
-    `cut` says that its one line was too long.
+    `cut` says that its one line was too long. `rendering` is how its bytes became lines; a `split` batch does not begin
+    where an event begins.
     """
 
     source: Source
@@ -27,6 +31,8 @@ class Batch:
     epoch: int = 0
     lost: str = ""
     cut: str = ""
+    rendering: RenderSpec | None = None
+    split: bool = False
     acked: int = 0  # how many of its first lines the server has answered
     passed_lines: int = 0  # how many of these were counted off when the rest was last asked for,
     passed_bytes: int = 0  # and where they end
@@ -36,16 +42,23 @@ class Batch:
     sent_at: float = 0.0
 
 
-class Window:
-    """Unacked batches in order, bounded in bytes.
+# What a batch costs in memory beside its lines: one without any, of blank or filtered lines, is not free.
+_BATCH_BYTES: Final = 512
 
-    Answers are matched with lines by their order alone (`answer`), or with a source's offsets (`commit`). Batches that
-    are done are kept until they are taken with `take_done`, in the order in which they were read.
+
+class Window:
+    """Unacked batches, bounded in bytes: in the order in which they were read, and by source.
+
+    Answers are matched with lines by their order alone (`answer`), or with a source's offsets (`commit`). A batch
+    leaves when it is done and all before it of the same source are: other sources hold it back in no way. It can then
+    be taken with `take_done`. Nothing here takes longer because there are many sources.
     """
 
     def __init__(self, *, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._batches: deque[Batch] = deque()
+        self._batches: OrderedDict[Batch, None] = OrderedDict()  # a set that keeps its order
+        self._by_source: dict[str, deque[Batch]] = {}  # the same batches; no queue is empty
+        self._done: deque[Batch] = deque()
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -66,56 +79,73 @@ class Window:
 
     def add(self, batch: Batch) -> None:
         """Take the next batch."""
-        self._batches.append(batch)
-        self._bytes += len(batch.payload)
+        self._batches[batch] = None
+        self._by_source.setdefault(batch.source.id, deque()).append(batch)
+        self._bytes += len(batch.payload) + _BATCH_BYTES
+
+    def add_first(self, batch: Batch) -> None:
+        """Put a batch before all others."""
+        self._batches[batch] = None
+        self._batches.move_to_end(batch, last=False)
+        self._by_source.setdefault(batch.source.id, deque()).appendleft(batch)
+        self._bytes += len(batch.payload) + _BATCH_BYTES
+
+    def source(self, source_id: str) -> Source | None:
+        """Return the source of that id, if something of it is here."""
+        queue = self._by_source.get(source_id)
+        return queue[0].source if queue else None
+
+    def of_source(self, source: Source) -> list[Batch]:
+        """Return the batches of a source that are not done, in order."""
+        return [batch for batch in self._by_source.get(source.id, ()) if not batch.is_done]
+
+    def oldest_of(self, source_id: str) -> Batch | None:
+        """Return the first batch of a source that is not done, if there is one."""
+        return next((batch for batch in self._by_source.get(source_id, ()) if not batch.is_done), None)
 
     def answer(self, lines: int) -> Iterator[tuple[Batch, int]]:
         """The next `lines` lines were answered; give how many in which batch.
 
         Raises PeerConfused when so many have not been sent, after giving those that were.
         """
-        for batch in self._batches:
-            count = min(lines, batch.lines - batch.acked) if batch.in_flight else 0
-            if count:
-                batch.acked += count
-                batch.is_done = batch.acked == batch.lines
-                lines -= count
-                yield batch, count
-            if not lines:
-                return
-        raise PeerConfused(f"the server has sent {lines} more answers than it got lines")
+        while lines:
+            batch = self._next_unanswered()
+            if batch is None:
+                raise PeerConfused(f"the server has sent {lines} more answers than it got lines")
+            count = min(lines, batch.lines - batch.acked)
+            batch.acked += count
+            lines -= count
+            if batch.acked == batch.lines:
+                self.finish(batch)
+            yield batch, count
+
+    def finish(self, batch: Batch) -> None:
+        """Nothing is owed for a batch any more."""
+        batch.is_done = True
+        self._release(batch.source.id)
 
     def crc32_up_to(self, source: Source, offset: int) -> int | None:
         """Return the CRC-32 that a source has at `offset`, if the batches from its checkpoint to there are all here."""
         position, crc32 = source.committed, source.crc32
-        for batch in self._batches:
-            if batch.source is source and batch.start == position and batch.end <= offset:
+        for batch in self._by_source.get(source.id, ()):
+            if batch.start == position and batch.end <= offset:
                 position, crc32 = batch.end, zlib.crc32(batch.payload, crc32)
         return crc32 if position == offset else None
 
     def commit(self, source: Source, committed: int) -> list[Batch]:
         """Everything of a source before `committed` is stored; return the batches that this completes."""
-        done = [batch for batch in self.of_source(source) if batch.end <= committed]
+        stored = takewhile(lambda batch: batch.end <= committed, self._by_source.get(source.id, ()))
+        done = [batch for batch in stored if not batch.is_done]
         for batch in done:
             batch.acked = batch.lines
             batch.is_done = True
+        self._release(source.id)
         return done
 
     def take_done(self) -> Iterator[Batch]:
-        """Give up the oldest batches, as far as they are done."""
-        while self._batches and self._batches[0].is_done:
-            batch = self._batches.popleft()
-            self._bytes -= len(batch.payload)
-            yield batch
-
-    def add_first(self, batch: Batch) -> None:
-        """Put a batch before all others."""
-        self._batches.appendleft(batch)
-        self._bytes += len(batch.payload)
-
-    def of_source(self, source: Source) -> list[Batch]:
-        """Return the batches of a source that are not done, in order."""
-        return [batch for batch in self._batches if batch.source is source and not batch.is_done]
+        """Give up the batches that have left, those of each source in order."""
+        while self._done:
+            yield self._done.popleft()
 
     def give_up(self, batch: Batch, reason: str) -> None:
         """Turn a batch into the news that its bytes will not come."""
@@ -124,16 +154,34 @@ class Window:
 
     def drop_source(self, source: Source) -> None:
         """Forget the batches of a source; it will be read again."""
-        self._batches = deque(batch for batch in self._batches if batch.source is not source)
-        self._bytes = sum(len(batch.payload) for batch in self._batches)
+        for batch in self._by_source.pop(source.id, ()):
+            self._remove(batch)
 
     def next_unanswered_line(self) -> tuple[Batch, bytes]:
         """Return the oldest line without an answer, as it was rendered, and its batch. Raises PeerConfused."""
-        batch = next((batch for batch in self._batches if batch.acked < batch.lines and batch.in_flight), None)
+        batch = self._next_unanswered()
         if batch is None:
             raise PeerConfused("the server has sent more answers than it got lines")
         start = _begin_of_rest(batch)
         return batch, batch.payload[start : batch.payload.index(b"\n", start)]
+
+    def _next_unanswered(self) -> Batch | None:
+        """Return the first batch that can be answered: where answers come by order, all before it are done."""
+        return next((batch for batch in self._batches if batch.acked < batch.lines and batch.in_flight), None)
+
+    def _release(self, source_id: str) -> None:
+        """Let the first batches of a source leave, as far as they are done."""
+        queue = self._by_source.get(source_id)
+        while queue and queue[0].is_done:
+            batch = queue.popleft()
+            self._remove(batch)
+            self._done.append(batch)
+        if not queue:
+            self._by_source.pop(source_id, None)
+
+    def _remove(self, batch: Batch) -> None:
+        del self._batches[batch]
+        self._bytes -= len(batch.payload) + _BATCH_BYTES
 
 
 def rest_of(batch: Batch) -> bytes:
@@ -147,6 +195,23 @@ def _begin_of_rest(batch: Batch) -> int:
         passed = re.compile(rb"(?:[^\n]*+\n){%d}" % lines).match(batch.payload, batch.passed_bytes)
         batch.passed_lines, batch.passed_bytes = batch.acked, passed.end() if passed else len(batch.payload)
     return batch.passed_bytes
+
+
+def note_rendering(batch: Batch) -> bool:
+    """A batch is going to be sent: let its source remember how it is rendered; return whether that is news.
+
+    Nothing from the beginning of the batch on is stored yet, so what was noted of it before does not hold any more.
+    """
+    if batch.rendering is None:
+        return False
+    source = batch.source
+    renderings = [entry for entry in source.renderings if entry[0] < batch.start]
+    if not renderings or renderings[-1][1] != batch.rendering:
+        renderings.append((batch.start, batch.rendering))
+    if renderings == source.renderings:
+        return False
+    source.renderings = renderings
+    return True
 
 
 def commit(batch: Batch, *, is_plain: bool) -> None:

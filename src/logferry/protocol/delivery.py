@@ -1,6 +1,6 @@
 """The delivery extension's messages: batches with a source and a byte range, and answers that say how far it is stored.
 
-docs/protocol.md specifies them, rules E1 to E19. `delivery_server.py` and `delivery_client.py` read what the other side
+docs/protocol.md specifies them, rules E1 to E20. `delivery_server.py` and `delivery_client.py` read what the other side
 sends; the functions here write it. Control lines are JSON objects whose first key is `logferry`; the header of a
 batch is followed by as many bytes as it says.
 """
@@ -16,6 +16,9 @@ CONTROL_PREFIX: Final = b'{"logferry"'
 MAX_CONTROL_BYTES: Final = 64 * 1024
 
 MAX_OFFSET: Final = 2**63 - 1  # what SQLite and file systems can count
+
+# What a server that does not say how many sources one connection may open lets it open.
+MAX_SOURCES: Final = 10_000
 
 # A page of a report: so many extents of about 150 bytes stay far below what a client reads as one answer.
 REPORT_PAGE: Final = 200
@@ -40,7 +43,10 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Lines `[start, end)` of a source as NDJSON; `refusal` says why some line of it cannot be taken, if so."""
+    """Lines `[start, end)` of a source as NDJSON; `refusal` says why some line of it cannot be taken, if so.
+
+    A `split` one does not begin where an event begins.
+    """
 
     source: str
     start: int
@@ -49,6 +55,7 @@ class Batch:
     crc32: int
     payload: bytes
     refusal: str | None = None
+    split: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +106,29 @@ def control_line(kind: str, /, **fields: object) -> bytes:
     return json.dumps({"logferry": kind, **fields}).encode() + b"\n"
 
 
-def batch_header(*, source: str, start: int, end: int, lines: int, crc32: int, size: int, is_gzip: bool) -> bytes:
+def batch_header(
+    *, source: str, start: int, end: int, lines: int, crc32: int, size: int, is_gzip: bool, is_split: bool = False
+) -> bytes:
     """Return the control line before a batch's `size` bytes; `crc32` is that of the NDJSON, not compressed."""
     encoding = "gzip" if is_gzip else "identity"
+    split = ', "split": true' if is_split else ""
     return (
         f'{{"logferry": "batch", "source": "{source}", "start": {start}, "end": {end}, "lines": {lines}, '
-        f'"bytes": {size}, "encoding": "{encoding}", "crc32": {crc32}}}\n'
+        f'"bytes": {size}, "encoding": "{encoding}", "crc32": {crc32}{split}}}\n'
     ).encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The server speaks the extension and takes batches of at most `max_batch_bytes`, compressed or not."""
+    """The server speaks the extension and takes batches of at most `max_batch_bytes`, compressed or not.
+
+    It lets one connection open `max_sources` sources.
+    """
 
     version: int
     max_batch_bytes: int
     durability: str
+    max_sources: int = MAX_SOURCES
 
 
 @dataclass(frozen=True, slots=True)

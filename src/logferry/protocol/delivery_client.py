@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from logferry.protocol.delivery import (
+    MAX_SOURCES,
     Alive,
     Answer,
     BatchRefused,
@@ -53,7 +54,12 @@ class ClientSession:
     def _read_welcome(self, fields: Mapping[str, Any], line: bytes) -> Answer:
         if fields.get("message") == "hello" and "version" in fields:
             self._is_welcome = True
-            return Welcome(int(fields["version"]), int(fields["max_batch_bytes"]), str(fields["durability"]))
+            return Welcome(
+                int(fields["version"]),
+                int(fields["max_batch_bytes"]),
+                str(fields["durability"]),
+                int(fields.get("max_sources", MAX_SOURCES)),
+            )
         if fields.get("status") in ("ok", "error"):
             return NotUnderstood(answered_as_line=fields["status"] == "ok")
         return Gibberish(f"the server's answer is not an ack: {line[:80]!r}")

@@ -1,13 +1,15 @@
 """Which NDJSON lines a server takes (docs/protocol.md, rules L1 to L7).
 
-The canonical form, the one that `client/formatter.py` writes, is recognised by one regular expression over a whole
-run of lines; only lines of another form are parsed one by one. Both ways give the same verdict.
+The canonical form, that of the plain format, is recognised by one regular expression over a whole run of lines; so
+are objects with `level`, `message` and any other members, by a larger one. Only lines of another form are parsed one by
+one. All ways give the same verdict.
 """
 
 import json
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Final, NoReturn
 
 from logferry.protocol.text import runs_by_validity
@@ -38,12 +40,44 @@ class Rejected:
 Verdict = Lines | Rejected
 
 # Possessive throughout (Python 3.11): it never backtracks, so its time is linear in the bytes whatever they are.
-_STRING: Final = rb'"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*+"'
+_PLAIN_CHARACTERS: Final = rb'[^"\\\x00-\x1f]*+'
+_REST_OF_STRING: Final = (
+    _PLAIN_CHARACTERS + rb'(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})' + _PLAIN_CHARACTERS + rb')*+"'
+)  # after its first quote
+_STRING: Final = b'"' + _REST_OF_STRING
+_NUMBER: Final = rb"-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+"
+_CONSTANT: Final = rb"true|false|null"
 _CANONICAL_LINE: Final = (
     rb'\{"level": "[A-Z]++", "message": ' + _STRING + rb', "timestamp": (?:"[0-9TZUCGM:., +-]++"|null)'
     rb'(?:, "raw": "[A-Za-z0-9+/=]*+")?+(?:, "truncated": true)?+\}\n'
 )
 _canonical_run: Final = re.compile(rb"(?:" + _CANONICAL_LINE + rb")*+")
+
+# Objects and arrays inside an object, and in these, and in these. What is nested deeper is parsed.
+_MAX_DEPTH: Final = 3
+_COLON: Final = rb": ?+"
+_COMMA: Final = rb", ?+"
+
+
+def _value(depth: int) -> bytes:
+    """Return a pattern of a JSON value with as many levels of nesting, written with at most single spaces."""
+    scalar = rb"%b|%b|%b" % (_STRING, _NUMBER, _CONSTANT)
+    if not depth:
+        return scalar
+    inner = rb"(?:%b)" % _value(depth - 1)
+    array = rb"\[(?:%b(?:%b(?!\])|(?=\])))*+\]" % (inner, _COMMA)
+    return rb'%b|\{(?:%b%b%b(?:%b(?=")|(?=\})))*+\}|%b' % (scalar, _STRING, _COLON, inner, _COMMA, array)
+
+
+@cache  # it takes a while to compile, and many runs do not need it
+def _general_run() -> re.Pattern[bytes]:
+    """Return the pattern of lines that have `level` and `message`, in any order, and any other members."""
+    value = rb"%b(?:%b)" % (_COLON, _value(_MAX_DEPTH))
+    others = rb'(?:"(?!(?:level|message)")%b%b%b)*+' % (_REST_OF_STRING, value, _COMMA)
+    rest = rb"(?:%b%b%b)*+" % (_COMMA, _STRING, value)
+    in_order = rb'"level"%b%b%b"message"' % (value, _COMMA, others)
+    reversed_ = rb'"message"%b%b%b"level"' % (value, _COMMA, others)
+    return re.compile(rb"(?:\{%b(?:%b|%b)%b%b\}\n)*+" % (others, in_order, reversed_, value, rest))
 
 
 def validate(payload: bytes, *, accept: Accept) -> list[Verdict]:
@@ -54,7 +88,7 @@ def validate(payload: bytes, *, accept: Accept) -> list[Verdict]:
             verdicts.append(Rejected("not valid UTF-8"))
             continue
         while position < end:
-            run_end = _end_of_canonical_run(payload, position, end)
+            run_end = _end_of_run(payload, position, end)
             if run_end > position:
                 run = payload[position:run_end]
                 verdicts.append(Lines(run, run.count(b"\n")))
@@ -65,8 +99,11 @@ def validate(payload: bytes, *, accept: Accept) -> list[Verdict]:
     return verdicts
 
 
-def _end_of_canonical_run(payload: bytes, start: int, end: int) -> int:
+def _end_of_run(payload: bytes, start: int, end: int) -> int:
+    """Return where the lines end that are surely valid; `start` if the first one may not be."""
     match = _canonical_run.match(payload, start, end)
+    if match is None or match.end() == start:
+        match = _general_run().match(payload, start, end)
     return match.end() if match else start
 
 

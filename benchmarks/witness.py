@@ -1,0 +1,48 @@
+"""A client that notes when each line was acked: `python3 witness.py ACKS SETTINGS`, until SIGTERM.
+
+SETTINGS are a JSON object of option names and texts. ACKS becomes a JSON list of [time, lines]: at that time, in
+nanoseconds of the system's monotonic clock, the client had read and acted upon the ack of so many lines more.
+"""
+
+import json
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+sys.path[:0] = [str(ROOT / "src")]
+
+from logferry.client.job import ship  # noqa: E402  (the path comes first)
+from logferry.client.stop import StopSignal  # noqa: E402
+from logferry.config import SHIP_OPTIONS, ShipSettings, load  # noqa: E402
+from logferry.metrics import Metrics  # noqa: E402
+
+
+class Witness(Metrics):
+    """Metrics that remember when."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.acks: list[tuple[int, int]] = []
+
+    def acked(self, lines: int, latency_s: float) -> None:
+        """Note the moment, then count as usual."""
+        self.acks.append((time.monotonic_ns(), lines))
+        super().acked(lines, latency_s)
+
+
+def main() -> None:
+    """See the module."""
+    logging.basicConfig(level=logging.INFO)
+    witness, stop = Witness(), StopSignal()
+    signal.signal(signal.SIGTERM, lambda *_: stop.request())
+    ship(load(ShipSettings, SHIP_OPTIONS, json.loads(sys.argv[2]), {}), metrics=witness, stop=stop)
+    Path(sys.argv[1]).write_text(json.dumps(witness.acks), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""What `logferry check-config` says of a configuration that is right. Text only; cli.py prints it."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from logferry.client.survey import InputNow
+from logferry.config import STANDARD_INPUT, ShipSettings
+
+
+def check_report(settings: ShipSettings, inputs: Sequence[InputNow], state_dir: Path) -> str:
+    """Return the summary: where to, how, and what each input is on this machine now."""
+    return "\n".join(
+        [
+            f"OK: {settings.config or 'the configuration is right'}",
+            *_common(settings, state_dir),
+            *(f"input {number}  {_input(found)}" for number, found in enumerate(inputs, 1)),
+        ]
+    )
+
+
+def _common(settings: ShipSettings, state_dir: Path) -> Iterator[str]:
+    ways = [settings.mode]
+    ways += ["resilient"] if settings.resilient else []
+    ways += ["gzip"] if settings.compress else []
+    ways += ["then deleted"] if settings.delete_after else []
+    ways += [f"then moved to {settings.move_after}"] if settings.move_after else []
+    yield f"server   {settings.server_host} port {settings.server_port}"
+    yield f"mode     {', '.join(ways)}"
+    yield f"state    {state_dir}"
+
+
+def _input(found: InputNow) -> str:
+    own = found.settings
+    parts = [f"format {own.format}"]
+    parts += [f"multiline {own.multiline}"] if own.multiline else []
+    parts += [f"without {', '.join(own.exclude)}"] if own.exclude else []
+    parts += [f"fields {', '.join(f'{key}={value}' for key, value in own.field)}"] if own.field else []
+    parts += [f"{len(found.unreadable)} of them cannot be read, like {found.unreadable[0]}"] if found.unreadable else []
+    parts += [f"{len(found.taken)} of them left to an earlier input, like {found.taken[0]}"] if found.taken else []
+    return "; ".join([f"{', '.join(own.log_file)}: {_count(found)}", *parts])
+
+
+def _count(found: InputNow) -> str:
+    if STANDARD_INPUT in found.settings.log_file:
+        return "standard input"
+    count = len(found.files)
+    return {0: "no file matches now", 1: "1 file now"}.get(count, f"{count} files now")

@@ -1,0 +1,146 @@
+"""The file that the checkpoints are in: a journal (durable.py) of JSON objects, one per line.
+
+    {"version":2,"client":"<id>","servers":["<host>:<port>"]}   the first line
+    {"id":"<source>","path":"/var/log/app.log", ...}            a checkpoint, without the fields that are as by default
+    {"forget":"<source>"}                                       there is no such checkpoint any more
+    {"servers":["<host>:<port>"]}                               all servers that speak the delivery extension
+
+What a line says replaces what earlier ones say of the same. A crash in the middle of an append leaves some of its lines
+and perhaps the beginning of another one, which does not count; so others may read while the client writes.
+
+A damaged file never stops the client: what is readable is used, the file as it was is kept beside it as `.damaged`, and
+a new one is written. Version 1 was one JSON document with all checkpoints under "sources"; it is read, and replaced
+when something is written.
+"""
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from logferry.durable import Journal, replace_file
+
+logger = logging.getLogger(__name__)
+
+VERSION: Final = 2
+
+# What a line that is not as it should be can raise.
+_UNREADABLE: Final = (ValueError, KeyError, TypeError, RecursionError)
+
+Entry = Mapping[str, Any]
+
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class CheckpointFile:
+    """Reads and writes lines; what they mean is for others to know."""
+
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        self.path = path
+        self._read_only = read_only
+        self._journal = Journal(path)
+        self.is_outdated = False  # to be replaced, although nothing has changed
+
+    def load(self, apply: Callable[[Any], None]) -> None:
+        """Give each line to `apply`, which raises ValueError, KeyError or TypeError for what it cannot take.
+
+        Nothing that is wrong with the file raises anything here; it is told.
+        """
+        try:
+            content = self._journal.read()
+        except FileNotFoundError:
+            if not self._read_only:
+                logger.info("no checkpoints in %s: every file is taken as new", self.path.parent)
+            return
+        except (OSError, ValueError) as error:
+            self._set_aside(error)
+            return
+        old = _lines_of_version_1(content)
+        lines = old or content.split(b"\n")[:-1]
+        try:
+            _reject_other_versions(lines)
+        except ValueError as error:
+            self._set_aside(error)
+            return
+        damage = _apply_all(lines, apply)
+        self.is_outdated = bool(old or damage)
+        if len(damage) == len(lines):
+            self._set_aside(damage[0])
+        elif damage:
+            self._keep_copy(content, damage)
+
+    def has_room_for(self, lines: int, *, most: int) -> bool:
+        """Whether so many lines can be appended, with no more than `most` in the file then."""
+        return not self.is_outdated and self._journal.lines + lines <= most and self._journal.can_be_appended_to
+
+    def append(self, entries: Iterable[Entry]) -> None:
+        """Add lines; they are on the disk on return. Only if there is room. Raises OSError."""
+        self._journal.append(_lines(entries))
+
+    def replace(self, header: Entry, entries: Iterable[Entry]) -> None:
+        """Replace all lines. Raises OSError."""
+        self._journal.replace(_lines([{"version": VERSION, **header}, *entries]))
+        self.is_outdated = False
+
+    def _keep_copy(self, content: bytes, damage: list[Exception]) -> None:
+        logger.error(
+            "cannot read all of the checkpoints in %s: %s (damaged lines: %d)", *(self.path, damage[0], len(damage))
+        )
+        if self._read_only:
+            return
+        with contextlib.suppress(OSError):
+            replace_file(self._aside, content)
+            logger.warning("the file as it was is kept as %s", self._aside)
+        logger.warning("what those lines said is lost: what was shipped of their sources may be stored again")
+
+    def _set_aside(self, error: Exception) -> None:
+        reason = error.strerror if isinstance(error, OSError) else error
+        logger.error("cannot read the checkpoints in %s: %s", self.path, reason)
+        if self._read_only:
+            return
+        with contextlib.suppress(OSError):
+            self.path.replace(self._aside)
+            logger.warning("they are kept as %s", self._aside)
+        logger.warning("every file is taken as new: what was shipped of them before is shipped, and stored, again")
+
+    @property
+    def _aside(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.damaged")
+
+
+def _reject_other_versions(lines: list[bytes]) -> None:
+    """Raise ValueError if no line means what it seems to mean; a first line that cannot be read says nothing."""
+    if not lines:
+        raise ValueError("there is no whole line in it")
+    version = VERSION
+    with contextlib.suppress(*_UNREADABLE):
+        version = json.loads(lines[0])["version"]
+    if version != VERSION:
+        raise ValueError(f"its version is {version!r}, this program knows {VERSION}")
+
+
+def _apply_all(lines: Iterable[bytes], apply: Callable[[Any], None]) -> list[Exception]:
+    """Apply what can be read; return what is wrong with the other lines."""
+    damage: list[Exception] = []
+    for line in lines:
+        try:
+            apply(json.loads(line))
+        except _UNREADABLE as error:
+            damage.append(error)
+    return damage
+
+
+def _lines(entries: Iterable[Entry]) -> bytes:
+    return b"".join(_encode(entry).encode() + b"\n" for entry in entries)
+
+
+def _lines_of_version_1(content: bytes) -> list[bytes]:
+    """Return a file of version 1 as lines of this one; nothing when it is something else."""
+    with contextlib.suppress(*_UNREADABLE):
+        document = json.loads(content)
+        if document["version"] == 1:
+            header = {"version": VERSION, "client": document["client"], "servers": document["servers"]}
+            return _lines([header, *document["sources"]]).split(b"\n")[:-1]
+    return []

@@ -1,0 +1,88 @@
+"""The bytes that a source file is made of, addressed by offset: those of a file as it is, or what stands for them."""
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, Self
+
+from logferry.errors import SourceError
+
+
+class Content(Protocol):
+    """Bytes by offset. All methods raise OSError when the file system fails."""
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether only reading to the end tells how many bytes there are."""
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What is wrong with the bytes that were read so far; they are not all that there should be."""
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Return up to `size` bytes at `offset`; fewer only when there are no more now."""
+
+    def size(self) -> int:
+        """Return how many bytes there are now, as far as that is known."""
+
+    def status(self) -> os.stat_result:
+        """Return the status of the file behind it."""
+
+    def twin(self) -> "Content":
+        """Return the same content once more, to be closed on its own; a rename or deletion changes nothing."""
+
+    def close(self) -> None:
+        """Release the file."""
+
+
+class FileContent:
+    """The bytes of an open file."""
+
+    is_stream = False
+    problems: Sequence[str] = ()
+
+    def __init__(self, fd: int) -> None:
+        """Take over the descriptor."""
+        self._fd = fd
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Raise SourceError when `path` is not a readable regular file, FileNotFoundError when it is missing."""
+        return cls(open_regular(path))
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """See Content."""
+        return os.pread(self._fd, size, offset)
+
+    def size(self) -> int:
+        """See Content."""
+        return os.fstat(self._fd).st_size
+
+    def status(self) -> os.stat_result:
+        """See Content."""
+        return os.fstat(self._fd)
+
+    def twin(self) -> Self:
+        """See Content."""
+        return type(self)(os.dup(self._fd))
+
+    def close(self) -> None:
+        """See Content."""
+        os.close(self._fd)
+
+
+def open_regular(path: Path) -> int:
+    """Return a descriptor of a regular file. Raises SourceError, or FileNotFoundError when it is missing."""
+    try:
+        # O_NONBLOCK: opening a FIFO must not wait for a writer; it means nothing for regular files.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise SourceError(str(path), error.strerror or str(error)) from error
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(fd)
+        raise SourceError(str(path), "is a directory" if stat.S_ISDIR(mode) else "not a regular file")
+    return fd

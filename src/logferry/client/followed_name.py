@@ -1,0 +1,527 @@
+"""One followed name and the files that have it or had it: each is read to its end, the oldest first, as `tail -F` with
+a memory.
+
+A file that lost the name is held open until its last byte is acked and nobody writes to it any more; as long as it can
+be found under another name it is still looked at, for late writes. When the file that has the name was truncated, its
+copy beside it (copytruncate of logrotate) is read on in its place.
+"""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from logferry.client.discovery import is_compressed, origins
+from logferry.client.followed_file import Common, File
+from logferry.client.inputs import Input
+from logferry.client.reader import FileReport
+from logferry.client.recall import Identity, rotated_since, status_identity
+from logferry.client.source_file import Chunk, Left, Lost
+from logferry.errors import SourceError
+
+logger = logging.getLogger(__name__)
+
+# When nobody has a renamed file open for writing, a line without an end is taken for a line after this time.
+_UNWRITTEN_QUIET_S: Final = 2.0
+
+# A file that looks like a copy of a followed one, made before that is truncated, is waited with; when it has not
+# changed for this long and nothing was truncated, it is a file of its own.
+COPY_SETTLE_S: Final = 10.0
+
+_SUSPECTED: Final = "it looks like a copy that is being made of a followed file"
+
+# So many files that had the name are looked at for late writes.
+_MAX_RESTING: Final = 32
+
+# A file that was written this recently may change again without a change of its time stamp.
+_RACY_NS: Final = 20_000_000
+
+
+class FollowedName:
+    """A name and its files. What is to be read is read by `read`; everything else happens in `look`."""
+
+    def __init__(self, path: str, wanted: Input, common: Common, *, is_literal: bool = True) -> None:
+        """A name that was found by a pattern is forgotten when its last file is gone."""
+        self.path = path
+        self.path_object = Path(path)
+        self.input = wanted
+        self.is_literal = is_literal
+        self.files: deque[File] = deque()  # oldest first; the last one has the name, or had it last
+        self.resting: deque[File] = deque()  # read and acked to the end, closed, still to be found
+        self.seen: tuple[int, int, int, int] | None = None  # device, inode, size and time of the name's file
+        self.problem = ""  # why the name cannot be opened now
+        self._unreadable = ""  # why a file of it cannot be read now
+        self.behind_since = 0.0  # Unix time
+        self._common = common
+        self._holder: Identity | None = None  # the file that has the name
+        self._was_superseded = False
+        self._is_vetted = True  # the last file is no copy of another one that is being made
+        self._suspect: tuple[int, float] = (0, 0.0)  # the size of what may be such a copy, and since when
+
+    def take_over(self, wanted: Input) -> None:
+        """Follow it for this input from now on; what its lines become is decided again if that has other settings."""
+        if wanted.settings != self.input.settings:
+            for file in (*self.files, *self.resting):
+                file.prepared_for = None
+        self.input = wanted
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def _ask_for_attention(self) -> bool:
+        """Say whether time alone may change something for this name, so that it is looked at in any case."""
+        needs_it = bool(
+            len(self.files) > 1
+            or self.resting
+            or self._was_superseded
+            or not self._is_vetted
+            or any(file.is_pending for file in self.files)
+        )
+        if needs_it:
+            self._common.attention[self] = None
+        else:
+            self._common.attention.pop(self, None)
+        return needs_it
+
+    def look(self) -> bool:
+        """Look who has the name now; let go of what is done. Return whether there may be something to read."""
+        before = self.seen
+        self._holder = None
+        try:
+            status = os.stat(self.path)
+            self._holder = status_identity(status)
+            self.seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+            if abs(time.time_ns() - status.st_mtime_ns) < _RACY_NS:
+                self.seen = None
+            self._attend(self._holder)
+            self.report("")
+        except FileNotFoundError:
+            self.seen = None
+            self.report("waiting for it to appear" if self.is_literal else "gone")
+        except SourceError as error:
+            self.report(error.reason)
+        except OSError as error:
+            self.report(error.strerror or str(error))
+        self._look_at_files()
+        self._look_at_resting()
+        needs_attention = self._ask_for_attention()
+        return self.seen is None or self.seen != before or needs_attention
+
+    def _look_at_files(self) -> None:
+        now = self._common.clock()
+        for file in list(self.files):
+            file.has_name = file.identity == self._holder
+            before = file.seen_size
+            try:
+                if file.size() != before:
+                    file.quiet_since = now
+                self._notice(file)
+            except OSError:
+                self._is_gone(file)
+        is_superseded = self._has_superseded()
+        if is_superseded and not self._was_superseded:
+            self.files[0].quiet_since = now
+        if is_superseded:
+            for file in list(self.files)[:-1]:
+                file.seek_name(self._common)
+        elif self.files and not self.files[-1].content.may_be_closed():
+            self.files[-1].seek_name(self._common)
+        self._was_superseded = is_superseded
+        if self.files and self._holder is None:
+            self._hand_over(self.files[-1])
+        self._note_backlog()
+
+    def _hand_over(self, file: File) -> None:
+        """The file was renamed, and nothing has its name: if its new name is followed too, it is read under that."""
+        heir = self._common.names.get(file.name)
+        if heir is not None and heir is not self:
+            self.files.remove(file)
+            heir.adopt(file)
+
+    def _note_backlog(self) -> None:
+        is_behind = any(file.unacked for file in self.files)
+        if not is_behind:
+            self.behind_since = 0.0
+        elif not self.behind_since:
+            self.behind_since = time.time()
+
+    def _look_at_resting(self) -> None:
+        for file in list(self.resting):
+            file.seek_name(self._common)
+            try:
+                has_news = not file.content.is_pinned and file.state() != file.rested
+            except OSError:
+                has_news = False
+            if not has_news and not file.content.is_pinned:
+                continue
+            self.resting.remove(file)
+            if has_news and file.is_still():
+                self.files.appendleft(file)
+                file.quiet_since = self._common.clock()
+            else:
+                self._forget(file)
+
+    def _is_gone(self, file: File) -> None:
+        """A file may be one whose descriptor was lent to others, and that cannot be opened again."""
+        file.seek_name(self._common)
+        if file.content.is_pinned:
+            self.lose(file)
+
+    def lose(self, file: File) -> None:
+        """A file that was closed is not there any more."""
+        if file in self.resting:
+            self.resting.remove(file)
+            self._forget(file)
+            return
+        if file.seen_size > file.offset:
+            reason = "deleted before it was read, while its descriptor was lent to other files"
+            self._common.lost.append(Lost(file.source, file.offset, file.seen_size, reason))
+        self.files.remove(file)
+        self._forget(file)
+
+    # --- opening ------------------------------------------------------------------------------------------------------
+
+    def open_rotated(self, paths: list[Path]) -> None:
+        """Open files that had the name while nobody looked, oldest first; they are read to their end first."""
+        for path in paths:
+            if str(path) in self._common.names:
+                continue  # followed by itself
+            try:
+                is_new = self._append(str(path))
+            except (FileNotFoundError, SourceError) as error:
+                logger.warning("cannot read the rotated file %s: %s", path, error)
+                continue
+            if is_new and self.files[-1].size() > self.files[-1].offset:
+                logger.info("%s was rotated meanwhile; it is read to its end first", path)
+
+    def skip_to_end(self) -> None:
+        """Begin at the end of the file that has the name, if nothing of it was read before."""
+        file = self.files[-1] if self.files else None
+        if file is not None and not file.offset:
+            file.skip_to_end()
+            if file.offset:
+                reason = "not asked for (--start-at end)"
+                self._common.lost.append(Lost(file.source, 0, file.offset, reason, is_wanted=True))
+
+    def _attend(self, identity: Identity) -> None:
+        """Make the file that has the name now the last one."""
+        file = self._known(identity)
+        if file is None:
+            self._open()
+            return
+        if file.owner is not self:
+            return  # it had another name before, and is read under that until it is done
+        if self.files and self.files[-1].identity == identity:
+            return
+        if file in self.resting:
+            self.resting.remove(file)
+        else:
+            self.files.remove(file)
+        self.files.append(file)  # it got its name back
+        file.content.path, file.content.is_pinned = Path(os.path.realpath(self.path)), False
+        file.quiet_since = self._common.clock()
+
+    def _open(self) -> None:
+        if is_compressed(self.path):
+            raise SourceError(self.path, "compressed: it is not followed")
+        if self.files:
+            logger.info("%s is a new file now; the old one is read to its end first", self.path)
+            last = self.files[-1]
+            known = {file.identity for file in (*self.files, *self.resting)}
+            folders = self._common.folders
+            folders.forget(os.path.dirname(self.path))
+            self.open_rotated(rotated_since(Path(self.path), last.modified_ns(), known, folders))
+        self._append(self.path)
+
+    def _append(self, path: str) -> bool:
+        """Open a file as the newest one; False when it is open already."""
+        file = File(path, self, self._common)
+        if self._known(file.identity) is not None:
+            file.close()
+            return False
+        if self._common.recall:
+            self._common.recall.recognise(file, live=self._common.sources)
+        self._is_vetted = bool(file.offset) or not any(self._originals())
+        self._take(file)
+        self.files.append(file)
+        return True
+
+    def _known(self, identity: Identity) -> File | None:
+        """Return the file of that identity; one that was closed since may have had its inode taken by another."""
+        file = self._common.files.get(identity)
+        if file is None or file.has_name or file.content.is_open:
+            return file
+        file.seek_name(self._common)
+        if file.is_still():
+            return file
+        file.owner.lose(file)
+        return None
+
+    def _take(self, file: File) -> None:
+        file.owner = self
+        self._common.files[file.identity] = file
+        self._common.sources[file.source.id] = file
+        self._common.revision += 1
+
+    def adopt(self, file: File) -> None:
+        """Go on with a file that another name had before."""
+        file.owner = self
+        self._common.revision += 1
+        self.files.append(file)
+        self.seen = None
+        self._common.attention[self] = None
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_scanning(self) -> bool:
+        """Whether a long line is being searched for its end."""
+        return any(file.is_scanning for file in self.files)
+
+    def read(self, *, max_lines: int | None) -> Chunk | None:
+        """Return the next chunk, from the oldest file that has one."""
+        chunk = self._read_oldest(max_lines)
+        self._ask_for_attention()
+        return chunk
+
+    def _read_oldest(self, max_lines: int | None) -> Chunk | None:
+        self._retire()
+        is_suspect = not self._is_vetted and not self._vet()
+        for file in list(self.files):
+            if is_suspect and file is self.files[-1]:
+                return None
+            try:
+                chunk = self._read(file, max_lines)
+            except (SourceError, OSError) as error:
+                self._tell_unreadable(file, error)
+                self._is_gone(file)
+                continue
+            self._unreadable = ""
+            if chunk is not None:
+                file.quiet_since = self._common.clock()
+                return chunk
+        return None
+
+    def _read(self, file: File, max_lines: int | None) -> Chunk | None:
+        self.input.prepare(file)
+        quiet_s = self._common.clock() - file.quiet_since
+        is_final = file is self.files[0] and self._is_abandoned(file)
+        is_settled = quiet_s >= self.input.settings.multiline_timeout
+        chunk = file.read(max_lines=max_lines, is_final=is_final, is_settled=is_settled)
+        self._common.lost.extend(file.lost)
+        file.lost.clear()
+        if file.left:  # it started over: what it holds now comes next, after what is left of what it held
+            copies = self._look_after_all(file)
+            self.input.prepare(file)
+            chunk = next((copy.read(max_lines=max_lines) for copy in copies), None) or file.read(max_lines=max_lines)
+        return chunk
+
+    def notice(self) -> None:
+        """Find out now whether the file that has the name was truncated."""
+        try:
+            if self.files:
+                self._notice(self.files[-1])
+        except OSError as error:
+            self._tell_unreadable(self.files[-1], error)
+
+    def _notice(self, file: File) -> None:
+        if not file.notice():
+            self._look_after_all(file)
+
+    def _look_after_all(self, file: File) -> list[File]:
+        """Do what can be done for what a file held before it started over; return the copies of it that there are."""
+        copies = [copy for left in file.left if (copy := self._look_after(left, file)) is not None]
+        file.left.clear()
+        return copies
+
+    def _look_after(self, left: Left, file: File) -> File | None:
+        """Read on in the copy of a file that was truncated, or say what is lost."""
+        self._common.sources[file.source.id] = file
+        file.source.path = self.path
+        self._common.revision += 1
+        copy = self._copy_of(left, file)
+        if copy is None:
+            self._common.sources.pop(left.source.id, None)
+            self._common.lost.extend(left.lost())
+            left.source.read_until = left.seen
+            return None
+        logger.info("%s was copied to %s and truncated; the copy is read to its end first", self.path, copy.path)
+        copy.take_over(left)
+        self.input.prepare(copy)
+        self._take(copy)
+        self.files.insert(self.files.index(file), copy)
+        return copy
+
+    def _copy_of(self, left: Left, original: File) -> File | None:
+        folder, name = os.path.split(original.content.path)
+        self._common.folders.forget(folder)
+        for candidate in self._common.folders.listing(folder).rotated.get(name, ()):
+            copy = self._open_copy(os.path.join(folder, candidate))
+            if copy is None:
+                continue
+            if left.is_continued_in(copy):
+                return copy
+            copy.close()
+        return None
+
+    def _open_copy(self, path: str) -> File | None:
+        """Open what may be a copy, unless it is known as something else."""
+        try:
+            known = self._known(status_identity(os.stat(path)))
+            if known is not None and not known.owner.is_suspect(known):
+                return None
+            copy = File(path, self, self._common)
+        except (OSError, SourceError):
+            return None
+        if known is not None:
+            known.owner.drop_suspect()
+        return copy
+
+    # --- copies that are being made -----------------------------------------------------------------------------------
+
+    def is_suspect(self, file: File) -> bool:
+        """Whether a file is possibly a copy of another one, of which nothing was read."""
+        return not self._is_vetted and bool(self.files) and self.files[-1] is file and not file.offset
+
+    def drop_suspect(self) -> None:
+        """The file turned out to be a copy, and is read in place of what was copied."""
+        file = self.files.pop()
+        self._is_vetted = True
+        self.seen = None
+        self._forget(file)
+
+    def _vet(self) -> bool:
+        """Whether the newest file is to be read: it is not, or not known to be, a copy that is just being made."""
+        own = self.files[-1] if self.files else None
+        for other in self._originals():
+            other.notice()  # if it was truncated, it takes our file
+            if own is None or own not in self.files:
+                return False
+            if other.files and own.is_beginning_of(other.files[-1]) and not self._has_settled(own):
+                return False
+        self._is_vetted = bool(own and own.size())
+        return True
+
+    def _originals(self) -> Iterator["FollowedName"]:
+        """Give the followed names that a file with this name may be a copy of."""
+        folder, name = os.path.split(self.path)
+        for origin in origins(name):
+            other = self._common.names.get(os.path.join(folder, origin))
+            if other is not None:
+                yield other
+
+    def _has_settled(self, file: File) -> bool:
+        size, now = file.size(), self._common.clock()
+        if size != self._suspect[0]:
+            self._suspect = (size, now)
+        return now - self._suspect[1] >= COPY_SETTLE_S
+
+    # --- letting go ---------------------------------------------------------------------------------------------------
+
+    def _has_superseded(self) -> bool:
+        return len(self.files) > 1 or (bool(self.files) and self.files[0].content.is_pinned)
+
+    def _is_abandoned(self, file: File) -> bool:
+        """Whether a file has lost its name, and nobody will write to it any more."""
+        if not self._was_superseded or not self._has_superseded():
+            return False
+        quiet_s = self._common.clock() - file.quiet_since
+        if quiet_s >= self._common.rotated_quiet_s:
+            return True
+        try:
+            return file.content.has_writer() is False and (file.is_deleted or quiet_s >= _UNWRITTEN_QUIET_S)
+        except OSError:
+            return False
+
+    def _retire(self) -> None:
+        """Close abandoned files that are read and stored to their end; until then they may have to be read again."""
+        while self.files and self._is_abandoned(self.files[0]):
+            oldest = self.files[0]
+            if oldest.size() != oldest.offset or oldest.source.committed < oldest.offset or not oldest.is_unchanged():
+                return
+            self.files.popleft()
+            self._let_go(oldest)
+
+    def _let_go(self, file: File) -> None:
+        file.seek_name(self._common)
+        heir = self._common.names.get(file.name)
+        if heir is not None and heir is not self:
+            heir.adopt(file)  # its late writes are read there
+        elif file.content.is_pinned or not file.is_marked:
+            self._forget(file)
+        else:
+            file.rested = file.state()
+            file.close()
+            self.resting.append(file)
+            if len(self.resting) > _MAX_RESTING:
+                self._forget(self.resting.popleft())
+        self._common.revision += 1
+
+    def revive(self, file: File) -> None:
+        """A file that is read again is no longer done."""
+        if file in self.resting:
+            self.resting.remove(file)
+            self.files.appendleft(file)
+        file.quiet_since = self._common.clock()
+
+    def give_up(self, file: File, reason: str) -> int:
+        """Let go of a file with all that was not read of it; return how many bytes that is."""
+        unread = file.seen_size - file.offset
+        if unread > 0:
+            self._common.lost.append(Lost(file.source, file.offset, file.seen_size, reason, is_given_up=True))
+        self.files.remove(file)
+        self._forget(file)
+        return unread
+
+    def _forget(self, file: File) -> None:
+        file.source.is_finished = True
+        self._release(file)
+        self._common.revision += 1
+
+    def _release(self, file: File) -> None:
+        if self._common.files.get(file.identity) is file:  # its inode may be another file's by now
+            del self._common.files[file.identity]
+        self._common.sources.pop(file.source.id, None)
+        file.close()
+
+    @property
+    def held(self) -> list[File]:
+        """The files that lost the name and are not acked to their end."""
+        return [file for file in self.files if file.unacked and file.identity != self._holder]
+
+    def close(self) -> None:
+        """Release all files."""
+        for file in (*self.files, *self.resting):
+            self._release(file)
+        self.files.clear()
+        self.resting.clear()
+        self._common.attention.pop(self, None)
+
+    # --- telling ------------------------------------------------------------------------------------------------------
+
+    def report(self, problem: str) -> None:
+        """Note why the name cannot be read now; told once."""
+        if problem == self.problem:
+            return
+        self.problem = problem
+        self._common.revision += 1
+        if problem and (self.is_literal or problem != "gone"):
+            logger.warning("cannot read %s: %s", self.path, problem)
+
+    def _tell_unreadable(self, file: File, error: SourceError | OSError) -> None:
+        """Note why a file cannot be read, although it is there; told once."""
+        reason = error.reason if isinstance(error, SourceError) else error.strerror or str(error)
+        if reason != self._unreadable:
+            logger.error("cannot read %s: %s", file.path, reason)
+            self._common.revision += 1
+        self._unreadable = reason
+
+    def reports(self) -> list[FileReport]:
+        """Say how far each file is. Safe in any thread."""
+        files = list(self.files)
+        if not files:
+            return [FileReport(self.path, state="unreadable", problem=self.problem)]
+        problem = self._unreadable or self.problem or (_SUSPECTED if not self._is_vetted else "")
+        return [file.report(behind_since=self.behind_since, problem=problem) for file in files]

@@ -1,0 +1,132 @@
+"""What the formats of log lines have in common: what they promise, and what becomes of a line that is not of theirs.
+
+A format is one object without state. It sees *events*: mostly single lines, or several that were joined (`--multiline`,
+the parts of a long line in a container's log). Their bytes are valid UTF-8; filters and redaction have been at work.
+
+It says twice what an event becomes. `record_of` is the reference, for one event; `render` takes a whole chunk of them,
+one per line, and gives the same bytes. Blank events are for `render` to skip and to count; `record_of` is given none.
+
+The keys `level`, `message` and `timestamp` come first, in this order (a JSON line keeps its own order).
+"""
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from logferry.client.formats.escape import NEWLINE, escape, without_blank_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """NDJSON for `lines` events, and what became of all the other lines.
+
+    `blank` lines were skipped; `undecodable` events are among `lines` and carry their bytes in `raw`; `joined` lines
+    are part of the event before them; `filtered` events were left out; `redacted` pieces of text were replaced.
+    lines + blank + joined + filtered is the number of lines rendered.
+    """
+
+    payload: bytes
+    lines: int
+    blank: int = 0
+    undecodable: int = 0
+    joined: int = 0
+    filtered: int = 0
+    redacted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Events, one per line: `joined` lines were joined to the one before, `blank` ones at the end of events left out.
+
+    `joint` is a byte that stands for the newlines inside events, and for nothing else in `data`.
+    """
+
+    data: bytes
+    joined: int = 0
+    blank: int = 0
+    joint: bytes = NEWLINE
+
+
+class Grouping(Protocol):
+    """Which lines belong together: a rule that goes from left to right and remembers nothing beyond the end of a group.
+
+    So lines may be rendered in pieces that end where groups end, and the result is that of all of them at once. A group
+    has one event or more. `data` always begins where a group does. A last group that may go on is as good as any other
+    for `first` and `join`.
+    """
+
+    def whole(self, data: bytes) -> int:
+        """Return how many of the first bytes of `data`, whole lines, are groups to which nothing can be added."""
+
+    def begins(self, data: bytes) -> bool:
+        """Whether the first line of `data` begins a group whatever came before it. No may also mean: nobody knows."""
+
+    def first(self, data: bytes, groups: int) -> int:
+        """Return how many bytes the first `groups` groups have: all of `data` if it has no more groups."""
+
+    def join(self, data: bytes) -> Joined | None:
+        """Join the lines of each event of `data`, whole lines that need not be UTF-8.
+
+        None if there is no byte for a joint; then each group is one event, and will be rendered by itself.
+        """
+
+
+class Format(ABC):
+    """One format. `name` is what `--format` calls it."""
+
+    name: str
+
+    @abstractmethod
+    def render(self, data: bytes, joint: bytes) -> Rendered:
+        """Render events of valid UTF-8, one per line, each ended by a newline. `joint` stands for newlines in them."""
+
+    @abstractmethod
+    def record_of(self, text: str) -> str:
+        """Return the JSON object, in one line, that the text of one event becomes; it has `level` and `message`."""
+
+    def recognises(self, text: str) -> bool:
+        """Whether the text of one event is as the format wants it."""
+        return self.record_of(text) != json.dumps(unknown_fields(text), ensure_ascii=False)
+
+    def grouping(self, max_lines: int, max_bytes: int) -> Grouping | None:
+        """Return how lines are joined to events; None if each is one. An event is cut before it passes the limits."""
+        return None
+
+
+class EscapedFormat(Format):
+    """A format that finds its fields in lines that are escaped for JSON already."""
+
+    @abstractmethod
+    def fields_of(self, text: str) -> dict[str, object]:
+        """Return what the text of one event becomes: the reference. Newlines in it are from joined lines."""
+
+    @abstractmethod
+    def render_escaped(self, escaped: bytes) -> Rendered:
+        """Render escaped events, one per line, each ended by a newline."""
+
+    def record_of(self, text: str) -> str:
+        """See Format."""
+        return json.dumps(self.fields_of(text), ensure_ascii=False)
+
+    def render(self, data: bytes, joint: bytes) -> Rendered:
+        """See Format."""
+        return self.render_escaped(escape(data, joint))
+
+
+BEFORE_UNKNOWN: Final = b'{"level": "UNKNOWN", "message": "'
+AFTER_UNKNOWN: Final = b'", "timestamp": null}\n'
+
+
+def unknown_fields(text: str) -> dict[str, object]:
+    """Return what an event becomes that is not as its format wants it (rule F5)."""
+    return {"level": "UNKNOWN", "message": text, "timestamp": None}
+
+
+def render_unknown(escaped: bytes) -> Rendered:
+    """Render escaped events that are not as their format wants them, as whole messages."""
+    escaped, blank = without_blank_lines(escaped, is_escaped=True)
+    if not escaped:
+        return Rendered(b"", 0, blank)
+    body = escaped[:-1].replace(b"\n", AFTER_UNKNOWN + BEFORE_UNKNOWN)
+    return Rendered(BEFORE_UNKNOWN + body + AFTER_UNKNOWN, escaped.count(b"\n"), blank)

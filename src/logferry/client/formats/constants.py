@@ -1,0 +1,42 @@
+"""Fields that every record of a source gets (`--field`, `--add-host`, `--add-path`)."""
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+# What this program gives a meaning to.
+_TAKEN: Final = ("level", "message", "timestamp", "raw", "truncated")
+
+
+class ConstantFields:
+    """Appends the same fields to every record of a chunk; what a line says of itself is never replaced."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        """Raises ValueError if one has a name that every record has already."""
+        for name in fields:
+            if name in _TAKEN:
+                raise ValueError(f"a field cannot be called {name!r}: every line has that already")
+        self._fields = dict(fields)
+        self._ending = _ending(self._fields)
+        self._keys = [json.dumps(name, ensure_ascii=False).encode() for name in fields]
+
+    def add_to(self, payload: bytes) -> bytes:
+        """Return NDJSON with the fields at the end of each record. A newline is always the end of a record."""
+        if any(key in payload for key in self._keys):
+            return b"".join(self._added_to_one(record + b"\n") for record in payload.split(b"\n")[:-1])
+        return payload.replace(b"}\n", self._ending)
+
+    def _added_to_one(self, record: bytes) -> bytes:
+        """Do the same for one record, which may have some of the fields itself: it keeps them."""
+        if not any(key in record for key in self._keys):
+            return record[: -len(b"}\n")] + self._ending
+        own = json.loads(record, parse_int=float)
+        fields = {name: value for name, value in self._fields.items() if name not in own}
+        return record[: -len(b"}\n")] + _ending(fields)
+
+
+def _ending(fields: Mapping[str, str]) -> bytes:
+    """Return the end of a record that has these as its last fields."""
+    if not fields:
+        return b"}\n"
+    return f", {json.dumps(fields, ensure_ascii=False)[1:]}\n".encode()

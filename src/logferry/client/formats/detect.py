@@ -1,0 +1,48 @@
+"""Which format the lines of a file have (`--format auto`): decided from its first lines, the same every time."""
+
+import json
+from collections.abc import Callable
+from typing import Final
+
+from logferry.client.formats.escape import WHITE_SPACE
+from logferry.client.formats.registry import format_named
+
+# What programs write first is not always typical; much more than this need not be there yet.
+_SAMPLE_LINES: Final = 20
+
+# A word after a timestamp need not be a level: it may be a host, or a message.
+_LEVELS: Final = {
+    *("TRACE", "DEBUG", "INFO", "INFORMATION", "NOTICE", "WARN", "WARNING", "ERR", "ERROR", "SEVERE"),
+    *("CRIT", "CRITICAL", "ALERT", "EMERG", "EMERGENCY", "FATAL", "PANIC"),
+}
+
+# Of formats that fit equally many lines the first one is taken: those that say more of a line come before the others.
+_CANDIDATES: Final = ("docker", "cri", "json", "plain", "syslog", "nginx", "apache", "python", "logfmt")
+
+
+def detect(data: bytes) -> str | None:
+    """Return the name of the format that the first lines of a file have; None if that is not clear.
+
+    A format must fit at least half of the lines that are neither blank nor indented.
+    """
+    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    texts = [line.removesuffix(b"\r").decode("utf-8", "replace") for line in lines if line.strip()][:_SAMPLE_LINES]
+    texts = [text for text in texts if text[0] not in WHITE_SPACE]
+    counts = dict.fromkeys(_CANDIDATES, 0)
+    for name in _CANDIDATES:
+        counts[name] = sum(map(_fits(name), texts))
+        if counts[name] == len(texts):
+            break
+    best = max(counts, key=counts.__getitem__)
+    return best if counts[best] and 2 * counts[best] >= len(texts) else None
+
+
+def _fits(name: str) -> Callable[[str], bool]:
+    """Return what says whether a line is surely of a format."""
+    format_ = format_named(name)
+    recognises = format_.recognises
+    if name == "plain":
+        return lambda text: json.loads(format_.record_of(text))["level"] in _LEVELS
+    if name == "logfmt":  # one pair may be anywhere, in prose too
+        return lambda text: text.count("=") > 1 and recognises(text)
+    return recognises

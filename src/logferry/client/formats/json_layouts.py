@@ -1,0 +1,111 @@
+"""Layouts of JSON lines, and the patterns that take whole chunks of lines of one layout apart.
+
+A layout is the sequence of those keys of an object that matter, and the kinds of their values. Any other members may
+stand before, between and after them.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from logferry.client.formats.json_members import members_of
+from logferry.client.formats.learning import Piece, composed
+from logferry.client.formats.roles import ALL_NAMES, sources_of
+from logferry.client.formats.weaving import Shape, upper_levels
+
+# Objects and arrays that are nested deeper make a line go one by one: the patterns grow with the square of it.
+_MAX_DEPTH: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """`names` are keys that matter, each with the kind of its value: `text`, `number` or `other`."""
+
+    names: tuple[tuple[str, str], ...]
+    is_nested: bool
+
+
+def layout_of(text: str) -> Layout | None:
+    """Return the layout of a line; None if no pattern could take it."""
+    members = members_of(text)
+    if not members:
+        return None
+    depth = max(_depth(member.value) for member in members)
+    if depth > _MAX_DEPTH or any(text[member.key_start : member.key_end] != f'"{member.key}"' for member in members):
+        return None
+    names = [(member.key, _kind(member.value)) for member in members if member.key in ALL_NAMES]
+    return Layout(tuple(names), depth > 0)
+
+
+def _kind(value: object) -> str:
+    return {str: "text", float: "number"}.get(type(value), "other")
+
+
+def _depth(value: object) -> int:
+    """Return how deeply a value is nested, as far as that matters."""
+    depth = 0
+    inner = [value]
+    while inner := [part for part in inner if isinstance(part, dict | list)]:
+        depth += 1
+        if depth > _MAX_DEPTH:
+            break
+        inner = [part for whole in inner for part in (whole.values() if isinstance(whole, dict) else whole)]
+    return depth
+
+
+# Possessive throughout: linear in the bytes whatever they are.
+_PLAIN_CHARACTERS: Final = r'[^"\\\x00-\x1f]*+'
+_STRING: Final = rf'"{_PLAIN_CHARACTERS}(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{{4}}){_PLAIN_CHARACTERS})*+"'
+_NUMBER: Final = r"-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+"
+_CONSTANT: Final = "true|false|null"
+_COMMA: Final = ", ?+"
+_COLON: Final = ": ?+"
+
+_OTHER_KEY: Final = f'"(?!(?:{"|".join(map(re.escape, ALL_NAMES))})"){_PLAIN_CHARACTERS}"'  # one that does not matter
+
+
+def _nested(depth: int) -> str:
+    """Return a pattern of objects and arrays, nested up to that depth; of nothing for 0."""
+    if not depth:
+        return "(?!)"
+    value = _value(depth - 1)
+    member = rf'"{_PLAIN_CHARACTERS}"{_COLON}(?:{value})'
+    return rf'\{{(?:{member}(?:{_COMMA}(?=")|(?=\}})))*+\}}|\[(?:(?:{value})(?:{_COMMA}(?!\])|(?=\])))*+\]'
+
+
+def _value(depth: int) -> str:
+    scalar = f"{_STRING}|{_NUMBER}|{_CONSTANT}"
+    return f"{scalar}|{_nested(depth)}" if depth else scalar
+
+
+@lru_cache(maxsize=64)
+def shape_of(layout: Layout) -> Shape:
+    """Return the shape of the lines of a layout, and of the records that they become."""
+    sources = sources_of((name, kind != "other") for name, kind in layout.names)
+    roles = {source: role for role, source in sources.items()}
+    return composed([(r"\{", b""), *_pieces(layout, roles), (r"\}", b"")], sources)
+
+
+def _pieces(layout: Layout, roles: dict[str, str]) -> Iterator[Piece]:
+    """Yield the pieces of the inside of an object, and what is written for them."""
+    depth = _MAX_DEPTH if layout.is_nested else 0
+    kinds = {"text": _STRING, "number": _NUMBER, "other": f"(?:{_CONSTANT}|{_nested(depth)})"}
+    other = f"{_OTHER_KEY}{_COLON}(?:{_value(depth)})"
+    if not layout.names:
+        yield f"{other}(?:{_COMMA}{other})*+", None
+        return
+    yield f"(?:{other}{_COMMA})*+", None
+    for place, (name, kind) in enumerate(layout.names, start=1):
+        role = roles.get(name, name) if kind != "other" else name
+        yield f'"{re.escape(name)}"', None if role == name else f'"{role}"'.encode()
+        yield _COLON, None
+        if role == "level" and kind == "text":
+            yield '"', None
+            yield "[A-Za-z]++", upper_levels
+            yield '"', None
+        else:
+            yield kinds[kind], None
+        is_last = place == len(layout.names)
+        yield f"(?:{_COMMA}{other})*+" if is_last else f"{_COMMA}(?:{other}{_COMMA})*+", None

@@ -1,0 +1,64 @@
+"""The json format: a line that is a JSON object is shipped as it is, with its common keys renamed.
+
+The text of keys and values is kept: no number is rounded, no duplicate is dropped, nothing is reordered. What changes
+is the name of a key that stands for level, message or timestamp, and a level in small letters. What is missing of the
+three is put first; a missing message is the whole line. Any other line is shipped whole (rule F5).
+"""
+
+import json
+from collections.abc import Hashable, Iterator
+from typing import Final
+
+from logferry.client.formats.base import unknown_fields
+from logferry.client.formats.json_layouts import Layout, layout_of, shape_of
+from logferry.client.formats.json_members import Member, members_of
+from logferry.client.formats.learning import LearningFormat
+from logferry.client.formats.roles import missing_fields, sources_of, upper_text
+from logferry.client.formats.weaving import Shape
+
+_CONTROL_TO_SPACE: Final = str.maketrans("\t\r\n", "   ")
+
+
+class JsonFormat(LearningFormat):
+    """Lines that are JSON objects."""
+
+    name = "json"
+    text_line = r"([^{\s][^\n]*+)"
+
+    def record_of(self, text: str) -> str:
+        """See Format."""
+        members = members_of(text)
+        if members is None:
+            return json.dumps(unknown_fields(text), ensure_ascii=False)
+        sources = sources_of((member.key, member.is_scalar) for member in members)
+        missing = missing_fields(sources, text)
+        pieces = [json.dumps(missing, ensure_ascii=False)[:-1] if missing else "{", ", " if missing and members else ""]
+        position = text.index("{") + 1
+        for start, end, new in _edits(text, members, {source: role for role, source in sources.items()}):
+            pieces += text[position:start], new
+            position = end
+        pieces.append(text[position:].rstrip())
+        # Between joined lines, and elsewhere outside strings, control characters are nothing but white space.
+        return "".join(pieces).translate(_CONTROL_TO_SPACE)
+
+    def layout_of(self, text: str) -> Layout | None:
+        """See LearningFormat."""
+        return layout_of(text)
+
+    def shape_of(self, layout: Hashable) -> Shape:
+        """See LearningFormat."""
+        assert isinstance(layout, Layout)
+        return shape_of(layout)
+
+
+JSON: Final = JsonFormat()
+
+
+def _edits(text: str, members: list[Member], roles: dict[str, str]) -> Iterator[tuple[int, int, str]]:
+    """Yield what is to be written instead of which part of a text, from left to right."""
+    for member in members:
+        role = roles.get(member.key)
+        if role not in (None, member.key) and member.is_scalar:
+            yield member.key_start, member.key_end, f'"{role}"'
+        if role == "level" and isinstance(member.value, str):
+            yield member.start, member.end, upper_text(text[member.start : member.end])

@@ -1,0 +1,74 @@
+"""The members of a JSON object with their places in its text, so that an object can be changed and its text be kept."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+_white_space: Final = re.compile(r"[ \t\r\n]*+")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A key and its value, with the places where they are written; a number of any kind is a float."""
+
+    key: str
+    key_start: int
+    key_end: int
+    value: object
+    start: int
+    end: int
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether the value is a string or a number."""
+        return isinstance(self.value, str | float)
+
+
+def members_of(text: str) -> list[Member] | None:
+    """Return the members of the JSON object that a text is, duplicates too; None if it is not just one (RFC 8259)."""
+    try:
+        return _members_of(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+# Digits by the million are legal JSON; int() would refuse them, float() does not.
+_decoder: Final = json.JSONDecoder(parse_int=float, parse_constant=_refuse_constant)
+
+
+def _members_of(text: str) -> list[Member]:
+    members: list[Member] = []
+    position = _expect("{", text, 0)
+    is_more = text[position : position + 1] != "}"
+    while is_more:
+        key, key_end = _decoder.raw_decode(text, position)
+        if not isinstance(key, str):
+            raise ValueError("a key is not a string")
+        start = _expect(":", text, key_end)
+        value, end = _decoder.raw_decode(text, start)
+        members.append(Member(key, position, key_end, value, start, end))
+        position = _skip(text, end)
+        is_more = text[position : position + 1] == ","
+        if is_more:
+            position = _skip(text, position + 1)
+    if _expect("}", text, position) != len(text):
+        raise ValueError("something follows the object")
+    return members
+
+
+def _skip(text: str, position: int) -> int:
+    match = _white_space.match(text, position)
+    return match.end() if match else position
+
+
+def _expect(character: str, text: str, position: int) -> int:
+    """Return where the text goes on after `character`, which white space may surround."""
+    position = _skip(text, position)
+    if not text.startswith(character, position):
+        raise ValueError(f"no {character}")
+    return _skip(text, position + 1)

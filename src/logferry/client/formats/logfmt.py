@@ -1,0 +1,144 @@
+"""The logfmt format: `level=info msg="request handled" status=200`, as Go programs and Heroku write it.
+
+A line is of pairs `key=value`, separated by spaces; keys alone may follow the first pair. A value stands between
+quotes, with the escapes of JSON, or is a word. Values stay strings, keys stay in their order, and both as they are
+written; the common keys are renamed as in the json format, and a key alone becomes `true`. Any other line is shipped
+whole (rule F5).
+"""
+
+import json
+import re
+from collections.abc import Hashable, Iterator
+from functools import lru_cache
+from typing import Final
+
+from logferry.client.formats.base import unknown_fields
+from logferry.client.formats.learning import LearningFormat, Piece, composed
+from logferry.client.formats.roles import ALL_NAMES, missing_fields, sources_of, upper_text
+from logferry.client.formats.weaving import Shape, upper_levels
+
+_KEY: Final = r'[^\x00-\x20="\\]++'
+_token: Final = re.compile(rf'({_KEY})(?:=("(?:[^"\\]++|\\.)*+"|[^\x00-\x20"]*+))?+(?:[ \t]++|\Z)', re.DOTALL)
+
+Tokens = list[tuple[str, str | None]]  # each key with its value as it is written
+
+
+class LogfmtFormat(LearningFormat):
+    """Lines of pairs of key and value."""
+
+    name = "logfmt"
+    text_line = r"([^=\n]++)"
+
+    def record_of(self, text: str) -> str:
+        """See Format."""
+        tokens = _tokens_of(text)
+        if tokens is None:
+            return json.dumps(unknown_fields(text), ensure_ascii=False)
+        sources = sources_of(_keys_of(tokens))
+        roles = {source: role for role, source in sources.items()}
+        missing = missing_fields(sources, text)
+        members = [f'"{name}": {json.dumps(value, ensure_ascii=False)}' for name, value in missing.items()]
+        for key, written in tokens:
+            role = roles.get(key, key) if written is not None else key
+            value = _value_of(written)
+            members.append(f'"{role}": {upper_text(value) if role == "level" and written is not None else value}')
+        return f"{{{', '.join(members)}}}"
+
+    def layout_of(self, text: str) -> tuple[str, ...] | None:
+        """See LearningFormat: a layout is the sequence of the keys that matter."""
+        tokens = _tokens_of(text)
+        return None if tokens is None else tuple(key for key, _ in tokens if key in ALL_NAMES)
+
+    def shape_of(self, layout: Hashable) -> Shape:
+        """See LearningFormat."""
+        assert isinstance(layout, tuple)
+        return _shape_of(layout)
+
+
+LOGFMT: Final = LogfmtFormat()
+
+
+def _tokens_of(text: str) -> Tokens | None:
+    """Return the keys of a line, each with its value as it is written; None if the line is something else."""
+    tokens: Tokens = []
+    position = len(text) - len(text.lstrip(" \t"))
+    while position < len(text):
+        match = _token.match(text, position)
+        if match is None:
+            return None
+        tokens.append((match[1], match[2]))
+        position = match.end()
+    return tokens if tokens and tokens[0][1] is not None else None
+
+
+def _keys_of(tokens: Tokens) -> list[tuple[str, bool]]:
+    return [(key, value is not None) for key, value in tokens]
+
+
+def _value_of(written: str | None) -> str:
+    """Return the JSON of a value."""
+    if written is None:
+        return "true"
+    if not written.startswith('"'):
+        return json.dumps(written, ensure_ascii=False)
+    try:
+        json.loads(written)
+    except ValueError:  # escapes of another language, control characters: as they are
+        return json.dumps(written[1:-1], ensure_ascii=False)
+    return written
+
+
+# Possessive throughout: linear in the bytes whatever they are. A value is a text between quotes, all of whose escapes
+# are JSON's, or a word without backslashes: either stands between quotes in the record, as it is.
+_PLAIN_CHARACTERS: Final = r'[^"\\\x00-\x1f]*+'
+_QUOTED: Final = rf'{_PLAIN_CHARACTERS}(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{{4}}){_PLAIN_CHARACTERS})*+'
+_WORD: Final = r'[^\x00-\x20"\\]*+'
+_QUOTE: Final = '"?+'
+
+
+def _value(quoted: str, word: str) -> str:
+    """Return a pattern of a value that optional quotes surround: both of them, or none."""
+    return f'(?:(?<="){quoted}(?=")|(?<!"){word}(?!"))'
+
+
+_VALUE: Final = _value(_QUOTED, _WORD)
+_OTHER: Final = f"(?!(?:{'|'.join(map(re.escape, ALL_NAMES))})=){_KEY}={_QUOTE}{_VALUE}{_QUOTE}"
+_pair: Final = re.compile(f"({_KEY})={_QUOTE}({_VALUE}){_QUOTE}".encode())
+
+
+@lru_cache(maxsize=64)
+def _shape_of(layout: tuple[str, ...]) -> Shape:
+    sources = sources_of((name, True) for name in layout)
+    return composed(_pieces(layout, {source: role for role, source in sources.items()}), sources)
+
+
+def _pieces(layout: tuple[str, ...], roles: dict[str, str]) -> Iterator[Piece]:
+    """Yield the pieces of a line, and what is written for them."""
+    if not layout:
+        yield f"{_OTHER}(?: {_OTHER})*+", _members
+        return
+    yield f"(?:{_OTHER} )*+", _members
+    for place, name in enumerate(layout, start=1):
+        role = roles.get(name, name)
+        yield f"{re.escape(name)}={_QUOTE}", f'"{role}": "'.encode()
+        yield (_value("[A-Za-z]++", "[A-Za-z]++"), upper_levels) if role == "level" else (_VALUE, None)
+        if place < len(layout):
+            yield f"{_QUOTE} ", b'", '
+            yield f"(?:{_OTHER} )*+", _members
+        else:
+            yield _QUOTE, b'"'
+            yield f"(?: {_OTHER})*+", _members
+
+
+def _members(texts: list[bytes]) -> list[bytes]:
+    """Return runs of pairs, with the spaces around them, as members of an object, with commas instead of the spaces."""
+    parts = _pair.split(b"\n".join(texts))
+    between = parts[0::3]
+    if len(between) == 1:
+        return texts
+    joints = {text: b'"%b"' % text.replace(b" ", b", ") for text in set(between)}
+    out = [b'": "'] * (4 * len(between) - 3)
+    out[0::4] = map(joints.__getitem__, between)
+    out[1::4] = parts[1::3]
+    out[3::4] = parts[2::3]
+    return b"".join(out)[1:-1].split(b"\n")

@@ -1,0 +1,130 @@
+"""Several lines, one event (`--multiline`; docs/protocol.md has the rule).
+
+A line that begins an event is recognised by a pattern at its beginning; all lines up to the next such line belong to
+it. An event ends before it would have more lines or bytes than allowed: what goes on after that is an event of its own.
+The state of this rule is empty wherever an event begins, so a chunk may end there.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import accumulate, compress, count, pairwise
+from operator import add, sub
+from typing import Final
+
+from logferry.client.formats.base import Joined
+from logferry.client.formats.sieve import compiled
+
+TIMESTAMP: Final = "timestamp"
+
+# As the plain format has it, with slashes in the date too, as RFC 5424 and RFC 3164 have it, and with the day first.
+_BEGINS_WITH_TIMESTAMP: Final = (
+    r"(?:<[0-9]{1,3}>(?:1 )?+|\[)?+(?:"
+    r"[0-9]{4}(?:-[0-9]{2}-|/[0-9]{2}/)[0-9]{2}[ T]"
+    r"|(?:[A-Z][a-z]{2} )?+[A-Z][a-z]{2} [ 0-3][0-9] "
+    r"|[0-3][0-9](?:-[A-Z][a-z]{2}-|/[A-Z][a-z]{2}/)[0-9]{4}[ :]"
+    r")[0-9]{2}:[0-9]{2}:[0-9]{2}(?![0-9])"
+)
+
+# Where the last event begins is looked for in the last bytes of a chunk first.
+_TAIL_BYTES: Final = 8 * 1024
+
+# One of those that are not in the data stands for the newlines inside events.
+_JOINTS: Final = bytes(code for code in range(0x1F, -1, -1) if code not in b"\t\n\r")
+
+
+class Multiline:
+    """The rule of a source: see `logferry.client.formats.base.Grouping`. A group is one event."""
+
+    def __init__(self, beginning: str, *, max_lines: int, max_bytes: int) -> None:
+        """`beginning` is `timestamp` or a pattern. Raises ValueError if it is none."""
+        pattern = _BEGINS_WITH_TIMESTAMP if beginning == TIMESTAMP else beginning
+        self._begins = compiled("multiline", pattern).match
+        self._max_lines = max_lines
+        self._max_bytes = max_bytes
+
+    def whole(self, data: bytes) -> int:
+        """See Grouping."""
+        if not data:
+            return 0
+        base = self._last_beginning(data)
+        last = base + self._boundaries(data[base:])[-2]
+        is_full = data.count(b"\n", last) >= self._max_lines or len(data) - last >= self._max_bytes
+        return len(data) if is_full else last
+
+    def begins(self, data: bytes) -> bool:
+        """See Grouping."""
+        texts, _ = _lines_of(data[: data.find(b"\n") + 1])
+        return bool(texts) and self._begins(texts[0]) is not None
+
+    def first(self, data: bytes, groups: int) -> int:
+        """See Grouping."""
+        boundaries = self._boundaries(data)
+        return boundaries[min(groups, len(boundaries) - 1)]
+
+    def join(self, data: bytes) -> Joined | None:
+        """See Grouping."""
+        boundaries = self._boundaries(data)
+        if len(boundaries) - 1 == data.count(b"\n"):
+            return Joined(data)
+        joint = next((bytes([code]) for code in _JOINTS if code not in data), None)
+        if joint is None:
+            return None
+        folded = bytearray(data.replace(b"\n", joint))
+        for end in boundaries[1:]:
+            folded[end - 1] = 0x0A
+        joined = folded.count(joint)
+        kept = _trailing_blank_lines(joint).sub(b"", bytes(folded))
+        return Joined(kept, kept.count(joint), joined - kept.count(joint), joint)
+
+    def _boundaries(self, data: bytes) -> list[int]:
+        """Return where in `data` events begin, and its end."""
+        texts, offsets = _lines_of(data)
+        begins = [0, *compress(range(1, len(texts)), map(self._begins, texts[1:])), len(texts)]
+        boundaries = [offsets[line] for line in begins]
+        if (
+            max(map(sub, begins[1:], begins)) > self._max_lines
+            or max(map(sub, boundaries[1:], boundaries)) > self._max_bytes
+        ):
+            begins = [line for first, end in pairwise(begins) for line in self._pieces(first, end, offsets)]
+            boundaries = [*(offsets[line] for line in begins), len(data)]
+        return boundaries
+
+    def _pieces(self, first: int, end: int, offsets: list[int]) -> Iterator[int]:
+        """Yield with which lines the pieces begin into which an event is cut. A line is never cut."""
+        while first < end:
+            yield first
+            most = min(first + self._max_lines, end)
+            fitting = bisect_right(offsets, offsets[first] + self._max_bytes, first + 1, most + 1) - 1
+            first = max(fitting, first + 1)
+
+    def _last_beginning(self, data: bytes) -> int:
+        """Return where the last line is that begins an event; 0 if only the first line does."""
+        size = _TAIL_BYTES
+        while size < len(data):
+            start = data.find(b"\n", len(data) - size) + 1
+            texts, offsets = _lines_of(data[start:])
+            begins = list(compress(offsets, map(self._begins, texts)))
+            if begins and start:
+                return start + begins[-1]
+            size *= 4
+        return 0
+
+
+def _lines_of(data: bytes) -> tuple[list[str], list[int]]:
+    """Return the texts of lines, and where in `data` they begin, with its end at last."""
+    text = data.decode("utf-8", "surrogateescape")
+    texts = text.split("\n")[:-1]
+    sizes = map(len, texts if len(text) == len(data) else data.split(b"\n")[:-1])
+    offsets = list(map(add, accumulate(sizes, initial=0), count()))
+    if "\r" in text:
+        texts = [line.removesuffix("\r") for line in texts]
+    return texts, offsets
+
+
+@lru_cache
+def _trailing_blank_lines(joint: bytes) -> re.Pattern[bytes]:
+    """Return what matches the blank lines at the end of an event; a blank line before it is the rest of its ending."""
+    joint = re.escape(joint)
+    return re.compile(joint + rb"[ \t\r\v\f" + joint + rb"]*+(?=\n)")

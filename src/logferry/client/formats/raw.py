@@ -1,0 +1,22 @@
+"""The raw format: every line is a message, whatever it looks like. There is no faster one."""
+
+from typing import Final
+
+from logferry.client.formats.base import EscapedFormat, Rendered, render_unknown, unknown_fields
+
+
+class RawFormat(EscapedFormat):
+    """Lines that nobody looks into."""
+
+    name = "raw"
+
+    def fields_of(self, text: str) -> dict[str, object]:
+        """See EscapedFormat."""
+        return unknown_fields(text)
+
+    def render_escaped(self, escaped: bytes) -> Rendered:
+        """See EscapedFormat."""
+        return render_unknown(escaped)
+
+
+RAW: Final = RawFormat()

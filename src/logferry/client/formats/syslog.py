@@ -1,0 +1,85 @@
+"""The syslog format: what syslog daemons write into files, and what they send (docs/protocol.md, rules F20 to F22).
+
+Two ages of it, and the ways in which daemons write them down:
+
+    Jan 15 08:23:45 web-1 sshd[4711]: message               RFC 3164, as traditional files have it
+    2024-01-15T08:23:45.123456+01:00 web-1 sshd[4711]: message      the same with a real timestamp, as rsyslog writes it
+    <38>Jan 15 08:23:45 web-1 sshd[4711]: message           either of the two with its priority, as sent
+    <165>1 2024-01-15T08:23:45Z web-1 app 4711 ID47 [a@1 b="c"] message     RFC 5424
+
+The priority is 8 * facility + severity. Without one, a level word at the beginning of the message is taken for the
+level.
+"""
+
+from typing import Final
+
+from logferry.client.formats.levels import LEVEL_AHEAD, SEVERITIES, level_of_word
+from logferry.client.formats.line_kinds import Field, LineFormat, LineKind, of_each, text, text_or_null
+
+FACILITIES: Final = (
+    *("kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"),
+    *("ntp", "audit", "alert", "clock"),
+    *("local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"),
+)
+
+_PRIORITY: Final = r"<(?P<priority>[0-9]|[1-9][0-9]|1[0-8][0-9]|19[01])>"
+_ISO_TIME: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]++)?+(?:Z|[+-][0-9]{2}:[0-9]{2})"
+_TIME: Final = rf"(?P<timestamp>[A-Z][a-z]{{2}} [ 0-3][0-9] [0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}|{_ISO_TIME})"
+
+# A tag is a word before a colon, perhaps with a process id; a message may lack it ("last message repeated 2 times").
+# No quotes and backslashes in it: so it is the same on escaped text.
+_TAG: Final = r"(?P<app>[!#-9;-Z^-~]++)(?:\[(?P<pid>[!#-Z^-~]++)\])?+:"
+
+_FULL_TAIL: Final = rf" (?P<host>[^ ]++) (?:{_TAG}(?: |\Z))?+{LEVEL_AHEAD}(?P<message>.*+)"
+_USUAL_TAIL: Final = rf" (?P<host>[!-~]++) (?:{_TAG}(?: |(?![^\n])))?+{LEVEL_AHEAD}(?P<message>[^\n]*+)"
+
+# Version 1, and five words that may be `-`. A bracket is escaped by a backslash in structured data. The byte order mark
+# says that the message is UTF-8; all messages are, here.
+_FULL_5424: Final = (
+    rf"{_PRIORITY}1 (?P<timestamp>-|{_ISO_TIME}) (?P<host>[^ ]++) (?P<app>[^ ]++) (?P<pid>[^ ]++) (?P<msgid>[^ ]++)"
+    r" (?P<structured_data>-|(?:\[(?:[^\]\\]++|\\.)*+\])++)(?: \ufeff?+|\Z)(?P<message>.*+)"
+)
+_USUAL_5424: Final = (
+    rf"{_PRIORITY}1 (?P<timestamp>-|{_ISO_TIME}) (?P<host>[!-~]++) (?P<app>[!-~]++) (?P<pid>[!-~]++)"
+    r" (?P<msgid>[!-~]++) (?P<structured_data>-|(?:\[[^\]\n]*+(?<!\\)\])++) (?:\xef\xbb\xbf)?+(?P<message>[^\n]*+)"
+)
+
+
+def _level_of_priority(priority: str | None) -> str:
+    return SEVERITIES[int(priority or 0) % 8]
+
+
+def _facility_of_priority(priority: str | None) -> str | None:
+    return FACILITIES[int(priority) // 8] if priority else None
+
+
+def _fields(level: Field, *others: Field) -> list[Field]:
+    facility = of_each("facility", "priority", _facility_of_priority)
+    return [level, text("message"), text_or_null("timestamp"), facility, text_or_null("host"), *others]
+
+
+# Here a missing tag is null, and a dash is a dash.
+_TAG_FIELDS: Final = (text_or_null("app", nil=""), text_or_null("pid", nil=""))
+_WORD_FIELDS: Final = tuple(map(text_or_null, ("app", "pid", "msgid", "structured_data")))
+_LEVEL_OF_PRIORITY: Final = of_each("level", "priority", _level_of_priority)
+
+SYSLOG: Final = LineFormat(
+    "syslog",
+    [
+        LineKind(
+            _TIME + _FULL_TAIL,
+            _TIME + _USUAL_TAIL,
+            _fields(of_each("level", "word", level_of_word), *_TAG_FIELDS),
+        ),
+        LineKind(
+            _PRIORITY + _TIME + _FULL_TAIL,
+            _PRIORITY + _TIME + _USUAL_TAIL,
+            _fields(_LEVEL_OF_PRIORITY, *_TAG_FIELDS),
+        ),
+        LineKind(
+            _FULL_5424,
+            _USUAL_5424,
+            _fields(_LEVEL_OF_PRIORITY, *_WORD_FIELDS),
+        ),
+    ],
+)

@@ -1,0 +1,70 @@
+"""One input's settings, ready to be applied to files: how each of them is to be rendered."""
+
+import logging
+import socket
+from typing import Final
+
+from logferry.client.formats.detect import detect
+from logferry.client.formats.spec import RenderSpec
+from logferry.client.source_file import SourceFile
+from logferry.config import InputSettings
+
+logger = logging.getLogger(__name__)
+
+AUTO: Final = "auto"
+
+# The format of a file is decided by lines from here, and lines beyond here do not change it any more.
+_DECIDING_BYTES: Final = 64 * 1024
+_SAMPLE_BYTES: Final = 16 * 1024
+
+
+class Input:
+    """Decides how files are rendered."""
+
+    def __init__(self, settings: InputSettings) -> None:
+        self.settings = settings
+        self._host = socket.gethostname() if settings.add_host else ""
+
+    def rendering(self, path: str, log_format: str) -> RenderSpec:
+        """Return how a file of this input is rendered whose format is known."""
+        settings = self.settings
+        fields = list(settings.field)
+        if settings.add_host:
+            fields.append(("host", self._host))
+        if settings.add_path:
+            fields.append(("path", path))
+        return RenderSpec(
+            log_format,
+            settings.max_line_bytes,
+            settings.multiline,
+            settings.multiline_max_lines,
+            settings.multiline_max_bytes,
+            tuple(fields),
+            settings.include,
+            settings.exclude_line,
+            settings.redact,
+        )
+
+    def prepare(self, file: SourceFile) -> None:
+        """See to it that the next chunk of a file is rendered as this input says. Raises OSError."""
+        source = file.source
+        if file.prepared_for is source:
+            return
+        log_format = self.settings.format
+        if log_format == AUTO:
+            log_format = self._decide(file)
+        else:
+            file.prepared_for = source
+        file.render_as(self.rendering(source.path, log_format))
+
+    def _decide(self, file: SourceFile) -> str:
+        """Return the format of what comes next in a file; lines that say nothing yet are plain."""
+        source = file.source
+        known = source.renderings[-1][1].format if source.renderings else "plain"
+        sample = file.peek(file.offset, _SAMPLE_BYTES)
+        found = detect(sample[: sample.rfind(b"\n") + 1]) if known == "plain" else known
+        if found is not None or file.offset > _DECIDING_BYTES:
+            file.prepared_for = source
+            if found not in (None, known):
+                logger.info("%s: its lines are %s", source.path, found)
+        return found or known

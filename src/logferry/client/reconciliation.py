@@ -1,0 +1,122 @@
+"""Agreeing with the server about how far each source is stored: its word wins, if the content agrees.
+
+What is to be read again is dropped from the window and asked of the feed here. docs/protocol.md, rules E10, E11, E17
+and E18.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import NoReturn
+
+from logferry.client.enquiry import Enquiry
+from logferry.client.feed import Feed
+from logferry.client.source_file import Source
+from logferry.client.tcp_client import Wait
+from logferry.client.window import Batch, Window
+from logferry.config import ShipSettings
+from logferry.errors import DeliveryError, PeerConfused
+from logferry.protocol.delivery import BatchRefused, Extent, Position
+
+logger = logging.getLogger(__name__)
+
+
+class BeginAnew(DeliveryError):
+    """Nothing has failed, but only a new connection can go on."""
+
+
+class Reconciliation:
+    """Brings the sources, the window and the feed to where the server is."""
+
+    def __init__(
+        self,
+        settings: ShipSettings,
+        feed: Feed,
+        window: Window,
+        *,
+        commit: Callable[[Source, int], None],
+        reject: Callable[[Batch, bytes, str], None],
+        wait: Wait,
+    ) -> None:
+        """`commit` moves a checkpoint over batches that are stored; `reject` tells of a line that never will be."""
+        self._settings = settings
+        self._feed = feed
+        self._window = window
+        self._commit = commit
+        self._reject = reject
+        self._wait = wait
+
+    def reconcile(self, source: Source, position: Position) -> None:
+        """The server has said how far a source is stored: see to it that its next batch begins there."""
+        committed = position.committed
+        if committed > source.committed and not self._agrees(source, position):
+            logger.error("%s is not the file that the server knows as %s; it is a new source", source.path, source.id)
+            self._send_back(source, None)
+        elif committed < source.plain_until:
+            reason = "shipped by the plain protocol before"
+            self._window.add_first(Batch(source, committed, source.plain_until, epoch=source.epoch, lost=reason))
+        else:
+            self._commit(source, committed)
+            self._go_to(source, position)
+
+    def refused(self, refusal: BatchRefused) -> NoReturn:
+        """The oldest batch of a source is not stored. Raises DeliveryError: what followed it is not stored either."""
+        batch = self._window.oldest_of(refusal.source)
+        if batch is not None and refusal.is_final:
+            self.mend(batch, refusal.reason)
+        if batch is not None:
+            self._send_back(batch.source, refusal.committed)
+        raise PeerConfused(f"the server refused a batch: {refusal.reason}")
+
+    def mend(self, batch: Batch, reason: str) -> NoReturn:
+        """Send the lines of a batch that will never be taken one by one; one that will not be taken is skipped.
+
+        Raises BeginAnew.
+        """
+        if batch.lines == 1:
+            self._reject(batch, batch.payload, reason)
+            self._window.give_up(batch, f"refused by the server: {reason}")
+        else:
+            first = self._window.oldest_of(batch.source.id) or batch
+            self._send_back(batch.source, first.start, one_by_one_until=batch.end)
+        raise BeginAnew(f"the server does not take a batch: {reason}")
+
+    def _agrees(self, source: Source, position: Position) -> bool:
+        """Whether what the server has beyond the checkpoint is what this client sent, or would send.
+
+        Lines that an earlier run has skipped there make a difference: then the server is asked for its extents.
+        """
+        crc32 = self._window.crc32_up_to(source, position.committed)
+        agrees = self._feed.agrees(source, position) if crc32 is None else crc32 == position.crc32
+        return agrees or self._feed.holds(source, self._extents_beyond_checkpoint(source))
+
+    def _extents_beyond_checkpoint(self, source: Source) -> list[Extent]:
+        settings = self._settings
+        enquiry = Enquiry(
+            settings.server_host,
+            settings.server_port,
+            connect_timeout_s=settings.connect_timeout,
+            answer_timeout_s=settings.ack_timeout,
+            wait=self._wait,
+        )
+        try:
+            pages = list(enquiry.report(source.id))
+        finally:
+            enquiry.close()
+        return [extent for page in pages for extent in page.extents if extent.end > source.committed]
+
+    def _go_to(self, source: Source, position: Position) -> None:
+        waiting = self._window.oldest_of(source.id)
+        committed = position.committed
+        if committed < source.committed:  # what is stored no more may be rendered in another way now
+            source.renderings = [entry for entry in source.renderings if entry[0] < committed]
+        if committed != source.committed:
+            source.go_to(committed, position.lines, position.crc32)
+        if waiting is not None and waiting.start != committed:
+            logger.info("%s: the server has it up to byte %d; going on there", source.path, committed)
+            self._send_back(source, committed)
+
+    def _send_back(self, source: Source, offset: int | None, *, one_by_one_until: int = 0) -> None:
+        """Read a source again from `offset`; None makes the file a new source. What was read of it does not count."""
+        source.epoch = source.epoch + 1 if offset is not None else -1
+        self._window.drop_source(source)
+        self._feed.send_back(source, offset, one_by_one_until=one_by_one_until)

@@ -1,0 +1,91 @@
+"""Taking over a changed configuration while the client runs.
+
+A signal handler asks; a thread of its own reads the file, so that neither the handler nor the engine has to. What is
+wrong with it is logged, and everything stays as it was. The inputs and the log level change; other settings are named
+as needing a restart.
+"""
+
+import dataclasses
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from logferry.client.stop import Wakeup
+from logferry.client.survey import unfit
+from logferry.config import STANDARD_INPUT, InputSettings, ShipSettings
+from logferry.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+_CHANGEABLE: Final = ("inputs", "log_level")
+
+
+class Reloads:
+    """The wish that a running client should look at its configuration again, and what comes of it."""
+
+    def __init__(self, settings: ShipSettings, load_again: Callable[[], ShipSettings]) -> None:
+        """`load_again` raises ConfigError."""
+        self._settings = settings
+        self._load_again = load_again
+        self._news = Wakeup()
+        self._is_over = False
+
+    def request(self) -> None:
+        """Ask for a look at the configuration. Safe in a signal handler, at any time."""
+        self._news.set()
+
+    @contextmanager
+    def delivering_to(self, reconfigure: Callable[[Sequence[InputSettings]], None]) -> Iterator[None]:
+        """Answer requests, also those made before, for the length of a `with`; `reconfigure` is called in a thread."""
+        thread = threading.Thread(target=self._run, args=(reconfigure,), name="reload", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._is_over = True
+            self._news.set()
+            thread.join()
+            self._news.close()
+
+    def _run(self, reconfigure: Callable[[Sequence[InputSettings]], None]) -> None:
+        while True:
+            self._news.wait()
+            if self._is_over:
+                return
+            try:
+                self._reload(reconfigure)
+            except ConfigError as error:
+                for problem in error.problems:
+                    logger.error("the old configuration stays in force: %s", problem)
+            except Exception:  # the top of a worker: the client goes on as it is
+                logger.exception("the old configuration stays in force")
+
+    def _reload(self, reconfigure: Callable[[Sequence[InputSettings]], None]) -> None:
+        old = self._settings
+        if old.config is None:
+            logger.info("nothing to reload: there is no configuration file (--config); looking for new log files")
+        else:
+            new = self._load_again()
+            if problems := [*unfit(new.inputs), *_immovable(new.inputs)]:
+                raise ConfigError([f"{old.config}: {problem}" for problem in problems])
+            self._settings = dataclasses.replace(old, **{name: getattr(new, name) for name in _CHANGEABLE})
+            _tell(self._settings, new)
+            logging.getLogger().setLevel(new.log_level.upper())
+        reconfigure(self._settings.inputs)
+
+
+def _immovable(inputs: Sequence[InputSettings]) -> list[str]:
+    """Return why a client that follows files cannot go over to these inputs."""
+    if any(STANDARD_INPUT in settings.log_file for settings in inputs):
+        return ["log_file: to read standard input (-) a restart is needed"]
+    return []
+
+
+def _tell(settings: ShipSettings, wanted: ShipSettings) -> None:
+    logger.info("reloaded %s; inputs: %d", settings.config, len(settings.inputs))
+    names = [field.name for field in dataclasses.fields(ShipSettings)]
+    waiting = [name for name in names if getattr(settings, name) != getattr(wanted, name)]
+    if waiting:
+        logger.warning("%s: a restart is needed for the new %s", settings.config, ", ".join(waiting))

@@ -1,0 +1,225 @@
+"""The kernel's word that something has changed in a folder: inotify(7), by way of ctypes.
+
+Folders are watched, not files: one watch covers thousands of files, and the names that appear later. It is a help, not
+a promise. A change made on another host, or through a mapping of the file's pages, is told late or never, and a
+folder that moves because one above it was renamed says nothing: whoever uses this looks by itself too, now and then.
+"""
+
+import errno
+import logging
+import os
+import struct
+from collections.abc import Set
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+logger = logging.getLogger(__name__)
+
+# From <sys/inotify.h>; the same on every architecture of Linux.
+_MODIFY: Final = 0x2
+_ATTRIB: Final = 0x4
+_CLOSE_WRITE: Final = 0x8
+_MOVED_FROM: Final = 0x40
+_MOVED_TO: Final = 0x80
+_CREATE: Final = 0x100
+_DELETE: Final = 0x200
+_DELETE_SELF: Final = 0x400
+_MOVE_SELF: Final = 0x800
+_OVERFLOW: Final = 0x4000
+_IGNORED: Final = 0x8000
+_ONLYDIR: Final = 0x1000000
+
+# A file written through a mapping raises no IN_MODIFY, but closing it raises IN_CLOSE_WRITE. IN_ATTRIB tells of a file,
+# or a folder, that has become readable.
+_GROWN: Final = _MODIFY | _CLOSE_WRITE
+_RENAMED: Final = _CREATE | _DELETE | _MOVED_FROM | _MOVED_TO | _ATTRIB
+_MASK: Final = _GROWN | _RENAMED | _DELETE_SELF | _MOVE_SELF | _ONLYDIR
+
+# struct inotify_event: wd, mask, cookie, len; `len` bytes of name follow, NULs at their end included.
+_EVENT: Final = struct.Struct("=iIII")
+_NAME_BYTES: Final = struct.Struct("=12xI").unpack_from
+
+# One read takes this much, that is more than 2000 events; so many reads in a row are enough for the longest queue that
+# the kernel keeps by default (16,384 events), and an end to it if somebody writes faster than this is read.
+_READ_BYTES: Final = 64 * 1024
+_READS: Final = 128
+
+_HINTS: Final = {
+    errno.ENOSPC: " (the limit is fs.inotify.max_user_watches)",
+    errno.EMFILE: " (the limits are fs.inotify.max_user_instances and the number of open files)",
+}
+
+
+@dataclass(slots=True)
+class Changes:
+    """What has happened since it was asked last.
+
+    `paths` are files whose content may have grown; in `folders` names appeared, vanished, moved or got other rights, or
+    the folder itself is not there any more (then it is no longer watched). After an `overflow` some of it is unknown:
+    everything is to be looked at.
+    """
+
+    paths: set[str] = field(default_factory=set)
+    folders: set[str] = field(default_factory=set)
+    overflow: bool = False
+
+
+class Watcher:
+    """Watches folders. For one thread."""
+
+    def __init__(self, inotify: "_Inotify") -> None:
+        """Use `create`."""
+        self._inotify = inotify
+        self._wds: dict[str, int] = {}
+        self._folders: dict[int, set[str]] = {}  # a folder with two names has one watch
+        self._told: set[int | None] = set()  # errno values
+
+    @classmethod
+    def create(cls) -> Self | None:
+        """Return a watcher; None, and a word in the log, where there is no inotify or no more of it."""
+        try:
+            return cls(_Inotify())
+        except (ImportError, AttributeError, TypeError) as error:  # no ctypes, or no libc that has it
+            logger.debug("no inotify here: %s", error)
+        except OSError as error:
+            logger.warning("cannot be told of changes: %s", _explained(error))
+        return None
+
+    @property
+    def watched(self) -> Set[str]:
+        """The folders that are watched, as they were named."""
+        return self._wds.keys()
+
+    def fileno(self) -> int:
+        """Readable while there is something to `read`."""
+        return self._inotify.fd
+
+    def watch(self, folder: str) -> bool:
+        """Begin to watch what `folder` leads to now; False when that cannot be.
+
+        Each kind of failure is logged once. Doing it again costs little, and mends a watch on a folder whose name
+        leads to another one by now.
+        """
+        try:
+            wd = self._inotify.add_watch(folder, _MASK)
+        except OSError as error:
+            self._tell(folder, error)
+            self.unwatch(folder)
+            return False
+        if self._wds.get(folder, wd) != wd:
+            self.unwatch(folder)
+        self._wds[folder] = wd
+        self._folders.setdefault(wd, set()).add(folder)
+        return True
+
+    def unwatch(self, folder: str) -> None:
+        """Watch a folder no longer, if it is watched. What is in the queue of it is not told any more."""
+        wd = self._wds.pop(folder, None)
+        if wd is None:
+            return
+        self._folders[wd].discard(folder)
+        if not self._folders[wd]:
+            del self._folders[wd]
+            self._inotify.rm_watch(wd)
+
+    def read(self) -> Changes:
+        """Return what has happened, each thing once; never waits."""
+        events: dict[bytes, None] = {}
+        for _ in range(_READS):
+            try:
+                _collect(os.read(self._inotify.fd, _READ_BYTES), events)
+            except BlockingIOError:
+                break
+        changes = Changes()
+        for event in events:
+            self._sort(event, changes)
+        if changes.overflow:
+            self._start_over(changes)
+        return changes
+
+    def close(self) -> None:
+        """Release the descriptor, and all watches with it."""
+        os.close(self._inotify.fd)
+        self._wds.clear()
+        self._folders.clear()
+
+    def _sort(self, event: bytes, changes: Changes) -> None:
+        """Add one event to `changes`.
+
+        One of a watch that was given back is passed over. Its number is not that of another watch by now: the kernel
+        counts to INT_MAX before it begins again (inotify(7), section BUGS).
+        """
+        wd, mask, _, _ = _EVENT.unpack_from(event)
+        changes.overflow |= bool(mask & _OVERFLOW)
+        folders = self._folders.get(wd, set())
+        if mask & _GROWN:
+            name = os.fsdecode(event[_EVENT.size :].rstrip(b"\0"))
+            changes.paths.update(os.path.join(folder, name) for folder in folders)
+            return
+        changes.folders.update(folders)
+        if mask & _IGNORED:  # the kernel gave up the watch: the folder was deleted, or unmounted
+            self._forget(wd)
+        elif mask & _MOVE_SELF:  # the watch has gone with the folder, to a name that nobody asked for
+            for folder in list(folders):
+                self.unwatch(folder)
+
+    def _forget(self, wd: int) -> None:
+        for folder in self._folders.pop(wd, ()):
+            del self._wds[folder]
+
+    def _start_over(self, changes: Changes) -> None:
+        """Watch everything anew: the end of a watch may be among the events that were lost."""
+        changes.folders.update(folder for folder in list(self._wds) if not self.watch(folder))
+
+    def _tell(self, folder: str, error: OSError) -> None:
+        if error.errno in self._told:
+            return
+        self._told.add(error.errno)
+        level = logging.DEBUG if error.errno == errno.ENOENT else logging.WARNING  # others wait for what is missing
+        logger.log(level, "cannot be told of changes in %s: %s", folder, _explained(error))
+
+
+class _Inotify:
+    """The three calls, raising OSError where they fail."""
+
+    def __init__(self) -> None:
+        """Raises ImportError, AttributeError or TypeError where there is no such thing."""
+        import ctypes  # not everywhere, and not needed by those who only look
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.inotify_add_watch.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32]
+        libc.inotify_rm_watch.argtypes = [ctypes.c_int, ctypes.c_int]
+        self._libc = libc
+        self._errno = ctypes.get_errno
+        self.fd: Final = self._checked(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))  # as IN_NONBLOCK, IN_CLOEXEC
+
+    def add_watch(self, folder: str, mask: int) -> int:
+        """Return the number of the watch that there is on a folder now."""
+        return self._checked(self._libc.inotify_add_watch(self.fd, os.fsencode(folder), mask))
+
+    def rm_watch(self, wd: int) -> None:
+        """Give a watch back. One whose folder is gone is gone already."""
+        self._libc.inotify_rm_watch(self.fd, wd)
+
+    def _checked(self, result: int) -> int:
+        if result < 0:
+            number = self._errno()
+            raise OSError(number, os.strerror(number))
+        return result
+
+
+def _explained(error: OSError) -> str:
+    return f"{error.strerror or error}{_HINTS.get(error.errno or 0, '')}"
+
+
+def _collect(data: bytes, events: dict[bytes, None]) -> None:
+    """Add the events in `data` to `events`, each once, before anything else is done with them.
+
+    A burst of 16,384 events takes 8 ms here, and as long in the kernel. A file that grows fast is one event: the kernel
+    joins equal neighbours.
+    """
+    offset, size = 0, len(data)
+    while offset < size:
+        end = offset + _EVENT.size + _NAME_BYTES(data, offset)[0]
+        events[data[offset:end]] = None
+        offset = end

@@ -1,0 +1,258 @@
+"""The options of the client's commands: `logferry ship` and `logferry verify`."""
+
+from typing import Final
+
+from logferry.config.kinds import (
+    BOOLEAN,
+    FIELDS,
+    FILE_PATTERNS,
+    FILES,
+    FORMAT,
+    MIB,
+    MULTILINE,
+    PATH,
+    PATHS,
+    PATTERNS,
+    PORT,
+    REDACT,
+    TEXT,
+    choice,
+    seconds,
+    whole,
+    word_or,
+)
+from logferry.config.options import JSON, LOG_LEVEL, SHUTDOWN_TIMEOUT, Option
+
+_LOG_FILE: Final = Option(
+    "log_file",
+    "LOG_FILE",
+    FILES,
+    "/var/log/app.log",
+    "the log files to ship: names or patterns (`*`, `?`, `[a-z]`, `**` for any folders) separated by ':'; "
+    "- = standard input",
+)
+
+# The ten options that the first users know, in their order, without the first of all: LOG_FILE.
+_FIRST_TEN: Final = (
+    Option("server_host", "SERVER_HOST", TEXT, "localhost", "the server's name or address"),
+    Option("server_port", "SERVER_PORT", PORT, "9000", "the server's TCP port"),
+    Option(
+        "mode",
+        "SHIPPING_MODE",
+        choice("batch", "continuous"),
+        "batch",
+        "batch: ship the file as it is now, then exit; continuous: follow it for ever",
+    ),
+    Option("compress", "COMPRESS", BOOLEAN, "false", "send gzip frames instead of plain lines"),
+    Option(
+        "batch_size",
+        "BATCH_SIZE",
+        word_or("auto", whole(1, 1_000_000)),
+        "1",
+        "lines per network send (per frame with --compress); auto = all that is ready, up to 1 MiB",
+    ),
+    Option(
+        "resilient",
+        "RESILIENT",
+        BOOLEAN,
+        "false",
+        "read ahead into a buffer in a second thread, watch the server's health, and never give up",
+    ),
+    Option("buffer_size", "BUFFER_SIZE", whole(1, 100_000_000), "50000", "lines that the resilient buffer holds"),
+    Option("metrics_interval", "METRICS_INTERVAL", seconds(0), "0", "seconds between metrics reports; 0 = off"),
+    Option("poll_interval", "POLL_INTERVAL", seconds(0.01, 3600), "0.5", "seconds between looks at a quiet file"),
+)
+
+# What belongs to one input, after LOG_FILE: a client may have several.
+_INPUT: Final = (
+    Option(
+        "exclude",
+        "EXCLUDE",
+        FILE_PATTERNS,
+        "none",
+        "files that are not shipped: patterns of names (`*.gz`) or, with a slash, of whole paths, separated by ':'",
+    ),
+    Option(
+        "start_at",
+        "START_AT",
+        choice("beginning", "end"),
+        "beginning",
+        "where continuous mode begins in a file that is there at start: beginning or end",
+    ),
+    Option(
+        "max_line_bytes",
+        "MAX_LINE_BYTES",
+        whole(64, 16 * MIB),
+        "1048576",
+        "longer lines are cut here, marked and counted",
+    ),
+    Option(
+        "format",
+        "FORMAT",
+        FORMAT,
+        "plain",
+        "what the lines are: plain, raw, json, logfmt, syslog, nginx, apache, cri, docker, python, "
+        "regex:<pattern with named groups>; auto = decided for each file by its first lines",
+    ),
+    Option(
+        "multiline",
+        "MULTILINE",
+        MULTILINE,
+        "none",
+        "join lines to events: timestamp = an event begins with a timestamp; or a regular expression "
+        "that the first line of an event begins with; none = each line is one",
+    ),
+    Option(
+        "multiline_max_lines", "MULTILINE_MAX_LINES", whole(1, 1_000_000), "500", "most lines that are joined to one"
+    ),
+    Option(
+        "multiline_max_bytes",
+        "MULTILINE_MAX_BYTES",
+        whole(1024, 128 * 1024),
+        "131072",
+        "most bytes that are joined to one event",
+    ),
+    Option(
+        "multiline_timeout",
+        "MULTILINE_TIMEOUT",
+        seconds(0.01, 3600),
+        "2",
+        "seconds of quiet after which an event is taken as complete",
+    ),
+    Option(
+        "field",
+        "FIELD",
+        FIELDS,
+        "none",
+        "add key=value to every record; one a line in the variable, the flag may be given several times",
+    ),
+    Option("add_host", "ADD_HOST", BOOLEAN, "false", "add the name of this machine to every record, as host"),
+    Option("add_path", "ADD_PATH", BOOLEAN, "false", "add the name of the file to every record, as path"),
+    Option(
+        "include",
+        "INCLUDE",
+        PATTERNS,
+        "none",
+        "ship only events in which one of these regular expressions is found; one a line, or several flags",
+    ),
+    Option(
+        "exclude_line",
+        "EXCLUDE_LINE",
+        PATTERNS,
+        "none",
+        "do not ship events in which one of these regular expressions is found; one a line, or several flags",
+    ),
+    Option(
+        "redact",
+        "REDACT",
+        REDACT,
+        "none",
+        "hide email, ipv4, card, bearer, or what a regular expression finds; one a line, or several flags",
+    ),
+)
+
+_OTHERS: Final = (
+    Option(
+        "resume",
+        "RESUME",
+        BOOLEAN,
+        "false",
+        "batch mode: go on where an earlier run of this file got to (continuous mode always does)",
+    ),
+    Option(
+        "state_dir",
+        "STATE_DIR",
+        word_or("auto", PATH),
+        "auto",
+        "the folder for checkpoints, one process each; auto = /var/lib/logferry for root, else the user's state folder",
+    ),
+    Option(
+        "delete_after",
+        "DELETE_AFTER",
+        BOOLEAN,
+        "false",
+        "batch mode: delete the log file once every byte of it is acked and verified",
+    ),
+    Option(
+        "move_after",
+        "MOVE_AFTER",
+        word_or("none", PATH),
+        "none",
+        "batch mode: move the log file into this folder once every byte of it is acked and verified",
+    ),
+    Option(
+        "ack",
+        "ACK",
+        choice("auto", "line", "none"),
+        "auto",
+        "which answers to expect: auto = exactly once if the server can, else line; line = one per line; none = none",
+    ),
+    Option("ack_timeout", "ACK_TIMEOUT", seconds(0.05, 3600), "30", "seconds without progress until a peer is dropped"),
+    Option("connect_timeout", "CONNECT_TIMEOUT", seconds(0.05, 3600), "5", "seconds to connect to one address"),
+    Option(
+        "max_attempts",
+        "MAX_ATTEMPTS",
+        word_or("auto", whole(0, 1_000_000)),
+        "auto",
+        "failed connections in a row, no line acked, until giving up; 0 = never; auto = 5 in basic batch mode, else 0",
+    ),
+    Option(
+        "backoff_max",
+        "BACKOFF_MAX",
+        seconds(0.01, 86400),
+        "30",
+        "longest wait in seconds before connecting again; it doubles from half a second, with jitter",
+    ),
+    Option(
+        "deadline",
+        "DEADLINE",
+        seconds(0),
+        "0",
+        "seconds after which an unfinished run gives up with exit code 1; 0 = none",
+    ),
+    Option("compress_level", "COMPRESS_LEVEL", whole(0, 9), "1", "gzip level, 0 (store) to 9 (smallest)"),
+    Option("health_interval", "HEALTH_INTERVAL", seconds(0.05, 3600), "5", "seconds between health probes (resilient)"),
+    Option(
+        "max_held_bytes",
+        "MAX_HELD_BYTES",
+        whole(0, 1024 * 1024 * 1024 * MIB),
+        "0",
+        "most unread bytes of renamed or deleted files that are waited for; more are given up and recorded as lost; "
+        "0 = all are waited for",
+    ),
+    Option(
+        "max_open_files",
+        "MAX_OPEN_FILES",
+        word_or("auto", whole(1, 1_000_000)),
+        "auto",
+        "files that are open at the same time, the others wait for their turn; auto = what the process may open",
+    ),
+    SHUTDOWN_TIMEOUT,
+    LOG_LEVEL,
+    Option("config", "CONFIG", word_or("none", PATH), "none", "a TOML file with settings; see docs/configuration.md"),
+)
+
+INPUT_OPTIONS: Final = (_LOG_FILE, *_INPUT)
+SHIP_OPTIONS: Final = (_LOG_FILE, *_FIRST_TEN, *_INPUT, *_OTHERS)
+
+_SHIP_OPTIONS_OF_VERIFY: Final = (
+    "server_host",
+    "server_port",
+    "state_dir",
+    "ack_timeout",
+    "connect_timeout",
+    "max_line_bytes",
+    "log_level",
+)
+
+VERIFY_OPTIONS: Final = (
+    Option("log_file", "LOG_FILE", PATHS, "/var/log/app.log", "the file to verify; may be given several times"),
+    JSON,
+    *(option for option in SHIP_OPTIONS if option.name in _SHIP_OPTIONS_OF_VERIFY),
+)
+
+STATUS_OPTIONS: Final = (
+    JSON,
+    Option("all", "STATUS_ALL", BOOLEAN, "false", "show every file, however many there are"),
+    *(option for option in SHIP_OPTIONS if option.name in ("state_dir", "log_level")),
+)

@@ -1,0 +1,42 @@
+"""What is wrong with the client's values that are right each by itself; those that are wrong alone are not there."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+STANDARD_INPUT: Final = "-"
+
+Values = Mapping[str, Any]
+
+# Formats whose lines say themselves which of them are parts of one.
+_JOINING_FORMATS: Final = ("cri", "docker")
+
+
+def of_client(values: Values, inputs: Sequence[Values]) -> Iterator[str]:
+    """Give what does not go together in the settings of a client, or in its inputs taken together."""
+    takes_standard_input = [STANDARD_INPUT in own.get("log_file", ()) for own in inputs]
+    disposals = [name for name in ("delete_after", "move_after") if values.get(name)]
+    if len(disposals) == 2:
+        yield "--delete-after and --move-after cannot be used together"
+    for name in disposals:
+        flag = "--" + name.replace("_", "-")
+        if values.get("mode") == "continuous":
+            yield f"{flag} is for batch mode: a file that is followed is never done"
+        if values.get("ack") in ("line", "none"):
+            yield f"{flag} needs --ack auto: nothing else can be verified"
+        if any(takes_standard_input):
+            yield f"{flag} is for files: standard input (-) can be neither deleted nor moved"
+    if any(takes_standard_input) and len(inputs) > 1:
+        yield "standard input (-) must be the only input"
+
+
+def of_input(values: Values) -> Iterator[str]:
+    """Give what does not go together in one input."""
+    files = values.get("log_file", ())
+    if STANDARD_INPUT in files and len(files) > 1:
+        yield "standard input (-) must be the only log file of its input"
+    if values.get("format") in _JOINING_FORMATS and values.get("multiline"):
+        yield f"--multiline does not go with --format {values['format']}, which joins what belongs together by itself"
+    keys = [key for key, _ in values.get("field", ())]
+    keys += [key for key, name in (("host", "add_host"), ("path", "add_path")) if values.get(name)]
+    for key in dict.fromkeys(key for key in keys if keys.count(key) > 1):
+        yield f"the field {key!r} is given twice (--field, --add-host, --add-path)"

@@ -1,0 +1,190 @@
+"""The configuration file: TOML, with the names of the client's options as keys and one `[[input]]` section per input.
+
+This module reads the file and knows where things stand in it; `loading` knows which value wins.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from logferry.config.kinds import MIB
+from logferry.config.options import Option
+from logferry.errors import ConfigError
+
+INPUT: Final = "input"
+
+# A hundred times what a file with thousands of inputs needs; a log file given by mistake is not read to its end.
+_MAX_BYTES: Final = 4 * MIB
+
+_MAX_WRITTEN: Final = 120
+
+_DECODE_ERROR: Final = re.compile(r"(.*) \(at (?:line ([0-9]+), column ([0-9]+)|end of document)\)", re.DOTALL)
+_HEADER: Final = re.compile(r"[ \t]*(\[\[?)[ \t]*([\"']?)([\w-]+)\2[ \t]*(?:\.[ \t]*([\"']?)([\w-]+)\4[ \t]*)?\]")
+_KEY: Final = re.compile(r"[ \t]*([\"']?)([\w-]+)\1[ \t]*[=.]")
+
+
+class Lines:
+    """In which line a key stands, found by looking for it in the text: `tomllib` does not tell.
+
+    What is found is only believed if nothing else could be meant: a text over several lines may look like a key.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._found: dict[tuple[int, str], list[int]] = {}
+        self.sections = 0
+        place: int | None = 0  # 0 is the top, n the nth [[input]], None any other section
+        for number, line in enumerate(text.split("\n"), 1):
+            if header := _HEADER.match(line):
+                place = self._enter(header, number)
+            elif place is not None and (key := _KEY.match(line)):
+                self._add(place, key[2], number)
+
+    def _enter(self, header: re.Match[str], number: int) -> int | None:
+        brackets, name, key = header[1], header[3], header[5]
+        if name != INPUT or (key is None and brackets == "["):
+            self._add(0, name, number)
+            return None
+        if key is not None:  # [input.field]: a table of the last input
+            self._add(self.sections, key, number)
+            return None
+        self.sections += 1
+        self._add(self.sections, "", number)
+        return self.sections
+
+    def _add(self, section: int, key: str, number: int) -> None:
+        self._found.setdefault((section, key), []).append(number)
+
+    def of(self, section: int, key: str) -> int | None:
+        """Return the line of a key in the nth `[[input]]` (0 = the top); of the section itself for an empty key."""
+        numbers = self._found.get((section, key), ())
+        return numbers[0] if len(numbers) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The top of the file (`section` 0), or its nth `[[input]]`."""
+
+    path: Path
+    section: int
+    values: Mapping[str, Any]
+    lines: Lines | None
+
+    def value(self, option: Option) -> Any:
+        """Return the value of an option that is here. Raises ConfigError."""
+        value = self.values[option.name]
+        try:
+            return option.kind.from_toml(value)
+        except ValueError as error:
+            reason = f": {error}" if str(error) else ""
+            raise ConfigError(
+                [self.complaint(option.name, f"{_written(value)} must be {option.kind.allowed}{reason}")]
+            ) from None
+
+    def complaint(self, key: str, sentence: str) -> str:
+        """Return a sentence about a key, or about the section if `key` is empty, with file, line and section."""
+        line = self.lines.of(self.section, key) if self.lines else None
+        place = f"{self.path}, line {line}" if line else str(self.path)
+        section = f" [[{INPUT}]] {self.section}:" if self.section else ""
+        return f"{place}:{section} {key + ': ' if key else ''}{sentence}"
+
+
+@dataclass(slots=True)
+class TomlFile:
+    """A file that could be read: its top, its inputs, and what is wrong with its keys."""
+
+    top: Table
+    inputs: list[Table] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def read(path: Path, options: Sequence[Option], input_names: Collection[str]) -> TomlFile:
+    """Read the file. Raises ConfigError when it cannot be read, or is no TOML."""
+    text = _read_text(path)
+    values = _parse(path, text)
+    sections = values.pop(INPUT, [])
+    lines = Lines(text)
+    is_certain = isinstance(sections, list) and len(sections) == lines.sections
+    file = TomlFile(Table(path, 0, values, lines))
+    if not isinstance(sections, list) or not all(isinstance(section, dict) for section in sections):
+        file.problems.append(file.top.complaint(INPUT, f"each input is a section of its own, headed [[{INPUT}]]"))
+        sections = []
+    file.inputs = [Table(path, n, section, lines if is_certain else None) for n, section in enumerate(sections, 1)]
+    names = [option.name for option in options]
+    for table in (file.top, *file.inputs):
+        file.problems += _unknown_keys(table, names, input_names)
+    if file.inputs:
+        file.problems += _missing_files(file)
+    return file
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot read the configuration file: {error.strerror or error}"]) from None
+    if len(content) > _MAX_BYTES:
+        raise ConfigError([f"{path}: a configuration file has at most {_MAX_BYTES} bytes"])
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError([f"{path}, line {line}: a configuration file is UTF-8, this line is not"]) from None
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([_syntax_problem(path, text, str(error))]) from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; arrays in arrays in arrays
+        raise ConfigError([f"{path}: not TOML: {error}"]) from None
+
+
+def _syntax_problem(path: Path, text: str, message: str) -> str:
+    match = _DECODE_ERROR.fullmatch(message)
+    if match is None:
+        return f"{path}: not TOML: {message}"
+    if match[2] is None:
+        return f"{path}, line {text.rstrip().count(chr(10)) + 1}: not TOML: {match[1]} at the end of the file"
+    return f"{path}, line {match[2]}: not TOML: {match[1]} at column {match[3]}"
+
+
+def _unknown_keys(table: Table, names: Sequence[str], input_names: Collection[str]) -> Iterator[str]:
+    allowed = [name for name in names if name in input_names] if table.section else [*names, INPUT]
+    for key, value in table.values.items():
+        if key == "config":
+            yield table.complaint(key, "a configuration file cannot name another one")
+        elif key not in allowed:
+            yield table.complaint(key, f"there is no such key{_hint(table, key, value, names, allowed)}")
+
+
+def _hint(table: Table, key: str, value: object, names: Sequence[str], allowed: Sequence[str]) -> str:
+    if key in names:
+        return f" in an [[{INPUT}]] section; it belongs above the first one"
+    close = difflib.get_close_matches(key.lower().replace("-", "_"), allowed, n=1)
+    if isinstance(value, dict) or close == [INPUT]:
+        return f"; the only sections are [[{INPUT}]]"
+    if close:
+        return f"; did you mean {close[0]}?"
+    if table.section:
+        return f" in an [[{INPUT}]] section; there are {', '.join(allowed)}"
+    return "; the keys are the long options with underscores, like server_port"
+
+
+def _missing_files(file: TomlFile) -> Iterator[str]:
+    if "log_file" in file.top.values:
+        yield file.top.complaint("log_file", f"with [[{INPUT}]] sections, each of them has a log_file of its own")
+    for table in file.inputs:
+        if "log_file" not in table.values:
+            yield table.complaint("", "log_file is missing")
+
+
+def _written(value: object) -> str:
+    """Return a value about as it stands in the file, on one line, not too long."""
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= _MAX_WRITTEN else f"{text[:_MAX_WRITTEN]}..."

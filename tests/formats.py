@@ -1,0 +1,52 @@
+"""What the tests of formats share: rendering both ways, and samples with what becomes of them."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from logferry.client.formats.base import Rendered
+from logferry.client.formats.registry import format_named
+from logferry.client.formats.spec import RenderSpec
+from logferry.client.formatter import render_event, renderer
+
+SAMPLES: Final = Path(__file__).parent / "samples"
+
+
+def render_both_ways(name: str, data: bytes) -> Rendered:
+    """Render whole lines in the format of that name; line by line, the plain way, must give the same.
+
+    Lines that belong together are joined first on both ways.
+    """
+    rendered = renderer(RenderSpec(format=name)).render(data)
+    format_ = format_named(name)
+    grouping = format_.grouping(500, 128 * 1024)
+    joined = grouping.join(data) if grouping else None
+    events = (joined.data if joined else data).split(b"\n")[:-1]
+    one_by_one = [render_event(format_, event) for event in events]
+    assert rendered.payload == b"".join(record for record in one_by_one if record is not None)
+    assert rendered.lines == rendered.payload.count(b"\n")
+    assert rendered.lines + rendered.blank + rendered.joined == data.count(b"\n")
+    return rendered
+
+
+def records(name: str, *lines: str | bytes) -> list[dict[str, Any]]:
+    """Return the records that lines, given without newlines, become."""
+    data = b"".join((line if isinstance(line, bytes) else line.encode()) + b"\n" for line in lines)
+    return [json.loads(record) for record in render_both_ways(name, data).payload.splitlines()]
+
+
+def record(name: str, line: str | bytes) -> dict[str, Any]:
+    """Return the record that one line becomes."""
+    (only,) = records(name, line)
+    return only
+
+
+def unknown(message: str) -> dict[str, object]:
+    """Return the record of a line that is not as its format wants it (rule F5)."""
+    return {"level": "UNKNOWN", "message": message, "timestamp": None}
+
+
+def check_sample(name: str, sample: str) -> None:
+    """A sample must become, byte for byte, what the file beside it says."""
+    data = (SAMPLES / f"{sample}.log").read_bytes()
+    assert render_both_ways(name, data).payload == (SAMPLES / f"{sample}.ndjson").read_bytes()
