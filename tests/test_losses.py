@@ -167,6 +167,7 @@ def test_what_a_truncation_took_away_is_told_with_its_range(tmp_path: Path, resi
         append(log, range(100, 110))
         with running_server(tmp_path, server_port=port) as server:
             wait_until(lambda: len(server.stored_lines()) >= 20, "the new lines are stored")
+            wait_until(lambda: losses(server) or not run.counters.bytes_lost, "what is lost is in the ledger")
             found = losses(server)
         run.request_stop()
     assert_conserved([*range(10), *range(100, 110)], stored_lines(tmp_path / "data"))
