@@ -18,6 +18,9 @@ from typing import Final
 
 _MAGIC: Final = re.compile(r"[*?\[]")
 
+# Compressed files of this kind can be read on, when what they were made of was not read to its end.
+ARCHIVE: Final = ".gz"
+
 # What logrotate and its like make of rotated files, with the bytes that each begins with.
 _COMPRESSED: Final = {
     ".gz": b"\x1f\x8b",
@@ -55,6 +58,17 @@ class Listing:
         for name in self.names:
             for origin in origins(name):
                 found.setdefault(origin, []).append(name)
+        return found
+
+    @cached_property
+    def archives(self) -> dict[str, list[str]]:
+        """For a name, the gzip files here that may be rotated ones of it; not those that stand beside the original."""
+        found: dict[str, list[str]] = {}
+        for name in self.names:
+            plain = name.removesuffix(ARCHIVE)
+            if plain != name and plain not in self.names:
+                for origin in origins(plain):
+                    found.setdefault(origin, []).append(name)
         return found
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from logferry.client.descriptors import Descriptors, PooledContent
-from logferry.client.discovery import Folders
+from logferry.client.discovery import ARCHIVE, Folders, is_compressed
+from logferry.client.gzip_content import inflated
 from logferry.client.reader import FileReport
 from logferry.client.recall import Identity, Recall
 from logferry.client.source_file import HEAD_BYTES, TAIL_BYTES, Lost, SourceFile
@@ -27,7 +28,9 @@ class File(SourceFile):
         """Open `path`, for the name that it has or had. Raises FileNotFoundError or SourceError."""
         self.owner = owner
         self.content = PooledContent(Path(os.path.realpath(path)), common.descriptors)
-        super().__init__(Path(path), max_line_bytes=1, content=self.content)
+        self.is_archive = path.endswith(ARCHIVE) and is_compressed(path)
+        readable = inflated(self.content) if self.is_archive else self.content
+        super().__init__(Path(path), max_line_bytes=1, content=readable)
         self.source.path = owner.path  # whatever it was rotated to since
         self.content.is_expected = self._is_expected
         self.quiet_since = common.clock()

@@ -186,14 +186,14 @@ class FollowedName:
     def open_rotated(self, paths: list[Path]) -> None:
         """Open files that had the name while nobody looked, oldest first; they are read to their end first."""
         for path in paths:
-            if str(path) in self._common.names:
+            if str(path) in self._common.names and not is_compressed(str(path)):
                 continue  # followed by itself
             try:
                 is_new = self._append(str(path))
-            except (FileNotFoundError, SourceError) as error:
+            except (OSError, SourceError) as error:
                 logger.warning("cannot read the rotated file %s: %s", path, error)
                 continue
-            if is_new and self.files[-1].size() > self.files[-1].offset:
+            if is_new and not self.files[-1].is_at_end:
                 logger.info("%s was rotated meanwhile; it is read to its end first", path)
 
     def skip_to_end(self) -> None:
@@ -357,7 +357,8 @@ class FollowedName:
     def _copy_of(self, left: Left, original: File) -> File | None:
         folder, name = os.path.split(original.content.path)
         self._common.folders.forget(folder)
-        for candidate in self._common.folders.listing(folder).rotated.get(name, ()):
+        listing = self._common.folders.listing(folder)
+        for candidate in (*listing.rotated.get(name, ()), *listing.archives.get(name, ())):
             copy = self._open_copy(os.path.join(folder, candidate))
             if copy is None:
                 continue
@@ -439,18 +440,21 @@ class FollowedName:
         """Close abandoned files that are read and stored to their end; until then they may have to be read again."""
         while self.files and self._is_abandoned(self.files[0]):
             oldest = self.files[0]
-            if oldest.size() != oldest.offset or oldest.source.committed < oldest.offset or not oldest.is_unchanged():
+            is_read = oldest.is_at_end and oldest.is_unchanged()  # it may have been truncated
+            if not is_read or oldest.source.committed < oldest.offset:
                 return
             self.files.popleft()
             self._let_go(oldest)
 
     def _let_go(self, file: File) -> None:
         file.seek_name(self._common)
+        for problem in file.problems:
+            logger.error("%s: %s", file.path, problem)
         heir = self._common.names.get(file.name)
-        if heir is not None and heir is not self:
-            heir.adopt(file)  # its late writes are read there
-        elif file.content.is_pinned or not file.is_marked:
+        if file.content.is_pinned or file.is_archive or not file.is_marked:
             self._forget(file)
+        elif heir is not None and heir is not self:
+            heir.adopt(file)  # its late writes are read there
         else:
             file.rested = file.state()
             file.close()

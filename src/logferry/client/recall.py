@@ -12,7 +12,8 @@ from collections.abc import Container
 from pathlib import Path
 
 from logferry.client.checkpoint import Checkpoint, Checkpoints, fingerprint
-from logferry.client.discovery import Folders, origins
+from logferry.client.discovery import ARCHIVE, Folders, is_compressed, origins
+from logferry.client.gzip_content import open_content
 from logferry.client.source_file import Source, SourceFile
 from logferry.errors import SourceError
 
@@ -59,6 +60,8 @@ class Recall:
             modified_ns = _modified_ns_if_known(path.parent / name, checkpoint) if name else None
             if name and modified_ns is not None:
                 known[checkpoint.device, checkpoint.inode] = (modified_ns, path.parent / name)
+        missing = [checkpoint for checkpoint in unfinished if (checkpoint.device, checkpoint.inode) not in known]
+        known |= self._archived(path, missing)
         files = [entry for _, entry in sorted(known.values())]
         if path in files:  # it was not rotated since; an older one may have been left behind
             return [entry for entry in files if entry != path]
@@ -66,12 +69,26 @@ class Recall:
         since_ns = max(known.values())[0] if known else last_seen_ns
         return files + rotated_since(path, since_ns, set(known), self._folders)
 
+    def _archived(self, path: Path, missing: list[Checkpoint]) -> dict[Identity, tuple[int, Path]]:
+        """Return the archives that were made of files that a checkpoint knows, with the time of their last change."""
+        found = {}
+        for name in self._folders.listing(str(path.parent)).archives.get(path.name, ()) if missing else ():
+            entry = path.parent / name
+            try:
+                file = SourceFile(entry, max_line_bytes=1, content=open_content(entry))
+            except (OSError, SourceError):
+                continue
+            if any(self._is_continued_in(file, checkpoint) for checkpoint in missing):
+                found[file.identity] = (file.modified_ns(), entry)
+            file.close()
+        return found
+
     def _checkpoints_of_originals(self, file: SourceFile) -> list[Checkpoint]:
-        folder = file.path.parent
-        return [known for name in origins(file.path.name) for known in self._checkpoints.of_path(str(folder / name))]
+        folder, name = file.path.parent, file.path.name.removesuffix(ARCHIVE)
+        return [known for origin in origins(name) for known in self._checkpoints.of_path(str(folder / origin))]
 
     def _is_continued_in(self, file: SourceFile, checkpoint: Checkpoint) -> bool:
-        """Whether a file is the copy that was made (copytruncate) before the original was truncated.
+        """Whether a file is the copy that was made (copytruncate) before the original was truncated, or compressed.
 
         If the original is still there as it was, under whatever name, the two are twins.
         """
@@ -136,17 +153,20 @@ def _modified_ns_if_known(path: Path, checkpoint: Checkpoint) -> int | None:
 def rotated_since(path: Path, since_ns: int, exclude: set[Identity], folders: Folders) -> list[Path]:
     """Return files beside `path` that are named like rotated ones of it and were written at `since_ns` or later.
 
+    An archive has the time of what it was made of, so one of that very time was made of the last file that is known.
     `exclude` are files that are known already.
     """
     found = []
-    for name in folders.listing(str(path.parent)).rotated.get(path.name, ()):
+    listing = folders.listing(str(path.parent))
+    for name in (*listing.rotated.get(path.name, ()), *listing.archives.get(path.name, ())):
         entry = path.parent / name
         try:
             status = entry.stat()
         except OSError:
             continue  # gone since
-        is_new = status.st_mtime_ns >= since_ns and status_identity(status) not in exclude
-        if is_new and stat.S_ISREG(status.st_mode):
+        is_archive = name.endswith(ARCHIVE)
+        is_new = status.st_mtime_ns >= since_ns + is_archive and status_identity(status) not in exclude
+        if is_new and stat.S_ISREG(status.st_mode) and is_compressed(str(entry)) == is_archive:
             found.append((status.st_mtime_ns, entry))
     return [entry for _, entry in sorted(found)]
 

@@ -114,10 +114,10 @@ class Left:
 
     def is_continued_in(self, file: "SourceFile") -> bool:
         """Whether what is known of the source is in another file too: it may be a copy of all that it was."""
-        if not (self.tail or self.beginning) or file.size() < self.offset:
-            return False
         head = self.source.head or self.beginning
-        return file.peek(0, len(head)) == head and file.peek(self.offset - len(self.tail), len(self.tail)) == self.tail
+        if not (self.tail or head) or file.peek(0, len(head)) != head:
+            return False
+        return file.peek(self.offset - len(self.tail), len(self.tail)) == self.tail
 
     def lost(self) -> list[Lost]:
         """Return what nobody can read any more."""
@@ -212,6 +212,11 @@ class SourceFile:
     def seen_size(self) -> int:
         """The size that the file had when it was last looked at."""
         return self._seen_size
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether there is nothing at or behind the offset now."""
+        return not self.peek(self.offset, 1)
 
     @property
     def is_marked(self) -> bool:
