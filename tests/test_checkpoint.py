@@ -137,8 +137,11 @@ def test_a_source_is_on_disk_before_anything_of_it_is_sent(tmp_path: Path) -> No
         talk.say(
             b'{"status": "ok", "message": "hello", "version": 1, "max_batch_bytes": 999999, "durability": "fsync"}\n'
         )
-        opening = json.loads(talk.read_line())
-        seen.extend(entry["committed"] for entry in saved(state) if entry["id"] == opening["source"])
+        source = json.loads(talk.read_line())["source"]
+        answer = {"status": "ok", "message": "open", "source": source, "committed": 0, "lines": 0, "crc32": 0}
+        talk.say(json.dumps(answer).encode() + b"\n")
+        assert json.loads(talk.read_line())["logferry"] == "batch"
+        seen.extend(entry["committed"] for entry in saved(state) if entry["id"] == source)
         talk.stay_until_told()
 
     state = tmp_path / "state"
@@ -146,7 +149,7 @@ def test_a_source_is_on_disk_before_anything_of_it_is_sent(tmp_path: Path) -> No
         FakeServer(look) as server,
         shipping(log, server.port, ack="auto", state_dir=state, shutdown_timeout=0.0),
     ):
-        wait_until(lambda: seen, "the source is opened")
+        wait_until(lambda: seen, "a batch of it comes")
     assert seen == [0]
 
 
@@ -314,7 +317,10 @@ def test_finished_sources_are_forgotten_beyond_a_limit_oldest_first(
     checkpoints.register(a_source(99, gone, inode=99))
     checkpoints.close()
     assert [entry["committed"] for entry in saved(tmp_path)] == [13, 14, 15, 99]
-    assert [known.committed for known in Checkpoints(tmp_path, read_only=True)] == [13, 14, 15, 99]
+    for memory in (checkpoints, Checkpoints(tmp_path, read_only=True)):
+        assert [known.committed for known in memory.of_path(gone)] == [13, 14, 15, 99]
+        assert not memory.of_identity(1, 2)
+        assert memory.of_identity(1, 3)
 
 
 def test_a_source_whose_file_may_exist_is_never_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,6 +343,16 @@ def test_a_source_whose_file_may_exist_is_never_forgotten(tmp_path: Path, monkey
     known = {checkpoint.id for checkpoint in checkpoints}
     assert known >= {sources[index].id for index in (1, 2, 4)}
     assert not known & {sources[index].id for index in (0, 3)}
+    checkpoints.close()
+
+
+def test_a_source_that_was_followed_only_is_on_disk_when_it_is_registered(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    source = a_source(10)
+    checkpoints.follow(source)  # so it is with the plain protocol
+    assert not (tmp_path / "checkpoints.json").exists()
+    checkpoints.register(source)
+    assert [entry["id"] for entry in saved(tmp_path)] == [source.id]
     checkpoints.close()
 
 

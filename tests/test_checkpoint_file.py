@@ -97,7 +97,9 @@ def test_a_disk_that_gets_full_in_the_middle_of_a_save_is_told_once_and_loses_no
     checkpoints.close()
 
 
-def test_a_full_disk_is_not_asked_for_each_new_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_takes_nothing_is_not_asked_for_each_new_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [0.0]
     checkpoints = Checkpoints(tmp_path, clock=lambda: now[0])
     tries: list[bytes] = []
@@ -244,7 +246,12 @@ def test_a_server_that_is_learnt_of_is_appended(tmp_path: Path) -> None:
     checkpoints.register(source("a"))
     checkpoints.learn_extension("logs:9000")
     checkpoints.learn_extension("logs:9001")
-    assert json.loads(lines_of(tmp_path)[-1]) == {"servers": ["logs:9000", "logs:9001"]}
+    checkpoints.learn_extension("logs:9000")
+    checkpoints.register(source("b"))
+    *_, said, last = map(json.loads, lines_of(tmp_path))
+    assert said == {"servers": ["logs:9000", "logs:9001"]}
+    assert last["id"] == "b"
+    assert len(lines_of(tmp_path)) == 5
     checkpoints.close()
     again = Checkpoints(tmp_path, read_only=True)
     assert again.knows_extension("logs:9000")

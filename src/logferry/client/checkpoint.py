@@ -154,15 +154,16 @@ class Checkpoints:
 
     def register_all(self, sources: Iterable[Source]) -> None:
         """Remember sources as `register` does, at the price of one."""
-        sources = [source for source in sources if not self._is_registered(source)]
+        has_news = False
         for source in sources:
-            is_known = source.id in self._sources
-            self.follow(source)
-            if is_known:
-                self._update(source)
+            if self._is_registered(source):
+                self.follow(source)  # it may have been moved since, to where the server has it
+            else:
+                has_news = True
+                self._add(source)
         if self._cannot_save:
             self.save_if_due()  # a disk that takes nothing is not asked for each of them
-        elif sources:
+        elif has_news:
             self._forget_oldest()
             self._write()
 
@@ -172,13 +173,17 @@ class Checkpoints:
 
     def follow(self, source: Source) -> None:
         """Save where a source is, and whenever this is called again, where it is then, as soon as a save is due."""
+        if source.id not in self._sources:
+            self._add(source)
+            return
         with self._changing:
             self._live[source.id] = source
-            if source.id in self._sources:
-                self._touched.add(source.id)
-            else:
-                self._put(_checkpoint_of(source, seen_at=time.time()))
-                self._unsaved.add(source.id)
+            self._touched.add(source.id)
+
+    def _add(self, source: Source) -> None:
+        with self._changing:
+            self._live[source.id] = source
+        self._update(source)
 
     def knows_extension(self, server: str) -> bool:
         """Whether `server` ("host:port") has ever spoken the delivery extension."""
@@ -265,8 +270,8 @@ class Checkpoints:
 
     def _update(self, source: Source) -> None:
         with self._changing:
-            before = self._sources[source.id]
-            now = _checkpoint_of(source, seen_at=before.seen_at)
+            before = self._sources.get(source.id)
+            now = _checkpoint_of(source, seen_at=before.seen_at if before else 0.0)
             if now != before:
                 now.seen_at = time.time()
                 self._put(now)

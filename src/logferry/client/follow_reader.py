@@ -20,7 +20,7 @@ from logferry.client.followed_file import ROTATED_QUIET_S, Common, File
 from logferry.client.followed_name import FollowedName
 from logferry.client.inputs import Input
 from logferry.client.reader import FileReport, out_of_reach
-from logferry.client.recall import Recall
+from logferry.client.recall import LISTINGS, Recall
 from logferry.client.source_file import Chunk, Lost, Source, SourceFile
 from logferry.client.watcher import Watcher
 from logferry.config import InputSettings
@@ -81,7 +81,7 @@ class FollowReader:
         self._find_names()
         for name in list(self._names.values()):
             if recall:
-                name.open_rotated(recall.rotated(name.path_object))
+                any(self._open_rotated(name, recall) for _ in range(LISTINGS))
         self._sweep()
         for name in self._names.values():
             if name.input.settings.start_at == "end":
@@ -234,6 +234,13 @@ class FollowReader:
                 self._folders.listing(folder)
         before, self._generation = self._generation, self._folders.generation
         return before != self._generation or any(not discovery.visited for _, discovery in self._inputs)
+
+    def _open_rotated(self, name: FollowedName, recall: Recall) -> bool:
+        """Open what was rotated while no client ran; False when files were renamed in this very moment."""
+        is_complete = name.open_rotated(recall.rotated(name.path_object))
+        if not is_complete:
+            self._folders.forget(os.path.dirname(name.path))
+        return is_complete
 
     def _tell_new(self, paths: list[str]) -> None:
         for path in paths[:_NAMES_TOLD]:

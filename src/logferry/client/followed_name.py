@@ -18,7 +18,7 @@ from logferry.client.discovery import is_compressed, origins
 from logferry.client.followed_file import Common, File
 from logferry.client.inputs import Input
 from logferry.client.reader import FileReport
-from logferry.client.recall import Identity, rotated_since, status_identity
+from logferry.client.recall import LISTINGS, Identity, rotated_since, status_identity
 from logferry.client.source_file import Chunk, Left, Lost
 from logferry.errors import SourceError
 
@@ -183,18 +183,24 @@ class FollowedName:
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
-    def open_rotated(self, paths: list[Path]) -> None:
-        """Open files that had the name while nobody looked, oldest first; they are read to their end first."""
+    def open_rotated(self, paths: list[Path]) -> bool:
+        """Open files that had the name while nobody looked, oldest first; they are read to their end first.
+
+        False when one of them has another name by now.
+        """
         for path in paths:
             if str(path) in self._common.names and not is_compressed(str(path)):
                 continue  # followed by itself
             try:
                 is_new = self._append(str(path))
+            except FileNotFoundError:
+                return False
             except (OSError, SourceError) as error:
                 logger.warning("cannot read the rotated file %s: %s", path, error)
                 continue
             if is_new and not self.files[-1].is_at_end:
                 logger.info("%s was rotated meanwhile; it is read to its end first", path)
+        return True
 
     def skip_to_end(self) -> None:
         """Begin at the end of the file that has the name, if nothing of it was read before."""
@@ -228,12 +234,15 @@ class FollowedName:
             raise SourceError(self.path, "compressed: it is not followed")
         if self.files:
             logger.info("%s is a new file now; the old one is read to its end first", self.path)
-            last = self.files[-1]
-            known = {file.identity for file in (*self.files, *self.resting)}
-            folders = self._common.folders
-            folders.forget(os.path.dirname(self.path))
-            self.open_rotated(rotated_since(Path(self.path), last.modified_ns(), known, folders))
+            since_ns = self.files[-1].modified_ns()
+            any(self._open_rotated_since(since_ns) for _ in range(LISTINGS))
         self._append(self.path)
+
+    def _open_rotated_since(self, since_ns: int) -> bool:
+        """Open files that had the name since; False when files were renamed in this very moment."""
+        known = {file.identity for file in (*self.files, *self.resting)}
+        self._common.folders.forget(os.path.dirname(self.path))
+        return self.open_rotated(rotated_since(Path(self.path), since_ns, known, self._common.folders))
 
     def _append(self, path: str) -> bool:
         """Open a file as the newest one; False when it is open already."""

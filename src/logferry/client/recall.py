@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Container
 from pathlib import Path
+from typing import Final
 
 from logferry.client.checkpoint import Checkpoint, Checkpoints, fingerprint
 from logferry.client.discovery import ARCHIVE, Folders, is_compressed, origins
@@ -20,6 +21,9 @@ from logferry.errors import SourceError
 logger = logging.getLogger(__name__)
 
 Identity = tuple[int, int]  # device and inode
+
+# So often a folder is listed again in which files are renamed at the very same time.
+LISTINGS: Final = 10
 
 
 class Recall:
@@ -156,19 +160,36 @@ def rotated_since(path: Path, since_ns: int, exclude: set[Identity], folders: Fo
     An archive has the time of what it was made of, so one of that very time was made of the last file that is known.
     `exclude` are files that are known already.
     """
+    found = _written_since(path, since_ns, exclude, folders)
+    for _ in range(LISTINGS):
+        if found is not None:
+            break
+        folders.forget(str(path.parent))  # something was renamed in this moment: to what, says the next listing
+        found = _written_since(path, since_ns, exclude, folders)
+    return [entry for _, entry in sorted(found or [])]
+
+
+def _written_since(
+    path: Path, since_ns: int, exclude: set[Identity], folders: Folders
+) -> list[tuple[int, Path]] | None:
+    """Return the files, each with the time of its last change; None if a name is no longer there."""
     found = []
     listing = folders.listing(str(path.parent))
     for name in (*listing.rotated.get(path.name, ()), *listing.archives.get(path.name, ())):
         entry = path.parent / name
         try:
             status = entry.stat()
+        except FileNotFoundError:
+            if os.path.lexists(entry):
+                continue  # a symbolic link to nothing
+            return None
         except OSError:
-            continue  # gone since
+            continue
         is_archive = name.endswith(ARCHIVE)
         is_new = status.st_mtime_ns >= since_ns + is_archive and status_identity(status) not in exclude
         if is_new and stat.S_ISREG(status.st_mode) and is_compressed(str(entry)) == is_archive:
             found.append((status.st_mtime_ns, entry))
-    return [entry for _, entry in sorted(found)]
+    return found
 
 
 def status_identity(status: os.stat_result) -> Identity:
