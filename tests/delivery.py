@@ -24,7 +24,13 @@ def opening(source: str = "s1", path: str = "/var/log/app.log") -> bytes:
 
 
 def batch(
-    lines: Sequence[bytes], *, start: int, end: int | None = None, source: str = "s1", is_gzip: bool = False
+    lines: Sequence[bytes],
+    *,
+    start: int,
+    end: int | None = None,
+    source: str = "s1",
+    is_gzip: bool = False,
+    is_split: bool = False,
 ) -> bytes:
     """Return a batch; without `end`, the NDJSON itself counts as the file's content."""
     payload = b"".join(lines)
@@ -37,6 +43,7 @@ def batch(
         crc32=zlib.crc32(payload),
         size=len(body),
         is_gzip=is_gzip,
+        is_split=is_split,
     )
     return header + body
 

@@ -142,14 +142,14 @@ def test_a_ledger_that_refuses_for_a_while_loses_and_repeats_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     failures = [OSError(errno.ENOSPC, "database or disk is full")] * 3
-    original = Ledger.set_segment
+    original = Ledger.set_segments
 
-    def failing(self: Ledger, row: object) -> None:
+    def failing(self: Ledger, rows: object) -> None:
         if failures:
             raise failures.pop()
-        original(self, row)  # type: ignore[arg-type]
+        original(self, rows)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Ledger, "set_segment", failing)
+    monkeypatch.setattr(Ledger, "set_segments", failing)
     stored = Stored()
     with opened(tmp_path, stored) as store:
         submit_each(store, LINES[:5], stored)
@@ -169,7 +169,7 @@ def test_a_server_that_stops_while_its_ledger_refuses_acks_nothing_and_the_next_
     with opened(tmp_path, stored) as store:
         submit_each(store, LINES[:1], stored)
         with monkeypatch.context() as patch:
-            patch.setattr(Ledger, "set_segment", failing)
+            patch.setattr(Ledger, "set_segments", failing)
             store.submit(delivery(*LINES[1:4]))
             assert store.close(0.05) == 3
     assert stored.lines == LINES[:1]

@@ -5,6 +5,7 @@ Each test names the rule of docs/protocol.md that it is about.
 
 import gzip
 import json
+import time
 import zlib
 from typing import Any
 
@@ -198,6 +199,25 @@ def header(**changes: Any) -> bytes:
     return batch_header(**(fields | changes))
 
 
+@pytest.mark.parametrize("is_split", [False, True])
+def test_e20_a_batch_that_does_not_begin_where_an_event_begins_says_so(is_split: bool) -> None:
+    """Rule E20."""
+    said = header(is_split=is_split)
+    (request,) = read(said + PAYLOAD)
+    assert isinstance(request, Batch)
+    assert request.split is is_split
+    assert (b"split" in said) is is_split
+
+
+def test_a_read_with_thousands_of_small_requests_costs_no_more_than_its_bytes() -> None:
+    requests = 20_000
+    data = (header(lines=1, size=len(LINES[0]), crc32=zlib.crc32(LINES[0])) + LINES[0]) * requests
+    session = ServerSession(max_batch_bytes=1000, max_inflated_bytes=1000)
+    begin = time.process_time()
+    assert len(session.receive_data(data)) == requests
+    assert time.process_time() - begin < 5  # with a copy of the rest at each of them it would be a minute
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -214,6 +234,7 @@ def header(**changes: Any) -> bytes:
         (header().replace(b'"lines": 5', b'"lines": 5.0'), "lines is not a number"),
         (header().replace(b'"lines": 5', b'"lines": true'), "lines is not a number"),
         (header().replace(b'"source": "s1"', b'"source": 7'), "source is not a text"),
+        (header().replace(b'"crc32"', b'"split": 1, "crc32"'), "split is not true or false"),
         (control_line("sing"), "not a control line"),
         (LINES[0], "not a control line"),
         (b"\n", "not a control line"),
@@ -259,7 +280,9 @@ def test_what_is_held_of_a_batch_is_counted() -> None:
 
 def test_e1_a_welcome_says_what_the_server_takes_and_promises() -> None:
     """Rule E1."""
-    assert answers(WELCOME) == [Welcome(1, 8388608, "fsync")]
+    assert answers(WELCOME) == [Welcome(1, 8388608, "fsync", max_sources=10_000)]
+    fields = {"version": 1, "max_batch_bytes": 5, "durability": "os", "max_sources": 77}
+    assert answers(answer_line("hello", **fields)) == [Welcome(1, 5, "os", max_sources=77)]
 
 
 def test_e2_an_error_or_a_plain_ack_means_that_the_hello_was_not_understood() -> None:

@@ -322,6 +322,104 @@ def test_a_chunk_of_blank_lines_moves_the_source_on(
     assert run.counters.lines_blank == 0
 
 
+# --- many files -------------------------------------------------------------------------------------------------------
+
+
+def logs_of(folder: Path, numbers: range, *, count: int) -> list[Path]:
+    """Append lines of these numbers to `count` files, as many to each."""
+    share = len(numbers) // count
+    return [append(folder / f"{n:03}.log", numbers[n * share : (n + 1) * share]) for n in range(count)]
+
+
+def lines_of_each(data_dir: Path) -> list[bytes]:
+    """Return what is stored, sorted by the numbers in the lines; each file's lines must be in their order."""
+    for path in data_dir.glob("segments/*/*/*.ndjson"):
+        lines = path.read_bytes().splitlines(keepends=True)
+        assert lines == sorted(lines, key=_number)
+    return sorted(stored_lines(data_dir), key=_number)
+
+
+def _number(line: bytes) -> int:
+    return int(line.split(b'"line ')[1].split(b'"')[0])
+
+
+@pytest.mark.parametrize("way", EVERY_WAY)
+def test_many_files_are_stored_once_wherever_connections_break(
+    tmp_path: Path, server: RunningServer, way: dict[str, Any]
+) -> None:
+    total = 0
+    with chaos_proxy(server.port) as proxy:
+        for size, direction in ((300, UP), (3000, UP), (10_000, UP), (200, DOWN), (1000, DOWN), (9000, DOWN)):
+            proxy.reset_after(size, direction)
+            logs = logs_of(tmp_path, range(total, total + 300), count=100)
+            total += 300
+            with shipping(logs, proxy.port, **once(tmp_path, resume=True, **way)) as run:
+                assert run.result().problems == ()
+            proxy.disarm()
+        assert proxy.happened.resets >= 5
+    assert lines_of_each(server.data_dir) == [numbered_line(number) for number in range(total)]
+
+
+def test_a_client_that_was_killed_agrees_with_the_server_about_many_files_at_once(
+    tmp_path: Path, server: RunningServer
+) -> None:
+    """Rule E17: its checkpoints are all behind."""
+    state, settings = tmp_path / "state" / "checkpoints.json", once(tmp_path, resume=True)
+    old = b""
+    for turn in range(3):
+        logs = logs_of(tmp_path, range(turn * 300, turn * 300 + 300), count=100)
+        with shipping(logs, server.port, **settings) as run:
+            run.result()
+        if turn == 0:
+            old = state.read_bytes()
+        elif turn == 1:
+            state.write_bytes(old)
+    assert lines_of_each(server.data_dir) == [numbered_line(number) for number in range(900)]
+
+
+@pytest.mark.parametrize("client_restarts", [False, True], ids=["client runs on", "client restarts"])
+def test_a_server_that_was_restored_from_an_older_copy_gets_what_it_has_lost_of_many_files(
+    tmp_path: Path, client_restarts: bool
+) -> None:
+    """Rule E18."""
+    port, data = free_port(), tmp_path / "data"
+    settings = once(tmp_path, mode="continuous")
+    logs = logs_of(tmp_path, range(300), count=50)
+    with contextlib.ExitStack() as stack:
+        run = stack.enter_context(shipping(logs, port, **settings))
+        with running_server(tmp_path, server_port=port):
+            run.wait_for_acks(300)
+        shutil.copytree(data, tmp_path / "copy")
+        with running_server(tmp_path, server_port=port):
+            logs_of(tmp_path, range(300, 600), count=50)
+            run.wait_for_acks(600)
+        shutil.rmtree(data)
+        (tmp_path / "copy").rename(data)
+        if client_restarts:
+            run.stop()
+            run = stack.enter_context(shipping(logs, port, **settings))
+        logs_of(tmp_path, range(600, 900), count=50)
+        with running_server(tmp_path, server_port=port):
+            wait_until(lambda: len(stored_lines(data)) >= 900, "all is stored again")
+            run.stop()
+    assert lines_of_each(data) == [numbered_line(number) for number in range(900)]
+
+
+@pytest.mark.parametrize("resilient", [False, True])
+def test_more_sources_than_one_connection_may_open_take_several_and_nothing_is_sent_twice(
+    tmp_path: Path, server: RunningServer, monkeypatch: pytest.MonkeyPatch, resilient: bool
+) -> None:
+    """Rule E4."""
+    monkeypatch.setattr("logferry.server.delivery_conversation.MAX_SOURCES", 7)
+    logs = logs_of(tmp_path, range(300), count=30)
+    with shipping(logs, server.port, **once(tmp_path, resilient=resilient)) as run:
+        assert run.result().problems == ()
+    assert lines_of_each(server.data_dir) == [numbered_line(number) for number in range(300)]
+    assert (run.counters.reconnects, run.counters.lines_retried) == (0, 0)
+    assert server.stats.connections_total >= 5
+    assert server.stats.repeats == 0
+
+
 # --- time -------------------------------------------------------------------------------------------------------------
 
 

@@ -77,7 +77,7 @@ def test_a_message_has_many_names(key: str) -> None:
     assert shipped(f'{{"timestamp":"t","level":"INFO","{key}":"m"}}') == '{"timestamp":"t","level":"INFO","message":"m"}'
 
 
-@pytest.mark.parametrize("key", ["timestamp", "time", "ts", "@timestamp", "datetime", "date"])
+@pytest.mark.parametrize("key", ["timestamp", "time", "ts", "@timestamp", "datetime", "date", "asctime"])
 @pytest.mark.parametrize("value", ['"2024-01-15T08:23:45Z"', "1705307025.123456789"])
 def test_a_timestamp_has_many_names_and_is_kept_as_written(key: str, value: str) -> None:
     """Rule F15."""

@@ -27,10 +27,10 @@ SOURCE = SourceRow("s1", "web-1", "/var/log/app.log")
 
 def test_a_source_comes_back_with_its_position_and_its_last_extent(ledger: Ledger) -> None:
     with ledger.transaction():
-        ledger.add_source(SOURCE, client="c")
-        ledger.set_source(replace(SOURCE, committed=200, lines=6, crc32=99))
-        ledger.set_extent("s1", EXTENT)
-        ledger.set_extent("s1", replace(EXTENT, start=100, end=200))
+        ledger.add_sources([(SOURCE, "c")])
+        ledger.set_sources([replace(SOURCE, committed=200, lines=6, crc32=99)])
+        ledger.set_extents([("s1", EXTENT)])
+        ledger.set_extents([("s1", replace(EXTENT, start=100, end=200))])
     assert ledger.source("s1") == replace(
         SOURCE, committed=200, lines=6, crc32=99, last=replace(EXTENT, start=100, end=200)
     )
@@ -40,8 +40,8 @@ def test_a_source_comes_back_with_its_position_and_its_last_extent(ledger: Ledge
 def test_an_extent_of_the_same_start_is_prolonged(ledger: Ledger) -> None:
     longer = replace(EXTENT, end=300, lines=9, bytes=700, crc32=5)
     with ledger.transaction():
-        ledger.set_extent("s1", EXTENT)
-        ledger.set_extent("s1", longer)
+        ledger.set_extents([("s1", EXTENT)])
+        ledger.set_extents([("s1", longer)])
     assert ledger.extents("s1", after=0, limit=10) == [longer]
 
 
@@ -49,7 +49,7 @@ def test_extents_come_in_order_from_an_offset_on(ledger: Ledger) -> None:
     extents = [replace(EXTENT, start=100 * n, end=100 * n + 100) for n in range(5)]
     with ledger.transaction():
         for extent in reversed(extents):
-            ledger.set_extent("s1", extent)
+            ledger.set_extents([("s1", extent)])
     assert ledger.extents("s1", after=100, limit=3) == extents[1:4]
 
 
@@ -77,7 +77,7 @@ def test_half_a_transaction_leaves_nothing(ledger: Ledger) -> None:
 
     def half() -> None:
         with ledger.transaction():
-            ledger.add_source(SOURCE, client="c")
+            ledger.add_sources([(SOURCE, "c")])
             raise Stop
 
     with pytest.raises(Stop):
@@ -88,12 +88,12 @@ def test_half_a_transaction_leaves_nothing(ledger: Ledger) -> None:
 
 def test_an_error_of_the_database_is_an_oserror_that_names_the_file(ledger: Ledger) -> None:
     with ledger.transaction():
-        ledger.add_source(SOURCE, client="c")
+        ledger.add_sources([(SOURCE, "c")])
 
     def add_again() -> None:
         with ledger.transaction():
             ledger.add_segment("h/a/2024-01-15-1.ndjson")
-            ledger.add_source(SOURCE, client="c")
+            ledger.add_sources([(SOURCE, "c")])
 
     with pytest.raises(OSError, match="UNIQUE") as caught:
         add_again()
@@ -105,7 +105,7 @@ def test_a_transaction_within_another_one_is_a_part_of_it(ledger: Ledger) -> Non
     def fail_after_the_inner_one() -> None:
         with ledger.transaction():
             with ledger.transaction():
-                ledger.add_source(SOURCE, client="c")
+                ledger.add_sources([(SOURCE, "c")])
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -115,10 +115,10 @@ def test_a_transaction_within_another_one_is_a_part_of_it(ledger: Ledger) -> Non
 
 def test_a_reader_sees_what_is_committed_while_the_writer_works(tmp_path: Path, ledger: Ledger) -> None:
     with ledger.transaction():
-        ledger.add_source(SOURCE, client="c")
+        ledger.add_sources([(SOURCE, "c")])
     reader = Ledger(tmp_path, durable=False, read_only=True)
     with ledger.transaction():
-        ledger.set_source(replace(SOURCE, committed=5))
+        ledger.set_sources([replace(SOURCE, committed=5)])
         assert reader.source("s1") == SOURCE
     found = reader.source("s1")
     assert found
@@ -154,7 +154,7 @@ def test_a_full_disk_has_the_name_that_the_system_gives_it(ledger: Ledger) -> No
     def add_many_extents() -> None:
         with ledger.transaction():
             for number in range(1000):
-                ledger.set_extent(f"s{number}", EXTENT)
+                ledger.set_extents([(f"s{number}", EXTENT)])
 
     with pytest.raises(OSError, match="No space left on device") as caught:
         add_many_extents()

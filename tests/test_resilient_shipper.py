@@ -3,6 +3,7 @@
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +64,21 @@ def test_the_queue_is_bounded_in_bytes(wakeup: Wakeup) -> None:
     assert queue.try_put(batch(1, line_bytes=60), timeout_s=0)
     assert not queue.try_put(batch(1, line_bytes=60), timeout_s=0)
     assert queue.try_put(batch(1, line_bytes=40), timeout_s=0)
+
+
+def test_the_queue_is_bounded_in_batches_that_have_no_lines(wakeup: Wakeup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logferry.client.resilient_shipper._MOST_BATCHES", 3)
+    queue = BatchQueue(max_lines=10, not_empty=wakeup)
+    assert [queue.try_put(batch(0), timeout_s=0) for _ in range(4)] == [True, True, True, False]
+
+
+def test_while_batches_are_small_the_producer_is_several_of_them_ahead(wakeup: Wakeup) -> None:
+    """What each of them costs the consumer beside its lines is then shared."""
+    queue = BatchQueue(max_lines=10_000, not_empty=wakeup)
+    begin = time.monotonic()
+    for _ in range(100):
+        assert queue.try_put(batch(1), timeout_s=DEADLINE_S)
+    assert time.monotonic() - begin < 5  # a wait for the consumer before each would be 25
 
 
 def test_an_empty_queue_takes_any_batch(wakeup: Wakeup) -> None:

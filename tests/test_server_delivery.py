@@ -30,6 +30,7 @@ def test_e1_the_hello_is_answered_with_a_welcome(tmp_path: Path) -> None:
             "encodings": ["gzip"],
             "max_batch_bytes": 5000,
             "durability": "fsync",
+            "max_sources": 10_000,
         }
 
 
@@ -244,6 +245,38 @@ def test_two_sources_on_one_connection_do_not_know_of_each_other(tmp_path: Path)
         answers = {answer["source"]: answer for answer in (client.answer(), client.answer())}
         assert answers == {"s1": position(LINES[:3]), "s2": position(LINES[3:5], source="s2")}
         assert server.stored_lines() == LINES[:5]
+
+
+def test_e4_many_sources_may_be_opened_at_once_and_each_has_its_own_order(tmp_path: Path) -> None:
+    """Rule E4."""
+    names = [f"s{number}" for number in range(500)]
+    with running_server(tmp_path) as server, DeliveryClient(server) as client:
+        client.send(b"".join(opening(name, f"/var/log/{name}.log") for name in names))
+        opened = [client.answer_after_alive() for _ in names]
+        assert [answer["source"] for answer in opened] == names
+        for number in range(2):
+            start = size_of(LINES[:number])
+            client.send(b"".join(batch([LINES[number]], start=start, source=name) for name in names))
+        lines: dict[str, int] = {}
+        while list(lines.values()) != [2] * len(names):
+            answer = client.answer_after_alive()
+            lines[answer["source"]] = answer["lines"]
+        assert sorted(server.stored_lines()) == sorted(LINES[:2] * len(names))
+        for path in server.data_dir.glob("segments/web-1/*/*.ndjson"):
+            assert path.read_bytes() == b"".join(LINES[:2])
+
+
+def test_e4_a_connection_that_opens_more_sources_than_it_may_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule E4."""
+    monkeypatch.setattr("logferry.server.delivery_conversation.MAX_SOURCES", 3)
+    with running_server(tmp_path) as server, DeliveryClient(server) as client:
+        assert client.welcome["max_sources"] == 3
+        client.send(b"".join(opening(f"s{number}") for number in (0, 1, 1, 2)))
+        assert [client.answer()["message"] for _ in range(4)] == ["open"] * 4
+        client.send(opening("s3"))
+        assert "more than 3 sources" in client.read_to_end().decode()
 
 
 def test_e14_a_ping_is_answered(tmp_path: Path) -> None:
@@ -518,3 +551,34 @@ def test_e19_a_ledger_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatc
         assert client.report()["status"] == "error"
         client.send(batch(LINES[:1], start=0))
         assert client.answer() == position(LINES[:1])
+
+
+def extents(client: DeliveryClient) -> list[list[int]]:
+    """Return first and last offset of each extent of the source."""
+    return [extent[:2] for extent in client.report()["extents"]]
+
+
+def test_e20_a_batch_that_is_split_begins_a_new_extent_and_others_prolong_the_last_one(tmp_path: Path) -> None:
+    """Rule E20."""
+    ends = [size_of(LINES[:number]) for number in range(5)]
+    with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
+        for number, is_split in enumerate([False, False, True, False]):
+            client.send(batch([LINES[number]], start=ends[number], is_split=is_split))
+            assert client.answer_after_alive()["committed"] == ends[number + 1]
+        assert extents(client) == [[0, ends[2]], [ends[2], ends[4]]]
+        assert [extent[4] for extent in client.report()["extents"]] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("operation", ["write", "sync"])
+def test_e20_a_repeat_and_a_disk_that_refuses_for_a_while_begin_no_further_extent(
+    tmp_path: Path, operation: str
+) -> None:
+    """Rule E20."""
+    ends = [size_of(LINES[:number]) for number in range(4)]
+    files = FailingFiles(**{operation: [5, 5]})
+    with running_server(tmp_path, files=files) as server, DeliveryClient(server, source="s1") as client:
+        for number in (0, 1, 1, 0, 2, 1):
+            client.send(batch([LINES[number]], start=ends[number], is_split=number == 1))
+            client.answer_after_alive()
+        assert extents(client) == [[0, ends[1]], [ends[1], ends[3]]]
+        assert server.stored_lines() == LINES[:3]

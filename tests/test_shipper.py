@@ -4,15 +4,20 @@ import itertools
 import logging
 import random
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from logferry.client.checkpoint import Checkpoints
+from logferry.client.formats.spec import RenderSpec
 from logferry.errors import GaveUp
+from logferry.protocol.delivery import answer_line, json_object
 from logferry.protocol.messages import ACK_OK, error_ack
 from tests import fakes
 from tests.fakes import FakeServer, Talk
-from tests.shipping import Conservation, append, assert_conserved, conservation, log_line, shipping
+from tests.shipping import Conservation, append, assert_conserved, conservation, log_line, once, shipping
 from tests.support import DEADLINE_S, numbered_line, wait_until
 
 pytestmark = pytest.mark.usefixtures("quick_backoff")
@@ -481,3 +486,156 @@ def test_the_check_for_conservation_notices_each_kind_of_damage() -> None:
     assert conservation(range(4), [*lines, lines[1]]) == Conservation(repeated=1)
     assert conservation(range(4), [*lines, b"rubbish\n"]) == Conservation(altered=1)
     assert conservation(range(4), [lines[1], lines[0], *lines[2:]]) == Conservation(reordered=1)
+
+
+# --- many sources on one connection
+
+
+def files_of_one_line(folder: Path, count: int) -> list[Path]:
+    return [append(folder / f"{number:04}.log", [number]) for number in range(count)]
+
+
+def welcome(talk: Talk) -> None:
+    talk.read_line()
+    talk.say(answer_line("hello", version=1, max_batch_bytes=10**6, durability="os"))
+
+
+def read_fields(talk: Talk) -> dict[str, Any]:
+    """Return the next control line."""
+    return json_object(talk.read_line())
+
+
+def say_open(talk: Talk, opening: Mapping[str, Any]) -> None:
+    talk.say(answer_line("open", source=opening["source"], committed=0, lines=0, crc32=0))
+
+
+def ack_batches(talk: Talk) -> None:
+    """Take batches of one line, and opens between them, until the client ends."""
+    while fields := read_fields(talk):
+        if fields["logferry"] == "open":
+            say_open(talk, fields)
+        else:
+            talk.read_line()
+            talk.say(answer_line("received", source=fields["source"], committed=fields["end"], lines=1, crc32=0))
+
+
+def sent_batches(lines: Sequence[bytes]) -> int:
+    return sum(line.startswith(b'{"logferry": "batch"') for line in lines)
+
+
+def test_many_sources_are_opened_before_the_first_answer_and_the_answers_may_come_in_any_order(
+    tmp_path: Path,
+) -> None:
+    """Rule E4."""
+
+    def answer_late(talk: Talk) -> None:
+        welcome(talk)
+        for opening in reversed([read_fields(talk) for _ in range(100)]):
+            say_open(talk, opening)
+        ack_batches(talk)
+
+    logs = files_of_one_line(tmp_path, 100)
+    with FakeServer(answer_late) as server, shipping(logs, server.port, **once(tmp_path)) as client:
+        assert client.result().problems == ()
+        assert client.counters.lines_acked == 100
+        assert sent_batches(server.lines) == 100
+
+
+def test_a_source_whose_open_is_not_answered_holds_back_neither_the_lines_nor_the_checkpoints_of_others(
+    tmp_path: Path,
+) -> None:
+    def ignore_one(talk: Talk) -> None:
+        welcome(talk)
+        openings = [read_fields(talk) for _ in range(20)]
+        for opening in openings[1:]:
+            say_open(talk, opening)
+        for _ in openings[1:]:
+            batch = read_fields(talk)
+            talk.read_line()
+            talk.say(answer_line("received", source=batch["source"], committed=batch["end"], lines=1, crc32=0))
+        talk.stay_until_told()
+        say_open(talk, openings[0])
+        ack_batches(talk)
+
+    def committed() -> list[int]:
+        return [checkpoint.committed for checkpoint in Checkpoints(tmp_path / "state", read_only=True)]
+
+    logs = files_of_one_line(tmp_path, 20)
+    with FakeServer(ignore_one) as server, shipping(logs, server.port, **once(tmp_path, poll_interval=0.01)) as client:
+        client.wait_for_acks(19)
+        wait_until(lambda: sum(map(bool, committed())) == 19, "their checkpoints are saved")
+        server.may_end.set()
+        assert client.result().problems == ()
+    assert sum(map(bool, committed())) == 20
+
+
+def test_a_source_and_its_rendering_are_on_disk_before_any_of_it_is_sent(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    found: list[tuple[str, list[tuple[str, int, RenderSpec]]]] = []
+
+    def look(talk: Talk) -> None:
+        welcome(talk)
+        while fields := read_fields(talk):
+            if fields["logferry"] == "open":
+                say_open(talk, fields)
+                continue
+            known = Checkpoints(state, read_only=True)
+            found.append((fields["source"], [(each.id, *entry) for each in known for entry in each.renderings]))
+            talk.read_line()
+            talk.say(answer_line("received", source=fields["source"], committed=fields["end"], lines=1, crc32=0))
+
+    logs = files_of_one_line(tmp_path, 10)
+    with FakeServer(look) as server, shipping(logs, server.port, **once(tmp_path)) as client:
+        client.result()
+    assert len(found) == 10
+    for source, known in found:
+        assert (source, 0, RenderSpec()) in known
+
+
+def test_the_price_of_registering_many_sources_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registered: list[int] = []
+    register_all = Checkpoints.register_all
+
+    def counting(self: Checkpoints, sources: Any) -> None:
+        sources = list(sources)
+        registered.append(len(sources))
+        register_all(self, sources)
+
+    monkeypatch.setattr(Checkpoints, "register_all", counting)
+
+    def answer_together(talk: Talk) -> None:
+        welcome(talk)
+        talk.say(
+            b"".join(
+                answer_line("open", source=each["source"], committed=0, lines=0, crc32=0)
+                for each in [read_fields(talk) for _ in range(100)]
+            )
+        )
+        ack_batches(talk)
+
+    logs = files_of_one_line(tmp_path, 100)
+    with FakeServer(answer_together) as server, shipping(logs, server.port, **once(tmp_path)) as client:
+        client.result()
+    assert sum(registered) == 100
+    assert len(registered) <= 5
+
+
+def test_an_answer_to_an_open_that_nobody_has_asked_ends_the_connection(tmp_path: Path) -> None:
+    """Rule C4."""
+
+    def answer_twice(talk: Talk) -> None:
+        welcome(talk)
+        opening = read_fields(talk)
+        say_open(talk, opening)
+        say_open(talk, opening)
+        talk.stay_until_told()
+
+    def work(talk: Talk) -> None:
+        welcome(talk)
+        ack_batches(talk)
+
+    logs = files_of_one_line(tmp_path, 1)
+    script = fakes.in_turn(answer_twice, work)
+    with FakeServer(script) as server, shipping(logs, server.port, **once(tmp_path)) as client:
+        assert client.result().problems == ()
+        assert len(server.talks) == 2

@@ -3,6 +3,7 @@
 import errno
 import zlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,10 +11,11 @@ from hypothesis import strategies as st
 
 from logferry.protocol.delivery import Batch, BatchRefused, Note, Open, Position, Skip
 from logferry.server.audit import fsck, report
+from logferry.server.ledger import Ledger
 from logferry.server.names import Stream, source_stream
-from logferry.server.sources import Claim
+from logferry.server.sources import Claim, Leave, Sources
 from logferry.server.store import Delivery
-from tests.support import numbered_line, stored_lines
+from tests.support import numbered_line, stored_lines, wait_until
 from tests.test_store import FailingFiles, Stored, opened
 
 
@@ -110,6 +112,46 @@ def test_whatever_is_sent_and_whatever_fails_the_store_does_what_the_rules_say(
     )
     assert {extent.state for extent in page.extents} <= {"ok"}
     assert sum(extent.lines for extent in page.extents) == len(model.lines)
+
+
+@pytest.mark.parametrize("most", [4, 1000])
+def test_more_sources_than_there_are_positions_in_memory_keep_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr("logferry.server.sources.MAX_ROWS", most)
+    names, line = [f"s{number}" for number in range(20)], numbered_line(0)
+    claims: list[Claim] = []
+    with opened(tmp_path, stored := Stored()) as store:
+        for turn in range(3):
+            for name in names:
+                if turn:
+                    batch = Batch(name, turn - 1, turn, 1, zlib.crc32(line), line)
+                    claims.append(Claim(batch, 1, "c", "h"))
+                    store.submit(Delivery(Stream("", ""), [line], 1, len(line), claim=claims[-1]))
+                else:
+                    store.submit(Delivery(Stream("", ""), [], 0, 0, claim=Claim(Open(name, "/x/a.log"), 1, "c", "h")))
+            wait_until(lambda turn=turn: len(stored.deliveries) == 20 * (turn + 1), "all are stored")  # type: ignore[misc]
+        assert len(store._sources.rows) <= most
+    crc32 = zlib.crc32(line * 2)
+    assert [claim.outcome for claim in claims[20:]] == [Position(name, 2, 2, crc32, False) for name in names]
+
+
+def test_a_connection_that_has_ended_leaves_nothing_in_memory(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, durable=False)
+    sources = Sources(ledger)
+    requests: list[Open | Leave] = [
+        *(Open(f"s{number}", "/x/app.log") for number in range(10)),
+        Leave(tuple(f"s{n}" for n in range(10))),
+    ]
+    for request in requests:
+        draft = sources.draft()
+        draft.decide(Claim(request, 1, "c", "h"))
+        with ledger.transaction():
+            draft.save(ledger)
+        sources.accept(draft)
+        assert bool(sources.owners) == isinstance(request, Open)
+    assert sources.rows == {}
+    ledger.close()
 
 
 def _answer(claim: Claim) -> tuple[bool, int] | None:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logferry.errors import StoreError
-from logferry.server.files import IOV_MAX, Files
+from logferry.server.files import IOV_MAX, Files, for_each
 from logferry.server.ledger import Ledger
 from logferry.server.names import Stream, host_name, safe_name
 from logferry.server.recovery import unfinished_bytes
@@ -246,6 +246,50 @@ def test_new_files_and_folders_are_synced_before_anybody_is_told(tmp_path: Path)
     assert sorted(synced) == ["10.0.0.7", "2024-01-15-1.ndjson", "data", "plain", "segments"]
 
 
+MANY = [Stream("10.0.0.7", f"app-{number}.log") for number in range(100)]
+
+
+@contextmanager
+def in_one_group(store: Store[Delivery]) -> Iterator[None]:
+    """Let the writer see what is submitted meanwhile only at the end."""
+    with store._gathered:
+        yield
+
+
+def test_many_small_files_of_a_group_are_all_synced_before_anybody_is_told(tmp_path: Path) -> None:
+    synced: list[str] = []
+    stored = Stored()
+
+    class Recording(Files):
+        def sync(self, descriptor: int) -> None:
+            super().sync(descriptor)
+            assert not stored.deliveries
+            synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).parent.name)
+
+    with opened(tmp_path / "data", stored, files=Recording()) as store:
+        with in_one_group(store):
+            for stream, line in zip(MANY, LINES, strict=True):
+                store.submit(delivery(line, stream=stream))
+        wait_until(lambda: len(stored.deliveries) == len(MANY), "all is stored")
+        assert (store.groups, store.syncs) == (1, len(MANY))
+    assert sorted(synced) == sorted(stream.name for stream in MANY)
+
+
+@pytest.mark.parametrize("operation", ["sync", "sync_folder"])
+def test_one_of_many_files_that_is_not_synced_holds_back_the_group_and_all_of_it_is_stored_once(
+    tmp_path: Path, operation: str
+) -> None:
+    stored = Stored()
+    files = FailingFiles(**{operation: [0] * 50 + [errno.EIO] + [0] * 30 + [errno.ENOSPC]})
+    with opened(tmp_path, stored, files=files) as store:
+        with in_one_group(store):
+            for stream, line in zip(MANY, LINES, strict=True):
+                store.submit(delivery(line, stream=stream))
+        wait_until(lambda: len(stored.deliveries) == len(MANY), "all is stored")
+    assert not files.failures[operation]
+    assert sorted(stored_lines(tmp_path)) == sorted(LINES)
+
+
 def test_durability_os_syncs_nothing(tmp_path: Path) -> None:
     class NoSync(Files):
         def sync(self, descriptor: int) -> None:
@@ -403,6 +447,20 @@ def test_after_a_failed_sync_the_lines_are_written_again_not_only_synced_again(t
         store.submit(delivery(*LINES))
     assert writes == [sum(map(len, LINES))] * 2
     assert stored_lines(tmp_path) == LINES
+
+
+@pytest.mark.parametrize("count", [0, 3, 100])
+def test_what_is_done_for_each_is_done_for_all_before_it_returns_and_an_error_is_raised(count: int) -> None:
+    done: list[int] = []
+    for_each(done.append, range(count))
+    assert sorted(done) == list(range(count))
+
+    def fail(number: int) -> None:
+        raise OSError(number, "no")
+
+    if count:
+        with pytest.raises(OSError, match="no"):
+            for_each(fail, range(count))
 
 
 def test_short_writes_are_continued(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """More files than a process may have open: those that were used last are open, the others are opened again when needed.
 
-A file whose descriptor is lent to others has only its name to be found by, so it is told when it is renamed, and a file
-without a name is never closed. When a name leads to another file by now, what was there is gone, and it says so.
+A file whose descriptor is lent to others has only its name to be found by: when that leads to nothing, or to another
+file, its owner is asked for the name that it has now. A file without a name is never closed.
 """
 
+import contextlib
 import errno
 import fcntl
 import logging
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from logferry.client.content import FileContent, open_regular
+from logferry.errors import SourceError
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +29,13 @@ _LEAST: Final = 8
 
 # How many files are asked whether they may be closed before one more is opened than there should be.
 _TRIED: Final = 32
+
+# So often a file is looked for that is renamed in the very moment when it is to be opened again.
+_SEARCHES: Final = 10
+
+
+class Gone(FileNotFoundError):
+    """A file that was closed cannot be opened again: it was deleted, or moved out of reach."""
 
 
 class Descriptors:
@@ -46,7 +55,10 @@ class Descriptors:
         return len(self._open)
 
     def lend(self, content: "PooledContent") -> int:
-        """Return a descriptor of a file, to be used under the lock. Raises OSError when the file is gone."""
+        """Return a descriptor of a file, to be used under the lock.
+
+        Raises Gone when it was closed and is no more, another OSError when it cannot be opened now.
+        """
         fd = self._open.get(content)
         if fd is None:
             fd = self._open_file(content)
@@ -64,26 +76,48 @@ class Descriptors:
             os.close(fd)
 
     def _open_file(self, content: "PooledContent") -> int:
-        self._make_room()
-        try:
-            fd = open_regular(content.path)
-        except OSError as error:
-            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._open:
-                raise
-            self.limit = max(_LEAST, len(self._open) - 1)  # others in this process, or on this machine, need some too
-            self._make_room()
-            fd = open_regular(content.path)
-        status = os.fstat(fd)
-        if content.identity is None:
-            content.identity = (status.st_dev, status.st_ino)
-        elif content.identity != (status.st_dev, status.st_ino):
+        if content.identity is not None:
+            return self._open_again(content)
+        fd = self._open_path(content.path)
+        content.identity = _identity(os.fstat(fd))
+        self._open[content] = fd
+        return fd
+
+    def _open_again(self, content: "PooledContent") -> int:
+        for _ in range(_SEARCHES):
+            if not content.has_its_name():
+                content.seek()
+            if not content.has_its_name():
+                raise Gone(errno.ENOENT, "it was deleted", str(content.path))
+            try:
+                fd = self._open_path(content.path)
+            except FileNotFoundError:
+                continue
+            except SourceError as error:
+                cause = error.__cause__
+                raise OSError(getattr(cause, "errno", errno.EIO), error.reason, str(content.path)) from error
+            if _identity(os.fstat(fd)) == content.identity:
+                break
             os.close(fd)
-            raise FileNotFoundError(errno.ENOENT, "another file has its name now", str(content.path))
+        else:
+            raise OSError(errno.EBUSY, "it is renamed all the time", str(content.path))
         self._open[content] = fd
         if not content.is_expected():
             self.release(content)
-            raise FileNotFoundError(errno.ENOENT, "another file has its inode now", str(content.path))
+            raise Gone(errno.ENOENT, "another file has its inode now", str(content.path))
         return fd
+
+    def _open_path(self, path: Path) -> int:
+        """Open a file, if need be with fewer descriptors for the others from now on."""
+        self._make_room()
+        try:
+            return open_regular(path)
+        except SourceError as error:
+            if getattr(error.__cause__, "errno", 0) not in (errno.EMFILE, errno.ENFILE) or not self._open:
+                raise
+        self.limit = max(_LEAST, len(self._open) - 1)  # others in this process, or on this machine, need some too
+        self._make_room()
+        return open_regular(path)
 
     def _make_room(self) -> None:
         """Close the files that were not used for longest, until one more may be opened."""
@@ -111,7 +145,9 @@ class PooledContent:
         """Open `path`. Raises as FileContent.open does."""
         self.path = path
         self.identity: tuple[int, int] | None = None
+        self.seek: Callable[[], None] = lambda: None  # asked to set `path` when that does not lead to it any more
         self.is_expected: Callable[[], bool] = lambda: True  # asked when it was opened again
+        self.is_recognisable: Callable[[], bool] = lambda: True  # asked before it is closed: whether the above can be
         self.is_pinned = False  # it has no name any more: never to be closed, but by `close`
         self._descriptors = descriptors
         with descriptors.lock:
@@ -123,14 +159,15 @@ class PooledContent:
         return self._descriptors.is_open(self)
 
     def may_be_closed(self) -> bool:
-        """Whether it can be opened again: its name still leads to it."""
-        if self.is_pinned:
-            return False
+        """Whether it can be opened again, and known for what it is."""
+        return not self.is_pinned and self.is_recognisable() and self.has_its_name()
+
+    def has_its_name(self) -> bool:
+        """Whether `path` still leads to it."""
         try:
-            status = os.stat(self.path)
+            return _identity(os.stat(self.path)) == self.identity
         except OSError:
             return False
-        return (status.st_dev, status.st_ino) == self.identity
 
     def pread(self, size: int, offset: int) -> bytes:
         """See Content."""
@@ -145,9 +182,10 @@ class PooledContent:
         """See Content. A file that is not open is asked by its name."""
         with self._descriptors.lock:
             if self.identity is not None and not self.is_open:
-                status = os.stat(self.path)
-                if (status.st_dev, status.st_ino) == self.identity:
-                    return status
+                with contextlib.suppress(OSError):
+                    status = os.stat(self.path)
+                    if _identity(status) == self.identity:
+                        return status
             return os.fstat(self._descriptors.lend(self))
 
     def has_writer(self) -> bool | None:
@@ -176,6 +214,10 @@ class PooledContent:
         """See Content."""
         with self._descriptors.lock:
             self._descriptors.release(self)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _raise_limit() -> int:

@@ -187,8 +187,11 @@ def is_pattern(name: str) -> bool:
     return bool(_MAGIC.search(name)) and not os.path.lexists(name)
 
 
-def is_compressed(path: str) -> bool:
-    """Whether a file is an archive by its name and by its first bytes: there is nothing in it to follow."""
+def is_compressed(path: str, *, so_far: bool = False) -> bool:
+    """Whether a file is an archive by its name and by its first bytes: there is nothing in it to follow.
+
+    `so_far` asks whether it may become one: the first bytes of an archive that is just being made are not there yet.
+    """
     if not path.endswith(tuple(_COMPRESSED)):
         return False
     try:
@@ -196,7 +199,10 @@ def is_compressed(path: str) -> bool:
             begin = file.read(6)
     except OSError:
         return False
-    return any(path.endswith(suffix) and begin.startswith(magic) for suffix, magic in _COMPRESSED.items())
+    return any(
+        path.endswith(suffix) and (begin.startswith(magic) or (so_far and magic.startswith(begin)))
+        for suffix, magic in _COMPRESSED.items()
+    )
 
 
 def _join(folder: str, name: str) -> str:

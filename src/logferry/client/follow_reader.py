@@ -161,7 +161,11 @@ class FollowReader:
         if file is None or file.source is not source:
             self._common.lost += out_of_reach(source, offset)
             return
-        file.read_again(offset, one_by_one_until=one_by_one_until)
+        try:
+            file.read_again(offset, one_by_one_until=one_by_one_until)
+        except OSError:
+            self._common.lost += out_of_reach(source, offset)
+            return
         file.source.path = source.path
         self._common.sources[file.source.id] = file
         name = file.owner
@@ -221,7 +225,7 @@ class FollowReader:
         for path, name in list(self._names.items()):
             if path in found:
                 name.take_over(found[path][0])
-            elif not os.path.lexists(path) and name.files:
+            elif not os.path.lexists(path) and (name.files or name.resting):
                 continue  # its files are read to their end
             else:
                 self._drop(name)

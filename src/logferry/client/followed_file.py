@@ -1,13 +1,14 @@
 """The files of a continuous reader: each open or to be opened again, known by what it is rather than by its name."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from logferry.client.descriptors import Descriptors, PooledContent
-from logferry.client.discovery import ARCHIVE, Folders, is_compressed
+from logferry.client.descriptors import Descriptors, Gone, PooledContent
+from logferry.client.discovery import ARCHIVE, Folders, is_compressed, origins
 from logferry.client.gzip_content import inflated
 from logferry.client.reader import FileReport
 from logferry.client.recall import Identity, Recall
@@ -27,14 +28,19 @@ class File(SourceFile):
     def __init__(self, path: str, owner: "FollowedName", common: "Common") -> None:
         """Open `path`, for the name that it has or had. Raises FileNotFoundError or SourceError."""
         self.owner = owner
+        self._folders = common.folders
         self.content = PooledContent(Path(os.path.realpath(path)), common.descriptors)
         self.is_archive = path.endswith(ARCHIVE) and is_compressed(path)
         readable = inflated(self.content) if self.is_archive else self.content
         super().__init__(Path(path), max_line_bytes=1, content=readable)
         self.source.path = owner.path  # whatever it was rotated to since
+        self.content.seek = self._seek
         self.content.is_expected = self._is_expected
+        self.content.is_recognisable = self._is_recognisable
         self.quiet_since = common.clock()
-        self.has_name = True  # the name that is followed is its name
+        self.has_name = path == owner.path  # the name that is followed is its name
+        self.is_vetted = True  # it is no copy of another file that is being made
+        self.last_growth = (0, 0.0)  # of a copy that is being made: its size, and since when it has that
         self.rested = (0, 0)  # its state when it was closed
 
     def state(self) -> tuple[int, int]:
@@ -42,22 +48,39 @@ class File(SourceFile):
         status = self.content.status()
         return status.st_size, status.st_mtime_ns
 
-    def _is_expected(self) -> bool:
-        """Whether a file that was closed may be taken for this one: what has the name may have become another."""
-        return self.has_name or (self.is_marked and self.is_unchanged())
+    def _is_recognisable(self) -> bool:
+        """Whether it may be closed: what the followed name leads to is followed, whatever it holds."""
+        return self.has_name or self.is_marked
 
-    def seek_name(self, common: "Common") -> None:
-        """Find out what the file is called now, in the folder where it was; without a name it must stay open."""
-        if self.content.is_pinned or self.content.may_be_closed():
-            return
-        common.revision += 1
-        folders = common.folders
+    def _is_expected(self) -> bool:
+        """Whether a file that was closed may be taken for this one: its inode may be another file's by now."""
+        if self.has_name:
+            return True
+        if self.is_archive:
+            return is_compressed(str(self.content.path))
+        if self.is_marked:
+            return self.is_unchanged()
+        return not self.content.size() or Path(self.owner.path).name in origins(self.content.path.name)
+
+    def _seek(self) -> None:
+        """Find out what the file is called now, where it was. Raises OSError when the folder is out of reach."""
         folder = self.content.path.parent
-        folders.forget(str(folder))
-        name = folders.listing(str(folder)).by_inode.get(self.identity[1])
-        if name is not None:
+        self._folders.forget(str(folder))
+        name = self._folders.listing(str(folder)).by_inode.get(self.identity[1])
+        if name is None:
+            os.scandir(folder).close()  # a folder that cannot be listed now says nothing about the file
+        else:
             self.content.path = folder / name
-        self.content.is_pinned = not self.content.may_be_closed()
+            self.has_name = False
+
+    def seek_name(self) -> bool:
+        """Find out what the file is called now; without a name it must stay open. Return whether that is news."""
+        if self.content.is_pinned or self.content.has_its_name():
+            return False
+        with contextlib.suppress(OSError):
+            self._seek()
+        self.content.is_pinned = self.content.is_open and not self.content.has_its_name()
+        return True
 
     @property
     def name(self) -> str:
@@ -70,10 +93,10 @@ class File(SourceFile):
         return max(0, self.seen_size - self.source.committed)
 
     def is_still(self) -> bool:
-        """Whether a file that was closed is what it was: its inode may be another file's by now."""
+        """Whether a file that was closed is what it was: its inode may be another file's by now. Raises OSError."""
         try:
-            return self.is_marked and self.is_unchanged()
-        except OSError:
+            return self._is_expected()
+        except Gone:
             return False
 
     def is_beginning_of(self, other: SourceFile) -> bool:

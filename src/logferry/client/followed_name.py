@@ -6,15 +6,17 @@ be found under another name it is still looked at, for late writes. When the fil
 copy beside it (copytruncate of logrotate) is read on in its place.
 """
 
+import contextlib
 import logging
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from logferry.client.discovery import is_compressed, origins
+from logferry.client.copies import copy_of, needs_vetting, vet
+from logferry.client.descriptors import Gone
+from logferry.client.discovery import is_compressed
 from logferry.client.followed_file import Common, File
 from logferry.client.inputs import Input
 from logferry.client.reader import FileReport
@@ -27,9 +29,8 @@ logger = logging.getLogger(__name__)
 # When nobody has a renamed file open for writing, a line without an end is taken for a line after this time.
 _UNWRITTEN_QUIET_S: Final = 2.0
 
-# A file that looks like a copy of a followed one, made before that is truncated, is waited with; when it has not
-# changed for this long and nothing was truncated, it is a file of its own.
-COPY_SETTLE_S: Final = 10.0
+# What was read of a file that was truncated is known for this long: its copy may appear later.
+_COPY_EXPECTED_S: Final = 60.0
 
 _SUSPECTED: Final = "it looks like a copy that is being made of a followed file"
 
@@ -57,9 +58,9 @@ class FollowedName:
         self.behind_since = 0.0  # Unix time
         self._common = common
         self._holder: Identity | None = None  # the file that has the name
+        self._looked_ns = 0  # Unix time of the last look
         self._was_superseded = False
-        self._is_vetted = True  # the last file is no copy of another one that is being made
-        self._suspect: tuple[int, float] = (0, 0.0)  # the size of what may be such a copy, and since when
+        self._former: deque[tuple[float, Left]] = deque(maxlen=4)  # what was truncated, with no copy of it, and when
 
     def take_over(self, wanted: Input) -> None:
         """Follow it for this input from now on; what its lines become is decided again if that has other settings."""
@@ -76,8 +77,8 @@ class FollowedName:
             len(self.files) > 1
             or self.resting
             or self._was_superseded
-            or not self._is_vetted
-            or any(file.is_pending for file in self.files)
+            or self._unreadable
+            or any(file.is_pending or not file.is_vetted for file in self.files)
         )
         if needs_it:
             self._common.attention[self] = None
@@ -87,23 +88,25 @@ class FollowedName:
 
     def look(self) -> bool:
         """Look who has the name now; let go of what is done. Return whether there may be something to read."""
-        before = self.seen
+        before, now_ns = self.seen, time.time_ns()
         self._holder = None
         try:
             status = os.stat(self.path)
             self._holder = status_identity(status)
             self.seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-            if abs(time.time_ns() - status.st_mtime_ns) < _RACY_NS:
+            if abs(now_ns - status.st_mtime_ns) < _RACY_NS:
                 self.seen = None
-            self._attend(self._holder)
-            self.report("")
+            self.report(self._attend(self._holder))
         except FileNotFoundError:
             self.seen = None
             self.report("waiting for it to appear" if self.is_literal else "gone")
         except SourceError as error:
             self.report(error.reason)
+            self.seen = None  # whatever makes it readable may not change it
         except OSError as error:
             self.report(error.strerror or str(error))
+            self.seen = None
+        self._looked_ns = now_ns
         self._look_at_files()
         self._look_at_resting()
         needs_attention = self._ask_for_attention()
@@ -112,22 +115,24 @@ class FollowedName:
     def _look_at_files(self) -> None:
         now = self._common.clock()
         for file in list(self.files):
+            if file not in self.files:
+                continue  # it turned out to be a copy
             file.has_name = file.identity == self._holder
             before = file.seen_size
             try:
                 if file.size() != before:
                     file.quiet_since = now
                 self._notice(file)
-            except OSError:
-                self._is_gone(file)
+            except OSError as error:
+                self._fail(file, error)
         is_superseded = self._has_superseded()
         if is_superseded and not self._was_superseded:
             self.files[0].quiet_since = now
         if is_superseded:
             for file in list(self.files)[:-1]:
-                file.seek_name(self._common)
-        elif self.files and not self.files[-1].content.may_be_closed():
-            self.files[-1].seek_name(self._common)
+                self._seek_name(file)
+        elif self.files:
+            self._seek_name(self.files[-1])
         self._was_superseded = is_superseded
         if self.files and self._holder is None:
             self._hand_over(self.files[-1])
@@ -149,25 +154,32 @@ class FollowedName:
 
     def _look_at_resting(self) -> None:
         for file in list(self.resting):
-            file.seek_name(self._common)
+            self._seek_name(file)
             try:
-                has_news = not file.content.is_pinned and file.state() != file.rested
+                if file.state() == file.rested:
+                    continue
+                is_still = file.is_still()
+            except Gone:
+                is_still = False
             except OSError:
-                has_news = False
-            if not has_news and not file.content.is_pinned:
-                continue
+                continue  # out of reach for now
             self.resting.remove(file)
-            if has_news and file.is_still():
+            if is_still:
                 self.files.appendleft(file)
                 file.quiet_since = self._common.clock()
             else:
                 self._forget(file)
 
-    def _is_gone(self, file: File) -> None:
-        """A file may be one whose descriptor was lent to others, and that cannot be opened again."""
-        file.seek_name(self._common)
-        if file.content.is_pinned:
+    def _seek_name(self, file: File) -> None:
+        if file.seek_name():
+            self._common.revision += 1
+
+    def _fail(self, file: File, error: SourceError | OSError) -> None:
+        """A file cannot be read now; or never again, if its descriptor was lent to others when it was deleted."""
+        if isinstance(error, Gone) or isinstance(error.__cause__, Gone):
             self.lose(file)
+        else:
+            self._tell_unreadable(file, error)
 
     def lose(self, file: File) -> None:
         """A file that was closed is not there any more."""
@@ -211,32 +223,38 @@ class FollowedName:
                 reason = "not asked for (--start-at end)"
                 self._common.lost.append(Lost(file.source, 0, file.offset, reason, is_wanted=True))
 
-    def _attend(self, identity: Identity) -> None:
-        """Make the file that has the name now the last one."""
-        file = self._known(identity)
+    def _attend(self, identity: Identity) -> str:
+        """Make the file that has the name now the last one; return why it is not to be read, if so."""
+        file = self.known(identity)
         if file is None:
-            self._open()
-            return
+            return self._open()
         if file.owner is not self:
-            return  # it had another name before, and is read under that until it is done
-        if self.files and self.files[-1].identity == identity:
-            return
+            return ""  # it had another name before, and is read under that until it is done
+        if not file.content.has_its_name():
+            file.content.path, file.content.is_pinned = Path(os.path.realpath(self.path)), False
+        if self.files and file is self.files[-1]:
+            return ""
         if file in self.resting:
             self.resting.remove(file)
         else:
             self.files.remove(file)
         self.files.append(file)  # it got its name back
-        file.content.path, file.content.is_pinned = Path(os.path.realpath(self.path)), False
         file.quiet_since = self._common.clock()
+        return ""
 
-    def _open(self) -> None:
-        if is_compressed(self.path):
-            raise SourceError(self.path, "compressed: it is not followed")
+    def _open(self) -> str:
+        if is_compressed(self.path, so_far=True):
+            return "compressed: it is not followed"
         if self.files:
             logger.info("%s is a new file now; the old one is read to its end first", self.path)
-            since_ns = self.files[-1].modified_ns()
+            try:
+                since_ns = self.files[-1].modified_ns()
+            except OSError as error:
+                since_ns = self._looked_ns - _RACY_NS
+                self._fail(self.files[-1], error)
             any(self._open_rotated_since(since_ns) for _ in range(LISTINGS))
         self._append(self.path)
+        return ""
 
     def _open_rotated_since(self, since_ns: int) -> bool:
         """Open files that had the name since; False when files were renamed in this very moment."""
@@ -247,24 +265,27 @@ class FollowedName:
     def _append(self, path: str) -> bool:
         """Open a file as the newest one; False when it is open already."""
         file = File(path, self, self._common)
-        if self._known(file.identity) is not None:
+        if self.known(file.identity) is not None:
             file.close()
             return False
         if self._common.recall:
             self._common.recall.recognise(file, live=self._common.sources)
-        self._is_vetted = bool(file.offset) or not any(self._originals())
+        file.is_vetted = not needs_vetting(file, self._common)
         self._take(file)
         self.files.append(file)
         return True
 
-    def _known(self, identity: Identity) -> File | None:
+    def known(self, identity: Identity) -> File | None:
         """Return the file of that identity; one that was closed since may have had its inode taken by another."""
         file = self._common.files.get(identity)
         if file is None or file.has_name or file.content.is_open:
             return file
-        file.seek_name(self._common)
-        if file.is_still():
-            return file
+        self._seek_name(file)
+        try:
+            if file.is_still():
+                return file
+        except OSError:
+            return file  # it cannot be opened now
         file.owner.lose(file)
         return None
 
@@ -297,20 +318,23 @@ class FollowedName:
 
     def _read_oldest(self, max_lines: int | None) -> Chunk | None:
         self._retire()
-        is_suspect = not self._is_vetted and not self._vet()
+        is_fine = True
         for file in list(self.files):
-            if is_suspect and file is self.files[-1]:
-                return None
+            if file not in self.files:
+                continue  # it turned out to be a copy
             try:
+                if not file.is_vetted and not vet(file, self._common):
+                    continue
                 chunk = self._read(file, max_lines)
             except (SourceError, OSError) as error:
-                self._tell_unreadable(file, error)
-                self._is_gone(file)
+                self._fail(file, error)
+                is_fine = False
                 continue
-            self._unreadable = ""
             if chunk is not None:
                 file.quiet_since = self._common.clock()
                 return chunk
+        if is_fine:
+            self._unreadable = ""
         return None
 
     def _read(self, file: File, max_lines: int | None) -> Chunk | None:
@@ -327,13 +351,14 @@ class FollowedName:
             chunk = next((copy.read(max_lines=max_lines) for copy in copies), None) or file.read(max_lines=max_lines)
         return chunk
 
-    def notice(self) -> None:
-        """Find out now whether the file that has the name was truncated."""
-        try:
-            if self.files:
-                self._notice(self.files[-1])
-        except OSError as error:
-            self._tell_unreadable(self.files[-1], error)
+    def notice(self, file: File | None = None) -> None:
+        """Find out now whether a file was truncated: the one that has the name, if none is given."""
+        for noticed in [file] if file else list(self.files)[-1:]:
+            try:
+                if noticed in self.files:
+                    self._notice(noticed)
+            except OSError as error:
+                self._fail(noticed, error)
 
     def _notice(self, file: File) -> None:
         if not file.notice():
@@ -343,6 +368,7 @@ class FollowedName:
         """Do what can be done for what a file held before it started over; return the copies of it that there are."""
         copies = [copy for left in file.left if (copy := self._look_after(left, file)) is not None]
         file.left.clear()
+        file.is_vetted = not needs_vetting(file, self._common)
         return copies
 
     def _look_after(self, left: Left, file: File) -> File | None:
@@ -350,83 +376,45 @@ class FollowedName:
         self._common.sources[file.source.id] = file
         file.source.path = self.path
         self._common.revision += 1
-        copy = self._copy_of(left, file)
+        copy = copy_of(left, file, self._common)
         if copy is None:
+            self._former.append((self._common.clock(), left))
             self._common.sources.pop(left.source.id, None)
             self._common.lost.extend(left.lost())
             left.source.read_until = left.seen
             return None
         logger.info("%s was copied to %s and truncated; the copy is read to its end first", self.path, copy.path)
         copy.take_over(left)
+        if not copy.is_archive and copy.size() < left.seen:
+            reason = "written after a copy was made, and truncated before it was read"
+            self._common.lost.append(Lost(left.source, copy.size(), left.seen, reason, is_replaced=True))
         self.input.prepare(copy)
         self._take(copy)
         self.files.insert(self.files.index(file), copy)
         return copy
 
-    def _copy_of(self, left: Left, original: File) -> File | None:
-        folder, name = os.path.split(original.content.path)
-        self._common.folders.forget(folder)
-        listing = self._common.folders.listing(folder)
-        for candidate in (*listing.rotated.get(name, ()), *listing.archives.get(name, ())):
-            copy = self._open_copy(os.path.join(folder, candidate))
-            if copy is None:
-                continue
-            if left.is_continued_in(copy):
-                return copy
-            copy.close()
-        return None
+    # --- copies -------------------------------------------------------------------------------------------------------
 
-    def _open_copy(self, path: str) -> File | None:
-        """Open what may be a copy, unless it is known as something else."""
+    def begins_with(self, file: File) -> bool:
+        """Whether the newest file of the name begins with all that another one has."""
+        newest = self.files[-1] if self.files else None
+        if newest is None or newest is file:
+            return False
         try:
-            known = self._known(status_identity(os.stat(path)))
-            if known is not None and not known.owner.is_suspect(known):
-                return None
-            copy = File(path, self, self._common)
-        except (OSError, SourceError):
-            return None
-        if known is not None:
-            known.owner.drop_suspect()
-        return copy
+            return file.is_beginning_of(newest)
+        except OSError:
+            return True  # nobody knows now
 
-    # --- copies that are being made -----------------------------------------------------------------------------------
+    def shipped_in(self, file: File) -> int:
+        """Return how much of a file was read already, of a file of this name that was truncated lately."""
+        lately = self._common.clock() - _COPY_EXPECTED_S
+        return max((left.shipped_in(file) for since, left in self._former if since > lately), default=0)
 
-    def is_suspect(self, file: File) -> bool:
-        """Whether a file is possibly a copy of another one, of which nothing was read."""
-        return not self._is_vetted and bool(self.files) and self.files[-1] is file and not file.offset
-
-    def drop_suspect(self) -> None:
-        """The file turned out to be a copy, and is read in place of what was copied."""
-        file = self.files.pop()
-        self._is_vetted = True
+    def drop(self, file: File) -> None:
+        """Let go of a file that turned out to be a copy of another one, and is read in place of what was copied."""
+        self.files.remove(file)
         self.seen = None
         self._forget(file)
-
-    def _vet(self) -> bool:
-        """Whether the newest file is to be read: it is not, or not known to be, a copy that is just being made."""
-        own = self.files[-1] if self.files else None
-        for other in self._originals():
-            other.notice()  # if it was truncated, it takes our file
-            if own is None or own not in self.files:
-                return False
-            if other.files and own.is_beginning_of(other.files[-1]) and not self._has_settled(own):
-                return False
-        self._is_vetted = bool(own and own.size())
-        return True
-
-    def _originals(self) -> Iterator["FollowedName"]:
-        """Give the followed names that a file with this name may be a copy of."""
-        folder, name = os.path.split(self.path)
-        for origin in origins(name):
-            other = self._common.names.get(os.path.join(folder, origin))
-            if other is not None:
-                yield other
-
-    def _has_settled(self, file: File) -> bool:
-        size, now = file.size(), self._common.clock()
-        if size != self._suspect[0]:
-            self._suspect = (size, now)
-        return now - self._suspect[1] >= COPY_SETTLE_S
 
     # --- letting go ---------------------------------------------------------------------------------------------------
 
@@ -447,16 +435,19 @@ class FollowedName:
 
     def _retire(self) -> None:
         """Close abandoned files that are read and stored to their end; until then they may have to be read again."""
-        while self.files and self._is_abandoned(self.files[0]):
-            oldest = self.files[0]
-            is_read = oldest.is_at_end and oldest.is_unchanged()  # it may have been truncated
-            if not is_read or oldest.source.committed < oldest.offset:
-                return
-            self.files.popleft()
-            self._let_go(oldest)
+        while self.files and self._is_abandoned(self.files[0]) and self._is_done(self.files[0]):
+            self._let_go(self.files.popleft())
+
+    def _is_done(self, file: File) -> bool:
+        try:
+            is_read = file.is_at_end and file.is_unchanged()  # it may have been truncated
+        except OSError as error:
+            self._fail(file, error)
+            return False
+        return is_read and file.source.committed >= file.offset
 
     def _let_go(self, file: File) -> None:
-        file.seek_name(self._common)
+        self._seek_name(file)
         for problem in file.problems:
             logger.error("%s: %s", file.path, problem)
         heir = self._common.names.get(file.name)
@@ -465,7 +456,8 @@ class FollowedName:
         elif heir is not None and heir is not self:
             heir.adopt(file)  # its late writes are read there
         else:
-            file.rested = file.state()
+            with contextlib.suppress(OSError):
+                file.rested = file.state()
             file.close()
             self.resting.append(file)
             if len(self.resting) > _MAX_RESTING:
@@ -536,5 +528,8 @@ class FollowedName:
         files = list(self.files)
         if not files:
             return [FileReport(self.path, state="unreadable", problem=self.problem)]
-        problem = self._unreadable or self.problem or (_SUSPECTED if not self._is_vetted else "")
-        return [file.report(behind_since=self.behind_since, problem=problem) for file in files]
+        problem = self._unreadable or self.problem
+        return [
+            file.report(behind_since=self.behind_since, problem=problem or ("" if file.is_vetted else _SUSPECTED))
+            for file in files
+        ]

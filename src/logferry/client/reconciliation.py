@@ -6,18 +6,22 @@ and E18.
 
 import logging
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from logferry.client.enquiry import Enquiry
+from logferry.client.exchange import Exchange
 from logferry.client.feed import Feed
 from logferry.client.source_file import Source
 from logferry.client.tcp_client import Wait
 from logferry.client.window import Batch, Window
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, PeerConfused
+from logferry.metrics import Metrics
 from logferry.protocol.delivery import BatchRefused, Extent, Position
 
 logger = logging.getLogger(__name__)
+
+_REFUSALS_LOGGED: Final = 10
 
 
 class BeginAnew(DeliveryError):
@@ -32,31 +36,28 @@ class Reconciliation:
         settings: ShipSettings,
         feed: Feed,
         window: Window,
+        metrics: Metrics,
         *,
-        commit: Callable[[Source, int], None],
-        reject: Callable[[Batch, bytes, str], None],
+        commit: Callable[[str, int], None],
         wait: Wait,
     ) -> None:
-        """`commit` moves a checkpoint over batches that are stored; `reject` tells of a line that never will be."""
+        """`commit` moves a checkpoint over batches that are stored."""
         self._settings = settings
         self._feed = feed
         self._window = window
         self._commit = commit
-        self._reject = reject
+        self._metrics = metrics
+        self._refusals = 0
         self._wait = wait
 
-    def reconcile(self, source: Source, position: Position) -> None:
-        """The server has said how far a source is stored: see to it that its next batch begins there."""
-        committed = position.committed
-        if committed > source.committed and not self._agrees(source, position):
-            logger.error("%s is not the file that the server knows as %s; it is a new source", source.path, source.id)
-            self._send_back(source, None)
-        elif committed < source.plain_until:
-            reason = "shipped by the plain protocol before"
-            self._window.add_first(Batch(source, committed, source.plain_until, epoch=source.epoch, lost=reason))
-        else:
-            self._commit(source, committed)
-            self._go_to(source, position)
+    def opened(self, position: Position, exchange: Exchange) -> None:
+        """The server has answered an open: go on with the source where it says. Raises DeliveryError."""
+        if not exchange.is_opening(position.source):
+            raise PeerConfused(f"the server answers what was not asked: {position}")
+        source = self._window.source(position.source)
+        if source is not None:
+            self._reconcile(source, position)
+        exchange.opened(position.source, self._window.of_source(source) if source else ())
 
     def refused(self, refusal: BatchRefused) -> NoReturn:
         """The oldest batch of a source is not stored. Raises DeliveryError: what followed it is not stored either."""
@@ -73,12 +74,33 @@ class Reconciliation:
         Raises BeginAnew.
         """
         if batch.lines == 1:
-            self._reject(batch, batch.payload, reason)
+            self.reject(batch, batch.payload, reason)
             self._window.give_up(batch, f"refused by the server: {reason}")
         else:
             first = self._window.oldest_of(batch.source.id) or batch
             self._send_back(batch.source, first.start, one_by_one_until=batch.end)
         raise BeginAnew(f"the server does not take a batch: {reason}")
+
+    def reject(self, batch: Batch, line: bytes, reason: str) -> None:
+        """Count a line that the server will never store, and log the first ones."""
+        self._metrics.add(lines_rejected=1)
+        self._refusals += 1
+        if self._refusals <= _REFUSALS_LOGGED:
+            last = "; further refusals are only counted" if self._refusals == _REFUSALS_LOGGED else ""
+            where = f"{batch.source.path}, bytes {batch.start} to {batch.end}"
+            logger.error("the server refused a line (%s): %s: %.200r%s", reason, where, line, last)
+
+    def _reconcile(self, source: Source, position: Position) -> None:
+        committed = position.committed
+        if committed > source.committed and not self._agrees(source, position):
+            logger.error("%s is not the file that the server knows as %s; it is a new source", source.path, source.id)
+            self._send_back(source, None)
+        elif committed < source.plain_until:
+            reason = "shipped by the plain protocol before"
+            self._window.add_first(Batch(source, committed, source.plain_until, epoch=source.epoch, lost=reason))
+        else:
+            self._commit(source.id, committed)
+            self._go_to(source, position)
 
     def _agrees(self, source: Source, position: Position) -> bool:
         """Whether what the server has beyond the checkpoint is what this client sent, or would send.

@@ -31,10 +31,15 @@ logger = logging.getLogger(__name__)
 # The queue is bounded in bytes too: 50,000 lines of a megabyte each would not fit into any machine.
 QUEUE_BYTES: Final = 8 * 1024 * 1024
 
-# While the consumer keeps up, the producer stays one batch ahead and no more: what it has just rendered is then still
-# in the processor's cache when it is sent (benchmarks/run.py: 8 MB ahead is 8 % slower).
+# While the consumer keeps up, the producer stays one batch ahead, or several small ones, and no more: what it has just
+# rendered is then still in the processor's cache when it is sent (benchmarks/run.py: 8 MB ahead is 8 % slower).
 # A consumer that has taken nothing for this long is not keeping up; then the queue fills to its bounds.
+_AHEAD_BYTES: Final = 64 * 1024
+_AHEAD_BATCHES: Final = 128
 _KEEPS_UP_S: Final = 0.25
+
+# Batches without lines are none of the bounds in lines or bytes, but not free either.
+_MOST_BATCHES: Final = 10_000
 
 # A batch is never more than a part of the buffer, so that both threads have something to do.
 _BATCHES_PER_BUFFER: Final = 4
@@ -60,7 +65,7 @@ class BatchQueue:
     def try_put(self, batch: Batch, *, timeout_s: float) -> bool:
         """Wait for room and add `batch`; False when there was none within the time. An empty queue takes any batch."""
         with self._not_full:
-            self._not_full.wait_for(self._is_empty_or_unbounded, min(timeout_s, _KEEPS_UP_S))
+            self._not_full.wait_for(self._is_running_low, min(timeout_s, _KEEPS_UP_S))
             if not self._not_full.wait_for(lambda: self._has_room(batch), timeout_s):
                 return False
             was_empty = not self._batches
@@ -91,9 +96,15 @@ class BatchQueue:
     def _is_empty_or_unbounded(self) -> bool:
         return not self._batches or not self._is_bounded
 
+    def _is_running_low(self) -> bool:
+        is_low = self._bytes < _AHEAD_BYTES and len(self._batches) < _AHEAD_BATCHES
+        return is_low or not self._is_bounded
+
     def _has_room(self, batch: Batch) -> bool:
         if self._is_empty_or_unbounded():
             return True
+        if len(self._batches) >= _MOST_BATCHES:
+            return False
         return self.lines + batch.lines <= self._max_lines and self._bytes + len(batch.payload) <= self._max_bytes
 
 

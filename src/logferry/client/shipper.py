@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from logferry.client.attempts import Attempts
 from logferry.client.checkpoint import Checkpoints
 from logferry.client.dialect import Event
 from logferry.client.doorway import Doorway
@@ -20,7 +21,6 @@ from logferry.client.exchange import Exchange
 from logferry.client.feed import Feed
 from logferry.client.link import Link
 from logferry.client.reconciliation import BeginAnew, Reconciliation
-from logferry.client.source_file import Source
 from logferry.client.stop import StopSignal
 from logferry.client.tcp_client import READ, WRITE, Backoff
 from logferry.client.waiting import Waiting
@@ -43,9 +43,6 @@ UNSENT_BYTES: Final = 512 * 1024
 # its lines (a sync of the checkpoint for the first of a source, above all) is shared. It takes a few milliseconds.
 _BATCHES_PER_TURN: Final = 128
 _BYTES_PER_TURN: Final = 64 * 1024
-
-_AUTO_ATTEMPTS: Final = 5
-_REFUSALS_LOGGED: Final = 10
 
 
 class Shipper:
@@ -73,22 +70,19 @@ class Shipper:
         self._on_failure = on_failure
         self._may_connect = may_connect
         self._link = link or Link()
-        self._backoff = backoff or Backoff(ceiling_s=settings.backoff_max)
+        self._attempts = Attempts(settings, backoff or Backoff(ceiling_s=settings.backoff_max))
         self._clock = clock
 
         self._window = Window(max_bytes=WINDOW_BYTES)
         self._exchange: Exchange | None = None
 
-        now = clock()
-        self._failures = 0
-        self._refusals = 0
-        self._last_progress = now
+        self._last_progress = clock()
         self._waiting = Waiting(
             settings, stop, clock=clock, on_tick=self._tick, on_stop=feed.stop, describe=self._unacked
         )
         self._doorway = Doorway(settings, checkpoints, wait=self._waiting.wait)
         self._reconciliation = Reconciliation(
-            settings, feed, self._window, commit=self._commit, reject=self._reject, wait=self._waiting.wait
+            settings, feed, self._window, metrics, commit=self._commit, wait=self._waiting.wait
         )
 
     def run(self) -> None:
@@ -112,14 +106,13 @@ class Shipper:
 
     def _turn(self) -> None:
         """One round: take batches, send what the socket takes, read what has come; wait only if there is nothing."""
-        took = self._take_batches()
+        may_take = self._take_batches() or self._feed.is_busy
         if not self._window and not self._is_sending:
-            self._idle(0.0 if took or self._feed.is_busy else self._settings.poll_interval)
+            self._idle(0.0 if may_take else self._settings.poll_interval)
             return
         exchange = self._exchange or self._connect()
         if exchange.is_used_up and not any(batch.in_flight for batch in self._window):
             raise BeginAnew("the server lets no connection open more sources than this one has")
-        may_take = took or self._feed.is_busy
         self._talk(exchange, 0.0 if may_take and self._wants_batch() else self._settings.poll_interval)
 
     @property
@@ -252,20 +245,22 @@ class Shipper:
             return events is not None
         try:
             for event in events:
-                self._apply(event)
+                self._apply(event, exchange)
                 self._last_progress = self._clock()
         finally:
             self._commit_done()
         return True
 
-    def _apply(self, event: Event) -> None:
+    def _apply(self, event: Event, exchange: Exchange) -> None:
         match event:
             case Acked(lines):
                 self._answered(lines)
             case Refused(reason):
                 self._refused(reason)
-            case Position():
-                self._positioned(event)
+            case Position(is_answer_to_open=True):
+                self._reconciliation.opened(event, exchange)
+            case Position(source, committed):
+                self._commit(source, committed)
             case BatchRefused():
                 self._reconciliation.refused(event)
             case Alive():
@@ -279,42 +274,19 @@ class Shipper:
         now = self._clock()
         for batch, count in self._window.answer(lines):
             self._metrics.acked(count, now - batch.sent_at)
-            self._failures = 0  # an answer to a line, that is; one to a hello or an open delivers nothing
+            self._attempts.succeeded()
 
     def _refused(self, reason: str) -> None:
         batch, line = self._window.next_unanswered_line()
         list(self._window.answer(1))
-        self._failures = 0
-        self._reject(batch, line, reason)
+        self._attempts.succeeded()
+        self._reconciliation.reject(batch, line, reason)
 
-    def _reject(self, batch: Batch, line: bytes, reason: str) -> None:
-        self._metrics.add(lines_rejected=1)
-        self._refusals += 1
-        if self._refusals <= _REFUSALS_LOGGED:
-            last = "; further refusals are only counted" if self._refusals == _REFUSALS_LOGGED else ""
-            where = f"{batch.source.path}, bytes {batch.start} to {batch.end}"
-            logger.error("the server refused a line (%s): %s: %.200r%s", reason, where, line, last)
-
-    def _positioned(self, position: Position) -> None:
-        """A source is stored up to an offset: the answer to an open, or an ack."""
-        source = self._window.source(position.source)
-        if position.is_answer_to_open:
-            self._opened(source, position)
-        elif source is not None:
-            self._commit(source, position.committed)
-
-    def _opened(self, source: Source | None, position: Position) -> None:
-        if self._exchange is None or not self._exchange.is_opening(position.source):
-            raise PeerConfused(f"the server answers what was not asked: {position}")
-        if source is not None:
-            self._reconciliation.reconcile(source, position)
-        self._exchange.opened(position.source, self._window.of_source(source) if source else ())
-
-    def _commit(self, source: Source, committed: int) -> None:
+    def _commit(self, source_id: str, committed: int) -> None:
         now = self._clock()
-        for batch in self._window.commit(source, committed):
+        for batch in self._window.commit(source_id, committed):
             self._metrics.acked(batch.lines, now - batch.sent_at)
-            self._failures = 0
+            self._attempts.succeeded()
         self._commit_done()
 
     def _commit_done(self) -> None:
@@ -333,25 +305,12 @@ class Shipper:
         if not self._window and isinstance(error, PeerClosed):
             logger.debug("%s while nothing was in flight", error)
             return
-        self._failures += 1
         self._metrics.add(reconnects=1)
         self._link.failed(str(error))
         self._on_failure()
-        self._give_up_after_too_many(error)
-        delay_s = self._backoff.delay_s(self._failures)
-        if self._failures & (self._failures - 1) == 0:  # 1, 2, 4, 8...: an outage of hours fills no log
-            logger.warning("%s; failure %d in a row, trying again in %.1f s", error, self._failures, delay_s)
-        self._waiting.wait(None, 0, delay_s)
+        self._waiting.wait(None, 0, self._attempts.failed(error, self._unacked()))
         while not self._may_connect():
             self._waiting.once(None, 0, self._settings.poll_interval)
-
-    def _give_up_after_too_many(self, error: DeliveryError) -> None:
-        attempts = self._settings.max_attempts
-        if attempts is None:
-            is_patient = self._settings.resilient or self._settings.mode == "continuous"
-            attempts = 0 if is_patient else _AUTO_ATTEMPTS
-        if attempts and self._failures >= attempts:
-            raise GaveUp(f"{error}; gave up after {self._failures} failures in a row, {self._unacked()}") from error
 
     def _tick(self) -> None:
         self._feed.tick()

@@ -119,6 +119,13 @@ class Left:
             return False
         return file.peek(self.offset - len(self.tail), len(self.tail)) == self.tail
 
+    def shipped_in(self, file: "SourceFile") -> int:
+        """Return how many of the first bytes of another file were read of the source, if that may be a copy of it."""
+        if self.is_continued_in(file):
+            return self.offset
+        size, head = file.size(), self.source.head
+        return size if 0 < size <= self.offset and file.peek(0, len(head)) == head[:size] else 0
+
     def lost(self) -> list[Lost]:
         """Return what nobody can read any more."""
         if self.seen <= self.offset:
@@ -242,6 +249,10 @@ class SourceFile:
         twin.source = copy.copy(self.source)  # its owner goes on changing it
         twin.left, twin.lost = [], []
         return twin
+
+    def skip_to(self, offset: int) -> None:
+        """Go on at `offset`: what is before it is not to be read."""
+        self._move_to(offset)
 
     def skip_to_end(self) -> None:
         """Begin after the last whole line that is there now."""

@@ -132,14 +132,14 @@ class Window:
                 position, crc32 = batch.end, zlib.crc32(batch.payload, crc32)
         return crc32 if position == offset else None
 
-    def commit(self, source: Source, committed: int) -> list[Batch]:
+    def commit(self, source_id: str, committed: int) -> list[Batch]:
         """Everything of a source before `committed` is stored; return the batches that this completes."""
-        stored = takewhile(lambda batch: batch.end <= committed, self._by_source.get(source.id, ()))
+        stored = takewhile(lambda batch: batch.end <= committed, self._by_source.get(source_id, ()))
         done = [batch for batch in stored if not batch.is_done]
         for batch in done:
             batch.acked = batch.lines
             batch.is_done = True
-        self._release(source.id)
+        self._release(source_id)
         return done
 
     def take_done(self) -> Iterator[Batch]:

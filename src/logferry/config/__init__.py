@@ -11,6 +11,7 @@ from logferry.config.options import Option
 from logferry.config.pages import env_example, markdown_table
 from logferry.config.server_options import FSCK_OPTIONS, SERVE_OPTIONS
 from logferry.config.settings import (
+    FileSettings,
     FsckSettings,
     InputSettings,
     ServeSettings,
@@ -28,6 +29,7 @@ __all__ = [
     "STANDARD_INPUT",
     "STATUS_OPTIONS",
     "VERIFY_OPTIONS",
+    "FileSettings",
     "FsckSettings",
     "InputSettings",
     "Option",

@@ -1,5 +1,6 @@
 """The options of the client's commands: `logferry ship` and `logferry verify`."""
 
+from dataclasses import replace
 from typing import Final
 
 from logferry.config.kinds import (
@@ -11,7 +12,6 @@ from logferry.config.kinds import (
     MIB,
     MULTILINE,
     PATH,
-    PATHS,
     PATTERNS,
     PORT,
     REDACT,
@@ -241,12 +241,13 @@ _SHIP_OPTIONS_OF_VERIFY: Final = (
     "state_dir",
     "ack_timeout",
     "connect_timeout",
-    "max_line_bytes",
+    "exclude",
     "log_level",
+    "config",
 )
 
 VERIFY_OPTIONS: Final = (
-    Option("log_file", "LOG_FILE", PATHS, "/var/log/app.log", "the file to verify; may be given several times"),
+    replace(_LOG_FILE, help="the files to verify, plain or gzip: names or patterns separated by ':'"),
     JSON,
     *(option for option in SHIP_OPTIONS if option.name in _SHIP_OPTIONS_OF_VERIFY),
 )
@@ -254,5 +255,5 @@ VERIFY_OPTIONS: Final = (
 STATUS_OPTIONS: Final = (
     JSON,
     Option("all", "STATUS_ALL", BOOLEAN, "false", "show every file, however many there are"),
-    *(option for option in SHIP_OPTIONS if option.name in ("state_dir", "log_level")),
+    *(option for option in SHIP_OPTIONS if option.name in ("state_dir", "log_level", "config")),
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from logferry.config import conflicts
 from logferry.config.client_options import INPUT_OPTIONS, SHIP_OPTIONS
 from logferry.config.options import Option
-from logferry.config.settings import InputSettings, Settings, ShipSettings
+from logferry.config.settings import FileSettings, InputSettings, Settings, ShipSettings
 from logferry.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def load(
     Raises ConfigError with every problem at once.
     """
     judge = _Judge(arguments, environment)
-    values = judge.values_of_client(options) if settings is ShipSettings else judge.values(options)
+    reads_file = any(option.name == "config" for option in options)
+    values = judge.values_of_client(settings, options) if reads_file else judge.values(options)
     if judge.problems:
         raise ConfigError(judge.problems)
     return settings(**values)
@@ -47,20 +48,32 @@ class _Judge:
         self._environment = environment
         self.problems: list[str] = []
 
-    def values_of_client(self, options: Sequence[Option]) -> dict[str, Any]:
-        """Return the values of `options`, those of the inputs in their InputSettings."""
+    def values_of_client(self, settings: type, options: Sequence[Option]) -> dict[str, Any]:
+        """Return the values of `options` of a command that knows the configuration file; those of inputs by input."""
         file = self._file(next(option for option in options if option.name == "config"))
         top = (file.top,) if file else ()
         values = self.values([option for option in options if option.name not in _INPUT_NAMES], top)
-        tables_of_inputs = self._tables_of_inputs(file)
-        inputs = [self.values(INPUT_OPTIONS, tables) for tables in tables_of_inputs]
+        of_inputs = [option for option in options if option.name in _INPUT_NAMES]
+        if of_inputs:
+            tables_of_inputs = self._tables_of_inputs(file)
+            inputs = [self.values(of_inputs, tables) for tables in tables_of_inputs]
+            if settings is ShipSettings:
+                self._find_conflicts(values, tables_of_inputs, inputs)
+            if not self.problems:
+                kind = InputSettings if settings is ShipSettings else FileSettings
+                values["inputs"] = tuple(kind(**own) for own in inputs)
+        return values
+
+    def _find_conflicts(
+        self,
+        values: dict[str, Any],
+        tables_of_inputs: Sequence[tuple["Table", ...]],
+        inputs: Sequence[dict[str, Any]],
+    ) -> None:
         self.problems += conflicts.of_client(values, inputs)
         for tables, own in zip(tables_of_inputs, inputs, strict=True):
             is_section = bool(tables) and tables[0].section > 0
             self.problems += (tables[0].complaint("", text) if is_section else text for text in conflicts.of_input(own))
-        if not self.problems:
-            values["inputs"] = tuple(InputSettings(**own) for own in inputs)
-        return values
 
     def values(self, options: Iterable[Option], tables: Sequence["Table"] = ()) -> dict[str, Any]:
         """Return the values of `options` by name, without those that are wrong."""

@@ -87,18 +87,26 @@ class ServeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileSettings:
+    """Which files of an input `logferry verify` is to look at: names or patterns."""
+
+    log_file: tuple[str, ...]
+    exclude: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifySettings:
     """What `logferry verify` needs to know, checked."""
 
-    log_file: tuple[Path, ...]
+    inputs: tuple[FileSettings, ...]
     json: bool
     server_host: str
     server_port: int
     state_dir: Path | None
     ack_timeout: float
     connect_timeout: float
-    max_line_bytes: int
     log_level: str
+    config: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +126,7 @@ class StatusSettings:
     all: bool
     state_dir: Path | None
     log_level: str
+    config: Path | None
 
 
 Settings = TypeVar("Settings", bound=ShipSettings | ServeSettings | VerifySettings | FsckSettings | StatusSettings)

@@ -57,43 +57,44 @@ class ServerSession:
     def receive_data(self, data: bytes) -> list[Request]:
         """Take bytes from the socket; return the requests they completed, in order."""
         requests: list[Request] = []
-        while data and not self._is_broken:
-            request, data = self._take_body(data) if self._header else self._take_line(data)
+        if self._line:
+            data, self._line = self._line + data, b""
+        position = 0  # of what is not yet taken: a read may hold thousands of small requests
+        while position < len(data) and not self._is_broken:
+            request, position = (self._take_body if self._header else self._take_line)(data, position)
             if request:
                 requests.append(request)
             if isinstance(request, Violation):
                 self.discard()
         return requests
 
-    def _take_line(self, data: bytes) -> tuple[Request | None, bytes]:
-        """Take one control line; return what it asks for, and what follows it."""
-        data = self._line + data if self._line else data
-        end = data.find(b"\n", 0, MAX_CONTROL_BYTES) + 1
+    def _take_line(self, data: bytes, start: int) -> tuple[Request | None, int]:
+        """Take one control line; return what it asks for, and where it ends."""
+        end = data.find(b"\n", start, start + MAX_CONTROL_BYTES) + 1
         if not end:
-            if len(data) >= MAX_CONTROL_BYTES:
-                return Violation("a control line is too long"), b""
-            self._line = data
-            return None, b""
-        self._line = b""
-        request, rest = _read_control(data[:end]), data[end:]
+            if len(data) - start >= MAX_CONTROL_BYTES:
+                return Violation("a control line is too long"), len(data)
+            self._line = data[start:]
+            return None, len(data)
+        request = _read_control(data[start:end])
         if not isinstance(request, dict):
-            return request, rest
+            return request, end
         if request["bytes"] > self._max_batch_bytes:
-            return Violation(f"a batch of more than {self._max_batch_bytes} bytes"), b""
+            return Violation(f"a batch of more than {self._max_batch_bytes} bytes"), len(data)
         self._header = request
-        return self._take_body(rest)
+        return self._take_body(data, end)
 
-    def _take_body(self, data: bytes) -> tuple[Request | None, bytes]:
-        """Take bytes of a batch; return it when it is whole, and what follows it."""
+    def _take_body(self, data: bytes, start: int) -> tuple[Request | None, int]:
+        """Take bytes of a batch; return it when it is whole, and where it ends."""
         assert self._header
-        missing = self._header["bytes"] - self._body_bytes
-        self._hold(data if len(data) <= missing else data[:missing])
-        if len(data) < missing:
-            return None, b""
+        end = start + self._header["bytes"] - self._body_bytes
+        self._hold(data[start:end])
+        if len(data) < end:
+            return None, len(data)
         # Joined once: copying into one growing buffer costs a third of what judging the lines costs.
         header, body = self._header, b"".join(self._body)
         self._header, self._body, self._body_bytes = None, [], 0
-        return self._open_batch(header, body), data[missing:]
+        return self._open_batch(header, body), end
 
     def _hold(self, data: bytes) -> None:
         """Keep bytes of a batch; crumbs are gathered, so that they do not cost many times their size."""
@@ -119,7 +120,7 @@ class ServerSession:
         verdicts = validate(payload, accept=Accept.LEVEL_AND_MESSAGE) if payload else []
         if header["lines"] != sum(verdict.count if isinstance(verdict, Lines) else 1 for verdict in verdicts):
             return Violation("a batch does not have as many lines as it says")
-        fields = {name: header[name] for name in ("source", "start", "end", "lines", "crc32")}
+        fields = {name: header[name] for name in ("source", "start", "end", "lines", "crc32", "split")}
         return Batch(**fields, payload=payload, refusal=_refusal(payload, verdicts))
 
 
@@ -151,6 +152,7 @@ _FIELDS: Final[Mapping[str, Mapping[str, type]]] = {
         "bytes": int,
         "encoding": str,
         "crc32": int,
+        "split": bool,
     },
     "skip": {"source": str, "start": int, "end": int, "reason": str},
     "note": {"source": str, "start": int, "end": int, "reason": str},
@@ -158,7 +160,8 @@ _FIELDS: Final[Mapping[str, Mapping[str, type]]] = {
     "ping": {},
 }
 
-_DEFAULTS: Final[Mapping[str, Any]] = {"known": MAX_OFFSET}  # a client need not say
+_DEFAULTS: Final[Mapping[str, Any]] = {"known": MAX_OFFSET, "split": False}  # a client need not say
+_TYPE_NAMES: Final[Mapping[type, str]] = {int: "a number", str: "a text", bool: "true or false"}
 
 
 def _read_control(line: bytes) -> Request | dict[str, Any]:
@@ -193,7 +196,7 @@ def _problem(kind: str, values: Mapping[str, Any]) -> str | None:
     for name, expected in _FIELDS[kind].items():
         value = values[name]
         if type(value) is not expected:
-            return f"{name} is not a {'number' if expected is int else 'text'}"
+            return f"{name} is not {_TYPE_NAMES[expected]}"
         if isinstance(value, int) and not 0 <= value <= MAX_OFFSET:
             return f"{name} is out of range"
     if "source" in values and not _SOURCE_ID.fullmatch(values["source"]):

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from logferry.protocol.connection import Limits
 from logferry.protocol.delivery import (
+    MAX_SOURCES,
     VERSION,
     Batch,
     BatchRefused,
@@ -33,9 +34,6 @@ ALIVE: Final = answer_line("alive")
 
 # What a request without lines costs in memory, more or less.
 _OVERHEAD_BYTES: Final = 2048
-
-# One connection of our client has one file and its rotated predecessors; this bounds what the writer remembers.
-_MAX_SOURCES: Final = 10_000
 
 # Our client asks for one page after the other.
 _MAX_WAITING_REPORTS: Final = 100
@@ -165,8 +163,8 @@ class DeliveryConversation:
                 self._sources[request.source] = None
                 request = Open(request.source, _storable(request.path, _MAX_PATH_CHARS), request.known)
                 deliveries.append(self._delivery(self._claim(request), b""))
-                if len(self._sources) > _MAX_SOURCES:
-                    return f"more than {_MAX_SOURCES} sources on one connection"
+                if len(self._sources) > MAX_SOURCES:
+                    return f"more than {MAX_SOURCES} sources on one connection"
             case Batch() | Skip() | Note():
                 if request.source not in self._sources:
                     return "a source must be opened first"
@@ -182,6 +180,7 @@ class DeliveryConversation:
                 encodings=["gzip"],
                 max_batch_bytes=self._max_batch_bytes,
                 durability=self._durability,
+                max_sources=MAX_SOURCES,
             )
         )
 

@@ -17,7 +17,7 @@ import errno
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,22 +192,30 @@ class Ledger:
         host, path, committed, lines, crc32 = rows[0]
         return SourceRow(source_id, host, path, committed, lines, crc32, ExtentRow(*last[0]) if last else None)
 
-    def add_source(self, row: SourceRow, *, client: str) -> None:
-        """Enter a new source."""
-        values = (row.id, client, row.host, row.path, row.committed, row.lines, row.crc32, time.time())
-        self._database.execute("INSERT INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
-
-    def set_source(self, row: SourceRow) -> None:
-        """Say how far a source is stored now."""
-        self._database.execute(
-            "UPDATE sources SET committed = ?, lines = ?, crc32 = ? WHERE id = ?",
-            (row.committed, row.lines, row.crc32, row.id),
+    def add_sources(self, rows: Iterable[tuple[SourceRow, str]]) -> None:
+        """Enter new sources, each with the id of its client."""
+        now = time.time()
+        self._database.executemany(
+            "INSERT INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            ((row.id, client, row.host, row.path, row.committed, row.lines, row.crc32, now) for row, client in rows),
         )
 
-    def set_extent(self, source_id: str, extent: ExtentRow) -> None:
-        """Enter an extent, or prolong the one that has the same start."""
-        values = (extent.start, extent.end, extent.lines, extent.crc32, extent.segment, extent.position, extent.bytes)
-        self._database.execute("INSERT OR REPLACE INTO extents VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (source_id, *values))
+    def set_sources(self, rows: Iterable[SourceRow]) -> None:
+        """Say how far sources are stored now."""
+        self._database.executemany(
+            "UPDATE sources SET committed = ?, lines = ?, crc32 = ? WHERE id = ?",
+            ((row.committed, row.lines, row.crc32, row.id) for row in rows),
+        )
+
+    def set_extents(self, extents: Iterable[tuple[str, ExtentRow]]) -> None:
+        """Enter extents, each with the id of its source, or prolong those that have the same start."""
+        self._database.executemany(
+            "INSERT OR REPLACE INTO extents VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (source_id, row.start, row.end, row.lines, row.crc32, row.segment, row.position, row.bytes)
+                for source_id, row in extents
+            ),
+        )
 
     def add_loss(self, loss: LossRow) -> None:
         """Enter bytes that are not stored as they were, once however often it is said."""
@@ -245,9 +253,13 @@ class Ledger:
 
     def set_segment(self, row: SegmentRow) -> None:
         """Say what a segment holds now."""
-        self._database.execute(
+        self.set_segments((row,))
+
+    def set_segments(self, rows: Iterable[SegmentRow]) -> None:
+        """Say what segments hold now."""
+        self._database.executemany(
             "UPDATE segments SET bytes = ?, lines = ?, crc32 = ?, state = ? WHERE id = ?",
-            (row.bytes, row.lines, row.crc32, row.state, row.id),
+            ((row.bytes, row.lines, row.crc32, row.state, row.id) for row in rows),
         )
 
     def segment(self, segment_id: int) -> SegmentRow | None:

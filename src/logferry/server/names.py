@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 MAX_NAME_CHARS: Final = 100
 
 _segment_name: Final = re.compile(r"(\d{4}-\d{2}-\d{2})-(\d{1,9})\.ndjson", re.ASCII)
+_is_safe_name: Final = re.compile(rf"(?!\.)[A-Za-z0-9._-]{{1,{MAX_NAME_CHARS}}}").fullmatch
 
 
 class Stream(NamedTuple):
@@ -40,10 +41,10 @@ def safe_name(text: str) -> str:
 
     A name that had to be changed ends in a hash of the original, so that different texts stay different folders.
     """
+    if _is_safe_name(text):
+        return text
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", text)[:MAX_NAME_CHARS]
     safe = re.sub(r"^\.+", "_", safe) or "_"
-    if safe == text:
-        return safe
     return f"{safe}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 

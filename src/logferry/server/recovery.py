@@ -91,8 +91,7 @@ def _restore_lengths(root: Path, ledger: Ledger, files: Files, rows: list[Segmen
             to_close.append(replace(row, state="closed"))
     if to_close:
         with ledger.transaction():
-            for row in to_close:
-                ledger.set_segment(row)
+            ledger.set_segments(to_close)
     return cut
 
 

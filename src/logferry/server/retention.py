@@ -39,8 +39,7 @@ class Retention:
         self._close_former_days(today, segments)
         expired = self._choose(self._ledger.segments("open", "closed"), today)
         with self._ledger.transaction():
-            for row in expired:
-                self._ledger.set_segment(replace(row, state="expired"))
+            self._ledger.set_segments(replace(row, state="expired") for row in expired)
         self._begun, self._day = segments.begun, today
         self._undeleted += expired
         while self._undeleted:

@@ -9,6 +9,12 @@ when a delivery would push it over `segment_bytes` (a delivery is never split, s
 segment of its own) or when the UTC day ends. A clock that is set back does not reopen the past. How long each
 segment is, is what the ledger says: what a file holds beyond that was never acked.
 
+Thousands of sources with names of their own mean thousands of small files. At most `max_open` of them are open; the one
+that was not written to for the longest time is closed for another. Each that a group has touched is synced by itself,
+several at the same time: one call for the whole file system would be no faster, would wait for what other programs have
+written, and before Linux 5.8 would not tell of errors. A folder and a file that are new cost the kernel a millisecond,
+once.
+
 What a crash leaves: bytes beyond the length in the ledger (recovery.py cuts them off), or a segment that is entered but
 has no file yet, or two open ones of a folder (the older one is closed by whoever comes first, recovery or the next
 append). What a failed write leaves is cut back by `undo_if_needed`.
@@ -25,7 +31,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from logferry.server.files import Files, naming, write_all
+from logferry.server.files import Files, for_each, naming, write_all
 from logferry.server.ledger import Ledger, SegmentRow
 from logferry.server.names import SegmentName, Stream, segment_name
 
@@ -134,16 +140,21 @@ class Segments:
     def sync(self) -> int:
         """Put everything appended since the last commit on the disk; return the number of files synced."""
         count = len(self._unsynced)
-        for path, descriptor in self._unsynced.items():
-            with naming(path):
-                self._files.sync(descriptor)
+        for_each(self._sync_file, list(self._unsynced.items()))
         self._unsynced.clear()
         # Children first: the order does not matter to the disk, but makes failures predictable.
-        for folder in sorted(self._unsynced_folders, reverse=True):
-            with naming(folder):
-                self._files.sync_folder(folder)
-            self._unsynced_folders.discard(folder)
+        for_each(self._sync_folder, sorted(self._unsynced_folders, reverse=True))
         return count
+
+    def _sync_file(self, file: tuple[Path, int]) -> None:
+        path, descriptor = file
+        with naming(path):
+            self._files.sync(descriptor)
+
+    def _sync_folder(self, folder: Path) -> None:
+        with naming(folder):
+            self._files.sync_folder(folder)
+        self._unsynced_folders.discard(folder)
 
     def commit(self) -> None:
         """What was appended stays, and the ledger says so."""
@@ -244,8 +255,7 @@ class Segments:
     def _forget(self, stream: Stream) -> None:
         segment = self._open[stream]
         if segment.path in self._unsynced:
-            with naming(segment.path):
-                self._files.sync(segment.descriptor)
+            self._sync_file((segment.path, segment.descriptor))
             del self._unsynced[segment.path]
         os.close(self._open.pop(stream).descriptor)
 

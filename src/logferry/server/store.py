@@ -320,8 +320,7 @@ class Store(Generic[AnyDelivery]):
         if rows or draft.changes_ledger:
             assert self._ledger
             with self._ledger.transaction():
-                for row in rows:
-                    self._ledger.set_segment(row)
+                self._ledger.set_segments(rows)
                 draft.save(self._ledger)
         return True
 

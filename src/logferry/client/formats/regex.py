@@ -28,9 +28,7 @@ class RegexFormat(Format):
         self._pattern = compiled("format regex", pattern, re.DOTALL)
         groups = sorted(self._pattern.groupindex, key=self._pattern.groupindex.__getitem__)
         if not groups:
-            raise ValueError(
-                f"cannot use {pattern!r} as a format: it has no groups with names, as (?P<message>.*)"
-            )
+            raise ValueError(f"cannot use {pattern!r} as a format: it has no groups with names, as (?P<message>.*)")
         sources = sources_of((group, True) for group in groups)
         names = {source: role for role, source in sources.items()}
         # Which group each key has its value from; the three first, which there may be none for.

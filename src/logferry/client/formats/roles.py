@@ -10,7 +10,7 @@ from logferry.client.formats.base import unknown_fields
 NAMES: Final = {
     "level": ("level", "severity", "lvl", "log.level", "levelname", "loglevel"),
     "message": ("message", "msg", "log", "text", "event"),
-    "timestamp": ("timestamp", "time", "ts", "@timestamp", "datetime", "date"),
+    "timestamp": ("timestamp", "time", "ts", "@timestamp", "datetime", "date", "asctime"),
 }
 ALL_NAMES: Final = tuple(name for names in NAMES.values() for name in names)
 
