@@ -46,7 +46,7 @@ def judge(log: Path, server: RunningServer) -> Verdict:
     enquiry = Enquiry(server.host, server.port, connect_timeout_s=5, answer_timeout_s=5)
     try:
         checkpoints = Checkpoints(log.parent / "state", read_only=True)
-        return verify(log, checkpoints, enquiry, max_line_bytes=1024 * 1024)
+        return verify(log, checkpoints, enquiry)
     finally:
         enquiry.close()
 

@@ -175,7 +175,7 @@ def _verify(words: Sequence[str]) -> int:
     from logferry.client.checkpoint import Checkpoints
     from logferry.client.enquiry import Enquiry
     from logferry.client.job import state_dir
-    from logferry.client.verifier import verify
+    from logferry.client.verifier import verify_all
     from logferry.presentation import verdicts_as_json, verdicts_as_table
 
     parser = _parser("verify", "Compare files with what the server has stored of them.", VERIFY_OPTIONS, _VERIFY_CODES)
@@ -190,9 +190,7 @@ def _verify(words: Sequence[str]) -> int:
             answer_timeout_s=settings.ack_timeout,
         )
         try:
-            verdicts = [
-                verify(path, checkpoints, enquiry, max_line_bytes=settings.max_line_bytes) for path in settings.log_file
-            ]
+            verdicts = verify_all(settings.inputs, checkpoints, enquiry)
         finally:
             enquiry.close()
     except DeliveryError as error:

@@ -51,6 +51,6 @@ def _is_stored(path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> 
         answer_timeout_s=settings.ack_timeout,
     )
     try:
-        return verify(path, checkpoints, enquiry, max_line_bytes=settings.inputs[0].max_line_bytes).is_proven
+        return verify(path, checkpoints, enquiry).is_proven
     finally:
         enquiry.close()

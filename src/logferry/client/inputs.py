@@ -60,7 +60,8 @@ class Input:
     def _decide(self, file: SourceFile) -> str:
         """Return the format of what comes next in a file; lines that say nothing yet are plain."""
         source = file.source
-        known = source.renderings[-1][1].format if source.renderings else "plain"
+        renderings = source.renderings  # once: the engine may replace the list meanwhile
+        known = renderings[-1][1].format if renderings else "plain"
         sample = file.peek(file.offset, _SAMPLE_BYTES)
         found = detect(sample[: sample.rfind(b"\n") + 1]) if known == "plain" else known
         if found is not None or file.offset > _DECIDING_BYTES:

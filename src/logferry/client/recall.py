@@ -40,7 +40,7 @@ class Recall:
         These are read already, in this run.
         """
         known = [known for known in self._checkpoints.of_identity(*file.identity) if known.id not in live]
-        matching = [checkpoint for checkpoint in known if _has_content(file, checkpoint)]
+        matching = [checkpoint for checkpoint in known if has_content(file, checkpoint)]
         if not matching:
             known = [known for known in self._checkpoints_of_originals(file) if known.id not in live]
             matching = [checkpoint for checkpoint in known if self._is_continued_in(file, checkpoint)]
@@ -100,7 +100,7 @@ class Recall:
             not checkpoint.is_finished
             and checkpoint.head_bytes > 0
             and checkpoint.id not in self._copied
-            and _has_content(file, checkpoint)
+            and has_content(file, checkpoint)
             and not self._is_there(checkpoint)
         )
 
@@ -130,10 +130,11 @@ class Recall:
 
 def is_same_file(file: SourceFile, checkpoint: Checkpoint) -> bool:
     """Whether a file is the one that a checkpoint was made of."""
-    return file.identity == (checkpoint.device, checkpoint.inode) and _has_content(file, checkpoint)
+    return file.identity == (checkpoint.device, checkpoint.inode) and has_content(file, checkpoint)
 
 
-def _has_content(file: SourceFile, checkpoint: Checkpoint) -> bool:
+def has_content(file: SourceFile, checkpoint: Checkpoint) -> bool:
+    """Whether a file has what is known of the one that a checkpoint was made of, up to there."""
     # In this order, and with no question about the size, a compressed file is inflated once, and only as far as needed.
     if fingerprint(file.peek(0, checkpoint.head_bytes)) != checkpoint.head:
         return False

@@ -5,17 +5,20 @@ with that of the server's ledger; the server has compared its ledger with its di
 or added on either side is seen.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from logferry.client.checkpoint import Checkpoint, Checkpoints
+from logferry.client.discovery import ARCHIVE, is_pattern, matching, origins
 from logferry.client.enquiry import Enquiry
 from logferry.client.gzip_content import open_content
-from logferry.client.recall import is_same_file
+from logferry.client.recall import has_content
 from logferry.client.replay import Renderings, replay
 from logferry.client.source_file import PLAIN, SourceFile
+from logferry.config import FileSettings
 from logferry.errors import SourceError
 from logferry.protocol.delivery import Extent, Loss, ReportPage
 
@@ -52,10 +55,25 @@ class Verdict:
         return not (self.problem or self.missing or self.altered or self.losses or self.repeated)
 
 
-def verify(path: Path, checkpoints: Checkpoints, enquiry: Enquiry, *, max_line_bytes: int) -> Verdict:
+def verify_all(inputs: Iterable[FileSettings], checkpoints: Checkpoints, enquiry: Enquiry) -> list[Verdict]:
+    """Compare all files of these inputs, each once, with what the server has stored. Raises DeliveryError."""
+    paths = dict.fromkeys(path for own in inputs for path in _files_of(own))
+    return [verify(Path(path), checkpoints, enquiry) for path in paths]
+
+
+def _files_of(wanted: FileSettings) -> Iterator[str]:
+    """Give the files that are meant; a pattern that means none stands for itself, as a file that is not there."""
+    for name in wanted.log_file:
+        if is_pattern(name):
+            yield from list(filter(os.path.isfile, matching([name], wanted.exclude))) or [name]
+        else:
+            yield name
+
+
+def verify(path: Path, checkpoints: Checkpoints, enquiry: Enquiry) -> Verdict:
     """Compare one file with what the server has stored of it. Raises DeliveryError."""
     try:
-        file = SourceFile(path, max_line_bytes=max_line_bytes, content=open_content(path))
+        file = SourceFile(path, max_line_bytes=PLAIN.max_line_bytes, content=open_content(path))
     except FileNotFoundError:
         return Verdict(str(path), problem="no such file")
     except SourceError as error:
@@ -72,9 +90,17 @@ def verify(path: Path, checkpoints: Checkpoints, enquiry: Enquiry, *, max_line_b
 
 
 def _find(file: SourceFile, checkpoints: Checkpoints) -> Checkpoint | None:
-    """Return the latest checkpoint of the file; of the same file with other content if there is none."""
-    of_inode = [checkpoint for checkpoint in checkpoints if (checkpoint.device, checkpoint.inode) == file.identity]
-    same = [checkpoint for checkpoint in of_inode if is_same_file(file, checkpoint)]
+    """Return the latest checkpoint of the file; of the same file with other content if there is none.
+
+    An archive is another file than what was shipped: its name says what that was called, and its content that it is it.
+    """
+    of_inode = checkpoints.of_identity(*file.identity)
+    same = [checkpoint for checkpoint in of_inode if has_content(file, checkpoint)]
+    if not same and file.path.name.endswith(ARCHIVE):
+        plain = file.path.name.removesuffix(ARCHIVE)
+        names = [file.path.with_name(name) for name in (plain, *origins(plain))]
+        shipped = [checkpoint for name in names for checkpoint in checkpoints.of_path(str(name))]
+        same = [checkpoint for checkpoint in shipped if checkpoint.committed and has_content(file, checkpoint)]
     return max(same or of_inode, key=lambda checkpoint: checkpoint.seen_at, default=None)
 
 

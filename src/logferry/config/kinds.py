@@ -196,7 +196,6 @@ def _field(text: str) -> tuple[str, str]:
 
 TEXT: Final = Kind(_not_empty, "a text that is not empty")
 PATH: Final = Kind(lambda text: Path(_not_empty(text)), "a path")
-PATHS: Final = several(PATH, ":", "paths separated by ':'")
 FILES: Final = several(Kind(_not_empty, ""), ":", "names or patterns of files, separated by ':', or '-'")
 FILE_PATTERNS: Final = any_number(Kind(_not_empty, ""), ":", "names or patterns of files, separated by ':'")
 PATTERN: Final = Kind(_pattern, "a regular expression")

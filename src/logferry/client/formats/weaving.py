@@ -29,6 +29,10 @@ class Shape:
         self._before, *self._inner, self._after = merged(template)
         self._edits = dict(edits or {})
 
+    def matches(self, lines: bytes) -> bool:
+        """Whether all of the lines have this shape."""
+        return len(self._pattern.findall(b"\n" + lines)) == lines.count(b"\n")
+
     def render(self, lines: bytes, otherwise: Callable[[bytes], Rendered]) -> Rendered:
         """Render lines that have this shape, and the others `otherwise`: a record for each line that is not blank."""
         width = self._pattern.groups + 1
