@@ -207,7 +207,7 @@ def test_lines_of_many_layouts_and_texts_keep_their_order() -> None:
     "line",
     [
         '{"time":"2024-01-15T08:23:45.123Z","level":"info","msg":"request handled","worker":3,"cache":"miss"}',
-        '{"level": "info", "ts": 1705307025.1, "caller": "a.go:1", "msg": "say \\"hi\\"", "k": {"x": [1, {"y": null}]}}',
+        '{"level": "info", "ts": 1705307025.1, "at": "a.go:1", "msg": "say \\"hi\\"", "k": {"x": [1, {"y": null}]}}',
         '{"level":30,"time":1705307025123,"pid":1,"hostname":"web-1","msg":"m"}',
         '{"remote":"192.0.2.1","status":200}',
     ],

@@ -142,15 +142,22 @@ def test_a_line_that_is_not_utf8_is_refused(rubbish: bytes, template: bytes) -> 
 def test_verdicts_come_in_the_order_of_the_lines() -> None:
     invalid = CANONICAL.replace(b"a", b"\xff", 1)
     verdicts = judge(CANONICAL + CANONICAL + b"\n" + FOREIGN + CANONICAL + invalid + invalid + CANONICAL + b"x\n")
-    assert verdicts[:5] == [
-        Lines(CANONICAL * 2, 2),
-        Rejected("empty line"),
-        Lines(FOREIGN, 1),
-        Lines(CANONICAL, 1),
-        Rejected("not valid UTF-8"),
-    ]
-    assert verdicts[5:7] == [Rejected("not valid UTF-8"), Lines(CANONICAL, 1)]
-    assert isinstance(verdicts[7], Rejected)
+    assert verdicts[:3] == [Lines(CANONICAL * 2, 2), Rejected("empty line"), Lines(FOREIGN + CANONICAL, 2)]
+    assert verdicts[3:6] == [Rejected("not valid UTF-8"), Rejected("not valid UTF-8"), Lines(CANONICAL, 1)]
+    assert isinstance(verdicts[6], Rejected)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"level": "INFO", "message": "a", "timestamp": null, "status": 200, "x": -1.5e3, "y": true, "z": "\\u00e9"}',
+        b'{"timestamp":"t","level":30,"pid":1,"message":"m","n":{"a":[1,{"b":null}]}}',
+        b'{"message": "m", "a": [], "level": "INFO"}',
+        b'{"level": "INFO", "message": "a", "timestamp": null, "raw": "/w==", "truncated": true, "host": "web-1"}',
+    ],
+)
+def test_objects_with_other_members_are_judged_in_one_run(line: bytes) -> None:
+    assert judge((line + b"\n") * 1000) == [Lines((line + b"\n") * 1000, 1000)]
 
 
 def test_valid_text_far_from_ascii_passes_whole_in_any_amount() -> None:

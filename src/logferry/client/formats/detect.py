@@ -20,6 +20,10 @@ _LEVELS: Final = {
 _CANDIDATES: Final = ("docker", "cri", "json", "plain", "syslog", "nginx", "apache", "python", "logfmt")
 
 
+# What a container's runtime writes around any line; other formats would take the lines for theirs.
+_FRAMES: Final = ("docker", "cri")
+
+
 def detect(data: bytes) -> str | None:
     """Return the name of the format that the first lines of a file have; None if that is not clear.
 
@@ -28,13 +32,13 @@ def detect(data: bytes) -> str | None:
     lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     texts = [line.removesuffix(b"\r").decode("utf-8", "replace") for line in lines if line.strip()][:_SAMPLE_LINES]
     texts = [text for text in texts if text[0] not in WHITE_SPACE]
-    counts = dict.fromkeys(_CANDIDATES, 0)
+    counts = {}
     for name in _CANDIDATES:
         counts[name] = sum(map(_fits(name), texts))
-        if counts[name] == len(texts):
-            break
+        if counts[name] == len(texts) or (name in _FRAMES and 2 * counts[name] >= len(texts)):
+            return name if texts else None
     best = max(counts, key=counts.__getitem__)
-    return best if counts[best] and 2 * counts[best] >= len(texts) else None
+    return best if 2 * counts[best] >= len(texts) else None
 
 
 def _fits(name: str) -> Callable[[str], bool]:

@@ -46,6 +46,10 @@ class PythonFormat(EscapedFormat):
         fields = {"level": match["level"].upper(), "message": match["message"], "timestamp": found.get("timestamp")}
         return fields | ({"logger": match["logger"]} if "logger" in found else {})
 
+    def recognises(self, text: str) -> bool:
+        """See Format: what is read as in the plain format is of that format."""
+        return any(pattern.fullmatch(text) for pattern in _texts)
+
     def render_escaped(self, escaped: bytes) -> Rendered:
         """See EscapedFormat."""
         render: Callable[[bytes], Rendered] = PLAIN.render_escaped
