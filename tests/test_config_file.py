@@ -87,7 +87,9 @@ class TestWhatItSays:
         assert (first.log_file, first.format) == (("/var/log/a.log",), "logfmt")
         assert (second.log_file, second.format) == (("/var/log/b*.log", "/srv/with:colon.log"), "json")
 
-    @pytest.mark.parametrize("option", [option for option in SHIP_OPTIONS if option.name != "config"], ids=attrgetter("name"))
+    @pytest.mark.parametrize(
+        "option", [option for option in SHIP_OPTIONS if option.name != "config"], ids=attrgetter("name")
+    )
     def test_every_option_may_be_written_as_on_the_command_line(self, option: Any) -> None:
         assert ship(f'{option.name} = "{option.default}"') == ship("")
 

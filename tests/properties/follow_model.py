@@ -1,8 +1,8 @@
 """A small model of log files, their writers and what becomes of them, to hold the continuous reader against.
 
-`python -m tests.properties.follow_model --steps 1000000` runs it for as long as you like; the suite runs some thousands
-of steps (test_reader_model.py). Every line has a number of its own. At the end each one must have come out exactly
-once, unless it was destroyed where the reader could not have seen it, or could not have read it; then it may be missing.
+`python tests/properties/follow_model.py --steps 1000000` runs it for as long as you like; the suite runs some thousands
+of steps. Every line has a number of its own. At the end each one must have come out exactly once, unless it was
+destroyed where the reader could not have seen it, or could not have read it; then it may be missing.
 """
 
 import argparse

@@ -5,11 +5,13 @@ import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logferry.client.formats import multiline
 from logferry.client.formats.registry import format_named
 from logferry.client.formats.spec import RenderSpec
 from logferry.client.formatter import render_event, renderer
@@ -202,6 +204,18 @@ def test_pieces_that_end_where_events_end_render_as_the_whole_does(
     whole = grouping.whole(data[:read])
     assert whole in ends
     assert not [end for end in ends if whole < end < read]
+
+
+@given(chunks, patterns, limits, st.binary(max_size=2))
+def test_rubbish_that_leaves_no_byte_for_a_joint_gives_the_same(
+    data: bytes, pattern: str, limits: tuple[int, int], joints: bytes
+) -> None:
+    """Rules F28 and F34."""
+    max_lines, max_bytes = limits
+    spec = RenderSpec(multiline=pattern, multiline_max_lines=max_lines, multiline_max_bytes=max_bytes, redact=("info",))
+    expected = renderer(spec).render(data)
+    with patch.object(multiline, "_JOINTS", bytes(byte for byte in joints if byte < 0x20 and byte not in b"\t\r\n")):
+        assert renderer(spec).render(data) == expected
 
 
 @given(chunks, st.lists(st.sampled_from(["a", "info", r"\d", '"', "^$", "x$", r"\s"]), max_size=4), st.integers(0, 2))
