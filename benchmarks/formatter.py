@@ -15,7 +15,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from logferry.client.formatter import render  # noqa: E402  (the path comes first)
+from logferry.client.formats.spec import RenderSpec  # noqa: E402  (the path comes first)
+from logferry.client.formatter import renderer  # noqa: E402
 from logferry.protocol.validation import Accept, validate  # noqa: E402
 
 # As large as what the client reads at once.
@@ -24,8 +25,9 @@ _ROUNDS: Final = 3
 _ROUND_S: Final = 0.1
 
 _TEXT: Final = "request handled for customer 4711 in 12 ms by worker 3, cache miss"
+_PLAIN_LINE: Final = f"2024-01-15 08:23:45 INFO {_TEXT}"
 _VARIATIONS: Final[dict[str, bytes]] = {
-    "as in the table above": f"2024-01-15 08:23:45 INFO {_TEXT}".encode(),
+    "as in the table above": _PLAIN_LINE.encode(),
     "T, fraction, zone": f"2024-01-15T08:23:45.123456+02:00 INFO {_TEXT}".encode(),
     "[INFO]": f"2024-01-15 08:23:45 [INFO] {_TEXT}".encode(),
     "info:": f"2024-01-15 08:23:45 info: {_TEXT}".encode(),
@@ -36,6 +38,46 @@ _VARIATIONS: Final[dict[str, bytes]] = {
     "not ASCII": f"2024-01-15 08:23:45 INFO zażółć 日本 {_TEXT}".encode(),
     "no timestamp or level": f"    {_TEXT}".encode(),
     "not UTF-8": f"2024-01-15 08:23:45 INFO caf\udce9 {_TEXT}".encode(errors="surrogateescape"),
+}
+
+
+# One line of each format, as programs write it; `@` is a number that is another one in each line.
+_JSON: Final = (
+    '{"time":"2024-01-15T08:23:45.123Z","level":"info",'
+    '"msg":"request handled for customer @","worker":3,"cache":"miss","path":"/items"}'
+)
+_FORMATS: Final[dict[str, tuple[RenderSpec, str]]] = {
+    "raw": (RenderSpec(format="raw"), _PLAIN_LINE),
+    "json": (RenderSpec(format="json"), _JSON),
+    "json, nested": (RenderSpec(format="json"), _JSON.replace(":3,", ':{"id":3,"tags":["a","b"]},')),
+    "json, without a message": (RenderSpec(format="json"), _JSON.replace('"msg"', '"request"')),
+    "json, two layouts": (RenderSpec(format="json"), _JSON + '\n{"lvl":"warn","msg":"cache miss for customer @"}'),
+    "logfmt": (
+        RenderSpec(format="logfmt"),
+        'time=2024-01-15T08:23:45Z level=info msg="request handled for customer @" method=GET status=200 bytes=@',
+    ),
+    "syslog (RFC 3164)": (RenderSpec(format="syslog"), f"Jan 15 08:23:45 web-1 app[4711]: {_TEXT} @"),
+    "syslog (RFC 5424)": (RenderSpec(format="syslog"), f"<165>1 2024-01-15T08:23:45.123Z web-1 app 4711 - - {_TEXT} @"),
+    "nginx, combined": (
+        RenderSpec(format="nginx"),
+        '192.0.2.7 - - [15/Jan/2024:08:23:45 +0000] "GET /items/@ HTTP/1.1" 200 @ "https://example.com/" "curl/8.5.0"',
+    ),
+    "cri": (RenderSpec(format="cri"), f"2024-01-15T08:23:45.123456789Z stdout F INFO {_TEXT} @"),
+    "docker": (
+        RenderSpec(format="docker"),
+        f'{{"log":"INFO {_TEXT} @\\n","stream":"stdout","time":"2024-01-15T08:23:45.123456789Z"}}',
+    ),
+    "python": (RenderSpec(format="python"), f"2024-01-15 08:23:45,123 - app.web - INFO - {_TEXT} @"),
+    "regex": (
+        RenderSpec(format=r"regex:(?P<time>\S+ \S+) (?P<level>\w+) (?P<message>.*) by worker (?P<worker>\d+).*"),
+        _PLAIN_LINE,
+    ),
+    "multiline, single lines": (RenderSpec(multiline="timestamp"), _PLAIN_LINE),
+    "multiline, traces": (RenderSpec(multiline="timestamp"), _PLAIN_LINE + f"\n    at {_TEXT} @" * 9),
+    "include, exclude": (RenderSpec(include=("handled",), exclude=("failed",)), _PLAIN_LINE),
+    "redact, nothing found": (RenderSpec(redact=("email", "ipv4", "card", "bearer")), _PLAIN_LINE),
+    "redact, found in all": (RenderSpec(redact=("email",)), _PLAIN_LINE + " bob@example.com"),
+    "two more fields": (RenderSpec(fields=(("host", "web-1"), ("env", "production"))), _PLAIN_LINE),
 }
 
 
@@ -50,17 +92,24 @@ class FormatSpeed:
 
 def measure_formats() -> list[FormatSpeed]:
     """Measure every kind of line; takes some seconds."""
-    return [_measure(name, line + b"\n") for name, line in _VARIATIONS.items()]
+    speeds = [_measure(name, RenderSpec(), line + b"\n") for name, line in _VARIATIONS.items()]
+    return speeds + [_measure(name, spec, _numbered(line)) for name, (spec, line) in _FORMATS.items()]
 
 
-def _measure(name: str, line: bytes) -> FormatSpeed:
-    lines = _CHUNK_BYTES // len(line)
-    chunk = line * lines
+def _numbered(line: str) -> bytes:
+    """Return some lines that differ in their numbers."""
+    return "".join(line.replace("@", str(1000 + number)) + "\n" for number in range(100)).encode()
+
+
+def _measure(name: str, spec: RenderSpec, piece: bytes) -> FormatSpeed:
+    chunk = piece * (_CHUNK_BYTES // len(piece))
+    lines = chunk.count(b"\n")
+    render = renderer(spec).render
     payload = render(chunk).payload
     return FormatSpeed(
         name,
         lines / _best_s(lambda: render(chunk)),
-        lines / _best_s(lambda: validate(payload, accept=Accept.LEVEL_AND_MESSAGE)),
+        payload.count(b"\n") / _best_s(lambda: validate(payload, accept=Accept.LEVEL_AND_MESSAGE)),
     )
 
 
@@ -79,9 +128,11 @@ def _average_s(work: Callable[[], object]) -> float:
 
 
 def _main() -> None:
-    for speed in measure_formats():
+    plain, *others = measure_formats()
+    for speed in (plain, *others):
         rates = f"{speed.render_lines_per_s:12,.0f} {speed.validate_lines_per_s:12,.0f}"
-        print(f"{speed.name:24} render, validate lines/s {rates}")
+        ratio = speed.render_lines_per_s / plain.render_lines_per_s
+        print(f"{speed.name:24} render, validate lines/s {rates}   rendering {ratio:.2f} of plain")
 
 
 if __name__ == "__main__":

@@ -135,6 +135,7 @@ class World:
         self.poll()
         for file in self.files[:-1]:
             file.lives[-1].is_final = True
+            file.writer.close()
         self.clock.now += QUIET_S
 
     def end(self) -> None:

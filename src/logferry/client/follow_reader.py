@@ -225,8 +225,8 @@ class FollowReader:
         for path, name in list(self._names.items()):
             if path in found:
                 name.take_over(found[path][0])
-            elif not os.path.lexists(path) and (name.files or name.resting):
-                continue  # its files are read to their end
+            elif not os.path.isfile(path) and (name.files or name.resting):
+                continue  # gone, or a folder by now: its files are read to their end
             else:
                 self._drop(name)
         self._common.revision += 1

@@ -123,6 +123,7 @@ class FollowedName:
                 if file.size() != before:
                     file.quiet_since = now
                 self._notice(file)
+                self._remember(file)
             except OSError as error:
                 self._fail(file, error)
         is_superseded = self._has_superseded()
@@ -137,6 +138,11 @@ class FollowedName:
         if self.files and self._holder is None:
             self._hand_over(self.files[-1])
         self._note_backlog()
+
+    def _remember(self, file: File) -> None:
+        """See to it that a file is known after a restart, whatever it is called then, shipped or not."""
+        if self._common.recall and file.is_vetted and file.seen_size and not file.source.head:
+            self._common.recall.remember(file)
 
     def _hand_over(self, file: File) -> None:
         """The file was renamed, and nothing has its name: if its new name is followed too, it is read under that."""
@@ -272,6 +278,8 @@ class FollowedName:
             self._common.recall.recognise(file, live=self._common.sources)
         file.is_vetted = not needs_vetting(file, self._common)
         self._take(file)
+        if self.files:
+            self.files[-1].quiet_since = file.quiet_since  # its writer has only now had a reason to leave it
         self.files.append(file)
         return True
 
@@ -422,21 +430,27 @@ class FollowedName:
         return len(self.files) > 1 or (bool(self.files) and self.files[0].content.is_pinned)
 
     def _is_abandoned(self, file: File) -> bool:
-        """Whether a file has lost its name, and nobody will write to it any more."""
-        if not self._was_superseded or not self._has_superseded():
+        """Whether a file has lost its name, and nobody will write to it any more, or what is written will be found."""
+        is_superseded = file is not self.files[-1] or file.content.is_pinned
+        if not self._was_superseded or not is_superseded:
             return False
         quiet_s = self._common.clock() - file.quiet_since
-        if quiet_s >= self._common.rotated_quiet_s:
-            return True
         try:
-            return file.content.has_writer() is False and (file.is_deleted or quiet_s >= _UNWRITTEN_QUIET_S)
+            has_writer = file.content.has_writer()
+            if has_writer and file.content.is_pinned:
+                return False  # it could not be opened again, and is not gone from the disk before its writer is
+            if has_writer is False and (file.is_deleted or quiet_s >= _UNWRITTEN_QUIET_S):
+                return True
         except OSError:
-            return False
+            pass
+        return quiet_s >= self._common.rotated_quiet_s
 
     def _retire(self) -> None:
         """Close abandoned files that are read and stored to their end; until then they may have to be read again."""
-        while self.files and self._is_abandoned(self.files[0]) and self._is_done(self.files[0]):
-            self._let_go(self.files.popleft())
+        for file in list(self.files) if self._has_superseded() else ():
+            if self._is_abandoned(file) and self._is_done(file):
+                self.files.remove(file)
+                self._let_go(file)
 
     def _is_done(self, file: File) -> bool:
         try:

@@ -129,7 +129,7 @@ class _EventRenderer:
         joined = self.grouping.join(data) if self.grouping and data else Joined(data)
         if joined is None:
             assert self.grouping is not None
-            return self._render_group_by_group(self.grouping, data, is_start=is_start)
+            return self._render_halves(self.grouping, data, is_start=is_start)
         if is_start and joined.data.startswith(BOM):
             joined = replace(joined, data=joined.data[len(BOM) :])
         return self._render_joined(joined)
@@ -180,19 +180,17 @@ class _EventRenderer:
         assert payload is not None
         return Rendered(payload, 1, undecodable=1)
 
-    def _render_group_by_group(self, grouping: Grouping, data: bytes, *, is_start: bool) -> Rendered:
-        """Render data without a free byte to stand for newlines: rubbish. Each group is one event."""
-        parts = [_NOTHING]
-        while data:
-            end = grouping.first(data, 1)
-            event, data = data[:end], data[end:]
-            kept_end = event.find(b"\n", len(event.rstrip()))
-            kept = event[:kept_end]
-            joined = kept.count(b"\n")
-            found = self.render_alone(kept.removeprefix(BOM) if is_start else kept)
-            parts.append(replace(found, joined=joined, blank=found.blank + event.count(b"\n") - joined - 1))
-            is_start = False
-        return _sum(parts)
+    def _render_halves(self, grouping: Grouping, data: bytes, *, is_start: bool) -> Rendered:
+        """Render lines with no byte to spare for a joint: rubbish. A half may have one; a single group needs none."""
+        middle = data.find(b"\n", len(data) // 2, -1) + 1
+        place = grouping.whole(data[:middle]) or grouping.first(data, 1)
+        if place < len(data):
+            first = self.render(data[:place], is_start=is_start)
+            return _sum([first, self.render(data[place:], is_start=False)])
+        kept = data[: data.find(b"\n", len(data.rstrip()))]  # without the blank lines at the end of the event
+        joined = kept.count(b"\n")
+        found = self.render_alone(kept.removeprefix(BOM) if is_start else kept)
+        return replace(found, joined=joined, blank=found.blank + data.count(b"\n") - joined - 1)
 
 
 def _sum(parts: Iterable[Rendered]) -> Rendered:

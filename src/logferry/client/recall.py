@@ -15,7 +15,7 @@ from typing import Final
 from logferry.client.checkpoint import Checkpoint, Checkpoints, fingerprint
 from logferry.client.discovery import ARCHIVE, Folders, is_compressed, origins
 from logferry.client.gzip_content import open_content
-from logferry.client.source_file import Source, SourceFile
+from logferry.client.source_file import HEAD_BYTES, Source, SourceFile
 from logferry.errors import SourceError
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,12 @@ class Recall:
             self._copied.update(checkpoint.id for checkpoint in matching)
         if matching:
             self._resume(file, max(matching, key=lambda checkpoint: checkpoint.seen_at))
+
+    def remember(self, file: SourceFile) -> None:
+        """Know a file at the next start, even if nothing of it is shipped by then. Raises OSError."""
+        source = file.source
+        source.head = source.head or file.peek(0, HEAD_BYTES)
+        self._checkpoints.follow(source)
 
     def rotated(self, path: Path) -> list[Path]:
         """Return the files that had the name `path` while the client was not running, oldest first.

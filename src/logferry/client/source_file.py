@@ -435,8 +435,8 @@ class SourceFile:
         else:
             self.offset = end
             self._tail = data[-TAIL_BYTES:] if length >= TAIL_BYTES else (self._tail + data)[-TAIL_BYTES:]
-            if start == len(self.source.head) < HEAD_BYTES:
-                self.source.head = (self.source.head + data[:HEAD_BYTES])[:HEAD_BYTES]
+            if start <= len(self.source.head) < HEAD_BYTES:
+                self.source.head = (self.source.head[:start] + data[:HEAD_BYTES])[:HEAD_BYTES]
         return Chunk(self.source, start, end, data, truncated, self._tail, self._epoch, self.rendering, is_split)
 
     def _move_to(self, offset: int) -> None:

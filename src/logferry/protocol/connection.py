@@ -19,6 +19,7 @@ from logferry.protocol.compressor import (
     inflate,
 )
 from logferry.protocol.messages import ACK_OK, parse_ack
+from logferry.protocol.patterns import compile_pattern
 from logferry.protocol.validation import Accept, Lines, Rejected, validate
 
 # A frame's content is judged in steps of about this size: a frame of 40 KB can hold 16 million lines, each of them
@@ -29,7 +30,7 @@ JUDGE_STEP_BYTES: Final = 256 * 1024
 MAX_ACK_BYTES: Final = 64 * 1024
 
 # A frame of 16 MiB or more: it begins neither as a line nor as a legal frame does.
-_oversized_frame: Final = re.compile(rb"(?m:^)[^{\0\n][^\n]{%d}" % (LENGTH_BYTES - 1) + re.escape(GZIP_MAGIC))
+_oversized_frame: Final = compile_pattern(rb"(?m:^)[^{\0\n][^\n]{%d}" % (LENGTH_BYTES - 1) + re.escape(GZIP_MAGIC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class ServerConnection:
     def __init__(self, *, limits: Limits, accept: Accept) -> None:
         self._limits = limits
         self._accept = accept
-        self._long_line = re.compile(rb"(?m:^)[^\n]{%d,}+\n" % limits.max_record_bytes)
+        self._long_line = compile_pattern(rb"(?m:^)[^\n]{%d,}+\n" % limits.max_record_bytes)
         self._buffer = bytearray()  # the beginning of one message, nothing more
         self._unjudged = b""  # what a frame held, from `_judged_to` on
         self._judged_to = 0
@@ -327,7 +328,7 @@ class ClientConnection:
         return events
 
 
-_ok_run: Final = re.compile(rb"(?:" + re.escape(ACK_OK) + rb")*+")
+_ok_run: Final = compile_pattern(rb"(?:" + re.escape(ACK_OK) + rb")*+")
 
 
 def _read_acks(data: bytes) -> Iterator[ClientEvent]:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Final, NoReturn
 
+from logferry.protocol.patterns import IS_AFFECTED, compile_pattern
 from logferry.protocol.text import runs_by_validity
 
 
@@ -51,7 +52,10 @@ _CANONICAL_LINE: Final = (
     rb'\{"level": "[A-Z]++", "message": ' + _STRING + rb', "timestamp": (?:"[0-9TZUCGM:., +-]++"|null)'
     rb'(?:, "raw": "[A-Za-z0-9+/=]*+")?+(?:, "truncated": true)?+\}\n'
 )
-_canonical_run: Final = re.compile(rb"(?:" + _CANONICAL_LINE + rb")*+")
+_canonical_run: Final = compile_pattern(rb"(?:" + _CANONICAL_LINE + rb")*+")
+
+# Where a match takes memory by its length (patterns.py), it goes no further than this; longer lines are parsed.
+_AFFECTED_BYTES: Final = 1024 * 1024
 
 # Objects and arrays inside an object, and in these, and in these. What is nested deeper is parsed.
 _MAX_DEPTH: Final = 3
@@ -77,7 +81,7 @@ def _general_run() -> re.Pattern[bytes]:
     rest = rb"(?:%b%b%b)*+" % (_COMMA, _STRING, value)
     in_order = rb'"level"%b%b%b"message"' % (value, _COMMA, others)
     reversed_ = rb'"message"%b%b%b"level"' % (value, _COMMA, others)
-    return re.compile(rb"(?:\{%b(?:%b|%b)%b%b\}\n)*+" % (others, in_order, reversed_, value, rest))
+    return compile_pattern(rb"(?:\{%b(?:%b|%b)%b%b\}\n)*+" % (others, in_order, reversed_, value, rest))
 
 
 def validate(payload: bytes, *, accept: Accept) -> list[Verdict]:
@@ -101,6 +105,8 @@ def validate(payload: bytes, *, accept: Accept) -> list[Verdict]:
 
 def _end_of_run(payload: bytes, start: int, end: int) -> int:
     """Return where the lines end that are surely valid; `start` if the first one may not be."""
+    if IS_AFFECTED:
+        end = min(end, start + _AFFECTED_BYTES)
     match = _canonical_run.match(payload, start, end)
     if match is None or match.end() == start:
         match = _general_run().match(payload, start, end)

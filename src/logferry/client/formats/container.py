@@ -10,7 +10,6 @@ level. The timestamp is the runtime's.
 """
 
 import json
-import re
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -30,6 +29,7 @@ from logferry.client.formats.line_kinds import (
     to_json,
 )
 from logferry.client.formats.partial_lines import Part, PartialLines
+from logferry.protocol.patterns import compile_pattern
 
 _TIME: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]++)?+(?:Z|[+-][0-9]{2}:[0-9]{2})"
 _STREAM: Final = r"(?P<stream>stdout|stderr)"
@@ -52,8 +52,10 @@ _CRI: Final = LineKind(
 class _CriParts:
     """The parts of lines as the Container Runtime Interface has them. A character may be cut in two between them."""
 
-    candidate = re.compile(rb"std(?:out|err) P")
-    _line: Final = re.compile(rf"(?P<begin>{_TIME} {_STREAM} )(?P<tag>[FP])(?: (?P<content>[^\n]*+)|\r?+)\n".encode())
+    candidate = compile_pattern(rb"std(?:out|err) P")
+    _line: Final = compile_pattern(
+        rf"(?P<begin>{_TIME} {_STREAM} )(?P<tag>[FP])(?: (?P<content>[^\n]*+)|\r?+)\n".encode()
+    )
 
     def part_of(self, line: bytes) -> Part | None:
         """See Dialect."""
@@ -83,8 +85,8 @@ class _DockerParts:
     """The parts of lines in json-file logs. Only lines with the same attributes are joined."""
 
     # A `log` that does not end with `\n`, or perhaps does not: `\\n` is a backslash and a letter.
-    candidate = re.compile(rb'","stream":"(?:(?<!\\n","stream":")|(?<=\\\\n","stream":"))')
-    _line: Final = re.compile(
+    candidate = compile_pattern(rb'","stream":"(?:(?<!\\n","stream":")|(?<=\\\\n","stream":"))')
+    _line: Final = compile_pattern(
         rb'(?P<begin>\{"log":")(?P<content>(?:[^"\\\n]++|\\[^\n])*+)'
         rb'(?P<end>","stream":"(?P<stream>std(?:out|err)"(?:,"attrs":\{[^{}\n]*+\})?+),"time":"[^"\\\n]*+"\})\r?+\n'
     )
@@ -107,7 +109,7 @@ class _DockerParts:
 # A chunk of docker's lines is JSON already: what JSON and this format write in the same way can stay as it is. Where
 # there are other escapes than newlines, bytes that no such line has stand for some of them meanwhile, so that a quote
 # is always the beginning or the end of a string. Docker escapes <, > and & without need.
-_OTHER_ESCAPE: Final = re.compile(rb"\\[^n]")
+_OTHER_ESCAPE: Final = compile_pattern(rb"\\[^n]")
 _MASKS: Final = (
     (rb"\\", b"\x02", rb"\\"),
     (rb"\"", b"\x01", rb"\""),
@@ -116,7 +118,7 @@ _MASKS: Final = (
     (rb"\u0026", b"\x05", b"&"),
 )
 # Any escape that json.dumps would not write. A line that has it is spoilt, and goes one by one.
-_UNUSUAL_ESCAPE: Final = re.compile(rb"\\(?![bfnrt]|u00(?:0[0-7bef]|1[0-9a-f]))")
+_UNUSUAL_ESCAPE: Final = compile_pattern(rb"\\(?![bfnrt]|u00(?:0[0-7bef]|1[0-9a-f]))")
 _SPOILT: Final = b'"\x06'
 _CONTROL_BYTES: Final = bytes(code for code in range(0x20) if code != 0x0A)
 
@@ -125,7 +127,7 @@ _USUAL_DOCKER: Final = UsualLines(
     r',"time":"(?P<timestamp>[^"]*+)"\}',
     _FIELDS,
 )
-_surrogate: Final = re.compile("[\ud800-\udfff]")  # half a character, which UTF-8 cannot have
+_surrogate: Final = compile_pattern("[\ud800-\udfff]")  # half a character, which UTF-8 cannot have
 
 
 class DockerFormat(Format):

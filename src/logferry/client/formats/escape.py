@@ -5,21 +5,22 @@ before it. So patterns can look for the structure of lines in it, and what they 
 """
 
 import json
-import re
 from typing import Final
+
+from logferry.protocol.patterns import compile_pattern
 
 NEWLINE: Final = b"\n"
 
 # What makes a line blank. Text has more white space than this; it does not count.
 WHITE_SPACE: Final = " \t\n\r\v\f"
 
-_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b-\x1f]")
+_CONTROL: Final = compile_pattern(rb"[\x00-\x08\x0b-\x1f]")
 _CONTROL_ESCAPES: Final = {bytes([code]): json.dumps(chr(code))[1:-1].encode() for code in range(0x20)}
 _CONTROL_BYTES: Final = bytes(code for code in range(0x20) if code not in (0x09, 0x0A))
 
 # They begin with a newline, because `re` looks for a literal first byte ten times as quickly as for `^`.
-_escaped_blank_line: Final = re.compile(rb"\n(?: |\\[trf]|\\u000b)*+(?=\n)")
-_raw_blank_line: Final = re.compile(rb"\n[ \t\r\v\f]*+(?=\n)")
+_escaped_blank_line: Final = compile_pattern(rb"\n(?: |\\[trf]|\\u000b)*+(?=\n)")
+_raw_blank_line: Final = compile_pattern(rb"\n[ \t\r\v\f]*+(?=\n)")
 
 
 def with_plain_newlines(data: bytes, joint: bytes) -> bytes:

@@ -1,11 +1,12 @@
 """The members of a JSON object with their places in its text, so that an object can be changed and its text be kept."""
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-_white_space: Final = re.compile(r"[ \t\r\n]*+")
+from logferry.protocol.patterns import compile_pattern
+
+_white_space: Final = compile_pattern(r"[ \t\r\n]*+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from logferry.protocol.patterns import compile_pattern
+
 # Severities 0 to 7 of syslog (RFC 5424, table 2), by the names that most programs use.
 SEVERITIES: Final = ("EMERGENCY", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
 
@@ -22,7 +24,7 @@ LEVEL_AHEAD: Final = (
 )
 
 
-_level_ahead: Final = re.compile(LEVEL_AHEAD, re.ASCII)
+_level_ahead: Final = compile_pattern(LEVEL_AHEAD, re.ASCII)
 
 
 def level_of_word(word: str | None) -> str:

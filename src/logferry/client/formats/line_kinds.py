@@ -20,6 +20,7 @@ from typing import Any, Final, cast
 
 from logferry.client.formats.base import EscapedFormat, Rendered, unknown_fields
 from logferry.client.formats.escape import WHITE_SPACE, unescape
+from logferry.protocol.patterns import compile_pattern
 
 # Instead of a value: the record does not have the key.
 ABSENT: Final = object()
@@ -121,7 +122,7 @@ class UsualLines:
 
     def __init__(self, pattern: str, fields: Sequence[Field]) -> None:
         """`pattern` matches an escaped line from its beginning up to its newline."""
-        self._pattern = re.compile(rf"\n{pattern}(?![^\n])".encode())
+        self._pattern = compile_pattern(rf"\n{pattern}(?![^\n])".encode())
         self._stride = self._pattern.groups + 1
         self._fields = tuple(fields)
 
@@ -163,7 +164,7 @@ class LineKind:
     def __init__(self, full: str, usual: str, fields: Sequence[Field]) -> None:
         """`full` matches a whole text, `usual` escaped lines."""
         self.usual = UsualLines(usual, fields)
-        self._full = re.compile(full, re.DOTALL | re.ASCII)
+        self._full = compile_pattern(full, re.DOTALL | re.ASCII)
         self._fields = tuple(fields)
 
     def fields_of(self, text: str) -> dict[str, object] | None:

@@ -16,9 +16,10 @@ from logferry.client.formats.base import unknown_fields
 from logferry.client.formats.learning import LearningFormat, Piece, composed
 from logferry.client.formats.roles import ALL_NAMES, missing_fields, sources_of, upper_text
 from logferry.client.formats.weaving import Shape, upper_levels
+from logferry.protocol.patterns import compile_pattern
 
 _KEY: Final = r'[^\x00-\x20="\\]++'
-_token: Final = re.compile(rf'({_KEY})(?:=("(?:[^"\\]++|\\.)*+"|[^\x00-\x20"]*+))?+(?:[ \t]++|\Z)', re.DOTALL)
+_token: Final = compile_pattern(rf'({_KEY})(?:=("(?:[^"\\]++|\\.)*+"|[^\x00-\x20"]*+))?+(?:[ \t]++|\Z)', re.DOTALL)
 
 Tokens = list[tuple[str, str | None]]  # each key with its value as it is written
 
@@ -102,8 +103,9 @@ def _value(quoted: str, word: str) -> str:
 
 
 _VALUE: Final = _value(_QUOTED, _WORD)
-_OTHER: Final = f"(?!(?:{'|'.join(map(re.escape, ALL_NAMES))})=){_KEY}={_QUOTE}{_VALUE}{_QUOTE}"
-_pair: Final = re.compile(f"({_KEY})={_QUOTE}({_VALUE}){_QUOTE}".encode())
+_LEVEL: Final = _value("[A-Za-z]++", "[A-Za-z]++")
+_OTHER: Final = f'(?!(?:{"|".join(map(re.escape, ALL_NAMES))})=){_KEY}=(?:"{_QUOTED}"|{_WORD})'
+_pair: Final = compile_pattern(f"({_KEY})={_QUOTE}({_VALUE}){_QUOTE}".encode())
 
 
 @lru_cache(maxsize=64)
@@ -113,32 +115,29 @@ def _shape_of(layout: tuple[str, ...]) -> Shape:
 
 
 def _pieces(layout: tuple[str, ...], roles: dict[str, str]) -> Iterator[Piece]:
-    """Yield the pieces of a line, and what is written for them."""
-    if not layout:
-        yield f"{_OTHER}(?: {_OTHER})*+", _members
-        return
-    yield f"(?:{_OTHER} )*+", _members
+    """Yield the pieces of a line, and what is written for them: all but the outermost quotes."""
+    yield "", b'"'
+    yield f"(?:{_OTHER} )*+" if layout else f"{_OTHER}(?: {_OTHER})*+", _members
     for place, name in enumerate(layout, start=1):
         role = roles.get(name, name)
-        yield f"{re.escape(name)}={_QUOTE}", f'"{role}": "'.encode()
-        yield (_value("[A-Za-z]++", "[A-Za-z]++"), upper_levels) if role == "level" else (_VALUE, None)
-        if place < len(layout):
-            yield f"{_QUOTE} ", b'", '
-            yield f"(?:{_OTHER} )*+", _members
-        else:
-            yield _QUOTE, b'"'
-            yield f"(?: {_OTHER})*+", _members
+        yield f"{re.escape(name)}={_QUOTE}", f'{role}": "'.encode()
+        yield (_LEVEL, upper_levels) if role == "level" else (_VALUE, None)
+        is_last = place == len(layout)
+        yield (_QUOTE, b"") if is_last else (f"{_QUOTE} ", b'", "')
+        yield f"(?: {_OTHER})*+" if is_last else f"(?:{_OTHER} )*+", _members
+    yield "", b'"'
 
 
 def _members(texts: list[bytes]) -> list[bytes]:
-    """Return runs of pairs, with the spaces around them, as members of an object, with commas instead of the spaces."""
-    parts = _pair.split(b"\n".join(texts))
+    """Return runs of pairs as members of an object. For a space before or after them, there are quotes and a comma."""
+    block = b"\n".join(texts)
+    if b'"' not in block and block.count(b"=") == block.count(b" "):  # one in each pair, and none in a value
+        return block.replace(b" ", b'", "').replace(b"=", b'": "').split(b"\n")
+    parts = _pair.split(block)
     between = parts[0::3]
-    if len(between) == 1:
-        return texts
-    joints = {text: b'"%b"' % text.replace(b" ", b", ") for text in set(between)}
+    joints = {text: text.replace(b" ", b'", "') for text in set(between)}
     out = [b'": "'] * (4 * len(between) - 3)
     out[0::4] = map(joints.__getitem__, between)
     out[1::4] = parts[1::3]
     out[3::4] = parts[2::3]
-    return b"".join(out)[1:-1].split(b"\n")
+    return b"".join(out).split(b"\n")

@@ -15,6 +15,7 @@ from typing import Final
 
 from logferry.client.formats.base import Joined
 from logferry.client.formats.sieve import compiled
+from logferry.protocol.patterns import compile_pattern
 
 TIMESTAMP: Final = "timestamp"
 
@@ -127,4 +128,4 @@ def _lines_of(data: bytes) -> tuple[list[str], list[int]]:
 def _trailing_blank_lines(joint: bytes) -> re.Pattern[bytes]:
     """Return what matches the blank lines at the end of an event; a blank line before it is the rest of its ending."""
     joint = re.escape(joint)
-    return re.compile(joint + rb"[ \t\r\v\f" + joint + rb"]*+(?=\n)")
+    return compile_pattern(joint + rb"[ \t\r\v\f" + joint + rb"]*+(?=\n)")

@@ -5,6 +5,7 @@ from typing import Final
 
 from logferry.client.formats.base import EscapedFormat, Rendered, render_unknown, unknown_fields
 from logferry.client.formats.weaving import Shape, upper_levels
+from logferry.protocol.patterns import compile_pattern
 
 # `YYYY-MM-DD HH:MM:SS`, `T` or space, optional fraction, optional zone. ASCII digits only.
 TIMESTAMP: Final = (
@@ -13,7 +14,7 @@ TIMESTAMP: Final = (
 )
 _LEVEL: Final = r"\[[A-Za-z]++\]|[A-Za-z]++:?+"
 
-_line: Final = re.compile(rf"({TIMESTAMP})(?: ++|\t)({_LEVEL})(?:[ \t\n]|\Z)(.*)", re.DOTALL)
+_line: Final = compile_pattern(rf"({TIMESTAMP})(?: ++|\t)({_LEVEL})(?:[ \t\n]|\Z)(.*)", re.DOTALL)
 
 # After escaping: a separating tab has become backslash and t, a newline before a joined line backslash and n.
 _SHAPE: Final = Shape(

@@ -16,6 +16,7 @@ from typing import Final
 from logferry.client.formats.base import EscapedFormat, Rendered
 from logferry.client.formats.plain import PLAIN, TIMESTAMP
 from logferry.client.formats.weaving import Shape, upper_levels
+from logferry.protocol.patterns import compile_pattern
 
 # In capitals only: a word before a colon need not be a level.
 _LEVELS: Final = "NOTSET|TRACE|DEBUG|INFO|SUCCESS|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL"
@@ -29,7 +30,7 @@ _HEADS: Final = [
     rf"(?P<timestamp>{TIMESTAMP}) (?P<level>{_LEVELS}) (?P<logger>{_LOGGER}): ",
     rf"(?P<level>{_LEVELS}): ++",
 ]
-_texts: Final = [re.compile(rf"{head}(?P<message>.*+)", re.DOTALL) for head in _HEADS]
+_texts: Final = [compile_pattern(rf"{head}(?P<message>.*+)", re.DOTALL) for head in _HEADS]
 
 
 class PythonFormat(EscapedFormat):
@@ -63,7 +64,7 @@ PYTHON: Final = PythonFormat()
 
 def _shape(head: str) -> Shape:
     pattern = rf"{head}(?P<message>[^\n]*+)"
-    group = re.compile(pattern).groupindex
+    group = compile_pattern(pattern).groupindex
     template: list[bytes | int] = [b'{"level": "', group["level"], b'", "message": "', group["message"]]
     template += [b'", "timestamp": "', group["timestamp"], b'"'] if "timestamp" in group else [b'", "timestamp": null']
     template += [b', "logger": "', group["logger"], b'"'] if "logger" in group else []

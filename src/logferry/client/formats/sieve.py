@@ -12,16 +12,21 @@ from itertools import compress
 from typing import Final
 
 from logferry.client.formats.escape import WHITE_SPACE
+from logferry.protocol.patterns import compile_pattern
 
 REDACTED: Final = "[redacted]"
 
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """What to look for, and how to take it out of a text in which it was found: returns the rest, and how many."""
+    """What to look for, and how to take it out of a text in which it may be: returns the rest, and how many pieces.
+
+    `search` looks at one event, quickly. With `spans_events` it may look at many at once: newlines do not matter to it.
+    """
 
     search: Callable[[str], object]
     take_out: Callable[[str], tuple[str, int]]
+    spans_events: bool = False
 
 
 class Sieve:
@@ -49,7 +54,10 @@ class Sieve:
     def redact(self, events: list[str]) -> int:
         """Take out of the events, in place, what is to be redacted; return how many pieces that was."""
         redacted = 0
+        block = "\n".join(events)  # what is taken out leaves nothing that makes more of it
         for redaction in self._redactions:
+            if redaction.spans_events and not redaction.search(block):
+                continue
             for index in compress(range(len(events)), map(redaction.search, events)):
                 events[index], count = redaction.take_out(events[index])
                 redacted += count
@@ -59,7 +67,7 @@ class Sieve:
 def compiled(purpose: str, pattern: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
     """Compile a pattern of the user's. Raises ValueError that says what is wrong with it."""
     try:
-        return re.compile(pattern, flags)
+        return compile_pattern(pattern, flags)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"cannot use {pattern!r} as a pattern ({purpose}): {error}") from error
 
@@ -68,26 +76,37 @@ def _is_blank(event: str) -> bool:
     return not event.strip(WHITE_SPACE)
 
 
-def _redaction(pattern: re.Pattern[str]) -> Redaction:
+def _redaction(pattern: re.Pattern[str], hint: Callable[[str], object] | None = None) -> Redaction:
+    """Return the redaction of what a pattern matches. `hint` finds more, but more quickly, and never a newline."""
+
     def take_out(text: str) -> tuple[str, int]:
         count = sum(1 for match in pattern.finditer(text) if match[0])
         return pattern.sub(lambda match: REDACTED if match[0] else "", text), count
 
-    return Redaction(pattern.search, take_out)
+    return Redaction(hint or pattern.search, take_out, spans_events=hint is not None)
 
 
 # Linear in the text: a run of letters is tried from its beginning only.
-_EMAIL: Final = re.compile(r"(?<![\w.%+-])[\w.%+-]++@[\w-]++(?:\.[\w-]++)++")
+_EMAIL: Final = compile_pattern(r"(?<![\w.%+-])[\w.%+-]++@[\w-]++(?:\.[\w-]++)++")
+_EMAIL_HINT: Final = compile_pattern(r"@[\w-]++\.[\w-]")
 
 _BYTE: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_IPV4: Final = re.compile(rf"(?<![0-9])(?<![0-9]\.){_BYTE}(?:\.{_BYTE}){{3}}(?![0-9]|\.[0-9])")
+_IPV4: Final = compile_pattern(rf"(?<![0-9])(?<![0-9]\.){_BYTE}(?:\.{_BYTE}){{3}}(?![0-9]|\.[0-9])")
+_IPV4_HINT: Final = compile_pattern(r"\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
 
 # RFC 6750, section 2.1.
-_BEARER: Final = re.compile(r"(?i)\bbearer[ \t]++[A-Za-z0-9._~+/-]++=*+")
+_BEARER: Final = compile_pattern(r"(?i)\bbearer[ \t]++[A-Za-z0-9._~+/-]++=*+")
 
-_DIGITS: Final = re.compile(r"[0-9](?:[ -]?[0-9]){12,}+")
+_DIGITS: Final = compile_pattern(r"[0-9](?:[ -]?[0-9]){12,}+")
+_DIGIT_TO_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
 _MIN_CARD_DIGITS: Final = 13
 _MAX_CARD_DIGITS: Final = 19
+
+
+def _has_digits(text: str) -> bool:
+    """Whether so many digits follow each other; ten times as fast as any pattern."""
+    zeros = text.encode("utf-8", "surrogateescape").translate(_DIGIT_TO_ZERO, b" -")
+    return b"0" * _MIN_CARD_DIGITS in zeros
 
 
 def _without_cards(text: str) -> tuple[str, int]:
@@ -129,8 +148,8 @@ def _is_luhn(digits: list[int]) -> bool:
 
 
 PRESETS: Final = {
-    "email": _redaction(_EMAIL),
-    "ipv4": _redaction(_IPV4),
-    "card": Redaction(_DIGITS.search, _without_cards),
-    "bearer": _redaction(_BEARER),
+    "email": _redaction(_EMAIL, _EMAIL_HINT.search),
+    "ipv4": _redaction(_IPV4, _IPV4_HINT.search),
+    "card": Redaction(_has_digits, _without_cards, spans_events=True),
+    "bearer": _redaction(_BEARER, lambda text: "bearer" in text.lower()),
 }

@@ -4,12 +4,12 @@ Lines of another shape are left between the matches. They are gathered, rendered
 back into their places, so that the costs of a call are shared by many of them.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import compress
 from typing import Any
 
 from logferry.client.formats.base import Rendered
+from logferry.protocol.patterns import compile_pattern
 
 Edit = Callable[[list[Any]], Sequence[bytes]]
 
@@ -25,7 +25,7 @@ class Shape:
         that did not match.
         """
         # It begins with a newline, because `re` looks for a literal first byte far more quickly than for `^`.
-        self._pattern = re.compile(rf"\n{line}(?=\n)".encode())
+        self._pattern = compile_pattern(rf"\n{line}(?=\n)".encode())
         self._before, *self._inner, self._after = merged(template)
         self._edits = dict(edits or {})
 

@@ -1,0 +1,217 @@
+"""Files that are copied and truncated, or rotated and compressed: the copy is read in place of what was not read."""
+
+import gzip
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.following import Scene, settle_copies_at_once
+from tests.shipping import append, log_line
+
+PATTERNS = pytest.mark.parametrize("pattern", ["app.log", "app.log*"], ids=["name", "pattern"])
+
+
+def copytruncate(log: Path, number: int = 1) -> Path:
+    """Copy a file and truncate it, as logrotate does; return the copy."""
+    copy = Path(shutil.copy(log, log.with_name(f"{log.name}.{number}")))
+    log.write_bytes(b"")
+    return copy
+
+
+def compress(path: Path) -> Path:
+    """Compress a file as gzip does: the archive has its time stamp, the file is gone."""
+    archive = path.with_name(f"{path.name}.gz")
+    with path.open("rb") as plain, gzip.open(archive, "wb") as packed:
+        shutil.copyfileobj(plain, packed)
+    shutil.copystat(path, archive)
+    path.unlink()
+    return archive
+
+
+# --- copied and truncated ---------------------------------------------------------------------------------------------
+
+
+@PATTERNS
+@pytest.mark.parametrize(("read", "unread"), [(0, 10), (10, 0), (10, 10)])
+@pytest.mark.parametrize("new", [0, 5, 50], ids=["empty", "shorter", "longer again"])
+def test_what_was_not_read_of_a_truncated_file_is_read_from_its_copy(
+    scene: Scene, pattern: str, read: int, unread: int, new: int
+) -> None:
+    """Also if the file is longer again when it is looked at; and the copy is not shipped a second time."""
+    scene.names = [scene.folder / pattern]
+    scene.log.touch()
+    with scene.running() as run:
+        append(scene.log, range(read))
+        run.settle()
+        with run.paused():
+            append(scene.log, range(read, read + unread))
+            run.look()
+            copy = copytruncate(scene.log)
+            append(scene.log, range(read + unread, read + unread + new))
+        run.settle()
+    scene.conclude(range(read + unread + new), proven=[copy, scene.log])
+
+
+@PATTERNS
+@pytest.mark.parametrize("new", [0, 50], ids=["empty", "longer again"])
+def test_a_file_that_was_copied_and_truncated_while_no_client_ran_is_read_from_its_copy(
+    scene: Scene, pattern: str, new: int
+) -> None:
+    scene.names = [scene.folder / pattern]
+    append(scene.log, range(10))
+    scene.follow()
+    append(scene.log, range(10, 20))
+    copy = copytruncate(scene.log)
+    append(scene.log, range(20, 20 + new))
+    scene.conclude(range(20 + new), proven=[copy, scene.log])
+
+
+@PATTERNS
+def test_copies_of_several_rotations_are_each_read_once(scene: Scene, pattern: str) -> None:
+    scene.names = [scene.folder / pattern]
+    append(scene.log, range(10))
+    with scene.running() as run:
+        for number in range(1, 4):
+            run.settle()
+            with run.paused():
+                append(scene.log, range(20 * number - 10, 20 * number))
+                run.look()
+                for older in range(number - 1, 0, -1):
+                    scene.log.with_name(f"app.log.{older}").rename(scene.log.with_name(f"app.log.{older + 1}"))
+                copytruncate(scene.log)
+                append(scene.log, range(20 * number, 20 * number + 10))
+        run.settle()
+    scene.conclude(range(70), proven=scene.folder.iterdir())
+
+
+def test_a_copy_that_is_just_being_made_is_not_taken_for_a_file_of_its_own(scene: Scene) -> None:
+    scene.names = [scene.folder / "app.log*"]
+    append(scene.log, range(1000))
+    with scene.running() as run:
+        run.settle()
+        content = scene.log.read_bytes()
+        copy = scene.log.with_name("app.log.1")
+        with copy.open("wb", buffering=0) as file:
+            for piece in (b"", content[:1], content[1:100], content[100:20_000], content[20_000:]):
+                file.write(piece)
+                run.look()
+        scene.log.write_bytes(b"")
+        append(scene.log, range(1000, 1010))
+        run.settle()
+    scene.conclude(range(1010), proven=[copy, scene.log])
+
+
+def test_lines_that_are_written_while_the_copy_is_made_are_in_it_too(scene: Scene) -> None:
+    scene.names = [scene.folder / "app.log*"]
+    append(scene.log, range(100))
+    with scene.running() as run:
+        run.settle()
+        copy = Path(shutil.copy(scene.log, scene.log.with_name("app.log.1")))
+        run.look()
+        for number in range(100, 105):
+            append(scene.log, [number])
+            append(copy, [number])  # the copying program gets that far
+            run.look()
+        scene.log.write_bytes(b"")
+        append(scene.log, range(105, 110))
+        run.settle()
+    scene.conclude(range(110), proven=[copy, scene.log])
+
+
+def test_a_copy_of_a_file_that_is_not_truncated_is_a_file_of_its_own(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle_copies_at_once(monkeypatch)
+    scene.names = [scene.folder / "app.log*"]
+    append(scene.log, range(10))
+    with scene.running() as run:
+        run.settle()
+        copy = Path(shutil.copy(scene.log, scene.log.with_name("app.log.1")))
+        run.settle()
+        append(scene.log, range(10, 20))
+        run.settle()
+    scene.conclude([*range(20), *range(10)], proven=[copy, scene.log])
+
+
+def test_what_was_written_between_the_copy_and_the_truncation_is_told(scene: Scene) -> None:
+    """No shipper can have it, unless it has read it before; how much that is was seen, though."""
+    append(scene.log, range(10))
+    with scene.running() as run:
+        run.settle()
+        with run.paused():
+            copy = Path(shutil.copy(scene.log, scene.log.with_name("app.log.1")))
+            append(scene.log, range(10, 12))
+            run.look()
+            scene.log.write_bytes(b"")
+        run.settle()
+        append(scene.log, range(12, 20))
+        run.settle()
+        problems = run.shipping.stop().problems
+    assert problems == (f"{2 * len(log_line(10))} bytes of the file were gone before they were read",)
+    scene.conclude([*range(10), *range(12, 20)], proven=[copy, scene.log])
+
+
+def test_a_file_that_is_truncated_without_a_copy_loses_what_was_not_read_and_says_so(scene: Scene) -> None:
+    append(scene.log, range(10))
+    size = scene.log.stat().st_size
+    with scene.running() as run:
+        run.settle()
+        with run.paused():
+            append(scene.log, range(10, 15))
+            run.look()
+            scene.log.write_bytes(b"")
+            append(scene.log, range(20, 40))
+        run.settle()
+    assert run.shipping.counters.bytes_lost == 5 * len(log_line(10))
+    scene.conclude(
+        [*range(10), *range(20, 40)],
+        proven=[scene.log],
+        lost=lambda loss: (loss.start, loss.end) == (size, size + 5 * len(log_line(10))),
+    )
+
+
+# --- compressed -------------------------------------------------------------------------------------------------------
+
+
+@PATTERNS
+@pytest.mark.parametrize("unread", [0, 10])
+def test_a_rotated_file_that_is_compressed_while_it_is_followed_is_read_once(
+    scene: Scene, pattern: str, unread: int
+) -> None:
+    scene.names = [scene.folder / pattern]
+    append(scene.log, range(10))
+    with scene.running() as run:
+        run.settle()
+        with run.paused():
+            append(scene.log, range(10, 10 + unread))
+            rotated = scene.log.rename(scene.log.with_name("app.log.1"))
+            append(scene.log, range(100, 110))
+            run.look()
+            archive = compress(rotated)
+        run.settle()
+    scene.conclude([*range(10 + unread), *range(100, 110)], proven=[scene.log, archive])
+
+
+@PATTERNS
+@pytest.mark.parametrize("make_room", [copytruncate, lambda log: log.rename(log.with_name("app.log.1"))])
+def test_a_file_that_was_rotated_and_compressed_while_no_client_ran_is_read_from_the_archive(
+    scene: Scene, pattern: str, make_room: Callable[[Path], Path]
+) -> None:
+    scene.names = [scene.folder / pattern]
+    append(scene.log, range(10))
+    scene.follow()
+    append(scene.log, range(10, 20))
+    archive = compress(make_room(scene.log))
+    append(scene.log, range(20, 30))
+    scene.conclude(range(30), proven=[scene.log, archive])
+
+
+def test_archives_that_a_pattern_means_are_not_followed(scene: Scene) -> None:
+    scene.names = [scene.folder / "*"]
+    append(scene.log, range(10))
+    for suffix, begin in ((".bz2", b"BZh91AY"), (".xz", b"\xfd7zXZ\0"), (".zst", b"\x28\xb5\x2f\xfd")):
+        (scene.folder / f"app.log.1{suffix}").write_bytes(begin + b"\n" * 100)
+    compress(append(scene.folder / "app.log.2", range(100, 110)))
+    scene.conclude(range(10), proven=[scene.log])

@@ -1,0 +1,324 @@
+"""Files that are renamed, deleted, written to late, or found through a link: each line is stored once."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.following import Scene
+from tests.processes import client
+from tests.shipping import append, log_line
+from tests.support import wait_until
+
+
+def rotate(log: Path) -> Path:
+    """Rename app.log to app.log.1, and older ones before that, as logrotate does; return the new name."""
+    number = 1
+    while log.with_name(f"{log.name}.{number}").exists():
+        number += 1
+    for older in range(number, 1, -1):
+        log.with_name(f"{log.name}.{older - 1}").rename(log.with_name(f"{log.name}.{older}"))
+    return log.rename(log.with_name(f"{log.name}.1"))
+
+
+def rotations(log: Path) -> list[Path]:
+    """Return all files of a name, the newest first."""
+    return sorted(log.parent.glob(f"{log.name}*"))
+
+
+# --- renamed, and another one created ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
+def test_a_file_that_is_renamed_is_read_to_its_end(scene: Scene, pattern: str) -> None:
+    scene.names = [scene.folder / pattern]
+    log = append(scene.log, range(10))
+    with scene.running() as run:
+        run.settle()
+        with run.paused():
+            append(log, range(10, 20))
+            rotate(log)
+            append(log, range(20, 30))
+        run.settle()
+    scene.conclude(range(30), proven=rotations(log))
+
+
+@pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
+def test_files_that_are_renamed_again_and_again_before_they_are_read_are_all_read(scene: Scene, pattern: str) -> None:
+    scene.names = [scene.folder / pattern]
+    log = append(scene.log, range(10))
+    with scene.running() as run:
+        with run.paused():
+            for number in range(1, 6):
+                rotate(log)
+                append(log, range(10 * number, 10 * number + 10))
+                if number % 2:
+                    run.look()
+        run.settle()
+    scene.conclude(range(60), proven=rotations(log))
+
+
+@pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
+@pytest.mark.parametrize("times", [1, 4])
+def test_files_that_were_renamed_while_no_client_ran_are_all_read(scene: Scene, pattern: str, times: int) -> None:
+    scene.names = [scene.folder / pattern]
+    log = append(scene.log, range(10))
+    scene.follow()
+    append(log, range(10, 15))
+    for number in range(1, times + 1):
+        rotate(log)
+        append(log, range(5 + 10 * number, 15 + 10 * number))
+    scene.conclude(range(15 + 10 * times), proven=rotations(log))
+
+
+@pytest.mark.parametrize("name", ["app-2024-01-15.log", "app.log-20240115", "kept", "app.log.bak"])
+@pytest.mark.parametrize("is_running", [True, False], ids=["running", "stopped"])
+def test_whatever_its_new_name_a_renamed_file_is_read_to_its_end(scene: Scene, name: str, is_running: bool) -> None:
+    log = append(scene.log, range(10))
+    new = scene.folder / name
+
+    def rename() -> None:
+        append(log, range(10, 20))
+        log.rename(new)
+        append(log, range(20, 30))
+
+    if is_running:
+        with scene.running() as run:
+            with run.paused():
+                rename()
+            run.settle()
+    else:
+        scene.follow()
+        rename()
+    scene.conclude(range(30), proven=[new, log])
+
+
+@pytest.mark.parametrize("name", ["app.log.1", "kept"])
+def test_a_file_of_which_nothing_was_shipped_when_the_client_ended_is_known_by_its_new_name(
+    scene: Scene, name: str
+) -> None:
+    log = append(scene.log, range(10))
+    scene.reader_options = {"is_paused": True}
+    with scene.running() as run:
+        run.look()
+    scene.reader_options = {}
+    log.rename(scene.folder / name)
+    append(log, range(10, 20))
+    scene.conclude(range(20), proven=[scene.folder / name, log])
+
+
+def test_a_file_that_is_moved_to_another_folder_is_read_to_its_end(scene: Scene) -> None:
+    log = append(scene.log, range(10))
+    moved = scene.tmp_path / "archive" / "old.log"
+    moved.parent.mkdir()
+    with scene.running() as run:
+        with run.paused():
+            append(log, range(10, 20))
+            log.rename(moved)
+            append(log, range(20, 30))
+        run.settle()
+    scene.conclude(range(30), proven=[moved, log])
+
+
+def test_files_that_swap_their_names_are_told_apart(scene: Scene) -> None:
+    one, two, aside = (scene.folder / name for name in ("one.log", "two.log", "aside"))
+    scene.names = [one, two]
+    append(one, range(10))
+    append(two, range(100, 110))
+    with scene.running() as run:
+        run.settle()
+        one.rename(aside)
+        two.rename(one)
+        aside.rename(two)
+        append(one, range(110, 120))
+        append(two, range(10, 20))
+        run.settle()
+    append(one, range(120, 130))
+    append(two, range(20, 30))
+    scene.conclude([*range(30), *range(100, 130)], proven=[one, two])
+
+
+def test_a_client_that_is_killed_between_rotations_goes_on_in_all_files(scene: Scene) -> None:
+    log = append(scene.log, range(10))
+    words = ("--mode", "continuous", "--poll-interval", "0.02")
+    written = 10
+    for _ in range(3):
+        with client(log, scene.server.port, *words, folder=scene.tmp_path) as run:
+            wait_until(lambda: scene.server.stats.lines_stored >= written, "all is stored")  # noqa: B023
+            append(log, range(written, written + 5))
+            rotate(log)
+            append(log, range(written + 5, written + 10))
+            run.kill()
+        rotate(log)
+        append(log, range(written + 10, written + 20))
+        written += 20
+    scene.conclude(range(written), proven=rotations(log))
+
+
+# --- deleted ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_created", [True, False], ids=["created anew", "not created anew"])
+def test_a_file_that_is_deleted_unread_is_read_to_its_end(scene: Scene, is_created: bool) -> None:
+    log = append(scene.log, range(10))
+    with scene.running() as run:
+        run.settle()
+        with run.paused():
+            append(log, range(10, 20))
+            log.unlink()
+            run.look()
+            if is_created:
+                append(log, range(20, 30))
+        run.settle()
+    scene.conclude(range(30 if is_created else 20), proven=[log] if is_created else [])
+
+
+def test_the_last_line_of_a_deleted_file_needs_no_newline(scene: Scene) -> None:
+    log = scene.log
+    log.write_bytes(log_line(0) + log_line(1)[:-1])
+    with scene.running() as run:
+        run.settle()
+        log.unlink()
+        wait_until(lambda: scene.server.stats.lines_stored == 2, "the rest is taken for a line")
+    scene.conclude(range(2))
+
+
+# --- late writes ------------------------------------------------------------------------------------------------------
+
+
+def test_late_writes_to_a_renamed_file_are_read(scene: Scene) -> None:
+    log = append(scene.log, range(10))
+    with scene.running() as run, log.open("ab", buffering=0) as late:
+        run.settle()
+        rotated = rotate(log)
+        append(log, range(100, 110))
+        for number in range(10, 20):
+            late.write(log_line(number))
+            run.settle()
+    scene.conclude([*range(20), *range(100, 110)], proven=[rotated, log])
+
+
+@pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
+def test_late_writes_to_a_file_that_was_let_go_long_ago_are_read(scene: Scene, pattern: str) -> None:
+    scene.names = [scene.folder / pattern]
+    scene.reader_options = {"rotated_quiet_s": 0.0}
+    log = append(scene.log, range(10))
+    with scene.running() as run:
+        run.settle()
+        rotated = rotate(log)
+        append(log, range(100, 110))
+        for number in range(10, 14):
+            run.settle()
+            wait_until(lambda: not is_open(rotated) or "*" in pattern, "nobody holds it any more")
+            append(rotated, [number])
+            run.settle()
+    scene.conclude([*range(14), *range(100, 110)], proven=[rotated, log])
+
+
+def is_open(path: Path) -> bool:
+    """Whether this process has a file open, under whatever name."""
+    inode = path.stat().st_ino
+    descriptors = [Path("/proc/self/fd") / number for number in os.listdir("/proc/self/fd")]
+    return any(descriptor.exists() and descriptor.stat().st_ino == inode for descriptor in descriptors)
+
+
+# --- links and folders ------------------------------------------------------------------------------------------------
+
+
+def point(link: Path, target: Path) -> None:
+    """Let a symbolic link lead to `target` from now on, at once."""
+    aside = link.with_name("link-in-the-making")
+    aside.symlink_to(target)
+    aside.rename(link)
+
+
+def test_a_link_that_changes_its_target_is_followed_there_and_back(scene: Scene) -> None:
+    one, two = scene.tmp_path / "one", scene.tmp_path / "two"
+    append(one, range(10))
+    append(two, range(100, 110))
+    point(scene.log, one)
+    with scene.running() as run:
+        run.settle()
+        with run.paused():
+            append(one, range(10, 20))
+            point(scene.log, two)
+        append(two, range(110, 120))
+        run.settle()
+        point(scene.log, one)
+        append(one, range(20, 30))
+        run.settle()
+    point(scene.log, two)
+    append(two, range(120, 130))
+    scene.conclude([*range(30), *range(100, 130)], proven=[one, two])
+
+
+def test_a_file_behind_a_link_is_rotated_where_it_is(scene: Scene) -> None:
+    real = scene.tmp_path / "real" / "app.log"
+    real.parent.mkdir()
+    append(real, range(10))
+    scene.log.symlink_to(real)
+    with scene.running() as run:
+        run.settle()
+        with run.paused():
+            append(real, range(10, 20))
+            rotate(real)
+            append(real, range(20, 30))
+        run.settle()
+    scene.conclude(range(30), proven=rotations(real))
+
+
+def test_a_folder_that_is_swapped_by_a_link_as_kubernetes_does_is_followed(scene: Scene) -> None:
+    first, second = scene.tmp_path / "first", scene.tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+    append(first / "app.log", range(10))
+    current = scene.folder / "current"
+    current.symlink_to(first)
+    scene.names = [current / "*.log"]
+    with scene.running() as run:
+        run.settle()
+        append(first / "app.log", range(10, 20))
+        append(second / "app.log", range(100, 110))
+        point(current, second)
+        run.settle()
+        append(second / "app.log", range(110, 120))
+        run.settle()
+    scene.conclude([*range(20), *range(100, 120)], proven=[second / "app.log"])
+
+
+@pytest.mark.parametrize("pattern", ["deep/app.log", "**/*.log"])
+def test_a_folder_that_vanishes_and_comes_back_is_followed(scene: Scene, pattern: str) -> None:
+    scene.names = [scene.folder / pattern]
+    deep = scene.folder / "deep"
+    deep.mkdir()
+    log = append(deep / "app.log", range(10))
+    with scene.running() as run:
+        run.settle()
+        with run.paused():
+            append(log, range(10, 20))
+            shutil.rmtree(deep)
+            run.look()
+        run.settle()
+        deep.mkdir()
+        append(log, range(20, 30))
+        run.settle()
+        append(log, range(30, 40))
+        run.settle()
+    scene.conclude(range(40), proven=[log])
+
+
+def test_a_folder_that_is_moved_away_and_back_changes_nothing(scene: Scene) -> None:
+    deep, away = scene.folder / "deep", scene.tmp_path / "away"
+    deep.mkdir()
+    scene.names = [deep / "*.log"]
+    log = append(deep / "app.log", range(10))
+    with scene.running() as run:
+        run.settle()
+        deep.rename(away)
+        append(away / "app.log", range(10, 20))
+        run.look()
+        away.rename(deep)
+        append(log, range(20, 30))
+        run.settle()
+    scene.conclude(range(30), proven=[log])
