@@ -32,7 +32,8 @@ class Observed(FollowReader):
         self.is_paused = is_paused
         self.polls = 0
         self.quiet_polls = 0
-        self.after_read: Callable[[Chunk | None], None] = lambda chunk: None  # in the client's thread
+        self.after_read: Callable[[Chunk | None], None] = lambda chunk: None  # this and the next in the client's thread
+        self.after_poll: Callable[[], None] = lambda: None
         super().__init__(*args, **options)
 
     def poll(self) -> None:
@@ -40,6 +41,7 @@ class Observed(FollowReader):
         super().poll()
         self.polls += 1
         self.quiet_polls += 1
+        self.after_poll()
 
     def read(self, *, max_lines: int | None) -> Chunk | None:
         """Read, unless paused."""
