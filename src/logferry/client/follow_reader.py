@@ -332,7 +332,7 @@ class FollowReader:
 
     def _give_up(self, held: list[tuple[FollowedName, File]], excess: int) -> int:
         given_up = 0
-        for name, file in sorted(held, key=lambda entry: entry[1].quiet_since):
+        for name, file in sorted(held, key=lambda entry: (not entry[1].is_superseded, entry[1].superseded_at)):
             if given_up >= excess:
                 break
             given_up += file.unacked

@@ -39,6 +39,8 @@ class File(SourceFile):
         self.content.is_recognisable = self._is_recognisable
         self.quiet_since = common.clock()
         self.has_name = path == owner.path  # the name that is followed is its name
+        self.is_superseded = False  # it has lost the name for good: to another file, or it was deleted
+        self.superseded_at = 0.0
         self.is_vetted = True  # it is no copy of another file that is being made
         self.last_growth = (0, 0.0)  # of a copy that is being made: its size, and since when it has that
         self.rested = (0, 0)  # its state when it was closed
@@ -47,6 +49,12 @@ class File(SourceFile):
         """Return what changes whenever it is written: its size, and the time."""
         status = self.content.status()
         return status.st_size, status.st_mtime_ns
+
+    def supersede(self, now: float, *, is_superseded: bool) -> None:
+        """Note whether it has lost its name for good: only now its writer has a reason to leave it."""
+        if is_superseded and not self.is_superseded:
+            self.superseded_at = now
+        self.is_superseded = is_superseded
 
     def _is_recognisable(self) -> bool:
         """Whether it may be closed: what the followed name leads to is followed, whatever it holds."""

@@ -59,7 +59,6 @@ class FollowedName:
         self._common = common
         self._holder: Identity | None = None  # the file that has the name
         self._looked_ns = 0  # Unix time of the last look
-        self._was_superseded = False
         self._former: deque[tuple[float, Left]] = deque(maxlen=4)  # what was truncated, with no copy of it, and when
 
     def take_over(self, wanted: Input) -> None:
@@ -76,9 +75,8 @@ class FollowedName:
         needs_it = bool(
             len(self.files) > 1
             or self.resting
-            or self._was_superseded
             or self._unreadable
-            or any(file.is_pending or not file.is_vetted for file in self.files)
+            or any(file.is_pending or not file.is_vetted or file.is_superseded for file in self.files)
         )
         if needs_it:
             self._common.attention[self] = None
@@ -126,15 +124,11 @@ class FollowedName:
                 self._remember(file)
             except OSError as error:
                 self._fail(file, error)
-        is_superseded = self._has_superseded()
-        if is_superseded and not self._was_superseded:
-            self.files[0].quiet_since = now
-        if is_superseded:
-            for file in list(self.files)[:-1]:
+        for file in list(self.files):
+            is_newest = file is self.files[-1]
+            file.supersede(now, is_superseded=not is_newest or file.content.is_pinned)
+            if not is_newest or len(self.files) == 1:
                 self._seek_name(file)
-        elif self.files:
-            self._seek_name(self.files[-1])
-        self._was_superseded = is_superseded
         if self.files and self._holder is None:
             self._hand_over(self.files[-1])
         self._note_backlog()
@@ -278,8 +272,6 @@ class FollowedName:
             self._common.recall.recognise(file, live=self._common.sources)
         file.is_vetted = not needs_vetting(file, self._common)
         self._take(file)
-        if self.files:
-            self.files[-1].quiet_since = file.quiet_since  # its writer has only now had a reason to leave it
         self.files.append(file)
         return True
 
@@ -426,15 +418,11 @@ class FollowedName:
 
     # --- letting go ---------------------------------------------------------------------------------------------------
 
-    def _has_superseded(self) -> bool:
-        return len(self.files) > 1 or (bool(self.files) and self.files[0].content.is_pinned)
-
     def _is_abandoned(self, file: File) -> bool:
         """Whether a file has lost its name, and nobody will write to it any more, or what is written will be found."""
-        is_superseded = file is not self.files[-1] or file.content.is_pinned
-        if not self._was_superseded or not is_superseded:
+        if not file.is_superseded:
             return False
-        quiet_s = self._common.clock() - file.quiet_since
+        quiet_s = self._common.clock() - max(file.quiet_since, file.superseded_at)
         try:
             has_writer = file.content.has_writer()
             if has_writer and file.content.is_pinned:
@@ -447,7 +435,7 @@ class FollowedName:
 
     def _retire(self) -> None:
         """Close abandoned files that are read and stored to their end; until then they may have to be read again."""
-        for file in list(self.files) if self._has_superseded() else ():
+        for file in [file for file in self.files if file.is_superseded]:
             if self._is_abandoned(file) and self._is_done(file):
                 self.files.remove(file)
                 self._let_go(file)
