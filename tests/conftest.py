@@ -7,11 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from logferry.client import shipper
 from logferry.client.tcp_client import Backoff
 from tests.shipping import log_line
 from tests.support import RunningServer, running_server
+
+# How long and how hard hypothesis tries; a busy machine is no reason to fail. The suite tries the same examples at each
+# run, so that what fails has been broken; `pytest tests/properties --hypothesis-profile explore` looks for others.
+_patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+settings.register_profile("logferry", _patient, max_examples=300, derandomize=True)
+settings.register_profile("explore", _patient, max_examples=3000)
+settings.load_profile("logferry")
 
 
 @pytest.fixture

@@ -24,6 +24,9 @@ PLAIN: Final = ("--ack", "line")
 # For clients that are to fail soon, or to notice soon.
 QUICK: Final = ("--ack-timeout", "0.3", "--connect-timeout", "1", "--poll-interval", "0.02", "--health-interval", "0.1")
 
+# More than the tests of one worker ask for.
+_PORTS_OF_A_WORKER: Final = 3000
+
 
 class Program:
     """A running process whose output goes to files, so that it never waits for a reader."""
@@ -171,10 +174,19 @@ def server(
         yield ServerProgram(running)
 
 
-def free_port() -> int:
-    """Return a port that was free a moment ago and that no outgoing connection takes by itself."""
+def _ports() -> Iterator[int]:
+    """Yield ports that no outgoing connection takes by itself, and no other worker of this run of the tests."""
     first_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in range(first_ephemeral - 1 - os.getpid() % 5000, 1024, -1):
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    yield from range(first_ephemeral - 1 - worker * _PORTS_OF_A_WORKER - os.getpid() % 1000, 1024, -1)
+
+
+_unused_ports: Final = _ports()
+
+
+def free_port() -> int:
+    """Return a port that is free, and not given to anybody else: also while nobody listens there it stays so."""
+    for port in _unused_ports:
         with socket.socket() as sock:
             try:
                 sock.bind(("127.0.0.1", port))
