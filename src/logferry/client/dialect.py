@@ -82,7 +82,7 @@ class DeliveryDialect:
             start=batch.start,
             end=batch.end,
             lines=batch.lines,
-            crc32=zlib.crc32(batch.payload),
+            crc32=batch.crc32,
             size=len(body),
             is_gzip=level is not None,
             is_split=batch.split,

@@ -4,13 +4,13 @@ The checkpoint says from which offset on a source was rendered how; the server's
 came before was left (rule E20). So what comes out is what went over the wire, byte for byte.
 """
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from logferry.client.formats.spec import RenderSpec
 from logferry.client.formatter import renderer
 from logferry.client.source_file import SourceFile
+from logferry.protocol import checksum
 
 Renderings = Sequence[tuple[int, RenderSpec]]  # from which offset on, in order
 
@@ -38,7 +38,7 @@ def replay(file: SourceFile, end: int, renderings: Renderings, *, crc32: int = 0
                     chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated
                 )
                 found.lines += rendered.lines
-                found.crc32 = zlib.crc32(rendered.payload, found.crc32)
+                found.crc32 = checksum.crc32(rendered.payload, found.crc32)
             elif not file.is_scanning:
                 return found  # the file is shorter
     return found

@@ -1,7 +1,6 @@
 """What was taken from the file and is not yet acked, oldest first: the lines that a reconnection sends again."""
 
 import re
-import zlib
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Final
 from logferry.client.formats.spec import RenderSpec
 from logferry.client.source_file import Source
 from logferry.errors import PeerConfused
+from logferry.protocol import checksum
 
 
 @dataclass(slots=True, eq=False)
@@ -40,6 +40,14 @@ class Batch:
     in_flight: bool = False  # begun on the present connection: only such lines can be answered
     times_sent: int = 0
     sent_at: float = 0.0
+    known_crc32: int | None = None  # once it was asked for
+
+    @property
+    def crc32(self) -> int:
+        """The CRC-32 of the payload."""
+        if self.known_crc32 is None:
+            self.known_crc32 = checksum.crc32(self.payload)
+        return self.known_crc32
 
 
 # What a batch costs in memory beside its lines: one without any, of blank or filtered lines, is not free.
@@ -129,7 +137,7 @@ class Window:
         position, crc32 = source.committed, source.crc32
         for batch in self._by_source.get(source.id, ()):
             if batch.start == position and batch.end <= offset:
-                position, crc32 = batch.end, zlib.crc32(batch.payload, crc32)
+                position, crc32 = batch.end, checksum.extended(crc32, batch.payload, batch.crc32)
         return crc32 if position == offset else None
 
     def commit(self, source_id: str, committed: int) -> list[Batch]:
@@ -150,7 +158,7 @@ class Window:
     def give_up(self, batch: Batch, reason: str) -> None:
         """Turn a batch into the news that its bytes will not come."""
         self._bytes -= len(batch.payload)
-        batch.payload, batch.lines, batch.lost = b"", 0, reason
+        batch.payload, batch.lines, batch.lost, batch.known_crc32 = b"", 0, reason, None
 
     def drop_source(self, source: Source) -> None:
         """Forget the batches of a source; it will be read again."""
@@ -223,6 +231,6 @@ def commit(batch: Batch, *, is_plain: bool) -> None:
         source.plain_until = batch.end  # what a server of the extension will not know of
     else:
         source.lines += batch.lines
-        source.crc32 = zlib.crc32(batch.payload, source.crc32)
+        source.crc32 = checksum.extended(source.crc32, batch.payload, batch.crc32)
     source.committed = batch.end
     source.tail = batch.tail

@@ -1,11 +1,11 @@
 """The server's side of the delivery extension, without the socket: bytes in, requests out."""
 
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from logferry.errors import FrameError
+from logferry.protocol import checksum
 from logferry.protocol.compressor import inflate
 from logferry.protocol.delivery import (
     CONTROL_PREFIX,
@@ -113,7 +113,7 @@ class ServerSession:
                 payload = inflate(body, max_inflated_bytes=self._max_inflated_bytes)
             except FrameError as error:
                 return Violation(str(error))
-        if zlib.crc32(payload) != header["crc32"]:
+        if checksum.crc32(payload) != header["crc32"]:
             return Violation("a batch does not match its checksum")
         if payload and not payload.endswith(b"\n"):
             return Violation("a batch does not end with a newline")

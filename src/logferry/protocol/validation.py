@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Final, NoReturn
 
+from logferry import speedups
 from logferry.protocol.patterns import IS_AFFECTED, compile_pattern
 from logferry.protocol.text import runs_by_validity
 
@@ -92,10 +93,9 @@ def validate(payload: bytes, *, accept: Accept) -> list[Verdict]:
             verdicts.append(Rejected("not valid UTF-8"))
             continue
         while position < end:
-            run_end = _end_of_run(payload, position, end)
-            if run_end > position:
-                run = payload[position:run_end]
-                verdicts.append(Lines(run, run.count(b"\n")))
+            run_end, lines = _run(payload, position, end)
+            if lines:
+                verdicts.append(Lines(payload[position:run_end], lines))
             else:
                 run_end = payload.index(b"\n", position) + 1
                 verdicts.append(validate_line(payload[position:run_end], accept=accept))
@@ -103,14 +103,18 @@ def validate(payload: bytes, *, accept: Accept) -> list[Verdict]:
     return verdicts
 
 
-def _end_of_run(payload: bytes, start: int, end: int) -> int:
-    """Return where the lines end that are surely valid; `start` if the first one may not be."""
+def _run(payload: bytes, start: int, end: int) -> tuple[int, int]:
+    """Return where the lines end that are surely valid, and how many they are; none if the first one may not be."""
+    if speedups.compiled:
+        run_end, lines = speedups.compiled.canonical_run(payload, start, end)
+        return (run_end, lines) if lines else speedups.compiled.record_run(payload, start, end)
     if IS_AFFECTED:
         end = min(end, start + _AFFECTED_BYTES)
     match = _canonical_run.match(payload, start, end)
     if match is None or match.end() == start:
         match = _general_run().match(payload, start, end)
-    return match.end() if match else start
+    run_end = match.end() if match else start
+    return run_end, payload.count(b"\n", start, run_end)
 
 
 def validate_line(line: bytes, *, accept: Accept) -> Verdict:

@@ -4,13 +4,13 @@ Both only read: the ledger through a connection of their own, the segments in bl
 """
 
 import os
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from logferry.errors import StoreError
+from logferry.protocol import checksum
 from logferry.protocol.delivery import REPORT_PAGE, Extent, Loss, ReportPage
 from logferry.server.ledger import FILE_NAME, ExtentRow, Ledger, SegmentRow
 from logferry.server.segments import FOLDER_NAME
@@ -150,7 +150,7 @@ def measure(path: Path, position: int, size: int) -> Measure:
                 break
             found.bytes += len(block)
             found.lines += block.count(b"\n")
-            found.crc32 = zlib.crc32(block, found.crc32)
+            found.crc32 = checksum.crc32(block, found.crc32)
     finally:
         os.close(descriptor)
     return found

@@ -24,13 +24,13 @@ import contextlib
 import datetime
 import logging
 import os
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from logferry.protocol import checksum
 from logferry.server.files import Files, for_each, naming, write_all
 from logferry.server.ledger import Ledger, SegmentRow
 from logferry.server.names import SegmentName, Stream, segment_name
@@ -44,10 +44,11 @@ MAX_OPEN_SEGMENTS: Final = 512
 
 
 class Payload(NamedTuple):
-    """What is written together: `pieces` joined is NDJSON of `lines` lines."""
+    """What is written together: `pieces` joined is NDJSON of `lines` lines, with the CRC-32 `crc32` if that is known."""
 
     pieces: Sequence[bytes]
     lines: int
+    crc32: int | None = None
 
 
 class Placement(NamedTuple):
@@ -280,11 +281,20 @@ class Segments:
         with naming(segment.path):
             write_all(self._files, segment.descriptor, pieces)
         crc32 = row.crc32
-        for piece in pieces:
-            crc32 = zlib.crc32(piece, crc32)
+        for payload in payloads:
+            crc32 = _extended(crc32, payload)
         size, lines = sum(map(len, pieces)), sum(payload.lines for payload in payloads)
         segment.row = replace(row, bytes=row.bytes + size, lines=row.lines + lines, crc32=crc32)
         self._changed[row.id] = segment.row
+
+
+def _extended(crc32: int, payload: Payload) -> int:
+    """Return the CRC-32 of a segment with the payload at its end."""
+    if payload.crc32 is not None and len(payload.pieces) == 1:
+        return checksum.extended(crc32, payload.pieces[0], payload.crc32)
+    for piece in payload.pieces:
+        crc32 = checksum.crc32(piece, crc32)
+    return crc32
 
 
 def restore_length(path: Path, row: SegmentRow, files: Files) -> int | None:

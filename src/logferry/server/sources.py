@@ -8,12 +8,12 @@ docs/protocol.md, rules E4, E5, E8 to E13 and E20.
 """
 
 import logging
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
+from logferry.protocol import checksum
 from logferry.protocol.delivery import Batch, BatchRefused, Note, Open, Position, Skip
 from logferry.server.ledger import ExtentRow, Ledger, LossRow, SourceRow
 from logferry.server.names import Stream, source_stream
@@ -170,7 +170,7 @@ class Draft:
             claim.outcome = BatchRefused(row.id, row.committed, request.refusal, is_final=True)
             return False
         else:
-            crc32 = zlib.crc32(request.payload, row.crc32)
+            crc32 = checksum.extended(row.crc32, request.payload, request.crc32)
             row = replace(row, committed=request.end, lines=row.lines + request.lines, crc32=crc32)
             self._moved.add(row.id)
             is_stored = bool(request.payload)
@@ -209,5 +209,5 @@ def _joined(last: ExtentRow, new: ExtentRow, payload: bytes) -> ExtentRow:
         end=new.end,
         lines=last.lines + new.lines,
         bytes=last.bytes + new.bytes,
-        crc32=zlib.crc32(payload, last.crc32),
+        crc32=checksum.extended(last.crc32, payload, new.crc32),
     )

@@ -39,6 +39,7 @@ from typing import Final, Generic, TypeVar
 
 from logferry.durable import FolderInUse, lock_folder, sync_folder
 from logferry.errors import StoreError
+from logferry.protocol.delivery import Batch
 from logferry.server.files import Files
 from logferry.server.ledger import Ledger
 from logferry.server.names import Stream
@@ -308,7 +309,7 @@ class Store(Generic[AnyDelivery]):
         self._segments.prepare(by_stream)
         placements: dict[int, Placement] = {}
         for stream, numbers in by_stream.items():
-            payloads = [Payload(stored[number].pieces, stored[number].lines) for number in numbers]
+            payloads = [_payload_of(stored[number]) for number in numbers]
             placements.update(zip(numbers, self._segments.append(stream, payloads), strict=True))
         for number, delivery in enumerate(stored):
             if delivery.claim:
@@ -356,6 +357,11 @@ class Store(Generic[AnyDelivery]):
 
 def _is_to_be_stored(delivery: Delivery, draft: Draft) -> bool:
     return draft.decide(delivery.claim) if delivery.claim else bool(delivery.pieces)
+
+
+def _payload_of(delivery: Delivery) -> Payload:
+    request = delivery.claim and delivery.claim.request
+    return Payload(delivery.pieces, delivery.lines, request.crc32 if isinstance(request, Batch) else None)
 
 
 def _stream_of(delivery: Delivery) -> Stream:

@@ -1,0 +1,880 @@
+/* What takes most of the time at both ends, compiled: escaping and taking apart plain lines, telling which bytes are
+ * UTF-8 and which lines are valid, and CRC-32.
+ *
+ * Each function does what the Python code that calls it does without it, byte for byte (tests/properties/
+ * test_speedups_properties.py holds the two against each other); that code is the reference, and serves where no
+ * compiler was at hand. Nothing here allocates more than its result, or looks further than the end of what it is given.
+ *
+ * Lines are scanned 16 bytes at a time with SSE2, which every x86-64 has; elsewhere byte by byte.
+ */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+#if defined(__x86_64__) && defined(__GNUC__)
+#define HAS_CARRYLESS 1
+#include <immintrin.h>
+#endif
+
+typedef unsigned char byte;
+
+/* ---------------------------------------------------------------------------------------------- kinds of bytes */
+
+enum { DIGIT = 1, LETTER = 2, CAPITAL = 4, STAMP = 8, BLANK = 16, BASE64 = 32 };
+
+static byte kinds[256];
+
+static void
+fill_kinds(void)
+{
+    for (int c = '0'; c <= '9'; c++)
+        kinds[c] |= DIGIT | STAMP | BASE64;
+    for (int c = 'a'; c <= 'z'; c++)
+        kinds[c] |= LETTER | BASE64;
+    for (int c = 'A'; c <= 'Z'; c++)
+        kinds[c] |= LETTER | CAPITAL | BASE64;
+    for (const char *c = "TZUCGM:., +-"; *c; c++)
+        kinds[(byte)*c] |= STAMP;
+    for (const char *c = " \t\r\v\f"; *c; c++)
+        kinds[(byte)*c] |= BLANK;
+    for (const char *c = "+/="; *c; c++)
+        kinds[(byte)*c] |= BASE64;
+}
+
+#define IS(c, kind) (kinds[(byte)(c)] & (kind))
+
+/* A quote, a backslash or a control character: what ends a run of a JSON string that can be taken as it is. */
+static inline int
+is_special(byte c)
+{
+    return c < 0x20 || c == '"' || c == '\\';
+}
+
+#if defined(__SSE2__)
+/* Return one bit for each of 16 bytes that is special. */
+static inline unsigned
+special_mask(__m128i bytes)
+{
+    __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+    __m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+    __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), control));
+}
+#endif
+
+/* Return the first special byte, or `end`. */
+static inline const byte *
+find_special(const byte *at, const byte *end)
+{
+#if defined(__SSE2__)
+    for (; end - at >= 16; at += 16) {
+        unsigned mask = special_mask(_mm_loadu_si128((const __m128i *)at));
+        if (mask)
+            return at + __builtin_ctz(mask);
+    }
+#endif
+    while (at < end && !is_special(*at))
+        at++;
+    return at;
+}
+
+static Py_ssize_t
+count_newlines(const byte *at, const byte *end)
+{
+    Py_ssize_t count = 0;
+#if defined(__SSE2__)
+    for (; end - at >= 16; at += 16) {
+        __m128i found = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)at), _mm_set1_epi8('\n'));
+        count += __builtin_popcount((unsigned)_mm_movemask_epi8(found));
+    }
+#endif
+    for (; at < end; at++)
+        count += *at == '\n';
+    return count;
+}
+
+/* ------------------------------------------------------------------------------------------------------- UTF-8 */
+
+/* Return how many bytes the character at `at` has, which is not ASCII; 0 if it is none (RFC 3629). */
+static int
+utf8_length(const byte *at, const byte *end)
+{
+    byte first = at[0];
+    Py_ssize_t room = end - at;
+    if (first < 0xc2 || first > 0xf4 || room < 2)
+        return 0;
+    byte second = at[1];
+    if ((second & 0xc0) != 0x80)
+        return 0;
+    if (first < 0xe0)
+        return 2;
+    if (room < 3 || (at[2] & 0xc0) != 0x80)
+        return 0;
+    if (first < 0xf0) {
+        if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f))
+            return 0;
+        return 3;
+    }
+    if (room < 4 || (at[3] & 0xc0) != 0x80)
+        return 0;
+    if ((first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f))
+        return 0;
+    return 4;
+}
+
+/* Return the first byte that is not part of a character, or `end`. */
+static const byte *
+find_not_utf8(const byte *at, const byte *end)
+{
+    while (at < end) {
+#if defined(__SSE2__)
+        if (end - at >= 16) {
+            unsigned mask = (unsigned)_mm_movemask_epi8(_mm_loadu_si128((const __m128i *)at));
+            if (!mask) {
+                at += 16;
+                continue;
+            }
+            at += __builtin_ctz(mask);
+        }
+#endif
+        if (*at < 0x80) {
+            at++;
+            continue;
+        }
+        int length = utf8_length(at, end);
+        if (!length)
+            return at;
+        at += length;
+    }
+    return end;
+}
+
+/* ---------------------------------------------------------------------------------------------------- rendering */
+
+/* A bytes object that grows; `at` is where the next byte goes. */
+typedef struct {
+    PyObject *object;
+    byte *at;
+    byte *end;
+} Output;
+
+static int
+output_open(Output *output, Py_ssize_t size)
+{
+    output->object = PyBytes_FromStringAndSize(NULL, size);
+    if (!output->object)
+        return -1;
+    output->at = (byte *)PyBytes_AS_STRING(output->object);
+    output->end = output->at + size;
+    return 0;
+}
+
+/* See to it that `size` bytes more can be written. The interpreter's lock must be held. */
+static int
+output_reserve(Output *output, Py_ssize_t size)
+{
+    if (output->end - output->at >= size)
+        return 0;
+    Py_ssize_t used = output->at - (byte *)PyBytes_AS_STRING(output->object);
+    Py_ssize_t wanted = used + used / 2 + size;
+    if (_PyBytes_Resize(&output->object, wanted) < 0)
+        return -1;
+    output->at = (byte *)PyBytes_AS_STRING(output->object) + used;
+    output->end = (byte *)PyBytes_AS_STRING(output->object) + wanted;
+    return 0;
+}
+
+static PyObject *
+output_close(Output *output)
+{
+    Py_ssize_t used = output->at - (byte *)PyBytes_AS_STRING(output->object);
+    if (used != PyBytes_GET_SIZE(output->object) && _PyBytes_Resize(&output->object, used) < 0)
+        return NULL;
+    return output->object;
+}
+
+#define PUT(out, text) (memcpy((out), (text), sizeof(text) - 1), (out) + sizeof(text) - 1)
+
+/* The most bytes that one byte becomes, and what `escape_line` may write beyond its result. */
+#define MOST_PER_BYTE 6
+#define SLACK 32
+
+static inline byte *
+put_escape(byte *out, byte c, byte joint)
+{
+    static const char digits[] = "0123456789abcdef";
+    byte name = 0;
+    if (c == joint)
+        name = 'n';
+    else if (c == '"' || c == '\\')
+        name = c;
+    else if (c == '\t')
+        name = 't';
+    else if (c == '\r')
+        name = 'r';
+    else if (c == '\b')
+        name = 'b';
+    else if (c == '\f')
+        name = 'f';
+    *out++ = '\\';
+    if (name) {
+        *out++ = name;
+        return out;
+    }
+    *out++ = 'u';
+    *out++ = '0';
+    *out++ = '0';
+    *out++ = (byte)digits[c >> 4];
+    *out++ = (byte)digits[c & 15];
+    return out;
+}
+
+/* Escape from `*from` up to the newline, which must be there; `*from` is that newline then. A joint that is a newline
+ * is none. */
+static inline byte *
+escape_line(byte *out, const byte **from, const byte *end, byte joint)
+{
+    const byte *at = *from;
+    for (;;) {
+#if defined(__SSE2__)
+        while (end - at >= 16) {
+            __m128i bytes = _mm_loadu_si128((const __m128i *)at);
+            unsigned mask = special_mask(bytes);
+            _mm_storeu_si128((__m128i *)out, bytes);
+            if (mask) {
+                int plain = __builtin_ctz(mask);
+                at += plain;
+                out += plain;
+                goto special;
+            }
+            at += 16;
+            out += 16;
+        }
+#endif
+        while (!is_special(*at))
+            *out++ = *at++;
+#if defined(__SSE2__)
+    special:
+#endif
+        if (*at == '\n') {
+            *from = at;
+            return out;
+        }
+        out = put_escape(out, *at++, joint);
+    }
+}
+
+/* What was found at the beginning of a plain line. */
+typedef struct {
+    const byte *timestamp_end;
+    const byte *level;
+    const byte *level_end;
+    const byte *message;
+} Parts;
+
+static inline int
+are_digits(const byte *at, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (!IS(at[i], DIGIT))
+            return 0;
+    return 1;
+}
+
+/* Return the end of a zone, or `at` where there is none. */
+static const byte *
+zone_end(const byte *at)
+{
+    const byte *zone = *at == ' ' ? at + 1 : at;
+    const byte *end;
+    if (*zone == 'Z')
+        end = zone + 1;
+    else if (*zone == 'U' && zone[1] == 'T' && zone[2] == 'C')
+        end = zone + 3;
+    else if (*zone == 'G' && zone[1] == 'M' && zone[2] == 'T')
+        end = zone + 3;
+    else if ((*zone == '+' || *zone == '-') && are_digits(zone + 1, 2)) {
+        const byte *minutes = zone[3] == ':' ? zone + 4 : zone + 3;
+        end = are_digits(minutes, 2) ? minutes + 2 : zone + 3;
+    }
+    else
+        return at;
+    return IS(*end, DIGIT | LETTER) ? at : end;
+}
+
+/* Take the beginning of a line apart (formats/plain.py has the pattern). The line ends with a newline, which none of
+ * what is looked for has, so nothing is read beyond it. */
+static inline int
+take_apart(const byte *line, byte joint, Parts *parts)
+{
+    const byte *at = line;
+    if (!(are_digits(at, 4) && at[4] == '-' && are_digits(at + 5, 2) && at[7] == '-' && are_digits(at + 8, 2)))
+        return 0;
+    if (at[10] != ' ' && at[10] != 'T')
+        return 0;
+    if (!(are_digits(at + 11, 2) && at[13] == ':' && are_digits(at + 14, 2) && at[16] == ':' && are_digits(at + 17, 2)))
+        return 0;
+    at += 19;
+    if ((*at == '.' || *at == ',') && IS(at[1], DIGIT))
+        for (at += 2; IS(*at, DIGIT); at++)
+            ;
+    at = zone_end(at);
+    parts->timestamp_end = at;
+    if (*at == '\t')
+        at++;
+    else if (*at == ' ')
+        while (*at == ' ')
+            at++;
+    else
+        return 0;
+    int is_bracketed = *at == '[';
+    at += is_bracketed;
+    parts->level = at;
+    while (IS(*at, LETTER))
+        at++;
+    parts->level_end = at;
+    if (at == parts->level)
+        return 0;
+    if (is_bracketed) {
+        if (*at++ != ']')
+            return 0;
+    }
+    else if (*at == ':')
+        at++;
+    if (*at == ' ' || *at == '\t' || (*at == joint && joint != '\n'))
+        at++;
+    else if (*at != '\n')
+        return 0;
+    parts->message = at;
+    return 1;
+}
+
+static inline int
+is_blank(const byte *line, byte joint)
+{
+    while (IS(*line, BLANK) && *line != joint)
+        line++;
+    return *line == '\n';
+}
+
+/* More than a record has beside the bytes of its line. */
+#define RECORD_BYTES 96
+
+/* Room at the end for some lines that are all escapes: else most chunks would have to grow for their last line. */
+#define SPARE_BYTES 8192
+
+static PyObject *
+render_plain_lines(const byte *at, const byte *end, byte joint)
+{
+    Py_ssize_t lines = 0, blank = 0;
+    Output output;
+    if (output_open(&output, end - at + (end - at) / 16 + 64 * count_newlines(at, end) + SPARE_BYTES) < 0)
+        return NULL;
+    while (at < end) {
+        const byte *newline = memchr(at, '\n', (size_t)(end - at));
+        if (output_reserve(&output, MOST_PER_BYTE * (newline - at) + RECORD_BYTES + SLACK) < 0)
+            return NULL;
+        byte *out = output.at;
+        Parts parts;
+        if (take_apart(at, joint, &parts)) {
+            const byte *line = at;
+            out = PUT(out, "{\"level\": \"");
+            for (const byte *c = parts.level; c < parts.level_end; c++)
+                *out++ = *c & 0xdf;
+            out = PUT(out, "\", \"message\": \"");
+            at = parts.message;
+            out = escape_line(out, &at, end, joint);
+            out = PUT(out, "\", \"timestamp\": \"");
+            memcpy(out, line, (size_t)(parts.timestamp_end - line));
+            out += parts.timestamp_end - line;
+            out = PUT(out, "\"}\n");
+            lines++;
+        }
+        else if (is_blank(at, joint))
+            blank++;
+        else {
+            out = PUT(out, "{\"level\": \"UNKNOWN\", \"message\": \"");
+            out = escape_line(out, &at, end, joint);
+            out = PUT(out, "\", \"timestamp\": null}\n");
+            lines++;
+        }
+        output.at = out;
+        at = newline + 1;
+    }
+    PyObject *payload = output_close(&output);
+    return payload ? Py_BuildValue("Nnn", payload, lines, blank) : NULL;
+}
+
+static PyObject *
+escape_lines(const byte *at, const byte *end, byte joint)
+{
+    Output output;
+    if (output_open(&output, end - at + (end - at) / 16 + SPARE_BYTES) < 0)
+        return NULL;
+    while (at < end) {
+        const byte *newline = memchr(at, '\n', (size_t)(end - at));
+        if (output_reserve(&output, MOST_PER_BYTE * (newline - at) + 1 + SLACK) < 0)
+            return NULL;
+        output.at = escape_line(output.at, &at, end, joint);
+        *output.at++ = '\n';
+        at = newline + 1;
+    }
+    return output_close(&output);
+}
+
+/* --------------------------------------------------------------------------------------------------- validation */
+
+/* Return what follows a text that must be there; NULL if it is not. */
+#define SKIP(at, end, text) \
+    ((end) - (at) >= (Py_ssize_t)sizeof(text) - 1 && !memcmp((at), (text), sizeof(text) - 1) ? (at) + sizeof(text) - 1 : NULL)
+
+/* Return what follows a JSON string, given after its first quote; NULL if it is none. */
+static inline const byte *
+skip_string(const byte *at, const byte *end)
+{
+    for (;;) {
+        at = find_special(at, end);
+        if (at == end || *at < 0x20)
+            return NULL;
+        if (*at++ == '"')
+            return at;
+        if (at == end)
+            return NULL;
+        byte escape = *at++;
+        if (escape == 'u') {
+            if (end - at < 4)
+                return NULL;
+            for (int i = 0; i < 4; i++)
+                if (!(IS(at[i], DIGIT) || (IS(at[i], LETTER) && (at[i] | 0x20) <= 'f')))
+                    return NULL;
+            at += 4;
+        }
+        else if (!memchr("\"\\/bfnrt", escape, 8))
+            return NULL;
+    }
+}
+
+/* Return what follows a line in the form of the plain format; NULL if it is none. */
+static inline const byte *
+skip_canonical_line(const byte *at, const byte *end)
+{
+    if (!(at = SKIP(at, end, "{\"level\": \"")))
+        return NULL;
+    const byte *level = at;
+    while (at < end && IS(*at, CAPITAL))
+        at++;
+    if (at == level || !(at = SKIP(at, end, "\", \"message\": \"")) || !(at = skip_string(at, end))
+        || !(at = SKIP(at, end, ", \"timestamp\": ")) || at == end)
+        return NULL;
+    if (*at == '"') {
+        const byte *timestamp = ++at;
+        while (at < end && IS(*at, STAMP))
+            at++;
+        if (at == timestamp || at == end || *at++ != '"')
+            return NULL;
+    }
+    else if (!(at = SKIP(at, end, "null")))
+        return NULL;
+    const byte *mark = SKIP(at, end, ", \"raw\": \"");
+    if (mark) {
+        for (at = mark; at < end && IS(*at, BASE64); at++)
+            ;
+        if (at == end || *at++ != '"')
+            return NULL;
+    }
+    mark = SKIP(at, end, ", \"truncated\": true");
+    return SKIP(mark ? mark : at, end, "}\n");
+}
+
+/* What is nested deeper than this is left to Python. */
+#define MOST_NESTED 64
+
+static inline const byte *
+skip_space(const byte *at, const byte *end)
+{
+    while (at < end && (*at == ' ' || *at == '\t' || *at == '\r'))
+        at++;
+    return at;
+}
+
+static const byte *
+skip_digits(const byte *at, const byte *end)
+{
+    const byte *first = at;
+    while (at < end && IS(*at, DIGIT))
+        at++;
+    return at == first ? NULL : at;
+}
+
+static const byte *
+skip_number(const byte *at, const byte *end)
+{
+    if (at < end && *at == '-')
+        at++;
+    if (at < end && *at == '0')
+        at++;
+    else if (!(at = skip_digits(at, end)))
+        return NULL;
+    if (at < end && *at == '.' && !(at = skip_digits(at + 1, end)))
+        return NULL;
+    if (at < end && (*at | 0x20) == 'e') {
+        at++;
+        if (at < end && (*at == '+' || *at == '-'))
+            at++;
+        at = skip_digits(at, end);
+    }
+    return at;
+}
+
+static const byte *skip_members(const byte *at, const byte *end, int depth, unsigned *found);
+
+/* Return what follows a JSON value (RFC 8259); NULL if it is none, or one for Python to judge. */
+static const byte *
+skip_value(const byte *at, const byte *end, int depth)
+{
+    if (at == end || depth > MOST_NESTED)
+        return NULL;
+    switch (*at) {
+    case '"':
+        return skip_string(at + 1, end);
+    case 't':
+        return SKIP(at, end, "true");
+    case 'f':
+        return SKIP(at, end, "false");
+    case 'n':
+        return SKIP(at, end, "null");
+    case '{':
+        return skip_members(at + 1, end, depth, NULL);
+    case '[':
+        at = skip_space(at + 1, end);
+        if (at < end && *at == ']')
+            return at + 1;
+        for (;;) {
+            if (!(at = skip_value(skip_space(at, end), end, depth + 1)))
+                return NULL;
+            at = skip_space(at, end);
+            if (at == end || (*at != ',' && *at != ']'))
+                return NULL;
+            if (*at++ == ']')
+                return at;
+        }
+    default:
+        return skip_number(at, end);
+    }
+}
+
+enum { HAS_LEVEL = 1, HAS_MESSAGE = 2 };
+
+/* Return what follows the members of an object and its brace. `found`, if not NULL, is told of its keys. */
+static const byte *
+skip_members(const byte *at, const byte *end, int depth, unsigned *found)
+{
+    at = skip_space(at, end);
+    if (at < end && *at == '}')
+        return at + 1;
+    for (;;) {
+        at = skip_space(at, end);
+        if (at == end || *at++ != '"')
+            return NULL;
+        const byte *key = at;
+        if (!(at = skip_string(at, end)))
+            return NULL;
+        if (found) {
+            Py_ssize_t length = at - 1 - key;
+            if (length == 5 && !memcmp(key, "level", 5))
+                *found |= HAS_LEVEL;
+            else if (length == 7 && !memcmp(key, "message", 7))
+                *found |= HAS_MESSAGE;
+        }
+        at = skip_space(at, end);
+        if (at == end || *at++ != ':')
+            return NULL;
+        if (!(at = skip_value(skip_space(at, end), end, depth + 1)))
+            return NULL;
+        at = skip_space(at, end);
+        if (at == end || (*at != ',' && *at != '}'))
+            return NULL;
+        if (*at++ == '}')
+            return at;
+    }
+}
+
+/* Return what follows a line that is an object with a level and a message; NULL if it is none, or for Python to judge. */
+static const byte *
+skip_record(const byte *at, const byte *end)
+{
+    unsigned found = 0;
+    if (at == end || *at != '{' || !(at = skip_members(at + 1, end, 0, &found)))
+        return NULL;
+    if (found != (HAS_LEVEL | HAS_MESSAGE) || at == end || *at != '\n')
+        return NULL;
+    return at + 1;
+}
+
+/* ------------------------------------------------------------------------------------------------------- CRC-32 */
+
+/* CRC-32 as zlib has it: bits in reverse order, so that the coefficient of x^0 is the highest bit. */
+#define CRC_POLYNOMIAL 0xedb88320u
+
+static uint32_t crc_table[256];
+static uint32_t powers_of_x[64]; /* x to the power of 2^n, modulo the polynomial */
+
+/* Multiply two polynomials modulo that of the CRC. */
+static uint32_t
+crc_multiply(uint32_t a, uint32_t b)
+{
+    uint32_t product = 0;
+    for (uint32_t bit = 0x80000000u; bit; bit >>= 1) {
+        if (a & bit)
+            product ^= b;
+        b = b & 1 ? (b >> 1) ^ CRC_POLYNOMIAL : b >> 1;
+    }
+    return product;
+}
+
+static void
+fill_crc_tables(void)
+{
+    for (uint32_t n = 0; n < 256; n++) {
+        uint32_t crc = n;
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc & 1 ? (crc >> 1) ^ CRC_POLYNOMIAL : crc >> 1;
+        crc_table[n] = crc;
+    }
+    powers_of_x[0] = 0x40000000u;
+    for (int n = 1; n < 64; n++)
+        powers_of_x[n] = crc_multiply(powers_of_x[n - 1], powers_of_x[n - 1]);
+}
+
+/* Return x to the power of 8 * `count`. */
+static uint32_t
+crc_shift(uint64_t count)
+{
+    uint32_t product = 0x80000000u;
+    for (int n = 3; count; n++, count >>= 1)
+        if (count & 1)
+            product = crc_multiply(powers_of_x[n & 63], product);
+    return product;
+}
+
+static uint32_t
+crc_bytewise(uint32_t crc, const byte *at, const byte *end)
+{
+    while (at < end)
+        crc = crc_table[(crc ^ *at++) & 0xff] ^ (crc >> 8);
+    return crc;
+}
+
+#if defined(HAS_CARRYLESS)
+/* Folding as in "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction" (Gopal and others, Intel
+ * 2009): 128 bits, multiplied by x to the power of how far they are moved, are added to what they are moved to. The
+ * factors are x^(n+32) and x^(n-32) modulo the polynomial, in reverse order and shifted by one. */
+static uint64_t fold_64_bytes[2], fold_16_bytes[2];
+
+static uint64_t
+fold_factor(int power)
+{
+    uint32_t product = 0x80000000u;
+    for (int n = 0; power; n++, power >>= 1)
+        if (power & 1)
+            product = crc_multiply(powers_of_x[n], product);
+    return (uint64_t)product << 1;
+}
+
+static void
+fill_fold_factors(void)
+{
+    fold_64_bytes[0] = fold_factor(512 + 32);
+    fold_64_bytes[1] = fold_factor(512 - 32);
+    fold_16_bytes[0] = fold_factor(128 + 32);
+    fold_16_bytes[1] = fold_factor(128 - 32);
+}
+
+#define FOLD(what, factors, onto) \
+    _mm_xor_si128(_mm_xor_si128(_mm_clmulepi64_si128((what), (factors), 0x00), \
+                                _mm_clmulepi64_si128((what), (factors), 0x11)), (onto))
+
+__attribute__((target("pclmul,sse2"))) static uint32_t
+crc_carryless(uint32_t crc, const byte *at, const byte *end)
+{
+    const __m128i *from = (const __m128i *)at;
+    __m128i far = _mm_loadu_si128((const __m128i *)fold_64_bytes);
+    __m128i near = _mm_loadu_si128((const __m128i *)fold_16_bytes);
+    __m128i a = _mm_xor_si128(_mm_loadu_si128(from), _mm_cvtsi32_si128((int)crc));
+    __m128i b = _mm_loadu_si128(from + 1), c = _mm_loadu_si128(from + 2), d = _mm_loadu_si128(from + 3);
+    for (from += 4; end - (const byte *)from >= 64; from += 4) {
+        a = FOLD(a, far, _mm_loadu_si128(from));
+        b = FOLD(b, far, _mm_loadu_si128(from + 1));
+        c = FOLD(c, far, _mm_loadu_si128(from + 2));
+        d = FOLD(d, far, _mm_loadu_si128(from + 3));
+    }
+    b = FOLD(a, near, b);
+    c = FOLD(b, near, c);
+    d = FOLD(c, near, d);
+    byte rest[16];
+    _mm_storeu_si128((__m128i *)rest, d);
+    return crc_bytewise(crc_bytewise(0, rest, rest + 16), (const byte *)from, end);
+}
+#endif
+
+static int can_fold;
+
+/* ------------------------------------------------------------------------------------------------- the functions */
+
+static int
+check_lines(const Py_buffer *data, const Py_buffer *joint)
+{
+    if (joint->len != 1)
+        PyErr_SetString(PyExc_ValueError, "joint is not one byte");
+    else if (data->len && ((const byte *)data->buf)[data->len - 1] != '\n')
+        PyErr_SetString(PyExc_ValueError, "the last line has no newline");
+    else
+        return 0;
+    return -1;
+}
+
+typedef PyObject *(*LinesFunction)(const byte *at, const byte *end, byte joint);
+
+static PyObject *
+with_lines(PyObject *arguments, LinesFunction function)
+{
+    Py_buffer data, joint;
+    PyObject *result = NULL;
+    if (!PyArg_ParseTuple(arguments, "y*y*", &data, &joint))
+        return NULL;
+    if (check_lines(&data, &joint) == 0)
+        result = function(data.buf, (const byte *)data.buf + data.len, *(const byte *)joint.buf);
+    PyBuffer_Release(&data);
+    PyBuffer_Release(&joint);
+    return result;
+}
+
+static PyObject *
+render_plain(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    return with_lines(arguments, render_plain_lines);
+}
+
+static PyObject *
+escape(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    return with_lines(arguments, escape_lines);
+}
+
+static PyObject *
+find_undecodable(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    Py_buffer data;
+    Py_ssize_t start;
+    if (!PyArg_ParseTuple(arguments, "y*n", &data, &start))
+        return NULL;
+    const byte *begin = data.buf, *end = begin + data.len;
+    Py_ssize_t found = start < 0 || start > data.len ? data.len : find_not_utf8(begin + start, end) - begin;
+    PyBuffer_Release(&data);
+    return PyLong_FromSsize_t(found);
+}
+
+typedef const byte *(*LineFunction)(const byte *at, const byte *end);
+
+/* Return where a run of lines ends that `skip` takes, and how many these are. */
+static PyObject *
+run_of(PyObject *arguments, LineFunction skip)
+{
+    Py_buffer data;
+    Py_ssize_t start, stop, lines = 0;
+    if (!PyArg_ParseTuple(arguments, "y*nn", &data, &start, &stop))
+        return NULL;
+    if (start < 0 || start > stop || stop > data.len) {
+        PyBuffer_Release(&data);
+        PyErr_SetString(PyExc_ValueError, "not a part of the data");
+        return NULL;
+    }
+    const byte *at = (const byte *)data.buf + start, *end = (const byte *)data.buf + stop, *next;
+    Py_BEGIN_ALLOW_THREADS
+    while (at < end && (next = skip(at, end))) {
+        at = next;
+        lines++;
+    }
+    Py_END_ALLOW_THREADS
+    Py_ssize_t found = at - (const byte *)data.buf;
+    PyBuffer_Release(&data);
+    return Py_BuildValue("nn", found, lines);
+}
+
+static PyObject *
+canonical_run(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    return run_of(arguments, skip_canonical_line);
+}
+
+static PyObject *
+record_run(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    return run_of(arguments, skip_record);
+}
+
+static PyObject *
+crc32(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    Py_buffer data;
+    unsigned int value = 0;
+    if (!PyArg_ParseTuple(arguments, "y*|I", &data, &value))
+        return NULL;
+    uint32_t crc = ~(uint32_t)value;
+    const byte *at = data.buf, *end = at + data.len;
+#if defined(HAS_CARRYLESS)
+    if (can_fold && data.len >= 64)
+        crc = crc_carryless(crc, at, end);
+    else
+#endif
+        crc = crc_bytewise(crc, at, end);
+    PyBuffer_Release(&data);
+    return PyLong_FromUnsignedLong(~crc & 0xffffffffu);
+}
+
+static PyObject *
+crc32_joined(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    unsigned int first, second;
+    unsigned long long size;
+    if (!PyArg_ParseTuple(arguments, "IIK", &first, &second, &size))
+        return NULL;
+    return PyLong_FromUnsignedLong(crc_multiply(crc_shift(size), first) ^ second);
+}
+
+static PyMethodDef methods[] = {
+    {"render_plain", render_plain, METH_VARARGS,
+     "Render lines in the plain format: (NDJSON, lines, blank lines). See PlainFormat.render."},
+    {"escape", escape, METH_VARARGS, "Escape lines for JSON. See escape_characters."},
+    {"find_undecodable", find_undecodable, METH_VARARGS,
+     "Return where the first byte is, from an index on, that is not UTF-8; the length if all are."},
+    {"canonical_run", canonical_run, METH_VARARGS,
+     "Return where lines end that are as the plain format makes them, and how many they are."},
+    {"record_run", record_run, METH_VARARGS,
+     "Return where lines end that are objects with level and message, and how many they are."},
+    {"crc32", crc32, METH_VARARGS, "Return what zlib.crc32 returns."},
+    {"crc32_joined", crc32_joined, METH_VARARGS,
+     "Return the CRC-32 of two pieces joined, of theirs and the size of the second."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "logferry._speedups", "What takes most of the time, compiled.", 0, methods, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC
+PyInit__speedups(void)
+{
+    fill_kinds();
+    fill_crc_tables();
+#if defined(HAS_CARRYLESS)
+    fill_fold_factors();
+    can_fold = __builtin_cpu_supports("pclmul");
+#endif
+    return PyModule_Create(&module);
+}
