@@ -30,7 +30,7 @@ _ROUND_S: Final = 0.1
 _TEXT: Final = "request handled for customer 4711 in 12 ms by worker 3, cache miss"
 _PLAIN_LINE: Final = f"2024-01-15 08:23:45 INFO {_TEXT}"
 _VARIATIONS: Final[dict[str, bytes]] = {
-    "as in the table above": _PLAIN_LINE.encode(),
+    "plain": _PLAIN_LINE.encode(),
     "T, fraction, zone": f"2024-01-15T08:23:45.123456+02:00 INFO {_TEXT}".encode(),
     "[INFO]": f"2024-01-15 08:23:45 [INFO] {_TEXT}".encode(),
     "info:": f"2024-01-15 08:23:45 info: {_TEXT}".encode(),

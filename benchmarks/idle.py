@@ -15,7 +15,7 @@ _LOOK_EVERY_S: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """CPU in milliseconds, and resident memory in bytes, of each end."""
+    """CPU in milliseconds, and memory in bytes, of each end: resident meanwhile, and at most since its start."""
 
     files: int
     seconds: float
@@ -23,6 +23,8 @@ class Idle:
     server_ms: float
     client_bytes: int
     server_bytes: int
+    client_peak_bytes: int
+    server_peak_bytes: int
 
 
 def measure_idle(log: LogFile, folder: Path, *, files: int, seconds: float) -> Idle:
@@ -37,8 +39,8 @@ def measure_idle(log: LogFile, folder: Path, *, files: int, seconds: float) -> I
         time.sleep(seconds)
         after, lasted = (client.cpu_s(), server.cpu_s()), time.monotonic() - began
         client_ms, server_ms = (1000 * (now - then) for now, then in zip(after, before, strict=True))
-        idle = Idle(files, lasted, client_ms, server_ms, client.resident_bytes(), server.resident_bytes())
+        memory = (client.resident_bytes(), server.resident_bytes(), client.peak_bytes(), server.peak_bytes())
         client.stop()
         server.stop()
         check_conservation(log, folder)
-    return idle
+    return Idle(files, lasted, client_ms, server_ms, *memory)

@@ -26,6 +26,7 @@ _HEADER: Final = (
 )
 _IDLE_HEADER: Final = (
     *("files nobody writes to", "seconds", "client CPU ms", "server CPU ms", "client MB", "server MB"),
+    *("client peak MB", "server peak MB"),
 )
 _FORMAT_HEADER: Final = (
     *("one thread, no network", "render lines/s", "validate lines/s", "pure: render lines/s", "pure: validate lines/s"),
@@ -186,6 +187,8 @@ def _idle_cells(idle: Idle) -> Sequence[str]:
         f"{idle.server_ms:.1f}",
         f"{idle.client_bytes / MB:.0f}",
         f"{idle.server_bytes / MB:.0f}",
+        f"{idle.client_peak_bytes / MB:.0f}",
+        f"{idle.server_peak_bytes / MB:.0f}",
     )
 
 

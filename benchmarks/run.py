@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from fnmatch import fnmatch
@@ -25,7 +26,6 @@ from benchmarks.accelerator import PURE, build_accelerator, has_accelerator  # n
 # What must be stored is found out here with the Python code, whatever the programs that are measured use.
 os.environ.update(PURE)
 
-from benchmarks.cases import BIG  # noqa: E402
 from benchmarks.experiments import FULL, QUICK, Experiment, Logs, Sizes, all_experiments  # noqa: E402
 from benchmarks.machine import describe_machine  # noqa: E402
 from benchmarks.page import as_text, write_page  # noqa: E402
@@ -36,6 +36,8 @@ from benchmarks.targets import targets  # noqa: E402
 
 # /tmp is often memory, where `fsync` costs nothing.
 _ON_DISK: Final = Path("/var/tmp")
+
+_BEGAN: Final = time.monotonic()
 
 
 def main() -> int:
@@ -68,7 +70,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--runs", type=_positive, help=f"of which the median counts [{FULL.runs}; {QUICK.runs} if quick]"
     )
-    parser.add_argument("--only", metavar="NAMES", help="some of what there is, patterns with commas [all but big]")
+    parser.add_argument("--only", metavar="NAMES", help="names, or patterns of them, with commas [all but big]")
     parser.add_argument("--list", action="store_true", help="say what there is, and measure nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured there, too")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write a page there, with a plot beside it")
@@ -108,7 +110,8 @@ def _measure(options: argparse.Namespace, folder: Path) -> Report:
     report.skipped += [
         peer.reason_to_skip
         for peer in PEERS
-        if _is_wanted(peer.name, options.only) and peer.name not in {experiment.name for experiment in experiments}
+        if _is_wanted(peer.name, options.only, sizes)
+        and peer.name not in {experiment.name for experiment in experiments}
     ]
     logs = Logs(folder, sizes)
     measure(experiments, logs, folder, report, say=_say)
@@ -117,16 +120,18 @@ def _measure(options: argparse.Namespace, folder: Path) -> Report:
 
 def _experiments(options: argparse.Namespace) -> Sequence[Experiment]:
     """Return what is wanted, of all that can be measured here."""
+    sizes = _sizes(options)
     peers = find_peers({peer: getattr(options, peer.variable.lower()) for peer in PEERS})
-    return [each for each in all_experiments(_sizes(options), peers) if _is_wanted(each.name, options.only)]
+    return [each for each in all_experiments(sizes, peers) if _is_wanted(each.name, options.only, sizes)]
 
 
-def _is_wanted(name: str, only: str | None) -> bool:
-    return any(fnmatch(name, pattern) for pattern in only.split(",")) if only else name != BIG.name
+def _is_wanted(name: str, only: str | None, sizes: Sizes) -> bool:
+    return any(fnmatch(name, pattern) for pattern in only.split(",")) if only else name not in sizes.left_out
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    """Say what is going on, and after how many seconds."""
+    print(f"{time.monotonic() - _BEGAN:6.1f} s  {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

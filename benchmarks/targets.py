@@ -96,6 +96,9 @@ def _memory(report: Report) -> Iterator[Target]:
     ours = [row for row in report.rows if row.is_ours]
     clients = {row.name: row.client_peak_mb for row in ours if row.client_peak_mb}
     servers = {row.name: row.server_peak_mb for row in ours if row.server_peak_mb}
+    for idle in report.idles:
+        clients[f"idle-{idle.files}"] = idle.client_peak_bytes / MB
+        servers[f"idle-{idle.files}"] = idle.server_peak_bytes / MB
     with_most_connections = servers.pop(_MOST_CONNECTIONS, None)
     for end, peaks, most in (("client", clients, MAX_CLIENT_MB), ("server", servers, MAX_SERVER_MB)):
         if peaks:
@@ -112,4 +115,4 @@ def _startup(report: Report) -> Iterator[Target]:
 
 
 def _at_most(name: str, value: float, most: float, unit: str) -> Target:
-    return Target(name, f"{most:g} {unit}", f"{value:.1f} {unit}", value <= most)
+    return Target(name, f"{most:g} {unit}", f"{value:.4g} {unit}", value <= most)

@@ -1,6 +1,7 @@
 """The benchmark runs, and refuses to report on a run that lost a line. How fast anything is, is not tested."""
 
 import json
+import os
 import socket
 import struct
 import subprocess
@@ -448,16 +449,24 @@ def test_a_plot_is_the_same_for_the_same_report(tmp_path: Path) -> None:
 # --- measuring --------------------------------------------------------------------------------------------------------
 
 
-def test_a_process_knows_what_it_is_told_alone_and_stays_on_its_core(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_knows_only_what_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOG_FILE", "/not/for/this/one")
-    script = "import os; print(sorted(os.environ), os.sched_getaffinity(0))"
     log = tmp_path / "said.log"
+    script = "import os; print(sorted(os.environ))"
     with Process([sys.executable, "-c", script], log=log, environment={"MODE": "x"}) as process:
         process.wait(limit_s=LIMIT_S)
-    assert "'LOG_FILE'" not in log.read_text(encoding="utf-8")
-    assert "'MODE'" in log.read_text(encoding="utf-8")
+    said = log.read_text(encoding="utf-8")
+    assert "'MODE'" in said
+    assert "'LOG_FILE'" not in said
+
+
+def test_a_process_stays_on_its_core(tmp_path: Path) -> None:
+    core = max(os.sched_getaffinity(0))
+    script = "import os\nwhile len(os.sched_getaffinity(0)) > 1: pass\nprint(os.sched_getaffinity(0))"
+    log = tmp_path / "said.log"
+    with Process([sys.executable, "-c", script], log=log, core=core) as process:
+        process.wait(limit_s=LIMIT_S)
+    assert log.read_text(encoding="utf-8").strip() == f"{{{core}}}"
 
 
 def test_conservation_is_that_of_all_files_in_their_order(tmp_path: Path) -> None:
