@@ -79,7 +79,10 @@ def main() -> None:
         sock, _ = listener.accept()
     with sock:
         window = Window()
-        while window.events < count and (data := sock.recv(_READ_BYTES)):
+        while window.events < count:
+            data = sock.recv(_READ_BYTES)
+            if not data:
+                sys.exit(f"the sender has left after {window.events} of {count} events")
             sock.sendall(window.receive_data(data))
     print(f"done at {time.monotonic():.6f}", flush=True)
 

@@ -14,13 +14,18 @@ from benchmarks.peers.peer import Peer
 def configure(home: Path, log: Path, port: int) -> Sequence[str]:
     """See Peer."""
     configuration = home / "filebeat.yml"
-    dissect = {"tokenizer": "%{date} %{time} %{level} %{text}", "field": "message", "target_prefix": ""}
+    dissect = {
+        "tokenizer": "%{date} %{time} %{level} %{message}",
+        "field": "message",
+        "target_prefix": "",
+        "overwrite_keys": True,
+        "ignore_failure": True,
+    }
     content = {
         "filebeat.inputs": [{"type": "filestream", "id": "benchmark", "enabled": True, "paths": [str(log)]}],
-        "processors": [{"dissect": {**dissect, "ignore_failure": True}}],
+        "processors": [{"dissect": dissect}],
         "output.logstash": {"hosts": [f"127.0.0.1:{port}"]},
         "logging.level": "error",
-        "setup.ilm.enabled": False,
     }
     configuration.write_text(json.dumps(content, indent=1), encoding="utf-8")
     configuration.chmod(0o600)  # it refuses one that others may write
