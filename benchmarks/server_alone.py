@@ -42,6 +42,7 @@ def render_load(log: LogFile, path: Path) -> None:
 def run_server_case(case: ServerCase, log: LogFile, load: Path, folder: Path) -> Run:
     """Store what was rendered of `log`. Raises BenchmarkError, also when anything else was stored."""
     server_core, load_core = _two_cores()
+    _need_lines(case.connections, log)
     _need_descriptors(case.connections)
     flags = ("--max-connections", str(case.connections + 1))
     with running_server(folder, *flags, core=server_core) as (server, port):
@@ -59,6 +60,11 @@ def _two_cores() -> tuple[int, int]:
     """Return a core for the server and one for its load; the same one where there is no other."""
     first, *others = sorted(os.sched_getaffinity(0))
     return first, others[0] if others else first
+
+
+def _need_lines(connections: int, log: LogFile) -> None:
+    if log.lines < connections:
+        raise CannotMeasureError(f"{connections} connections have not one line each of the {log.lines} there are")
 
 
 def _need_descriptors(connections: int) -> None:

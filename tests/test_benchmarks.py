@@ -219,6 +219,12 @@ def test_a_server_is_fed_with_batches_that_were_made_before(tmp_path: Path, conn
     assert run.receiver.peak_bytes > 1_000_000
 
 
+def test_a_server_with_more_clients_than_there_are_lines_is_not_measured(tmp_path: Path) -> None:
+    log = make_log(tmp_path / "app.log", lines=3)
+    with pytest.raises(CannotMeasureError, match="4 connections have not one line each of the 3"):
+        run_server_case(ServerCase(4), log, tmp_path / "load.ndjson", tmp_path)
+
+
 def test_a_load_is_cut_into_shares_and_batches_of_whole_lines() -> None:
     data = memoryview(b"".join(b"%d\n" % number for number in range(100_000)))
     shares = load.shares_of(data, 7)
