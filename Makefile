@@ -4,7 +4,7 @@
 COMPOSE = docker compose
 EVERYTHING = --profile batch --profile client --profile test
 
-.PHONY: build run batch client test logs stop clean demo
+.PHONY: build run batch client test bench bench-quick logs stop clean demo
 
 define require_docker
 @command -v docker >/dev/null 2>&1 || { \
@@ -44,6 +44,14 @@ client:
 # The tests, in Docker where an engine answers, otherwise in .venv.
 test:
 	@sh tools/run_tests.sh
+
+# The benchmarks: docs/benchmarks.md and its plot. About twenty minutes; BENCH='...' gives options (benchmarks/README.md).
+bench:
+	@sh benchmarks/bench.sh --page docs/benchmarks.md $(BENCH)
+
+# A look at all of them in two minutes: the same page, in build/.
+bench-quick:
+	@sh benchmarks/bench.sh --quick --page build/benchmarks.md $(BENCH)
 
 # Follows what the server says.
 logs:

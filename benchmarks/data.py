@@ -1,13 +1,17 @@
-"""The log file that everybody ships: the same bytes for the same seed, and what a correct server has stored of it."""
+"""The log file that everybody ships: the same bytes for the same seed, and what a correct server has stored of it.
+
+What a server must have stored is found out by rendering the file here, in another process than those that are measured.
+"""
 
 import random
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from logferry.client.formatter import render
+from logferry.client.formats.spec import RenderSpec
+from logferry.client.formatter import Grouping, Rendered, renderer
 
 _SEED: Final = 20240115
 _BLOCK_LINES: Final = 2000
@@ -30,6 +34,7 @@ _ODD: Final = (
 )
 _LEVELS: Final = ("INFO", "INFO", "INFO", "INFO", "DEBUG", "WARNING", "ERROR")
 _PHRASES: Final = 500
+_PLAIN: Final = RenderSpec()
 
 _READ_BYTES: Final = 256 * 1024
 
@@ -45,7 +50,11 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """A log file, and what must be stored of it."""
+    """A log file, and what must be stored of it. `path` may be a pattern: then it is all files that fit, as one.
+
+    The lines of such files follow each other in the order of the files' names, and so do the folders that a server
+    keeps them in.
+    """
 
     path: Path
     lines: int
@@ -61,6 +70,21 @@ def make_log(path: Path, *, lines: int) -> LogFile:
     return describe(path)
 
 
+def make_logs(folder: Path, *, files: int, lines: int) -> LogFile:
+    """Write at least `lines` log lines into a new folder, as many into each file."""
+    folder.mkdir()
+    paths = names_in(folder, files)
+    each = -(-lines // files)
+    for path, block in zip(paths, blocks(each * files, block_lines=each), strict=True):
+        path.write_bytes(block)
+    return describe_all(folder / "*.log", paths)
+
+
+def names_in(folder: Path, files: int) -> list[Path]:
+    """Return names for log files, in alphabetical order."""
+    return [folder / f"app-{number:05}.log" for number in range(files)]
+
+
 def repeat_log(source: LogFile, path: Path, *, size: int) -> LogFile:
     """Write a log file of at least `size` bytes that repeats another one."""
     with path.open("wb") as file:
@@ -71,16 +95,31 @@ def repeat_log(source: LogFile, path: Path, *, size: int) -> LogFile:
     return describe(path)
 
 
-def describe(path: Path) -> LogFile:
+def describe(path: Path, spec: RenderSpec = _PLAIN) -> LogFile:
     """Read a log file whole, and render it: what a correct server stores is decided without network or process."""
+    return describe_all(path, [path], spec)
+
+
+def describe_all(pattern: Path, paths: Sequence[Path], spec: RenderSpec = _PLAIN) -> LogFile:
+    """As `describe`, of several files, in their order."""
     lines = size = 0
     stored = Content(0, 0, 0)
-    with path.open("rb") as file:
-        for chunk in _chunks_of_lines(file):
-            lines += chunk.count(b"\n")
-            size += len(chunk)
-            stored = extended(stored, render(chunk).payload)
-    return LogFile(path, lines, size, stored)
+    for path in paths:
+        with path.open("rb") as file:
+            for chunk, rendered in rendered_chunks(file, spec):
+                lines += chunk.count(b"\n")
+                size += len(chunk)
+                stored = extended(stored, rendered.payload)
+    return LogFile(pattern, lines, size, stored)
+
+
+def rendered_chunks(file: BinaryIO, spec: RenderSpec = _PLAIN) -> Iterator[tuple[bytes, Rendered]]:
+    """Yield whole events of a file, chunk by chunk, each with what it becomes."""
+    render = renderer(spec)
+    is_start = True
+    for chunk in _whole_events(_chunks_of_lines(file), render.grouping):
+        yield chunk, render.render(chunk, is_start=is_start)
+        is_start = False
 
 
 def extended(content: Content, piece: bytes) -> Content:
@@ -103,13 +142,18 @@ def stored_bytes(data_dir: Path) -> int:
     return sum(path.stat().st_size for path in data_dir.rglob("*.ndjson"))
 
 
-def blocks(lines: int) -> Iterator[bytes]:
+def blocks(lines: int, *, block_lines: int = _BLOCK_LINES) -> Iterator[bytes]:
     """Yield `lines` log lines in blocks, always the same."""
     chance = random.Random(_SEED)
-    phrases = [" ".join(chance.choices(_WORDS, k=chance.randint(6, 11))) for _ in range(_PHRASES)]
-    for start in range(0, lines, _BLOCK_LINES):
-        count = min(_BLOCK_LINES, lines - start)
+    phrases = make_phrases(chance)
+    for start in range(0, lines, block_lines):
+        count = min(block_lines, lines - start)
         yield "".join(_lines_of_one_second(chance, phrases, start, count)).encode()
+
+
+def make_phrases(chance: random.Random) -> list[str]:
+    """Return what the messages of a log consist of."""
+    return [" ".join(chance.choices(_WORDS, k=chance.randint(6, 11))) for _ in range(_PHRASES)]
 
 
 def _lines_of_one_second(chance: random.Random, phrases: list[str], start: int, count: int) -> Iterator[str]:
@@ -136,6 +180,19 @@ def _chunks_of_lines(file: BinaryIO) -> Iterator[bytes]:
             rest = tail
         else:
             rest += piece
+    if rest:
+        yield rest
+
+
+def _whole_events(chunks: Iterator[bytes], grouping: Grouping | None) -> Iterator[bytes]:
+    """Cut chunks of whole lines where events begin."""
+    rest = b""
+    for chunk in chunks:
+        data = rest + chunk
+        end = grouping.whole(data) if grouping else len(data)
+        rest = data[end:]
+        if end:
+            yield data[:end]
     if rest:
         yield rest
 

@@ -9,7 +9,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,10 @@ class BenchmarkError(Exception):
     """Something went wrong that makes a measurement worthless; the message says what."""
 
 
+class CannotMeasureError(BenchmarkError):
+    """This machine, or somebody else's program, does not let it be measured; all else can be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What a process has taken: CPU seconds (user and system), and its largest resident memory in bytes."""
@@ -36,10 +40,13 @@ class Usage:
 class Process:
     """A program that says its piece into a log file. Leaving the `with` block kills it and all that it started.
 
-    It inherits nothing of the environment but the PATH, so that no setting of the user's shell changes a measurement.
+    It inherits nothing of the environment but the PATH, so that no setting of the user's shell changes a measurement;
+    what it shall know is in `environment`. With a `core` it runs on that one alone.
     """
 
-    def __init__(self, argv: Sequence[str], *, log: Path) -> None:
+    def __init__(
+        self, argv: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None, core: int | None = None
+    ) -> None:
         self._log = log
         self.name: Final = log.stem
         with log.open("wb") as output:
@@ -49,10 +56,12 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+                env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", **(environment or {})},
                 start_new_session=True,
             )
         self.pid: Final = self._child.pid
+        if core is not None:
+            os.sched_setaffinity(self.pid, {core})
         self._peak_bytes = 0
 
     def __enter__(self) -> Self:
@@ -126,17 +135,19 @@ class Process:
         self.wait_until(has_said, limit_s=limit_s, what=f"saying {pattern!r}")
         return found[0]
 
-    def wait_until(self, condition: Callable[[], bool], *, limit_s: float, what: str) -> None:
+    def wait_until(self, condition: Callable[[], bool], *, limit_s: float, what: str, every_s: float = _POLL_S) -> None:
         """Wait for a condition that the process brings about. Raises BenchmarkError if it ends or takes too long."""
         end = time.monotonic() + limit_s
         while not condition():
             if time.monotonic() > end:
                 raise BenchmarkError(f"{self.name} is not {what} after {limit_s:g} s{self._last_words()}")
-            if self._has_ended() and not condition():
+            if self.has_ended and not condition():
                 raise BenchmarkError(f"{self.name} has ended without {what}{self._last_words()}")
-            time.sleep(_POLL_S)
+            time.sleep(every_s)
 
-    def _has_ended(self) -> bool:
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is there no more."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _status(self, field: str) -> int:

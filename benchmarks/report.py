@@ -1,51 +1,58 @@
-"""From measurements to a table, a list of targets met and missed, and JSON."""
+"""From measurements to tables and JSON."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from benchmarks.cases import BIG, CASES, Case, Idle, Run
+from benchmarks.cases import Run
 from benchmarks.data import LogFile
+from benchmarks.experiments import Experiment
 from benchmarks.formatter import FormatSpeed
+from benchmarks.idle import Idle
+from benchmarks.latency import LATENCY_HEADER, Latency, latency_cells
+from benchmarks.startup import Startup
+from benchmarks.tables import table
 
 MB: Final = 1_000_000
 GB: Final = 1_000_000_000
 
-MAX_CLIENT_MB: Final = 60
-MAX_SERVER_MB: Final = 80
-MAX_IDLE_PERCENT: Final = 0.5
+# What 1.0 is on the scale.
+SCALE: Final = "rsyslog"
 
 _HEADER: Final = (
-    *("case", "lines/s", "(min - max)", "MB/s", "client CPU s/GB", "server CPU s/GB"),
-    *("client peak MB", "server peak MB", "x rsyslog", "x cat\\|nc"),
+    *("case", "lines/s", "(min - max)", "MB/s", "x rsyslog", "client CPU s/GB", "server CPU s/GB"),
+    *("client peak MB", "server peak MB", "accelerator", "lines", "runs"),
+)
+_IDLE_HEADER: Final = (
+    *("files nobody writes to", "seconds", "client CPU ms", "server CPU ms", "client MB", "server MB"),
+    *("client peak MB", "server peak MB"),
+)
+_FORMAT_HEADER: Final = (
+    *("one thread, no network", "render lines/s", "validate lines/s", "pure: render lines/s", "pure: validate lines/s"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The runs of one case: medians, but for memory the largest."""
+    """The runs of one case: medians, but for memory the largest.
+
+    None stands for what is not known: the sender is a load generator or a pipeline, the receiver throws away.
+    """
 
     name: str
+    lines: int
     lines_per_s: float
     lines_per_s_min: float
     lines_per_s_max: float
     source_mb_per_s: float
-    client_cpu_s_per_gb: float
-    client_peak_mb: float  # 0: not known, for a pipeline
-    server_cpu_s_per_gb: float | None  # None: the receiver is no server, it throws away
+    client_cpu_s_per_gb: float | None
+    client_peak_mb: float | None
+    server_cpu_s_per_gb: float | None
     server_peak_mb: float | None
+    is_ours: bool
+    is_accelerated: bool
     runs: list[Run]
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Something to reach, and whether it was."""
-
-    name: str
-    wanted: str
-    measured: str
-    met: bool
 
 
 @dataclass(slots=True)
@@ -54,67 +61,117 @@ class Report:
 
     machine: str
     lines: int
-    bytes: int
+    is_accelerated: bool
     rows: list[Row] = field(default_factory=list)
-    idle: Idle | None = None
-    formats: list[FormatSpeed] = field(default_factory=list)
+    latencies: dict[str, Latency] = field(default_factory=dict)
+    idles: list[Idle] = field(default_factory=list)
+    startup: Startup | None = None
+    formats: dict[str, list[FormatSpeed]] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
-    @property
-    def targets(self) -> list[Target]:
-        """The targets for what was measured."""
-        return [*_speed_targets(self.rows), *_memory_targets(self.rows), *_idle_targets(self.idle)]
+    def row(self, name: str) -> Row | None:
+        """Return the row of a case, if it was measured."""
+        return next((row for row in self.rows if row.name == name), None)
+
+    def ratio(self, name: str, other: str = SCALE) -> float | None:
+        """Return how many times as many lines a second one case makes as another, if both were measured."""
+        row, base = self.row(name), self.row(other)
+        return row.lines_per_s / base.lines_per_s if row and base else None
+
+    def add(self, experiment: Experiment, log: LogFile | None, results: Sequence[object]) -> None:
+        """Take what was measured of one experiment."""
+        runs = [result for result in results if isinstance(result, Run)]
+        if runs and log:
+            is_accelerated = self.is_accelerated and experiment.is_ours and not experiment.is_pure
+            self.rows.append(make_row(experiment, log, runs, is_accelerated=is_accelerated))
+        if latencies := [result for result in results if isinstance(result, Latency)]:
+            self.latencies[experiment.name] = medians(latencies)
+        if idles := [result for result in results if isinstance(result, Idle)]:
+            self.idles.append(medians(idles))
+        for result in results:
+            if isinstance(result, Startup):
+                self.startup = result
+            elif isinstance(result, list):
+                self.formats[experiment.name] = result
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it in JSON's types. There is no report unless the stored lines were those of the file."""
-        return {**asdict(self), "targets": [asdict(target) for target in self.targets], "conservation": "checked"}
+        """Return all of it in JSON's types. Of what is not among the failures, every line was stored, once."""
+        return {**asdict(self), "conservation": "checked"}
 
-    def as_text(self) -> str:
-        """Return all of it as Markdown."""
-        parts = [f"{self.machine}\n\n{self.lines} lines, {self.bytes / MB:.0f} MB"]
+    def tables(self) -> str:
+        """Return what was measured as Markdown."""
+        parts = []
         if self.rows:
-            parts.append(table(_HEADER, [_cells(row, self.rows) for row in self.rows]))
-        if self.idle:
-            parts.append(_describe_idle(self.idle))
+            parts.append(table(_HEADER, [_cells(row, self.ratio(row.name)) for row in self.rows]))
+        if self.latencies:
+            parts.append(table(LATENCY_HEADER, [latency_cells(found) for found in self.latencies.values()]))
+        if self.idles:
+            parts.append(table(_IDLE_HEADER, [_idle_cells(idle) for idle in self.idles]))
+        if self.startup:
+            parts.append(
+                f"From the start of the client to its first byte on the wire: {self.startup.ms:.0f} ms"
+                f" ({self.startup.ms_min:.0f} - {self.startup.ms_max:.0f}, {self.startup.starts} starts)."
+            )
         if self.formats:
-            parts.append(_format_table(self.formats))
-        if self.targets:
-            header = ("target", "wanted", "measured", "")
-            cells = [(t.name, t.wanted, t.measured, "met" if t.met else "MISSED") for t in self.targets]
-            parts.append(table(header, cells))
-        parts += [f"skipped: {reason}" for reason in self.skipped]
+            parts.append(table(_FORMAT_HEADER, _format_rows(self.formats)))
         return "\n\n".join(parts)
 
 
-def make_row(name: str, log: LogFile, runs: Sequence[Run]) -> Row:
+def make_row(experiment: Experiment, log: LogFile, runs: Sequence[Run], *, is_accelerated: bool) -> Row:
     """Sum up the runs of one case."""
     speeds = [log.lines / run.seconds for run in runs]
+    senders = [run.sender for run in runs if run.sender]
     receivers = [run.receiver for run in runs if run.receiver]
     return Row(
-        name=name,
+        name=experiment.name,
+        lines=log.lines,
         lines_per_s=median(speeds),
         lines_per_s_min=min(speeds),
         lines_per_s_max=max(speeds),
         source_mb_per_s=median(log.bytes / run.seconds for run in runs) / MB,
-        client_cpu_s_per_gb=median(run.sender.cpu_s for run in runs) / log.bytes * GB,
-        client_peak_mb=max(run.sender.peak_bytes for run in runs) / MB,
-        server_cpu_s_per_gb=median(usage.cpu_s for usage in receivers) / log.bytes * GB if receivers else None,
-        server_peak_mb=max(usage.peak_bytes for usage in receivers) / MB if receivers else None,
+        client_cpu_s_per_gb=_median_or_none(usage.cpu_s / log.bytes * GB for usage in senders),
+        client_peak_mb=max((usage.peak_bytes for usage in senders), default=0) / MB or None,
+        server_cpu_s_per_gb=_median_or_none(usage.cpu_s / log.bytes * GB for usage in receivers),
+        server_peak_mb=max((usage.peak_bytes for usage in receivers), default=0) / MB or None,
+        is_ours=experiment.is_ours,
+        is_accelerated=is_accelerated,
         runs=list(runs),
     )
 
 
-def _cells(row: Row, rows: Sequence[Row]) -> Sequence[str]:
+Numbers = TypeVar("Numbers", Latency, Idle)
+
+
+def medians(found: Sequence[Numbers]) -> Numbers:
+    """Return the median of each number; what is no number is the same in all."""
+    columns = {each.name: [getattr(one, each.name) for one in found] for each in fields(found[0])}
+    return type(found[0])(**{name: _middle(values) for name, values in columns.items()})
+
+
+def _middle(values: Sequence[Any]) -> Any:
+    return median(values) if isinstance(values[0], float | int) else values[0]
+
+
+def _median_or_none(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return median(found) if found else None
+
+
+def _cells(row: Row, ratio: float | None) -> Sequence[str]:
     return (
         row.name,
         f"{row.lines_per_s:,.0f}",
         f"({row.lines_per_s_min:,.0f} - {row.lines_per_s_max:,.0f})",
         f"{row.source_mb_per_s:.1f}",
-        f"{row.client_cpu_s_per_gb:.1f}",
+        _number(ratio, digits=2),
+        _number(row.client_cpu_s_per_gb),
         _number(row.server_cpu_s_per_gb),
-        _number(row.client_peak_mb or None, digits=0),
+        _number(row.client_peak_mb, digits=0),
         _number(row.server_peak_mb, digits=0),
-        *(_ratio(row, rows, peer) for peer in ("rsyslog", "cat-nc")),
+        ("yes" if row.is_accelerated else "no") if row.is_ours else "-",
+        f"{row.lines:,}",
+        f"{len(row.runs)}",
     )
 
 
@@ -122,76 +179,26 @@ def _number(value: float | None, *, digits: int = 1) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _ratio(row: Row, rows: Sequence[Row], other: str) -> str:
-    found = _find(rows, other)
-    return f"{row.lines_per_s / found.lines_per_s:.2f}" if found else "-"
-
-
-def _find(rows: Sequence[Row], name: str) -> Row | None:
-    return next((row for row in rows if row.name == name), None)
-
-
-def _ours(rows: Sequence[Row]) -> Iterator[tuple[Case, Row]]:
-    for case in (*CASES, BIG):
-        row = _find(rows, case.name)
-        if row:
-            yield case, row
-
-
-def _speed_targets(rows: Sequence[Row]) -> Iterator[Target]:
-    for case, row in _ours(rows):
-        measured = f"{row.lines_per_s:,.0f} lines/s"
-        if case.min_lines_per_s:
-            wanted = f"{case.min_lines_per_s:,} lines/s"
-            yield Target(f"{case.name}: speed", wanted, measured, row.lines_per_s >= case.min_lines_per_s)
-        other = _find(rows, case.no_slower_than) if case.no_slower_than else None
-        if other:
-            least = other.lines_per_s * (1 - case.slack)
-            share = f"{1 - case.slack:.0%} of {other.name}"
-            yield Target(f"{case.name}: speed", f"{least:,.0f} lines/s, {share}", measured, row.lines_per_s >= least)
-
-
-def _memory_targets(rows: Sequence[Row]) -> Iterator[Target]:
-    for case, row in _ours(rows):
-        ends = (("client", row.client_peak_mb, MAX_CLIENT_MB), ("server", row.server_peak_mb or 0.0, MAX_SERVER_MB))
-        for end, peak, limit in ends:
-            yield Target(f"{case.name}: {end} memory", f"< {limit} MB", f"{peak:.0f} MB", peak < limit)
-
-
-def _idle_targets(idle: Idle | None) -> Iterator[Target]:
-    if idle:
-        for end, percent in (("client", idle.client_percent), ("server", idle.server_percent)):
-            is_met = percent < MAX_IDLE_PERCENT
-            yield Target(f"idle: {end} CPU", f"< {MAX_IDLE_PERCENT} % of a core", f"{percent:.3f} %", is_met)
-
-
-def _describe_idle(idle: Idle) -> str:
+def _idle_cells(idle: Idle) -> Sequence[str]:
     return (
-        f"idle for {idle.seconds:.0f} s: client {idle.client_percent:.3f} % of a core, {idle.client_bytes / MB:.0f} MB;"
-        f" server {idle.server_percent:.3f} %, {idle.server_bytes / MB:.0f} MB"
+        f"{idle.files:,}",
+        f"{idle.seconds:.0f}",
+        f"{idle.client_ms:.1f}",
+        f"{idle.server_ms:.1f}",
+        f"{idle.client_bytes / MB:.0f}",
+        f"{idle.server_bytes / MB:.0f}",
+        f"{idle.client_peak_bytes / MB:.0f}",
+        f"{idle.server_peak_bytes / MB:.0f}",
     )
 
 
-def _format_table(formats: Sequence[FormatSpeed]) -> str:
-    header = ("one thread, no network", "render lines/s", "validate lines/s")
-    cells = [
-        (speed.name, f"{speed.render_lines_per_s:,.0f}", f"{speed.validate_lines_per_s:,.0f}") for speed in formats
-    ]
-    return table(header, cells)
+def _format_rows(formats: Mapping[str, Sequence[FormatSpeed]]) -> list[Sequence[str]]:
+    """Return a row for each kind of line: with what is there, and without the accelerator."""
+    found = {name: {speed.name: speed for speed in speeds} for name, speeds in formats.items()}
+    kinds = [speed.name for speed in next(iter(formats.values()))]
+    columns = [found.get(name, {}) for name in ("formatter", "formatter-pure")]
+    return [(kind, *(cell for column in columns for cell in _speed_cells(column.get(kind)))) for kind in kinds]
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table that is readable as it stands; all columns but the first are aligned right."""
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [_line(header, widths), "| " + " | ".join(rule) + " |", *(_line(row, widths) for row in rows)]
-    return "\n".join(lines)
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first = cells[0].ljust(widths[0])
-    return (
-        "| "
-        + " | ".join([first, *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))])
-        + " |"
-    )
+def _speed_cells(speed: FormatSpeed | None) -> Sequence[str]:
+    return (f"{speed.render_lines_per_s:,.0f}", f"{speed.validate_lines_per_s:,.0f}") if speed else ("-", "-")

@@ -1,4 +1,4 @@
-"""The benchmark, run by hand: `python3 benchmarks/run.py`. README.md, beside this, says what the numbers mean.
+"""The benchmark: `make bench`, or `python3 benchmarks/run.py`. README.md, beside this, says what the numbers mean.
 
 The exit code says whether the measurements are sound (every line stored, once), never whether they are good.
 """
@@ -9,7 +9,10 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
@@ -18,59 +21,66 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from benchmarks.cases import BIG, CASES, Run, run_case, run_idle  # noqa: E402  (the path comes first)
-from benchmarks.data import LogFile, make_log, repeat_log  # noqa: E402
-from benchmarks.formatter import measure_formats  # noqa: E402
+from benchmarks.accelerator import PURE, build_accelerator, has_accelerator  # noqa: E402  (the path comes first)
+
+# What must be stored is found out here with the Python code, whatever the programs that are measured use.
+os.environ.update(PURE)
+
+from benchmarks.experiments import FULL, QUICK, Experiment, Logs, Sizes, all_experiments  # noqa: E402
 from benchmarks.machine import describe_machine  # noqa: E402
-from benchmarks.measure import BenchmarkError  # noqa: E402
-from benchmarks.peers import find_peers  # noqa: E402
-from benchmarks.report import Report, make_row  # noqa: E402
+from benchmarks.page import as_text, write_page  # noqa: E402
+from benchmarks.peers.found import PEERS, find_peers  # noqa: E402
+from benchmarks.report import Report  # noqa: E402
+from benchmarks.schedule import measure  # noqa: E402
+from benchmarks.targets import targets  # noqa: E402
 
-Runner = Callable[[LogFile, Path], Run]
+# /tmp is often memory, where `fsync` costs nothing.
+_ON_DISK: Final = Path("/var/tmp")
 
-_PEERS: Final = ("rsyslog", "cat-nc")
-_DEFAULT: Final = (*_PEERS, *(case.name for case in CASES), "idle", "formatter")
-_NAMES: Final = (*_DEFAULT, BIG.name)
-
-_BIG_BYTES: Final = 5_000_000_000
-_IDLE_LINES: Final = 1000
-_IDLE_S: Final = 15.0
-
-_QUICK_LINES: Final = 200_000
-_QUICK_RUNS: Final = 1
-_QUICK_BIG_BYTES: Final = 250_000_000
-_QUICK_IDLE_S: Final = 3.0
+_BEGAN: Final = time.monotonic()
 
 
 def main() -> int:
-    """Measure what was asked for; print the report, and write it as JSON if asked."""
+    """Measure what was asked for; print the report, and write it as JSON and as a page if asked."""
     options = _options()
+    if options.list:
+        print("\n".join(experiment.name for experiment in _experiments(options)))
+        return 0
     signal.signal(signal.SIGTERM, _exit_on_signal)
     try:
         with tempfile.TemporaryDirectory(prefix="logferry-benchmark-", dir=options.folder) as folder:
             report = _measure(options, Path(folder))
-    except BenchmarkError as error:
-        print(f"benchmark: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     if options.json:
-        options.json.write_text(json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(report.as_text())
+        content = {**report.as_json(), "targets": [asdict(target) for target in targets(report)]}
+        options.json.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(as_text(report))
+    if report.failures:
+        return 1
+    if options.page and (no_plot := write_page(report, options.page)):
+        _say(no_plot)
     return 0
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure the client and the server, beside rsyslog and cat | nc.")
-    parser.add_argument("--lines", type=_positive, help=f"of the log file [2000000; {_QUICK_LINES} if quick]")
-    parser.add_argument("--runs", type=_positive, help=f"of each case, of which the median counts [3; {_QUICK_RUNS}]")
-    parser.add_argument("--only", type=_names, default=_DEFAULT, help=f"some of {','.join(_NAMES)} [all but big]")
+    parser = argparse.ArgumentParser(description="Measure the client and the server, beside all others that are found.")
+    parser.add_argument("--quick", action="store_true", help="smaller files, one run: a look, not a measurement")
+    parser.add_argument("--lines", type=_positive, help=f"of the largest log [{FULL.lines}; if quick {QUICK.lines}]")
+    parser.add_argument(
+        "--runs", type=_positive, help=f"of which the median counts [{FULL.runs}; {QUICK.runs} if quick]"
+    )
+    parser.add_argument("--only", metavar="NAMES", help="names, or patterns of them, with commas [all but big]")
+    parser.add_argument("--list", action="store_true", help="say what there is, and measure nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured there, too")
-    parser.add_argument("--folder", type=Path, help="where the files go, on the disk to measure [the system's]")
-    parser.add_argument("--quick", action="store_true", help="a smaller file, one run: a look, not a measurement")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write a page there, with a plot beside it")
+    parser.add_argument(
+        "--folder", type=Path, help="where the files go, on the disk to measure [/var/tmp if it is there]"
+    )
+    for peer in PEERS:
+        parser.add_argument(f"--{peer.name}", metavar="PROGRAM", help=f"the binary [{peer.variable}, or on the path]")
     options = parser.parse_args()
-    options.lines = options.lines or (_QUICK_LINES if options.quick else 2_000_000)
-    options.runs = options.runs or (_QUICK_RUNS if options.quick else 3)
+    options.folder = options.folder or (_ON_DISK if _ON_DISK.is_dir() else None)
     return options
 
 
@@ -80,77 +90,48 @@ def _positive(text: str) -> int:
     return value
 
 
-def _names(text: str) -> Sequence[str]:
-    names = text.split(",")
-    unknown = [name for name in names if name not in _NAMES]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {','.join(_NAMES)}")
-    return names
-
-
 def _exit_on_signal(number: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
 
 
+def _sizes(options: argparse.Namespace) -> Sizes:
+    sizes = QUICK if options.quick else FULL
+    runs = options.runs or sizes.runs
+    return replace(sizes, lines=options.lines or sizes.lines, runs=runs, special_runs=min(runs, sizes.special_runs))
+
+
 def _measure(options: argparse.Namespace, folder: Path) -> Report:
-    wanted: Sequence[str] = options.only
-    _say(f"making a log file of {options.lines} lines")
-    log = make_log(folder / "app.log", lines=options.lines)
-    os.sync()
-    report = Report(describe_machine(folder), log.lines, log.bytes)
-    runners = _runners(wanted, report)
-    for name, runs in _interleaved(runners, log, folder, runs=options.runs).items():
-        report.rows.append(make_row(name, log, runs))
-    if BIG.name in wanted:
-        size = _QUICK_BIG_BYTES if options.quick else _BIG_BYTES
-        big_log = repeat_log(log, folder / "big.log", size=size)
-        report.rows.append(make_row(BIG.name, big_log, [_run_once(BIG.name, _runner_of_big, big_log, folder)]))
-    if "idle" in wanted:
-        _say("idle")
-        quiet_log = make_log(folder / "quiet.log", lines=_IDLE_LINES)
-        report.idle = run_idle(quiet_log, folder, seconds=_QUICK_IDLE_S if options.quick else _IDLE_S)
-    if "formatter" in wanted:
-        _say("formatter")
-        report.formats = measure_formats()
+    reason = build_accelerator()
+    if reason:
+        _say(f"the accelerator cannot be built: {reason}")
+    experiments = _experiments(options)
+    sizes = _sizes(options)
+    report = Report(describe_machine(folder), sizes.lines, has_accelerator())
+    report.skipped += [
+        peer.reason_to_skip
+        for peer in PEERS
+        if _is_wanted(peer.name, options.only, sizes)
+        and peer.name not in {experiment.name for experiment in experiments}
+    ]
+    logs = Logs(folder, sizes)
+    measure(experiments, logs, folder, report, say=_say)
     return report
 
 
-def _runners(wanted: Sequence[str], report: Report) -> Mapping[str, Runner]:
-    """Return what is to be run interleaved, peers first; note in `report` which peers are missing."""
-    runners: dict[str, Runner] = {}
-    if any(name in wanted for name in _PEERS):
-        peers, skipped = find_peers()
-        report.skipped += [reason for reason in skipped if reason.partition(":")[0] in wanted]
-        runners = {peer.name: peer.run for peer in peers if peer.name in wanted}
-    for case in CASES:
-        if case.name in wanted:
-            runners[case.name] = lambda log, folder, case=case: run_case(case, log, folder)  # type: ignore[misc]
-    return runners
+def _experiments(options: argparse.Namespace) -> Sequence[Experiment]:
+    """Return what is wanted, of all that can be measured here."""
+    sizes = _sizes(options)
+    peers = find_peers({peer: getattr(options, peer.variable.lower()) for peer in PEERS})
+    return [each for each in all_experiments(sizes, peers) if _is_wanted(each.name, options.only, sizes)]
 
 
-def _runner_of_big(log: LogFile, folder: Path) -> Run:
-    return run_case(BIG, log, folder)
-
-
-def _interleaved(
-    runners: Mapping[str, Runner], log: LogFile, folder: Path, *, runs: int
-) -> Mapping[str, Sequence[Run]]:
-    """Run everything once, then everything again: what disturbs the machine for a while disturbs all alike."""
-    results: dict[str, list[Run]] = {name: [] for name in runners}
-    for number in range(1, runs + 1):
-        for name, runner in runners.items():
-            results[name].append(_run_once(f"{name}, run {number} of {runs}", runner, log, folder))
-    return results
-
-
-def _run_once(title: str, runner: Runner, log: LogFile, folder: Path) -> Run:
-    run = runner(log, folder)
-    _say(f"{title}: {log.lines / run.seconds:,.0f} lines/s")
-    return run
+def _is_wanted(name: str, only: str | None, sizes: Sizes) -> bool:
+    return any(fnmatch(name, pattern) for pattern in only.split(",")) if only else name not in sizes.left_out
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    """Say what is going on, and after how many seconds."""
+    print(f"{time.monotonic() - _BEGAN:6.1f} s  {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A client that notes when each line was acked: `python3 witness.py ACKS SETTINGS`, until SIGTERM.
 
-SETTINGS are a JSON object of option names and texts. ACKS becomes a JSON list of [time, lines]: at that time, in
-nanoseconds of the system's monotonic clock, the client had read and acted upon the ack of so many lines more.
+SETTINGS are a JSON object of option names and texts. ACKS becomes a JSON list of [time, lines, latency]: at that time,
+in nanoseconds of the system's monotonic clock, the client had read and acted upon the ack of so many lines more, which
+had gone to the network `latency` nanoseconds before.
 """
 
 import json
@@ -27,11 +28,11 @@ class Witness(Metrics):
 
     def __init__(self) -> None:
         super().__init__()
-        self.acks: list[tuple[int, int]] = []
+        self.acks: list[tuple[int, int, int]] = []
 
     def acked(self, lines: int, latency_s: float) -> None:
         """Note the moment, then count as usual."""
-        self.acks.append((time.monotonic_ns(), lines))
+        self.acks.append((time.monotonic_ns(), lines, int(latency_s * 1e9)))
         super().acked(lines, latency_s)
 
 

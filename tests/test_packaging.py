@@ -17,7 +17,8 @@ from tools.container_health import find_server
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILES = ("Dockerfile", "Dockerfile.server", "Dockerfile.test")
-TARGETS = {"build", "run", "batch", "client", "test", "logs", "stop", "clean", "demo"}
+TARGETS = {"build", "run", "batch", "client", "test", "bench", "bench-quick", "logs", "stop", "clean", "demo"}
+DOCKERLESS_TARGETS = {"test", "bench", "bench-quick", "demo", "clean"}
 PROFILES = {"log-server": None, "log-client-batch": "batch", "log-client": "client", "log-test": "test"}
 
 
@@ -44,6 +45,11 @@ class TestRequirements:
         extra = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]["test"]
         lines = [line for line in read("requirements.txt").splitlines() if line and not line.startswith("#")]
         assert lines == extra
+
+    def test_those_of_the_benchmarks_equal_the_bench_extra(self) -> None:
+        extra = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]["bench"]
+        lines = read("benchmarks/requirements.txt").splitlines()
+        assert [line for line in lines if not line.startswith("#")] == extra
 
     def test_the_lint_tools_are_pinned_so_that_no_release_of_theirs_breaks_a_commit(self) -> None:
         extra = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]["lint"]
@@ -130,7 +136,7 @@ class TestMakefile:
         assert phony
         assert set(phony[1].split()) == TARGETS
 
-    @pytest.mark.parametrize("target", sorted(TARGETS - {"test", "demo", "clean"}))
+    @pytest.mark.parametrize("target", sorted(TARGETS - DOCKERLESS_TARGETS))
     def test_a_target_that_needs_docker_says_so_where_it_is_missing(self, target: str, tmp_path: Path) -> None:
         make = shutil.which("make")
         if make is None:

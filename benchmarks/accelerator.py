@@ -1,0 +1,35 @@
+"""The compiled accelerator (`logferry._speedups`): whether it is there, and how to do without it."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from typing import Final
+
+from benchmarks.ends import PYTHON, ROOT
+
+# A program with this in its environment uses the Python code alone.
+PURE: Final[Mapping[str, str]] = {"LOGFERRY_SPEEDUPS": "0"}
+
+_BUILD_LIMIT_S: Final = 120.0
+
+
+def build_accelerator() -> str | None:
+    """Build it in place, if this source has it; return why that did not work."""
+    script = ROOT / "tools" / "build_speedups.py"
+    if not script.exists():
+        return None
+    try:
+        words = [PYTHON, str(script)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=_BUILD_LIMIT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return f"tools/build_speedups.py takes more than {_BUILD_LIMIT_S:g} s"
+    return (done.stderr or done.stdout).strip() or "no reason given" if done.returncode else None
+
+
+def has_accelerator() -> bool:
+    """Whether the programs that are measured find it."""
+    look = "import sys; sys.path.insert(0, sys.argv[1]); import logferry._speedups"
+    words = [PYTHON, "-c", look, str(ROOT / "src")]
+    environment = {name: value for name, value in os.environ.items() if name not in PURE}
+    done = subprocess.run(words, env=environment, capture_output=True, timeout=_BUILD_LIMIT_S, check=False)
+    return not done.returncode

@@ -1,0 +1,196 @@
+"""Everything that can be measured, by name: how large, how often, and how it is done."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.accelerator import PURE
+from benchmarks.cases import BIG, CASES, Case, Run, run_case
+from benchmarks.data import LogFile, describe, make_log, make_logs, repeat_log
+from benchmarks.ends import start_script
+from benchmarks.formatter import FormatSpeed
+from benchmarks.idle import Idle, measure_idle
+from benchmarks.latency import Latency, Rate, measure_latency
+from benchmarks.limits import LIMITS
+from benchmarks.peers.peer import Peer
+from benchmarks.samples import SAMPLES, make_sample
+from benchmarks.server_alone import SERVER_CASES, ServerCase, render_load, run_server_case
+from benchmarks.startup import Startup, measure_startup
+from logferry.client.formats.spec import RenderSpec
+
+Result = Run | Latency | Idle | Startup | list[FormatSpeed]
+
+_RATES: Final = {
+    "latency-200": Rate(200),
+    "latency-50000": Rate(50_000),
+    "sources-1000": Rate(10_000, files=1000, durability="fsync"),
+}
+_IDLE_FILES: Final = (1, 10_000)
+_MANY_FILES: Final = 1000
+_FORMATTER_LIMIT_S: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much of everything. What takes its time whatever we do (idle, latency) is done `special_runs` times.
+
+    What is in `left_out` is measured only when it is asked for by name.
+    """
+
+    lines: int
+    runs: int
+    special_runs: int = 3
+    big_bytes: int = 5_000_000_000
+    idle_s: float = 15.0
+    latency_s: float = 10.0
+    starts: int = 7
+    left_out: frozenset[str] = frozenset({BIG.name})
+
+    @property
+    def medium_lines(self) -> int:
+        """For logs that not everything is compared with."""
+        return max(1, self.lines * 2 // 5)
+
+    @property
+    def short_lines(self) -> int:
+        """For what is slow: as long a measurement with fewer lines."""
+        return max(1, self.lines // 5)
+
+
+FULL: Final = Sizes(lines=5_000_000, runs=5)
+QUICK: Final = Sizes(
+    lines=600_000,
+    runs=1,
+    special_runs=1,
+    big_bytes=250_000_000,
+    idle_s=3.0,
+    latency_s=3.0,
+    starts=3,
+    left_out=frozenset({BIG.name, "formatter", "formatter-pure"}),
+)
+
+
+class Logs:
+    """The files that are shipped: made when they are first asked for, then always the same."""
+
+    def __init__(self, folder: Path, sizes: Sizes) -> None:
+        self._folder = folder
+        self._sizes = sizes
+        self._made: dict[str, LogFile] = {}
+
+    def __getitem__(self, name: str) -> LogFile:
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    @property
+    def load(self) -> Path:
+        """What clients would send of the log "medium"."""
+        path = self._folder / "load.ndjson"
+        if not path.exists():
+            render_load(self["medium"], path)
+        return path
+
+    def quiet(self, files: int) -> LogFile:
+        """Return so many files of one line."""
+        name = f"quiet-{files}"
+        if name not in self._made:
+            self._made[name] = make_logs(self._folder / name, files=files, lines=files)
+        return self._made[name]
+
+    def _make(self, name: str) -> LogFile:
+        sizes, path = self._sizes, self._folder / f"{name}.log"
+        if name in SAMPLES:
+            return make_sample(name, path, lines=sizes.medium_lines)
+        match name:
+            case "raw":
+                return describe(self["plain"].path, RenderSpec(format="raw"))
+            case "many":
+                return make_logs(self._folder / "many", files=_MANY_FILES, lines=sizes.medium_lines)
+            case "big":
+                return repeat_log(self["plain"], path, size=sizes.big_bytes)
+        return make_log(
+            path, lines={"plain": sizes.lines, "medium": sizes.medium_lines, "short": sizes.short_lines}[name]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """Something to measure `runs` times. `prepare` makes the files that it needs; `log` is what it ships."""
+
+    name: str
+    runs: int
+    log: str
+    measure: Callable[[Logs, Path], Result]
+    prepare: Callable[[Logs], object] = lambda logs: None
+    is_ours: bool = True
+    is_pure: bool = False
+
+
+def all_experiments(sizes: Sizes, peers: Mapping[Peer, str]) -> Iterator[Experiment]:
+    """Yield them in the order in which they are run; `peers` are other programs, with their binaries."""
+    for peer, binary in peers.items():
+        yield _of_peer(peer, binary, sizes)
+    for name in LIMITS:
+        yield _of_limit(name, sizes)
+    for case in CASES:
+        yield _of_case(case, sizes.runs)
+    for server_case in SERVER_CASES:
+        yield _of_server(server_case, sizes.runs)
+    for name, rate in _RATES.items():
+        yield _of_rate(name, rate, sizes)
+    for files in _IDLE_FILES:
+        yield _of_idle(files, sizes)
+    yield Experiment("startup", 1, "short", lambda logs, at: measure_startup(logs["short"], at, starts=sizes.starts))
+    yield Experiment("formatter", 1, "", lambda _, at: _measure_formats(at, {}))
+    yield Experiment("formatter-pure", 1, "", lambda _, at: _measure_formats(at, PURE), is_pure=True)
+    yield _of_case(BIG, 1)
+
+
+def _of_peer(peer: Peer, binary: str, sizes: Sizes) -> Experiment:
+    return Experiment(
+        peer.name, sizes.runs, "short", lambda logs, at: peer.run(binary, logs["short"], at), is_ours=False
+    )
+
+
+def _of_limit(name: str, sizes: Sizes) -> Experiment:
+    return Experiment(name, sizes.runs, "plain", lambda logs, at: LIMITS[name](logs["plain"], at), is_ours=False)
+
+
+def _of_case(case: Case, runs: int) -> Experiment:
+    return Experiment(
+        case.name, runs, case.log, lambda logs, at: run_case(case, logs[case.log], at), is_pure=case.is_pure
+    )
+
+
+def _of_server(case: ServerCase, runs: int) -> Experiment:
+    return Experiment(
+        case.name,
+        runs,
+        "medium",
+        lambda logs, at: run_server_case(case, logs["medium"], logs.load, at),
+        lambda logs: logs.load,
+    )
+
+
+def _of_rate(name: str, rate: Rate, sizes: Sizes) -> Experiment:
+    return Experiment(name, sizes.special_runs, "", lambda _, at: measure_latency(rate, at, seconds=sizes.latency_s))
+
+
+def _of_idle(files: int, sizes: Sizes) -> Experiment:
+    return Experiment(
+        f"idle-{files}",
+        sizes.special_runs,
+        "",
+        lambda logs, at: measure_idle(logs.quiet(files), at, files=files, seconds=sizes.idle_s),
+        lambda logs: logs.quiet(files),
+    )
+
+
+def _measure_formats(folder: Path, environment: Mapping[str, str]) -> list[FormatSpeed]:
+    result = folder / "formatter.json"
+    with start_script("formatter", "--json", str(result), folder=folder, environment=environment) as process:
+        process.wait(limit_s=_FORMATTER_LIMIT_S)
+    return [FormatSpeed(**speed) for speed in json.loads(result.read_text(encoding="utf-8"))]

@@ -1,0 +1,185 @@
+"""Load for a server alone: `python3 load.py PORT SERVER_PID CONNECTIONS FILE`.
+
+FILE is NDJSON as a client of ours has rendered it. It is cut into as many shares as there are connections, each one a
+source of a host of its own, and each share into batches, header and checksum and all, before anything counts. Says
+"sent everything in S s for C s of CPU of the server": from the first batch until the ack of the last one. What that
+costs here is little: whole batches go to the kernel from the mapped file, and of answers only the last number counts.
+"""
+
+import mmap
+import os
+import re
+import resource
+import select
+import socket
+import sys
+import time
+import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+if __name__ == "__main__":
+    sys.path[:0] = [str(ROOT / "src")]
+
+from logferry.protocol.delivery import VERSION, batch_header, control_line  # noqa: E402  (the path comes first)
+
+_BATCH_BYTES: Final = 512 * 1024
+_READ_BYTES: Final = 64 * 1024
+_PIECES_A_SEND: Final = 64
+
+# Connecting faster than the server accepts would leave some waiting for a second in the kernel.
+_CONNECT_AT_ONCE: Final = 256
+_SILENCE_LIMIT_S: Final = 60.0
+
+_committed = re.compile(rb'"committed": (\d+)')
+
+
+class Feeder:
+    """One connection with a source that is opened, and all of its batches."""
+
+    def __init__(self, sock: socket.socket, number: int, share: memoryview) -> None:
+        self.sock = sock
+        self.source = f"load-{number}"
+        self._rest = b""
+        self._pieces = deque(batches_of(self.source, share))
+        self._end = len(share)
+
+    @property
+    def has_output(self) -> bool:
+        """Whether there is something to send."""
+        return bool(self._pieces)
+
+    def send(self) -> None:
+        """Send what the socket takes now."""
+        sent = self.sock.sendmsg(islice(self._pieces, _PIECES_A_SEND))
+        while sent:
+            piece = self._pieces.popleft()
+            if sent < len(piece):
+                self._pieces.appendleft(piece[sent:])
+                return
+            sent -= len(piece)
+
+    def receive(self) -> bool:
+        """Read answers; say whether everything is acked. Raises ConnectionError if it never will be."""
+        data = self.sock.recv(_READ_BYTES)
+        if not data:
+            raise ConnectionError(f"the server has ended {self.source}")
+        *answers, self._rest = (self._rest + data).split(b"\n")
+        for answer in answers:
+            if b'"status": "error"' in answer:
+                raise ConnectionError(f"{self.source}: {answer!r}")
+        found = _committed.findall(answers[-1]) if answers else []
+        return bool(found) and int(found[-1]) == self._end
+
+
+def batches_of(source: str, share: memoryview) -> Iterator[memoryview]:
+    """Yield header and body of each batch of a share; a byte of NDJSON counts as a byte of the source."""
+    for start, end in pairwise(_cuts(share, _BATCH_BYTES)):
+        body = share[start:end]
+        lines = bytes(body).count(b"\n")
+        crc32 = zlib.crc32(body)
+        yield memoryview(
+            batch_header(source=source, start=start, end=end, lines=lines, crc32=crc32, size=end - start, is_gzip=False)
+        )
+        yield body
+
+
+def _cuts(data: memoryview, size: int) -> Iterator[int]:
+    """Yield where pieces of whole lines of about `size` bytes begin, and the end."""
+    place = 0
+    while place < len(data):
+        yield place
+        place = _next_line(data, place + size)
+    yield len(data)
+
+
+def _next_line(data: memoryview, place: int) -> int:
+    """Return where the first line begins at or after `place`."""
+    while place < len(data):
+        newline = bytes(data[place - 1 : place + _READ_BYTES]).find(b"\n")
+        if newline >= 0:
+            return place + newline
+        place += _READ_BYTES
+    return len(data)
+
+
+def shares_of(data: memoryview, count: int) -> Sequence[memoryview]:
+    """Cut whole lines into as many shares, as equal as they can be."""
+    cuts = [0, *(_next_line(data, len(data) * number // count) for number in range(1, count)), len(data)]
+    return [data[start:end] for start, end in pairwise(cuts)]
+
+
+def _connect(port: int, shares: Sequence[memoryview]) -> list[Feeder]:
+    """Open a connection and a source for each share, some at a time."""
+    feeders: list[Feeder] = []
+    for first in range(0, len(shares), _CONNECT_AT_ONCE):
+        some = [
+            Feeder(socket.create_connection(("127.0.0.1", port)), number, share)
+            for number, share in enumerate(shares[first : first + _CONNECT_AT_ONCE], first)
+        ]
+        for number, feeder in enumerate(some, first):
+            feeder.sock.settimeout(_SILENCE_LIMIT_S)
+            host = f"host-{number:05}"
+            feeder.sock.sendall(control_line("hello", version=VERSION, client=host, host=host, encodings=["gzip"]))
+        for feeder in some:
+            _wait_for(feeder.sock, b'"hello"')
+            feeder.sock.sendall(control_line("open", source=feeder.source, path="/var/log/app.log"))
+        for feeder in some:
+            _wait_for(feeder.sock, b'"open"')
+            feeder.sock.setblocking(False)
+        feeders += some
+    return feeders
+
+
+def _wait_for(sock: socket.socket, word: bytes) -> None:
+    answer = b""
+    while not answer.endswith(b"\n"):
+        answer += sock.recv(_READ_BYTES)
+    if word not in answer:
+        raise ConnectionError(f"the server has answered {answer!r}")
+
+
+def _feed(feeders: Sequence[Feeder]) -> None:
+    """Send everything, until all of it is acked."""
+    both, reading = select.EPOLLIN | select.EPOLLOUT, select.EPOLLIN
+    waiting = {feeder.sock.fileno(): feeder for feeder in feeders}
+    with select.epoll() as poll:
+        for descriptor in waiting:
+            poll.register(descriptor, both)
+        while waiting:
+            ready = poll.poll(_SILENCE_LIMIT_S)
+            if not ready:
+                raise ConnectionError(f"the server is silent; {len(waiting)} connections wait for it")
+            for descriptor, event in ready:
+                feeder = waiting[descriptor]
+                if event & select.EPOLLOUT:
+                    feeder.send()
+                    if not feeder.has_output:
+                        poll.modify(descriptor, reading)
+                if event & ~select.EPOLLOUT and feeder.receive():
+                    poll.unregister(descriptor)
+                    del waiting[descriptor]
+
+
+def main() -> None:
+    """See the module."""
+    port, pid, connections = map(int, sys.argv[1:4])
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    descriptor = os.open(sys.argv[4], os.O_RDONLY)
+    data = memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+    feeders = _connect(port, shares_of(data, connections))
+    server_clock = (~pid << 3) | 2  # clock_getcpuclockid(3)
+    before, began = time.clock_gettime(server_clock), time.monotonic()
+    _feed(feeders)
+    seconds, cpu_s = time.monotonic() - began, time.clock_gettime(server_clock) - before
+    print(f"sent everything in {seconds:.6f} s for {cpu_s:.6f} s of CPU of the server", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The server alone, on one core, fed with batches that were made beforehand, over few connections or many (load.py)."""
+
+import os
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.cases import Run
+from benchmarks.data import LogFile, rendered_chunks
+from benchmarks.ends import check_conservation, limit_s, running_server, start_script
+from benchmarks.measure import CannotMeasureError, Usage
+
+CONNECTIONS: Final = (1, 16, 1000, 10_000)
+
+# Beside its connections the server needs descriptors for its files, and what feeds it some of its own.
+_SPARE_DESCRIPTORS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCase:
+    """A server with so many clients at the same time."""
+
+    connections: int
+
+    @property
+    def name(self) -> str:
+        """What it is called in the table."""
+        return f"server-alone-{self.connections}"
+
+
+SERVER_CASES: Final = tuple(ServerCase(connections) for connections in CONNECTIONS)
+
+
+def render_load(log: LogFile, path: Path) -> None:
+    """Write what the clients of a server would send of a log."""
+    with log.path.open("rb") as source, path.open("wb") as load:
+        for _, rendered in rendered_chunks(source):
+            load.write(rendered.payload)
+
+
+def run_server_case(case: ServerCase, log: LogFile, load: Path, folder: Path) -> Run:
+    """Store what was rendered of `log`. Raises BenchmarkError, also when anything else was stored."""
+    server_core, load_core = _two_cores()
+    _need_lines(case.connections, log)
+    _need_descriptors(case.connections)
+    flags = ("--max-connections", str(case.connections + 1))
+    with running_server(folder, *flags, core=server_core) as (server, port):
+        words = (str(port), str(server.pid), str(case.connections), str(load))
+        with start_script("load", *words, folder=folder, core=load_core) as generator:
+            generator.wait(limit_s=limit_s(log))
+            said = generator.wait_for_words(r"in ([\d.]+) s for ([\d.]+) s of CPU", limit_s=1.0)
+        usage = Usage(float(said[2]), server.peak_bytes())
+        server.stop()
+        check_conservation(log, folder)
+    return Run(float(said[1]), receiver=usage)
+
+
+def _two_cores() -> tuple[int, int]:
+    """Return a core for the server and one for its load; the same one where there is no other."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    return first, others[0] if others else first
+
+
+def _need_lines(connections: int, log: LogFile) -> None:
+    if log.lines < connections:
+        raise CannotMeasureError(f"{connections} connections have not one line each of the {log.lines} there are")
+
+
+def _need_descriptors(connections: int) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < connections + _SPARE_DESCRIPTORS:
+        raise CannotMeasureError(f"{connections} connections need more descriptors than {most} (ulimit -Hn)")

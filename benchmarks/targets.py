@@ -1,0 +1,118 @@
+"""What is to be reached (issue 5), and whether it was."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.report import MB, SCALE, Report
+
+MAX_CLIENT_MB: Final = 60
+MAX_SERVER_MB: Final = 80
+
+# That of the server with ten thousand clients has a limit of its own.
+_MOST_CONNECTIONS: Final = "server-alone-10000"
+_MAX_MB_WITH_MOST_CONNECTIONS: Final = 300
+
+# Of a case to another one, in lines a second.
+_RATIOS: Final = (
+    *(("batch", SCALE, 7.0), ("client-alone", SCALE, 9.0), ("gzip", SCALE, 5.0), ("client-alone-gzip", SCALE, 5.0)),
+    *(("resilient", "batch", 0.95), ("backlog", "batch", 0.9), ("raw", SCALE, 15.0), ("json", SCALE, 2.5)),
+    *(("nginx", SCALE, 2.5), ("syslog", SCALE, 2.5), ("server-alone-1", SCALE, 9.0), ("verify", "batch", 1.0)),
+)
+_MAX_CLIENT_ALONE_CPU: Final = 10.0
+_MAX_STARTUP_MS: Final = 150
+_IDLE_S: Final = 15
+_MAX_IDLE_MS: Final = 3.0
+_MAX_IDLE_MB: Final = 25
+
+# More than this share of the lines must be acked as fast as they come.
+_KEEPS_UP: Final = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Something to reach, and whether it was."""
+
+    name: str
+    wanted: str
+    measured: str
+    met: bool
+
+
+def targets(report: Report) -> list[Target]:
+    """Return the targets for what was measured."""
+    return [
+        *_ratios(report),
+        *_client_alone(report),
+        *_sources(report),
+        *_latencies(report),
+        *_idle(report),
+        *_memory(report),
+        *_startup(report),
+    ]
+
+
+def _ratios(report: Report) -> Iterator[Target]:
+    for name, other, least in _RATIOS:
+        ratio = report.ratio(name, other)
+        if ratio is not None:
+            yield Target(f"{name}: speed", f"{least:g} x {other}", f"{ratio:.2f} x {other}", ratio >= least)
+
+
+def _client_alone(report: Report) -> Iterator[Target]:
+    row = report.row("client-alone")
+    if row and row.client_cpu_s_per_gb is not None:
+        yield _at_most("client-alone: CPU", row.client_cpu_s_per_gb, _MAX_CLIENT_ALONE_CPU, "s/GB")
+
+
+def _sources(report: Report) -> Iterator[Target]:
+    found = report.latencies.get("sources-1000")
+    if found:
+        asked = found.rate.lines_per_s
+        is_met = found.lines_per_s >= asked * _KEEPS_UP
+        yield Target("sources-1000: keeps up", f"{asked:,} lines/s", f"{found.lines_per_s:,.0f} lines/s", is_met)
+        yield _at_most("sources-1000: p99 of the ack", found.ack_p99_ms, 300, "ms")
+        yield _at_most("sources-1000: server CPU", found.server_percent, 50, "% of a core")
+
+
+def _latencies(report: Report) -> Iterator[Target]:
+    slow, fast = report.latencies.get("latency-200"), report.latencies.get("latency-50000")
+    if slow:
+        yield _at_most("latency-200: p50", slow.p50_ms, 1, "ms")
+        yield _at_most("latency-200: p99", slow.p99_ms, 5, "ms")
+    if fast:
+        yield _at_most("latency-50000: p99", fast.p99_ms, 50, "ms")
+
+
+def _idle(report: Report) -> Iterator[Target]:
+    for idle in report.idles:
+        if idle.files == 1:
+            milliseconds = idle.client_ms * _IDLE_S / idle.seconds
+            yield _at_most(f"idle-1: client CPU in {_IDLE_S} s", milliseconds, _MAX_IDLE_MS, "ms")
+            yield _at_most("idle-1: client memory", idle.client_bytes / MB, _MAX_IDLE_MB, "MB")
+
+
+def _memory(report: Report) -> Iterator[Target]:
+    ours = [row for row in report.rows if row.is_ours]
+    clients = {row.name: row.client_peak_mb for row in ours if row.client_peak_mb}
+    servers = {row.name: row.server_peak_mb for row in ours if row.server_peak_mb}
+    for idle in report.idles:
+        clients[f"idle-{idle.files}"] = idle.client_peak_bytes / MB
+        servers[f"idle-{idle.files}"] = idle.server_peak_bytes / MB
+    with_most_connections = servers.pop(_MOST_CONNECTIONS, None)
+    for end, peaks, most in (("client", clients, MAX_CLIENT_MB), ("server", servers, MAX_SERVER_MB)):
+        if peaks:
+            worst = max(peaks, key=peaks.__getitem__)
+            yield _at_most(f"{end}: peak memory in any case (most: {worst})", peaks[worst], most, "MB")
+    if with_most_connections is not None:
+        name = f"{_MOST_CONNECTIONS}: server memory"
+        yield _at_most(name, with_most_connections, _MAX_MB_WITH_MOST_CONNECTIONS, "MB")
+
+
+def _startup(report: Report) -> Iterator[Target]:
+    if report.startup:
+        yield _at_most("startup: first byte on the wire", report.startup.ms, _MAX_STARTUP_MS, "ms")
+
+
+def _at_most(name: str, value: float, most: float, unit: str) -> Target:
+    return Target(name, f"{most:g} {unit}", f"{value:.4g} {unit}", value <= most)
