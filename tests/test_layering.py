@@ -11,10 +11,11 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "logferry"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 # What each part may import of the project. A part is a folder, or a module at the top.
-BASE = {"logferry", "errors"}
+BASE = {"logferry", "errors", "speedups"}
 SHARED = BASE | {"config", "metrics", "health", "durable"}
 ALLOWED = {
     "errors": set[str](),
+    "speedups": {"logferry", "_speedups"},
     "config": BASE | {"config"},
     "metrics": BASE,
     "health": BASE,

@@ -1,7 +1,7 @@
 """Compile src/logferry/_speedups.c beside its source, for the Python that runs this: `python3 tools/build_speedups.py`.
 
-A C compiler and the headers of Python are needed (Debian: apt install gcc python3-dev). pip does the same for an installed
-logferry, see setup.py.
+A C compiler and the headers of Python are needed (Debian: apt install gcc python3-dev). pip does the same when it
+installs logferry, see setup.py.
 """
 
 import os

@@ -31,6 +31,7 @@ from logferry.config import (
 )
 from logferry.errors import ConfigError, DeliveryError, GaveUp, LogferryError, SourceError, StateError
 from logferry.metrics import Metrics
+from logferry.speedups import keep_freed_memory
 
 EXIT_OK: Final = 0
 EXIT_NOT_DELIVERED: Final = 1
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `logferry` with `arguments` (default: the process's own); return the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words.pop(0) if words and words[0] in _COMMANDS else "ship"
+    keep_freed_memory()
     try:
         return _COMMANDS[command](words)
     except ConfigError as error:

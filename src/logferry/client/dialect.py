@@ -31,6 +31,9 @@ HELLO_TIMEOUT_S: Final = 10.0
 
 Event = ClientEvent | Answer
 
+Piece = tuple[bytes, ...]
+"""What goes to the network in one send, if the socket takes it: bytes that follow each other."""
+
 
 class PlainDialect:
     """JSON lines or frames; one answer per line, in order."""
@@ -43,10 +46,11 @@ class PlainDialect:
         level = settings.compress_level if settings.compress else None
         self._connection = ClientConnection(lines_per_send=settings.batch_size, compress_level=level)
 
-    def pieces(self, batch: Batch) -> Iterator[bytes]:
+    def pieces(self, batch: Batch) -> Iterator[Piece]:
         """Give what goes to the network for the unanswered part of a batch, one send each."""
         if batch.lines:
-            yield from self._connection.pieces(rest_of(batch), batch.lines - batch.acked)
+            for piece in self._connection.pieces(rest_of(batch), batch.lines - batch.acked):
+                yield (piece,)
 
     def read(self, data: bytes) -> list[Event]:
         """Return the answers in what was received."""
@@ -68,11 +72,11 @@ class DeliveryDialect:
         """Return the question how far a source is stored."""
         return control_line("open", source=source.id, path=source.path, known=source.committed)
 
-    def pieces(self, batch: Batch) -> Iterator[bytes]:
+    def pieces(self, batch: Batch) -> Iterator[Piece]:
         """Give what goes to the network for a batch, one send each; a part of it cannot be sent by itself."""
         where = {"source": batch.source.id, "start": batch.start, "end": batch.end}
         if batch.lost:
-            yield control_line("skip", **where, reason=batch.lost)
+            yield (control_line("skip", **where, reason=batch.lost),)
             return
         note = control_line("note", **where, reason=batch.cut) if batch.cut else b""
         level = self._settings.compress_level if self._settings.compress else None
@@ -88,7 +92,7 @@ class DeliveryDialect:
             is_split=batch.split,
         )
         for piece in [body] if level is not None else cut_lines(body, batch.lines, self._settings.batch_size):
-            yield header + piece
+            yield (header, piece) if header else (piece,)
             header = b""
 
     def read(self, data: bytes) -> list[Event]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from logferry.client.dialect import DeliveryDialect, Dialect, Event
+from logferry.client.dialect import DeliveryDialect, Dialect, Event, Piece
 from logferry.client.formats.spec import RenderSpec
 from logferry.client.source_file import Source
 from logferry.client.tcp_client import Connection
@@ -43,8 +43,8 @@ class Exchange:
         self._on_begin = on_begin
         self._on_sent = on_sent
         self._outgoing: deque[Batch] = deque()  # what may be sent
-        self._pieces: Iterator[bytes] | None = None  # of the first outgoing batch, once it is begun
-        self._piece = memoryview(b"")
+        self._pieces: Iterator[Piece] | None = None  # of the first outgoing batch, once it is begun
+        self._piece: list[memoryview] = []  # what is left of the one that is being sent
         self._waiting: dict[str, list[Batch]] = {}  # by source: until that is open
         self._to_open: dict[str, Source] = {}
         self._opening: set[str] = set()  # asked for, not yet answered
@@ -100,13 +100,21 @@ class Exchange:
         for _ in range(SENDS_PER_TURN):
             if not self._piece and not self._next_piece():
                 break
-            sent = self.connection.send(self._piece)
-            sent_bytes += sent
-            self._piece = self._piece[sent:]
+            sent_bytes += self._send_piece()
             if self._piece:
                 break
             sends += 1
         return sent_bytes, sends, was_held_back and bool(sent_bytes)
+
+    def _send_piece(self) -> int:
+        """Send what the socket takes of the piece in hand; return how much that is."""
+        piece = self._piece
+        sent = left = self.connection.send(piece[0]) if len(piece) == 1 else self.connection.send_together(piece)
+        while piece and left >= len(piece[0]):
+            left -= len(piece.pop(0))
+        if piece:
+            piece[0] = piece[0][left:]
+        return sent
 
     def receive(self) -> list[Event] | None:
         """Return the answers that have come; None when nothing has. Raises PeerClosed."""
@@ -140,7 +148,7 @@ class Exchange:
                 self._pieces = self._begin(self._outgoing[0])
             piece = next(self._pieces, None)
             if piece is not None:
-                self._piece = memoryview(piece)
+                self._piece = [memoryview(part) for part in piece]
                 return True
             self._finish_batch()
 
@@ -151,10 +159,10 @@ class Exchange:
             return False
         sources = [self._to_open.pop(source_id) for source_id in list(islice(self._to_open, count))]
         self._opening.update(source.id for source in sources)
-        self._piece = memoryview(b"".join(map(self.dialect.open_line, sources)))
+        self._piece = [memoryview(b"".join(map(self.dialect.open_line, sources)))]
         return True
 
-    def _begin(self, batch: Batch) -> Iterator[bytes]:
+    def _begin(self, batch: Batch) -> Iterator[Piece]:
         if self._new:
             new, self._new = self._new, []
             self._on_new(new)

@@ -15,7 +15,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from logferry.errors import GaveUp, PeerClosed, Unreachable
@@ -72,6 +72,15 @@ class Connection:
         """Hand bytes to the kernel; return how many it took (0: none now). Raises PeerClosed."""
         try:
             return self.sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise PeerClosed(f"the connection broke while sending: {_reason(error)}") from error
+
+    def send_together(self, pieces: Sequence[memoryview]) -> int:
+        """Do the same with pieces that belong together, without joining them. Raises PeerClosed."""
+        try:
+            return self.sock.sendmsg(pieces)
         except BlockingIOError:
             return 0
         except OSError as error:

@@ -44,7 +44,7 @@ MAX_OPEN_SEGMENTS: Final = 512
 
 
 class Payload(NamedTuple):
-    """What is written together: `pieces` joined is NDJSON of `lines` lines, with the CRC-32 `crc32` if that is known."""
+    """What is written together: `pieces` joined is NDJSON of `lines` lines; its CRC-32, if that is known."""
 
     pieces: Sequence[bytes]
     lines: int

@@ -1,0 +1,163 @@
+"""The compiled part gives what the Python code gives, byte for byte, whatever the bytes are."""
+
+import json
+import zlib
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from logferry import speedups
+from logferry.client.formats.base import EscapedFormat, Rendered
+from logferry.client.formats.escape import escape, with_plain_newlines
+from logferry.client.formats.plain import PLAIN
+from logferry.protocol import checksum, validation
+from logferry.protocol.text import runs_by_validity
+from logferry.protocol.validation import Accept, Lines, validate, validate_line
+
+if speedups.compiled is None:
+    pytest.skip("the compiled part is not built: python3 tools/build_speedups.py", allow_module_level=True)
+compiled = speedups.compiled
+
+# Pieces of plain lines, of bytes that are not UTF-8, and of NDJSON; a bar ends each.
+_PLAIN_PIECES = (
+    "2024-01-15 08:23:45|2024-01-15T08:23:45|2024-01-15|08:23:45|2024-1-15 08:23:45|.5|.|,123456|Z| Z|UTC"
+    "| UTC|GMT|G|+01:00"
+    "| +0100|-01|+1|+01:|+010|:| |  |\t|T|INFO|info|[INFO]|[warn]|ERROR:|[|]|[]|[INFO|INFO]|1|message"
+    '|say "it"|\\|\\n'
+    "|\\u0041|\\t|\0|\x01|\x0b|\x0c|\x1f|\x7f|\b|\r|\r\n|\n|\n\n| \n|é|日本語|🚢|\u2028|\ufeff|fifteen letters"
+    "|sixteen letters.|"
+    "thirty-three letters are these .."
+)
+_PLAIN = [*_PLAIN_PIECES.split("|"), "\x02" * 20, '"' * 17]
+_BROKEN = b"\xff|\xc3|\xed\xa0\x80|\xf4\x90\x80\x80|\xe0\x80\xaf|\xf0\x9f\x9a|\x80|\xc0\xaf".split(b"|")
+_RECORD_PIECES = (
+    '{"level": "INFO", "message": "|", "timestamp": "2024-01-15 08:23:45"}\n|", "timestamp": null}\n|text'
+    '|", "timestamp": null, '
+    '"raw": "/w=="}\n|", "timestamp": null, "truncated": true}\n|\\"|\\u00e9|\\|\n'
+    '|{"message":"a","level":1}\n|é|\x01|\r\n|{}\n'
+    '|{"level": [], "message": {"a": [1, {}]}}\n|{"a": 1.5e3, "level": null, "message": -0}'
+    '|{"level": 01, "message": 1}\n'
+    '|{"level": 1, "message": 2,}\n|{"level": NaN, "message": 1}\n|{"level": "x"}\n|{"message": "x"}\n|[]\n'
+    '|1\n| |"|}|{'
+    '|{"l\\u0065vel": 1, "message": 2}\n|{"level": 1, "message": .5}\n|"level": |: |, '
+)
+_RECORDS = [*_RECORD_PIECES.split("|"), '{"level": 1, "message": ' + "[" * 80 + "]" * 80 + "}\n"]
+
+
+def _lines_of(pieces: list[str]) -> st.SearchStrategy[bytes]:
+    return st.lists(st.sampled_from(pieces), max_size=30).map(lambda some: "".join(some).encode() + b"\n")
+
+
+_lines = _lines_of(_PLAIN)
+_records = _lines_of(_RECORDS)
+_undecodable = st.sampled_from([*(piece.encode() for piece in _PLAIN), *_BROKEN]) | st.binary(max_size=20)
+_bytes = st.lists(_undecodable).map(b"".join)
+_joints = st.sampled_from([b"\n", b"\x1f", b"\x0b", b"\x00"])
+
+
+def without_compiled(function: Any, *arguments: Any) -> Any:
+    """Call with the Python code alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speedups, "compiled", None)
+        return function(*arguments)
+
+
+@given(_lines, _joints)
+@example(b"2024-01-15 08:23:45 INFO\n", b"\n")
+@example(b"2024-01-15 08:23:45 GMT: INFO x\n2024-01-15 08:23:45+010 INFO x\n", b"\n")
+@example(b"\x0b\n \x0b \n", b"\x0b")
+def test_plain_lines_are_rendered_as_in_python(lines: bytes, joint: bytes) -> None:
+    expected = without_compiled(EscapedFormat.render, PLAIN, lines, joint)
+    assert PLAIN.render(lines, joint) == expected
+    assert Rendered(*compiled.render_plain(with_plain_newlines(lines, joint), joint)) == expected
+
+
+@given(_lines, _joints)
+def test_lines_are_escaped_as_in_python(lines: bytes, joint: bytes) -> None:
+    assert escape(lines, joint) == without_compiled(escape, lines, joint)
+
+
+def test_a_line_of_which_every_byte_is_escaped_fits() -> None:
+    line = b"\x01" * 100_000 + b"\n"
+    assert PLAIN.render(line, b"\n") == without_compiled(PLAIN.render, line, b"\n")
+    assert escape(line) == without_compiled(escape, line)
+
+
+@pytest.mark.parametrize(("lines", "joint"), [(b"no newline", b"\n"), (b"line\n", b""), (b"line\n", b"ab")])
+def test_what_is_no_lines_is_refused(lines: bytes, joint: bytes) -> None:
+    for function in (compiled.render_plain, compiled.escape):
+        with pytest.raises(ValueError, match=r"newline|one byte"):
+            function(lines, joint)
+
+
+@given(_bytes)
+def test_what_is_not_utf8_is_found_where_python_finds_it(data: bytes) -> None:
+    try:
+        data.decode()
+        expected = len(data)
+    except UnicodeDecodeError as error:
+        expected = error.start
+    assert compiled.find_undecodable(data, 0) == expected
+    lines = data + b"\n"
+    assert list(runs_by_validity(lines)) == without_compiled(list, runs_by_validity(lines))
+
+
+@given(_records)
+def test_lines_are_judged_as_in_python(payload: bytes) -> None:
+    def judge() -> list[str]:
+        """Return each line that is taken, and the reason for each that is not: runs may be cut anywhere."""
+        said = []
+        for verdict in validate(payload, accept=Accept.LEVEL_AND_MESSAGE):
+            said += verdict.payload.decode().split("\n") if isinstance(verdict, Lines) else [verdict.reason, ""]
+        return [line for line in said if line]
+
+    assert judge() == without_compiled(judge)
+
+
+@given(_records)
+def test_a_run_ends_at_a_line_that_may_not_be_valid_and_has_all_before_it(payload: bytes) -> None:
+    for function in (compiled.canonical_run, compiled.record_run):
+        end, lines = function(payload, 0, len(payload))
+        run = payload[:end]
+        assert run.count(b"\n") == lines
+        assert run == b"" or run.endswith(b"\n")
+        for line in run.splitlines(keepends=True) if run.isascii() else ():
+            assert validate_line(line, accept=Accept.LEVEL_AND_MESSAGE) == Lines(line, 1)
+    canonical = validation._canonical_run.match(payload)
+    assert compiled.canonical_run(payload, 0, len(payload))[0] == (canonical.end() if canonical else 0)
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(_values, _values, st.dictionaries(st.text(max_size=8), _values, max_size=3), st.booleans())
+def test_every_json_object_with_level_and_message_is_taken_at_once(
+    level: Any, message: Any, others: dict[str, Any], is_ascii: bool
+) -> None:
+    record = {**others, "level": level, "message": message}
+    line = json.dumps(record, ensure_ascii=is_ascii).encode("utf-8", "surrogatepass") + b"\n"
+    assert compiled.record_run(line, 0, len(line)) == (len(line), 1)
+
+
+@given(st.binary(max_size=300), st.integers(0, 2**32 - 1), st.integers(0, 40))
+def test_the_checksum_is_that_of_zlib(data: bytes, value: int, repeats: int) -> None:
+    data *= repeats
+    assert checksum.crc32(data, value) == zlib.crc32(data, value)
+    assert checksum.crc32(memoryview(data)) == zlib.crc32(data)
+    first = zlib.crc32(data, value)
+    for join in (checksum.joined, lambda *arguments: without_compiled(checksum.joined, *arguments)):
+        assert join(value, zlib.crc32(data), len(data)) == first
+    assert checksum.extended(value, data, zlib.crc32(data)) == first
+    assert without_compiled(checksum.extended, value, data, zlib.crc32(data)) == first
+
+
+def test_a_part_that_is_none_of_the_data_is_refused() -> None:
+    for start, end in ((-1, 1), (2, 1), (0, 100)):
+        with pytest.raises(ValueError, match="not a part"):
+            compiled.canonical_run(b"{}\n", start, end)
