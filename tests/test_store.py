@@ -256,7 +256,14 @@ def in_one_group(store: Store[Delivery]) -> Iterator[None]:
         yield
 
 
-def test_many_small_files_of_a_group_are_all_synced_before_anybody_is_told(tmp_path: Path) -> None:
+@pytest.fixture
+def much_is_written_to_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is written to many segments be so much for each that they are synced at once (see test_settling.py)."""
+    monkeypatch.setattr("logferry.server.segments._LITTLE_BYTES", 1)
+
+
+@pytest.mark.usefixtures("much_is_written_to_each")
+def test_many_files_of_a_group_are_all_synced_before_anybody_is_told(tmp_path: Path) -> None:
     synced: list[str] = []
     stored = Stored()
 
@@ -275,6 +282,7 @@ def test_many_small_files_of_a_group_are_all_synced_before_anybody_is_told(tmp_p
     assert sorted(synced) == sorted(stream.name for stream in MANY)
 
 
+@pytest.mark.usefixtures("much_is_written_to_each")
 @pytest.mark.parametrize("operation", ["sync", "sync_folder"])
 def test_one_of_many_files_that_is_not_synced_holds_back_the_group_and_all_of_it_is_stored_once(
     tmp_path: Path, operation: str

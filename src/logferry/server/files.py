@@ -35,6 +35,16 @@ class Files:
         """Open a file at its end, creating it if it is missing; return the descriptor."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
 
+    def open_for_rewriting(self, path: Path) -> int:
+        """Open a file to write anywhere in it, creating it if it is missing; return the descriptor."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    def write_at(self, descriptor: int, data: bytes, position: int) -> None:
+        """Write all of `data` at `position`."""
+        while data:
+            written = os.pwrite(descriptor, data, position)
+            data, position = data[written:], position + written
+
     def write(self, descriptor: int, pieces: Sequence[bytes | memoryview]) -> int:
         """Append some of `pieces` (at most IOV_MAX of them); return how many bytes were taken."""
         return os.writev(descriptor, pieces)

@@ -4,6 +4,7 @@
     segments   how long each segment file is, its lines and its CRC-32, and whether it is open, closed or expired
     extents    which bytes of which source lie where in which segment
     losses     bytes of a source that are not stored as they were, with the reason
+    unsynced   what was written to segments and may not be on their disk yet, byte for byte (see settling.py)
 
 A group of deliveries is one transaction. It is committed after the segments are synced and before the acks, so data
 and ledger cannot disagree: what a segment holds beyond its length here was never acked, and recovery cuts it off. A
@@ -30,8 +31,9 @@ FILE_NAME: Final = "ledger.sqlite3"
 _VERSION: Final = 1
 _BUSY_S: Final = 10.0  # a reader (fsck, report) holds a lock for moments only
 
-# The log beside the file is emptied into it after so many pages (1 MiB): small beside any disk, rare beside commits.
-_CHECKPOINT_PAGES: Final = 256
+# The log beside the file is emptied into it after so many pages (8 MiB): small beside any disk, rare beside commits,
+# and more than what is unsynced at a time, so that most of that is never written anywhere else.
+_CHECKPOINT_PAGES: Final = 2048
 
 _SCHEMA: Final = """
 CREATE TABLE sources (
@@ -50,6 +52,13 @@ CREATE TABLE losses (
     source TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, reason TEXT NOT NULL, noted_at REAL NOT NULL
 );
 CREATE INDEX losses_of_source ON losses (source, start);
+"""
+
+# Not part of the first ledgers.
+_UNSYNCED: Final = """
+CREATE TABLE IF NOT EXISTS unsynced (
+    id INTEGER PRIMARY KEY, segment INTEGER NOT NULL, position INTEGER NOT NULL, data BLOB NOT NULL
+)
 """
 
 
@@ -92,6 +101,16 @@ class SegmentRow:
     lines: int = 0
     crc32: int = 0
     state: str = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class UnsyncedRow:
+    """Bytes that a segment has at `position`; rows with a higher `id` were entered later."""
+
+    id: int
+    segment: int
+    position: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,10 +299,32 @@ class Ledger:
         rows = self._query("SELECT * FROM segments ORDER BY id")
         return [row for row in (SegmentRow(*values) for values in rows) if not states or row.state in states]
 
+    # --- what is not synced yet
+
+    def add_unsynced(self, pieces: Iterable[tuple[int, int, bytes]]) -> None:
+        """Keep pieces of segments: number, position, bytes."""
+        self._database.executemany("INSERT INTO unsynced (segment, position, data) VALUES (?, ?, ?)", pieces)
+
+    def unsynced_segments(self) -> tuple[int, list[SegmentRow]]:
+        """Return the highest id of what is kept (0: nothing), and the segments that it is of."""
+        ((last,),) = self._query("SELECT coalesce(max(id), 0) FROM unsynced")
+        rows = self._query("SELECT * FROM segments WHERE id IN (SELECT segment FROM unsynced WHERE id <= ?)", (last,))
+        return last, [SegmentRow(*row) for row in rows]
+
+    def unsynced_of(self, segment: int, *, last: int) -> list[UnsyncedRow]:
+        """Return what is kept of a segment up to the id `last`, in order."""
+        rows = self._query("SELECT * FROM unsynced WHERE segment = ? AND id <= ? ORDER BY id", (segment, last))
+        return [UnsyncedRow(*row) for row in rows]
+
+    def forget_unsynced(self, last: int) -> None:
+        """What was kept up to the id `last` is on the disk where it belongs."""
+        self._database.execute("DELETE FROM unsynced WHERE id <= ?", (last,))
+
     def _create(self) -> None:
         (tables,) = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if not tables:
             self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+        self._database.execute(_UNSYNCED)
 
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:

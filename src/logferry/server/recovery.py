@@ -12,6 +12,7 @@ from logferry.server.files import Files, naming
 from logferry.server.ledger import Ledger, SegmentRow
 from logferry.server.names import SegmentName, segment_name
 from logferry.server.segments import restore_length
+from logferry.server.settling import restore
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +23,13 @@ def recover(root: Path, ledger: Ledger, files: Files) -> int:
     """Make the segments under `root` what the ledger says; return how many bytes were cut off. Raises OSError.
 
     1. The segments of a version that had no ledger are entered into it.
-    2. Every open segment is cut back to its length; one that is too short is closed. One of each folder stays open.
-    3. What retention had given up, but not yet deleted, is deleted.
+    2. What the ledger keeps of segments that were not synced yet is written there.
+    3. Every open segment is cut back to its length; one that is too short is closed. One of each folder stays open.
+    4. What retention had given up, but not yet deleted, is deleted.
     Files that the ledger does not know are left alone.
     """
     cut = _adopt(root, ledger, files) if ledger.is_empty else 0
+    restore(root, ledger, files)
     rows = ledger.segments()
     cut += _restore_lengths(root, ledger, files, [row for row in rows if row.state == "open"])
     for row in rows:

@@ -12,8 +12,8 @@ segment is, is what the ledger says: what a file holds beyond that was never ack
 Thousands of sources with names of their own mean thousands of small files. At most `max_open` of them are open; the one
 that was not written to for the longest time is closed for another. Each that a group has touched is synced by itself,
 several at the same time: one call for the whole file system would be no faster, would wait for what other programs have
-written, and before Linux 5.8 would not tell of errors. A folder and a file that are new cost the kernel a millisecond,
-once.
+written, and before Linux 5.8 would not tell of errors. Where a group writes little to many of them, they are not synced
+with it: the ledger keeps what was written until they are (settling.py).
 
 What a crash leaves: bytes beyond the length in the ledger (recovery.py cuts them off), or a segment that is entered but
 has no file yet, or two open ones of a folder (the older one is closed by whoever comes first, recovery or the next
@@ -39,8 +39,13 @@ logger = logging.getLogger(__name__)
 
 FOLDER_NAME: Final = "segments"
 
-# Enough that a thousand busy sources do not thrash, and few beside the descriptors of 10,000 clients.
-MAX_OPEN_SEGMENTS: Final = 512
+# Enough that thousands of busy sources do not thrash, and few beside the descriptors of 10,000 clients.
+MAX_OPEN_SEGMENTS: Final = 4096
+
+# More segments than this, with fewer bytes for each on the average, are not synced with a group: a sync takes as long
+# as to write that into the ledger.
+_MANY_SEGMENTS: Final = 8
+_LITTLE_BYTES: Final = 32 * 1024
 
 
 class Payload(NamedTuple):
@@ -98,6 +103,9 @@ class Segments:
         self._changed: dict[int, SegmentRow] = {}  # since the last commit
         self._lengths_before: dict[Path, int] = {}  # of every file touched since the last commit
         self._unsynced: dict[Path, int] = {}  # files to their descriptors
+        self._appended: list[tuple[int, int, Sequence[bytes]]] = []  # since the last commit: segment, position, pieces
+        self._appended_bytes = 0
+        self.kept: list[tuple[int, int, bytes]] = []  # what the ledger must keep of that, because it is not synced
         self._unsynced_folders: set[Path] = set()
         self.begun = 0  # how many new segments since the start
         self.recovered_bytes = 0  # cut off segments that were longer than the ledger says
@@ -139,8 +147,12 @@ class Segments:
         return placements
 
     def sync(self) -> int:
-        """Put everything appended since the last commit on the disk; return the number of files synced."""
+        """Put what was appended since the last commit on the disk, or into `kept`; return how many files it synced."""
         count = len(self._unsynced)
+        if count > _MANY_SEGMENTS and self._appended_bytes < count * _LITTLE_BYTES:
+            self.kept = [(segment, position, b"".join(pieces)) for segment, position, pieces in self._appended]
+            self._unsynced.clear()  # but not the folders: a file that is synced with a later group must have its name
+            return 0
         for_each(self._sync_file, list(self._unsynced.items()))
         self._unsynced.clear()
         # Children first: the order does not matter to the disk, but makes failures predictable.
@@ -161,6 +173,12 @@ class Segments:
         """What was appended stays, and the ledger says so."""
         self._lengths_before.clear()
         self._changed.clear()
+        self._forget_appended()
+
+    def _forget_appended(self) -> None:
+        self._appended.clear()
+        self._appended_bytes = 0
+        self.kept = []
 
     def undo_if_needed(self) -> None:
         """Cut every file back to its length at the last commit. Raises OSError; call it again then.
@@ -175,6 +193,7 @@ class Segments:
                 self._files.truncate(path, length)
             del self._lengths_before[path]
         self._changed.clear()
+        self._forget_appended()
 
     def close(self) -> None:
         """Close all files."""
@@ -284,6 +303,9 @@ class Segments:
         for payload in payloads:
             crc32 = _extended(crc32, payload)
         size, lines = sum(map(len, pieces)), sum(payload.lines for payload in payloads)
+        if self._durable:
+            self._appended.append((row.id, row.bytes, pieces))
+            self._appended_bytes += size
         segment.row = replace(row, bytes=row.bytes + size, lines=row.lines + lines, crc32=crc32)
         self._changed[row.id] = segment.row
 

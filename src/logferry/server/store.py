@@ -7,9 +7,10 @@ On disk, under DATA_DIR:
     segments/<host>/<name>/<date>-<n>.ndjson    the lines: see segments.py
 
 Group commit: the writer takes all deliveries that have gathered, decides which batches are to be stored (sources.py),
-appends segment by segment, syncs each segment once (`durability` fsync), enters it all into the ledger in one
-transaction, and then says so for all at once. While it does, the next group gathers. So the cost of a sync is shared
-by everybody who waits for it, and no clock or batch size has to be tuned.
+appends segment by segment, syncs each segment once (`durability` fsync; small writes to many of them go another way,
+see settling.py), enters it all into the ledger in one transaction, and then says so for all at once. While it does, the
+next group gathers. So the cost of a sync is shared by everybody who waits for it, and no clock or batch size has to be
+tuned.
 
 What a crash leaves: of the group that was being written, any part, none of it acked and none of it in the ledger; it is
 cut off at the next start (recovery.py).
@@ -46,6 +47,7 @@ from logferry.server.names import Stream
 from logferry.server.recovery import recover
 from logferry.server.retention import Retention
 from logferry.server.segments import FOLDER_NAME, MAX_OPEN_SEGMENTS, Payload, Placement, Segments
+from logferry.server.settling import Settler
 from logferry.server.sources import Claim, Draft, Sources
 
 logger = logging.getLogger(__name__)
@@ -127,6 +129,7 @@ class Store(Generic[AnyDelivery]):
         self._ledger: Ledger | None = None
         self._segments: Segments
         self._sources: Sources
+        self._settler: Settler | None = None
         self._retention: Retention
         self._thread = threading.Thread(target=self._run, name="logferry-store", daemon=True)
         self._gathered = threading.Condition()
@@ -164,6 +167,8 @@ class Store(Generic[AnyDelivery]):
         except StoreError:
             self._release()
             raise
+        if self._settler:
+            self._settler.start()
         self._thread.start()
 
     def _open_ledger(self) -> None:
@@ -185,6 +190,8 @@ class Store(Generic[AnyDelivery]):
             root, ledger, self._files, max_bytes=self._retention_bytes, max_days=self._retention_days
         )
         self._recovered_bytes = recover(root, ledger, self._files)
+        if self._durable:
+            self._settler = Settler(self._data_dir, root, self._files)
         self._retain()
 
     def submit(self, delivery: AnyDelivery) -> None:
@@ -205,6 +212,8 @@ class Store(Generic[AnyDelivery]):
             # The lock stays until the process ends: that thread may still write.
             logger.error("the writer of %s does not answer; leaving it behind", self._data_dir)
             return sum(delivery.lines for delivery in self._queue)
+        if self._settler:
+            self._settler.stop(_LAST_WAIT_S)
         self._release()
         return self._lines_let_go
 
@@ -322,7 +331,10 @@ class Store(Generic[AnyDelivery]):
             assert self._ledger
             with self._ledger.transaction():
                 self._ledger.set_segments(rows)
+                self._ledger.add_unsynced(self._segments.kept)
                 draft.save(self._ledger)
+            if self._segments.kept and self._settler:
+                self._settler.wake()
         return True
 
     def _retain(self) -> None:

@@ -1,0 +1,142 @@
+"""Small writes to many segments: safe in the ledger at once, on the disk in their segments a little later.
+
+A sync of a file waits for the disk, and a thousand sources have a thousand segments: a group that waited for each of
+them would take seconds. So what a group writes to many segments, little to each, is not synced there. The same bytes go
+into the ledger, in the transaction that says that they are stored, and the one sync of that puts them on the disk. The
+segments hold them too, for everybody who reads them.
+
+A thread of its own syncs those segments, once a second while there are any; only then are the bytes taken out of the
+ledger. What a power cut takes from a segment before that is written there again at the next start. The thread shares
+nothing with the writer but the ledger, through a connection of its own.
+"""
+
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Final
+
+from logferry.server.files import Files, for_each, naming
+from logferry.server.ledger import Ledger, UnsyncedRow
+
+logger = logging.getLogger(__name__)
+
+# Long enough that a segment has several writes to sync at once; what the ledger holds meanwhile is a second's worth.
+SETTLE_S: Final = 1.0
+
+
+def settle(root: Path, ledger: Ledger, files: Files, *, rewrites: bool = False) -> None:
+    """Sync all segments of which the ledger keeps bytes, then let these go. Raises OSError.
+
+    With `rewrites` the bytes are written once more, whatever the segments seem to hold.
+    """
+    last, segments = ledger.unsynced_segments()
+    if not last:
+        return
+    present = [segment for segment in segments if segment.state != "expired"]
+    if rewrites:
+        for segment in present:
+            _write(root / segment.path, ledger.unsynced_of(segment.id, last=last), files)
+    paths = [root / segment.path for segment in present]
+    folders = {folder for path in paths for folder in (path.parent, path.parent.parent)} | {root, root.parent}
+    for_each(lambda path: _sync(path, files), paths)
+    for_each(lambda folder: _sync_folder(folder, files), sorted(folders, reverse=True))
+    with ledger.transaction():
+        ledger.forget_unsynced(last)
+
+
+def restore(root: Path, ledger: Ledger, files: Files) -> None:
+    """At a start: write again what a power cut may have taken from segments, and sync it. Raises OSError."""
+    last, segments = ledger.unsynced_segments()
+    for segment in segments:
+        if segment.state != "expired":
+            path = root / segment.path
+            for folder in (root, path.parent.parent, path.parent):
+                files.make_folder(folder)
+            _write(path, ledger.unsynced_of(segment.id, last=last), files)
+    settle(root, ledger, files)
+
+
+def _write(path: Path, pieces: list[UnsyncedRow], files: Files) -> None:
+    """Write pieces where they belong. A file that lacks what is before them was damaged by somebody, and stays so."""
+    with naming(path):
+        descriptor = files.open_for_rewriting(path)
+        try:
+            for piece in pieces:
+                if os.fstat(descriptor).st_size < piece.position:
+                    logger.error("%s lacks bytes before byte %d, where more was stored", path, piece.position)
+                    return
+                files.write_at(descriptor, piece.data, piece.position)
+        finally:
+            os.close(descriptor)
+
+
+def _sync(path: Path, files: Files) -> None:
+    """Sync a file; one that somebody has removed has nothing to sync."""
+    with naming(path):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            files.sync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _sync_folder(folder: Path, files: Files) -> None:
+    with naming(folder):
+        try:
+            files.sync_folder(folder)
+        except FileNotFoundError:
+            return
+
+
+class Settler:
+    """The thread. `wake` says that the ledger keeps something; `stop` settles it a last time."""
+
+    def __init__(self, data_dir: Path, root: Path, files: Files, *, interval_s: float = SETTLE_S) -> None:
+        self._data_dir = data_dir
+        self._root = root
+        self._files = files
+        self._interval_s = interval_s
+        self._news = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="logferry-settler", daemon=True)
+
+    def start(self) -> None:
+        """Begin to settle what there is, and what comes."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is something to settle. Never waits."""
+        self._news.set()
+
+    def stop(self, timeout_s: float) -> None:
+        """Settle what is left, within `timeout_s`; what remains is done at the next start."""
+        self._stop.set()
+        self._news.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        ledger = Ledger(self._data_dir, durable=True)
+        try:
+            has_failed = False
+            while self._news.wait() and not self._stop.wait(self._interval_s):
+                self._news.clear()
+                has_failed = not self._try_to_settle(ledger, rewrites=has_failed, is_news=not has_failed)
+                if has_failed:
+                    self._news.set()
+            self._try_to_settle(ledger, rewrites=has_failed, is_news=not has_failed)
+        finally:
+            ledger.close()
+
+    def _try_to_settle(self, ledger: Ledger, *, rewrites: bool, is_news: bool) -> bool:
+        """After a failed sync the system may have dropped the bytes: they are written again (see store.py)."""
+        try:
+            settle(self._root, ledger, self._files, rewrites=rewrites)
+        except OSError as error:
+            if is_news:
+                logger.error("cannot sync segments, their newest lines stay in the ledger: %s", error)
+            return False
+        return True
