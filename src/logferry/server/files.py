@@ -104,7 +104,8 @@ def for_each(action: Callable[[Item], None], items: Sequence[Item]) -> None:
             errors.append(error)
 
     # Daemons: a disk that never answers must not keep the process from ending.
-    threads = [threading.Thread(target=do_part, args=(items[n::_THREADS],), daemon=True) for n in range(_THREADS)]
+    count = min(_THREADS, len(items) // _FEW)
+    threads = [threading.Thread(target=do_part, args=(items[n::count],), daemon=True) for n in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:

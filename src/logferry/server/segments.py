@@ -42,10 +42,9 @@ FOLDER_NAME: Final = "segments"
 # Enough that thousands of busy sources do not thrash, and few beside the descriptors of 10,000 clients.
 MAX_OPEN_SEGMENTS: Final = 4096
 
-# More segments than this, with fewer bytes for each on the average, are not synced with a group: a sync takes as long
-# as to write that into the ledger.
-_MANY_SEGMENTS: Final = 8
-_LITTLE_BYTES: Final = 32 * 1024
+# Several segments with fewer bytes for each on the average are not synced with a group: to write that into the ledger
+# takes less time than a sync.
+_LITTLE_BYTES: Final = 64 * 1024
 
 
 class Payload(NamedTuple):
@@ -149,7 +148,7 @@ class Segments:
     def sync(self) -> int:
         """Put what was appended since the last commit on the disk, or into `kept`; return how many files it synced."""
         count = len(self._unsynced)
-        if count > _MANY_SEGMENTS and self._appended_bytes < count * _LITTLE_BYTES:
+        if count > 1 and self._appended_bytes < count * _LITTLE_BYTES:
             self.kept = [(segment, position, b"".join(pieces)) for segment, position, pieces in self._appended]
             self._unsynced.clear()  # but not the folders: a file that is synced with a later group must have its name
             return 0
