@@ -235,6 +235,22 @@ def test_files_rotated_several_times_meanwhile_are_read_in_their_order(
     assert_conserved(range(61), server.stored_lines())
 
 
+def test_a_file_that_was_rotated_in_the_tick_of_the_clock_in_which_its_predecessor_was_last_seen_is_read(
+    tmp_path: Path, server: RunningServer
+) -> None:
+    """The kernel gives a file the time of its last tick, which may be before that of a clock that was asked earlier."""
+    log = append(tmp_path / "app.log", range(10))
+    run_client(tmp_path, server, 10)
+    (checkpoint,) = Checkpoints(tmp_path / "state", read_only=True)
+    log.unlink()
+    rotated = append(tmp_path / "app.log.1", range(10, 20))
+    then_ns = int(checkpoint.seen_at * 1e9) - 4_000_000
+    os.utime(rotated, ns=(then_ns, then_ns))
+    append(log, range(20, 30))
+    run_client(tmp_path, server, 30)
+    assert_conserved(range(30), server.stored_lines())
+
+
 def test_a_rotated_file_is_found_by_its_content_under_a_name_of_its_own(tmp_path: Path, server: RunningServer) -> None:
     log = append(tmp_path / "app.log", range(10))
     run_client(tmp_path, server, 10)

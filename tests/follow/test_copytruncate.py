@@ -1,6 +1,7 @@
 """Files that are copied and truncated, or rotated and compressed: the copy is read in place of what was not read."""
 
 import gzip
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,30 @@ def test_a_file_that_was_copied_and_truncated_while_no_client_ran_is_read_from_i
     copy = copytruncate(scene.log)
     append(scene.log, range(20, 20 + new))
     scene.conclude(range(20 + new), proven=[copy, scene.log])
+
+
+@PATTERNS
+@pytest.mark.parametrize("copies", [1, 3])
+def test_a_copy_that_is_older_than_what_is_remembered_of_its_file_is_read_all_the_same(
+    scene: Scene, pattern: str, copies: int
+) -> None:
+    """The client remembers, then it is killed before it looks: the content of the copy tells, not its time."""
+    scene.names = [scene.folder / pattern]
+    append(scene.log, range(10))
+    scene.follow()
+    made = []
+    for number in range(copies):
+        append(scene.log, range(10 + 10 * number, 20 + 10 * number))
+        made.append(copytruncate(scene.log, copies - number))
+        age(made[-1], 60 - number)
+    append(scene.log, range(10 + 10 * copies, 15 + 10 * copies))
+    scene.conclude(range(15 + 10 * copies), proven=[*made, scene.log])
+
+
+def age(path: Path, seconds: float) -> None:
+    """Make a file look as if it was last written so long ago."""
+    then = path.stat().st_mtime - seconds
+    os.utime(path, (then, then))
 
 
 @PATTERNS

@@ -5,6 +5,7 @@ the file. A recycled inode, or a file that was rewritten in place, is seen by th
 rewritten because somebody has copied and then truncated it (copytruncate of logrotate), the source goes on in the copy.
 """
 
+import contextlib
 import logging
 import os
 import stat
@@ -19,6 +20,9 @@ from logferry.client.source_file import HEAD_BYTES, Source, SourceFile
 from logferry.errors import SourceError
 
 logger = logging.getLogger(__name__)
+
+# The time of a file is that of the kernel's last tick (100 a second or more), so it may be this much behind the clock.
+_TICK_NS: Final = 10_000_000
 
 Identity = tuple[int, int]  # device and inode
 
@@ -71,27 +75,36 @@ class Recall:
             if name and modified_ns is not None:
                 known[checkpoint.device, checkpoint.inode] = (modified_ns, path.parent / name)
         missing = [checkpoint for checkpoint in unfinished if (checkpoint.device, checkpoint.inode) not in known]
-        known |= self._archived(path, missing)
+        known |= self._continued(path, missing, known)
         files = [entry for _, entry in sorted(known.values())]
         if path in files:  # it was not rotated since; an older one may have been left behind
             return [entry for entry in files if entry != path]
-        last_seen_ns = int(max(checkpoint.seen_at for checkpoint in unfinished) * 1e9)
+        last_seen_ns = int(max(checkpoint.seen_at for checkpoint in unfinished) * 1e9) - _TICK_NS
         since_ns = max(known.values())[0] if known else last_seen_ns
         return files + rotated_since(path, since_ns, set(known), self._folders)
 
-    def _archived(self, path: Path, missing: list[Checkpoint]) -> dict[Identity, tuple[int, Path]]:
-        """Return the archives that were made of files that a checkpoint knows, with the time of their last change."""
-        found = {}
-        for name in self._folders.listing(str(path.parent)).archives.get(path.name, ()) if missing else ():
-            entry = path.parent / name
+    def _continued(
+        self, path: Path, missing: list[Checkpoint], known: Container[Identity]
+    ) -> dict[Identity, tuple[int, Path]]:
+        """Return the copies and archives that were made of files that a checkpoint knows, with their last change.
+
+        It is the content that tells: a copy may be older than the checkpoint, which was saved before its file was
+        looked at again.
+        """
+        found: dict[str, tuple[int, bool, Path, Identity]] = {}
+        listing = self._folders.listing(str(path.parent))
+        names = (*listing.rotated.get(path.name, ()), *listing.archives.get(path.name, ())) if missing else ()
+        for entry in (path.parent / name for name in names):
             try:
                 file = SourceFile(entry, max_line_bytes=1, content=open_content(entry))
             except (OSError, SourceError):
                 continue
-            if any(self._is_continued_in(file, checkpoint) for checkpoint in missing):
-                found[file.identity] = (file.modified_ns(), entry)
-            file.close()
-        return found
+            with contextlib.closing(file):
+                candidate = (file.modified_ns(), not entry.name.endswith(ARCHIVE), entry, file.identity)
+                for checkpoint in missing if file.identity not in known else ():
+                    if self._is_continued_in(file, checkpoint):
+                        found[checkpoint.id] = max(candidate, found.get(checkpoint.id, candidate))
+        return {identity: (modified_ns, entry) for modified_ns, _, entry, identity in found.values()}
 
     def _checkpoints_of_originals(self, file: SourceFile) -> list[Checkpoint]:
         folder, name = file.path.parent, file.path.name.removesuffix(ARCHIVE)
