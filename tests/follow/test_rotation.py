@@ -108,6 +108,26 @@ def test_a_file_of_which_nothing_was_shipped_when_the_client_ended_is_known_by_i
     scene.conclude(range(20), proven=[scene.folder / name, log])
 
 
+@pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
+@pytest.mark.parametrize("times", [1, 3])
+def test_files_that_were_found_but_not_read_when_the_client_ended_are_all_found_again(
+    scene: Scene, pattern: str, times: int
+) -> None:
+    """Rotated before one client ran, not read by it, and rotated again before the next one runs."""
+    scene.names = [scene.folder / pattern]
+    log = append(scene.log, range(10))
+    scene.follow()
+    scene.reader_options = {"is_paused": True}
+    for number in range(times):
+        for start in range(20 * number + 10, 20 * number + 30, 10):
+            rotate(log)
+            append(log, range(start, start + 10))
+        with scene.running() as run:
+            run.look()
+    scene.reader_options = {}
+    scene.conclude(range(20 * times + 10), proven=rotations(log))
+
+
 def test_a_file_that_is_moved_to_another_folder_is_read_to_its_end(scene: Scene) -> None:
     log = append(scene.log, range(10))
     moved = scene.tmp_path / "archive" / "old.log"
