@@ -1,6 +1,7 @@
 """Files that are copied and truncated, or rotated and compressed: the copy is read in place of what was not read."""
 
 import gzip
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -85,6 +86,40 @@ def test_a_copy_that_is_older_than_what_is_remembered_of_its_file_is_read_all_th
         age(made[-1], 60 - number)
     append(scene.log, range(10 + 10 * copies, 15 + 10 * copies))
     scene.conclude(range(15 + 10 * copies), proven=[*made, scene.log])
+
+
+@PATTERNS
+@pytest.mark.parametrize("is_rotated", [False, True], ids=["in place", "renamed"])
+def test_a_copy_is_read_on_although_what_its_file_holds_now_is_known_too(
+    scene: Scene, pattern: str, is_rotated: bool
+) -> None:
+    """The client is killed when it has shipped some of what came after the truncation, but not the rest of the copy."""
+    scene.names = [scene.folder / pattern]
+    append(scene.log, range(10))
+    scene.follow()
+    before = checkpoint_lines(scene)
+    append(scene.log, range(10, 20))
+    copy = copytruncate(scene.log)
+    append(scene.log, range(20, 30))
+    kept = copy.rename(scene.tmp_path / "kept")
+    scene.follow()  # what it says of the copied file is then undone: the kill came before that was saved
+    kept.rename(copy)
+    forget_since(scene, before)
+    rotated = scene.log.rename(scene.folder / "app.log.0") if is_rotated else scene.log
+    append(scene.log, range(30, 40))
+    scene.conclude(range(40), proven=[copy, rotated, scene.log])
+
+
+def checkpoint_lines(scene: Scene) -> dict[str, str]:
+    """Return the lines of the client's memory, by the id of the source."""
+    lines = (scene.state / "checkpoints.json").read_text().splitlines()
+    return {str(entry["id"]): line for line in lines if "id" in (entry := json.loads(line))}
+
+
+def forget_since(scene: Scene, before: dict[str, str]) -> None:
+    """Say of sources what the client remembered before, and nothing else."""
+    with (scene.state / "checkpoints.json").open("a") as file:
+        file.writelines(line + "\n" for line in before.values())
 
 
 def age(path: Path, seconds: float) -> None:

@@ -69,12 +69,14 @@ class Recall:
             return []
         listing = self._folders.listing(str(path.parent))
         known: dict[Identity, tuple[int, Path]] = {}
+        missing: list[Checkpoint] = []
         for checkpoint in unfinished:
             name = listing.by_inode.get(checkpoint.inode)
             modified_ns = _modified_ns_if_known(path.parent / name, checkpoint) if name else None
             if name and modified_ns is not None:
                 known[checkpoint.device, checkpoint.inode] = (modified_ns, path.parent / name)
-        missing = [checkpoint for checkpoint in unfinished if (checkpoint.device, checkpoint.inode) not in known]
+            else:
+                missing.append(checkpoint)
         known |= self._continued(path, missing, known)
         files = [entry for _, entry in sorted(known.values())]
         if path in files:  # it was not rotated since; an older one may have been left behind
