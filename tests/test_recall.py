@@ -131,6 +131,21 @@ def test_a_checkpoint_without_any_byte_fits_any_file_of_its_inode(tmp_path: Path
     assert memory.recognise(log) == (source, 0)
 
 
+def test_a_file_of_which_nothing_is_shipped_is_known_by_its_content_at_every_start(
+    tmp_path: Path, memory: Memory
+) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    file = SourceFile(log, max_line_bytes=1000)
+    Recall(memory.checkpoints).remember(file)
+    file.close()
+    for _ in range(2):
+        memory.checkpoints.save()
+        assert memory.recognise(log) == (file.source.id, 0)
+    memory.checkpoints.save()
+    log.write_bytes(b"what was written into it after it was copied and truncated\n")
+    assert memory.recognise(log)[0] != file.source.id
+
+
 def test_a_file_that_the_server_has_put_back_is_recognised_by_its_beginning(tmp_path: Path, memory: Memory) -> None:
     """When the server knows less than the checkpoint, the bytes before that offset were not read for it."""
     log = append(tmp_path / "app.log", range(100))

@@ -145,6 +145,7 @@ class Recall:
             renderings=list(checkpoint.renderings),
         )
         file.resume(source)
+        source.head = source.head or file.peek(0, checkpoint.head_bytes)  # of what was not shipped it is all there is
         self._checkpoints.follow(source)
         logger.debug("%s is known; going on at byte %d", file.path, source.committed)
 
