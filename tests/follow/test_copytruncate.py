@@ -1,6 +1,5 @@
 """Files that are copied and truncated, or rotated and compressed: the copy is read in place of what was not read."""
 
-import gzip
 import json
 import os
 import shutil
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.following import Scene, settle_copies_at_once
+from tests.following import Scene, compress, settle_copies_at_once
 from tests.shipping import append, log_line
 
 PATTERNS = pytest.mark.parametrize("pattern", ["app.log", "app.log*"], ids=["name", "pattern"])
@@ -20,16 +19,6 @@ def copytruncate(log: Path, number: int = 1) -> Path:
     copy = Path(shutil.copy(log, log.with_name(f"{log.name}.{number}")))
     log.write_bytes(b"")
     return copy
-
-
-def compress(path: Path) -> Path:
-    """Compress a file as gzip does: the archive has its time stamp, the file is gone."""
-    archive = path.with_name(f"{path.name}.gz")
-    with path.open("rb") as plain, gzip.open(archive, "wb") as packed:
-        shutil.copyfileobj(plain, packed)
-    shutil.copystat(path, archive)
-    path.unlink()
-    return archive
 
 
 # --- copied and truncated ---------------------------------------------------------------------------------------------

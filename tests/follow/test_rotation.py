@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.following import Scene
-from tests.processes import client
+from tests.following import Scene, compress
+from tests.processes import client, free_port
 from tests.shipping import append, log_line
 from tests.support import wait_until
 
@@ -126,6 +126,31 @@ def test_files_that_were_found_but_not_read_when_the_client_ended_are_all_found_
             run.look()
     scene.reader_options = {}
     scene.conclude(range(20 * times + 10), proven=rotations(log))
+
+
+@pytest.mark.parametrize("archived", [(), (1,), (1, 2)], ids=["plain", "one compressed", "two compressed"])
+def test_files_that_were_read_but_not_delivered_when_the_client_was_killed_are_all_found_again(
+    scene: Scene, archived: tuple[int, ...]
+) -> None:
+    """The server is away all the time, so nothing but its own memory tells the client what there was."""
+    log = append(scene.log, range(10))
+    scene.follow()
+    for number in (1, 2, 3):
+        rotate(log)
+        append(log, range(10 * number, 10 * number + 10))
+    for number in archived:
+        compress(log.with_name(f"app.log.{number}"))
+    words = ("--mode", "continuous", "--poll-interval", "0.02", "--backoff-max", "0.02")
+    with client(log, free_port(), *words, folder=scene.tmp_path) as run:
+        run.wait_for_stderr("failure 2 in a row")
+        log.rename(log.with_name("app.log-20240115"))
+        inode = append(log, range(40, 50)).stat().st_ino
+        memory = scene.state / "checkpoints.json"
+        wait_until(lambda: f'"inode":{inode},' in memory.read_text(), "it is remembered that there is a new one")
+        run.kill()
+    log.rename(log.with_name("app.log-20240116"))
+    append(log, range(50, 60))
+    scene.conclude(range(60), proven=[path for path in rotations(log) if path.suffix != ".gz"])
 
 
 def test_a_file_that_is_moved_to_another_folder_is_read_to_its_end(scene: Scene) -> None:

@@ -142,7 +142,7 @@ class FollowedName:
         if recall is None:
             return
         for file in list(self.files):
-            if not file.seen_size or file.source.head:
+            if recall.knows(file.source) or not (file.seen_size or file.is_archive):
                 continue
             if not file.is_vetted:
                 return

@@ -52,6 +52,10 @@ class Recall:
         if matching:
             self._resume(file, max(matching, key=lambda checkpoint: checkpoint.seen_at))
 
+    def knows(self, source: Source) -> bool:
+        """Whether a source will be known at the next start."""
+        return source.id in self._checkpoints
+
     def remember(self, file: SourceFile) -> None:
         """Know a file at the next start, even if nothing of it is shipped by then. Raises OSError."""
         source = file.source
