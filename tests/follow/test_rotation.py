@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from logferry.client.discovery import Discovery
 from tests.following import Scene, compress
 from tests.processes import client, free_port
 from tests.shipping import append, log_line
@@ -151,6 +152,34 @@ def test_files_that_were_read_but_not_delivered_when_the_client_was_killed_are_a
     log.rename(log.with_name("app.log-20240116"))
     append(log, range(50, 60))
     scene.conclude(range(60), proven=[path for path in rotations(log) if path.suffix != ".gz"])
+
+
+def test_a_name_that_is_nobodys_for_the_moment_in_which_the_folder_is_listed_stays_followed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.names = [scene.folder / "*.log"]
+    log, find, found = append(scene.log, range(10)), Discovery.find, list[list[str]]()
+
+    def rotate_while_finding(discovery: Discovery) -> list[str]:
+        if not found:
+            rotate(log)
+        found.append(find(discovery))
+        if len(found) == 1:
+            append(log, range(20, 30))
+        return found[-1]
+
+    with scene.running() as run:
+        run.settle()
+        with run.paused():
+            append(log, range(10, 20))
+            run.look()
+            monkeypatch.setattr(Discovery, "find", rotate_while_finding)
+            (scene.folder / "a-new-name").touch()
+            wait_until(lambda: len(found) > 1, "the folder is listed")
+        run.settle()
+    assert found[0] == []
+    assert len(scene.server.stored_lines()) == 30
+    scene.conclude(range(30), proven=rotations(log))
 
 
 def test_a_file_that_is_moved_to_another_folder_is_read_to_its_end(scene: Scene) -> None:
