@@ -257,6 +257,20 @@ def test_a_file_that_was_rotated_and_compressed_while_no_client_ran_is_read_from
     scene.conclude(range(30), proven=[scene.log, archive])
 
 
+def test_an_archive_of_a_file_that_was_followed_under_the_name_of_a_rotated_one_is_read_on(scene: Scene) -> None:
+    """It was rotated before it was seen for the first time, shipped as app.log.1, and is app.log.2.gz now."""
+    scene.names = [scene.folder / "app.log*"]
+    first = append(scene.log, range(10)).rename(scene.folder / "app.log.1")
+    append(scene.log, range(100, 110))
+    scene.follow()
+    older = first.rename(scene.folder / "app.log.2")
+    newer = scene.log.rename(first)
+    append(older, range(10, 20))  # its writer has not noticed
+    compress(older)
+    append(scene.log, range(110, 120))
+    scene.conclude([*range(20), *range(100, 120)], proven=[newer, scene.log])
+
+
 def test_archives_that_a_pattern_means_are_not_followed(scene: Scene) -> None:
     scene.names = [scene.folder / "*"]
     append(scene.log, range(10))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from logferry.client.checkpoint import Checkpoint, Checkpoints, fingerprint
-from logferry.client.discovery import ARCHIVE, Folders, is_compressed, origins
+from logferry.client.discovery import ARCHIVE, Folders, former_names, is_compressed
 from logferry.client.gzip_content import open_content
 from logferry.client.source_file import HEAD_BYTES, Source, SourceFile
 from logferry.errors import SourceError
@@ -114,7 +114,7 @@ class Recall:
 
     def _checkpoints_of_originals(self, file: SourceFile) -> list[Checkpoint]:
         folder, name = file.path.parent, file.path.name.removesuffix(ARCHIVE)
-        return [known for origin in origins(name) for known in self._checkpoints.of_path(str(folder / origin))]
+        return [known for former in former_names(name) for known in self._checkpoints.of_path(str(folder / former))]
 
     def _is_continued_in(self, file: SourceFile, checkpoint: Checkpoint) -> bool:
         """Whether a file is the copy that was made (copytruncate) before the original was truncated, or compressed.
