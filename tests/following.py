@@ -1,5 +1,7 @@
 """Following files in a test: one server, one memory of the client, any number of runs, and a reckoning at the end."""
 
+import gzip
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -183,6 +185,16 @@ class Scene:
 def settle_copies_at_once(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.05) -> None:
     """Do not wait long for the truncation that would make a copy of what looks like one."""
     monkeypatch.setattr("logferry.client.copies.COPY_SETTLE_S", seconds)
+
+
+def compress(path: Path) -> Path:
+    """Compress a file as gzip does: the archive has its time stamp, the file is gone."""
+    archive = path.with_name(f"{path.name}.gz")
+    with path.open("rb") as plain, gzip.open(archive, "wb") as packed:
+        shutil.copyfileobj(plain, packed)
+    shutil.copystat(path, archive)
+    path.unlink()
+    return archive
 
 
 def created_with_inode_of(path: Path) -> Path:

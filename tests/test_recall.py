@@ -131,6 +131,21 @@ def test_a_checkpoint_without_any_byte_fits_any_file_of_its_inode(tmp_path: Path
     assert memory.recognise(log) == (source, 0)
 
 
+def test_a_file_of_which_nothing_is_shipped_is_known_by_its_content_at_every_start(
+    tmp_path: Path, memory: Memory
+) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    file = SourceFile(log, max_line_bytes=1000)
+    Recall(memory.checkpoints).remember(file)
+    file.close()
+    for _ in range(2):
+        memory.checkpoints.save()
+        assert memory.recognise(log) == (file.source.id, 0)
+    memory.checkpoints.save()
+    log.write_bytes(b"what was written into it after it was copied and truncated\n")
+    assert memory.recognise(log)[0] != file.source.id
+
+
 def test_a_file_that_the_server_has_put_back_is_recognised_by_its_beginning(tmp_path: Path, memory: Memory) -> None:
     """When the server knows less than the checkpoint, the bytes before that offset were not read for it."""
     log = append(tmp_path / "app.log", range(100))
@@ -233,6 +248,22 @@ def test_files_rotated_several_times_meanwhile_are_read_in_their_order(
     append(log, [60])
     run_client(tmp_path, server, 61, resilient=resilient)
     assert_conserved(range(61), server.stored_lines())
+
+
+def test_a_file_that_was_rotated_in_the_tick_of_the_clock_in_which_its_predecessor_was_last_seen_is_read(
+    tmp_path: Path, server: RunningServer
+) -> None:
+    """The kernel gives a file the time of its last tick, which may be before that of a clock that was asked earlier."""
+    log = append(tmp_path / "app.log", range(10))
+    run_client(tmp_path, server, 10)
+    (checkpoint,) = Checkpoints(tmp_path / "state", read_only=True)
+    log.unlink()
+    rotated = append(tmp_path / "app.log.1", range(10, 20))
+    then_ns = int(checkpoint.seen_at * 1e9) - 4_000_000
+    os.utime(rotated, ns=(then_ns, then_ns))
+    append(log, range(20, 30))
+    run_client(tmp_path, server, 30)
+    assert_conserved(range(30), server.stored_lines())
 
 
 def test_a_rotated_file_is_found_by_its_content_under_a_name_of_its_own(tmp_path: Path, server: RunningServer) -> None:

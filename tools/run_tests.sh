@@ -1,5 +1,6 @@
 #!/bin/sh
 # `make test`: pytest with coverage, in Docker where that works, otherwise in a virtual environment in .venv.
+# Four tests at a time, on any machine: most of them wait for processes and disks, not for a core.
 # DOCKER=no goes straight to .venv; PYTHON=... chooses the Python that .venv is made with.
 #
 # What this project cannot help (no engine, no way to fetch the base image or the test tools) leads to .venv, and is said.
@@ -39,7 +40,7 @@ look_for_docker() {
 test_in_docker() {
     docker build --file Dockerfile.test --tag "$IMAGE" . ||
         fail "Dockerfile.test does not build (see above); 'make test DOCKER=no' runs the tests in .venv"
-    say "pytest -v --cov=src, in Docker"
+    say "pytest -v --cov=src -n 4, in Docker"
     # With an init as process 1, SIGTERM ends pytest.
     exec docker run --rm --init "$IMAGE"
 }
@@ -82,8 +83,8 @@ test_in_environment() {
             fail "pip could not install what requirements.txt names (see above); is there a network?"
         cp requirements.txt .venv/installed-requirements.txt
     fi
-    say "pytest -v --cov=src, in .venv with $(.venv/bin/python --version), because: $obstacle"
-    exec .venv/bin/python -m pytest -v --cov=src
+    say "pytest -v --cov=src -n 4, in .venv with $(.venv/bin/python --version), because: $obstacle"
+    exec .venv/bin/python -m pytest -v --cov=src -n 4
 }
 
 look_for_docker

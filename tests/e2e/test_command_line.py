@@ -148,6 +148,32 @@ def test_all_problems_of_a_configuration_are_told_at_once(tmp_path: Path) -> Non
     assert "Traceback" not in run.stderr
 
 
+LAYERS = ("the command line", "the environment", "the file", "the default")
+
+
+@pytest.mark.parametrize("given", range(len(LAYERS)), ids=[f"from {layer} on" for layer in LAYERS])
+def test_what_is_nearest_to_the_user_wins_in_every_record_that_is_stored(
+    tmp_path: Path, shared_server: tuple[ServerProgram, Path], given: int
+) -> None:
+    """The command line over the environment, that over the file, that over the default; all that are given, are."""
+    running, data_dir = shared_server
+    before = len(stored_lines(data_dir))
+    log, config = append(tmp_path / "app.log", range(100)), tmp_path / "logferry.toml"
+    layers = LAYERS[given:]
+    field = 'field = { layer = "the file" }' if "the file" in layers else ""
+    config.write_text(f'log_file = "{log}"\nserver_port = {running.port}\n{field}\n')
+    words = ("--field", "layer=the command line") if "the command line" in layers else ()
+    env = {"FIELD": "layer=the environment"} if "the environment" in layers else {}
+    with client(
+        None, None, "--config", str(config), "--server-host", "127.0.0.1", *words, folder=tmp_path, env=env
+    ) as run:
+        assert run.wait() == 0, run.stderr
+    added = b"" if layers[0] == "the default" else b', "layer": "%s"' % layers[0].encode()
+    stored = new_lines(data_dir, before)
+    assert all(line.endswith(added + b"}\n") for line in stored)
+    assert_conserved(range(100), [line.replace(added, b"") for line in stored])
+
+
 @pytest.mark.parametrize("resilient", [(), ("--resilient",)], ids=["basic", "resilient"])
 def test_continuous_mode_follows_appends_and_rotations(tmp_path: Path, resilient: tuple[str, ...]) -> None:
     log, data_dir = tmp_path / "app.log", tmp_path / "data"

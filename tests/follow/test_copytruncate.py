@@ -1,13 +1,14 @@
 """Files that are copied and truncated, or rotated and compressed: the copy is read in place of what was not read."""
 
-import gzip
+import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.following import Scene, settle_copies_at_once
+from tests.following import Scene, compress, settle_copies_at_once
 from tests.shipping import append, log_line
 
 PATTERNS = pytest.mark.parametrize("pattern", ["app.log", "app.log*"], ids=["name", "pattern"])
@@ -18,16 +19,6 @@ def copytruncate(log: Path, number: int = 1) -> Path:
     copy = Path(shutil.copy(log, log.with_name(f"{log.name}.{number}")))
     log.write_bytes(b"")
     return copy
-
-
-def compress(path: Path) -> Path:
-    """Compress a file as gzip does: the archive has its time stamp, the file is gone."""
-    archive = path.with_name(f"{path.name}.gz")
-    with path.open("rb") as plain, gzip.open(archive, "wb") as packed:
-        shutil.copyfileobj(plain, packed)
-    shutil.copystat(path, archive)
-    path.unlink()
-    return archive
 
 
 # --- copied and truncated ---------------------------------------------------------------------------------------------
@@ -66,6 +57,64 @@ def test_a_file_that_was_copied_and_truncated_while_no_client_ran_is_read_from_i
     copy = copytruncate(scene.log)
     append(scene.log, range(20, 20 + new))
     scene.conclude(range(20 + new), proven=[copy, scene.log])
+
+
+@PATTERNS
+@pytest.mark.parametrize("copies", [1, 3])
+def test_a_copy_that_is_older_than_what_is_remembered_of_its_file_is_read_all_the_same(
+    scene: Scene, pattern: str, copies: int
+) -> None:
+    """The client remembers, then it is killed before it looks: the content of the copy tells, not its time."""
+    scene.names = [scene.folder / pattern]
+    append(scene.log, range(10))
+    scene.follow()
+    made = []
+    for number in range(copies):
+        append(scene.log, range(10 + 10 * number, 20 + 10 * number))
+        made.append(copytruncate(scene.log, copies - number))
+        age(made[-1], 60 - number)
+    append(scene.log, range(10 + 10 * copies, 15 + 10 * copies))
+    scene.conclude(range(15 + 10 * copies), proven=[*made, scene.log])
+
+
+@PATTERNS
+@pytest.mark.parametrize("is_rotated", [False, True], ids=["in place", "renamed"])
+def test_a_copy_is_read_on_although_what_its_file_holds_now_is_known_too(
+    scene: Scene, pattern: str, is_rotated: bool
+) -> None:
+    """The client is killed when it has shipped some of what came after the truncation, but not the rest of the copy."""
+    scene.names = [scene.folder / pattern]
+    append(scene.log, range(10))
+    scene.follow()
+    before = checkpoint_lines(scene)
+    append(scene.log, range(10, 20))
+    copy = copytruncate(scene.log)
+    append(scene.log, range(20, 30))
+    kept = copy.rename(scene.tmp_path / "kept")
+    scene.follow()  # what it says of the copied file is then undone: the kill came before that was saved
+    kept.rename(copy)
+    forget_since(scene, before)
+    rotated = scene.log.rename(scene.folder / "app.log.0") if is_rotated else scene.log
+    append(scene.log, range(30, 40))
+    scene.conclude(range(40), proven=[copy, rotated, scene.log])
+
+
+def checkpoint_lines(scene: Scene) -> dict[str, str]:
+    """Return the lines of the client's memory, by the id of the source."""
+    lines = (scene.state / "checkpoints.json").read_text().splitlines()
+    return {str(entry["id"]): line for line in lines if "id" in (entry := json.loads(line))}
+
+
+def forget_since(scene: Scene, before: dict[str, str]) -> None:
+    """Say of sources what the client remembered before, and nothing else."""
+    with (scene.state / "checkpoints.json").open("a") as file:
+        file.writelines(line + "\n" for line in before.values())
+
+
+def age(path: Path, seconds: float) -> None:
+    """Make a file look as if it was last written so long ago."""
+    then = path.stat().st_mtime - seconds
+    os.utime(path, (then, then))
 
 
 @PATTERNS
@@ -206,6 +255,20 @@ def test_a_file_that_was_rotated_and_compressed_while_no_client_ran_is_read_from
     archive = compress(make_room(scene.log))
     append(scene.log, range(20, 30))
     scene.conclude(range(30), proven=[scene.log, archive])
+
+
+def test_an_archive_of_a_file_that_was_followed_under_the_name_of_a_rotated_one_is_read_on(scene: Scene) -> None:
+    """It was rotated before it was seen for the first time, shipped as app.log.1, and is app.log.2.gz now."""
+    scene.names = [scene.folder / "app.log*"]
+    first = append(scene.log, range(10)).rename(scene.folder / "app.log.1")
+    append(scene.log, range(100, 110))
+    scene.follow()
+    older = first.rename(scene.folder / "app.log.2")
+    newer = scene.log.rename(first)
+    append(older, range(10, 20))  # its writer has not noticed
+    compress(older)
+    append(scene.log, range(110, 120))
+    scene.conclude([*range(20), *range(100, 120)], proven=[newer, scene.log])
 
 
 def test_archives_that_a_pattern_means_are_not_followed(scene: Scene) -> None:

@@ -1,6 +1,7 @@
 """Many files at once: which of them are followed, in what turns, and with how few descriptors."""
 
 import os
+import resource
 import sys
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from logferry.client.source_file import Chunk
 from tests.following import Observed, Scene, created_with_inode_of
-from tests.processes import client
+from tests.processes import ROOT, client, program
 from tests.shipping import append, log_line
 from tests.support import running_server, wait_until
 
@@ -258,6 +259,36 @@ def test_an_inode_that_is_used_again_while_its_descriptor_is_lent_is_another_fil
         append(created_with_inode_of(scene.folder / "00.log"), range(100, 100 + lines))
         run.settle()
     scene.conclude([*all_of(files), *range(100, 100 + lines)], proven=files)
+
+
+def few_descriptors() -> None:
+    """Let a process have 96 of them, whatever it asks for."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (96, 96))
+
+
+def test_a_process_with_few_descriptors_follows_hundreds_of_files_and_their_rotations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_server(tmp_path, durability="os") as server:
+        scene = Scene(tmp_path, server, monkeypatch)
+        files = fill(scene.folder, [f"{number % 7}/{number:03}.log" for number in range(500)], 2)
+        scene.names = [scene.folder / "**" / "*.log"]
+        words: list[str | Path] = ["--mode", "continuous", "--batch-size", "auto", "--state-dir", scene.state]
+        words += ["--server-host", "127.0.0.1", "--server-port", str(server.port), "--log-file", scene.names[0]]
+        renamed, numbers = [], all_of(files)
+        with program(sys.executable, ROOT / "main.py", *words, folder=tmp_path, limits=few_descriptors) as run:
+            wait_until(lambda: server.stats.lines_stored >= len(numbers), "all is stored")
+            for path, held in files.items():
+                append(path, [held.stop])
+                numbers.append(held.stop)
+                if held.start % 5000 == 0:
+                    renamed.append(path.rename(path.with_suffix(".log.1")))
+                    append(path, [held.stop + 1])
+                    numbers.append(held.stop + 1)
+            wait_until(lambda: server.stats.lines_stored >= len(numbers), "all that came since is stored")
+            assert run.terminate() == 0
+        assert run.stderr.count("files take turns") == 1
+        scene.conclude(numbers, proven=[*list(files)[::50], *renamed[::10]])
 
 
 def test_a_thousand_files_in_one_folder_are_all_shipped_and_followed(

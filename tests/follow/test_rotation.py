@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.following import Scene
-from tests.processes import client
+from logferry.client.discovery import Discovery
+from tests.following import Scene, compress
+from tests.processes import client, free_port
 from tests.shipping import append, log_line
 from tests.support import wait_until
 
@@ -106,6 +107,79 @@ def test_a_file_of_which_nothing_was_shipped_when_the_client_ended_is_known_by_i
     log.rename(scene.folder / name)
     append(log, range(10, 20))
     scene.conclude(range(20), proven=[scene.folder / name, log])
+
+
+@pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
+@pytest.mark.parametrize("times", [1, 3])
+def test_files_that_were_found_but_not_read_when_the_client_ended_are_all_found_again(
+    scene: Scene, pattern: str, times: int
+) -> None:
+    """Rotated before one client ran, not read by it, and rotated again before the next one runs."""
+    scene.names = [scene.folder / pattern]
+    log = append(scene.log, range(10))
+    scene.follow()
+    scene.reader_options = {"is_paused": True}
+    for number in range(times):
+        for start in range(20 * number + 10, 20 * number + 30, 10):
+            rotate(log)
+            append(log, range(start, start + 10))
+        with scene.running() as run:
+            run.look()
+    scene.reader_options = {}
+    scene.conclude(range(20 * times + 10), proven=rotations(log))
+
+
+@pytest.mark.parametrize("archived", [(), (1,), (1, 2)], ids=["plain", "one compressed", "two compressed"])
+def test_files_that_were_read_but_not_delivered_when_the_client_was_killed_are_all_found_again(
+    scene: Scene, archived: tuple[int, ...]
+) -> None:
+    """The server is away all the time, so nothing but its own memory tells the client what there was."""
+    log = append(scene.log, range(10))
+    scene.follow()
+    for number in (1, 2, 3):
+        rotate(log)
+        append(log, range(10 * number, 10 * number + 10))
+    for number in archived:
+        compress(log.with_name(f"app.log.{number}"))
+    words = ("--mode", "continuous", "--poll-interval", "0.02", "--backoff-max", "0.02")
+    with client(log, free_port(), *words, folder=scene.tmp_path) as run:
+        run.wait_for_stderr("failure 2 in a row")
+        log.rename(log.with_name("app.log-20240115"))
+        inode = append(log, range(40, 50)).stat().st_ino
+        memory = scene.state / "checkpoints.json"
+        wait_until(lambda: f'"inode":{inode},' in memory.read_text(), "it is remembered that there is a new one")
+        run.kill()
+    log.rename(log.with_name("app.log-20240116"))
+    append(log, range(50, 60))
+    scene.conclude(range(60), proven=[path for path in rotations(log) if path.suffix != ".gz"])
+
+
+def test_a_name_that_is_nobodys_for_the_moment_in_which_the_folder_is_listed_stays_followed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.names = [scene.folder / "*.log"]
+    log, find, found = append(scene.log, range(10)), Discovery.find, list[list[str]]()
+
+    def rotate_while_finding(discovery: Discovery) -> list[str]:
+        if not found:
+            rotate(log)
+        found.append(find(discovery))
+        if len(found) == 1:
+            append(log, range(20, 30))
+        return found[-1]
+
+    with scene.running() as run:
+        run.settle()
+        with run.paused():
+            append(log, range(10, 20))
+            run.look()
+            monkeypatch.setattr(Discovery, "find", rotate_while_finding)
+            (scene.folder / "a-new-name").touch()
+            wait_until(lambda: len(found) > 1, "the folder is listed")
+        run.settle()
+    assert found[0] == []
+    assert len(scene.server.stored_lines()) == 30
+    scene.conclude(range(30), proven=rotations(log))
 
 
 def test_a_file_that_is_moved_to_another_folder_is_read_to_its_end(scene: Scene) -> None:

@@ -7,8 +7,7 @@ from itertools import pairwise
 from typing import Any
 from unittest.mock import patch
 
-import pytest
-from hypothesis import given
+from hypothesis import given, note
 from hypothesis import strategies as st
 
 from logferry.client.formats import multiline
@@ -18,6 +17,7 @@ from logferry.client.formatter import render_event, renderer
 from tests.builders import log_lines
 
 REGEX = r"regex:(?P<time>\d+)? ?(?P<lvl>\w+)?(?P<x>[^\w]+)?(?: (?P<msg>.*))?"
+# All of them get the same data: it takes longer to make up than to render.
 NAMES = ["plain", "raw", "json", "logfmt", "python", REGEX]
 
 _KEYS = ["level", "lvl", "severity", "msg", "message", "log", "time", "ts", "timestamp", "a", "b", "levels", "raw"]
@@ -101,31 +101,34 @@ repeated = st.lists(st.tuples(lines_nearly_of_a_format(), st.sampled_from([1, 1,
 chunks = st.one_of(
     repeated, st.lists(log_lines, max_size=12).map(lambda lines: b"".join(line + b"\n" for line in lines))
 )
-every_format = pytest.mark.parametrize("name", NAMES)
 patterns = st.sampled_from(["timestamp", r"\S", r"[{a-z]", "x", r".*a", r"\{"])
+# Those that the lines here have.
+TIMESTAMP = r"\[?[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(?![0-9])"
 limits = st.tuples(st.sampled_from([1, 2, 3, 500]), st.sampled_from([1, 40, 1000]))
 
 
-@every_format
 @given(chunks)
-def test_the_fast_way_gives_what_line_by_line_gives(name: str, data: bytes) -> None:
+def test_the_fast_way_gives_what_line_by_line_gives(data: bytes) -> None:
     """Rules F11 to F19."""
-    format_ = format_named(name)
-    one_by_one = [render_event(format_, line) for line in data.split(b"\n")[:-1]]
-    rendered = renderer(RenderSpec(format=name)).render(data)
-    assert rendered.payload == b"".join(record for record in one_by_one if record is not None)
-    assert rendered.blank == one_by_one.count(None)
-    assert rendered.lines == len(one_by_one) - rendered.blank
+    for name in NAMES:
+        note(name)
+        format_ = format_named(name)
+        one_by_one = [render_event(format_, line) for line in data.split(b"\n")[:-1]]
+        rendered = renderer(RenderSpec(format=name)).render(data)
+        assert rendered.payload == b"".join(record for record in one_by_one if record is not None)
+        assert rendered.blank == one_by_one.count(None)
+        assert rendered.lines == len(one_by_one) - rendered.blank
 
 
-@every_format
 @given(chunks)
-def test_every_output_line_is_json_with_level_and_message(name: str, data: bytes) -> None:
-    payload = renderer(RenderSpec(format=name)).render(data).payload
-    for line in payload.split(b"\n")[:-1]:
-        assert not set(line) & set(range(0x20))
-        record = json.loads(line)
-        assert {"level", "message", "timestamp"} <= record.keys()
+def test_every_output_line_is_json_with_level_and_message(data: bytes) -> None:
+    for name in NAMES:
+        note(name)
+        payload = renderer(RenderSpec(format=name)).render(data).payload
+        for line in payload.split(b"\n")[:-1]:
+            assert not set(line) & set(range(0x20))
+            record = json.loads(line)
+            assert {"level", "message", "timestamp"} <= record.keys()
 
 
 @given(st.lists(json_lines, min_size=9, max_size=12))
@@ -162,48 +165,47 @@ def model_of_events(data: bytes, begins: Callable[[str], object], max_lines: int
     return events
 
 
-@every_format
 @given(chunks, patterns, limits)
-def test_events_are_what_a_plain_model_says(name: str, data: bytes, pattern: str, limits: tuple[int, int]) -> None:
+def test_events_are_what_a_plain_model_says(data: bytes, pattern: str, limits: tuple[int, int]) -> None:
     """Rules F28, F29 and F34."""
     max_lines, max_bytes = limits
-    spec = RenderSpec(format=name, multiline=pattern, multiline_max_lines=max_lines, multiline_max_bytes=max_bytes)
-    rendered = renderer(spec).render(data)
-    timestamp = (
-        r"\[?[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(?![0-9])"  # those that the lines here have
-    )
-    begins = re.compile(timestamp if pattern == "timestamp" else pattern).match
-    expected, joined = [], 0
-    for event in model_of_events(data, begins, max_lines, max_bytes):
-        while len(event) > 1 and not event[-1].strip():
-            event.pop()
-        joined += len(event) - 1
-        expected.append(render_event(format_named(name), b"\n".join(event)))
-    assert rendered.payload == b"".join(record for record in expected if record is not None)
-    assert rendered.joined == joined
-    assert rendered.lines + rendered.blank + rendered.joined == data.count(b"\n")
+    begins = re.compile(TIMESTAMP if pattern == "timestamp" else pattern).match
+    for name in NAMES:
+        note(name)
+        spec = RenderSpec(format=name, multiline=pattern, multiline_max_lines=max_lines, multiline_max_bytes=max_bytes)
+        rendered = renderer(spec).render(data)
+        expected, joined = [], 0
+        for event in model_of_events(data, begins, max_lines, max_bytes):
+            while len(event) > 1 and not event[-1].strip():
+                event.pop()
+            joined += len(event) - 1
+            expected.append(render_event(format_named(name), b"\n".join(event)))
+        assert rendered.payload == b"".join(record for record in expected if record is not None)
+        assert rendered.joined == joined
+        assert rendered.lines + rendered.blank + rendered.joined == data.count(b"\n")
 
 
-@every_format
 @given(chunks, patterns, limits, st.integers(0, 1000))
 def test_pieces_that_end_where_events_end_render_as_the_whole_does(
-    name: str, data: bytes, pattern: str, limits: tuple[int, int], place: int
+    data: bytes, pattern: str, limits: tuple[int, int], place: int
 ) -> None:
     """Rule F30."""
     max_lines, max_bytes = limits
-    spec = RenderSpec(format=name, multiline=pattern, multiline_max_lines=max_lines, multiline_max_bytes=max_bytes)
-    grouping = renderer(spec).grouping
-    assert grouping is not None
-    ends = [0]
-    while ends[-1] < len(data):
-        ends.append(ends[-1] + grouping.first(data[ends[-1] :], 1))
-    pieces = [renderer(spec).render(data[start:end]) for start, end in pairwise(ends)]
-    assert b"".join(piece.payload for piece in pieces) == renderer(spec).render(data).payload
-    assert [grouping.first(data, count) for count in range(len(ends))] == ends
-    read = data.rfind(b"\n", 0, place % (len(data) + 1)) + 1
-    whole = grouping.whole(data[:read])
-    assert whole in ends
-    assert not [end for end in ends if whole < end < read]
+    for name in NAMES:
+        note(name)
+        spec = RenderSpec(format=name, multiline=pattern, multiline_max_lines=max_lines, multiline_max_bytes=max_bytes)
+        grouping = renderer(spec).grouping
+        assert grouping is not None
+        ends = [0]
+        while ends[-1] < len(data):
+            ends.append(ends[-1] + grouping.first(data[ends[-1] :], 1))
+        pieces = [renderer(spec).render(data[start:end]) for start, end in pairwise(ends)]
+        assert b"".join(piece.payload for piece in pieces) == renderer(spec).render(data).payload
+        assert [grouping.first(data, count) for count in range(len(ends))] == ends
+        read = data.rfind(b"\n", 0, place % (len(data) + 1)) + 1
+        whole = grouping.whole(data[:read])
+        assert whole in ends
+        assert not [end for end in ends if whole < end < read]
 
 
 @given(chunks, patterns, limits, st.binary(max_size=2))

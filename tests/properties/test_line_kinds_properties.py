@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
 
 from logferry.client.formats.base import Grouping
@@ -147,35 +147,33 @@ def docker_line(number: int, stream: str, is_last: bool, content: str) -> str:
     return f'{{"log":{log},"stream":"{stream}","time":"{time_of(number)}"}}'
 
 
-every_format = pytest.mark.parametrize("name", NAMES)
-every_container = pytest.mark.parametrize("name", CONTAINERS)
-
-
 def grouping_of(name: str, max_bytes: int) -> Grouping:
     grouping = renderer(RenderSpec(format=name, multiline_max_bytes=max_bytes)).grouping
     assert grouping is not None
     return grouping
 
 
-@every_format
 @given(chunks)
-def test_the_fast_way_gives_what_line_by_line_gives(name: str, data: bytes) -> None:
+def test_the_fast_way_gives_what_line_by_line_gives(data: bytes) -> None:
     """Rules F20, F22, F23, F26 and F27."""
-    render_both_ways(name, data)
+    for name in NAMES:
+        note(name)
+        render_both_ways(name, data)
 
 
-@every_format
 @settings(max_examples=100)
 @given(chunks)
-def test_every_output_line_is_json_with_the_promised_keys_first(name: str, data: bytes) -> None:
-    payload = renderer(RenderSpec(format=name)).render(data).payload
-    taken = validate(payload, accept=Accept.LEVEL_AND_MESSAGE)
-    assert b"".join(lines.payload for lines in taken if isinstance(lines, Lines)) == payload
-    for line in payload.split(b"\n")[:-1]:
-        record = json.loads(line)
-        assert list(record)[:3] == ["level", "message", "timestamp"]
-        assert isinstance(record["message"], str)
-        assert re.fullmatch("[A-Z]+[0-9]?", record["level"])
+def test_every_output_line_is_json_with_the_promised_keys_first(data: bytes) -> None:
+    for name in NAMES:
+        note(name)
+        payload = renderer(RenderSpec(format=name)).render(data).payload
+        taken = validate(payload, accept=Accept.LEVEL_AND_MESSAGE)
+        assert b"".join(lines.payload for lines in taken if isinstance(lines, Lines)) == payload
+        for line in payload.split(b"\n")[:-1]:
+            record = json.loads(line)
+            assert list(record)[:3] == ["level", "message", "timestamp"]
+            assert isinstance(record["message"], str)
+            assert re.fullmatch("[A-Z]+[0-9]?", record["level"])
 
 
 @pytest.mark.parametrize(("name", "lines_of"), [("syslog", syslog_lines), ("nginx", web_lines), ("apache", web_lines)])
@@ -221,20 +219,21 @@ def test_events_are_the_lines_that_were_written_in_the_order_in_which_they_were_
     assert [record | {"level": ""} for record in records] == [record | {"level": ""} for record in expected]
 
 
-@every_container
 @given(chunks, st.integers(0, 400))
-def test_pieces_that_end_where_groups_end_render_as_the_whole_does(name: str, data: bytes, max_bytes: int) -> None:
+def test_pieces_that_end_where_groups_end_render_as_the_whole_does(data: bytes, max_bytes: int) -> None:
     """Rules F27 and F30."""
-    spec = RenderSpec(format=name, multiline_max_bytes=max_bytes)
-    grouping = grouping_of(name, max_bytes)
-    whole = renderer(spec).render(data)
-    ends = [0]
-    while ends[-1] < len(data):
-        ends.append(ends[-1] + grouping.first(data[ends[-1] :], 1))
-    pieces = [renderer(spec).render(data[start:end]) for start, end in pairwise(ends)]
-    assert b"".join(piece.payload for piece in pieces) == whole.payload
-    assert sum(piece.lines + piece.blank + piece.joined for piece in pieces) == data.count(b"\n")
-    assert [grouping.first(data, count) for count in range(len(ends))] == ends
-    for end in (match.end() for match in re.finditer(b"\n", data)):
-        # That a group is cut at `end` is seen from the line after it only.
-        assert grouping.whole(data[:end]) in (max(e for e in ends if e <= end), max(e for e in ends if e < end))
+    for name in CONTAINERS:
+        note(name)
+        spec = RenderSpec(format=name, multiline_max_bytes=max_bytes)
+        grouping = grouping_of(name, max_bytes)
+        whole = renderer(spec).render(data)
+        ends = [0]
+        while ends[-1] < len(data):
+            ends.append(ends[-1] + grouping.first(data[ends[-1] :], 1))
+        pieces = [renderer(spec).render(data[start:end]) for start, end in pairwise(ends)]
+        assert b"".join(piece.payload for piece in pieces) == whole.payload
+        assert sum(piece.lines + piece.blank + piece.joined for piece in pieces) == data.count(b"\n")
+        assert [grouping.first(data, count) for count in range(len(ends))] == ends
+        for end in (match.end() for match in re.finditer(b"\n", data)):
+            # That a group is cut at `end` is seen from the line after it only.
+            assert grouping.whole(data[:end]) in (max(e for e in ends if e <= end), max(e for e in ends if e < end))

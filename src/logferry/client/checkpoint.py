@@ -136,6 +136,9 @@ class Checkpoints:
         with self._changing:
             return iter(list(self._sources.values()))
 
+    def __contains__(self, source_id: str) -> bool:
+        return source_id in self._sources
+
     def of_identity(self, device: int, inode: int) -> list[Checkpoint]:
         """Return the checkpoints of a file, and of others that had its inode before."""
         return self._found((device, inode))

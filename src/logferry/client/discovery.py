@@ -84,6 +84,15 @@ def origins(name: str) -> Iterator[str]:
             yield base[: match.start()] + end
 
 
+def former_names(name: str) -> Iterator[str]:
+    """Give the names that a rotated file of this name may have been followed under: its own, and lower numbers too."""
+    yield from origins(name)
+    yield name
+    stem, _, number = name.rpartition(".")
+    if number.isdecimal() and len(number) < 4:  # longer ones are dates
+        yield from (f"{stem}.{lower}" for lower in range(int(number)))
+
+
 class Folders:
     """Listings of folders; one that has not changed since is not read again."""
 

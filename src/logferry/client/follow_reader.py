@@ -210,6 +210,7 @@ class FollowReader:
 
     def _find_names(self) -> None:
         """Follow the names that are there now; stop following what nobody asks for any more."""
+        are_inputs_new = self._generation < 0
         if not self._may_find_others():
             return
         found: dict[str, tuple[Input, bool]] = {}
@@ -225,8 +226,8 @@ class FollowReader:
         for path, name in list(self._names.items()):
             if path in found:
                 name.take_over(found[path][0])
-            elif not os.path.isfile(path) and (name.files or name.resting):
-                continue  # gone, or a folder by now: its files are read to their end
+            elif (name.files or name.resting) and not (are_inputs_new and os.path.isfile(path)):
+                continue  # gone when the folder was listed, perhaps for a moment only: its files are read to their end
             else:
                 self._drop(name)
         self._common.revision += 1

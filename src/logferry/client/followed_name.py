@@ -121,9 +121,9 @@ class FollowedName:
                 if file.size() != before:
                     file.quiet_since = now
                 self._notice(file)
-                self._remember(file)
             except OSError as error:
                 self._fail(file, error)
+        self._remember_files()
         for file in list(self.files):
             is_newest = file is self.files[-1]
             file.supersede(now, is_superseded=not is_newest or file.content.is_pinned)
@@ -133,10 +133,24 @@ class FollowedName:
             self._hand_over(self.files[-1])
         self._note_backlog()
 
-    def _remember(self, file: File) -> None:
-        """See to it that a file is known after a restart, whatever it is called then, shipped or not."""
-        if self._common.recall and file.is_vetted and file.seen_size and not file.source.head:
-            self._common.recall.remember(file)
+    def _remember_files(self) -> None:
+        """See to it that files are known after a restart, whatever they are called then, shipped or not.
+
+        The oldest first: a file that is not known yet is found then because it is newer than those that are.
+        """
+        recall = self._common.recall
+        if recall is None:
+            return
+        for file in list(self.files):
+            if recall.knows(file.source) or not (file.seen_size or file.is_archive):
+                continue
+            if not file.is_vetted:
+                return
+            try:
+                recall.remember(file)
+            except OSError as error:
+                self._fail(file, error)
+                return
 
     def _hand_over(self, file: File) -> None:
         """The file was renamed, and nothing has its name: if its new name is followed too, it is read under that."""

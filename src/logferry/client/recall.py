@@ -5,6 +5,7 @@ the file. A recycled inode, or a file that was rewritten in place, is seen by th
 rewritten because somebody has copied and then truncated it (copytruncate of logrotate), the source goes on in the copy.
 """
 
+import contextlib
 import logging
 import os
 import stat
@@ -13,12 +14,15 @@ from pathlib import Path
 from typing import Final
 
 from logferry.client.checkpoint import Checkpoint, Checkpoints, fingerprint
-from logferry.client.discovery import ARCHIVE, Folders, is_compressed, origins
+from logferry.client.discovery import ARCHIVE, Folders, former_names, is_compressed
 from logferry.client.gzip_content import open_content
 from logferry.client.source_file import HEAD_BYTES, Source, SourceFile
 from logferry.errors import SourceError
 
 logger = logging.getLogger(__name__)
+
+# The time of a file is that of the kernel's last tick (100 a second or more), so it may be this much behind the clock.
+_TICK_NS: Final = 10_000_000
 
 Identity = tuple[int, int]  # device and inode
 
@@ -48,6 +52,10 @@ class Recall:
         if matching:
             self._resume(file, max(matching, key=lambda checkpoint: checkpoint.seen_at))
 
+    def knows(self, source: Source) -> bool:
+        """Whether a source will be known at the next start."""
+        return source.id in self._checkpoints
+
     def remember(self, file: SourceFile) -> None:
         """Know a file at the next start, even if nothing of it is shipped by then. Raises OSError."""
         source = file.source
@@ -65,37 +73,48 @@ class Recall:
             return []
         listing = self._folders.listing(str(path.parent))
         known: dict[Identity, tuple[int, Path]] = {}
+        missing: list[Checkpoint] = []
         for checkpoint in unfinished:
             name = listing.by_inode.get(checkpoint.inode)
             modified_ns = _modified_ns_if_known(path.parent / name, checkpoint) if name else None
             if name and modified_ns is not None:
                 known[checkpoint.device, checkpoint.inode] = (modified_ns, path.parent / name)
-        missing = [checkpoint for checkpoint in unfinished if (checkpoint.device, checkpoint.inode) not in known]
-        known |= self._archived(path, missing)
+            else:
+                missing.append(checkpoint)
+        known |= self._continued(path, missing, known)
         files = [entry for _, entry in sorted(known.values())]
         if path in files:  # it was not rotated since; an older one may have been left behind
             return [entry for entry in files if entry != path]
-        last_seen_ns = int(max(checkpoint.seen_at for checkpoint in unfinished) * 1e9)
+        last_seen_ns = int(max(checkpoint.seen_at for checkpoint in unfinished) * 1e9) - _TICK_NS
         since_ns = max(known.values())[0] if known else last_seen_ns
         return files + rotated_since(path, since_ns, set(known), self._folders)
 
-    def _archived(self, path: Path, missing: list[Checkpoint]) -> dict[Identity, tuple[int, Path]]:
-        """Return the archives that were made of files that a checkpoint knows, with the time of their last change."""
-        found = {}
-        for name in self._folders.listing(str(path.parent)).archives.get(path.name, ()) if missing else ():
-            entry = path.parent / name
+    def _continued(
+        self, path: Path, missing: list[Checkpoint], known: Container[Identity]
+    ) -> dict[Identity, tuple[int, Path]]:
+        """Return the copies and archives that were made of files that a checkpoint knows, with their last change.
+
+        It is the content that tells: a copy may be older than the checkpoint, which was saved before its file was
+        looked at again.
+        """
+        found: dict[str, tuple[int, bool, Path, Identity]] = {}
+        listing = self._folders.listing(str(path.parent))
+        names = (*listing.rotated.get(path.name, ()), *listing.archives.get(path.name, ())) if missing else ()
+        for entry in (path.parent / name for name in names):
             try:
                 file = SourceFile(entry, max_line_bytes=1, content=open_content(entry))
             except (OSError, SourceError):
                 continue
-            if any(self._is_continued_in(file, checkpoint) for checkpoint in missing):
-                found[file.identity] = (file.modified_ns(), entry)
-            file.close()
-        return found
+            with contextlib.closing(file):
+                candidate = (file.modified_ns(), not entry.name.endswith(ARCHIVE), entry, file.identity)
+                for checkpoint in missing if file.identity not in known else ():
+                    if self._is_continued_in(file, checkpoint):
+                        found[checkpoint.id] = max(candidate, found.get(checkpoint.id, candidate))
+        return {identity: (modified_ns, entry) for modified_ns, _, entry, identity in found.values()}
 
     def _checkpoints_of_originals(self, file: SourceFile) -> list[Checkpoint]:
         folder, name = file.path.parent, file.path.name.removesuffix(ARCHIVE)
-        return [known for origin in origins(name) for known in self._checkpoints.of_path(str(folder / origin))]
+        return [known for former in former_names(name) for known in self._checkpoints.of_path(str(folder / former))]
 
     def _is_continued_in(self, file: SourceFile, checkpoint: Checkpoint) -> bool:
         """Whether a file is the copy that was made (copytruncate) before the original was truncated, or compressed.
@@ -130,6 +149,7 @@ class Recall:
             renderings=list(checkpoint.renderings),
         )
         file.resume(source)
+        source.head = source.head or file.peek(0, checkpoint.head_bytes)  # of what was not shipped it is all there is
         self._checkpoints.follow(source)
         logger.debug("%s is known; going on at byte %d", file.path, source.committed)
 
