@@ -5,14 +5,15 @@ them would take seconds. So what a group writes to many segments, little to each
 into the ledger, in the transaction that says that they are stored, and the one sync of that puts them on the disk. The
 segments hold them too, for everybody who reads them.
 
-A thread of its own syncs those segments, once a second while there are any; only then are the bytes taken out of the
-ledger. What a power cut takes from a segment before that is written there again at the next start. The thread shares
+A thread of its own syncs those segments, every few seconds while there are any; only then are the bytes taken out of
+the ledger. What a power cut takes from a segment before that is written there again at the next start. The thread shares
 nothing with the writer but the ledger, through a connection of its own.
 """
 
 import logging
 import os
 import threading
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,28 +22,34 @@ from logferry.server.ledger import Ledger, UnsyncedRow
 
 logger = logging.getLogger(__name__)
 
-# Long enough that a segment has several writes to sync at once; what the ledger holds meanwhile is a second's worth.
-SETTLE_S: Final = 1.0
+# Long enough that a segment has many writes to sync at once; but the ledger is not to become large meanwhile.
+SETTLE_S: Final = 5.0
+SETTLE_BYTES: Final = 16 * 1024 * 1024
 
 
-def settle(root: Path, ledger: Ledger, files: Files, *, rewrites: bool = False) -> None:
-    """Sync all segments of which the ledger keeps bytes, then let these go. Raises OSError.
+def settle(
+    root: Path, ledger: Ledger, files: Files, *, rewrites: bool = False, has_name: Container[int] = ()
+) -> Sequence[int]:
+    """Sync all segments of which the ledger keeps bytes, then let these go; return their numbers. Raises OSError.
 
-    With `rewrites` the bytes are written once more, whatever the segments seem to hold.
+    With `rewrites` the bytes are written once more, whatever the segments seem to hold. Segments that `has_name` has
+    were synced before, and so were their names in their folders.
     """
     last, segments = ledger.unsynced_segments()
     if not last:
-        return
+        return ()
     present = [segment for segment in segments if segment.state != "expired"]
     if rewrites:
         for segment in present:
             _write(root / segment.path, ledger.unsynced_of(segment.id, last=last), files)
     paths = [root / segment.path for segment in present]
-    folders = {folder for path in paths for folder in (path.parent, path.parent.parent)} | {root, root.parent}
+    new = [(root / segment.path).parent for segment in present if segment.id not in has_name]
+    folders = {*new, *(folder.parent for folder in new), *([root, root.parent] if new else [])}
     for_each(lambda path: _sync(path, files), paths)
     for_each(lambda folder: _sync_folder(folder, files), sorted(folders, reverse=True))
     with ledger.transaction():
         ledger.forget_unsynced(last)
+    return [segment.id for segment in present]
 
 
 def restore(root: Path, ledger: Ledger, files: Files) -> None:
@@ -100,21 +107,28 @@ class Settler:
         self._root = root
         self._files = files
         self._interval_s = interval_s
+        self._has_name: set[int] = set()  # segments
+        self._waiting_bytes = 0  # about
         self._news = threading.Event()
-        self._stop = threading.Event()
+        self._hurry = threading.Event()
+        self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name="logferry-settler", daemon=True)
 
     def start(self) -> None:
         """Begin to settle what there is, and what comes."""
         self._thread.start()
 
-    def wake(self) -> None:
-        """There is something to settle. Never waits."""
+    def wake(self, size: int) -> None:
+        """There are so many bytes more to settle. Never waits."""
+        self._waiting_bytes += size
+        if self._waiting_bytes > SETTLE_BYTES:
+            self._hurry.set()
         self._news.set()
 
     def stop(self, timeout_s: float) -> None:
         """Settle what is left, within `timeout_s`; what remains is done at the next start."""
-        self._stop.set()
+        self._is_stopping = True
+        self._hurry.set()
         self._news.set()
         self._thread.join(timeout_s)
 
@@ -122,21 +136,27 @@ class Settler:
         ledger = Ledger(self._data_dir, durable=True)
         try:
             has_failed = False
-            while self._news.wait() and not self._stop.wait(self._interval_s):
+            is_last = False
+            while not is_last:
+                self._news.wait()
+                self._hurry.wait(self._interval_s)
                 self._news.clear()
-                has_failed = not self._try_to_settle(ledger, rewrites=has_failed, is_news=not has_failed)
+                self._hurry.clear()
+                self._waiting_bytes = 0
+                is_last = self._is_stopping
+                has_failed = not self._try_to_settle(ledger, has_failed=has_failed)
                 if has_failed:
                     self._news.set()
-            self._try_to_settle(ledger, rewrites=has_failed, is_news=not has_failed)
         finally:
             ledger.close()
 
-    def _try_to_settle(self, ledger: Ledger, *, rewrites: bool, is_news: bool) -> bool:
+    def _try_to_settle(self, ledger: Ledger, *, has_failed: bool) -> bool:
         """After a failed sync the system may have dropped the bytes: they are written again (see store.py)."""
         try:
-            settle(self._root, ledger, self._files, rewrites=rewrites)
+            done = settle(self._root, ledger, self._files, rewrites=has_failed, has_name=self._has_name)
+            self._has_name.update(done)
         except OSError as error:
-            if is_news:
+            if not has_failed:
                 logger.error("cannot sync segments, their newest lines stay in the ledger: %s", error)
             return False
         return True

@@ -334,7 +334,7 @@ class Store(Generic[AnyDelivery]):
                 self._ledger.add_unsynced(self._segments.kept)
                 draft.save(self._ledger)
             if self._segments.kept and self._settler:
-                self._settler.wake()
+                self._settler.wake(sum(len(data) for _, _, data in self._segments.kept))
         return True
 
     def _retain(self) -> None:
