@@ -24,6 +24,9 @@
 #include <immintrin.h>
 #endif
 
+/* Which functions there are and what they do: changes with speedups.py, which uses no other. */
+#define INTERFACE 1
+
 typedef unsigned char byte;
 
 /* ---------------------------------------------------------------------------------------------- kinds of bytes */
@@ -378,8 +381,9 @@ is_blank(const byte *line, byte joint)
 /* Room at the end for some lines that are all escapes: else most chunks would have to grow for their last line. */
 #define SPARE_BYTES 8192
 
+/* Render lines: those that can be taken apart, if `is_plain`, as the plain format does, all others as whole messages. */
 static PyObject *
-render_plain_lines(const byte *at, const byte *end, byte joint)
+render_lines(const byte *at, const byte *end, byte joint, int is_plain)
 {
     Py_ssize_t lines = 0, blank = 0;
     Output output;
@@ -391,7 +395,7 @@ render_plain_lines(const byte *at, const byte *end, byte joint)
             return NULL;
         byte *out = output.at;
         Parts parts;
-        if (take_apart(at, joint, &parts)) {
+        if (is_plain && take_apart(at, joint, &parts)) {
             const byte *line = at;
             out = PUT(out, "{\"level\": \"");
             for (const byte *c = parts.level; c < parts.level_end; c++)
@@ -418,6 +422,18 @@ render_plain_lines(const byte *at, const byte *end, byte joint)
     }
     PyObject *payload = output_close(&output);
     return payload ? Py_BuildValue("Nnn", payload, lines, blank) : NULL;
+}
+
+static PyObject *
+render_plain_lines(const byte *at, const byte *end, byte joint)
+{
+    return render_lines(at, end, joint, 1);
+}
+
+static PyObject *
+render_raw_lines(const byte *at, const byte *end, byte joint)
+{
+    return render_lines(at, end, joint, 0);
 }
 
 static PyObject *
@@ -781,6 +797,12 @@ render_plain(PyObject *Py_UNUSED(module), PyObject *arguments)
 }
 
 static PyObject *
+render_raw(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    return with_lines(arguments, render_raw_lines);
+}
+
+static PyObject *
 escape(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     return with_lines(arguments, escape_lines);
@@ -885,6 +907,7 @@ keep_freed_memory(PyObject *Py_UNUSED(module), PyObject *arguments)
 static PyMethodDef methods[] = {
     {"render_plain", render_plain, METH_VARARGS,
      "Render lines in the plain format: (NDJSON, lines, blank lines). See PlainFormat.render."},
+    {"render_raw", render_raw, METH_VARARGS, "Render lines as whole messages. See RawFormat.render."},
     {"escape", escape, METH_VARARGS, "Escape lines for JSON. See escape_characters."},
     {"find_undecodable", find_undecodable, METH_VARARGS,
      "Return where the first byte is, from an index on, that is not UTF-8; the length if all are."},
@@ -916,6 +939,8 @@ PyInit__speedups(void)
     fill_fold_factors();
 #endif
     PyObject *created = PyModule_Create(&module);
+    if (created && PyModule_AddIntConstant(created, "interface", INTERFACE) < 0)
+        Py_CLEAR(created);
     if (created && has_carryless() && PyModule_AddFunctions(created, fast_crc_methods) < 0)
         Py_CLEAR(created);
     return created;

@@ -8,12 +8,18 @@ Nothing needs it. Whatever it does is done in Python where it is missing, byte f
 import os
 from typing import Final, Protocol
 
+# One that was built from another version of the source is none.
+_INTERFACE: Final = 1
+
 
 class Compiled(Protocol):
     """What the compiled part can do. Where the CPU has no instructions for it, there is no `crc32`: zlib is as fast."""
 
     def render_plain(self, data: bytes, joint: bytes, /) -> tuple[bytes, int, int]:
         """Render lines as PlainFormat.render does; return NDJSON, lines, blank lines. Raises ValueError."""
+
+    def render_raw(self, data: bytes, joint: bytes, /) -> tuple[bytes, int, int]:
+        """Do the same as RawFormat.render does. Raises ValueError."""
 
     def escape(self, data: bytes, joint: bytes, /) -> bytes:
         """Escape lines as escape_characters does. Raises ValueError."""
@@ -42,7 +48,7 @@ def _load() -> Compiled | None:
     except ImportError:
         return None
     compiled: Compiled = _speedups
-    return compiled
+    return compiled if _speedups.interface == _INTERFACE else None
 
 
 compiled: Compiled | None = _load()

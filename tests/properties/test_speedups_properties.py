@@ -12,6 +12,7 @@ from logferry import speedups
 from logferry.client.formats.base import EscapedFormat, Rendered
 from logferry.client.formats.escape import escape, with_plain_newlines
 from logferry.client.formats.plain import PLAIN
+from logferry.client.formats.raw import RAW
 from logferry.protocol import checksum, validation
 from logferry.protocol.text import runs_by_validity
 from logferry.protocol.validation import Accept, Lines, validate, validate_line
@@ -68,10 +69,11 @@ def without_compiled(function: Any, *arguments: Any) -> Any:
 @example(b"2024-01-15 08:23:45 INFO\n", b"\n")
 @example(b"2024-01-15 08:23:45 GMT: INFO x\n2024-01-15 08:23:45+010 INFO x\n", b"\n")
 @example(b"\x0b\n \x0b \n", b"\x0b")
-def test_plain_lines_are_rendered_as_in_python(lines: bytes, joint: bytes) -> None:
-    expected = without_compiled(EscapedFormat.render, PLAIN, lines, joint)
-    assert PLAIN.render(lines, joint) == expected
-    assert Rendered(*compiled.render_plain(with_plain_newlines(lines, joint), joint)) == expected
+def test_plain_and_raw_lines_are_rendered_as_in_python(lines: bytes, joint: bytes) -> None:
+    for format_, function in ((PLAIN, compiled.render_plain), (RAW, compiled.render_raw)):
+        expected = without_compiled(EscapedFormat.render, format_, lines, joint)
+        assert format_.render(lines, joint) == expected
+        assert Rendered(*function(with_plain_newlines(lines, joint), joint)) == expected
 
 
 @given(_lines, _joints)
@@ -87,7 +89,7 @@ def test_a_line_of_which_every_byte_is_escaped_fits() -> None:
 
 @pytest.mark.parametrize(("lines", "joint"), [(b"no newline", b"\n"), (b"line\n", b""), (b"line\n", b"ab")])
 def test_what_is_no_lines_is_refused(lines: bytes, joint: bytes) -> None:
-    for function in (compiled.render_plain, compiled.escape):
+    for function in (compiled.render_plain, compiled.render_raw, compiled.escape):
         with pytest.raises(ValueError, match=r"newline|one byte"):
             function(lines, joint)
 

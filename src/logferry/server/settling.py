@@ -6,8 +6,8 @@ into the ledger, in the transaction that says that they are stored, and the one 
 segments hold them too, for everybody who reads them.
 
 A thread of its own syncs those segments, every few seconds while there are any; only then are the bytes taken out of
-the ledger. What a power cut takes from a segment before that is written there again at the next start. The thread shares
-nothing with the writer but the ledger, through a connection of its own.
+the ledger. What a power cut takes from a segment before that is written there again at the next start. The thread
+shares nothing with the writer but the ledger, through a connection of its own.
 """
 
 import logging

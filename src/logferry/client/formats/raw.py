@@ -2,13 +2,21 @@
 
 from typing import Final
 
+from logferry import speedups
 from logferry.client.formats.base import EscapedFormat, Rendered, render_unknown, unknown_fields
+from logferry.client.formats.escape import with_plain_newlines
 
 
 class RawFormat(EscapedFormat):
     """Lines that nobody looks into."""
 
     name = "raw"
+
+    def render(self, data: bytes, joint: bytes) -> Rendered:
+        """See Format."""
+        if speedups.compiled:
+            return Rendered(*speedups.compiled.render_raw(with_plain_newlines(data, joint), joint))
+        return super().render(data, joint)
 
     def fields_of(self, text: str) -> dict[str, object]:
         """See EscapedFormat."""
