@@ -8,9 +8,22 @@ import zlib
 
 import pytest
 
+from logferry import speedups
 from logferry.errors import FrameError
 from logferry.protocol import compressor
 from logferry.protocol.compressor import GZIP_MAGIC, LENGTH_BYTES, encode_frame, frame_length, inflate
+
+
+@pytest.fixture(params=["zlib", "isal"], autouse=True)
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let zlib or isal do the work; nobody sees which."""
+    name: str = request.param
+    if name == "zlib":
+        monkeypatch.setattr(speedups, "isal_zlib", lambda: None)
+    elif speedups.isal_zlib() is None:
+        pytest.skip("isal is not installed: pip install 'logferry[fast]'")
+    return name
+
 
 PAYLOAD = b'{"level": "INFO", "message": "hello"}\n' * 50
 LIMIT = 1024 * 1024
@@ -33,6 +46,20 @@ def test_a_frame_is_a_big_endian_length_and_so_many_bytes_of_gzip() -> None:
     assert frame_length(frame) == len(frame) - LENGTH_BYTES
     assert frame[4:6] == GZIP_MAGIC
     assert gzip.decompress(frame[4:]) == PAYLOAD
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_what_one_engine_compresses_the_other_inflates(
+    engine: str, level: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payload = random.Random(1).randbytes(10_000) + PAYLOAD * 100
+    body = body_of(payload, level)
+    assert gzip.decompress(body) == payload
+    with monkeypatch.context() as patch:
+        patch.setattr(speedups, "isal_zlib", lambda: None)
+        foreign = body_of(payload, level)
+    assert inflate(foreign, max_inflated_bytes=LIMIT) == payload
+    assert (foreign == body) == (engine == "zlib")
 
 
 def test_the_same_payload_gives_the_same_frame_at_any_time() -> None:

@@ -1,12 +1,16 @@
-"""The compiled part of logferry (_speedups.c), where it was built: by `python3 tools/build_speedups.py` in a checkout,
-or by pip if a compiler was at hand.
+"""What makes logferry faster where it is there: its own compiled part, and the extra `logferry[fast]`.
 
-Nothing needs it. Whatever it does is done in Python where it is missing, byte for byte the same, and slower. With
-`LOGFERRY_SPEEDUPS=0` in the environment it is left out.
+The compiled part (_speedups.c) is built by `python3 tools/build_speedups.py` in a checkout, or by pip if a compiler is
+at hand. Whatever it does is done in Python where it is missing, byte for byte the same, and slower. The extra is isal,
+whose gzip is several times as fast as zlib's.
+
+Nothing needs any of it. With `LOGFERRY_SPEEDUPS=0` in the environment it is left out.
 """
 
+import importlib
 import os
-from typing import Final, Protocol
+from functools import cache
+from typing import Any, Final, Protocol
 
 # One that was built from another version of the source is none.
 _INTERFACE: Final = 1
@@ -40,8 +44,11 @@ class Compiled(Protocol):
         """Let malloc keep so many bytes that were freed."""
 
 
+_IS_WANTED: Final = os.environ.get("LOGFERRY_SPEEDUPS") != "0"
+
+
 def _load() -> Compiled | None:
-    if os.environ.get("LOGFERRY_SPEEDUPS") == "0":
+    if not _IS_WANTED:
         return None
     try:
         from logferry import _speedups  # type: ignore[attr-defined]  # it need not be there
@@ -52,6 +59,18 @@ def _load() -> Compiled | None:
 
 
 compiled: Compiled | None = _load()
+
+
+@cache
+def isal_zlib() -> Any | None:
+    """Return the module that can do what zlib does, or None. It is looked for when something is compressed first."""
+    if not _IS_WANTED:
+        return None
+    try:
+        return importlib.import_module("isal.isal_zlib")
+    except ImportError:
+        return None
+
 
 # Twice a client's window, half of what a server may hold for one busy client and its store.
 _KEPT_BYTES: Final = 16 * 1024 * 1024

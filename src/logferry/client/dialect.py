@@ -6,7 +6,6 @@
 import socket
 import sys
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -15,6 +14,7 @@ from logferry.client.tcp_client import READ, WRITE, Connection, Wait
 from logferry.client.window import Batch, rest_of
 from logferry.config import ShipSettings
 from logferry.errors import PeerClosed, PeerConfused, PeerSilent
+from logferry.protocol.compressor import gzipped
 from logferry.protocol.connection import ClientConnection, ClientEvent, cut_lines
 from logferry.protocol.delivery import (
     VERSION,
@@ -80,7 +80,7 @@ class DeliveryDialect:
             return
         note = control_line("note", **where, reason=batch.cut) if batch.cut else b""
         level = self._settings.compress_level if self._settings.compress else None
-        body = batch.payload if level is None else zlib.compress(batch.payload, level, wbits=31)
+        body = batch.payload if level is None else gzipped(batch.payload, level=level)
         header = note + batch_header(
             source=batch.source.id,
             start=batch.start,

@@ -8,6 +8,7 @@ import struct
 import zlib
 from typing import Final
 
+from logferry import speedups
 from logferry.errors import FrameError
 
 LENGTH_BYTES: Final = 4
@@ -19,17 +20,26 @@ MAX_LEGAL_FRAME_BYTES: Final = 2**24 - 1
 
 _GZIP_WBITS: Final = 31  # zlib's number for "gzip wrapper, 32 KiB window"
 
+# For these levels isal compresses about as well as zlib, and four times as fast.
+_LEVELS_OF_ISAL: Final = range(1, 4)
+
 
 def encode_frame(payload: bytes | memoryview, *, level: int) -> bytes:
     """Return `payload` as one frame, gzipped at `level` (0 to 9).
 
     Raises FrameError when the compressed body does not fit a legal frame.
     """
-    compressor = zlib.compressobj(level, zlib.DEFLATED, _GZIP_WBITS)
-    body = compressor.compress(payload) + compressor.flush()
+    body = gzipped(payload, level=level)
     if len(body) > MAX_LEGAL_FRAME_BYTES:
         raise FrameError(f"a batch of {len(payload)} bytes does not fit into a frame")
     return struct.pack(">I", len(body)) + body
+
+
+def gzipped(payload: bytes | memoryview, *, level: int) -> bytes:
+    """Return `payload` as one gzip member, compressed at `level` (0 to 9)."""
+    isal = speedups.isal_zlib() if level in _LEVELS_OF_ISAL else None
+    body: bytes = (isal or zlib).compress(payload, level, wbits=_GZIP_WBITS)
+    return body
 
 
 def frame_length(header: bytes) -> int:
@@ -43,10 +53,11 @@ def inflate(body: bytes | memoryview, *, max_inflated_bytes: int) -> bytes:
 
     Raises FrameError when it is not exactly one whole gzip member of at most `max_inflated_bytes`.
     """
-    inflater = zlib.decompressobj(_GZIP_WBITS)
+    engine = speedups.isal_zlib() or zlib
+    inflater = engine.decompressobj(_GZIP_WBITS)
     try:
-        payload = inflater.decompress(body, max_inflated_bytes + 1)
-    except zlib.error as error:
+        payload: bytes = inflater.decompress(body, max_inflated_bytes + 1)
+    except engine.error as error:
         raise FrameError(f"bad gzip: {error}") from None
     if len(payload) > max_inflated_bytes:
         raise FrameError(f"frame inflates to more than {max_inflated_bytes} bytes")
