@@ -1,14 +1,18 @@
-"""The compiled accelerator (`logferry._speedups`): whether it is there, and how to do without it."""
+"""The compiled accelerator (`logferry._speedups`), and the extra isal: whether they are there, how to do without."""
 
+import importlib.util
 import os
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from benchmarks.ends import PYTHON, ROOT
 
 # A program with this in its environment uses the Python code alone.
 PURE: Final[Mapping[str, str]] = {"LOGFERRY_SPEEDUPS": "0"}
+
+NO_ISAL: Final = "gzip-isal: no isal where the benchmark runs (pip install isal)"
 
 _BUILD_LIMIT_S: Final = 120.0
 
@@ -33,3 +37,9 @@ def has_accelerator() -> bool:
     environment = {name: value for name, value in os.environ.items() if name not in PURE}
     done = subprocess.run(words, env=environment, capture_output=True, timeout=_BUILD_LIMIT_S, check=False)
     return not done.returncode
+
+
+def with_isal() -> Mapping[str, str] | None:
+    """Return the environment in which a program finds isal, which the benchmark itself has; None if it has not."""
+    found = importlib.util.find_spec("isal")
+    return {"PYTHONPATH": str(Path(found.origin).parent.parent)} if found and found.origin else None

@@ -1,5 +1,5 @@
 #!/bin/sh
-# `make bench` and `make bench-quick`: the benchmark, in a virtual environment in .venv-bench that has matplotlib.
+# `make bench` and `make bench-quick`: the benchmark, in a virtual environment in .venv-bench that has matplotlib and isal.
 # PYTHON=... chooses the Python that it is made with. Where matplotlib cannot be had, all but the plot is done without.
 set -eu
 cd "$(dirname "$0")/.."
@@ -30,7 +30,7 @@ find_python() {
 # A second run needs no network.
 install_plotting() {
     cmp -s "$NEEDED" "$ENVIRONMENT/installed-requirements.txt" && return 0
-    say "installing matplotlib in $ENVIRONMENT"
+    say "installing matplotlib and isal in $ENVIRONMENT"
     "$ENVIRONMENT/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$NEEDED" >&2 &&
         cp "$NEEDED" "$ENVIRONMENT/installed-requirements.txt"
 }

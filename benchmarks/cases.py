@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.accelerator import PURE
+from benchmarks.accelerator import PURE, with_isal
 from benchmarks.data import LogFile
 from benchmarks.ends import (
     START_LIMIT_S,
@@ -37,6 +37,7 @@ class Case:
     is_verifying: bool = False  # what is measured is `verify`, after the file was shipped
     has_server: bool = True  # otherwise what is sent is acked and thrown away
     is_pure: bool = False  # without the compiled accelerator
+    has_isal: bool = False  # with the extra isal
 
 
 CASES: Final = (
@@ -45,6 +46,7 @@ CASES: Final = (
     Case("client-alone", has_server=False),
     Case("client-alone-gzip", (*_LARGE, "--compress"), has_server=False),
     Case("gzip", (*_LARGE, "--compress")),
+    Case("gzip-isal", (*_LARGE, "--compress"), has_isal=True),
     Case("gzip-pure", (*_LARGE, "--compress"), is_pure=True),
     Case("resilient", (*_LARGE, "--resilient")),
     Case("backlog", (*_LARGE, "--mode", "continuous"), is_following=True),
@@ -82,6 +84,8 @@ def run_case(case: Case, log: LogFile, folder: Path) -> Run:
 
 
 def _environment(case: Case) -> Environment:
+    if case.has_isal:
+        return with_isal() or {}
     return PURE if case.is_pure else {}
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.accelerator import PURE
+from benchmarks.accelerator import PURE, with_isal
 from benchmarks.cases import BIG, CASES, Case, Run, run_case
 from benchmarks.data import LogFile, describe, make_log, make_logs, repeat_log
 from benchmarks.ends import start_script
@@ -136,6 +136,8 @@ def all_experiments(sizes: Sizes, peers: Mapping[Peer, str]) -> Iterator[Experim
     for name in LIMITS:
         yield _of_limit(name, sizes)
     for case in CASES:
+        if case.has_isal and with_isal() is None:
+            continue
         yield _of_case(case, sizes.runs)
     for server_case in SERVER_CASES:
         yield _of_server(server_case, sizes.runs)

@@ -21,7 +21,13 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from benchmarks.accelerator import PURE, build_accelerator, has_accelerator  # noqa: E402  (the path comes first)
+from benchmarks.accelerator import (  # noqa: E402  (the path comes first)
+    NO_ISAL,
+    PURE,
+    build_accelerator,
+    has_accelerator,
+    with_isal,
+)
 
 # What must be stored is found out here with the Python code, whatever the programs that are measured use.
 os.environ.update(PURE)
@@ -113,6 +119,8 @@ def _measure(options: argparse.Namespace, folder: Path) -> Report:
         if _is_wanted(peer.name, options.only, sizes)
         and peer.name not in {experiment.name for experiment in experiments}
     ]
+    if with_isal() is None and _is_wanted("gzip-isal", options.only, sizes):
+        report.skipped.append(NO_ISAL)
     logs = Logs(folder, sizes)
     measure(experiments, logs, folder, report, say=_say)
     return report
