@@ -39,7 +39,7 @@ class ServerSession:
         self._max_inflated_bytes = max_inflated_bytes
         self._line = b""  # the beginning of a control line
         self._header: Mapping[str, Any] | None = None  # of the batch whose bytes are coming
-        self._body: list[bytes | bytearray] = []  # those that have come
+        self._body: list[bytes | bytearray | memoryview] = []  # those that have come
         self._body_bytes = 0
         self._is_broken = False
 
@@ -88,7 +88,7 @@ class ServerSession:
         """Take bytes of a batch; return it when it is whole, and where it ends."""
         assert self._header
         end = start + self._header["bytes"] - self._body_bytes
-        self._hold(data[start:end])
+        self._hold(data, start, min(end, len(data)))
         if len(data) < end:
             return None, len(data)
         # Joined once: copying into one growing buffer costs a third of what judging the lines costs.
@@ -96,15 +96,19 @@ class ServerSession:
         self._header, self._body, self._body_bytes = None, [], 0
         return self._open_batch(header, body), end
 
-    def _hold(self, data: bytes) -> None:
-        """Keep bytes of a batch; crumbs are gathered, so that they do not cost many times their size."""
-        self._body_bytes += len(data)
-        if len(data) >= _CRUMB_BYTES:
-            self._body.append(data)
+    def _hold(self, data: bytes, start: int, end: int) -> None:
+        """Keep bytes of a batch; crumbs are gathered, so that they do not cost many times their size.
+
+        What is most of a read is kept as it is, and copied only when the batch is whole.
+        """
+        size = end - start
+        self._body_bytes += size
+        if size >= _CRUMB_BYTES:
+            self._body.append(memoryview(data)[start:end] if 2 * size >= len(data) else data[start:end])
         elif self._body and isinstance(self._body[-1], bytearray):
-            self._body[-1] += data
+            self._body[-1] += data[start:end]
         else:
-            self._body.append(bytearray(data))
+            self._body.append(bytearray(data[start:end]))
 
     def _open_batch(self, header: Mapping[str, Any], body: bytes) -> Request:
         payload = body
@@ -126,6 +130,8 @@ class ServerSession:
 
 def _refusal(payload: bytes, verdicts: Sequence[Verdict]) -> str | None:
     """Return why a batch cannot be stored as it is, if so."""
+    if len(verdicts) == 1 and isinstance(verdicts[0], Lines) and len(verdicts[0].payload) == len(payload):
+        return None
     rejected = next((verdict for verdict in verdicts if isinstance(verdict, Rejected)), None)
     if rejected:
         return rejected.reason
