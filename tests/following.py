@@ -42,7 +42,7 @@ class Observed(FollowReader):
         """Look, and count it."""
         super().poll()
         self.polls += 1
-        self.quiet_polls += 1
+        self.quiet_polls = self.quiet_polls + 1 if self._is_acked else 0  # it may be an ack that it waits for
         self.after_poll()
 
     def read(self, *, max_lines: int | None) -> Chunk | None:
@@ -58,11 +58,11 @@ class Observed(FollowReader):
     @property
     def is_settled(self) -> bool:
         """Whether all there is was read and acked, and nothing is in doubt."""
-        return (
-            self.quiet_polls >= _QUIET_POLLS
-            and not self.is_busy
-            and all(found.offset == found.committed and "copy" not in found.problem for found in self.report())
-        )
+        return self.quiet_polls >= _QUIET_POLLS and not self.is_busy and self._is_acked
+
+    @property
+    def _is_acked(self) -> bool:
+        return all(found.offset == found.committed and "copy" not in found.problem for found in self.report())
 
 
 class Run:
