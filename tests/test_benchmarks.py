@@ -369,10 +369,10 @@ def test_a_peer_that_ends_too_early_is_skipped_and_its_files_are_removed(tmp_pat
 def test_a_peer_is_measured_until_its_receiver_has_everything(tmp_path: Path) -> None:
     log = make_log(tmp_path / "app.log", lines=100)
     copy = (
-        "import pathlib, socket, sys, time\n"
+        "import pathlib, signal, socket, sys\n"
         "sock = socket.create_connection(('127.0.0.1', int(sys.argv[2])))\n"
         "sock.sendall(pathlib.Path(sys.argv[1]).read_bytes())\n"
-        "sock.recv(1)\n"
+        "signal.pause()\n"  # like a daemon
     )
 
     def configure(_: Path, path: Path, port: int) -> Sequence[str]:
