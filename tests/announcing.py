@@ -9,8 +9,6 @@ from logferry.client.source_file import Chunk, Lost, Source, SourceFile
 from logferry.client.stop import Wakeup
 from tests.shipping import log_line
 
-SOURCE = Source("app.log")
-
 
 class AnnouncingReader:
     """Has what `grow` appended once `poll` has taken the news of it; or an endless file, with `is_endless`.
@@ -18,7 +16,8 @@ class AnnouncingReader:
     With `is_deaf` it never takes the news: its descriptor stays readable.
     """
 
-    def __init__(self, *, is_deaf: bool = False, is_endless: bool = False) -> None:
+    def __init__(self, *, is_deaf: bool = False, is_endless: bool = False, patience_s: float = 0.0) -> None:
+        self._source = Source("app.log")
         self._news = Wakeup()
         self._is_deaf = is_deaf
         self._is_endless = is_endless
@@ -29,6 +28,7 @@ class AnnouncingReader:
         self.polls = 0
         self.reads = 0
         self.revision = 0
+        self.patience_s = patience_s
         self.is_finished = False
         self.is_busy = False
         self.is_draining = False
@@ -59,7 +59,7 @@ class AnnouncingReader:
         if not data:
             return None
         start, self._offset = self._offset, self._offset + len(data)
-        return Chunk(SOURCE, start, self._offset, data)
+        return Chunk(self._source, start, self._offset, data)
 
     def stop(self) -> None:
         self.is_finished = True

@@ -38,6 +38,11 @@ class Observed(FollowReader):
         self.after_poll: Callable[[], None] = lambda: None
         super().__init__(*args, **options)
 
+    @property
+    def patience_s(self) -> float:
+        """None: it is asked all the time, so that the end of all looking is seen at once."""
+        return 0.0
+
     def poll(self) -> None:
         """Look, and count it."""
         super().poll()

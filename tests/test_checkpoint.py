@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -570,3 +571,19 @@ def test_a_state_folder_that_may_only_be_read_stops_nothing(tmp_path: Path, smal
         assert "Read-only file system; shipping goes on" in run.stderr
         assert "Traceback" not in run.stderr
         assert_conserved(range(1000), server.stored_lines())
+
+
+def test_nobody_needs_to_ask_while_all_is_saved(tmp_path: Path) -> None:
+    clock = Clock()
+    checkpoints = Checkpoints(tmp_path, clock=clock)
+    source = Source("app.log")
+    checkpoints.register(source)
+    assert checkpoints.patience_s == math.inf
+    source.committed = 10
+    checkpoints.follow(source)
+    assert checkpoints.patience_s == 1.0
+    clock.now += 1.5
+    assert checkpoints.patience_s == 0.0
+    checkpoints.save_if_due()
+    assert checkpoints.patience_s == math.inf
+    checkpoints.close()

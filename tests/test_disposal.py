@@ -95,7 +95,7 @@ def test_a_file_that_grew_stays(tmp_path: Path, run_ship: Ship, monkeypatch: pyt
     log = append(tmp_path / "app.log", range(100))
     real = disposal.dispose
     monkeypatch.setattr(
-        "logferry.client.job.dispose",
+        "logferry.client.disposal.dispose",
         lambda path, settings, checkpoints: (append(log, [100]), real(path, settings, checkpoints))[1],
     )
     printed = run_ship("--delete-after")
@@ -136,7 +136,7 @@ def test_a_file_whose_segment_is_damaged_stays(
         flip(the_segment(server), 40)
         return real(*words)
 
-    monkeypatch.setattr("logferry.client.job.dispose", damage_then_dispose)
+    monkeypatch.setattr("logferry.client.disposal.dispose", damage_then_dispose)
     printed = run_ship("--delete-after")
     assert printed.code == cli.EXIT_INCOMPLETE
     assert "stays: not all of it is proven" in printed.err

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from logferry.client import mounts
-from logferry.client.mounts import file_system, is_local, mount_id
+from logferry.client.mounts import Mounts, file_system, mount_id, mount_points
 
 FDINFO = "pos:\t0\nflags:\t012200000\nmnt_id:\t78\nino:\t2\n"
 
@@ -32,6 +32,11 @@ def test_the_number_of_a_mount_is_in_what_the_kernel_says_of_a_descriptor() -> N
     assert mount_id("pos:\t0\nflags:\t02\n") == ""
 
 
+def test_what_is_mounted_where_is_known_by_the_real_names() -> None:
+    assert mount_points(MOUNTINFO) == {"/proc", "/", "/mnt/my logs - old", "/mnt/more"}
+    assert mount_points("") == frozenset()
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
@@ -44,7 +49,7 @@ def test_only_what_no_other_machine_writes_to_is_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, expected: bool
 ) -> None:
     monkeypatch.setattr(mounts, "file_system", lambda *_: kind)
-    assert is_local(str(tmp_path)) is expected
+    assert Mounts().is_local(str(tmp_path)) is expected
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it asks /proc")
@@ -54,16 +59,22 @@ def test_the_kernel_is_asked_about_the_real_folder(tmp_path: Path) -> None:
     to_memory, to_proc = tmp_path / "memory", tmp_path / "proc"
     to_memory.symlink_to("/dev/shm")
     to_proc.symlink_to("/proc/self")
-    assert is_local(str(to_memory))
-    assert not is_local(str(to_proc))
+    assert Mounts().is_local(str(to_memory))
+    assert not Mounts().is_local(str(to_proc))
 
 
 def test_what_is_missing_or_no_folder_is_not_trusted(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    assert not is_local(str(tmp_path / "missing"))
-    assert not is_local(str(tmp_path / "file"))
+    assert not Mounts().is_local(str(tmp_path / "missing"))
+    assert not Mounts().is_local(str(tmp_path / "file"))
 
 
 def test_without_the_means_nothing_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "O_PATH", raising=False)
-    assert not is_local(str(tmp_path))
+    assert not Mounts().is_local(str(tmp_path))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it asks /proc")
+def test_a_place_where_something_is_mounted_is_known(tmp_path: Path) -> None:
+    assert Mounts().is_point("/proc")
+    assert not Mounts().is_point(str(tmp_path))

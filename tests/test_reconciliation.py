@@ -28,6 +28,7 @@ class Script:
 
     is_busy = False
     wake_fds = ()
+    patience_s = 0.0
 
     def __init__(self, batches: Iterable[Batch], again: RenderSpec) -> None:
         self._batches = list(batches)

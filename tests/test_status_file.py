@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,6 +126,49 @@ def test_whatever_changes_is_written_within_a_second(tmp_path: Path, change: Cal
     writing.reader.files = [FileReport("/var/log/app.log", size=7)]
     writing.look()
     assert writing.status.files[0].size == 7
+
+
+class Waited(threading.Event):
+    """Knows how often somebody has begun to wait for it without an end."""
+
+    times = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.times += timeout is None
+        return super().wait(timeout)
+
+
+def test_while_nothing_is_counted_the_writer_sleeps_and_what_is_counted_then_wakes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_file, "WRITE_INTERVAL_S", 0.01)
+    metrics, news = Metrics(), Waited()
+    metrics.news = news  # type: ignore[misc]
+    link, reader = Link(on_change=news.set), Reports(Clock())
+    settings = ship_settings(tmp_path / "app.log", 9000, mode="continuous")
+    changes: list[Callable[[], object]] = [
+        lambda: metrics.add(lines_acked=1),
+        lambda: metrics.set_held(1, 2),
+        lambda: link.failed("no"),
+    ]
+    with StatusWriter(tmp_path, settings, reader, metrics=metrics, link=link):  # type: ignore[arg-type]
+        for times, change in enumerate(changes, 1):
+            wait_until(lambda: news.times >= times, "the writer sleeps")  # noqa: B023
+            before = reader.asked
+            change()
+            wait_until(lambda: reader.asked > before, "it has written")  # noqa: B023
+        wait_until(lambda: news.times > len(changes), "the writer sleeps again")
+    client = decode((tmp_path / "status.json").read_bytes()).client
+    assert (client.counters.lines_acked, client.held_bytes, client.link.error) == (1, 2, "no")
+
+
+def test_the_speed_after_a_quiet_time_is_not_that_of_the_quiet_time(tmp_path: Path) -> None:
+    writing = Writing(tmp_path)
+    writing.look(times=100)
+    writing.metrics.add(lines_acked=50)
+    writing.writer._wait_for_news()
+    writing.look()
+    assert writing.status.client.lines_per_second == 50.0
 
 
 def test_more_than_one_change_a_second_is_written_once(tmp_path: Path) -> None:

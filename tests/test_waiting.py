@@ -1,5 +1,6 @@
 """The engine's waits: what ends them, and that no news, and no lack of room, can drive the engine in a circle."""
 
+import math
 import select
 import socket
 import sys
@@ -136,6 +137,28 @@ def test_news_do_not_put_off_the_regular_look(tmp_path: Path, news: Wakeup) -> N
     assert ticks == [9.0, 10.0]
 
 
+def test_a_look_that_nobody_needs_is_put_off(tmp_path: Path) -> None:
+    now, ticks = [0.0], list[float]()
+    wait = waiting(tmp_path, StopSignal(), ticks, clock=lambda: now[0], poll_interval=10.0)
+    for now[0], patience_s in ((9.0, 30.0), (10.0, 29.0), (38.0, 1.0)):
+        wait.once(None, 0, 0.0, patience_s=patience_s)
+    assert ticks == []
+    for now[0] in (39.0, 48.0, 49.0):
+        wait.once(None, 0, 0.0, patience_s=0.0)
+    assert ticks == [39.0, 49.0]
+
+
+def test_patience_puts_off_neither_news_nor_deadlines(tmp_path: Path, news: Wakeup) -> None:
+    ticks: list[float] = []
+    wait = waiting(tmp_path, StopSignal(), ticks, deadline=0.01)
+    news.set()
+    wait.once(None, 0, math.inf, announcing=[news.fileno()], patience_s=math.inf)
+    assert len(ticks) == 1
+    news.clear()
+    with pytest.raises(GaveUp, match="deadline"):
+        wait.once(None, 0, math.inf, announcing=[news.fileno()], patience_s=math.inf)
+
+
 def test_a_ready_socket_is_told_beside_the_news(
     tmp_path: Path, news: Wakeup, sockets: tuple[socket.socket, socket.socket]
 ) -> None:
@@ -151,6 +174,14 @@ def test_a_stop_ends_a_wait_for_news(tmp_path: Path, news: Wakeup) -> None:
     stop, ticks = StopSignal(), list[float]()
     threading.Timer(0.01, stop.request).start()
     waiting(tmp_path, stop, ticks).once(None, 0, DEADLINE_S, announcing=[news.fileno()])
+    assert stop.is_requested
+    assert ticks == []
+
+
+def test_a_stop_ends_a_wait_without_an_end(tmp_path: Path) -> None:
+    stop, ticks = StopSignal(), list[float]()
+    threading.Timer(0.01, stop.request).start()
+    waiting(tmp_path, stop, ticks).once(None, 0, math.inf, patience_s=math.inf)
     assert stop.is_requested
     assert ticks == []
 
@@ -215,6 +246,16 @@ def test_lines_that_are_announced_are_shipped_while_others_wait_for_their_ack(tm
         for number in range(3):
             reader.grow(log_line(number))
             wait_until(lambda: len(server.lines) == number + 1, f"line {number} has arrived")  # noqa: B023
+
+
+def test_what_is_acked_is_saved_soon_however_patient_the_reader_is(tmp_path: Path) -> None:
+    reader, line = AnnouncingReader(patience_s=math.inf), log_line(1)
+    with FakeServer(fakes.ack_every_line) as server, running(reader, tmp_path, server.port, poll_interval=0.02):
+        reader.grow(line)
+        wait_until(
+            lambda: [known.committed for known in Checkpoints(tmp_path / "state", read_only=True)] == [len(line)],
+            "it is saved",
+        )
 
 
 def test_news_that_no_look_takes_do_not_drive_an_idle_engine_in_a_circle(tmp_path: Path) -> None:

@@ -90,9 +90,13 @@ class Snapshot:
 
 
 class Metrics:
-    """Counted into by the reader, the engine and the health monitor, from any thread."""
+    """Counted into by the reader, the engine and the health monitor, from any thread.
+
+    `news` is set whenever something is counted or said, for one thread that waits for it and takes it back.
+    """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.news: Final = threading.Event()
         self._clock = clock
         self._lock = threading.Lock()
         self._queue_lines = 0
@@ -106,6 +110,7 @@ class Metrics:
             for counters in (self._total.counters, self._interval.counters):
                 for name, increment in increments.items():
                     setattr(counters, name, getattr(counters, name) + increment)
+        self.news.set()
 
     def acked(self, lines: int, latency_s: float) -> None:
         """Count `lines` acked, `latency_s` after they were handed to the network."""
@@ -117,10 +122,12 @@ class Metrics:
     def set_queue_lines(self, lines: int) -> None:
         """Say how many lines wait between reading and sending."""
         self._queue_lines = lines
+        self.news.set()
 
     def set_held(self, files: int, size: int) -> None:
         """Say how many renamed or deleted files are held open, and how many of their bytes are not acked."""
         self._held = (files, size)
+        self.news.set()
 
     def total(self) -> Snapshot:
         """Return the numbers since the start."""

@@ -1,17 +1,23 @@
 """What wakes the reader, and what it does while nothing happens: next to nothing, however many files there are."""
 
 import os
+import select
 import shutil
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from logferry.client.follow_reader import FollowReader
+from logferry.client.watcher import Watcher
 from tests.builders import Clock
 from tests.following import Scene
-from tests.shipping import append, log_line
+from tests.reading import read
+from tests.shipping import append, input_settings, log_line
 from tests.support import wait_until
 
 # --- changes ----------------------------------------------------------------------------------------------------------
@@ -206,3 +212,202 @@ def test_of_many_files_only_the_one_that_has_grown_is_looked_at(scene: Scene, mo
         assert calls.asked == {str(grown)}
     scene.reader_options = {}
     scene.conclude([*range(FILES), 1000], proven=[grown])
+
+
+# --- patience ---------------------------------------------------------------------------------------------------------
+
+linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only inotify tells of changes")
+
+
+@contextmanager
+def following(*names: Path, clock: Clock, watcher: Watcher | None = None, **changes: Any) -> Iterator[FollowReader]:
+    """Follow names with a clock that stands still, until everything is read that there is now.
+
+    What was changed just now is looked at again and again; so it was long ago.
+    """
+    for place in {place for name in names for place in (name, name.parent) if place.exists()}:
+        os.utime(place, (1e9, 1e9))
+    watcher = watcher or Watcher.create()
+    reader = FollowReader([input_settings(*names, **changes)], watcher=watcher, clock=clock)
+    try:
+        look(reader)
+        yield reader
+    finally:
+        reader.close()
+
+
+def look(reader: FollowReader) -> bytes:
+    """Look so often that what was found is watched; return what was read."""
+    found = b""
+    for _ in range(3):
+        reader._next_sweep = reader._clock()  # a sweep takes no time by this clock
+        reader.poll()
+        found += read(reader)
+    return found
+
+
+@linux_only
+def test_a_quiet_file_is_looked_at_every_few_seconds_because_the_kernel_tells_of_all_else(tmp_path: Path) -> None:
+    clock = Clock()
+    with following(append(tmp_path / "app.log", [0]), clock=clock) as reader:
+        assert reader.patience_s == 5.0
+        clock.now += 2.0
+        assert reader.patience_s == 3.0
+        clock.now += 4.0
+        assert reader.patience_s == 0.0
+        reader.poll()
+        assert read(reader) == b""
+        assert reader.patience_s == 5.0
+
+
+@linux_only
+def test_a_pattern_and_a_name_that_nothing_has_yet_are_waited_for_as_patiently(tmp_path: Path) -> None:
+    clock = Clock()
+    with following(tmp_path / "app.log", tmp_path / "*.txt", clock=clock) as reader:
+        assert reader.patience_s == 5.0
+        append(tmp_path / "app.log", [1])
+        poll = select.poll()
+        for fd in reader.wake_fds:
+            poll.register(fd, select.POLLIN)
+        assert poll.poll(0)
+        reader.poll()
+        assert read(reader) == log_line(1)
+
+
+@linux_only
+def test_a_file_that_was_read_again_and_again_is_still_waited_for_patiently(tmp_path: Path) -> None:
+    clock, log = Clock(), append(tmp_path / "app.log", [0])
+    with following(log, clock=clock) as reader:
+        for number in range(1, 4):
+            append(log, [number])
+            reader.poll()
+            assert read(reader) == log_line(number)
+            assert reader.patience_s == 5.0
+
+
+def test_without_a_watcher_nobody_is_patient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watcher, "create", lambda: None)
+    with following(append(tmp_path / "app.log", [0]), clock=Clock()) as reader:
+        assert reader.patience_s == 0.0
+
+
+def by_a_link(tmp_path: Path) -> Path:
+    """What the link leads to may be told of, but not what a link on the way to that leads to."""
+    append(tmp_path / "real.log", [0])
+    (tmp_path / "app.log").symlink_to(tmp_path / "real.log")
+    return tmp_path / "app.log"
+
+
+def below_a_link(tmp_path: Path) -> Path:
+    """A link to a folder may be changed."""
+    (tmp_path / "real").mkdir()
+    append(tmp_path / "real" / "app.log", [0])
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    return tmp_path / "link" / "app.log"
+
+
+def with_two_names(tmp_path: Path) -> Path:
+    """What is written by the other name is told to the other folder."""
+    (tmp_path / "other").mkdir()
+    log = append(tmp_path / "app.log", [0])
+    (tmp_path / "other" / "app.log").hardlink_to(log)
+    return log
+
+
+def in_no_folder(tmp_path: Path) -> Path:
+    """A folder that is missing cannot be watched."""
+    return tmp_path / "missing" / "app.log"
+
+
+@linux_only
+@pytest.mark.parametrize("make", [by_a_link, below_a_link, with_two_names, in_no_folder])
+def test_what_the_kernel_may_not_tell_of_is_looked_at_every_poll_interval(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    with following(make(tmp_path), clock=Clock()) as reader:
+        assert reader.patience_s == 0.0
+
+
+@linux_only
+def test_a_file_system_that_others_write_to_is_looked_at_every_poll_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("logferry.client.mounts.file_system", lambda *_: "nfs4")
+    with following(append(tmp_path / "app.log", [0]), clock=Clock()) as reader:
+        assert reader.patience_s == 0.0
+
+
+@linux_only
+def test_a_file_that_is_mounted_alone_is_looked_at_every_poll_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = append(tmp_path / "app.log", [0])
+    monkeypatch.setattr("logferry.client.mounts.mount_points", lambda _: frozenset({os.path.realpath(log)}))
+    with following(log, clock=Clock()) as reader:
+        assert reader.patience_s == 0.0
+
+
+@linux_only
+def test_a_second_name_that_a_file_gets_ends_the_patience(tmp_path: Path) -> None:
+    log = append(tmp_path / "app.log", [0])
+    with following(log, clock=Clock()) as reader:
+        (tmp_path / "other.log").hardlink_to(log)
+        reader.poll()
+        assert reader.patience_s == 0.0
+
+
+@linux_only
+def test_an_event_that_may_go_on_is_waited_for_every_poll_interval(tmp_path: Path) -> None:
+    clock, log = Clock(), append(tmp_path / "app.log", [0])
+    with following(log, clock=clock, multiline="timestamp") as reader:
+        assert reader.patience_s == 0.0
+        clock.now += 60.0
+        assert look(reader) == log_line(0)
+        assert reader.patience_s == 5.0
+
+
+@linux_only
+def test_a_renamed_file_that_is_not_acked_is_looked_after_every_poll_interval(tmp_path: Path) -> None:
+    log = append(tmp_path / "app.log", [0])
+    with following(log, clock=Clock()) as reader:
+        append(log, [1])
+        log.rename(tmp_path / "app.log.1")
+        reader.poll()
+        chunk = reader.read(max_lines=None)
+        assert chunk is not None
+        assert reader.patience_s == 0.0
+        chunk.source.committed = chunk.end
+
+
+@linux_only
+def test_a_rotated_file_that_is_done_is_waited_for_patiently_and_late_writes_to_it_are_told_of(tmp_path: Path) -> None:
+    clock, log = Clock(), append(tmp_path / "app.log", [0])
+    with following(log, clock=clock) as reader:
+        log.rename(tmp_path / "app.log.1")
+        append(log, [1])
+        reader.poll()
+        assert read(reader) == log_line(1)
+        assert reader.patience_s == 0.0
+        clock.now += 100.0
+        look(reader)
+        for path in (log, tmp_path / "app.log.1", tmp_path):
+            os.utime(path, (1e9, 1e9))
+        look(reader)
+        assert reader.patience_s == 5.0
+        append(tmp_path / "app.log.1", [2])
+        reader.poll()
+        assert read(reader) == log_line(2)
+
+
+@linux_only
+def test_other_inputs_are_taken_over_at_once(tmp_path: Path) -> None:
+    other = append(tmp_path / "other.log", [7])
+    with following(append(tmp_path / "app.log", [0]), clock=Clock()) as reader:
+        reader.reconfigure([input_settings(other)])
+        poll = select.poll()
+        for fd in reader.wake_fds:
+            poll.register(fd, select.POLLIN)
+        assert poll.poll(0)
+        reader.poll()
+        assert read(reader) == log_line(7)
+        assert not poll.poll(0)

@@ -81,6 +81,11 @@ class BatchReader:
         return [Path(planned.path) for planned in self._planned]
 
     @property
+    def patience_s(self) -> float:
+        """See Reader: nothing announces anything."""
+        return 0.0
+
+    @property
     def problems(self) -> list[str]:
         """See Reader."""
         return [*map(str, self._errors), *self._damaged]

@@ -17,10 +17,9 @@ Nothing here takes longer because there are many sources that do not change.
 """
 
 import contextlib
-import hashlib
 import logging
+import math
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -37,6 +36,11 @@ from logferry.client.formats.spec import RenderSpec
 from logferry.client.source_file import HEAD_BYTES, TAIL_BYTES, Source
 from logferry.durable import FolderInUse, lock_folder
 from logferry.errors import StateError
+
+try:
+    from _blake2 import blake2b  # where hashlib has it from, which loads OpenSSL as well: 3.6 MB
+except ImportError:
+    from hashlib import blake2b
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +65,7 @@ _FILE_NAME: Final = "checkpoints.json"
 
 def fingerprint(data: bytes) -> str:
     """Return a hash of some bytes of a file, as text."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+    return blake2b(data, digest_size=16).hexdigest()
 
 
 _OF_NOTHING: Final = fingerprint(b"")
@@ -124,7 +128,7 @@ class Checkpoints:
         self._forget_at = _forget_at(MAX_IDLE)
         self._save_at = clock() + SAVE_INTERVAL_S
         self._cannot_save = ""
-        self.client_id = secrets.token_hex(8)
+        self.client_id = os.urandom(8).hex()
         if folder is not None:
             file = CheckpointFile(folder / _FILE_NAME, read_only=read_only)
             if not read_only:
@@ -198,6 +202,12 @@ class Checkpoints:
             self._servers.add(server)
             self._servers_changed = True
             self._write()
+
+    @property
+    def patience_s(self) -> float:
+        """For how many seconds there is nothing to save. Sources that were changed without a word can wait."""
+        is_saved = not (self._touched or self._unsaved or self._servers_changed)
+        return math.inf if is_saved else max(0.0, self._save_at - self._clock())
 
     def save_if_due(self) -> None:
         """Save what has changed, if the last time was long enough ago."""

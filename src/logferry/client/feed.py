@@ -36,6 +36,10 @@ class Feed(Protocol):
     def wake_fds(self) -> Sequence[int]:
         """File descriptors that become readable when there may be another batch; `tick` takes the news."""
 
+    @property
+    def patience_s(self) -> float:
+        """For how many seconds `tick` need not be called as long as nothing wakes the engine (see Reader)."""
+
     def next_batch(self) -> Batch | None:
         """Return the next batch, or None when there is none now."""
 
@@ -95,6 +99,11 @@ class FileFeed:
     def wake_fds(self) -> Sequence[int]:
         """See Feed."""
         return self._reader.wake_fds
+
+    @property
+    def patience_s(self) -> float:
+        """See Feed."""
+        return self._reader.patience_s
 
     def next_batch(self) -> Batch | None:
         """See Feed. Bytes that are lost come as batches without lines, in their place."""

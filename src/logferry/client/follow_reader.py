@@ -3,7 +3,8 @@
 `poll` looks at the file system; it is called every poll interval, also while the server is away, so that files that
 are rotated meanwhile are opened and held until they are read. Where the kernel tells of changes (watcher.py) it is
 called at once, and looks only where something has changed; everything is looked at now and then, as often as a
-hundredth of the time allows.
+hundredth of the time allows. Where the kernel surely tells of every change, that is every few seconds, and nobody needs
+to call in between.
 
 Names take turns: each gives one chunk, then the next has its turn, so none starves however fast another grows.
 """
@@ -11,7 +12,7 @@ Names take turns: each gives one chunk, then the next has its turn, so none star
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Final
 
 from logferry.client.descriptors import Descriptors
@@ -19,9 +20,11 @@ from logferry.client.discovery import Discovery, Folders, is_pattern
 from logferry.client.followed_file import ROTATED_QUIET_S, Common, File
 from logferry.client.followed_name import FollowedName
 from logferry.client.inputs import Input
+from logferry.client.mounts import Mounts
 from logferry.client.reader import FileReport, out_of_reach
 from logferry.client.recall import LISTINGS, Recall
 from logferry.client.source_file import Chunk, Lost, Source, SourceFile
+from logferry.client.stop import Wakeup
 from logferry.client.watcher import Watcher
 from logferry.config import InputSettings
 from logferry.errors import SourceError
@@ -31,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 # Looking at everything takes at most this part of the time, or as much as one look every poll interval takes.
 _SWEEP_SHARE: Final = 0.01
+
+# Where the kernel tells of all changes, only a folder is missed that moves because one above it was renamed.
+_TOLD_SWEEP_S: Final = 5.0
 
 # So many names are told one by one when they are found.
 _NAMES_TOLD: Final = 20
@@ -68,14 +74,18 @@ class FollowReader:
         self._names = self._common.names
         self._ready: dict[FollowedName, None] = {}  # in the order of their turns
         self._next_sweep = clock()
+        self._next_sweep_if_told = clock()
         self._held: dict[FollowedName, None] = {}  # names with files that are held
         self._held_since = clock()
         self._has_told_held = False
         self._watcher = watcher
         self._by_place: dict[str, FollowedName] = {}  # where a file really is, for the watcher's words
         self._watched_revision = -1
+        self._is_all_watched = False  # since then, by all that is known of places and mounts
         self._generation = -1
+        self._is_told = False  # of every change, by the watcher
         self._new_inputs: Sequence[InputSettings] | None = None
+        self._request = Wakeup()  # to look at those
         self._set_inputs(inputs)
         self._reject_what_is_no_file()
         self._find_names()
@@ -100,7 +110,14 @@ class FollowReader:
     @property
     def wake_fds(self) -> Sequence[int]:
         """See Reader."""
-        return (self._watcher.fileno(),) if self._watcher else ()
+        return (self._request.fileno(), *([self._watcher.fileno()] if self._watcher else []))
+
+    @property
+    def patience_s(self) -> float:
+        """See Reader: the kernel tells of what happens, but not of time that goes by."""
+        if not self._is_surely_told or self._held or self._ready or any(self._common.attention.values()):
+            return 0.0
+        return max(0.0, self._next_sweep_if_told - self._clock())
 
     @property
     def problems(self) -> Sequence[str]:
@@ -123,15 +140,17 @@ class FollowReader:
     def reconfigure(self, inputs: Sequence[InputSettings]) -> None:
         """Follow other names, or follow them otherwise, from the next poll on. Safe in any thread."""
         self._new_inputs = inputs
+        self._request.set()
 
     def poll(self) -> None:
         """See Reader."""
         if self._new_inputs is not None:
+            self._request.clear()
             inputs, self._new_inputs = self._new_inputs, None
             self._set_inputs(inputs)
-            self._next_sweep = self._clock()
+            self._sweep_soon()
         has_news = self._take_news()
-        if has_news or self._clock() >= self._next_sweep:
+        if has_news or self._clock() >= (self._next_sweep_if_told if self._is_surely_told else self._next_sweep):
             self._find_names()
             self._sweep()
         else:
@@ -189,6 +208,7 @@ class FollowReader:
         """Release all files."""
         for name in self._names.values():
             name.close()
+        self._request.close()
         if self._watcher:
             self._watcher.close()
 
@@ -276,6 +296,24 @@ class FollowReader:
             self._watcher.unwatch(folder)
         for folder in wanted:
             self._watcher.watch(folder)  # again if need be: a folder that went away may have come back
+        self._is_all_watched = self._tells_all(folders, wanted)
+
+    def _tells_all(self, folders: Iterable[str], wanted: Set[str]) -> bool:
+        """Whether the watcher tells of every change: no symbolic link leads to a file, and no other host writes one."""
+        if self._watcher is None or not wanted <= self._watcher.watched:
+            return False
+        mounts = Mounts()
+        return (
+            all(mounts.is_local(folder) for folder in wanted)
+            and not any(mounts.is_point(place) for place in self._by_place)
+            and all(os.path.abspath(folder) in wanted for folder in folders)
+            and all(map(self._is_in_its_place, self._names.values()))
+        )
+
+    def _is_in_its_place(self, name: FollowedName) -> bool:
+        if name.path in self._by_place or os.path.abspath(name.path) in self._by_place:
+            return True
+        return not (name.files or os.path.lexists(name.path))  # it will appear in a folder that is watched
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
@@ -287,7 +325,7 @@ class FollowReader:
         for folder in changes.folders:
             self._folders.forget(folder)
         if changes.overflow:
-            self._next_sweep = self._clock()
+            self._sweep_soon()
         for path in changes.paths:
             name = self._by_place.get(path)
             if name is not None:
@@ -296,11 +334,12 @@ class FollowReader:
 
     def _sweep(self) -> None:
         """Look at every name whose file is not as it was."""
-        begin = self._clock()
+        begin, watched_before, has_links = self._clock(), self._watched_revision, False
         for name in list(self._names.values()):
             try:
                 status = os.stat(name.path)
                 seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+                has_links |= status.st_nlink > 1  # what is written by another name is told to that one's folder
             except OSError:
                 seen = None
             if seen is None or seen != name.seen or name in self._common.attention:
@@ -308,6 +347,17 @@ class FollowReader:
         self._watch()
         end = self._clock()
         self._next_sweep = end + (end - begin) / _SWEEP_SHARE
+        self._next_sweep_if_told = max(self._next_sweep, begin + _TOLD_SWEEP_S)
+        # Before they were looked at, or what happened in between is not told.
+        self._is_told = self._is_all_watched and watched_before == self._watched_revision and not has_links
+
+    def _sweep_soon(self) -> None:
+        self._next_sweep = self._next_sweep_if_told = self._clock()
+
+    @property
+    def _is_surely_told(self) -> bool:
+        """Whether the watcher tells of every change, also of the files that have been found since the last sweep."""
+        return self._is_told and self._watched_revision == self._common.revision
 
     def _look(self, name: FollowedName) -> None:
         if name.look():

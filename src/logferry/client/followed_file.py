@@ -146,6 +146,6 @@ class Common:
     names: dict[str, "FollowedName"] = field(default_factory=dict)
     files: dict[Identity, File] = field(default_factory=dict)  # all that are looked after
     sources: dict[str, File] = field(default_factory=dict)  # by id, as far as the file is open or can be opened
-    attention: dict["FollowedName", None] = field(default_factory=dict)  # for which time alone may change something
+    attention: dict["FollowedName", bool] = field(default_factory=dict)  # to be looked at: whether by time alone
     lost: list[Lost] = field(default_factory=list)
     revision: int = 0

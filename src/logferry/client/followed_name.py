@@ -71,15 +71,15 @@ class FollowedName:
     # --- looking ------------------------------------------------------------------------------------------------------
 
     def _ask_for_attention(self) -> bool:
-        """Say whether time alone may change something for this name, so that it is looked at in any case."""
-        needs_it = bool(
+        """Say whether this name is to be looked at in any case: time alone may change something, or files rest."""
+        is_urgent = bool(
             len(self.files) > 1
-            or self.resting
             or self._unreadable
             or any(file.is_pending or not file.is_vetted or file.is_superseded for file in self.files)
         )
+        needs_it = is_urgent or bool(self.resting)
         if needs_it:
-            self._common.attention[self] = None
+            self._common.attention[self] = is_urgent
         else:
             self._common.attention.pop(self, None)
         return needs_it
@@ -315,7 +315,7 @@ class FollowedName:
         self._common.revision += 1
         self.files.append(file)
         self.seen = None
-        self._common.attention[self] = None
+        self._common.attention[self] = True
 
     # --- reading ------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ from typing import Final
 from logferry.client.batch_reader import BatchReader
 from logferry.client.checkpoint import Checkpoints
 from logferry.client.discovery import Folders
-from logferry.client.disposal import dispose
 from logferry.client.feed import FileFeed
 from logferry.client.follow_reader import FollowReader
 from logferry.client.link import Link
@@ -44,7 +43,7 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloads:
     Raises StateError when another process uses the state folder, SourceError when the file cannot be opened, GaveUp
     when lines could not be delivered.
     """
-    folder, link = state_dir(settings.state_dir), Link()
+    folder, link = state_dir(settings.state_dir), Link(on_change=metrics.news.set)
     checkpoints = Checkpoints(folder)
     try:
         reader = _open_reader(settings, checkpoints, metrics)
@@ -94,6 +93,8 @@ def _ship(
         raise GaveUp("stopped before the end of the input; what was read is acked")
     problems = _problems(feed, reader, metrics)
     if not problems and (settings.delete_after or settings.move_after) and isinstance(reader, BatchReader):
+        from logferry.client.disposal import dispose  # it needs the verifier, which no other client does
+
         checkpoints.save()
         for path in reader.paths:
             problems += dispose(path, settings, checkpoints)

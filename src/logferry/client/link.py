@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 IDLE: Final = "idle"
 CONNECTED: Final = "connected"
@@ -29,23 +29,30 @@ class LinkState:
 class Link:
     """The state of one client's connection. One thread tells, any may ask: a state is replaced as a whole."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
-        """`clock` gives Unix time."""
+    def __init__(
+        self, *, clock: Callable[[], float] = time.time, on_change: Callable[[], object] = lambda: None
+    ) -> None:
+        """`clock` gives Unix time; `on_change` is told of each new state, in the thread that tells."""
         self._clock = clock
+        self._on_change = on_change
         self.state = LinkState(since=clock())
 
     def connected(self, *, knows_sources: bool, is_answered: bool) -> None:
         """Say that there is a connection, whether the server knows sources, and whether it answers each line."""
         delivery = "exactly once" if knows_sources else "at least once" if is_answered else "best effort"
-        self.state = replace(self.state, state=CONNECTED, since=self._clock(), delivery=delivery)
+        self._become(state=CONNECTED, since=self._clock(), delivery=delivery)
 
     def closed(self) -> None:
         """Say that there is no connection any more; one that failed is still waited for."""
         if self.state.state == CONNECTED:
-            self.state = replace(self.state, state=IDLE, since=self._clock())
+            self._become(state=IDLE, since=self._clock())
 
     def failed(self, error: str) -> None:
         """Say that a connection, or the attempt at one, failed and that there will be another."""
         now = self._clock()
         since = self.state.since if self.state.state == WAITING else now
-        self.state = replace(self.state, state=WAITING, since=since, error=error, error_at=now)
+        self._become(state=WAITING, since=since, error=error, error_at=now)
+
+    def _become(self, **changes: Any) -> None:
+        self.state = replace(self.state, **changes)
+        self._on_change()

@@ -51,6 +51,13 @@ class Reader(Protocol):
         """File descriptors that become readable when there may be something to read; `poll` takes the news."""
 
     @property
+    def patience_s(self) -> float:
+        """For how many seconds `poll` need not be called as long as none of `wake_fds` is readable.
+
+        0 where only looking tells, or where time alone may change something: then it is called every poll interval.
+        """
+
+    @property
     def problems(self) -> Sequence[str]:
         """What could not be read and will not come, a sentence each."""
 

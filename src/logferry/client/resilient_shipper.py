@@ -6,6 +6,7 @@ does not take connections.
 """
 
 import logging
+import math
 import select
 import threading
 import time
@@ -151,6 +152,11 @@ class QueuedFeed:
         """See Feed: the producer waits for those itself."""
         return ()
 
+    @property
+    def patience_s(self) -> float:
+        """See Feed: the producer looks at the file itself, and wakes the engine when it puts a batch."""
+        return 0.0 if len(self._queue) else math.inf
+
     def next_batch(self) -> Batch | None:
         """See Feed."""
         batch = self._queue.try_get()
@@ -158,7 +164,7 @@ class QueuedFeed:
         return batch
 
     def tick(self) -> None:
-        """See Feed: the producer looks at the file itself."""
+        """See Feed: nothing is left to do."""
 
     def stop(self) -> None:
         """See Feed."""
@@ -206,7 +212,7 @@ class QueuedFeed:
             self._wakeup.set()
             self._news.wait()
         else:
-            self._wait(0.0 if self._feed.is_busy else self._poll_interval_s)
+            self._wait(0.0 if self._feed.is_busy else max(self._poll_interval_s, self._feed.patience_s))
             self._tick()
 
     def _put(self, batch: Batch) -> None:

@@ -9,6 +9,7 @@ reconciliation.py.
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -108,7 +109,7 @@ class Shipper:
         """One round: take batches, send what the socket takes, read what has come; wait only if there is nothing."""
         may_take = self._take_batches() or self._feed.is_busy
         if not self._window and not self._is_sending:
-            self._idle(0.0 if may_take else self._settings.poll_interval)
+            self._idle(0.0 if may_take else math.inf)
             return
         exchange = self._exchange or self._connect()
         if exchange.is_used_up and not any(batch.in_flight for batch in self._window):
@@ -128,6 +129,11 @@ class Shipper:
     def _announcing(self) -> Sequence[int]:
         """What wakes the engine because there may be a batch; nothing does while it would not take one."""
         return self._feed.wake_fds if self._wants_batch() else ()
+
+    @property
+    def _patience_s(self) -> float:
+        """For how long nobody needs a tick, if the feed announces what it has."""
+        return min(self._feed.patience_s, self._checkpoints.patience_s)
 
     def _take_batches(self) -> bool:
         """Take what the feed has, until it is worth sending; return whether there was anything."""
@@ -168,10 +174,15 @@ class Shipper:
         self._exchange = None
 
     def _idle(self, timeout_s: float) -> None:
-        """Nothing is in flight: wait for the file, the feed, or the end of a connection that nobody uses."""
-        if self._exchange is None:
-            self._waiting.once(None, 0, timeout_s, announcing=self._announcing)
-        elif self._waiting.once(self._exchange.connection.sock, READ, timeout_s, announcing=self._announcing):
+        """Nothing is in flight: wait for the file, the feed, or the end of a connection that nobody uses.
+
+        No longer than until the next tick; that may be far off.
+        """
+        sock = self._exchange.connection.sock if self._exchange else None
+        ready = self._waiting.once(
+            sock, READ, timeout_s, announcing=self._announcing, patience_s=self._patience_s if timeout_s else 0.0
+        )
+        if ready and self._exchange:
             self._receive(self._exchange)
 
     def _talk(self, exchange: Exchange, timeout_s: float) -> None:

@@ -7,8 +7,8 @@ offset; when they are not what they were, the file was truncated or rewritten, h
 
 import copy
 import functools
+import os
 import re
-import secrets
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ class Source:
     """
 
     path: str
-    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    id: str = field(default_factory=lambda: os.urandom(8).hex())
     device: int = 0
     inode: int = 0
     head: bytes = b""  # its first bytes, up to HEAD_BYTES, as they were when they were read

@@ -10,7 +10,8 @@
 Values that are the default of their field are left out. The file is replaced at once, but never synced: nothing depends
 on it, and after a crash of the machine it may be empty. It is written at the start, at the end, and in between when
 something has changed: at most once a second, and never so often that writing takes more than a fiftieth of the time,
-however many files there are. So it may be old; whoever reads it compares it with the disk (inspection.py).
+however many files there are; while nobody counts anything (Metrics.news) its thread sleeps. So it may be old; whoever
+reads it compares it with the disk (inspection.py).
 """
 
 import json
@@ -125,6 +126,7 @@ class StatusWriter:
         self._started_at = wall_clock()
         self._directory = _working_directory()
         self._written: _Moment | None = None
+        self._is_quiet = False  # nothing was new at the last look
         self._looked_at = clock()
         self._acked_then = 0
         self._next_look = clock()
@@ -141,6 +143,7 @@ class StatusWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        self._metrics.news.set()
         self._thread.join()
         outcome = (str(error) or repr(error)) if error else "; ".join(self.problems)
         try:
@@ -153,8 +156,10 @@ class StatusWriter:
         if self._clock() < self._next_look:
             return
         self._next_look = self._clock() + WRITE_INTERVAL_S
+        self._metrics.news.clear()
         moment = self._look()
-        if moment == self._written:
+        self._is_quiet = moment == self._written
+        if self._is_quiet:
             return
         work_before = self._work_clock()
         self._write(moment)
@@ -166,8 +171,16 @@ class StatusWriter:
             self.write_if_due()
             while not self._stop.wait(max(0.0, self._next_look - self._clock())):
                 self.write_if_due()
+                if self._is_quiet and not self._stop.is_set():  # asked after `news` was taken back
+                    self._wait_for_news()
         except Exception:  # the top of a worker; a client that cannot say what it does still does it
             logger.exception("the status is not written any more")
+
+    def _wait_for_news(self) -> None:
+        """Wait until something is counted; what is new is told a second later, by its speed in that second."""
+        self._metrics.news.wait()
+        self._looked_at = self._clock()
+        self._next_look = self._looked_at + WRITE_INTERVAL_S
 
     def _look(self) -> _Moment:
         snapshot = self._metrics.total()

@@ -200,6 +200,11 @@ class StdinReader:
         return (self._fd,) if self._content.has_room and not self._content.is_ended else ()
 
     @property
+    def patience_s(self) -> float:
+        """See Reader: what is acked is given up, and lines that wait for others end by time."""
+        return 0.0
+
+    @property
     def problems(self) -> Sequence[str]:
         """See Reader."""
         return self._content.problems

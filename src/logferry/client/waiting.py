@@ -7,6 +7,7 @@ Some descriptors announce news of files (Reader.wake_fds). They stay readable un
 batch: else the news of a file that grows would keep it busy doing nothing.
 """
 
+import math
 import select
 import socket
 import time
@@ -65,7 +66,7 @@ class Waiting:
         on_stop: Callable[[], None],
         describe: Callable[[], str],
     ) -> None:
-        """`on_tick` is called every poll interval and when there is news, `on_stop` once.
+        """`on_tick` is called every poll interval (or later, see `once`) and when there is news, `on_stop` once.
 
         `describe` says what a deadline cuts off.
         """
@@ -89,18 +90,27 @@ class Waiting:
                 break
         return ready
 
-    def once(self, sock: socket.socket | None, events: int, timeout_s: float, *, announcing: Sequence[int] = ()) -> int:
+    def once(
+        self,
+        sock: socket.socket | None,
+        events: int,
+        timeout_s: float,
+        *,
+        announcing: Sequence[int] = (),
+        patience_s: float = 0.0,
+    ) -> int:
         """Wait until `sock` is ready, something wakes the engine, or the time is over; do what is due.
 
-        `announcing` descriptors are only for an engine that would take a batch now. Raises GaveUp when a deadline is
-        over.
+        `announcing` descriptors are only for an engine that would take a batch now. For `patience_s` nobody needs a
+        tick unless they announce something, however long ago the last one was. Raises GaveUp when a deadline is over.
         """
         now = self._clock()
-        ends = [now + timeout_s, self._next_tick, *(end for end in (self._deadline, self._drain_until) if end)]
+        next_tick = max(self._next_tick, now + patience_s)
+        ends = [now + timeout_s, next_tick, *(end for end in (self._deadline, self._drain_until) if end)]
         ready, has_news = self._poll(sock, events, announcing, max(0.0, min(ends) - now))
         self._check_deadlines()
         self.notice_stop()  # after the check: with no time to drain, a run that has nothing to drain still ends well
-        is_due = self._clock() >= self._next_tick
+        is_due = self._clock() >= next_tick
         if is_due or has_news:
             self._on_tick()
         if is_due:
@@ -150,4 +160,4 @@ def _poll(wanted: Mapping[int, int], timeout_s: float) -> dict[int, int]:
     poll = select.poll()
     for fd, mask in wanted.items():
         poll.register(fd, mask)
-    return dict(poll.poll(timeout_s * 1000))
+    return dict(poll.poll(None if timeout_s == math.inf else timeout_s * 1000))
