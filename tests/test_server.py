@@ -16,6 +16,7 @@ from logferry.errors import LogferryError, StoreError
 from logferry.protocol.compressor import encode_frame
 from logferry.server import Patience, serve
 from logferry.server.files import Files
+from logferry.server.peer import MAX_UNSTORED_BYTES
 from tests.support import (
     DEADLINE_S,
     RunningServer,
@@ -194,9 +195,9 @@ def test_reading_pauses_while_a_client_has_too_much_that_is_not_stored(tmp_path:
     with running_server(tmp_path, files=files) as server, server.connect() as client:
         sender = threading.Thread(target=client.send, args=(b"".join(lines),))
         sender.start()
-        wait_until(lambda: server.stats.bytes_in_memory > 4 * 1024 * 1024, "the limit of one client is reached")
+        wait_until(lambda: server.stats.bytes_in_memory > MAX_UNSTORED_BYTES, "the limit of one client is reached")
         let_the_loop_turn(server)
-        assert server.stats.bytes_in_memory < 5 * 1024 * 1024
+        assert server.stats.bytes_in_memory < MAX_UNSTORED_BYTES + 1024 * 1024
         files.may_go_on.set()
         assert client.answers(200_000) == ["ok"] * 200_000
         sender.join(DEADLINE_S)

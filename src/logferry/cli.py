@@ -31,7 +31,7 @@ from logferry.config import (
 )
 from logferry.errors import ConfigError, DeliveryError, GaveUp, LogferryError, SourceError, StateError
 from logferry.metrics import Metrics
-from logferry.speedups import keep_freed_memory
+from logferry.speedups import collect_less_garbage, keep_freed_memory
 
 EXIT_OK: Final = 0
 EXIT_NOT_DELIVERED: Final = 1
@@ -95,6 +95,7 @@ def ship_and_summarise(settings: ShipSettings, load_again: Callable[[], ShipSett
     from logferry.client.reload import Reloads
     from logferry.client.stop import StopSignal
 
+    collect_less_garbage()
     metrics, stop = Metrics(), StopSignal()
     reloads = None
     reads_files = all(STANDARD_INPUT not in own.log_file for own in settings.inputs)
@@ -152,6 +153,7 @@ async def _serve_until_signal(settings: ServeSettings) -> None:
 
     from logferry.server.server import serve
 
+    collect_less_garbage()
     stop_requested = asyncio.Event()
     loop = asyncio.get_running_loop()
     with _stopping_on_signals(lambda: loop.call_soon_threadsafe(stop_requested.set)):

@@ -2,12 +2,15 @@
 
 from typing import Final
 
+# More than this waiting to be stored keeps no disk busier; and of many small deliveries the ledger has a copy beside.
+MAX_UNSTORED_BYTES: Final = 16 * 1024 * 1024
+
 
 class MemoryAccount:
     """Bytes that clients have sent and that are not stored yet, against one limit for all of them.
 
     `partial` is what cannot be stored yet: the beginnings of messages. `unstored` is what the store or the next
-    step of judging will take. While the gate is closed nobody is read from.
+    step of judging will take; it has a limit of its own too. While the gate is closed nobody is read from.
 
     Why this cannot come to a standstill: with the gate closed, `unstored` falls without the clients' help, because the
     store writes (or waits for its disk, and then waiting is right) and because a client that does not take its acks
@@ -33,8 +36,9 @@ class MemoryAccount:
         """Close or open the gate as the account says; return whether that changed anything."""
         total = self.partial + self.unstored
         was_closed = self.gate_is_closed
-        if total > self._limit:
+        fullness = max(total / self._limit, self.unstored / MAX_UNSTORED_BYTES)
+        if fullness > 1:
             self.gate_is_closed = True
-        elif self.unstored == 0 or total < self._limit * self._REOPEN_AT:
+        elif self.unstored == 0 or fullness < self._REOPEN_AT:
             self.gate_is_closed = False
         return self.gate_is_closed != was_closed

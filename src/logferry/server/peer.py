@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Twenty milliseconds of work for the store, so that it never waits for one busy client, and little enough that a few
-# busy clients stay far below the server's 80 MB. Reading goes on at half of it.
-MAX_UNSTORED_BYTES: Final = 4 * 1024 * 1024
+# Twenty milliseconds of work for the store: while half of it is synced the other half is read and judged (with 4 MiB one
+# client gets a quarter less), and little enough that the server stays far below 80 MB. Reading goes on at half of it.
+MAX_UNSTORED_BYTES: Final = 8 * 1024 * 1024
 
 # Acks are written this much at a time; the transport says when it has too many of them.
 _ACK_PIECE_BYTES: Final = 128 * 1024
