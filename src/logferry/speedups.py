@@ -79,7 +79,10 @@ _YOUNG_OBJECTS: Final = 20_000
 
 
 def collect_less_garbage() -> None:
-    """Spare Python's collector what is here to stay, and most of its runs: they take a tenth of a busy server's time."""
+    """Spare Python's collector what is here to stay, and most of its runs: they take a tenth of a busy server's time.
+
+    To be called once, when the modules are loaded.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS)

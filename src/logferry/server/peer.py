@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Twenty milliseconds of work for the store: while half of it is synced the other half is read and judged (with 4 MiB one
-# client gets a quarter less), and little enough that the server stays far below 80 MB. Reading goes on at half of it.
+# Twenty milliseconds of work for the store: while half of it is synced the other half is read and judged (with 4 MiB
+# one client gets a quarter less), and little enough that the server stays below 80 MB. Reading goes on at half of it.
 MAX_UNSTORED_BYTES: Final = 8 * 1024 * 1024
 
 # Acks are written this much at a time; the transport says when it has too many of them.
