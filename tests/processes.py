@@ -1,6 +1,7 @@
 """Real processes: the client and the server through their command lines, and other people's programs."""
 
 import os
+import random
 import re
 import signal
 import socket
@@ -175,10 +176,14 @@ def server(
 
 
 def _ports() -> Iterator[int]:
-    """Yield ports that no outgoing connection takes by itself, and no other worker of this run of the tests."""
+    """Yield ports that no outgoing connection takes by itself, and no other worker of this run of the tests.
+
+    Where they begin is left to chance: the tests may run twice at a time on one machine.
+    """
     first_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    yield from range(first_ephemeral - 1 - worker * _PORTS_OF_A_WORKER - os.getpid() % 1000, 1024, -1)
+    first = first_ephemeral - 1 - worker * _PORTS_OF_A_WORKER - random.randrange(_PORTS_OF_A_WORKER * 3 // 4)
+    yield from range(first, 1024, -1)
 
 
 _unused_ports: Final = _ports()

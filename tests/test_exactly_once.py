@@ -102,11 +102,12 @@ def test_a_client_that_is_killed_in_continuous_mode_repeats_nothing(
             run.kill()
         count += 20_000
     with client(log, server.port, *words, folder=tmp_path) as run:
-        run.wait_for_stderr("following")
         wait_until(lambda: len(server.stored_lines()) >= count, "all is stored")
+        append(log, range(count, count + 10))  # so that this client too has asked the server where it is
+        wait_until(lambda: len(server.stored_lines()) >= count + 10, "the rest is stored")
         assert run.terminate() == 0
     assert_agreed(tmp_path / "state", server.data_dir)
-    assert_conserved(range(count), server.stored_lines())
+    assert_conserved(range(count + 10), server.stored_lines())
 
 
 def test_a_client_that_is_killed_again_before_it_ships_more_still_knows_its_file(

@@ -44,6 +44,7 @@ class PlainDialect:
 
     def __init__(self, settings: ShipSettings) -> None:
         level = settings.compress_level if settings.compress else None
+        self.lines_per_send = _lines_per_send(settings)
         self._connection = ClientConnection(lines_per_send=settings.batch_size, compress_level=level)
 
     def pieces(self, batch: Batch) -> Iterator[Piece]:
@@ -65,6 +66,7 @@ class DeliveryDialect:
     def __init__(self, settings: ShipSettings, session: ClientSession, welcome: Welcome) -> None:
         self._settings = settings
         self._session = session
+        self.lines_per_send = _lines_per_send(settings)
         self.max_batch_bytes = welcome.max_batch_bytes
         self.max_sources = welcome.max_sources
 
@@ -101,6 +103,11 @@ class DeliveryDialect:
 
 
 Dialect = PlainDialect | DeliveryDialect
+
+
+def _lines_per_send(settings: ShipSettings) -> int:
+    """Return how many lines one send may have at most."""
+    return sys.maxsize if settings.batch_size is None else settings.batch_size
 
 
 def greet(connection: Connection, settings: ShipSettings, *, client_id: str, wait: Wait) -> Dialect:

@@ -14,6 +14,10 @@ from logferry.client.window import Batch
 # How many sends in a row before the answers are looked at again.
 SENDS_PER_TURN: Final = 256
 
+# Batches of fewer bytes are sent together, as many parts as any system takes in one call, if BATCH_SIZE allows.
+SMALL_BYTES: Final = 16 * 1024
+MAX_PARTS: Final = 64
+
 # So many sources may be asked for and not yet answered: what a server does in one go, and 100 KB of questions.
 MAX_OPENING: Final = 1000
 
@@ -44,7 +48,8 @@ class Exchange:
         self._on_sent = on_sent
         self._outgoing: deque[Batch] = deque()  # what may be sent
         self._pieces: Iterator[Piece] | None = None  # of the first outgoing batch, once it is begun
-        self._piece: list[memoryview] = []  # what is left of the one that is being sent
+        self._rest: list[bytes | memoryview] = []  # what is left of a send that the socket took only a part of
+        self._finishing: list[Batch] = []  # all of these is sent when that is
         self._waiting: dict[str, list[Batch]] = {}  # by source: until that is open
         self._to_open: dict[str, Source] = {}
         self._opening: set[str] = set()  # asked for, not yet answered
@@ -56,7 +61,7 @@ class Exchange:
     @property
     def has_output(self) -> bool:
         """Whether there is something to send now."""
-        return bool(self._piece or self._outgoing or self._may_open)
+        return bool(self._rest or self._outgoing or self._may_open)
 
     @property
     def is_used_up(self) -> bool:
@@ -95,26 +100,20 @@ class Exchange:
 
         Raises PeerClosed.
         """
-        was_held_back = bool(self._piece)
+        was_held_back = bool(self._rest)
         sent_bytes = sends = 0
-        for _ in range(SENDS_PER_TURN):
-            if not self._piece and not self._next_piece():
+        while sends < SENDS_PER_TURN:
+            parts: Sequence[bytes | memoryview] = self._rest or self._next_parts()
+            if not parts:
                 break
-            sent_bytes += self._send_piece()
-            if self._piece:
+            sent = self.connection.send(parts[0]) if len(parts) == 1 else self.connection.send_together(parts)
+            sent_bytes += sent
+            self._rest = _behind(parts, sent)
+            if self._rest:
                 break
             sends += 1
+            self._finish()
         return sent_bytes, sends, was_held_back and bool(sent_bytes)
-
-    def _send_piece(self) -> int:
-        """Send what the socket takes of the piece in hand; return how much that is."""
-        piece = self._piece
-        sent = left = self.connection.send(piece[0]) if len(piece) == 1 else self.connection.send_together(piece)
-        while piece and left >= len(piece[0]):
-            left -= len(piece.pop(0))
-        if piece:
-            piece[0] = piece[0][left:]
-        return sent
 
     def receive(self) -> list[Event] | None:
         """Return the answers that have come; None when nothing has. Raises PeerClosed."""
@@ -137,30 +136,47 @@ class Exchange:
             self._renderings[source_id] = batch.rendering
             self._new.append(batch)
 
-    def _next_piece(self) -> bool:
-        """Go to the next bytes to send; False when there are none."""
-        while True:
-            if self._pieces is None:
-                if self._open_some():
-                    return True
-                if not self._outgoing:
-                    return False
-                self._pieces = self._begin(self._outgoing[0])
-            piece = next(self._pieces, None)
-            if piece is not None:
-                self._piece = [memoryview(part) for part in piece]
-                return True
-            self._finish_batch()
+    def _next_parts(self) -> Sequence[bytes]:
+        """Return what is to be sent in one send; nothing if there is nothing."""
+        parts: Sequence[bytes] = self._open_some()
+        while not parts and (self._pieces or self._outgoing):
+            if self._pieces is None and self._is_small(self._outgoing[0]):
+                parts = self._small_batches()
+            else:
+                self._pieces = self._pieces or self._begin(self._outgoing[0])
+                parts = next(self._pieces, ())
+                if not parts:
+                    self._pieces = None
+                    self._finishing.append(self._outgoing.popleft())
+            if not parts:  # the plain protocol has no words for a batch without lines
+                self._finish()
+        return parts
 
-    def _open_some(self) -> bool:
-        """Ask for all sources that may be asked for, in one piece; False when there are none."""
+    def _is_small(self, batch: Batch) -> bool:
+        return batch.lines <= self.dialect.lines_per_send and len(batch.payload) < SMALL_BYTES
+
+    def _small_batches(self) -> Sequence[bytes]:
+        """Begin small batches that may be sent together: of a thousand sources, each has a line or two."""
+        parts: list[bytes] = []
+        room = self.dialect.lines_per_send
+        while self._outgoing and self._is_small(self._outgoing[0]) and len(parts) < MAX_PARTS:
+            batch = self._outgoing[0]
+            room -= batch.lines
+            if room < 0:
+                break
+            for piece in self._begin(batch):
+                parts += piece
+            self._finishing.append(self._outgoing.popleft())
+        return parts
+
+    def _open_some(self) -> tuple[bytes, ...]:
+        """Return the question for all sources that may be asked for."""
         count = self._may_open
         if not count or not isinstance(self.dialect, DeliveryDialect):
-            return False
+            return ()
         sources = [self._to_open.pop(source_id) for source_id in list(islice(self._to_open, count))]
         self._opening.update(source.id for source in sources)
-        self._piece = [memoryview(b"".join(map(self.dialect.open_line, sources)))]
-        return True
+        return (b"".join(map(self.dialect.open_line, sources)),)
 
     def _begin(self, batch: Batch) -> Iterator[Piece]:
         if self._new:
@@ -170,9 +186,18 @@ class Exchange:
         batch.in_flight = True
         return self.dialect.pieces(batch)
 
-    def _finish_batch(self) -> None:
-        """The first outgoing batch is in the kernel's hands."""
-        self._pieces = None
-        batch = self._outgoing.popleft()
-        self.unsent_bytes -= len(batch.payload)
-        self._on_sent(batch)
+    def _finish(self) -> None:
+        """All that was begun of these batches is in the kernel's hands."""
+        for batch in self._finishing:
+            self.unsent_bytes -= len(batch.payload)
+            self._on_sent(batch)
+        self._finishing.clear()
+
+
+def _behind(parts: Sequence[bytes | memoryview], sent: int) -> list[bytes | memoryview]:
+    """Return what follows the first `sent` bytes of parts."""
+    for place, part in enumerate(parts):
+        if sent < len(part):
+            return [memoryview(part)[sent:], *parts[place + 1 :]]
+        sent -= len(part)
+    return []
