@@ -44,7 +44,7 @@ class Exchange:
         self._on_sent = on_sent
         self._outgoing: deque[Batch] = deque()  # what may be sent
         self._pieces: Iterator[Piece] | None = None  # of the first outgoing batch, once it is begun
-        self._piece: list[memoryview] = []  # what is left of the one that is being sent
+        self._rest: Piece | None = None  # of the one that is being sent
         self._waiting: dict[str, list[Batch]] = {}  # by source: until that is open
         self._to_open: dict[str, Source] = {}
         self._opening: set[str] = set()  # asked for, not yet answered
@@ -56,7 +56,7 @@ class Exchange:
     @property
     def has_output(self) -> bool:
         """Whether there is something to send now."""
-        return bool(self._piece or self._outgoing or self._may_open)
+        return bool(self._rest or self._outgoing or self._may_open)
 
     @property
     def is_used_up(self) -> bool:
@@ -95,26 +95,19 @@ class Exchange:
 
         Raises PeerClosed.
         """
-        was_held_back = bool(self._piece)
+        was_held_back = self._rest is not None
         sent_bytes = sends = 0
-        for _ in range(SENDS_PER_TURN):
-            if not self._piece and not self._next_piece():
+        for _ in range(SENDS_PER_TURN):  # with a BATCH_SIZE of 1 this is what there is to do for each line
+            piece = self._rest or self._next_piece()
+            if piece is None:
                 break
-            sent_bytes += self._send_piece()
-            if self._piece:
+            sent = self.connection.send_together(piece) if isinstance(piece, tuple) else self.connection.send(piece)
+            sent_bytes += sent
+            self._rest = _rest_of(piece, sent)
+            if self._rest is not None:
                 break
             sends += 1
         return sent_bytes, sends, was_held_back and bool(sent_bytes)
-
-    def _send_piece(self) -> int:
-        """Send what the socket takes of the piece in hand; return how much that is."""
-        piece = self._piece
-        sent = left = self.connection.send(piece[0]) if len(piece) == 1 else self.connection.send_together(piece)
-        while piece and left >= len(piece[0]):
-            left -= len(piece.pop(0))
-        if piece:
-            piece[0] = piece[0][left:]
-        return sent
 
     def receive(self) -> list[Event] | None:
         """Return the answers that have come; None when nothing has. Raises PeerClosed."""
@@ -137,30 +130,27 @@ class Exchange:
             self._renderings[source_id] = batch.rendering
             self._new.append(batch)
 
-    def _next_piece(self) -> bool:
-        """Go to the next bytes to send; False when there are none."""
+    def _next_piece(self) -> Piece | None:
+        """Return the next bytes to send; None when there are none."""
         while True:
             if self._pieces is None:
-                if self._open_some():
-                    return True
-                if not self._outgoing:
-                    return False
+                questions = self._open_some()
+                if questions or not self._outgoing:
+                    return questions
                 self._pieces = self._begin(self._outgoing[0])
             piece = next(self._pieces, None)
             if piece is not None:
-                self._piece = [memoryview(part) for part in piece]
-                return True
+                return piece
             self._finish_batch()
 
-    def _open_some(self) -> bool:
-        """Ask for all sources that may be asked for, in one piece; False when there are none."""
+    def _open_some(self) -> bytes | None:
+        """Ask for all sources that may be asked for, in one piece; None when there are none."""
         count = self._may_open
         if not count or not isinstance(self.dialect, DeliveryDialect):
-            return False
+            return None
         sources = [self._to_open.pop(source_id) for source_id in list(islice(self._to_open, count))]
         self._opening.update(source.id for source in sources)
-        self._piece = [memoryview(b"".join(map(self.dialect.open_line, sources)))]
-        return True
+        return b"".join(map(self.dialect.open_line, sources))
 
     def _begin(self, batch: Batch) -> Iterator[Piece]:
         if self._new:
@@ -176,3 +166,11 @@ class Exchange:
         batch = self._outgoing.popleft()
         self.unsent_bytes -= len(batch.payload)
         self._on_sent(batch)
+
+
+def _rest_of(piece: Piece, sent: int) -> Piece | None:
+    """Return what is left of a piece, None if nothing is."""
+    if isinstance(piece, tuple):
+        header, body = piece
+        return (header[sent:], body) if sent < len(header) else _rest_of(body, sent - len(header))
+    return memoryview(piece)[sent:] if sent < len(piece) else None

@@ -68,7 +68,7 @@ class Connection:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
 
-    def send(self, data: memoryview) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         """Hand bytes to the kernel; return how many it took (0: none now). Raises PeerClosed."""
         try:
             return self.sock.send(data)
@@ -77,7 +77,7 @@ class Connection:
         except OSError as error:
             raise PeerClosed(f"the connection broke while sending: {_reason(error)}") from error
 
-    def send_together(self, pieces: Sequence[memoryview]) -> int:
+    def send_together(self, pieces: Sequence[bytes]) -> int:
         """Do the same with pieces that belong together, without joining them. Raises PeerClosed."""
         try:
             return self.sock.sendmsg(pieces)
