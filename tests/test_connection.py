@@ -424,6 +424,13 @@ def test_no_send_holds_more_lines_than_asked_for(limit: int | None, sizes: list[
     assert [inflate(frame[LENGTH_BYTES:], max_inflated_bytes=10**6) for frame in frames] == pieces
 
 
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_send_ends_where_a_line_does_and_nowhere_else(limit: int) -> None:
+    payload = b'{"message": "\r \x0b \x0c \x1c \x85 \xe2\x80\xa8"}\r\n' * 3
+    assert [piece.count(b"\n") for piece in cut_lines(payload, 3, limit)] == ([1, 1, 1] if limit == 1 else [2, 1])
+    assert b"".join(cut_lines(payload, 3, limit)) == payload
+
+
 @pytest.mark.parametrize("compress_level", [None, 0, 1, 9])
 @pytest.mark.parametrize("lines_per_send", [1, 2, None])
 def test_a_server_understands_what_a_client_writes_and_the_client_its_acks(

@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Final
 
 from logferry.client.source_file import Source
@@ -31,8 +32,8 @@ HELLO_TIMEOUT_S: Final = 10.0
 
 Event = ClientEvent | Answer
 
-Piece = tuple[bytes, ...]
-"""What goes to the network in one send, if the socket takes it: bytes that follow each other."""
+Piece = bytes | memoryview | tuple[bytes | memoryview, ...]
+"""What goes to the network in one send, if the socket takes it; parts are not joined, one of them may be large."""
 
 
 class PlainDialect:
@@ -49,9 +50,7 @@ class PlainDialect:
 
     def pieces(self, batch: Batch) -> Iterator[Piece]:
         """Give what goes to the network for the unanswered part of a batch, one send each."""
-        if batch.lines:
-            for piece in self._connection.pieces(rest_of(batch), batch.lines - batch.acked):
-                yield (piece,)
+        return self._connection.pieces(rest_of(batch), batch.lines - batch.acked) if batch.lines else iter(())
 
     def read(self, data: bytes) -> list[Event]:
         """Return the answers in what was received."""
@@ -78,8 +77,7 @@ class DeliveryDialect:
         """Give what goes to the network for a batch, one send each; a part of it cannot be sent by itself."""
         where = {"source": batch.source.id, "start": batch.start, "end": batch.end}
         if batch.lost:
-            yield (control_line("skip", **where, reason=batch.lost),)
-            return
+            return iter((control_line("skip", **where, reason=batch.lost),))
         note = control_line("note", **where, reason=batch.cut) if batch.cut else b""
         level = self._settings.compress_level if self._settings.compress else None
         body = batch.payload if level is None else gzipped(batch.payload, level=level)
@@ -93,9 +91,8 @@ class DeliveryDialect:
             is_gzip=level is not None,
             is_split=batch.split,
         )
-        for piece in [body] if level is not None else cut_lines(body, batch.lines, self._settings.batch_size):
-            yield (header, piece) if header else (piece,)
-            header = b""
+        pieces = cut_lines(body, batch.lines, self._settings.batch_size if level is None else None)
+        return chain(((header, next(pieces)),), pieces)
 
     def read(self, data: bytes) -> list[Event]:
         """Return the answers in what was received."""

@@ -48,7 +48,7 @@ class Exchange:
         self._on_sent = on_sent
         self._outgoing: deque[Batch] = deque()  # what may be sent
         self._pieces: Iterator[Piece] | None = None  # of the first outgoing batch, once it is begun
-        self._rest: list[bytes | memoryview] = []  # what is left of a send that the socket took only a part of
+        self._rest: Piece | None = None  # what is left of a send that the socket took only a part of
         self._finishing: list[Batch] = []  # all of these is sent when that is
         self._waiting: dict[str, list[Batch]] = {}  # by source: until that is open
         self._to_open: dict[str, Source] = {}
@@ -100,19 +100,20 @@ class Exchange:
 
         Raises PeerClosed.
         """
-        was_held_back = bool(self._rest)
+        was_held_back = self._rest is not None
         sent_bytes = sends = 0
-        while sends < SENDS_PER_TURN:
-            parts: Sequence[bytes | memoryview] = self._rest or self._next_parts()
-            if not parts:
+        for _ in range(SENDS_PER_TURN):  # with a BATCH_SIZE of 1 this is what there is to do for each line
+            piece = self._rest or self._next_piece()
+            if piece is None:
                 break
-            sent = self.connection.send(parts[0]) if len(parts) == 1 else self.connection.send_together(parts)
+            sent = self.connection.send_together(piece) if isinstance(piece, tuple) else self.connection.send(piece)
             sent_bytes += sent
-            self._rest = _behind(parts, sent)
-            if self._rest:
+            self._rest = _rest_of(piece, sent)
+            if self._rest is not None:
                 break
             sends += 1
-            self._finish()
+            if self._finishing:
+                self._finish()
         return sent_bytes, sends, was_held_back and bool(sent_bytes)
 
     def receive(self) -> list[Event] | None:
@@ -136,28 +137,27 @@ class Exchange:
             self._renderings[source_id] = batch.rendering
             self._new.append(batch)
 
-    def _next_parts(self) -> Sequence[bytes]:
-        """Return what is to be sent in one send; nothing if there is nothing."""
-        parts: Sequence[bytes] = self._open_some()
-        while not parts and (self._pieces or self._outgoing):
-            if self._pieces is None and self._is_small(self._outgoing[0]):
-                parts = self._small_batches()
-            else:
-                self._pieces = self._pieces or self._begin(self._outgoing[0])
-                parts = next(self._pieces, ())
-                if not parts:
-                    self._pieces = None
-                    self._finishing.append(self._outgoing.popleft())
-            if not parts:  # the plain protocol has no words for a batch without lines
-                self._finish()
-        return parts
+    def _next_piece(self) -> Piece | None:
+        """Return what is to be sent in one send; None when there is nothing."""
+        while True:
+            if self._pieces is None:
+                piece = self._open_some() or self._small_batches()
+                if piece or not self._outgoing:
+                    return piece
+                self._pieces = self._begin(self._outgoing[0])
+            piece = next(self._pieces, None)
+            if piece is not None:
+                return piece
+            self._pieces = None
+            self._finishing.append(self._outgoing.popleft())
+            self._finish()
 
     def _is_small(self, batch: Batch) -> bool:
         return batch.lines <= self.dialect.lines_per_send and len(batch.payload) < SMALL_BYTES
 
-    def _small_batches(self) -> Sequence[bytes]:
+    def _small_batches(self) -> Piece | None:
         """Begin small batches that may be sent together: of a thousand sources, each has a line or two."""
-        parts: list[bytes] = []
+        parts: list[bytes | memoryview] = []
         room = self.dialect.lines_per_send
         while self._outgoing and self._is_small(self._outgoing[0]) and len(parts) < MAX_PARTS:
             batch = self._outgoing[0]
@@ -165,18 +165,20 @@ class Exchange:
             if room < 0:
                 break
             for piece in self._begin(batch):
-                parts += piece
+                parts += piece if isinstance(piece, tuple) else (piece,)
             self._finishing.append(self._outgoing.popleft())
-        return parts
+        if not parts:  # the plain protocol has no words for batches without lines
+            self._finish()
+        return tuple(parts) or None
 
-    def _open_some(self) -> tuple[bytes, ...]:
-        """Return the question for all sources that may be asked for."""
+    def _open_some(self) -> bytes | None:
+        """Ask for all sources that may be asked for, in one piece; None when there are none."""
         count = self._may_open
         if not count or not isinstance(self.dialect, DeliveryDialect):
-            return ()
+            return None
         sources = [self._to_open.pop(source_id) for source_id in list(islice(self._to_open, count))]
         self._opening.update(source.id for source in sources)
-        return (b"".join(map(self.dialect.open_line, sources)),)
+        return b"".join(map(self.dialect.open_line, sources))
 
     def _begin(self, batch: Batch) -> Iterator[Piece]:
         if self._new:
@@ -194,10 +196,12 @@ class Exchange:
         self._finishing.clear()
 
 
-def _behind(parts: Sequence[bytes | memoryview], sent: int) -> list[bytes | memoryview]:
-    """Return what follows the first `sent` bytes of parts."""
-    for place, part in enumerate(parts):
+def _rest_of(piece: Piece, sent: int) -> Piece | None:
+    """Return what is left of a piece, None if nothing is."""
+    if not isinstance(piece, tuple):
+        return memoryview(piece)[sent:] if sent < len(piece) else None
+    for place, part in enumerate(piece):
         if sent < len(part):
-            return [memoryview(part)[sent:], *parts[place + 1 :]]
+            return (memoryview(part)[sent:], *piece[place + 1 :])
         sent -= len(part)
-    return []
+    return None
