@@ -25,7 +25,7 @@ Result = Run | Latency | Idle | Startup | list[FormatSpeed]
 _RATES: Final = {
     "latency-200": Rate(200),
     "latency-50000": Rate(50_000),
-    "sources-1000": Rate(10_000, files=1000, durability="fsync"),
+    "sources-1000": Rate(10_000, files=1000, durability="fsync", batch_size="auto", warm_up_s=5.0),
 }
 _IDLE_FILES: Final = (1, 10_000)
 _MANY_FILES: Final = 1000

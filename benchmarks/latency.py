@@ -35,8 +35,6 @@ from benchmarks.machine import describe_machine  # noqa: E402
 from benchmarks.measure import BenchmarkError, Process  # noqa: E402
 from benchmarks.tables import table  # noqa: E402
 
-# Lines of the first moment are written, shipped and checked, but not measured: with them the client connects.
-_WARM_UP_S: Final = 1.0
 _NS: Final = 1e9
 _LOOK_EVERY_S: Final = 0.1
 
@@ -55,6 +53,8 @@ class Rate:
     durability: str = "os"
     is_resilient: bool = False
     poll_interval: str = "0.5"
+    batch_size: str = "1"
+    warm_up_s: float = 1.0  # lines are written, shipped and checked, but not measured: the client connects and opens
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _rates(text: str) -> Sequence[int]:
 
 
 def measure_latency(rate: Rate, folder: Path, *, seconds: float) -> Latency:
-    """Append and follow for `seconds` after a second of warming up. Raises BenchmarkError."""
+    """Append and follow for `seconds` after warming up. Raises BenchmarkError."""
     logs, acks = folder / "followed", folder / "acks.json"
     logs.mkdir()
     try:
@@ -134,7 +134,7 @@ def measure_latency(rate: Rate, folder: Path, *, seconds: float) -> Latency:
             _client(rate, logs / "*.log", acks, folder, port) as client,
         ):
             client.wait_for_words("following", limit_s=START_LIMIT_S)
-            percents = _append(rate, logs, seconds + _WARM_UP_S, folder, client, server)
+            percents = _append(rate, logs, seconds + rate.warm_up_s, folder, client, server)
             written = describe_all(logs / "*.log", paths)
             wait_until_stored(client, written, folder, every_s=_LOOK_EVERY_S)
             client.stop()
@@ -153,6 +153,7 @@ def _client(rate: Rate, pattern: Path, acks: Path, folder: Path, port: int) -> P
         "server_port": str(port),
         "state_dir": str(client_state_of(folder)),
         "poll_interval": rate.poll_interval,
+        "batch_size": rate.batch_size,
         "resilient": str(rate.is_resilient).lower(),
     }
     return start_script("witness", str(acks), json.dumps(settings), folder=folder)
@@ -180,7 +181,7 @@ def summarise(
     acked = list(_for_each_line((time, lines) for time, lines, _ in acks))
     if len(acked) != len(sent):
         raise BenchmarkError(f"{len(sent)} lines were written, but {len(acked)} acks were seen")
-    first = next(number for number, time in enumerate(sent) if time >= sent[0] + _WARM_UP_S * _NS)
+    first = next(number for number, time in enumerate(sent) if time >= sent[0] + rate.warm_up_s * _NS)
     times_ms = sorted((end - begin) / 1e6 for end, begin in zip(acked[first:], sent[first:], strict=True))
     ack_ms = sorted(list(_for_each_line((latency, lines) for _, lines, latency in acks))[first:])
     count = len(times_ms)

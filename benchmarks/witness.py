@@ -21,6 +21,7 @@ from logferry.client.job import ship  # noqa: E402  (the path comes first)
 from logferry.client.stop import StopSignal  # noqa: E402
 from logferry.config import SHIP_OPTIONS, ShipSettings, load  # noqa: E402
 from logferry.metrics import Metrics  # noqa: E402
+from logferry.speedups import collect_less_garbage, keep_freed_memory  # noqa: E402
 
 
 class Witness(Metrics):
@@ -39,6 +40,8 @@ class Witness(Metrics):
 def main() -> None:
     """See the module."""
     logging.basicConfig(level=logging.INFO)
+    keep_freed_memory()
+    collect_less_garbage()
     witness, stop = Witness(), StopSignal()
     signal.signal(signal.SIGTERM, lambda *_: stop.request())
     ship(load(ShipSettings, SHIP_OPTIONS, json.loads(sys.argv[2]), {}), metrics=witness, stop=stop)

@@ -118,9 +118,11 @@ class FollowedName:
             file.has_name = file.identity == self._holder
             before = file.seen_size
             try:
-                if file.size() != before:
+                size = file.size()
+                if size != before:
                     file.quiet_since = now
-                self._notice(file)
+                if not before < size == file.seen_size:  # else it was seen to be what it was, and longer
+                    self._notice(file)
             except OSError as error:
                 self._fail(file, error)
         self._remember_files()

@@ -24,6 +24,9 @@ from logferry.errors import GaveUp
 # cannot keep a processor busy.
 REST_S: Final = 0.002
 
+# Of thousands of files that grow all the time, to take the news takes as long as to read them: it gets a third of it.
+_REST_SHARE: Final = 2.0
+
 
 class Lookout:
     """Polls descriptors, some of which announce news of files. For one thread."""
@@ -51,6 +54,10 @@ class Lookout:
         if announced:
             self._rest_until = self._clock() + REST_S
         return ready, bool(announced)
+
+    def rest(self, took_s: float) -> None:
+        """To take the news has taken so long: do not listen for a time that is in proportion to that."""
+        self._rest_until = max(self._rest_until, self._clock() + _REST_SHARE * took_s)
 
 
 class Waiting:
@@ -110,9 +117,11 @@ class Waiting:
         ready, has_news = self._poll(sock, events, announcing, max(0.0, min(ends) - now))
         self._check_deadlines()
         self.notice_stop()  # after the check: with no time to drain, a run that has nothing to drain still ends well
-        is_due = self._clock() >= next_tick
+        begin = self._clock()
+        is_due = begin >= next_tick
         if is_due or has_news:
             self._on_tick()
+            self._lookout.rest(self._clock() - begin)
         if is_due:
             self._next_tick = self._clock() + self._settings.poll_interval
         return ready
