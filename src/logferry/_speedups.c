@@ -821,6 +821,9 @@ find_undecodable(PyObject *Py_UNUSED(module), PyObject *arguments)
     return PyLong_FromSsize_t(found);
 }
 
+/* For less than this, another thread is not given the interpreter's lock: to get it back may take much longer. */
+#define WORTH_UNLOCKING (64 * 1024)
+
 typedef const byte *(*LineFunction)(const byte *at, const byte *end);
 
 /* Return where a run of lines ends that `skip` takes, and how many these are. */
@@ -837,12 +840,13 @@ run_of(PyObject *arguments, LineFunction skip)
         return NULL;
     }
     const byte *at = (const byte *)data.buf + start, *end = (const byte *)data.buf + stop, *next;
-    Py_BEGIN_ALLOW_THREADS
+    PyThreadState *unlocked = stop - start < WORTH_UNLOCKING ? NULL : PyEval_SaveThread();
     while (at < end && (next = skip(at, end))) {
         at = next;
         lines++;
     }
-    Py_END_ALLOW_THREADS
+    if (unlocked)
+        PyEval_RestoreThread(unlocked);
     Py_ssize_t found = at - (const byte *)data.buf;
     PyBuffer_Release(&data);
     return Py_BuildValue("nn", found, lines);
