@@ -13,10 +13,10 @@ import resource
 import signal
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from logferry.client.content import FileContent, open_regular
 from logferry.errors import SourceError
@@ -135,8 +135,23 @@ class Descriptors:
                 self._open.move_to_end(content)
 
 
+class Owner(Protocol):
+    """Who knows a file well enough to tell it from others, and to find it."""
+
+    def seek(self) -> None:
+        """Set the `path` of a content when that does not lead to it any more, if it is to be found."""
+
+    def is_expected(self) -> bool:
+        """Whether a file that was closed, and opened again, may be taken for what it was."""
+
+    def is_recognisable(self) -> bool:
+        """Whether it may be closed: whether the above can be answered then."""
+
+
 class PooledContent:
     """The bytes of a file (see Content) that is open only while its turn lasts."""
+
+    __slots__ = ("_descriptors", "identity", "is_pinned", "owner", "path")
 
     is_stream = False
     problems: Sequence[str] = ()
@@ -145,9 +160,7 @@ class PooledContent:
         """Open `path`. Raises as FileContent.open does."""
         self.path = path
         self.identity: tuple[int, int] | None = None
-        self.seek: Callable[[], None] = lambda: None  # asked to set `path` when that does not lead to it any more
-        self.is_expected: Callable[[], bool] = lambda: True  # asked when it was opened again
-        self.is_recognisable: Callable[[], bool] = lambda: True  # asked before it is closed: whether the above can be
+        self.owner: Owner | None = None  # without one it is always found by `path`, and what it was
         self.is_pinned = False  # it has no name any more: never to be closed, but by `close`
         self._descriptors = descriptors
         with descriptors.lock:
@@ -158,9 +171,19 @@ class PooledContent:
         """Whether it has a descriptor now."""
         return self._descriptors.is_open(self)
 
+    def seek(self) -> None:
+        """Have its owner find out where it is, when `path` does not lead to it any more."""
+        if self.owner:
+            self.owner.seek()
+
+    def is_expected(self) -> bool:
+        """Whether what was opened again may be taken for it."""
+        return self.owner is None or self.owner.is_expected()
+
     def may_be_closed(self) -> bool:
         """Whether it can be opened again, and known for what it is."""
-        return not self.is_pinned and self.is_recognisable() and self.has_its_name()
+        is_recognisable = self.owner is None or self.owner.is_recognisable()
+        return not self.is_pinned and is_recognisable and self.has_its_name()
 
     def has_its_name(self) -> bool:
         """Whether `path` still leads to it."""

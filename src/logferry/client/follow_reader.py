@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
+from pathlib import Path
 from typing import Final
 
 from logferry.client.descriptors import Descriptors
@@ -262,7 +263,7 @@ class FollowReader:
 
     def _open_rotated(self, name: FollowedName, recall: Recall) -> bool:
         """Open what was rotated while no client ran; False when files were renamed in this very moment."""
-        is_complete = name.open_rotated(recall.rotated(name.path_object))
+        is_complete = name.open_rotated(recall.rotated(Path(name.path)))
         if not is_complete:
             self._folders.forget(os.path.dirname(name.path))
         return is_complete

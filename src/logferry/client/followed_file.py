@@ -25,18 +25,31 @@ ROTATED_QUIET_S: Final = 60.0
 class File(SourceFile):
     """A file that a name has or had."""
 
+    __slots__ = (
+        "_folders",
+        "content",
+        "has_name",
+        "is_archive",
+        "is_superseded",
+        "is_vetted",
+        "last_growth",
+        "owner",
+        "quiet_since",
+        "rested",
+        "superseded_at",
+    )
+
     def __init__(self, path: str, owner: "FollowedName", common: "Common") -> None:
         """Open `path`, for the name that it has or had. Raises FileNotFoundError or SourceError."""
         self.owner = owner
         self._folders = common.folders
-        self.content = PooledContent(Path(os.path.realpath(path)), common.descriptors)
+        place = Path(os.path.realpath(path))
+        self.content = PooledContent(place, common.descriptors)
         self.is_archive = path.endswith(ARCHIVE) and is_compressed(path)
         readable = inflated(self.content) if self.is_archive else self.content
-        super().__init__(Path(path), max_line_bytes=1, content=readable)
+        super().__init__(place if str(place) == path else Path(path), max_line_bytes=1, content=readable)
         self.source.path = owner.path  # whatever it was rotated to since
-        self.content.seek = self._seek
-        self.content.is_expected = self._is_expected
-        self.content.is_recognisable = self._is_recognisable
+        self.content.owner = self
         self.quiet_since = common.clock()
         self.has_name = path == owner.path  # the name that is followed is its name
         self.is_superseded = False  # it has lost the name for good: to another file, or it was deleted
@@ -56,12 +69,12 @@ class File(SourceFile):
             self.superseded_at = now
         self.is_superseded = is_superseded
 
-    def _is_recognisable(self) -> bool:
-        """Whether it may be closed: what the followed name leads to is followed, whatever it holds."""
+    def is_recognisable(self) -> bool:
+        """See Owner: what the followed name leads to is followed, whatever it holds."""
         return self.has_name or self.is_marked
 
-    def _is_expected(self) -> bool:
-        """Whether a file that was closed may be taken for this one: its inode may be another file's by now."""
+    def is_expected(self) -> bool:
+        """See Owner: its inode may be another file's by now."""
         if self.has_name:
             return True
         if self.is_archive:
@@ -70,8 +83,8 @@ class File(SourceFile):
             return self.is_unchanged()
         return not self.content.size() or Path(self.owner.path).name in origins(self.content.path.name)
 
-    def _seek(self) -> None:
-        """Find out what the file is called now, where it was. Raises OSError when the folder is out of reach."""
+    def seek(self) -> None:
+        """See Owner: it is looked for where it was. Raises OSError when the folder is out of reach."""
         folder = self.content.path.parent
         self._folders.forget(str(folder))
         name = self._folders.listing(str(folder)).by_inode.get(self.identity[1])
@@ -86,7 +99,7 @@ class File(SourceFile):
         if self.content.is_pinned or self.content.has_its_name():
             return False
         with contextlib.suppress(OSError):
-            self._seek()
+            self.seek()
         self.content.is_pinned = self.content.is_open and not self.content.has_its_name()
         return True
 
@@ -103,7 +116,7 @@ class File(SourceFile):
     def is_still(self) -> bool:
         """Whether a file that was closed is what it was: its inode may be another file's by now. Raises OSError."""
         try:
-            return self._is_expected()
+            return self.is_expected()
         except Gone:
             return False
 

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import time
-from collections import deque
 from pathlib import Path
 from typing import Final
 
@@ -29,8 +28,9 @@ logger = logging.getLogger(__name__)
 # When nobody has a renamed file open for writing, a line without an end is taken for a line after this time.
 _UNWRITTEN_QUIET_S: Final = 2.0
 
-# What was read of a file that was truncated is known for this long: its copy may appear later.
+# What was read of a file that was truncated is known for this long, and of so many: its copy may appear later.
 _COPY_EXPECTED_S: Final = 60.0
+_MOST_FORMER: Final = 4
 
 _SUSPECTED: Final = "it looks like a copy that is being made of a followed file"
 
@@ -44,14 +44,30 @@ _RACY_NS: Final = 20_000_000
 class FollowedName:
     """A name and its files. What is to be read is read by `read`; everything else happens in `look`."""
 
+    # There may be tens of thousands of them, most with a single file: an empty deque would take 760 bytes.
+    __slots__ = (
+        "_common",
+        "_former",
+        "_holder",
+        "_looked_ns",
+        "_unreadable",
+        "behind_since",
+        "files",
+        "input",
+        "is_literal",
+        "path",
+        "problem",
+        "resting",
+        "seen",
+    )
+
     def __init__(self, path: str, wanted: Input, common: Common, *, is_literal: bool = True) -> None:
         """A name that was found by a pattern is forgotten when its last file is gone."""
         self.path = path
-        self.path_object = Path(path)
         self.input = wanted
         self.is_literal = is_literal
-        self.files: deque[File] = deque()  # oldest first; the last one has the name, or had it last
-        self.resting: deque[File] = deque()  # read and acked to the end, closed, still to be found
+        self.files: list[File] = []  # oldest first; the last one has the name, or had it last
+        self.resting: list[File] = []  # read and acked to the end, closed, still to be found
         self.seen: tuple[int, int, int, int] | None = None  # device, inode, size and time of the name's file
         self.problem = ""  # why the name cannot be opened now
         self._unreadable = ""  # why a file of it cannot be read now
@@ -59,7 +75,7 @@ class FollowedName:
         self._common = common
         self._holder: Identity | None = None  # the file that has the name
         self._looked_ns = 0  # Unix time of the last look
-        self._former: deque[tuple[float, Left]] = deque(maxlen=4)  # what was truncated, with no copy of it, and when
+        self._former: tuple[tuple[float, Left], ...] = ()  # what was truncated lately, with no copy of it, and when
 
     def take_over(self, wanted: Input) -> None:
         """Follow it for this input from now on; what its lines become is decided again if that has other settings."""
@@ -181,7 +197,7 @@ class FollowedName:
                 continue  # out of reach for now
             self.resting.remove(file)
             if is_still:
-                self.files.appendleft(file)
+                self.files.insert(0, file)
                 file.quiet_since = self._common.clock()
             else:
                 self._forget(file)
@@ -394,7 +410,7 @@ class FollowedName:
         self._common.revision += 1
         copy = copy_of(left, file, self._common)
         if copy is None:
-            self._former.append((self._common.clock(), left))
+            self._former = (*self._former, (self._common.clock(), left))[-_MOST_FORMER:]
             self._common.sources.pop(left.source.id, None)
             self._common.lost.extend(left.lost())
             left.source.read_until = left.seen
@@ -479,14 +495,14 @@ class FollowedName:
             file.close()
             self.resting.append(file)
             if len(self.resting) > _MAX_RESTING:
-                self._forget(self.resting.popleft())
+                self._forget(self.resting.pop(0))
         self._common.revision += 1
 
     def revive(self, file: File) -> None:
         """A file that is read again is no longer done."""
         if file in self.resting:
             self.resting.remove(file)
-            self.files.appendleft(file)
+            self.files.insert(0, file)
         file.quiet_since = self._common.clock()
 
     def give_up(self, file: File, reason: str) -> int:

@@ -136,6 +136,31 @@ class Left:
 class SourceFile:
     """An open file that is read forward from `offset`, which is always the beginning of a line."""
 
+    # There may be tens of thousands of them: without slots each would take 1.3 KB more.
+    __slots__ = (
+        "_beginning",
+        "_content",
+        "_epoch",
+        "_grouping",
+        "_is_clean",
+        "_long_line",
+        "_max_line_bytes",
+        "_one_by_one_until",
+        "_scanned",
+        "_seen_size",
+        "_tail",
+        "identity",
+        "is_pending",
+        "is_scanning",
+        "left",
+        "lost",
+        "offset",
+        "path",
+        "prepared_for",
+        "rendering",
+        "source",
+    )
+
     def __init__(self, path: Path, *, max_line_bytes: int, content: Content | None = None) -> None:
         """Open `path`, or take over the `content` that stands for it.
 

@@ -7,8 +7,6 @@ way the settings ask for and reads acks. Neither knows time or sockets, so tests
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
-from itertools import islice
 from typing import Final
 
 from logferry.errors import FrameError
@@ -288,16 +286,12 @@ ClientEvent = Acked | Refused | Confused
 
 
 def cut_lines(payload: bytes, lines: int, limit: int | None) -> Iterator[bytes]:
-    """Cut NDJSON of `lines` lines into pieces of at most `limit` lines; None sets no limit.
-
-    The lines of a BytesIO end with newlines only, are cut off one after the other, and cost 25 ns each.
-    """
+    """Cut NDJSON of `lines` lines into pieces of at most `limit` lines; None sets no limit."""
     if limit is None or lines <= limit:
         return iter((payload,))
     if limit == 1:
-        return BytesIO(payload)
-    rest = BytesIO(payload)
-    return iter(lambda: b"".join(islice(rest, limit)), b"")
+        return (line + b"\n" for line in payload.split(b"\n")[:-1])  # half of what a match costs
+    return (match.group() for match in re.finditer(rb"(?:[^\n]*+\n){1,%d}+" % limit, payload))
 
 
 class ClientConnection:
