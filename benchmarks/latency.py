@@ -187,7 +187,7 @@ def summarise(
     count = len(times_ms)
     return Latency(
         rate=rate,
-        lines_per_s=count * _NS / (acked[-1] - sent[first]),
+        lines_per_s=count * _NS / (acked[-1] - acked[first]),
         lines=count,
         p50_ms=times_ms[count // 2],
         p99_ms=times_ms[count * 99 // 100],
