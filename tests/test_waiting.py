@@ -18,11 +18,12 @@ from logferry.client.feed import FileFeed
 from logferry.client.shipper import WINDOW_BYTES, Shipper
 from logferry.client.stop import StopSignal, Wakeup
 from logferry.client.tcp_client import READ
-from logferry.client.waiting import REST_S, Lookout, Waiting
+from logferry.client.waiting import MOST_REST_S, REST_S, REST_SHARE, Lookout, Waiting
 from logferry.errors import GaveUp
 from logferry.metrics import Metrics
 from tests import fakes
 from tests.announcing import AnnouncingReader, rate_of
+from tests.builders import Clock
 from tests.fakes import FakeServer
 from tests.shipping import append, log_line, ship_settings, shipping
 from tests.support import DEADLINE_S, numbered_line, wait_until
@@ -93,6 +94,19 @@ def test_while_it_rests_everything_else_is_heard(news: Wakeup, sockets: tuple[so
     ready, is_announced = clock_stands_still.poll({ours.fileno(): select.POLLIN}, [news.fileno()], DEADLINE_S)
     assert ready == {ours.fileno(): select.POLLIN}
     assert not is_announced
+
+
+@pytest.mark.parametrize(("took_s", "rest_s"), [(0.01, 0.01 * REST_SHARE), (60.0, MOST_REST_S)], ids=["some", "long"])
+def test_news_that_take_time_are_not_listened_to_for_longer(news: Wakeup, took_s: float, rest_s: float) -> None:
+    """Lines of thousands of files gather meanwhile; but a disk that does not answer is no reason to be deaf."""
+    clock = Clock()
+    lookout = Lookout(clock)
+    news.set()
+    lookout.rest(took_s)
+    clock.now += 0.99 * rest_s
+    assert lookout.poll({}, [news.fileno()], 0.0) == ({}, False)
+    clock.now += 0.02 * rest_s
+    assert lookout.poll({}, [news.fileno()], 0.0) == ({}, True)
 
 
 def test_a_rest_is_no_longer_than_the_wait(news: Wakeup) -> None:

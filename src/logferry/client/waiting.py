@@ -26,7 +26,8 @@ REST_S: Final = 0.002
 
 # Of thousands of files that grow all the time, to take the news takes as long as to read them, and one line at a time
 # costs both ends most: for so many times as long as that took, lines gather (with 1,000 files a quarter of a second).
-_REST_SHARE: Final = 6.0
+REST_SHARE: Final = 6.0
+MOST_REST_S: Final = 0.5
 
 
 class Lookout:
@@ -58,7 +59,7 @@ class Lookout:
 
     def rest(self, took_s: float) -> None:
         """To take the news has taken so long: do not listen for a time that is in proportion to that."""
-        self._rest_until = max(self._rest_until, self._clock() + _REST_SHARE * took_s)
+        self._rest_until = max(self._rest_until, self._clock() + min(REST_SHARE * took_s, MOST_REST_S))
 
 
 class Waiting:
