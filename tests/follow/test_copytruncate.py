@@ -278,3 +278,81 @@ def test_archives_that_a_pattern_means_are_not_followed(scene: Scene) -> None:
         (scene.folder / f"app.log.1{suffix}").write_bytes(begin + b"\n" * 100)
     compress(append(scene.folder / "app.log.2", range(100, 110)))
     scene.conclude(range(10), proven=[scene.log])
+
+
+# --- compressed, and killed -------------------------------------------------------------------------------------------
+
+
+def set_modified(path: Path, nanoseconds: int) -> None:
+    """Say when a file was last written to."""
+    os.utime(path, ns=(nanoseconds, nanoseconds))
+
+
+@PATTERNS
+@pytest.mark.parametrize("unit", [1, 1_000_000_000], ids=["exact", "in whole seconds"])
+def test_what_a_truncated_file_held_next_is_read_from_its_archive_however_close_the_copy_is_in_time(
+    scene: Scene, pattern: str, unit: int
+) -> None:
+    """The client was killed before it had saved anything about that; some tools keep no fractions of a second."""
+    scene.names = [scene.folder / pattern]
+    append(scene.log, range(10))
+    scene.follow()
+    append(scene.log, range(10, 20))
+    copy = copytruncate(scene.log, 2)
+    append(scene.log, range(20, 30))
+    modified_ns = copy.stat().st_mtime_ns
+    set_modified(scene.log, modified_ns // unit * unit)
+    archive = compress(scene.log.rename(scene.folder / "app.log.1"))
+    append(scene.log, range(30, 40))
+    scene.conclude(range(40), proven=[copy, archive, scene.log])
+
+
+def test_a_copy_of_which_nothing_was_read_is_known_by_its_archive_after_a_restart(scene: Scene) -> None:
+    scene.log.touch()
+    with scene.running() as run:
+        run.settle()
+        run.reader.is_paused = True
+        append(scene.log, range(10))
+        run.look()
+        copy = copytruncate(scene.log)
+        append(scene.log, range(10, 20))
+        run.look()
+    archive = compress(copy)
+    scene.conclude(range(20), proven=[archive, scene.log])
+
+
+def test_a_file_that_was_empty_when_it_was_last_seen_is_not_read_from_its_archive_too(scene: Scene) -> None:
+    scene.log.touch()
+    with scene.running() as run:
+        run.settle()
+
+        def between_two_looks() -> None:
+            run.reader.after_poll = lambda: None
+            append(scene.log, range(10))
+            compress(scene.log.rename(scene.folder / "app.log.1"))
+            append(scene.log, range(10, 20))
+
+        run.reader.after_poll = between_two_looks
+        run.look()
+        run.settle()
+    scene.conclude(range(20), proven=[scene.log])
+
+
+def test_an_archive_of_what_was_shipped_is_not_read_when_only_an_older_file_is_left_of_the_name(scene: Scene) -> None:
+    """The one that was followed last goes on under its new name, and one whose writer still has it is older."""
+    scene.names = [scene.log, scene.folder / "app.log.1"]
+    with append(scene.log, range(10)).open("ab"), scene.running() as run:
+        run.settle()
+        scene.log.rename(scene.folder / "app.log.3")
+        append(scene.log, range(10, 20))
+        run.settle()
+        shipped = scene.log.rename(scene.folder / "app.log.2")
+        append(scene.log, range(20, 30))
+        run.settle()
+        compress(shipped)
+        run.settle()
+        rotated = scene.log.rename(scene.folder / "app.log.1")
+        run.settle()
+        append(scene.log, range(30, 40))
+        run.settle()
+    scene.conclude(range(40), proven=[rotated, scene.log])

@@ -69,8 +69,7 @@ def copy_of(left: Left, original: File, common: Common) -> File | None:
     """Open the copy that was made of a file before that was truncated, if there is one."""
     folder, name = os.path.split(original.content.path)
     common.folders.forget(folder)
-    listing = common.folders.listing(folder)
-    for candidate in (*listing.rotated.get(name, ()), *listing.archives.get(name, ())):
+    for candidate in common.folders.listing(folder).rotated_or_archived(name):
         copy = _open_copy(os.path.join(folder, candidate), original, common)
         if copy is None:
             continue
