@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.following import Scene, compress, settle_copies_at_once
+from tests.following import Run, Scene, compress, settle_copies_at_once
 from tests.shipping import append, log_line
+from tests.support import numbered_line
 
 PATTERNS = pytest.mark.parametrize("pattern", ["app.log", "app.log*"], ids=["name", "pattern"])
 
@@ -280,6 +281,61 @@ def test_archives_that_a_pattern_means_are_not_followed(scene: Scene) -> None:
     scene.conclude(range(10), proven=[scene.log])
 
 
+def between_two_looks(run: Run, action: Callable[[], object]) -> None:
+    """Do something between two looks of a client, and wait until it has looked again."""
+
+    def act_once() -> None:
+        run.reader.after_poll = lambda: None
+        action()
+
+    run.reader.after_poll = act_once
+    run.look()
+
+
+@PATTERNS
+@pytest.mark.parametrize("times", [2, 4])
+@pytest.mark.parametrize("is_rotated", [False, True], ids=["in place", "renamed"])
+def test_a_file_that_was_copied_and_truncated_again_and_again_between_two_looks_is_read_from_all_copies(
+    scene: Scene, pattern: str, times: int, is_rotated: bool
+) -> None:
+    scene.names = [scene.folder / pattern]
+    append(scene.log, range(10))
+    files = [scene.log]
+
+    def copy_and_truncate() -> None:
+        for number in range(times):
+            append(scene.log, range(10 + 10 * number, 20 + 10 * number))
+            files.append(copytruncate(scene.log, times - number))
+        append(scene.log, range(1000, 1010))
+        if is_rotated:
+            files.append(scene.log.rename(scene.folder / "app.log.0"))
+            append(scene.log, range(1010, 1020))
+
+    with scene.running() as run:
+        run.settle()
+        between_two_looks(run, copy_and_truncate)
+        run.settle()
+    numbers = [*range(10 + 10 * times), *range(1000, 1020 if is_rotated else 1010)]
+    scene.reckon(map(numbered_line, numbers))
+    scene.conclude(numbers, proven=files)
+
+
+def test_the_archive_of_what_a_truncated_file_held_next_is_not_read_beside_it(scene: Scene) -> None:
+    append(scene.log, range(10))
+
+    def copy_truncate_and_compress() -> None:
+        copytruncate(scene.log, 2)
+        append(scene.log, range(10, 20))
+        compress(scene.log.rename(scene.folder / "app.log.1"))
+        append(scene.log, range(20, 30))
+
+    with scene.running() as run:
+        run.settle()
+        between_two_looks(run, copy_truncate_and_compress)
+        run.settle()
+    scene.conclude(range(30), proven=[scene.log])
+
+
 # --- compressed, and killed -------------------------------------------------------------------------------------------
 
 
@@ -323,17 +379,15 @@ def test_a_copy_of_which_nothing_was_read_is_known_by_its_archive_after_a_restar
 
 def test_a_file_that_was_empty_when_it_was_last_seen_is_not_read_from_its_archive_too(scene: Scene) -> None:
     scene.log.touch()
+
+    def rotate_and_compress() -> None:
+        append(scene.log, range(10))
+        compress(scene.log.rename(scene.folder / "app.log.1"))
+        append(scene.log, range(10, 20))
+
     with scene.running() as run:
         run.settle()
-
-        def between_two_looks() -> None:
-            run.reader.after_poll = lambda: None
-            append(scene.log, range(10))
-            compress(scene.log.rename(scene.folder / "app.log.1"))
-            append(scene.log, range(10, 20))
-
-        run.reader.after_poll = between_two_looks
-        run.look()
+        between_two_looks(run, rotate_and_compress)
         run.settle()
     scene.conclude(range(20), proven=[scene.log])
 

@@ -216,8 +216,10 @@ class FollowedName:
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
-    def open_rotated(self, rotated: list[Rotated]) -> bool:
+    def open_rotated(self, rotated: list[Rotated], *, before: File | None = None) -> bool:
         """Open files that had the name while nobody looked, oldest first; they are read to their end first.
+
+        They come before a file that has the name since, if one is given.
 
         False when one of them has another name by now.
         """
@@ -225,7 +227,7 @@ class FollowedName:
             if str(path) in self._common.names and not is_compressed(str(path)):
                 continue  # followed by itself
             try:
-                file = self._append(str(path), identity)
+                file = self._append(str(path), identity, before=before)
             except FileNotFoundError:
                 return False
             except (OSError, SourceError) as error:
@@ -280,19 +282,19 @@ class FollowedName:
         self._append(self.path, identity)
         return ""
 
-    def _open_rotated_since(self, since_ns: int, *, certain_ns: int) -> None:
-        """Open files that had the name since; see Recall.new_since."""
+    def _open_rotated_since(self, since_ns: int, *, certain_ns: int | None = None, before: File | None = None) -> None:
+        """Open files that had the name since, and perhaps before another file of it had; see Recall.new_since."""
         for _ in range(LISTINGS):
             known = {file.identity for file in (*self.files, *self.resting)}
             self._common.folders.forget(os.path.dirname(self.path))
             new = self._common.recall.new_since(
                 self.path_object, since_ns, known, certain_ns=certain_ns, live=self._common.sources
             )
-            if self.open_rotated(new):
+            if self.open_rotated(new, before=before):
                 return
 
-    def _append(self, path: str, identity: Identity) -> File | None:
-        """Open a file as the newest one; None when it is open already.
+    def _append(self, path: str, identity: Identity, *, before: File | None = None) -> File | None:
+        """Open a file as the newest one, or as the newest before another one; None when it is open already.
 
         Raises FileNotFoundError also when another one has the path by now: what was renamed since is found first.
         """
@@ -306,7 +308,7 @@ class FollowedName:
         self._common.recall.recognise(file, live=self._common.sources)
         file.is_vetted = not needs_vetting(file, self._common)
         self._take(file)
-        self.files.append(file)
+        self.files.insert(self.files.index(before) if before is not None else len(self.files), file)
         return file
 
     def known(self, identity: Identity) -> File | None:
@@ -399,10 +401,15 @@ class FollowedName:
             self._look_after_all(file)
 
     def _look_after_all(self, file: File) -> list[File]:
-        """Do what can be done for what a file held before it started over; return the copies of it that there are."""
+        """Do what can be done for what a file held before it started over; return the copies of it that there are.
+
+        It may have started over more than once since the last look: then there are copies of what nobody has seen.
+        """
         copies = [copy for left in file.left if (copy := self._look_after(left, file)) is not None]
         file.left.clear()
         file.is_vetted = not needs_vetting(file, self._common)
+        self._remember_files()  # what it holds now may be compressed by now, too
+        self._open_rotated_since(self._looked_ns - _RACY_NS, before=file)
         return copies
 
     def _look_after(self, left: Left, file: File) -> File | None:
