@@ -320,6 +320,25 @@ def test_a_file_that_was_copied_and_truncated_again_and_again_between_two_looks_
     scene.conclude(numbers, proven=files)
 
 
+def test_a_copy_that_is_compressed_before_the_truncation_is_seen_is_read_once(scene: Scene) -> None:
+    """It was seen before, and looked like a copy that was being made."""
+    scene.names = [scene.folder / "app.log*"]
+    append(scene.log, range(10))
+    with scene.running() as run:
+        run.settle()
+        copy = Path(shutil.copy(scene.log, scene.folder / "app.log.1"))
+        run.look()
+
+        def truncate_and_compress() -> None:
+            compress(copy)
+            scene.log.write_bytes(b"")
+            append(scene.log, range(10, 20))
+
+        between_two_looks(run, truncate_and_compress)
+        run.settle()
+    scene.conclude(range(20), proven=[scene.log])
+
+
 def test_the_archive_of_what_a_truncated_file_held_next_is_not_read_beside_it(scene: Scene) -> None:
     append(scene.log, range(10))
 
