@@ -301,6 +301,15 @@ def test_what_a_reader_changes_by_itself_is_saved_soon(tmp_path: Path) -> None:
     checkpoints.close()
 
 
+def test_a_source_that_has_ended_is_found_as_it_is_before_that_is_saved() -> None:
+    checkpoints = Checkpoints(None)
+    source = a_source(10, "/var/log/app.log", inode=7)
+    checkpoints.register(source)
+    source.committed, source.is_finished = 20, True
+    for found in (checkpoints.of_path("/var/log/app.log"), checkpoints.of_identity(source.device, 7)):
+        assert [(known.committed, known.is_finished) for known in found] == [(20, True)]
+
+
 def test_finished_sources_are_forgotten_beyond_a_limit_oldest_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -189,7 +189,7 @@ def test_only_plain_files_with_names_of_rotated_ones_are_taken_for_such(tmp_path
     for name in rotated + others:
         append(tmp_path / name, [2])
     (tmp_path / "app.log.7").mkdir()
-    assert {path.name for path in rotated_since(log, 0, set(), Folders())} == set(rotated)
+    assert {found.path.name for found in rotated_since(log, 0, set(), Folders())} == set(rotated)
 
 
 # --- rotated while the client was stopped -----------------------------------------------------------------------------

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.following import Scene, compress, settle_copies_at_once
+from tests.following import Run, Scene, compress, settle_copies_at_once
 from tests.shipping import append, log_line
+from tests.support import numbered_line
 
 PATTERNS = pytest.mark.parametrize("pattern", ["app.log", "app.log*"], ids=["name", "pattern"])
 
@@ -278,3 +279,153 @@ def test_archives_that_a_pattern_means_are_not_followed(scene: Scene) -> None:
         (scene.folder / f"app.log.1{suffix}").write_bytes(begin + b"\n" * 100)
     compress(append(scene.folder / "app.log.2", range(100, 110)))
     scene.conclude(range(10), proven=[scene.log])
+
+
+def between_two_looks(run: Run, action: Callable[[], object]) -> None:
+    """Do something between two looks of a client, and wait until it has looked again."""
+
+    def act_once() -> None:
+        run.reader.after_poll = lambda: None
+        action()
+
+    run.reader.after_poll = act_once
+    run.look()
+
+
+@PATTERNS
+@pytest.mark.parametrize("times", [2, 4])
+@pytest.mark.parametrize("is_rotated", [False, True], ids=["in place", "renamed"])
+def test_a_file_that_was_copied_and_truncated_again_and_again_between_two_looks_is_read_from_all_copies(
+    scene: Scene, pattern: str, times: int, is_rotated: bool
+) -> None:
+    scene.names = [scene.folder / pattern]
+    append(scene.log, range(10))
+    files = [scene.log]
+
+    def copy_and_truncate() -> None:
+        for number in range(times):
+            append(scene.log, range(10 + 10 * number, 20 + 10 * number))
+            files.append(copytruncate(scene.log, times - number))
+        append(scene.log, range(1000, 1010))
+        if is_rotated:
+            files.append(scene.log.rename(scene.folder / "app.log.0"))
+            append(scene.log, range(1010, 1020))
+
+    with scene.running() as run:
+        run.settle()
+        between_two_looks(run, copy_and_truncate)
+        run.settle()
+    numbers = [*range(10 + 10 * times), *range(1000, 1020 if is_rotated else 1010)]
+    scene.reckon(map(numbered_line, numbers))
+    scene.conclude(numbers, proven=files)
+
+
+def test_a_copy_that_is_compressed_before_the_truncation_is_seen_is_read_once(scene: Scene) -> None:
+    """It was seen before, and looked like a copy that was being made."""
+    scene.names = [scene.folder / "app.log*"]
+    append(scene.log, range(10))
+    with scene.running() as run:
+        run.settle()
+        copy = Path(shutil.copy(scene.log, scene.folder / "app.log.1"))
+        run.look()
+
+        def truncate_and_compress() -> None:
+            compress(copy)
+            scene.log.write_bytes(b"")
+            append(scene.log, range(10, 20))
+
+        between_two_looks(run, truncate_and_compress)
+        run.settle()
+    scene.conclude(range(20), proven=[scene.log])
+
+
+def test_the_archive_of_what_a_truncated_file_held_next_is_not_read_beside_it(scene: Scene) -> None:
+    append(scene.log, range(10))
+
+    def copy_truncate_and_compress() -> None:
+        copytruncate(scene.log, 2)
+        append(scene.log, range(10, 20))
+        compress(scene.log.rename(scene.folder / "app.log.1"))
+        append(scene.log, range(20, 30))
+
+    with scene.running() as run:
+        run.settle()
+        between_two_looks(run, copy_truncate_and_compress)
+        run.settle()
+    scene.conclude(range(30), proven=[scene.log])
+
+
+# --- compressed, and killed -------------------------------------------------------------------------------------------
+
+
+def set_modified(path: Path, nanoseconds: int) -> None:
+    """Say when a file was last written to."""
+    os.utime(path, ns=(nanoseconds, nanoseconds))
+
+
+@PATTERNS
+@pytest.mark.parametrize("unit", [1, 1_000_000_000], ids=["exact", "in whole seconds"])
+def test_what_a_truncated_file_held_next_is_read_from_its_archive_however_close_the_copy_is_in_time(
+    scene: Scene, pattern: str, unit: int
+) -> None:
+    """The client was killed before it had saved anything about that; some tools keep no fractions of a second."""
+    scene.names = [scene.folder / pattern]
+    append(scene.log, range(10))
+    scene.follow()
+    append(scene.log, range(10, 20))
+    copy = copytruncate(scene.log, 2)
+    append(scene.log, range(20, 30))
+    modified_ns = copy.stat().st_mtime_ns
+    set_modified(scene.log, modified_ns // unit * unit)
+    archive = compress(scene.log.rename(scene.folder / "app.log.1"))
+    append(scene.log, range(30, 40))
+    scene.conclude(range(40), proven=[copy, archive, scene.log])
+
+
+def test_a_copy_of_which_nothing_was_read_is_known_by_its_archive_after_a_restart(scene: Scene) -> None:
+    scene.log.touch()
+    with scene.running() as run:
+        run.settle()
+        run.reader.is_paused = True
+        append(scene.log, range(10))
+        run.look()
+        copy = copytruncate(scene.log)
+        append(scene.log, range(10, 20))
+        run.look()
+    archive = compress(copy)
+    scene.conclude(range(20), proven=[archive, scene.log])
+
+
+def test_a_file_that_was_empty_when_it_was_last_seen_is_not_read_from_its_archive_too(scene: Scene) -> None:
+    scene.log.touch()
+
+    def rotate_and_compress() -> None:
+        append(scene.log, range(10))
+        compress(scene.log.rename(scene.folder / "app.log.1"))
+        append(scene.log, range(10, 20))
+
+    with scene.running() as run:
+        run.settle()
+        between_two_looks(run, rotate_and_compress)
+        run.settle()
+    scene.conclude(range(20), proven=[scene.log])
+
+
+def test_an_archive_of_what_was_shipped_is_not_read_when_only_an_older_file_is_left_of_the_name(scene: Scene) -> None:
+    """The one that was followed last goes on under its new name, and one whose writer still has it is older."""
+    scene.names = [scene.log, scene.folder / "app.log.1"]
+    with append(scene.log, range(10)).open("ab"), scene.running() as run:
+        run.settle()
+        scene.log.rename(scene.folder / "app.log.3")
+        append(scene.log, range(10, 20))
+        run.settle()
+        shipped = scene.log.rename(scene.folder / "app.log.2")
+        append(scene.log, range(20, 30))
+        run.settle()
+        compress(shipped)
+        run.settle()
+        rotated = scene.log.rename(scene.folder / "app.log.1")
+        run.settle()
+        append(scene.log, range(30, 40))
+        run.settle()
+    scene.conclude(range(40), proven=[rotated, scene.log])

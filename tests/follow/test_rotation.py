@@ -2,15 +2,18 @@
 
 import os
 import shutil
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from logferry.client.discovery import Discovery
+from logferry.client.recall import Rotated, rotated_since
 from tests.following import Scene, compress
 from tests.processes import client, free_port
 from tests.shipping import append, log_line
-from tests.support import wait_until
+from tests.support import numbered_line, wait_until
 
 
 def rotate(log: Path) -> Path:
@@ -228,6 +231,111 @@ def test_a_client_that_is_killed_between_rotations_goes_on_in_all_files(scene: S
         append(log, range(written + 10, written + 20))
         written += 20
     scene.conclude(range(written), proven=rotations(log))
+
+
+def test_a_rotated_file_is_found_although_an_older_one_was_written_to_after_it(scene: Scene) -> None:
+    """Its writer had not noticed that it was rotated, while another one had the name; no client was running."""
+    append(scene.log, range(10))
+    scene.follow()
+    oldest = scene.log.rename(scene.folder / "app.log.2")
+    between = append(scene.log, range(20, 30)).rename(scene.folder / "app.log.1")
+    append(oldest, range(10, 20))
+    os.utime(oldest, ns=(0, between.stat().st_mtime_ns + 1_000_000_000))
+    append(scene.log, range(30, 40))
+    scene.conclude(range(40), proven=[oldest, between, scene.log])
+
+
+def test_a_rotated_file_is_found_although_only_those_before_and_after_it_were_known_when_the_client_was_killed(
+    scene: Scene,
+) -> None:
+    append(scene.log, range(10))
+    scene.follow()
+    oldest = scene.log.rename(scene.folder / "app.log.2")
+    unknown = append(scene.log, range(10, 20)).rename(scene.tmp_path / "kept")
+    append(scene.log, range(20, 30))
+    scene.follow()
+    between = unknown.rename(scene.folder / "app.log.1")
+    scene.conclude(range(30), proven=[oldest, between, scene.log])
+
+
+def test_files_that_are_rotated_while_rotated_ones_are_searched_are_all_read(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(scene.log, range(10))
+    with scene.running() as run:
+        run.settle()
+        numbers = iter(range(20, 50, 10))
+
+        def rotating(*args: Any) -> list[Rotated]:
+            found = rotated_since(*args)
+            for start in islice(numbers, 1):
+                rotate(scene.log)
+                append(scene.log, range(start, start + 10))
+            return found
+
+        monkeypatch.setattr("logferry.client.recall.rotated_since", rotating)
+        rotate(scene.log)
+        append(scene.log, range(10, 20))
+        run.settle()
+    scene.conclude(range(50), proven=rotations(scene.log))
+    assert scene.server.stored_lines() == [numbered_line(number) for number in range(50)]
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["running", "stopped"])
+def test_what_was_rotated_before_the_first_run_is_nobodys_business_when_another_is_rotated(
+    scene: Scene, is_running: bool
+) -> None:
+    old = append(scene.folder / "app.log.3", range(100, 110))
+    older = append(scene.folder / "app.log.4", range(110, 120))
+    for path in (old, older):
+        os.utime(path, (0, path.stat().st_mtime - 3600))
+    compress(older)
+    append(scene.log, range(10))
+    scene.follow()
+    scene.log.rename(scene.folder / "app.log.2")
+    append(scene.log, range(10, 20))
+    scene.follow()
+    with scene.running() as run:
+        run.settle()
+        rotated = scene.log.rename(scene.folder / "app.log.1")
+        append(scene.log, range(20, 30))
+        if is_running:
+            run.settle()
+    scene.conclude(range(30), proven=[rotated, scene.log])
+
+
+def test_a_copy_of_a_rotated_file_that_was_shipped_is_not_read_when_both_are_older_than_the_newest(
+    scene: Scene,
+) -> None:
+    append(scene.log, range(10))
+    scene.follow()
+    oldest = scene.log.rename(scene.folder / "app.log.2")
+    append(scene.log, range(10, 20))
+    scene.follow()
+    shutil.copy(scene.log, scene.folder / "app.log.1")
+    scene.conclude(range(20), proven=[oldest, scene.log])
+
+
+def test_files_that_wait_behind_an_unread_one_are_known_by_what_they_are_after_a_restart(scene: Scene) -> None:
+    """Two were rotated between two looks; one of them was touched by somebody while no client was running."""
+    append(scene.log, range(10))
+    with scene.running() as run:
+        run.settle()
+        run.reader.is_paused = True
+        append(scene.log, range(10, 20))
+        run.look()
+
+        def between_two_looks() -> None:
+            run.reader.after_poll = lambda: None
+            scene.log.rename(scene.folder / "app.log.2")
+            append(scene.log, range(20, 30)).rename(scene.folder / "app.log.1")
+            append(scene.log, range(30, 40))
+
+        run.reader.after_poll = between_two_looks
+        run.look()
+    between = scene.folder / "app.log.1"
+    os.utime(between, (0, between.stat().st_mtime - 3600))
+    scene.conclude(range(40), proven=[between, scene.log])
 
 
 # --- deleted ----------------------------------------------------------------------------------------------------------

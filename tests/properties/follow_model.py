@@ -237,16 +237,23 @@ class World:
         self.look()
 
     def copytruncate(self) -> None:
-        """Copy the file and truncate it, as logrotate does."""
+        """Copy the file and truncate it, as logrotate does; sometimes again before anybody looks."""
         self.counts["copies"] += 1
         self.look()
-        self._copytruncate()
-        self.look()
-
-    def _copytruncate(self) -> None:
         self._finish_line(self.current)
         self.reader.poll()
         self._shift()
+        self._shift()
+        self._copytruncate()
+        if self.random.random() < 0.3:
+            self.counts["copies between looks"] += 1
+            self._write(self.current)
+            self._finish_line(self.current)
+            self._shift()
+            self._copytruncate()
+        self.look()
+
+    def _copytruncate(self) -> None:
         shutil.copyfile(self.path, self.folder / "app.log.1")
         self.current.writer.truncate(0)
         self.current.lines = []

@@ -153,7 +153,15 @@ class Checkpoints:
 
     def _found(self, key: str | Identity) -> list[Checkpoint]:
         with self._changing:
+            ended = [self._live[source_id] for source_id in self._index.get(key, ()) if self._has_ended(source_id)]
+        for source in ended:
+            self._update(source)
+        with self._changing:
             return [self._sources[source_id] for source_id in self._index.get(key, ())]
+
+    def _has_ended(self, source_id: str) -> bool:
+        """Whether a source has ended in this run, and a checkpoint may not say so yet."""
+        return source_id in self._live and self._live[source_id].is_finished
 
     def register(self, source: Source) -> None:
         """Remember a source and how it is rendered, on disk, before anything of it is sent."""

@@ -69,18 +69,25 @@ def copy_of(left: Left, original: File, common: Common) -> File | None:
     """Open the copy that was made of a file before that was truncated, if there is one."""
     folder, name = os.path.split(original.content.path)
     common.folders.forget(folder)
-    listing = common.folders.listing(folder)
-    for candidate in (*listing.rotated.get(name, ()), *listing.archives.get(name, ())):
+    for candidate in common.folders.listing(folder).rotated_or_archived(name):
         copy = _open_copy(os.path.join(folder, candidate), original, common)
         if copy is None:
             continue
         if left.is_continued_in(copy):
-            suspect = common.files.get(copy.identity)
-            if suspect is not None:
-                suspect.owner.drop(suspect)
+            for suspect in [file for file in common.files.values() if not file.is_vetted]:
+                if suspect.identity == copy.identity or _is_same_copy(suspect, left, original, common):
+                    suspect.owner.drop(suspect)
             return copy
         copy.close()
     return None
+
+
+def _is_same_copy(suspect: File, left: Left, original: File, common: Common) -> bool:
+    """Whether a suspect is a copy of the file too: it was compressed since, perhaps."""
+    try:
+        return original.owner in originals(suspect, common) and left.is_continued_in(suspect)
+    except OSError:
+        return False
 
 
 def _open_copy(path: str, original: File, common: Common) -> File | None:

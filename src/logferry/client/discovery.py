@@ -71,6 +71,10 @@ class Listing:
                     found.setdefault(origin, []).append(name)
         return found
 
+    def rotated_or_archived(self, name: str) -> dict[str, int]:
+        """Return the names here that are like those of its rotated files, compressed or not, with their inodes."""
+        return {found: self.names[found] for found in (*self.rotated.get(name, ()), *self.archives.get(name, ()))}
+
 
 def origins(name: str) -> Iterator[str]:
     """Give the names that a rotated file of this name may have had before.
@@ -88,9 +92,14 @@ def former_names(name: str) -> Iterator[str]:
     """Give the names that a rotated file of this name may have been followed under: its own, and lower numbers too."""
     yield from origins(name)
     yield name
-    stem, _, number = name.rpartition(".")
-    if number.isdecimal() and len(number) < 4:  # longer ones are dates
-        yield from (f"{stem}.{lower}" for lower in range(int(number)))
+    stem, _, _ = name.rpartition(".")
+    yield from (f"{stem}.{lower}" for lower in range(rotation_number(name)))
+
+
+def rotation_number(name: str) -> int:
+    """Return how often a file was rotated if its name says so: the more often, the older it is."""
+    number = name.rpartition(".")[2]
+    return int(number) if number.isdecimal() and len(number) < 4 else 0  # longer ones are dates
 
 
 class Folders:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence, Set
 from pathlib import Path
 from typing import Final
 
+from logferry.client.checkpoint import Checkpoints
 from logferry.client.descriptors import Descriptors
 from logferry.client.discovery import Discovery, Folders, is_pattern
 from logferry.client.followed_file import ROTATED_QUIET_S, Common, File
@@ -64,13 +65,14 @@ class FollowReader:
     ) -> None:
         """Begin to follow. Raises SourceError when a name is a directory or the like.
 
-        `max_held_bytes` bounds what renamed and deleted files may hold, 0 does not; `folders` are those that `recall`
-        uses; without a `watcher` changes are only seen by looking.
+        Without `recall` nothing is known of earlier runs. `max_held_bytes` bounds what renamed and deleted files may
+        hold, 0 does not; `folders` are those that `recall` uses; without a `watcher` changes are only seen by looking.
         """
         self._clock = clock
         self._metrics = metrics or Metrics()
         self._max_held_bytes = max_held_bytes
         self._folders = folders or Folders()
+        recall = recall or Recall(Checkpoints(None), self._folders)
         self._common = Common(Descriptors(max_open_files), self._folders, recall, clock, rotated_quiet_s)
         self._names = self._common.names
         self._ready: dict[FollowedName, None] = {}  # in the order of their turns
@@ -91,8 +93,7 @@ class FollowReader:
         self._reject_what_is_no_file()
         self._find_names()
         for name in list(self._names.values()):
-            if recall:
-                any(self._open_rotated(name, recall) for _ in range(LISTINGS))
+            any(self._open_rotated(name) for _ in range(LISTINGS))
         self._sweep()
         for name in self._names.values():
             if name.input.settings.start_at == "end":
@@ -261,9 +262,9 @@ class FollowReader:
         before, self._generation = self._generation, self._folders.generation
         return before != self._generation or any(not discovery.visited for _, discovery in self._inputs)
 
-    def _open_rotated(self, name: FollowedName, recall: Recall) -> bool:
+    def _open_rotated(self, name: FollowedName) -> bool:
         """Open what was rotated while no client ran; False when files were renamed in this very moment."""
-        is_complete = name.open_rotated(recall.rotated(Path(name.path)))
+        is_complete = name.open_rotated(self._common.recall.rotated(Path(name.path)))
         if not is_complete:
             self._folders.forget(os.path.dirname(name.path))
         return is_complete

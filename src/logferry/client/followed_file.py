@@ -153,7 +153,7 @@ class Common:
 
     descriptors: Descriptors
     folders: Folders
-    recall: Recall | None
+    recall: Recall
     clock: Callable[[], float]
     rotated_quiet_s: float = ROTATED_QUIET_S
     names: dict[str, "FollowedName"] = field(default_factory=dict)

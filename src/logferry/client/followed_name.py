@@ -19,7 +19,7 @@ from logferry.client.discovery import is_compressed
 from logferry.client.followed_file import Common, File
 from logferry.client.inputs import Input
 from logferry.client.reader import FileReport
-from logferry.client.recall import LISTINGS, Identity, rotated_since, status_identity
+from logferry.client.recall import LISTINGS, Identity, Rotated, status_identity
 from logferry.client.source_file import Chunk, Left, Lost
 from logferry.errors import SourceError
 
@@ -74,7 +74,7 @@ class FollowedName:
         self.behind_since = 0.0  # Unix time
         self._common = common
         self._holder: Identity | None = None  # the file that has the name
-        self._looked_ns = 0  # Unix time of the last look
+        self._looked_ns = time.time_ns()  # of the last look, in Unix time
         self._former: tuple[tuple[float, Left], ...] = ()  # what was truncated lately, with no copy of it, and when
 
     def take_over(self, wanted: Input) -> None:
@@ -102,7 +102,7 @@ class FollowedName:
 
     def look(self) -> bool:
         """Look who has the name now; let go of what is done. Return whether there may be something to read."""
-        before, now_ns = self.seen, time.time_ns()
+        before, had_attention, now_ns = self.seen, self in self._common.attention, time.time_ns()
         self._holder = None
         try:
             status = os.stat(self.path)
@@ -120,13 +120,26 @@ class FollowedName:
         except OSError as error:
             self.report(error.strerror or str(error))
             self.seen = None
-        self._looked_ns = now_ns
         self._look_at_files()
         self._look_at_resting()
+        self._looked_ns = now_ns
         needs_attention = self._ask_for_attention()
-        return self.seen is None or self.seen != before or needs_attention
+        return self.seen is None or self.seen != before or needs_attention or had_attention
 
     def _look_at_files(self) -> None:
+        self._take_stock()
+        now = self._common.clock()
+        for file in list(self.files):
+            is_newest = file is self.files[-1]
+            file.supersede(now, is_superseded=not is_newest or file.content.is_pinned)
+            if not is_newest or len(self.files) == 1:
+                self._seek_name(file)
+        if self.files and self._holder is None:
+            self._hand_over(self.files[-1])
+        self._note_backlog()
+
+    def _take_stock(self) -> None:
+        """Look at what the files hold now."""
         now = self._common.clock()
         for file in list(self.files):
             if file not in self.files:
@@ -139,17 +152,13 @@ class FollowedName:
                     file.quiet_since = now
                 if not before < size == file.seen_size:  # else it was seen to be what it was, and longer
                     self._notice(file)
+                self._is_vetted(file)
             except OSError as error:
                 self._fail(file, error)
         self._remember_files()
-        for file in list(self.files):
-            is_newest = file is self.files[-1]
-            file.supersede(now, is_superseded=not is_newest or file.content.is_pinned)
-            if not is_newest or len(self.files) == 1:
-                self._seek_name(file)
-        if self.files and self._holder is None:
-            self._hand_over(self.files[-1])
-        self._note_backlog()
+
+    def _is_vetted(self, file: File) -> bool:
+        return file.is_vetted or vet(file, self._common)
 
     def _remember_files(self) -> None:
         """See to it that files are known after a restart, whatever they are called then, shipped or not.
@@ -157,8 +166,6 @@ class FollowedName:
         The oldest first: a file that is not known yet is found then because it is newer than those that are.
         """
         recall = self._common.recall
-        if recall is None:
-            return
         for file in list(self.files):
             if recall.knows(file.source) or not (file.seen_size or file.is_archive):
                 continue
@@ -227,22 +234,24 @@ class FollowedName:
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
-    def open_rotated(self, paths: list[Path]) -> bool:
+    def open_rotated(self, rotated: list[Rotated], *, before: File | None = None) -> bool:
         """Open files that had the name while nobody looked, oldest first; they are read to their end first.
+
+        They come before a file that has the name since, if one is given.
 
         False when one of them has another name by now.
         """
-        for path in paths:
+        for _, path, identity in rotated:
             if str(path) in self._common.names and not is_compressed(str(path)):
                 continue  # followed by itself
             try:
-                is_new = self._append(str(path))
+                file = self._append(str(path), identity, before=before)
             except FileNotFoundError:
                 return False
             except (OSError, SourceError) as error:
                 logger.warning("cannot read the rotated file %s: %s", path, error)
                 continue
-            if is_new and not self.files[-1].is_at_end:
+            if file is not None and not file.is_at_end:
                 logger.info("%s was rotated meanwhile; it is read to its end first", path)
         return True
 
@@ -259,7 +268,7 @@ class FollowedName:
         """Make the file that has the name now the last one; return why it is not to be read, if so."""
         file = self.known(identity)
         if file is None:
-            return self._open()
+            return self._open(identity)
         if file.owner is not self:
             return ""  # it had another name before, and is read under that until it is done
         if not file.content.has_its_name():
@@ -274,38 +283,51 @@ class FollowedName:
         file.quiet_since = self._common.clock()
         return ""
 
-    def _open(self) -> str:
+    def _open(self, identity: Identity) -> str:
         if is_compressed(self.path, so_far=True):
             return "compressed: it is not followed"
         if self.files:
             logger.info("%s is a new file now; the old one is read to its end first", self.path)
+            self._take_stock()  # what is known is not taken for something new when it is compressed
+        if self.files:
+            looked_ns = self._looked_ns - _RACY_NS
             try:
-                since_ns = self.files[-1].modified_ns()
+                written_ns = self.files[-1].modified_ns()
             except OSError as error:
-                since_ns = self._looked_ns - _RACY_NS
+                written_ns = looked_ns
                 self._fail(self.files[-1], error)
-            any(self._open_rotated_since(since_ns) for _ in range(LISTINGS))
-        self._append(self.path)
+            self._open_rotated_since(min(written_ns, looked_ns), certain_ns=max(written_ns, looked_ns))
+        self._append(self.path, identity)
         return ""
 
-    def _open_rotated_since(self, since_ns: int) -> bool:
-        """Open files that had the name since; False when files were renamed in this very moment."""
-        known = {file.identity for file in (*self.files, *self.resting)}
-        self._common.folders.forget(os.path.dirname(self.path))
-        return self.open_rotated(rotated_since(Path(self.path), since_ns, known, self._common.folders))
+    def _open_rotated_since(self, since_ns: int, *, certain_ns: int | None = None, before: File | None = None) -> None:
+        """Open files that had the name since, and perhaps before another file of it had; see Recall.new_since."""
+        for _ in range(LISTINGS):
+            known = {file.identity for file in (*self.files, *self.resting)}
+            self._common.folders.forget(os.path.dirname(self.path))
+            new = self._common.recall.new_since(
+                Path(self.path), since_ns, known, certain_ns=certain_ns, live=self._common.sources
+            )
+            if self.open_rotated(new, before=before):
+                return
 
-    def _append(self, path: str) -> bool:
-        """Open a file as the newest one; False when it is open already."""
+    def _append(self, path: str, identity: Identity, *, before: File | None = None) -> File | None:
+        """Open a file as the newest one, or as the newest before another one; None when it is open already.
+
+        Raises FileNotFoundError also when another one has the path by now: what was renamed since is found first.
+        """
         file = File(path, self, self._common)
-        if self.known(file.identity) is not None:
+        if file.identity != identity:
             file.close()
-            return False
-        if self._common.recall:
-            self._common.recall.recognise(file, live=self._common.sources)
+            raise FileNotFoundError(f"{path} is another file now")
+        if self.known(identity) is not None:
+            file.close()
+            return None
+        self._common.recall.recognise(file, live=self._common.sources)
         file.is_vetted = not needs_vetting(file, self._common)
         self._take(file)
-        self.files.append(file)
-        return True
+        self.files.insert(self.files.index(before) if before is not None else len(self.files), file)
+        return file
 
     def known(self, identity: Identity) -> File | None:
         """Return the file of that identity; one that was closed since may have had its inode taken by another."""
@@ -355,7 +377,7 @@ class FollowedName:
             if file not in self.files:
                 continue  # it turned out to be a copy
             try:
-                if not file.is_vetted and not vet(file, self._common):
+                if not self._is_vetted(file):
                     continue
                 chunk = self._read(file, max_lines)
             except (SourceError, OSError) as error:
@@ -397,10 +419,15 @@ class FollowedName:
             self._look_after_all(file)
 
     def _look_after_all(self, file: File) -> list[File]:
-        """Do what can be done for what a file held before it started over; return the copies of it that there are."""
+        """Do what can be done for what a file held before it started over; return the copies of it that there are.
+
+        It may have started over more than once since the last look: then there are copies of what nobody has seen.
+        """
         copies = [copy for left in file.left if (copy := self._look_after(left, file)) is not None]
         file.left.clear()
         file.is_vetted = not needs_vetting(file, self._common)
+        self._remember_files()  # what it holds now may be compressed by now, too
+        self._open_rotated_since(self._looked_ns - _RACY_NS, before=file)
         return copies
 
     def _look_after(self, left: Left, file: File) -> File | None:

@@ -10,11 +10,12 @@ import logging
 import os
 import stat
 from collections.abc import Container
+from operator import attrgetter
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from logferry.client.checkpoint import Checkpoint, Checkpoints, fingerprint
-from logferry.client.discovery import ARCHIVE, Folders, former_names, is_compressed
+from logferry.client.discovery import ARCHIVE, Folders, former_names, is_compressed, rotation_number
 from logferry.client.gzip_content import open_content
 from logferry.client.source_file import HEAD_BYTES, Source, SourceFile
 from logferry.errors import SourceError
@@ -24,10 +25,25 @@ logger = logging.getLogger(__name__)
 # The time of a file is that of the kernel's last tick (100 a second or more), so it may be this much behind the clock.
 _TICK_NS: Final = 10_000_000
 
+_SECOND_NS: Final = 1_000_000_000
+
 Identity = tuple[int, int]  # device and inode
 
 # So often a folder is listed again in which files are renamed at the very same time.
 LISTINGS: Final = 10
+
+
+class Rotated(NamedTuple):
+    """A file that had a name before, where it is now."""
+
+    modified_ns: int
+    path: Path
+    identity: Identity
+
+    @property
+    def age(self) -> tuple[int, int, Path]:
+        """Return what is less of an older file: when it was last written to, and what its name says."""
+        return self.modified_ns, -rotation_number(self.path.name.removesuffix(ARCHIVE)), self.path
 
 
 class Recall:
@@ -46,8 +62,7 @@ class Recall:
         known = [known for known in self._checkpoints.of_identity(*file.identity) if known.id not in live]
         matching = [checkpoint for checkpoint in known if has_content(file, checkpoint)]
         if not matching:
-            known = [known for known in self._checkpoints_of_originals(file) if known.id not in live]
-            matching = [checkpoint for checkpoint in known if self._is_continued_in(file, checkpoint)]
+            matching = self._continued_by(file, live)
             self._copied.update(checkpoint.id for checkpoint in matching)
         if matching:
             self._resume(file, max(matching, key=lambda checkpoint: checkpoint.seen_at))
@@ -62,44 +77,86 @@ class Recall:
         source.head = source.head or file.peek(0, HEAD_BYTES)
         self._checkpoints.follow(source)
 
-    def rotated(self, path: Path) -> list[Path]:
+    def rotated(self, path: Path) -> list[Rotated]:
         """Return the files that had the name `path` while the client was not running, oldest first.
 
         They are the files that a checkpoint knows, wherever in the folder they are now, and files that are named like
-        rotated ones and were written after those.
+        rotated ones, were written after those, or after their checkpoints, and hold something else.
         """
         unfinished = [known for known in self._checkpoints.of_path(str(path)) if not known.is_finished]
-        if not unfinished:
-            return []
         listing = self._folders.listing(str(path.parent))
-        known: dict[Identity, tuple[int, Path]] = {}
+        known: dict[Identity, Rotated] = {}
+        current: Identity | None = None  # of the file that has the name and is known
         missing: list[Checkpoint] = []
+        seen_at: list[float] = []  # of the others
         for checkpoint in unfinished:
             name = listing.by_inode.get(checkpoint.inode)
             modified_ns = _modified_ns_if_known(path.parent / name, checkpoint) if name else None
+            if name == path.name and modified_ns is not None:
+                current = (checkpoint.device, checkpoint.inode)
+                continue
+            seen_at.append(checkpoint.seen_at)
             if name and modified_ns is not None:
-                known[checkpoint.device, checkpoint.inode] = (modified_ns, path.parent / name)
+                identity = (checkpoint.device, checkpoint.inode)
+                known[identity] = Rotated(modified_ns, path.parent / name, identity)
             else:
                 missing.append(checkpoint)
+        if not seen_at:
+            return []
         known |= self._continued(path, missing, known)
-        files = [entry for _, entry in sorted(known.values())]
-        if path in files:  # it was not rotated since; an older one may have been left behind
-            return [entry for entry in files if entry != path]
-        last_seen_ns = int(max(checkpoint.seen_at for checkpoint in unfinished) * 1e9) - _TICK_NS
-        since_ns = max(known.values())[0] if known else last_seen_ns
-        return files + rotated_since(path, since_ns, set(known), self._folders)
+        files = sorted(known.values(), key=attrgetter("age"))
+        last_seen_ns = int(max(seen_at) * 1e9) - _TICK_NS
+        last_written_ns = files[-1].modified_ns if files else last_seen_ns
+        new = self.new_since(
+            path,
+            min(last_seen_ns, last_written_ns),  # a file may be written to late, when others have had its name
+            {*known, current},
+            certain_ns=None if current else last_written_ns,  # else it was not rotated since
+        )
+        return files + new
 
-    def _continued(
-        self, path: Path, missing: list[Checkpoint], known: Container[Identity]
-    ) -> dict[Identity, tuple[int, Path]]:
+    def new_since(
+        self,
+        path: Path,
+        since_ns: int,
+        exclude: Container[Identity | None],
+        *,
+        certain_ns: int | None = None,
+        live: Container[str] = (),
+    ) -> list[Rotated]:
+        """Return files that had the name `path` meanwhile: rotated since, and not the copies or archives of known ones.
+
+        The oldest first. A file, no archive, that was written at `certain_ns` or later had the name whatever it holds:
+        two files may be alike. Of the sources that are `live` nothing is read on elsewhere.
+        """
+        found = rotated_since(path, since_ns, exclude, self._folders)
+        return [
+            file
+            for file in found
+            if (certain_ns is not None and file.modified_ns >= certain_ns and not file.path.name.endswith(ARCHIVE))
+            or not self._is_known(file, live)
+        ]
+
+    def _is_known(self, rotated: Rotated, live: Container[str]) -> bool:
+        """Whether a file is the copy or the archive of one that was followed, with nothing of it to be read on."""
+        try:
+            file = SourceFile(rotated.path, max_line_bytes=1, content=open_content(rotated.path))
+        except (OSError, SourceError):
+            return False  # who opens it tells why it cannot be read
+        with contextlib.closing(file):
+            if file.identity != rotated.identity:
+                return False  # who opens it finds that too, and looks again
+            originals = self._checkpoints_of_originals(file)
+            return any(is_copy(file, known) for known in originals) and not self._continued_by(file, live)
+
+    def _continued(self, path: Path, missing: list[Checkpoint], known: Container[Identity]) -> dict[Identity, Rotated]:
         """Return the copies and archives that were made of files that a checkpoint knows, with their last change.
 
         It is the content that tells: a copy may be older than the checkpoint, which was saved before its file was
         looked at again.
         """
         found: dict[str, tuple[int, bool, Path, Identity]] = {}
-        listing = self._folders.listing(str(path.parent))
-        names = (*listing.rotated.get(path.name, ()), *listing.archives.get(path.name, ())) if missing else ()
+        names = self._folders.listing(str(path.parent)).rotated_or_archived(path.name) if missing else ()
         for entry in (path.parent / name for name in names):
             try:
                 file = SourceFile(entry, max_line_bytes=1, content=open_content(entry))
@@ -110,11 +167,16 @@ class Recall:
                 for checkpoint in missing if file.identity not in known else ():
                     if self._is_continued_in(file, checkpoint):
                         found[checkpoint.id] = max(candidate, found.get(checkpoint.id, candidate))
-        return {identity: (modified_ns, entry) for modified_ns, _, entry, identity in found.values()}
+        return {identity: Rotated(modified_ns, entry, identity) for modified_ns, _, entry, identity in found.values()}
 
     def _checkpoints_of_originals(self, file: SourceFile) -> list[Checkpoint]:
         folder, name = file.path.parent, file.path.name.removesuffix(ARCHIVE)
         return [known for former in former_names(name) for known in self._checkpoints.of_path(str(folder / former))]
+
+    def _continued_by(self, file: SourceFile, live: Container[str]) -> list[Checkpoint]:
+        """Return the checkpoints of files of which this one is the copy or the archive, to be read on."""
+        known = [known for known in self._checkpoints_of_originals(file) if known.id not in live]
+        return [checkpoint for checkpoint in known if self._is_continued_in(file, checkpoint)]
 
     def _is_continued_in(self, file: SourceFile, checkpoint: Checkpoint) -> bool:
         """Whether a file is the copy that was made (copytruncate) before the original was truncated, or compressed.
@@ -169,6 +231,13 @@ def has_content(file: SourceFile, checkpoint: Checkpoint) -> bool:
     return reaches and fingerprint(tail) == checkpoint.tail
 
 
+def is_copy(file: SourceFile, checkpoint: Checkpoint) -> bool:
+    """Whether a file has what the one had that a checkpoint was made of, or the beginning of that."""
+    if not checkpoint.head_bytes or fingerprint(file.peek(0, checkpoint.head_bytes)) != checkpoint.head:
+        return False
+    return file.readable_end <= checkpoint.committed or has_content(file, checkpoint)
+
+
 def _modified_ns_if_known(path: Path, checkpoint: Checkpoint) -> int | None:
     """Return when a file was last written, if it is the one that a checkpoint was made of."""
     try:
@@ -181,11 +250,11 @@ def _modified_ns_if_known(path: Path, checkpoint: Checkpoint) -> int | None:
         file.close()
 
 
-def rotated_since(path: Path, since_ns: int, exclude: set[Identity], folders: Folders) -> list[Path]:
+def rotated_since(path: Path, since_ns: int, exclude: Container[Identity | None], folders: Folders) -> list[Rotated]:
     """Return files beside `path` that are named like rotated ones of it and were written at `since_ns` or later.
 
-    An archive has the time of what it was made of, so one of that very time was made of the last file that is known.
-    `exclude` are files that are known already.
+    The oldest first. An archive has the time of what it was made of, perhaps in whole seconds. `exclude` are files that
+    are known already.
     """
     found = _written_since(path, since_ns, exclude, folders)
     for _ in range(LISTINGS):
@@ -193,16 +262,16 @@ def rotated_since(path: Path, since_ns: int, exclude: set[Identity], folders: Fo
             break
         folders.forget(str(path.parent))  # something was renamed in this moment: to what, says the next listing
         found = _written_since(path, since_ns, exclude, folders)
-    return [entry for _, entry in sorted(found or [])]
+    return sorted(found or [], key=attrgetter("age"))
 
 
 def _written_since(
-    path: Path, since_ns: int, exclude: set[Identity], folders: Folders
-) -> list[tuple[int, Path]] | None:
-    """Return the files, each with the time of its last change; None if a name is no longer there."""
+    path: Path, since_ns: int, exclude: Container[Identity | None], folders: Folders
+) -> list[Rotated] | None:
+    """Return the files; None if files were renamed in this moment."""
     found = []
-    listing = folders.listing(str(path.parent))
-    for name in (*listing.rotated.get(path.name, ()), *listing.archives.get(path.name, ())):
+    names = folders.listing(str(path.parent)).rotated_or_archived(path.name)
+    for name in names:
         entry = path.parent / name
         try:
             status = entry.stat()
@@ -213,10 +282,12 @@ def _written_since(
         except OSError:
             continue
         is_archive = name.endswith(ARCHIVE)
-        is_new = status.st_mtime_ns >= since_ns + is_archive and status_identity(status) not in exclude
+        earliest_ns = since_ns - since_ns % _SECOND_NS if is_archive else since_ns
+        is_new = status.st_mtime_ns >= earliest_ns and status_identity(status) not in exclude
         if is_new and stat.S_ISREG(status.st_mode) and is_compressed(str(entry)) == is_archive:
-            found.append((status.st_mtime_ns, entry))
-    return found
+            found.append(Rotated(status.st_mtime_ns, entry, status_identity(status)))
+    folders.forget(str(path.parent))
+    return found if folders.listing(str(path.parent)).rotated_or_archived(path.name) == names else None
 
 
 def status_identity(status: os.stat_result) -> Identity:

@@ -470,7 +470,7 @@ class SourceFile:
         self._is_clean = offset == 0
         start = max(0, offset - TAIL_BYTES)
         self._tail = self._content.pread(offset - start, start)
-        if len(self.source.head) < HEAD_BYTES:
+        if len(self.source.head) < min(HEAD_BYTES, offset):
             self.source.head = self._content.pread(min(HEAD_BYTES, offset), 0)
         self._seen_size = max(self._seen_size, offset)
 
