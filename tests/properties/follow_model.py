@@ -243,9 +243,10 @@ class World:
         self._finish_line(self.current)
         self.reader.poll()
         self._shift()
-        self._shift()
+        is_seen = self.path.stat().st_size > 0  # of an empty file nobody can tell that it was truncated
         self._copytruncate()
-        if self.random.random() < 0.3:
+        is_room = not (self.folder / f"app.log.{_KEPT_ROTATIONS}").exists()
+        if is_seen and is_room and self.random.random() < 0.3:
             self.counts["copies between looks"] += 1
             self._write(self.current)
             self._finish_line(self.current)
