@@ -25,13 +25,15 @@ class Narrow:
         self._limit = limit
         self._is_full = True
         self.sends: list[bytes] = []
+        self.is_flushed = True
 
     @property
     def taken(self) -> bytes:
         """All that it has taken."""
         return b"".join(self.sends)
 
-    def send(self, data: bytes | memoryview) -> int:
+    def send(self, data: bytes | memoryview, *, has_more: bool = False) -> int:
+        self.is_flushed = not has_more
         self._is_full = not self._is_full
         if self._limit is not None and self._is_full:
             return 0
@@ -40,6 +42,9 @@ class Narrow:
 
     def send_together(self, pieces: Sequence[bytes]) -> int:
         return self.send(b"".join(pieces))
+
+    def flush(self) -> None:
+        self.is_flushed = True
 
 
 def sent(connection: Narrow, *, is_plain: bool, **changes: Any) -> Narrow:
@@ -65,6 +70,7 @@ def sent(connection: Narrow, *, is_plain: bool, **changes: Any) -> Narrow:
         exchange.opened("s", batches)
     while exchange.has_output:
         exchange.send()
+        assert connection.is_flushed, "the peer would wait for what it was sent"
     assert told == batches
     assert exchange.unsent_bytes == 0
     return connection

@@ -101,12 +101,17 @@ class Exchange:
         Raises PeerClosed.
         """
         was_held_back = self._rest is not None
+        has_more = False
         sent_bytes = sends = 0
         for _ in range(SENDS_PER_TURN):  # with a BATCH_SIZE of 1 this is what there is to do for each line
             piece = self._rest or self._next_piece()
             if piece is None:
                 break
-            sent = self.connection.send_together(piece) if isinstance(piece, tuple) else self.connection.send(piece)
+            if isinstance(piece, tuple):
+                sent = self.connection.send_together(piece)
+            else:
+                has_more = len(piece) < SMALL_BYTES
+                sent = self.connection.send(piece, has_more=has_more)
             sent_bytes += sent
             self._rest = _rest_of(piece, sent)
             if self._rest is not None:
@@ -114,6 +119,8 @@ class Exchange:
             sends += 1
             if self._finishing:
                 self._finish()
+        if has_more:
+            self.connection.flush()
         return sent_bytes, sends, was_held_back and bool(sent_bytes)
 
     def receive(self) -> list[Event] | None:

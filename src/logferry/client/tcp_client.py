@@ -25,6 +25,8 @@ WRITE: Final = selectors.EVENT_WRITE
 
 _RECEIVE_BYTES: Final = 256 * 1024
 
+_MSG_MORE: Final = getattr(socket, "MSG_MORE", 0)  # Linux
+
 _FLUSH_POLL_S: Final = 0.01
 _CLOSE_WAIT_S: Final = 1.0
 
@@ -68,14 +70,23 @@ class Connection:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
 
-    def send(self, data: bytes | memoryview) -> int:
-        """Hand bytes to the kernel; return how many it took (0: none now). Raises PeerClosed."""
+    def send(self, data: bytes | memoryview, *, has_more: bool = False) -> int:
+        """Hand bytes to the kernel; return how many it took (0: none now). Raises PeerClosed.
+
+        With `has_more` the kernel may wait for what follows at once, up to `flush`: lines that are sent one by one do
+        not wake the peer one by one.
+        """
         try:
-            return self.sock.send(data)
+            return self.sock.send(data, _MSG_MORE if has_more else 0)
         except BlockingIOError:
             return 0
         except OSError as error:
             raise PeerClosed(f"the connection broke while sending: {_reason(error)}") from error
+
+    def flush(self) -> None:
+        """Let what was sent go now: to set TCP_NODELAY forces it (tcp(7)). What has broken the next call finds out."""
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send_together(self, pieces: Sequence[bytes | memoryview]) -> int:
         """Do the same with bytes that follow each other, without joining them. Raises PeerClosed."""
