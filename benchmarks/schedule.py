@@ -1,9 +1,11 @@
-"""The order in which things are measured: everything once, then everything again.
+"""The order in which things are measured: everything once, then everything again, in another order each time.
 
-What disturbs the machine for a while disturbs all alike.
+What disturbs the machine for a while disturbs all alike; and so does what was done before: a minute without much writing,
+and a virtual machine has given its free memory back, which it must first get again.
 """
 
 import os
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,7 +27,7 @@ def measure(
     results: dict[str, list[Result]] = {experiment.name: [] for experiment in experiments}
     left = list(experiments)
     for number in range(1, max((experiment.runs for experiment in experiments), default=0) + 1):
-        for experiment in [each for each in left if each.runs >= number]:
+        for experiment in _order([each for each in left if each.runs >= number], number):
             result = _attempt(experiment, logs, folder, report, say)
             if result is None:
                 left.remove(experiment)
@@ -35,6 +37,11 @@ def measure(
             say(f"{experiment.name}, run {number} of {experiment.runs}{speed}")
     for experiment in left:
         report.add(experiment, logs[experiment.log] if experiment.log else None, results[experiment.name])
+
+
+def _order(experiments: Sequence[Experiment], number: int) -> Sequence[Experiment]:
+    """Return the order of a round: the given one, then others, which are the same every time."""
+    return experiments if number == 1 else random.Random(number).sample(experiments, len(experiments))
 
 
 def _prepare(experiments: Sequence[Experiment], logs: Logs) -> None:
