@@ -1,7 +1,7 @@
 """The order in which things are measured: everything once, then everything again, in another order each time.
 
-What disturbs the machine for a while disturbs all alike; and so does what was done before: a minute without much writing,
-and a virtual machine has given its free memory back, which it must first get again.
+What disturbs the machine for a while disturbs all alike; and so does what was done before: after a minute without much
+writing a virtual machine has given its free memory back, which it must first get again.
 """
 
 import os
