@@ -174,3 +174,22 @@ def test_a_segment_that_somebody_has_shortened_is_not_filled_with_a_hole(
     with opened(tmp_path):
         assert path.stat().st_size == 5
     assert any("lacks bytes before byte" in record.message for record in caplog.records)
+
+
+@pytest.mark.usefixtures("settled_at_once")
+def test_a_bug_in_settling_is_told_and_nothing_that_is_acked_is_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Files):
+        def sync(self, descriptor: int) -> None:
+            raise RuntimeError("a bug")
+
+    stored = Stored()
+    with opened(tmp_path, stored, files=Broken()) as store:
+        store_in_one_group(store, stored, FIRST)
+        wait_until(lambda: "not synced any more" in caplog.text, "it is told")
+        store_in_one_group(store, stored, SECOND)
+    assert sorted(kept(tmp_path)) == sorted([*FIRST, *SECOND])
+    with opened(tmp_path):
+        assert kept(tmp_path) == []
+    assert sorted(stored_lines(tmp_path)) == sorted([*FIRST, *SECOND])

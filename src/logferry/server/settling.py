@@ -133,6 +133,12 @@ class Settler:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        try:
+            self._settle_until_stopped()
+        except Exception:  # the top of a worker; what is acked is safe all the same, in the ledger
+            logger.exception("segments are not synced any more: their newest lines stay in the ledger until a restart")
+
+    def _settle_until_stopped(self) -> None:
         ledger = Ledger(self._data_dir, durable=True)
         try:
             has_failed = False
