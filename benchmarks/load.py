@@ -28,7 +28,10 @@ if __name__ == "__main__":
 
 from logferry.protocol.delivery import VERSION, batch_header, control_line  # noqa: E402  (the path comes first)
 
-_BATCH_BYTES: Final = 512 * 1024
+# What all connections are in the middle of must be less than the server has memory for (MEMORY_LIMIT_BYTES): otherwise
+# it ends some, and their clients would have to come again.
+_MOST_BATCH_BYTES: Final = 512 * 1024
+_ALL_BATCHES_BYTES: Final = 24 * 1024 * 1024
 _READ_BYTES: Final = 64 * 1024
 _PIECES_A_SEND: Final = 64
 
@@ -42,11 +45,11 @@ _committed = re.compile(rb'"committed": (\d+)')
 class Feeder:
     """One connection with a source that is opened, and all of its batches."""
 
-    def __init__(self, sock: socket.socket, number: int, share: memoryview) -> None:
+    def __init__(self, sock: socket.socket, number: int, share: memoryview, batch_bytes: int) -> None:
         self.sock = sock
         self.source = f"load-{number}"
         self._rest = b""
-        self._pieces = deque(batches_of(self.source, share))
+        self._pieces = deque(batches_of(self.source, share, batch_bytes))
         self._end = len(share)
 
     @property
@@ -77,9 +80,9 @@ class Feeder:
         return bool(found) and int(found[-1]) == self._end
 
 
-def batches_of(source: str, share: memoryview) -> Iterator[memoryview]:
+def batches_of(source: str, share: memoryview, batch_bytes: int) -> Iterator[memoryview]:
     """Yield header and body of each batch of a share; a byte of NDJSON counts as a byte of the source."""
-    for start, end in pairwise(_cuts(share, _BATCH_BYTES)):
+    for start, end in pairwise(_cuts(share, batch_bytes)):
         body = share[start:end]
         lines = bytes(body).count(b"\n")
         crc32 = zlib.crc32(body)
@@ -117,9 +120,10 @@ def shares_of(data: memoryview, count: int) -> Sequence[memoryview]:
 def _connect(port: int, shares: Sequence[memoryview]) -> list[Feeder]:
     """Open a connection and a source for each share, some at a time."""
     feeders: list[Feeder] = []
+    batch_bytes = min(_MOST_BATCH_BYTES, _ALL_BATCHES_BYTES // len(shares))
     for first in range(0, len(shares), _CONNECT_AT_ONCE):
         some = [
-            Feeder(socket.create_connection(("127.0.0.1", port)), number, share)
+            Feeder(socket.create_connection(("127.0.0.1", port)), number, share, batch_bytes)
             for number, share in enumerate(shares[first : first + _CONNECT_AT_ONCE], first)
         ]
         for number, feeder in enumerate(some, first):

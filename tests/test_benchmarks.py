@@ -231,7 +231,7 @@ def test_a_load_is_cut_into_shares_and_batches_of_whole_lines() -> None:
     assert b"".join(shares) == data
     assert all(bytes(share).endswith(b"\n") for share in shares)
     for share in shares:
-        headers, bodies = (list(load.batches_of("one", share))[first::2] for first in range(2))
+        headers, bodies = (list(load.batches_of("one", share, 512 * 1024))[first::2] for first in range(2))
         assert b"".join(bodies) == share
         assert [json.loads(bytes(header))["bytes"] for header in headers] == [len(body) for body in bodies]
         assert [json.loads(bytes(header))["crc32"] for header in headers] == [zlib.crc32(body) for body in bodies]
