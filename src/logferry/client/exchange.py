@@ -159,17 +159,14 @@ class Exchange:
             self._finishing.append(self._outgoing.popleft())
             self._finish()
 
-    def _is_small(self, batch: Batch) -> bool:
-        return batch.lines <= self.dialect.lines_per_send and len(batch.payload) < SMALL_BYTES
-
     def _small_batches(self) -> Piece | None:
         """Begin small batches that may be sent together: of a thousand sources, each has a line or two."""
         parts: list[bytes | memoryview] = []
         room = self.dialect.lines_per_send
-        while self._outgoing and self._is_small(self._outgoing[0]) and len(parts) < MAX_PARTS:
+        while self._outgoing and len(parts) < MAX_PARTS:
             batch = self._outgoing[0]
             room -= batch.lines
-            if room < 0:
+            if room < 0 or len(batch.payload) >= SMALL_BYTES:
                 break
             for piece in self._begin(batch):
                 parts += piece if isinstance(piece, tuple) else (piece,)
