@@ -54,14 +54,11 @@ def settle(
 
 def restore(root: Path, ledger: Ledger, files: Files) -> None:
     """At a start: write again what a power cut may have taken from segments, and sync it. Raises OSError."""
-    last, segments = ledger.unsynced_segments()
-    for segment in segments:
-        if segment.state != "expired":
-            path = root / segment.path
-            for folder in (root, path.parent.parent, path.parent):
-                files.make_folder(folder)
-            _write(path, ledger.unsynced_of(segment.id, last=last), files)
-    settle(root, ledger, files)
+    for segment in ledger.unsynced_segments()[1]:
+        folder = (root / segment.path).parent
+        for path in (root, folder.parent, folder):
+            files.make_folder(path)
+    settle(root, ledger, files, rewrites=True)
 
 
 def _write(path: Path, pieces: list[UnsyncedRow], files: Files) -> None:
