@@ -17,10 +17,10 @@ import pytest
 from logferry import cli
 from logferry.client import checkpoint as checkpoint_module
 from logferry.client.checkpoint import MAX_IDLE, SAVE_INTERVAL_S, Checkpoints, fingerprint
-from logferry.client.formats.spec import RenderSpec
 from logferry.client.source_file import Source
 from logferry.durable import Journal
 from logferry.errors import StateError
+from logferry.rendering.spec import RenderSpec
 from tests.fakes import FakeServer, Talk
 from tests.processes import client
 from tests.shipping import append, assert_conserved, log_line, shipping

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from logferry.client.formats import registry, sieve
-from logferry.client.formats.spec import RenderSpec
 from logferry.config import (
     INPUT_OPTIONS,
     SERVE_OPTIONS,
@@ -21,6 +19,9 @@ from logferry.config import (
 )
 from logferry.config.kinds import FORMATS, REDACTIONS
 from logferry.errors import ConfigError
+from logferry.rendering import filters as sieve
+from logferry.rendering import registry
+from logferry.rendering.spec import RenderSpec
 
 FIXED = [
     ("LOG_FILE", "--log-file", "/var/log/app.log"),

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from logferry.client.formats.base import Grouping
-from logferry.client.formats.spec import RenderSpec
-from logferry.client.formatter import renderer
+from logferry.rendering.engine.base import Grouping
+from logferry.rendering.renderer import renderer
+from logferry.rendering.spec import RenderSpec
 from tests.formats import check_sample, record, records, render_both_ways, unknown
 
 TIME = "2024-01-15T08:23:45.{:09}Z"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from logferry.client.formats.detect import detect
+from logferry.rendering.detect import detect
 from tests.formats import SAMPLES
 
 PLAIN = "2024-01-15 08:23:45 INFO ready"

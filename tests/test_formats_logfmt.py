@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from logferry.client.formats.logfmt import LOGFMT
-from logferry.client.formats.spec import RenderSpec
-from logferry.client.formatter import renderer
+from logferry.rendering.formats.text.logfmt import LOGFMT
+from logferry.rendering.renderer import renderer
+from logferry.rendering.spec import RenderSpec
 from tests.formats import check_sample, render_both_ways, unknown
 
 # So many that the fast way is taken.

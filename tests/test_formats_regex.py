@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from logferry.client.formats.registry import format_named
-from logferry.client.formats.spec import RenderSpec
-from logferry.client.formatter import renderer
+from logferry.rendering.registry import format_named
+from logferry.rendering.renderer import renderer
+from logferry.rendering.spec import RenderSpec
 from tests.formats import record, records, unknown
 
 PATTERN = r"regex:(?P<time>\d+) (?P<thread>\w+)? ?\[(?P<lvl>\w+)\] (?P<msg>.*)"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.formatter import BOM, Rendered, render, render_line
+from logferry.rendering.renderer import BOM, Rendered, render, render_line
 
 TIME = "2024-01-15 08:23:45"
 

@@ -21,7 +21,8 @@ ALLOWED = {
     "health": BASE,
     "durable": BASE,
     "protocol": BASE | {"protocol"},
-    "client": SHARED | {"protocol", "client"},
+    "rendering": BASE | {"protocol", "rendering"},
+    "client": SHARED | {"protocol", "rendering", "client"},
     "server": SHARED | {"protocol", "server"},
 }
 
@@ -31,7 +32,7 @@ IMPURE = {
     *("pathlib", "queue", "random", "secrets", "select", "selectors", "shutil", "signal", "socket", "socketserver"),
     *("ssl", "subprocess", "tempfile", "threading", "time", "uuid"),
 }
-PURE = [path for path in MODULES if path.parent.name in ("protocol", "formats") or path.name == "formatter.py"]
+PURE = [path for path in MODULES if path.relative_to(SOURCE).parts[0] in ("protocol", "rendering")]
 
 
 def name_of(path: Path) -> str:

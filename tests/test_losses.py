@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from logferry.client.formatter import Rendered, Renderer
 from logferry.protocol.delivery import Loss
+from logferry.rendering.renderer import Rendered, Renderer
 from tests.faults.chaos_proxy import DOWN, chaos_proxy
 from tests.processes import free_port
 from tests.shipping import (

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from logferry.client.checkpoint import Checkpoints
-from logferry.client.formats.spec import RenderSpec
 from logferry.client.shipper import Shipper
 from logferry.client.source_file import Source
 from logferry.client.stop import StopSignal
 from logferry.client.window import Batch
 from logferry.metrics import Metrics
 from logferry.protocol.delivery import Extent, Position
+from logferry.rendering.spec import RenderSpec
 from tests.delivery import DeliveryClient, batch
 from tests.shipping import once, ship_settings
 from tests.support import RunningServer, numbered_line

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from logferry.client.checkpoint import Checkpoints
-from logferry.client.formats.spec import RenderSpec
 from logferry.errors import GaveUp
 from logferry.protocol.delivery import answer_line, json_object
 from logferry.protocol.messages import ACK_OK, error_ack
+from logferry.rendering.spec import RenderSpec
 from tests import fakes
 from tests.fakes import FakeServer, Talk
 from tests.shipping import Conservation, append, assert_conserved, conservation, log_line, once, shipping

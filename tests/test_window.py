@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-from logferry.client.formats.spec import RenderSpec
 from logferry.client.shipper import WINDOW_BYTES
 from logferry.client.source_file import Source
 from logferry.client.window import Batch, Window, commit, note_rendering, rest_of
 from logferry.errors import PeerConfused
+from logferry.rendering.spec import RenderSpec
 from tests.support import numbered_line
 
 SOURCE = Source("app.log")

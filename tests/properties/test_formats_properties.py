@@ -10,10 +10,10 @@ from unittest.mock import patch
 from hypothesis import given, note
 from hypothesis import strategies as st
 
-from logferry.client.formats import multiline
-from logferry.client.formats.registry import format_named
-from logferry.client.formats.spec import RenderSpec
-from logferry.client.formatter import render_event, renderer
+from logferry.rendering import multiline
+from logferry.rendering.registry import format_named
+from logferry.rendering.renderer import render_event, renderer
+from logferry.rendering.spec import RenderSpec
 from tests.builders import log_lines
 
 REGEX = r"regex:(?P<time>\d+)? ?(?P<lvl>\w+)?(?P<x>[^\w]+)?(?: (?P<msg>.*))?"

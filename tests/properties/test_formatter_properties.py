@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.client.formatter import render, render_line
 from logferry.protocol.validation import Accept, Lines, validate, validate_line
+from logferry.rendering.renderer import render, render_line
 from tests.builders import log_lines
 
 chunks = st.lists(log_lines, max_size=12).map(lambda lines: b"".join(line + b"\n" for line in lines))

@@ -9,13 +9,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logferry import speedups
-from logferry.client.formats.base import EscapedFormat, Rendered
-from logferry.client.formats.escape import escape, with_plain_newlines
-from logferry.client.formats.plain import PLAIN
-from logferry.client.formats.raw import RAW
 from logferry.protocol import checksum, validation
 from logferry.protocol.text import runs_by_validity
 from logferry.protocol.validation import Accept, Lines, validate, validate_line
+from logferry.rendering.engine.base import EscapedFormat, Rendered
+from logferry.rendering.engine.escape import escape, with_plain_newlines
+from logferry.rendering.formats.text.plain import PLAIN
+from logferry.rendering.formats.text.raw import RAW
 
 if speedups.compiled is None:
     pytest.skip("the compiled part is not built: python3 tools/build_speedups.py", allow_module_level=True)

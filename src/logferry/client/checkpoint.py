@@ -32,10 +32,10 @@ from typing import Any, Final, get_origin
 
 from logferry.client.checkpoint_file import CheckpointFile, Entry
 from logferry.client.discovery import Folders
-from logferry.client.formats.spec import RenderSpec
 from logferry.client.source_file import HEAD_BYTES, TAIL_BYTES, Source
 from logferry.durable import FolderInUse, lock_folder
 from logferry.errors import StateError
+from logferry.rendering.spec import RenderSpec
 
 try:
     from _blake2 import blake2b  # where hashlib has it from, which loads OpenSSL as well: 3.6 MB

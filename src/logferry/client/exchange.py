@@ -6,10 +6,10 @@ from itertools import islice
 from typing import Final
 
 from logferry.client.dialect import DeliveryDialect, Dialect, Event, Piece
-from logferry.client.formats.spec import RenderSpec
 from logferry.client.source_file import Source
 from logferry.client.tcp_client import Connection
 from logferry.client.window import Batch
+from logferry.rendering.spec import RenderSpec
 
 # How many sends in a row before the answers are looked at again.
 SENDS_PER_TURN: Final = 256

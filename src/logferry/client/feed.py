@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from logferry.client.formatter import renderer
 from logferry.client.reader import Reader
 from logferry.client.replay import Renderings, replay
 from logferry.client.source_file import Chunk, Lost, Source
@@ -13,6 +12,7 @@ from logferry.client.window import Batch
 from logferry.errors import SourceError
 from logferry.metrics import Metrics
 from logferry.protocol.delivery import Extent, Position
+from logferry.rendering.renderer import renderer
 
 logger = logging.getLogger(__name__)
 

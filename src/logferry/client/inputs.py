@@ -4,11 +4,11 @@ import logging
 import socket
 from typing import Final
 
-from logferry.client.formats.detect import detect
-from logferry.client.formats.registry import format_named
-from logferry.client.formats.spec import RenderSpec
 from logferry.client.source_file import SourceFile
 from logferry.config import InputSettings
+from logferry.rendering.detect import detect
+from logferry.rendering.registry import format_named
+from logferry.rendering.spec import RenderSpec
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ came before was left (rule E20). So what comes out is what went over the wire, b
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logferry.client.formats.spec import RenderSpec
-from logferry.client.formatter import renderer
 from logferry.client.source_file import SourceFile
 from logferry.protocol import checksum
+from logferry.rendering.renderer import renderer
+from logferry.rendering.spec import RenderSpec
 
 Renderings = Sequence[tuple[int, RenderSpec]]  # from which offset on, in order
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final, Self
 
 from logferry.client.content import Content, FileContent
-from logferry.client.formats.spec import RenderSpec
-from logferry.client.formatter import Grouping, renderer
 from logferry.errors import SourceError
+from logferry.rendering.renderer import Grouping, renderer
+from logferry.rendering.spec import RenderSpec
 
 # One read. Large enough that the cost of a call does not matter (rendering one takes a millisecond), small enough that
 # a few of them in flight stay far below the memory promised.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Final
 
-from logferry.client.formats.spec import RenderSpec
 from logferry.client.source_file import Source
 from logferry.errors import PeerConfused
 from logferry.protocol import checksum
+from logferry.rendering.spec import RenderSpec
 
 
 @dataclass(slots=True, eq=False)

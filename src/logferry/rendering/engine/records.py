@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import compress
 from typing import Any
 
-from logferry.client.formats.base import Rendered
 from logferry.protocol.patterns import compile_pattern
+from logferry.rendering.engine.base import Rendered
 
 Edit = Callable[[list[Any]], Sequence[bytes]]
 

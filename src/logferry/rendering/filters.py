@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Final
 
-from logferry.client.formats.escape import WHITE_SPACE
 from logferry.protocol.patterns import compile_pattern
+from logferry.rendering.engine.escape import WHITE_SPACE
 
 REDACTED: Final = "[redacted]"
 

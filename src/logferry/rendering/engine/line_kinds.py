@@ -18,9 +18,9 @@ from functools import partial
 from itertools import compress, pairwise
 from typing import Any, Final, cast
 
-from logferry.client.formats.base import EscapedFormat, Rendered, unknown_fields
-from logferry.client.formats.escape import WHITE_SPACE, unescape
 from logferry.protocol.patterns import compile_pattern
+from logferry.rendering.engine.base import EscapedFormat, Rendered, unknown_fields
+from logferry.rendering.engine.escape import WHITE_SPACE, unescape
 
 # Instead of a value: the record does not have the key.
 ABSENT: Final = object()

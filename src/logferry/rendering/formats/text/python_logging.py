@@ -13,10 +13,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from logferry.client.formats.base import EscapedFormat, Rendered
-from logferry.client.formats.plain import PLAIN, TIMESTAMP
-from logferry.client.formats.weaving import Shape, upper_levels
 from logferry.protocol.patterns import compile_pattern
+from logferry.rendering.engine.base import EscapedFormat, Rendered
+from logferry.rendering.engine.records import Shape, upper_levels
+from logferry.rendering.formats.text.plain import PLAIN, TIMESTAMP
 
 # In capitals only: a word before a colon need not be a level.
 _LEVELS: Final = "NOTSET|TRACE|DEBUG|INFO|SUCCESS|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL"

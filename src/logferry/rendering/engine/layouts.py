@@ -11,9 +11,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
-from logferry.client.formats.base import AFTER_UNKNOWN, BEFORE_UNKNOWN, Format, Rendered
-from logferry.client.formats.escape import escape_texts, with_plain_newlines, without_blank_lines
-from logferry.client.formats.weaving import Edit, Shape
+from logferry.rendering.engine.base import AFTER_UNKNOWN, BEFORE_UNKNOWN, Format, Rendered
+from logferry.rendering.engine.escape import escape_texts, with_plain_newlines, without_blank_lines
+from logferry.rendering.engine.records import Edit, Shape
 
 # How many layouts are tried on one chunk, how many lines are looked at to find one, and how few are not worth it.
 _MAX_LAYOUTS: Final = 6

@@ -13,10 +13,10 @@ import re
 from collections.abc import Sequence
 from itertools import chain
 
-from logferry.client.formats.base import Format, Rendered, render_unknown, unknown_fields
-from logferry.client.formats.escape import escape_characters, with_plain_newlines, without_blank_lines
-from logferry.client.formats.roles import sources_of
-from logferry.client.formats.sieve import compiled
+from logferry.rendering.engine.base import Format, Rendered, render_unknown, unknown_fields
+from logferry.rendering.engine.escape import escape_characters, with_plain_newlines, without_blank_lines
+from logferry.rendering.engine.field_roles import sources_of
+from logferry.rendering.filters import compiled
 
 
 class RegexFormat(Format):

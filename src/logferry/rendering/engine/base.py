@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from logferry.client.formats.escape import NEWLINE, escape, without_blank_lines
+from logferry.rendering.engine.escape import NEWLINE, escape, without_blank_lines
 
 
 @dataclass(frozen=True, slots=True)

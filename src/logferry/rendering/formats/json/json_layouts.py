@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from logferry.client.formats.json_members import members_of
-from logferry.client.formats.learning import Piece, composed
-from logferry.client.formats.roles import ALL_NAMES, sources_of
-from logferry.client.formats.weaving import Shape, upper_levels
+from logferry.rendering.engine.field_roles import ALL_NAMES, sources_of
+from logferry.rendering.engine.layouts import Piece, composed
+from logferry.rendering.engine.records import Shape, upper_levels
+from logferry.rendering.formats.json.json_members import members_of
 
 # Objects and arrays that are nested deeper make a line go one by one: the patterns grow with the square of it.
 _MAX_DEPTH: Final = 3

@@ -3,8 +3,8 @@
 from typing import Final
 
 from logferry import speedups
-from logferry.client.formats.base import EscapedFormat, Rendered, render_unknown, unknown_fields
-from logferry.client.formats.escape import with_plain_newlines
+from logferry.rendering.engine.base import EscapedFormat, Rendered, render_unknown, unknown_fields
+from logferry.rendering.engine.escape import with_plain_newlines
 
 
 class RawFormat(EscapedFormat):

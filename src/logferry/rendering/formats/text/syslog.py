@@ -13,8 +13,8 @@ level.
 
 from typing import Final
 
-from logferry.client.formats.levels import LEVEL_AHEAD, SEVERITIES, level_of_word
-from logferry.client.formats.line_kinds import Field, LineFormat, LineKind, of_each, text, text_or_null
+from logferry.rendering.engine.levels import LEVEL_AHEAD, SEVERITIES, level_of_word
+from logferry.rendering.engine.line_kinds import Field, LineFormat, LineKind, of_each, text, text_or_null
 
 FACILITIES: Final = (
     *("kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"),

@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Final
 
-from logferry.client.formats.escape import WHITE_SPACE
-from logferry.client.formats.registry import format_named
+from logferry.rendering.engine.escape import WHITE_SPACE
+from logferry.rendering.registry import format_named
 
 # What programs write first is not always typical; much more than this need not be there yet.
 _SAMPLE_LINES: Final = 20

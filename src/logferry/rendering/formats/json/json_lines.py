@@ -9,12 +9,12 @@ import json
 from collections.abc import Hashable, Iterator
 from typing import Final
 
-from logferry.client.formats.base import unknown_fields
-from logferry.client.formats.json_layouts import Layout, layout_of, shape_of
-from logferry.client.formats.json_members import Member, members_of
-from logferry.client.formats.learning import LearningFormat
-from logferry.client.formats.roles import missing_fields, sources_of, upper_text
-from logferry.client.formats.weaving import Shape
+from logferry.rendering.engine.base import unknown_fields
+from logferry.rendering.engine.field_roles import missing_fields, sources_of, upper_text
+from logferry.rendering.engine.layouts import LearningFormat
+from logferry.rendering.engine.records import Shape
+from logferry.rendering.formats.json.json_layouts import Layout, layout_of, shape_of
+from logferry.rendering.formats.json.json_members import Member, members_of
 
 _CONTROL_TO_SPACE: Final = str.maketrans("\t\r\n", "   ")
 

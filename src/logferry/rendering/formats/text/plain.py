@@ -4,10 +4,10 @@ import re
 from typing import Final
 
 from logferry import speedups
-from logferry.client.formats.base import EscapedFormat, Rendered, render_unknown, unknown_fields
-from logferry.client.formats.escape import with_plain_newlines
-from logferry.client.formats.weaving import Shape, upper_levels
 from logferry.protocol.patterns import compile_pattern
+from logferry.rendering.engine.base import EscapedFormat, Rendered, render_unknown, unknown_fields
+from logferry.rendering.engine.escape import with_plain_newlines
+from logferry.rendering.engine.records import Shape, upper_levels
 
 # `YYYY-MM-DD HH:MM:SS`, `T` or space, optional fraction, optional zone. ASCII digits only.
 TIMESTAMP: Final = (

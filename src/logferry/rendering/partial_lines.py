@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from logferry.client.formats.base import Joined
+from logferry.rendering.engine.base import Joined
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ Whatever follows the fields of combined (most configurations add some) is kept a
 
 from typing import Final
 
-from logferry.client.formats.line_kinds import (
+from logferry.rendering.engine.line_kinds import (
     Field,
     LineFormat,
     LineKind,

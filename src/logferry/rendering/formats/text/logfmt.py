@@ -12,11 +12,11 @@ from collections.abc import Hashable, Iterator
 from functools import lru_cache
 from typing import Final
 
-from logferry.client.formats.base import unknown_fields
-from logferry.client.formats.learning import LearningFormat, Piece, composed
-from logferry.client.formats.roles import ALL_NAMES, missing_fields, sources_of, upper_text
-from logferry.client.formats.weaving import Shape, upper_levels
 from logferry.protocol.patterns import compile_pattern
+from logferry.rendering.engine.base import unknown_fields
+from logferry.rendering.engine.field_roles import ALL_NAMES, missing_fields, sources_of, upper_text
+from logferry.rendering.engine.layouts import LearningFormat, Piece, composed
+from logferry.rendering.engine.records import Shape, upper_levels
 
 _KEY: Final = r'[^\x00-\x20="\\]++'
 _token: Final = compile_pattern(rf'({_KEY})(?:=("(?:[^"\\]++|\\.)*+"|[^\x00-\x20"]*+))?+(?:[ \t]++|\Z)', re.DOTALL)

@@ -14,10 +14,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from logferry.client.formats.base import Format, Grouping, Rendered, unknown_fields
-from logferry.client.formats.escape import NEWLINE
-from logferry.client.formats.levels import LEVEL_AHEAD, level_of_message, level_of_word
-from logferry.client.formats.line_kinds import (
+from logferry.protocol.patterns import compile_pattern
+from logferry.rendering.engine.base import Format, Grouping, Rendered, unknown_fields
+from logferry.rendering.engine.escape import NEWLINE
+from logferry.rendering.engine.levels import LEVEL_AHEAD, level_of_message, level_of_word
+from logferry.rendering.engine.line_kinds import (
     Field,
     LineFormat,
     LineKind,
@@ -28,8 +29,7 @@ from logferry.client.formats.line_kinds import (
     text,
     to_json,
 )
-from logferry.client.formats.partial_lines import Part, PartialLines
-from logferry.protocol.patterns import compile_pattern
+from logferry.rendering.partial_lines import Part, PartialLines
 
 _TIME: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]++)?+(?:Z|[+-][0-9]{2}:[0-9]{2})"
 _STREAM: Final = r"(?P<stream>stdout|stderr)"

@@ -13,9 +13,9 @@ from itertools import accumulate, compress, count, pairwise
 from operator import add, sub
 from typing import Final
 
-from logferry.client.formats.base import Joined
-from logferry.client.formats.sieve import compiled
 from logferry.protocol.patterns import compile_pattern
+from logferry.rendering.engine.base import Joined
+from logferry.rendering.filters import compiled
 
 TIMESTAMP: Final = "timestamp"
 
@@ -36,7 +36,7 @@ _JOINTS: Final = bytes(code for code in range(0x1F, -1, -1) if code not in b"\t\
 
 
 class Multiline:
-    """The rule of a source: see `logferry.client.formats.base.Grouping`. A group is one event."""
+    """The rule of a source: see `logferry.rendering.engine.base.Grouping`. A group is one event."""
 
     def __init__(self, beginning: str, *, max_lines: int, max_bytes: int) -> None:
         """`beginning` is `timestamp` or a pattern. Raises ValueError if it is none."""

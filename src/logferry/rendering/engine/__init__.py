@@ -1,0 +1,1 @@
+"""What the formats share: records, layouts, escaping, levels, field roles."""

@@ -1,0 +1,1 @@
+"""The log formats, one file each, in folders by family."""

@@ -1,0 +1,1 @@
+"""What container runtimes write around the lines of a program."""

@@ -1,0 +1,1 @@
+"""Formats of lines that are text: plain, raw, logfmt, syslog, Python logging, regular expressions."""
