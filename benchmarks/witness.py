@@ -17,8 +17,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 sys.path[:0] = [str(ROOT / "src")]
 
-from logferry.client.job import ship  # noqa: E402  (the path comes first)
-from logferry.client.stop import StopSignal  # noqa: E402
+from logferry.client.net.wakeup import StopSignal  # noqa: E402
+from logferry.client.run import ship  # noqa: E402  (the path comes first)
 from logferry.config import SHIP_OPTIONS, ShipSettings, load  # noqa: E402
 from logferry.metrics import Metrics  # noqa: E402
 from logferry.speedups import collect_less_garbage, keep_freed_memory  # noqa: E402

@@ -4,9 +4,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from logferry.client.reader import FileReport
-from logferry.client.source_file import Chunk, Lost, Source, SourceFile
-from logferry.client.stop import Wakeup
+from logferry.client.files.line_reader import Chunk, Lost, Source, SourceFile
+from logferry.client.net.wakeup import Wakeup
+from logferry.client.readers.base import FileReport
 from tests.shipping import log_line
 
 

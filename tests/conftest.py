@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from logferry.client import shipper
-from logferry.client.tcp_client import Backoff
+from logferry.client.delivery import engine as shipper
+from logferry.client.net.connect import Backoff
 from tests.shipping import log_line
 from tests.support import RunningServer, running_server
 
@@ -64,6 +64,6 @@ def server(tmp_path: Path) -> Iterator[RunningServer]:
 @pytest.fixture
 def one_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> int:
     """Let a window hold one batch, of ten lines; return that number."""
-    monkeypatch.setattr("logferry.client.shipper.WINDOW_BYTES", 1)
-    monkeypatch.setattr("logferry.client.source_file.CHUNK_BYTES", 10 * len(log_line(10_000)))
+    monkeypatch.setattr("logferry.client.delivery.engine.WINDOW_BYTES", 1)
+    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 10 * len(log_line(10_000)))
     return 10

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from logferry.client.checkpoint import Checkpoint, Checkpoints
-from logferry.client.enquiry import Enquiry
-from logferry.client.verifier import Verdict, verify_all
+from logferry.client.net.reports import Enquiry
+from logferry.client.proof.verify import Verdict, verify_all
+from logferry.client.state.checkpoints import Checkpoint, Checkpoints
 from logferry.config import FileSettings, ShipSettings
 from logferry.protocol.delivery import Extent
 from logferry.server.audit import report

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import pytest
 
-from logferry.client import job
-from logferry.client.checkpoint import Checkpoints
-from logferry.client.enquiry import Enquiry
-from logferry.client.follow_reader import FollowReader
-from logferry.client.source_file import Chunk
-from logferry.client.verifier import Verdict, verify
+from logferry.client import run as job
+from logferry.client.files.line_reader import Chunk
+from logferry.client.net.reports import Enquiry
+from logferry.client.proof.verify import Verdict, verify
+from logferry.client.readers.follow.reader import FollowReader
+from logferry.client.state.checkpoints import Checkpoints
 from logferry.protocol.delivery import Loss
 from tests.shipping import Shipping, losses, shipping
 from tests.support import RunningServer, numbered_line, wait_until
@@ -189,7 +189,7 @@ class Scene:
 
 def settle_copies_at_once(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.05) -> None:
     """Do not wait long for the truncation that would make a copy of what looks like one."""
-    monkeypatch.setattr("logferry.client.copies.COPY_SETTLE_S", seconds)
+    monkeypatch.setattr("logferry.client.readers.follow.copies.COPY_SETTLE_S", seconds)
 
 
 def compress(path: Path) -> Path:

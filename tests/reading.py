@@ -1,7 +1,7 @@
 """Reading from a reader in a test, in place of an engine: everything read is taken as stored at once."""
 
-from logferry.client.reader import Reader
-from logferry.client.source_file import Chunk
+from logferry.client.files.line_reader import Chunk
+from logferry.client.readers.base import Reader
 
 
 def chunks_of(reader: Reader, *, max_lines: int | None = None) -> list[Chunk]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from logferry.client.job import Outcome, ship
-from logferry.client.stop import StopSignal
+from logferry.client.net.wakeup import StopSignal
+from logferry.client.run import Outcome, ship
 from logferry.config import SHIP_OPTIONS, InputSettings, ShipSettings, load
 from logferry.metrics import Counters, Metrics
 from logferry.protocol.delivery import Loss

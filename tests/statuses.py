@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from logferry.client.reader import FileReport
-from logferry.client.status_file import ClientReport, Status, encode
+from logferry.client.readers.base import FileReport
+from logferry.client.status.writer import ClientReport, Status, encode
 from logferry.durable import lock_folder
 
 NOW: Final = 1_700_000_000.0

@@ -108,7 +108,7 @@ def test_a_directory_is_no_log_file(check: Check, tmp_path: Path) -> None:
 def test_a_file_that_may_not_be_read_is_told(check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = append(tmp_path / "secret.log", range(3))
     append(tmp_path / "app.log", range(3))
-    monkeypatch.setattr("logferry.client.survey.os.access", lambda path, _: path != str(secret))
+    monkeypatch.setattr("logferry.client.finding.preview.os.access", lambda path, _: path != str(secret))
     printed = check("--log-file", f"{tmp_path}/*.log")
     assert printed.code == 0
     assert f"2 files now; format plain; 1 of them cannot be read, like {secret}" in printed.out

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from logferry import cli
-from logferry.client import checkpoint as checkpoint_module
-from logferry.client.checkpoint import MAX_IDLE, SAVE_INTERVAL_S, Checkpoints, fingerprint
-from logferry.client.source_file import Source
+from logferry.client.files.line_reader import Source
+from logferry.client.state import checkpoints as checkpoint_module
+from logferry.client.state.checkpoints import MAX_IDLE, SAVE_INTERVAL_S, Checkpoints, fingerprint
 from logferry.durable import Journal
 from logferry.errors import StateError
 from logferry.rendering.spec import RenderSpec
@@ -189,8 +189,8 @@ def test_a_checkpoint_is_never_ahead_of_an_ack(
     log = append(tmp_path / "app.log", range(5000))
     monkeypatch.setattr(checkpoint_module, "SAVE_INTERVAL_S", 0.0)
     monkeypatch.setattr(checkpoint_module, "_SAVE_SHARE", 1.0)
-    monkeypatch.setattr("logferry.client.source_file.CHUNK_BYTES", 4000)
-    monkeypatch.setattr("logferry.client.shipper.WINDOW_BYTES", 1)  # one batch at a time
+    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 4000)
+    monkeypatch.setattr("logferry.client.delivery.engine.WINDOW_BYTES", 1)  # one batch at a time
     ahead: list[tuple[int, int]] = []
     saves: list[int] = []
     longer = len(numbered_line(0)) - len(log_line(0))
@@ -316,7 +316,7 @@ def test_finished_sources_are_forgotten_beyond_a_limit_oldest_first(
     assert MAX_IDLE >= 10_000
     monkeypatch.setattr(checkpoint_module, "MAX_IDLE", 3)
     times = iter(range(1, 100))
-    monkeypatch.setattr("logferry.client.checkpoint.time.time", lambda: float(next(times)))
+    monkeypatch.setattr("logferry.client.state.checkpoints.time.time", lambda: float(next(times)))
     checkpoints = Checkpoints(tmp_path)
     gone = str(tmp_path / "gone" / "app.log")
     for number in range(6):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client import checkpoint as checkpoint_module
-from logferry.client.checkpoint import Checkpoints
-from logferry.client.source_file import Source
+from logferry.client.files.line_reader import Source
+from logferry.client.state import checkpoints as checkpoint_module
+from logferry.client.state.checkpoints import Checkpoints
 from logferry.durable import Journal
 
 VERSION_1 = """{"version": 1, "client": "c0ffee", "servers": ["logs:9000"], "sources": [

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from logferry import __version__, cli
-from logferry.client.job import Outcome
+from logferry.client.run import Outcome
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS
 from logferry.errors import SourceError
 from logferry.metrics import Metrics
@@ -185,7 +185,7 @@ def test_the_summary_tells_what_was_left_out_on_request(
         metrics.add(**counted)
         return Outcome(())
 
-    monkeypatch.setattr("logferry.client.job.ship", ship)
+    monkeypatch.setattr("logferry.client.run.ship", ship)
     result = run()
     assert result.code == 0
     assert result.err.splitlines()[-1].endswith(ending)

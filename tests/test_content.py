@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logferry.client.content import Content, FileContent
-from logferry.client.gzip_content import GzipContent, open_content
-from logferry.client.spool import BLOCK_BYTES, Spool
+from logferry.client.files.content import Content, FileContent
+from logferry.client.files.gzip import GzipContent, open_content
+from logferry.client.files.replay_buffer import BLOCK_BYTES, Spool
 from logferry.errors import SourceError
 from tests.support import PeakMemory
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from logferry import cli
-from logferry.client import disposal
-from logferry.client.verifier import Verdict, verify
+from logferry.client.proof import retire as disposal
+from logferry.client.proof.verify import Verdict, verify
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS
 from tests.fakes import FakeServer, ack_every_line
 from tests.shipping import (
@@ -95,7 +95,7 @@ def test_a_file_that_grew_stays(tmp_path: Path, run_ship: Ship, monkeypatch: pyt
     log = append(tmp_path / "app.log", range(100))
     real = disposal.dispose
     monkeypatch.setattr(
-        "logferry.client.disposal.dispose",
+        "logferry.client.proof.retire.dispose",
         lambda path, settings, checkpoints: (append(log, [100]), real(path, settings, checkpoints))[1],
     )
     printed = run_ship("--delete-after")
@@ -136,7 +136,7 @@ def test_a_file_whose_segment_is_damaged_stays(
         flip(the_segment(server), 40)
         return real(*words)
 
-    monkeypatch.setattr("logferry.client.disposal.dispose", damage_then_dispose)
+    monkeypatch.setattr("logferry.client.proof.retire.dispose", damage_then_dispose)
     printed = run_ship("--delete-after")
     assert printed.code == cli.EXIT_INCOMPLETE
     assert "stays: not all of it is proven" in printed.err

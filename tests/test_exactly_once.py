@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from logferry.client.checkpoint import Checkpoints
-from logferry.client.tcp_client import Backoff
+from logferry.client.net.connect import Backoff
+from logferry.client.state.checkpoints import Checkpoints
 from logferry.server.audit import report
 from tests.faults.chaos_proxy import DOWN, UP, chaos_proxy
 from tests.processes import client, free_port, ship
@@ -47,7 +47,7 @@ def test_every_line_is_stored_once_when_200_acks_in_a_row_are_lost(
     one_batch_at_a_time: int,
     way: dict[str, Any],
 ) -> None:
-    monkeypatch.setattr("logferry.client.shipper.Backoff", lambda **_: Backoff(first_s=0.001, ceiling_s=0.001))
+    monkeypatch.setattr("logferry.client.delivery.engine.Backoff", lambda **_: Backoff(first_s=0.001, ceiling_s=0.001))
     lines = range(10_000, 10_000 + 200 * one_batch_at_a_time)
     log = append(tmp_path / "app.log", lines)
     with chaos_proxy(server.port) as proxy:

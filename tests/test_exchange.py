@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from logferry.client.dialect import DeliveryDialect, Dialect, PlainDialect
-from logferry.client.exchange import Exchange
-from logferry.client.source_file import Source
-from logferry.client.window import Batch
+from logferry.client.delivery.outputs.dialect import DeliveryDialect, Dialect, PlainDialect
+from logferry.client.delivery.outputs.exchange import Exchange
+from logferry.client.delivery.window import Batch
+from logferry.client.files.line_reader import Source
 from logferry.protocol.delivery import Welcome
 from logferry.protocol.delivery_client import ClientSession
 from tests.shipping import ship_settings

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.checkpoint import Checkpoints
+from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import GaveUp
 from logferry.protocol.delivery import Loss
 from tests.fakes import FakeServer, Script, Talk, ack_every_line, refuse, swallow

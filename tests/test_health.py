@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from logferry import health
-from logferry.health import Health, HealthMonitor, probe
+from logferry.client.net import health
+from logferry.client.net.health import Health, HealthMonitor, probe
 from tests.support import DEADLINE_S, wait_until
 
 # --- the probe --------------------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def wait_for_end() -> None:
 @pytest.fixture
 def watched(caplog: pytest.LogCaptureFixture) -> Iterator[Monitored]:
     """A started monitor that probes again at once; its first probe is under way."""
-    caplog.set_level(logging.INFO, logger="logferry.health")
+    caplog.set_level(logging.INFO, logger="logferry.client.net.health")
     monitored = Monitored(interval_s=0.0)
     monitored.monitor.start()
     wait_until(lambda: monitored.probes, "the first probe")

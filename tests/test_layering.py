@@ -12,13 +12,12 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # What each part may import of the project. A part is a folder, or a module at the top.
 BASE = {"logferry", "errors", "speedups"}
-SHARED = BASE | {"config", "metrics", "health", "durable"}
+SHARED = BASE | {"config", "metrics", "durable"}
 ALLOWED = {
     "errors": set[str](),
     "speedups": {"logferry", "_speedups"},
     "config": BASE | {"config"},
     "metrics": BASE,
-    "health": BASE,
     "durable": BASE,
     "protocol": BASE | {"protocol"},
     "rendering": BASE | {"protocol", "rendering"},

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client import mounts
-from logferry.client.mounts import Mounts, file_system, mount_id, mount_points
+from logferry.client.finding import mounts
+from logferry.client.finding.mounts import Mounts, file_system, mount_id, mount_points
 
 FDINFO = "pos:\t0\nflags:\t012200000\nmnt_id:\t78\nino:\t2\n"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.follow_reader import FollowReader
+from logferry.client.readers.follow.reader import FollowReader
 from tests.builders import Clock
 from tests.builders import append as append_bytes
 from tests.events import JAVA, PYTHON, assert_all_there, event, extents, judge, lines_in, lines_of, prove
@@ -87,7 +87,7 @@ def test_events_of_every_shape_in_many_chunks_are_all_there_once(
 def test_no_event_is_cut_where_a_chunk_ends(
     log: Path, server: RunningServer, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int
 ) -> None:
-    monkeypatch.setattr("logferry.client.source_file.CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", chunk_bytes)
     events = [event(number, 1 + number % 17) for number in range(300)]
     log.write_bytes(b"".join(events))
     joined_once(log, server.port, multiline_max_bytes=1024)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client import job
-from logferry.client.checkpoint import Checkpoints
-from logferry.client.discovery import Folders
-from logferry.client.follow_reader import FollowReader
-from logferry.client.recall import Recall, is_same_file, rotated_since
-from logferry.client.source_file import SourceFile
+from logferry.client import run as job
+from logferry.client.files.line_reader import SourceFile
+from logferry.client.finding.listing import Folders
+from logferry.client.readers.follow.reader import FollowReader
+from logferry.client.recognition.recognise import Recall, is_same_file, rotated_since
+from logferry.client.state.checkpoints import Checkpoints
 from tests.shipping import (
     append,
     assert_conserved,
@@ -117,7 +117,7 @@ def test_of_several_runs_of_a_file_the_last_one_is_remembered(
 ) -> None:
     log = append(tmp_path / "app.log", range(100))
     times = iter([1.0, 2.0, 3.0])
-    monkeypatch.setattr("logferry.client.checkpoint.time.time", lambda: next(times))
+    monkeypatch.setattr("logferry.client.state.checkpoints.time.time", lambda: next(times))
     sources = [memory.ship(log) for _ in range(3)]
     assert memory.recognise(log)[0] == sources[-1]
 
@@ -409,7 +409,7 @@ def test_a_clock_that_was_set_meanwhile_hides_no_file(
 ) -> None:
     real = time.time
     log = append(tmp_path / "app.log", range(10))
-    monkeypatch.setattr("logferry.client.checkpoint.time.time", lambda: real() + offset_s)
+    monkeypatch.setattr("logferry.client.state.checkpoints.time.time", lambda: real() + offset_s)
     run_client(tmp_path, server, 10)
     monkeypatch.undo()
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))

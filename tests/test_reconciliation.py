@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.checkpoint import Checkpoints
-from logferry.client.shipper import Shipper
-from logferry.client.source_file import Source
-from logferry.client.stop import StopSignal
-from logferry.client.window import Batch
+from logferry.client.delivery.engine import Shipper
+from logferry.client.delivery.window import Batch
+from logferry.client.files.line_reader import Source
+from logferry.client.net.wakeup import StopSignal
+from logferry.client.state.checkpoints import Checkpoints
 from logferry.metrics import Metrics
 from logferry.protocol.delivery import Extent, Position
 from logferry.rendering.spec import RenderSpec

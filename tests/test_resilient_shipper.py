@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client import resilient_shipper
-from logferry.client.feed import FileFeed
-from logferry.client.resilient_shipper import BatchQueue, QueuedFeed, max_batch_lines
-from logferry.client.source_file import Source
-from logferry.client.stop import Wakeup
-from logferry.client.waiting import REST_S
-from logferry.client.window import Batch
+from logferry.client.delivery import prefetch as resilient_shipper
+from logferry.client.delivery.batches import FileFeed
+from logferry.client.delivery.prefetch import BatchQueue, QueuedFeed, max_batch_lines
+from logferry.client.delivery.window import Batch
+from logferry.client.files.line_reader import Source
+from logferry.client.net.poller import REST_S
+from logferry.client.net.wakeup import Wakeup
 from logferry.errors import GaveUp
 from logferry.metrics import Metrics
 from tests import fakes
@@ -67,7 +67,7 @@ def test_the_queue_is_bounded_in_bytes(wakeup: Wakeup) -> None:
 
 
 def test_the_queue_is_bounded_in_batches_that_have_no_lines(wakeup: Wakeup, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logferry.client.resilient_shipper._MOST_BATCHES", 3)
+    monkeypatch.setattr("logferry.client.delivery.prefetch._MOST_BATCHES", 3)
     queue = BatchQueue(max_lines=10, not_empty=wakeup)
     assert [queue.try_put(batch(0), timeout_s=0) for _ in range(4)] == [True, True, True, False]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.checkpoint import Checkpoints
+from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import GaveUp
 from logferry.protocol.delivery import answer_line, json_object
 from logferry.protocol.messages import ACK_OK, error_ack

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client import source_file
-from logferry.client.source_file import CHUNK_BYTES, TAIL_BYTES, Chunk, Lost, Source, SourceFile
+from logferry.client.files import line_reader as source_file
+from logferry.client.files.line_reader import CHUNK_BYTES, TAIL_BYTES, Chunk, Lost, Source, SourceFile
 from logferry.errors import SourceError
 from tests.builders import append, rewrite
 

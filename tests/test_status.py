@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from logferry import cli
-from logferry.client.inspection import Inspection, inspect
-from logferry.client.link import Link
-from logferry.client.reader import FileReport
-from logferry.client.status_file import decode
+from logferry.client.readers.base import FileReport
+from logferry.client.status.connection_state import Link
+from logferry.client.status.inspect import Inspection, inspect
+from logferry.client.status.writer import decode
 from logferry.durable import FolderInUse, lock_folder, lock_holder
 from logferry.errors import StateError
 from logferry.metrics import Counters

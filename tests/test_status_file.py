@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from logferry import durable
-from logferry.client import status_file
-from logferry.client.inspection import inspect
-from logferry.client.link import Link
-from logferry.client.reader import FileReport
-from logferry.client.status_file import ClientReport, Status, StatusWriter, decode, encode
+from logferry.client.readers.base import FileReport
+from logferry.client.status import writer as status_file
+from logferry.client.status.connection_state import Link
+from logferry.client.status.inspect import inspect
+from logferry.client.status.writer import ClientReport, Status, StatusWriter, decode, encode
 from logferry.metrics import Counters, Metrics
 from tests.builders import Clock
 from tests.shipping import append, ship_settings, shipping

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from logferry.client.source_file import Chunk, Source
-from logferry.client.stdin_reader import StdinReader
+from logferry.client.files.line_reader import Chunk, Source
+from logferry.client.readers.stdin import StdinReader
 from logferry.errors import SourceError
 from tests.builders import Clock
 from tests.reading import chunks_of, read
@@ -188,7 +188,7 @@ def test_what_is_not_acked_is_kept_and_then_nothing_more_is_read(
     pipe: Pipe, reading: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lines that are not shipped fill no window, however many there are."""
-    monkeypatch.setattr("logferry.client.stdin_reader._SPOOL_BYTES", 4 * MIB)
+    monkeypatch.setattr("logferry.client.readers.stdin._SPOOL_BYTES", 4 * MIB)
     reader, chunks = reading(pipe.reader), list[Chunk]()
     for _ in range(100):
         pipe.write(b"\n" * MIB)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.tcp_client import READ, WRITE, Backoff, Connection, connect
+from logferry.client.net.connect import READ, WRITE, Backoff, Connection, connect
 from logferry.errors import GaveUp, PeerClosed, Unreachable
 from tests import fakes
 from tests.fakes import FakeServer, Talk

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from logferry import cli
-from logferry.client.checkpoint import Checkpoints
-from logferry.client.enquiry import Enquiry
-from logferry.client.verifier import Verdict, verify
+from logferry.client.net.reports import Enquiry
+from logferry.client.proof.verify import Verdict, verify
+from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS
 from logferry.errors import PeerConfused, PeerSilent, Unreachable
 from logferry.protocol.delivery import Loss
@@ -119,7 +119,7 @@ def test_a_large_file_in_many_extents_is_proven_and_damage_is_found_where_it_is(
 ) -> None:
     monkeypatch.setattr("logferry.server.sources.EXTENT_BYTES", 4096)
     monkeypatch.setattr("logferry.server.audit.REPORT_PAGE", 10)
-    monkeypatch.setattr("logferry.client.source_file.CHUNK_BYTES", 8192)
+    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 8192)
     log = append(tmp_path / "app.log", range(20_000))
     assert log.stat().st_size > 300_000
     with running_server(tmp_path, segment_bytes=100_000) as server:

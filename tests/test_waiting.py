@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from logferry.client.checkpoint import Checkpoints
-from logferry.client.feed import FileFeed
-from logferry.client.shipper import WINDOW_BYTES, Shipper
-from logferry.client.stop import StopSignal, Wakeup
-from logferry.client.tcp_client import READ
-from logferry.client.waiting import MOST_REST_S, REST_S, REST_SHARE, Lookout, Waiting
+from logferry.client.delivery.batches import FileFeed
+from logferry.client.delivery.engine import WINDOW_BYTES, Shipper
+from logferry.client.net.connect import READ
+from logferry.client.net.poller import MOST_REST_S, REST_S, REST_SHARE, Lookout, Waiting
+from logferry.client.net.wakeup import StopSignal, Wakeup
+from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import GaveUp
 from logferry.metrics import Metrics
 from tests import fakes

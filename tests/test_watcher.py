@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client import watcher as watcher_module
-from logferry.client.watcher import Changes, Watcher
+from logferry.client.finding import inotify as watcher_module
+from logferry.client.finding.inotify import Changes, Watcher
 from tests.support import DEADLINE_S
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="inotify is Linux's")

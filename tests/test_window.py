@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from logferry.client.shipper import WINDOW_BYTES
-from logferry.client.source_file import Source
-from logferry.client.window import Batch, Window, commit, note_rendering, rest_of
+from logferry.client.delivery.engine import WINDOW_BYTES
+from logferry.client.delivery.window import Batch, Window, commit, note_rendering, rest_of
+from logferry.client.files.line_reader import Source
 from logferry.errors import PeerConfused
 from logferry.rendering.spec import RenderSpec
 from tests.support import numbered_line

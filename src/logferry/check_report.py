@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from logferry.client.survey import InputNow
+from logferry.client.finding.preview import InputNow
 from logferry.config import STANDARD_INPUT, ShipSettings
 
 

@@ -91,9 +91,9 @@ def ship_and_summarise(settings: ShipSettings, load_again: Callable[[], ShipSett
     SIGHUP makes a client that follows files take over what `load_again` gives.
     """
     # Imported late, like the server below: neither command should wait for, or hold in memory, the other's modules.
-    from logferry.client.job import ship
+    from logferry.client.net.wakeup import StopSignal
     from logferry.client.reload import Reloads
-    from logferry.client.stop import StopSignal
+    from logferry.client.run import ship
 
     collect_less_garbage()
     metrics, stop = Metrics(), StopSignal()
@@ -176,10 +176,10 @@ def _write_stdout(lines: bytes) -> None:
 
 
 def _verify(words: Sequence[str]) -> int:
-    from logferry.client.checkpoint import Checkpoints
-    from logferry.client.enquiry import Enquiry
-    from logferry.client.job import state_dir
-    from logferry.client.verifier import verify_all
+    from logferry.client.net.reports import Enquiry
+    from logferry.client.proof.verify import verify_all
+    from logferry.client.run import state_dir
+    from logferry.client.state.checkpoints import Checkpoints
     from logferry.presentation import verdicts_as_json, verdicts_as_table
 
     parser = _parser("verify", "Compare files with what the server has stored of them.", VERIFY_OPTIONS, _VERIFY_CODES)
@@ -221,8 +221,8 @@ def _fsck(words: Sequence[str]) -> int:
 
 
 def _status(words: Sequence[str]) -> int:
-    from logferry.client.inspection import inspect
-    from logferry.client.job import state_dir
+    from logferry.client.run import state_dir
+    from logferry.client.status.inspect import inspect
     from logferry.presentation import status_as_json, status_as_table
 
     parser = _parser("status", "Tell what a client is doing, from its state folder.", STATUS_OPTIONS, _STATUS_CODES)
@@ -235,8 +235,8 @@ def _status(words: Sequence[str]) -> int:
 
 def _check_config(words: Sequence[str]) -> int:
     from logferry.check_report import check_report
-    from logferry.client.job import state_dir
-    from logferry.client.survey import survey, unfit
+    from logferry.client.finding.preview import survey, unfit
+    from logferry.client.run import state_dir
 
     parser = _parser(
         "check-config", "Check the client's configuration; say what it would ship.", SHIP_OPTIONS, _CHECK_CODES

@@ -5,9 +5,9 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from logferry.client.inspection import FileNow, Inspection
-from logferry.client.link import CONNECTED, WAITING, LinkState
-from logferry.client.verifier import Verdict
+from logferry.client.proof.verify import Verdict
+from logferry.client.status.connection_state import CONNECTED, WAITING, LinkState
+from logferry.client.status.inspect import FileNow, Inspection
 from logferry.server.audit import Finding
 
 # So many ranges of one file are told one by one; more than that only as a number.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.health import probe
+from logferry.client.net.health import probe
 from tests.processes import (
     QUICK,
     ROOT,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client import content
+from logferry.client.files import content
 from logferry.errors import SourceError
 from tests.following import Scene, created_with_inode_of
 from tests.processes import ROOT, program
@@ -160,9 +160,9 @@ def unreadable(monkeypatch: pytest.MonkeyPatch, path: Path, *, opening: bool) ->
 
     with monkeypatch.context() as patch:
         if opening:
-            patch.setattr("logferry.client.descriptors.open_regular", refuse_to_open)
+            patch.setattr("logferry.client.files.fd_pool.open_regular", refuse_to_open)
         else:
-            patch.setattr("logferry.client.descriptors.os.pread", refuse_to_read)
+            patch.setattr("logferry.client.files.fd_pool.os.pread", refuse_to_read)
         yield
 
 

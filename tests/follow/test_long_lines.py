@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.source_file import CHUNK_BYTES, Chunk
+from logferry.client.files.line_reader import CHUNK_BYTES, Chunk
 from tests.following import Scene
 from tests.processes import client, peak_memory
 from tests.shipping import append, log_line, losses
@@ -132,7 +132,7 @@ def test_however_long_the_search_for_the_end_of_a_line_takes_other_files_are_rea
     scene: Scene, arrived: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The line grows as fast as it is searched, until the lines of the other file are stored, one after the other."""
-    monkeypatch.setattr("logferry.client.source_file.SCAN_BYTES", 2 * CHUNK_BYTES)
+    monkeypatch.setattr("logferry.client.files.line_reader.SCAN_BYTES", 2 * CHUNK_BYTES)
     other = append(scene.folder / "other.log", [100])
     scene.names = [scene.log, other]
     append(scene.log, [0])

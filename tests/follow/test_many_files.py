@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.source_file import Chunk
+from logferry.client.files.line_reader import Chunk
 from tests.following import Observed, Scene, created_with_inode_of
 from tests.processes import ROOT, client, program
 from tests.shipping import append, log_line

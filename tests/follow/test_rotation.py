@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from logferry.client.discovery import Discovery
-from logferry.client.recall import Rotated, rotated_since
+from logferry.client.finding.listing import Discovery
+from logferry.client.recognition.recognise import Rotated, rotated_since
 from tests.following import Scene, compress
 from tests.processes import client, free_port
 from tests.shipping import append, log_line
@@ -273,7 +273,7 @@ def test_files_that_are_rotated_while_rotated_ones_are_searched_are_all_read(
                 append(scene.log, range(start, start + 10))
             return found
 
-        monkeypatch.setattr("logferry.client.recall.rotated_since", rotating)
+        monkeypatch.setattr("logferry.client.recognition.recognise.rotated_since", rotating)
         rotate(scene.log)
         append(scene.log, range(10, 20))
         run.settle()

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from logferry.client.follow_reader import FollowReader
-from logferry.client.watcher import Watcher
+from logferry.client.finding.inotify import Watcher
+from logferry.client.readers.follow.reader import FollowReader
 from tests.builders import Clock
 from tests.following import Scene
 from tests.reading import read
@@ -120,7 +120,7 @@ def test_the_kernel_tells_of_a_change_long_before_it_is_time_to_look(scene: Scen
 def test_where_the_kernel_tells_of_nothing_a_change_is_found_by_looking(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, change: Change
 ) -> None:
-    monkeypatch.setattr("logferry.client.watcher.Watcher.create", lambda: None)
+    monkeypatch.setattr("logferry.client.finding.inotify.Watcher.create", lambda: None)
     scene.names = [scene.folder / "**" / "*.log"]
     append(scene.log, range(10))
     with scene.running():
@@ -332,7 +332,7 @@ def test_what_the_kernel_may_not_tell_of_is_looked_at_every_poll_interval(
 def test_a_file_system_that_others_write_to_is_looked_at_every_poll_interval(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("logferry.client.mounts.file_system", lambda *_: "nfs4")
+    monkeypatch.setattr("logferry.client.finding.mounts.file_system", lambda *_: "nfs4")
     with following(append(tmp_path / "app.log", [0]), clock=Clock()) as reader:
         assert reader.patience_s == 0.0
 
@@ -342,7 +342,7 @@ def test_a_file_that_is_mounted_alone_is_looked_at_every_poll_interval(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = append(tmp_path / "app.log", [0])
-    monkeypatch.setattr("logferry.client.mounts.mount_points", lambda _: frozenset({os.path.realpath(log)}))
+    monkeypatch.setattr("logferry.client.finding.mounts.mount_points", lambda _: frozenset({os.path.realpath(log)}))
     with following(log, clock=Clock()) as reader:
         assert reader.patience_s == 0.0
 

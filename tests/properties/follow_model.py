@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from logferry.client.checkpoint import Checkpoints
-from logferry.client.discovery import Folders
-from logferry.client.follow_reader import FollowReader
-from logferry.client.recall import Recall
-from logferry.client.source_file import Source
+from logferry.client.files.line_reader import Source
+from logferry.client.finding.listing import Folders
+from logferry.client.readers.follow.reader import FollowReader
+from logferry.client.recognition.recognise import Recall
+from logferry.client.state.checkpoints import Checkpoints
 from tests.builders import Clock
 from tests.shipping import input_settings
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.client.checkpoint import Checkpoints
-from logferry.client.source_file import Source
+from logferry.client.files.line_reader import Source
+from logferry.client.state.checkpoints import Checkpoints
 
 MAX_IDLE = 3
 
@@ -143,8 +143,8 @@ def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sync nothing, forget and compact soon."""
     monkeypatch.setattr("os.fsync", lambda _: None)
     monkeypatch.setattr("os.fdatasync", lambda _: None)
-    monkeypatch.setattr("logferry.client.checkpoint.MAX_IDLE", MAX_IDLE)
-    monkeypatch.setattr("logferry.client.checkpoint._PAST_LINES", 6)
+    monkeypatch.setattr("logferry.client.state.checkpoints.MAX_IDLE", MAX_IDLE)
+    monkeypatch.setattr("logferry.client.state.checkpoints._PAST_LINES", 6)
 
 
 @given(actions)

@@ -8,8 +8,8 @@ from typing import BinaryIO, Final
 
 import pytest
 
-from logferry.client.follow_reader import FollowReader
-from logferry.client.source_file import Source
+from logferry.client.files.line_reader import Source
+from logferry.client.readers.follow.reader import FollowReader
 from tests.builders import Clock
 from tests.shipping import input_settings
 

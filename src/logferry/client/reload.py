@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from logferry.client.stop import Wakeup
-from logferry.client.survey import unfit
+from logferry.client.finding.preview import unfit
+from logferry.client.net.wakeup import Wakeup
 from logferry.config import STANDARD_INPUT, InputSettings, ShipSettings
 from logferry.errors import ConfigError
 

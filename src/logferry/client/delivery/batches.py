@@ -1,0 +1,215 @@
+"""Batches from files: reads the next chunk, renders it, counts it, and says what could not be read."""
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
+
+from logferry.client.delivery.window import Batch
+from logferry.client.files.line_reader import Chunk, Lost, Source
+from logferry.client.readers.base import Reader
+from logferry.client.readers.rerender import Renderings, replay
+from logferry.errors import SourceError
+from logferry.metrics import Metrics
+from logferry.protocol.delivery import Extent, Position
+from logferry.rendering.renderer import renderer
+
+logger = logging.getLogger(__name__)
+
+# Counting the lines of a chunk before it is rendered takes a twentieth of a resilient client's time, so it is left out
+# while batches have less than a quarter of the lines that they may have.
+_SPARSE_FACTOR: Final = 4
+
+
+class Feed(Protocol):
+    """Where the delivery engine takes its batches from. Nothing here ever blocks."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there will never be another batch."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether `next_batch` should be called again soon although it returned None."""
+
+    @property
+    def wake_fds(self) -> Sequence[int]:
+        """File descriptors that become readable when there may be another batch; `tick` takes the news."""
+
+    @property
+    def patience_s(self) -> float:
+        """For how many seconds `tick` need not be called as long as nothing wakes the engine (see Reader)."""
+
+    def next_batch(self) -> Batch | None:
+        """Return the next batch, or None when there is none now."""
+
+    def tick(self) -> None:
+        """Do what is to be done every poll interval."""
+
+    def stop(self) -> None:
+        """Read no more; what was read already may still come."""
+
+    def send_back(self, source: Source, offset: int | None, *, one_by_one_until: int) -> None:
+        """Read a source again from `offset`, in batches of one line up to `one_by_one_until`.
+
+        With None its file becomes a new source, read from its beginning.
+        """
+
+    def agrees(self, source: Source, position: Position) -> bool:
+        """Whether a source's file, rendered from its checkpoint to `position`, has the CRC-32 that `position` says."""
+
+    def holds(self, source: Source, extents: Iterable[Extent]) -> bool:
+        """Whether each of these pieces of a source's file, rendered, has the CRC-32 that the server says."""
+
+
+class FileFeed:
+    """Batches straight from a reader."""
+
+    def __init__(self, reader: Reader, *, metrics: Metrics, max_lines: int | None = None) -> None:
+        """`max_lines` bounds a batch; only the first one after lines have suddenly become short may have more."""
+        self._reader = reader
+        self._metrics = metrics
+        self._max_lines = max_lines
+        self._lines_are_short = True  # so short that a chunk may have more of them than allowed
+        self._stopped = False
+        self._send_backs: deque[tuple[Source, int | None, int]] = deque()
+        self._lost: deque[Batch] = deque()
+        self._next: Batch | None = None
+        self.error: SourceError | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """See Feed. A failing file system ends a feed as its end does; `error` tells."""
+        is_stopped = self._stopped and not self._reader.is_draining
+        if self._lost or self._next or (self._send_backs and not is_stopped):
+            return False
+        return is_stopped or self.error is not None or self._reader.is_finished
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that was to be read was read."""
+        return self._reader.is_finished and self.error is None
+
+    @property
+    def is_busy(self) -> bool:
+        """See Feed."""
+        return self._reader.is_busy
+
+    @property
+    def wake_fds(self) -> Sequence[int]:
+        """See Feed."""
+        return self._reader.wake_fds
+
+    @property
+    def patience_s(self) -> float:
+        """See Feed."""
+        return self._reader.patience_s
+
+    def next_batch(self) -> Batch | None:
+        """See Feed. Bytes that are lost come as batches without lines, in their place."""
+        while self._send_backs:
+            self._reader.send_back(*self._send_backs.popleft())
+        if not self._lost and not self.is_finished:
+            chunk = self._read()
+            self._note_lost()
+            if chunk is not None:
+                self._next = self._render(chunk)
+        if self._lost:
+            return self._lost.popleft()
+        batch, self._next = self._next, None
+        return batch
+
+    def tick(self) -> None:
+        """See Feed."""
+        self._reader.poll()
+
+    def stop(self) -> None:
+        """See Feed."""
+        self._stopped = True
+        self._reader.stop()
+
+    def send_back(self, source: Source, offset: int | None, *, one_by_one_until: int) -> None:
+        """See Feed. Done by whoever reads, before the next batch."""
+        self._send_backs.append((source, offset, one_by_one_until))
+
+    def agrees(self, source: Source, position: Position) -> bool:
+        """See Feed. May be called from another thread than the one that reads."""
+        return self._renders_to(source, [(source.committed, position.committed, source.crc32, position.crc32)])
+
+    def holds(self, source: Source, extents: Iterable[Extent]) -> bool:
+        """See Feed. Likewise."""
+        return self._renders_to(source, [(extent.start, extent.end, 0, extent.crc32) for extent in extents])
+
+    def _renders_to(self, source: Source, pieces: Iterable[tuple[int, int, int, int]]) -> bool:
+        """Whether the bytes from start to end of each piece take its first CRC-32 to its second one."""
+        twin = self._reader.twin(source)
+        if twin is None:
+            return False
+        renderings: Renderings = source.renderings or [(0, twin.rendering)]
+        try:
+            for start, end, before, after in pieces:
+                twin.read_again(start)
+                if replay(twin, end, renderings, crc32=before).crc32 != after:
+                    return False
+            return True
+        except SourceError as error:
+            logger.error("%s", error)
+            return False
+        finally:
+            twin.close()
+
+    def _read(self) -> Chunk | None:
+        try:
+            chunk = self._reader.read(max_lines=self._max_lines if self._lines_are_short else None)
+        except SourceError as error:
+            logger.error("%s", error)
+            self.error = error
+            return None
+        return chunk
+
+    def _note_lost(self) -> None:
+        for lost in self._reader.take_lost():
+            self._count_lost(lost)
+            if not lost.is_replaced:
+                self._lost.append(Batch(lost.source, lost.start, lost.end, epoch=lost.source.epoch, lost=lost.reason))
+
+    def _count_lost(self, lost: Lost) -> None:
+        if lost.is_wanted:
+            return
+        logger.error("%s: bytes %d to %d are lost: %s", lost.source.path, lost.start, lost.end, lost.reason)
+        size = lost.end - lost.start
+        if lost.is_given_up:
+            self._metrics.add(bytes_given_up=size)
+        else:
+            self._metrics.add(bytes_lost=size)
+
+    def _render(self, chunk: Chunk) -> Batch:
+        rendered = renderer(chunk.rendering).render(chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated)
+        self._lines_are_short = self._max_lines is not None and rendered.lines * _SPARSE_FACTOR > self._max_lines
+        if chunk.truncated and rendered.lines:
+            logger.warning(
+                "%s: the line at bytes %d to %d is too long; %d bytes of it are shipped, marked truncated",
+                *(chunk.source.path, chunk.start, chunk.end, len(chunk.data)),
+            )
+        self._metrics.add(
+            lines_read=rendered.lines + rendered.blank + rendered.joined + rendered.filtered,
+            lines_blank=rendered.blank,
+            lines_joined=rendered.joined,
+            lines_filtered=rendered.filtered,
+            redactions=rendered.redacted,
+            lines_cut=int(chunk.truncated and bool(rendered.lines)),
+            lines_undecodable=rendered.undecodable,
+            bytes_read=chunk.end - chunk.start,
+        )
+        return Batch(
+            chunk.source,
+            chunk.start,
+            chunk.end,
+            rendered.payload,
+            rendered.lines,
+            chunk.tail,
+            chunk.epoch,
+            cut=f"cut after {len(chunk.data)} bytes" if chunk.truncated else "",
+            rendering=chunk.rendering,
+            split=chunk.is_split,
+        )

@@ -1,0 +1,1 @@
+"""The outputs: how batches reach a server, and what guarantee each gives."""

@@ -1,0 +1,236 @@
+"""What was taken from the file and is not yet acked, oldest first: the lines that a reconnection sends again."""
+
+import re
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Final
+
+from logferry.client.files.line_reader import Source
+from logferry.errors import PeerConfused
+from logferry.protocol import checksum
+from logferry.rendering.spec import RenderSpec
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """The lines `[start, end)` of a source, rendered: the unit of delivery.
+
+    Without lines it only moves the source on: blank lines, or bytes that will never come, for the reason in `lost`.
+    `cut` says that its one line was too long. `rendering` is how its bytes became lines; a `split` batch does not begin
+    where an event begins.
+    """
+
+    source: Source
+    start: int
+    end: int
+    payload: bytes = b""
+    lines: int = 0
+    tail: bytes = b""
+    epoch: int = 0
+    lost: str = ""
+    cut: str = ""
+    rendering: RenderSpec | None = None
+    split: bool = False
+    acked: int = 0  # how many of its first lines the server has answered
+    passed_lines: int = 0  # how many of these were counted off when the rest was last asked for,
+    passed_bytes: int = 0  # and where they end
+    is_done: bool = False
+    in_flight: bool = False  # begun on the present connection: only such lines can be answered
+    times_sent: int = 0
+    sent_at: float = 0.0
+    known_crc32: int | None = None  # once it was asked for
+
+    @property
+    def crc32(self) -> int:
+        """The CRC-32 of the payload."""
+        if self.known_crc32 is None:
+            self.known_crc32 = checksum.crc32(self.payload)
+        return self.known_crc32
+
+
+# What a batch costs in memory beside its lines: one without any, of blank or filtered lines, is not free.
+_BATCH_BYTES: Final = 512
+
+
+class Window:
+    """Unacked batches, bounded in bytes: in the order in which they were read, and by source.
+
+    Answers are matched with lines by their order alone (`answer`), or with a source's offsets (`commit`). A batch
+    leaves when it is done and all before it of the same source are: other sources hold it back in no way. It can then
+    be taken with `take_done`. Nothing here takes longer because there are many sources.
+    """
+
+    def __init__(self, *, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._batches: OrderedDict[Batch, None] = OrderedDict()  # a set that keeps its order
+        self._by_source: dict[str, deque[Batch]] = {}  # the same batches; no queue is empty
+        self._done: deque[Batch] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self._batches)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another batch may be added; the last one may exceed the bound, so one batch always fits."""
+        return self._bytes < self._max_bytes
+
+    @property
+    def unacked_lines(self) -> int:
+        """How many lines wait for an answer or for being sent."""
+        return sum(batch.lines - batch.acked for batch in self._batches)
+
+    def add(self, batch: Batch) -> None:
+        """Take the next batch."""
+        self._batches[batch] = None
+        self._by_source.setdefault(batch.source.id, deque()).append(batch)
+        self._bytes += len(batch.payload) + _BATCH_BYTES
+
+    def add_first(self, batch: Batch) -> None:
+        """Put a batch before all others."""
+        self._batches[batch] = None
+        self._batches.move_to_end(batch, last=False)
+        self._by_source.setdefault(batch.source.id, deque()).appendleft(batch)
+        self._bytes += len(batch.payload) + _BATCH_BYTES
+
+    def source(self, source_id: str) -> Source | None:
+        """Return the source of that id, if something of it is here."""
+        queue = self._by_source.get(source_id)
+        return queue[0].source if queue else None
+
+    def of_source(self, source: Source) -> list[Batch]:
+        """Return the batches of a source that are not done, in order."""
+        return [batch for batch in self._by_source.get(source.id, ()) if not batch.is_done]
+
+    def oldest_of(self, source_id: str) -> Batch | None:
+        """Return the first batch of a source that is not done, if there is one."""
+        return next((batch for batch in self._by_source.get(source_id, ()) if not batch.is_done), None)
+
+    def answer(self, lines: int) -> Iterator[tuple[Batch, int]]:
+        """The next `lines` lines were answered; give how many in which batch.
+
+        Raises PeerConfused when so many have not been sent, after giving those that were.
+        """
+        while lines:
+            batch = self._next_unanswered()
+            if batch is None:
+                raise PeerConfused(f"the server has sent {lines} more answers than it got lines")
+            count = min(lines, batch.lines - batch.acked)
+            batch.acked += count
+            lines -= count
+            if batch.acked == batch.lines:
+                self.finish(batch)
+            yield batch, count
+
+    def finish(self, batch: Batch) -> None:
+        """Nothing is owed for a batch any more."""
+        batch.is_done = True
+        self._release(batch.source.id)
+
+    def crc32_up_to(self, source: Source, offset: int) -> int | None:
+        """Return the CRC-32 that a source has at `offset`, if the batches from its checkpoint to there are all here."""
+        position, crc32 = source.committed, source.crc32
+        for batch in self._by_source.get(source.id, ()):
+            if batch.start == position and batch.end <= offset:
+                position, crc32 = batch.end, checksum.extended(crc32, batch.payload, batch.crc32)
+        return crc32 if position == offset else None
+
+    def commit(self, source_id: str, committed: int) -> list[Batch]:
+        """Everything of a source before `committed` is stored; return the batches that this completes."""
+        stored = takewhile(lambda batch: batch.end <= committed, self._by_source.get(source_id, ()))
+        done = [batch for batch in stored if not batch.is_done]
+        for batch in done:
+            batch.acked = batch.lines
+            batch.is_done = True
+        self._release(source_id)
+        return done
+
+    def take_done(self) -> Iterator[Batch]:
+        """Give up the batches that have left, those of each source in order."""
+        while self._done:
+            yield self._done.popleft()
+
+    def give_up(self, batch: Batch, reason: str) -> None:
+        """Turn a batch into the news that its bytes will not come."""
+        self._bytes -= len(batch.payload)
+        batch.payload, batch.lines, batch.lost, batch.known_crc32 = b"", 0, reason, None
+
+    def drop_source(self, source: Source) -> None:
+        """Forget the batches of a source; it will be read again."""
+        for batch in self._by_source.pop(source.id, ()):
+            self._remove(batch)
+
+    def next_unanswered_line(self) -> tuple[Batch, bytes]:
+        """Return the oldest line without an answer, as it was rendered, and its batch. Raises PeerConfused."""
+        batch = self._next_unanswered()
+        if batch is None:
+            raise PeerConfused("the server has sent more answers than it got lines")
+        start = _begin_of_rest(batch)
+        return batch, batch.payload[start : batch.payload.index(b"\n", start)]
+
+    def _next_unanswered(self) -> Batch | None:
+        """Return the first batch that can be answered: where answers come by order, all before it are done."""
+        return next((batch for batch in self._batches if batch.acked < batch.lines and batch.in_flight), None)
+
+    def _release(self, source_id: str) -> None:
+        """Let the first batches of a source leave, as far as they are done."""
+        queue = self._by_source.get(source_id)
+        while queue and queue[0].is_done:
+            batch = queue.popleft()
+            self._remove(batch)
+            self._done.append(batch)
+        if not queue:
+            self._by_source.pop(source_id, None)
+
+    def _remove(self, batch: Batch) -> None:
+        del self._batches[batch]
+        self._bytes -= len(batch.payload) + _BATCH_BYTES
+
+
+def rest_of(batch: Batch) -> bytes:
+    """Return the part of a batch's payload that has no answer yet."""
+    return batch.payload[_begin_of_rest(batch) :]
+
+
+def _begin_of_rest(batch: Batch) -> int:
+    """Return where the part without an answer begins. No byte is looked at twice: a server may refuse line by line."""
+    if lines := batch.acked - batch.passed_lines:
+        passed = re.compile(rb"(?:[^\n]*+\n){%d}" % lines).match(batch.payload, batch.passed_bytes)
+        batch.passed_lines, batch.passed_bytes = batch.acked, passed.end() if passed else len(batch.payload)
+    return batch.passed_bytes
+
+
+def note_rendering(batch: Batch) -> bool:
+    """A batch is going to be sent: let its source remember how it is rendered; return whether that is news.
+
+    Nothing from the beginning of the batch on is stored yet, so what was noted of it before does not hold any more.
+    """
+    if batch.rendering is None:
+        return False
+    source = batch.source
+    renderings = [entry for entry in source.renderings if entry[0] < batch.start]
+    if not renderings or renderings[-1][1] != batch.rendering:
+        renderings.append((batch.start, batch.rendering))
+    if renderings == source.renderings:
+        return False
+    source.renderings = renderings
+    return True
+
+
+def commit(batch: Batch, *, is_plain: bool) -> None:
+    """A batch is stored: move its source's checkpoint, unless the server has moved it further already."""
+    source = batch.source
+    if batch.end <= source.committed:
+        return
+    if is_plain:
+        source.plain_until = batch.end  # what a server of the extension will not know of
+    else:
+        source.lines += batch.lines
+        source.crc32 = checksum.extended(source.crc32, batch.payload, batch.crc32)
+    source.committed = batch.end
+    source.tail = batch.tail

@@ -1,0 +1,1 @@
+"""Bytes of files by offset, and lines cut from them."""

@@ -1,0 +1,1 @@
+"""Proving that a file is stored, and what may follow from that proof."""

@@ -1,0 +1,174 @@
+"""`logferry verify`: is everything that is in a file on the server's disk, once, as it was?
+
+The file is rendered again, piece by piece, as the checkpoint says it was rendered, and each piece's CRC-32 is compared
+with that of the server's ledger; the server has compared its ledger with its disk. So a line that was removed, changed
+or added on either side is seen.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from logferry.client.files.gzip import open_content
+from logferry.client.files.line_reader import PLAIN, SourceFile
+from logferry.client.finding.listing import ARCHIVE, is_pattern, matching, origins
+from logferry.client.net.reports import Enquiry
+from logferry.client.readers.rerender import Renderings, replay
+from logferry.client.recognition.recognise import has_content
+from logferry.client.state.checkpoints import Checkpoint, Checkpoints
+from logferry.config import FileSettings
+from logferry.errors import SourceError
+from logferry.protocol.delivery import Extent, Loss, ReportPage
+
+_UNKNOWN: Final[Renderings] = ((0, PLAIN),)  # nothing was sent, or by a version that knew no other rendering
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Bytes `[start, end)` of a file, `lines` lines, and what is wrong with them."""
+
+    start: int
+    end: int
+    lines: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What became of one file. Ranges are in bytes of the file."""
+
+    path: str
+    source: str = ""
+    lines: int = 0  # in the file now
+    stored: int = 0  # of these, on the server's disk as they should be
+    repeated: int = 0
+    missing: list[Range] = field(default_factory=list)
+    altered: list[Range] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
+    problem: str = ""  # why nothing could be compared, or not all of it
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether everything is there once."""
+        return not (self.problem or self.missing or self.altered or self.losses or self.repeated)
+
+
+def verify_all(inputs: Iterable[FileSettings], checkpoints: Checkpoints, enquiry: Enquiry) -> list[Verdict]:
+    """Compare all files of these inputs, each once, with what the server has stored. Raises DeliveryError."""
+    paths = dict.fromkeys(path for own in inputs for path in _files_of(own))
+    return [verify(Path(path), checkpoints, enquiry) for path in paths]
+
+
+def _files_of(wanted: FileSettings) -> Iterator[str]:
+    """Give the files that are meant; a pattern that means none stands for itself, as a file that is not there."""
+    for name in wanted.log_file:
+        if is_pattern(name):
+            yield from list(filter(os.path.isfile, matching([name], wanted.exclude))) or [name]
+        else:
+            yield name
+
+
+def verify(path: Path, checkpoints: Checkpoints, enquiry: Enquiry) -> Verdict:
+    """Compare one file with what the server has stored of it. Raises DeliveryError."""
+    try:
+        file = SourceFile(path, max_line_bytes=PLAIN.max_line_bytes, content=open_content(path))
+    except FileNotFoundError:
+        return Verdict(str(path), problem="no such file")
+    except SourceError as error:
+        return Verdict(str(path), problem=error.reason)
+    try:
+        checkpoint = _find(file, checkpoints)
+        if checkpoint is None:
+            lines = replay(file, file.readable_end, _UNKNOWN).lines
+            problem = "never shipped, as far as the state folder knows" if lines else ""
+            return Verdict(str(path), lines=lines, problem=problem)
+        return _compare(file, checkpoint, list(enquiry.report(checkpoint.id)))
+    finally:
+        file.close()
+
+
+def _find(file: SourceFile, checkpoints: Checkpoints) -> Checkpoint | None:
+    """Return the latest checkpoint of the file; of the same file with other content if there is none.
+
+    An archive is another file than what was shipped: its name says what that was called, and its content that it is it.
+    """
+    of_inode = checkpoints.of_identity(*file.identity)
+    same = [checkpoint for checkpoint in of_inode if has_content(file, checkpoint)]
+    if not same and file.path.name.endswith(ARCHIVE):
+        plain = file.path.name.removesuffix(ARCHIVE)
+        names = [file.path.with_name(name) for name in (plain, *origins(plain))]
+        shipped = [checkpoint for name in names for checkpoint in checkpoints.of_path(str(name))]
+        same = [checkpoint for checkpoint in shipped if checkpoint.committed and has_content(file, checkpoint)]
+    return max(same or of_inode, key=lambda checkpoint: checkpoint.seen_at, default=None)
+
+
+def _compare(file: SourceFile, checkpoint: Checkpoint, pages: list[ReportPage]) -> Verdict:
+    verdict = Verdict(str(file.path), checkpoint.id)
+    if not pages[0].is_known:
+        verdict.problem = f"the server has never heard of source {checkpoint.id}"
+        return verdict
+    verdict.losses = list(pages[0].losses)
+    comparison = _Comparison(file, checkpoint.renderings or _UNKNOWN, verdict)
+    for extent in _extents(pages):
+        comparison.compare(extent)
+    committed = pages[0].committed
+    comparison.expect_nothing(committed, "not on the server although it says so")
+    comparison.expect_nothing(file.readable_end, "not shipped yet")
+    verdict.problem = "; ".join(file.problems)
+    return verdict
+
+
+def _extents(pages: list[ReportPage]) -> Iterator[Extent]:
+    for page in pages:
+        yield from page.extents
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Goes through a file, and enters what it finds into a verdict."""
+
+    file: SourceFile
+    renderings: Renderings
+    verdict: Verdict
+
+    def compare(self, extent: Extent) -> None:
+        """Compare the next extent with the file."""
+        file, verdict = self.file, self.verdict
+        if extent.start < file.offset:
+            verdict.repeated += extent.lines
+            return
+        self.expect_nothing(extent.start, "not on the server")
+        found = replay(file, extent.end, self.renderings)
+        verdict.lines += found.lines
+        where = (extent.start, extent.end, extent.lines)
+        if extent.state in ("missing", "expired"):
+            reason = (
+                "the server's segment is gone" if extent.state == "missing" else "deleted by the server's retention"
+            )
+            verdict.missing.append(Range(*where, f"{reason} ({extent.segment})"))
+        elif extent.state == "altered":
+            verdict.altered.append(Range(*where, f"changed on the server's disk ({extent.segment})"))
+        elif (found.lines, found.crc32) != (extent.lines, extent.crc32):
+            verdict.altered.append(Range(*where, "the file has changed since it was shipped"))
+        else:
+            verdict.stored += extent.lines
+
+    def expect_nothing(self, end: int, reason: str) -> None:
+        """Between what is stored there may be blank lines, and what is known to be lost; lines are missing."""
+        start = self.file.offset
+        if start >= end:
+            return
+        found = replay(self.file, end, self.renderings)
+        self.verdict.lines += found.lines
+        if found.lines and not _are_lost(start, end, self.verdict.losses):
+            self.verdict.missing.append(Range(start, end, found.lines, reason))
+
+
+def _are_lost(start: int, end: int, losses: Iterable[Loss]) -> bool:
+    """Whether every byte from `start` to `end` is in one of `losses`."""
+    for loss in sorted(losses, key=lambda loss: loss.start):
+        if loss.start <= start:
+            start = max(start, loss.end)
+    return start >= end

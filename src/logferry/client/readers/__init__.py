@@ -1,0 +1,1 @@
+"""Where chunks come from: files in batch mode, followed files, standard input."""

@@ -1,0 +1,96 @@
+"""Where chunks come from: what the delivery engine asks of a reader, and what a reader says of its files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from logferry.client.files.line_reader import Chunk, Lost, Source, SourceFile
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """What a reader says of one file, or of one name that has none. Sizes and offsets are in bytes of the file.
+
+    `path` is the name that is followed, `name` the one the file has now ("" when it is deleted). `state` is
+    `following`, `held` (renamed or deleted, not all of it is acked), `parked` (quiet, its descriptor is lent to others)
+    or `unreadable`; `problem` says why, or what failed last. `behind_since` is the Unix time since when there has been
+    something that is not acked, 0 when there is nothing.
+    """
+
+    path: str
+    name: str = ""
+    source: str = ""
+    device: int = 0
+    inode: int = 0
+    size: int = 0
+    offset: int = 0
+    committed: int = 0
+    state: str = "following"
+    problem: str = ""
+    format: str = ""
+    behind_since: float = 0.0
+
+
+class Reader(Protocol):
+    """Where chunks come from."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there will never be another chunk."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether `read` should be called again at once although it returned None."""
+
+    @property
+    def revision(self) -> int:
+        """A number that grows whenever `report` would name other files, another state of one, or another problem."""
+
+    @property
+    def wake_fds(self) -> Sequence[int]:
+        """File descriptors that become readable when there may be something to read; `poll` takes the news."""
+
+    @property
+    def patience_s(self) -> float:
+        """For how many seconds `poll` need not be called as long as none of `wake_fds` is readable.
+
+        0 where only looking tells, or where time alone may change something: then it is called every poll interval.
+        """
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What could not be read and will not come, a sentence each."""
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether, after `stop`, something has still to be delivered because it exists nowhere else."""
+
+    def stop(self) -> None:
+        """Take no more from where it comes. Safe in any thread."""
+
+    def poll(self) -> None:
+        """Look at the file system. Raises SourceError for what waiting cannot mend."""
+
+    def read(self, *, max_lines: int | None) -> Chunk | None:
+        """Return the next chunk of at most `max_lines` lines, or None when there is nothing now."""
+
+    def take_lost(self) -> list[Lost]:
+        """Return what turned out to be unreadable since the last call."""
+
+    def send_back(self, source: Source, offset: int | None, one_by_one_until: int) -> None:
+        """Read a source again (see Feed), if its file is still open."""
+
+    def twin(self, source: Source) -> SourceFile | None:
+        """Open a source's file once more, for whoever wants to read it from elsewhere; None when it is closed."""
+
+    def close(self) -> None:
+        """Release all files."""
+
+    def report(self) -> list[FileReport]:
+        """Say how far each file is, from any thread."""
+
+
+def out_of_reach(source: Source, offset: int | None) -> list[Lost]:
+    """Say what is lost when a source is to be read again whose file holds something else by now, or is closed."""
+    start, end = offset or 0, source.read_until
+    return [Lost(source, start, end, "gone when it was to be read again")] if start < end else []

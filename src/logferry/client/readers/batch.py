@@ -1,0 +1,232 @@
+"""Reads files as they are when a run starts: to the size that they have then, one after the other.
+
+Which files these are is settled at the start. All but the first of them are opened when it is their turn; a file may
+have been renamed until then, which does no harm, or be gone. What cannot be read is told at the end, and the other
+files are read.
+"""
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from logferry.client.files.fd_pool import Descriptors
+from logferry.client.files.line_reader import Chunk, Lost, Source, SourceFile
+from logferry.client.finding.listing import Discovery, Folders
+from logferry.client.readers.base import FileReport, out_of_reach
+from logferry.client.readers.batch_file import BatchFile, PlannedFile, plan
+from logferry.client.readers.input_rules import Input
+from logferry.client.recognition.recognise import Identity, Recall
+from logferry.config import InputSettings
+from logferry.errors import SourceError
+
+logger = logging.getLogger(__name__)
+
+# So many files are opened at the start, whatever becomes of their names later; and not more are open at any time.
+_MOST_OPEN: Final = 64
+
+
+class BatchReader:
+    """Reads each file once, from its beginning, or from where `recall` knows."""
+
+    def __init__(
+        self,
+        inputs: Sequence[InputSettings],
+        *,
+        recall: Recall | None = None,
+        max_open_files: int | None = None,
+        folders: Folders | None = None,
+    ) -> None:
+        """Find the files. Raises SourceError when there is none, or only one, and that cannot be read."""
+        self._recall = recall
+        self._folders = folders or Folders()
+        self._descriptors = Descriptors(min(max_open_files or _MOST_OPEN, _MOST_OPEN), is_quiet=True)
+        self._lock = threading.Lock()  # held while a file is closed: another thread may want to open it once more
+        self._errors: list[SourceError] = []
+        self._files: dict[PlannedFile, BatchFile] = {}  # open, or to be opened again: not all of them is acked
+        self._reports: dict[PlannedFile, FileReport] = {}  # the last word on the others
+        self._damaged: dict[str, None] = {}
+        self._lost: list[Lost] = []
+        self.revision = 0
+        self._planned = list(self._plan(inputs))
+        self._unread = deque(self._planned)
+        for planned in self._planned[: self._descriptors.limit]:
+            file = self._open(planned)
+            if file is not None and file.is_read:
+                self._unread.remove(planned)
+        if not self._files and not self._unread and len(self._errors) == 1:
+            raise self._errors[0]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all that was there at the start is read, or cannot be had."""
+        return not self._unread
+
+    @property
+    def is_busy(self) -> bool:
+        """A file that is there is never waited for."""
+        return not self.is_finished
+
+    @property
+    def wake_fds(self) -> Sequence[int]:
+        """Nothing is waited for."""
+        return ()
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files, in their order."""
+        return [Path(planned.path) for planned in self._planned]
+
+    @property
+    def patience_s(self) -> float:
+        """See Reader: nothing announces anything."""
+        return 0.0
+
+    @property
+    def problems(self) -> list[str]:
+        """See Reader."""
+        return [*map(str, self._errors), *self._damaged]
+
+    @property
+    def is_draining(self) -> bool:
+        """See Reader: what is not read stays in the files."""
+        return False
+
+    def stop(self) -> None:
+        """See Reader."""
+
+    def poll(self) -> None:
+        """See Reader: close the files that are acked to their end; they are, mostly, in the order of reading.
+
+        Which files have which names is settled.
+        """
+        for planned, file in list(self._files.items()):
+            if not (file.is_read and file.is_stored):
+                return
+            self._close(planned, file)
+
+    def read(self, *, max_lines: int | None) -> Chunk | None:
+        """Return the next chunk; a last line without newline is a line."""
+        while self._unread:
+            planned = self._unread[0]
+            file = self._open(planned)
+            if file is None:
+                continue
+            chunk = self._read(file, max_lines)
+            if file.is_read:
+                self._unread.popleft()
+                self._damaged |= {f"cannot read all of {planned.path}: {problem}": None for problem in file.problems}
+            if chunk is not None or file.is_scanning:
+                return chunk
+        return None
+
+    def take_lost(self) -> list[Lost]:
+        """Return what the files lost while they were read."""
+        lost, self._lost = self._lost, []
+        return lost
+
+    def send_back(self, source: Source, offset: int | None, one_by_one_until: int) -> None:
+        """See Reader."""
+        found = self._find(source)
+        if found is None:
+            self._lost += out_of_reach(source, offset)
+            return
+        planned, file = found
+        try:
+            file.stay_reachable()
+            file.read_again(offset, one_by_one_until=one_by_one_until)
+        except (SourceError, OSError) as error:
+            logger.error("cannot read %s again: %s", planned.path, error)
+            self._lost += out_of_reach(source, offset)
+            return
+        if planned not in self._unread:
+            self._unread.appendleft(planned)
+
+    def twin(self, source: Source) -> SourceFile | None:
+        """See Reader."""
+        with self._lock:
+            found = self._find(source)
+            if found is None:
+                return None
+            try:
+                found[1].stay_reachable()
+                return found[1].twin()
+            except (SourceError, OSError) as error:
+                logger.error("cannot open %s once more: %s", source.path, error)
+                return None
+
+    def close(self) -> None:
+        """Release all files."""
+        for planned, file in list(self._files.items()):
+            self._close(planned, file)
+
+    def report(self) -> list[FileReport]:
+        """See Reader."""
+        known = {**self._reports, **{planned: file.report() for planned, file in dict(self._files).items()}}
+        return [known.get(planned) or FileReport(planned.path, size=planned.size) for planned in self._planned]
+
+    def _plan(self, inputs: Sequence[InputSettings]) -> Iterator[PlannedFile]:
+        """Give each file once: as the first input has it that means it, under the first of its names."""
+        known: set[Identity] = set()
+        for settings in inputs:
+            wanted = Input(settings)
+            for path in Discovery(settings.log_file, settings.exclude, folders=self._folders).find():
+                if path not in settings.log_file and not os.path.isfile(path):
+                    continue  # a pattern means files
+                try:
+                    planned = plan(path, wanted)
+                except SourceError as error:
+                    self._note(error)
+                    continue
+                if planned.identity not in known:
+                    known.add(planned.identity)
+                    yield planned
+        if not known and not self._errors:
+            self._note(SourceError(":".join(name for settings in inputs for name in settings.log_file), "no such file"))
+
+    def _open(self, planned: PlannedFile) -> BatchFile | None:
+        """Return a file, opened if that was not done before; None when it cannot be read."""
+        file = self._files.get(planned)
+        if file is None:
+            try:
+                file = BatchFile(planned, self._descriptors, self._folders, self._recall)
+            except SourceError as error:
+                self._note(error)
+                self._unread.remove(planned)
+                self._reports[planned] = FileReport(planned.path, state="unreadable", problem=error.reason)
+                return None
+            self._files[planned] = file
+            self.revision += 1
+        return file
+
+    def _read(self, file: BatchFile, max_lines: int | None) -> Chunk | None:
+        if file.is_read:
+            return None
+        try:
+            return file.read_on(max_lines)
+        except SourceError as error:
+            self._note(error)
+            file.give_up(error.reason)
+            return None
+        finally:
+            self._lost += file.lost
+            file.lost.clear()
+
+    def _note(self, error: SourceError) -> None:
+        logger.error("%s", error)
+        self._errors.append(error)
+        self.revision += 1
+
+    def _find(self, source: Source) -> tuple[PlannedFile, BatchFile] | None:
+        return next((entry for entry in list(self._files.items()) if entry[1].source is source), None)
+
+    def _close(self, planned: PlannedFile, file: BatchFile) -> None:
+        with self._lock:
+            file.source.is_finished = file.is_read
+            self._reports[planned] = file.report()
+            del self._files[planned]
+            file.close()
+        self.revision += 1

@@ -1,0 +1,141 @@
+"""One file of a batch run: what it is when the run starts, and how far it is read."""
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from logferry.client.files.fd_pool import Descriptors, PooledContent
+from logferry.client.files.gzip import inflated
+from logferry.client.files.line_reader import Chunk, Lost, SourceFile
+from logferry.client.finding.listing import Folders
+from logferry.client.readers.base import FileReport
+from logferry.client.readers.input_rules import Input
+from logferry.client.recognition.recognise import Identity, Recall, status_identity
+from logferry.errors import SourceError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlannedFile:
+    """A file as it is when the run starts; `place` is where it really is, `size` what will be read of it."""
+
+    path: str
+    input: Input
+    place: Path
+    identity: Identity
+    size: int
+
+    def find(self, folders: Folders) -> Path:
+        """Return where the file is now, under another name perhaps, but in its folder. Raises SourceError."""
+        if self._is_at(self.place):
+            return self.place
+        folder = self.place.parent
+        folders.forget(str(folder))
+        name = folders.listing(str(folder)).by_inode.get(self.identity[1])
+        if name is None or not self._is_at(folder / name):
+            raise SourceError(self.path, "deleted, replaced or moved away before it was read")
+        return folder / name
+
+    def _is_at(self, path: Path) -> bool:
+        try:
+            return status_identity(os.stat(path)) == self.identity
+        except OSError:
+            return False
+
+
+def plan(path: str, wanted: Input) -> PlannedFile:
+    """Return what `path` is now. Raises SourceError when that is no regular file."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        raise SourceError(path, "no such file") from None
+    except OSError as error:
+        raise SourceError(path, error.strerror or str(error)) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise SourceError(path, "is a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+    return PlannedFile(path, wanted, Path(os.path.realpath(path)), status_identity(status), status.st_size)
+
+
+class BatchFile(SourceFile):
+    """A file that is read to the size that was planned, a compressed one to its end."""
+
+    def __init__(
+        self, planned: PlannedFile, descriptors: Descriptors, folders: Folders, recall: Recall | None = None
+    ) -> None:
+        """Open it, and go on where `recall` knows. Raises SourceError when it cannot be read, or is not there."""
+        self.planned = planned
+        self.problem = ""  # why no more of it can be read
+        self._descriptors = descriptors
+        self._folders = folders
+        try:
+            self._raw = PooledContent(planned.find(folders), descriptors)
+            try:
+                self._open(recall)
+            except BaseException:
+                self._raw.close()
+                raise
+        except OSError as error:
+            raise SourceError(planned.path, error.strerror or str(error)) from error
+
+    def _open(self, recall: Recall | None) -> None:
+        planned, limit = self.planned, self.planned.input.settings.max_line_bytes
+        content = inflated(self._raw, compressed_bytes=planned.size)
+        super().__init__(Path(planned.path), max_line_bytes=limit, content=content)
+        self.end = self.readable_end if content.is_stream else planned.size
+        if recall:
+            recall.recognise(self)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether its end is reached, or nothing more can be had of it."""
+        return self.offset >= self.end
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether all that was read of it is acked."""
+        return self.source.committed >= self.offset
+
+    def read_on(self, max_lines: int | None) -> Chunk | None:
+        """Return the next chunk; None at the end, and while the end of a long line is searched.
+
+        A last line without newline is a line. What has been truncated is added to `lost`. Raises SourceError.
+        """
+        self.stay_reachable()
+        source, offset = self.source, self.offset
+        try:
+            self.planned.input.prepare(self)
+        except OSError as error:
+            raise SourceError(self.planned.path, error.strerror or str(error)) from error
+        chunk = self.read(limit=self.end, is_final=True, max_lines=max_lines)
+        self.left.clear()
+        self.lost.clear()  # all of it is found out at once, below
+        if chunk is None and not self.is_scanning:
+            if not self._content.is_stream:
+                self.lost.append(Lost(source, offset, self.end, "truncated or rewritten while it was read"))
+            self.end = self.offset
+        return chunk
+
+    def stay_reachable(self) -> None:
+        """Look for it if it has to be opened again. Raises SourceError when it is not to be found."""
+        if not self._descriptors.is_open(self._raw):
+            self._raw.path = self.planned.find(self._folders)
+
+    def give_up(self, reason: str) -> None:
+        """Read no more of it; what was read may still be read again."""
+        self.problem = reason
+        self.end = self.offset
+
+    def report(self) -> FileReport:
+        """Say how far it is. Safe in any thread."""
+        return FileReport(
+            self.source.path,
+            str(self._raw.path),
+            self.source.id,
+            *self.identity,
+            size=self.seen_size if self._content.is_stream else self.planned.size,
+            offset=self.offset,
+            committed=self.source.committed,
+            state="unreadable" if self.problem else "following",
+            problem=self.problem,
+            format=self.rendering.format,
+        )

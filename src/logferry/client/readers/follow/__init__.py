@@ -1,0 +1,1 @@
+"""Following files through rotation, truncation and copies."""

@@ -1,0 +1,86 @@
+"""One input's settings, ready to be applied to files: how each of them is to be rendered."""
+
+import logging
+import socket
+from typing import Final
+
+from logferry.client.files.line_reader import SourceFile
+from logferry.config import InputSettings
+from logferry.rendering.detect import detect
+from logferry.rendering.registry import format_named
+from logferry.rendering.spec import RenderSpec
+
+logger = logging.getLogger(__name__)
+
+AUTO: Final = "auto"
+
+# The format of a file is decided by lines from here, and lines beyond here do not change it any more. They may be long:
+# container runtimes cut what they are given after 16 KiB.
+_DECIDING_BYTES: Final = 64 * 1024
+
+
+class Input:
+    """Decides how files are rendered."""
+
+    def __init__(self, settings: InputSettings) -> None:
+        self.settings = settings
+        self._host = socket.gethostname() if settings.add_host else ""
+
+    def rendering(self, path: str, log_format: str) -> RenderSpec:
+        """Return how a file of this input is rendered whose format is known."""
+        settings = self.settings
+        limits = {"max_lines": settings.multiline_max_lines, "max_bytes": settings.multiline_max_bytes}
+        joins_by_itself = format_named(log_format).grouping(**limits) is not None
+        fields = list(settings.field)
+        if settings.add_host:
+            fields.append(("host", self._host))
+        if settings.add_path:
+            fields.append(("path", path))
+        return RenderSpec(
+            log_format,
+            settings.max_line_bytes,
+            "" if joins_by_itself else settings.multiline,
+            settings.multiline_max_lines,
+            settings.multiline_max_bytes,
+            tuple(fields),
+            settings.include,
+            settings.exclude_line,
+            settings.redact,
+        )
+
+    def prepare(self, file: SourceFile) -> None:
+        """See to it that the next chunk of a file is rendered as this input says. Raises OSError."""
+        source = file.source
+        if file.prepared_for is source:
+            return
+        log_format = self.settings.format
+        if log_format == AUTO:
+            log_format = self._decide(file)
+        else:
+            file.prepared_for = source
+        file.render_as(self.rendering(source.path, log_format))
+
+    def _decide(self, file: SourceFile) -> str:
+        """Return the format of what comes next in a file; lines that say nothing yet are plain.
+
+        What was found out once holds for the source, whatever follows.
+        """
+        source = file.source
+        renderings = source.renderings  # once: the engine may replace the list meanwhile
+        known = renderings[-1][1].format if renderings else ""
+        found = known if known not in ("", "plain") else _detected(file)
+        if found is not None or file.offset > _DECIDING_BYTES:
+            file.prepared_for = source
+            if found not in (None, known):
+                logger.info("%s: its lines are %s", source.path, found)
+        return found or "plain"
+
+
+def _detected(file: SourceFile) -> str | None:
+    """Return the format of the first lines before the offset or, if they do not say it, of those behind it."""
+    begin = file.peek(0, min(file.offset, _DECIDING_BYTES))
+    found = detect(begin[: begin.rfind(b"\n") + 1])
+    if found is None and file.offset <= _DECIDING_BYTES:
+        sample = file.peek(file.offset, _DECIDING_BYTES)
+        found = detect(sample[: sample.rfind(b"\n") + 1])
+    return found

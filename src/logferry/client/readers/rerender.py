@@ -1,0 +1,54 @@
+"""Rendering a range of a file once more, as it was rendered when it was sent.
+
+The checkpoint says from which offset on a source was rendered how; the server's extents say where no memory of what
+came before was left (rule E20). So what comes out is what went over the wire, byte for byte.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from logferry.client.files.line_reader import SourceFile
+from logferry.protocol import checksum
+from logferry.rendering.renderer import renderer
+from logferry.rendering.spec import RenderSpec
+
+Renderings = Sequence[tuple[int, RenderSpec]]  # from which offset on, in order
+
+
+@dataclass(slots=True)
+class Replayed:
+    """How many lines of NDJSON a range gives, and their CRC-32."""
+
+    lines: int = 0
+    crc32: int = 0
+
+
+def replay(file: SourceFile, end: int, renderings: Renderings, *, crc32: int = 0) -> Replayed:
+    """Render a file from where it is to `end`, or as far as it goes, and leave it there.
+
+    `crc32` is what the result goes on from. Raises SourceError.
+    """
+    found = Replayed(crc32=crc32)
+    for piece_end, rendering in _pieces(file.offset, end, renderings):
+        file.render_as(rendering)
+        while file.offset < piece_end:
+            chunk = file.read(limit=piece_end, is_final=True)
+            if chunk is not None:
+                rendered = renderer(chunk.rendering).render(
+                    chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated
+                )
+                found.lines += rendered.lines
+                found.crc32 = checksum.crc32(rendered.payload, found.crc32)
+            elif not file.is_scanning:
+                return found  # the file is shorter
+    return found
+
+
+def _pieces(start: int, end: int, renderings: Renderings) -> list[tuple[int, RenderSpec]]:
+    """Return up to where, between `start` and `end`, which rendering holds; the first holds before its offset too."""
+    begins = [offset for offset, _ in renderings[1:]]
+    return [
+        (min(until, end), rendering)
+        for (_, rendering), until in zip(renderings, [*begins, end], strict=True)
+        if until > start
+    ]

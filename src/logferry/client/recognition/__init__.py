@@ -1,0 +1,1 @@
+"""Which file is which: recognising what was shipped before."""

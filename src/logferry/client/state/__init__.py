@@ -1,0 +1,1 @@
+"""What was acked, per source, on disk."""

@@ -1,0 +1,1 @@
+"""What the client reports about itself, and what `logferry status` makes of it."""

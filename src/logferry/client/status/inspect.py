@@ -1,0 +1,155 @@
+"""What a client is doing now: what it said last (status_file.py), compared with its lock and with the disk.
+
+A quiet client says nothing, and one that hangs or is dead cannot. So ages are counted here, and the sizes of files are
+asked of the disk: how far a client is behind is true whatever has become of it.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from logferry.client.readers.base import FileReport
+from logferry.client.status import writer as status_file
+from logferry.client.status.connection_state import WAITING
+from logferry.client.status.writer import ClientReport, Status
+from logferry.durable import lock_holder
+from logferry.errors import StateError
+from logferry.metrics import shortcomings
+
+HELD: Final = "held"
+UNREADABLE: Final = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class FileNow:
+    """One file: what the client said of it, and what has become of it since then.
+
+    `other_name` is the name it has now, if that is not the one that is followed.
+
+    `lag_seconds` is how long there has been something that is not acked. When that began after the client's last word
+    about the file, it is the time since the file was written to if the client runs, else since its last word at all.
+    """
+
+    said: FileReport
+    size: int
+    lag_bytes: int
+    lag_seconds: float
+    other_name: str = ""
+    since_then: str = ""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it was renamed or deleted, and is kept open until the rest of it is acked."""
+        return self.said.state == HELD
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the client cannot read it."""
+        return self.said.state == UNREADABLE
+
+    @property
+    def reason(self) -> str:
+        """Why it is not read, what failed last, what happened to it since; "" when there is nothing to say."""
+        return "; ".join(filter(None, (self.said.problem, self.since_then)))
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A client as it is now. `pid` is that of the running client, else that of the last one; times in seconds.
+
+    `problems` has a sentence for each thing that is not as it should be.
+    """
+
+    folder: str
+    is_running: bool
+    pid: int
+    age_seconds: float
+    client: ClientReport
+    files: tuple[FileNow, ...]
+    problems: tuple[str, ...]
+
+
+def inspect(folder: Path, *, now: float) -> Inspection:
+    """Look at the client of a state folder; `now` is Unix time.
+
+    Raises StateError when there is nothing to be said of it.
+    """
+    holder = _holder(folder)
+    status = status_file.read(folder)
+    if status is None:
+        raise StateError(
+            f"process {holder} is using the state folder {folder}, but has not said yet what it does"
+            if holder
+            else f"there is no status in {folder}: no client has run with this state folder (--state-dir names another)"
+        )
+    client = status.client
+    files = tuple(_file_now(report, client, is_running=holder is not None, now=now) for report in status.files)
+    return Inspection(
+        str(folder),
+        holder is not None,
+        int(holder) if holder and holder.isdecimal() else client.pid,
+        max(0.0, now - client.written_at),
+        client,
+        files,
+        tuple(_problems(status, holder, now)),
+    )
+
+
+def _holder(folder: Path) -> str | None:
+    try:
+        return lock_holder(folder)
+    except OSError as error:
+        raise StateError(f"cannot look into the state folder {folder}: {error.strerror or error}") from None
+
+
+def _problems(status: Status, holder: str | None, now: float) -> Iterator[str]:
+    client = status.client
+    if holder is None:
+        yield from _problems_of_the_dead(client)
+    elif client.ended_at or holder not in (str(client.pid), "unknown"):
+        yield f"process {holder} has said nothing yet; all this is of an earlier run (process {client.pid})"
+    elif client.link.state == WAITING:
+        yield f"waiting for the server for {now - client.link.since:.0f} s: {client.link.error}"
+    unreadable = sum(report.state == UNREADABLE for report in status.files)
+    if unreadable:
+        yield f"{unreadable} of {len(status.files)} files cannot be read"
+    yield from (sentence for sentence in shortcomings(client.counters) if sentence not in client.outcome)
+
+
+def _problems_of_the_dead(client: ClientReport) -> Iterator[str]:
+    if not client.ended_at:
+        yield "not running: it ended without a word, killed or with its machine"
+    elif client.outcome:
+        yield f"not running: {client.outcome}"
+    elif client.mode != "batch":
+        yield "not running: it was stopped"
+
+
+def _file_now(said: FileReport, client: ClientReport, *, is_running: bool, now: float) -> FileNow:
+    """Ask the disk for what was appended since, unless the file has no name, or nobody means to ship what comes."""
+    size, since_then, written_at = said.size, "", client.written_at
+    if client.mode != "batch" and said.name and said.inode:
+        try:
+            status = os.stat(_full(said.name, client))
+        except FileNotFoundError:
+            since_then = "deleted or renamed since"
+        except OSError as error:
+            since_then = f"cannot look at it now: {error.strerror or error}"
+        else:
+            if (status.st_dev, status.st_ino) != (said.device, said.inode):
+                since_then = "its name is another file's since"
+            else:
+                size = status.st_size
+                written_at = status.st_mtime if is_running else client.written_at
+    if size < said.committed and not since_then:
+        since_then = "truncated since"
+    lag = size - said.committed if size >= said.committed else size
+    behind_since = said.behind_since or written_at
+    other_name = said.name if said.name and _full(said.name, client) != _full(said.path, client) else ""
+    return FileNow(said, size, lag, max(0.0, now - behind_since) if lag else 0.0, other_name, since_then)
+
+
+def _full(name: str, client: ClientReport) -> str:
+    return os.path.normpath(os.path.join(client.directory, name))
