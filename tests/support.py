@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 from logferry.config import SERVE_OPTIONS, ServeSettings, load
 from logferry.server import Patience, Server, ServerStats
-from logferry.server.files import Files
+from logferry.server.storage.file_ops import Files
 
 # No wait of a test is longer; long enough for a busy machine, since a test that passes never waits for it.
 DEADLINE_S: Final = 15.0

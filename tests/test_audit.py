@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from logferry.errors import StoreError
-from logferry.server.audit import fsck, report
-from logferry.server.ledger import Ledger
+from logferry.server.storage.audit import fsck, report
+from logferry.server.storage.ledger import Ledger
 from tests.delivery import LINES, DeliveryClient, batch, size_of
 from tests.support import running_server, stored_lines
 from tests.test_store import MONDAY, STREAM, FailingFiles, Stored, delivery, names, opened, submit_each
@@ -79,7 +79,7 @@ def test_fsck_may_run_beside_a_server(tmp_path: Path) -> None:
 
 
 def test_a_page_of_a_report_ends_when_it_has_read_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logferry.server.audit._PAGE_BYTES", 10)
+    monkeypatch.setattr("logferry.server.storage.audit._PAGE_BYTES", 10)
     with running_server(tmp_path, segment_bytes=100) as server, DeliveryClient(server, source="s1") as client:
         for number in range(3):
             client.send(batch([LINES[number]], start=size_of(LINES[:number])))

@@ -12,7 +12,7 @@ import pytest
 
 from logferry.client.net.connect import Backoff
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.server.audit import report
+from logferry.server.storage.audit import report
 from tests.faults.chaos_proxy import DOWN, UP, chaos_proxy
 from tests.processes import client, free_port, ship
 from tests.shipping import (
@@ -411,7 +411,7 @@ def test_more_sources_than_one_connection_may_open_take_several_and_nothing_is_s
     tmp_path: Path, server: RunningServer, monkeypatch: pytest.MonkeyPatch, resilient: bool
 ) -> None:
     """Rule E4."""
-    monkeypatch.setattr("logferry.server.delivery_conversation.MAX_SOURCES", 7)
+    monkeypatch.setattr("logferry.server.clients.sessions.delivery.MAX_SOURCES", 7)
     logs = logs_of(tmp_path, range(300), count=30)
     with shipping(logs, server.port, **once(tmp_path, resilient=resilient)) as run:
         assert run.result().problems == ()

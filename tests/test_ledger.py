@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from logferry.errors import StoreError
-from logferry.server.ledger import ExtentRow, Ledger, LossRow, SourceRow
+from logferry.server.storage.ledger import ExtentRow, Ledger, LossRow, SourceRow
 
 
 @pytest.fixture

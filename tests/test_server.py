@@ -15,8 +15,8 @@ import pytest
 from logferry.errors import LogferryError, StoreError
 from logferry.protocol.compressor import encode_frame
 from logferry.server import Patience, serve
-from logferry.server.files import Files
-from logferry.server.peer import MAX_UNSTORED_BYTES
+from logferry.server.clients.connection import MAX_UNSTORED_BYTES
+from logferry.server.storage.file_ops import Files
 from tests.support import (
     DEADLINE_S,
     RunningServer,

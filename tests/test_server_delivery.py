@@ -8,8 +8,8 @@ import pytest
 
 from logferry.protocol.delivery import batch_header, control_line
 from logferry.server import Patience
-from logferry.server.audit import fsck
-from logferry.server.files import Files
+from logferry.server.storage.audit import fsck
+from logferry.server.storage.file_ops import Files
 from tests.delivery import LINES, DeliveryClient, batch, hello, opening, position, size_of
 from tests.support import DEADLINE_S, numbered_line, running_server, wait_until
 from tests.test_server import BlockedFiles
@@ -270,7 +270,7 @@ def test_e4_a_connection_that_opens_more_sources_than_it_may_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rule E4."""
-    monkeypatch.setattr("logferry.server.delivery_conversation.MAX_SOURCES", 3)
+    monkeypatch.setattr("logferry.server.clients.sessions.delivery.MAX_SOURCES", 3)
     with running_server(tmp_path) as server, DeliveryClient(server) as client:
         assert client.welcome["max_sources"] == 3
         client.send(b"".join(opening(f"s{number}") for number in (0, 1, 1, 2)))
@@ -516,7 +516,7 @@ def test_e19_a_report_sees_what_happened_to_the_segments(tmp_path: Path) -> None
 
 def test_e19_a_report_comes_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule E19."""
-    monkeypatch.setattr("logferry.server.audit.REPORT_PAGE", 2)
+    monkeypatch.setattr("logferry.server.storage.audit.REPORT_PAGE", 2)
     with running_server(tmp_path, segment_bytes=1024) as server, DeliveryClient(server, source="s1") as client:
         for number in range(5):
             start = 10 * number
@@ -546,7 +546,7 @@ def test_e19_a_ledger_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatc
     def fail(*_: object, **__: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("logferry.server.audit.report", fail)
+    monkeypatch.setattr("logferry.server.storage.audit.report", fail)
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
         assert client.report()["status"] == "error"
         client.send(batch(LINES[:1], start=0))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from logferry.server.files import Files
-from logferry.server.ledger import Ledger
-from logferry.server.names import Stream
-from logferry.server.settling import Settler
-from logferry.server.store import Delivery, Store
+from logferry.server.storage.deferred_sync import Settler
+from logferry.server.storage.file_ops import Files
+from logferry.server.storage.ledger import Ledger
+from logferry.server.storage.store import Delivery, Store
+from logferry.server.storage.stream_names import Stream
 from tests.support import numbered_line, stored_lines, wait_until
 from tests.test_store import Stored, delivery, in_one_group, opened
 

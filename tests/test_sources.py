@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logferry.protocol.delivery import Batch, BatchRefused, Note, Open, Position, Skip
-from logferry.server.audit import fsck, report
-from logferry.server.ledger import Ledger
-from logferry.server.names import Stream, source_stream
-from logferry.server.sources import Claim, Leave, Sources
-from logferry.server.store import Delivery
+from logferry.server.storage.admission import Claim, Leave, Sources
+from logferry.server.storage.audit import fsck, report
+from logferry.server.storage.ledger import Ledger
+from logferry.server.storage.store import Delivery
+from logferry.server.storage.stream_names import Stream, source_stream
 from tests.support import numbered_line, stored_lines, wait_until
 from tests.test_store import FailingFiles, Stored, opened
 
@@ -118,7 +118,7 @@ def test_whatever_is_sent_and_whatever_fails_the_store_does_what_the_rules_say(
 def test_more_sources_than_there_are_positions_in_memory_keep_theirs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr("logferry.server.sources.MAX_ROWS", most)
+    monkeypatch.setattr("logferry.server.storage.admission.MAX_ROWS", most)
     names, line = [f"s{number}" for number in range(20)], numbered_line(0)
     claims: list[Claim] = []
     with opened(tmp_path, stored := Stored()) as store:

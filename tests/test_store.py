@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logferry.errors import StoreError
-from logferry.server.files import IOV_MAX, Files, for_each
-from logferry.server.ledger import Ledger
-from logferry.server.names import Stream, host_name, safe_name
-from logferry.server.recovery import unfinished_bytes
-from logferry.server.segments import Payload, Segments
-from logferry.server.store import Delivery, Store
+from logferry.server.storage.file_ops import IOV_MAX, Files, for_each
+from logferry.server.storage.ledger import Ledger
+from logferry.server.storage.recovery import unfinished_bytes
+from logferry.server.storage.segments import Payload, Segments
+from logferry.server.storage.store import Delivery, Store
+from logferry.server.storage.stream_names import Stream, host_name, safe_name
 from tests.support import DEADLINE_S, numbered_line, stored_lines, wait_until
 
 STREAM = Stream("10.0.0.7", "plain")
@@ -259,7 +259,7 @@ def in_one_group(store: Store[Delivery]) -> Iterator[None]:
 @pytest.fixture
 def much_is_written_to_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what is written to many segments be so much for each that they are synced at once (see test_settling.py)."""
-    monkeypatch.setattr("logferry.server.segments._LITTLE_BYTES", 1)
+    monkeypatch.setattr("logferry.server.storage.segments._LITTLE_BYTES", 1)
 
 
 @pytest.mark.usefixtures("much_is_written_to_each")

@@ -21,14 +21,14 @@ from logferry.protocol.connection import Limits
 from logferry.protocol.delivery import Report, report_line
 from logferry.protocol.messages import error_ack
 from logferry.protocol.validation import Accept
-from logferry.server import audit
-from logferry.server.conversation import PeerDelivery
-from logferry.server.files import Files
-from logferry.server.listening import BACKLOG, open_listeners
-from logferry.server.memory import MemoryAccount
-from logferry.server.peer import Peer
-from logferry.server.segments import MAX_OPEN_SEGMENTS
-from logferry.server.store import Store, no_crash
+from logferry.server.clients.connection import Peer
+from logferry.server.clients.flow_control import MemoryAccount
+from logferry.server.clients.sessions.plain import PeerDelivery
+from logferry.server.listen import BACKLOG, open_listeners
+from logferry.server.storage import audit
+from logferry.server.storage.file_ops import Files
+from logferry.server.storage.segments import MAX_OPEN_SEGMENTS
+from logferry.server.storage.store import Store, no_crash
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Final
 
-from logferry.server.files import Files, for_each, naming
-from logferry.server.ledger import Ledger, UnsyncedRow
+from logferry.server.storage.file_ops import Files, for_each, naming
+from logferry.server.storage.ledger import Ledger, UnsyncedRow
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from typing import Final
 from logferry.errors import StoreError
 from logferry.protocol import checksum
 from logferry.protocol.delivery import REPORT_PAGE, Extent, Loss, ReportPage
-from logferry.server.ledger import FILE_NAME, ExtentRow, Ledger, SegmentRow
-from logferry.server.segments import FOLDER_NAME
+from logferry.server.storage.ledger import FILE_NAME, ExtentRow, Ledger, SegmentRow
+from logferry.server.storage.segments import FOLDER_NAME
 
 _BLOCK_BYTES: Final = 1024 * 1024
 

@@ -15,9 +15,9 @@ from typing import Final
 
 from logferry.protocol import checksum
 from logferry.protocol.delivery import Batch, BatchRefused, Note, Open, Position, Skip
-from logferry.server.ledger import ExtentRow, Ledger, LossRow, SourceRow
-from logferry.server.names import Stream, source_stream
-from logferry.server.segments import Placement
+from logferry.server.storage.ledger import ExtentRow, Ledger, LossRow, SourceRow
+from logferry.server.storage.segments import Placement
+from logferry.server.storage.stream_names import Stream, source_stream
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from logferry.server.files import Files, naming
-from logferry.server.ledger import Ledger, SegmentRow
-from logferry.server.names import segment_name
-from logferry.server.segments import Segments
+from logferry.server.storage.file_ops import Files, naming
+from logferry.server.storage.ledger import Ledger, SegmentRow
+from logferry.server.storage.segments import Segments
+from logferry.server.storage.stream_names import segment_name
 
 logger = logging.getLogger(__name__)
 

@@ -26,9 +26,9 @@ from logferry.protocol.delivery import (
 )
 from logferry.protocol.delivery_server import ServerSession
 from logferry.protocol.messages import MAX_REASON_CHARS, error_ack
-from logferry.server.conversation import Answers, Owner, PeerDelivery, Turn, add_answer
-from logferry.server.names import Stream
-from logferry.server.sources import Claim, Leave
+from logferry.server.clients.sessions.plain import Answers, Owner, PeerDelivery, Turn, add_answer
+from logferry.server.storage.admission import Claim, Leave
+from logferry.server.storage.stream_names import Stream
 
 ALIVE: Final = answer_line("alive")
 

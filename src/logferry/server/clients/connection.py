@@ -24,9 +24,9 @@ from logferry.protocol.connection import Limits
 from logferry.protocol.delivery import Report
 from logferry.protocol.delivery_server import is_hello_prefix
 from logferry.protocol.validation import Accept
-from logferry.server.conversation import Conversation, PeerDelivery, PlainConversation, Turn
-from logferry.server.delivery_conversation import ALIVE, DeliveryConversation
-from logferry.server.names import Stream, host_name
+from logferry.server.clients.sessions.delivery import ALIVE, DeliveryConversation
+from logferry.server.clients.sessions.plain import Conversation, PeerDelivery, PlainConversation, Turn
+from logferry.server.storage.stream_names import Stream, host_name
 
 if TYPE_CHECKING:
     from logferry.server.server import Server

@@ -11,8 +11,8 @@ from typing import Protocol
 from logferry.protocol.connection import Broken, Limits, ServerConnection, ServerEvent
 from logferry.protocol.messages import ACK_OK, error_ack
 from logferry.protocol.validation import Accept, Lines
-from logferry.server.names import Stream
-from logferry.server.store import Delivery
+from logferry.server.storage.store import Delivery
+from logferry.server.storage.stream_names import Stream
 
 # More pieces than this are joined: a copy is cheaper than a long writev of crumbs.
 _MAX_PIECES = 16

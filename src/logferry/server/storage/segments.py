@@ -31,9 +31,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from logferry.protocol import checksum
-from logferry.server.files import Files, for_each, naming, write_all
-from logferry.server.ledger import Ledger, SegmentRow
-from logferry.server.names import SegmentName, Stream, segment_name
+from logferry.server.storage.file_ops import Files, for_each, naming, write_all
+from logferry.server.storage.ledger import Ledger, SegmentRow
+from logferry.server.storage.stream_names import SegmentName, Stream, segment_name
 
 logger = logging.getLogger(__name__)
 

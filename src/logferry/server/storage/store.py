@@ -41,14 +41,14 @@ from typing import Final, Generic, TypeVar
 from logferry.durable import FolderInUse, lock_folder, sync_folder
 from logferry.errors import StoreError
 from logferry.protocol.delivery import Batch
-from logferry.server.files import Files
-from logferry.server.ledger import Ledger
-from logferry.server.names import Stream
-from logferry.server.recovery import recover
-from logferry.server.retention import Retention
-from logferry.server.segments import FOLDER_NAME, MAX_OPEN_SEGMENTS, Payload, Placement, Segments
-from logferry.server.settling import Settler
-from logferry.server.sources import Claim, Draft, Sources
+from logferry.server.storage.admission import Claim, Draft, Sources
+from logferry.server.storage.deferred_sync import Settler
+from logferry.server.storage.file_ops import Files
+from logferry.server.storage.ledger import Ledger
+from logferry.server.storage.recovery import recover
+from logferry.server.storage.retention import Retention
+from logferry.server.storage.segments import FOLDER_NAME, MAX_OPEN_SEGMENTS, Payload, Placement, Segments
+from logferry.server.storage.stream_names import Stream
 
 logger = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from logferry.server.audit import measure
-from logferry.server.files import Files, naming
-from logferry.server.ledger import Ledger, SegmentRow
-from logferry.server.names import SegmentName, segment_name
-from logferry.server.segments import restore_length
-from logferry.server.settling import restore
+from logferry.server.storage.audit import measure
+from logferry.server.storage.deferred_sync import restore
+from logferry.server.storage.file_ops import Files, naming
+from logferry.server.storage.ledger import Ledger, SegmentRow
+from logferry.server.storage.segments import restore_length
+from logferry.server.storage.stream_names import SegmentName, segment_name
 
 logger = logging.getLogger(__name__)
 

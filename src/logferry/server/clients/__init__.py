@@ -1,0 +1,1 @@
+"""Connected clients: their bytes, their flow control, their sessions."""

@@ -1,0 +1,1 @@
+"""What a client and the server say to each other, per protocol."""
