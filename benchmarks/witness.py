@@ -20,8 +20,8 @@ sys.path[:0] = [str(ROOT / "src")]
 from logferry.client.net.wakeup import StopSignal  # noqa: E402
 from logferry.client.run import ship  # noqa: E402  (the path comes first)
 from logferry.config import SHIP_OPTIONS, ShipSettings, load  # noqa: E402
-from logferry.metrics import Metrics  # noqa: E402
 from logferry.speedups import collect_less_garbage, keep_freed_memory  # noqa: E402
+from logferry.telemetry.metrics import Metrics  # noqa: E402
 
 
 class Witness(Metrics):

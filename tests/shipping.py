@@ -14,9 +14,9 @@ import pytest
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.run import Outcome, ship
 from logferry.config import SHIP_OPTIONS, InputSettings, ShipSettings, load
-from logferry.metrics import Counters, Metrics
 from logferry.protocol.delivery import Loss
 from logferry.server.storage.audit import report
+from logferry.telemetry.metrics import Counters, Metrics
 from tests.support import DEADLINE_S, RunningServer, numbered_line, wait_until
 
 # Settings of a client: each mode with each form on the wire.

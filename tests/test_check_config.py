@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry import cli
+from logferry.cli import dispatch as cli
 from logferry.config import SHIP_OPTIONS
 from tests.shipping import Printed, append
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from logferry import cli
+from logferry.cli import dispatch as cli
 from logferry.client.files.line_reader import Source
 from logferry.client.state import checkpoints as checkpoint_module
 from logferry.client.state.checkpoints import MAX_IDLE, SAVE_INTERVAL_S, Checkpoints, fingerprint

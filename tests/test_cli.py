@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from logferry import __version__, cli
+from logferry import __version__
+from logferry.cli import dispatch as cli
 from logferry.client.run import Outcome
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS
 from logferry.errors import SourceError
-from logferry.metrics import Metrics
+from logferry.telemetry.metrics import Metrics
 
 
 @dataclass
@@ -207,7 +208,7 @@ def test_a_demo_that_cannot_run_is_told_without_a_traceback(run: Run, monkeypatc
     def fail(*_: object) -> int:
         raise SourceError("sample_logs.txt", "not there")
 
-    monkeypatch.setattr("logferry.demo.run_demo", fail)
+    monkeypatch.setattr("logferry.cli.demo.run_demo", fail)
     assert run("demo") == Result(1, "", "logferry demo: cannot read sample_logs.txt: not there\n")
 
 

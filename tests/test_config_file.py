@@ -133,7 +133,7 @@ class TestWhatItSays:
         assert (settings.server_host, settings.server_port) == ("logs", 9001)
 
     def test_a_client_without_a_file_does_not_load_what_reads_one(self) -> None:
-        program = "import sys, logferry.cli; sys.exit('tomllib' in sys.modules)"
+        program = "import sys, logferry.cli.dispatch; sys.exit('tomllib' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", program], cwd=ROOT / "src", check=False).returncode == 0
 
 

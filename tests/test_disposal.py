@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from logferry import cli
+from logferry.cli import dispatch as cli
 from logferry.client.proof import retire as disposal
 from logferry.client.proof.verify import Verdict, verify
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS

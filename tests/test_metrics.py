@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from logferry.metrics import Counters, LatencyHistogram, Metrics, Reporter, describe, shortcomings
+from logferry.telemetry.metrics import Counters, LatencyHistogram, Metrics, Reporter, describe, shortcomings
 from tests.builders import Clock
 from tests.support import DEADLINE_S, wait_until
 
@@ -206,7 +206,7 @@ def test_an_interval_of_no_length_is_described_without_dividing_by_zero() -> Non
 
 
 def test_the_reporter_logs_each_interval_and_stops_at_once(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="logferry.metrics")
+    caplog.set_level(logging.INFO, logger="logferry.telemetry.metrics")
     metrics = Metrics()
     metrics.add(lines_read=42)
     reporter = Reporter(metrics, interval_s=0.01)
@@ -221,7 +221,7 @@ def test_the_reporter_logs_each_interval_and_stops_at_once(caplog: pytest.LogCap
 
 
 def test_a_reporter_that_waits_for_long_stops_without_waiting(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="logferry.metrics")
+    caplog.set_level(logging.INFO, logger="logferry.telemetry.metrics")
     reporter = Reporter(Metrics(), interval_s=3600)
     reporter.start()
     stopper = threading.Thread(target=reporter.stop)

@@ -10,9 +10,9 @@ from logferry.client.delivery.window import Batch
 from logferry.client.files.line_reader import Source
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.metrics import Metrics
 from logferry.protocol.delivery import Extent, Position
 from logferry.rendering.spec import RenderSpec
+from logferry.telemetry.metrics import Metrics
 from tests.delivery import DeliveryClient, batch
 from tests.shipping import once, ship_settings
 from tests.support import RunningServer, numbered_line

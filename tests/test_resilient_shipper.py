@@ -18,7 +18,7 @@ from logferry.client.files.line_reader import Source
 from logferry.client.net.poller import REST_S
 from logferry.client.net.wakeup import Wakeup
 from logferry.errors import GaveUp
-from logferry.metrics import Metrics
+from logferry.telemetry.metrics import Metrics
 from tests import fakes
 from tests.announcing import AnnouncingReader, rate_of
 from tests.fakes import FakeServer, Talk

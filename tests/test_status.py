@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from logferry import cli
+from logferry.cli import dispatch as cli
+from logferry.cli.presentation import status_as_json, status_as_table
 from logferry.client.readers.base import FileReport
 from logferry.client.status.connection_state import Link
 from logferry.client.status.inspect import Inspection, inspect
 from logferry.client.status.writer import decode
 from logferry.durable import FolderInUse, lock_folder, lock_holder
 from logferry.errors import StateError
-from logferry.metrics import Counters
-from logferry.presentation import status_as_json, status_as_table
+from logferry.telemetry.metrics import Counters
 from tests.builders import Clock
 from tests.shipping import Printed
 from tests.statuses import DEAD, NOW, many, of_file, running, say

@@ -14,7 +14,7 @@ from logferry.client.status import writer as status_file
 from logferry.client.status.connection_state import Link
 from logferry.client.status.inspect import inspect
 from logferry.client.status.writer import ClientReport, Status, StatusWriter, decode, encode
-from logferry.metrics import Counters, Metrics
+from logferry.telemetry.metrics import Counters, Metrics
 from tests.builders import Clock
 from tests.shipping import append, ship_settings, shipping
 from tests.statuses import NOW, many

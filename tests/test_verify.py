@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from logferry import cli
+from logferry.cli import dispatch as cli
 from logferry.client.net.reports import Enquiry
 from logferry.client.proof.verify import Verdict, verify
 from logferry.client.state.checkpoints import Checkpoints

@@ -20,7 +20,7 @@ from logferry.client.net.poller import MOST_REST_S, REST_S, REST_SHARE, Lookout,
 from logferry.client.net.wakeup import StopSignal, Wakeup
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import GaveUp
-from logferry.metrics import Metrics
+from logferry.telemetry.metrics import Metrics
 from tests import fakes
 from tests.announcing import AnnouncingReader, rate_of
 from tests.builders import Clock

@@ -2,6 +2,6 @@
 
 import sys
 
-from logferry.cli import main
+from logferry.cli.dispatch import main
 
 sys.exit(main())

@@ -23,7 +23,7 @@ from logferry.client.status.connection_state import Link
 from logferry.client.status.writer import StatusWriter
 from logferry.config import STANDARD_INPUT, ShipSettings
 from logferry.errors import GaveUp
-from logferry.metrics import Metrics, Reporter, shortcomings
+from logferry.telemetry.metrics import Metrics, Reporter, shortcomings
 
 _ROOT_STATE_DIR: Final = Path("/var/lib/logferry")
 

@@ -10,9 +10,9 @@ from logferry.client.files.line_reader import Chunk, Lost, Source
 from logferry.client.readers.base import Reader
 from logferry.client.readers.rerender import Renderings, replay
 from logferry.errors import SourceError
-from logferry.metrics import Metrics
 from logferry.protocol.delivery import Extent, Position
 from logferry.rendering.renderer import renderer
+from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

@@ -28,9 +28,9 @@ from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.status.connection_state import Link
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, GaveUp, PeerClosed, PeerConfused, PeerSilent
-from logferry.metrics import Metrics
 from logferry.protocol.connection import Acked, Confused, Refused
 from logferry.protocol.delivery import Alive, BatchRefused, Gibberish, Position
+from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

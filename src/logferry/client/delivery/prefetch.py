@@ -24,8 +24,8 @@ from logferry.client.net.wakeup import StopSignal, Wakeup
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.status.connection_state import Link
 from logferry.config import ShipSettings
-from logferry.metrics import Metrics
 from logferry.protocol.delivery import Extent, Position
+from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

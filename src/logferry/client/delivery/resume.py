@@ -16,8 +16,8 @@ from logferry.client.net.connect import Wait
 from logferry.client.net.reports import Enquiry
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, PeerConfused
-from logferry.metrics import Metrics
 from logferry.protocol.delivery import BatchRefused, Extent, Position
+from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

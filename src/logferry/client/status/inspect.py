@@ -16,7 +16,7 @@ from logferry.client.status.connection_state import WAITING
 from logferry.client.status.writer import ClientReport, Status
 from logferry.durable import lock_holder
 from logferry.errors import StateError
-from logferry.metrics import shortcomings
+from logferry.telemetry.metrics import shortcomings
 
 HELD: Final = "held"
 UNREADABLE: Final = "unreadable"

@@ -30,7 +30,7 @@ from logferry.client.status.connection_state import Link, LinkState
 from logferry.config import ShipSettings
 from logferry.durable import replace_file
 from logferry.errors import StateError
-from logferry.metrics import Counters, Metrics
+from logferry.telemetry.metrics import Counters, Metrics
 
 logger = logging.getLogger(__name__)
 

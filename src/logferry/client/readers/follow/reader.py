@@ -30,7 +30,7 @@ from logferry.client.recognition.recognise import LISTINGS, Recall
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import InputSettings
 from logferry.errors import SourceError
-from logferry.metrics import Metrics
+from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

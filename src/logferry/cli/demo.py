@@ -16,7 +16,7 @@ _START_TIMEOUT_S = 10.0
 
 # In a checkout the sample lies beside `src`; an installation puts it into the share folder of its prefix.
 _SAMPLE_PLACES = (
-    Path(__file__).resolve().parents[2] / "sample_logs.txt",
+    Path(__file__).resolve().parents[3] / "sample_logs.txt",
     Path(sys.prefix) / "share" / "logferry" / "sample_logs.txt",
 )
 

@@ -30,8 +30,8 @@ from logferry.config import (
     load,
 )
 from logferry.errors import ConfigError, DeliveryError, GaveUp, LogferryError, SourceError, StateError
-from logferry.metrics import Metrics
 from logferry.speedups import collect_less_garbage, keep_freed_memory
+from logferry.telemetry.metrics import Metrics
 
 EXIT_OK: Final = 0
 EXIT_NOT_DELIVERED: Final = 1
@@ -176,11 +176,11 @@ def _write_stdout(lines: bytes) -> None:
 
 
 def _verify(words: Sequence[str]) -> int:
+    from logferry.cli.presentation import verdicts_as_json, verdicts_as_table
     from logferry.client.net.reports import Enquiry
     from logferry.client.proof.verify import verify_all
     from logferry.client.run import state_dir
     from logferry.client.state.checkpoints import Checkpoints
-    from logferry.presentation import verdicts_as_json, verdicts_as_table
 
     parser = _parser("verify", "Compare files with what the server has stored of them.", VERIFY_OPTIONS, _VERIFY_CODES)
     settings = _settings(VerifySettings, VERIFY_OPTIONS, parser, words)
@@ -205,7 +205,7 @@ def _verify(words: Sequence[str]) -> int:
 
 
 def _fsck(words: Sequence[str]) -> int:
-    from logferry.presentation import findings_as_json, findings_as_table
+    from logferry.cli.presentation import findings_as_json, findings_as_table
     from logferry.server.storage.audit import fsck
 
     parser = _parser("fsck", "Check every segment of a server's folder against its ledger.", FSCK_OPTIONS, _FSCK_CODES)
@@ -221,9 +221,9 @@ def _fsck(words: Sequence[str]) -> int:
 
 
 def _status(words: Sequence[str]) -> int:
+    from logferry.cli.presentation import status_as_json, status_as_table
     from logferry.client.run import state_dir
     from logferry.client.status.inspect import inspect
-    from logferry.presentation import status_as_json, status_as_table
 
     parser = _parser("status", "Tell what a client is doing, from its state folder.", STATUS_OPTIONS, _STATUS_CODES)
     settings = _settings(StatusSettings, STATUS_OPTIONS, parser, words)
@@ -234,7 +234,7 @@ def _status(words: Sequence[str]) -> int:
 
 
 def _check_config(words: Sequence[str]) -> int:
-    from logferry.check_report import check_report
+    from logferry.cli.client.check_report import check_report
     from logferry.client.finding.preview import survey, unfit
     from logferry.client.run import state_dir
 
@@ -257,7 +257,7 @@ def _answer(text: str) -> None:
 
 
 def _demo(words: Sequence[str]) -> int:
-    from logferry.demo import run_demo
+    from logferry.cli.demo import run_demo
 
     parser = _parser("demo", "Start a server, ship sample_logs.txt to it, show what was stored.", (), "")
     _arguments(parser, words)
