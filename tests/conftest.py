@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, settings
 
 from logferry.client.delivery import engine as shipper
 from logferry.client.net.connect import Backoff
-from tests.shipping import log_line
-from tests.support import RunningServer, running_server
+from tests.support.running import RunningServer, running_server
+from tests.support.shipping import log_line
 
 # How long and how hard hypothesis tries; a busy machine is no reason to fail. The suite tries the same examples at each
 # run, so that what fails has been broken; `pytest tests/properties --hypothesis-profile explore` looks for others.

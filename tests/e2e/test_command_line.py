@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from logferry.client.net.health import probe
-from tests.processes import (
+from tests.support.processes import (
     QUICK,
     ROOT,
     ServerProgram,
@@ -21,8 +21,8 @@ from tests.processes import (
     ship,
     wait_for_port,
 )
-from tests.shipping import append, assert_conserved
-from tests.support import numbered_line, stored_lines, wait_until
+from tests.support.running import numbered_line, stored_lines, wait_until
+from tests.support.shipping import append, assert_conserved
 
 FOLLOW = ("--mode", "continuous", "--poll-interval", "0.02")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT, Program, program, server, ship
-from tests.shipping import append, assert_conserved, log_line
-from tests.support import stored_lines
+from tests.support.processes import ROOT, Program, program, server, ship
+from tests.support.running import stored_lines
+from tests.support.shipping import append, assert_conserved, log_line
 
 EVERY_WAY = pytest.mark.parametrize("words", [(), ("--resilient", "--compress")], ids=["basic", "resilient-gzip"])
 

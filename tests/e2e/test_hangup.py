@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Program, ServerProgram, client, server
-from tests.shipping import append, assert_conserved
-from tests.support import numbered_line, stored_lines, wait_until
+from tests.support.processes import Program, ServerProgram, client, server
+from tests.support.running import numbered_line, stored_lines, wait_until
+from tests.support.shipping import append, assert_conserved
 
 # What a field that is added looks like at the end of a record.
 FIELD = b', "stage": "test"'

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from logferry.protocol.messages import ACK_OK
-from tests.processes import PLAIN, PROCESS_S, QUICK, Program, free_port, program, ship, wait_for_port
-from tests.shipping import append, assert_conserved
-from tests.support import numbered_line, running_server, stored_lines, wait_until
+from tests.support.processes import PLAIN, PROCESS_S, QUICK, Program, free_port, program, ship, wait_for_port
+from tests.support.running import numbered_line, running_server, stored_lines, wait_until
+from tests.support.shipping import append, assert_conserved
 
 HAND_WRITTEN = b'{"level": "INFO", "message": "typed by hand"}\n'
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import append
-from tests.events import event, judge, lines_in, lines_of
-from tests.processes import QUICK, client, free_port, server
-from tests.support import stored_lines, wait_until
+from tests.support.builders import append
+from tests.support.events import event, judge, lines_in, lines_of
+from tests.support.processes import QUICK, client, free_port, server
+from tests.support.running import stored_lines, wait_until
 
 RESILIENT = ("--resilient", "--buffer-size", "20", "--compress")
 VICTIMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

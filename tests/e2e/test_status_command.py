@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.processes import PROCESS_S, ROOT, Program, client, program, server
-from tests.shipping import append, assert_conserved
-from tests.statuses import many, say
-from tests.support import stored_lines, wait_until
+from tests.support.processes import PROCESS_S, ROOT, Program, client, program, server
+from tests.support.running import stored_lines, wait_until
+from tests.support.shipping import append, assert_conserved
+from tests.support.statuses import many, say
 
 FOLLOW = ("--mode", "continuous", "--poll-interval", "0.02", "--backoff-max", "0.1", "--health-interval", "0.1")
 

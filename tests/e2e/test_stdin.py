@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import PROCESS_S, QUICK, ROOT, Program, client, free_port, peak_memory, program, server
-from tests.shipping import append, assert_conserved, log_line
-from tests.support import stored_lines, wait_until
+from tests.support.processes import PROCESS_S, QUICK, ROOT, Program, client, free_port, peak_memory, program, server
+from tests.support.running import stored_lines, wait_until
+from tests.support.shipping import append, assert_conserved, log_line
 
 MIB = 1024 * 1024
 

@@ -27,7 +27,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[2] / "src")]
 
 from tests.faults.chaos_proxy import DOWN, UP, ChaosProxy, chaos_proxy
-from tests.processes import ROOT, Program, free_port
+from tests.support.processes import ROOT, Program, free_port
 
 _LINE: Final = re.compile(rb'"message": "n=(\d+) file=(\d+) sum=([0-9a-f]{16}) *x*"')
 _QUICK: Final = (

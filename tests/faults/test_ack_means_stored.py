@@ -17,9 +17,9 @@ import pytest
 
 from logferry.server import Patience
 from tests.faults.chaos_proxy import chaos_proxy
-from tests.processes import server
-from tests.shipping import Conservation, append, assert_conserved, conservation, shipping
-from tests.support import fill, running_server, wait_until
+from tests.support.processes import server
+from tests.support.running import fill, running_server, wait_until
+from tests.support.shipping import Conservation, append, assert_conserved, conservation, shipping
 
 pytestmark = pytest.mark.usefixtures("quick_backoff")
 

@@ -17,7 +17,15 @@ import pytest
 
 from logferry.protocol.compressor import encode_frame
 from logferry.server import Patience
-from tests.support import DEADLINE_S, PeakMemory, RawClient, RunningServer, numbered_line, running_server, wait_until
+from tests.support.running import (
+    DEADLINE_S,
+    PeakMemory,
+    RawClient,
+    RunningServer,
+    numbered_line,
+    running_server,
+    wait_until,
+)
 
 MIB = 1024 * 1024
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from tests import fakes
-from tests.fakes import FakeServer, Talk
-from tests.processes import PLAIN, PROCESS_S, ROOT, Program, client, peak_memory, program, ship
-from tests.shipping import append, assert_conserved, log_line
-from tests.support import RunningServer, numbered_line, running_server, wait_until
+from tests.support import fakes
+from tests.support.fakes import FakeServer, Talk
+from tests.support.processes import PLAIN, PROCESS_S, ROOT, Program, client, peak_memory, program, ship
+from tests.support.running import RunningServer, numbered_line, running_server, wait_until
+from tests.support.shipping import append, assert_conserved, log_line
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests import fakes
-from tests.fakes import FakeServer
-from tests.processes import PLAIN, QUICK, client, free_port, ship
-from tests.shipping import append, assert_conserved
-from tests.support import running_server
+from tests.support import fakes
+from tests.support.fakes import FakeServer
+from tests.support.processes import PLAIN, QUICK, client, free_port, ship
+from tests.support.running import running_server
+from tests.support.shipping import append, assert_conserved
 
 LIMITS = (*PLAIN, *QUICK, "--max-attempts", "2")
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import fakes
-from tests.fakes import FakeServer, Talk
 from tests.faults.chaos_proxy import DOWN, UP, ChaosProxy, chaos_proxy
-from tests.support import RawClient, wait_until
+from tests.support import fakes
+from tests.support.fakes import FakeServer, Talk
+from tests.support.running import RawClient, wait_until
 
 
 def echo(talk: Talk) -> None:

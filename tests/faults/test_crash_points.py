@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from logferry.server.storage.audit import fsck
-from tests.delivery import LINES, DeliveryClient, batch, position, size_of
-from tests.support import RawClient, RunningServer, running_server, stored_lines
+from tests.support.delivery import LINES, DeliveryClient, batch, position, size_of
+from tests.support.running import RawClient, RunningServer, running_server, stored_lines
 
 POINTS = ["before append", "after append", "after fsync", "after transaction", "before ack"]
 

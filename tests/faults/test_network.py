@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.faults.chaos_proxy import DOWN, UP, ChaosProxy, Happened, chaos_proxy
-from tests.shipping import Shipping, append, assert_conserved, conservation, shipping
-from tests.support import numbered_line, running_server, wait_until
+from tests.support.running import numbered_line, running_server, wait_until
+from tests.support.shipping import Shipping, append, assert_conserved, conservation, shipping
 
 pytestmark = pytest.mark.usefixtures("quick_backoff")
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from logferry.protocol.messages import ACK_OK
-from tests import fakes
-from tests.fakes import FakeServer, Talk
 from tests.faults.chaos_proxy import DOWN, UP, chaos_proxy
-from tests.processes import PLAIN, QUICK, Program, client, free_port, server, ship
-from tests.shipping import append, assert_conserved, conservation, shipping
-from tests.support import running_server, stored_lines, wait_until
+from tests.support import fakes
+from tests.support.fakes import FakeServer, Talk
+from tests.support.processes import PLAIN, QUICK, Program, client, free_port, server, ship
+from tests.support.running import running_server, stored_lines, wait_until
+from tests.support.shipping import append, assert_conserved, conservation, shipping
 
 LINES = 20_000
 

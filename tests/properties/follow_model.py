@@ -21,8 +21,8 @@ from logferry.client.finding.listing import Folders
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.recognition.recognise import Recall
 from logferry.client.state.checkpoints import Checkpoints
-from tests.builders import Clock
-from tests.shipping import input_settings
+from tests.support.builders import Clock
+from tests.support.shipping import input_settings
 
 QUIET_S: Final = 60.0
 _KEPT_ROTATIONS: Final = 6

@@ -10,7 +10,7 @@ from logferry.protocol.compressor import LENGTH_BYTES, encode_frame
 from logferry.protocol.connection import Acked, Broken, ClientConnection, ClientEvent, Confused, Limits, ServerEvent
 from logferry.protocol.messages import ACK_OK, error_ack
 from logferry.protocol.validation import Accept, Lines, Verdict, validate, validate_line
-from tests.builders import cut, decode, join_runs
+from tests.support.builders import cut, decode, join_runs
 
 # Small, so that short examples reach them.
 LIMITS = Limits(max_record_bytes=100, max_frame_bytes=120, max_inflated_bytes=400)

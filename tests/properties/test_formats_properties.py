@@ -14,7 +14,7 @@ from logferry.rendering import multiline
 from logferry.rendering.registry import format_named
 from logferry.rendering.renderer import render_event, renderer
 from logferry.rendering.spec import RenderSpec
-from tests.builders import log_lines
+from tests.support.builders import log_lines
 
 REGEX = r"regex:(?P<time>\d+)? ?(?P<lvl>\w+)?(?P<x>[^\w]+)?(?: (?P<msg>.*))?"
 # All of them get the same data: it takes longer to make up than to render.

@@ -16,7 +16,7 @@ from logferry.rendering.engine.levels import SEVERITIES
 from logferry.rendering.formats.text.syslog import FACILITIES
 from logferry.rendering.renderer import renderer
 from logferry.rendering.spec import RenderSpec
-from tests.formats import render_both_ways, unknown
+from tests.support.formats import render_both_ways, unknown
 
 NAMES = ["syslog", "nginx", "apache", "cri", "docker"]
 CONTAINERS = ["cri", "docker"]

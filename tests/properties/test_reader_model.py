@@ -10,8 +10,8 @@ import pytest
 
 from logferry.client.files.line_reader import Source
 from logferry.client.readers.follow.reader import FollowReader
-from tests.builders import Clock
-from tests.shipping import input_settings
+from tests.support.builders import Clock
+from tests.support.shipping import input_settings
 
 QUIET_S: Final = 60.0
 STEPS: Final = 1200

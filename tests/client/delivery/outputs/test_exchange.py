@@ -1,0 +1,114 @@
+"""What goes over one connection: the same bytes, however little a socket takes at a time; a send for each piece."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logferry.client.delivery.outputs.dialect import DeliveryDialect, Dialect, PlainDialect
+from logferry.client.delivery.outputs.exchange import Exchange
+from logferry.client.delivery.window import Batch
+from logferry.client.files.line_reader import Source
+from logferry.protocol.delivery import Welcome
+from logferry.protocol.delivery_client import ClientSession
+from tests.support.running import numbered_line
+from tests.support.shipping import ship_settings
+
+LINES = b"".join(map(numbered_line, range(5)))
+
+
+class Narrow:
+    """A connection that takes so many bytes, then none, then so many again; without a limit all at once."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = limit
+        self._is_full = True
+        self.sends: list[bytes] = []
+        self.is_flushed = True
+
+    @property
+    def taken(self) -> bytes:
+        """All that it has taken."""
+        return b"".join(self.sends)
+
+    def send(self, data: bytes | memoryview, *, has_more: bool = False) -> int:
+        self.is_flushed = not has_more
+        self._is_full = not self._is_full
+        if self._limit is not None and self._is_full:
+            return 0
+        self.sends.append(bytes(data)[: self._limit])
+        return len(self.sends[-1])
+
+    def send_together(self, pieces: Sequence[bytes]) -> int:
+        return self.send(b"".join(pieces))
+
+    def flush(self) -> None:
+        self.is_flushed = True
+
+
+def sent(connection: Narrow, *, is_plain: bool, **changes: Any) -> Narrow:
+    """Send two batches of five lines and one without any, to the end."""
+    settings = ship_settings(Path("app.log"), 1, **changes)
+    welcome = Welcome(1, 10_000, "none")
+    dialect: Dialect = PlainDialect(settings) if is_plain else DeliveryDialect(settings, ClientSession(), welcome)
+    told: list[Batch] = []
+    exchange = Exchange(
+        connection,  # type: ignore[arg-type]  # it is asked for nothing else
+        dialect,
+        on_new=lambda batches: None,
+        on_begin=lambda batch: None,
+        on_sent=told.append,
+    )
+    source = Source("app.log", id="s")
+    batches = [Batch(source, 0, 90, LINES, 5), Batch(source, 90, 91), Batch(source, 91, 99, b"{}\n" * 5, 5)]
+    for batch in batches:
+        exchange.enqueue(batch)
+    while exchange.has_output:
+        exchange.send()
+    if not is_plain:
+        exchange.opened("s", batches)
+    while exchange.has_output:
+        exchange.send()
+        assert connection.is_flushed, "the peer would wait for what it was sent"
+    assert told == batches
+    assert exchange.unsent_bytes == 0
+    return connection
+
+
+WAYS = pytest.mark.parametrize("is_plain", [True, False], ids=["plain", "delivery"])
+
+
+@WAYS
+@pytest.mark.parametrize("limit", [1, 2, 7, 100])
+@pytest.mark.parametrize("changes", [{"batch_size": 1}, {"batch_size": 2}, {"batch_size": None}, {"compress": True}])
+def test_however_little_a_socket_takes_the_same_bytes_are_sent(
+    is_plain: bool, limit: int, changes: dict[str, Any]
+) -> None:
+    whole = sent(Narrow(), is_plain=is_plain, **changes)
+    assert whole.taken
+    assert sent(Narrow(limit), is_plain=is_plain, **changes).taken == whole.taken
+
+
+@WAYS
+def test_each_line_is_a_send_of_its_own_if_so_asked(is_plain: bool) -> None:
+    sends = sent(Narrow(), is_plain=is_plain, batch_size=1).sends
+    lines = [each.splitlines(keepends=True)[-1] for each in sends]
+    assert [line for line in lines if b'"logferry"' not in line] == [
+        *LINES.splitlines(keepends=True),
+        *[b"{}\n"] * 5,
+    ]
+
+
+@WAYS
+@pytest.mark.parametrize(
+    ("batch_size", "plain", "delivery"),
+    [(None, [10], [1, 13]), (9, [5, 5], [1, 7, 6]), (5, [5, 5], [1, 7, 6])],
+    ids=["all together", "not both", "each by itself"],
+)
+def test_batches_go_out_in_one_send_as_far_as_they_may(
+    is_plain: bool, batch_size: int | None, plain: list[int], delivery: list[int]
+) -> None:
+    """The lines of each send: with the delivery extension a question first, then a header for each batch."""
+    sends = sent(Narrow(), is_plain=is_plain, batch_size=batch_size).sends
+    assert [each.count(b"\n") for each in sends] == (plain if is_plain else delivery)

@@ -1,0 +1,197 @@
+"""The window of unacked batches: which answers it takes, and what is left to send again."""
+
+import time
+
+import pytest
+
+from logferry.client.delivery.engine import WINDOW_BYTES
+from logferry.client.delivery.window import Batch, Window, commit, note_rendering, rest_of
+from logferry.client.files.line_reader import Source
+from logferry.errors import PeerConfused
+from logferry.rendering.spec import RenderSpec
+from tests.support.running import numbered_line
+
+SOURCE = Source("app.log")
+
+
+def batch(*numbers: int, in_flight: bool = True) -> Batch:
+    lines = [numbered_line(number) for number in numbers]
+    return Batch(SOURCE, 0, 1, b"".join(lines), len(lines), in_flight=in_flight)
+
+
+def window_of(*batches: Batch, max_bytes: int = 10**6) -> Window:
+    window = Window(max_bytes=max_bytes)
+    for each in batches:
+        window.add(each)
+    return window
+
+
+def test_answers_go_to_the_oldest_lines_and_complete_batches_are_forgotten() -> None:
+    """Rules C1 and C2."""
+    first, second = batch(0, 1, 2), batch(3, 4)
+    window = window_of(first, second)
+    assert list(window.answer(4)) == [(first, 3), (second, 1)]
+    assert list(window.take_done()) == [first]
+    assert list(window) == [second]
+    assert rest_of(second) == numbered_line(4)
+    assert window.unacked_lines == 1
+
+
+def test_what_was_not_sent_on_this_connection_cannot_be_answered_on_it() -> None:
+    """Rule C4."""
+    window = window_of(batch(0), batch(1, in_flight=False))
+    answers = window.answer(2)
+    next(answers)
+    with pytest.raises(PeerConfused, match="more answers than it got lines"):
+        next(answers)
+    with pytest.raises(PeerConfused):
+        window.next_unanswered_line()
+    assert window.unacked_lines == 1
+
+
+def test_an_empty_window_takes_no_answers() -> None:
+    window = window_of()
+    with pytest.raises(PeerConfused):
+        list(window.answer(1))
+    with pytest.raises(PeerConfused):
+        window.next_unanswered_line()
+
+
+def test_the_bound_counts_bytes_and_lets_one_batch_in_always() -> None:
+    """Rule C1."""
+    large = batch(*range(100))
+    window = window_of(max_bytes=10)
+    assert window.has_room
+    window.add(large)
+    assert not window.has_room
+    list(window.answer(99))
+    assert not window.has_room
+    list(window.answer(1))
+    assert list(window.take_done()) == [large]
+    assert window.has_room
+
+
+def test_a_window_is_8_mib_of_rendered_lines() -> None:
+    """Rule C1."""
+    assert WINDOW_BYTES == 8 * 1024 * 1024
+
+
+def test_lines_are_named_one_by_one_without_looking_at_the_answered_ones_again() -> None:
+    large = batch(*range(20_000))
+    window = window_of(large)
+    list(window.answer(5000))
+    begin = time.process_time()
+    for number in range(5000, 20_000):
+        assert window.next_unanswered_line() == (large, numbered_line(number)[:-1])
+        list(window.answer(1))
+    assert time.process_time() - begin < 3  # each look at all of them would take a millisecond
+    assert rest_of(large) == b""
+
+
+def batch_of(source: Source, start: int, end: int, *, rendering: RenderSpec | None = None) -> Batch:
+    payload = numbered_line(start)
+    return Batch(source, start, end, payload, 1, rendering=rendering)
+
+
+def test_a_slow_source_holds_back_neither_the_checkpoint_nor_the_memory_of_another_one() -> None:
+    slow, quick = Source("slow.log"), Source("quick.log")
+    size = len(numbered_line(0))
+    window = window_of(batch_of(slow, 0, 9), max_bytes=20 * size)
+    for start in range(1000):
+        assert window.has_room
+        window.add(batch_of(quick, start, start + 1))
+        (done,) = window.commit(quick.id, start + 1)
+        for each in window.take_done():
+            commit(each, is_plain=False)
+        assert (quick.committed, quick.lines) == (start + 1, start + 1)
+        assert done not in list(window)
+    assert [each.source for each in window] == [slow]
+    assert slow.committed == 0
+    assert window.source(quick.id) is None
+
+
+def test_an_ack_completes_the_batches_of_its_source_up_to_its_offset_in_order() -> None:
+    one, other = Source("one.log"), Source("other.log")
+    first, second, third = batch_of(one, 0, 5), batch_of(one, 5, 8), batch_of(one, 8, 9)
+    window = window_of(first, batch_of(other, 0, 99), second, third)
+    assert window.commit(one.id, 8) == [first, second]
+    assert window.commit(one.id, 8) == []
+    assert list(window.take_done()) == [first, second]
+    assert window.of_source(one) == [third]
+    assert window.oldest_of(one.id) is third
+    assert window.commit("unknown", 99) == []
+
+
+def test_a_batch_without_lines_waits_for_what_was_read_before_it_of_its_source_and_for_nothing_else() -> None:
+    """The plain protocol has no answer to it; a checkpoint that moves over it says that all before it is stored."""
+    other = Source("other.log")
+    unanswered, blank, blank_of_other = batch(0), Batch(SOURCE, 1, 2, in_flight=True), Batch(other, 0, 1)
+    window = window_of(unanswered, blank, blank_of_other)
+    window.finish(blank)
+    window.finish(blank_of_other)
+    assert list(window.take_done()) == [blank_of_other]
+    list(window.answer(1))
+    assert list(window.take_done()) == [unanswered, blank]
+    assert len(window) == 0
+
+
+def test_batches_without_lines_are_bounded_too() -> None:
+    window = window_of(max_bytes=100_000)
+    while window.has_room:
+        window.add(Batch(SOURCE, len(window), len(window) + 1))
+    assert 10 < len(window) < 1000
+
+
+def test_a_source_that_is_dropped_leaves_the_others_and_room() -> None:
+    other = Source("other.log")
+    kept = batch_of(other, 0, 1)
+    window = window_of(batch_of(SOURCE, 0, 1), kept, batch_of(SOURCE, 1, 2), max_bytes=1200)
+    assert not window.has_room
+    window.drop_source(SOURCE)
+    assert list(window) == [kept]
+    assert window.has_room
+    assert window.source(other.id) is other
+    assert window.source(SOURCE.id) is None
+
+
+def test_a_batch_that_is_put_first_is_first_in_the_window_and_of_its_source() -> None:
+    later = batch_of(SOURCE, 5, 6)
+    window = window_of(batch_of(Source("other.log"), 0, 1), later)
+    first = Batch(SOURCE, 0, 5, lost="gone")
+    window.add_first(first)
+    assert next(iter(window)) is first
+    assert window.of_source(SOURCE) == [first, later]
+
+
+def test_the_time_for_an_ack_does_not_depend_on_how_many_sources_there_are() -> None:
+    sources = [Source(f"{number}.log") for number in range(20_000)]
+    window = window_of(*(batch_of(source, 0, 1) for source in sources), max_bytes=10**9)
+    begin = time.process_time()
+    for source in reversed(sources):
+        assert window.source(source.id) is source
+        window.commit(source.id, 1)
+        assert len(list(window.take_done())) == 1
+    assert time.process_time() - begin < 3  # with a look at all that is in flight it would be 20
+    assert len(window) == 0
+
+
+PLAIN, JSON = RenderSpec(), RenderSpec(format="json")
+
+
+def test_a_source_remembers_from_which_offset_on_it_was_rendered_how() -> None:
+    source = Source("app.log")
+    assert note_rendering(batch_of(source, 0, 5, rendering=PLAIN))
+    assert not note_rendering(batch_of(source, 5, 9, rendering=RenderSpec()))
+    assert note_rendering(batch_of(source, 9, 12, rendering=JSON))
+    assert not note_rendering(batch_of(source, 12, 20, rendering=JSON))
+    assert not note_rendering(batch_of(source, 20, 21))  # nothing was rendered
+    assert source.renderings == [(0, PLAIN), (9, JSON)]
+
+
+def test_what_is_sent_again_is_remembered_as_it_is_rendered_then() -> None:
+    """The first time nothing of it was stored."""
+    source = Source("app.log", renderings=[(0, PLAIN), (9, JSON)])
+    assert note_rendering(batch_of(source, 5, 12, rendering=JSON))
+    assert source.renderings == [(0, PLAIN), (5, JSON)]
+    assert note_rendering(batch_of(source, 0, 12, rendering=JSON))
+    assert source.renderings == [(0, JSON)]

@@ -1,0 +1,179 @@
+"""No log file is deleted or moved unless all of it is proven to be stored."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logferry.cli import dispatch as cli
+from logferry.client.proof import retire as disposal
+from logferry.client.proof.verify import Verdict, verify
+from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS
+from tests.support.fakes import FakeServer, ack_every_line
+from tests.support.running import RunningServer
+from tests.support.shipping import (
+    Printed,
+    append,
+    assert_conserved,
+    log_line,
+    the_segment,
+)
+
+pytestmark = pytest.mark.usefixtures("quick_backoff", "logging_restored")
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let nothing but the command line decide."""
+    for option in (*SHIP_OPTIONS, *SERVE_OPTIONS, *VERIFY_OPTIONS):
+        monkeypatch.delenv(option.env, raising=False)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+
+
+def flip(path: Path, position: int) -> None:
+    """Change one bit of a file."""
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+
+
+Ship = Callable[..., Printed]
+
+
+@pytest.fixture
+def run_ship(capfd: pytest.CaptureFixture[str], server: RunningServer, tmp_path: Path) -> Ship:
+    """Run `logferry ship` for app.log."""
+
+    def run(*words: str) -> Printed:
+        where = ("--server-host", "127.0.0.1", "--server-port", str(server.port))
+        code = cli.main(["ship", "--log-file", str(tmp_path / "app.log"), *where, *words])
+        return Printed(code, *capfd.readouterr())
+
+    return run
+
+
+def test_a_file_is_deleted_after_it_is_proven(tmp_path: Path, server: RunningServer, run_ship: Ship) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    assert run_ship("--delete-after").code == 0
+    assert not log.exists()
+    assert_conserved(range(100), server.stored_lines())
+
+
+def test_a_file_is_moved_after_it_is_proven(tmp_path: Path, server: RunningServer, run_ship: Ship) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    content = log.read_bytes()
+    assert run_ship("--move-after", str(tmp_path / "done" / "today")).code == 0
+    assert not log.exists()
+    assert (tmp_path / "done" / "today" / "app.log").read_bytes() == content
+    assert_conserved(range(100), server.stored_lines())
+
+
+def test_without_being_asked_a_file_stays(tmp_path: Path, run_ship: Ship) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    assert run_ship().code == 0
+    assert log.exists()
+
+
+def test_a_file_that_was_moved_before_is_not_overwritten(tmp_path: Path, run_ship: Ship) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    yesterday = append(tmp_path / "app.log.old", range(5)).rename(_folder(tmp_path / "done") / "app.log")
+    printed = run_ship("--move-after", str(tmp_path / "done"))
+    assert printed.code == cli.EXIT_INCOMPLETE
+    assert f"{log} stays: {yesterday} exists already" in printed.err
+    assert log.exists()
+    assert yesterday.read_bytes() == b"".join(map(log_line, range(5)))
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def test_a_file_that_grew_stays(tmp_path: Path, run_ship: Ship, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    real = disposal.dispose
+    monkeypatch.setattr(
+        "logferry.client.proof.retire.dispose",
+        lambda path, settings, checkpoints: (append(log, [100]), real(path, settings, checkpoints))[1],
+    )
+    printed = run_ship("--delete-after")
+    assert printed.code == cli.EXIT_INCOMPLETE
+    assert f"{log} stays: not all of it is proven to be stored (logferry verify says more)" in printed.err
+    assert log.exists()
+
+
+@pytest.mark.parametrize("how", ["appended", "rewritten", "another file"])
+def test_a_file_that_changes_while_it_is_verified_stays(
+    tmp_path: Path, run_ship: Ship, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    data = log.read_bytes()
+
+    def verify_slowly(*words: Any, **options: Any) -> Verdict:
+        verdict = verify(*words, **options)
+        if how == "another file":
+            log.rename(tmp_path / "app.log.1")
+        log.write_bytes(data + b"x\n" if how == "appended" else data.replace(b"line 1", b"line 2"))
+        os.utime(log, (1, 1))  # two writes may come within one tick of the file system's clock
+        return verdict
+
+    monkeypatch.setattr(disposal, "verify", verify_slowly)
+    printed = run_ship("--delete-after")
+    assert printed.code == cli.EXIT_INCOMPLETE
+    assert f"{log} stays: it has changed meanwhile" in printed.err
+    assert log.exists()
+
+
+def test_a_file_whose_segment_is_damaged_stays(
+    tmp_path: Path, server: RunningServer, run_ship: Ship, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    real = disposal.dispose
+
+    def damage_then_dispose(*words: Any) -> list[str]:
+        flip(the_segment(server), 40)
+        return real(*words)
+
+    monkeypatch.setattr("logferry.client.proof.retire.dispose", damage_then_dispose)
+    printed = run_ship("--delete-after")
+    assert printed.code == cli.EXIT_INCOMPLETE
+    assert "stays: not all of it is proven" in printed.err
+    assert log.exists()
+
+
+def test_a_file_of_which_a_line_was_cut_stays(tmp_path: Path, run_ship: Ship) -> None:
+    log = append(tmp_path / "app.log", range(3))
+    log.write_bytes(log.read_bytes() + b"x" * 5000 + b"\n")
+    assert run_ship("--delete-after", "--max-line-bytes", "1000").code == cli.EXIT_INCOMPLETE
+    assert log.exists()
+
+
+def test_a_file_stays_when_the_server_cannot_be_asked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    log = append(tmp_path / "app.log", range(3))
+    with FakeServer(ack_every_line) as old:
+        words = ["--server-host", "127.0.0.1", "--server-port", str(old.port), "--delete-after"]
+        assert cli.main(["ship", "--log-file", str(log), *words]) == cli.EXIT_INCOMPLETE
+    assert "does not speak the delivery extension" in capfd.readouterr().err
+    assert log.exists()
+
+
+CONFLICTS = [
+    (("--delete-after", "--mode", "continuous"), "--delete-after is for batch mode"),
+    (("--move-after", "done", "--mode", "continuous"), "--move-after is for batch mode"),
+    (("--delete-after", "--ack", "line"), "--delete-after needs --ack auto"),
+    (("--move-after", "done", "--ack", "none"), "--move-after needs --ack auto"),
+    (("--delete-after", "--move-after", "done"), "cannot be used together"),
+]
+
+
+@pytest.mark.parametrize(("words", "sentence"), CONFLICTS)
+def test_settings_under_which_nothing_could_be_proven_are_refused(
+    tmp_path: Path, run_ship: Ship, words: tuple[str, ...], sentence: str
+) -> None:
+    log = append(tmp_path / "app.log", range(3))
+    printed = run_ship(*words)
+    assert printed.code == cli.EXIT_USAGE
+    assert sentence in printed.err
+    assert log.exists()

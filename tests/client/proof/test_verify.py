@@ -1,0 +1,365 @@
+"""`logferry verify` tells the truth."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logferry.cli import dispatch as cli
+from logferry.client.net.reports import Enquiry
+from logferry.client.proof.verify import Verdict, verify
+from logferry.client.state.checkpoints import Checkpoints
+from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS
+from logferry.errors import PeerConfused, PeerSilent, Unreachable
+from logferry.protocol.delivery import Loss
+from tests.support.fakes import FakeServer, Script, ack_every_line, never_read
+from tests.support.processes import free_port
+from tests.support.running import RunningServer, running_server, wait_until
+from tests.support.shipping import Printed, append, assert_conserved, log_line, losses, once, shipping, the_segment
+
+pytestmark = pytest.mark.usefixtures("quick_backoff", "logging_restored")
+
+LINE = len(log_line(0))
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let nothing but the command line decide."""
+    for option in (*SHIP_OPTIONS, *SERVE_OPTIONS, *VERIFY_OPTIONS):
+        monkeypatch.delenv(option.env, raising=False)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+
+
+def deliver(log: Path, server: RunningServer, **changes: Any) -> None:
+    """Ship a log file, exactly once."""
+    with shipping(log, server.port, **{"ack": "auto", "state_dir": log.parent / "state", **changes}) as run:
+        run.result()
+
+
+def judge(log: Path, server: RunningServer) -> Verdict:
+    """Verify one file, in this process."""
+    enquiry = Enquiry(server.host, server.port, connect_timeout_s=5, answer_timeout_s=5)
+    try:
+        checkpoints = Checkpoints(log.parent / "state", read_only=True)
+        return verify(log, checkpoints, enquiry)
+    finally:
+        enquiry.close()
+
+
+@pytest.fixture
+def run_verify(capfd: pytest.CaptureFixture[str], server: RunningServer) -> Callable[..., Printed]:
+    """Run `logferry verify`."""
+
+    def run(*files: Path, words: tuple[str, ...] = (), port: int = 0) -> Printed:
+        capfd.readouterr()
+        names = [word for file in files for word in ("--log-file", str(file))]
+        where = ("--server-host", "127.0.0.1", "--server-port", str(port or server.port))
+        return Printed(cli.main(["verify", *names, *where, *words]), *capfd.readouterr())
+
+    return run
+
+
+# --- all there --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{}, {"compress": True, "resilient": True}], ids=["basic", "resilient-gzip"])
+def test_a_file_that_is_there_once_is_proven(tmp_path: Path, server: RunningServer, settings: dict[str, Any]) -> None:
+    log = append(tmp_path / "app.log", range(1000))
+    deliver(log, server, **settings)
+    assert judge(log, server) == Verdict(
+        str(log), next(iter(Checkpoints(tmp_path / "state", read_only=True))).id, lines=1000, stored=1000
+    )
+
+
+def test_the_table_says_so_and_the_exit_code_is_0(
+    tmp_path: Path, server: RunningServer, run_verify: Callable[..., Printed]
+) -> None:
+    log = append(tmp_path / "app.log", range(1000))
+    deliver(log, server)
+    printed = run_verify(log)
+    assert printed.code == 0
+    header, row = printed.out.splitlines()
+    assert header.split() == ["file", "lines", "stored", "missing", "repeated", "altered", "lost", "verdict"]
+    assert re.split(r"  +", row) == [str(log), "1000", "1000", "0", "0", "0", "0", "all there, once"]
+    assert printed.err == ""
+
+
+def test_json_says_the_same(tmp_path: Path, server: RunningServer, run_verify: Callable[..., Printed]) -> None:
+    log = append(tmp_path / "app.log", range(10))
+    deliver(log, server)
+    append(log, range(10, 12))
+    printed = run_verify(log, words=("--json",))
+    (found,) = json.loads(printed.out)
+    assert printed.code == cli.EXIT_INCOMPLETE
+    assert found["proven"] is False
+    assert (found["lines"], found["stored"]) == (12, 10)
+    size = log.stat().st_size
+    assert found["missing"] == [{"start": size - 2 * (LINE + 1), "end": size, "lines": 2, "reason": "not shipped yet"}]
+
+
+ODD = b"\xef\xbb\xbf2024-01-15 08:23:45 INFO a\r\n\r\n\n \n\xff\xfe\n\x00\n" + b"x" * 300_000 + b"\nno newline"
+
+
+def test_odd_bytes_blank_lines_and_an_unfinished_last_line_are_proven(tmp_path: Path, server: RunningServer) -> None:
+    log = tmp_path / "app.log"
+    log.write_bytes(ODD)
+    deliver(log, server)
+    verdict = judge(log, server)
+    assert verdict.is_proven
+    assert verdict.lines == verdict.stored == 5
+
+
+def test_a_large_file_in_many_extents_is_proven_and_damage_is_found_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("logferry.server.storage.admission.EXTENT_BYTES", 4096)
+    monkeypatch.setattr("logferry.server.storage.audit.REPORT_PAGE", 10)
+    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 8192)
+    log = append(tmp_path / "app.log", range(20_000))
+    assert log.stat().st_size > 300_000
+    with running_server(tmp_path, segment_bytes=100_000) as server:
+        deliver(log, server)
+        verdict = judge(log, server)
+        assert verdict.is_proven
+        assert verdict.stored == 20_000
+        segments = sorted(server.data_dir.glob("segments/*/*/*.ndjson"), key=lambda path: (len(path.name), path.name))
+        assert len(segments) > 5
+        flip(segments[3], 50_000)
+        segments[5].unlink()
+        verdict = judge(log, server)
+    (altered,) = verdict.altered
+    assert altered.end - altered.start < 20_000
+    assert {piece.reason for piece in verdict.missing} == {
+        f"the server's segment is gone ({segments[5].relative_to(server.data_dir / 'segments')})"
+    }
+    assert verdict.lines == 20_000
+    gone = sum(piece.lines for piece in verdict.missing)
+    assert verdict.stored == 20_000 - altered.lines - gone
+    assert gone > 500
+
+
+# --- what is not as it was --------------------------------------------------------------------------------------------
+
+
+def flip(path: Path, position: int) -> None:
+    """Change one bit of a file."""
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+
+
+def remove_a_line(path: Path) -> None:
+    """Remove the second line of a file."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:1] + lines[2:]))
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a line is removed": (remove_a_line, "altered: changed on the server's disk"),
+    "a byte is flipped": (lambda path: flip(path, 500), "altered: changed on the server's disk"),
+    "a line is repeated": (lambda path: path.write_bytes(path.read_bytes()[:76] + path.read_bytes()), "altered"),
+    "it is cut": (lambda path: os.truncate(path, path.stat().st_size - 1), "altered: changed on the server's disk"),
+    "it is deleted": (lambda path: path.unlink(), "missing: the server's segment is gone"),
+    "it is emptied": (lambda path: os.truncate(path, 0), "altered: changed on the server's disk"),
+}
+
+
+@pytest.mark.parametrize(("damage", "words"), DAMAGE.values(), ids=DAMAGE.keys())
+def test_damage_to_a_segment_is_found(
+    tmp_path: Path,
+    server: RunningServer,
+    run_verify: Callable[..., Printed],
+    damage: Callable[[Path], object],
+    words: str,
+) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    deliver(log, server)
+    damage(the_segment(server))
+    printed = run_verify(log)
+    assert printed.code == cli.EXIT_INCOMPLETE
+    assert "NOT all there" in printed.out
+    assert f"bytes 0 to {log.stat().st_size} {words}" in printed.out
+
+
+def replace_in(old: bytes, new: bytes) -> Callable[[Path], object]:
+    """Return a change of a file in place."""
+    return lambda path: path.write_bytes(path.read_bytes().replace(old, new, 1))
+
+
+CHANGED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "same length": (replace_in(b"line 50", b"LINE 50"), "altered: the file has changed since it was shipped"),
+    "same length, at its beginning": (replace_in(b"line 0", b"LINE 0"), "altered: the file has changed"),
+    "same length, at its end": (replace_in(b"line 99", b"LINE 99"), "altered: the file has changed"),
+    "two lines swapped": (replace_in(b"line 51", b"line 50"), "altered: the file has changed"),
+    "shortened": (lambda path: os.truncate(path, 50 * LINE), "altered: the file has changed"),
+    "emptied": (lambda path: os.truncate(path, 0), "altered: the file has changed"),
+    "appended": (lambda path: append(path, [100]), "missing: not shipped yet"),
+    "appended without newline": (lambda path: path.write_bytes(path.read_bytes() + b"x"), "missing: not shipped yet"),
+    "a line inserted": (replace_in(log_line(5), log_line(5) + log_line(5)), "altered: the file has changed"),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), CHANGED.values(), ids=CHANGED.keys())
+def test_a_change_of_the_file_after_it_was_shipped_is_found(
+    tmp_path: Path,
+    server: RunningServer,
+    run_verify: Callable[..., Printed],
+    change: Callable[[Path], object],
+    words: str,
+) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    deliver(log, server)
+    change(log)
+    printed = run_verify(log)
+    assert printed.code == cli.EXIT_INCOMPLETE
+    assert words in printed.out
+
+
+def test_several_files_are_judged_one_by_one(
+    tmp_path: Path, server: RunningServer, run_verify: Callable[..., Printed]
+) -> None:
+    good, bad, unknown = (append(tmp_path / name, range(10)) for name in ("good.log", "bad.log", "unknown.log"))
+    deliver(good, server)
+    deliver(bad, server)
+    replace_in(b"line 3", b"LINE 3")(bad)
+    printed = run_verify(good, bad, unknown, tmp_path / "gone.log")
+    rows = [re.split(r"  +", row) for row in printed.out.splitlines()[1:5]]
+    assert [row[-1] for row in rows] == [
+        "all there, once",
+        "NOT all there",
+        "never shipped, as far as the state folder knows",
+        "no such file",
+    ]
+    assert printed.code == cli.EXIT_INCOMPLETE
+    assert run_verify(good, good).code == 0
+
+
+def test_an_empty_file_is_all_there(tmp_path: Path, server: RunningServer) -> None:
+    log = tmp_path / "app.log"
+    log.touch()
+    deliver(log, server)
+    assert judge(log, server).is_proven
+
+
+def test_after_a_rotation_both_files_are_proven_under_their_new_names(tmp_path: Path, server: RunningServer) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    with shipping(log, server.port, ack="auto", state_dir=tmp_path / "state", mode="continuous") as run:
+        run.wait_for_acks(100)
+        log.rename(tmp_path / "app.log.1")
+        append(log, range(100, 150))
+        run.wait_for_acks(150)
+    assert [judge(path, server).stored for path in (log, tmp_path / "app.log.1")] == [50, 100]
+    assert judge(log, server).is_proven
+    assert judge(tmp_path / "app.log.1", server).is_proven
+
+
+def test_a_copy_of_a_shipped_file_was_never_shipped(tmp_path: Path, server: RunningServer) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    deliver(log, server)
+    shutil.copy(log, tmp_path / "copy.log")
+    assert "never shipped" in judge(tmp_path / "copy.log", server).problem
+
+
+def test_a_server_that_has_never_heard_of_the_source_says_so(tmp_path: Path, server: RunningServer) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    deliver(log, server)
+    with running_server(tmp_path, data_dir=tmp_path / "other") as other:
+        assert re.fullmatch("the server has never heard of source [0-9a-f]+", judge(log, other).problem)
+
+
+def test_lines_that_were_lost_are_shown_with_their_reason_and_not_as_missing(
+    tmp_path: Path, run_verify: Callable[..., Printed]
+) -> None:
+    log = append(tmp_path / "app.log", range(3))
+    start = log.stat().st_size
+    long = b"2024-01-15 08:23:45 INFO " + b"x" * 3000 + b"\n"
+    log.write_bytes(log.read_bytes() + long + long)
+    append(log, range(3, 6))
+    with running_server(tmp_path, data_dir=tmp_path / "strict", max_record_bytes=1024) as server:
+        deliver(log, server)
+        printed = run_verify(log, port=server.port)
+        verdict = judge(log, server)
+    assert printed.code == cli.EXIT_INCOMPLETE
+    assert f"bytes {start} to {start + len(long)} lost: refused by the server: more than 1024 bytes" in printed.out
+    assert (verdict.lines, verdict.stored, len(verdict.losses), verdict.missing) == (8, 6, 2, [])
+
+
+def test_a_line_that_was_cut_is_shown_although_it_is_stored(tmp_path: Path, server: RunningServer) -> None:
+    log = append(tmp_path / "app.log", range(3))
+    log.write_bytes(log.read_bytes() + b"x" * 2_000_000 + b"\n")
+    append(log, range(3, 6))
+    deliver(log, server)
+    verdict = judge(log, server)
+    assert (verdict.lines, verdict.stored) == (7, 7)
+    assert [loss.reason for loss in verdict.losses] == ["cut after 1048576 bytes"]
+    assert not verdict.is_proven
+
+
+def test_what_start_at_end_passed_over_is_shown(tmp_path: Path, server: RunningServer) -> None:
+    log = append(tmp_path / "app.log", range(10))
+    size = log.stat().st_size
+    with shipping(log, server.port, **once(tmp_path, mode="continuous", start_at="end")) as run:
+        wait_until(lambda: losses(server), "the server knows")
+        append(log, [10])
+        run.wait_for_acks(1)
+    verdict = judge(log, server)
+    assert verdict.losses == [Loss(0, size, "not asked for (--start-at end)")]
+    assert (verdict.lines, verdict.stored, verdict.missing) == (11, 1, [])
+
+
+def test_a_file_is_verified_while_the_client_follows_it(
+    tmp_path: Path, server: RunningServer, run_verify: Callable[..., Printed]
+) -> None:
+    """The lock of the state folder is the client's, and stays so."""
+    log = append(tmp_path / "app.log", range(100))
+    with shipping(log, server.port, ack="auto", state_dir=tmp_path / "state", mode="continuous") as run:
+        run.wait_for_acks(100)
+        assert run_verify(log).code == 0
+        append(log, range(100, 200))
+        run.wait_for_acks(200)
+        assert run_verify(log).code == 0
+    assert_conserved(range(200), server.stored_lines())
+
+
+# --- who does not answer ----------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_away_is_exit_code_1(tmp_path: Path, run_verify: Callable[..., Printed]) -> None:
+    log = append(tmp_path / "app.log", range(10))
+    printed = run_verify(log, port=free_port())
+    assert printed.code == cli.EXIT_NOT_DELIVERED
+    assert printed.err.startswith("logferry verify: cannot connect to 127.0.0.1:")
+    assert len(printed.err.splitlines()) == 1
+
+
+def test_a_server_without_the_extension_cannot_prove_anything(
+    tmp_path: Path, run_verify: Callable[..., Printed]
+) -> None:
+    log = append(tmp_path / "app.log", range(10))
+    with FakeServer(ack_every_line) as old:
+        printed = run_verify(log, port=old.port)
+    assert printed.code == cli.EXIT_NOT_DELIVERED
+    assert "does not speak the delivery extension, so it cannot prove anything" in printed.err
+
+
+SILENT: dict[str, tuple[Script, type[Exception]]] = {
+    "says nothing": (never_read, PeerSilent),
+    "speaks HTTP": (lambda talk: talk.say(b"HTTP/1.1 400 Bad Request\r\n\r\n"), PeerConfused),
+}
+
+
+@pytest.mark.parametrize(("script", "error"), SILENT.values(), ids=SILENT.keys())
+def test_an_enquiry_never_waits_for_ever(script: Script, error: type[Exception]) -> None:
+    with FakeServer(script) as fake, pytest.raises(error):
+        Enquiry(fake.host, fake.port, connect_timeout_s=1, answer_timeout_s=0.1)
+    with pytest.raises(Unreachable):
+        Enquiry("127.0.0.1", free_port(), connect_timeout_s=1, answer_timeout_s=0.1)
+
+
+def test_mistakes_are_exit_code_2(run_verify: Callable[..., Printed]) -> None:
+    assert run_verify(words=("--no-such-option",)).code == cli.EXIT_USAGE

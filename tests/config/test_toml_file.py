@@ -1,0 +1,352 @@
+"""The configuration file: what may stand in it, what wins over it, and how all that is wrong in it is told at once."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logferry.config import SHIP_OPTIONS, ShipSettings, load
+from logferry.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Problems name the file as it was given: here it is always logferry.toml."""
+    monkeypatch.chdir(tmp_path)
+
+
+def ship(text: str, environment: Mapping[str, str] | None = None, **arguments: str) -> ShipSettings:
+    Path("logferry.toml").write_text(text, encoding="utf-8")
+    return load(ShipSettings, SHIP_OPTIONS, {"config": "logferry.toml", **arguments}, environment or {})
+
+
+def problems(text: str, environment: Mapping[str, str] | None = None, **arguments: str) -> Sequence[str]:
+    with pytest.raises(ConfigError) as caught:
+        ship(text, environment, **arguments)
+    return caught.value.problems
+
+
+def told(text: str) -> Sequence[str]:
+    """Return what is wrong with a text, which may be nothing."""
+    try:
+        ship(text)
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+TWO_INPUTS = """\
+server_host = "logs"
+format = "logfmt"
+
+[[input]]
+log_file = "/var/log/a.log"
+
+[[input]]
+log_file = ["/var/log/b*.log", "/srv/with:colon.log"]
+format = "json"
+"""
+
+
+class TestWhatItSays:
+    def test_the_example_is_right_and_means_what_it_says(self) -> None:
+        settings = ship((ROOT / "logferry.example.toml").read_text(encoding="utf-8"))
+        web, app, cluster = settings.inputs
+        assert (settings.server_host, settings.mode, settings.batch_size) == ("logs.example.com", "continuous", None)
+        assert settings.state_dir == Path("/var/lib/logferry")
+        assert (web.log_file, web.format) == (("/var/log/nginx/*access.log",), "nginx")
+        assert (web.field, web.redact, web.add_host) == ((("service", "web"),), ("bearer",), True)
+        assert app.redact == ("email", "card", r"token=\S+")
+        assert (app.multiline, app.multiline_timeout) == ("timestamp", 1.5)
+        assert (cluster.start_at, cluster.max_line_bytes) == ("end", 262_144)
+        assert cluster.field == (("service", "cluster"), ("stage", "production"))
+        assert {own.exclude for own in settings.inputs} == {("*.gz", "*.tmp")}
+
+    def test_an_empty_file_changes_nothing(self) -> None:
+        assert ship("").inputs == load(ShipSettings, SHIP_OPTIONS, {}, {}).inputs
+
+    def test_the_variable_names_it_too(self) -> None:
+        Path("other.toml").write_text('server_host = "logs"', encoding="utf-8")
+        assert load(ShipSettings, SHIP_OPTIONS, {}, {"CONFIG": "other.toml"}).server_host == "logs"
+
+    def test_without_sections_the_top_is_the_only_input(self) -> None:
+        (only,) = ship('log_file = "/var/log/a.log"\nformat = "json"').inputs
+        assert (only.log_file, only.format) == (("/var/log/a.log",), "json")
+
+    def test_the_top_has_the_defaults_of_every_section(self) -> None:
+        first, second = ship(TWO_INPUTS).inputs
+        assert (first.log_file, first.format) == (("/var/log/a.log",), "logfmt")
+        assert (second.log_file, second.format) == (("/var/log/b*.log", "/srv/with:colon.log"), "json")
+
+    @pytest.mark.parametrize(
+        "option", [option for option in SHIP_OPTIONS if option.name != "config"], ids=attrgetter("name")
+    )
+    def test_every_option_may_be_written_as_on_the_command_line(self, option: Any) -> None:
+        assert ship(f'{option.name} = "{option.default}"') == ship("")
+
+    @pytest.mark.parametrize(
+        ("line", "name", "value"),
+        [
+            ("compress = true", "compress", True),
+            ("server_port = 9_001", "server_port", 9001),
+            ("batch_size = 50", "batch_size", 50),
+            ('batch_size = "auto"', "batch_size", None),
+            ("poll_interval = 2", "poll_interval", 2.0),
+            ("poll_interval = 0.25", "poll_interval", 0.25),
+            ("metrics_interval = 1e3", "metrics_interval", 1000.0),
+            ('mode = "Continuous"', "mode", "continuous"),
+        ],
+    )
+    def test_numbers_and_booleans_are_written_as_such(self, line: str, name: str, value: object) -> None:
+        assert getattr(ship(line), name) == value
+
+    @pytest.mark.parametrize(
+        ("line", "name", "value"),
+        [
+            ('log_file = "/a:/b"', "log_file", ("/a", "/b")),
+            ('log_file = ["/a:/b"]', "log_file", ("/a:/b",)),
+            ("exclude = []", "exclude", ()),
+            ('exclude = "none"', "exclude", ()),
+            (r"include = ['a\nb', '\d']", "include", (r"a\nb", r"\d")),
+            ('field = ["a=1", "b=x=y"]', "field", (("a", "1"), ("b", "x=y"))),
+            ('field = { a = 1, b = true, c = "" }', "field", (("a", "1"), ("b", "true"), ("c", ""))),
+            ('multiline = "none"', "multiline", ""),
+            (r"format = 'regex:(?P<message>\S+)'", "format", r"regex:(?P<message>\S+)"),
+        ],
+    )
+    def test_several_values_are_an_array_and_fields_a_table(self, line: str, name: str, value: object) -> None:
+        (only,) = ship(line).inputs
+        assert getattr(only, name) == value
+
+    def test_line_ends_and_marks_of_windows_do_no_harm(self) -> None:
+        Path("logferry.toml").write_bytes(b'\xef\xbb\xbfserver_host = "logs"\r\nserver_port = 9001\r\n')
+        settings = load(ShipSettings, SHIP_OPTIONS, {"config": "logferry.toml"}, {})
+        assert (settings.server_host, settings.server_port) == ("logs", 9001)
+
+    def test_a_client_without_a_file_does_not_load_what_reads_one(self) -> None:
+        program = "import sys, logferry.cli.dispatch; sys.exit('tomllib' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", program], cwd=ROOT / "src", check=False).returncode == 0
+
+
+class TestWhatWins:
+    def test_command_line_over_environment_over_file_over_default(self) -> None:
+        assert ship("").server_port == 9000
+        assert ship("server_port = 9001").server_port == 9001
+        assert ship("server_port = 9001", {"SERVER_PORT": "9002"}).server_port == 9002
+        assert ship("server_port = 9001", {"SERVER_PORT": "9002"}, server_port="9003").server_port == 9003
+
+    def test_an_option_of_inputs_given_outside_the_file_holds_for_every_input(self) -> None:
+        assert [own.format for own in ship(TWO_INPUTS, {"FORMAT": "raw"}).inputs] == ["raw", "raw"]
+        assert [own.format for own in ship(TWO_INPUTS, {"FORMAT": "raw"}, format="auto").inputs] == ["auto", "auto"]
+        assert [own.redact for own in ship(TWO_INPUTS, redact="email\ncard").inputs] == [("email", "card")] * 2
+
+    @pytest.mark.parametrize("way", ["the command line", "the environment"])
+    def test_a_log_file_given_outside_the_file_takes_the_place_of_all_sections(self, way: str) -> None:
+        by_argument = way == "the command line"
+        settings = ship(TWO_INPUTS, log_file="/c") if by_argument else ship(TWO_INPUTS, {"LOG_FILE": "/c"})
+        (only,) = settings.inputs
+        assert (only.log_file, only.format, settings.server_host) == (("/c",), "logfmt", "logs")
+
+    def test_a_bad_value_in_the_file_does_not_matter_where_a_better_one_wins(self) -> None:
+        assert ship("server_port = 0", server_port="9002").server_port == 9002
+
+
+class TestWhatIsWrong:
+    def test_all_problems_are_told_at_once_with_file_line_key_and_what_is_allowed(self) -> None:
+        text = """\
+server_port = 70000
+mode = "stream"
+
+[[input]]
+log_file = "/var/log/a.log"
+format = "xml"
+
+[[input]]
+log_file = "/var/log/b.log"
+include = ["ok", "("]
+"""
+        assert problems(text, compress="perhaps") == (
+            "logferry.toml, line 1: server_port: 70000 must be a whole number from 1 to 65535",
+            "logferry.toml, line 2: mode: 'stream' must be one of batch, continuous",
+            "--compress: 'perhaps' (from the command line) must be one of 1, true, yes, on or 0, false, no, off",
+            "logferry.toml, line 6: [[input]] 1: format: 'xml' must be one of auto, plain, raw, json, logfmt, syslog, "
+            "nginx, apache, cri, docker, python, or regex: and a pattern with named groups",
+            "logferry.toml, line 10: [[input]] 2: include: ['ok', '('] must be 'none' or regular expressions, "
+            "one a line: '(': missing ), unterminated subpattern at position 0",
+        )
+
+    def test_what_is_wrong_at_the_top_is_told_once_for_all_inputs(self) -> None:
+        assert problems(TWO_INPUTS.replace('"logfmt"', "5").replace('format = "json"', "")) == (
+            "logferry.toml, line 2: format: 5 must be one of auto, plain, raw, json, logfmt, syslog, "
+            "nginx, apache, cri, docker, python, or regex: and a pattern with named groups",
+        )
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "server_port = true",
+            "server_port = 9000.0",
+            "server_port = -1",
+            "server_port = [9000]",
+            "server_port = 2024-01-15",
+            "compress = 1",
+            "compress = []",
+            "poll_interval = nan",
+            "poll_interval = true",
+            "poll_interval = -1",
+            "server_host = 5",
+            "server_host = ''",
+            "log_file = 5",
+            "log_file = []",
+            "log_file = ['']",
+            "log_file = [1]",
+            "log_file = [['a']]",
+            "include = ['']",
+            "include = [2024-01-15]",
+            "field = ['x']",
+            "field = { x = [] }",
+            "field = { message = 'x' }",
+            "field = { a = { b = 1 } }",
+            "redact = ['(x']",
+            "format = 'regex:x'",
+            "format = true",
+            "multiline_max_bytes = 131_073",
+        ],
+    )
+    def test_a_value_of_another_kind_is_refused(self, line: str) -> None:
+        (problem,) = problems(f"\n{line}\n")
+        assert problem.startswith(f"logferry.toml, line 2: {line.split()[0]}: ")
+        assert "\n" not in problem
+
+    @pytest.mark.parametrize(
+        ("text", "sentence"),
+        [
+            ("log-file = 'x'", "line 1: log-file: there is no such key; did you mean log_file?"),
+            ("sever_port = 1", "line 1: sever_port: there is no such key; did you mean server_port?"),
+            ("x = 1", "line 1: x: there is no such key; the keys are the long options with underscores"),
+            ("[server]\nport = 1", "line 1: server: there is no such key; the only sections are [[input]]"),
+            ("[[inputs]]\nlog_file = 'x'", "line 1: inputs: there is no such key; the only sections are [[input]]"),
+            ("[input]\nlog_file = 'x'", "line 1: input: each input is a section of its own, headed [[input]]"),
+            ("config = 'x'", "line 1: config: a configuration file cannot name another one"),
+            ("[[input]]\nformat = 'json'", "line 1: [[input]] 1: log_file is missing"),
+            (
+                "[[input]]\nlog_file = 'x'\nserver_port = 1",
+                "line 3: [[input]] 1: server_port: there is no such key in an [[input]] section; "
+                "it belongs above the first one",
+            ),
+            (
+                "[[input]]\nlog_file = 'x'\nzzz = 1",
+                "line 3: [[input]] 1: zzz: there is no such key in an [[input]] section; there are log_file, exclude,",
+            ),
+            (
+                "log_file = 'y'\n[[input]]\nlog_file = 'x'",
+                "line 1: log_file: with [[input]] sections, each of them has a log_file of its own",
+            ),
+        ],
+    )
+    def test_a_key_that_means_nothing_there_is_a_mistake_with_a_hint(self, text: str, sentence: str) -> None:
+        (problem,) = problems(text)
+        assert problem.startswith(f"logferry.toml, {sentence}")
+
+    def test_standard_input_is_the_only_input(self) -> None:
+        text = "[[input]]\nlog_file = '-'\n[[input]]\nlog_file = 'y'\n"
+        assert problems(text) == ("standard input (-) must be the only input",)
+
+    def test_what_does_not_go_together_is_told_with_the_section(self) -> None:
+        text = "[[input]]\nlog_file = 'x'\n\n[[input]]\nlog_file = 'y'\nformat = 'cri'\nmultiline = 'timestamp'\n"
+        assert problems(text) == (
+            "logferry.toml, line 4: [[input]] 2: --multiline does not go with --format cri, "
+            "which joins what belongs together by itself",
+        )
+
+    @pytest.mark.parametrize(
+        ("content", "sentence"),
+        [
+            (b"server_port = 1\nserver_port 2\n", "line 2: not TOML: Expected '=' after a key in a key/value pair"),
+            (b"a = 1\r\n\r\nb = [1,\r\n", "line 3: not TOML: "),
+            (b"server_port = 1\nserver_port = 2\n", "line 2: not TOML: Cannot overwrite a value"),
+            (b"\n\nserver_host = '\xff'\n", "line 3: a configuration file is UTF-8, this line is not"),
+            (b"a = " + b"[" * 100_000, "not TOML: "),
+            (b"a = " + b"9" * 100_000, "not TOML: "),
+            (b"#" * (4 * 1024 * 1024 + 1), "a configuration file has at most 4194304 bytes"),
+        ],
+    )
+    def test_what_is_no_toml_is_told_with_its_line(self, content: bytes, sentence: str) -> None:
+        Path("logferry.toml").write_bytes(content)
+        with pytest.raises(ConfigError) as caught:
+            load(ShipSettings, SHIP_OPTIONS, {"config": "logferry.toml"}, {})
+        (problem,) = caught.value.problems
+        assert re.match(rf"logferry\.toml[,:] {re.escape(sentence)}", problem)
+        assert "\n" not in problem
+
+    @pytest.mark.parametrize("name", ["missing.toml", "."])
+    def test_a_file_that_cannot_be_read_is_named(self, name: str) -> None:
+        with pytest.raises(ConfigError, match="cannot read the configuration file: "):
+            load(ShipSettings, SHIP_OPTIONS, {"config": name}, {})
+
+    def test_problems_outside_the_file_are_told_too_when_it_cannot_be_read(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            load(ShipSettings, SHIP_OPTIONS, {"config": "missing.toml", "server_port": "0"}, {})
+        assert len(caught.value.problems) == 2
+
+
+class TestLines:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            'include = """\nformat = 1\n"""\nformat = 2\n',
+            'input = [{ log_file = "x", format = 1 }]',
+            'input = [\n  { log_file = "x", format = 1 },\n]\n',
+            'include = """\n[[input]]\n"""\n[[input]]\nlog_file = "x"\nformat = 5\n',
+        ],
+    )
+    def test_a_line_that_is_not_certain_is_not_told(self, text: str) -> None:
+        (problem,) = (problem for problem in problems(text) if "format: " in problem)
+        assert problem.startswith("logferry.toml: ")
+
+    @pytest.mark.parametrize("key", ["format", '"format"', "'format'", "  format  ", "\tformat"])
+    def test_a_key_is_found_however_it_is_written(self, key: str) -> None:
+        (problem,) = problems(f"# format = 1\n[[input]] # one\nlog_file = 'x'\n{key} = 1 # format = 2\n")
+        assert problem.startswith("logferry.toml, line 4: ")
+
+    def test_a_table_of_an_input_is_found(self) -> None:
+        (problem,) = problems("[[input]]\nlog_file = 'x'\n[[input]]\nlog_file = 'y'\n[input.field]\nlevel = 'x'\n")
+        assert problem.startswith("logferry.toml, line 5: [[input]] 2: field: ")
+
+    @given(
+        st.lists(
+            st.sampled_from(
+                [
+                    *(
+                        "[[input]]",
+                        "[input.field]",
+                        "[other]",
+                        "# x",
+                        "",
+                        'log_file = "a"',
+                        "format = 5",
+                        "add_host = 7",
+                    ),
+                    *('"format" = "json"', "include = '''", "'''", "level = 1", "exclude = [", "]", "server_port = 0"),
+                ]
+            ),
+            max_size=12,
+        )
+    )
+    def test_a_line_that_is_told_has_the_key(self, lines: list[str]) -> None:
+        for problem in told("\n".join(lines)):
+            match = re.match(r"logferry\.toml, line (\d+):(?: \[\[input\]\] \d+:)? (\w+): ", problem)
+            assert match is None or match[2] in lines[int(match[1]) - 1]
+
+    @given(st.text(alphabet="[]{}=\"'\\\n#.-:_ input1eformat\0\u00e9\ud7ff", max_size=60))
+    def test_any_text_is_taken_or_refused_with_sentences(self, text: str) -> None:
+        assert not any("\n" in problem for problem in told(text))

@@ -1,0 +1,102 @@
+"""Rotated files that were compressed before all of them was read: what is missing is read from the archive."""
+
+import gzip
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support.running import RunningServer, numbered_line, wait_until
+from tests.support.shipping import append, once, shipping
+
+pytestmark = pytest.mark.usefixtures("quick_backoff")
+
+
+def follow(tmp_path: Path, server: RunningServer, lines: int, *, pattern: str = "app.log") -> None:
+    """Follow until the server has so many lines in all; then stop."""
+    names = [tmp_path / pattern]
+    with shipping(names, server.port, **once(tmp_path, mode="continuous")) as run:
+        wait_until(lambda: run.is_over or len(server.stored_lines()) >= lines, f"{lines} lines are stored")
+        run.stop()
+
+
+def compress(path: Path, archive: Path) -> Path:
+    """Compress a file as gzip does: the archive has its time stamp, the file is gone."""
+    with path.open("rb") as plain, gzip.open(archive, "wb") as packed:
+        shutil.copyfileobj(plain, packed)
+    shutil.copystat(path, archive)
+    path.unlink()
+    return archive
+
+
+@pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
+def test_the_rest_of_a_file_that_was_rotated_and_compressed_meanwhile_is_read_from_the_archive(
+    tmp_path: Path, server: RunningServer, pattern: str
+) -> None:
+    log = append(tmp_path / "app.log", range(1000))
+    follow(tmp_path, server, 1000, pattern=pattern)
+    append(log, range(1000, 5000))
+    compress(log.rename(tmp_path / "app.log.1"), tmp_path / "app.log.1.gz")
+    append(log, range(5000, 5010))
+    for _ in range(2):
+        follow(tmp_path, server, 5010, pattern=pattern)
+    assert sorted(server.stored_lines()) == sorted(map(numbered_line, range(5010)))
+
+
+def test_what_was_shipped_and_compressed_adds_nothing(tmp_path: Path, server: RunningServer) -> None:
+    log = append(tmp_path / "app.log", range(1000))
+    follow(tmp_path, server, 1000)
+    compress(log.rename(tmp_path / "app.log.1"), tmp_path / "app.log.1.gz")
+    append(log, range(1000, 1010))
+    for _ in range(2):
+        follow(tmp_path, server, 1010)
+    assert len(server.stored_lines()) == 1010
+
+
+def test_files_that_were_rotated_twice_and_compressed_meanwhile_are_all_read(
+    tmp_path: Path, server: RunningServer
+) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    follow(tmp_path, server, 100)
+    append(log, range(100, 200))
+    compress(log.rename(tmp_path / "app.log.2"), tmp_path / "app.log.2.gz")
+    append(log, range(200, 300))
+    compress(log.rename(tmp_path / "app.log.1"), tmp_path / "app.log.1.gz")
+    append(log, range(300, 400))
+    follow(tmp_path, server, 400)
+    assert len(server.stored_lines()) == len(set(server.stored_lines())) == 400
+
+
+def test_an_archive_beside_the_file_that_it_was_made_of_adds_nothing(tmp_path: Path, server: RunningServer) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    follow(tmp_path, server, 100)
+    rotated = log.rename(tmp_path / "app.log.1")
+    with gzip.open(tmp_path / "app.log.1.gz", "wb") as packed:
+        packed.write(rotated.read_bytes())
+    append(log, range(100, 110))
+    follow(tmp_path, server, 110)
+    assert len(server.stored_lines()) == 110
+
+
+def test_an_archive_of_before_the_first_run_is_nobodys_business(tmp_path: Path, server: RunningServer) -> None:
+    compress(append(tmp_path / "app.log.1", range(100)), tmp_path / "app.log.1.gz")
+    append(tmp_path / "app.log", range(100, 110))
+    for _ in range(2):
+        follow(tmp_path, server, 10)
+    assert len(server.stored_lines()) == 10
+
+
+def test_a_file_that_was_copied_truncated_and_compressed_while_it_is_followed_is_read_from_the_archive(
+    tmp_path: Path, server: RunningServer
+) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    with shipping(log, server.port, **once(tmp_path, mode="continuous", poll_interval=3600.0)) as run:
+        run.wait_for_acks(100)
+        run.request_stop()
+    append(log, range(100, 200))
+    copy = Path(shutil.copy(log, tmp_path / "app.log.1"))
+    compress(copy, tmp_path / "app.log.1.gz")
+    log.write_bytes(b"")
+    append(log, range(200, 250))
+    follow(tmp_path, server, 250)
+    assert len(server.stored_lines()) == len(set(server.stored_lines())) == 250

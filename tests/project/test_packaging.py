@@ -1,0 +1,203 @@
+"""The files around the program keep what the README says: Dockerfiles, Compose services, make targets, requirements.
+
+They are read as text; that they work is shown by running them (tests/e2e, `make test`).
+"""
+
+import re
+import shutil
+import socket
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS
+from tools.container_health import find_server
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCKERFILES = ("Dockerfile", "Dockerfile.server", "Dockerfile.test")
+TARGETS = {"build", "run", "batch", "client", "test", "bench", "bench-quick", "logs", "stop", "clean", "demo"}
+DOCKERLESS_TARGETS = {"test", "bench", "bench-quick", "demo", "clean"}
+PROFILES = {"log-server": None, "log-client-batch": "batch", "log-client": "client", "log-test": "test"}
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def instructions(name: str, keyword: str) -> list[str]:
+    """The arguments of a Dockerfile's instructions of one kind, continued lines joined."""
+    text = read(name).replace("\\\n", " ")
+    return re.findall(rf"^{keyword} +(.*)$", text, re.MULTILINE)
+
+
+def compose_section(name: str) -> dict[str, str]:
+    """The top-level section's entries, each with its lines: enough YAML for our own file."""
+    section = re.split(r"^(?=\S)", read("docker-compose.yml"), flags=re.MULTILINE)
+    body = next(part for part in section if part.startswith(f"{name}:"))
+    entries = re.split(r"^  ([\w-]+):.*\n", body, flags=re.MULTILINE)[1:]
+    return dict(zip(entries[::2], entries[1::2], strict=True))
+
+
+class TestRequirements:
+    def test_they_equal_the_test_extra(self) -> None:
+        extra = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]["test"]
+        lines = [line for line in read("requirements.txt").splitlines() if line and not line.startswith("#")]
+        assert lines == extra
+
+    def test_those_of_the_benchmarks_equal_the_bench_extra(self) -> None:
+        extra = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]["bench"]
+        lines = read("benchmarks/requirements.txt").splitlines()
+        assert [line for line in lines if not line.startswith("#")] == extra
+
+    def test_the_lint_tools_are_pinned_so_that_no_release_of_theirs_breaks_a_commit(self) -> None:
+        extra = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]["lint"]
+        assert extra
+        assert all("==" in requirement for requirement in extra)
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+class TestDockerfiles:
+    def test_it_starts_from_the_slim_image_that_make_test_looks_for(self, name: str) -> None:
+        assert instructions(name, "FROM")[0].split()[0] == "python:3.12-slim"
+        assert "\nBASE_IMAGE=python:3.12-slim\n" in read("tools/run_tests.sh")
+
+    def test_its_process_is_not_root(self, name: str) -> None:
+        user = instructions(name, "USER")[-1]
+        assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", user)
+
+    def test_signals_reach_python(self, name: str) -> None:
+        """The exec form: no shell in between that would keep SIGTERM to itself."""
+        commands = instructions(name, "ENTRYPOINT") + instructions(name, "CMD")
+        assert commands
+        assert all(command.startswith("[") for command in commands)
+
+    def test_it_says_how_to_judge_its_health(self, name: str) -> None:
+        assert len(instructions(name, "HEALTHCHECK")) == 1
+
+    def test_it_copies_only_what_is_there(self, name: str) -> None:
+        for copy in instructions(name, "COPY"):
+            if copy.startswith("--from="):
+                continue  # made in another stage
+            *sources, _target = (word for word in copy.split() if not word.startswith("--"))
+            assert all((ROOT / source).exists() for source in sources)
+
+    def test_an_older_engine_reads_it(self, name: str) -> None:
+        """A `# syntax=` line would fetch another image first."""
+        assert "syntax=" not in read(name)
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.server"])
+def test_the_images_of_client_and_server_hold_no_test_and_no_package(name: str) -> None:
+    copied = " ".join(instructions(name, "COPY"))
+    assert "tests" not in copied
+    assert "COPY . " not in read(name)
+    assert "pip install" not in read(name)
+
+
+class TestCompose:
+    def test_its_services_and_their_profiles_are_the_documented_ones(self) -> None:
+        services = compose_section("services")
+        profiles = {name: re.search(r"profiles: \[(\w+)\]", text) for name, text in services.items()}
+        assert {name: found and found[1] for name, found in profiles.items()} == PROFILES
+
+    def test_every_client_option_is_passed_on(self) -> None:
+        text = read("docker-compose.yml")
+        named = set(re.findall(r"^ +([A-Z_]+):", text, re.MULTILINE))
+        assert {option.env for option in SHIP_OPTIONS} <= named
+
+    def test_every_server_option_is_passed_on(self) -> None:
+        named = set(re.findall(r"^ +([A-Z_]+):", compose_section("services")["log-server"], re.MULTILINE))
+        assert named == {option.env for option in SERVE_OPTIONS}
+
+    def test_what_the_server_stores_outlives_its_container(self) -> None:
+        server = compose_section("services")["log-server"]
+        assert "- log-data:/data\n" in server
+        assert "DATA_DIR: /data\n" in server
+        assert "log-data" in compose_section("volumes")
+
+    def test_a_container_may_finish_before_it_is_killed(self) -> None:
+        graces = [int(grace) for grace in re.findall(r"stop_grace_period: (\d+)s", read("docker-compose.yml"))]
+        timeout = next(option.default for option in SERVE_OPTIONS if option.name == "shutdown_timeout")
+        assert len(graces) == 2
+        assert min(graces) > int(timeout)
+
+    def test_nothing_is_open_to_other_machines_by_default(self) -> None:
+        ports = re.findall(r'^ +- "(.*:9000)"$', read("docker-compose.yml"), re.MULTILINE)
+        assert ports == ["127.0.0.1:${SERVER_PORT:-9000}:9000"]
+
+
+class TestMakefile:
+    def test_it_has_exactly_the_promised_targets(self) -> None:
+        targets = re.findall(r"^([A-Za-z][\w-]*):(?!=)", read("Makefile"), re.MULTILINE)
+        assert sorted(targets) == sorted(TARGETS)
+
+    def test_no_target_is_taken_for_a_file(self) -> None:
+        phony = re.search(r"^\.PHONY: (.*)$", read("Makefile"), re.MULTILINE)
+        assert phony
+        assert set(phony[1].split()) == TARGETS
+
+    @pytest.mark.parametrize("target", sorted(TARGETS - DOCKERLESS_TARGETS))
+    def test_a_target_that_needs_docker_says_so_where_it_is_missing(self, target: str, tmp_path: Path) -> None:
+        make = shutil.which("make")
+        if make is None:
+            pytest.skip("make is not installed")
+        made = subprocess.run(
+            [make, target], cwd=ROOT, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+        )
+        assert made.returncode == 2
+        assert made.stderr.startswith(f"make {target}: docker is not installed")
+
+
+class TestContainerHealth:
+    def test_flags_win_over_variables_and_variables_over_defaults(self) -> None:
+        variables = {"SERVER_HOST": "logs", "SERVER_PORT": "9100"}
+        assert find_server(["python3", "main.py"], {}) == ("localhost", 9000)
+        assert find_server(["python3", "main.py"], {"SERVER_HOST": "", "SERVER_PORT": ""}) == ("localhost", 9000)
+        assert find_server(["python3", "main.py"], variables) == ("logs", 9100)
+        assert find_server(["python3", "main.py", "--server-port", "1", "--server-host=a"], variables) == ("a", 1)
+
+    def test_the_configuration_file_comes_between_variables_and_defaults(self, tmp_path: Path) -> None:
+        config = tmp_path / "logferry.toml"
+        config.write_text('server_host = "logs"\nserver_port = 9100\n[[input]]\nlog_file = "/a"\n')
+        assert find_server(["python3", "main.py", "--config", str(config)], {}) == ("logs", 9100)
+        assert find_server(["python3", "main.py"], {"CONFIG": str(config), "SERVER_PORT": "1"}) == ("logs", 1)
+        assert find_server(["python3", "main.py", f"--config={config}", "--server-host", "a"], {}) == ("a", 9100)
+
+    def test_the_wildcard_address_of_the_server_can_be_connected_to(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            host, port = find_server(["server_main.py"], {"SERVER_HOST": "0.0.0.0", "SERVER_PORT": _port(listener)})
+            socket.create_connection((host, port), timeout=5).close()
+
+
+def _port(listener: socket.socket) -> str:
+    return str(listener.getsockname()[1])
+
+
+class TestSampleLogs:
+    def test_its_first_line_is_the_one_the_documentation_follows(self) -> None:
+        assert read("sample_logs.txt").startswith("2024-01-15 08:23:45 INFO Application started\n")
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            r"\n\n",
+            r" INFO ",
+            r" WARN ",
+            r" ERROR ",
+            r" DEBUG ",
+            r" \[INFO\] ",
+            r" INFO: ",
+            r"\dT\d.*\.\d+Z ",
+            r",\d+\+01:00 ",
+            r'"',
+            r"\\",
+            r"\t",
+            r"[^\x00-\x7f]",
+            r"\n  File ",
+            r"\nJan 15 ",
+        ],
+    )
+    def test_it_shows_lines_of_every_kind(self, kind: str) -> None:
+        assert re.search(kind, read("sample_logs.txt"))

@@ -1,0 +1,347 @@
+"""Both sides of the delivery extension without a socket; what one writes the other reads, whole or byte by byte.
+
+Each test names the rule of docs/protocol.md that it is about.
+"""
+
+import gzip
+import json
+import time
+import zlib
+from typing import Any
+
+import pytest
+
+from logferry.protocol.delivery import (
+    MAX_CONTROL_BYTES,
+    Alive,
+    Answer,
+    Batch,
+    BatchRefused,
+    Extent,
+    Gibberish,
+    Hello,
+    Loss,
+    Note,
+    NotUnderstood,
+    Open,
+    Ping,
+    Position,
+    Report,
+    ReportPage,
+    Request,
+    Skip,
+    Violation,
+    Welcome,
+    answer_line,
+    batch_header,
+    control_line,
+    refusal_line,
+    report_line,
+)
+from logferry.protocol.delivery_client import ClientSession
+from logferry.protocol.delivery_server import ServerSession, is_hello_prefix
+from logferry.protocol.messages import ACK_OK, error_ack
+from tests.support.delivery import LINES, batch, hello, opening
+
+PAYLOAD = b"".join(LINES[:5])
+
+
+def read(data: bytes, *, max_batch_bytes: int = 100_000, max_inflated_bytes: int = 200_000) -> list[Request]:
+    """Return what a server understands, which must be the same however the bytes are cut."""
+    results = []
+    for size in (len(data) or 1, 1, 7, 20_000):
+        session = ServerSession(max_batch_bytes=max_batch_bytes, max_inflated_bytes=max_inflated_bytes)
+        requests: list[Request] = []
+        for start in range(0, len(data), size):
+            requests += session.receive_data(data[start : start + size])
+        results.append((requests, session.buffered_bytes))
+    assert all(result == results[0] for result in results)
+    return results[0][0]
+
+
+def answers(data: bytes) -> list[Answer]:
+    """Return what a client understands, which must be the same however the bytes are cut."""
+    session = ClientSession()
+    whole = session.receive_data(data)
+    session = ClientSession()
+    single: list[Answer] = []
+    for byte in data:
+        if not single or not isinstance(single[-1], Gibberish | NotUnderstood):
+            single += session.receive_data(bytes([byte]))
+    assert single == whole
+    return whole
+
+
+WELCOME = answer_line("hello", version=1, encodings=["gzip"], max_batch_bytes=8388608, durability="fsync")
+
+
+# --- the server's side
+
+
+def test_e1_a_hello_names_the_client_and_its_host() -> None:
+    """Rule E1."""
+    assert read(hello()) == [Hello("test", "web-1")]
+
+
+def test_e1_a_later_version_of_the_client_is_welcome_and_an_older_one_than_there_is_not() -> None:
+    """Rule E1."""
+    assert read(hello(version=2)) == [Hello("test", "web-1")]
+    assert isinstance(read(hello(version=0))[0], Violation)
+
+
+@pytest.mark.parametrize("size", range(11))
+def test_e1_a_hello_is_known_by_its_first_bytes(size: int) -> None:
+    """Rule E1."""
+    assert is_hello_prefix(hello()[:size]) is (None if size < 11 else True)
+
+
+@pytest.mark.parametrize("data", [LINES[0], b"\0\0\1\0\x1f\x8b", b"x", b'{"l ', b'{"logferr1'])
+def test_e1_what_is_not_a_hello_is_known_by_its_first_bytes(data: bytes) -> None:
+    """Rule E1."""
+    assert is_hello_prefix(data) is False
+
+
+def test_e3_e4_e12_e13_e14_e19_each_control_line_is_understood() -> None:
+    """Rules E3, E4, E12, E13, E14 and E19."""
+    lines = [
+        opening("s-1_A", "/var/log/app.log"),
+        control_line("skip", source="s1", start=5, end=9, reason="gone"),
+        control_line("note", source="s1", start=5, end=9, reason="cut"),
+        control_line("ping"),
+        control_line("report", source="s1", after=77),
+    ]
+    assert read(b"".join(lines)) == [
+        Open("s-1_A", "/var/log/app.log"),
+        Skip("s1", 5, 9, "gone"),
+        Note("s1", 5, 9, "cut"),
+        Ping(),
+        Report("s1", 77),
+    ]
+
+
+def test_e3_what_is_not_known_in_a_control_line_is_passed_over() -> None:
+    """Rule E3."""
+    assert read(control_line("ping", colour="blue")) == [Ping()]
+
+
+def test_e3_a_control_line_may_have_64_kib_and_no_more() -> None:
+    """Rule E3."""
+    room = MAX_CONTROL_BYTES - len(opening("s1", ""))
+    assert read(opening("s1", "x" * room)) == [Open("s1", "x" * room)]
+    assert isinstance(read(opening("s1", "x" * (room + 1)))[0], Violation)
+    assert isinstance(read(b'{"logferry": "' + b"x" * MAX_CONTROL_BYTES)[0], Violation)
+
+
+@pytest.mark.parametrize("source", ["a", "Z" * 64, "0-_"])
+def test_e6_a_source_id_is_letters_digits_dashes_and_underscores(source: str) -> None:
+    """Rule E6."""
+    assert read(opening(source, "p")) == [Open(source, "p")]
+
+
+@pytest.mark.parametrize("source", ["", "x" * 65, "a/b", "a b", "ä", "a\n"])
+def test_e6_any_other_source_id_is_a_violation(source: str) -> None:
+    """Rule E6."""
+    assert read(opening(source, "p")) == [Violation("open: source is not an id")]
+
+
+@pytest.mark.parametrize("is_gzip", [False, True])
+def test_e7_a_batch_is_its_header_and_its_bytes(is_gzip: bool) -> None:
+    """Rule E7."""
+    data = batch(LINES[:5], start=100, end=350, is_gzip=is_gzip)
+    expected = Batch("s1", 100, 350, 5, zlib.crc32(PAYLOAD), PAYLOAD, None)
+    assert read(data + data + control_line("ping")) == [expected, expected, Ping()]
+
+
+def test_e7_a_batch_in_large_pieces_and_crumbs_is_the_same_batch() -> None:
+    """Rule E7."""
+    payload = b"".join(LINES)
+    data = batch(LINES, start=0)
+    session = ServerSession(max_batch_bytes=10**6, max_inflated_bytes=10**6)
+    position, requests = 0, []
+    for size in [3, 20_000, 1, 2, 50_000, 10, *[1000] * 200]:
+        requests += session.receive_data(data[position : position + size])
+        position += size
+    assert requests == [Batch("s1", 0, len(payload), len(LINES), zlib.crc32(payload), payload, None)]
+    assert session.buffered_bytes == 0
+
+
+def test_e7_a_batch_may_have_no_lines() -> None:
+    """Rule E7."""
+    assert read(batch([], start=5, end=7)) == [Batch("s1", 5, 7, 0, 0, b"", None)]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"level": "INFO"}\n', 'missing field "message"'),
+        (b"\n", "empty line"),
+        (b'{"level": "INFO", "message": "\xff"}\n', "not valid UTF-8"),
+        (b' {"level": "INFO", "message": ""}\n', "white space around a line"),
+    ],
+)
+def test_e11_a_batch_with_a_line_that_is_not_taken_says_why(line: bytes, reason: str) -> None:
+    """Rule E11."""
+    (request,) = read(batch([LINES[0], line, LINES[1]], start=0))
+    assert isinstance(request, Batch)
+    assert request.refusal == reason
+
+
+def header(**changes: Any) -> bytes:
+    fields: dict[str, Any] = {
+        "source": "s1",
+        "start": 0,
+        "end": 500,
+        "lines": 5,
+        "crc32": zlib.crc32(PAYLOAD),
+        "size": len(PAYLOAD),
+        "is_gzip": False,
+    }
+    return batch_header(**(fields | changes))
+
+
+@pytest.mark.parametrize("is_split", [False, True])
+def test_e20_a_batch_that_does_not_begin_where_an_event_begins_says_so(is_split: bool) -> None:
+    """Rule E20."""
+    said = header(is_split=is_split)
+    (request,) = read(said + PAYLOAD)
+    assert isinstance(request, Batch)
+    assert request.split is is_split
+    assert (b"split" in said) is is_split
+
+
+def test_a_read_with_thousands_of_small_requests_costs_no_more_than_its_bytes() -> None:
+    requests = 20_000
+    data = (header(lines=1, size=len(LINES[0]), crc32=zlib.crc32(LINES[0])) + LINES[0]) * requests
+    session = ServerSession(max_batch_bytes=1000, max_inflated_bytes=1000)
+    begin = time.process_time()
+    assert len(session.receive_data(data)) == requests
+    assert time.process_time() - begin < 5  # with a copy of the rest at each of them it would be a minute
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (header(crc32=1) + PAYLOAD, "a batch does not match its checksum"),
+        (header(lines=4) + PAYLOAD, "a batch does not have as many lines as it says"),
+        (header(size=100_001), "a batch of more than 100000 bytes"),
+        (header(size=3, is_gzip=True) + b"abc", "bad gzip"),
+        (header(size=len(PAYLOAD) - 1, crc32=zlib.crc32(PAYLOAD[:-1])) + PAYLOAD, "does not end with a newline"),
+        (header(start=500, end=500) + PAYLOAD, "lines without a range"),
+        (header(start=501), "end is before start"),
+        (header().replace(b"identity", b"zstd"), "unknown encoding"),
+        (header(start=-1), "start is out of range"),
+        (header(end=2**63), "end is out of range"),
+        (header().replace(b'"lines": 5', b'"lines": 5.0'), "lines is not a number"),
+        (header().replace(b'"lines": 5', b'"lines": true'), "lines is not a number"),
+        (header().replace(b'"source": "s1"', b'"source": 7'), "source is not a text"),
+        (header().replace(b'"crc32"', b'"split": 1, "crc32"'), "split is not true or false"),
+        (control_line("sing"), "not a control line"),
+        (LINES[0], "not a control line"),
+        (b"\n", "not a control line"),
+        (b"[" * 60_000 + b"\n", "not a control line"),
+        (b'{"logferry": ["ping"]}\n', "not a control line"),
+        (control_line("skip", source="s1", start=0, end=5), "reason is not a text"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_e16_what_breaks_the_rules_is_a_violation_and_the_last_thing_that_is_read(data: bytes, reason: str) -> None:
+    """Rule E16."""
+    *before, last = read(control_line("ping") + data + control_line("ping"))
+    assert before == [Ping()]
+    assert isinstance(last, Violation)
+    assert reason in last.reason
+
+
+def test_e16_gzip_that_grows_beyond_the_limit_is_a_violation() -> None:
+    """Rule E16."""
+    body = gzip.compress(bytes(10**7))
+    (request,) = read(header(size=len(body), is_gzip=True) + body, max_inflated_bytes=1000)
+    assert request == Violation("frame inflates to more than 1000 bytes")
+
+
+def test_e16_after_a_violation_nothing_is_held() -> None:
+    """Rule E16."""
+    session = ServerSession(max_batch_bytes=1000, max_inflated_bytes=1000)
+    session.receive_data(b"rubbish\n" + header() + PAYLOAD)
+    assert session.buffered_bytes == 0
+    assert session.receive_data(control_line("ping")) == []
+
+
+def test_what_is_held_of_a_batch_is_counted() -> None:
+    session = ServerSession(max_batch_bytes=100_000, max_inflated_bytes=1000)
+    session.receive_data(header() + PAYLOAD[:100])
+    assert session.buffered_bytes == 100
+    session.discard()
+    assert session.buffered_bytes == 0
+
+
+# --- the client's side
+
+
+def test_e1_a_welcome_says_what_the_server_takes_and_promises() -> None:
+    """Rule E1."""
+    assert answers(WELCOME) == [Welcome(1, 8388608, "fsync", max_sources=10_000)]
+    fields = {"version": 1, "max_batch_bytes": 5, "durability": "os", "max_sources": 77}
+    assert answers(answer_line("hello", **fields)) == [Welcome(1, 5, "os", max_sources=77)]
+
+
+def test_e2_an_error_or_a_plain_ack_means_that_the_hello_was_not_understood() -> None:
+    """Rule E2."""
+    assert answers(error_ack('missing field "level"')) == [NotUnderstood(answered_as_line=False)]
+    assert answers(ACK_OK) == [NotUnderstood(answered_as_line=True)]
+
+
+@pytest.mark.parametrize("line", [b"220 smtp.example.org ESMTP\n", b"{}\n", b"[]\n", b"\xff\n"])
+def test_e2_anything_else_is_no_answer(line: bytes) -> None:
+    """Rule E2."""
+    (answer,) = answers(line)
+    assert isinstance(answer, Gibberish)
+
+
+def test_e4_e8_positions_are_understood() -> None:
+    """Rules E4 and E8."""
+    fields = {"source": "s1", "committed": 9120, "lines": 125, "crc32": 81}
+    data = WELCOME + answer_line("open", **fields) + answer_line("received", **fields, durability="fsync")
+    assert answers(data)[1:] == [
+        Position("s1", 9120, 125, 81, is_answer_to_open=True),
+        Position("s1", 9120, 125, 81, is_answer_to_open=False),
+    ]
+
+
+@pytest.mark.parametrize("is_final", [False, True])
+def test_e10_e11_refusals_are_understood(is_final: bool) -> None:
+    """Rules E10 and E11."""
+    data = WELCOME + refusal_line("no", source="s1", committed=5, is_final=is_final)
+    assert answers(data)[1:] == [BatchRefused("s1", 5, "no", is_final)]
+
+
+def test_e14_a_sign_of_life_is_understood() -> None:
+    """Rule E14."""
+    assert answers(WELCOME + answer_line("alive"))[1:] == [Alive()]
+
+
+def test_e19_a_report_is_read_as_it_was_written() -> None:
+    """Rule E19."""
+    page = ReportPage(
+        source="s1",
+        is_known=True,
+        committed=9,
+        lines=2,
+        crc32=81,
+        extents=(Extent(0, 9, 2, 81, "ok", "h/a/1.ndjson"),),
+        losses=(Loss(0, 5, "cut"),),
+        has_more=False,
+    )
+    assert answers(WELCOME + report_line(page))[1:] == [page]
+
+
+def test_e16_an_error_that_is_about_no_batch_is_no_answer_of_the_extension() -> None:
+    """Rule E16."""
+    (_, answer) = answers(WELCOME + error_ack("a batch does not match its checksum"))
+    assert not isinstance(answer, BatchRefused)
+
+
+def test_what_a_client_writes_is_json_with_logferry_as_its_first_key() -> None:
+    for line in (hello(), opening(), header()):
+        assert next(iter(json.loads(line))) == "logferry"
+        assert line.count(b"\n") == 1

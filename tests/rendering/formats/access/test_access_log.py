@@ -1,0 +1,207 @@
+"""The nginx and apache formats, case by case (docs/protocol.md)."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.formats import check_sample, record, records, unknown
+
+BOTH = pytest.mark.parametrize("name", ["nginx", "apache"])
+COMMON = '192.0.2.7 - frank [15/Jan/2024:08:23:45 +0000] "GET /a?b=c HTTP/1.1" 200 2326'
+COMBINED = f'{COMMON} "https://example.com/start" "curl/8.5.0"'
+
+
+def with_request(request: str) -> str:
+    return COMBINED.replace("GET /a?b=c HTTP/1.1", request)
+
+
+def parts(found: dict[str, Any]) -> list[object]:
+    """Return what a request was split into."""
+    return [found.get(key) for key in ("method", "path", "protocol")]
+
+
+@pytest.mark.parametrize("name", ["nginx", "apache"])
+def test_a_sample_becomes_what_is_written_beside_it(name: str) -> None:
+    """Rule F23."""
+    check_sample(name, name)
+
+
+@BOTH
+def test_a_line_in_the_combined_format_is_taken_apart(name: str) -> None:
+    """Rule F23."""
+    assert record(name, COMBINED) == {
+        "level": "INFO",
+        "message": "GET /a?b=c HTTP/1.1",
+        "timestamp": "15/Jan/2024:08:23:45 +0000",
+        "remote_addr": "192.0.2.7",
+        "user": "frank",
+        "method": "GET",
+        "path": "/a?b=c",
+        "protocol": "HTTP/1.1",
+        "status": 200,
+        "bytes": 2326,
+        "referer": "https://example.com/start",
+        "user_agent": "curl/8.5.0",
+    }
+
+
+@BOTH
+def test_a_line_in_the_common_format_has_neither_referer_nor_user_agent(name: str) -> None:
+    """Rule F23."""
+    found = record(name, COMMON)
+    assert found == record(name, COMBINED) | {"referer": None, "user_agent": None}
+
+
+@BOTH
+@pytest.mark.parametrize("line", [COMMON, COMBINED])
+@pytest.mark.parametrize("rest", ['"198.51.100.3"', "1534", '- "a \\" b" c', " ", "é"])
+def test_what_follows_is_kept_as_one_field(name: str, line: str, rest: str) -> None:
+    """Rule F23."""
+    assert record(name, f"{line} {rest}") == record(name, line) | {"rest": rest}
+
+
+@BOTH
+def test_a_dash_is_null(name: str) -> None:
+    """Rule F23."""
+    found = record(name, '192.0.2.7 - - [15/Jan/2024:08:23:45 +0000] "GET / HTTP/1.1" 304 - "-" "-"')
+    assert [key for key, value in found.items() if value is None] == ["user", "bytes", "referer", "user_agent"]
+
+
+@BOTH
+def test_who_identd_says_it_is_is_kept_if_it_says_it(name: str) -> None:
+    found = record(name, COMBINED.replace(" - frank", " ident frank"))
+    assert found == record(name, COMBINED) | {"ident": "ident"}
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("status", "level"),
+    [(200, "INFO"), (101, "INFO"), (304, "INFO"), (400, "WARNING"), (499, "WARNING"), (500, "ERROR"), (599, "ERROR")],
+)
+def test_the_status_says_the_level(name: str, status: int, level: str) -> None:
+    """Rule F24."""
+    found = record(name, COMBINED.replace(" 200 ", f" {status} "))
+    assert (found["level"], found["status"]) == (level, status)
+
+
+def test_a_status_of_zeros_is_the_number_zero() -> None:
+    assert record("nginx", COMBINED.replace(" 200 ", " 000 "))["status"] == 0
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "-",
+        "",
+        r"\x16\x03\x01\x02\x00",
+        "GET /",
+        "GET /with space HTTP/1.1",
+        "get / HTTP/1.1",
+        r"GET / HTTP/1.1\"",
+        "GET / HTTP/1.1 ",
+        "SSH-2.0-Go",
+        "\x03\x00\x00/*\xe0\x00",
+    ],
+)
+def test_a_request_that_is_not_well_formed_is_a_message_as_it_is(name: str, request_line: str) -> None:
+    """Rule F23."""
+    found = record(name, with_request(request_line))
+    assert (found["message"], parts(found)) == (request_line, [None] * 3)
+    assert not {"method", "path", "protocol"} & found.keys()
+    assert found["user_agent"] == "curl/8.5.0"
+
+
+@BOTH
+@pytest.mark.parametrize("path", ["/", "*", "/a\\x22b", r"/a\"b", "/zażółć", "http://example.com/", "/a[0]=<b>", "/\t"])
+def test_a_request_is_split_into_method_path_and_protocol(name: str, path: str) -> None:
+    """Rule F23."""
+    found = record(name, with_request(f"PATCH {path} HTTP/2.0"))
+    assert parts(found) == ["PATCH", path, "HTTP/2.0"]
+    assert found["message"] == f"PATCH {path} HTTP/2.0"
+
+
+@BOTH
+@pytest.mark.parametrize("agent", [r"say \"hi\"", r"\"", r"ends with \\", r"\x22", "Zażółć/1.0", "", "a  b", "\x1b[0m"])
+def test_quotes_inside_quotes_are_kept_as_the_server_escaped_them(name: str, agent: str) -> None:
+    """Rule F23."""
+    found = record(name, f'{COMMON} "{agent}" "{agent}" "more"')
+    assert [found[key] for key in ("referer", "user_agent", "rest")] == [agent, agent, '"more"']
+
+
+@BOTH
+@pytest.mark.parametrize("address", ["2001:db8::7:1", "::1", "unix:", "host.example.com"])
+def test_an_address_is_kept_as_written(name: str, address: str) -> None:
+    assert record(name, COMBINED.replace("192.0.2.7", address))["remote_addr"] == address
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "line",
+    [
+        "hello",
+        COMMON.replace(" 200 2326", ""),
+        COMMON.replace("2326", "02326"),
+        COMMON.replace("2326", "9" * 19),
+        COMMON.replace(" 200 ", " 2000 "),
+        COMMON.replace("]", ""),
+        COMMON.replace('.1" ', '.1 "'),
+        f'{COMBINED}"',
+        f" {COMBINED}",
+    ],
+)
+def test_a_line_of_another_shape_is_shipped_whole(name: str, line: str) -> None:
+    assert record(name, line) == unknown(line)
+
+
+def test_a_quote_that_is_closed_on_the_next_line_only_joins_no_lines() -> None:
+    lines = [f'{COMMON} "open', f'closed" "agent" {COMMON}', COMBINED]
+    found = records("nginx", *lines)
+    assert found == [record("nginx", COMMON) | {"rest": '"open'}, unknown(lines[1]), record("nginx", COMBINED)]
+
+
+def test_a_line_of_the_error_log_of_nginx_is_taken_apart() -> None:
+    """Rule F25."""
+    assert record("nginx", '2024/01/15 08:23:45 [error] 31#32: *182 open() "/x" failed') == {
+        "level": "ERROR",
+        "message": 'open() "/x" failed',
+        "timestamp": "2024/01/15 08:23:45",
+        "pid": "31",
+        "tid": "32",
+        "connection": "182",
+    }
+    assert record("nginx", "2024/01/15 08:23:45 [emerg] 1#1: bind() failed")["connection"] is None
+
+
+def test_a_line_of_the_error_log_of_apache_is_taken_apart() -> None:
+    """Rule F25."""
+    begin = "[Mon Jan 15 08:23:45.123456 2024]"
+    assert record("apache", f"{begin} [core:error] [pid 31:tid 32] [client 192.0.2.7:5] AH00037: no") == {
+        "level": "ERROR",
+        "message": "AH00037: no",
+        "timestamp": "Mon Jan 15 08:23:45.123456 2024",
+        "module": "core",
+        "pid": "31",
+        "tid": "32",
+        "client": "192.0.2.7:5",
+    }
+    old = record("apache", "[Wed Oct 11 14:32:52 2000] [warn] [client 127.0.0.1] denied")
+    assert (old["level"], old["client"], old["module"], old["pid"]) == ("WARN", "127.0.0.1", None, None)
+
+
+def test_each_server_has_its_own_error_log() -> None:
+    line = "2024/01/15 08:23:45 [error] 31#32: *182 message"
+    assert record("apache", line) == unknown(line)
+
+
+def test_access_and_error_lines_may_be_mixed_in_one_chunk() -> None:
+    lines = [COMBINED, "2024/01/15 08:23:45 [error] 1#1: a", "rubbish", "", COMMON, with_request("-"), "  ", COMBINED]
+    messages = [found["message"] for found in records("nginx", *lines)]
+    request = "GET /a?b=c HTTP/1.1"
+    assert messages == [request, "a", "rubbish", request, "-", request]
+
+
+def test_bytes_that_are_not_utf_8_are_kept_beside_the_fields() -> None:
+    found = record("nginx", with_request("GET /caf\udce9 HTTP/1.1").encode(errors="surrogateescape"))
+    assert found["path"] == "/caf\ufffd"
+    assert found["raw"]

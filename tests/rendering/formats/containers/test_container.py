@@ -1,0 +1,294 @@
+"""The cri and docker formats, case by case (docs/protocol.md)."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from logferry.rendering.engine.base import Grouping
+from logferry.rendering.renderer import renderer
+from logferry.rendering.spec import RenderSpec
+from tests.support.formats import check_sample, record, records, render_both_ways, unknown
+
+TIME = "2024-01-15T08:23:45.{:09}Z"
+Line = Callable[..., str]
+
+
+def cri(content: str, stream: str = "stdout", *, is_last: bool = True, at: int = 0) -> str:
+    return f"{TIME.format(at)} {stream} {'F' if is_last else 'P'} {content}"
+
+
+def docker(content: str, stream: str = "stdout", *, is_last: bool = True, at: int = 0) -> str:
+    log = content + "\n" * is_last
+    fields = {"log": log, "stream": stream, "time": TIME.format(at)}
+    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+
+
+BOTH = pytest.mark.parametrize(("name", "line"), [("cri", cri), ("docker", docker)], ids=["cri", "docker"])
+
+
+def expected(message: str, stream: str = "stdout", *, at: int = 0, **more: object) -> dict[str, object]:
+    return {"level": "UNKNOWN", "message": message, "timestamp": TIME.format(at), "stream": stream, **more}
+
+
+def chunk(*lines: str) -> bytes:
+    return "".join(line + "\n" for line in lines).encode()
+
+
+def grouping_of(name: str, max_bytes: int = 128 * 1024) -> Grouping:
+    grouping = renderer(RenderSpec(format=name, multiline_max_bytes=max_bytes)).grouping
+    assert grouping is not None
+    return grouping
+
+
+def rendered_with_limit(name: str, data: bytes, max_bytes: int) -> list[dict[str, Any]]:
+    payload = renderer(RenderSpec(format=name, multiline_max_bytes=max_bytes)).render(data).payload
+    return [json.loads(line) for line in payload.splitlines()]
+
+
+@pytest.mark.parametrize("name", ["cri", "docker"])
+def test_a_sample_becomes_what_is_written_beside_it(name: str) -> None:
+    """Rules F26 and F27."""
+    check_sample(name, name)
+
+
+@BOTH
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_line_is_taken_apart(name: str, line: Line, stream: str) -> None:
+    """Rule F26."""
+    assert record(name, line("listening on :8080", stream)) == expected("listening on :8080", stream)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("message", "level"),
+    [
+        ("2024-01-15 08:23:45 INFO ready", "INFO"),
+        ("[error] no", "ERROR"),
+        ("warning: soon", "WARNING"),
+        ("ready", "UNKNOWN"),
+        ("error in words", "UNKNOWN"),
+    ],
+)
+def test_a_level_word_at_the_beginning_of_the_message_is_the_level(
+    name: str, line: Line, message: str, level: str
+) -> None:
+    """Rule F26."""
+    assert record(name, line(message)) == expected(message) | {"level": level}
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "message",
+    ["", " ", "  indented", 'say "hi"', "C:\\data\\n", "tab\there", "zażółć 🚢", '{"a": "b"}', "\x7f", "stdout P x"],
+)
+def test_a_message_is_kept_as_written(name: str, line: Line, message: str) -> None:
+    assert record(name, line(message)) == expected(message)
+
+
+@BOTH
+def test_parts_of_a_line_are_joined_in_the_order_of_completion_and_streams_are_kept_apart(
+    name: str, line: Line
+) -> None:
+    """Rule F27."""
+    lines = [
+        line("a1 ", is_last=False, at=1),
+        line("b1 ", "stderr", is_last=False, at=2),
+        line("a2 ", is_last=False, at=3),
+        "rubbish",
+        line("b2", "stderr", at=4),
+        line("c", "stderr", at=5),
+        "",
+        line("a3", at=6),
+        line("d", at=7),
+    ]
+    rendered = render_both_ways(name, chunk(*lines))
+    assert (rendered.lines, rendered.joined, rendered.blank) == (5, 3, 1)
+    assert records(name, *lines) == [
+        unknown("rubbish"),
+        expected("b1 b2", "stderr", at=2),
+        expected("c", "stderr", at=5),
+        expected("a1 a2 a3", at=1),
+        expected("d", at=7),
+    ]
+
+
+@BOTH
+def test_what_is_not_finished_is_marked(name: str, line: Line) -> None:
+    """Rule F27."""
+    lines = [line("a1 ", is_last=False, at=1), line("b", "stderr", is_last=False, at=2), line("a2", is_last=False)]
+    assert records(name, *lines) == [expected("a1 a2", at=1, partial=True), expected("b", "stderr", at=2, partial=True)]
+
+
+@BOTH
+def test_a_group_ends_where_no_stream_has_a_part_open(name: str, line: Line) -> None:
+    """Rule F27."""
+    groups = [
+        [line("whole")],
+        [line("a", is_last=False), line("b", "stderr", is_last=False), line("a"), "rubbish", line("b", "stderr")],
+        ["rubbish"],
+        [""],
+        [line("c", "stderr", is_last=False), line("whole too"), line("c", "stderr")],
+        [line("last")],
+    ]
+    data, ends = b"", [0]
+    for group in groups:
+        data += chunk(*group)
+        ends.append(len(data))
+    grouping = grouping_of(name)
+    assert [grouping.first(data, count) for count in range(len(groups) + 2)] == [*ends, len(data)]
+    all_ends = [end for end in range(len(data) + 1) if end == 0 or data[end - 1 : end] == b"\n"]
+    assert [grouping.whole(data[:end]) for end in all_ends] == [max(e for e in ends if e <= end) for end in all_ends]
+
+
+@BOTH
+def test_a_group_is_cut_before_the_line_that_is_too_much(name: str, line: Line) -> None:
+    """Rule F27."""
+    parts = [line(f"{number} ", is_last=False, at=number) for number in range(5)]
+    data = chunk(*parts, line("", at=5))
+    one = len(chunk(parts[0]))
+    assert grouping_of(name, 2 * one).first(data, 1) == grouping_of(name, 3 * one - 1).first(data, 1) == 2 * one
+    assert grouping_of(name, 2 * one).whole(data[: 2 * one]) == 0
+    assert grouping_of(name, 2 * one).whole(data[: 3 * one]) == 2 * one
+    assert rendered_with_limit(name, data, 2 * one) == [
+        expected("0 1 ", at=0, partial=True),
+        expected("2 3 ", at=2, partial=True),
+        expected("4 ", at=4),
+    ]
+
+
+@BOTH
+def test_a_single_part_over_the_limit_is_a_group(name: str, line: Line) -> None:
+    data = chunk(line("x" * 500, is_last=False), line("end"))
+    assert grouping_of(name, 100).first(data, 1) == len(chunk(line("x" * 500, is_last=False)))
+    assert [found.get("partial") for found in rendered_with_limit(name, data, 100)] == [True, None]
+
+
+@BOTH
+def test_lines_that_are_whole_stay_the_same_bytes(name: str, line: Line) -> None:
+    data = chunk(*(line(f"stdout P {number}") for number in range(100)))
+    joined = grouping_of(name).join(data)
+    assert joined is not None
+    assert joined.data is data
+
+
+@BOTH
+def test_a_carriage_return_before_the_end_of_a_line_is_not_in_the_message(name: str, line: Line) -> None:
+    assert record(name, line("ready") + "\r") == expected("ready")
+    assert records(name, line("a", is_last=False), line("b") + "\r") == [expected("ab")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-01-15T08:23:45Z stdin F x",
+        "2024-01-15T08:23:45Z stdout X x",
+        "2024-01-15T08:23:45Z stdout Fx",
+        "2024-01-15 08:23:45Z stdout F x",
+        "stdout F x",
+        " 2024-01-15T08:23:45Z stdout F x",
+    ],
+)
+def test_a_line_that_is_not_of_cri_is_shipped_whole(text: str) -> None:
+    assert records("cri", cri("a", is_last=False), text, cri("b")) == [unknown(text), expected("ab")]
+
+
+def test_an_empty_cri_message_may_lack_the_space_before_it() -> None:
+    line = cri("").rstrip()
+    assert record("cri", line) == expected("")
+    assert records("cri", cri("a", is_last=False), line) == [expected("a")]
+
+
+def test_a_character_that_is_cut_in_two_parts_is_whole_again() -> None:
+    """Rule F27."""
+    whole = "zażółć".encode()
+    begin = f"{TIME.format(0)} stdout ".encode()
+    assert records("cri", begin + b"P " + whole[:3], begin + b"F " + whole[3:]) == [expected("zażółć")]
+
+
+def test_bytes_of_parts_that_are_not_utf_8_are_kept_beside_the_message() -> None:
+    begin = f"{TIME.format(0)} stdout ".encode()
+    (found,) = records("cri", begin + b"P caf\xe9", begin + b"F \xff")
+    assert found["message"] == "caf\ufffd\ufffd"
+    assert found["raw"]
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [
+        (r"a\n", "a"),
+        (r"\n", ""),
+        (r"a\r\n", "a"),
+        (r"a\r\r\n", "a\r"),
+        (r"a\n\n", "a\n"),
+        (r"a\\n\n", "a\\n"),
+        (r"\u003cb\u003e \u0026\n", "<b> &"),
+        (r"\\u003c\n", "\\u003c"),
+        (r"\u001b[1m\n", "\x1b[1m"),
+        (r"\u001B[1m\n", "\x1b[1m"),
+        (r"\b\f\t\u0008\u000c\u0009\n", "\b\f\t\b\f\t"),
+        (r"\u2028\ufffd\/\n", "\u2028\ufffd/"),
+        (r"\"\u0022\\\u005c\n", '""\\\\'),
+        (r"\ud83d\udea2\n", "🚢"),
+        (r"a\u000a", "a"),
+    ],
+)
+def test_a_docker_message_is_what_the_json_says_without_its_last_newline(log: str, message: str) -> None:
+    line = f'{{"log":"{log}","stream":"stdout","time":"{TIME.format(0)}"}}'
+    assert record("docker", line) == expected(message)
+
+
+def test_a_docker_line_may_end_with_what_looks_like_a_newline_and_be_a_part() -> None:
+    """Rule F27."""
+    begin, end = '{"log":"', f'","stream":"stdout","time":"{TIME.format(0)}"}}'
+    assert records("docker", rf"{begin}a\\n{end}", rf"{begin}\\\n{end}") == [expected("a\\n\\")]
+
+
+def test_attributes_of_a_docker_line_are_kept_and_lines_with_others_are_not_joined() -> None:
+    """Rule F27."""
+    lines = [
+        docker(content, is_last=is_last).replace('"time"', f'"attrs":{{"tag":"{tag}"}},"time"')
+        for content, is_last, tag in [("a", False, "x"), ("b", False, "y"), ("c", True, "x"), ("d", True, "y")]
+    ]
+    assert records("docker", *lines) == [expected("ac", attrs={"tag": "x"}), expected("bd", attrs={"tag": "y"})]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{}",
+        "[]",
+        "null",
+        '"text"',
+        '{"log":"a\\n"}',
+        docker("a", "stdlog"),
+        docker("a")[:-1],
+        docker("a") + "}",
+        docker("a").replace("{", '{"log":"b",'),
+        docker("a").replace("}", ',"level":"x"}'),
+        docker("a").replace("}", ',"attrs":{"a":1}}'),
+        docker("a").replace("}", ',"attrs":[]}'),
+        docker("a").replace("}", ',"attrs":{"a":"1","a":"2"}}'),
+        docker("a").replace('"a', '"\t'),
+        docker("a").replace('"a', '"\x02'),
+        docker("a").replace('"a', '"\\x'),
+        docker("a").replace('"a', '"\\ud800'),
+        docker("a").replace('"a\\n"', "1"),
+        docker("a").replace("}", ',"attrs":' + "[" * 100_000),
+        docker("a").replace("}", ',"attrs":' + "9" * 5_000 + "}"),
+    ],
+    ids=lambda line: line[:60],
+)
+def test_a_line_that_is_not_of_docker_is_shipped_whole(line: str) -> None:
+    assert records("docker", docker("b"), line, docker("c")) == [expected("b"), unknown(line), expected("c")]
+
+
+def test_a_string_that_is_closed_on_the_next_line_only_joins_no_lines() -> None:
+    lines = ['{"log":"open', 'closed\\n","stream":"stdout","time":"', f'{TIME.format(0)}"}}', docker("a")]
+    assert records("docker", *lines) == [*map(unknown, lines[:3]), expected("a")]
+
+
+def test_the_order_of_keys_in_a_docker_line_does_not_matter() -> None:
+    line = f'{{ "time": "{TIME.format(0)}", "stream": "stderr", "log": "a\\n" }}'
+    assert record("docker", line) == expected("a", "stderr")

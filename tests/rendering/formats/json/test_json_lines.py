@@ -1,0 +1,225 @@
+"""The json format, case by case (docs/protocol.md, rules F14 to F16)."""
+
+import json
+
+import pytest
+
+from logferry.rendering.formats.json.json_layouts import Layout, layout_of
+from logferry.rendering.formats.json.json_lines import JSON
+from logferry.rendering.renderer import renderer
+from logferry.rendering.spec import RenderSpec
+from tests.support.formats import check_sample, render_both_ways, unknown
+
+# So many that the fast way is taken.
+MANY = 20
+
+
+def shipped(line: str) -> str:
+    """Return what a line becomes, as text, both ways."""
+    payload = render_both_ways("json", f"{line}\n".encode() * MANY).payload.decode()
+    record, *others = payload.splitlines()
+    assert others == [record] * (MANY - 1)
+    return record
+
+
+def is_learned(line: str) -> bool:
+    """Whether a pattern takes the line, so that it does not go one by one."""
+    layout = layout_of(line)
+    if layout is None:
+        return False
+    return JSON.shape_of(layout).matches(line.encode() + b"\n")
+
+
+def test_a_sample_becomes_what_is_written_beside_it() -> None:
+    """Rules F14, F15 and F16."""
+    check_sample("json", "json")
+
+
+def test_an_object_with_level_message_and_timestamp_is_shipped_as_it_is() -> None:
+    """Rule F14."""
+    line = '{"level": "INFO", "message": "a", "timestamp": "2024-01-15 08:23:45", "n": 1}'
+    assert shipped(line) == line
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("1.10", "1e400", "-0", "12345678901234567890123", "0.1000000000000000055511151231257827", "1E+2"),
+        *('"\\u00e9"', '"\\/"', '"é"', '"\\ud800"', '""', "true", "null", "[1, 2,3]", '{"a":{"b":[{}]}}', "[[[[[]]]]]"),
+        *('{"level":"inner","msg":"inner"}', "[]", "{}", '" a \\" b "'),
+    ],
+)
+def test_the_text_of_a_value_is_kept(value: str) -> None:
+    """Rule F14."""
+    line = f'{{"timestamp":null,"x":{value},"level":"INFO","y":{value},"message":"m","z":{value}}}'
+    assert shipped(line) == line
+
+
+def test_order_and_duplicate_keys_are_kept() -> None:
+    """Rule F14."""
+    line = '{"b":1,"a":2,"b":3,"message":"m","level":"INFO","timestamp":"t","a":{"a":4,"a":5}}'
+    assert shipped(line) == line
+
+
+@pytest.mark.parametrize("key", ["level", "severity", "lvl", "log.level", "levelname", "loglevel"])
+def test_a_level_has_many_names_and_is_upper_cased(key: str) -> None:
+    """Rule F15."""
+    assert shipped(f'{{"{key}":"warn","message":"m","timestamp":"t"}}') == (
+        '{"level":"WARN","message":"m","timestamp":"t"}'
+    )
+
+
+@pytest.mark.parametrize("key", ["message", "msg", "log", "text", "event"])
+def test_a_message_has_many_names(key: str) -> None:
+    """Rule F15."""
+    assert (
+        shipped(f'{{"timestamp":"t","level":"INFO","{key}":"m"}}') == '{"timestamp":"t","level":"INFO","message":"m"}'
+    )
+
+
+@pytest.mark.parametrize("key", ["timestamp", "time", "ts", "@timestamp", "datetime", "date", "asctime"])
+@pytest.mark.parametrize("value", ['"2024-01-15T08:23:45Z"', "1705307025.123456789"])
+def test_a_timestamp_has_many_names_and_is_kept_as_written(key: str, value: str) -> None:
+    """Rule F15."""
+    assert shipped(f'{{"{key}": {value}, "level": "INFO", "message": "m"}}') == (
+        f'{{"timestamp": {value}, "level": "INFO", "message": "m"}}'
+    )
+
+
+def test_the_canonical_key_comes_before_any_other_and_then_the_first_of_the_list() -> None:
+    """Rule F15."""
+    line = '{"msg":"a","message":"b","ts":1,"time":2,"lvl":"x","severity":"y","timestamp":null}'
+    assert shipped(line) == '{"msg":"a","message":"b","ts":1,"time":2,"lvl":"x","level":"Y","timestamp":null}'
+
+
+@pytest.mark.parametrize("value", ["null", "true", "{}", '["a"]', '{"level":"info"}'])
+def test_another_name_counts_only_with_a_string_or_a_number(value: str) -> None:
+    """Rule F15."""
+    line = f'{{"log":{value},"text":"m","level":"INFO","timestamp":"t"}}'
+    assert shipped(line) == f'{{"log":{value},"message":"m","level":"INFO","timestamp":"t"}}'
+
+
+def test_a_level_that_is_no_string_is_kept() -> None:
+    """Rule F15."""
+    for value in ("30", "null", "{}"):
+        line = f'{{"level":{value},"message":"m","timestamp":1}}'
+        assert shipped(line) == line
+
+
+def test_every_level_of_a_line_is_upper_cased_whatever_letters_it_has() -> None:
+    """Rule F15."""
+    begin = '{"message":"m","timestamp":1,'
+    assert shipped(begin + '"level":"a","level":"b"}') == begin + '"level":"A","level":"B"}'
+    assert shipped(begin + '"level":"błąd"}') == begin + '"level":"BŁĄD"}'
+    assert shipped(begin + '"level":"b\\u0142\\ud800"}') == begin + '"level":"B\\u0141\\ud800"}'
+    assert shipped(begin + '"level":"info 2"}') == begin + '"level":"INFO 2"}'
+
+
+def test_what_is_missing_comes_first_and_the_message_is_the_whole_line() -> None:
+    """Rule F16."""
+    line = '{"method":"GET","path":"/a\\tb","status":200}'
+    assert json.loads(shipped(line)) == {
+        "level": "UNKNOWN",
+        "message": line,
+        "timestamp": None,
+        "method": "GET",
+        "path": "/a\tb",
+        "status": 200,
+    }
+    assert shipped(line).startswith('{"level": "UNKNOWN", "message": "')
+    assert shipped('{"msg":"m"}') == '{"level": "UNKNOWN", "timestamp": null, "message":"m"}'
+    assert json.loads(shipped("{}")) == unknown("{}")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("hello", "{", "{}}", "[]", '"a"', "1", '{"a":1,}', '{"a":01}', '{"a":1 "b":2}', "{'a':1}", '{"a"}', "{1:2}"),
+        *('{"a":NaN}', '{"a":-Infinity}', '{"a":"\\x"}', '{"a":"\t"}', '{"a":1} x', "{" * 5000, '{"a":' + "[" * 90_000),
+        *('{"level":"a","message":"b"', '\ufeff{"a":1}', '{"a":"\\u12g4"}', '\u00a0{"a":1}', '{"a":+1}', '{"a":.5}'),
+    ],
+)
+def test_a_line_that_is_no_object_is_shipped_whole(line: str) -> None:
+    """Rule F11."""
+    assert json.loads(shipped(line)) == unknown(line)
+
+
+def test_white_space_is_no_part_of_the_object() -> None:
+    """Rule F14."""
+    assert shipped('  {"level":"INFO", \t"message":"a" ,"timestamp" : 1 } \t') == (
+        '{"level":"INFO",  "message":"a" ,"timestamp" : 1 }'
+    )
+
+
+def test_the_pieces_of_an_object_on_several_lines_are_joined() -> None:
+    """Rules F14 and F28."""
+    data = b'{\n  "level": "info",\n  "msg": "a"\n}\n' * MANY
+    spec = RenderSpec(format="json", multiline=r"\{")
+    rendered = renderer(spec).render(data)
+    assert (rendered.lines, rendered.joined) == (MANY, 3 * MANY)
+    first = rendered.payload.splitlines()[0]
+    assert first == b'{"timestamp": null,    "level": "INFO",   "message": "a" }'
+
+
+def test_a_line_that_is_not_utf8_has_its_fields_and_its_bytes() -> None:
+    """Rules F8 and F11."""
+    payload = render_both_ways("json", b'{"level":"info","message":"caf\xe9","timestamp":1}\n').payload
+    record = json.loads(payload)
+    assert (record["level"], record["message"], list(record)[-1]) == ("INFO", "caf\ufffd", "raw")
+
+
+def test_a_key_of_the_line_that_the_marks_need_makes_it_a_text() -> None:
+    payload = render_both_ways("json", b'{"level":"info","message":"caf\xe9","raw":1}\n').payload
+    record = json.loads(payload)
+    assert (record["level"], list(record)) == ("UNKNOWN", ["level", "message", "timestamp", "raw"])
+
+
+def test_a_cut_line_is_a_text_unless_the_object_was_before_the_cut() -> None:
+    """Rules F9 and F11."""
+    cut = renderer(RenderSpec(format="json")).render(b'{"level":"info","message":"abc', truncated=True)
+    assert json.loads(cut.payload) == unknown('{"level":"info","message":"abc') | {"truncated": True}
+    whole = renderer(RenderSpec(format="json")).render(b'{"level":"info","message":"abc"}   ', truncated=True)
+    assert json.loads(whole.payload) == {
+        "timestamp": None,
+        "level": "INFO",
+        "message": "abc",
+        "truncated": True,
+    }
+
+
+def test_lines_of_many_layouts_and_texts_keep_their_order() -> None:
+    lines = []
+    for number in range(600):
+        lines += [
+            f'{{"time":"t","level":"info","msg":"{number}"}}',
+            f'{{"msg":"{number}","lvl":"warn"}}',
+            f'{{"severity":"E","a":{{"b":{number}}},"message":"{number}"}}',
+            f"text {number}",
+            f'{{"level":30,"time":1,"message":"{number}"}}',
+        ]
+    payload = render_both_ways("json", "\n".join(lines).encode() + b"\n\n").payload
+    assert [json.loads(record)["message"].split()[-1] for record in payload.splitlines()] == [
+        str(index // 5) for index in range(3000)
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"time":"2024-01-15T08:23:45.123Z","level":"info","msg":"request handled","worker":3,"cache":"miss"}',
+        '{"level": "info", "ts": 1705307025.1, "at": "a.go:1", "msg": "say \\"hi\\"", "k": {"x": [1, {"y": null}]}}',
+        '{"level":30,"time":1705307025123,"pid":1,"hostname":"web-1","msg":"m"}',
+        '{"remote":"192.0.2.1","status":200}',
+    ],
+)
+def test_what_programs_write_goes_the_fast_way(line: str) -> None:
+    assert is_learned(line)
+
+
+def test_a_layout_is_what_matters_of_an_object() -> None:
+    assert layout_of('{"a":1,"msg":"x","b":[1],"level":3,"time":null}') == Layout(
+        (("msg", "text"), ("level", "number"), ("time", "other")), is_nested=True
+    )
+    assert layout_of('{"m\\u0073g":"x"}') is None
+    assert layout_of('{"a":[[[[1]]]]}') is None
+    assert layout_of("{}") is None

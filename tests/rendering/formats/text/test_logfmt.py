@@ -1,0 +1,141 @@
+"""The logfmt format, case by case (docs/protocol.md, rules F15 to F17)."""
+
+import json
+
+import pytest
+
+from logferry.rendering.formats.text.logfmt import LOGFMT
+from logferry.rendering.renderer import renderer
+from logferry.rendering.spec import RenderSpec
+from tests.support.formats import check_sample, render_both_ways, unknown
+
+# So many that the fast way is taken.
+MANY = 20
+
+
+def shipped(line: str) -> str:
+    """Return what a line becomes, as text, both ways."""
+    payload = render_both_ways("logfmt", f"{line}\n".encode() * MANY).payload.decode()
+    record, *others = payload.split("\n")[:-1]
+    assert others == [record] * (MANY - 1)
+    return record
+
+
+def is_learned(line: str) -> bool:
+    """Whether a pattern takes the line, so that it does not go one by one."""
+    layout = LOGFMT.layout_of(line)
+    if layout is None:
+        return False
+    return LOGFMT.shape_of(layout).matches(line.encode() + b"\n")
+
+
+def test_a_sample_becomes_what_is_written_beside_it() -> None:
+    """Rules F15, F16 and F17."""
+    check_sample("logfmt", "logfmt")
+
+
+def test_pairs_become_fields_in_their_order_and_common_keys_are_renamed() -> None:
+    """Rules F15 and F17."""
+    line = 'a=1 time=2024-01-15T08:23:45Z b="x y" lvl=warn c=é msg="hi there" d="" e='
+    assert shipped(line) == (
+        '{"a": "1", "timestamp": "2024-01-15T08:23:45Z", "b": "x y", "level": "WARN", "c": "é", "message": "hi there",'
+        ' "d": "", "e": ""}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ('"say \\"hi\\""', '"say \\"hi\\""'),
+        ('"tab\\there"', '"tab\\there"'),
+        ('"\\u00e9\\/"', '"\\u00e9\\/"'),
+        ('"\\x1b[0m"', '"\\\\x1b[0m"'),
+        ('"a\tb"', '"a\\tb"'),
+        ("C:\\data", '"C:\\\\data"'),
+        ("/a?b=c&d=e", '"/a?b=c&d=e"'),
+        ("12", '"12"'),
+        ("\x7f", '"\x7f"'),
+    ],
+)
+def test_a_value_is_a_string_with_the_escapes_of_json(written: str, value: str) -> None:
+    """Rule F17."""
+    assert shipped(f"x={written} level=INFO msg=m ts=t y={written}") == (
+        f'{{"x": {value}, "level": "INFO", "message": "m", "timestamp": "t", "y": {value}}}'
+    )
+
+
+def test_a_key_alone_becomes_true_and_stands_for_nothing() -> None:
+    """Rules F15 and F17."""
+    assert shipped("a=1 retry msg level=x") == (
+        '{"message": "a=1 retry msg level=x", "timestamp": null, "a": "1", "retry": true, "msg": true, "level": "X"}'
+    )
+
+
+@pytest.mark.parametrize("level", ['"info"', "info", '"INFO"', "Info"])
+def test_a_level_is_upper_cased_with_and_without_quotes(level: str) -> None:
+    """Rule F15."""
+    assert json.loads(shipped(f"level={level} msg=m"))["level"] == "INFO"
+
+
+def test_a_level_need_not_be_of_letters() -> None:
+    assert json.loads(shipped('level="b\\u0142" msg=m'))["level"] == "BŁ"
+    assert json.loads(shipped("level= msg=m"))["level"] == ""
+    assert json.loads(shipped("level=4 msg=m"))["level"] == "4"
+
+
+def test_what_is_missing_comes_first_and_the_message_is_the_whole_line() -> None:
+    """Rule F16."""
+    assert shipped('a="1" b=2') == (
+        '{"level": "UNKNOWN", "message": "a=\\"1\\" b=2", "timestamp": null, "a": "1", "b": "2"}'
+    )
+
+
+def test_a_key_that_is_there_twice_stays_so() -> None:
+    """Rule F17."""
+    assert shipped("msg=m ts=t level=a level=b x=1 x=2") == (
+        '{"message": "m", "timestamp": "t", "level": "A", "level": "B", "x": "1", "x": "2"}'
+    )
+
+
+def test_spaces_and_tabs_separate_pairs() -> None:
+    """Rule F17."""
+    assert shipped(" ts=t  level=INFO\tmsg=m ") == '{"timestamp": "t", "level": "INFO", "message": "m"}'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("hello", "hello there=x", "=x", 'a="b', 'a=b"c', 'a="b"c', 'a="b"c=d', '"a"=b', "a=b =c", "a=\x00", "a\\b=c"),
+        *('a=""b', 'level="info msg=m', 'level=info" msg=m', "a=b\x0bc=d", '{"a":"b=c"}'),
+    ],
+)
+def test_a_line_that_is_not_all_pairs_is_shipped_whole(line: str) -> None:
+    """Rule F11."""
+    assert json.loads(shipped(line)) == unknown(line)
+
+
+def test_joined_lines_are_no_pairs() -> None:
+    rendered = renderer(RenderSpec(format="logfmt", multiline="level")).render(b"level=info msg=m\n  at x\n" * MANY)
+    assert (rendered.lines, rendered.joined) == (MANY, MANY)
+    assert json.loads(rendered.payload.splitlines()[0]) == unknown("level=info msg=m\n  at x")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'time="2024-01-15T08:23:45Z" level=info msg="request \\"a\\" handled" method=GET path=/a?b=c status=200',
+        "at=info host=example.com bytes=13",
+        "é=1 msg=m a=1",
+    ],
+)
+def test_what_programs_write_goes_the_fast_way(line: str) -> None:
+    assert is_learned(line)
+
+
+def test_lines_of_many_layouts_keep_their_order() -> None:
+    lines = []
+    for number in range(300):
+        lines += [f"time=t level=info msg={number}", f"msg={number} a=b", f"text {number}", f"lvl=x msg={number} flag"]
+    payload = render_both_ways("logfmt", "\n".join(lines).encode() + b"\n\n").payload
+    messages = [json.loads(record)["message"] for record in payload.splitlines()]
+    assert [message.removeprefix("text ") for message in messages] == [str(index // 4) for index in range(1200)]

@@ -1,0 +1,76 @@
+"""Which format is recognised by the first lines of a file (docs/protocol.md, rule F13)."""
+
+import pytest
+
+from logferry.rendering.detect import detect
+from tests.support.formats import SAMPLES
+
+PLAIN = "2024-01-15 08:23:45 INFO ready"
+
+
+@pytest.mark.parametrize("sample", sorted(path.stem for path in SAMPLES.glob("*.log")))
+def test_the_samples_are_recognised(sample: str) -> None:
+    """Rule F13."""
+    assert detect((SAMPLES / f"{sample}.log").read_bytes()) == sample.partition("-")[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        (PLAIN, "plain"),
+        ("2024-01-15T08:23:45.123+01:00 [warn] a=b c=d", "plain"),
+        ("2024-01-15T08:23:45Z INFO ready", "plain"),
+        ("2024-01-15 08:23:45,123 WARNING app.db: lost", "plain"),
+        ("2024-01-15T08:23:45.123456+01:00 myhost app[12]: INFO ready", "syslog"),
+        ("2024-01-15T08:23:45.123456789Z stdout F INFO ready", "cri"),
+        ('{"log":"INFO ready\\n","stream":"stdout","time":"2024-01-15T08:23:45.123456789Z"}', "docker"),
+        ('{"log":"INFO ready","level":"info"}', "json"),
+        ("WARNING:root:careful", "python"),
+        ("2024-01-15 08:23:45,123 - app - INFO - ready", "python"),
+        ("level=info msg=ready", "logfmt"),
+        ('192.0.2.7 - - [15/Jan/2024:08:23:45 +0000] "GET / HTTP/1.1" 200 612', "nginx"),
+        ("[Mon Jan 15 08:23:45.123456 2024] [core:notice] [pid 7] ready", "apache"),
+    ],
+)
+def test_one_line_can_be_enough(line: str, name: str) -> None:
+    """Rule F13."""
+    assert detect(f"{line}\n".encode()) == detect(line.encode()) == detect(f"\ufeff{line}\r\n".encode()) == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n\n",
+        "hello\n",
+        "user=frank is here\n",
+        "{\n  'a': 1\n}\n",
+        "2024-01-15 08:23:45 ready\n",
+        "\x00\xff\n",
+        "[1]\n",
+    ],
+)
+def test_what_is_not_clear_is_no_format(text: str) -> None:
+    """Rule F13."""
+    assert detect(text.encode()) is None
+
+
+def test_blank_and_indented_lines_do_not_count() -> None:
+    """Rule F13."""
+    assert detect(f"{PLAIN}\n\n    at a\n    at b\n\tat c\n".encode()) == "plain"
+
+
+def test_half_of_the_lines_must_fit() -> None:
+    """Rule F13."""
+    assert detect(f"{PLAIN}\nhello\n".encode()) == "plain"
+    assert detect(f"{PLAIN}\nhello\nthere\n".encode()) is None
+
+
+def test_only_the_first_twenty_lines_count() -> None:
+    """Rule F13."""
+    assert detect(f"{PLAIN}\n".encode() * 20 + b"hello\n" * 100) == "plain"
+    assert detect(b"hello\n" * 20 + f"{PLAIN}\n".encode() * 100) is None
+
+
+def test_lines_that_are_not_utf8_can_be_recognised() -> None:
+    assert detect(PLAIN.encode() + b" caf\xe9\n") == "plain"

@@ -1,0 +1,174 @@
+"""What is decided about sources, against a small model, with a disk that fails at any moment."""
+
+import errno
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logferry.protocol.delivery import Batch, BatchRefused, Note, Open, Position, Skip
+from logferry.server.storage.admission import Claim, Leave, Sources
+from logferry.server.storage.audit import fsck, report
+from logferry.server.storage.ledger import Ledger
+from logferry.server.storage.store import Delivery
+from logferry.server.storage.stream_names import Stream, source_stream
+from tests.server.storage.test_store import FailingFiles, Stored, opened
+from tests.support.running import numbered_line, stored_lines, wait_until
+
+
+@dataclass
+class Model:
+    """One source as the rules describe it, one step after the other."""
+
+    committed: int = 0
+    owner: int = 0
+    lines: list[bytes] = field(default_factory=list)
+
+    def apply(self, claim: Claim) -> tuple[bool, int] | None:
+        """Return what the answer must be: whether it is a refusal, and the position."""
+        request = claim.request
+        if isinstance(request, Open):
+            self.owner = claim.owner
+        elif isinstance(request, Note):
+            return None
+        elif isinstance(request, Batch | Skip) and claim.owner != self.owner:
+            return True, self.committed
+        elif isinstance(request, Batch | Skip) and request.end > self.committed:
+            if request.start != self.committed or (isinstance(request, Batch) and request.refusal):
+                return True, self.committed
+            self.committed = request.end
+            if isinstance(request, Batch):
+                self.lines += request.payload.splitlines(keepends=True)
+        return False, self.committed
+
+
+actions = st.lists(
+    st.one_of(
+        st.tuples(st.just("batch"), st.integers(-6, 6), st.integers(0, 4)),
+        st.tuples(st.just("batch"), st.just(0), st.integers(1, 4)),  # so that most of them are stored
+        st.tuples(st.just("refused"), st.integers(-2, 0), st.integers(1, 3)),
+        st.tuples(st.just("skip"), st.integers(-3, 3), st.integers(1, 9)),
+        st.tuples(st.just("open"), st.integers(1, 2), st.just(0)),
+        st.tuples(st.just("note"), st.just(0), st.integers(1, 3)),
+        st.tuples(st.sampled_from(["write", "sync", "truncate"]), st.integers(1, 2), st.just(0)),
+        st.tuples(st.just("restart"), st.just(0), st.just(0)),
+    ),
+    max_size=30,
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(actions=actions)
+def test_whatever_is_sent_and_whatever_fails_the_store_does_what_the_rules_say(
+    tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, int, int]]
+) -> None:
+    """Rules E5, E8, E9, E10 and E12."""
+    data_dir = tmp_path_factory.mktemp("data")
+    model, files = Model(), FailingFiles()
+    expected: list[tuple[bool, int] | None] = []
+    claims: list[Claim] = []
+    number = 0
+    runs: list[list[tuple[str, int, int]]] = [[]]
+    for action in actions:
+        runs += [[]] if action[0] == "restart" else []
+        runs[-1].append(action)
+    for run in runs:
+        with opened(data_dir, Stored(), files=files, segment_bytes=300, first_retry_s=0.0001) as store:
+            for kind, first, second in [("open", 1, 0), *run]:
+                start = max(0, model.committed + first)
+                payload = b"".join(numbered_line(number + n) for n in range(second))
+                owner = model.owner
+                if kind in files.failures or kind in ("write", "sync", "truncate"):
+                    files.failures.setdefault(kind, []).extend([errno.EIO] * first)
+                    continue
+                if kind == "restart":
+                    continue
+                request: Open | Batch | Skip | Note
+                if kind == "open":
+                    request, owner, payload = Open("s1", "/x/app.log"), first, b""
+                elif kind in ("batch", "refused"):
+                    refusal = "no" if kind == "refused" else None
+                    request = Batch("s1", start, start + second, second, zlib.crc32(payload), payload, refusal)
+                    number += second
+                else:
+                    request = (Skip if kind == "skip" else Note)("s1", start, start + second, "gone")
+                    payload = b""
+                claim = Claim(request, owner, "c", "h")
+                pieces = [payload] if payload else []
+                store.submit(Delivery(Stream("", ""), pieces, second if pieces else 0, len(payload), claim=claim))
+                claims.append(claim)
+                expected.append(model.apply(claim))
+    assert [_answer(claim) for claim in claims] == expected
+    assert stored_lines(data_dir) == model.lines
+    assert [finding.problem for finding in fsck(data_dir) if finding.problem] == []
+    page = report(data_dir, "s1", after=0)
+    assert (page.committed, page.lines, page.crc32) == (
+        model.committed,
+        len(model.lines),
+        zlib.crc32(b"".join(model.lines)),
+    )
+    assert {extent.state for extent in page.extents} <= {"ok"}
+    assert sum(extent.lines for extent in page.extents) == len(model.lines)
+
+
+@pytest.mark.parametrize("most", [4, 1000])
+def test_more_sources_than_there_are_positions_in_memory_keep_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr("logferry.server.storage.admission.MAX_ROWS", most)
+    names, line = [f"s{number}" for number in range(20)], numbered_line(0)
+    claims: list[Claim] = []
+    with opened(tmp_path, stored := Stored()) as store:
+        for turn in range(3):
+            for name in names:
+                if turn:
+                    batch = Batch(name, turn - 1, turn, 1, zlib.crc32(line), line)
+                    claims.append(Claim(batch, 1, "c", "h"))
+                    store.submit(Delivery(Stream("", ""), [line], 1, len(line), claim=claims[-1]))
+                else:
+                    store.submit(Delivery(Stream("", ""), [], 0, 0, claim=Claim(Open(name, "/x/a.log"), 1, "c", "h")))
+            wait_until(lambda turn=turn: len(stored.deliveries) == 20 * (turn + 1), "all are stored")  # type: ignore[misc]
+        assert len(store._sources.rows) <= most
+    crc32 = zlib.crc32(line * 2)
+    assert [claim.outcome for claim in claims[20:]] == [Position(name, 2, 2, crc32, False) for name in names]
+
+
+def test_a_connection_that_has_ended_leaves_nothing_in_memory(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, durable=False)
+    sources = Sources(ledger)
+    requests: list[Open | Leave] = [
+        *(Open(f"s{number}", "/x/app.log") for number in range(10)),
+        Leave(tuple(f"s{n}" for n in range(10))),
+    ]
+    for request in requests:
+        draft = sources.draft()
+        draft.decide(Claim(request, 1, "c", "h"))
+        with ledger.transaction():
+            draft.save(ledger)
+        sources.accept(draft)
+        assert bool(sources.owners) == isinstance(request, Open)
+    assert sources.rows == {}
+    ledger.close()
+
+
+def _answer(claim: Claim) -> tuple[bool, int] | None:
+    outcome = claim.outcome
+    if isinstance(outcome, Position | BatchRefused):
+        return isinstance(outcome, BatchRefused), outcome.committed
+    return None
+
+
+def test_the_lines_of_a_source_stay_together_although_its_file_was_renamed() -> None:
+    assert source_stream("web-1", "/var/log/app.log") == Stream("web-1", "app.log")
+
+
+@pytest.mark.parametrize(("host", "path"), [("", ""), ("..", ".."), ("a/b", "/"), ("x" * 500, "y" * 500)])
+def test_a_stream_is_two_safe_folder_names_whatever_the_client_says(host: str, path: str) -> None:
+    for name in source_stream(host, path):
+        assert name
+        assert "/" not in name
+        assert not name.startswith(".")
+        assert len(name) < 120

@@ -1,0 +1,195 @@
+"""Small writes to many segments: in the ledger when they are acked, in their synced segments soon after."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from logferry.server.storage.deferred_sync import Settler
+from logferry.server.storage.file_ops import Files
+from logferry.server.storage.ledger import Ledger
+from logferry.server.storage.store import Delivery, Store
+from logferry.server.storage.stream_names import Stream
+from tests.server.storage.test_store import Stored, delivery, in_one_group, opened
+from tests.support.running import numbered_line, stored_lines, wait_until
+
+STREAMS = [Stream("10.0.0.7", f"app-{number}.log") for number in range(50)]
+FIRST = [numbered_line(number) for number in range(50)]
+SECOND = [numbered_line(number) for number in range(50, 100)]
+
+
+@pytest.fixture
+def never_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be settled before the end, nor then: as if the machine were cut off first."""
+    monkeypatch.setattr(Settler, "start", lambda _: None)
+    monkeypatch.setattr(Settler, "stop", lambda *_: None)
+
+
+@pytest.fixture
+def settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Settler.__init__, "__kwdefaults__", {"interval_s": 0.0})
+
+
+def store_in_one_group(store: Store[Delivery], stored: Stored, lines: Sequence[bytes]) -> None:
+    """Store a line of each stream, all of them in one group."""
+    before = len(stored.deliveries)
+    with in_one_group(store):
+        for stream, line in zip(STREAMS, lines, strict=True):
+            store.submit(delivery(line, stream=stream))
+    wait_until(lambda: len(stored.deliveries) == before + len(lines), "the group is stored")
+
+
+@contextmanager
+def ledger_of(data_dir: Path) -> Iterator[Ledger]:
+    ledger = Ledger(data_dir, durable=False, read_only=True)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def kept(data_dir: Path) -> list[bytes]:
+    """Return what the ledger keeps because segments may lack it."""
+    with ledger_of(data_dir) as ledger:
+        last, segments = ledger.unsynced_segments()
+        return [row.data for segment in segments for row in ledger.unsynced_of(segment.id, last=last)]
+
+
+@pytest.mark.usefixtures("never_settled")
+def test_what_is_not_synced_is_in_the_ledger_before_anybody_is_told(tmp_path: Path) -> None:
+    class NoSync(Files):
+        def sync(self, descriptor: int) -> None:
+            raise AssertionError("a segment was synced")
+
+    class Looking(Stored):
+        def __call__(self, group: Sequence[Delivery]) -> None:
+            assert sorted(kept(tmp_path)) == sorted(FIRST)
+            super().__call__(group)
+
+    stored = Looking()
+    with opened(tmp_path, stored, files=NoSync()) as store:
+        store_in_one_group(store, stored, FIRST)
+        assert (store.groups, store.syncs, store.has_died) == (1, 0, False)
+    assert sorted(stored_lines(tmp_path)) == sorted(FIRST)
+
+
+@pytest.mark.usefixtures("never_settled")
+@pytest.mark.parametrize("lost", ["all files", "new lines", "parts of lines", "nothing", "zeros"])
+def test_what_a_power_cut_takes_from_segments_is_written_again(tmp_path: Path, lost: str) -> None:
+    stored = Stored()
+    with opened(tmp_path / "before", stored) as store:
+        store_in_one_group(store, stored, FIRST)
+        store_in_one_group(store, stored, SECOND)
+        shutil.copytree(tmp_path / "before", tmp_path / "after")
+    for path in (tmp_path / "after").glob("segments/*/*/*.ndjson"):
+        if lost == "new lines":
+            os.truncate(path, len(FIRST[0]))
+        elif lost == "parts of lines":
+            os.truncate(path, len(FIRST[0]) + 7)
+        elif lost == "zeros":
+            path.write_bytes(path.read_bytes()[:10] + bytes(path.stat().st_size - 10))
+    if lost == "all files":
+        shutil.rmtree(tmp_path / "after" / "segments")
+    with opened(tmp_path / "after"):
+        assert sorted(stored_lines(tmp_path / "after")) == sorted([*FIRST, *SECOND])
+        assert kept(tmp_path / "after") == []
+
+
+@pytest.mark.usefixtures("settled_at_once")
+def test_segments_are_synced_soon_and_then_the_ledger_lets_go(tmp_path: Path) -> None:
+    synced: set[str] = set()
+
+    class Recording(Files):
+        def sync(self, descriptor: int) -> None:
+            super().sync(descriptor)
+            synced.add(Path(os.readlink(f"/proc/self/fd/{descriptor}")).parent.name)
+
+        def sync_folder(self, path: Path) -> None:
+            super().sync_folder(path)
+            synced.add(path.name)
+
+    stored = Stored()
+    with opened(tmp_path, stored, files=Recording()) as store:
+        store_in_one_group(store, stored, FIRST)
+        wait_until(lambda: not kept(tmp_path), "the ledger has let go")
+        assert synced >= {stream.name for stream in STREAMS} | {"10.0.0.7", "segments", tmp_path.name}
+
+
+def test_a_store_that_is_closed_has_nothing_left_to_settle(tmp_path: Path) -> None:
+    stored = Stored()
+    with opened(tmp_path, stored) as store:
+        store_in_one_group(store, stored, FIRST)
+    assert kept(tmp_path) == []
+    assert sorted(stored_lines(tmp_path)) == sorted(FIRST)
+
+
+@pytest.mark.usefixtures("settled_at_once")
+def test_after_a_failed_sync_the_lines_are_written_again_before_the_ledger_lets_go(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class FailingOnce(Files):
+        failures = 1
+        rewritten = 0
+
+        def sync(self, descriptor: int) -> None:
+            if self.failures:
+                self.failures -= 1
+                assert len(kept(tmp_path)) == len(FIRST)
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            super().sync(descriptor)
+
+        def write_at(self, descriptor: int, data: bytes, position: int) -> None:
+            self.rewritten += 1
+            super().write_at(descriptor, data, position)
+
+    files, stored = FailingOnce(), Stored()
+    with opened(tmp_path, stored, files=files) as store:
+        store_in_one_group(store, stored, FIRST)
+        wait_until(lambda: not kept(tmp_path), "the ledger has let go")
+    assert files.rewritten == len(FIRST)
+    assert sorted(stored_lines(tmp_path)) == sorted(FIRST)
+    assert sum("their newest lines stay in the ledger" in record.message for record in caplog.records) == 1
+
+
+def _segments(data_dir: Path) -> list[Path]:
+    return sorted(data_dir.glob("segments/*/*/*.ndjson"))
+
+
+@pytest.mark.usefixtures("never_settled")
+def test_a_segment_that_somebody_has_shortened_is_not_filled_with_a_hole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stored = Stored()
+    with opened(tmp_path, stored) as store:
+        for line in FIRST[:3]:  # few enough to be synced with their group
+            store.submit(delivery(line, stream=STREAMS[0]))
+        wait_until(lambda: len(stored.deliveries) == 3, "they are stored")
+        store_in_one_group(store, stored, SECOND)
+    path = next(path for path in _segments(tmp_path) if path.parent.name == STREAMS[0].name)
+    os.truncate(path, 5)
+    with opened(tmp_path):
+        assert path.stat().st_size == 5
+    assert any("lacks bytes before byte" in record.message for record in caplog.records)
+
+
+@pytest.mark.usefixtures("settled_at_once")
+def test_a_bug_in_settling_is_told_and_nothing_that_is_acked_is_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Files):
+        def sync(self, descriptor: int) -> None:
+            raise RuntimeError("a bug")
+
+    stored = Stored()
+    with opened(tmp_path, stored, files=Broken()) as store:
+        store_in_one_group(store, stored, FIRST)
+        wait_until(lambda: "not synced any more" in caplog.text, "it is told")
+        store_in_one_group(store, stored, SECOND)
+    assert sorted(kept(tmp_path)) == sorted([*FIRST, *SECOND])
+    with opened(tmp_path):
+        assert kept(tmp_path) == []
+    assert sorted(stored_lines(tmp_path)) == sorted([*FIRST, *SECOND])
