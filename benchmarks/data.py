@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from logferry.model.render_spec import RenderSpec
 from logferry.rendering.renderer import Grouping, Rendered, renderer
-from logferry.rendering.spec import RenderSpec
 
 _SEED: Final = 20240115
 _BLOCK_LINES: Final = 2000

@@ -18,7 +18,7 @@ from benchmarks.peers.peer import Peer
 from benchmarks.samples import SAMPLES, make_sample
 from benchmarks.server_alone import SERVER_CASES, ServerCase, render_load, run_server_case
 from benchmarks.startup import Startup, measure_startup
-from logferry.rendering.spec import RenderSpec
+from logferry.model.render_spec import RenderSpec
 
 Result = Run | Latency | Idle | Startup | list[FormatSpeed]
 

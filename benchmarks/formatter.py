@@ -18,9 +18,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
+from logferry.model.render_spec import RenderSpec  # noqa: E402  (the path comes first)
 from logferry.protocol.validation import Accept, validate  # noqa: E402
 from logferry.rendering.renderer import renderer  # noqa: E402
-from logferry.rendering.spec import RenderSpec  # noqa: E402  (the path comes first)
 
 # As large as what the client reads at once.
 _CHUNK_BYTES: Final = 256 * 1024

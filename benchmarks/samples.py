@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.data import LogFile, describe, make_phrases
-from logferry.rendering.spec import RenderSpec
+from logferry.model.render_spec import RenderSpec
 
 _SEED: Final = 20240116
 _BLOCK: Final = 2000

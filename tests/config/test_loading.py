@@ -19,9 +19,9 @@ from logferry.config import (
 )
 from logferry.config.kinds import FORMATS, REDACTIONS
 from logferry.errors import ConfigError
+from logferry.model.render_spec import RenderSpec
 from logferry.rendering import filters as sieve
 from logferry.rendering import registry
-from logferry.rendering.spec import RenderSpec
 
 FIXED = [
     ("LOG_FILE", "--log-file", "/var/log/app.log"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logferry.protocol.delivery import Loss
+from logferry.protocol.delivery import RecordedLoss
 from logferry.rendering.renderer import Rendered, Renderer
 from tests.faults.chaos_proxy import DOWN, chaos_proxy
 from tests.support.processes import free_port
@@ -103,7 +103,7 @@ def test_lines_that_must_be_read_again_and_are_gone_are_told_with_their_range(
         wait_until(lambda: losses(server), "the server knows")
         run.wait_for_acks(11)
     assert_conserved([0, *range(100, 110)], server.stored_lines())
-    assert losses(server) == [Loss(start, size, "gone when it was to be read again")]
+    assert losses(server) == [RecordedLoss(start, size, "gone when it was to be read again")]
     assert run.counters.bytes_lost == size - start
 
 
@@ -150,7 +150,7 @@ def test_a_line_that_was_cut_is_stored_and_noted(tmp_path: Path, server: Running
     stored = server.stored_lines()
     assert conservation(range(6), stored) == Conservation(altered=1)
     assert json.loads(stored[3])["truncated"] is True
-    assert losses(server) == [Loss(start, start + len(BAD), "cut after 100 bytes")]
+    assert losses(server) == [RecordedLoss(start, start + len(BAD), "cut after 100 bytes")]
 
 
 @pytest.mark.parametrize("resilient", [False, True])
@@ -191,7 +191,7 @@ def test_a_batch_file_that_is_truncated_while_it_is_shipped_is_told_with_its_ran
             problems = run.result().problems
     read = run.counters.bytes_read
     assert problems == (f"{size - read} bytes of the file were gone before they were read",)
-    assert losses(server) == [Loss(read, size, "truncated or rewritten while it was read")]
+    assert losses(server) == [RecordedLoss(read, size, "truncated or rewritten while it was read")]
     assert_conserved(range(10_000, 10_000 + one_batch_at_a_time), server.stored_lines())
 
 
@@ -204,7 +204,7 @@ def test_what_was_not_asked_for_is_in_the_ledger_and_no_problem(tmp_path: Path, 
         run.wait_for_acks(10)
         assert run.stop().problems == ()
     assert_conserved(range(10, 20), server.stored_lines())
-    assert losses(server) == [Loss(0, size, "not asked for (--start-at end)")]
+    assert losses(server) == [RecordedLoss(0, size, "not asked for (--start-at end)")]
 
 
 def test_what_was_not_asked_for_is_not_shipped_after_a_crash_and_what_came_after_it_is(

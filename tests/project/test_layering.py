@@ -1,28 +1,39 @@
-"""The floor plan: imports point down, the pure parts stay pure, and only the command line prints or exits."""
+"""The floor plan: imports point down, no circles, the pure parts stay pure, only the command line prints or exits."""
 
 import ast
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "logferry"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
-# What each part may import of the project. A part is a folder, or a module at the top.
-BASE = {"logferry", "errors", "speedups"}
-SHARED = BASE | {"config", "telemetry", "durable"}
-ALLOWED = {
-    "errors": set[str](),
-    "speedups": {"logferry", "_speedups"},
-    "config": BASE | {"config"},
-    "telemetry": BASE | {"telemetry"},
-    "durable": BASE,
-    "protocol": BASE | {"protocol"},
-    "rendering": BASE | {"protocol", "rendering"},
-    "client": SHARED | {"protocol", "rendering", "client"},
-    "server": SHARED | {"protocol", "server"},
+# Every package, its parts from the top down: a part may import those below it, never one above (docs/architecture.md).
+# A part is a module or a package; what is not listed may import nothing of its neighbours and be imported by none.
+FLOORS: Final = {
+    "": (
+        *("__main__", "cli", "client", "server", "rendering", "telemetry", "config", "protocol", "model"),
+        *("durable", "checksum", "speedups", "errors"),
+    ),
+    "client": (
+        *("run", "reload", "status", "proof", "delivery", "readers", "recognition", "state", "files", "finding", "net"),
+    ),
+    "server": ("server", "listen", "clients", "storage"),
+    "rendering": (
+        *("renderer", "detect", "registry", "formats", "multiline", "partial_lines", "filters", "extra_fields"),
+        "engine",
+    ),
+}
+
+# Neighbours on one floor, and shared rooms that the pure ones may not enter.
+CLOSED: Final = {
+    ("client", "server"),
+    *((room, shared) for room in ("rendering", "protocol", "model") for shared in ("config", "telemetry", "durable")),
+    *(("telemetry", below) for below in ("config", "protocol", "model", "durable", "checksum")),
+    *(("config", below) for below in ("protocol", "model", "durable", "checksum")),
 }
 
 # The world outside: sockets, threads, clocks, files, randomness.
@@ -74,23 +85,71 @@ def test_nothing_but_the_standard_library_is_needed(path: Path) -> None:
     assert roots <= sys.stdlib_module_names | {"logferry"}
 
 
-@every_module
-def test_imports_point_down(path: Path) -> None:
-    allowed = ALLOWED.get(part_of(path))
-    if allowed is None:
-        return  # cli and what it is made of: the top
-    for name in imports_of(path):
-        root, _, rest = name.partition(".")
-        if root == "logferry":
-            target = rest.partition(".")[0] or root
-            assert target in allowed, f"{name_of(path)} must not import {name}"
+def module_name(path: Path) -> str:
+    """Return the name of a module below `logferry`; a package is its `__init__`."""
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+
+
+NAMES: Final = {module_name(path): path for path in MODULES}
+
+
+def neighbours_of(name: str) -> Iterator[str]:
+    """Yield the modules of the project that a module imports, wherever in it, for type checkers too."""
+    for node in ast.walk(ast.parse(NAMES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "logferry":
+            package = (node.module or "").partition(".")[2]
+            for alias in node.names:
+                inner = f"{package}.{alias.name}".lstrip(".")
+                yield inner if inner in NAMES else package
+
+
+EDGES: Final = {name: set(neighbours_of(name)) - {name} for name in NAMES}
+
+
+# What is still to be opened: a registry between names, files and copies; a connection that gets what it uses.
+UPWARD: Final = {"client/delivery/engine.py", "client/delivery/prefetch.py", "server/clients/connection.py"}
+CIRCLES: Final = {
+    *(f"client/readers/follow/{name}.py" for name in ("copies", "file", "name")),
+    *("server/clients/connection.py", "server/server.py"),
+}
 
 
 @every_module
-def test_the_top_is_imported_by_nobody_below(path: Path) -> None:
-    if part_of(path) not in ALLOWED:
-        return
-    assert not {name for name in imports_of(path) if name == "logferry.__main__" or name.startswith("logferry.cli.")}
+def test_imports_point_down(path: Path, request: pytest.FixtureRequest) -> None:
+    if name_of(path) in UPWARD:
+        request.node.add_marker(pytest.mark.xfail(strict=True, reason="to be opened"))
+    for target in EDGES[module_name(path)]:
+        for package, floors in FLOORS.items():
+            above, below = part_within(package, module_name(path)), part_within(package, target)
+            if above != below and above and below:
+                assert floors.index(above) < floors.index(below), f"{name_of(path)} must not import {target}"
+                assert package or (above, below) not in CLOSED, f"{name_of(path)} must not import {target}"
+
+
+def part_within(package: str, name: str) -> str:
+    """Return which part of a package a module belongs to; "" if to none."""
+    prefix = f"{package}." if package else ""
+    return name.removeprefix(prefix).partition(".")[0] if name.startswith(prefix) else ""
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_every_part_has_its_floor(package: str) -> None:
+    assert {part for part in (part_within(package, name) for name in NAMES) if part} - {"_speedups"} == set(
+        FLOORS[package]
+    )
+
+
+@every_module
+def test_no_module_is_in_a_circle(path: Path, request: pytest.FixtureRequest) -> None:
+    if name_of(path) in CIRCLES:
+        request.node.add_marker(pytest.mark.xfail(strict=True, reason="to be opened"))
+    start, seen = module_name(path), set[str]()
+    waiting = [start]
+    while waiting:
+        new = EDGES[waiting.pop()] - seen
+        seen |= new
+        waiting += new
+    assert start not in seen
 
 
 @pytest.mark.parametrize("path", PURE, ids=name_of)

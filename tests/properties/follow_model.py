@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from logferry.client.files.line_reader import Source
 from logferry.client.finding.listing import Folders
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.recognition.recognise import Recall
 from logferry.client.state.checkpoints import Checkpoints
+from logferry.model.source import Source
 from tests.support.builders import Clock
 from tests.support.shipping import input_settings
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.client.files.line_reader import Source
 from logferry.client.state.checkpoints import Checkpoints
+from logferry.model.source import Source
 
 MAX_IDLE = 3
 

@@ -10,10 +10,10 @@ from unittest.mock import patch
 from hypothesis import given, note
 from hypothesis import strategies as st
 
+from logferry.model.render_spec import RenderSpec
 from logferry.rendering import multiline
 from logferry.rendering.registry import format_named
 from logferry.rendering.renderer import render_event, renderer
-from logferry.rendering.spec import RenderSpec
 from tests.support.builders import log_lines
 
 REGEX = r"regex:(?P<time>\d+)? ?(?P<lvl>\w+)?(?P<x>[^\w]+)?(?: (?P<msg>.*))?"

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
 
+from logferry.model.render_spec import RenderSpec
 from logferry.protocol.validation import Accept, Lines, validate
 from logferry.rendering.engine.base import Grouping
 from logferry.rendering.engine.levels import SEVERITIES
 from logferry.rendering.formats.text.syslog import FACILITIES
 from logferry.rendering.renderer import renderer
-from logferry.rendering.spec import RenderSpec
 from tests.support.formats import render_both_ways, unknown
 
 NAMES = ["syslog", "nginx", "apache", "cri", "docker"]

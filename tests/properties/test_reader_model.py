@@ -8,8 +8,8 @@ from typing import BinaryIO, Final
 
 import pytest
 
-from logferry.client.files.line_reader import Source
 from logferry.client.readers.follow.reader import FollowReader
+from logferry.model.source import Source
 from tests.support.builders import Clock
 from tests.support.shipping import input_settings
 

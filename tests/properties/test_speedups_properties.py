@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from logferry import speedups
-from logferry.protocol import checksum, validation
+from logferry import checksum, speedups
+from logferry.protocol import validation
 from logferry.protocol.text import runs_by_validity
 from logferry.protocol.validation import Accept, Lines, validate, validate_line
 from logferry.rendering.engine.base import EscapedFormat, Rendered

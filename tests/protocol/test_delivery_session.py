@@ -15,17 +15,17 @@ from logferry.protocol.delivery import (
     MAX_CONTROL_BYTES,
     Alive,
     Answer,
-    Batch,
     BatchRefused,
+    BatchRequest,
     Extent,
     Gibberish,
     Hello,
-    Loss,
     Note,
     NotUnderstood,
     Open,
     Ping,
     Position,
+    RecordedLoss,
     Report,
     ReportPage,
     Request,
@@ -148,7 +148,7 @@ def test_e6_any_other_source_id_is_a_violation(source: str) -> None:
 def test_e7_a_batch_is_its_header_and_its_bytes(is_gzip: bool) -> None:
     """Rule E7."""
     data = batch(LINES[:5], start=100, end=350, is_gzip=is_gzip)
-    expected = Batch("s1", 100, 350, 5, zlib.crc32(PAYLOAD), PAYLOAD, None)
+    expected = BatchRequest("s1", 100, 350, 5, zlib.crc32(PAYLOAD), PAYLOAD, None)
     assert read(data + data + control_line("ping")) == [expected, expected, Ping()]
 
 
@@ -161,13 +161,13 @@ def test_e7_a_batch_in_large_pieces_and_crumbs_is_the_same_batch() -> None:
     for size in [3, 20_000, 1, 2, 50_000, 10, *[1000] * 200]:
         requests += session.receive_data(data[position : position + size])
         position += size
-    assert requests == [Batch("s1", 0, len(payload), len(LINES), zlib.crc32(payload), payload, None)]
+    assert requests == [BatchRequest("s1", 0, len(payload), len(LINES), zlib.crc32(payload), payload, None)]
     assert session.buffered_bytes == 0
 
 
 def test_e7_a_batch_may_have_no_lines() -> None:
     """Rule E7."""
-    assert read(batch([], start=5, end=7)) == [Batch("s1", 5, 7, 0, 0, b"", None)]
+    assert read(batch([], start=5, end=7)) == [BatchRequest("s1", 5, 7, 0, 0, b"", None)]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_e7_a_batch_may_have_no_lines() -> None:
 def test_e11_a_batch_with_a_line_that_is_not_taken_says_why(line: bytes, reason: str) -> None:
     """Rule E11."""
     (request,) = read(batch([LINES[0], line, LINES[1]], start=0))
-    assert isinstance(request, Batch)
+    assert isinstance(request, BatchRequest)
     assert request.refusal == reason
 
 
@@ -204,7 +204,7 @@ def test_e20_a_batch_that_does_not_begin_where_an_event_begins_says_so(is_split:
     """Rule E20."""
     said = header(is_split=is_split)
     (request,) = read(said + PAYLOAD)
-    assert isinstance(request, Batch)
+    assert isinstance(request, BatchRequest)
     assert request.split is is_split
     assert (b"split" in said) is is_split
 
@@ -329,7 +329,7 @@ def test_e19_a_report_is_read_as_it_was_written() -> None:
         lines=2,
         crc32=81,
         extents=(Extent(0, 9, 2, 81, "ok", "h/a/1.ndjson"),),
-        losses=(Loss(0, 5, "cut"),),
+        losses=(RecordedLoss(0, 5, "cut"),),
         has_more=False,
     )
     assert answers(WELCOME + report_line(page))[1:] == [page]

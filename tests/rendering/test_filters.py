@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from logferry.model.render_spec import RenderSpec
 from logferry.rendering.renderer import Rendered, renderer
-from logferry.rendering.spec import RenderSpec
 
 TIME = "2024-01-15 08:23:45"
 

@@ -4,9 +4,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from logferry.client.files.line_reader import Chunk, Lost, Source, SourceFile
+from logferry.client.files.line_reader import SourceFile
 from logferry.client.net.wakeup import Wakeup
-from logferry.client.readers.base import FileReport
+from logferry.model.chunk import Chunk
+from logferry.model.file_report import FileReport
+from logferry.model.loss import Loss
+from logferry.model.source import Source
 from tests.support.shipping import log_line
 
 
@@ -64,7 +67,7 @@ class AnnouncingReader:
     def stop(self) -> None:
         self.is_finished = True
 
-    def take_lost(self) -> list[Lost]:
+    def take_lost(self) -> list[Loss]:
         return []
 
     def send_back(self, source: Source, offset: int | None, one_by_one_until: int) -> None:

@@ -11,12 +11,12 @@ from typing import Any, Final
 import pytest
 
 from logferry.client import run as job
-from logferry.client.files.line_reader import Chunk
 from logferry.client.net.reports import Enquiry
 from logferry.client.proof.verify import Verdict, verify
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.protocol.delivery import Loss
+from logferry.model.chunk import Chunk
+from logferry.protocol.delivery import RecordedLoss
 from tests.support.running import RunningServer, numbered_line, wait_until
 from tests.support.shipping import Shipping, losses, shipping
 
@@ -163,7 +163,7 @@ class Scene:
             enquiry.close()
 
     def conclude(
-        self, numbers: Iterable[int], *, proven: Iterable[Path] = (), lost: Callable[[Loss], bool] | None = None
+        self, numbers: Iterable[int], *, proven: Iterable[Path] = (), lost: Callable[[RecordedLoss], bool] | None = None
     ) -> None:
         """Fail unless exactly these lines are stored, also after one more run, and these files are proven to be.
 
@@ -173,7 +173,7 @@ class Scene:
         self.reckon(map(numbered_line, numbers), proven=proven, lost=lost)
 
     def reckon(
-        self, lines: Iterable[bytes], *, proven: Iterable[Path] = (), lost: Callable[[Loss], bool] | None = None
+        self, lines: Iterable[bytes], *, proven: Iterable[Path] = (), lost: Callable[[RecordedLoss], bool] | None = None
     ) -> None:
         """Fail unless exactly these lines are stored, as `conclude` does, but run no client."""
         expected, stored = Counter(lines), Counter(self.server.stored_lines())

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from logferry.model.render_spec import RenderSpec
 from logferry.rendering.engine.base import Rendered
 from logferry.rendering.registry import format_named
 from logferry.rendering.renderer import render_event, renderer
-from logferry.rendering.spec import RenderSpec
 
 SAMPLES: Final = Path(__file__).parent / "samples"
 

@@ -1,7 +1,7 @@
 """Reading from a reader in a test, in place of an engine: everything read is taken as stored at once."""
 
-from logferry.client.files.line_reader import Chunk
 from logferry.client.readers.base import Reader
+from logferry.model.chunk import Chunk
 
 
 def chunks_of(reader: Reader, *, max_lines: int | None = None) -> list[Chunk]:

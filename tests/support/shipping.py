@@ -14,7 +14,7 @@ import pytest
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.run import Outcome, ship
 from logferry.config import SHIP_OPTIONS, InputSettings, ShipSettings, load
-from logferry.protocol.delivery import Loss
+from logferry.protocol.delivery import RecordedLoss
 from logferry.server.storage.audit import report
 from logferry.telemetry.metrics import Counters, Metrics
 from tests.support.running import DEADLINE_S, RunningServer, numbered_line, wait_until
@@ -166,7 +166,7 @@ def once(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     return {"ack": "auto", "state_dir": tmp_path / "state", **changes}
 
 
-def losses(server: RunningServer) -> list[Loss]:
+def losses(server: RunningServer) -> list[RecordedLoss]:
     """Return what the server's ledger says is lost, of all sources."""
     with sqlite3.connect(server.data_dir / "ledger.sqlite3") as ledger:
         ids = [row[0] for row in ledger.execute("SELECT id FROM sources")]

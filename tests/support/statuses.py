@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from logferry.client.readers.base import FileReport
 from logferry.client.status.writer import ClientReport, Status, encode
 from logferry.durable import lock_folder
+from logferry.model.file_report import FileReport
 
 NOW: Final = 1_700_000_000.0
 DEAD: Final = 4_000_000  # no process has such an id

@@ -42,7 +42,7 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class BatchRequest:
     """Lines `[start, end)` of a source as NDJSON; `refusal` says why some line of it cannot be taken, if so.
 
     A `split` one does not begin where an event begins.
@@ -98,7 +98,7 @@ class Violation:
     reason: str
 
 
-Request = Hello | Open | Batch | Skip | Note | Report | Ping | Violation
+Request = Hello | Open | BatchRequest | Skip | Note | Report | Ping | Violation
 
 
 def control_line(kind: str, /, **fields: object) -> bytes:
@@ -175,7 +175,7 @@ class Extent:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class RecordedLoss:
     """Bytes of a source that are not stored as they were, and why."""
 
     start: int
@@ -193,7 +193,7 @@ class ReportPage:
     lines: int
     crc32: int
     extents: tuple[Extent, ...]
-    losses: tuple[Loss, ...]
+    losses: tuple[RecordedLoss, ...]
     has_more: bool
 
 

@@ -10,9 +10,9 @@ from logferry.protocol.delivery import (
     BatchRefused,
     Extent,
     Gibberish,
-    Loss,
     NotUnderstood,
     Position,
+    RecordedLoss,
     ReportPage,
     Welcome,
     json_object,
@@ -85,7 +85,7 @@ def _read_report(fields: Mapping[str, Any]) -> ReportPage:
         lines=int(fields["lines"]),
         crc32=int(fields["crc32"]),
         extents=tuple(Extent(*extent) for extent in extents),
-        losses=tuple(Loss(*loss) for loss in losses),
+        losses=tuple(RecordedLoss(*loss) for loss in losses),
         has_more=bool(fields["more"]),
     )
 

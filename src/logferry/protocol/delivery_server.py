@@ -4,15 +4,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from logferry import checksum
 from logferry.errors import FrameError
-from logferry.protocol import checksum
 from logferry.protocol.compressor import inflate
 from logferry.protocol.delivery import (
     CONTROL_PREFIX,
     MAX_CONTROL_BYTES,
     MAX_OFFSET,
     VERSION,
-    Batch,
+    BatchRequest,
     Hello,
     Note,
     Open,
@@ -125,7 +125,7 @@ class ServerSession:
         if header["lines"] != sum(verdict.count if isinstance(verdict, Lines) else 1 for verdict in verdicts):
             return Violation("a batch does not have as many lines as it says")
         fields = {name: header[name] for name in ("source", "start", "end", "lines", "crc32", "split")}
-        return Batch(**fields, payload=payload, refusal=_refusal(payload, verdicts))
+        return BatchRequest(**fields, payload=payload, refusal=_refusal(payload, verdicts))
 
 
 def _refusal(payload: bytes, verdicts: Sequence[Verdict]) -> str | None:

@@ -17,6 +17,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Final
 
+from logferry.model.render_spec import RenderSpec
 from logferry.protocol.text import runs_by_validity
 from logferry.rendering.engine.base import Format, Grouping, Joined, Rendered, unknown_fields
 from logferry.rendering.engine.escape import NEWLINE
@@ -24,7 +25,6 @@ from logferry.rendering.extra_fields import ConstantFields
 from logferry.rendering.filters import Sieve
 from logferry.rendering.multiline import Multiline
 from logferry.rendering.registry import format_named
-from logferry.rendering.spec import RenderSpec
 
 __all__ = ["BOM", "Grouping", "Rendered", "Renderer", "render", "render_line", "renderer"]
 

@@ -13,11 +13,11 @@ import pytest
 from logferry.client.delivery import prefetch as resilient_shipper
 from logferry.client.delivery.batches import FileFeed
 from logferry.client.delivery.prefetch import BatchQueue, QueuedFeed, max_batch_lines
-from logferry.client.delivery.window import Batch
-from logferry.client.files.line_reader import Source
 from logferry.client.net.poller import REST_S
 from logferry.client.net.wakeup import Wakeup
 from logferry.errors import GaveUp
+from logferry.model.batch import Batch
+from logferry.model.source import Source
 from logferry.telemetry.metrics import Metrics
 from tests.support import fakes
 from tests.support.announcing import AnnouncingReader, rate_of

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from logferry.client.delivery.engine import Shipper
-from logferry.client.delivery.window import Batch
-from logferry.client.files.line_reader import Source
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.state.checkpoints import Checkpoints
+from logferry.model.batch import Batch
+from logferry.model.render_spec import RenderSpec
+from logferry.model.source import Source
 from logferry.protocol.delivery import Extent, Position
-from logferry.rendering.spec import RenderSpec
 from logferry.telemetry.metrics import Metrics
 from tests.support.delivery import DeliveryClient, batch
 from tests.support.running import RunningServer, numbered_line

@@ -5,10 +5,11 @@ import time
 import pytest
 
 from logferry.client.delivery.engine import WINDOW_BYTES
-from logferry.client.delivery.window import Batch, Window, commit, note_rendering, rest_of
-from logferry.client.files.line_reader import Source
+from logferry.client.delivery.window import Window, commit, note_rendering, rest_of
 from logferry.errors import PeerConfused
-from logferry.rendering.spec import RenderSpec
+from logferry.model.batch import Batch
+from logferry.model.render_spec import RenderSpec
+from logferry.model.source import Source
 from tests.support.running import numbered_line
 
 SOURCE = Source("app.log")

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from logferry.client.files import line_reader as source_file
-from logferry.client.files.line_reader import CHUNK_BYTES, TAIL_BYTES, Chunk, Lost, Source, SourceFile
+from logferry.client.files.line_reader import CHUNK_BYTES, TAIL_BYTES, SourceFile
 from logferry.errors import SourceError
+from logferry.model.chunk import Chunk
+from logferry.model.loss import Loss
+from logferry.model.source import Source
 from tests.support.builders import append, rewrite
 
 LIMIT = 64
@@ -50,7 +53,7 @@ def data_of(chunks: list[Chunk]) -> list[bytes]:
 # --- whole lines ------------------------------------------------------------------------------------------------------
 
 
-def lost_of(file: SourceFile) -> list[Lost]:
+def lost_of(file: SourceFile) -> list[Loss]:
     """Return what is lost of the sources that a file had before."""
     return [lost for left in file.left for lost in left.lost()]
 

@@ -16,7 +16,7 @@ from logferry.client.proof.verify import Verdict, verify
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS
 from logferry.errors import PeerConfused, PeerSilent, Unreachable
-from logferry.protocol.delivery import Loss
+from logferry.protocol.delivery import RecordedLoss
 from tests.support.fakes import FakeServer, Script, ack_every_line, never_read
 from tests.support.processes import free_port
 from tests.support.running import RunningServer, running_server, wait_until
@@ -308,7 +308,7 @@ def test_what_start_at_end_passed_over_is_shown(tmp_path: Path, server: RunningS
         append(log, [10])
         run.wait_for_acks(1)
     verdict = judge(log, server)
-    assert verdict.losses == [Loss(0, size, "not asked for (--start-at end)")]
+    assert verdict.losses == [RecordedLoss(0, size, "not asked for (--start-at end)")]
     assert (verdict.lines, verdict.stored, verdict.missing) == (11, 1, [])
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from logferry.client.files.line_reader import CHUNK_BYTES, Source
+from logferry.client.files.line_reader import CHUNK_BYTES
 from logferry.client.readers.batch import BatchReader
 from logferry.client.recognition.recognise import Recall
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import SourceError
+from logferry.model.source import Source
 from tests.support.builders import append, rewrite
 from tests.support.reading import chunks_of, read
 from tests.support.shipping import input_settings

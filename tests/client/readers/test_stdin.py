@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from logferry.client.files.line_reader import Chunk, Source
 from logferry.client.readers.stdin import StdinReader
 from logferry.errors import SourceError
+from logferry.model.chunk import Chunk
+from logferry.model.source import Source
 from tests.support.builders import Clock
 from tests.support.reading import chunks_of, read
 from tests.support.running import DEADLINE_S, PeakMemory, wait_until

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from logferry.cli import dispatch as cli
-from logferry.client.files.line_reader import Source
 from logferry.client.state import checkpoints as checkpoint_module
 from logferry.client.state.checkpoints import MAX_IDLE, SAVE_INTERVAL_S, Checkpoints, fingerprint
 from logferry.durable import Journal
 from logferry.errors import StateError
-from logferry.rendering.spec import RenderSpec
+from logferry.model.render_spec import RenderSpec
+from logferry.model.source import Source
 from tests.support.fakes import FakeServer, Talk
 from tests.support.processes import client
 from tests.support.running import DEADLINE_S, fill, numbered_line, running_server, wait_until

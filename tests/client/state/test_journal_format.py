@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.files.line_reader import Source
 from logferry.client.state import checkpoints as checkpoint_module
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.durable import Journal
+from logferry.model.source import Source
 
 VERSION_1 = """{"version": 1, "client": "c0ffee", "servers": ["logs:9000"], "sources": [
 {"id": "a", "path": "/var/log/a.log", "device": 1, "inode": 2, "committed": 10, "lines": 1, "crc32": 7,

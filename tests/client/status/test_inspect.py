@@ -12,12 +12,12 @@ import pytest
 
 from logferry.cli import dispatch as cli
 from logferry.cli.presentation import status_as_json, status_as_table
-from logferry.client.readers.base import FileReport
 from logferry.client.status.connection_state import Link
 from logferry.client.status.inspect import Inspection, inspect
 from logferry.client.status.writer import decode
 from logferry.durable import FolderInUse, lock_folder, lock_holder
 from logferry.errors import StateError
+from logferry.model.file_report import FileReport
 from logferry.telemetry.metrics import Counters
 from tests.support.builders import Clock
 from tests.support.running import DEADLINE_S

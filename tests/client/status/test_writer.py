@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from logferry import durable
-from logferry.client.readers.base import FileReport
 from logferry.client.status import writer as status_file
 from logferry.client.status.connection_state import Link
 from logferry.client.status.inspect import inspect
 from logferry.client.status.writer import ClientReport, Status, StatusWriter, decode, encode
+from logferry.model.file_report import FileReport
 from logferry.telemetry.metrics import Counters, Metrics
 from tests.support.builders import Clock
 from tests.support.running import RunningServer, fill, wait_until

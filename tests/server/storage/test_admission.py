@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logferry.protocol.delivery import Batch, BatchRefused, Note, Open, Position, Skip
+from logferry.protocol.delivery import BatchRefused, BatchRequest, Note, Open, Position, Skip
 from logferry.server.storage.admission import Claim, Leave, Sources
 from logferry.server.storage.audit import fsck, report
 from logferry.server.storage.ledger import Ledger
@@ -34,13 +34,13 @@ class Model:
             self.owner = claim.owner
         elif isinstance(request, Note):
             return None
-        elif isinstance(request, Batch | Skip) and claim.owner != self.owner:
+        elif isinstance(request, BatchRequest | Skip) and claim.owner != self.owner:
             return True, self.committed
-        elif isinstance(request, Batch | Skip) and request.end > self.committed:
-            if request.start != self.committed or (isinstance(request, Batch) and request.refusal):
+        elif isinstance(request, BatchRequest | Skip) and request.end > self.committed:
+            if request.start != self.committed or (isinstance(request, BatchRequest) and request.refusal):
                 return True, self.committed
             self.committed = request.end
-            if isinstance(request, Batch):
+            if isinstance(request, BatchRequest):
                 self.lines += request.payload.splitlines(keepends=True)
         return False, self.committed
 
@@ -86,12 +86,12 @@ def test_whatever_is_sent_and_whatever_fails_the_store_does_what_the_rules_say(
                     continue
                 if kind == "restart":
                     continue
-                request: Open | Batch | Skip | Note
+                request: Open | BatchRequest | Skip | Note
                 if kind == "open":
                     request, owner, payload = Open("s1", "/x/app.log"), first, b""
                 elif kind in ("batch", "refused"):
                     refusal = "no" if kind == "refused" else None
-                    request = Batch("s1", start, start + second, second, zlib.crc32(payload), payload, refusal)
+                    request = BatchRequest("s1", start, start + second, second, zlib.crc32(payload), payload, refusal)
                     number += second
                 else:
                     request = (Skip if kind == "skip" else Note)("s1", start, start + second, "gone")
@@ -125,7 +125,7 @@ def test_more_sources_than_there_are_positions_in_memory_keep_theirs(
         for turn in range(3):
             for name in names:
                 if turn:
-                    batch = Batch(name, turn - 1, turn, 1, zlib.crc32(line), line)
+                    batch = BatchRequest(name, turn - 1, turn, 1, zlib.crc32(line), line)
                     claims.append(Claim(batch, 1, "c", "h"))
                     store.submit(Delivery(Stream("", ""), [line], 1, len(line), claim=claims[-1]))
                 else:

@@ -5,11 +5,13 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from logferry.client.delivery.window import Batch
-from logferry.client.files.line_reader import Chunk, Lost, Source
 from logferry.client.readers.base import Reader
 from logferry.client.readers.rerender import Renderings, replay
 from logferry.errors import SourceError
+from logferry.model.batch import Batch
+from logferry.model.chunk import Chunk
+from logferry.model.loss import Loss
+from logferry.model.source import Source
 from logferry.protocol.delivery import Extent, Position
 from logferry.rendering.renderer import renderer
 from logferry.telemetry.metrics import Metrics
@@ -173,7 +175,7 @@ class FileFeed:
             if not lost.is_replaced:
                 self._lost.append(Batch(lost.source, lost.start, lost.end, epoch=lost.source.epoch, lost=lost.reason))
 
-    def _count_lost(self, lost: Lost) -> None:
+    def _count_lost(self, lost: Loss) -> None:
         if lost.is_wanted:
             return
         logger.error("%s: bytes %d to %d are lost: %s", lost.source.path, lost.start, lost.end, lost.reason)

@@ -20,7 +20,7 @@ from logferry.client.delivery.outputs.exchange import Exchange
 from logferry.client.delivery.outputs.negotiate import Doorway
 from logferry.client.delivery.resume import BeginAnew, Reconciliation
 from logferry.client.delivery.retry import Attempts
-from logferry.client.delivery.window import Batch, Window, commit, note_rendering
+from logferry.client.delivery.window import Window, commit, note_rendering
 from logferry.client.net.connect import READ, WRITE, Backoff
 from logferry.client.net.poller import Waiting
 from logferry.client.net.wakeup import StopSignal
@@ -28,6 +28,7 @@ from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.status.connection_state import Link
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, GaveUp, PeerClosed, PeerConfused, PeerSilent
+from logferry.model.batch import Batch
 from logferry.protocol.connection import Acked, Confused, Refused
 from logferry.protocol.delivery import Alive, BatchRefused, Gibberish, Position
 from logferry.telemetry.metrics import Metrics

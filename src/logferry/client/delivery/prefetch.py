@@ -16,14 +16,14 @@ from typing import Final
 
 from logferry.client.delivery.batches import FileFeed
 from logferry.client.delivery.engine import Shipper
-from logferry.client.delivery.window import Batch
-from logferry.client.files.line_reader import Source
 from logferry.client.net.health import Health, HealthMonitor, probe
 from logferry.client.net.poller import Lookout
 from logferry.client.net.wakeup import StopSignal, Wakeup
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.status.connection_state import Link
 from logferry.config import ShipSettings
+from logferry.model.batch import Batch
+from logferry.model.source import Source
 from logferry.protocol.delivery import Extent, Position
 from logferry.telemetry.metrics import Metrics
 

@@ -10,12 +10,13 @@ from typing import Final, NoReturn
 
 from logferry.client.delivery.batches import Feed
 from logferry.client.delivery.outputs.exchange import Exchange
-from logferry.client.delivery.window import Batch, Window
-from logferry.client.files.line_reader import Source
+from logferry.client.delivery.window import Window
 from logferry.client.net.connect import Wait
 from logferry.client.net.reports import Enquiry
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, PeerConfused
+from logferry.model.batch import Batch
+from logferry.model.source import Source
 from logferry.protocol.delivery import BatchRefused, Extent, Position
 from logferry.telemetry.metrics import Metrics
 

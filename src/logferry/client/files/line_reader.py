@@ -7,18 +7,20 @@ offset; when they are not what they were, the file was truncated or rewritten, h
 
 import copy
 import functools
-import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from logferry.client.files.content import Content, FileContent
 from logferry.errors import SourceError
+from logferry.model.chunk import Chunk
+from logferry.model.loss import Loss
+from logferry.model.render_spec import RenderSpec
+from logferry.model.source import Source
 from logferry.rendering.renderer import Grouping, renderer
-from logferry.rendering.spec import RenderSpec
 
 # One read. Large enough that the cost of a call does not matter (rendering one takes a millisecond), small enough that
 # a few of them in flight stay far below the memory promised.
@@ -32,70 +34,6 @@ HEAD_BYTES: Final = 1024
 
 # A line that is longer than a chunk is searched for its end in steps of this size, with other work in between.
 SCAN_BYTES: Final = 32 * 1024 * 1024
-
-
-PLAIN: Final = RenderSpec()
-
-
-@dataclass(slots=True, eq=False)
-class Source:
-    """One file's life, from creation or truncation to its end, under whatever name.
-
-    The reader makes it; the delivery engine moves `committed`, the offset up to which the server has stored it.
-    """
-
-    path: str
-    id: str = field(default_factory=lambda: os.urandom(8).hex())
-    device: int = 0
-    inode: int = 0
-    head: bytes = b""  # its first bytes, up to HEAD_BYTES, as they were when they were read
-    committed: int = 0
-    lines: int = 0  # stored up to there, and the CRC-32 of their NDJSON
-    crc32: int = 0
-    tail: bytes = b""  # the last bytes before `committed`, as they were when they were read
-    plain_until: int = 0  # up to where it was shipped by the plain protocol
-    is_finished: bool = False  # no more of it will be read: a batch run has ended, or its file is gone
-    epoch: int = 0  # how often it was sent back: what was read in an earlier epoch does not count
-    read_until: int = 0  # the furthest that was read of it, or is known to be lost
-    renderings: list[tuple[int, RenderSpec]] = field(default_factory=list)  # from which offset on, what was sent how
-
-    def go_to(self, committed: int, lines: int, crc32: int) -> None:
-        """Take over what the server says of the source. What is before that offset was not read for it."""
-        self.committed, self.lines, self.crc32 = committed, lines, crc32
-        self.tail = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Whole raw lines `[start, end)` of a source; a `truncated` one is the kept beginning of one long line.
-
-    `tail` are the file's last bytes before `end`, as they were read. `epoch` counts how often the source was sent back.
-    `rendering` says how the lines are to be rendered; `is_split` that the first of them may continue what was rendered
-    before: the event that it belongs to was cut by time, or by an end of reading.
-    """
-
-    source: Source
-    start: int
-    end: int
-    data: bytes
-    truncated: bool = False
-    tail: bytes = b""
-    epoch: int = 0
-    rendering: RenderSpec = PLAIN
-    is_split: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Bytes `[start, end)` of a source that can never be read."""
-
-    source: Source
-    start: int
-    end: int
-    reason: str
-    is_wanted: bool = False  # somebody asked for it; nobody needs to be told
-    is_replaced: bool = False  # the file has other bytes there by now, of the same source; they are read
-    is_given_up: bool = False  # they could be read, but --max-held-bytes says not to
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +64,11 @@ class Left:
         size, head = file.size(), self.source.head
         return size if 0 < size <= self.offset and file.peek(0, len(head)) == head[:size] else 0
 
-    def lost(self) -> list[Lost]:
+    def lost(self) -> list[Loss]:
         """Return what nobody can read any more."""
         if self.seen <= self.offset:
             return []
-        return [Lost(self.source, self.offset, self.seen, "truncated or rewritten before it was read")]
+        return [Loss(self.source, self.offset, self.seen, "truncated or rewritten before it was read")]
 
 
 class SourceFile:
@@ -172,7 +110,7 @@ class SourceFile:
         self._epoch = 0
         self._one_by_one_until = 0
         self.left: list[Left] = []  # for the owner to look after, and to clear
-        self.lost: list[Lost] = []  # likewise
+        self.lost: list[Loss] = []  # likewise
         self._tail = b""  # the bytes that end at the offset
         self._beginning = b""  # before anything is read there is no tail: the first bytes that were seen
         self._scanned = 0  # up to where an over-long line at the offset has no newline
@@ -342,7 +280,7 @@ class SourceFile:
         """The file has at least this size, or if `is_whole` exactly. If it had more, those bytes are gone unread."""
         if is_whole and size < self._seen_size:
             reason = "truncated before it was read, and written again since"
-            self.lost.append(Lost(self.source, size, self._seen_size, reason, is_replaced=True))
+            self.lost.append(Loss(self.source, size, self._seen_size, reason, is_replaced=True))
             self._seen_size = size
         self._seen_size = max(self._seen_size, size)
 

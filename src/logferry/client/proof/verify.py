@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from logferry.client.files.gzip import open_content
-from logferry.client.files.line_reader import PLAIN, SourceFile
+from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import ARCHIVE, is_pattern, matching, origins
 from logferry.client.net.reports import Enquiry
 from logferry.client.readers.rerender import Renderings, replay
@@ -20,7 +20,8 @@ from logferry.client.recognition.recognise import has_content
 from logferry.client.state.checkpoints import Checkpoint, Checkpoints
 from logferry.config import FileSettings
 from logferry.errors import SourceError
-from logferry.protocol.delivery import Extent, Loss, ReportPage
+from logferry.model.render_spec import PLAIN
+from logferry.protocol.delivery import Extent, RecordedLoss, ReportPage
 
 _UNKNOWN: Final[Renderings] = ((0, PLAIN),)  # nothing was sent, or by a version that knew no other rendering
 
@@ -46,7 +47,7 @@ class Verdict:
     repeated: int = 0
     missing: list[Range] = field(default_factory=list)
     altered: list[Range] = field(default_factory=list)
-    losses: list[Loss] = field(default_factory=list)
+    losses: list[RecordedLoss] = field(default_factory=list)
     problem: str = ""  # why nothing could be compared, or not all of it
 
     @property
@@ -166,7 +167,7 @@ class _Comparison:
             self.verdict.missing.append(Range(start, end, found.lines, reason))
 
 
-def _are_lost(start: int, end: int, losses: Iterable[Loss]) -> bool:
+def _are_lost(start: int, end: int, losses: Iterable[RecordedLoss]) -> bool:
     """Whether every byte from `start` to `end` is in one of `losses`."""
     for loss in sorted(losses, key=lambda loss: loss.start):
         if loss.start <= start:

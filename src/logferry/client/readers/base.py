@@ -1,34 +1,13 @@
 """Where chunks come from: what the delivery engine asks of a reader, and what a reader says of its files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
-from logferry.client.files.line_reader import Chunk, Lost, Source, SourceFile
-
-
-@dataclass(frozen=True, slots=True)
-class FileReport:
-    """What a reader says of one file, or of one name that has none. Sizes and offsets are in bytes of the file.
-
-    `path` is the name that is followed, `name` the one the file has now ("" when it is deleted). `state` is
-    `following`, `held` (renamed or deleted, not all of it is acked), `parked` (quiet, its descriptor is lent to others)
-    or `unreadable`; `problem` says why, or what failed last. `behind_since` is the Unix time since when there has been
-    something that is not acked, 0 when there is nothing.
-    """
-
-    path: str
-    name: str = ""
-    source: str = ""
-    device: int = 0
-    inode: int = 0
-    size: int = 0
-    offset: int = 0
-    committed: int = 0
-    state: str = "following"
-    problem: str = ""
-    format: str = ""
-    behind_since: float = 0.0
+from logferry.client.files.line_reader import SourceFile
+from logferry.model.chunk import Chunk
+from logferry.model.file_report import FileReport
+from logferry.model.loss import Loss
+from logferry.model.source import Source
 
 
 class Reader(Protocol):
@@ -74,7 +53,7 @@ class Reader(Protocol):
     def read(self, *, max_lines: int | None) -> Chunk | None:
         """Return the next chunk of at most `max_lines` lines, or None when there is nothing now."""
 
-    def take_lost(self) -> list[Lost]:
+    def take_lost(self) -> list[Loss]:
         """Return what turned out to be unreadable since the last call."""
 
     def send_back(self, source: Source, offset: int | None, one_by_one_until: int) -> None:
@@ -90,7 +69,7 @@ class Reader(Protocol):
         """Say how far each file is, from any thread."""
 
 
-def out_of_reach(source: Source, offset: int | None) -> list[Lost]:
+def out_of_reach(source: Source, offset: int | None) -> list[Loss]:
     """Say what is lost when a source is to be read again whose file holds something else by now, or is closed."""
     start, end = offset or 0, source.read_until
-    return [Lost(source, start, end, "gone when it was to be read again")] if start < end else []
+    return [Loss(source, start, end, "gone when it was to be read again")] if start < end else []

@@ -14,14 +14,18 @@ from pathlib import Path
 from typing import Final
 
 from logferry.client.files.fd_pool import Descriptors
-from logferry.client.files.line_reader import Chunk, Lost, Source, SourceFile
+from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import Discovery, Folders
-from logferry.client.readers.base import FileReport, out_of_reach
+from logferry.client.readers.base import out_of_reach
 from logferry.client.readers.batch_file import BatchFile, PlannedFile, plan
 from logferry.client.readers.input_rules import Input
 from logferry.client.recognition.recognise import Identity, Recall
 from logferry.config import InputSettings
 from logferry.errors import SourceError
+from logferry.model.chunk import Chunk
+from logferry.model.file_report import FileReport
+from logferry.model.loss import Loss
+from logferry.model.source import Source
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +53,7 @@ class BatchReader:
         self._files: dict[PlannedFile, BatchFile] = {}  # open, or to be opened again: not all of them is acked
         self._reports: dict[PlannedFile, FileReport] = {}  # the last word on the others
         self._damaged: dict[str, None] = {}
-        self._lost: list[Lost] = []
+        self._lost: list[Loss] = []
         self.revision = 0
         self._planned = list(self._plan(inputs))
         self._unread = deque(self._planned)
@@ -123,7 +127,7 @@ class BatchReader:
                 return chunk
         return None
 
-    def take_lost(self) -> list[Lost]:
+    def take_lost(self) -> list[Loss]:
         """Return what the files lost while they were read."""
         lost, self._lost = self._lost, []
         return lost

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from logferry.client.files.fd_pool import Descriptors, PooledContent
 from logferry.client.files.gzip import inflated
-from logferry.client.files.line_reader import Chunk, Lost, SourceFile
+from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import Folders
-from logferry.client.readers.base import FileReport
 from logferry.client.readers.input_rules import Input
 from logferry.client.recognition.recognise import Identity, Recall, status_identity
 from logferry.errors import SourceError
+from logferry.model.chunk import Chunk
+from logferry.model.file_report import FileReport
+from logferry.model.loss import Loss
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +113,7 @@ class BatchFile(SourceFile):
         self.lost.clear()  # all of it is found out at once, below
         if chunk is None and not self.is_scanning:
             if not self._content.is_stream:
-                self.lost.append(Lost(source, offset, self.end, "truncated or rewritten while it was read"))
+                self.lost.append(Loss(source, offset, self.end, "truncated or rewritten while it was read"))
             self.end = self.offset
         return chunk
 

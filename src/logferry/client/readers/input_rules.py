@@ -6,9 +6,9 @@ from typing import Final
 
 from logferry.client.files.line_reader import SourceFile
 from logferry.config import InputSettings
+from logferry.model.render_spec import RenderSpec
 from logferry.rendering.detect import detect
 from logferry.rendering.registry import format_named
-from logferry.rendering.spec import RenderSpec
 
 logger = logging.getLogger(__name__)
 

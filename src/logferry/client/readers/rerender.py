@@ -7,10 +7,10 @@ came before was left (rule E20). So what comes out is what went over the wire, b
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from logferry import checksum
 from logferry.client.files.line_reader import SourceFile
-from logferry.protocol import checksum
+from logferry.model.render_spec import RenderSpec
 from logferry.rendering.renderer import renderer
-from logferry.rendering.spec import RenderSpec
 
 Renderings = Sequence[tuple[int, RenderSpec]]  # from which offset on, in order
 

@@ -20,12 +20,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from logferry.client.files.line_reader import TAIL_BYTES, Chunk, Lost, Source, SourceFile
+from logferry.client.files.line_reader import TAIL_BYTES, SourceFile
 from logferry.client.files.replay_buffer import BLOCK_BYTES, Spool
-from logferry.client.readers.base import FileReport, out_of_reach
+from logferry.client.readers.base import out_of_reach
 from logferry.client.readers.input_rules import Input
 from logferry.config import InputSettings
 from logferry.errors import SourceError
+from logferry.model.chunk import Chunk
+from logferry.model.file_report import FileReport
+from logferry.model.loss import Loss
+from logferry.model.source import Source
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +176,7 @@ class StdinReader:
         self._file = SourceFile(Path(NAME), max_line_bytes=settings.max_line_bytes, content=self._content)
         self._file.identity = (0, 0)  # no file: a later one that happens to have a pipe's inode is another source
         self._file.read_again(None)
-        self._lost: list[Lost] = []
+        self._lost: list[Loss] = []
         self._kept_from = 0  # the beginning of the first line that can be read again
         self._grown_at = clock()
         self._stop_at: float | None = None
@@ -238,7 +242,7 @@ class StdinReader:
             self._grown_at = now
         return chunk
 
-    def take_lost(self) -> list[Lost]:
+    def take_lost(self) -> list[Loss]:
         """See Reader."""
         lost, self._lost = self._lost, []
         return lost
@@ -251,7 +255,7 @@ class StdinReader:
             return
         file.read_again(offset, one_by_one_until=one_by_one_until)
         if start < self._kept_from:
-            self._lost.append(Lost(file.source, start, self._kept_from, "acked before, and gone when it was asked for"))
+            self._lost.append(Loss(file.source, start, self._kept_from, "acked before, and gone when it was asked for"))
             file.read_again(self._kept_from, one_by_one_until=one_by_one_until)
 
     def twin(self, source: Source) -> SourceFile | None:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from logferry.client.files.gzip import open_content
-from logferry.client.files.line_reader import HEAD_BYTES, Source, SourceFile
+from logferry.client.files.line_reader import HEAD_BYTES, SourceFile
 from logferry.client.finding.listing import ARCHIVE, Folders, former_names, is_compressed, rotation_number
 from logferry.client.state.checkpoints import Checkpoint, Checkpoints, fingerprint
 from logferry.errors import SourceError
+from logferry.model.source import Source
 
 logger = logging.getLogger(__name__)
 

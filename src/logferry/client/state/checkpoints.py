@@ -30,12 +30,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, get_origin
 
-from logferry.client.files.line_reader import HEAD_BYTES, TAIL_BYTES, Source
+from logferry.client.files.line_reader import HEAD_BYTES, TAIL_BYTES
 from logferry.client.finding.listing import Folders
 from logferry.client.state.journal_format import CheckpointFile, Entry
 from logferry.durable import FolderInUse, lock_folder
 from logferry.errors import StateError
-from logferry.rendering.spec import RenderSpec
+from logferry.model.render_spec import RenderSpec
+from logferry.model.source import Source
 
 try:
     from _blake2 import blake2b  # where hashlib has it from, which loads OpenSSL as well: 3.6 MB

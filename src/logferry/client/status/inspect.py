@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from logferry.client.readers.base import FileReport
 from logferry.client.status import writer as status_file
 from logferry.client.status.connection_state import WAITING
 from logferry.client.status.writer import ClientReport, Status
 from logferry.durable import lock_holder
 from logferry.errors import StateError
+from logferry.model.file_report import FileReport
 from logferry.telemetry.metrics import shortcomings
 
 HELD: Final = "held"

@@ -25,11 +25,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from logferry.client.readers.base import FileReport, Reader
+from logferry.client.readers.base import Reader
 from logferry.client.status.connection_state import Link, LinkState
 from logferry.config import ShipSettings
 from logferry.durable import replace_file
 from logferry.errors import StateError
+from logferry.model.file_report import FileReport
 from logferry.telemetry.metrics import Counters, Metrics
 
 logger = logging.getLogger(__name__)

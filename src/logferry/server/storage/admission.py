@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
-from logferry.protocol import checksum
-from logferry.protocol.delivery import Batch, BatchRefused, Note, Open, Position, Skip
+from logferry import checksum
+from logferry.protocol.delivery import BatchRefused, BatchRequest, Note, Open, Position, Skip
 from logferry.server.storage.ledger import ExtentRow, Ledger, LossRow, SourceRow
 from logferry.server.storage.segments import Placement
 from logferry.server.storage.stream_names import Stream, source_stream
@@ -42,7 +42,7 @@ class Claim:
     The writer thread sets the rest: `outcome` is what to answer, if anything; `stream` where a batch is to be stored.
     """
 
-    request: Open | Batch | Skip | Note | Leave
+    request: Open | BatchRequest | Skip | Note | Leave
     owner: int
     client: str
     host: str
@@ -116,7 +116,7 @@ class Draft:
     def place(self, claim: Claim, placement: Placement) -> None:
         """Note where the batch of a claim has been written; in the order of the claims."""
         batch = claim.request
-        assert isinstance(batch, Batch)
+        assert isinstance(batch, BatchRequest)
         row = self.rows[batch.source]
         size = len(batch.payload)
         extent = ExtentRow(batch.start, batch.end, batch.lines, batch.crc32, *placement, size)
@@ -153,12 +153,12 @@ class Draft:
             if self._is_owner(claim, source):
                 self.owners[source] = None
 
-    def _move(self, claim: Claim, request: Batch | Skip) -> bool:
+    def _move(self, claim: Claim, request: BatchRequest | Skip) -> bool:
         row = self._row(request.source)
         assert row  # it has an owner
         is_stored = False
         if request.end <= row.committed:
-            self.repeats += isinstance(request, Batch)
+            self.repeats += isinstance(request, BatchRequest)
         elif request.start != row.committed:
             claim.outcome = self._refused(request.source, f"it is stored up to {row.committed}, not {request.start}")
             return False

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from logferry import checksum
 from logferry.errors import StoreError
-from logferry.protocol import checksum
-from logferry.protocol.delivery import REPORT_PAGE, Extent, Loss, ReportPage
+from logferry.protocol.delivery import REPORT_PAGE, Extent, RecordedLoss, ReportPage
 from logferry.server.storage.ledger import FILE_NAME, ExtentRow, Ledger, SegmentRow
 from logferry.server.storage.segments import FOLDER_NAME
 
@@ -57,7 +57,7 @@ def report(data_dir: Path, source_id: str, *, after: int) -> ReportPage:
         lines=source.lines,
         crc32=source.crc32,
         extents=extents,
-        losses=tuple(Loss(loss.start, loss.end, loss.reason) for loss in losses),
+        losses=tuple(RecordedLoss(loss.start, loss.end, loss.reason) for loss in losses),
         has_more=len(rows) > len(page),
     )
 

@@ -30,7 +30,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from logferry.protocol import checksum
+from logferry import checksum
 from logferry.server.storage.file_ops import Files, for_each, naming, write_all
 from logferry.server.storage.ledger import Ledger, SegmentRow
 from logferry.server.storage.stream_names import SegmentName, Stream, segment_name

@@ -40,7 +40,7 @@ from typing import Final, Generic, TypeVar
 
 from logferry.durable import FolderInUse, lock_folder, sync_folder
 from logferry.errors import StoreError
-from logferry.protocol.delivery import Batch
+from logferry.protocol.delivery import BatchRequest
 from logferry.server.storage.admission import Claim, Draft, Sources
 from logferry.server.storage.deferred_sync import Settler
 from logferry.server.storage.file_ops import Files
@@ -373,7 +373,7 @@ def _is_to_be_stored(delivery: Delivery, draft: Draft) -> bool:
 
 def _payload_of(delivery: Delivery) -> Payload:
     request = delivery.claim and delivery.claim.request
-    return Payload(delivery.pieces, delivery.lines, request.crc32 if isinstance(request, Batch) else None)
+    return Payload(delivery.pieces, delivery.lines, request.crc32 if isinstance(request, BatchRequest) else None)
 
 
 def _stream_of(delivery: Delivery) -> Stream:

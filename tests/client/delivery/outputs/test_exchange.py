@@ -8,8 +8,8 @@ import pytest
 
 from logferry.client.delivery.outputs.dialect import DeliveryDialect, Dialect, PlainDialect
 from logferry.client.delivery.outputs.exchange import Exchange
-from logferry.client.delivery.window import Batch
-from logferry.client.files.line_reader import Source
+from logferry.model.batch import Batch
+from logferry.model.source import Source
 from logferry.protocol.delivery import Welcome
 from logferry.protocol.delivery_client import ClientSession
 from tests.support.running import numbered_line

@@ -6,7 +6,7 @@ import pytest
 
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import GaveUp
-from logferry.protocol.delivery import Loss
+from logferry.protocol.delivery import RecordedLoss
 from tests.faults.chaos_proxy import chaos_proxy
 from tests.support.fakes import FakeServer, Script, Talk, ack_every_line, refuse, swallow
 from tests.support.processes import free_port
@@ -90,7 +90,7 @@ def test_what_was_shipped_by_the_plain_protocol_is_not_repeated_when_the_server_
             with shipping(log, port, **settings) as run:
                 assert run.result().problems == ()
         assert_conserved(range(10, 30), server.stored_lines())
-        assert losses(server) == [Loss(0, size, "shipped by the plain protocol before")]
+        assert losses(server) == [RecordedLoss(0, size, "shipped by the plain protocol before")]
 
 
 def test_a_client_may_change_between_the_protocols_and_repeats_nothing(tmp_path: Path, server: RunningServer) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from logferry.client.files.line_reader import CHUNK_BYTES, Chunk
+from logferry.client.files.line_reader import CHUNK_BYTES
+from logferry.model.chunk import Chunk
 from tests.support.following import Scene
 from tests.support.processes import client, peak_memory
 from tests.support.running import RunningServer, numbered_line, running_server, wait_until

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.files.line_reader import Chunk
+from logferry.model.chunk import Chunk
 from tests.support.following import Observed, Scene, created_with_inode_of
 from tests.support.processes import ROOT, client, program
 from tests.support.running import running_server, wait_until

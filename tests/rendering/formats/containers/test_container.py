@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from logferry.model.render_spec import RenderSpec
 from logferry.rendering.engine.base import Grouping
 from logferry.rendering.renderer import renderer
-from logferry.rendering.spec import RenderSpec
 from tests.support.formats import check_sample, record, records, render_both_ways, unknown
 
 TIME = "2024-01-15T08:23:45.{:09}Z"

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from logferry.model.render_spec import RenderSpec
 from logferry.rendering.formats.json.json_layouts import Layout, layout_of
 from logferry.rendering.formats.json.json_lines import JSON
 from logferry.rendering.renderer import renderer
-from logferry.rendering.spec import RenderSpec
 from tests.support.formats import check_sample, render_both_ways, unknown
 
 # So many that the fast way is taken.

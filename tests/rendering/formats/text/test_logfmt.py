@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from logferry.model.render_spec import RenderSpec
 from logferry.rendering.formats.text.logfmt import LOGFMT
 from logferry.rendering.renderer import renderer
-from logferry.rendering.spec import RenderSpec
 from tests.support.formats import check_sample, render_both_ways, unknown
 
 # So many that the fast way is taken.

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from logferry.model.render_spec import RenderSpec
 from logferry.rendering.registry import format_named
 from logferry.rendering.renderer import renderer
-from logferry.rendering.spec import RenderSpec
 from tests.support.formats import record, records, unknown
 
 PATTERN = r"regex:(?P<time>\d+) (?P<thread>\w+)? ?\[(?P<lvl>\w+)\] (?P<msg>.*)"

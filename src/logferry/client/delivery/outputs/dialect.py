@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Final
 
-from logferry.client.delivery.window import Batch, rest_of
-from logferry.client.files.line_reader import Source
+from logferry.client.delivery.window import rest_of
 from logferry.client.net.connect import READ, WRITE, Connection, Wait
 from logferry.config import ShipSettings
 from logferry.errors import PeerClosed, PeerConfused, PeerSilent
+from logferry.model.batch import Batch
+from logferry.model.source import Source
 from logferry.protocol.compressor import gzipped
 from logferry.protocol.connection import ClientConnection, ClientEvent, cut_lines
 from logferry.protocol.delivery import (

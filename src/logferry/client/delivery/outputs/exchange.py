@@ -6,10 +6,10 @@ from itertools import islice
 from typing import Final
 
 from logferry.client.delivery.outputs.dialect import DeliveryDialect, Dialect, Event, Piece
-from logferry.client.delivery.window import Batch
-from logferry.client.files.line_reader import Source
 from logferry.client.net.connect import Connection
-from logferry.rendering.spec import RenderSpec
+from logferry.model.batch import Batch
+from logferry.model.render_spec import RenderSpec
+from logferry.model.source import Source
 
 # How many sends in a row before the answers are looked at again.
 SENDS_PER_TURN: Final = 256

@@ -9,11 +9,12 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from logferry.client.files.line_reader import Left, Lost
+from logferry.client.files.line_reader import Left
 from logferry.client.finding.listing import origins
 from logferry.client.readers.follow.file import Common, File
 from logferry.client.recognition.recognise import status_identity
 from logferry.errors import SourceError
+from logferry.model.loss import Loss
 
 if TYPE_CHECKING:
     from logferry.client.readers.follow.name import FollowedName
@@ -60,7 +61,7 @@ def vet(file: File, common: Common) -> bool:
     if shipped:
         file.skip_to(shipped)
         reason = "shipped already, from the file that this one is a copy of"
-        common.lost.append(Lost(file.source, 0, shipped, reason, is_wanted=True))
+        common.lost.append(Loss(file.source, 0, shipped, reason, is_wanted=True))
     file.is_vetted = True
     return True
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from logferry.client.files.fd_pool import Descriptors, Gone, PooledContent
 from logferry.client.files.gzip import inflated
-from logferry.client.files.line_reader import HEAD_BYTES, TAIL_BYTES, Lost, SourceFile
+from logferry.client.files.line_reader import HEAD_BYTES, TAIL_BYTES, SourceFile
 from logferry.client.finding.listing import ARCHIVE, Folders, is_compressed, origins
-from logferry.client.readers.base import FileReport
 from logferry.client.recognition.recognise import Identity, Recall
+from logferry.model.file_report import FileReport
+from logferry.model.loss import Loss
 
 if TYPE_CHECKING:
     from logferry.client.readers.follow.name import FollowedName
@@ -160,5 +161,5 @@ class Common:
     files: dict[Identity, File] = field(default_factory=dict)  # all that are looked after
     sources: dict[str, File] = field(default_factory=dict)  # by id, as far as the file is open or can be opened
     attention: dict["FollowedName", bool] = field(default_factory=dict)  # to be looked at: whether by time alone
-    lost: list[Lost] = field(default_factory=list)
+    lost: list[Loss] = field(default_factory=list)
     revision: int = 0

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Final
 
 from logferry.client.files.fd_pool import Gone
-from logferry.client.files.line_reader import Chunk, Left, Lost
+from logferry.client.files.line_reader import Left
 from logferry.client.finding.listing import is_compressed
-from logferry.client.readers.base import FileReport
 from logferry.client.readers.follow.copies import copy_of, needs_vetting, vet
 from logferry.client.readers.follow.file import Common, File
 from logferry.client.readers.input_rules import Input
 from logferry.client.recognition.recognise import LISTINGS, Identity, Rotated, status_identity
 from logferry.errors import SourceError
+from logferry.model.chunk import Chunk
+from logferry.model.file_report import FileReport
+from logferry.model.loss import Loss
 
 logger = logging.getLogger(__name__)
 
@@ -228,7 +230,7 @@ class FollowedName:
             return
         if file.seen_size > file.offset:
             reason = "deleted before it was read, while its descriptor was lent to other files"
-            self._common.lost.append(Lost(file.source, file.offset, file.seen_size, reason))
+            self._common.lost.append(Loss(file.source, file.offset, file.seen_size, reason))
         self.files.remove(file)
         self._forget(file)
 
@@ -262,7 +264,7 @@ class FollowedName:
             file.skip_to_end()
             if file.offset:
                 reason = "not asked for (--start-at end)"
-                self._common.lost.append(Lost(file.source, 0, file.offset, reason, is_wanted=True))
+                self._common.lost.append(Loss(file.source, 0, file.offset, reason, is_wanted=True))
 
     def _attend(self, identity: Identity) -> str:
         """Make the file that has the name now the last one; return why it is not to be read, if so."""
@@ -446,7 +448,7 @@ class FollowedName:
         copy.take_over(left)
         if not copy.is_archive and copy.size() < left.seen:
             reason = "written after a copy was made, and truncated before it was read"
-            self._common.lost.append(Lost(left.source, copy.size(), left.seen, reason, is_replaced=True))
+            self._common.lost.append(Loss(left.source, copy.size(), left.seen, reason, is_replaced=True))
         self.input.prepare(copy)
         self._take(copy)
         self.files.insert(self.files.index(file), copy)
@@ -536,7 +538,7 @@ class FollowedName:
         """Let go of a file with all that was not read of it; return how many bytes that is."""
         unread = file.seen_size - file.offset
         if unread > 0:
-            self._common.lost.append(Lost(file.source, file.offset, file.seen_size, reason, is_given_up=True))
+            self._common.lost.append(Loss(file.source, file.offset, file.seen_size, reason, is_given_up=True))
         self.files.remove(file)
         self._forget(file)
         return unread

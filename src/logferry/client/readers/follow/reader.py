@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from logferry.client.files.fd_pool import Descriptors
-from logferry.client.files.line_reader import Chunk, Lost, Source, SourceFile
+from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.inotify import Watcher
 from logferry.client.finding.listing import Discovery, Folders, is_pattern
 from logferry.client.finding.mounts import Mounts
 from logferry.client.net.wakeup import Wakeup
-from logferry.client.readers.base import FileReport, out_of_reach
+from logferry.client.readers.base import out_of_reach
 from logferry.client.readers.follow.file import ROTATED_QUIET_S, Common, File
 from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.input_rules import Input
@@ -30,6 +30,10 @@ from logferry.client.recognition.recognise import LISTINGS, Recall
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import InputSettings
 from logferry.errors import SourceError
+from logferry.model.chunk import Chunk
+from logferry.model.file_report import FileReport
+from logferry.model.loss import Loss
+from logferry.model.source import Source
 from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -171,7 +175,7 @@ class FollowReader:
                 return chunk
         return None
 
-    def take_lost(self) -> list[Lost]:
+    def take_lost(self) -> list[Loss]:
         """See Reader."""
         lost, self._common.lost = self._common.lost, []
         return lost

@@ -10,8 +10,8 @@ from logferry.protocol.connection import Limits
 from logferry.protocol.delivery import (
     MAX_SOURCES,
     VERSION,
-    Batch,
     BatchRefused,
+    BatchRequest,
     Hello,
     Note,
     Open,
@@ -165,7 +165,7 @@ class DeliveryConversation:
                 deliveries.append(self._delivery(self._claim(request), b""))
                 if len(self._sources) > MAX_SOURCES:
                     return f"more than {MAX_SOURCES} sources on one connection"
-            case Batch() | Skip() | Note():
+            case BatchRequest() | Skip() | Note():
                 if request.source not in self._sources:
                     return "a source must be opened first"
                 deliveries.append(self._source_delivery(request))
@@ -196,8 +196,8 @@ class DeliveryConversation:
             self._is_reporting = True
             self._owner.make_report(self._reports.popleft())
 
-    def _source_delivery(self, request: Batch | Skip | Note) -> PeerDelivery:
-        if isinstance(request, Batch):
+    def _source_delivery(self, request: BatchRequest | Skip | Note) -> PeerDelivery:
+        if isinstance(request, BatchRequest):
             if request.refusal and request.lines == 1:  # a larger batch comes again, line by line
                 self._owner.note_rejected(request.refusal)
             return self._delivery(self._claim(request), request.payload, request.lines)
@@ -205,7 +205,7 @@ class DeliveryConversation:
         request = type(request)(request.source, request.start, request.end, reason)
         return self._delivery(self._claim(request), b"")
 
-    def _claim(self, request: Open | Batch | Skip | Note | Leave) -> Claim:
+    def _claim(self, request: Open | BatchRequest | Skip | Note | Leave) -> Claim:
         assert self._hello
         return Claim(request, self._number, self._hello.client, self._hello.host)
 

@@ -6,7 +6,7 @@ of a source was rendered with, so `verify` and a restarted client render it as i
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, Final, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,10 @@ class RenderSpec:
             if type(getattr(spec, field.name)) is not type(field.default):
                 raise TypeError(f"{field.name} is {getattr(spec, field.name)!r}")
         return spec
+
+
+# What lines are rendered as unless something else is configured.
+PLAIN: Final = RenderSpec()
 
 
 def _tuples(value: Any) -> Any:
