@@ -11,6 +11,8 @@ LogferryError
   GaveUp                 delivery failed for good: attempts or deadline used up
   FrameError             a compressed frame is broken; its sender must mend it
   StoreError             the server cannot write to its disk; waiting may help
+
+`cause_of` says why the system refused something, for the messages of all of them.
 """
 
 from collections.abc import Sequence
@@ -71,3 +73,9 @@ class FrameError(LogferryError):
 
 class StoreError(LogferryError):
     """The server cannot write to its data folder."""
+
+
+def cause_of(error: OSError, *, with_path: bool = False) -> str:
+    """Return why the system refused: "No space left on device"; `with_path`, the file first when the error names it."""
+    path = f"{error.filename}: " if with_path and error.filename else ""
+    return f"{path}{error.strerror or error}"

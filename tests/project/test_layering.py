@@ -16,7 +16,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 FLOORS: Final = {
     "": (
         *("__main__", "cli", "client", "server", "rendering", "telemetry", "config", "protocol", "model"),
-        *("durable", "checksum", "speedups", "errors"),
+        *("durable", "checksum", "speedups", "errors", "printable"),
     ),
     "client": (
         *("run", "reload", "status", "proof", "delivery", "readers", "recognition", "state", "files", "finding", "net"),

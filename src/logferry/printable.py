@@ -1,0 +1,85 @@
+"""Text from outside, made safe for a terminal and for one line of a log.
+
+Names of files, hosts, reasons from peers and pieces of lines may hold newlines that forge log lines, escape sequences
+that drive a terminal, or bidirectional controls that reorder what a reader sees. `printable` and `quoted` escape them.
+This module owns how that looks and knows no stream: callers name the encoding of theirs. It is pure, and every room
+may use it.
+"""
+
+import re
+from typing import Final
+
+# What a peer says is shown, but a peer does not decide how long a log line is.
+MAX_REASON_CHARS: Final = 200
+
+_CUT: Final = "..."
+_NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+# `str.isprintable` refuses other kinds of space too. They are harmless, and names in many languages use them.
+_SPACES: Final = frozenset(
+    "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+)
+
+_PLAIN: Final = re.compile(r"[ -~]*").fullmatch
+_UNITS: Final = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|.)|.", re.DOTALL).finditer
+
+
+def printable(text: str | bytes, *, max_chars: int | None = None, encoding: str = "utf-8") -> str:
+    r"""Return `text` as one line without control or format characters, that `encoding` can encode.
+
+    Control characters become `\n` or `\x1b`, other characters that must not be shown `\u202e`, and bytes that are not
+    UTF-8 (in bytes, or in names as `os.fsdecode` gives them) `\xff`. A backslash stays as it is: printable text is
+    returned unchanged, so that a second call changes nothing. `quoted` is the unambiguous form.
+
+    What is longer than `max_chars` (at least 3) ends in `...`, which counts.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "surrogateescape")
+    if not _PLAIN(text):
+        # Far more than is shown is never looked at, however much of it a peer sends.
+        text = _escaped(text if max_chars is None else text[: max_chars + 1], encoding)
+    if max_chars is not None and len(text) > max_chars:
+        return _shortened(text, max_chars)
+    return text
+
+
+def quoted(text: str | bytes, *, max_chars: int | None = None, encoding: str = "utf-8") -> str:
+    r"""Return `text` in single quotes, for names in messages. Different texts look different, unless they are cut.
+
+    As `printable`; backslashes and single quotes get a backslash. The quotes are not counted in `max_chars`.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "surrogateescape")
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{printable(escaped, max_chars=max_chars, encoding=encoding)}'"
+
+
+def _escaped(text: str, encoding: str) -> str:
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() or char in _SPACES else _escape(char) for char in text)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    return text
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if char in _NAMED:
+        return _NAMED[char]
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _shortened(text: str, max_chars: int) -> str:
+    """Cut before an escape rather than inside it: a part of one would look like another one."""
+    end = 0
+    for unit in _UNITS(text):
+        if unit.end() > max_chars - len(_CUT):
+            break
+        end = unit.end()
+    return text[:end] + _CUT
