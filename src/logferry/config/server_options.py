@@ -81,6 +81,13 @@ SERVE_OPTIONS: Final = (
         "0",
         "days for which segments are kept; 0 = for ever",
     ),
+    Option(
+        "metrics_interval",
+        "METRICS_INTERVAL",
+        seconds(0),
+        "0",
+        "seconds between two lines with the server's counters in its log; 0 = only at the end",
+    ),
     SHUTDOWN_TIMEOUT,
     LOG_LEVEL,
 )

@@ -82,6 +82,7 @@ class ServeSettings:
     segment_bytes: int
     retention_bytes: int
     retention_days: int
+    metrics_interval: float
     shutdown_timeout: float
     log_level: str
 
