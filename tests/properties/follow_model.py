@@ -113,7 +113,7 @@ class World:
     def read_some(self) -> bool:
         """Read one chunk and store it as a server would; False when there was none."""
         chunk = self.reader.read(max_lines=self.random.choice((None, 1, 3)))
-        for lost in self.reader.take_lost():
+        for lost in self.reader.take_losses():
             self.counts["lost bytes"] += lost.end - lost.start
         if chunk is None:
             return False
@@ -141,7 +141,7 @@ class World:
         pieces = [piece for piece in self._stored.get(source.id, []) if piece[0] >= source.committed]
         if not pieces:
             return False
-        twin = self.reader.twin(source)
+        twin = self.reader.duplicate(source)
         assert twin is not None
         agrees = all(twin.peek(start, len(data)) == data for start, data in pieces)
         twin.close()

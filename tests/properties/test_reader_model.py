@@ -106,7 +106,7 @@ class World:
     def read(self) -> bool:
         """Read one chunk and enter it into the books; False when there was none."""
         chunk = self.reader.read(max_lines=self.random.choice((None, 1, 3)))
-        self.lost_bytes += sum(lost.end - lost.start for lost in self.reader.take_lost())
+        self.lost_bytes += sum(lost.end - lost.start for lost in self.reader.take_losses())
         if chunk is None:
             return False
         life = next((life for life in self.lives if life.source is chunk.source), None)

@@ -67,13 +67,13 @@ class AnnouncingReader:
     def stop(self) -> None:
         self.is_finished = True
 
-    def take_lost(self) -> list[Loss]:
+    def take_losses(self) -> list[Loss]:
         return []
 
     def send_back(self, source: Source, offset: int | None, one_by_one_until: int) -> None:
         raise AssertionError("nothing is sent back")
 
-    def twin(self, source: Source) -> SourceFile | None:
+    def duplicate(self, source: Source) -> SourceFile | None:
         return None
 
     def close(self) -> None:

@@ -1,18 +1,26 @@
-"""A loss: bytes of a source that can never be read."""
+"""A loss: bytes of a source that are not delivered, and whether anybody has to be warned of that."""
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from logferry.model.source import Source
 
 
+class LossKind(Enum):
+    """Why bytes of a source are not delivered; it decides whether they are logged, counted and recorded as lost."""
+
+    UNREADABLE = auto()  # truncated, deleted or damaged before they were read
+    SKIPPED = auto()  # somebody asked for it, or they were shipped from another file: nothing is lost
+    OVERWRITTEN = auto()  # the same source has other bytes at these offsets by now, and those are delivered
+    DROPPED = auto()  # readable, but more than --max-held-bytes allows
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Bytes `[start, end)` of a source that can never be read."""
+    """Bytes `[start, end)` of a source that are not delivered."""
 
     source: Source
     start: int
     end: int
     reason: str
-    is_wanted: bool = False  # somebody asked for it; nobody needs to be told
-    is_replaced: bool = False  # the file has other bytes there by now, of the same source; they are read
-    is_given_up: bool = False  # they could be read, but --max-held-bytes says not to
+    kind: LossKind = LossKind.UNREADABLE

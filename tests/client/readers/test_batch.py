@@ -78,7 +78,7 @@ def test_batch_reads_a_file_to_its_end_and_is_finished(batch: MakeBatch) -> None
     assert read(reader) == b"one\ntwo\n"
     assert reader.is_finished
     assert reader.read(max_lines=None) is None
-    assert reader.take_lost() == []
+    assert reader.take_losses() == []
 
 
 def test_batch_of_an_empty_file_is_finished_at_once(batch: MakeBatch) -> None:
@@ -147,8 +147,8 @@ def test_batch_of_a_file_that_shrinks_reports_what_is_lost(batch: MakeBatch, pat
     os.truncate(path, 8)
     assert read(reader) == b"two\n"
     assert reader.is_finished
-    assert [(lost.start, lost.end) for lost in reader.take_lost()] == [(8, 14)]
-    assert reader.take_lost() == []
+    assert [(lost.start, lost.end) for lost in reader.take_losses()] == [(8, 14)]
+    assert reader.take_losses() == []
 
 
 @pytest.mark.parametrize("content", [b"", b"1\n2\n3\n4\n5\n", b"x" * 500])
@@ -162,7 +162,7 @@ def test_batch_of_a_file_that_is_rewritten_reports_what_is_lost(
     rewrite(path, content)
     assert read(reader) == b"", "nothing of the new content is taken for the old"
     assert reader.is_finished
-    assert [(lost.start, lost.end) for lost in reader.take_lost()] == [(4 * already_read, 10)]
+    assert [(lost.start, lost.end) for lost in reader.take_losses()] == [(4 * already_read, 10)]
 
 
 def test_batch_of_a_file_that_is_truncated_in_a_long_line_reports_what_is_lost(
@@ -176,7 +176,7 @@ def test_batch_of_a_file_that_is_truncated_in_a_long_line_reports_what_is_lost(
     assert not reader.is_finished
     rewrite(path, b"y\n" * size)
     assert read(reader) == b""
-    assert [(lost.start, lost.end) for lost in reader.take_lost()] == [(4, size)]
+    assert [(lost.start, lost.end) for lost in reader.take_losses()] == [(4, size)]
 
 
 # --- many files -------------------------------------------------------------------------------------------------------
@@ -354,16 +354,16 @@ def test_what_is_to_be_read_again_and_is_gone_is_lost(tmp_path: Path, reading: O
     os.link(paths[3], tmp_path.parent / f"{tmp_path.name}-kept")
     paths[3].unlink()
     reader.send_back(chunks[3].source, 0, 0)
-    (lost,) = reader.take_lost()
+    (lost,) = reader.take_losses()
     assert (lost.source, lost.start, lost.end) == (chunks[3].source, 0, len(chunks[3].data))
-    assert reader.twin(chunks[3].source) is None
+    assert reader.duplicate(chunks[3].source) is None
 
 
 def test_a_source_that_nobody_knows_has_no_twin_and_cannot_be_sent_back(path: Path, batch: MakeBatch) -> None:
     reader = batch(b"one\n")
-    assert reader.twin(Source(str(path))) is None
+    assert reader.duplicate(Source(str(path))) is None
     reader.send_back(Source(str(path), read_until=5), 2, 0)
-    assert [(lost.start, lost.end) for lost in reader.take_lost()] == [(2, 5)]
+    assert [(lost.start, lost.end) for lost in reader.take_losses()] == [(2, 5)]
 
 
 def test_a_twin_of_a_closed_and_renamed_file_is_read_on_its_own(tmp_path: Path, reading: Open) -> None:
@@ -371,7 +371,7 @@ def test_a_twin_of_a_closed_and_renamed_file_is_read_on_its_own(tmp_path: Path, 
     reader = reading(tmp_path / "*.log", max_open_files=8)
     chunks = [chunk for _ in range(30) if (chunk := reader.read(max_lines=None))]
     paths[3].rename(tmp_path / "renamed")
-    twin = reader.twin(chunks[3].source)
+    twin = reader.duplicate(chunks[3].source)
     assert twin is not None
     twin.read_again(0)
     chunk = twin.read(is_final=True)
@@ -411,7 +411,7 @@ def test_of_a_damaged_file_everything_is_read_before_it_is_reported(batch: MakeB
     assert reader.problems == []
     assert read(reader) == b"two\nthree"
     assert reader.problems == [f"cannot read all of {path}: truncated at compressed byte {path.stat().st_size}"]
-    assert reader.take_lost() == []
+    assert reader.take_losses() == []
 
 
 def test_of_a_compressed_file_that_grows_nothing_more_is_read(batch: MakeBatch, path: Path) -> None:

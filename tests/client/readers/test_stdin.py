@@ -228,7 +228,7 @@ def test_what_is_not_acked_is_read_again_when_it_is_sent_back(pipe: Pipe, readin
     reader.send_back(chunks[0].source, 2, 4)
     assert [chunk.data for chunk in chunks_of(reader)] == [b"2\n", b"3\n4\n5\n"]
     assert reader.is_finished
-    assert reader.take_lost() == []
+    assert reader.take_losses() == []
 
 
 def test_what_was_acked_and_is_wanted_again_is_lost(pipe: Pipe, reading: Open) -> None:
@@ -238,7 +238,7 @@ def test_what_was_acked_and_is_wanted_again_is_lost(pipe: Pipe, reading: Open) -
     ack(chunks[1])
     reader.poll()
     reader.send_back(chunks[0].source, 0, 0)
-    (lost,) = reader.take_lost()
+    (lost,) = reader.take_losses()
     assert (lost.start, lost.end) == (0, 4)
     chunk = next_chunk(reader)
     assert (chunk.start, chunk.data) == (4, b"3\n")
@@ -253,7 +253,7 @@ def test_what_becomes_a_new_source_is_read_from_its_beginning(pipe: Pipe, readin
     assert (again.start, again.data) == (0, b"1\n2\n")
     assert again.source.id != first.source.id
     reader.send_back(first.source, 0, 0)
-    assert [(lost.start, lost.end) for lost in reader.take_lost()] == [(0, 4)]
+    assert [(lost.start, lost.end) for lost in reader.take_losses()] == [(0, 4)]
 
 
 def test_a_twin_reads_what_is_kept_and_takes_nothing_from_the_pipe(pipe: Pipe, reading: Open) -> None:
@@ -261,7 +261,7 @@ def test_a_twin_reads_what_is_kept_and_takes_nothing_from_the_pipe(pipe: Pipe, r
     pipe.write(b"1\n2\n")
     first = next_chunk(reader)
     pipe.write(b"3\n")
-    twin = reader.twin(first.source)
+    twin = reader.duplicate(first.source)
     assert twin is not None
     twin.read_again(2)
     chunk = twin.read(is_final=True)
@@ -270,7 +270,7 @@ def test_a_twin_reads_what_is_kept_and_takes_nothing_from_the_pipe(pipe: Pipe, r
     assert twin.read(is_final=True) is None
     twin.close()
     assert next_chunk(reader).data == b"3\n"
-    assert reader.twin(Source("stdin")) is None
+    assert reader.duplicate(Source("stdin")) is None
 
 
 # --- stopping ---------------------------------------------------------------------------------------------------------
@@ -429,7 +429,7 @@ def test_twins_may_be_read_while_it_is_read(pipe: Pipe, reading: Open) -> None:
     def look() -> None:
         while not may_end.is_set():
             for chunk in seen[-3:]:
-                twin = reader.twin(chunk.source)
+                twin = reader.duplicate(chunk.source)
                 if twin is not None and twin.peek(chunk.start, len(chunk.data)) not in (chunk.data, b""):
                     failures.append(chunk)
 

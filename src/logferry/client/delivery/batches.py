@@ -10,7 +10,7 @@ from logferry.client.readers.rerender import Renderings, replay
 from logferry.errors import SourceError
 from logferry.model.batch import Batch
 from logferry.model.chunk import Chunk
-from logferry.model.loss import Loss
+from logferry.model.loss import Loss, LossKind
 from logferry.model.source import Source
 from logferry.protocol.delivery import Extent, Position
 from logferry.rendering.renderer import renderer
@@ -144,7 +144,7 @@ class FileFeed:
 
     def _renders_to(self, source: Source, pieces: Iterable[tuple[int, int, int, int]]) -> bool:
         """Whether the bytes from start to end of each piece take its first CRC-32 to its second one."""
-        twin = self._reader.twin(source)
+        twin = self._reader.duplicate(source)
         if twin is None:
             return False
         renderings: Renderings = source.renderings or [(0, twin.rendering)]
@@ -170,17 +170,17 @@ class FileFeed:
         return chunk
 
     def _note_lost(self) -> None:
-        for lost in self._reader.take_lost():
+        for lost in self._reader.take_losses():
             self._count_lost(lost)
-            if not lost.is_replaced:
+            if lost.kind is not LossKind.OVERWRITTEN:
                 self._lost.append(Batch(lost.source, lost.start, lost.end, epoch=lost.source.epoch, lost=lost.reason))
 
     def _count_lost(self, lost: Loss) -> None:
-        if lost.is_wanted:
+        if lost.kind is LossKind.SKIPPED:
             return
         logger.error("%s: bytes %d to %d are lost: %s", lost.source.path, lost.start, lost.end, lost.reason)
         size = lost.end - lost.start
-        if lost.is_given_up:
+        if lost.kind is LossKind.DROPPED:
             self._metrics.add(bytes_given_up=size)
         else:
             self._metrics.add(bytes_lost=size)

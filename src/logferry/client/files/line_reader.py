@@ -17,7 +17,7 @@ from typing import Final, Self
 from logferry.client.files.content import Content, FileContent
 from logferry.errors import SourceError
 from logferry.model.chunk import Chunk
-from logferry.model.loss import Loss
+from logferry.model.loss import Loss, LossKind
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
 from logferry.rendering.renderer import Grouping, renderer
@@ -280,7 +280,7 @@ class SourceFile:
         """The file has at least this size, or if `is_whole` exactly. If it had more, those bytes are gone unread."""
         if is_whole and size < self._seen_size:
             reason = "truncated before it was read, and written again since"
-            self.lost.append(Loss(self.source, size, self._seen_size, reason, is_replaced=True))
+            self.lost.append(Loss(self.source, size, self._seen_size, reason, kind=LossKind.OVERWRITTEN))
             self._seen_size = size
         self._seen_size = max(self._seen_size, size)
 

@@ -53,14 +53,17 @@ class Reader(Protocol):
     def read(self, *, max_lines: int | None) -> Chunk | None:
         """Return the next chunk of at most `max_lines` lines, or None when there is nothing now."""
 
-    def take_lost(self) -> list[Loss]:
-        """Return what turned out to be unreadable since the last call."""
+    def take_losses(self) -> list[Loss]:
+        """Return what was found out since the last call not to be deliverable, in the order of its finding."""
 
     def send_back(self, source: Source, offset: int | None, one_by_one_until: int) -> None:
         """Read a source again (see Feed), if its file is still open."""
 
-    def twin(self, source: Source) -> SourceFile | None:
-        """Open a source's file once more, for whoever wants to read it from elsewhere; None when it is closed."""
+    def duplicate(self, source: Source) -> SourceFile | None:
+        """Open a source's file a second time, with a position of its own; None when the file is closed.
+
+        Any thread may call this; the caller closes what it gets.
+        """
 
     def close(self) -> None:
         """Release all files."""

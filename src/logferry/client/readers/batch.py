@@ -127,7 +127,7 @@ class BatchReader:
                 return chunk
         return None
 
-    def take_lost(self) -> list[Loss]:
+    def take_losses(self) -> list[Loss]:
         """Return what the files lost while they were read."""
         lost, self._lost = self._lost, []
         return lost
@@ -149,7 +149,7 @@ class BatchReader:
         if planned not in self._unread:
             self._unread.appendleft(planned)
 
-    def twin(self, source: Source) -> SourceFile | None:
+    def duplicate(self, source: Source) -> SourceFile | None:
         """See Reader."""
         with self._lock:
             found = self._find(source)

@@ -242,7 +242,7 @@ class StdinReader:
             self._grown_at = now
         return chunk
 
-    def take_lost(self) -> list[Loss]:
+    def take_losses(self) -> list[Loss]:
         """See Reader."""
         lost, self._lost = self._lost, []
         return lost
@@ -258,7 +258,7 @@ class StdinReader:
             self._lost.append(Loss(file.source, start, self._kept_from, "acked before, and gone when it was asked for"))
             file.read_again(self._kept_from, one_by_one_until=one_by_one_until)
 
-    def twin(self, source: Source) -> SourceFile | None:
+    def duplicate(self, source: Source) -> SourceFile | None:
         """See Reader. Only what is not acked can be read from it."""
         return self._file.twin() if source is self._file.source else None
 

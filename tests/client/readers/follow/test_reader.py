@@ -356,7 +356,7 @@ def test_a_truncated_file_is_read_from_its_beginning(follow: Follow, path: Path)
     (chunk,) = chunks_of(reader)
     assert (chunk.start, chunk.data) == (0, b"three\n")
     assert chunk.source.id != first.id
-    assert reader.take_lost() == []
+    assert reader.take_losses() == []
 
 
 @pytest.mark.parametrize("content", [b"1\n2\n3\n4\n", b"new\n" * 50, b"n\n"])
@@ -378,9 +378,9 @@ def test_lines_that_were_truncated_before_they_were_read_are_reported_once(follo
     reader.poll()
     rewrite(path, b"new\n")
     assert look_and_read(reader) + look_and_read(reader) == b"new\n"
-    (lost,) = reader.take_lost()
+    (lost,) = reader.take_losses()
     assert (lost.source, lost.start, lost.end) == (chunk.source, 4, 14)
-    assert reader.take_lost() == []
+    assert reader.take_losses() == []
 
 
 def test_a_truncation_in_the_middle_of_a_long_line_leaves_nothing_busy(

@@ -14,7 +14,7 @@ from logferry.client.finding.listing import origins
 from logferry.client.readers.follow.file import Common, File
 from logferry.client.recognition.recognise import status_identity
 from logferry.errors import SourceError
-from logferry.model.loss import Loss
+from logferry.model.loss import Loss, LossKind
 
 if TYPE_CHECKING:
     from logferry.client.readers.follow.name import FollowedName
@@ -61,7 +61,7 @@ def vet(file: File, common: Common) -> bool:
     if shipped:
         file.skip_to(shipped)
         reason = "shipped already, from the file that this one is a copy of"
-        common.lost.append(Loss(file.source, 0, shipped, reason, is_wanted=True))
+        common.lost.append(Loss(file.source, 0, shipped, reason, kind=LossKind.SKIPPED))
     file.is_vetted = True
     return True
 

@@ -23,7 +23,7 @@ from logferry.client.recognition.recognise import LISTINGS, Identity, Rotated, s
 from logferry.errors import SourceError
 from logferry.model.chunk import Chunk
 from logferry.model.file_report import FileReport
-from logferry.model.loss import Loss
+from logferry.model.loss import Loss, LossKind
 
 logger = logging.getLogger(__name__)
 
@@ -264,7 +264,7 @@ class FollowedName:
             file.skip_to_end()
             if file.offset:
                 reason = "not asked for (--start-at end)"
-                self._common.lost.append(Loss(file.source, 0, file.offset, reason, is_wanted=True))
+                self._common.lost.append(Loss(file.source, 0, file.offset, reason, kind=LossKind.SKIPPED))
 
     def _attend(self, identity: Identity) -> str:
         """Make the file that has the name now the last one; return why it is not to be read, if so."""
@@ -448,7 +448,7 @@ class FollowedName:
         copy.take_over(left)
         if not copy.is_archive and copy.size() < left.seen:
             reason = "written after a copy was made, and truncated before it was read"
-            self._common.lost.append(Loss(left.source, copy.size(), left.seen, reason, is_replaced=True))
+            self._common.lost.append(Loss(left.source, copy.size(), left.seen, reason, kind=LossKind.OVERWRITTEN))
         self.input.prepare(copy)
         self._take(copy)
         self.files.insert(self.files.index(file), copy)
@@ -538,7 +538,7 @@ class FollowedName:
         """Let go of a file with all that was not read of it; return how many bytes that is."""
         unread = file.seen_size - file.offset
         if unread > 0:
-            self._common.lost.append(Loss(file.source, file.offset, file.seen_size, reason, is_given_up=True))
+            self._common.lost.append(Loss(file.source, file.offset, file.seen_size, reason, kind=LossKind.DROPPED))
         self.files.remove(file)
         self._forget(file)
         return unread

@@ -175,7 +175,7 @@ class FollowReader:
                 return chunk
         return None
 
-    def take_lost(self) -> list[Loss]:
+    def take_losses(self) -> list[Loss]:
         """See Reader."""
         lost, self._common.lost = self._common.lost, []
         return lost
@@ -197,7 +197,7 @@ class FollowReader:
         name.revive(file)
         self._ready[name] = None
 
-    def twin(self, source: Source) -> SourceFile | None:
+    def duplicate(self, source: Source) -> SourceFile | None:
         """See Reader."""
         file = self._common.sources.get(source.id)
         try:
