@@ -11,7 +11,7 @@ RUN python3 tools/build_speedups.py || echo "no compiled part: see above"
 
 FROM python:3.12-slim
 
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 STATE_DIR=/state
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LOGFERRY_STATE_DIR=/state
 
 # A new named volume takes over the owner of /state, so that the user below may write there.
 RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin logferry \

@@ -28,8 +28,8 @@ if __name__ == "__main__":
 
 from logferry.protocol.delivery import VERSION, batch_header, control_line  # noqa: E402  (the path comes first)
 
-# What all connections are in the middle of must be less than the server has memory for (MEMORY_LIMIT_BYTES): otherwise
-# it ends some, and their clients would have to come again.
+# What all connections are in the middle of must be less than the server has memory for (--memory-limit-bytes):
+# otherwise it ends some, and their clients would have to come again.
 _MOST_BATCH_BYTES: Final = 512 * 1024
 _ALL_BATCHES_BYTES: Final = 24 * 1024 * 1024
 _READ_BYTES: Final = 64 * 1024

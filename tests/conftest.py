@@ -31,7 +31,7 @@ def quick_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def state_dir_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test may touch the checkpoints of whoever runs it; processes that a test starts inherit this."""
-    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("LOGFERRY_STATE_DIR", str(tmp_path / "state"))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ CONNECT_TIMEOUT_S = 2.5
 
 def find_server(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[str, int]:
     """Return the host and port that a process with these arguments and variables listens on, or ships to."""
-    file = _settings_in(_flag("--config", arguments) or environment.get("CONFIG") or "none")
+    file = _settings_in(_flag("--config", arguments) or environment.get("LOGFERRY_CONFIG") or "none")
     host = _flag("--server-host", arguments) or environment.get("SERVER_HOST") or file.get("server_host", "localhost")
     port = _flag("--server-port", arguments) or environment.get("SERVER_PORT") or file.get("server_port", "9000")
     return str(host), int(port)

@@ -31,6 +31,12 @@ Every setting is a flag and an environment variable; those of the client may als
 command line wins over the environment, the environment over the file, and the file over the default. An environment
 variable that is empty counts as not set.
 
+Ten variables, the first of the client's table, stand as they are; the server reads `SERVER_HOST`, `SERVER_PORT` and
+`METRICS_INTERVAL` of them. The name of every other variable begins with `LOGFERRY_`. Each end ignores the variables of
+the other; a `LOGFERRY_*` variable that neither knows is an error, except those that Kubernetes sets for a Service of
+that name. Former versions read the other variables without the prefix (`STATE_DIR`, `INCLUDE`): such a variable is no
+longer read, and a line in the log names it.
+
 - Yes or no: `--compress`, `--compress=true` and `--compress false` all work, and so does `COMPRESS=true`.
   `1`, `true`, `yes` and `on` mean yes; `0`, `false`, `no` and `off` mean no; upper or lower case does not matter.
 - Times are seconds; `0.5` is fine. Sizes are bytes.
@@ -40,22 +46,23 @@ variable that is empty counts as not set.
 - A bad value stops the program before it does anything: one line on stderr per problem, all problems at once, naming
   the option, where the value came from and what is allowed. The exit code is 2.
 - `SERVER_HOST` and `SERVER_PORT` are read by both programs: the client connects there, the server listens there.
-  `LOG_LEVEL` and `SHUTDOWN_TIMEOUT` mean the same to both.
+  `LOGFERRY_LOG_LEVEL` and `LOGFERRY_SHUTDOWN_TIMEOUT` mean the same to both.
 
 `.env.example` lists all variables with their defaults. Copied to `.env` it is read by `docker compose`; the programs
 themselves read only their environment (`set -a; . ./.env; set +a` puts it there). `docker-compose.yml` sets the
 addresses, the data folder, the log file and the mode of its services itself; there, `SERVER_PORT` is the port on the
-host at which the server can be reached, and `LOG_FILE` has to be emptied for a `CONFIG` with `[[input]]` sections.
+host at which the server can be reached, and `LOG_FILE` has to be emptied for a `LOGFERRY_CONFIG` with `[[input]]`
+sections.
 
 ## The client: `python3 main.py`, or `logferry ship`
 
 {ship_table}
 ## The configuration file of the client
 
-`--config logferry.toml` (or `CONFIG`) names a file in [TOML](https://toml.io/en/v1.0.0). Its keys are the long options
-with underscores instead of dashes: `--server-port` is `server_port`. Numbers, `true` and `false` are written as such,
-several values as an array, fields as a table; whatever the command line takes may also be written as a string. File
-names are relative to the folder in which the client is started.
+`--config logferry.toml` (or `LOGFERRY_CONFIG`) names a file in [TOML](https://toml.io/en/v1.0.0). Its keys are the long
+options with underscores instead of dashes: `--server-port` is `server_port`. Numbers, `true` and `false` are written as
+such, several values as an array, fields as a table; whatever the command line takes may also be written as a string.
+File names are relative to the folder in which the client is started.
 
 Each `[[input]]` section is one input: files, what their lines are, and what becomes of them. It needs a `log_file`.
 {input_names}

@@ -34,7 +34,7 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_
     """Run `logferry` in this process, with no settings in its environment."""
     for option in (*SHIP_OPTIONS, *SERVE_OPTIONS):
         monkeypatch.delenv(option.env, raising=False)
-    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("LOGFERRY_STATE_DIR", str(tmp_path / "state"))
 
     def run_it(*words: str) -> Result:
         try:
@@ -226,3 +226,21 @@ def test_help_does_not_depend_on_the_environment(run: Run, monkeypatch: pytest.M
     monkeypatch.setenv("SERVER_PORT", "rubbish")
     assert run("--help").out == before
     assert os.environ["SERVER_PORT"] == "rubbish"
+
+
+def test_a_variable_of_a_former_version_is_named_in_the_log(
+    run: Run, never_ship: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INCLUDE", "/usr/include")
+    assert run("--log-level", "warning") == Result(0, "", "")
+    result = run()
+    assert (result.code, result.out) == (0, "")
+    assert result.err.endswith(" INFO INCLUDE is set but no longer read; use LOGFERRY_INCLUDE\n")
+    assert result.err.count("\n") == 1
+
+
+def test_a_misspelled_variable_stops_every_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGFERRY_DURABILTY", "os")
+    sentence = "LOGFERRY_DURABILTY: there is no such environment variable; did you mean LOGFERRY_DURABILITY?"
+    for command in ("ship", "serve", "verify", "fsck", "status", "check-config"):
+        assert run(command) == Result(2, "", f"logferry {command}: {sentence}\n")

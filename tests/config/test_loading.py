@@ -126,7 +126,7 @@ def test_a_bad_value_does_not_matter_where_a_better_one_wins() -> None:
 def test_every_spelling_of_true(text: str) -> None:
     assert ship(compress=text).compress is True
     assert ship({"RESILIENT": text}).resilient is True
-    assert serve({"ECHO": text}).echo is True
+    assert serve({"LOGFERRY_ECHO": text}).echo is True
 
 
 @pytest.mark.parametrize("text", ["0", "false", "no", "off", "FALSE", "No", "oFF"])
@@ -211,7 +211,7 @@ class TestInputs:
         assert {name: getattr(only, name) for name in shared} == {name: getattr(spec, name) for name in shared}
 
     def test_log_files_and_what_is_left_out_are_separated_by_colons(self) -> None:
-        only = only_input({"LOG_FILE": "/a.log:/var/log/**/*.log", "EXCLUDE": "*.gz:/var/log/private/*"})
+        only = only_input({"LOG_FILE": "/a.log:/var/log/**/*.log", "LOGFERRY_EXCLUDE": "*.gz:/var/log/private/*"})
         assert only.log_file == ("/a.log", "/var/log/**/*.log")
         assert only.exclude == ("*.gz", "/var/log/private/*")
 
@@ -221,14 +221,20 @@ class TestInputs:
         assert "must be names or patterns of files, separated by ':', or '-'" in problem
 
     def test_patterns_and_fields_are_separated_by_line_ends(self) -> None:
-        only = only_input({"INCLUDE": "a:b\n^c", "FIELD": "env=prod\nrack=a=b", "REDACT": "EMAIL\npass:\\S+"})
+        only = only_input(
+            {
+                "LOGFERRY_INCLUDE": "a:b\n^c",
+                "LOGFERRY_FIELD": "env=prod\nrack=a=b",
+                "LOGFERRY_REDACT": "EMAIL\npass:\\S+",
+            }
+        )
         assert only.include == ("a:b", "^c")
         assert only.field == (("env", "prod"), ("rack", "a=b"))
         assert only.redact == ("email", r"pass:\S+")
 
     @pytest.mark.parametrize("name", ["exclude", "field", "include", "exclude_line", "redact", "multiline"])
     def test_none_takes_back_what_the_environment_says(self, name: str) -> None:
-        assert only_input({name.upper(): "a=b"}, **{name: "none"}) == only_input()
+        assert only_input({f"LOGFERRY_{name.upper()}": "a=b"}, **{name: "none"}) == only_input()
 
     @pytest.mark.parametrize(
         ("text", "value"),

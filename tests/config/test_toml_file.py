@@ -76,7 +76,7 @@ class TestWhatItSays:
 
     def test_the_variable_names_it_too(self) -> None:
         Path("other.toml").write_text('server_host = "logs"', encoding="utf-8")
-        assert load(ShipSettings, SHIP_OPTIONS, {}, {"CONFIG": "other.toml"}).server_host == "logs"
+        assert load(ShipSettings, SHIP_OPTIONS, {}, {"LOGFERRY_CONFIG": "other.toml"}).server_host == "logs"
 
     def test_without_sections_the_top_is_the_only_input(self) -> None:
         (only,) = ship('log_file = "/var/log/a.log"\nformat = "json"').inputs
@@ -145,8 +145,11 @@ class TestWhatWins:
         assert ship("server_port = 9001", {"SERVER_PORT": "9002"}, server_port="9003").server_port == 9003
 
     def test_an_option_of_inputs_given_outside_the_file_holds_for_every_input(self) -> None:
-        assert [own.format for own in ship(TWO_INPUTS, {"FORMAT": "raw"}).inputs] == ["raw", "raw"]
-        assert [own.format for own in ship(TWO_INPUTS, {"FORMAT": "raw"}, format="auto").inputs] == ["auto", "auto"]
+        assert [own.format for own in ship(TWO_INPUTS, {"LOGFERRY_FORMAT": "raw"}).inputs] == ["raw", "raw"]
+        assert [own.format for own in ship(TWO_INPUTS, {"LOGFERRY_FORMAT": "raw"}, format="auto").inputs] == [
+            "auto",
+            "auto",
+        ]
         assert [own.redact for own in ship(TWO_INPUTS, redact="email\ncard").inputs] == [("email", "card")] * 2
 
     @pytest.mark.parametrize("way", ["the command line", "the environment"])

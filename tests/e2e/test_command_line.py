@@ -163,7 +163,7 @@ def test_what_is_nearest_to_the_user_wins_in_every_record_that_is_stored(
     field = 'field = { layer = "the file" }' if "the file" in layers else ""
     config.write_text(f'log_file = "{log}"\nserver_port = {running.port}\n{field}\n')
     words = ("--field", "layer=the command line") if "the command line" in layers else ()
-    env = {"FIELD": "layer=the environment"} if "the environment" in layers else {}
+    env = {"LOGFERRY_FIELD": "layer=the environment"} if "the environment" in layers else {}
     with client(
         None, None, "--config", str(config), "--server-host", "127.0.0.1", *words, folder=tmp_path, env=env
     ) as run:

@@ -114,7 +114,7 @@ class TestCompose:
     def test_what_the_server_stores_outlives_its_container(self) -> None:
         server = compose_section("services")["log-server"]
         assert "- log-data:/data\n" in server
-        assert "DATA_DIR: /data\n" in server
+        assert "LOGFERRY_DATA_DIR: /data\n" in server
         assert "log-data" in compose_section("volumes")
 
     def test_a_container_may_finish_before_it_is_killed(self) -> None:
@@ -162,7 +162,7 @@ class TestContainerHealth:
         config = tmp_path / "logferry.toml"
         config.write_text('server_host = "logs"\nserver_port = 9100\n[[input]]\nlog_file = "/a"\n')
         assert find_server(["python3", "main.py", "--config", str(config)], {}) == ("logs", 9100)
-        assert find_server(["python3", "main.py"], {"CONFIG": str(config), "SERVER_PORT": "1"}) == ("logs", 1)
+        assert find_server(["python3", "main.py"], {"LOGFERRY_CONFIG": str(config), "SERVER_PORT": "1"}) == ("logs", 1)
         assert find_server(["python3", "main.py", f"--config={config}", "--server-host", "a"], {}) == ("a", 9100)
 
     def test_the_wildcard_address_of_the_server_can_be_connected_to(self) -> None:

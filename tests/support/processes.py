@@ -141,7 +141,7 @@ def client(
     """Run `main.py` for a log file towards a loopback port (either may come from `env` or `words` instead)."""
     target = ["--server-host", "127.0.0.1", "--server-port", str(port)] if port else []
     source = ["--log-file", str(log_file)] if log_file else []
-    env = {"STATE_DIR": str(folder / "state"), **(env or {})}
+    env = {"LOGFERRY_STATE_DIR": str(folder / "state"), **(env or {})}
     command = [sys.executable, str(ROOT / "main.py"), *source, *target, *words]
     with program(*command, folder=folder, env=env, stdin=stdin) as running:
         yield running

@@ -27,11 +27,14 @@ from logferry.config import (
     ShipSettings,
     StatusSettings,
     VerifySettings,
+    former_names,
     load,
 )
 from logferry.errors import ConfigError, DeliveryError, GaveUp, LogferryError, SourceError, StateError
 from logferry.speedups import collect_less_garbage, keep_freed_memory
 from logferry.telemetry.metrics import Metrics
+
+logger = logging.getLogger(__name__)
 
 EXIT_OK: Final = 0
 EXIT_NOT_DELIVERED: Final = 1
@@ -81,7 +84,7 @@ def _ship(words: Sequence[str]) -> int:
     parser = _parser("ship", "Ship log lines from a file to a server.", SHIP_OPTIONS, epilog)
     load_again = partial(_settings, ShipSettings, SHIP_OPTIONS, parser, words)
     settings = load_again()
-    _log_to_stderr(settings.log_level)
+    _log_to_stderr(settings.log_level, SHIP_OPTIONS)
     return ship_and_summarise(settings, load_again)
 
 
@@ -137,7 +140,7 @@ def _summary(metrics: Metrics) -> str:
 def _serve(words: Sequence[str]) -> int:
     parser = _parser("serve", "Receive log lines and store them.", SERVE_OPTIONS, "")
     settings = _settings(ServeSettings, SERVE_OPTIONS, parser, words)
-    _log_to_stderr(settings.log_level)
+    _log_to_stderr(settings.log_level, SERVE_OPTIONS)
     import asyncio
 
     try:
@@ -184,7 +187,7 @@ def _verify(words: Sequence[str]) -> int:
 
     parser = _parser("verify", "Compare files with what the server has stored of them.", VERIFY_OPTIONS, _VERIFY_CODES)
     settings = _settings(VerifySettings, VERIFY_OPTIONS, parser, words)
-    _log_to_stderr(settings.log_level)
+    _log_to_stderr(settings.log_level, VERIFY_OPTIONS)
     checkpoints = Checkpoints(state_dir(settings.state_dir), read_only=True)
     try:
         enquiry = Enquiry(
@@ -210,7 +213,7 @@ def _fsck(words: Sequence[str]) -> int:
 
     parser = _parser("fsck", "Check every segment of a server's folder against its ledger.", FSCK_OPTIONS, _FSCK_CODES)
     settings = _settings(FsckSettings, FSCK_OPTIONS, parser, words)
-    _log_to_stderr(settings.log_level)
+    _log_to_stderr(settings.log_level, FSCK_OPTIONS)
     try:
         findings = list(fsck(settings.data_dir))
     except LogferryError as error:
@@ -227,7 +230,7 @@ def _status(words: Sequence[str]) -> int:
 
     parser = _parser("status", "Tell what a client is doing, from its state folder.", STATUS_OPTIONS, _STATUS_CODES)
     settings = _settings(StatusSettings, STATUS_OPTIONS, parser, words)
-    _log_to_stderr(settings.log_level)
+    _log_to_stderr(settings.log_level, STATUS_OPTIONS)
     status = inspect(state_dir(settings.state_dir), now=time.time())
     _answer(status_as_json(status) if settings.json else status_as_table(status, shows_all=settings.all))
     return EXIT_INCOMPLETE if status.problems else EXIT_OK
@@ -242,6 +245,7 @@ def _check_config(words: Sequence[str]) -> int:
         "check-config", "Check the client's configuration; say what it would ship.", SHIP_OPTIONS, _CHECK_CODES
     )
     settings = _settings(ShipSettings, SHIP_OPTIONS, parser, words)
+    _log_to_stderr(settings.log_level, SHIP_OPTIONS)
     if problems := unfit(settings.inputs):
         raise ConfigError(problems)
     print(check_report(settings, survey(settings.inputs), state_dir(settings.state_dir)), flush=True)
@@ -331,10 +335,13 @@ def _joined(options: Sequence[Option], given: Mapping[str, str | list[str]]) -> 
     return {name: separators[name].join(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
-def _log_to_stderr(level: str) -> None:
+def _log_to_stderr(level: str, options: Sequence[Option] = ()) -> None:
+    """Set logging up; then log which variables these options had in former versions are still set."""
     logging.basicConfig(
         level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True
     )
+    for sentence in former_names(options, os.environ):
+        logger.info("%s", sentence)
 
 
 @contextmanager

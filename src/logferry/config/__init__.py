@@ -6,6 +6,7 @@ of the program is given, `loading` the way from one to the other, `toml_file` th
 
 from logferry.config.client_options import INPUT_OPTIONS, SHIP_OPTIONS, STATUS_OPTIONS, VERIFY_OPTIONS
 from logferry.config.conflicts import STANDARD_INPUT
+from logferry.config.environment import former_names
 from logferry.config.loading import load
 from logferry.config.options import Option
 from logferry.config.pages import env_example, markdown_table
@@ -39,6 +40,7 @@ __all__ = [
     "StatusSettings",
     "VerifySettings",
     "env_example",
+    "former_names",
     "load",
     "markdown_table",
 ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from logferry.config import conflicts
 from logferry.config.client_options import INPUT_OPTIONS, SHIP_OPTIONS
+from logferry.config.environment import unknown_variables
 from logferry.config.options import Option
 from logferry.config.settings import FileSettings, InputSettings, Settings, ShipSettings
 from logferry.errors import ConfigError
@@ -35,6 +36,7 @@ def load(
     judge = _Judge(arguments, environment)
     reads_file = any(option.name == "config" for option in options)
     values = judge.values_of_client(settings, options) if reads_file else judge.values(options)
+    judge.problems += unknown_variables(environment)
     if judge.problems:
         raise ConfigError(judge.problems)
     return settings(**values)

@@ -24,16 +24,16 @@ class Option:
 
 LOG_LEVEL: Final = Option(
     "log_level",
-    "LOG_LEVEL",
+    "LOGFERRY_LOG_LEVEL",
     choice("debug", "info", "warning", "error"),
     "info",
     "how much to say on stderr: debug, info, warning or error",
 )
 SHUTDOWN_TIMEOUT: Final = Option(
     "shutdown_timeout",
-    "SHUTDOWN_TIMEOUT",
+    "LOGFERRY_SHUTDOWN_TIMEOUT",
     seconds(0),
     "10",
     "seconds to finish what is under way after SIGTERM or SIGINT; a second signal exits at once",
 )
-JSON: Final = Option("json", "JSON", BOOLEAN, "false", "print the result as JSON")
+JSON: Final = Option("json", "LOGFERRY_JSON", BOOLEAN, "false", "print the result as JSON")

@@ -32,7 +32,7 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Let nothing but the command line decide."""
     for option in (*SHIP_OPTIONS, *SERVE_OPTIONS, *VERIFY_OPTIONS):
         monkeypatch.delenv(option.env, raising=False)
-    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("LOGFERRY_STATE_DIR", str(tmp_path / "state"))
 
 
 def deliver(log: Path, server: RunningServer, **changes: Any) -> None:

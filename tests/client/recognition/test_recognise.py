@@ -412,7 +412,7 @@ def test_a_clock_that_was_set_meanwhile_hides_no_file(
     monkeypatch.setattr("logferry.client.state.checkpoints.time.time", lambda: real() + offset_s)
     run_client(tmp_path, server, 10)
     monkeypatch.undo()
-    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("LOGFERRY_STATE_DIR", str(tmp_path / "state"))
     append(log, range(10, 20))
     for rotation in range(1, 4):
         rotate(tmp_path, rotation)

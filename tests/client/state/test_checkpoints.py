@@ -557,7 +557,7 @@ def test_a_state_folder_on_a_full_disk_stops_nothing(tmp_path: Path, small_disk:
     log = append(folder / "app.log", range(1000))
     with running_server(tmp_path) as server:
         words = ("--mode", "continuous", "--poll-interval", "0.05")
-        with client(log, server.port, *words, folder=tmp_path, env={"STATE_DIR": str(state)}) as run:
+        with client(log, server.port, *words, folder=tmp_path, env={"LOGFERRY_STATE_DIR": str(state)}) as run:
             wait_until(lambda: len(server.stored_lines()) == 1000, "the first lines are stored")
             fill(filler)
             append(log, range(1000, 2000))
@@ -575,7 +575,7 @@ def test_a_state_folder_that_may_only_be_read_stops_nothing(tmp_path: Path, smal
     log = append(tmp_path / "app.log", range(1000))
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with running_server(tmp_path) as server:
-        with client(log, server.port, folder=tmp_path, env={"STATE_DIR": str(small_disk / "state")}) as run:
+        with client(log, server.port, folder=tmp_path, env={"LOGFERRY_STATE_DIR": str(small_disk / "state")}) as run:
             assert run.wait() == cli.EXIT_OK
         assert "Read-only file system; shipping goes on" in run.stderr
         assert "Traceback" not in run.stderr

@@ -50,7 +50,7 @@ def test_names_and_patterns_may_be_given_several_times_or_separated_by_colons(sc
         words += [word for name in names for word in ("--log-file", str(name))]
         words += [word for pattern in exclude for word in ("--exclude", pattern)]
     else:
-        env = {"LOG_FILE": ":".join(map(str, names)), "EXCLUDE": ":".join(exclude)}
+        env = {"LOG_FILE": ":".join(map(str, names)), "LOGFERRY_EXCLUDE": ":".join(exclude)}
     with client(None, scene.server.port, *words, folder=scene.tmp_path, env=env) as run:
         wait_until(lambda: scene.server.stats.lines_stored >= 50, "all is stored")
         assert run.terminate() == 0

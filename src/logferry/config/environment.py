@@ -1,0 +1,124 @@
+"""The environment: which variables the programs know, which they refuse, and which they read in former versions.
+
+Only the ten options of the first version have variables without a prefix. Every other variable begins with `LOGFERRY_`,
+so that a variable of another program (`INCLUDE`, `CONFIG`) never changes what is shipped. A misspelled `LOGFERRY_*`
+variable is an error; a former name is only worth a line in the log. This module reads no environment by itself.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from logferry.config.client_options import SHIP_OPTIONS, STATUS_OPTIONS, VERIFY_OPTIONS
+from logferry.config.options import Option
+from logferry.config.server_options import FSCK_OPTIONS, SERVE_OPTIONS
+
+PREFIX: Final = "LOGFERRY_"
+
+# Read where the compiled part is loaded (logferry/speedups.py), before there are settings.
+_SPEEDUPS: Final = "LOGFERRY_SPEEDUPS"
+
+_TABLES: Final = (SHIP_OPTIONS, VERIFY_OPTIONS, STATUS_OPTIONS, SERVE_OPTIONS, FSCK_OPTIONS)
+_KNOWN: Final = frozenset((_SPEEDUPS, *(option.env for table in _TABLES for option in table)))
+
+# What Kubernetes puts into every container of a namespace that has a Service called `logferry` or `logferry-...`:
+# https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+_OF_KUBERNETES: Final = re.compile(r"LOGFERRY\w*?_(SERVICE_HOST|SERVICE_PORT\w*|PORT_[0-9]+_\w+)")
+_ADDRESS_OF_KUBERNETES: Final = re.compile(r"LOGFERRY\w*?_PORT")
+
+# The prefixed variables that had no prefix before; options that came later never had such a name.
+_FORMER_CLIENT_NAMES: Final = {
+    *(
+        "EXCLUDE",
+        "START_AT",
+        "MAX_LINE_BYTES",
+        "FORMAT",
+        "MULTILINE",
+        "MULTILINE_MAX_LINES",
+        "MULTILINE_MAX_BYTES",
+        "MULTILINE_TIMEOUT",
+        "FIELD",
+    ),
+    *(
+        "ADD_HOST",
+        "ADD_PATH",
+        "INCLUDE",
+        "EXCLUDE_LINE",
+        "REDACT",
+        "RESUME",
+        "STATE_DIR",
+        "DELETE_AFTER",
+        "MOVE_AFTER",
+        "ACK",
+        "ACK_TIMEOUT",
+    ),
+    *(
+        "CONNECT_TIMEOUT",
+        "MAX_ATTEMPTS",
+        "BACKOFF_MAX",
+        "DEADLINE",
+        "COMPRESS_LEVEL",
+        "HEALTH_INTERVAL",
+        "MAX_HELD_BYTES",
+        "MAX_OPEN_FILES",
+    ),
+    *("SHUTDOWN_TIMEOUT", "LOG_LEVEL", "CONFIG", "JSON"),
+}
+_FORMER_SERVER_NAMES: Final = {
+    *(
+        "DATA_DIR",
+        "DURABILITY",
+        "ECHO",
+        "ACCEPT",
+        "MAX_CONNECTIONS",
+        "MAX_RECORD_BYTES",
+        "MAX_FRAME_BYTES",
+        "MAX_INFLATED_BYTES",
+    ),
+    *(
+        "MEMORY_LIMIT_BYTES",
+        "IDLE_TIMEOUT",
+        "SEGMENT_BYTES",
+        "RETENTION_BYTES",
+        "RETENTION_DAYS",
+        "SHUTDOWN_TIMEOUT",
+        "LOG_LEVEL",
+        "JSON",
+    ),
+}
+_RENAMED_FORMER_NAMES: Final = {"LOGFERRY_ALL": "STATUS_ALL"}
+
+
+def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """Give a sentence for each `LOGFERRY_*` variable that is set and means nothing to any command of either end."""
+    for name, value in environment.items():
+        if name.startswith(PREFIX) and value and name not in _KNOWN and not _is_of_kubernetes(name, value):
+            yield f"{name}: there is no such environment variable{_suggestion(name)}"
+
+
+def former_names(options: Iterable[Option], environment: Mapping[str, str]) -> Iterator[str]:
+    """Give a sentence for each variable that is set, and that a former version read for one of these options."""
+    options = list(options)
+    is_server = any(option.name == "data_dir" for option in options)
+    names = _FORMER_SERVER_NAMES if is_server else _FORMER_CLIENT_NAMES
+    for option in options:
+        former = _RENAMED_FORMER_NAMES.get(option.env, option.env.removeprefix(PREFIX))
+        was_read = former in names or option.env in _RENAMED_FORMER_NAMES
+        if was_read and former != option.env and environment.get(former):
+            yield f"{former} is set but no longer read; use {option.env}"
+
+
+def _is_of_kubernetes(name: str, value: str) -> bool:
+    if _OF_KUBERNETES.fullmatch(name):
+        return True
+    return bool(_ADDRESS_OF_KUBERNETES.fullmatch(name)) and ("tcp://" in value or "udp://" in value)
+
+
+def _suggestion(name: str) -> str:
+    import difflib  # late: whoever starts with a right environment does not wait for it
+
+    without_prefix = name.removeprefix(PREFIX)
+    if without_prefix in _KNOWN:
+        return f"; did you mean {without_prefix}?"
+    close = difflib.get_close_matches(name, sorted(_KNOWN), n=1)
+    return f"; did you mean {close[0]}?" if close else "; docs/configuration.md lists them all"
