@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from logferry.client.delivery import engine as shipper
-from logferry.client.net.connect import Backoff
+from logferry.client.delivery.retry import Backoff
 from tests.support.running import RunningServer, running_server
 from tests.support.shipping import log_line
 

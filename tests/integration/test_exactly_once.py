@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.net.connect import Backoff
+from logferry.client.delivery.retry import Backoff
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.server.storage.audit import report
 from tests.faults.chaos_proxy import DOWN, UP, chaos_proxy

@@ -107,7 +107,7 @@ EDGES: Final = {name: set(neighbours_of(name)) - {name} for name in NAMES}
 
 
 # What is still to be opened: a registry between names, files and copies; a connection that gets what it uses.
-UPWARD: Final = {"client/delivery/engine.py", "client/delivery/prefetch.py", "server/clients/connection.py"}
+UPWARD: Final = {"server/clients/connection.py"}
 CIRCLES: Final = {
     *(f"client/readers/follow/{name}.py" for name in ("copies", "file", "name")),
     *("server/clients/connection.py", "server/server.py"),

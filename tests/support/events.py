@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from logferry.client.net.reports import Enquiry
+from logferry.client.net.reports import ReportClient
 from logferry.client.proof.verify import Verdict, verify_all
 from logferry.client.state.checkpoints import Checkpoint, Checkpoints
 from logferry.config import FileSettings, ShipSettings
@@ -76,12 +76,12 @@ def prove(port: int, state_dir: Path, *names: Path | str) -> list[Verdict]:
 
 def judge(port: int, state_dir: Path, *names: Path | str) -> list[Verdict]:
     """Let `verify` look at files, or at those that patterns mean."""
-    enquiry = Enquiry("127.0.0.1", port, connect_timeout_s=5, answer_timeout_s=5)
+    reports = ReportClient("127.0.0.1", port, connect_timeout_s=5, answer_timeout_s=5)
     try:
         wanted = FileSettings(log_file=tuple(map(str, names)), exclude=())
-        return verify_all([wanted], Checkpoints(state_dir, read_only=True), enquiry)
+        return verify_all([wanted], Checkpoints(state_dir, read_only=True), reports)
     finally:
-        enquiry.close()
+        reports.close()
 
 
 def assert_all_there(tmp_path: Path, port: int, *logs: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from logferry.client import run as job
-from logferry.client.net.reports import Enquiry
+from logferry.client.net.reports import ReportClient
 from logferry.client.proof.verify import Verdict, verify
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.state.checkpoints import Checkpoints
@@ -156,11 +156,11 @@ class Scene:
 
     def verdict(self, path: Path) -> Verdict:
         """Verify one file."""
-        enquiry = Enquiry(self.server.host, self.server.port, connect_timeout_s=5, answer_timeout_s=5)
+        reports = ReportClient(self.server.host, self.server.port, connect_timeout_s=5, answer_timeout_s=5)
         try:
-            return verify(path, Checkpoints(self.state, read_only=True), enquiry)
+            return verify(path, Checkpoints(self.state, read_only=True), reports)
         finally:
-            enquiry.close()
+            reports.close()
 
     def conclude(
         self, numbers: Iterable[int], *, proven: Iterable[Path] = (), lost: Callable[[RecordedLoss], bool] | None = None

@@ -180,7 +180,7 @@ def _write_stdout(lines: bytes) -> None:
 
 def _verify(words: Sequence[str]) -> int:
     from logferry.cli.presentation import verdicts_as_json, verdicts_as_table
-    from logferry.client.net.reports import Enquiry
+    from logferry.client.net.reports import ReportClient
     from logferry.client.proof.verify import verify_all
     from logferry.client.run import state_dir
     from logferry.client.state.checkpoints import Checkpoints
@@ -190,16 +190,16 @@ def _verify(words: Sequence[str]) -> int:
     _log_to_stderr(settings.log_level, VERIFY_OPTIONS)
     checkpoints = Checkpoints(state_dir(settings.state_dir), read_only=True)
     try:
-        enquiry = Enquiry(
+        reports = ReportClient(
             settings.server_host,
             settings.server_port,
             connect_timeout_s=settings.connect_timeout,
             answer_timeout_s=settings.ack_timeout,
         )
         try:
-            verdicts = verify_all(settings.inputs, checkpoints, enquiry)
+            verdicts = verify_all(settings.inputs, checkpoints, reports)
         finally:
-            enquiry.close()
+            reports.close()
     except DeliveryError as error:
         print(f"logferry verify: {error}", file=sys.stderr)
         return EXIT_NOT_DELIVERED

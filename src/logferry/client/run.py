@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from logferry.client.delivery.batches import FileFeed
-from logferry.client.delivery.engine import Shipper
-from logferry.client.delivery.prefetch import ResilientShipper, max_batch_lines
+from logferry.client.delivery.batches import RenderingProducer
+from logferry.client.delivery.engine import DeliveryEngine
+from logferry.client.delivery.prefetch import ResilientEngine, max_batch_lines
 from logferry.client.finding.inotify import Watcher
 from logferry.client.finding.listing import Folders
 from logferry.client.net.wakeup import StopSignal
@@ -78,9 +78,9 @@ def _ship(
     settings: ShipSettings, reader: Reader, checkpoints: Checkpoints, metrics: Metrics, stop: StopSignal, link: Link
 ) -> Outcome:
     max_lines = max_batch_lines(settings.buffer_size) if settings.resilient else None
-    feed = FileFeed(reader, metrics=metrics, max_lines=max_lines)
-    kind = ResilientShipper if settings.resilient else Shipper
-    shipper = kind(feed, settings, metrics=metrics, stop=stop, checkpoints=checkpoints, link=link)
+    producer = RenderingProducer(reader, metrics=metrics, max_lines=max_lines)
+    kind = ResilientEngine if settings.resilient else DeliveryEngine
+    shipper = kind(producer, settings, metrics=metrics, stop=stop, checkpoints=checkpoints, observer=link)
     reporter = Reporter(metrics, interval_s=settings.metrics_interval) if settings.metrics_interval else None
     if reporter:
         reporter.start()
@@ -89,9 +89,9 @@ def _ship(
     finally:
         if reporter:
             reporter.stop()
-    if settings.mode == "batch" and feed.error is None and not feed.is_complete:
+    if settings.mode == "batch" and producer.error is None and not producer.is_complete:
         raise GaveUp("stopped before the end of the input; what was read is acked")
-    problems = _problems(feed, reader, metrics)
+    problems = _problems(producer, reader, metrics)
     if not problems and (settings.delete_after or settings.move_after) and isinstance(reader, BatchReader):
         from logferry.client.proof.retire import dispose  # it needs the verifier, which no other client does
 
@@ -123,6 +123,6 @@ def _open_reader(settings: ShipSettings, checkpoints: Checkpoints, metrics: Metr
     )
 
 
-def _problems(feed: FileFeed, reader: Reader, metrics: Metrics) -> list[str]:
+def _problems(producer: RenderingProducer, reader: Reader, metrics: Metrics) -> list[str]:
     problems = [*reader.problems, *shortcomings(metrics.total().counters)]
-    return [str(feed.error), *problems] if feed.error else problems
+    return [str(producer.error), *problems] if producer.error else problems

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from logferry.client.delivery import prefetch as resilient_shipper
-from logferry.client.delivery.batches import FileFeed
-from logferry.client.delivery.prefetch import BatchQueue, QueuedFeed, max_batch_lines
+from logferry.client.delivery.batches import RenderingProducer
+from logferry.client.delivery.prefetch import BatchQueue, PrefetchingProducer, max_batch_lines
 from logferry.client.net.poller import REST_S
 from logferry.client.net.wakeup import Wakeup
 from logferry.errors import GaveUp
@@ -130,39 +130,39 @@ def test_a_batch_is_never_more_than_a_part_of_the_buffer(buffer_size: int, lines
 @contextmanager
 def producing(
     reader: AnnouncingReader, wakeup: Wakeup, *, poll_interval_s: float = 60.0, max_lines: int = 1000
-) -> Iterator[QueuedFeed]:
+) -> Iterator[PrefetchingProducer]:
     metrics = Metrics()
-    feed = QueuedFeed(
-        FileFeed(reader, metrics=metrics),
+    producer = PrefetchingProducer(
+        RenderingProducer(reader, metrics=metrics),
         max_lines=max_lines,
         poll_interval_s=poll_interval_s,
         metrics=metrics,
         wakeup=wakeup,
     )
-    feed.start()
+    producer.start()
     try:
-        yield feed
+        yield producer
     finally:
-        feed.stop()
-        feed.join()
+        producer.stop()
+        producer.join()
         reader.close()
 
 
 def test_the_producer_wakes_for_news_of_files_and_the_engine_need_not(wakeup: Wakeup) -> None:
     reader = AnnouncingReader()
-    with producing(reader, wakeup) as feed:
-        assert feed.wake_fds == ()
+    with producing(reader, wakeup) as producer:
+        assert producer.wake_fds == ()
         for number in range(3):
             reader.grow(log_line(number))
-            assert next_batch(feed).payload == numbered_line(number)
+            assert next_batch(producer).payload == numbered_line(number)
 
 
-def next_batch(feed: QueuedFeed) -> Batch:
+def next_batch(producer: PrefetchingProducer) -> Batch:
     """Wait for a batch."""
     found: list[Batch] = []
 
     def has_come() -> bool:
-        found.extend(filter(None, [feed.next_batch()]))
+        found.extend(filter(None, [producer.next_batch()]))
         return bool(found)
 
     wait_until(has_come, "there is a batch")
@@ -188,16 +188,16 @@ def test_while_the_queue_is_full_news_of_files_do_not_wake_the_producer(wakeup: 
 
 def test_a_producer_that_always_has_a_batch_looks_at_the_files_in_between(wakeup: Wakeup) -> None:
     reader = AnnouncingReader(is_endless=True)
-    with producing(reader, wakeup, poll_interval_s=0.005) as feed:
-        wait_until(lambda: feed.next_batch() and reader.polls >= 3, "it has looked while it was busy")
+    with producing(reader, wakeup, poll_interval_s=0.005) as producer:
+        wait_until(lambda: producer.next_batch() and reader.polls >= 3, "it has looked while it was busy")
 
 
 def test_a_producer_with_nothing_left_waits_until_a_source_is_sent_back_or_the_end(wakeup: Wakeup) -> None:
     reader = AnnouncingReader(is_deaf=True)
     reader.is_finished = True
     reader.grow(b"")
-    with producing(reader, wakeup, poll_interval_s=0.001) as feed:
-        wait_until(lambda: feed.is_finished, "it has nothing left")
+    with producing(reader, wakeup, poll_interval_s=0.001) as producer:
+        wait_until(lambda: producer.is_finished, "it has nothing left")
         assert reader.polls == 0
 
 
@@ -319,8 +319,10 @@ def test_attempts_that_are_counted_are_made_whatever_the_monitor_says(tmp_path: 
 
 def test_a_stop_does_not_drop_what_the_producer_has_in_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that was read, but found no room in the queue, must not count as delivered."""
-    next_batch, may_take = QueuedFeed.next_batch, threading.Event()
-    monkeypatch.setattr(QueuedFeed, "next_batch", lambda feed: next_batch(feed) if may_take.is_set() else None)
+    next_batch, may_take = PrefetchingProducer.next_batch, threading.Event()
+    monkeypatch.setattr(
+        PrefetchingProducer, "next_batch", lambda producer: next_batch(producer) if may_take.is_set() else None
+    )
     log = append(tmp_path / "app.log", range(5))
     with FakeServer(fakes.ack_every_line) as server:
         with shipping(log, server.port, resilient=True, buffer_size=4) as client:
@@ -336,7 +338,7 @@ def test_a_producer_that_fails_ends_the_run_with_its_error(tmp_path: Path, monke
     def bug(_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(FileFeed, "next_batch", bug)
+    monkeypatch.setattr(RenderingProducer, "next_batch", bug)
     log = append(tmp_path / "app.log", range(10))
     with (
         FakeServer(fakes.ack_every_line) as server,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.delivery.engine import Shipper
+from logferry.client.delivery.engine import DeliveryEngine
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.model.batch import Batch
@@ -24,7 +24,7 @@ PLAIN, JSON = RenderSpec(), RenderSpec(format="json")
 
 
 class Script:
-    """A feed with a list of batches of one source, read in turn; when it is sent back, `again` is read from there."""
+    """A producer with a list of batches of one source, read in turn; when it is sent back, it goes on with `again`."""
 
     is_busy = False
     wake_fds = ()
@@ -70,10 +70,10 @@ def batches(source: Source, rendering: RenderSpec, first: int) -> list[Batch]:
     ]
 
 
-def run(tmp_path: Path, server: RunningServer, feed: Script) -> Checkpoints:
+def run(tmp_path: Path, server: RunningServer, producer: Script) -> Checkpoints:
     checkpoints = Checkpoints(tmp_path / "state")
     settings = ship_settings(tmp_path / "app.log", server.port, **once(tmp_path))
-    Shipper(feed, settings, metrics=Metrics(), stop=StopSignal(), checkpoints=checkpoints).run()
+    DeliveryEngine(producer, settings, metrics=Metrics(), stop=StopSignal(), checkpoints=checkpoints).run()
     checkpoints.close()
     return checkpoints
 
@@ -92,8 +92,8 @@ def test_a_source_goes_on_where_the_server_has_it_and_its_renderings_are_those_o
             earlier.answer_after_alive()
     source = Source(str(tmp_path / "app.log"), id="s1", committed=5 * SIZE, lines=5)
     source.renderings = [(0, PLAIN), (7 * SIZE, JSON)]
-    feed = Script(batches(source, PLAIN, 5), again=RenderSpec(format="logfmt"))
-    (checkpoint,) = run(tmp_path, server, feed)
+    producer = Script(batches(source, PLAIN, 5), again=RenderSpec(format="logfmt"))
+    (checkpoint,) = run(tmp_path, server, producer)
     assert server.stored_lines() == LINES
     assert (checkpoint.committed, checkpoint.lines) == (10 * SIZE, 10)
     again = (stored * SIZE, RenderSpec(format="logfmt"))
@@ -107,4 +107,4 @@ def test_a_source_goes_on_where_the_server_has_it_and_its_renderings_are_those_o
             10: ((0, PLAIN), (7 * SIZE, JSON)),
         }[stored]
     )
-    assert feed.sent_back == ([stored * SIZE] if stored in (0, 3) else [])
+    assert producer.sent_back == ([stored * SIZE] if stored in (0, 3) else [])

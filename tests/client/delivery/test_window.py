@@ -5,7 +5,7 @@ import time
 import pytest
 
 from logferry.client.delivery.engine import WINDOW_BYTES
-from logferry.client.delivery.window import Window, commit, note_rendering, rest_of
+from logferry.client.delivery.window import Window, advance_checkpoint, note_rendering, rest_of
 from logferry.errors import PeerConfused
 from logferry.model.batch import Batch
 from logferry.model.render_spec import RenderSpec
@@ -101,9 +101,9 @@ def test_a_slow_source_holds_back_neither_the_checkpoint_nor_the_memory_of_anoth
     for start in range(1000):
         assert window.has_room
         window.add(batch_of(quick, start, start + 1))
-        (done,) = window.commit(quick.id, start + 1)
+        (done,) = window.mark_stored(quick.id, start + 1)
         for each in window.take_done():
-            commit(each, is_plain=False)
+            advance_checkpoint(each, is_plain=False)
         assert (quick.committed, quick.lines) == (start + 1, start + 1)
         assert done not in list(window)
     assert [each.source for each in window] == [slow]
@@ -115,12 +115,12 @@ def test_an_ack_completes_the_batches_of_its_source_up_to_its_offset_in_order() 
     one, other = Source("one.log"), Source("other.log")
     first, second, third = batch_of(one, 0, 5), batch_of(one, 5, 8), batch_of(one, 8, 9)
     window = window_of(first, batch_of(other, 0, 99), second, third)
-    assert window.commit(one.id, 8) == [first, second]
-    assert window.commit(one.id, 8) == []
+    assert window.mark_stored(one.id, 8) == [first, second]
+    assert window.mark_stored(one.id, 8) == []
     assert list(window.take_done()) == [first, second]
     assert window.of_source(one) == [third]
     assert window.oldest_of(one.id) is third
-    assert window.commit("unknown", 99) == []
+    assert window.mark_stored("unknown", 99) == []
 
 
 def test_a_batch_without_lines_waits_for_what_was_read_before_it_of_its_source_and_for_nothing_else() -> None:
@@ -170,7 +170,7 @@ def test_the_time_for_an_ack_does_not_depend_on_how_many_sources_there_are() -> 
     begin = time.process_time()
     for source in reversed(sources):
         assert window.source(source.id) is source
-        window.commit(source.id, 1)
+        window.mark_stored(source.id, 1)
         assert len(list(window.take_done())) == 1
     assert time.process_time() - begin < 3  # with a look at all that is in flight it would be 20
     assert len(window) == 0

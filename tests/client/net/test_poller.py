@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from logferry.client.delivery.batches import FileFeed
-from logferry.client.delivery.engine import WINDOW_BYTES, Shipper
+from logferry.client.delivery.batches import RenderingProducer
+from logferry.client.delivery.engine import WINDOW_BYTES, DeliveryEngine
 from logferry.client.net.connect import READ
-from logferry.client.net.poller import MOST_REST_S, REST_S, REST_SHARE, Lookout, Waiting
+from logferry.client.net.poller import MOST_REST_S, REST_S, REST_SHARE, Poller, Waiting
 from logferry.client.net.wakeup import StopSignal, Wakeup
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import GaveUp
@@ -43,17 +43,17 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-# --- the lookout ---
+# --- the poller ---
 
 
 def test_an_announcement_ends_a_wait(news: Wakeup) -> None:
-    lookout = Lookout()
+    poller = Poller()
     threading.Timer(0.01, news.set).start()
-    assert lookout.poll({}, [news.fileno()], DEADLINE_S) == ({}, True)
+    assert poller.poll({}, [news.fileno()], DEADLINE_S) == ({}, True)
 
 
 def test_without_an_announcement_the_time_runs_out(news: Wakeup) -> None:
-    assert Lookout().poll({}, [news.fileno()], 0.005) == ({}, False)
+    assert Poller().poll({}, [news.fileno()], 0.005) == ({}, False)
 
 
 def test_what_is_wanted_and_what_announces_are_told_apart(
@@ -62,16 +62,16 @@ def test_what_is_wanted_and_what_announces_are_told_apart(
     ours, theirs = sockets
     wanted = {ours.fileno(): select.POLLIN}
     theirs.send(b"x")
-    assert Lookout().poll(wanted, [news.fileno()], DEADLINE_S) == ({ours.fileno(): select.POLLIN}, False)
+    assert Poller().poll(wanted, [news.fileno()], DEADLINE_S) == ({ours.fileno(): select.POLLIN}, False)
     news.set()
-    assert Lookout().poll(wanted, [news.fileno()], DEADLINE_S) == ({ours.fileno(): select.POLLIN}, True)
+    assert Poller().poll(wanted, [news.fileno()], DEADLINE_S) == ({ours.fileno(): select.POLLIN}, True)
 
 
 def test_news_that_nobody_takes_are_announced_only_so_often(news: Wakeup) -> None:
-    lookout, began, times = Lookout(), time.monotonic(), 50
+    poller, began, times = Poller(), time.monotonic(), 50
     news.set()
     for _ in range(times):
-        assert lookout.poll({}, [news.fileno()], DEADLINE_S) == ({}, True)
+        assert poller.poll({}, [news.fileno()], DEADLINE_S) == ({}, True)
     assert time.monotonic() - began >= (times - 1) * REST_S
 
 
@@ -79,15 +79,15 @@ def test_a_descriptor_that_is_closed_is_announced_only_so_often() -> None:
     closed = Wakeup()
     fd = closed.fileno()
     closed.close()
-    lookout, began, times = Lookout(), time.monotonic(), 20
+    poller, began, times = Poller(), time.monotonic(), 20
     for _ in range(times):
-        assert lookout.poll({}, [fd], DEADLINE_S) == ({}, True)
+        assert poller.poll({}, [fd], DEADLINE_S) == ({}, True)
     assert time.monotonic() - began >= (times - 1) * REST_S
 
 
 def test_while_it_rests_everything_else_is_heard(news: Wakeup, sockets: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = sockets
-    clock_stands_still = Lookout(lambda: 0.0)
+    clock_stands_still = Poller(lambda: 0.0)
     news.set()
     assert clock_stands_still.poll({}, [news.fileno()], DEADLINE_S) == ({}, True)
     theirs.send(b"x")
@@ -100,17 +100,17 @@ def test_while_it_rests_everything_else_is_heard(news: Wakeup, sockets: tuple[so
 def test_news_that_take_time_are_not_listened_to_for_longer(news: Wakeup, took_s: float, rest_s: float) -> None:
     """Lines of thousands of files gather meanwhile; but a disk that does not answer is no reason to be deaf."""
     clock = Clock()
-    lookout = Lookout(clock)
+    poller = Poller(clock)
     news.set()
-    lookout.rest(took_s)
+    poller.rest(took_s)
     clock.now += 0.99 * rest_s
-    assert lookout.poll({}, [news.fileno()], 0.0) == ({}, False)
+    assert poller.poll({}, [news.fileno()], 0.0) == ({}, False)
     clock.now += 0.02 * rest_s
-    assert lookout.poll({}, [news.fileno()], 0.0) == ({}, True)
+    assert poller.poll({}, [news.fileno()], 0.0) == ({}, True)
 
 
 def test_a_rest_is_no_longer_than_the_wait(news: Wakeup) -> None:
-    clock_stands_still = Lookout(lambda: 0.0)
+    clock_stands_still = Poller(lambda: 0.0)
     news.set()
     clock_stands_still.poll({}, [news.fileno()], DEADLINE_S)
     assert clock_stands_still.poll({}, [news.fileno()], 0.0) == ({}, False)
@@ -211,8 +211,10 @@ class Run:
         self.stop = StopSignal()
         settings = ship_settings(tmp_path / "app.log", port, **({"poll_interval": 60.0, "ack_timeout": 60.0} | changes))
         self._checkpoints = Checkpoints(tmp_path / "state")
-        feed = FileFeed(reader, metrics=self.metrics)
-        self._shipper = Shipper(feed, settings, metrics=self.metrics, stop=self.stop, checkpoints=self._checkpoints)
+        producer = RenderingProducer(reader, metrics=self.metrics)
+        self._shipper = DeliveryEngine(
+            producer, settings, metrics=self.metrics, stop=self.stop, checkpoints=self._checkpoints
+        )
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

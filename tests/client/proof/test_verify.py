@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from logferry.cli import dispatch as cli
-from logferry.client.net.reports import Enquiry
+from logferry.client.net.reports import ReportClient
 from logferry.client.proof.verify import Verdict, verify
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS
@@ -43,12 +43,12 @@ def deliver(log: Path, server: RunningServer, **changes: Any) -> None:
 
 def judge(log: Path, server: RunningServer) -> Verdict:
     """Verify one file, in this process."""
-    enquiry = Enquiry(server.host, server.port, connect_timeout_s=5, answer_timeout_s=5)
+    reports = ReportClient(server.host, server.port, connect_timeout_s=5, answer_timeout_s=5)
     try:
         checkpoints = Checkpoints(log.parent / "state", read_only=True)
-        return verify(log, checkpoints, enquiry)
+        return verify(log, checkpoints, reports)
     finally:
-        enquiry.close()
+        reports.close()
 
 
 @pytest.fixture
@@ -356,9 +356,9 @@ SILENT: dict[str, tuple[Script, type[Exception]]] = {
 @pytest.mark.parametrize(("script", "error"), SILENT.values(), ids=SILENT.keys())
 def test_an_enquiry_never_waits_for_ever(script: Script, error: type[Exception]) -> None:
     with FakeServer(script) as fake, pytest.raises(error):
-        Enquiry(fake.host, fake.port, connect_timeout_s=1, answer_timeout_s=0.1)
+        ReportClient(fake.host, fake.port, connect_timeout_s=1, answer_timeout_s=0.1)
     with pytest.raises(Unreachable):
-        Enquiry("127.0.0.1", free_port(), connect_timeout_s=1, answer_timeout_s=0.1)
+        ReportClient("127.0.0.1", free_port(), connect_timeout_s=1, answer_timeout_s=0.1)
 
 
 def test_mistakes_are_exit_code_2(run_verify: Callable[..., Printed]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from logferry.cli import dispatch as cli
 from logferry.cli.presentation import status_as_json, status_as_table
+from logferry.client.delivery.output import Guarantee
 from logferry.client.status.connection_state import Link
 from logferry.client.status.inspect import Inspection, inspect
 from logferry.client.status.writer import decode
@@ -330,7 +331,7 @@ def test_a_name_never_reaches_the_terminal_as_it_is(tmp_path: Path) -> None:
 def test_the_first_lines_say_how_the_client_is(tmp_path: Path) -> None:
     link = Link(clock=lambda: NOW)
     link.failed("connection refused")
-    link.connected(knows_sources=True, is_answered=True)
+    link.connected(Guarantee.EXACTLY_ONCE)
     counters = Counters(lines_acked=77, lines_filtered=3, redactions=2, bytes_lost=5, bytes_given_up=6)
     more = {"link": link.state, "counters": counters, "lines_per_second": 12.5, "queue_lines": 4}
     found = inspected(tmp_path / "state", held_files=2, held_bytes=900, written_at=NOW - 90, **more)

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 _SPARSE_FACTOR: Final = 4
 
 
-class Feed(Protocol):
+class BatchProducer(Protocol):
     """Where the delivery engine takes its batches from. Nothing here ever blocks."""
 
     @property
@@ -64,7 +64,7 @@ class Feed(Protocol):
         """Whether each of these pieces of a source's file, rendered, has the CRC-32 that the server says."""
 
 
-class FileFeed:
+class RenderingProducer:
     """Batches straight from a reader."""
 
     def __init__(self, reader: Reader, *, metrics: Metrics, max_lines: int | None = None) -> None:
@@ -81,7 +81,7 @@ class FileFeed:
 
     @property
     def is_finished(self) -> bool:
-        """See Feed. A failing file system ends a feed as its end does; `error` tells."""
+        """See BatchProducer. A failing file system ends a producer as its end does; `error` tells."""
         is_stopped = self._stopped and not self._reader.is_draining
         if self._lost or self._next or (self._send_backs and not is_stopped):
             return False
@@ -94,21 +94,21 @@ class FileFeed:
 
     @property
     def is_busy(self) -> bool:
-        """See Feed."""
+        """See BatchProducer."""
         return self._reader.is_busy
 
     @property
     def wake_fds(self) -> Sequence[int]:
-        """See Feed."""
+        """See BatchProducer."""
         return self._reader.wake_fds
 
     @property
     def patience_s(self) -> float:
-        """See Feed."""
+        """See BatchProducer."""
         return self._reader.patience_s
 
     def next_batch(self) -> Batch | None:
-        """See Feed. Bytes that are lost come as batches without lines, in their place."""
+        """See BatchProducer. Bytes that are lost come as batches without lines, in their place."""
         while self._send_backs:
             self._reader.send_back(*self._send_backs.popleft())
         if not self._lost and not self.is_finished:
@@ -122,24 +122,24 @@ class FileFeed:
         return batch
 
     def tick(self) -> None:
-        """See Feed."""
+        """See BatchProducer."""
         self._reader.poll()
 
     def stop(self) -> None:
-        """See Feed."""
+        """See BatchProducer."""
         self._stopped = True
         self._reader.stop()
 
     def send_back(self, source: Source, offset: int | None, *, one_by_one_until: int) -> None:
-        """See Feed. Done by whoever reads, before the next batch."""
+        """See BatchProducer. Done by whoever reads, before the next batch."""
         self._send_backs.append((source, offset, one_by_one_until))
 
     def agrees(self, source: Source, position: Position) -> bool:
-        """See Feed. May be called from another thread than the one that reads."""
+        """See BatchProducer. May be called from another thread than the one that reads."""
         return self._renders_to(source, [(source.committed, position.committed, source.crc32, position.crc32)])
 
     def holds(self, source: Source, extents: Iterable[Extent]) -> bool:
-        """See Feed. Likewise."""
+        """See BatchProducer. Likewise."""
         return self._renders_to(source, [(extent.start, extent.end, 0, extent.crc32) for extent in extents])
 
     def _renders_to(self, source: Source, pieces: Iterable[tuple[int, int, int, int]]) -> bool:

@@ -1,6 +1,7 @@
-"""The delivery engine: take batches from a feed, send them, await the acks, and send again what a broken connection
-left unanswered. One thread, no blocking call; basic and resilient mode differ only in the feed and in what to wait for
-before connecting again.
+"""The delivery engine: take batches from a producer, send them, await the acks, resend what a broken connection left.
+
+One thread, no blocking call; basic and resilient mode differ only in the producer and in what to wait for before
+connecting again.
 
 A batch leaves the window when the server has answered for all of it and of those before it of the same source, and at
 no other moment; then its source's checkpoint moves. What a server says that is not what we expect is dealt with in
@@ -14,18 +15,19 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from logferry.client.delivery.batches import Feed
-from logferry.client.delivery.outputs.dialect import Event
+from logferry.client.delivery.batches import BatchProducer
+from logferry.client.delivery.observer import ConnectionObserver, NobodyWatches
+from logferry.client.delivery.output import Guarantee
+from logferry.client.delivery.outputs.dialect import Dialect, Event
 from logferry.client.delivery.outputs.exchange import Exchange
 from logferry.client.delivery.outputs.negotiate import Doorway
 from logferry.client.delivery.resume import BeginAnew, Reconciliation
-from logferry.client.delivery.retry import Attempts
-from logferry.client.delivery.window import Window, commit, note_rendering
-from logferry.client.net.connect import READ, WRITE, Backoff
+from logferry.client.delivery.retry import Attempts, Backoff
+from logferry.client.delivery.window import Window, advance_checkpoint, note_rendering
+from logferry.client.net.connect import READ, WRITE
 from logferry.client.net.poller import Waiting
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.client.status.connection_state import Link
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, GaveUp, PeerClosed, PeerConfused, PeerSilent
 from logferry.model.batch import Batch
@@ -47,12 +49,12 @@ _BATCHES_PER_TURN: Final = 128
 _BYTES_PER_TURN: Final = 64 * 1024
 
 
-class Shipper:
-    """Delivers everything that a feed gives to one server."""
+class DeliveryEngine:
+    """Delivers everything that a producer gives to one server."""
 
     def __init__(
         self,
-        feed: Feed,
+        producer: BatchProducer,
         settings: ShipSettings,
         *,
         metrics: Metrics,
@@ -60,18 +62,18 @@ class Shipper:
         checkpoints: Checkpoints,
         on_failure: Callable[[], None] = lambda: None,
         may_connect: Callable[[], bool] = lambda: True,
-        link: Link | None = None,
+        observer: ConnectionObserver | None = None,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`on_failure` is told of each broken connection; after it, `may_connect` holds back the next one."""
-        self._feed = feed
+        self._producer = producer
         self._settings = settings
         self._metrics = metrics
         self._checkpoints = checkpoints
         self._on_failure = on_failure
         self._may_connect = may_connect
-        self._link = link or Link()
+        self._observer = observer or NobodyWatches()
         self._attempts = Attempts(settings, backoff or Backoff(ceiling_s=settings.backoff_max))
         self._clock = clock
 
@@ -80,15 +82,15 @@ class Shipper:
 
         self._last_progress = clock()
         self._waiting = Waiting(
-            settings, stop, clock=clock, on_tick=self._tick, on_stop=feed.stop, describe=self._unacked
+            settings, stop, clock=clock, on_tick=self._tick, on_stop=producer.stop, describe=self._unacked
         )
         self._doorway = Doorway(settings, checkpoints, wait=self._waiting.wait)
         self._reconciliation = Reconciliation(
-            settings, feed, self._window, metrics, commit=self._commit, wait=self._waiting.wait
+            settings, producer, self._window, metrics, commit=self._commit, wait=self._waiting.wait
         )
 
     def run(self) -> None:
-        """Deliver until the feed is finished (or a stop was asked for) and every line is answered.
+        """Deliver until the producer is finished (or a stop was asked for) and every line is answered.
 
         Raises GaveUp when that cannot be reached; what is unacked then is told in its message.
         """
@@ -104,11 +106,11 @@ class Shipper:
 
     def _has_work(self) -> bool:
         self._waiting.notice_stop()
-        return bool(self._window) or not self._feed.is_finished
+        return bool(self._window) or not self._producer.is_finished
 
     def _turn(self) -> None:
         """One round: take batches, send what the socket takes, read what has come; wait only if there is nothing."""
-        may_take = self._take_batches() or self._feed.is_busy
+        may_take = self._take_batches() or self._producer.is_busy
         if not self._window and not self._is_sending:
             self._idle(0.0 if may_take else math.inf)
             return
@@ -124,23 +126,23 @@ class Shipper:
 
     def _wants_batch(self) -> bool:
         unsent = self._exchange.unsent_bytes if self._exchange else 0
-        return self._window.has_room and unsent < UNSENT_BYTES and not self._feed.is_finished
+        return self._window.has_room and unsent < UNSENT_BYTES and not self._producer.is_finished
 
     @property
     def _announcing(self) -> Sequence[int]:
         """What wakes the engine because there may be a batch; nothing does while it would not take one."""
-        return self._feed.wake_fds if self._wants_batch() else ()
+        return self._producer.wake_fds if self._wants_batch() else ()
 
     @property
     def _patience_s(self) -> float:
-        """For how long nobody needs a tick, if the feed announces what it has."""
-        return min(self._feed.patience_s, self._checkpoints.patience_s)
+        """For how long nobody needs a tick, if the producer announces what it has."""
+        return min(self._producer.patience_s, self._checkpoints.patience_s)
 
     def _take_batches(self) -> bool:
-        """Take what the feed has, until it is worth sending; return whether there was anything."""
+        """Take what the producer has, until it is worth sending; return whether there was anything."""
         taken = size = 0
         while taken < _BATCHES_PER_TURN and size < _BYTES_PER_TURN and self._wants_batch():
-            batch = self._feed.next_batch()
+            batch = self._producer.next_batch()
             if batch is None:
                 break
             taken += 1
@@ -165,17 +167,17 @@ class Shipper:
         for batch in self._window:
             self._exchange.enqueue(batch)
         self._last_progress = self._clock()
-        self._link.connected(knows_sources=dialect.needs_open, is_answered=self._settings.ack != "none")
+        self._observer.connected(_guarantee(self._settings, dialect))
         return self._exchange
 
     def _disconnect(self) -> None:
         if self._exchange is not None:
             self._exchange.close()
-            self._link.closed()
+            self._observer.closed()
         self._exchange = None
 
     def _idle(self, timeout_s: float) -> None:
-        """Nothing is in flight: wait for the file, the feed, or the end of a connection that nobody uses.
+        """Nothing is in flight: wait for the file, the producer, or the end of a connection that nobody uses.
 
         No longer than until the next tick; that may be far off.
         """
@@ -296,14 +298,14 @@ class Shipper:
 
     def _commit(self, source_id: str, committed: int) -> None:
         now = self._clock()
-        for batch in self._window.commit(source_id, committed):
+        for batch in self._window.mark_stored(source_id, committed):
             self._metrics.acked(batch.lines, now - batch.sent_at)
             self._attempts.succeeded()
         self._commit_done()
 
     def _commit_done(self) -> None:
         for batch in self._window.take_done():
-            commit(batch, is_plain=self._doorway.is_plain)
+            advance_checkpoint(batch, is_plain=self._doorway.is_plain)
             self._checkpoints.follow(batch.source)
 
     # --- failures and waiting -------------------------------------------------------------------------------------
@@ -318,14 +320,14 @@ class Shipper:
             logger.debug("%s while nothing was in flight", error)
             return
         self._metrics.add(reconnects=1)
-        self._link.failed(str(error))
+        self._observer.failed(str(error))
         self._on_failure()
         self._waiting.wait(None, 0, self._attempts.failed(error, self._unacked()))
         while not self._may_connect():
             self._waiting.once(None, 0, self._settings.poll_interval)
 
     def _tick(self) -> None:
-        self._feed.tick()
+        self._producer.tick()
         self._checkpoints.save_if_due()
 
     def _unacked(self) -> str:
@@ -339,3 +341,9 @@ class Shipper:
             self._exchange.connection.hand_over(timeout_s=self._settings.ack_timeout, wait=self._waiting.wait)
         except PeerClosed as error:
             raise GaveUp(f"{error}; what the receiver had not read is lost") from error
+
+
+def _guarantee(settings: ShipSettings, dialect: Dialect) -> Guarantee:
+    if dialect.needs_open:
+        return Guarantee.EXACTLY_ONCE
+    return Guarantee.BEST_EFFORT if settings.ack == "none" else Guarantee.AT_LEAST_ONCE

@@ -14,13 +14,13 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from logferry.client.delivery.batches import FileFeed
-from logferry.client.delivery.engine import Shipper
+from logferry.client.delivery.batches import RenderingProducer
+from logferry.client.delivery.engine import DeliveryEngine
+from logferry.client.delivery.observer import ConnectionObserver
 from logferry.client.net.health import Health, HealthMonitor, probe
-from logferry.client.net.poller import Lookout
+from logferry.client.net.poller import Poller
 from logferry.client.net.wakeup import StopSignal, Wakeup
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.client.status.connection_state import Link
 from logferry.config import ShipSettings
 from logferry.model.batch import Batch
 from logferry.model.source import Source
@@ -109,19 +109,19 @@ class BatchQueue:
         return self.lines + batch.lines <= self._max_lines and self._bytes + len(batch.payload) <= self._max_bytes
 
 
-class QueuedFeed:
-    """A Feed whose batches come through a queue from a thread that works ahead."""
+class PrefetchingProducer:
+    """A BatchProducer whose batches come through a queue from a thread that works ahead."""
 
     def __init__(
-        self, feed: FileFeed, *, max_lines: int, poll_interval_s: float, metrics: Metrics, wakeup: Wakeup
+        self, producer: RenderingProducer, *, max_lines: int, poll_interval_s: float, metrics: Metrics, wakeup: Wakeup
     ) -> None:
-        self._feed = feed
+        self._producer = producer
         self._poll_interval_s = poll_interval_s
         self._metrics = metrics
         self._wakeup = wakeup
         self._queue = BatchQueue(max_lines=max_lines, not_empty=wakeup)
         self._news = Wakeup()  # a source is sent back, or the end is near
-        self._lookout = Lookout()
+        self._lookout = Poller()
         self._next_tick = time.monotonic() + poll_interval_s
         self._drained = threading.Lock()
         self._is_drained = False
@@ -135,7 +135,7 @@ class QueuedFeed:
 
     @property
     def is_finished(self) -> bool:
-        """See Feed: the producer has nothing left, the queue is empty. Raises what ended the producer, if it failed."""
+        """See BatchProducer: all was read, the queue is empty. Raises what ended the thread, if it failed."""
         if not self._is_drained or len(self._queue):
             return False
         if self._failure is not None:
@@ -144,48 +144,48 @@ class QueuedFeed:
 
     @property
     def is_busy(self) -> bool:
-        """See Feed: a batch that is put wakes the engine, so there is never a reason to ask again."""
+        """See BatchProducer: a batch that is put wakes the engine, so there is never a reason to ask again."""
         return False
 
     @property
     def wake_fds(self) -> Sequence[int]:
-        """See Feed: the producer waits for those itself."""
+        """See BatchProducer: the producer waits for those itself."""
         return ()
 
     @property
     def patience_s(self) -> float:
-        """See Feed: the producer looks at the file itself, and wakes the engine when it puts a batch."""
+        """See BatchProducer: the producer looks at the file itself, and wakes the engine when it puts a batch."""
         return 0.0 if len(self._queue) else math.inf
 
     def next_batch(self) -> Batch | None:
-        """See Feed."""
+        """See BatchProducer."""
         batch = self._queue.try_get()
         self._metrics.set_queue_lines(self._queue.lines)
         return batch
 
     def tick(self) -> None:
-        """See Feed: nothing is left to do."""
+        """See BatchProducer: nothing is left to do."""
 
     def stop(self) -> None:
-        """See Feed."""
-        self._feed.stop()
+        """See BatchProducer."""
+        self._producer.stop()
         self._queue.lift_bounds()
         self._news.set()
 
     def send_back(self, source: Source, offset: int | None, *, one_by_one_until: int) -> None:
-        """See Feed. What is in the queue of that source is of an earlier epoch; the engine passes over it."""
+        """See BatchProducer. What is in the queue of that source is of an earlier epoch; the engine passes over it."""
         with self._drained:
-            self._feed.send_back(source, offset, one_by_one_until=one_by_one_until)
+            self._producer.send_back(source, offset, one_by_one_until=one_by_one_until)
             self._is_drained = False
         self._news.set()
 
     def agrees(self, source: Source, position: Position) -> bool:
-        """See Feed."""
-        return self._feed.agrees(source, position)
+        """See BatchProducer."""
+        return self._producer.agrees(source, position)
 
     def holds(self, source: Source, extents: Iterable[Extent]) -> bool:
-        """See Feed."""
-        return self._feed.holds(source, extents)
+        """See BatchProducer."""
+        return self._producer.holds(source, extents)
 
     def join(self) -> None:
         """Wait for the producer's end; `stop` must have been called."""
@@ -205,14 +205,14 @@ class QueuedFeed:
             self._wakeup.set()
 
     def _produce_one(self) -> None:
-        batch = self._feed.next_batch()
+        batch = self._producer.next_batch()
         if batch is not None:
             self._put(batch)
         elif self._note_drained():
             self._wakeup.set()
             self._news.wait()
         else:
-            self._wait(0.0 if self._feed.is_busy else max(self._poll_interval_s, self._feed.patience_s))
+            self._wait(0.0 if self._producer.is_busy else max(self._poll_interval_s, self._producer.patience_s))
             self._tick()
 
     def _put(self, batch: Batch) -> None:
@@ -225,35 +225,35 @@ class QueuedFeed:
 
     def _note_drained(self) -> bool:
         with self._drained:  # a source may be sent back in this moment
-            self._is_drained = self._feed.is_finished
+            self._is_drained = self._producer.is_finished
             return self._is_drained
 
     def _wait(self, timeout_s: float) -> None:
         """Wait until there may be something to read."""
-        ready, _ = self._lookout.poll({self._news.fileno(): select.POLLIN}, self._feed.wake_fds, timeout_s)
+        ready, _ = self._lookout.poll({self._news.fileno(): select.POLLIN}, self._producer.wake_fds, timeout_s)
         if ready:
             self._news.clear()
 
     def _tick(self) -> None:
-        self._feed.tick()
+        self._producer.tick()
         self._next_tick = time.monotonic() + self._poll_interval_s
 
 
-class ResilientShipper:
-    """A Shipper fed by a producer thread and guarded by a health monitor."""
+class ResilientEngine:
+    """A DeliveryEngine fed by a producer thread and guarded by a health monitor."""
 
     def __init__(
         self,
-        feed: FileFeed,
+        producer: RenderingProducer,
         settings: ShipSettings,
         *,
         metrics: Metrics,
         stop: StopSignal,
         checkpoints: Checkpoints,
-        link: Link | None = None,
+        observer: ConnectionObserver | None = None,
     ) -> None:
-        self._feed = QueuedFeed(
-            feed,
+        self._producer = PrefetchingProducer(
+            producer,
             max_lines=settings.buffer_size,
             poll_interval_s=settings.poll_interval,
             metrics=metrics,
@@ -265,26 +265,26 @@ class ResilientShipper:
             on_transition=lambda _: stop.wakeup.set(),
         )
         is_counting = bool(settings.max_attempts)  # attempts that are to be counted must be made
-        self._shipper = Shipper(
-            self._feed,
+        self._shipper = DeliveryEngine(
+            self._producer,
             settings,
             metrics=metrics,
             stop=stop,
             checkpoints=checkpoints,
             on_failure=self._monitor.suspect,
-            link=link,
+            observer=observer,
             may_connect=lambda: is_counting or stop.is_requested or self._monitor.state is Health.HEALTHY,
         )
 
     def run(self) -> None:
-        """Deliver as Shipper.run does; both threads have ended when it returns."""
+        """Deliver as DeliveryEngine.run does; both threads have ended when it returns."""
         self._monitor.start()
-        self._feed.start()
+        self._producer.start()
         try:
             self._shipper.run()
         finally:
-            self._feed.stop()
-            self._feed.join()
+            self._producer.stop()
+            self._producer.join()
             self._monitor.stop()
 
 

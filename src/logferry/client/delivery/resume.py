@@ -1,18 +1,18 @@
 """Agreeing with the server about how far each source is stored: its word wins, if the content agrees.
 
-What is to be read again is dropped from the window and asked of the feed here. docs/protocol.md, rules E10, E11, E17
-and E18.
+What is to be read again is dropped from the window and asked of the producer here. docs/protocol.md, rules E10,
+E11, E17 and E18.
 """
 
 import logging
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from logferry.client.delivery.batches import Feed
+from logferry.client.delivery.batches import BatchProducer
 from logferry.client.delivery.outputs.exchange import Exchange
 from logferry.client.delivery.window import Window
 from logferry.client.net.connect import Wait
-from logferry.client.net.reports import Enquiry
+from logferry.client.net.reports import ReportClient
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, PeerConfused
 from logferry.model.batch import Batch
@@ -30,12 +30,12 @@ class BeginAnew(DeliveryError):
 
 
 class Reconciliation:
-    """Brings the sources, the window and the feed to where the server is."""
+    """Brings the sources, the window and the producer to where the server is."""
 
     def __init__(
         self,
         settings: ShipSettings,
-        feed: Feed,
+        producer: BatchProducer,
         window: Window,
         metrics: Metrics,
         *,
@@ -44,7 +44,7 @@ class Reconciliation:
     ) -> None:
         """`commit` moves a checkpoint over batches that are stored."""
         self._settings = settings
-        self._feed = feed
+        self._producer = producer
         self._window = window
         self._commit = commit
         self._metrics = metrics
@@ -109,12 +109,12 @@ class Reconciliation:
         Lines that an earlier run has skipped there make a difference: then the server is asked for its extents.
         """
         crc32 = self._window.crc32_up_to(source, position.committed)
-        agrees = self._feed.agrees(source, position) if crc32 is None else crc32 == position.crc32
-        return agrees or self._feed.holds(source, self._extents_beyond_checkpoint(source))
+        agrees = self._producer.agrees(source, position) if crc32 is None else crc32 == position.crc32
+        return agrees or self._producer.holds(source, self._extents_beyond_checkpoint(source))
 
     def _extents_beyond_checkpoint(self, source: Source) -> list[Extent]:
         settings = self._settings
-        enquiry = Enquiry(
+        reports = ReportClient(
             settings.server_host,
             settings.server_port,
             connect_timeout_s=settings.connect_timeout,
@@ -122,9 +122,9 @@ class Reconciliation:
             wait=self._wait,
         )
         try:
-            pages = list(enquiry.report(source.id))
+            pages = list(reports.report(source.id))
         finally:
-            enquiry.close()
+            reports.close()
         return [extent for page in pages for extent in page.extents if extent.end > source.committed]
 
     def _go_to(self, source: Source, position: Position) -> None:
@@ -142,4 +142,4 @@ class Reconciliation:
         """Read a source again from `offset`; None makes the file a new source. What was read of it does not count."""
         source.epoch = source.epoch + 1 if offset is not None else -1
         self._window.drop_source(source)
-        self._feed.send_back(source, offset, one_by_one_until=one_by_one_until)
+        self._producer.send_back(source, offset, one_by_one_until=one_by_one_until)

@@ -1,15 +1,34 @@
 """Failures in a row: how long to wait after each of them, and when it is time to give up."""
 
 import logging
+import random
+from collections.abc import Callable
 from typing import Final
 
-from logferry.client.net.connect import Backoff
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, GaveUp
 
 logger = logging.getLogger(__name__)
 
 _AUTO_ATTEMPTS: Final = 5
+
+
+class Backoff:
+    """How long to wait after the n-th failure in a row: doubling, with a ceiling, and with jitter.
+
+    The jitter keeps a thousand clients from returning in the same instant (the "equal jitter" scheme: half of
+    the delay is fixed, half is random).
+    """
+
+    def __init__(self, *, first_s: float = 0.5, ceiling_s: float = 30.0, uniform: Callable[[], float] = random.random):
+        self._first_s = first_s
+        self._ceiling_s = ceiling_s
+        self._uniform = uniform
+
+    def delay_s(self, failures: int) -> float:
+        """Return the seconds to wait after `failures` (1 or more) failures in a row."""
+        full = min(self._ceiling_s, self._first_s * 2.0 ** min(failures - 1, 60))
+        return full * (0.5 + 0.5 * self._uniform())
 
 
 class Attempts:

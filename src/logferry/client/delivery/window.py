@@ -18,7 +18,7 @@ _BATCH_BYTES: Final = 512
 class Window:
     """Unacked batches, bounded in bytes: in the order in which they were read, and by source.
 
-    Answers are matched with lines by their order alone (`answer`), or with a source's offsets (`commit`). A batch
+    Answers are matched with lines by their order alone (`answer`), or with a source's offsets (`mark_stored`). A batch
     leaves when it is done and all before it of the same source are: other sources hold it back in no way. It can then
     be taken with `take_done`. Nothing here takes longer because there are many sources.
     """
@@ -101,7 +101,7 @@ class Window:
                 position, crc32 = batch.end, checksum.extended(crc32, batch.payload, batch.crc32)
         return crc32 if position == offset else None
 
-    def commit(self, source_id: str, committed: int) -> list[Batch]:
+    def mark_stored(self, source_id: str, committed: int) -> list[Batch]:
         """Everything of a source before `committed` is stored; return the batches that this completes."""
         stored = takewhile(lambda batch: batch.end <= committed, self._by_source.get(source_id, ()))
         done = [batch for batch in stored if not batch.is_done]
@@ -183,7 +183,7 @@ def note_rendering(batch: Batch) -> bool:
     return True
 
 
-def commit(batch: Batch, *, is_plain: bool) -> None:
+def advance_checkpoint(batch: Batch, *, is_plain: bool) -> None:
     """A batch is stored: move its source's checkpoint, unless the server has moved it further already."""
     source = batch.source
     if batch.end <= source.committed:

@@ -1,4 +1,4 @@
-"""The client's socket: connect to any address of a name, send and receive without blocking, back off after failures.
+"""The client's socket: connect to any address of a name, send and receive without blocking.
 
 Every wait goes through a `Wait` function that the engine gives, so that a stop request or the periodic look at the log
 file is never late, whatever the network does.
@@ -7,7 +7,6 @@ file is never late, whatever the network does.
 import contextlib
 import fcntl
 import os
-import random
 import selectors
 import socket
 import struct
@@ -44,24 +43,6 @@ class Wait(Protocol):
 
     def __call__(self, sock: socket.socket | None, events: int, timeout_s: float) -> int:
         """See above."""
-
-
-class Backoff:
-    """How long to wait after the n-th failure in a row: doubling, with a ceiling, and with jitter.
-
-    The jitter keeps a thousand clients from returning in the same instant (the "equal jitter" scheme: half of
-    the delay is fixed, half is random).
-    """
-
-    def __init__(self, *, first_s: float = 0.5, ceiling_s: float = 30.0, uniform: Callable[[], float] = random.random):
-        self._first_s = first_s
-        self._ceiling_s = ceiling_s
-        self._uniform = uniform
-
-    def delay_s(self, failures: int) -> float:
-        """Return the seconds to wait after `failures` (1 or more) failures in a row."""
-        full = min(self._ceiling_s, self._first_s * 2.0 ** min(failures - 1, 60))
-        return full * (0.5 + 0.5 * self._uniform())
 
 
 class Connection:

@@ -30,7 +30,7 @@ REST_SHARE: Final = 6.0
 MOST_REST_S: Final = 0.5
 
 
-class Lookout:
+class Poller:
     """Polls descriptors, some of which announce news of files. For one thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -85,7 +85,7 @@ class Waiting:
         self._on_tick = on_tick
         self._on_stop = on_stop
         self._describe = describe
-        self._lookout = Lookout(clock)
+        self._lookout = Poller(clock)
         now = clock()
         self._next_tick = now + settings.poll_interval
         self._deadline = now + settings.deadline if settings.deadline else None

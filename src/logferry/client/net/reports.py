@@ -15,7 +15,7 @@ from logferry.protocol.delivery_client import ClientSession
 _CLIENT_ID: Final = "verify"
 
 
-class Enquiry:
+class ReportClient:
     """A connection for questions. Raises DeliveryError wherever the server does not answer them."""
 
     def __init__(

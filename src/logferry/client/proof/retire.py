@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from logferry.client.net.reports import Enquiry
+from logferry.client.net.reports import ReportClient
 from logferry.client.proof.verify import verify
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import ShipSettings
@@ -44,13 +44,13 @@ def _state(path: Path) -> tuple[int, ...]:
 
 
 def _is_stored(path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> bool:
-    enquiry = Enquiry(
+    reports = ReportClient(
         settings.server_host,
         settings.server_port,
         connect_timeout_s=settings.connect_timeout,
         answer_timeout_s=settings.ack_timeout,
     )
     try:
-        return verify(path, checkpoints, enquiry).is_proven
+        return verify(path, checkpoints, reports).is_proven
     finally:
-        enquiry.close()
+        reports.close()

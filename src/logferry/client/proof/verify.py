@@ -14,7 +14,7 @@ from typing import Final
 from logferry.client.files.gzip import open_content
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import ARCHIVE, is_pattern, matching, origins
-from logferry.client.net.reports import Enquiry
+from logferry.client.net.reports import ReportClient
 from logferry.client.readers.rerender import Renderings, replay
 from logferry.client.recognition.recognise import has_content
 from logferry.client.state.checkpoints import Checkpoint, Checkpoints
@@ -56,10 +56,10 @@ class Verdict:
         return not (self.problem or self.missing or self.altered or self.losses or self.repeated)
 
 
-def verify_all(inputs: Iterable[FileSettings], checkpoints: Checkpoints, enquiry: Enquiry) -> list[Verdict]:
+def verify_all(inputs: Iterable[FileSettings], checkpoints: Checkpoints, reports: ReportClient) -> list[Verdict]:
     """Compare all files of these inputs, each once, with what the server has stored. Raises DeliveryError."""
     paths = dict.fromkeys(path for own in inputs for path in _files_of(own))
-    return [verify(Path(path), checkpoints, enquiry) for path in paths]
+    return [verify(Path(path), checkpoints, reports) for path in paths]
 
 
 def _files_of(wanted: FileSettings) -> Iterator[str]:
@@ -71,7 +71,7 @@ def _files_of(wanted: FileSettings) -> Iterator[str]:
             yield name
 
 
-def verify(path: Path, checkpoints: Checkpoints, enquiry: Enquiry) -> Verdict:
+def verify(path: Path, checkpoints: Checkpoints, reports: ReportClient) -> Verdict:
     """Compare one file with what the server has stored of it. Raises DeliveryError."""
     try:
         file = SourceFile(path, max_line_bytes=PLAIN.max_line_bytes, content=open_content(path))
@@ -85,7 +85,7 @@ def verify(path: Path, checkpoints: Checkpoints, enquiry: Enquiry) -> Verdict:
             lines = replay(file, file.readable_end, _UNKNOWN).lines
             problem = "never shipped, as far as the state folder knows" if lines else ""
             return Verdict(str(path), lines=lines, problem=problem)
-        return _compare(file, checkpoint, list(enquiry.report(checkpoint.id)))
+        return _compare(file, checkpoint, list(reports.report(checkpoint.id)))
     finally:
         file.close()
 

@@ -57,7 +57,7 @@ class Reader(Protocol):
         """Return what was found out since the last call not to be deliverable, in the order of its finding."""
 
     def send_back(self, source: Source, offset: int | None, one_by_one_until: int) -> None:
-        """Read a source again (see Feed), if its file is still open."""
+        """Read a source again (see BatchProducer), if its file is still open."""
 
     def duplicate(self, source: Source) -> SourceFile | None:
         """Open a source's file a second time, with a position of its own; None when the file is closed.

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from logferry.client.delivery.output import Guarantee
+
 IDLE: Final = "idle"
 CONNECTED: Final = "connected"
 WAITING: Final = "waiting"
@@ -37,10 +39,9 @@ class Link:
         self._on_change = on_change
         self.state = LinkState(since=clock())
 
-    def connected(self, *, knows_sources: bool, is_answered: bool) -> None:
-        """Say that there is a connection, whether the server knows sources, and whether it answers each line."""
-        delivery = "exactly once" if knows_sources else "at least once" if is_answered else "best effort"
-        self._become(state=CONNECTED, since=self._clock(), delivery=delivery)
+    def connected(self, guarantee: Guarantee) -> None:
+        """Say that there is a connection, and what it can promise."""
+        self._become(state=CONNECTED, since=self._clock(), delivery=guarantee.value)
 
     def closed(self) -> None:
         """Say that there is no connection any more; one that failed is still waited for."""
