@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from logferry.cli import dispatch as cli
+from logferry.client.files.identity import fingerprint
 from logferry.client.state import checkpoints as checkpoint_module
-from logferry.client.state.checkpoints import MAX_IDLE, SAVE_INTERVAL_S, Checkpoints, fingerprint
+from logferry.client.state.checkpoints import MAX_IDLE, SAVE_INTERVAL_S, Checkpoints
 from logferry.durable import Journal
 from logferry.errors import StateError
 from logferry.model.render_spec import RenderSpec

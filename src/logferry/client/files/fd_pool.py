@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from logferry.client.files.content import FileContent, open_regular
+from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.errors import SourceError
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class Descriptors:
         if content.identity is not None:
             return self._open_again(content)
         fd = self._open_path(content.path)
-        content.identity = _identity(os.fstat(fd))
+        content.identity = identity_of(os.fstat(fd))
         self._open[content] = fd
         return fd
 
@@ -96,7 +97,7 @@ class Descriptors:
             except SourceError as error:
                 cause = error.__cause__
                 raise OSError(getattr(cause, "errno", errno.EIO), error.reason, str(content.path)) from error
-            if _identity(os.fstat(fd)) == content.identity:
+            if identity_of(os.fstat(fd)) == content.identity:
                 break
             os.close(fd)
         else:
@@ -159,7 +160,7 @@ class PooledContent:
     def __init__(self, path: Path, descriptors: Descriptors) -> None:
         """Open `path`. Raises as FileContent.open does."""
         self.path = path
-        self.identity: tuple[int, int] | None = None
+        self.identity: FileIdentity | None = None
         self.owner: Owner | None = None  # without one it is always found by `path`, and what it was
         self.is_pinned = False  # it has no name any more: never to be closed, but by `close`
         self._descriptors = descriptors
@@ -188,7 +189,7 @@ class PooledContent:
     def has_its_name(self) -> bool:
         """Whether `path` still leads to it."""
         try:
-            return _identity(os.stat(self.path)) == self.identity
+            return identity_of(os.stat(self.path)) == self.identity
         except OSError:
             return False
 
@@ -207,7 +208,7 @@ class PooledContent:
             if self.identity is not None and not self.is_open:
                 with contextlib.suppress(OSError):
                     status = os.stat(self.path)
-                    if _identity(status) == self.identity:
+                    if identity_of(status) == self.identity:
                         return status
             return os.fstat(self._descriptors.lend(self))
 
@@ -237,10 +238,6 @@ class PooledContent:
         """See Content."""
         with self._descriptors.lock:
             self._descriptors.release(self)
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
 
 
 def _raise_limit() -> int:

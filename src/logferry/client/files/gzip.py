@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from logferry.client.files.content import Content, FileContent
+from logferry.client.files.identity import HEAD_BYTES
 from logferry.client.files.replay_buffer import BLOCK_BYTES, Spool
 from logferry.errors import SourceError
 
@@ -28,9 +29,6 @@ _WINDOW_BYTES: Final = 4 * 1024 * 1024
 # verified.
 _LONGEST_LINE_BYTES: Final = 16 * 1024 * 1024
 
-# These first bytes are kept: they tell whether a file is one that was shipped before.
-_HEAD_BYTES: Final = 1024
-
 # Three bytes look like the beginning of a member once in 16 MiB. Somebody may have made a file that is full of them.
 _MOST_FALSE_BEGINNINGS: Final = 100
 
@@ -44,7 +42,7 @@ class GzipContent:
         """Take over the compressed file, as far as it goes now, or to `compressed_bytes`."""
         self._raw = raw
         self._end = raw.size() if compressed_bytes is None else compressed_bytes
-        self._head = b""
+        self._head = b""  # kept: it tells whether a file is one that was shipped before
         self._begin()
 
     @property
@@ -88,8 +86,8 @@ class GzipContent:
         self._blocks = _inflate(self._raw, self._end, self._problems)
 
     def _take(self, block: bytes, wanted_from: int) -> None:
-        if self._spool.end < _HEAD_BYTES:
-            self._head = (self._spool.read(self._spool.end, 0) + block)[:_HEAD_BYTES]
+        if self._spool.end < HEAD_BYTES:
+            self._head = (self._spool.read(self._spool.end, 0) + block)[:HEAD_BYTES]
         self._spool.append(block)
         wanted = max(0, self._spool.end - wanted_from)
         self._spool.trim_to(_WINDOW_BYTES + 2 * self._spool.longest_line + wanted)

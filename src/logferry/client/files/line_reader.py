@@ -15,6 +15,15 @@ from pathlib import Path
 from typing import Final, Self
 
 from logferry.client.files.content import Content, FileContent
+from logferry.client.files.identity import (
+    HEAD_BYTES,
+    TAIL_BYTES,
+    extended_head,
+    extended_tail,
+    has_bytes,
+    has_head_and_tail,
+    identity_of,
+)
 from logferry.errors import SourceError
 from logferry.model.chunk import Chunk
 from logferry.model.loss import Loss, LossKind
@@ -25,12 +34,6 @@ from logferry.rendering.renderer import Grouping, renderer
 # One read. Large enough that the cost of a call does not matter (rendering one takes a millisecond), small enough that
 # a few of them in flight stay far below the memory promised.
 CHUNK_BYTES: Final = 256 * 1024
-
-# How many bytes before the offset are compared at every read.
-TAIL_BYTES: Final = 256
-
-# How many of its first bytes tell a file from others.
-HEAD_BYTES: Final = 1024
 
 # A line that is longer than a chunk is searched for its end in steps of this size, with other work in between.
 SCAN_BYTES: Final = 32 * 1024 * 1024
@@ -53,9 +56,7 @@ class Left:
     def is_continued_in(self, file: "SourceFile") -> bool:
         """Whether what is known of the source is in another file too: it may be a copy of all that it was."""
         head = self.source.head or self.beginning
-        if not (self.tail or head) or file.peek(0, len(head)) != head:
-            return False
-        return file.peek(self.offset - len(self.tail), len(self.tail)) == self.tail
+        return bool(self.tail or head) and has_head_and_tail(file, head=head, tail=self.tail, end=self.offset)
 
     def shipped_in(self, file: "SourceFile") -> int:
         """Return how many of the first bytes of another file were read of the source, if that may be a copy of it."""
@@ -119,8 +120,7 @@ class SourceFile:
         self._is_clean = True  # the offset is where an event begins, not only where one was cut
         self.prepared_for: Source | None = None  # for the owner: the source for which the rendering was decided
         self.render_as(RenderSpec(max_line_bytes=max_line_bytes))
-        status = self._content.status()
-        self.identity = (status.st_dev, status.st_ino)
+        self.identity = identity_of(self._content.status())
         self.source = self._new_source()
         self._seen_size = 0
         self.size()
@@ -287,9 +287,9 @@ class SourceFile:
     def is_unchanged(self) -> bool:
         """Whether the known bytes before the offset, and at the beginning, are still there."""
         if self._tail:
-            is_same = self.peek(self.offset - len(self._tail), len(self._tail)) == self._tail
+            is_same = has_bytes(self, self.offset - len(self._tail), self._tail)
             head = self.source.head
-            return is_same and (len(head) <= len(self._tail) or self.peek(0, len(head)) == head)
+            return is_same and (len(head) <= len(self._tail) or has_bytes(self, 0, head))
         beginning = self.peek(0, TAIL_BYTES)
         if not beginning.startswith(self._beginning):
             return False
@@ -397,9 +397,8 @@ class SourceFile:
             self._is_clean = True
         else:
             self.offset = end
-            self._tail = data[-TAIL_BYTES:] if length >= TAIL_BYTES else (self._tail + data)[-TAIL_BYTES:]
-            if start <= len(self.source.head) < HEAD_BYTES:
-                self.source.head = (self.source.head[:start] + data[:HEAD_BYTES])[:HEAD_BYTES]
+            self._tail = extended_tail(self._tail, data)
+            self.source.head = extended_head(self.source.head, data, start)
         return Chunk(self.source, start, end, data, truncated, self._tail, self._epoch, self.rendering, is_split)
 
     def _move_to(self, offset: int) -> None:

@@ -1,12 +1,14 @@
 """The bytes of a stream that may be read again: appended at the end, given up at the beginning, addressed by offset.
 
-Of a line that is longer than anybody will look at, only the beginning, the last bytes and the length are kept. So a
-stream without newlines takes no more memory than one with them. Where the middle of such a line was, NULs are read: any
-byte but a newline would do.
+Of a line that is longer than anybody will look at, only the beginning, the last TAIL_BYTES bytes and the length are
+kept. So a stream without newlines takes no more memory than one with them. Where the middle of such a line was, NULs
+are read: any byte but a newline would do.
 """
 
 from bisect import bisect_right
 from typing import Final
+
+from logferry.client.files.identity import TAIL_BYTES
 
 # The most that is appended at once. At least so much of every line is kept, so that what is not kept depends on the
 # lines alone, and not on how they came.
@@ -17,9 +19,6 @@ _PIECE_BYTES: Final = 64 * 1024
 
 # A line's ending, and one byte more, which says that the line is too long.
 _BEYOND_LIMIT: Final = len(b"x\r\n") + 1
-
-# So many bytes before the end of every line are kept: they tell whether a file is the one that was read up to there.
-_LAST_BYTES: Final = 256
 
 
 class Spool:
@@ -108,7 +107,7 @@ class Spool:
         """Add the next bytes of a line that is too long: only the last ones are kept, until more of it comes."""
         if self._has_last_bytes:
             data = self._take_back() + data
-        length = len(data) - _LAST_BYTES
+        length = len(data) - TAIL_BYTES
         if length > 0:
             last = self._pieces[-1] if self._pieces else b""
             if isinstance(last, int):

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from logferry.client.files.fd_pool import Descriptors
+from logferry.client.files.identity import FileIdentity
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import Discovery, Folders
 from logferry.client.readers.base import out_of_reach
 from logferry.client.readers.batch_file import BatchFile, PlannedFile, plan
 from logferry.client.readers.input_rules import Input
-from logferry.client.recognition.recognise import Identity, Recall
+from logferry.client.recognition.recognise import Recall
 from logferry.config import InputSettings
 from logferry.errors import SourceError
 from logferry.model.chunk import Chunk
@@ -174,7 +175,7 @@ class BatchReader:
 
     def _plan(self, inputs: Sequence[InputSettings]) -> Iterator[PlannedFile]:
         """Give each file once: as the first input has it that means it, under the first of its names."""
-        known: set[Identity] = set()
+        known: set[FileIdentity] = set()
         for settings in inputs:
             wanted = Input(settings)
             for path in Discovery(settings.log_file, settings.exclude, folders=self._folders).find():

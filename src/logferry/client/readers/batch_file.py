@@ -7,10 +7,11 @@ from pathlib import Path
 
 from logferry.client.files.fd_pool import Descriptors, PooledContent
 from logferry.client.files.gzip import inflated
+from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import Folders
 from logferry.client.readers.input_rules import Input
-from logferry.client.recognition.recognise import Identity, Recall, status_identity
+from logferry.client.recognition.recognise import Recall
 from logferry.errors import SourceError
 from logferry.model.chunk import Chunk
 from logferry.model.file_report import FileReport
@@ -24,7 +25,7 @@ class PlannedFile:
     path: str
     input: Input
     place: Path
-    identity: Identity
+    identity: FileIdentity
     size: int
 
     def find(self, folders: Folders) -> Path:
@@ -40,7 +41,7 @@ class PlannedFile:
 
     def _is_at(self, path: Path) -> bool:
         try:
-            return status_identity(os.stat(path)) == self.identity
+            return identity_of(os.stat(path)) == self.identity
         except OSError:
             return False
 
@@ -55,7 +56,7 @@ def plan(path: str, wanted: Input) -> PlannedFile:
         raise SourceError(path, error.strerror or str(error)) from error
     if not stat.S_ISREG(status.st_mode):
         raise SourceError(path, "is a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file")
-    return PlannedFile(path, wanted, Path(os.path.realpath(path)), status_identity(status), status.st_size)
+    return PlannedFile(path, wanted, Path(os.path.realpath(path)), identity_of(status), status.st_size)
 
 
 class BatchFile(SourceFile):

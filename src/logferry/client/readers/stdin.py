@@ -20,7 +20,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from logferry.client.files.line_reader import TAIL_BYTES, SourceFile
+from logferry.client.files.identity import TAIL_BYTES
+from logferry.client.files.line_reader import SourceFile
 from logferry.client.files.replay_buffer import BLOCK_BYTES, Spool
 from logferry.client.readers.base import out_of_reach
 from logferry.client.readers.input_rules import Input

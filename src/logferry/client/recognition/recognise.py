@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from logferry.client.files.gzip import open_content
-from logferry.client.files.line_reader import HEAD_BYTES, SourceFile
+from logferry.client.files.identity import HEAD_BYTES, FileIdentity, fingerprint, identity_of
+from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import ARCHIVE, Folders, former_names, is_compressed, rotation_number
-from logferry.client.state.checkpoints import Checkpoint, Checkpoints, fingerprint
+from logferry.client.state.checkpoints import Checkpoint, Checkpoints
 from logferry.errors import SourceError
 from logferry.model.source import Source
 
@@ -28,8 +29,6 @@ _TICK_NS: Final = 10_000_000
 
 _SECOND_NS: Final = 1_000_000_000
 
-Identity = tuple[int, int]  # device and inode
-
 # So often a folder is listed again in which files are renamed at the very same time.
 LISTINGS: Final = 10
 
@@ -39,7 +38,7 @@ class Rotated(NamedTuple):
 
     modified_ns: int
     path: Path
-    identity: Identity
+    identity: FileIdentity
 
     @property
     def age(self) -> tuple[int, int, Path]:
@@ -86,8 +85,8 @@ class Recall:
         """
         unfinished = [known for known in self._checkpoints.of_path(str(path)) if not known.is_finished]
         listing = self._folders.listing(str(path.parent))
-        known: dict[Identity, Rotated] = {}
-        current: Identity | None = None  # of the file that has the name and is known
+        known: dict[FileIdentity, Rotated] = {}
+        current: FileIdentity | None = None  # of the file that has the name and is known
         missing: list[Checkpoint] = []
         seen_at: list[float] = []  # of the others
         for checkpoint in unfinished:
@@ -120,7 +119,7 @@ class Recall:
         self,
         path: Path,
         since_ns: int,
-        exclude: Container[Identity | None],
+        exclude: Container[FileIdentity | None],
         *,
         certain_ns: int | None = None,
         live: Container[str] = (),
@@ -150,13 +149,15 @@ class Recall:
             originals = self._checkpoints_of_originals(file)
             return any(is_copy(file, known) for known in originals) and not self._continued_by(file, live)
 
-    def _continued(self, path: Path, missing: list[Checkpoint], known: Container[Identity]) -> dict[Identity, Rotated]:
+    def _continued(
+        self, path: Path, missing: list[Checkpoint], known: Container[FileIdentity]
+    ) -> dict[FileIdentity, Rotated]:
         """Return the copies and archives that were made of files that a checkpoint knows, with their last change.
 
         It is the content that tells: a copy may be older than the checkpoint, which was saved before its file was
         looked at again.
         """
-        found: dict[str, tuple[int, bool, Path, Identity]] = {}
+        found: dict[str, tuple[int, bool, Path, FileIdentity]] = {}
         names = self._folders.listing(str(path.parent)).rotated_or_archived(path.name) if missing else ()
         for entry in (path.parent / name for name in names):
             try:
@@ -251,7 +252,9 @@ def _modified_ns_if_known(path: Path, checkpoint: Checkpoint) -> int | None:
         file.close()
 
 
-def rotated_since(path: Path, since_ns: int, exclude: Container[Identity | None], folders: Folders) -> list[Rotated]:
+def rotated_since(
+    path: Path, since_ns: int, exclude: Container[FileIdentity | None], folders: Folders
+) -> list[Rotated]:
     """Return files beside `path` that are named like rotated ones of it and were written at `since_ns` or later.
 
     The oldest first. An archive has the time of what it was made of, perhaps in whole seconds. `exclude` are files that
@@ -267,7 +270,7 @@ def rotated_since(path: Path, since_ns: int, exclude: Container[Identity | None]
 
 
 def _written_since(
-    path: Path, since_ns: int, exclude: Container[Identity | None], folders: Folders
+    path: Path, since_ns: int, exclude: Container[FileIdentity | None], folders: Folders
 ) -> list[Rotated] | None:
     """Return the files; None if files were renamed in this moment."""
     found = []
@@ -284,13 +287,8 @@ def _written_since(
             continue
         is_archive = name.endswith(ARCHIVE)
         earliest_ns = since_ns - since_ns % _SECOND_NS if is_archive else since_ns
-        is_new = status.st_mtime_ns >= earliest_ns and status_identity(status) not in exclude
+        is_new = status.st_mtime_ns >= earliest_ns and identity_of(status) not in exclude
         if is_new and stat.S_ISREG(status.st_mode) and is_compressed(str(entry)) == is_archive:
-            found.append(Rotated(status.st_mtime_ns, entry, status_identity(status)))
+            found.append(Rotated(status.st_mtime_ns, entry, identity_of(status)))
     folders.forget(str(path.parent))
     return found if folders.listing(str(path.parent)).rotated_or_archived(path.name) == names else None
-
-
-def status_identity(status: os.stat_result) -> Identity:
-    """Return what identifies a file while it exists."""
-    return status.st_dev, status.st_ino

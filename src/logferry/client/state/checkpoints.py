@@ -30,18 +30,20 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, get_origin
 
-from logferry.client.files.line_reader import HEAD_BYTES, TAIL_BYTES
+from logferry.client.files.identity import (
+    FINGERPRINT_OF_NOTHING,
+    HEAD_BYTES,
+    TAIL_BYTES,
+    FileIdentity,
+    fingerprint,
+    identity_of,
+)
 from logferry.client.finding.listing import Folders
 from logferry.client.state.journal_format import CheckpointFile, Entry
 from logferry.durable import FolderInUse, lock_folder
 from logferry.errors import StateError
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
-
-try:
-    from _blake2 import blake2b  # where hashlib has it from, which loads OpenSSL as well: 3.6 MB
-except ImportError:
-    from hashlib import blake2b
 
 logger = logging.getLogger(__name__)
 
@@ -64,15 +66,7 @@ MAX_IDLE: Final = 20_000
 _FILE_NAME: Final = "checkpoints.json"
 
 
-def fingerprint(data: bytes) -> str:
-    """Return a hash of some bytes of a file, as text."""
-    return blake2b(data, digest_size=16).hexdigest()
-
-
-_OF_NOTHING: Final = fingerprint(b"")
-
 Renderings = tuple[tuple[int, RenderSpec], ...]
-Identity = tuple[int, int]  # device and inode
 
 
 @dataclass(slots=True)
@@ -95,9 +89,9 @@ class Checkpoint:
     lines: int = 0
     crc32: int = 0
     head_bytes: int = 0
-    head: str = _OF_NOTHING
+    head: str = FINGERPRINT_OF_NOTHING
     tail_bytes: int = 0
-    tail: str = _OF_NOTHING
+    tail: str = FINGERPRINT_OF_NOTHING
     plain_until: int = 0
     is_finished: bool = False
     seen_at: float = 0.0  # Unix time of the last change, for people and for ordering files that were rotated meanwhile
@@ -122,7 +116,7 @@ class Checkpoints:
         self._live: dict[str, Source] = {}  # sources of this run, which know best where they are
         self._touched: set[str] = set()  # those of them that have changed
         self._unsaved: set[str] = set()  # of these the file says something else, or nothing
-        self._index: dict[str | Identity, list[str]] = {}  # ids by path, and by device and inode
+        self._index: dict[str | FileIdentity, list[str]] = {}  # ids by path, and by device and inode
         self._round: Iterator[Source] = iter(())
         self._servers: set[str] = set()
         self._servers_changed = False
@@ -152,7 +146,7 @@ class Checkpoints:
         """Return the checkpoints of all files that were shipped under a name."""
         return self._found(path)
 
-    def _found(self, key: str | Identity) -> list[Checkpoint]:
+    def _found(self, key: str | FileIdentity) -> list[Checkpoint]:
         with self._changing:
             ended = [self._live[source_id] for source_id in self._index.get(key, ()) if self._has_ended(source_id)]
         for source in ended:
@@ -390,12 +384,12 @@ def _may_exist(checkpoint: Checkpoint, folders: Folders) -> bool:
     """Whether a source's file is still there under its name, or possibly beside it under another one."""
     with contextlib.suppress(OSError):
         status = os.stat(checkpoint.path)
-        if (status.st_dev, status.st_ino) == (checkpoint.device, checkpoint.inode):
+        if identity_of(status) == (checkpoint.device, checkpoint.inode):
             return True
     return checkpoint.inode in folders.listing(os.path.dirname(checkpoint.path)).by_inode
 
 
-def _keys(checkpoint: Checkpoint) -> tuple[str, Identity]:
+def _keys(checkpoint: Checkpoint) -> tuple[str, FileIdentity]:
     return checkpoint.path, (checkpoint.device, checkpoint.inode)
 
 
@@ -410,9 +404,9 @@ def _checkpoint_of(source: Source, *, seen_at: float) -> Checkpoint:
         lines=source.lines,
         crc32=source.crc32,
         head_bytes=len(head),
-        head=fingerprint(head) if head else _OF_NOTHING,
+        head=fingerprint(head),
         tail_bytes=len(source.tail),
-        tail=fingerprint(source.tail) if source.tail else _OF_NOTHING,
+        tail=fingerprint(source.tail),
         plain_until=source.plain_until,
         is_finished=source.is_finished,
         seen_at=seen_at,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from logferry.client.files.identity import identity_of
 from logferry.client.status import writer as status_file
 from logferry.client.status.connection_state import WAITING
 from logferry.client.status.writer import ClientReport, Status
@@ -138,7 +139,7 @@ def _file_now(said: FileReport, client: ClientReport, *, is_running: bool, now: 
         except OSError as error:
             since_then = f"cannot look at it now: {error.strerror or error}"
         else:
-            if (status.st_dev, status.st_ino) != (said.device, said.inode):
+            if identity_of(status) != (said.device, said.inode):
                 since_then = "its name is another file's since"
             else:
                 size = status.st_size

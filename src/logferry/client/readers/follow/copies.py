@@ -9,10 +9,10 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from logferry.client.files.identity import identity_of
 from logferry.client.files.line_reader import Left
 from logferry.client.finding.listing import origins
 from logferry.client.readers.follow.file import Common, File
-from logferry.client.recognition.recognise import status_identity
 from logferry.errors import SourceError
 from logferry.model.loss import Loss, LossKind
 
@@ -94,7 +94,7 @@ def _is_same_copy(suspect: File, left: Left, original: File, common: Common) -> 
 def _open_copy(path: str, original: File, common: Common) -> File | None:
     """Open what may be a copy, unless it is known as something else."""
     try:
-        identity = status_identity(os.stat(path))
+        identity = identity_of(os.stat(path))
         if identity == original.identity:
             return None
         known = original.owner.known(identity)

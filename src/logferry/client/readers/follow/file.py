@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from logferry.client.files.fd_pool import Descriptors, Gone, PooledContent
 from logferry.client.files.gzip import inflated
-from logferry.client.files.line_reader import HEAD_BYTES, TAIL_BYTES, SourceFile
+from logferry.client.files.identity import FileIdentity, begins_alike
+from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import ARCHIVE, Folders, is_compressed, origins
-from logferry.client.recognition.recognise import Identity, Recall
+from logferry.client.recognition.recognise import Recall
 from logferry.model.file_report import FileReport
 from logferry.model.loss import Loss
 
@@ -124,11 +125,7 @@ class File(SourceFile):
     def is_beginning_of(self, other: SourceFile) -> bool:
         """Whether it has what another file begins with; of an empty one nobody knows."""
         size = self.size()
-        if not 0 < size <= other.size():
-            return False
-        head, tail = min(size, HEAD_BYTES), min(size, TAIL_BYTES)
-        places = ((0, head), (size - tail, tail))
-        return all(self.peek(offset, length) == other.peek(offset, length) for offset, length in places)
+        return 0 < size <= other.size() and begins_alike(self, other, size)
 
     def report(self, *, behind_since: float, problem: str) -> FileReport:
         """Say how far it is. Safe in any thread."""
@@ -158,7 +155,7 @@ class Common:
     clock: Callable[[], float]
     rotated_quiet_s: float = ROTATED_QUIET_S
     names: dict[str, "FollowedName"] = field(default_factory=dict)
-    files: dict[Identity, File] = field(default_factory=dict)  # all that are looked after
+    files: dict[FileIdentity, File] = field(default_factory=dict)  # all that are looked after
     sources: dict[str, File] = field(default_factory=dict)  # by id, as far as the file is open or can be opened
     attention: dict["FollowedName", bool] = field(default_factory=dict)  # to be looked at: whether by time alone
     lost: list[Loss] = field(default_factory=list)

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from logferry.client.files.fd_pool import Gone
+from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.files.line_reader import Left
 from logferry.client.finding.listing import is_compressed
 from logferry.client.readers.follow.copies import copy_of, needs_vetting, vet
 from logferry.client.readers.follow.file import Common, File
 from logferry.client.readers.input_rules import Input
-from logferry.client.recognition.recognise import LISTINGS, Identity, Rotated, status_identity
+from logferry.client.recognition.recognise import LISTINGS, Rotated
 from logferry.errors import SourceError
 from logferry.model.chunk import Chunk
 from logferry.model.file_report import FileReport
@@ -75,7 +76,7 @@ class FollowedName:
         self._unreadable = ""  # why a file of it cannot be read now
         self.behind_since = 0.0  # Unix time
         self._common = common
-        self._holder: Identity | None = None  # the file that has the name
+        self._holder: FileIdentity | None = None  # the file that has the name
         self._looked_ns = time.time_ns()  # of the last look, in Unix time
         self._former: tuple[tuple[float, Left], ...] = ()  # what was truncated lately, with no copy of it, and when
 
@@ -108,7 +109,7 @@ class FollowedName:
         self._holder = None
         try:
             status = os.stat(self.path)
-            self._holder = status_identity(status)
+            self._holder = identity_of(status)
             self.seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
             if abs(now_ns - status.st_mtime_ns) < _RACY_NS:
                 self.seen = None
@@ -266,7 +267,7 @@ class FollowedName:
                 reason = "not asked for (--start-at end)"
                 self._common.lost.append(Loss(file.source, 0, file.offset, reason, kind=LossKind.SKIPPED))
 
-    def _attend(self, identity: Identity) -> str:
+    def _attend(self, identity: FileIdentity) -> str:
         """Make the file that has the name now the last one; return why it is not to be read, if so."""
         file = self.known(identity)
         if file is None:
@@ -285,7 +286,7 @@ class FollowedName:
         file.quiet_since = self._common.clock()
         return ""
 
-    def _open(self, identity: Identity) -> str:
+    def _open(self, identity: FileIdentity) -> str:
         if is_compressed(self.path, so_far=True):
             return "compressed: it is not followed"
         if self.files:
@@ -313,7 +314,7 @@ class FollowedName:
             if self.open_rotated(new, before=before):
                 return
 
-    def _append(self, path: str, identity: Identity, *, before: File | None = None) -> File | None:
+    def _append(self, path: str, identity: FileIdentity, *, before: File | None = None) -> File | None:
         """Open a file as the newest one, or as the newest before another one; None when it is open already.
 
         Raises FileNotFoundError also when another one has the path by now: what was renamed since is found first.
@@ -331,7 +332,7 @@ class FollowedName:
         self.files.insert(self.files.index(before) if before is not None else len(self.files), file)
         return file
 
-    def known(self, identity: Identity) -> File | None:
+    def known(self, identity: FileIdentity) -> File | None:
         """Return the file of that identity; one that was closed since may have had its inode taken by another."""
         file = self._common.files.get(identity)
         if file is None or file.has_name or file.content.is_open:
