@@ -16,7 +16,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 FLOORS: Final = {
     "": (
         *("__main__", "cli", "client", "server", "rendering", "telemetry", "config", "protocol", "model"),
-        *("durable", "checksum", "speedups", "errors", "printable"),
+        *("durable", "checksum", "speedups", "errors", "printable", "worker"),
     ),
     "client": (
         *("run", "reload", "status", "proof", "delivery", "readers", "recognition", "state", "files", "finding", "net"),
@@ -31,7 +31,11 @@ FLOORS: Final = {
 # Neighbours on one floor, and shared rooms that the pure ones may not enter.
 CLOSED: Final = {
     ("client", "server"),
-    *((room, shared) for room in ("rendering", "protocol", "model") for shared in ("config", "telemetry", "durable")),
+    *(
+        (room, shared)
+        for room in ("rendering", "protocol", "model")
+        for shared in ("config", "telemetry", "durable", "worker")
+    ),
     *(("telemetry", below) for below in ("config", "protocol", "model", "durable", "checksum")),
     *(("config", below) for below in ("protocol", "model", "durable", "checksum")),
 }

@@ -32,6 +32,7 @@ from logferry.config import (
 )
 from logferry.errors import ConfigError, DeliveryError, GaveUp, LogferryError, SourceError, StateError
 from logferry.speedups import collect_less_garbage, keep_freed_memory
+from logferry.telemetry.log_format import SafeFormatter
 from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -337,9 +338,9 @@ def _joined(options: Sequence[Option], given: Mapping[str, str | list[str]]) -> 
 
 def _log_to_stderr(level: str, options: Sequence[Option] = ()) -> None:
     """Set logging up; then log which variables these options had in former versions are still set."""
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(SafeFormatter(encoding=sys.stderr.encoding or "utf-8"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for sentence in former_names(options, os.environ):
         logger.info("%s", sentence)
 

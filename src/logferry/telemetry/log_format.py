@@ -1,0 +1,38 @@
+"""How log records become text: each message is one safe line, whatever its caller put into it.
+
+The last guard before a terminal or a log file. Callers make names and reasons printable themselves where they limit
+or quote them; what they forget is escaped here. A traceback keeps its lines, indented, so that no text in it can pass
+for a message.
+"""
+
+import logging
+from typing import Any, Final
+
+from logferry.printable import printable
+
+LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(message)s"
+
+_INDENT: Final = "    "
+
+
+class SafeFormatter(logging.Formatter):
+    """Formats a record as one line that the encoding of the log can encode, and tracebacks as indented lines."""
+
+    def __init__(self, text_format: str = LOG_FORMAT, *, encoding: str = "utf-8") -> None:
+        super().__init__(text_format)
+        self._encoding = encoding
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name is that of `logging`
+        """Return the line."""
+        return printable(super().formatMessage(record), encoding=self._encoding)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Return the traceback."""
+        return self._indented(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802
+        """Return the stack of a record that asks for it."""
+        return self._indented(super().formatStack(stack_info))
+
+    def _indented(self, text: str) -> str:
+        return "\n".join(f"{_INDENT}{printable(line, encoding=self._encoding)}" for line in text.splitlines())

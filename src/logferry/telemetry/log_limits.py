@@ -1,0 +1,164 @@
+"""Repeated log messages, limited and counted: for whatever a peer, a disk or a busy moment can cause again and again.
+
+`RepeatLimit` is for one condition that lasts (a full disk): logged at once, then counted. `RateLimit` is for many
+events of a kind (connects): so many a second are logged, the others are counted. Both own their counts, bound their
+memory, and log every count in the end: what is left out is never left out silently. Any thread may use them.
+"""
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Final
+
+# After the first message, counts come after a minute, two, four ... an hour: an outage of hours fills no log.
+FIRST_INTERVAL_S: Final = 60.0
+LAST_INTERVAL_S: Final = 3600.0
+
+# A key may come from a peer, so there can be any number of them. Keys are small: this is about a megabyte.
+MAX_KEYS: Final = 1000
+
+
+@dataclass(slots=True)
+class _Repeats:
+    """A message that was logged, and how often it was left out since `since`."""
+
+    level: int
+    text: str
+    since: float
+    interval_s: float
+    count: int = 0
+
+
+class RepeatLimit:
+    """Logs a message when it is new, then only how often it was repeated, until the condition is over."""
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        *,
+        interval_s: float = FIRST_INTERVAL_S,
+        max_keys: int = MAX_KEYS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """A repeated message comes with its count after `interval_s` at the earliest, then after twice that, and so on.
+
+        Of more than `max_keys` messages, the one that was not repeated for longest is forgotten.
+        """
+        self._logger = logger
+        self._interval_s = interval_s
+        self._max_keys = max_keys
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._repeats: OrderedDict[Hashable, _Repeats] = OrderedDict()
+
+    def log(self, level: int, key: Hashable, message: str, *values: object) -> bool:
+        """Log `message % values`, unless `key` was logged before and is not over; return whether it was logged.
+
+        Put into the key what makes two messages differ for the reader (a path, an errno), not what always differs.
+        """
+        if not self._logger.isEnabledFor(level):
+            return False
+        now = self._clock()
+        with self._lock:
+            known = self._repeats.get(key)
+            if known is None:
+                text = message % values if values else message
+                self._repeats[key] = _Repeats(level, text, now, self._interval_s)
+                forgotten = self._forget_oldest()
+            else:
+                self._repeats.move_to_end(key)
+                known.count += 1
+                if now - known.since < known.interval_s:
+                    return False
+                text = f"{message % values if values else message} ({_count(known, now)})"
+                known.since, known.count = now, 0
+                known.interval_s = max(self._interval_s, min(2 * known.interval_s, LAST_INTERVAL_S))
+                forgotten = None
+        self._logger.log(level, "%s", text)
+        if forgotten:
+            self._log_count(forgotten, now)
+        return True
+
+    def over(self, key: Hashable) -> bool:
+        """The condition has ended: log what was left out, and the next message at once; return whether it was known."""
+        with self._lock:
+            known = self._repeats.pop(key, None)
+        if known:
+            self._log_count(known, self._clock())
+        return known is not None
+
+    def flush(self) -> None:
+        """Log every count that was left out, at the end of a run."""
+        with self._lock:
+            waiting = list(self._repeats.values())
+            self._repeats.clear()
+        for known in waiting:
+            self._log_count(known, self._clock())
+
+    def _forget_oldest(self) -> _Repeats | None:
+        return self._repeats.popitem(last=False)[1] if len(self._repeats) > self._max_keys else None
+
+    def _log_count(self, known: _Repeats, now: float) -> None:
+        if known.count:
+            self._logger.log(known.level, "%s (%s)", known.text, _count(known, now))
+
+
+class RateLimit:
+    """Logs at most so many messages a second, and then how many were left out."""
+
+    def __init__(
+        self, logger: logging.Logger, *, per_second: int, what: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`what` names the events in the count: "connects" gives "... 120 more connects in 1.0 s were not logged"."""
+        self._logger = logger
+        self._per_second = per_second
+        self._what = what
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._since = clock()  # the present second began
+        self._logged = 0
+        self._left_out = 0
+        self._level = logging.NOTSET  # of the gravest that was left out
+
+    def log(self, level: int, message: str, *values: object) -> bool:
+        """Log `message % values` if there is room for it in this second; return whether it was logged."""
+        if not self._logger.isEnabledFor(level):
+            return False
+        self.flush_if_due()
+        with self._lock:
+            has_room = self._logged < self._per_second
+            if has_room:
+                self._logged += 1
+            else:
+                self._left_out += 1
+                self._level = max(self._level, level)
+        if has_room:
+            self._logger.log(level, message, *values)
+        return has_room
+
+    def flush_if_due(self) -> None:
+        """Log the count of a second that is over. Call it now and then: after the last event nobody else does."""
+        self._flush(after_s=1.0)
+
+    def flush(self) -> None:
+        """Log the count now, at the end of a run."""
+        self._flush(after_s=0.0)
+
+    def _flush(self, *, after_s: float) -> None:
+        with self._lock:
+            now = self._clock()
+            seconds = now - self._since
+            if seconds < after_s:
+                return
+            count, level = self._left_out, self._level
+            self._since, self._logged, self._left_out, self._level = now, 0, 0, logging.NOTSET
+        if count:
+            self._logger.log(level, "... %d more %s in %.1f s were not logged", count, self._what, seconds)
+
+
+def _count(known: _Repeats, now: float) -> str:
+    times = "once" if known.count == 1 else f"{known.count} times"
+    return f"repeated {times} in {now - known.since:.0f} s"

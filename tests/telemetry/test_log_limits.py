@@ -1,0 +1,173 @@
+"""Repeated messages: the first at once, then counts, nothing silently left out, in bounded memory."""
+
+import itertools
+import logging
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from logferry.telemetry.log_limits import LAST_INTERVAL_S, RateLimit, RepeatLimit
+from tests.support.running import DEADLINE_S
+
+logger = logging.getLogger("logferry.tests.log_limits")
+
+
+class Clock:
+    """A time that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(autouse=True)
+def _logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    with caplog.at_level(logging.INFO, logger=logger.name):
+        yield
+
+
+# --- one condition that lasts -----------------------------------------------------------------------------------------
+
+
+def test_a_repeated_message_is_logged_once_and_then_counted(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
+    limit = RepeatLimit(logger, interval_s=60, clock=clock)
+    assert limit.log(logging.ERROR, "disk", "cannot write %s", "/data")
+    for _ in range(2000):
+        clock.now += 1 / 64
+        assert not limit.log(logging.ERROR, "disk", "cannot write %s", "/data")
+    clock.now += 60 - 2000 / 64
+    assert limit.log(logging.ERROR, "disk", "cannot write %s", "/data")
+    assert caplog.messages == ["cannot write /data", "cannot write /data (repeated 2001 times in 60 s)"]
+
+
+def test_messages_with_different_keys_do_not_hide_each_other(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
+    limit = RepeatLimit(logger, clock=clock)
+    for path in ("/a", "/b", "/a", "/b"):
+        limit.log(logging.WARNING, path, "cannot read %s", path)
+    assert caplog.messages == ["cannot read /a", "cannot read /b"]
+
+
+def test_counts_of_a_long_outage_become_rarer_up_to_one_an_hour(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
+    limit = RepeatLimit(logger, interval_s=60, clock=clock)
+    moments = []
+    for second in range(0, 6 * 3600, 30):
+        clock.now = 1000.0 + second
+        if limit.log(logging.ERROR, "net", "no route"):
+            moments.append(second)
+    steps = [later - earlier for earlier, later in itertools.pairwise(moments)]
+    assert steps == [60, 120, 240, 480, 960, 1920, *[LAST_INTERVAL_S] * (len(steps) - 6)]
+    assert len(caplog.messages) == len(moments)
+
+
+def test_a_condition_that_is_over_logs_its_count_and_is_new_the_next_time(
+    caplog: pytest.LogCaptureFixture, clock: Clock
+) -> None:
+    limit = RepeatLimit(logger, clock=clock)
+    limit.log(logging.ERROR, "disk", "full")
+    limit.log(logging.ERROR, "disk", "full")
+    clock.now += 3
+    assert limit.over("disk")
+    assert not limit.over("disk")
+    limit.log(logging.ERROR, "disk", "full")
+    assert caplog.messages == ["full", "full (repeated once in 3 s)", "full"]
+
+
+def test_the_end_of_a_run_logs_what_was_left_out(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
+    limit = RepeatLimit(logger, clock=clock)
+    for key in ("a", "b", "b", "b"):
+        limit.log(logging.WARNING, key, "lost %s", key)
+    limit.flush()
+    limit.flush()
+    assert caplog.messages == ["lost a", "lost b", "lost b (repeated 2 times in 0 s)"]
+    assert caplog.records[-1].levelno == logging.WARNING
+
+
+def test_any_number_of_keys_takes_bounded_memory_and_no_count_is_lost(
+    caplog: pytest.LogCaptureFixture, clock: Clock
+) -> None:
+    limit = RepeatLimit(logger, max_keys=3, clock=clock)
+    for key in ("a", "a", "b", "c", "b", "a", "d"):
+        limit.log(logging.INFO, key, "key %s", key)
+    assert caplog.messages == ["key a", "key b", "key c", "key d"], "c is the oldest, and was never repeated"
+    limit.log(logging.INFO, "e", "key e")
+    assert caplog.messages[-2:] == ["key e", "key b (repeated once in 0 s)"]
+
+
+def test_what_the_level_leaves_out_is_not_even_counted(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
+    limit = RepeatLimit(logger, clock=clock)
+    assert not limit.log(logging.DEBUG, "x", "detail")
+    limit.flush()
+    assert caplog.messages == []
+
+
+def test_a_message_with_a_percent_sign_needs_no_values(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
+    limit = RepeatLimit(logger, clock=clock)
+    limit.log(logging.ERROR, "x", "100% full")
+    limit.log(logging.ERROR, "x", "100% full")
+    limit.flush()
+    assert caplog.messages == ["100% full", "100% full (repeated once in 0 s)"]
+
+
+# --- many events of a kind --------------------------------------------------------------------------------------------
+
+
+def test_in_a_busy_second_a_few_events_are_logged_and_the_others_counted(
+    caplog: pytest.LogCaptureFixture, clock: Clock
+) -> None:
+    limit = RateLimit(logger, per_second=2, what="connects", clock=clock)
+    assert [limit.log(logging.INFO, "client %d", number) for number in range(5)] == [True, True, False, False, False]
+    clock.now += 1
+    limit.log(logging.INFO, "client %d", 5)
+    assert caplog.messages == [
+        "client 0",
+        "client 1",
+        "... 3 more connects in 1.0 s were not logged",
+        "client 5",
+    ]
+
+
+def test_after_the_last_event_the_count_is_logged_by_whoever_looks(
+    caplog: pytest.LogCaptureFixture, clock: Clock
+) -> None:
+    limit = RateLimit(logger, per_second=1, what="refusals", clock=clock)
+    limit.log(logging.INFO, "refused")
+    limit.log(logging.WARNING, "refused")
+    limit.flush_if_due()
+    assert caplog.messages == ["refused"]
+    clock.now += 1.5
+    limit.flush_if_due()
+    limit.flush()
+    assert caplog.messages == ["refused", "... 1 more refusals in 1.5 s were not logged"]
+    assert caplog.records[-1].levelno == logging.WARNING
+
+
+def test_the_end_of_a_run_logs_the_count_of_the_present_second(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
+    limit = RateLimit(logger, per_second=0, what="events", clock=clock)
+    limit.log(logging.INFO, "x")
+    limit.flush()
+    assert caplog.messages == ["... 1 more events in 0.0 s were not logged"]
+
+
+def test_threads_lose_no_count(caplog: pytest.LogCaptureFixture) -> None:
+    limit = RepeatLimit(logger)
+
+    def log_often() -> None:
+        for _ in range(500):
+            limit.log(logging.ERROR, "x", "same")
+
+    threads = [threading.Thread(target=log_often) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    limit.flush()
+    assert caplog.messages[0] == "same"
+    assert caplog.messages[1].startswith("same (repeated 1999 times")
