@@ -16,8 +16,7 @@ from logferry.errors import LogferryError, StoreError
 from logferry.protocol.compressor import encode_frame
 from logferry.server import Patience, serve
 from logferry.server.clients.connection import MAX_UNSTORED_BYTES
-from logferry.server.storage.file_ops import Files
-from tests.server.storage.test_store import FailingFiles
+from logferry.server.storage.file_system import FileSystem
 from tests.support.running import (
     DEADLINE_S,
     RunningServer,
@@ -27,6 +26,7 @@ from tests.support.running import (
     stored_lines,
     wait_until,
 )
+from tests.support.stores import FailingFiles
 
 LINES = [numbered_line(number) for number in range(1000)]
 
@@ -108,7 +108,7 @@ def test_every_durability_stores_everything(tmp_path: Path, durability: str) -> 
         assert (server.stats.syncs > 0) == (durability == "fsync")
 
 
-class BlockedFiles(Files):
+class BlockedFiles(FileSystem):
     """A disk that stands still at one operation until it is let go."""
 
     def __init__(self, operation: str) -> None:
@@ -436,6 +436,6 @@ def test_serve_ends_with_an_error_when_the_writer_dies(tmp_path: Path, monkeypat
         serving = serve(settings, stop_requested=asyncio.Event(), on_ready=send_a_line)
         await asyncio.wait_for(serving, 5)  # less than the shutdown timeout: there is nothing to wait for
 
-    monkeypatch.setattr(Files, "make_folder", bug)
+    monkeypatch.setattr(FileSystem, "make_folder", bug)
     with pytest.raises(StoreError, match="the store has failed"):
         asyncio.run(scenario())

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 from logferry.config import SERVE_OPTIONS, ServeSettings, load
 from logferry.server import Patience, Server, ServerStats
-from logferry.server.storage.file_ops import Files
+from logferry.server.storage.file_system import FileSystem
 
 # No wait of a test is longer; long enough for a busy machine, since a test that passes never waits for it.
 DEADLINE_S: Final = 15.0
@@ -112,7 +112,7 @@ def running_server(
     tmp_path: Path,
     *,
     patience: Patience | None = None,
-    files: Files | None = None,
+    files: FileSystem | None = None,
     echo: Callable[[bytes], None] | None = None,
     **settings: Any,
 ) -> Iterator[RunningServer]:

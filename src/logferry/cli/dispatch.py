@@ -210,7 +210,7 @@ def _verify(words: Sequence[str]) -> int:
 
 def _fsck(words: Sequence[str]) -> int:
     from logferry.cli.presentation import findings_as_json, findings_as_table
-    from logferry.server.storage.audit import fsck
+    from logferry.server.storage.fsck import fsck
 
     parser = _parser("fsck", "Check every segment of a server's folder against its ledger.", FSCK_OPTIONS, _FSCK_CODES)
     settings = _settings(FsckSettings, FSCK_OPTIONS, parser, words)

@@ -8,7 +8,7 @@ from datetime import datetime
 from logferry.client.proof.verify import Verdict
 from logferry.client.status.connection_state import CONNECTED, WAITING, LinkState
 from logferry.client.status.inspect import FileNow, Inspection
-from logferry.server.storage.audit import Finding
+from logferry.server.storage.fsck import Finding
 
 # So many ranges of one file are told one by one; more than that only as a number.
 _MOST_RANGES = 20

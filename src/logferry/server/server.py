@@ -25,10 +25,11 @@ from logferry.server.clients.connection import Peer
 from logferry.server.clients.flow_control import MemoryAccount
 from logferry.server.clients.sessions.plain import PeerDelivery
 from logferry.server.listen import BACKLOG, open_listeners
-from logferry.server.storage import audit
-from logferry.server.storage.file_ops import Files
+from logferry.server.storage.disk_store import DiskStore, DiskStoreSettings
+from logferry.server.storage.file_system import FileSystem
+from logferry.server.storage.group_commit import no_crash
 from logferry.server.storage.segments import MAX_OPEN_SEGMENTS
-from logferry.server.storage.store import Store, no_crash
+from logferry.server.storage.store import Store, StoreState
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Server:
         *,
         echo: Callable[[bytes], None] | None = None,
         patience: Patience | None = None,
-        files: Files | None = None,
+        files: FileSystem | None = None,
         on_failure: Callable[[], None] = lambda: None,
         crash_point: Callable[[str], None] = no_crash,
     ) -> None:
@@ -92,19 +93,20 @@ class Server:
         self._max_connections = _affordable_connections(settings.max_connections, descriptors - open_segments)
         self._limits = Limits(settings.max_record_bytes, settings.max_frame_bytes, settings.max_inflated_bytes)
         self._accept = Accept(settings.accept)
-        self._store: Store[PeerDelivery] = Store(
-            settings.data_dir,
-            durability=settings.durability,
-            segment_bytes=settings.segment_bytes,
-            on_stored=self._on_stored,
-            on_failure=lambda: self.call_soon_from_thread(on_failure),
-            echo=echo,
-            files=files,
-            max_open_segments=open_segments,
+        self._store: Store = DiskStore(
+            DiskStoreSettings(
+                data_dir=settings.data_dir,
+                durability=settings.durability,
+                segment_bytes=settings.segment_bytes,
+                retention_bytes=settings.retention_bytes,
+                retention_days=settings.retention_days,
+                max_open_segments=open_segments,
+            ),
+            file_system=files,
             crash_point=crash_point,
-            retention_bytes=settings.retention_bytes,
-            retention_days=settings.retention_days,
         )
+        self._on_failure = on_failure
+        self._echo = echo
         self._loop: asyncio.AbstractEventLoop
         self._listeners: list[asyncio.Server] = []
         self._addresses: list[tuple[str, int]] = []
@@ -134,26 +136,28 @@ class Server:
     @property
     def stats(self) -> ServerStats:
         """A snapshot; may be taken from any thread."""
+        health = self._store.health()
+        stored = health.counters
         return ServerStats(
             connections=len(self._peers),
             connections_total=self._connections_total,
             connections_refused=self._connections_refused,
             clients_dropped=self.clients_dropped,
-            lines_stored=self._store.lines_stored,
-            bytes_stored=self._store.bytes_stored,
+            lines_stored=stored.lines_stored,
+            bytes_stored=stored.bytes_stored,
             lines_rejected=self.lines_rejected,
-            repeats=self._store.repeats,
-            recovered_bytes=self._store.recovered_bytes,
-            groups=self._store.groups,
-            syncs=self._store.syncs,
+            repeats=stored.repeats,
+            recovered_bytes=stored.recovered_bytes,
+            groups=stored.groups,
+            syncs=stored.syncs,
             bytes_in_memory=self.memory.partial + self.memory.unstored,
-            disk_is_failing=self._store.failing,
+            disk_is_failing=health.state is StoreState.STALLED,
         )
 
     async def start(self) -> None:
         """Recover what is stored, then listen. Raises StoreError, or LogferryError when it cannot listen."""
         self._loop = asyncio.get_running_loop()
-        self._store.open()
+        self._store.open(lambda: self.call_soon_from_thread(self._on_failure))
         try:
             for sock in open_listeners(self._settings.server_host, self._settings.server_port):
                 self._addresses.append(sock.getsockname()[:2])
@@ -189,7 +193,7 @@ class Server:
         await asyncio.sleep(0)  # lets the cut connections close their sockets
 
     def _has_nothing_pending(self) -> bool:
-        return self._store.has_died or all(peer.has_nothing_pending for peer in self._peers)
+        return self._store.health().state is StoreState.FAILED or all(peer.has_nothing_pending for peer in self._peers)
 
     async def _until(self, condition: Callable[[], bool], deadline: float) -> None:
         while not condition() and self._loop.time() < deadline:
@@ -228,14 +232,14 @@ class Server:
 
     def submit(self, delivery: PeerDelivery) -> None:
         """Hand lines to the store."""
-        self._store.submit(delivery)
+        self._store.submit(delivery, self._on_stored)
 
     def make_report(self, peer: Peer, request: Report) -> None:
         """Have a report made while everything else goes on; the peer gets the answer."""
 
         def make() -> None:
             try:
-                page = audit.report(self._settings.data_dir, request.source, after=request.after)
+                page = self._store.report(request.source, request.after)
                 line = report_line(page)
             except (StoreError, OSError) as error:
                 line = error_ack(f"cannot report: {error}")
@@ -264,8 +268,20 @@ class Server:
         )
 
     def _on_stored(self, group: Sequence[PeerDelivery]) -> None:
-        """In the writer thread: take the news into the loop, once for the whole group."""
+        """In the store's thread: have the loop answer a group, then echo what was stored."""
         self.call_soon_from_thread(lambda: self._answer(group))
+        self._echo_stored(group)
+
+    def _echo_stored(self, group: Sequence[PeerDelivery]) -> None:
+        if self._echo is None:
+            return
+        try:
+            for delivery in group:
+                for piece in delivery.pieces if delivery.is_stored else ():
+                    self._echo(piece)
+        except (OSError, ValueError) as error:  # a closed file is a ValueError
+            self._echo = None
+            logger.warning("cannot echo any more: %s", error)
 
     def call_soon_from_thread(self, callback: Callable[[], None]) -> None:
         """Call back in the event loop; nothing happens when that is closed already."""

@@ -10,13 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logferry.protocol.delivery import BatchRefused, BatchRequest, Note, Open, Position, Skip
-from logferry.server.storage.admission import Claim, Leave, Sources
-from logferry.server.storage.audit import fsck, report
+from logferry.server.storage.admission import SourceTable
+from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
+from logferry.server.storage.fsck import fsck
 from logferry.server.storage.ledger import Ledger
-from logferry.server.storage.store import Delivery
-from logferry.server.storage.stream_names import Stream, source_stream
-from tests.server.storage.test_store import FailingFiles, Stored, opened
+from logferry.server.storage.segment_paths import LogName, log_of_source
+from logferry.server.storage.source_report import report
 from tests.support.running import numbered_line, stored_lines, wait_until
+from tests.support.stores import FailingFiles, Stored, opened
+
+NO_LOG = LogName("", "")  # a source's is known to the store
 
 
 @dataclass
@@ -27,21 +30,21 @@ class Model:
     owner: int = 0
     lines: list[bytes] = field(default_factory=list)
 
-    def apply(self, claim: Claim) -> tuple[bool, int] | None:
+    def apply(self, request: SourceRequest) -> tuple[bool, int] | None:
         """Return what the answer must be: whether it is a refusal, and the position."""
-        request = claim.request
-        if isinstance(request, Open):
-            self.owner = claim.owner
-        elif isinstance(request, Note):
+        message = request.message
+        if isinstance(message, Open):
+            self.owner = request.connection
+        elif isinstance(message, Note):
             return None
-        elif isinstance(request, BatchRequest | Skip) and claim.owner != self.owner:
+        elif isinstance(message, BatchRequest | Skip) and request.connection != self.owner:
             return True, self.committed
-        elif isinstance(request, BatchRequest | Skip) and request.end > self.committed:
-            if request.start != self.committed or (isinstance(request, BatchRequest) and request.refusal):
+        elif isinstance(message, BatchRequest | Skip) and message.end > self.committed:
+            if message.start != self.committed or (isinstance(message, BatchRequest) and message.refusal):
                 return True, self.committed
-            self.committed = request.end
-            if isinstance(request, BatchRequest):
-                self.lines += request.payload.splitlines(keepends=True)
+            self.committed = message.end
+            if isinstance(message, BatchRequest):
+                self.lines += message.payload.splitlines(keepends=True)
         return False, self.committed
 
 
@@ -69,14 +72,14 @@ def test_whatever_is_sent_and_whatever_fails_the_store_does_what_the_rules_say(
     data_dir = tmp_path_factory.mktemp("data")
     model, files = Model(), FailingFiles()
     expected: list[tuple[bool, int] | None] = []
-    claims: list[Claim] = []
+    requests: list[SourceRequest] = []
     number = 0
     runs: list[list[tuple[str, int, int]]] = [[]]
     for action in actions:
         runs += [[]] if action[0] == "restart" else []
         runs[-1].append(action)
     for run in runs:
-        with opened(data_dir, Stored(), files=files, segment_bytes=300, first_retry_s=0.0001) as store:
+        with opened(data_dir, file_system=files, segment_bytes=300, first_retry_s=0.0001) as store:
             for kind, first, second in [("open", 1, 0), *run]:
                 start = max(0, model.committed + first)
                 payload = b"".join(numbered_line(number + n) for n in range(second))
@@ -86,22 +89,25 @@ def test_whatever_is_sent_and_whatever_fails_the_store_does_what_the_rules_say(
                     continue
                 if kind == "restart":
                     continue
-                request: Open | BatchRequest | Skip | Note
+                message: Open | BatchRequest | Skip | Note
                 if kind == "open":
-                    request, owner, payload = Open("s1", "/x/app.log"), first, b""
+                    message, owner, payload = Open("s1", "/x/app.log"), first, b""
                 elif kind in ("batch", "refused"):
                     refusal = "no" if kind == "refused" else None
-                    request = BatchRequest("s1", start, start + second, second, zlib.crc32(payload), payload, refusal)
+                    message = BatchRequest("s1", start, start + second, second, zlib.crc32(payload), payload, refusal)
                     number += second
                 else:
-                    request = (Skip if kind == "skip" else Note)("s1", start, start + second, "gone")
+                    message = (Skip if kind == "skip" else Note)("s1", start, start + second, "gone")
                     payload = b""
-                claim = Claim(request, owner, "c", "h")
+                request = SourceRequest(message, owner, "c", "h")
                 pieces = [payload] if payload else []
-                store.submit(Delivery(Stream("", ""), pieces, second if pieces else 0, len(payload), claim=claim))
-                claims.append(claim)
-                expected.append(model.apply(claim))
-    assert [_answer(claim) for claim in claims] == expected
+                store.submit(
+                    Delivery(NO_LOG, pieces, second if pieces else 0, len(payload), source_request=request),
+                    Stored(),
+                )
+                requests.append(request)
+                expected.append(model.apply(request))
+    assert [_answer(request) for request in requests] == expected
     assert stored_lines(data_dir) == model.lines
     assert [finding.problem for finding in fsck(data_dir) if finding.problem] == []
     page = report(data_dir, "s1", after=0)
@@ -120,54 +126,58 @@ def test_more_sources_than_there_are_positions_in_memory_keep_theirs(
 ) -> None:
     monkeypatch.setattr("logferry.server.storage.admission.MAX_ROWS", most)
     names, line = [f"s{number}" for number in range(20)], numbered_line(0)
-    claims: list[Claim] = []
-    with opened(tmp_path, stored := Stored()) as store:
+    requests: list[SourceRequest] = []
+    stored = Stored()
+    with opened(tmp_path) as store:
         for turn in range(3):
             for name in names:
                 if turn:
                     batch = BatchRequest(name, turn - 1, turn, 1, zlib.crc32(line), line)
-                    claims.append(Claim(batch, 1, "c", "h"))
-                    store.submit(Delivery(Stream("", ""), [line], 1, len(line), claim=claims[-1]))
+                    requests.append(SourceRequest(batch, 1, "c", "h"))
+                    store.submit(Delivery(NO_LOG, [line], 1, len(line), source_request=requests[-1]), stored)
                 else:
-                    store.submit(Delivery(Stream("", ""), [], 0, 0, claim=Claim(Open(name, "/x/a.log"), 1, "c", "h")))
+                    store.submit(
+                        Delivery(NO_LOG, [], 0, 0, source_request=SourceRequest(Open(name, "/x/a.log"), 1, "c", "h")),
+                        stored,
+                    )
             wait_until(lambda turn=turn: len(stored.deliveries) == 20 * (turn + 1), "all are stored")  # type: ignore[misc]
-        assert len(store._sources.rows) <= most
+        assert len(store._commit._sources.rows) <= most
     crc32 = zlib.crc32(line * 2)
-    assert [claim.outcome for claim in claims[20:]] == [Position(name, 2, 2, crc32, False) for name in names]
+    assert [request.outcome for request in requests[20:]] == [Position(name, 2, 2, crc32, False) for name in names]
 
 
 def test_a_connection_that_has_ended_leaves_nothing_in_memory(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, durable=False)
-    sources = Sources(ledger)
-    requests: list[Open | Leave] = [
+    table = SourceTable(ledger)
+    messages: list[Open | ReleaseSources] = [
         *(Open(f"s{number}", "/x/app.log") for number in range(10)),
-        Leave(tuple(f"s{n}" for n in range(10))),
+        ReleaseSources(tuple(f"s{n}" for n in range(10))),
     ]
-    for request in requests:
-        draft = sources.draft()
-        draft.decide(Claim(request, 1, "c", "h"))
+    for message in messages:
+        changes = table.begin_group()
+        changes.decide(SourceRequest(message, 1, "c", "h"))
         with ledger.transaction():
-            draft.save(ledger)
-        sources.accept(draft)
-        assert bool(sources.owners) == isinstance(request, Open)
-    assert sources.rows == {}
+            changes.save(ledger)
+        table.apply(changes)
+        assert bool(table.owners) == isinstance(message, Open)
+    assert table.rows == {}
     ledger.close()
 
 
-def _answer(claim: Claim) -> tuple[bool, int] | None:
-    outcome = claim.outcome
+def _answer(request: SourceRequest) -> tuple[bool, int] | None:
+    outcome = request.outcome
     if isinstance(outcome, Position | BatchRefused):
         return isinstance(outcome, BatchRefused), outcome.committed
     return None
 
 
 def test_the_lines_of_a_source_stay_together_although_its_file_was_renamed() -> None:
-    assert source_stream("web-1", "/var/log/app.log") == Stream("web-1", "app.log")
+    assert log_of_source("web-1", "/var/log/app.log") == LogName("web-1", "app.log")
 
 
 @pytest.mark.parametrize(("host", "path"), [("", ""), ("..", ".."), ("a/b", "/"), ("x" * 500, "y" * 500)])
 def test_a_stream_is_two_safe_folder_names_whatever_the_client_says(host: str, path: str) -> None:
-    for name in source_stream(host, path):
+    for name in log_of_source(host, path):
         assert name
         assert "/" not in name
         assert not name.startswith(".")

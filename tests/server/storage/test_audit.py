@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from logferry.errors import StoreError
-from logferry.server.storage.audit import fsck, report
+from logferry.server.storage.fsck import fsck
 from logferry.server.storage.ledger import Ledger
-from tests.server.storage.test_store import MONDAY, STREAM, FailingFiles, Stored, delivery, names, opened, submit_each
+from logferry.server.storage.source_report import report
 from tests.support.delivery import LINES, DeliveryClient, batch, size_of
 from tests.support.running import running_server, stored_lines
+from tests.support.stores import LOG, MONDAY, FailingFiles, Stored, delivery, names, opened, submit_each
 
 SIZE = len(LINES[10])  # two digits
 
@@ -28,7 +29,7 @@ def store_twelve(data_dir: Path) -> None:
     """Four segments of three lines each, the last one open."""
     with opened(data_dir, segment_bytes=3 * SIZE) as store:
         for line in LINES[10:22]:
-            store.submit(delivery(line))
+            store.submit(delivery(line), Stored())
 
 
 # --- fsck
@@ -79,7 +80,7 @@ def test_fsck_may_run_beside_a_server(tmp_path: Path) -> None:
 
 
 def test_a_page_of_a_report_ends_when_it_has_read_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logferry.server.storage.audit._PAGE_BYTES", 10)
+    monkeypatch.setattr("logferry.server.storage.source_report._PAGE_BYTES", 10)
     with running_server(tmp_path, segment_bytes=100) as server, DeliveryClient(server, source="s1") as client:
         for number in range(3):
             client.send(batch([LINES[number]], start=size_of(LINES[:number])))
@@ -100,8 +101,8 @@ def test_segments_of_a_version_without_a_ledger_are_adopted(tmp_path: Path) -> N
     last = segments_of(tmp_path)[-1]
     last.write_bytes(last.read_bytes() + LINES[0][:20])
     with opened(tmp_path, segment_bytes=10 * SIZE) as store:
-        assert store.recovered_bytes == 20
-        store.submit(delivery(LINES[30]))
+        assert store.health().counters.recovered_bytes == 20
+        store.submit(delivery(LINES[30]), Stored())
     assert stored_lines(tmp_path) == [*LINES[10:22], LINES[30]]
     assert problems(tmp_path) == [""] * 4
     ledger = Ledger(tmp_path, durable=False, read_only=True)
@@ -113,11 +114,11 @@ def test_a_segment_that_is_shorter_than_the_ledger_says_is_closed_and_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with opened(tmp_path) as store:
-        store.submit(delivery(*LINES[:5]))
+        store.submit(delivery(*LINES[:5]), Stored())
     path = segments_of(tmp_path)[0]
     path.write_bytes(path.read_bytes()[:-10])
     with opened(tmp_path) as store:
-        store.submit(delivery(LINES[6]))
+        store.submit(delivery(LINES[6]), Stored())
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert len(segments_of(tmp_path)) == 2
     assert path.read_bytes() == b"".join(LINES[:5])[:-10]
@@ -128,11 +129,11 @@ def test_a_file_that_the_ledger_does_not_know_is_left_alone_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with opened(tmp_path) as store:
-        store.submit(delivery(LINES[0]))
+        store.submit(delivery(LINES[0]), Stored())
     stranger = segments_of(tmp_path)[0].with_name("2024-01-15-7.ndjson")
     stranger.write_bytes(b"not ours")
     with opened(tmp_path, segment_bytes=10) as store:
-        store.submit(delivery(LINES[1]))
+        store.submit(delivery(LINES[1]), Stored())
     assert stranger.read_bytes() == b"not ours"
     assert "1 segments are not in the ledger and left alone" in caplog.text
     assert "10.0.0.7/plain/2024-01-15-8.ndjson" in names(tmp_path)
@@ -151,12 +152,12 @@ def test_a_ledger_that_refuses_for_a_while_loses_and_repeats_nothing(
 
     monkeypatch.setattr(Ledger, "set_segments", failing)
     stored = Stored()
-    with opened(tmp_path, stored) as store:
+    with opened(tmp_path) as store:
         submit_each(store, LINES[:5], stored)
-        assert store.lines_stored == 5
+        assert store.health().counters.lines_stored == 5
     assert stored_lines(tmp_path) == LINES[:5]
     assert problems(tmp_path) == [""]
-    assert len([m for m in caplog.messages if "acks wait" in m]) == 1
+    assert len([m for m in caplog.messages if "holding back acks" in m]) == 1
 
 
 def test_a_server_that_stops_while_its_ledger_refuses_acks_nothing_and_the_next_one_cuts_it_off(
@@ -166,15 +167,15 @@ def test_a_server_that_stops_while_its_ledger_refuses_acks_nothing_and_the_next_
         raise OSError(errno.EIO, "disk I/O error")
 
     stored = Stored()
-    with opened(tmp_path, stored) as store:
+    with opened(tmp_path) as store:
         submit_each(store, LINES[:1], stored)
         with monkeypatch.context() as patch:
             patch.setattr(Ledger, "set_segments", failing)
-            store.submit(delivery(*LINES[1:4]))
+            store.submit(delivery(*LINES[1:4]), stored)
             assert store.close(0.05) == 3
     assert stored.lines == LINES[:1]
-    with opened(tmp_path, stored) as store:
-        assert store.recovered_bytes == size_of(LINES[1:4])
+    with opened(tmp_path) as store:
+        assert store.health().counters.recovered_bytes == size_of(LINES[1:4])
     assert stored_lines(tmp_path) == LINES[:1]
 
 
@@ -184,7 +185,7 @@ def test_a_server_that_stops_while_its_ledger_refuses_acks_nothing_and_the_next_
 def test_retention_by_size_deletes_the_oldest_closed_segments(tmp_path: Path) -> None:
     with opened(tmp_path, segment_bytes=3 * SIZE, retention_bytes=8 * SIZE) as store:
         for line in LINES[10:22]:
-            store.submit(delivery(line))
+            store.submit(delivery(line), Stored())
     assert stored_lines(tmp_path) == LINES[16:22]
     assert problems(tmp_path) == ["", ""]
     ledger = Ledger(tmp_path, durable=False, read_only=True)
@@ -195,17 +196,17 @@ def test_retention_by_size_deletes_the_oldest_closed_segments(tmp_path: Path) ->
 def test_retention_never_deletes_the_segment_that_is_open(tmp_path: Path) -> None:
     for start in (0, 2):
         with opened(tmp_path, retention_bytes=1) as store:
-            store.submit(delivery(*LINES[start : start + 2]))
+            store.submit(delivery(*LINES[start : start + 2]), Stored())
     assert stored_lines(tmp_path) == LINES[:4]
 
 
 def test_retention_by_days_closes_and_deletes_what_nobody_writes_to_any_more(tmp_path: Path) -> None:
     days = [MONDAY + datetime.timedelta(n) for n in (0, 1, 2, 3)]
-    quiet = STREAM._replace(host="quiet")
+    quiet = LOG._replace(host="quiet")
     stored = Stored()
     today = [MONDAY]
-    with opened(tmp_path, stored, retention_days=1, today=lambda: today[0]) as store:
-        store.submit(delivery(LINES[0], stream=quiet))
+    with opened(tmp_path, retention_days=1, today=lambda: today[0]) as store:
+        store.submit(delivery(LINES[0], log=quiet), stored)
         for day, line in zip(days, LINES[1:5], strict=True):
             today[0] = day
             submit_each(store, [line], stored)
@@ -228,10 +229,10 @@ def test_a_deletion_that_fails_is_made_up_for_at_the_next_roll(
 ) -> None:
     stored = Stored()
     files = FailingFiles(delete=[errno.EROFS])
-    with opened(tmp_path, stored, files=files, segment_bytes=3 * SIZE, retention_bytes=8 * SIZE) as store:
+    with opened(tmp_path, file_system=files, segment_bytes=3 * SIZE, retention_bytes=8 * SIZE) as store:
         submit_each(store, LINES[10:24], stored)
     assert stored_lines(tmp_path) == LINES[16:24]
-    assert len([m for m in caplog.messages if m.startswith("cannot delete what is old")]) == 1
+    assert len([m for m in caplog.messages if m.startswith("cannot delete expired segments")]) == 1
 
 
 def test_e19_what_retention_has_deleted_is_reported_as_expired(tmp_path: Path) -> None:

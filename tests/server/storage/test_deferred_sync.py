@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 from logferry.server.storage.deferred_sync import Settler
-from logferry.server.storage.file_ops import Files
+from logferry.server.storage.deliveries import Delivery
+from logferry.server.storage.disk_store import DiskStore
+from logferry.server.storage.file_system import FileSystem
 from logferry.server.storage.ledger import Ledger
-from logferry.server.storage.store import Delivery, Store
-from logferry.server.storage.stream_names import Stream
-from tests.server.storage.test_store import Stored, delivery, in_one_group, opened
+from logferry.server.storage.segment_paths import LogName
+from logferry.server.storage.store import StoreState
 from tests.support.running import numbered_line, stored_lines, wait_until
+from tests.support.stores import Stored, delivery, in_one_group, opened
 
-STREAMS = [Stream("10.0.0.7", f"app-{number}.log") for number in range(50)]
+STREAMS = [LogName("10.0.0.7", f"app-{number}.log") for number in range(50)]
 FIRST = [numbered_line(number) for number in range(50)]
 SECOND = [numbered_line(number) for number in range(50, 100)]
 
@@ -34,12 +36,12 @@ def settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Settler.__init__, "__kwdefaults__", {"interval_s": 0.0})
 
 
-def store_in_one_group(store: Store[Delivery], stored: Stored, lines: Sequence[bytes]) -> None:
+def store_in_one_group(store: DiskStore, stored: Stored, lines: Sequence[bytes]) -> None:
     """Store a line of each stream, all of them in one group."""
     before = len(stored.deliveries)
     with in_one_group(store):
         for stream, line in zip(STREAMS, lines, strict=True):
-            store.submit(delivery(line, stream=stream))
+            store.submit(delivery(line, log=stream), stored)
     wait_until(lambda: len(stored.deliveries) == before + len(lines), "the group is stored")
 
 
@@ -61,7 +63,7 @@ def kept(data_dir: Path) -> list[bytes]:
 
 @pytest.mark.usefixtures("never_settled")
 def test_what_is_not_synced_is_in_the_ledger_before_anybody_is_told(tmp_path: Path) -> None:
-    class NoSync(Files):
+    class NoSync(FileSystem):
         def sync(self, descriptor: int) -> None:
             raise AssertionError("a segment was synced")
 
@@ -71,9 +73,10 @@ def test_what_is_not_synced_is_in_the_ledger_before_anybody_is_told(tmp_path: Pa
             super().__call__(group)
 
     stored = Looking()
-    with opened(tmp_path, stored, files=NoSync()) as store:
+    with opened(tmp_path, file_system=NoSync()) as store:
         store_in_one_group(store, stored, FIRST)
-        assert (store.groups, store.syncs, store.has_died) == (1, 0, False)
+        health = store.health()
+        assert (health.state, health.counters.groups, health.counters.syncs) == (StoreState.STORING, 1, 0)
     assert sorted(stored_lines(tmp_path)) == sorted(FIRST)
 
 
@@ -81,7 +84,7 @@ def test_what_is_not_synced_is_in_the_ledger_before_anybody_is_told(tmp_path: Pa
 @pytest.mark.parametrize("lost", ["all files", "new lines", "parts of lines", "nothing", "zeros"])
 def test_what_a_power_cut_takes_from_segments_is_written_again(tmp_path: Path, lost: str) -> None:
     stored = Stored()
-    with opened(tmp_path / "before", stored) as store:
+    with opened(tmp_path / "before") as store:
         store_in_one_group(store, stored, FIRST)
         store_in_one_group(store, stored, SECOND)
         shutil.copytree(tmp_path / "before", tmp_path / "after")
@@ -103,7 +106,7 @@ def test_what_a_power_cut_takes_from_segments_is_written_again(tmp_path: Path, l
 def test_segments_are_synced_soon_and_then_the_ledger_lets_go(tmp_path: Path) -> None:
     synced: set[str] = set()
 
-    class Recording(Files):
+    class Recording(FileSystem):
         def sync(self, descriptor: int) -> None:
             super().sync(descriptor)
             synced.add(Path(os.readlink(f"/proc/self/fd/{descriptor}")).parent.name)
@@ -113,7 +116,7 @@ def test_segments_are_synced_soon_and_then_the_ledger_lets_go(tmp_path: Path) ->
             synced.add(path.name)
 
     stored = Stored()
-    with opened(tmp_path, stored, files=Recording()) as store:
+    with opened(tmp_path, file_system=Recording()) as store:
         store_in_one_group(store, stored, FIRST)
         wait_until(lambda: not kept(tmp_path), "the ledger has let go")
         assert synced >= {stream.name for stream in STREAMS} | {"10.0.0.7", "segments", tmp_path.name}
@@ -121,7 +124,7 @@ def test_segments_are_synced_soon_and_then_the_ledger_lets_go(tmp_path: Path) ->
 
 def test_a_store_that_is_closed_has_nothing_left_to_settle(tmp_path: Path) -> None:
     stored = Stored()
-    with opened(tmp_path, stored) as store:
+    with opened(tmp_path) as store:
         store_in_one_group(store, stored, FIRST)
     assert kept(tmp_path) == []
     assert sorted(stored_lines(tmp_path)) == sorted(FIRST)
@@ -131,7 +134,7 @@ def test_a_store_that_is_closed_has_nothing_left_to_settle(tmp_path: Path) -> No
 def test_after_a_failed_sync_the_lines_are_written_again_before_the_ledger_lets_go(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class FailingOnce(Files):
+    class FailingOnce(FileSystem):
         failures = 1
         rewritten = 0
 
@@ -147,7 +150,7 @@ def test_after_a_failed_sync_the_lines_are_written_again_before_the_ledger_lets_
             super().write_at(descriptor, data, position)
 
     files, stored = FailingOnce(), Stored()
-    with opened(tmp_path, stored, files=files) as store:
+    with opened(tmp_path, file_system=files) as store:
         store_in_one_group(store, stored, FIRST)
         wait_until(lambda: not kept(tmp_path), "the ledger has let go")
     assert files.rewritten == len(FIRST)
@@ -164,9 +167,9 @@ def test_a_segment_that_somebody_has_shortened_is_not_filled_with_a_hole(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     stored = Stored()
-    with opened(tmp_path, stored) as store:
+    with opened(tmp_path) as store:
         for line in FIRST[:3]:  # few enough to be synced with their group
-            store.submit(delivery(line, stream=STREAMS[0]))
+            store.submit(delivery(line, log=STREAMS[0]), stored)
         wait_until(lambda: len(stored.deliveries) == 3, "they are stored")
         store_in_one_group(store, stored, SECOND)
     path = next(path for path in _segments(tmp_path) if path.parent.name == STREAMS[0].name)
@@ -180,12 +183,12 @@ def test_a_segment_that_somebody_has_shortened_is_not_filled_with_a_hole(
 def test_a_bug_in_settling_is_told_and_nothing_that_is_acked_is_lost(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Broken(Files):
+    class Broken(FileSystem):
         def sync(self, descriptor: int) -> None:
             raise RuntimeError("a bug")
 
     stored = Stored()
-    with opened(tmp_path, stored, files=Broken()) as store:
+    with opened(tmp_path, file_system=Broken()) as store:
         store_in_one_group(store, stored, FIRST)
         wait_until(lambda: "not synced any more" in caplog.text, "it is told")
         store_in_one_group(store, stored, SECOND)

@@ -26,7 +26,7 @@ from logferry.protocol.delivery_server import is_hello_prefix
 from logferry.protocol.validation import Accept
 from logferry.server.clients.sessions.delivery import ALIVE, DeliveryConversation
 from logferry.server.clients.sessions.plain import Conversation, PeerDelivery, PlainConversation, Turn
-from logferry.server.storage.stream_names import Stream, host_name
+from logferry.server.storage.segment_paths import LogName, host_name
 
 if TYPE_CHECKING:
     from logferry.server.server import Server
@@ -82,7 +82,7 @@ class Peer(asyncio.Protocol):
         self._transport = transport
         address = str((transport.get_extra_info("peername") or ("unknown",))[0])
         self._conversation = PlainConversation(
-            self, Stream(host_name(address), "plain"), limits=self._limits, accept=self._accept
+            self, LogName(host_name(address), "plain"), limits=self._limits, accept=self._accept
         )
         self.name = f"{address} port {(transport.get_extra_info('peername') or (0, 0))[1]}"
         self.last_heard = self._last_answered = self._server.now()

@@ -1,76 +1,78 @@
-"""Which batches of a source are stored: the one place that decides about offsets, in the writer thread.
+"""Admission: which batches of a source are stored. The one place that decides about offsets, in the writer thread.
 
-A group of deliveries is judged in a Draft: positions and owners as they will be once the group is in the ledger. A
-draft that could not be written is thrown away and a new one made, so that a retry begins where the first try began;
-one that was written is accepted, and becomes the state on which the next one is built.
+Owns the positions and owners of open sources, and the changes that a group of deliveries makes to them.
+Changes that could not be written are thrown away and the group is judged anew, so a retry begins where the first
+attempt began; changes that are recorded are applied, and the next group is judged by them. Never writes a file.
 
-docs/protocol.md, rules E4, E5, E8 to E13 and E20.
+Implements docs/protocol.md, rules E4, E5, E8 to E13 and E20.
 """
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 from logferry import checksum
 from logferry.protocol.delivery import BatchRefused, BatchRequest, Note, Open, Position, Skip
-from logferry.server.storage.ledger import ExtentRow, Ledger, LossRow, SourceRow
+from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
+from logferry.server.storage.ledger import ExtentRow, LossRow, SourceRow
+from logferry.server.storage.segment_paths import log_of_source
 from logferry.server.storage.segments import Placement
-from logferry.server.storage.stream_names import Stream, source_stream
 
 logger = logging.getLogger(__name__)
 
 # `verify` points at a damaged piece of this size; a source of a terabyte has 250,000 of them.
 EXTENT_BYTES: Final = 4 * 1024 * 1024
 
-# Positions that are kept in memory, 20 MB of them; beyond that the older half must be read from the ledger again.
+# Positions kept in memory, 20 MB of them. Beyond that, the older half must be read from the records again.
 MAX_ROWS: Final = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """A connection has ended: of the sources that it opened, those that it still has belong to nobody now."""
+class SourceRecords(Protocol):
+    """Where positions, extents and losses are recorded: the ledger, or a store's memory."""
 
-    sources: tuple[str, ...]
+    def source(self, source_id: str, /) -> SourceRow | None:
+        """Return the position of a source, and its last extent. Raises OSError."""
+
+    def add_sources(self, rows: Iterable[tuple[SourceRow, str]], /) -> None:
+        """Record new sources, each with the id of its client."""
+
+    def set_sources(self, rows: Iterable[SourceRow], /) -> None:
+        """Record new positions of sources."""
+
+    def set_extents(self, extents: Iterable[tuple[str, ExtentRow]], /) -> None:
+        """Record extents, each with the id of its source; one with the same start is replaced."""
+
+    def add_loss(self, loss: LossRow, /) -> None:
+        """Record bytes that are not stored as they were, once however often the client reports them."""
 
 
-@dataclass(slots=True, eq=False)
-class Claim:
-    """What a connection (`owner`, a number that no other has) of a client on `host` asks for a source.
+class SourceTable:
+    """The owners of the sources that connections have open, and some of their positions; the others are in `records`.
 
-    The writer thread sets the rest: `outcome` is what to answer, if anything; `stream` where a batch is to be stored.
+    An open source costs about 200 bytes, and a kilobyte while its position is here. Used by the writer thread alone.
     """
 
-    request: Open | BatchRequest | Skip | Note | Leave
-    owner: int
-    client: str
-    host: str
-    outcome: Position | BatchRefused | None = None
-    stream: Stream | None = None
-
-
-class Sources:
-    """The owners of the sources that connections have open, and positions of these; all others are in the ledger alone.
-
-    An open source costs about 200 bytes, and a kilobyte while its position is here.
-    """
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
+    def __init__(self, records: SourceRecords) -> None:
+        self._records = records
         self.rows: dict[str, SourceRow] = {}
-        self.owners: dict[str, int] = {}
+        self.owners: dict[str, int] = {}  # sources to the numbers of connections
 
-    def draft(self) -> "Draft":
+    def row(self, source: str) -> SourceRow | None:
+        """Return the position of a source as recorded. Raises OSError."""
+        return self.rows.get(source) or self._records.source(source)
+
+    def begin_group(self) -> "GroupChanges":
         """Begin to judge a group."""
-        return Draft(self)
+        return GroupChanges(self)
 
-    def accept(self, draft: "Draft") -> None:
-        """Take over what is now in the ledger."""
-        self.rows.update(draft.rows)
+    def apply(self, changes: "GroupChanges") -> None:
+        """Take over changes that are recorded now."""
+        self.rows.update(changes.rows)
         if len(self.rows) > MAX_ROWS:
             self.rows = dict(islice(self.rows.items(), len(self.rows) - MAX_ROWS // 2, None))
-        for source, owner in draft.owners.items():
+        for source, owner in changes.owners.items():
             if owner is None:
                 self.owners.pop(source, None)
                 self.rows.pop(source, None)
@@ -78,11 +80,11 @@ class Sources:
                 self.owners[source] = owner
 
 
-class Draft:
-    """What a group will change. `decide` each claim, `place` what was stored, then `save`."""
+class GroupChanges:
+    """What a group changes. `decide` each request, `place` each batch that was written, then `save`."""
 
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
+    def __init__(self, table: SourceTable) -> None:
+        self._table = table
         self._new: dict[str, str] = {}  # sources to their clients
         self._moved: set[str] = set()
         self._extents: dict[tuple[str, int], ExtentRow] = {}
@@ -92,30 +94,30 @@ class Draft:
         self.repeats = 0
 
     @property
-    def changes_ledger(self) -> bool:
-        """Whether `save` has anything to say."""
+    def must_be_saved(self) -> bool:
+        """Whether `save` has anything to record."""
         return bool(self._new or self._moved or self._losses)
 
-    def decide(self, claim: Claim) -> bool:
-        """Judge a claim; return whether the payload of its batch is to be stored. Raises OSError."""
-        request = claim.request
-        claim.outcome = claim.stream = None
-        if isinstance(request, Open):
-            claim.outcome = self._open(claim, request)
-        elif isinstance(request, Leave):
-            self._leave(claim, request.sources)
-        elif not self._is_owner(claim, request.source):
-            if not isinstance(request, Note):
-                claim.outcome = self._refused(request.source, "another connection has opened this source since")
-        elif isinstance(request, Note):
-            self._losses.append(LossRow(request.source, request.start, request.end, request.reason))
+    def decide(self, request: SourceRequest) -> bool:
+        """Judge a request; return whether the payload of its batch is to be stored. Raises OSError."""
+        message = request.message
+        request.outcome = request.log = None
+        if isinstance(message, Open):
+            request.outcome = self._open(request, message)
+        elif isinstance(message, ReleaseSources):
+            self._release(request, message.sources)
+        elif not self._is_owner(request, message.source):
+            if not isinstance(message, Note):
+                request.outcome = self._refused(message.source, "another connection has opened this source since")
+        elif isinstance(message, Note):
+            self._losses.append(LossRow(message.source, message.start, message.end, message.reason))
         else:
-            return self._move(claim, request)
+            return self._move(request, message)
         return False
 
-    def place(self, claim: Claim, placement: Placement) -> None:
-        """Note where the batch of a claim has been written; in the order of the claims."""
-        batch = claim.request
+    def place(self, request: SourceRequest, placement: Placement) -> None:
+        """Note where the batch of a request has been written; in the order of the requests."""
+        batch = request.message
         assert isinstance(batch, BatchRequest)
         row = self.rows[batch.source]
         size = len(batch.payload)
@@ -125,66 +127,66 @@ class Draft:
         self._extents[batch.source, extent.start] = extent
         self.rows[batch.source] = replace(row, last=extent)
 
-    def save(self, ledger: Ledger) -> None:
-        """Enter everything, within a transaction."""
-        ledger.add_sources((self.rows[source], client) for source, client in self._new.items())
-        ledger.set_sources(self.rows[source] for source in self._moved - self._new.keys())
-        ledger.set_extents((source, extent) for (source, _), extent in self._extents.items())
+    def save(self, records: SourceRecords) -> None:
+        """Record everything, within a transaction."""
+        records.add_sources((self.rows[source], client) for source, client in self._new.items())
+        records.set_sources(self.rows[source] for source in self._moved - self._new.keys())
+        records.set_extents((source, extent) for (source, _), extent in self._extents.items())
         for loss in self._losses:
-            ledger.add_loss(loss)
+            records.add_loss(loss)
 
-    def _open(self, claim: Claim, request: Open) -> Position:
-        row = self._row(request.source)
+    def _open(self, request: SourceRequest, message: Open) -> Position:
+        row = self._row(message.source)
         if row is None:
-            row = SourceRow(request.source, claim.host, request.path)
-            self._new[request.source] = claim.client
-        elif row.committed > request.known:
+            row = SourceRow(message.source, request.host, message.path)
+            self._new[message.source] = request.client
+        elif row.committed > message.known:
             self.repeats += 1
             logger.info(
-                "%s of %s: bytes %d to %d would be a repeat, not stored again",
-                *(row.path, row.host, request.known, row.committed),
+                "%s of %s: bytes %d to %d are stored already; a batch that repeats them will not be stored again",
+                *(row.path, row.host, message.known, row.committed),
             )
-        self.rows[request.source] = row
-        self.owners[request.source] = claim.owner
+        self.rows[message.source] = row
+        self.owners[message.source] = request.connection
         return _position(row, is_answer_to_open=True)
 
-    def _leave(self, claim: Claim, sources: Iterable[str]) -> None:
+    def _release(self, request: SourceRequest, sources: Iterable[str]) -> None:
         for source in sources:
-            if self._is_owner(claim, source):
+            if self._is_owner(request, source):
                 self.owners[source] = None
 
-    def _move(self, claim: Claim, request: BatchRequest | Skip) -> bool:
-        row = self._row(request.source)
+    def _move(self, request: SourceRequest, message: BatchRequest | Skip) -> bool:
+        row = self._row(message.source)
         assert row  # it has an owner
         is_stored = False
-        if request.end <= row.committed:
-            self.repeats += isinstance(request, BatchRequest)
-        elif request.start != row.committed:
-            claim.outcome = self._refused(request.source, f"it is stored up to {row.committed}, not {request.start}")
+        if message.end <= row.committed:
+            self.repeats += isinstance(message, BatchRequest)
+        elif message.start != row.committed:
+            request.outcome = self._refused(message.source, f"it is stored up to {row.committed}, not {message.start}")
             return False
-        elif isinstance(request, Skip):
-            self._losses.append(LossRow(request.source, request.start, request.end, request.reason))
-            row = replace(row, committed=request.end)
+        elif isinstance(message, Skip):
+            self._losses.append(LossRow(message.source, message.start, message.end, message.reason))
+            row = replace(row, committed=message.end)
             self._moved.add(row.id)
-        elif request.refusal:
-            claim.outcome = BatchRefused(row.id, row.committed, request.refusal, is_final=True)
+        elif message.refusal:
+            request.outcome = BatchRefused(row.id, row.committed, message.refusal, is_final=True)
             return False
         else:
-            crc32 = checksum.extended(row.crc32, request.payload, request.crc32)
-            row = replace(row, committed=request.end, lines=row.lines + request.lines, crc32=crc32)
+            crc32 = checksum.extended(row.crc32, message.payload, message.crc32)
+            row = replace(row, committed=message.end, lines=row.lines + message.lines, crc32=crc32)
             self._moved.add(row.id)
-            is_stored = bool(request.payload)
-            claim.stream = source_stream(row.host, row.path)
+            is_stored = bool(message.payload)
+            request.log = log_of_source(row.host, row.path)
         self.rows[row.id] = row
-        claim.outcome = _position(row, is_answer_to_open=False)
+        request.outcome = _position(row, is_answer_to_open=False)
         return is_stored
 
     def _row(self, source: str) -> SourceRow | None:
-        return self.rows.get(source) or self._sources.rows.get(source) or self._sources.ledger.source(source)
+        return self.rows.get(source) or self._table.row(source)
 
-    def _is_owner(self, claim: Claim, source: str) -> bool:
-        owner = self.owners[source] if source in self.owners else self._sources.owners.get(source)
-        return owner == claim.owner
+    def _is_owner(self, request: SourceRequest, source: str) -> bool:
+        owner = self.owners[source] if source in self.owners else self._table.owners.get(source)
+        return owner == request.connection
 
     def _refused(self, source: str, reason: str) -> BatchRefused:
         row = self._row(source)

@@ -17,7 +17,7 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Final
 
-from logferry.server.storage.file_ops import Files, for_each, naming
+from logferry.server.storage.file_system import FileSystem, for_each, naming
 from logferry.server.storage.ledger import Ledger, UnsyncedRow
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ SETTLE_BYTES: Final = 16 * 1024 * 1024
 
 
 def settle(
-    root: Path, ledger: Ledger, files: Files, *, rewrites: bool = False, has_name: Container[int] = ()
+    root: Path, ledger: Ledger, files: FileSystem, *, rewrites: bool = False, has_name: Container[int] = ()
 ) -> Sequence[int]:
     """Sync all segments of which the ledger keeps bytes, then let these go; return their numbers. Raises OSError.
 
@@ -52,16 +52,21 @@ def settle(
     return [segment.id for segment in present]
 
 
-def restore(root: Path, ledger: Ledger, files: Files) -> None:
-    """At a start: write again what a power cut may have taken from segments, and sync it. Raises OSError."""
-    for segment in ledger.unsynced_segments()[1]:
+def restore(root: Path, ledger: Ledger, files: FileSystem) -> int:
+    """At a start: write again what a power cut may have taken from segments, and sync it; return of how many.
+
+    Raises OSError.
+    """
+    segments = ledger.unsynced_segments()[1]
+    for segment in segments:
         folder = (root / segment.path).parent
         for path in (root, folder.parent, folder):
             files.make_folder(path)
     settle(root, ledger, files, rewrites=True)
+    return len(segments)
 
 
-def _write(path: Path, pieces: list[UnsyncedRow], files: Files) -> None:
+def _write(path: Path, pieces: list[UnsyncedRow], files: FileSystem) -> None:
     """Write pieces where they belong. A file that lacks what is before them was damaged by somebody, and stays so."""
     with naming(path):
         descriptor = files.open_for_rewriting(path)
@@ -75,7 +80,7 @@ def _write(path: Path, pieces: list[UnsyncedRow], files: Files) -> None:
             os.close(descriptor)
 
 
-def _sync(path: Path, files: Files) -> None:
+def _sync(path: Path, files: FileSystem) -> None:
     """Sync a file; one that somebody has removed has nothing to sync."""
     with naming(path):
         try:
@@ -88,7 +93,7 @@ def _sync(path: Path, files: Files) -> None:
             os.close(descriptor)
 
 
-def _sync_folder(folder: Path, files: Files) -> None:
+def _sync_folder(folder: Path, files: FileSystem) -> None:
     with naming(folder):
         try:
             files.sync_folder(folder)
@@ -99,7 +104,7 @@ def _sync_folder(folder: Path, files: Files) -> None:
 class Settler:
     """The thread. `wake` says that the ledger keeps something; `stop` settles it a last time."""
 
-    def __init__(self, data_dir: Path, root: Path, files: Files, *, interval_s: float = SETTLE_S) -> None:
+    def __init__(self, data_dir: Path, root: Path, files: FileSystem, *, interval_s: float = SETTLE_S) -> None:
         self._data_dir = data_dir
         self._root = root
         self._files = files

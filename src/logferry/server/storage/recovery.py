@@ -1,43 +1,47 @@
-"""What a store does before it takes anything: make data and ledger agree again, whatever the last crash left."""
+"""Recovery: what a store does before it takes anything, so that segments and ledger agree whatever the last crash left.
+
+1. The segments of a version that had no ledger are entered into the ledger (adopted).
+2. Bytes that the ledger keeps because their segment was not synced yet are written there again (deferred_sync.py).
+3. Every open segment is cut back to its length in the ledger. One that is too short is damaged: it is closed and left
+   as it is. One segment of each folder stays open.
+4. The files of segments that retention had given up, but not yet deleted, are deleted.
+
+Recovery cuts only what nobody ever got an ack for, counts what it did, and leaves files alone that the ledger does not
+have. A crash during recovery leaves work for the next start, nothing else.
+"""
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from logferry.server.storage.audit import measure
 from logferry.server.storage.deferred_sync import restore
-from logferry.server.storage.file_ops import Files, naming
+from logferry.server.storage.file_system import FileSystem, naming
 from logferry.server.storage.ledger import Ledger, SegmentRow
+from logferry.server.storage.measure import measure
+from logferry.server.storage.segment_paths import SegmentName, segment_name
 from logferry.server.storage.segments import restore_length
-from logferry.server.storage.stream_names import SegmentName, segment_name
+from logferry.server.storage.store import RecoveryReport
 
 logger = logging.getLogger(__name__)
 
 _BLOCK: Final = 64 * 1024
 
 
-def recover(root: Path, ledger: Ledger, files: Files) -> int:
-    """Make the segments under `root` what the ledger says; return how many bytes were cut off. Raises OSError.
-
-    1. The segments of a version that had no ledger are entered into it.
-    2. What the ledger keeps of segments that were not synced yet is written there.
-    3. Every open segment is cut back to its length; one that is too short is closed. One of each folder stays open.
-    4. What retention had given up, but not yet deleted, is deleted.
-    Files that the ledger does not know are left alone.
-    """
-    cut = _adopt(root, ledger, files) if ledger.is_empty else 0
-    restore(root, ledger, files)
+def recover(root: Path, ledger: Ledger, files: FileSystem) -> RecoveryReport:
+    """Make the segments under `root` what the ledger says; return what that took. Raises OSError."""
+    report = _adopt(root, ledger, files) if ledger.is_empty else RecoveryReport()
+    report = replace(report, segments_rewritten=restore(root, ledger, files))
     rows = ledger.segments()
-    cut += _restore_lengths(root, ledger, files, [row for row in rows if row.state == "open"])
-    for row in rows:
-        if row.state == "expired":
-            with naming(root / row.path):
-                files.delete(root / row.path)
-    _warn_of_strangers(root, {row.path for row in rows})
-    return cut
+    report = _restore_lengths(root, ledger, files, [row for row in rows if row.state == "open"], report)
+    return replace(
+        report,
+        segments=sum(row.state != "expired" for row in rows),
+        segments_deleted=_delete_expired(root, files, [row for row in rows if row.state == "expired"]),
+        segments_unknown=_warn_of_unknown(root, {row.path for row in rows}),
+    )
 
 
 def unfinished_bytes(path: Path) -> int:
@@ -55,27 +59,27 @@ def unfinished_bytes(path: Path) -> int:
     return size
 
 
-def _adopt(root: Path, ledger: Ledger, files: Files) -> int:
+def _adopt(root: Path, ledger: Ledger, files: FileSystem) -> RecoveryReport:
     """Enter the segments of an earlier version, which cut an unfinished line off the last one of each folder."""
     found = list(_segment_files(root))
     if not found:
-        return 0
-    cut = 0
+        return RecoveryReport()
+    cuts: list[int] = []
     with ledger.transaction():
         for number, (folder, name) in enumerate(found):
             is_last = number + 1 == len(found) or found[number + 1][0] != folder
             path = root / folder / str(name)
             if is_last:
-                cut += _cut_unfinished_line(path, files)
+                cuts.append(_cut_unfinished_line(path, files))
             content = measure(path, 0, path.stat().st_size)
             row = ledger.add_segment(f"{folder}/{name}")
             state = "open" if is_last else "closed"
             ledger.set_segment(SegmentRow(row.id, row.path, content.bytes, content.lines, content.crc32, state))
     logger.info("entered %d segments of an earlier version into the ledger", len(found))
-    return cut
+    return RecoveryReport(bytes_cut=sum(cuts), segments_cut=sum(map(bool, cuts)), segments_adopted=len(found))
 
 
-def _cut_unfinished_line(path: Path, files: Files) -> int:
+def _cut_unfinished_line(path: Path, files: FileSystem) -> int:
     unfinished = unfinished_bytes(path)
     if unfinished:
         files.truncate(path, path.stat().st_size - unfinished)
@@ -83,19 +87,36 @@ def _cut_unfinished_line(path: Path, files: Files) -> int:
     return unfinished
 
 
-def _restore_lengths(root: Path, ledger: Ledger, files: Files, rows: list[SegmentRow]) -> int:
-    cut = 0
+def _restore_lengths(
+    root: Path, ledger: Ledger, files: FileSystem, rows: Sequence[SegmentRow], report: RecoveryReport
+) -> RecoveryReport:
     last_of_folder = {os.path.dirname(row.path): row.id for row in rows}  # they come oldest first
-    to_close: list[SegmentRow] = []
-    for row in rows:
-        surplus = restore_length(root / row.path, row, files)
-        cut += surplus or 0
-        if surplus is None or last_of_folder[os.path.dirname(row.path)] != row.id:
-            to_close.append(replace(row, state="closed"))
+    surpluses = {row.id: restore_length(root / row.path, row, files) for row in rows}
+    to_close = [
+        replace(row, state="closed")
+        for row in rows
+        if surpluses[row.id] is None or last_of_folder[os.path.dirname(row.path)] != row.id
+    ]
     if to_close:
         with ledger.transaction():
             ledger.set_segments(to_close)
-    return cut
+    cuts = [surplus for surplus in surpluses.values() if surplus]
+    return replace(
+        report,
+        bytes_cut=report.bytes_cut + sum(cuts),
+        segments_cut=report.segments_cut + len(cuts),
+        segments_too_short=sum(surplus is None for surplus in surpluses.values()),
+    )
+
+
+def _delete_expired(root: Path, files: FileSystem, rows: Sequence[SegmentRow]) -> int:
+    """Delete the files of expired segments; return how many there still were."""
+    paths = [root / row.path for row in rows]
+    remaining = [path for path in paths if path.exists()]
+    for path in remaining:
+        with naming(path):
+            files.delete(path)
+    return len(remaining)
 
 
 def _segment_files(root: Path) -> Iterator[tuple[str, SegmentName]]:
@@ -106,7 +127,8 @@ def _segment_files(root: Path) -> Iterator[tuple[str, SegmentName]]:
             yield folder.relative_to(root).as_posix(), name
 
 
-def _warn_of_strangers(root: Path, known: set[str]) -> None:
-    strangers = [f"{folder}/{name}" for folder, name in _segment_files(root) if f"{folder}/{name}" not in known]
-    if strangers:
-        logger.warning("%d segments are not in the ledger and left alone: %s ...", len(strangers), strangers[0])
+def _warn_of_unknown(root: Path, known: set[str]) -> int:
+    unknown = [f"{folder}/{name}" for folder, name in _segment_files(root) if f"{folder}/{name}" not in known]
+    if unknown:
+        logger.warning("%d segments are not in the ledger and left alone: %s ...", len(unknown), unknown[0])
+    return len(unknown)

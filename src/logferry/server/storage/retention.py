@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from logferry.server.storage.file_ops import Files, naming
+from logferry.server.storage.file_system import FileSystem, naming
 from logferry.server.storage.ledger import Ledger, SegmentRow
+from logferry.server.storage.segment_paths import segment_name
 from logferry.server.storage.segments import Segments
-from logferry.server.storage.stream_names import segment_name
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 class Retention:
     """Keeps at most `max_bytes` bytes, and segments of the last `max_days` days; 0 sets no limit."""
 
-    def __init__(self, root: Path, ledger: Ledger, files: Files, *, max_bytes: int, max_days: int) -> None:
+    def __init__(self, root: Path, ledger: Ledger, files: FileSystem, *, max_bytes: int, max_days: int) -> None:
         self._root = root
         self._ledger = ledger
         self._files = files

@@ -31,9 +31,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from logferry import checksum
-from logferry.server.storage.file_ops import Files, for_each, naming, write_all
+from logferry.server.storage.file_system import FileSystem, for_each, naming, write_all
 from logferry.server.storage.ledger import Ledger, SegmentRow
-from logferry.server.storage.stream_names import SegmentName, Stream, segment_name
+from logferry.server.storage.segment_paths import LogName, SegmentName, segment_name
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Segments:
         *,
         segment_bytes: int,
         durable: bool,
-        files: Files,
+        files: FileSystem,
         today: Callable[[], datetime.date],
         max_open: int = MAX_OPEN_SEGMENTS,
     ) -> None:
@@ -98,7 +98,7 @@ class Segments:
         self._files = files
         self._today = today
         self.max_open: Final = max_open
-        self._open: OrderedDict[Stream, Segment] = OrderedDict()
+        self._open: OrderedDict[LogName, Segment] = OrderedDict()
         self._changed: dict[int, SegmentRow] = {}  # since the last commit
         self._lengths_before: dict[Path, int] = {}  # of every file touched since the last commit
         self._unsynced: dict[Path, int] = {}  # files to their descriptors
@@ -114,7 +114,7 @@ class Segments:
         """What the ledger must say of the segments, once everything that was appended is to stay."""
         return list(self._changed.values())
 
-    def prepare(self, streams: Iterable[Stream]) -> None:
+    def prepare(self, streams: Iterable[LogName]) -> None:
         """Open a segment for each stream, and enter those that are new into the ledger, in one transaction."""
         missing = [stream for stream in streams if stream not in self._open]
         if not missing:
@@ -127,7 +127,7 @@ class Segments:
             self.close()  # they may not be in the ledger
             raise
 
-    def append(self, stream: Stream, payloads: Sequence[Payload]) -> list[Placement]:
+    def append(self, stream: LogName, payloads: Sequence[Payload]) -> list[Placement]:
         """Write each payload, in order; return where. Raises OSError, whose `filename` is set."""
         placements: list[Placement] = []
         waiting: list[Payload] = []
@@ -207,7 +207,7 @@ class Segments:
         for stream in [stream for stream, segment in self._open.items() if segment.name.day < day]:
             self._forget(stream)
 
-    def _writable(self, stream: Stream) -> Segment:
+    def _writable(self, stream: LogName) -> Segment:
         """Return the segment to append to: open, still there, and of today."""
         segment = self._open.get(stream)
         # Somebody may have removed the file while we held it open: what we write there would be gone.
@@ -221,7 +221,7 @@ class Segments:
         self._open.move_to_end(stream)
         return segment
 
-    def _open_last(self, stream: Stream) -> Segment:
+    def _open_last(self, stream: LogName) -> Segment:
         folder = self._make_folders(stream)
         rows = [self._changed.get(row.id, row) for row in self._ledger.segments_in("/".join(stream))]
         rows = [row for row in rows if row.state == "open"]
@@ -241,12 +241,12 @@ class Segments:
     def _close_row(self, row: SegmentRow) -> None:
         self._changed[row.id] = replace(row, state="closed")
 
-    def _roll(self, stream: Stream, old: Segment) -> Segment:
+    def _roll(self, stream: LogName, old: Segment) -> Segment:
         self._forget(stream)
         self._close_row(old.row)
         return self._begin(stream, old.path.parent)
 
-    def _begin(self, stream: Stream, folder: Path) -> Segment:
+    def _begin(self, stream: LogName, folder: Path) -> Segment:
         """Enter the next segment of a folder into the ledger and open it."""
         with naming(folder):
             names = [segment_name(name) for name in os.listdir(folder)]
@@ -259,7 +259,7 @@ class Segments:
         self.begun += 1
         return self._open_segment(stream, row)
 
-    def _open_segment(self, stream: Stream, row: SegmentRow) -> Segment:
+    def _open_segment(self, stream: LogName, row: SegmentRow) -> Segment:
         while len(self._open) >= self.max_open:
             self._forget(next(iter(self._open)))
         path = self._root / row.path
@@ -271,14 +271,14 @@ class Segments:
         self._unsynced_folders |= {path.parent} if self._durable else set()
         return segment
 
-    def _forget(self, stream: Stream) -> None:
+    def _forget(self, stream: LogName) -> None:
         segment = self._open[stream]
         if segment.path in self._unsynced:
             self._sync_file((segment.path, segment.descriptor))
             del self._unsynced[segment.path]
         os.close(self._open.pop(stream).descriptor)
 
-    def _make_folders(self, stream: Stream) -> Path:
+    def _make_folders(self, stream: LogName) -> Path:
         """Create a stream's folders. Their names are synced even if they exist: a crash may have come in between."""
         folder = self._root / stream.host / stream.name
         for path in (self._root, folder.parent, folder):
@@ -318,7 +318,7 @@ def _extended(crc32: int, payload: Payload) -> int:
     return crc32
 
 
-def restore_length(path: Path, row: SegmentRow, files: Files) -> int | None:
+def restore_length(path: Path, row: SegmentRow, files: FileSystem) -> int | None:
     """Cut a segment back to the length in the ledger; return how many bytes went. None: it is too short.
 
     Raises OSError. A segment of which nothing was ever stored may lack its file.

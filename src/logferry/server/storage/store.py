@@ -1,385 +1,134 @@
-"""The store: everything that is acked is here. One thread writes; any thread submits.
+"""The seam between the server and what keeps the lines: `Store`, and the values that a store reports.
 
-On disk, under DATA_DIR:
+A connection submits deliveries (deliveries.py); the store decides about them in the order in which they were submitted,
+keeps the lines, and calls back when they are as safe as its durability promises. Connections and sessions use only
+what is declared here. Implementations: `DiskStore` (segments and a ledger on this machine) and `MemoryStore` (tests).
+Every implementation passes tests/server/storage/test_store_contract.py.
 
-    lock                                    held by the one server that uses the folder; holds its process id
-    ledger.sqlite3                          what is stored, of which source, in which segment: see ledger.py
-    segments/<host>/<name>/<date>-<n>.ndjson    the lines: see segments.py
-
-Group commit: the writer takes all deliveries that have gathered, decides which batches are to be stored (sources.py),
-appends segment by segment, syncs each segment once (`durability` fsync; small writes to many of them go another way,
-see settling.py), enters it all into the ledger in one transaction, and then says so for all at once. While it does, the
-next group gathers. So the cost of a sync is shared by everybody who waits for it, and no clock or batch size has to be
-tuned.
-
-What a crash leaves: of the group that was being written, any part, none of it acked and none of it in the ledger; it is
-cut off at the next start (recovery.py).
-
-When the disk refuses (full, read-only, an error): what the group has written so far is cut off again, the
-group stays in memory, and is tried again every 0.1 to 2 seconds until it works or the server stops. After a failed
-sync the system may have dropped the written pages and would report success the next time; that is why the
-group is always written again from memory, never only synced again. When only the ledger refuses, the segments are
-synced already and stay as they are: a commit that has failed may still be found on the disk after a crash.
-
-The queue has no limit of its own: `submit` never waits. Whoever submits must stop at some amount of
-unstored bytes (server.py does: MEMORY_LIMIT_BYTES for all clients together).
+Not part of the seam yet: an id that survives the move of a store (the ledger has no room for it in its present
+version), and the repair of damaged extents (nothing asks for it).
 """
 
-import contextlib
-import datetime
-import itertools
-import logging
-import os
-import threading
-import time
-from collections import deque
+import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Protocol, TypeVar
 
-from logferry.durable import FolderInUse, lock_folder, sync_folder
-from logferry.errors import StoreError
-from logferry.protocol.delivery import BatchRequest
-from logferry.server.storage.admission import Claim, Draft, Sources
-from logferry.server.storage.deferred_sync import Settler
-from logferry.server.storage.file_ops import Files
-from logferry.server.storage.ledger import Ledger
-from logferry.server.storage.recovery import recover
-from logferry.server.storage.retention import Retention
-from logferry.server.storage.segments import FOLDER_NAME, MAX_OPEN_SEGMENTS, Payload, Placement, Segments
-from logferry.server.storage.stream_names import Stream
-
-logger = logging.getLogger(__name__)
-
-FIRST_RETRY_S: Final = 0.1
-LAST_RETRY_S: Final = 2.0
-_RETRY_GROWTH: Final = LAST_RETRY_S / FIRST_RETRY_S
-
-# A stuck disk is asked once more to let go of the writer thread for this long, then the process ends without it.
-_LAST_WAIT_S: Final = 0.5
-
-
-def utc_today() -> datetime.date:
-    """Return today's date in UTC."""
-    return datetime.datetime.now(datetime.UTC).date()
-
-
-@dataclass(slots=True, eq=False)
-class Delivery:
-    """Lines that are to be stored together: `pieces` joined is NDJSON of `lines` lines and `size` bytes.
-
-    With a `claim` they are of a source, and whether and where they are stored is decided by the writer.
-    """
-
-    stream: Stream
-    pieces: list[bytes]
-    lines: int
-    size: int
-    claim: Claim | None = field(default=None, kw_only=True)
-
+from logferry.protocol.delivery import Position, ReportPage
+from logferry.server.storage.deliveries import Delivery
 
 AnyDelivery = TypeVar("AnyDelivery", bound=Delivery)
-Result = TypeVar("Result")
 
 
-def no_crash(_: str) -> None:
-    """Pass a crash point; tests end the process there instead."""
+class StoreState(enum.Enum):
+    """What a store does now; store_state.py has the table of changes."""
+
+    NEW = "not opened yet"
+    STORING = "storing"
+    STALLED = "cannot store now, and tries again"
+    CLOSING = "storing what was submitted, then closing"
+    FAILED = "will store nothing any more"
+    CLOSED = "closed"
 
 
-class Store(Generic[AnyDelivery]):
-    """Keeps deliveries in the order in which they are submitted, and says when they are safe.
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """The largest batch that the store takes, in bytes of NDJSON; None: a store without a limit of its own.
 
-    `on_stored` is called in the writer thread with each group, in order, when it is stored as durably as
-    `durability` ("fsync", "os" or "none") says, each claim with its outcome; `on_failure` when the writer thread has
-    died of a bug. `echo` is called after that with each piece that was stored.
+    A replicated log has one (its largest message); the server announces the smaller of this and its own.
     """
 
-    def __init__(
-        self,
-        data_dir: Path,
-        *,
-        durability: str,
-        segment_bytes: int,
-        on_stored: Callable[[Sequence[AnyDelivery]], None],
-        on_failure: Callable[[], None] = lambda: None,
-        echo: Callable[[bytes], None] | None = None,
-        retention_bytes: int = 0,
-        retention_days: int = 0,
-        files: Files | None = None,
-        today: Callable[[], datetime.date] = utc_today,
-        max_open_segments: int = MAX_OPEN_SEGMENTS,
-        first_retry_s: float = FIRST_RETRY_S,
-        crash_point: Callable[[str], None] = no_crash,
-    ) -> None:
-        self._data_dir = data_dir
-        self._durable = durability == "fsync"
-        self._segment_bytes = segment_bytes
-        self._on_stored = on_stored
-        self._on_failure = on_failure
-        self._echo = echo
-        self._retention_bytes = retention_bytes
-        self._retention_days = retention_days
-        self._files = files or Files()
-        self._today = today
-        self._first_retry_s = first_retry_s
-        self._crash_point = crash_point
-        self.max_open_segments: Final = max_open_segments
-        self._lock: int | None = None
-        self._ledger: Ledger | None = None
-        self._segments: Segments
-        self._sources: Sources
-        self._settler: Settler | None = None
-        self._retention: Retention
-        self._thread = threading.Thread(target=self._run, name="logferry-store", daemon=True)
-        self._gathered = threading.Condition()
-        self._queue: deque[AnyDelivery] = deque()
-        self._closing = False
-        self._give_up = threading.Event()
-        self._lines_let_go = 0
-        self._recovered_bytes = 0  # at the start
-        self.lines_stored = 0
-        self.bytes_stored = 0
-        self.repeats = 0  # batches that were stored before
-        self.groups = 0
-        self.syncs = 0
-        self.failing = False  # the disk refuses, and the writer tries again
-        self.has_died = False  # of a bug: nothing will be stored any more
+    max_batch_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCounters:
+    """What a store has done since it was opened."""
+
+    lines_stored: int = 0
+    bytes_stored: int = 0
+    repeats: int = 0  # batches that were stored before: recognised, and not stored again
+    groups: int = 0  # deliveries that were stored together
+    syncs: int = 0  # files that were synced with their group
+    recovered_bytes: int = 0  # cut off, because nobody ever got an ack for them
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHealth:
+    """The state of a store, why it is in that state if it is STALLED or FAILED, and its counters."""
+
+    state: StoreState
+    reason: str = ""
+    counters: StoreCounters = field(default_factory=StoreCounters)
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryReport:
+    """What a store found when it was opened, and what it did about that. All zero after a clean stop.
+
+    Bytes and segments that nobody ever got an ack for are no loss; `segments_too_short` is damage (`logferry fsck`).
+    """
+
+    segments: int = 0  # that the store has
+    bytes_cut: int = 0  # written, but never acknowledged
+    segments_cut: int = 0
+    segments_rewritten: int = 0  # written again, because their last lines may not have been synced
+    segments_too_short: int = 0  # hold less than was acknowledged: closed, and left as they are
+    segments_adopted: int = 0  # of a version without a ledger
+    segments_deleted: int = 0  # by retention, which a crash had interrupted
+    segments_unknown: int = 0  # files that the ledger does not have: left alone
+
+
+OnStored = Callable[[Sequence[AnyDelivery]], None]
+OnFailure = Callable[[], None]
+
+
+class Store(Protocol):
+    """Keeps deliveries in the order in which they are submitted, and reports when they are safe.
+
+    All methods may be called from any thread. Only `open`, `close`, `position` and `report` wait for the disk or the
+    network; call those from a thread that may wait.
+    """
 
     @property
-    def recovered_bytes(self) -> int:
-        """How many bytes that were never acked have been cut off segments."""
-        return self._recovered_bytes + (self._segments.recovered_bytes if self._ledger else 0)
+    def durability(self) -> str:
+        """What `on_stored` promises: "fsync" (on the disk), "os" (handed to the kernel) or "none"; see --durability."""
 
-    def open(self) -> None:
-        """Lock the folder, recover, and start the writer. Raises StoreError."""
-        try:
-            self._data_dir.mkdir(parents=True, exist_ok=True)
-            self._lock = lock_folder(self._data_dir)
-            self._open_ledger()
-        except FolderInUse as error:
-            raise StoreError(
-                f"cannot use the data folder {self._data_dir}: another server (process {error.holder}) is using it"
-            ) from None
-        except OSError as error:
-            self._release()
-            raise StoreError(f"cannot use the data folder {self._data_dir}: {_cause(error)}") from error
-        except StoreError:
-            self._release()
-            raise
-        if self._settler:
-            self._settler.start()
-        self._thread.start()
+    @property
+    def limits(self) -> StoreLimits:
+        """What the store cannot take."""
 
-    def _open_ledger(self) -> None:
-        root = self._data_dir / FOLDER_NAME
-        ledger = self._ledger = Ledger(self._data_dir, durable=self._durable)
-        if self._durable:
-            sync_folder(self._data_dir)
-        self._sources = Sources(ledger)
-        self._segments = Segments(
-            root,
-            ledger,
-            segment_bytes=self._segment_bytes,
-            durable=self._durable,
-            files=self._files,
-            today=self._today,
-            max_open=self.max_open_segments,
-        )
-        self._retention = Retention(
-            root, ledger, self._files, max_bytes=self._retention_bytes, max_days=self._retention_days
-        )
-        self._recovered_bytes = recover(root, ledger, self._files)
-        if self._durable:
-            self._settler = Settler(self._data_dir, root, self._files)
-        self._retain()
+    def open(self, on_failure: OnFailure) -> RecoveryReport:
+        """Make what is stored consistent, and begin to store. Raises StoreError; the store is then as it was before.
 
-    def submit(self, delivery: AnyDelivery) -> None:
-        """Queue a delivery. An empty one is no work, but keeps its place in the order."""
-        with self._gathered:
-            self._queue.append(delivery)
-            self._gathered.notify()
+        `on_failure` is called once, in a thread of the store, if the store changes to FAILED.
+        """
+
+    def submit(self, delivery: AnyDelivery, on_stored: OnStored[AnyDelivery]) -> None:
+        """Queue a delivery. Never waits, never raises.
+
+        `on_stored` is called with the deliveries that have become safe together, each one after the deliveries that
+        were submitted before it, with `is_stored` and the `outcome` of its request set. It is called in a thread of
+        the store, or before `submit` returns; it must be quick, and must not raise. An empty delivery stores nothing
+        and keeps its place in the order. While the store is STALLED, or once it is FAILED or CLOSED, nothing is called.
+
+        The queue has no limit of its own: whoever submits must stop at some amount of bytes that are not stored yet.
+        """
+
+    def position(self, source: str) -> Position | None:
+        """Return how far a source is stored; None if the store does not know it. Raises StoreError or OSError."""
+
+    def report(self, source: str, after: int) -> ReportPage:
+        """Compare the records of a source with the lines that are kept, from its offset `after` on; one page of it.
+
+        Raises StoreError or OSError when the records cannot be read.
+        """
+
+    def health(self) -> StoreHealth:
+        """Return a snapshot. Cheap: never waits for the disk or the network."""
 
     def close(self, timeout_s: float) -> int:
-        """Store what was submitted, within `timeout_s`, then close; return how many lines had to be let go."""
-        with self._gathered:
-            self._closing = True
-            self._gathered.notify()
-        self._thread.join(timeout_s)
-        self._give_up.set()
-        self._thread.join(_LAST_WAIT_S)
-        if self._thread.is_alive():
-            # The lock stays until the process ends: that thread may still write.
-            logger.error("the writer of %s does not answer; leaving it behind", self._data_dir)
-            return sum(delivery.lines for delivery in self._queue)
-        if self._settler:
-            self._settler.stop(_LAST_WAIT_S)
-        self._release()
-        return self._lines_let_go
+        """Store what was submitted, within `timeout_s`, then close; return how many lines were not stored in time.
 
-    def _release(self) -> None:
-        if self._ledger:
-            self._segments.close()
-            self._ledger.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    def _run(self) -> None:
-        try:
-            while group := self._take_group():
-                stored = self._store(group)
-                if stored is None:
-                    self._let_go(group)
-                    return
-                self._on_stored(group)
-                self._echo_all(stored)
-                self._retain()
-        except Exception:
-            logger.exception("the writer of %s has failed", self._data_dir)
-            self.has_died = True
-            self._on_failure()
-
-    def _take_group(self) -> list[AnyDelivery]:
-        """Wait for deliveries; return all that have gathered, for as many streams as may be open; [] at the end."""
-        with self._gathered:
-            while not self._queue and not self._closing:
-                self._gathered.wait()
-            streams: set[Stream] = set()
-            group: list[AnyDelivery] = []
-            while self._queue:
-                streams.add(self._queue[0].stream)
-                if len(streams) > self.max_open_segments:
-                    break
-                group.append(self._queue.popleft())
-            return group
-
-    def _store(self, group: Sequence[AnyDelivery]) -> Sequence[AnyDelivery] | None:
-        """Write and sync a group and enter it into the ledger, however often that takes; return what was stored.
-
-        None when the server stops before it succeeds.
+        Nobody got an ack for those lines. A second call does nothing and returns 0.
         """
-        written = self._insist(lambda: self._write(group), group)
-        if written is None:
-            return None
-        draft, stored = written
-        if self._insist(lambda: self._enter(draft), group) is None:
-            return None
-        self._segments.commit()
-        self._sources.accept(draft)
-        self.repeats += draft.repeats
-        self.groups += bool(stored)
-        self.lines_stored += sum(delivery.lines for delivery in stored)
-        self.bytes_stored += sum(delivery.size for delivery in stored)
-        self._crash_point("after transaction")
-        return stored
-
-    def _insist(self, step: Callable[[], Result], group: Sequence[AnyDelivery]) -> Result | None:
-        """Return what `step` returns once it raises no OSError any more; None when the server stops before."""
-        retry_s = self._first_retry_s
-        failing_since: float | None = None
-        while True:
-            try:
-                result = step()
-                break
-            except OSError as error:
-                if failing_since is None:
-                    failing_since = time.monotonic()
-                    self._report_failure(error, group)
-            if self._give_up.wait(retry_s):
-                return None
-            retry_s = min(retry_s * 2, self._first_retry_s * _RETRY_GROWTH)
-        if failing_since is not None:
-            self.failing = False
-            logger.info("writing to %s again, after %.1f s", self._data_dir, time.monotonic() - failing_since)
-        return result
-
-    def _write(self, group: Sequence[AnyDelivery]) -> tuple[Draft, Sequence[AnyDelivery]]:
-        """Judge, append and sync a group; after a failure nothing of it stays. Raises OSError."""
-        try:
-            self._segments.undo_if_needed()
-            draft = self._sources.draft()
-            stored = [delivery for delivery in group if _is_to_be_stored(delivery, draft)]
-            self._crash_point("before append")
-            self._append(stored, draft)
-            self._crash_point("after append")
-            self.syncs += self._segments.sync()
-            self._crash_point("after fsync")
-        except OSError:
-            with contextlib.suppress(OSError):  # tried again above, before anything is written
-                self._segments.undo_if_needed()
-            raise
-        return draft, stored
-
-    def _append(self, stored: Sequence[AnyDelivery], draft: Draft) -> None:
-        by_stream: dict[Stream, list[int]] = {}
-        for number, delivery in enumerate(stored):
-            by_stream.setdefault(_stream_of(delivery), []).append(number)
-        self._segments.prepare(by_stream)
-        placements: dict[int, Placement] = {}
-        for stream, numbers in by_stream.items():
-            payloads = [_payload_of(stored[number]) for number in numbers]
-            placements.update(zip(numbers, self._segments.append(stream, payloads), strict=True))
-        for number, delivery in enumerate(stored):
-            if delivery.claim:
-                draft.place(delivery.claim, placements[number])
-
-    def _enter(self, draft: Draft) -> bool:
-        """Enter what was written into the ledger. Raises OSError."""
-        rows = self._segments.changed_rows
-        if rows or draft.changes_ledger:
-            assert self._ledger
-            with self._ledger.transaction():
-                self._ledger.set_segments(rows)
-                self._ledger.add_unsynced(self._segments.kept)
-                draft.save(self._ledger)
-            if self._segments.kept and self._settler:
-                self._settler.wake(sum(len(data) for _, _, data in self._segments.kept))
-        return True
-
-    def _retain(self) -> None:
-        """Delete what retention does not keep; a failure does no harm and is made up for the next time."""
-        try:
-            self._retention.apply(self._today(), self._segments)
-        except OSError as error:
-            logger.warning("cannot delete what is old: %s", _cause(error))
-
-    def _report_failure(self, error: OSError, group: Sequence[AnyDelivery]) -> None:
-        self.failing = True
-        with self._gathered:
-            lines = sum(delivery.lines for delivery in itertools.chain(group, self._queue))
-        logger.error("cannot write %s: acks wait, %d lines in memory", _cause(error), lines)
-
-    def _let_go(self, group: Sequence[AnyDelivery]) -> None:
-        with self._gathered:
-            self._lines_let_go = sum(delivery.lines for delivery in itertools.chain(group, self._queue))
-        logger.error("let go of %d lines that were never acked; their clients still have them", self._lines_let_go)
-
-    def _echo_all(self, stored: Sequence[AnyDelivery]) -> None:
-        if self._echo is None:
-            return
-        try:
-            for delivery in stored:
-                for piece in delivery.pieces:
-                    self._echo(piece)
-        except (OSError, ValueError) as error:  # a closed file is a ValueError
-            self._echo = None
-            logger.warning("cannot echo any more: %s", error)
-
-
-def _is_to_be_stored(delivery: Delivery, draft: Draft) -> bool:
-    return draft.decide(delivery.claim) if delivery.claim else bool(delivery.pieces)
-
-
-def _payload_of(delivery: Delivery) -> Payload:
-    request = delivery.claim and delivery.claim.request
-    return Payload(delivery.pieces, delivery.lines, request.crc32 if isinstance(request, BatchRequest) else None)
-
-
-def _stream_of(delivery: Delivery) -> Stream:
-    return (delivery.claim and delivery.claim.stream) or delivery.stream
-
-
-def _cause(error: OSError) -> str:
-    name = f"{error.filename}: " if error.filename else ""
-    return f"{name}{error.strerror or error}"

@@ -8,12 +8,12 @@ import pytest
 
 from logferry.protocol.delivery import batch_header, control_line
 from logferry.server import Patience
-from logferry.server.storage.audit import fsck
-from logferry.server.storage.file_ops import Files
-from tests.server.storage.test_store import FailingFiles, small_disk
+from logferry.server.storage.file_system import FileSystem
+from logferry.server.storage.fsck import fsck
 from tests.server.test_server import BlockedFiles
 from tests.support.delivery import LINES, DeliveryClient, batch, hello, opening, position, size_of
 from tests.support.running import DEADLINE_S, numbered_line, running_server, wait_until
+from tests.support.stores import FailingFiles, small_disk
 
 
 def segment_of(data_dir: Path, number: int = 0) -> Path:
@@ -420,7 +420,7 @@ def test_with_durability_none_a_position_is_not_told_before_the_store_has_it(tmp
 
 @pytest.mark.parametrize("operation", ["open_for_append", "write", "sync", "sync_folder"])
 def test_a_disk_that_refuses_for_a_while_loses_and_repeats_nothing(tmp_path: Path, operation: str) -> None:
-    files: Files = FailingFiles(**{operation: [28] * 3})
+    files: FileSystem = FailingFiles(**{operation: [28] * 3})
     with running_server(tmp_path, files=files) as server, DeliveryClient(server, source="s1") as client:
         for number in range(20):
             client.send(batch([LINES[number]], start=size_of(LINES[:number])))
@@ -516,7 +516,7 @@ def test_e19_a_report_sees_what_happened_to_the_segments(tmp_path: Path) -> None
 
 def test_e19_a_report_comes_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule E19."""
-    monkeypatch.setattr("logferry.server.storage.audit.REPORT_PAGE", 2)
+    monkeypatch.setattr("logferry.server.storage.source_report.REPORT_PAGE", 2)
     with running_server(tmp_path, segment_bytes=1024) as server, DeliveryClient(server, source="s1") as client:
         for number in range(5):
             start = 10 * number
@@ -546,7 +546,7 @@ def test_e19_a_ledger_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatc
     def fail(*_: object, **__: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("logferry.server.storage.audit.report", fail)
+    monkeypatch.setattr("logferry.server.storage.source_report.report", fail)
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
         assert client.report()["status"] == "error"
         client.send(batch(LINES[:1], start=0))

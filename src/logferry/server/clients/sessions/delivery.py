@@ -1,6 +1,6 @@
-"""The delivery extension's side of a conversation: requests become claims for the store, outcomes become answers.
+"""The delivery extension's side of a conversation: requests become deliveries for the store, outcomes become answers.
 
-Nothing about offsets is judged here: that is done in the order in which everything is stored (sources.py).
+Nothing about offsets is judged here: that is done in the order in which everything is stored (admission.py).
 """
 
 from collections import deque
@@ -27,8 +27,8 @@ from logferry.protocol.delivery import (
 from logferry.protocol.delivery_server import ServerSession
 from logferry.protocol.messages import MAX_REASON_CHARS, error_ack
 from logferry.server.clients.sessions.plain import Answers, Owner, PeerDelivery, Turn, add_answer
-from logferry.server.storage.admission import Claim, Leave
-from logferry.server.storage.stream_names import Stream
+from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
+from logferry.server.storage.segment_paths import LogName
 
 ALIVE: Final = answer_line("alive")
 
@@ -107,7 +107,7 @@ class DeliveryConversation:
 
     def stored(self, delivery: PeerDelivery) -> None:
         self._outcomes += delivery.answers
-        outcome = delivery.claim.outcome if delivery.claim else None
+        outcome = delivery.source_request.outcome if delivery.source_request else None
         if isinstance(outcome, Position):
             self._add_position(outcome)
         elif isinstance(outcome, BatchRefused):
@@ -138,7 +138,7 @@ class DeliveryConversation:
         self._reports.clear()
         if not self._hello or not self._sources:
             return None
-        return self._delivery(self._claim(Leave(tuple(self._sources))), b"")
+        return self._delivery(self._source_request(ReleaseSources(tuple(self._sources))), b"")
 
     def report_made(self, line: bytes) -> None:
         """A report is there: send it, and have the next one made."""
@@ -162,7 +162,7 @@ class DeliveryConversation:
             case Open():
                 self._sources[request.source] = None
                 request = Open(request.source, _storable(request.path, _MAX_PATH_CHARS), request.known)
-                deliveries.append(self._delivery(self._claim(request), b""))
+                deliveries.append(self._delivery(self._source_request(request), b""))
                 if len(self._sources) > MAX_SOURCES:
                     return f"more than {MAX_SOURCES} sources on one connection"
             case BatchRequest() | Skip() | Note():
@@ -200,19 +200,21 @@ class DeliveryConversation:
         if isinstance(request, BatchRequest):
             if request.refusal and request.lines == 1:  # a larger batch comes again, line by line
                 self._owner.note_rejected(request.refusal)
-            return self._delivery(self._claim(request), request.payload, request.lines)
+            return self._delivery(self._source_request(request), request.payload, request.lines)
         reason = _storable(request.reason, MAX_REASON_CHARS)
         request = type(request)(request.source, request.start, request.end, reason)
-        return self._delivery(self._claim(request), b"")
+        return self._delivery(self._source_request(request), b"")
 
-    def _claim(self, request: Open | BatchRequest | Skip | Note | Leave) -> Claim:
+    def _source_request(self, message: Open | BatchRequest | Skip | Note | ReleaseSources) -> SourceRequest:
         assert self._hello
-        return Claim(request, self._number, self._hello.client, self._hello.host)
+        return SourceRequest(message, self._number, self._hello.client, self._hello.host)
 
-    def _delivery(self, claim: Claim | None, payload: bytes, lines: int = 0) -> PeerDelivery:
+    def _delivery(self, source_request: SourceRequest | None, payload: bytes, lines: int = 0) -> PeerDelivery:
         pieces = [payload] if payload else []
         return PeerDelivery(
-            _NO_STREAM, pieces, lines, len(payload), self._owner, [], overhead=_OVERHEAD_BYTES, claim=claim
+            *(_NO_LOG, pieces, lines, len(payload), self._owner, []),
+            overhead=_OVERHEAD_BYTES,
+            source_request=source_request,
         )
 
     def _add_position(self, position: Position) -> None:
@@ -237,7 +239,7 @@ class DeliveryConversation:
 
 
 # The writer thread knows better.
-_NO_STREAM: Final = Stream("", "")
+_NO_LOG: Final = LogName("", "")
 
 
 def _storable(text: str, max_chars: int) -> str:

@@ -11,8 +11,8 @@ from typing import Protocol
 from logferry.protocol.connection import Broken, Limits, ServerConnection, ServerEvent
 from logferry.protocol.messages import ACK_OK, error_ack
 from logferry.protocol.validation import Accept, Lines
-from logferry.server.storage.store import Delivery
-from logferry.server.storage.stream_names import Stream
+from logferry.server.storage.deliveries import Delivery
+from logferry.server.storage.segment_paths import LogName
 
 # More pieces than this are joined: a copy is cheaper than a long writev of crumbs.
 _MAX_PIECES = 16
@@ -109,9 +109,9 @@ class PlainConversation:
     answers_on_receipt = True
     is_busy = False
 
-    def __init__(self, owner: Owner, stream: Stream, *, limits: Limits, accept: Accept) -> None:
+    def __init__(self, owner: Owner, log: LogName, *, limits: Limits, accept: Accept) -> None:
         self._owner = owner
-        self._stream = stream
+        self._log = log
         self._connection = ServerConnection(limits=limits, accept=accept)
         self._answers: Answers = []
 
@@ -152,7 +152,7 @@ class PlainConversation:
 
     def _combine(self, events: Iterable[ServerEvent]) -> Turn:
         """Make one delivery of a read's events."""
-        delivery = PeerDelivery(self._stream, [], 0, 0, self._owner, [])
+        delivery = PeerDelivery(self._log, [], 0, 0, self._owner, [])
         is_broken = False
         for event in events:
             if isinstance(event, Lines):

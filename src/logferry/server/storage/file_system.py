@@ -20,7 +20,7 @@ _THREADS: Final = 16
 Item = TypeVar("Item")
 
 
-class Files:
+class FileSystem:
     """The operating system's file calls that the store makes. Tests put failing ones in its place.
 
     `sync` and `sync_folder` are called by several threads at once.
@@ -66,13 +66,13 @@ class Files:
         path.unlink(missing_ok=True)
 
 
-def write_all(files: Files, descriptor: int, pieces: Sequence[bytes]) -> None:
+def write_all(files: FileSystem, descriptor: int, pieces: Sequence[bytes]) -> None:
     """Append all of `pieces`, however little the system takes at a time. Raises OSError."""
     for start in range(0, len(pieces), IOV_MAX):
         _write_some(files, descriptor, list(pieces[start : start + IOV_MAX]))
 
 
-def _write_some(files: Files, descriptor: int, pieces: list[bytes | memoryview]) -> None:
+def _write_some(files: FileSystem, descriptor: int, pieces: list[bytes | memoryview]) -> None:
     remaining = sum(map(len, pieces))
     while True:
         written = files.write(descriptor, pieces)

@@ -13,7 +13,7 @@ _segment_name: Final = re.compile(r"(\d{4}-\d{2}-\d{2})-(\d{1,9})\.ndjson", re.A
 _is_safe_name: Final = re.compile(rf"(?!\.)[A-Za-z0-9._-]{{1,{MAX_NAME_CHARS}}}").fullmatch
 
 
-class Stream(NamedTuple):
+class LogName(NamedTuple):
     """Whose lines: both parts are names of folders, made safe by `safe_name` or `host_name`."""
 
     host: str
@@ -58,6 +58,6 @@ def host_name(address: str) -> str:
     return safe_name(str(mapped or ip).replace(":", "-"))
 
 
-def source_stream(host: str, path: str) -> Stream:
+def log_of_source(host: str, path: str) -> LogName:
     """Return where the lines of a source are kept, from its host's name and its path when it was first opened."""
-    return Stream(safe_name(host or "unknown"), safe_name(os.path.basename(path) or "unknown"))
+    return LogName(safe_name(host or "unknown"), safe_name(os.path.basename(path) or "unknown"))

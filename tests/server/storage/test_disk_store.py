@@ -4,90 +4,46 @@ import datetime
 import errno
 import os
 import re
-import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logferry.errors import StoreError
-from logferry.server.storage.file_ops import IOV_MAX, Files, for_each
+from logferry.server.storage.file_system import IOV_MAX, FileSystem, for_each
 from logferry.server.storage.ledger import Ledger
 from logferry.server.storage.recovery import unfinished_bytes
+from logferry.server.storage.segment_paths import LogName, host_name, safe_name
 from logferry.server.storage.segments import Payload, Segments
-from logferry.server.storage.store import Delivery, Store
-from logferry.server.storage.stream_names import Stream, host_name, safe_name
+from logferry.server.storage.store import StoreState
 from tests.support.running import DEADLINE_S, numbered_line, stored_lines, wait_until
-
-STREAM = Stream("10.0.0.7", "plain")
-MONDAY = datetime.date(2024, 1, 15)
-
-
-class Stored:
-    """Takes what the store reports."""
-
-    def __init__(self) -> None:
-        self.deliveries: list[Delivery] = []
-
-    def __call__(self, group: Sequence[Delivery]) -> None:
-        self.deliveries += group
-
-    @property
-    def lines(self) -> list[bytes]:
-        return b"".join(piece for delivery in self.deliveries for piece in delivery.pieces).splitlines(keepends=True)
-
-
-@contextmanager
-def opened(data_dir: Path, stored: Stored | None = None, **options: Any) -> Iterator[Store[Delivery]]:
-    base: dict[str, Any] = {
-        "durability": "fsync",
-        "segment_bytes": 1 << 20,
-        "on_stored": stored or Stored(),
-        "today": lambda: MONDAY,
-        "first_retry_s": 0.001,
-    }
-    store: Store[Delivery] = Store(data_dir, **(base | options))
-    store.open()
-    try:
-        yield store
-    finally:
-        store.close(DEADLINE_S)
-
-
-def delivery(*lines: bytes, stream: Stream = STREAM) -> Delivery:
-    return Delivery(stream, list(lines), len(lines), sum(map(len, lines)))
-
-
-def submit_each(store: Store[Delivery], lines: Sequence[bytes], stored: Stored) -> None:
-    """Store each line in a group of its own."""
-    for line in lines:
-        count = len(stored.deliveries)
-        store.submit(delivery(line))
-        wait_until(lambda count=count: len(stored.deliveries) > count, "the line is stored")  # type: ignore[misc]
-
-
-def names(data_dir: Path) -> list[str]:
-    return sorted(str(path.relative_to(data_dir / "segments")) for path in data_dir.glob("segments/*/*/*"))
-
-
-LINES = [numbered_line(number) for number in range(100)]
-
+from tests.support.stores import (
+    LINES,
+    LOG,
+    MONDAY,
+    FailingFiles,
+    Stored,
+    delivery,
+    in_one_group,
+    names,
+    opened,
+    small_disk,
+    submit_each,
+)
 
 # --- layout and rolling
 
 
 def test_lines_land_in_a_folder_of_their_stream_in_the_order_of_submitting(tmp_path: Path) -> None:
     stored = Stored()
-    other = Stream("10.0.0.8", "plain")
-    with opened(tmp_path, stored) as store:
+    other = LogName("10.0.0.8", "plain")
+    with opened(tmp_path) as store:
         for first, second in zip(LINES[:50], LINES[50:], strict=True):
-            store.submit(delivery(first))
-            store.submit(delivery(second, stream=other))
+            store.submit(delivery(first), stored)
+            store.submit(delivery(second, log=other), stored)
     assert names(tmp_path) == ["10.0.0.7/plain/2024-01-15-1.ndjson", "10.0.0.8/plain/2024-01-15-1.ndjson"]
     assert stored_lines(tmp_path) == LINES
     assert len(stored.deliveries) == 100
@@ -96,7 +52,7 @@ def test_lines_land_in_a_folder_of_their_stream_in_the_order_of_submitting(tmp_p
 def test_a_delivery_of_more_pieces_than_the_system_takes_at_once_is_written_whole(tmp_path: Path) -> None:
     lines = [numbered_line(number) for number in range(2 * IOV_MAX + 3)]
     with opened(tmp_path) as store:
-        store.submit(delivery(*lines))
+        store.submit(delivery(*lines), Stored())
     assert stored_lines(tmp_path) == lines
 
 
@@ -104,7 +60,7 @@ def test_a_segment_rolls_before_a_delivery_that_would_make_it_too_large(tmp_path
     size = len(LINES[0])
     with opened(tmp_path, segment_bytes=3 * size) as store:
         for line in LINES[:10]:
-            store.submit(delivery(line))
+            store.submit(delivery(line), Stored())
     paths = sorted(tmp_path.glob("segments/*/*/*"))
     assert [path.name for path in paths] == [f"2024-01-15-{number}.ndjson" for number in (1, 2, 3, 4)]
     assert [path.stat().st_size for path in paths] == [3 * size, 3 * size, 3 * size, size]
@@ -113,16 +69,16 @@ def test_a_segment_rolls_before_a_delivery_that_would_make_it_too_large(tmp_path
 
 def test_a_delivery_larger_than_a_segment_gets_one_of_its_own(tmp_path: Path) -> None:
     with opened(tmp_path, segment_bytes=200) as store:
-        store.submit(delivery(LINES[0]))
-        store.submit(delivery(*LINES[1:10]))
-        store.submit(delivery(LINES[10]))
+        store.submit(delivery(LINES[0]), Stored())
+        store.submit(delivery(*LINES[1:10]), Stored())
+        store.submit(delivery(LINES[10]), Stored())
     assert [len(path.read_bytes().splitlines()) for path in sorted(tmp_path.glob("segments/*/*/*"))] == [1, 9, 1]
 
 
 def test_the_tenth_segment_of_a_day_follows_the_ninth(tmp_path: Path) -> None:
     for line in LINES[:12]:  # each time a new store must find the last one
         with opened(tmp_path, segment_bytes=1) as store:
-            store.submit(delivery(line))
+            store.submit(delivery(line), Stored())
     assert stored_lines(tmp_path) == LINES[:12]
     assert "10.0.0.7/plain/2024-01-15-12.ndjson" in names(tmp_path)
 
@@ -130,7 +86,7 @@ def test_the_tenth_segment_of_a_day_follows_the_ninth(tmp_path: Path) -> None:
 def test_a_new_day_begins_a_new_segment_and_a_clock_set_back_does_not(tmp_path: Path) -> None:
     days = [MONDAY, MONDAY, MONDAY + datetime.timedelta(1), MONDAY]
     stored = Stored()
-    with opened(tmp_path, stored, today=lambda: days[len(stored.deliveries)]) as store:
+    with opened(tmp_path, today=lambda: days[len(stored.deliveries)]) as store:
         submit_each(store, LINES[:4], stored)
         days.append(MONDAY)
     assert names(tmp_path) == ["10.0.0.7/plain/2024-01-15-1.ndjson", "10.0.0.7/plain/2024-01-16-1.ndjson"]
@@ -139,10 +95,10 @@ def test_a_new_day_begins_a_new_segment_and_a_clock_set_back_does_not(tmp_path: 
 
 def test_more_streams_than_may_be_open_are_all_stored(tmp_path: Path) -> None:
     stored = Stored()
-    with opened(tmp_path, stored, max_open_segments=3) as store:
+    with opened(tmp_path, max_open_segments=3) as store:
         for turn in range(4):
             for number in range(10):
-                store.submit(delivery(numbered_line(turn), stream=Stream(f"host{number}", "plain")))
+                store.submit(delivery(numbered_line(turn), log=LogName(f"host{number}", "plain")), stored)
         wait_until(lambda: len(stored.deliveries) == 40, "all are stored")
         assert len(store._segments._open) <= 3
     assert stored_lines(tmp_path) == [numbered_line(turn) for turn in range(4)] * 10
@@ -150,7 +106,7 @@ def test_more_streams_than_may_be_open_are_all_stored(tmp_path: Path) -> None:
 
 def test_a_segment_that_somebody_removed_is_not_written_to_any_more(tmp_path: Path) -> None:
     stored = Stored()
-    with opened(tmp_path, stored) as store:
+    with opened(tmp_path) as store:
         submit_each(store, LINES[:1], stored)
         next(tmp_path.glob("segments/*/*/*")).unlink()
         submit_each(store, LINES[1:2], stored)
@@ -195,13 +151,13 @@ def test_a_restart_cuts_off_an_unfinished_line_and_nothing_else(
 ) -> None:
     with opened(tmp_path, segment_bytes=3 * len(LINES[0])) as store:
         for line in LINES[:5]:
-            store.submit(delivery(line))
+            store.submit(delivery(line), Stored())
     first, last = sorted(tmp_path.glob("segments/*/*/*"))
     first.write_bytes(first.read_bytes() + b"not the last segment: not touched")
     last.write_bytes(last.read_bytes() + LINES[5][:30])
     (last.parent / "notes.txt").write_bytes(b"not a segment")
     with opened(tmp_path) as store:
-        store.submit(delivery(LINES[6]))
+        store.submit(delivery(LINES[6]), Stored())
     assert last.read_bytes() == LINES[3] + LINES[4] + LINES[6]
     assert first.read_bytes().endswith(b"not touched")
     assert (last.parent / "notes.txt").read_bytes() == b"not a segment"
@@ -210,7 +166,7 @@ def test_a_restart_cuts_off_an_unfinished_line_and_nothing_else(
 
 def test_a_restart_recovers_segments_that_nobody_writes_to_any_more(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
-        store.submit(delivery(*LINES[:5]))
+        store.submit(delivery(*LINES[:5]), Stored())
     path = next(tmp_path.glob("segments/*/*/*"))
     path.write_bytes(path.read_bytes() + LINES[5][:-1])
     with opened(tmp_path):
@@ -229,7 +185,7 @@ def test_new_files_and_folders_are_synced_before_anybody_is_told(tmp_path: Path)
     synced: list[str] = []
     stored = Stored()
 
-    class Recording(Files):
+    class Recording(FileSystem):
         def sync(self, descriptor: int) -> None:
             assert not stored.deliveries
             synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
@@ -240,25 +196,18 @@ def test_new_files_and_folders_are_synced_before_anybody_is_told(tmp_path: Path)
             synced.append(path.name)
             super().sync_folder(path)
 
-    with opened(tmp_path / "data", stored, files=Recording()) as store:
-        store.submit(delivery(LINES[0]))
+    with opened(tmp_path / "data", file_system=Recording()) as store:
+        store.submit(delivery(LINES[0]), stored)
         wait_until(lambda: stored.deliveries, "the line is stored")
     assert sorted(synced) == ["10.0.0.7", "2024-01-15-1.ndjson", "data", "plain", "segments"]
 
 
-MANY = [Stream("10.0.0.7", f"app-{number}.log") for number in range(100)]
-
-
-@contextmanager
-def in_one_group(store: Store[Delivery]) -> Iterator[None]:
-    """Let the writer see what is submitted meanwhile only at the end."""
-    with store._gathered:
-        yield
+MANY = [LogName("10.0.0.7", f"app-{number}.log") for number in range(100)]
 
 
 @pytest.fixture
 def much_is_written_to_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what is written to many segments be so much for each that they are synced at once (see test_settling.py)."""
+    """Let writes to many segments be large enough to be synced with their group; test_deferred_sync.py has the rest."""
     monkeypatch.setattr("logferry.server.storage.segments._LITTLE_BYTES", 1)
 
 
@@ -267,18 +216,18 @@ def test_many_files_of_a_group_are_all_synced_before_anybody_is_told(tmp_path: P
     synced: list[str] = []
     stored = Stored()
 
-    class Recording(Files):
+    class Recording(FileSystem):
         def sync(self, descriptor: int) -> None:
             super().sync(descriptor)
             assert not stored.deliveries
             synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).parent.name)
 
-    with opened(tmp_path / "data", stored, files=Recording()) as store:
+    with opened(tmp_path / "data", file_system=Recording()) as store:
         with in_one_group(store):
             for stream, line in zip(MANY, LINES, strict=True):
-                store.submit(delivery(line, stream=stream))
+                store.submit(delivery(line, log=stream), stored)
         wait_until(lambda: len(stored.deliveries) == len(MANY), "all is stored")
-        assert (store.groups, store.syncs) == (1, len(MANY))
+        assert (store.health().counters.groups, store.health().counters.syncs) == (1, len(MANY))
     assert sorted(synced) == sorted(stream.name for stream in MANY)
 
 
@@ -289,26 +238,26 @@ def test_one_of_many_files_that_is_not_synced_holds_back_the_group_and_all_of_it
 ) -> None:
     stored = Stored()
     files = FailingFiles(**{operation: [0] * 50 + [errno.EIO] + [0] * 30 + [errno.ENOSPC]})
-    with opened(tmp_path, stored, files=files) as store:
+    with opened(tmp_path, file_system=files) as store:
         with in_one_group(store):
             for stream, line in zip(MANY, LINES, strict=True):
-                store.submit(delivery(line, stream=stream))
+                store.submit(delivery(line, log=stream), stored)
         wait_until(lambda: len(stored.deliveries) == len(MANY), "all is stored")
     assert not files.failures[operation]
     assert sorted(stored_lines(tmp_path)) == sorted(LINES)
 
 
 def test_durability_os_syncs_nothing(tmp_path: Path) -> None:
-    class NoSync(Files):
+    class NoSync(FileSystem):
         def sync(self, descriptor: int) -> None:
             raise AssertionError("synced")
 
         def sync_folder(self, path: Path) -> None:
             raise AssertionError("synced")
 
-    with opened(tmp_path, durability="os", files=NoSync(), segment_bytes=200) as store:
+    with opened(tmp_path, durability="os", file_system=NoSync(), segment_bytes=200) as store:
         for line in LINES:
-            store.submit(delivery(line))
+            store.submit(delivery(line), Stored())
     assert stored_lines(tmp_path) == LINES
 
 
@@ -328,58 +277,14 @@ def test_the_folder_belongs_to_one_server_and_the_error_names_it(tmp_path: Path)
 
 def test_a_data_folder_that_cannot_be_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StoreError, match=r"cannot use the data folder .*/file/data: .*Not a directory"):
-        Store(tmp_path / "file" / "data", durability="os", segment_bytes=1, on_stored=Stored()).open()
+    with (
+        pytest.raises(StoreError, match=r"cannot use the data folder .*/file/data: .*Not a directory"),
+        opened(tmp_path / "file" / "data"),
+    ):
+        pass
 
 
 # --- disks that refuse
-
-
-class FailingFiles(Files):
-    """Each operation in `failures` raises its errors one after the other, then works; a number is a short write."""
-
-    def __init__(self, **failures: list[int]) -> None:
-        self.failures = failures
-        self.short_writes = 0
-
-    def _fail(self, operation: str) -> None:
-        pending = self.failures.get(operation)
-        if pending:
-            code = pending.pop(0)
-            if code:
-                raise OSError(code, os.strerror(code))
-
-    def make_folder(self, path: Path) -> None:
-        self._fail("make_folder")
-        super().make_folder(path)
-
-    def open_for_append(self, path: Path) -> int:
-        self._fail("open_for_append")
-        return super().open_for_append(path)
-
-    def write(self, descriptor: int, pieces: Sequence[bytes | memoryview]) -> int:
-        """Before failing, write a part, perhaps whole lines, as a disk does that becomes full."""
-        if self.failures.get("write"):
-            everything = b"".join(pieces)
-            super().write(descriptor, [everything[: len(everything) * 3 // 4]])
-        self._fail("write")
-        return super().write(descriptor, pieces)
-
-    def sync(self, descriptor: int) -> None:
-        self._fail("sync")
-        super().sync(descriptor)
-
-    def sync_folder(self, path: Path) -> None:
-        self._fail("sync_folder")
-        super().sync_folder(path)
-
-    def truncate(self, path: Path, size: int) -> None:
-        self._fail("truncate")
-        super().truncate(path, size)
-
-    def delete(self, path: Path) -> None:
-        self._fail("delete")
-        super().delete(path)
 
 
 OPERATIONS = ["make_folder", "open_for_append", "write", "sync", "sync_folder"]
@@ -393,22 +298,22 @@ def test_when_the_disk_refuses_for_a_while_every_line_is_stored_once(
     stored = Stored()
     caplog.set_level("INFO")
     files = FailingFiles(**{operation: [code] * 4})
-    with opened(tmp_path, stored, files=files, segment_bytes=500) as store:
+    with opened(tmp_path, file_system=files, segment_bytes=500) as store:
         for line in LINES:
-            store.submit(delivery(line))
+            store.submit(delivery(line), stored)
         wait_until(lambda: len(stored.deliveries) == 100, "all is stored")
     assert stored_lines(tmp_path) == LINES
     assert [m for m in caplog.messages if m.startswith("cannot write")] == [caplog.messages[0]]
     assert os.strerror(code) in caplog.messages[0]
     assert str(tmp_path) in caplog.messages[0]
-    assert "acks wait" in caplog.messages[0]
+    assert "holding back acks" in caplog.messages[0]
     assert len([m for m in caplog.messages if m.startswith("writing to")]) == 1
 
 
 def test_nothing_half_written_stays_while_the_disk_refuses(tmp_path: Path) -> None:
     stored = Stored()
     files = FailingFiles()
-    with opened(tmp_path, stored, files=files) as store:
+    with opened(tmp_path, file_system=files) as store:
         submit_each(store, LINES[:3], stored)
         may_go_on = threading.Event()
         seen: list[list[bytes]] = []
@@ -426,7 +331,7 @@ def test_nothing_half_written_stays_while_the_disk_refuses(tmp_path: Path) -> No
 
         files.truncate = truncate  # type: ignore[method-assign]
         files.failures["write"] = [errno.ENOSPC]
-        store.submit(delivery(*LINES[3:6]))
+        store.submit(delivery(*LINES[3:6]), stored)
         assert may_go_on.wait(DEADLINE_S)
         wait_until(lambda: len(stored.deliveries) == 4, "the rest is stored")
     assert seen == [LINES[:3]]
@@ -436,8 +341,8 @@ def test_nothing_half_written_stays_while_the_disk_refuses(tmp_path: Path) -> No
 def test_a_cut_that_fails_too_is_made_up_for_before_anything_is_written(tmp_path: Path) -> None:
     stored = Stored()
     files = FailingFiles(write=[errno.ENOSPC, errno.EIO], truncate=[errno.EIO, errno.EIO])
-    with opened(tmp_path, stored, files=files) as store:
-        store.submit(delivery(*LINES))
+    with opened(tmp_path, file_system=files) as store:
+        store.submit(delivery(*LINES), stored)
         wait_until(lambda: stored.deliveries, "all is stored")
     assert stored_lines(tmp_path) == LINES
 
@@ -451,8 +356,8 @@ def test_after_a_failed_sync_the_lines_are_written_again_not_only_synced_again(t
             writes.append(sum(map(len, pieces)))
             return super().write(descriptor, pieces)
 
-    with opened(tmp_path, files=Counting(sync=[errno.EIO])) as store:
-        store.submit(delivery(*LINES))
+    with opened(tmp_path, file_system=Counting(sync=[errno.EIO])) as store:
+        store.submit(delivery(*LINES), Stored())
     assert writes == [sum(map(len, LINES))] * 2
     assert stored_lines(tmp_path) == LINES
 
@@ -472,12 +377,12 @@ def test_what_is_done_for_each_is_done_for_all_before_it_returns_and_an_error_is
 
 
 def test_short_writes_are_continued(tmp_path: Path) -> None:
-    class Short(Files):
+    class Short(FileSystem):
         def write(self, descriptor: int, pieces: Sequence[bytes | memoryview]) -> int:
             return os.write(descriptor, b"".join(pieces)[:7])
 
-    with opened(tmp_path, files=Short()) as store:
-        store.submit(delivery(*LINES[:20]))
+    with opened(tmp_path, file_system=Short()) as store:
+        store.submit(delivery(*LINES[:20]), Stored())
     assert stored_lines(tmp_path) == LINES[:20]
 
 
@@ -486,16 +391,16 @@ def test_a_stop_with_a_disk_that_still_refuses_says_how_many_lines_it_lets_go(
 ) -> None:
     stored = Stored()
     files = FailingFiles()
-    with opened(tmp_path, stored, files=files) as store:
+    with opened(tmp_path, file_system=files) as store:
         submit_each(store, LINES[:10], stored)
         files.failures["write"] = [errno.ENOSPC] * 1_000_000
         for line in LINES[10:]:
-            store.submit(delivery(line))
-        wait_until(lambda: store.failing, "the disk refuses")
+            store.submit(delivery(line), stored)
+        wait_until(lambda: store.health().state is StoreState.STALLED, "the disk refuses")
         assert store.close(0.05) == 90
     assert stored_lines(tmp_path) == LINES[:10]
     assert stored.lines == LINES[:10]
-    assert "let go of 90 lines" in caplog.text
+    assert "shutting down with 90 unacknowledged lines; their clients will resend them" in caplog.text
 
 
 @settings(deadline=None, max_examples=60)
@@ -515,10 +420,10 @@ def test_whatever_fails_in_whatever_order_each_line_is_stored_once(
 ) -> None:
     files, stored, number = FailingFiles(), Stored(), 0
     data_dir = tmp_path_factory.mktemp("data")
-    with opened(data_dir, stored, files=files, segment_bytes=300, first_retry_s=0.0001) as store:
+    with opened(data_dir, file_system=files, segment_bytes=300, first_retry_s=0.0001) as store:
         for action, count in actions:
             if action == "deliver":
-                store.submit(delivery(*[numbered_line(number + n) for n in range(count)]))
+                store.submit(delivery(*[numbered_line(number + n) for n in range(count)]), stored)
                 number += count
             else:
                 files.failures.setdefault(action, []).extend([errno.EIO] * count)
@@ -528,57 +433,40 @@ def test_whatever_fails_in_whatever_order_each_line_is_stored_once(
 def test_a_disk_that_is_really_full_loses_and_repeats_nothing(tmp_path: Path) -> None:
     stored = Stored()
     lines = [numbered_line(number) for number in range(40_000)]  # 3 MB for a disk of 2 MB
-    with small_disk(tmp_path / "disk", megabytes=2) as disk, opened(disk / "data", stored, first_retry_s=0.2) as store:
+    with small_disk(tmp_path / "disk", megabytes=2) as disk, opened(disk / "data", first_retry_s=0.2) as store:
         ballast = disk / "ballast"
         ballast.write_bytes(bytes(1024 * 1024))
         for start in range(0, 20_000, 100):
-            store.submit(delivery(*lines[start : start + 100]))
-        wait_until(lambda: store.failing, "the disk is full")
+            store.submit(delivery(*lines[start : start + 100]), stored)
+        wait_until(lambda: store.health().state is StoreState.STALLED, "the disk is full")
         assert stored_lines(disk / "data") == lines[: len(stored_lines(disk / "data"))]
         ballast.unlink()
         wait_until(lambda: len(stored.lines) == 20_000, "all is stored")
-        assert not store.failing
+        assert store.health().state is StoreState.STORING
         assert stored_lines(disk / "data") == lines[:20_000]
-
-
-@contextmanager
-def small_disk(path: Path, *, megabytes: int) -> Iterator[Path]:
-    """Mount a file system of a few megabytes; skip the test where that is not allowed."""
-    path.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(path)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small disk: {mounted.stderr.decode().strip()}")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
 def test_an_empty_delivery_keeps_its_place_and_creates_no_file(tmp_path: Path) -> None:
     stored = Stored()
-    with opened(tmp_path, stored) as store:
-        store.submit(delivery())
+    with opened(tmp_path) as store:
+        store.submit(delivery(), stored)
         wait_until(lambda: stored.deliveries, "the empty delivery has come back")
     assert not (tmp_path / "segments").exists()
-    assert store.syncs == 0
+    assert store.health().counters.syncs == 0
 
 
 def test_segments_are_appended_to_only_through_append(tmp_path: Path) -> None:
     """Nothing is cut when nothing was appended since the last commit."""
     cuts: list[Path] = []
 
-    class NoCuts(Files):
+    class NoCuts(FileSystem):
         def truncate(self, path: Path, size: int) -> None:
             cuts.append(path)
 
     today: Callable[[], datetime.date] = lambda: MONDAY  # noqa: E731  (a name for the type's sake)
     ledger = Ledger(tmp_path, durable=True)
     segments = Segments(tmp_path, ledger, segment_bytes=1000, durable=True, files=NoCuts(), today=today)
-    segments.append(STREAM, [Payload([LINES[0]], 1)])
+    segments.append(LOG, [Payload([LINES[0]], 1)])
     segments.sync()
     segments.commit()
     segments.undo_if_needed()

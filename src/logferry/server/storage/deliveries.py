@@ -1,0 +1,48 @@
+"""What connections submit to a store: deliveries, and the requests of the delivery extension that travel with them.
+
+A delivery belongs to the thread that made it until it is submitted, then to the store, and after `on_stored` to the
+thread that submitted it again; so it needs no lock.
+"""
+
+from dataclasses import dataclass, field
+
+from logferry.protocol.delivery import BatchRefused, BatchRequest, Note, Open, Position, Skip
+from logferry.server.storage.segment_paths import LogName
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSources:
+    """A connection has ended: those of `sources` that the connection still owns have no owner any more."""
+
+    sources: tuple[str, ...]
+
+
+@dataclass(slots=True, eq=False)
+class SourceRequest:
+    """What a connection of a client on `host` asks for a source. No two connections have the same number.
+
+    The store sets `outcome`, what to answer, if anything; and `log`, where the lines of a batch are kept.
+    """
+
+    message: Open | BatchRequest | Skip | Note | ReleaseSources
+    connection: int
+    client: str
+    host: str
+    outcome: Position | BatchRefused | None = None
+    log: LogName | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """Lines to store together: `pieces` joined is NDJSON of `lines` lines and `size` bytes.
+
+    With a `source_request` the lines are those of a source: the store decides whether and where to keep them. Without
+    one they are kept in `log`. The store sets `is_stored`: a repeat, a refused batch and an empty delivery are not.
+    """
+
+    log: LogName
+    pieces: list[bytes]
+    lines: int
+    size: int
+    source_request: SourceRequest | None = field(default=None, kw_only=True)
+    is_stored: bool = field(default=False, init=False)

@@ -1,0 +1,207 @@
+"""The store on this machine's disk: everything that is acked is here. Opens, recovers and closes what others work with.
+
+On disk, under the data folder:
+
+    lock                                        held by the one server that uses the folder; holds its process id
+    ledger.sqlite3                              what is stored, of which source, in which segment: see ledger.py
+    segments/<host>/<log>/<date>-<n>.ndjson     the lines: see segments.py
+
+Threads: any thread submits. One writer thread (writer.py) owns the ledger, the segments and the positions. Another one
+syncs what was deferred (deferred_sync.py); the two share nothing but the ledger, each through its own connection.
+Reports and positions are read through connections of their own, too.
+"""
+
+import datetime
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from logferry.durable import FolderInUse, lock_folder, sync_folder
+from logferry.errors import StoreError, cause_of
+from logferry.protocol.delivery import Position, ReportPage
+from logferry.server.storage import source_report
+from logferry.server.storage.deferred_sync import Settler
+from logferry.server.storage.file_system import FileSystem
+from logferry.server.storage.group_commit import CrashPoint, GroupCommit, no_crash
+from logferry.server.storage.ledger import Ledger
+from logferry.server.storage.recovery import recover
+from logferry.server.storage.retention import Retention
+from logferry.server.storage.segments import FOLDER_NAME, MAX_OPEN_SEGMENTS, Segments
+from logferry.server.storage.store import (
+    AnyDelivery,
+    OnFailure,
+    OnStored,
+    RecoveryReport,
+    StoreHealth,
+    StoreLimits,
+    StoreState,
+)
+from logferry.server.storage.store_state import StateTracker
+from logferry.server.storage.writer import FIRST_RETRY_S, LAST_WAIT_S, Writer
+
+logger = logging.getLogger(__name__)
+
+
+def utc_today() -> datetime.date:
+    """Return today's date in UTC."""
+    return datetime.datetime.now(datetime.UTC).date()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskStoreSettings:
+    """Where a disk store keeps lines, how safely, how much and how long; 0 sets retention no limit."""
+
+    data_dir: Path
+    durability: str
+    segment_bytes: int
+    retention_bytes: int = 0
+    retention_days: int = 0
+    max_open_segments: int = MAX_OPEN_SEGMENTS
+    first_retry_s: float = FIRST_RETRY_S
+
+
+class DiskStore:
+    """A `Store` in one folder.
+
+    `file_system`, `today` and `crash_point` are what tests replace. What `open` makes is written by the thread that
+    opens and closes; the other threads get what they need of it.
+    """
+
+    limits: Final = StoreLimits()
+
+    def __init__(
+        self,
+        settings: DiskStoreSettings,
+        *,
+        file_system: FileSystem | None = None,
+        today: Callable[[], datetime.date] = utc_today,
+        crash_point: CrashPoint = no_crash,
+    ) -> None:
+        self._settings = settings
+        self._is_durable = settings.durability == "fsync"
+        self._root = settings.data_dir / FOLDER_NAME
+        self._file_system = file_system or FileSystem()
+        self._today = today
+        self._crash_point = crash_point
+        self._state = StateTracker()
+        self._lock: int | None = None
+        self._ledger: Ledger | None = None
+        self._segments: Segments
+        self._commit: GroupCommit
+        self._retention: Retention
+        self._deferred_sync: Settler | None = None
+        self._writer: Writer
+        self._recovery = RecoveryReport()
+
+    @property
+    def durability(self) -> str:
+        """See Store; likewise below."""
+        return self._settings.durability
+
+    def open(self, on_failure: OnFailure) -> RecoveryReport:
+        data_dir = self._settings.data_dir
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+            self._lock = lock_folder(data_dir)
+            self._recovery = self._open_parts(on_failure)
+        except FolderInUse as error:
+            raise StoreError(
+                f"cannot use the data folder {data_dir}: another server (process {error.holder}) is using it"
+            ) from None
+        except OSError as error:
+            self._release()
+            raise StoreError(f"cannot use the data folder {data_dir}: {cause_of(error, with_path=True)}") from error
+        except StoreError:
+            self._release()
+            raise
+        self._state.change(StoreState.STORING)
+        if self._deferred_sync:
+            self._deferred_sync.start()
+        self._writer.start()
+        return self._recovery
+
+    def submit(self, delivery: AnyDelivery, on_stored: OnStored[AnyDelivery]) -> None:
+        self._writer.submit(delivery, on_stored)
+
+    def position(self, source: str) -> Position | None:
+        return source_report.position(self._settings.data_dir, source)
+
+    def report(self, source: str, after: int) -> ReportPage:
+        return source_report.report(self._settings.data_dir, source, after=after)
+
+    def health(self) -> StoreHealth:
+        state, reason = self._state.now
+        if state is StoreState.NEW:
+            return StoreHealth(state)
+        recovered = self._recovery.bytes_cut + self._segments.recovered_bytes
+        return StoreHealth(state, reason, replace(self._commit.counters, recovered_bytes=recovered))
+
+    def close(self, timeout_s: float) -> int:
+        if self._state.state in (StoreState.NEW, StoreState.CLOSED):
+            return 0
+        self._state.change(StoreState.CLOSING)
+        unstored_lines = self._writer.stop(timeout_s)
+        if unstored_lines is None:
+            # The lock stays until the process ends: that thread may still write.
+            logger.error("the disk under %s does not answer; shutting down without it", self._settings.data_dir)
+            unstored_lines = self._writer.lines_in_queue()
+        else:
+            if self._deferred_sync:
+                self._deferred_sync.stop(LAST_WAIT_S)
+            self._release()
+        self._state.change(StoreState.CLOSED)
+        return unstored_lines
+
+    def _open_parts(self, on_failure: OnFailure) -> RecoveryReport:
+        """Open the ledger and the segments, recover, and make what writes to them. Raises OSError or StoreError."""
+        settings, files = self._settings, self._file_system
+        ledger = self._ledger = Ledger(settings.data_dir, durable=self._is_durable)
+        self._segments = Segments(
+            self._root,
+            ledger,
+            segment_bytes=settings.segment_bytes,
+            durable=self._is_durable,
+            files=files,
+            today=self._today,
+            max_open=settings.max_open_segments,
+        )
+        if self._is_durable:
+            sync_folder(settings.data_dir)
+        self._retention = Retention(
+            self._root, ledger, files, max_bytes=settings.retention_bytes, max_days=settings.retention_days
+        )
+        report = recover(self._root, ledger, files)
+        self._deferred_sync = Settler(settings.data_dir, self._root, files) if self._is_durable else None
+        self._commit = GroupCommit(
+            ledger, self._segments, deferred_sync=self._deferred_sync, crash_point=self._crash_point
+        )
+        self._writer = Writer(
+            self._commit,
+            self._state,
+            place=str(settings.data_dir),
+            max_logs=settings.max_open_segments,
+            after_group=self._apply_retention,
+            on_failure=on_failure,
+            first_retry_s=settings.first_retry_s,
+        )
+        self._apply_retention()
+        return report
+
+    def _apply_retention(self) -> None:
+        """Delete what retention does not keep. A failure does no harm: the next segment or day begins another try."""
+        try:
+            self._retention.apply(self._today(), self._segments)
+        except OSError as error:
+            logger.warning("cannot delete expired segments: %s", cause_of(error, with_path=True))
+
+    def _release(self) -> None:
+        if self._ledger:
+            self._segments.close()
+            self._ledger.close()
+            self._ledger = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

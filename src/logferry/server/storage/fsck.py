@@ -1,0 +1,63 @@
+"""`logferry fsck`: does every segment still hold what the ledger says of it?
+
+Only reads: the ledger through a connection of its own, the segments in blocks. So it may run beside a server that
+stores. `source_report.py` answers the same question for one source.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from logferry.errors import StoreError
+from logferry.server.storage.ledger import FILE_NAME, Ledger, SegmentRow
+from logferry.server.storage.measure import measure
+from logferry.server.storage.segments import FOLDER_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One segment and what is wrong with it; `problem` is empty when nothing is."""
+
+    path: str
+    bytes: int
+    lines: int
+    problem: str
+
+
+def fsck(data_dir: Path) -> Iterator[Finding]:
+    """Check every segment that should be there against its length, line count and checksum, oldest first.
+
+    Beside a running server, what the server appends meanwhile is not checked, and what it deletes meanwhile is left
+    out. Raises StoreError when there is no ledger, OSError when it cannot be read.
+    """
+    if not (data_dir / FILE_NAME).exists():
+        raise StoreError(f"cannot check {data_dir}: it has no ledger ({FILE_NAME})")
+    ledger = Ledger(data_dir, durable=False, read_only=True)
+    try:
+        for row in ledger.segments("open", "closed"):
+            problem = _segment_problem(data_dir, row)
+            now = ledger.segment(row.id) if problem else row
+            if now and now.state != "expired":
+                yield Finding(row.path, row.bytes, row.lines, problem)
+    finally:
+        ledger.close()
+
+
+def _segment_problem(data_dir: Path, row: SegmentRow) -> str:
+    path = data_dir / FOLDER_NAME / row.path
+    try:
+        found = measure(path, 0, row.bytes)
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return "is missing" if row.bytes else ""  # entered, and then nothing was ever stored in it
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if found.bytes < row.bytes:
+        return f"lacks {row.bytes - found.bytes} of its {row.bytes} bytes"
+    if found.lines != row.lines:
+        return f"has {found.lines} lines, not {row.lines}"
+    if found.crc32 != row.crc32:
+        return "has other content than was stored (checksum)"
+    if row.state == "closed" and size > row.bytes:
+        return f"has {size - row.bytes} bytes more than were stored"
+    return ""

@@ -1,0 +1,138 @@
+"""Group commit: puts one group of deliveries on the disk, the segments first, then the ledger.
+
+A group is judged (admission.py), appended segment by segment, and synced once for each segment; small writes to many
+segments are synced later (deferred_sync.py). Then one transaction of the ledger records the whole group. So everybody
+who waits shares the cost of a sync, and no clock and no batch size has to be tuned.
+
+What a crash leaves: of the group that was being written, any part, none of it acked and none of it in the ledger.
+Recovery cuts it off (recovery.py).
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from logferry.protocol.delivery import BatchRequest
+from logferry.server.storage.admission import GroupChanges, SourceTable
+from logferry.server.storage.deferred_sync import Settler
+from logferry.server.storage.deliveries import Delivery
+from logferry.server.storage.ledger import Ledger
+from logferry.server.storage.segment_paths import LogName
+from logferry.server.storage.segments import Payload, Placement, Segments
+from logferry.server.storage.store import StoreCounters
+
+CrashPoint = Callable[[str], None]
+
+
+def no_crash(_: str) -> None:
+    """Pass a crash point; tests end the process there instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenGroup:
+    """A group whose lines are in the segments, and what the ledger has to record of it."""
+
+    stored: Sequence[Delivery]
+    changes: GroupChanges
+
+
+class GroupCommit:
+    """Stores one group after the other: `write`, `record`, `finish`. The writer thread alone calls these.
+
+    `counters` is replaced as a whole after each group; any thread may read it.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        segments: Segments,
+        *,
+        deferred_sync: Settler | None,
+        crash_point: CrashPoint = no_crash,
+    ) -> None:
+        self._ledger = ledger
+        self._segments = segments
+        self._sources = SourceTable(ledger)
+        self._deferred_sync = deferred_sync
+        self._crash_point = crash_point
+        self.counters = StoreCounters()
+
+    def write(self, group: Sequence[Delivery]) -> WrittenGroup:
+        """Judge, append and sync a group. Raises OSError; then nothing of the group stays, and it can be tried again.
+
+        After a failed sync the system may have dropped the written pages and would report success the next time.
+        That is why the group is always written again from memory, and never only synced again.
+        """
+        try:
+            self._segments.undo_if_needed()
+            changes = self._sources.begin_group()
+            stored = [delivery for delivery in group if _must_be_stored(delivery, changes)]
+            self._crash_point("before append")
+            self._append(stored, changes)
+            self._crash_point("after append")
+            syncs = self._segments.sync()
+            self._crash_point("after fsync")
+        except OSError:
+            with contextlib.suppress(OSError):  # the next attempt undoes it before it writes anything
+                self._segments.undo_if_needed()
+            raise
+        self.counters = replace(self.counters, syncs=self.counters.syncs + syncs)
+        return WrittenGroup(stored, changes)
+
+    def record(self, written: WrittenGroup) -> None:
+        """Enter a group into the ledger, in one transaction. Raises OSError; then try again.
+
+        The segments are synced already and stay as they are: a transaction that has failed may still be found on the
+        disk after a crash.
+        """
+        rows = self._segments.changed_rows
+        if not rows and not written.changes.must_be_saved:
+            return
+        with self._ledger.transaction():
+            self._ledger.set_segments(rows)
+            self._ledger.add_unsynced(self._segments.kept)
+            written.changes.save(self._ledger)
+        if self._segments.kept and self._deferred_sync:
+            self._deferred_sync.wake(sum(len(data) for _, _, data in self._segments.kept))
+
+    def finish(self, written: WrittenGroup) -> None:
+        """Make a group that is recorded the state on which the next one is built."""
+        self._segments.commit()
+        self._sources.apply(written.changes)
+        for delivery in written.stored:
+            delivery.is_stored = True
+        before = self.counters
+        self.counters = replace(
+            before,
+            repeats=before.repeats + written.changes.repeats,
+            groups=before.groups + bool(written.stored),
+            lines_stored=before.lines_stored + sum(delivery.lines for delivery in written.stored),
+            bytes_stored=before.bytes_stored + sum(delivery.size for delivery in written.stored),
+        )
+        self._crash_point("after transaction")
+
+    def _append(self, stored: Sequence[Delivery], changes: GroupChanges) -> None:
+        by_log: dict[LogName, list[int]] = {}
+        for number, delivery in enumerate(stored):
+            by_log.setdefault(_log_of(delivery), []).append(number)
+        self._segments.prepare(by_log)
+        placements: dict[int, Placement] = {}
+        for log, numbers in by_log.items():
+            payloads = [_payload_of(stored[number]) for number in numbers]
+            placements.update(zip(numbers, self._segments.append(log, payloads), strict=True))
+        for number, delivery in enumerate(stored):
+            if delivery.source_request:
+                changes.place(delivery.source_request, placements[number])
+
+
+def _must_be_stored(delivery: Delivery, changes: GroupChanges) -> bool:
+    return changes.decide(delivery.source_request) if delivery.source_request else bool(delivery.pieces)
+
+
+def _payload_of(delivery: Delivery) -> Payload:
+    message = delivery.source_request and delivery.source_request.message
+    return Payload(delivery.pieces, delivery.lines, message.crc32 if isinstance(message, BatchRequest) else None)
+
+
+def _log_of(delivery: Delivery) -> LogName:
+    return (delivery.source_request and delivery.source_request.log) or delivery.log

@@ -1,0 +1,87 @@
+"""The answer to `verify`: what the ledger has about one source, and whether the segments still agree with that.
+
+Only reads: the ledger through a connection of its own, the segments in blocks. So a report may be made in any thread or
+process, beside a server that stores. `fsck.py` checks whole segments instead.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from logferry.protocol.delivery import REPORT_PAGE, Extent, Position, RecordedLoss, ReportPage
+from logferry.server.storage.ledger import ExtentRow, Ledger, SegmentRow
+from logferry.server.storage.measure import measure
+from logferry.server.storage.segments import FOLDER_NAME
+
+# One page reads at most this, and at most one extent more: a second of work for a disk, then others have their turn.
+_PAGE_BYTES: Final = 256 * 1024 * 1024
+
+# A report lists at most this many losses of a source; a client that loses more often knows how many bytes it lost.
+_MAX_LOSSES: Final = 200
+
+
+def position(data_dir: Path, source_id: str) -> Position | None:
+    """Return how far a source is stored; None if the ledger does not have the source. Raises StoreError or OSError."""
+    ledger = Ledger(data_dir, durable=False, read_only=True)
+    try:
+        row = ledger.source(source_id)
+    finally:
+        ledger.close()
+    return Position(row.id, row.committed, row.lines, row.crc32, False) if row else None
+
+
+def report(data_dir: Path, source_id: str, *, after: int) -> ReportPage:
+    """Compare what the ledger has about a source with the disk, from its offset `after` on.
+
+    Raises StoreError or OSError when the ledger cannot be read.
+    """
+    ledger = Ledger(data_dir, durable=False, read_only=True)
+    try:
+        source = ledger.source(source_id)
+        if source is None:
+            return ReportPage(source_id, False, 0, 0, 0, (), (), False)
+        rows = ledger.extents(source_id, after=after, limit=REPORT_PAGE + 1)
+        losses = ledger.losses(source_id, limit=_MAX_LOSSES)
+        page = _first_page(rows)
+        extents = tuple(_check_extent(data_dir, ledger, row) for row in page)
+    finally:
+        ledger.close()
+    return ReportPage(
+        source=source_id,
+        is_known=True,
+        committed=source.committed,
+        lines=source.lines,
+        crc32=source.crc32,
+        extents=extents,
+        losses=tuple(RecordedLoss(loss.start, loss.end, loss.reason) for loss in losses),
+        has_more=len(rows) > len(page),
+    )
+
+
+def _first_page(rows: Sequence[ExtentRow]) -> Sequence[ExtentRow]:
+    total = 0
+    for number, row in enumerate(rows[:REPORT_PAGE]):
+        if total > _PAGE_BYTES:
+            return rows[:number]
+        total += row.bytes
+    return rows[:REPORT_PAGE]
+
+
+def _check_extent(data_dir: Path, ledger: Ledger, row: ExtentRow) -> Extent:
+    segment = ledger.segment(row.segment)
+    state = _extent_state(data_dir, segment, row)
+    if state == "missing":  # or deleted by retention just now
+        state = _extent_state(data_dir, ledger.segment(row.segment), row)
+    return Extent(row.start, row.end, row.lines, row.crc32, state, segment.path if segment else "?")
+
+
+def _extent_state(data_dir: Path, segment: SegmentRow | None, row: ExtentRow) -> str:
+    if segment is None:
+        return "missing"
+    if segment.state == "expired":
+        return "expired"
+    try:
+        found = measure(data_dir / FOLDER_NAME / segment.path, row.position, row.bytes)
+    except OSError:
+        return "missing"
+    return "ok" if (found.bytes, found.lines, found.crc32) == (row.bytes, row.lines, row.crc32) else "altered"

@@ -1,0 +1,48 @@
+"""What a store does now: one value that changes only as a table allows, shared by all implementations of the seam."""
+
+import threading
+from typing import Final
+
+from logferry.server.storage.store import StoreState
+
+STATE_CHANGES: Final = {
+    StoreState.NEW: (StoreState.STORING,),
+    StoreState.STORING: (StoreState.STALLED, StoreState.CLOSING, StoreState.FAILED),
+    StoreState.STALLED: (StoreState.STORING, StoreState.CLOSING, StoreState.FAILED),
+    StoreState.CLOSING: (StoreState.CLOSED, StoreState.FAILED),
+    StoreState.FAILED: (StoreState.CLOSED,),
+    StoreState.CLOSED: (),
+}
+
+
+class StateTracker:
+    """The state of one store and the reason for it, changed and read by any thread.
+
+    The writer thread changes to STALLED, back to STORING, and to FAILED; whoever opens and closes makes the others.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._now = (StoreState.NEW, "")
+
+    @property
+    def state(self) -> StoreState:
+        """The present state."""
+        return self._now[0]
+
+    @property
+    def now(self) -> tuple[StoreState, str]:
+        """The present state and the reason for it; "" when it needs none."""
+        return self._now
+
+    def change(self, state: StoreState, reason: str = "") -> bool:
+        """Change to `state` if the table allows it; return whether it did.
+
+        Two threads may be about to change the state at once; then the table decides. A store that is closing, for
+        example, does not become STALLED any more.
+        """
+        with self._lock:
+            is_allowed = state in STATE_CHANGES[self.state]
+            if is_allowed:
+                self._now = (state, reason)
+            return is_allowed

@@ -1,0 +1,175 @@
+"""The writer thread: gathers deliveries into groups, has each group stored, and reports it.
+
+While one group is being written, the next one gathers. When the disk refuses (full, read-only, an error), the group
+stays in memory, and the writer tries again every 0.1 to 2 seconds until it succeeds or has to give up. Owns the queue;
+knows nothing of files (group_commit.py does).
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from logferry.errors import cause_of
+from logferry.server.storage.deliveries import Delivery
+from logferry.server.storage.group_commit import GroupCommit
+from logferry.server.storage.segment_paths import LogName
+from logferry.server.storage.store import OnFailure, OnStored, StoreState
+from logferry.server.storage.store_state import StateTracker
+
+logger = logging.getLogger(__name__)
+
+# A disk that was full for a moment is not waited for; a disk that stays full is not asked all the time.
+FIRST_RETRY_S: Final = 0.1
+LAST_RETRY_S: Final = 2.0
+_RETRY_GROWTH: Final = LAST_RETRY_S / FIRST_RETRY_S
+
+# A stuck disk gets this much longer to end the thread; then the process ends without waiting for it.
+LAST_WAIT_S: Final = 0.5
+
+Result = TypeVar("Result")
+Submitted = tuple[Delivery, OnStored[Any]]
+
+
+class Writer:
+    """The thread and its queue. `submit` and `stop` may be called from any thread; everything else runs in the thread.
+
+    The queue is shared, under the lock of `_gathered`. All that the group commit reaches belongs to the thread alone.
+    """
+
+    def __init__(
+        self,
+        commit: GroupCommit,
+        state: StateTracker,
+        *,
+        place: str,
+        max_logs: int,
+        after_group: Callable[[], None],
+        on_failure: OnFailure,
+        first_retry_s: float = FIRST_RETRY_S,
+    ) -> None:
+        self._commit = commit
+        self._state = state
+        self._place = place  # for messages: where it writes to
+        self._max_logs = max_logs  # of one group
+        self._after_group = after_group
+        self._on_failure = on_failure
+        self._first_retry_s = first_retry_s
+        self._gathered = threading.Condition()
+        self._queue: deque[Submitted] = deque()
+        self._give_up = threading.Event()
+        self._unstored_lines = 0
+        self._thread = threading.Thread(target=self._run, name="logferry-store", daemon=True)
+
+    def start(self) -> None:
+        """Begin to store."""
+        self._thread.start()
+
+    def submit(self, delivery: Delivery, on_stored: OnStored[Any]) -> None:
+        """Queue a delivery."""
+        with self._gathered:
+            self._queue.append((delivery, on_stored))
+            self._gathered.notify()
+
+    def stop(self, timeout_s: float) -> int | None:
+        """Store what was submitted, within `timeout_s`, then end the thread; return how many lines were not stored.
+
+        None: the disk does not answer, and the thread is left behind; it may still write. The state is CLOSING or
+        FAILED when this is called.
+        """
+        with self._gathered:
+            self._gathered.notify()
+        self._thread.join(timeout_s)
+        self._give_up.set()
+        self._thread.join(LAST_WAIT_S)
+        return None if self._thread.is_alive() else self._unstored_lines
+
+    def lines_in_queue(self) -> int:
+        """Return how many lines were submitted and are not part of a group yet."""
+        with self._gathered:
+            return sum(delivery.lines for delivery, _ in self._queue)
+
+    def _run(self) -> None:
+        try:
+            while group := self._take_group():
+                if not self._store([delivery for delivery, _ in group]):
+                    return
+                _report_stored(group)
+                self._after_group()
+        except Exception:  # the top of the thread
+            logger.exception("the writer of %s has failed; nothing is stored any more", self._place)
+            self._state.change(StoreState.FAILED, "a bug in the server ended the writer thread; see the log")
+            self._on_failure()
+
+    def _take_group(self) -> list[Submitted]:
+        """Wait for deliveries; return all that have gathered, for at most `max_logs` logs; [] at the end."""
+        with self._gathered:
+            while not self._queue and self._state.state is not StoreState.CLOSING:
+                self._gathered.wait()
+            logs: set[LogName] = set()
+            group: list[Submitted] = []
+            while self._queue:
+                logs.add(self._queue[0][0].log)
+                if len(logs) > self._max_logs:
+                    break
+                group.append(self._queue.popleft())
+            return group
+
+    def _store(self, group: Sequence[Delivery]) -> bool:
+        """Store a group, however often that has to be tried; return False when the server stops before it succeeds."""
+        written = self._retry(lambda: self._commit.write(group), group)
+        if written is None or self._retry(lambda: self._record(written), group) is None:
+            self._unstored_lines = _lines(group) + self.lines_in_queue()
+            logger.error(
+                "shutting down with %d unacknowledged lines; their clients will resend them", self._unstored_lines
+            )
+            return False
+        self._commit.finish(written)
+        return True
+
+    def _record(self, written: Any) -> bool:
+        self._commit.record(written)
+        return True
+
+    def _retry(self, step: Callable[[], Result], group: Sequence[Delivery]) -> Result | None:
+        """Return what `step` returns once it raises no OSError any more; None when the server stops before that."""
+        retry_s = self._first_retry_s
+        stalled_since: float | None = None
+        while True:
+            try:
+                result = step()
+                break
+            except OSError as error:
+                if stalled_since is None:
+                    stalled_since = time.monotonic()
+                    self._report_stall(error, group)
+            if self._give_up.wait(retry_s):
+                return None
+            retry_s = min(retry_s * 2, self._first_retry_s * _RETRY_GROWTH)
+        if stalled_since is not None:
+            self._state.change(StoreState.STORING)
+            logger.info("writing to %s again, after %.1f s", self._place, time.monotonic() - stalled_since)
+        return result
+
+    def _report_stall(self, error: OSError, group: Sequence[Delivery]) -> None:
+        cause = cause_of(error, with_path=True)
+        self._state.change(StoreState.STALLED, f"cannot write {cause}")
+        logger.error(
+            "cannot write %s: holding back acks and trying again; %d lines wait in memory",
+            *(cause, _lines(group) + self.lines_in_queue()),
+        )
+
+
+def _lines(group: Sequence[Delivery]) -> int:
+    return sum(delivery.lines for delivery in group)
+
+
+def _report_stored(group: Sequence[Submitted]) -> None:
+    """Call each `on_stored` once, with its deliveries in their order."""
+    by_callback: dict[OnStored[Any], list[Delivery]] = {}
+    for delivery, on_stored in group:
+        by_callback.setdefault(on_stored, []).append(delivery)
+    for on_stored, deliveries in by_callback.items():
+        on_stored(deliveries)
