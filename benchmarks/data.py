@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from logferry.model.render_spec import RenderSpec
-from logferry.rendering.renderer import Grouping, Rendered, renderer
+from logferry.rendering.event_boundaries import EventBoundaries, event_boundaries
+from logferry.rendering.renderer import Rendered, renderer
 
 _SEED: Final = 20240115
 _BLOCK_LINES: Final = 2000
@@ -117,7 +118,7 @@ def rendered_chunks(file: BinaryIO, spec: RenderSpec = _PLAIN) -> Iterator[tuple
     """Yield whole events of a file, chunk by chunk, each with what it becomes."""
     render = renderer(spec)
     is_start = True
-    for chunk in _whole_events(_chunks_of_lines(file), render.grouping):
+    for chunk in _whole_events(_chunks_of_lines(file), event_boundaries(spec)):
         yield chunk, render.render(chunk, is_start=is_start)
         is_start = False
 
@@ -184,12 +185,12 @@ def _chunks_of_lines(file: BinaryIO) -> Iterator[bytes]:
         yield rest
 
 
-def _whole_events(chunks: Iterator[bytes], grouping: Grouping | None) -> Iterator[bytes]:
+def _whole_events(chunks: Iterator[bytes], boundaries: EventBoundaries | None) -> Iterator[bytes]:
     """Cut chunks of whole lines where events begin."""
     rest = b""
     for chunk in chunks:
         data = rest + chunk
-        end = grouping.whole(data) if grouping else len(data)
+        end = boundaries.complete_bytes(data) if boundaries else len(data)
         rest = data[end:]
         if end:
             yield data[:end]

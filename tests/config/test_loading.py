@@ -17,11 +17,8 @@ from logferry.config import (
     ShipSettings,
     load,
 )
-from logferry.config.kinds import FORMATS, REDACTIONS
 from logferry.errors import ConfigError
 from logferry.model.render_spec import RenderSpec
-from logferry.rendering import filters as sieve
-from logferry.rendering import registry
 
 FIXED = [
     ("LOG_FILE", "--log-file", "/var/log/app.log"),
@@ -200,10 +197,6 @@ def only_input(environment: Mapping[str, str] | None = None, **arguments: str) -
 
 
 class TestInputs:
-    def test_formats_and_redactions_are_those_that_there_are(self) -> None:
-        assert {*FORMATS} == {"auto", *registry.NAMES}
-        assert {*REDACTIONS} == {*sieve.PRESETS}
-
     def test_what_nobody_configured_is_rendered_as_by_default(self) -> None:
         only, spec = only_input(), RenderSpec()
         shared = names(InputSettings) & {field.name for field in fields(spec)} - {"exclude"}

@@ -23,7 +23,17 @@ FLOORS: Final = {
     ),
     "server": ("server", "listen", "clients", "storage"),
     "rendering": (
-        *("renderer", "detect", "registry", "formats", "multiline", "partial_lines", "filters", "extra_fields"),
+        *(
+            "renderer",
+            "detect",
+            "event_boundaries",
+            "registry",
+            "formats",
+            "multiline",
+            "partial_lines",
+            "filters",
+            "extra_fields",
+        ),
         "engine",
     ),
 }
@@ -37,7 +47,7 @@ CLOSED: Final = {
         for shared in ("config", "telemetry", "durable", "worker")
     ),
     *(("telemetry", below) for below in ("config", "protocol", "model", "durable", "checksum")),
-    *(("config", below) for below in ("protocol", "model", "durable", "checksum")),
+    *(("config", below) for below in ("protocol", "durable", "checksum")),
 }
 
 # The world outside: sockets, threads, clocks, files, randomness.

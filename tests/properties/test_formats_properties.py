@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering import multiline
+from logferry.rendering.event_boundaries import event_joiner
 from logferry.rendering.registry import format_named
 from logferry.rendering.renderer import render_event, renderer
 from tests.support.builders import log_lines
@@ -194,16 +195,16 @@ def test_pieces_that_end_where_events_end_render_as_the_whole_does(
     for name in NAMES:
         note(name)
         spec = RenderSpec(format=name, multiline=pattern, multiline_max_lines=max_lines, multiline_max_bytes=max_bytes)
-        grouping = renderer(spec).grouping
-        assert grouping is not None
+        joiner = event_joiner(spec)
+        assert joiner is not None
         ends = [0]
         while ends[-1] < len(data):
-            ends.append(ends[-1] + grouping.first(data[ends[-1] :], 1))
+            ends.append(ends[-1] + joiner.bytes_of_groups(data[ends[-1] :], 1))
         pieces = [renderer(spec).render(data[start:end]) for start, end in pairwise(ends)]
         assert b"".join(piece.payload for piece in pieces) == renderer(spec).render(data).payload
-        assert [grouping.first(data, count) for count in range(len(ends))] == ends
+        assert [joiner.bytes_of_groups(data, count) for count in range(len(ends))] == ends
         read = data.rfind(b"\n", 0, place % (len(data) + 1)) + 1
-        whole = grouping.whole(data[:read])
+        whole = joiner.complete_bytes(data[:read])
         assert whole in ends
         assert not [end for end in ends if whole < end < read]
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from logferry.model.render_spec import RenderSpec
 from logferry.protocol.validation import Accept, Lines, validate
-from logferry.rendering.engine.base import Grouping
+from logferry.rendering.engine.events import EventJoiner
 from logferry.rendering.engine.levels import SEVERITIES
+from logferry.rendering.event_boundaries import event_joiner
 from logferry.rendering.formats.text.syslog import FACILITIES
 from logferry.rendering.renderer import renderer
 from tests.support.formats import render_both_ways, unknown
@@ -147,10 +148,10 @@ def docker_line(number: int, stream: str, is_last: bool, content: str) -> str:
     return f'{{"log":{log},"stream":"{stream}","time":"{time_of(number)}"}}'
 
 
-def grouping_of(name: str, max_bytes: int) -> Grouping:
-    grouping = renderer(RenderSpec(format=name, multiline_max_bytes=max_bytes)).grouping
-    assert grouping is not None
-    return grouping
+def joiner_of(name: str, max_bytes: int) -> EventJoiner:
+    joiner = event_joiner(RenderSpec(format=name, multiline_max_bytes=max_bytes))
+    assert joiner is not None
+    return joiner
 
 
 @given(chunks)
@@ -225,15 +226,18 @@ def test_pieces_that_end_where_groups_end_render_as_the_whole_does(data: bytes, 
     for name in CONTAINERS:
         note(name)
         spec = RenderSpec(format=name, multiline_max_bytes=max_bytes)
-        grouping = grouping_of(name, max_bytes)
+        joiner = joiner_of(name, max_bytes)
         whole = renderer(spec).render(data)
         ends = [0]
         while ends[-1] < len(data):
-            ends.append(ends[-1] + grouping.first(data[ends[-1] :], 1))
+            ends.append(ends[-1] + joiner.bytes_of_groups(data[ends[-1] :], 1))
         pieces = [renderer(spec).render(data[start:end]) for start, end in pairwise(ends)]
         assert b"".join(piece.payload for piece in pieces) == whole.payload
         assert sum(piece.lines + piece.blank + piece.joined for piece in pieces) == data.count(b"\n")
-        assert [grouping.first(data, count) for count in range(len(ends))] == ends
+        assert [joiner.bytes_of_groups(data, count) for count in range(len(ends))] == ends
         for end in (match.end() for match in re.finditer(b"\n", data)):
             # That a group is cut at `end` is seen from the line after it only.
-            assert grouping.whole(data[:end]) in (max(e for e in ends if e <= end), max(e for e in ends if e < end))
+            assert joiner.complete_bytes(data[:end]) in (
+                max(e for e in ends if e <= end),
+                max(e for e in ends if e < end),
+            )

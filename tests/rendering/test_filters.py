@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from logferry.model.render_spec import RenderSpec
+from logferry.rendering.event_boundaries import event_boundaries
 from logferry.rendering.renderer import Rendered, renderer
 
 TIME = "2024-01-15 08:23:45"
@@ -251,4 +252,5 @@ def test_nothing_gets_no_fields() -> None:
 
 def test_specs_that_differ_in_fields_only_share_all_that_is_costly() -> None:
     specs = [RenderSpec(multiline="timestamp", redact=("email",), fields=(("path", str(n)),)) for n in range(3000)]
-    assert len({id(renderer(spec).grouping) for spec in specs}) == 1
+    assert len({id(renderer(spec)._events) for spec in specs}) == 1
+    assert len({id(event_boundaries(spec)) for spec in specs}) == 1

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from logferry.model.render_spec import RenderSpec
-from logferry.rendering.renderer import BOM, Grouping, renderer
+from logferry.rendering.engine.events import EventJoiner
+from logferry.rendering.event_boundaries import event_joiner
+from logferry.rendering.renderer import BOM, renderer
 
 TIME = "2024-01-15 08:23:45"
 TRACE = f"{TIME} ERROR failed\nTraceback:\n  File x\nValueError\n"
@@ -28,8 +30,8 @@ def messages(data: str | bytes, multiline: str = "timestamp", **limits: int) -> 
     return [event["message"] for event in events(data, multiline, **limits)]
 
 
-def grouping(multiline: str = "timestamp", **limits: int) -> Grouping:
-    found = renderer(RenderSpec(multiline=multiline, **limits)).grouping  # type: ignore[arg-type]
+def joiner(multiline: str = "timestamp", **limits: int) -> EventJoiner:
+    found = event_joiner(RenderSpec(multiline=multiline, **limits))  # type: ignore[arg-type]
     assert found is not None
     return found
 
@@ -165,25 +167,25 @@ def test_rubbish_of_all_control_characters_is_joined_like_anything_else() -> Non
 
 def test_what_can_grow_is_not_whole() -> None:
     """Rule F30."""
-    rule = grouping()
-    assert rule.whole(b"") == 0
-    assert rule.whole(TRACE.encode()) == 0
-    assert rule.whole((TRACE * 2).encode()) == len(TRACE)
-    assert rule.whole((TRACE * 2000).encode()) == len(TRACE) * 1999
+    rule = joiner()
+    assert rule.complete_bytes(b"") == 0
+    assert rule.complete_bytes(TRACE.encode()) == 0
+    assert rule.complete_bytes((TRACE * 2).encode()) == len(TRACE)
+    assert rule.complete_bytes((TRACE * 2000).encode()) == len(TRACE) * 1999
 
 
 def test_an_event_that_has_all_it_may_have_is_whole() -> None:
     """Rule F30."""
-    assert grouping("x", multiline_max_lines=2).whole(b"x\n a\n") == 5
-    assert grouping("x", multiline_max_lines=2).whole(b"x\n a\n b\n") == 5
-    assert grouping("x", multiline_max_bytes=5).whole(b"x\n a\n") == 5
-    assert grouping("x", multiline_max_bytes=6).whole(b"x\n a\n") == 0
+    assert joiner("x", multiline_max_lines=2).complete_bytes(b"x\n a\n") == 5
+    assert joiner("x", multiline_max_lines=2).complete_bytes(b"x\n a\n b\n") == 5
+    assert joiner("x", multiline_max_bytes=5).complete_bytes(b"x\n a\n") == 5
+    assert joiner("x", multiline_max_bytes=6).complete_bytes(b"x\n a\n") == 0
 
 
 def test_the_first_events_can_be_taken() -> None:
     """Rule F30."""
     data = (TRACE * 3).encode()
-    assert [grouping().first(data, groups) for groups in (0, 1, 2, 3, 9)] == [
+    assert [joiner().bytes_of_groups(data, groups) for groups in (0, 1, 2, 3, 9)] == [
         0,
         *(len(TRACE) * n for n in (1, 2, 3, 3)),
     ]
@@ -191,9 +193,9 @@ def test_the_first_events_can_be_taken() -> None:
 
 def test_long_runs_without_a_beginning_are_cut_where_they_were_cut_before() -> None:
     """Rules F29 and F30."""
-    rule = grouping("x", multiline_max_lines=7)
+    rule = joiner("x", multiline_max_lines=7)
     data = b"x\n" + b" line\n" * 10_000
-    end = rule.whole(data)
+    end = rule.complete_bytes(data)
     assert data[:end].count(b"\n") == 10_001 - 10_001 % 7
 
 
@@ -201,13 +203,3 @@ def test_long_runs_without_a_beginning_are_cut_where_they_were_cut_before() -> N
 def test_a_pattern_that_is_none_is_refused_with_a_reason(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"cannot use .* as a pattern \(multiline\): \w+"):
         renderer(RenderSpec(multiline=pattern))
-
-
-@pytest.mark.parametrize("name", ["cri", "docker"])
-def test_formats_that_join_lines_themselves_take_no_pattern(name: str) -> None:
-    with pytest.raises(ValueError, match=f"lines of the format {name} cannot be joined by a pattern"):
-        renderer(RenderSpec(format=name, multiline="timestamp"))
-
-
-def test_without_a_pattern_each_line_is_an_event() -> None:
-    assert renderer(RenderSpec()).grouping is None

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering.engine.base import Rendered
+from logferry.rendering.event_boundaries import event_joiner
 from logferry.rendering.registry import format_named
 from logferry.rendering.renderer import render_event, renderer
 
@@ -19,8 +20,8 @@ def render_both_ways(name: str, data: bytes) -> Rendered:
     """
     rendered = renderer(RenderSpec(format=name)).render(data)
     format_ = format_named(name)
-    grouping = format_.grouping(500, 128 * 1024)
-    joined = grouping.join(data) if grouping else None
+    joiner = event_joiner(RenderSpec(format=name))
+    joined = joiner.join(data) if joiner else None
     events = (joined.data if joined else data).split(b"\n")[:-1]
     one_by_one = [render_event(format_, event) for event in events]
     assert rendered.payload == b"".join(record for record in one_by_one if record is not None)

@@ -22,6 +22,8 @@ from logferry.config.kinds import (
     word_or,
 )
 from logferry.config.options import JSON, LOG_LEVEL, SHUTDOWN_TIMEOUT, Option
+from logferry.model.format_names import FORMAT_NAMES, REGEX_PREFIX
+from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP, REDACTION_NAMES
 
 _LOG_FILE: Final = Option(
     "log_file",
@@ -91,16 +93,16 @@ _INPUT: Final = (
         "LOGFERRY_FORMAT",
         FORMAT,
         "plain",
-        "what the lines are: plain, raw, json, logfmt, syslog, nginx, apache, cri, docker, python, "
-        "regex:<pattern with named groups>; auto = decided for each file by its first lines",
+        f"what the lines are: {', '.join(FORMAT_NAMES)}, "
+        f"{REGEX_PREFIX}<pattern with named groups>; auto = decided for each file by its first lines",
     ),
     Option(
         "multiline",
         "LOGFERRY_MULTILINE",
         MULTILINE,
         "none",
-        "join lines to events: timestamp = an event begins with a timestamp; or a regular expression "
-        "that the first line of an event begins with; none = each line is one",
+        f"join lines to events: {EVENTS_BEGIN_WITH_TIMESTAMP} = an event begins with a timestamp; or a regular "
+        "expression that the first line of an event begins with; none = each line is one",
     ),
     Option(
         "multiline_max_lines",
@@ -151,7 +153,7 @@ _INPUT: Final = (
         "LOGFERRY_REDACT",
         REDACT,
         "none",
-        "hide email, ipv4, card, bearer, or what a regular expression finds; one a line, or several flags",
+        f"hide {', '.join(REDACTION_NAMES)}, or what a regular expression finds; one a line, or several flags",
     ),
 )
 

@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from logferry.model.format_names import JOINING_FORMATS
+
 STANDARD_INPUT: Final = "-"
 
 Values = Mapping[str, Any]
-
-# Formats whose lines say themselves which of them are parts of one.
-_JOINING_FORMATS: Final = ("cri", "docker")
 
 
 def of_client(values: Values, inputs: Sequence[Values]) -> Iterator[str]:
@@ -34,7 +33,7 @@ def of_input(values: Values) -> Iterator[str]:
     files = values.get("log_file", ())
     if STANDARD_INPUT in files and len(files) > 1:
         yield "standard input (-) must be the only log file of its input"
-    if values.get("format") in _JOINING_FORMATS and values.get("multiline"):
+    if values.get("format") in JOINING_FORMATS and values.get("multiline"):
         yield f"--multiline does not go with --format {values['format']}, which joins what belongs together by itself"
     keys = [key for key, _ in values.get("field", ())]
     keys += [key for key, name in (("host", "add_host"), ("path", "add_path")) if values.get(name)]

@@ -11,17 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from logferry.model.format_names import FORMAT_NAMES, REGEX_PREFIX
+from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP, REDACTION_NAMES, RESERVED_KEYS
+
 Parser = Callable[[str], Any]
 
 _TRUE: Final = ("1", "true", "yes", "on")
 _FALSE: Final = ("0", "false", "no", "off")
 
-FORMATS: Final = ("auto", "plain", "raw", "json", "logfmt", "syslog", "nginx", "apache", "cri", "docker", "python")
-REGEX_PREFIX: Final = "regex:"
-REDACTIONS: Final = ("email", "ipv4", "card", "bearer")
-
-# What the formatter itself writes into a record: a field of the same name would be there twice.
-_RESERVED_FIELDS: Final = ("level", "message", "timestamp", "raw", "truncated")
+FORMATS: Final = ("auto", *FORMAT_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,18 +176,18 @@ def _format(text: str) -> str:
 
 
 def _multiline(text: str) -> str:
-    return "timestamp" if text.lower() == "timestamp" else _pattern(text)
+    return text.lower() if text.lower() == EVENTS_BEGIN_WITH_TIMESTAMP else _pattern(text)
 
 
 def _redaction(text: str) -> str:
-    return text.lower() if text.lower() in REDACTIONS else _pattern(text)
+    return text.lower() if text.lower() in REDACTION_NAMES else _pattern(text)
 
 
 def _field(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip() or "\0" in text:
         raise ValueError
-    if key in _RESERVED_FIELDS:
+    if key in RESERVED_KEYS:
         raise ValueError(f"{key} is written by the format itself")
     return key, value
 
@@ -203,10 +201,15 @@ PATTERNS: Final = any_number(PATTERN, "\n", "regular expressions, one a line")
 FORMAT: Final = Kind(_format, f"one of {', '.join(FORMATS)}, or regex: and a pattern with named groups")
 MULTILINE: Final = word_or(
     "none",
-    Kind(_multiline, "'timestamp', or a regular expression that the first line of an event begins with"),
+    Kind(
+        _multiline,
+        f"'{EVENTS_BEGIN_WITH_TIMESTAMP}', or a regular expression that the first line of an event begins with",
+    ),
     value="",
 )
-REDACT: Final = any_number(Kind(_redaction, ""), "\n", f"{', '.join(REDACTIONS)} or regular expressions, one a line")
+REDACT: Final = any_number(
+    Kind(_redaction, ""), "\n", f"{', '.join(REDACTION_NAMES)} or regular expressions, one a line"
+)
 FIELDS: Final = replace(any_number(Kind(_field, ""), "\n", "key=value, one a line"), takes_table=True)
 BOOLEAN: Final = Kind(_parse_bool, f"one of {', '.join(_TRUE)} or {', '.join(_FALSE)}", types=(bool,), is_flag=True)
 PORT: Final = whole(1, 65535)

@@ -1,4 +1,4 @@
-"""All that decides what the bytes of a source become: a value that can be compared, saved, and applied again.
+"""Everything that decides what the bytes of a source become: a value that can be compared, saved and applied again.
 
 Equal specs turn equal bytes into equal NDJSON, on any machine, at any time. The checkpoint keeps which spec each range
 of a source was rendered with, so `verify` and a restarted client render it as it was, whatever is configured by then.
@@ -8,14 +8,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self
 
+# The value of `multiline` that stands for a built-in pattern: an event begins with a timestamp.
+EVENTS_BEGIN_WITH_TIMESTAMP: Final = "timestamp"
+
+# The values of `redact` that stand for built-in patterns.
+REDACTION_NAMES: Final = ("email", "ipv4", "card", "bearer")
+
+# The keys that the renderer itself writes into a record, so that `fields` may not have them: every record has the first
+# three; `raw` and `truncated` mark a line that is not UTF-8, or was cut.
+COMMON_KEYS: Final = ("level", "message", "timestamp")
+RESERVED_KEYS: Final = (*COMMON_KEYS, "raw", "truncated")
+
 
 @dataclass(frozen=True, slots=True)
 class RenderSpec:
     """How to render one source.
 
-    `format` is the name of a format or `regex:<pattern>`, never `auto`. `multiline` is empty, `timestamp`, or the
-    pattern of a line that begins an event. `fields` are added to every record. `include`, `exclude` and `redact` are
-    patterns.
+    `format` is the name of a format or `regex:<pattern>`, never `auto`. `multiline` is empty (every line is an event),
+    EVENTS_BEGIN_WITH_TIMESTAMP, or the pattern of a line that begins an event. `fields` are added to every record.
+    `include`, `exclude` and `redact` are patterns; in `redact`, names of built-in ones too.
     """
 
     format: str = "plain"

@@ -2,10 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from typing import Final
 
-# What this program gives a meaning to.
-_TAKEN: Final = ("level", "message", "timestamp", "raw", "truncated")
+from logferry.model.render_spec import RESERVED_KEYS
 
 
 class ConstantFields:
@@ -14,7 +12,7 @@ class ConstantFields:
     def __init__(self, fields: Mapping[str, str]) -> None:
         """Raises ValueError if one has a name that every record has already."""
         for name in fields:
-            if name in _TAKEN:
+            if name in RESERVED_KEYS:
                 raise ValueError(f"a field cannot be called {name!r}: every line has that already")
         self._fields = dict(fields)
         self._ending = _ending(self._fields)

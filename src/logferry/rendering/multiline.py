@@ -13,11 +13,10 @@ from itertools import accumulate, compress, count, pairwise
 from operator import add, sub
 from typing import Final
 
+from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP
 from logferry.protocol.patterns import compile_pattern
-from logferry.rendering.engine.base import Joined
+from logferry.rendering.engine.events import JoinedEvents
 from logferry.rendering.filters import compiled
-
-TIMESTAMP: Final = "timestamp"
 
 # As the plain format has it, with slashes in the date too, as RFC 5424 and RFC 3164 have it, and with the day first.
 _BEGINS_WITH_TIMESTAMP: Final = (
@@ -36,17 +35,17 @@ _JOINTS: Final = bytes(code for code in range(0x1F, -1, -1) if code not in b"\t\
 
 
 class Multiline:
-    """The rule of a source: see `logferry.rendering.engine.base.Grouping`. A group is one event."""
+    """The rule of a source: see `logferry.rendering.engine.events.EventJoiner`. A group is one event."""
 
     def __init__(self, beginning: str, *, max_lines: int, max_bytes: int) -> None:
-        """`beginning` is `timestamp` or a pattern. Raises ValueError if it is none."""
-        pattern = _BEGINS_WITH_TIMESTAMP if beginning == TIMESTAMP else beginning
+        """`beginning` is EVENTS_BEGIN_WITH_TIMESTAMP or a pattern. Raises ValueError if it is neither."""
+        pattern = _BEGINS_WITH_TIMESTAMP if beginning == EVENTS_BEGIN_WITH_TIMESTAMP else beginning
         self._begins = compiled("multiline", pattern).match
         self._max_lines = max_lines
         self._max_bytes = max_bytes
 
-    def whole(self, data: bytes) -> int:
-        """See Grouping."""
+    def complete_bytes(self, data: bytes) -> int:
+        """See EventBoundaries."""
         if not data:
             return 0
         base = self._last_beginning(data)
@@ -54,21 +53,21 @@ class Multiline:
         is_full = data.count(b"\n", last) >= self._max_lines or len(data) - last >= self._max_bytes
         return len(data) if is_full else last
 
-    def begins(self, data: bytes) -> bool:
-        """See Grouping."""
+    def begins_group(self, data: bytes) -> bool:
+        """See EventBoundaries."""
         texts, _ = _lines_of(data[: data.find(b"\n") + 1])
         return bool(texts) and self._begins(texts[0]) is not None
 
-    def first(self, data: bytes, groups: int) -> int:
-        """See Grouping."""
+    def bytes_of_groups(self, data: bytes, count: int) -> int:
+        """See EventBoundaries."""
         boundaries = self._boundaries(data)
-        return boundaries[min(groups, len(boundaries) - 1)]
+        return boundaries[min(count, len(boundaries) - 1)]
 
-    def join(self, data: bytes) -> Joined | None:
-        """See Grouping."""
+    def join(self, data: bytes) -> JoinedEvents | None:
+        """See EventJoiner."""
         boundaries = self._boundaries(data)
         if len(boundaries) - 1 == data.count(b"\n"):
-            return Joined(data)
+            return JoinedEvents(data)
         joint = next((bytes([code]) for code in _JOINTS if code not in data), None)
         if joint is None:
             return None
@@ -77,7 +76,7 @@ class Multiline:
             folded[end - 1] = 0x0A
         joined = folded.count(joint)
         kept = _trailing_blank_lines(joint).sub(b"", bytes(folded))
-        return Joined(kept, kept.count(joint), joined - kept.count(joint), joint)
+        return JoinedEvents(kept, kept.count(joint), joined - kept.count(joint), joint)
 
     def _boundaries(self, data: bytes) -> list[int]:
         """Return where in `data` events begin, and its end."""

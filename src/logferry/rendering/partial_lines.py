@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from logferry.rendering.engine.base import Joined
+from logferry.rendering.engine.events import JoinedEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,36 +44,36 @@ class Dialect(Protocol):
 
 
 class PartialLines:
-    """The grouping of one dialect (`base.Grouping`)."""
+    """The grouping of one dialect (`engine.events.EventJoiner`)."""
 
     def __init__(self, dialect: Dialect, max_bytes: int) -> None:
         """No group has more than `max_bytes`, but for a single line that has."""
         self._dialect: Final = dialect
         self._max_bytes: Final = max_bytes
 
-    def whole(self, data: bytes) -> int:
-        """See Grouping. At the speed of a search where no line is in parts."""
+    def complete_bytes(self, data: bytes) -> int:
+        """See EventBoundaries. At the speed of a search where no line is in parts."""
         for start, end, is_whole in self._long_groups(data):
             if not is_whole:
                 assert end == len(data)
                 return start
         return len(data)
 
-    def begins(self, data: bytes) -> bool:
-        """See Grouping: the line may be the rest of one that came before."""
+    def begins_group(self, data: bytes) -> bool:
+        """See EventBoundaries: the line may be the rest of one that came before."""
         return False
 
-    def first(self, data: bytes, groups: int) -> int:
-        """See Grouping."""
+    def bytes_of_groups(self, data: bytes, count: int) -> int:
+        """See EventBoundaries."""
         end = 0
-        for _ in range(groups):
+        for _ in range(count):
             start, end = end, _line_end(data, end)
             if self._dialect.candidate.search(data, start, end):
                 end, _ = self._group_end(data, start)
         return end
 
-    def join(self, data: bytes) -> Joined:
-        """See Grouping. Lines that are not in parts, or not of this dialect, stay as they are."""
+    def join(self, data: bytes) -> JoinedEvents:
+        """See EventJoiner. Lines that are not in parts, or not of this dialect, stay as they are."""
         pieces, position, joined = list[bytes](), 0, 0
         for start, end, _ in self._long_groups(data):
             lines = [line + b"\n" for line in data[start:end].split(b"\n")[:-1]]
@@ -81,7 +81,7 @@ class PartialLines:
             pieces += [data[position:start], *events]
             joined += len(lines) - len(events)
             position = end
-        return Joined(b"".join([*pieces, data[position:]]) if pieces else data, joined)
+        return JoinedEvents(b"".join([*pieces, data[position:]]) if pieces else data, joined)
 
     def _events(self, lines: list[bytes]) -> list[bytes]:
         """Return the lines of a group with their parts joined, in the order in which they are completed."""

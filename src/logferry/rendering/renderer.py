@@ -19,14 +19,15 @@ from typing import Final
 
 from logferry.model.render_spec import RenderSpec
 from logferry.protocol.text import runs_by_validity
-from logferry.rendering.engine.base import Format, Grouping, Joined, Rendered, unknown_fields
+from logferry.rendering.engine.base import Format, Rendered, unknown_fields
 from logferry.rendering.engine.escape import NEWLINE
+from logferry.rendering.engine.events import EventJoiner, JoinedEvents
+from logferry.rendering.event_boundaries import event_joiner
 from logferry.rendering.extra_fields import ConstantFields
 from logferry.rendering.filters import Sieve
-from logferry.rendering.multiline import Multiline
 from logferry.rendering.registry import format_named
 
-__all__ = ["BOM", "Grouping", "Rendered", "Renderer", "render", "render_line", "renderer"]
+__all__ = ["BOM", "Rendered", "Renderer", "render", "render_line", "renderer"]
 
 BOM: Final = b"\xef\xbb\xbf"
 _PLAIN: Final = RenderSpec()
@@ -44,13 +45,8 @@ class Renderer:
         self._events = _event_renderer(replace(spec, fields=()))
         self._constants = ConstantFields(dict(spec.fields)) if spec.fields else None
 
-    @property
-    def grouping(self) -> Grouping | None:
-        """Which lines belong together; None if each line is an event."""
-        return self._events.grouping
-
     def render(self, data: bytes, *, is_start: bool = False, truncated: bool = False) -> Rendered:
-        """Render a chunk of whole lines, groups of them if there is a grouping; only the last may lack its newline.
+        """Render a chunk of whole lines that ends where an event ends; only its last line may lack its newline.
 
         `is_start` says that the chunk is the beginning of its source, where a byte order mark is dropped. `truncated`
         says that it is the kept beginning of a single line that was too long; the line is marked so.
@@ -111,14 +107,7 @@ class _EventRenderer:
         self._sieve = None
         if spec.include or spec.exclude or spec.redact:
             self._sieve = Sieve(include=spec.include, exclude=spec.exclude, redact=spec.redact)
-        limits = {"max_lines": spec.multiline_max_lines, "max_bytes": spec.multiline_max_bytes}
-        self.grouping = self._format.grouping(**limits)
-        if spec.multiline:
-            if self.grouping:
-                raise ValueError(
-                    f"lines of the format {spec.format} cannot be joined by a pattern: they say what to join"
-                )
-            self.grouping = Multiline(spec.multiline, **limits)
+        self._joiner = event_joiner(spec)
 
     def render(self, data: bytes, *, is_start: bool) -> Rendered:
         """Render whole lines; only the last may lack its newline."""
@@ -126,10 +115,10 @@ class _EventRenderer:
             data = b""
         if data and not data.endswith(b"\n"):
             data += b"\n"
-        joined = self.grouping.join(data) if self.grouping and data else Joined(data)
+        joined = self._joiner.join(data) if self._joiner and data else JoinedEvents(data)
         if joined is None:
-            assert self.grouping is not None
-            return self._render_halves(self.grouping, data, is_start=is_start)
+            assert self._joiner is not None
+            return self._render_halves(self._joiner, data, is_start=is_start)
         if is_start and joined.data.startswith(BOM):
             joined = replace(joined, data=joined.data[len(BOM) :])
         return self._render_joined(joined)
@@ -149,14 +138,14 @@ class _EventRenderer:
             return Rendered(b"", 0, blank=1)
         return Rendered(payload, 1, undecodable=int(not _is_text(event)), redacted=redacted)
 
-    def _render_joined(self, joined: Joined) -> Rendered:
+    def _render_joined(self, joined: JoinedEvents) -> Rendered:
         data, filtered, redacted = joined.data, 0, 0
         if self._sieve:
             data, filtered, redacted = self._sift(self._sieve, joined)
         parts = [
-            self._format.render(data[start:end], joined.joint)
+            self._format.render(data[start:end], joined.inner_newline)
             if is_text
-            else self._render_undecodable(data[start : end - 1].replace(joined.joint, NEWLINE))
+            else self._render_undecodable(data[start : end - 1].replace(joined.inner_newline, NEWLINE))
             for is_text, start, end in runs_by_validity(data)
         ]
         found = parts[0] if len(parts) == 1 else _sum([_NOTHING, *parts])
@@ -165,10 +154,10 @@ class _EventRenderer:
             return replace(found, blank=blank, joined=joined.joined, filtered=filtered, redacted=redacted)
         return found
 
-    def _sift(self, sieve: Sieve, joined: Joined) -> tuple[bytes, int, int]:
+    def _sift(self, sieve: Sieve, joined: JoinedEvents) -> tuple[bytes, int, int]:
         """Filter and redact events; return what is left, how many events were left out, how many pieces taken out."""
-        joint = joined.joint.decode()
-        text = joined.data.replace(b"\r" + joined.joint, joined.joint).replace(b"\r\n", b"\n")
+        joint = joined.inner_newline.decode()
+        text = joined.data.replace(b"\r" + joined.inner_newline, joined.inner_newline).replace(b"\r\n", b"\n")
         events = [event.replace(joint, "\n") for event in text.decode("utf-8", "surrogateescape").split("\n")[:-1]]
         kept = sieve.filter(events)
         redacted = sieve.redact(kept)
@@ -180,10 +169,10 @@ class _EventRenderer:
         assert payload is not None
         return Rendered(payload, 1, undecodable=1)
 
-    def _render_halves(self, grouping: Grouping, data: bytes, *, is_start: bool) -> Rendered:
+    def _render_halves(self, joiner: EventJoiner, data: bytes, *, is_start: bool) -> Rendered:
         """Render lines with no byte to spare for a joint: rubbish. A half may have one; a single group needs none."""
         middle = data.find(b"\n", len(data) // 2, -1) + 1
-        place = grouping.whole(data[:middle]) or grouping.first(data, 1)
+        place = joiner.complete_bytes(data[:middle]) or joiner.bytes_of_groups(data, 1)
         if place < len(data):
             first = self.render(data[:place], is_start=is_start)
             return _sum([first, self.render(data[place:], is_start=False)])

@@ -29,7 +29,7 @@ from logferry.model.chunk import Chunk
 from logferry.model.loss import Loss, LossKind
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
-from logferry.rendering.renderer import Grouping, renderer
+from logferry.rendering.event_boundaries import EventBoundaries, event_boundaries
 
 # One read. Large enough that the cost of a call does not matter (rendering one takes a millisecond), small enough that
 # a few of them in flight stay far below the memory promised.
@@ -78,9 +78,9 @@ class SourceFile:
     # There may be tens of thousands of them: without slots each would take 1.3 KB more.
     __slots__ = (
         "_beginning",
+        "_boundaries",
         "_content",
         "_epoch",
-        "_grouping",
         "_is_clean",
         "_long_line",
         "_max_line_bytes",
@@ -130,7 +130,7 @@ class SourceFile:
         self.rendering = rendering
         self._max_line_bytes = rendering.max_line_bytes
         self._long_line = _long_line_pattern(rendering.max_line_bytes)
-        self._grouping = renderer(rendering).grouping
+        self._boundaries = event_boundaries(rendering)
 
     def close(self) -> None:
         """Release the file."""
@@ -313,9 +313,14 @@ class SourceFile:
                 return self._cut(data[: self._max_line_bytes + 1], match.end())
             data = data[: match.start()]
             is_before_long_line = True  # a line that is cut belongs to no event
-        if self._grouping is not None:
+        if self._boundaries is not None:
             return self._chunk_of_events(
-                self._grouping, data, max_lines, has_more=has_more, is_whole=is_before_long_line, is_settled=is_settled
+                self._boundaries,
+                data,
+                max_lines,
+                has_more=has_more,
+                is_whole=is_before_long_line,
+                is_settled=is_settled,
             )
         if max_lines is not None and data.count(b"\n") > max_lines:
             first_lines = re.match(rb"(?:[^\n]*+\n){%d}" % max_lines, data)
@@ -324,7 +329,7 @@ class SourceFile:
 
     def _chunk_of_events(
         self,
-        grouping: Grouping,
+        boundaries: EventBoundaries,
         data: bytes,
         max_lines: int | None,
         *,
@@ -333,7 +338,7 @@ class SourceFile:
         is_settled: bool,
     ) -> Chunk | None:
         """Return whole events; what may go on is held back until it is settled, or cannot go on."""
-        whole = len(data) if is_whole else grouping.whole(data)
+        whole = len(data) if is_whole else boundaries.complete_bytes(data)
         if not whole and has_more:  # what follows is a line so long that no event can have it
             whole = len(data)
         was_clean, is_clean = self._is_clean, True
@@ -343,9 +348,9 @@ class SourceFile:
         if not whole:
             return None
         if max_lines is not None and data.count(b"\n", 0, whole) > max_lines:
-            first = grouping.first(data[:whole], max_lines)
+            first = boundaries.bytes_of_groups(data[:whole], max_lines)
             whole, is_clean = first, is_clean or first < whole
-        chunk = self._chunk(data[:whole], whole, is_split=not (was_clean or grouping.begins(data)))
+        chunk = self._chunk(data[:whole], whole, is_split=not (was_clean or boundaries.begins_group(data)))
         self._is_clean = is_clean
         return chunk
 

@@ -6,9 +6,9 @@ from typing import Final
 
 from logferry.client.files.line_reader import SourceFile
 from logferry.config import InputSettings
+from logferry.model.format_names import JOINING_FORMATS
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering.detect import detect
-from logferry.rendering.registry import format_named
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +29,6 @@ class Input:
     def rendering(self, path: str, log_format: str) -> RenderSpec:
         """Return how a file of this input is rendered whose format is known."""
         settings = self.settings
-        limits = {"max_lines": settings.multiline_max_lines, "max_bytes": settings.multiline_max_bytes}
-        joins_by_itself = format_named(log_format).grouping(**limits) is not None
         fields = list(settings.field)
         if settings.add_host:
             fields.append(("host", self._host))
@@ -39,7 +37,7 @@ class Input:
         return RenderSpec(
             log_format,
             settings.max_line_bytes,
-            "" if joins_by_itself else settings.multiline,
+            "" if log_format in JOINING_FORMATS else settings.multiline,
             settings.multiline_max_lines,
             settings.multiline_max_bytes,
             tuple(fields),

@@ -12,9 +12,10 @@ The keys `level`, `message` and `timestamp` come first, in this order (a JSON li
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
-from logferry.rendering.engine.escape import NEWLINE, escape, without_blank_lines
+from logferry.rendering.engine.escape import escape, without_blank_lines
+from logferry.rendering.engine.events import EventJoiner
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,43 +36,6 @@ class Rendered:
     redacted: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """Events, one per line: `joined` lines were joined to the one before, `blank` ones at the end of events left out.
-
-    `joint` is a byte that stands for the newlines inside events, and for nothing else in `data`.
-    """
-
-    data: bytes
-    joined: int = 0
-    blank: int = 0
-    joint: bytes = NEWLINE
-
-
-class Grouping(Protocol):
-    """Which lines belong together: a rule that goes from left to right and remembers nothing beyond the end of a group.
-
-    So lines may be rendered in pieces that end where groups end, and the result is that of all of them at once. A group
-    has one event or more. `data` always begins where a group does. A last group that may go on is as good as any other
-    for `first` and `join`.
-    """
-
-    def whole(self, data: bytes) -> int:
-        """Return how many of the first bytes of `data`, whole lines, are groups to which nothing can be added."""
-
-    def begins(self, data: bytes) -> bool:
-        """Whether the first line of `data` begins a group whatever came before it. No may also mean: nobody knows."""
-
-    def first(self, data: bytes, groups: int) -> int:
-        """Return how many bytes the first `groups` groups have: all of `data` if it has no more groups."""
-
-    def join(self, data: bytes) -> Joined | None:
-        """Join the lines of each event of `data`, whole lines that need not be UTF-8.
-
-        None if there is no byte for a joint; then each group is one event, and will be rendered by itself.
-        """
-
-
 class Format(ABC):
     """One format. `name` is what `--format` calls it."""
 
@@ -89,9 +53,12 @@ class Format(ABC):
         """Whether the text of one event is as the format wants it."""
         return self.record_of(text) != json.dumps(unknown_fields(text), ensure_ascii=False)
 
-    def grouping(self, max_lines: int, max_bytes: int) -> Grouping | None:
-        """Return how lines are joined to events; None if each is one. An event is cut before it passes the limits."""
-        return None
+    def event_joiner(self, *, max_bytes: int) -> EventJoiner:
+        """Return what joins the lines of a format whose lines say themselves what belongs together.
+
+        Only such formats have one (`model.format_names.JOINING_FORMATS`). An event of more than `max_bytes` is cut.
+        """
+        raise NotImplementedError(f"the lines of the format {self.name} are not joined by themselves")
 
 
 class EscapedFormat(Format):

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from logferry.model.render_spec import RenderSpec
-from logferry.rendering.engine.base import Grouping
+from logferry.rendering.engine.events import EventJoiner
+from logferry.rendering.event_boundaries import event_joiner
 from logferry.rendering.renderer import renderer
 from tests.support.formats import check_sample, record, records, render_both_ways, unknown
 
@@ -36,10 +37,10 @@ def chunk(*lines: str) -> bytes:
     return "".join(line + "\n" for line in lines).encode()
 
 
-def grouping_of(name: str, max_bytes: int = 128 * 1024) -> Grouping:
-    grouping = renderer(RenderSpec(format=name, multiline_max_bytes=max_bytes)).grouping
-    assert grouping is not None
-    return grouping
+def joiner_of(name: str, max_bytes: int = 128 * 1024) -> EventJoiner:
+    joiner = event_joiner(RenderSpec(format=name, multiline_max_bytes=max_bytes))
+    assert joiner is not None
+    return joiner
 
 
 def rendered_with_limit(name: str, data: bytes, max_bytes: int) -> list[dict[str, Any]]:
@@ -136,10 +137,12 @@ def test_a_group_ends_where_no_stream_has_a_part_open(name: str, line: Line) -> 
     for group in groups:
         data += chunk(*group)
         ends.append(len(data))
-    grouping = grouping_of(name)
-    assert [grouping.first(data, count) for count in range(len(groups) + 2)] == [*ends, len(data)]
+    joiner = joiner_of(name)
+    assert [joiner.bytes_of_groups(data, count) for count in range(len(groups) + 2)] == [*ends, len(data)]
     all_ends = [end for end in range(len(data) + 1) if end == 0 or data[end - 1 : end] == b"\n"]
-    assert [grouping.whole(data[:end]) for end in all_ends] == [max(e for e in ends if e <= end) for end in all_ends]
+    assert [joiner.complete_bytes(data[:end]) for end in all_ends] == [
+        max(e for e in ends if e <= end) for end in all_ends
+    ]
 
 
 @BOTH
@@ -148,9 +151,13 @@ def test_a_group_is_cut_before_the_line_that_is_too_much(name: str, line: Line) 
     parts = [line(f"{number} ", is_last=False, at=number) for number in range(5)]
     data = chunk(*parts, line("", at=5))
     one = len(chunk(parts[0]))
-    assert grouping_of(name, 2 * one).first(data, 1) == grouping_of(name, 3 * one - 1).first(data, 1) == 2 * one
-    assert grouping_of(name, 2 * one).whole(data[: 2 * one]) == 0
-    assert grouping_of(name, 2 * one).whole(data[: 3 * one]) == 2 * one
+    assert (
+        joiner_of(name, 2 * one).bytes_of_groups(data, 1)
+        == joiner_of(name, 3 * one - 1).bytes_of_groups(data, 1)
+        == 2 * one
+    )
+    assert joiner_of(name, 2 * one).complete_bytes(data[: 2 * one]) == 0
+    assert joiner_of(name, 2 * one).complete_bytes(data[: 3 * one]) == 2 * one
     assert rendered_with_limit(name, data, 2 * one) == [
         expected("0 1 ", at=0, partial=True),
         expected("2 3 ", at=2, partial=True),
@@ -161,14 +168,14 @@ def test_a_group_is_cut_before_the_line_that_is_too_much(name: str, line: Line) 
 @BOTH
 def test_a_single_part_over_the_limit_is_a_group(name: str, line: Line) -> None:
     data = chunk(line("x" * 500, is_last=False), line("end"))
-    assert grouping_of(name, 100).first(data, 1) == len(chunk(line("x" * 500, is_last=False)))
+    assert joiner_of(name, 100).bytes_of_groups(data, 1) == len(chunk(line("x" * 500, is_last=False)))
     assert [found.get("partial") for found in rendered_with_limit(name, data, 100)] == [True, None]
 
 
 @BOTH
 def test_lines_that_are_whole_stay_the_same_bytes(name: str, line: Line) -> None:
     data = chunk(*(line(f"stdout P {number}") for number in range(100)))
-    joined = grouping_of(name).join(data)
+    joined = joiner_of(name).join(data)
     assert joined is not None
     assert joined.data is data
 

@@ -15,8 +15,9 @@ from functools import partial
 from typing import Any, Final
 
 from logferry.protocol.patterns import compile_pattern
-from logferry.rendering.engine.base import Format, Grouping, Rendered, unknown_fields
+from logferry.rendering.engine.base import Format, Rendered, unknown_fields
 from logferry.rendering.engine.escape import NEWLINE
+from logferry.rendering.engine.events import EventJoiner
 from logferry.rendering.engine.levels import LEVEL_AHEAD, level_of_message, level_of_word
 from logferry.rendering.engine.line_kinds import (
     Field,
@@ -76,8 +77,8 @@ class CriFormat(LineFormat):
     def __init__(self) -> None:
         super().__init__("cri", [_CRI])
 
-    def grouping(self, max_lines: int, max_bytes: int) -> Grouping:
-        """See Format. Parts are large: only their bytes are limited."""
+    def event_joiner(self, *, max_bytes: int) -> EventJoiner:
+        """See Format."""
         return PartialLines(_CriParts(), max_bytes)
 
 
@@ -135,8 +136,8 @@ class DockerFormat(Format):
 
     name = "docker"
 
-    def grouping(self, max_lines: int, max_bytes: int) -> Grouping:
-        """See Format. Parts are large: only their bytes are limited."""
+    def event_joiner(self, *, max_bytes: int) -> EventJoiner:
+        """See Format."""
         return PartialLines(_DockerParts(), max_bytes)
 
     def record_of(self, text: str) -> str:

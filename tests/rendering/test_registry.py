@@ -1,0 +1,24 @@
+"""The formats by their names: the one list of names, and what is found under each."""
+
+import pytest
+
+from logferry.model.format_names import FORMAT_NAMES
+from logferry.model.render_spec import REDACTION_NAMES
+from logferry.rendering.filters import PRESETS
+from logferry.rendering.registry import format_named
+
+
+@pytest.mark.parametrize("name", FORMAT_NAMES)
+def test_every_name_has_a_format_that_calls_itself_so(name: str) -> None:
+    assert format_named(name).name == name
+    assert format_named(name) is format_named(name)
+
+
+def test_every_name_of_a_redaction_has_a_pattern() -> None:
+    assert tuple(PRESETS) == REDACTION_NAMES
+
+
+def test_an_unknown_format_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ValueError, match="there is no format 'xml'; there are plain, raw, json,") as raised:
+        format_named("xml")
+    assert str(raised.value).endswith("python and regex:<pattern>")
