@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from logferry.client.finding.listing import Folders
 from logferry.client.readers.follow.reader import FollowReader
-from logferry.client.recognition.recognise import Recall
+from logferry.client.recognition.recognise import Recogniser
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.model.source import Source
 from tests.support.builders import Clock
@@ -84,11 +83,9 @@ class World:
     def start(self) -> None:
         """Start the reader, with the memory that an earlier one has left."""
         self.checkpoints = Checkpoints(self._state)
-        folders = Folders()
         self.reader = FollowReader(
             [self._settings],
-            recall=Recall(self.checkpoints, folders),
-            folders=folders,
+            recogniser=Recogniser(self.checkpoints),
             max_open_files=self._max_open_files,
             rotated_quiet_s=QUIET_S,
             clock=self.clock,

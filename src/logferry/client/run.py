@@ -10,13 +10,12 @@ from logferry.client.delivery.batches import RenderingProducer
 from logferry.client.delivery.engine import DeliveryEngine
 from logferry.client.delivery.prefetch import ResilientEngine, max_batch_lines
 from logferry.client.finding.inotify import Watcher
-from logferry.client.finding.listing import Folders
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.readers.base import Reader
 from logferry.client.readers.batch import BatchReader
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.readers.stdin import StdinReader
-from logferry.client.recognition.recognise import Recall
+from logferry.client.recognition.recognise import Recogniser
 from logferry.client.reload import Reloads
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.status.connection_state import Link
@@ -104,21 +103,18 @@ def _ship(
 def _open_reader(settings: ShipSettings, checkpoints: Checkpoints, metrics: Metrics) -> Reader:
     if STANDARD_INPUT in settings.inputs[0].log_file:
         return StdinReader(settings.inputs[0])
-    folders = Folders()
     if settings.mode == "batch":
         return BatchReader(
             settings.inputs,
-            recall=Recall(checkpoints, folders) if settings.resume else None,
+            recogniser=Recogniser(checkpoints) if settings.resume else None,
             max_open_files=settings.max_open_files,
-            folders=folders,
         )
     return FollowReader(
         settings.inputs,
-        recall=Recall(checkpoints, folders),
+        recogniser=Recogniser(checkpoints),
         metrics=metrics,
         max_held_bytes=settings.max_held_bytes,
         max_open_files=settings.max_open_files,
-        folders=folders,
         watcher=Watcher.create(),
     )
 

@@ -10,7 +10,7 @@ import pytest
 
 from logferry.client.files.line_reader import CHUNK_BYTES
 from logferry.client.readers.batch import BatchReader
-from logferry.client.recognition.recognise import Recall
+from logferry.client.recognition.recognise import Recogniser
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import SourceError
 from logferry.model.source import Source
@@ -33,10 +33,10 @@ def reading() -> Iterator[Open]:
     """Make a reader of files and patterns."""
     readers: list[BatchReader] = []
 
-    def make(*names: Path | str, recall: Recall | None = None, **changes: Any) -> BatchReader:
+    def make(*names: Path | str, recogniser: Recogniser | None = None, **changes: Any) -> BatchReader:
         most = changes.pop("max_open_files", None)
         settings = input_settings(*names, **{"max_line_bytes": 64, **changes})
-        readers.append(BatchReader([settings], recall=recall, max_open_files=most))
+        readers.append(BatchReader([settings], recogniser=recogniser, max_open_files=most))
         return readers[-1]
 
     yield make
@@ -457,7 +457,7 @@ def test_a_compressed_file_that_was_shipped_in_part_is_recognised(tmp_path: Path
         chunk.source.committed, chunk.source.tail = chunk.end, chunk.tail
     checkpoints.close()
     checkpoints = Checkpoints(tmp_path / "state")
-    rest = read(reading(path, recall=Recall(checkpoints)))
+    rest = read(reading(path, recogniser=Recogniser(checkpoints)))
     checkpoints.close()
     assert chunks[-1] is not None
     assert rest == lines[chunks[-1].end :]

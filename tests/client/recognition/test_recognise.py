@@ -1,33 +1,21 @@
-"""Which file is which: known by device, inode and content, whatever its name; and what was rotated meanwhile."""
+"""Which file is which: known by device, inode and content, whatever its name."""
 
-import functools
-import logging
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from logferry.client import run as job
 from logferry.client.files.line_reader import SourceFile
-from logferry.client.finding.listing import Folders
-from logferry.client.readers.follow.reader import FollowReader
-from logferry.client.recognition.recognise import Recall, is_same_file, rotated_since
+from logferry.client.recognition.recognise import Recogniser, is_same_file
 from logferry.client.state.checkpoints import Checkpoints
-from tests.support.running import RunningServer, numbered_line, wait_until
 from tests.support.shipping import (
     append,
-    assert_conserved,
     log_line,
-    shipping,
 )
 
 pytestmark = pytest.mark.usefixtures("quick_backoff")
-
-
-# --- recognition ------------------------------------------------------------------------------------------------------
 
 
 class Memory:
@@ -35,7 +23,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.checkpoints = Checkpoints(None)
-        self._recall = Recall(self.checkpoints)
+        self._recogniser = Recogniser(self.checkpoints)
 
     def ship(self, path: Path) -> str:
         """Pretend that a file was shipped; return its source's id."""
@@ -50,7 +38,7 @@ class Memory:
     def recognise(self, path: Path) -> tuple[str, int]:
         """Return the source that a file is taken for, and where it goes on."""
         file = SourceFile(path, max_line_bytes=1000)
-        self._recall.recognise(file)
+        self._recogniser.recognise(file)
         file.close()
         return file.source.id, file.offset
 
@@ -136,7 +124,7 @@ def test_a_file_of_which_nothing_is_shipped_is_known_by_its_content_at_every_sta
 ) -> None:
     log = append(tmp_path / "app.log", range(100))
     file = SourceFile(log, max_line_bytes=1000)
-    Recall(memory.checkpoints).remember(file)
+    Recogniser(memory.checkpoints).remember(file)
     file.close()
     for _ in range(2):
         memory.checkpoints.save()
@@ -170,255 +158,6 @@ def test_another_open_of_a_file_does_not_disturb_what_is_known_of_it(tmp_path: P
     twin.close()
     assert file.source.head == head == log.read_bytes()
     file.close()
-
-
-def test_only_plain_files_with_names_of_rotated_ones_are_taken_for_such(tmp_path: Path) -> None:
-    log = append(tmp_path / "app.log", [1])
-    rotated = [
-        "app.log.1",
-        "app.log.12",
-        "app.log-20240115",
-        "app-2024-01-15.log",
-        "app.1.log",
-        "app.log.2024-01-15T08:00",
-    ]
-    others = [
-        *("app.log.1.gz", "app.log.gz", "app.log.bak", "app.log.swp", ".app.log.1", "app.logs.1", "xapp.log.1"),
-        *("app.log.1~", "error.log.1", "app-server.log", "application.log", "app.log.1.zst", "app.log.part"),
-    ]
-    for name in rotated + others:
-        append(tmp_path / name, [2])
-    (tmp_path / "app.log.7").mkdir()
-    assert {found.path.name for found in rotated_since(log, 0, set(), Folders())} == set(rotated)
-
-
-# --- rotated while the client was stopped -----------------------------------------------------------------------------
-
-
-def run_client(tmp_path: Path, server: RunningServer, lines: int, *, resilient: bool = False) -> None:
-    """Follow app.log until the server has so many lines in all; then stop."""
-    with shipping(
-        tmp_path / "app.log",
-        server.port,
-        ack="auto",
-        state_dir=tmp_path / "state",
-        mode="continuous",
-        resilient=resilient,
-    ) as run:
-        wait_until(lambda: run.is_over or len(server.stored_lines()) >= lines, f"{lines} lines are stored")
-        run.stop()
-
-
-def rotate(tmp_path: Path, rotations: int = 1) -> None:
-    """Shift app.log, app.log.1... by one, as logrotate does."""
-    for number in range(rotations - 1, 0, -1):
-        (tmp_path / f"app.log.{number}").rename(tmp_path / f"app.log.{number + 1}")
-    (tmp_path / "app.log").rename(tmp_path / "app.log.1")
-
-
-def age(path: Path, seconds: float) -> None:
-    """Make a file look as if it was last written so long ago."""
-    then = path.stat().st_mtime - seconds
-    os.utime(path, (then, then))
-
-
-def test_a_file_rotated_once_meanwhile_is_read_to_its_end_first(tmp_path: Path, server: RunningServer) -> None:
-    log = append(tmp_path / "app.log", range(10))
-    run_client(tmp_path, server, 10)
-    append(log, range(10, 20))
-    rotate(tmp_path)
-    append(log, range(20, 30))
-    run_client(tmp_path, server, 30)
-    assert_conserved(range(30), server.stored_lines())
-
-
-@pytest.mark.parametrize("resilient", [False, True])
-def test_files_rotated_several_times_meanwhile_are_read_in_their_order(
-    tmp_path: Path, server: RunningServer, resilient: bool
-) -> None:
-    log = append(tmp_path / "app.log", range(10))
-    run_client(tmp_path, server, 10, resilient=resilient)
-    append(log, range(10, 20))
-    for rotation in range(1, 5):
-        rotate(tmp_path, rotation)
-        append(log, range(10 + 10 * rotation, 20 + 10 * rotation))
-    run_client(tmp_path, server, 60, resilient=resilient)
-    assert_conserved(range(60), server.stored_lines())
-    run_client(tmp_path, server, 60, resilient=resilient)
-    append(log, [60])
-    run_client(tmp_path, server, 61, resilient=resilient)
-    assert_conserved(range(61), server.stored_lines())
-
-
-def test_a_file_that_was_rotated_in_the_tick_of_the_clock_in_which_its_predecessor_was_last_seen_is_read(
-    tmp_path: Path, server: RunningServer
-) -> None:
-    """The kernel gives a file the time of its last tick, which may be before that of a clock that was asked earlier."""
-    log = append(tmp_path / "app.log", range(10))
-    run_client(tmp_path, server, 10)
-    (checkpoint,) = Checkpoints(tmp_path / "state", read_only=True)
-    log.unlink()
-    rotated = append(tmp_path / "app.log.1", range(10, 20))
-    then_ns = int(checkpoint.seen_at * 1e9) - 4_000_000
-    os.utime(rotated, ns=(then_ns, then_ns))
-    append(log, range(20, 30))
-    run_client(tmp_path, server, 30)
-    assert_conserved(range(30), server.stored_lines())
-
-
-def test_a_rotated_file_is_found_by_its_content_under_a_name_of_its_own(tmp_path: Path, server: RunningServer) -> None:
-    log = append(tmp_path / "app.log", range(10))
-    run_client(tmp_path, server, 10)
-    append(log, range(10, 20))
-    log.rename(tmp_path / "kept-for-audit")
-    append(log, range(20, 30))
-    run_client(tmp_path, server, 30)
-    assert_conserved(range(30), server.stored_lines())
-
-
-def test_what_was_rotated_before_the_first_run_is_nobodys_business(tmp_path: Path, server: RunningServer) -> None:
-    append(tmp_path / "app.log.1", range(100, 110))
-    log = append(tmp_path / "app.log", range(10))
-    run_client(tmp_path, server, 10)
-    append(log, range(10, 20))
-    run_client(tmp_path, server, 20)
-    assert_conserved(range(20), server.stored_lines())
-
-
-def test_an_older_file_that_is_touched_is_not_taken_for_one_that_was_rotated(
-    tmp_path: Path, server: RunningServer
-) -> None:
-    """app.log is still the file it was, so nothing can have been rotated."""
-    old = append(tmp_path / "app.log.1", range(100, 110))
-    log = append(tmp_path / "app.log", range(10))
-    run_client(tmp_path, server, 10)
-    old.touch()
-    append(log, range(10, 20))
-    run_client(tmp_path, server, 20)
-    assert_conserved(range(20), server.stored_lines())
-
-
-def test_compressed_and_foreign_siblings_are_left_alone(
-    tmp_path: Path, server: RunningServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    log = append(tmp_path / "app.log", range(10))
-    run_client(tmp_path, server, 10)
-    append(log, range(10, 20))
-    rotate(tmp_path)
-    for name in ("app.log.2.gz", "app.log.bak", "other.log.1", "app.log.1.tmp"):
-        append(tmp_path / name, range(500, 510))
-    append(log, range(20, 30))
-    run_client(tmp_path, server, 30)
-    assert_conserved(range(30), server.stored_lines())
-    assert caplog.text.count("was rotated meanwhile") == 1
-
-
-def test_a_new_file_with_the_inode_of_one_that_was_deleted_is_shipped(tmp_path: Path, server: RunningServer) -> None:
-    """File systems hand out inodes again at once; that of an old file says nothing about the new one."""
-    log = append(tmp_path / "app.log", range(10))
-    run_client(tmp_path, server, 10)
-    inode = log.stat().st_ino
-    log.write_bytes(b"")  # the same inode, as if deleted and created anew, and rotated since
-    append(log, range(10, 20))
-    rotate(tmp_path)
-    append(log, range(20, 30))
-    assert (tmp_path / "app.log.1").stat().st_ino == inode
-    run_client(tmp_path, server, 30)
-    assert_conserved(range(30), server.stored_lines())
-
-
-@pytest.mark.parametrize("unread", [0, 10])
-def test_a_copy_made_before_the_file_was_truncated_is_the_rest_of_it_and_not_shipped_again(
-    tmp_path: Path, server: RunningServer, unread: int
-) -> None:
-    """What logrotate does with copytruncate; more copies of the same are nobody's business."""
-    log = append(tmp_path / "app.log", range(10))
-    run_client(tmp_path, server, 10)
-    append(log, range(10, 10 + unread))
-    shutil.copy(log, tmp_path / "app.log.1")
-    log.write_bytes(b"")
-    append(log, range(10 + unread, 30))
-    run_client(tmp_path, server, 30)
-    assert_conserved(range(30), server.stored_lines())
-    append(log, [30])
-    run_client(tmp_path, server, 31)
-    assert_conserved(range(31), server.stored_lines())
-
-
-def test_a_twin_of_a_file_that_was_rotated_is_shipped_as_the_other_file_that_it_is(
-    tmp_path: Path, server: RunningServer
-) -> None:
-    log = append(tmp_path / "app.log", range(10))
-    run_client(tmp_path, server, 10)
-    rotate(tmp_path)
-    shutil.copy(tmp_path / "app.log.1", tmp_path / "app.log.2")
-    append(log, range(10, 20))
-    run_client(tmp_path, server, 30)
-    assert_conserved(range(20), server.stored_lines(), retried=10)
-
-
-def test_a_rotated_file_of_which_half_was_shipped_is_known_by_the_name_that_is_followed(
-    tmp_path: Path, server: RunningServer
-) -> None:
-    """It was opened as app.log.1, for the first time; at the next start it is app.log.2, and still not done."""
-    log = append(tmp_path / "app.log", range(10))
-    run_client(tmp_path, server, 10)
-    rotate(tmp_path)
-    append(log, range(10, 20))
-    rotate(tmp_path, 2)
-    append(log, range(20, 30))
-    run_client(tmp_path, server, 30)
-    checkpoints = Checkpoints(tmp_path / "state", read_only=True)
-    assert {checkpoint.path for checkpoint in checkpoints} == {str(log)}
-    append(tmp_path / "app.log.1", range(30, 40))  # its writer has not noticed
-    (tmp_path / "app.log.2").unlink()
-    rotate(tmp_path, 2)
-    append(log, range(40, 50))
-    run_client(tmp_path, server, 50)
-    stored = server.stored_lines()
-    assert sorted(stored) == sorted(map(numbered_line, range(50)))
-
-
-def test_a_rotated_file_that_is_done_and_gone_is_finished_in_the_checkpoints_too(
-    tmp_path: Path, server: RunningServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    log = append(tmp_path / "app.log", range(10))
-    run_client(tmp_path, server, 10)
-    rotate(tmp_path)
-    append(log, range(10, 20))
-    monkeypatch.setattr(job, "FollowReader", functools.partial(FollowReader, rotated_quiet_s=0.05))
-    with shipping(log, server.port, ack="auto", state_dir=tmp_path / "state", mode="continuous") as run:
-        run.wait_for_acks(10)
-        log.with_name("app.log.1").unlink()
-        wait_until(lambda: _finished(tmp_path) == {"app.log": 1}, "the rotated file is let go of", deadline_s=5)
-        run.stop()
-
-
-def _finished(tmp_path: Path) -> dict[str, int]:
-    finished: dict[str, int] = {}
-    for checkpoint in Checkpoints(tmp_path / "state", read_only=True):
-        name = Path(checkpoint.path).name
-        finished[name] = finished.get(name, 0) + checkpoint.is_finished
-    return finished
-
-
-@pytest.mark.parametrize("offset_s", [-86400 * 400, 86400 * 400], ids=["back", "forward"])
-def test_a_clock_that_was_set_meanwhile_hides_no_file(
-    tmp_path: Path, server: RunningServer, monkeypatch: pytest.MonkeyPatch, offset_s: float
-) -> None:
-    real = time.time
-    log = append(tmp_path / "app.log", range(10))
-    monkeypatch.setattr("logferry.client.state.checkpoints.time.time", lambda: real() + offset_s)
-    run_client(tmp_path, server, 10)
-    monkeypatch.undo()
-    monkeypatch.setenv("LOGFERRY_STATE_DIR", str(tmp_path / "state"))
-    append(log, range(10, 20))
-    for rotation in range(1, 4):
-        rotate(tmp_path, rotation)
-        append(log, range(10 + 10 * rotation, 20 + 10 * rotation))
-    run_client(tmp_path, server, 50)
-    assert_conserved(range(50), server.stored_lines())
 
 
 def test_a_checkpoint_is_not_of_a_file_that_is_shorter(tmp_path: Path, memory: Memory) -> None:

@@ -20,7 +20,7 @@ from logferry.client.finding.listing import Discovery, Folders
 from logferry.client.readers.base import out_of_reach
 from logferry.client.readers.batch_file import BatchFile, PlannedFile, plan
 from logferry.client.readers.input_rules import Input
-from logferry.client.recognition.recognise import Recall
+from logferry.client.recognition.recognise import Recogniser
 from logferry.config import InputSettings
 from logferry.errors import SourceError
 from logferry.model.chunk import Chunk
@@ -35,19 +35,18 @@ _MOST_OPEN: Final = 64
 
 
 class BatchReader:
-    """Reads each file once, from its beginning, or from where `recall` knows."""
+    """Reads each file once, from its beginning, or from where `recogniser` knows."""
 
     def __init__(
         self,
         inputs: Sequence[InputSettings],
         *,
-        recall: Recall | None = None,
+        recogniser: Recogniser | None = None,
         max_open_files: int | None = None,
-        folders: Folders | None = None,
     ) -> None:
         """Find the files. Raises SourceError when there is none, or only one, and that cannot be read."""
-        self._recall = recall
-        self._folders = folders or Folders()
+        self._recogniser = recogniser
+        self._folders = recogniser.folders if recogniser else Folders()
         self._descriptors = Descriptors(min(max_open_files or _MOST_OPEN, _MOST_OPEN), is_quiet=True)
         self._lock = threading.Lock()  # held while a file is closed: another thread may want to open it once more
         self._errors: list[SourceError] = []
@@ -197,7 +196,7 @@ class BatchReader:
         file = self._files.get(planned)
         if file is None:
             try:
-                file = BatchFile(planned, self._descriptors, self._folders, self._recall)
+                file = BatchFile(planned, self._descriptors, self._folders, self._recogniser)
             except SourceError as error:
                 self._note(error)
                 self._unread.remove(planned)

@@ -11,7 +11,7 @@ from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import Folders
 from logferry.client.readers.input_rules import Input
-from logferry.client.recognition.recognise import Recall
+from logferry.client.recognition.recognise import Recogniser
 from logferry.errors import SourceError
 from logferry.model.chunk import Chunk
 from logferry.model.file_report import FileReport
@@ -63,9 +63,9 @@ class BatchFile(SourceFile):
     """A file that is read to the size that was planned, a compressed one to its end."""
 
     def __init__(
-        self, planned: PlannedFile, descriptors: Descriptors, folders: Folders, recall: Recall | None = None
+        self, planned: PlannedFile, descriptors: Descriptors, folders: Folders, recogniser: Recogniser | None = None
     ) -> None:
-        """Open it, and go on where `recall` knows. Raises SourceError when it cannot be read, or is not there."""
+        """Open it, and go on where `recogniser` knows. Raises SourceError when it cannot be read, or is not there."""
         self.planned = planned
         self.problem = ""  # why no more of it can be read
         self._descriptors = descriptors
@@ -73,20 +73,20 @@ class BatchFile(SourceFile):
         try:
             self._raw = PooledContent(planned.find(folders), descriptors)
             try:
-                self._open(recall)
+                self._open(recogniser)
             except BaseException:
                 self._raw.close()
                 raise
         except OSError as error:
             raise SourceError(planned.path, error.strerror or str(error)) from error
 
-    def _open(self, recall: Recall | None) -> None:
+    def _open(self, recogniser: Recogniser | None) -> None:
         planned, limit = self.planned, self.planned.input.settings.max_line_bytes
         content = inflated(self._raw, compressed_bytes=planned.size)
         super().__init__(Path(planned.path), max_line_bytes=limit, content=content)
         self.end = self.readable_end if content.is_stream else planned.size
-        if recall:
-            recall.recognise(self)
+        if recogniser:
+            recogniser.recognise(self)
 
     @property
     def is_read(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from logferry.client.finding.listing import Discovery
-from logferry.client.recognition.recognise import Rotated, rotated_since
+from logferry.client.recognition.rotated import RotatedFile, named_like_rotated_since
 from tests.support.following import Scene, compress
 from tests.support.processes import client, free_port
 from tests.support.running import numbered_line, wait_until
@@ -266,14 +266,14 @@ def test_files_that_are_rotated_while_rotated_ones_are_searched_are_all_read(
         run.settle()
         numbers = iter(range(20, 50, 10))
 
-        def rotating(*args: Any) -> list[Rotated]:
-            found = rotated_since(*args)
+        def rotating(*args: Any) -> list[RotatedFile]:
+            found = named_like_rotated_since(*args)
             for start in islice(numbers, 1):
                 rotate(scene.log)
                 append(scene.log, range(start, start + 10))
             return found
 
-        monkeypatch.setattr("logferry.client.recognition.recognise.rotated_since", rotating)
+        monkeypatch.setattr("logferry.client.recognition.rotated.named_like_rotated_since", rotating)
         rotate(scene.log)
         append(scene.log, range(10, 20))
         run.settle()

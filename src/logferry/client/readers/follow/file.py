@@ -12,7 +12,8 @@ from logferry.client.files.gzip import inflated
 from logferry.client.files.identity import FileIdentity, begins_alike
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import ARCHIVE, Folders, is_compressed, origins
-from logferry.client.recognition.recognise import Recall
+from logferry.client.recognition.recognise import Recogniser
+from logferry.client.recognition.rotated import RotatedFiles
 from logferry.model.file_report import FileReport
 from logferry.model.loss import Loss
 
@@ -151,7 +152,8 @@ class Common:
 
     descriptors: Descriptors
     folders: Folders
-    recall: Recall
+    recogniser: Recogniser
+    rotated_files: RotatedFiles
     clock: Callable[[], float]
     rotated_quiet_s: float = ROTATED_QUIET_S
     names: dict[str, "FollowedName"] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from logferry.client.finding.listing import is_compressed
 from logferry.client.readers.follow.copies import copy_of, needs_vetting, vet
 from logferry.client.readers.follow.file import Common, File
 from logferry.client.readers.input_rules import Input
-from logferry.client.recognition.recognise import LISTINGS, Rotated
+from logferry.client.recognition.rotated import MAX_LISTINGS, RotatedFile
 from logferry.errors import SourceError
 from logferry.model.chunk import Chunk
 from logferry.model.file_report import FileReport
@@ -168,14 +168,14 @@ class FollowedName:
 
         The oldest first: a file that is not known yet is found then because it is newer than those that are.
         """
-        recall = self._common.recall
+        recogniser = self._common.recogniser
         for file in list(self.files):
-            if recall.knows(file.source) or not (file.seen_size or file.is_archive):
+            if recogniser.is_remembered(file.source) or not (file.seen_size or file.is_archive):
                 continue
             if not file.is_vetted:
                 return
             try:
-                recall.remember(file)
+                recogniser.remember(file)
             except OSError as error:
                 self._fail(file, error)
                 return
@@ -237,7 +237,7 @@ class FollowedName:
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
-    def open_rotated(self, rotated: list[Rotated], *, before: File | None = None) -> bool:
+    def open_rotated(self, rotated: list[RotatedFile], *, before: File | None = None) -> bool:
         """Open files that had the name while nobody looked, oldest first; they are read to their end first.
 
         They come before a file that has the name since, if one is given.
@@ -304,11 +304,11 @@ class FollowedName:
         return ""
 
     def _open_rotated_since(self, since_ns: int, *, certain_ns: int | None = None, before: File | None = None) -> None:
-        """Open files that had the name since, and perhaps before another file of it had; see Recall.new_since."""
-        for _ in range(LISTINGS):
+        """Open files that had the name since, and perhaps before another file of it had; see RotatedFiles.since."""
+        for _ in range(MAX_LISTINGS):
             known = {file.identity for file in (*self.files, *self.resting)}
             self._common.folders.forget(os.path.dirname(self.path))
-            new = self._common.recall.new_since(
+            new = self._common.rotated_files.since(
                 Path(self.path), since_ns, known, certain_ns=certain_ns, live=self._common.sources
             )
             if self.open_rotated(new, before=before):
@@ -326,7 +326,7 @@ class FollowedName:
         if self.known(identity) is not None:
             file.close()
             return None
-        self._common.recall.recognise(file, live=self._common.sources)
+        self._common.recogniser.recognise(file, live=self._common.sources)
         file.is_vetted = not needs_vetting(file, self._common)
         self._take(file)
         self.files.insert(self.files.index(before) if before is not None else len(self.files), file)

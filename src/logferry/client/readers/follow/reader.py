@@ -19,14 +19,15 @@ from typing import Final
 from logferry.client.files.fd_pool import Descriptors
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.inotify import Watcher
-from logferry.client.finding.listing import Discovery, Folders, is_pattern
+from logferry.client.finding.listing import Discovery, is_pattern
 from logferry.client.finding.mounts import Mounts
 from logferry.client.net.wakeup import Wakeup
 from logferry.client.readers.base import out_of_reach
 from logferry.client.readers.follow.file import ROTATED_QUIET_S, Common, File
 from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.input_rules import Input
-from logferry.client.recognition.recognise import LISTINGS, Recall
+from logferry.client.recognition.recognise import Recogniser
+from logferry.client.recognition.rotated import MAX_LISTINGS, RotatedFiles
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import InputSettings
 from logferry.errors import SourceError
@@ -58,26 +59,28 @@ class FollowReader:
         self,
         inputs: Sequence[InputSettings],
         *,
-        recall: Recall | None = None,
+        recogniser: Recogniser | None = None,
         metrics: Metrics | None = None,
         max_held_bytes: int = 0,
         max_open_files: int | None = None,
-        folders: Folders | None = None,
         watcher: Watcher | None = None,
         rotated_quiet_s: float = ROTATED_QUIET_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin to follow. Raises SourceError when a name is a directory or the like.
 
-        Without `recall` nothing is known of earlier runs. `max_held_bytes` bounds what renamed and deleted files may
-        hold, 0 does not; `folders` are those that `recall` uses; without a `watcher` changes are only seen by looking.
+        Without a `recogniser` nothing is known of earlier runs. `max_held_bytes` bounds what renamed and deleted files
+        may hold, 0 does not; without a `watcher` changes are only seen by looking.
         """
         self._clock = clock
         self._metrics = metrics or Metrics()
         self._max_held_bytes = max_held_bytes
-        self._folders = folders or Folders()
-        recall = recall or Recall(Checkpoints(None), self._folders)
-        self._common = Common(Descriptors(max_open_files), self._folders, recall, clock, rotated_quiet_s)
+        recogniser = recogniser or Recogniser(Checkpoints(None))
+        self._folders = recogniser.folders
+        rotated_files = RotatedFiles(recogniser)
+        self._common = Common(
+            Descriptors(max_open_files), self._folders, recogniser, rotated_files, clock, rotated_quiet_s
+        )
         self._names = self._common.names
         self._ready: dict[FollowedName, None] = {}  # in the order of their turns
         self._next_sweep = clock()
@@ -97,7 +100,7 @@ class FollowReader:
         self._reject_what_is_no_file()
         self._find_names()
         for name in list(self._names.values()):
-            any(self._open_rotated(name) for _ in range(LISTINGS))
+            any(self._open_rotated(name) for _ in range(MAX_LISTINGS))
         self._sweep()
         for name in self._names.values():
             if name.input.settings.start_at == "end":
@@ -268,7 +271,7 @@ class FollowReader:
 
     def _open_rotated(self, name: FollowedName) -> bool:
         """Open what was rotated while no client ran; False when files were renamed in this very moment."""
-        is_complete = name.open_rotated(self._common.recall.rotated(Path(name.path)))
+        is_complete = name.open_rotated(self._common.rotated_files.since_last_run(Path(name.path)))
         if not is_complete:
             self._folders.forget(os.path.dirname(name.path))
         return is_complete

@@ -1,0 +1,190 @@
+"""Rotated files: which files had a followed name before, and are called something else by now.
+
+Owns the search beside a path: files that a checkpoint knows, and files that are named like rotated ones and were
+written since a time. Copies and archives of files that were followed already are left out, by their content. Must never
+open a file to be read on, and never change a checkpoint: whoever follows the name does that.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Container
+from operator import attrgetter
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from logferry.client.files.gzip import open_content
+from logferry.client.files.identity import FileIdentity, identity_of
+from logferry.client.files.line_reader import SourceFile
+from logferry.client.finding.listing import ARCHIVE, Folders, is_compressed, rotation_number
+from logferry.client.recognition.recognise import Recogniser, is_copy, modified_ns_if_same
+from logferry.client.state.checkpoints import Checkpoint
+from logferry.errors import SourceError
+
+# The time of a file is that of the kernel's last tick (100 a second or more), so it may be this much behind the clock.
+_TICK_NS: Final = 10_000_000
+
+_SECOND_NS: Final = 1_000_000_000
+
+# A folder is listed at most this often in a row when files in it are renamed at the very same time.
+MAX_LISTINGS: Final = 10
+
+
+class RotatedFile(NamedTuple):
+    """A file that had a name before, where it is now."""
+
+    modified_ns: int
+    path: Path
+    identity: FileIdentity
+
+    @property
+    def age(self) -> tuple[int, int, Path]:
+        """Return what is less of an older file: when it was last written to, and what its name says."""
+        return self.modified_ns, -rotation_number(self.path.name.removesuffix(ARCHIVE)), self.path
+
+
+class RotatedFiles:
+    """Finds the files that had a name before. Used by the reading thread alone."""
+
+    def __init__(self, recogniser: Recogniser) -> None:
+        self._recogniser = recogniser
+        self._checkpoints = recogniser.checkpoints
+        self._folders = recogniser.folders
+
+    def since_last_run(self, path: Path) -> list[RotatedFile]:
+        """Return the files that had the name `path` while the client was not running, oldest first.
+
+        They are the files that a checkpoint knows, wherever in the folder they are now, and files that are named like
+        rotated ones, were written after those, or after their checkpoints, and hold something else.
+        """
+        unfinished = [known for known in self._checkpoints.of_path(str(path)) if not known.is_finished]
+        listing = self._folders.listing(str(path.parent))
+        known: dict[FileIdentity, RotatedFile] = {}
+        current: FileIdentity | None = None  # of the file that has the name and is known
+        missing: list[Checkpoint] = []
+        seen_at: list[float] = []  # of the others
+        for checkpoint in unfinished:
+            name = listing.by_inode.get(checkpoint.inode)
+            modified_ns = modified_ns_if_same(path.parent / name, checkpoint) if name else None
+            if name == path.name and modified_ns is not None:
+                current = (checkpoint.device, checkpoint.inode)
+                continue
+            seen_at.append(checkpoint.seen_at)
+            if name and modified_ns is not None:
+                identity = (checkpoint.device, checkpoint.inode)
+                known[identity] = RotatedFile(modified_ns, path.parent / name, identity)
+            else:
+                missing.append(checkpoint)
+        if not seen_at:
+            return []
+        known |= self._copies_of(missing, path, known)
+        files = sorted(known.values(), key=attrgetter("age"))
+        last_seen_ns = int(max(seen_at) * 1e9) - _TICK_NS
+        last_written_ns = files[-1].modified_ns if files else last_seen_ns
+        new = self.since(
+            path,
+            min(last_seen_ns, last_written_ns),  # a file may be written to late, when others have had its name
+            {*known, current},
+            certain_ns=None if current else last_written_ns,  # else it was not rotated since
+        )
+        return files + new
+
+    def since(
+        self,
+        path: Path,
+        since_ns: int,
+        exclude: Container[FileIdentity | None],
+        *,
+        certain_ns: int | None = None,
+        live: Container[str] = (),
+    ) -> list[RotatedFile]:
+        """Return files that had the name `path` meanwhile: rotated since, and not the copies or archives of known ones.
+
+        The oldest first. A file that is not an archive and was written at `certain_ns` or later had the name whatever
+        it holds: two files may be alike. Of the sources that are `live` nothing is read on elsewhere.
+        """
+        found = named_like_rotated_since(path, since_ns, exclude, self._folders)
+        return [
+            file
+            for file in found
+            if (certain_ns is not None and file.modified_ns >= certain_ns and not file.path.name.endswith(ARCHIVE))
+            or not self._is_known(file, live)
+        ]
+
+    def _is_known(self, rotated: RotatedFile, live: Container[str]) -> bool:
+        """Whether a file is the copy or the archive of one that was followed, with nothing of it to be read on."""
+        try:
+            file = SourceFile(rotated.path, max_line_bytes=1, content=open_content(rotated.path))
+        except (OSError, SourceError):
+            return False  # who opens it reports why it cannot be read
+        with contextlib.closing(file):
+            if file.identity != rotated.identity:
+                return False  # who opens it finds that too, and looks again
+            originals = self._recogniser.checkpoints_of_originals(file)
+            return any(is_copy(file, known) for known in originals) and not self._recogniser.continued_in(file, live)
+
+    def _copies_of(
+        self, missing: list[Checkpoint], path: Path, known: Container[FileIdentity]
+    ) -> dict[FileIdentity, RotatedFile]:
+        """Return the copies and archives that were made of files that a checkpoint knows, with their last change.
+
+        The content decides: a copy may be older than the checkpoint, which was saved before its file was looked at
+        again.
+        """
+        found: dict[str, tuple[int, bool, Path, FileIdentity]] = {}
+        names = self._folders.listing(str(path.parent)).rotated_or_archived(path.name) if missing else ()
+        for entry in (path.parent / name for name in names):
+            try:
+                file = SourceFile(entry, max_line_bytes=1, content=open_content(entry))
+            except (OSError, SourceError):
+                continue
+            with contextlib.closing(file):
+                candidate = (file.modified_ns(), not entry.name.endswith(ARCHIVE), entry, file.identity)
+                for checkpoint in missing if file.identity not in known else ():
+                    if self._recogniser.is_continued_in(file, checkpoint):
+                        found[checkpoint.id] = max(candidate, found.get(checkpoint.id, candidate))
+        return {
+            identity: RotatedFile(modified_ns, entry, identity) for modified_ns, _, entry, identity in found.values()
+        }
+
+
+def named_like_rotated_since(
+    path: Path, since_ns: int, exclude: Container[FileIdentity | None], folders: Folders
+) -> list[RotatedFile]:
+    """Return files beside `path` that are named like rotated ones of it and were written at `since_ns` or later.
+
+    The oldest first. An archive has the time of what it was made of, perhaps in whole seconds. `exclude` are files that
+    are known already.
+    """
+    found = _written_since(path, since_ns, exclude, folders)
+    for _ in range(MAX_LISTINGS):
+        if found is not None:
+            break
+        folders.forget(str(path.parent))  # something was renamed in this moment: the next listing has its new name
+        found = _written_since(path, since_ns, exclude, folders)
+    return sorted(found or [], key=attrgetter("age"))
+
+
+def _written_since(
+    path: Path, since_ns: int, exclude: Container[FileIdentity | None], folders: Folders
+) -> list[RotatedFile] | None:
+    """Return the files; None if files were renamed in this moment."""
+    found = []
+    names = folders.listing(str(path.parent)).rotated_or_archived(path.name)
+    for name in names:
+        entry = path.parent / name
+        try:
+            status = entry.stat()
+        except FileNotFoundError:
+            if os.path.lexists(entry):
+                continue  # a symbolic link to nothing
+            return None
+        except OSError:
+            continue
+        is_archive = name.endswith(ARCHIVE)
+        earliest_ns = since_ns - since_ns % _SECOND_NS if is_archive else since_ns
+        is_new = status.st_mtime_ns >= earliest_ns and identity_of(status) not in exclude
+        if is_new and stat.S_ISREG(status.st_mode) and is_compressed(str(entry)) == is_archive:
+            found.append(RotatedFile(status.st_mtime_ns, entry, identity_of(status)))
+    folders.forget(str(path.parent))
+    return found if folders.listing(str(path.parent)).rotated_or_archived(path.name) == names else None
