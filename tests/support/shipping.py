@@ -16,7 +16,8 @@ from logferry.client.run import Outcome, ship
 from logferry.config import SHIP_OPTIONS, InputSettings, ShipSettings, load
 from logferry.protocol.delivery import RecordedLoss
 from logferry.server.storage.source_report import report
-from logferry.telemetry.metrics import Counters, Metrics
+from logferry.telemetry.metrics import Metrics
+from logferry.telemetry.table import Counters
 from tests.support.running import DEADLINE_S, RunningServer, numbered_line, wait_until
 
 # Settings of a client: each mode with each form on the wire.

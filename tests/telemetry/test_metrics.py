@@ -8,7 +8,10 @@ import threading
 
 import pytest
 
-from logferry.telemetry.metrics import Counters, LatencyHistogram, Metrics, Reporter, describe, shortcomings
+from logferry.telemetry.latency import LatencyHistogram
+from logferry.telemetry.metrics import Metrics
+from logferry.telemetry.report_line import Reporter, describe, shortcomings
+from logferry.telemetry.table import Counters
 from tests.support.builders import Clock
 from tests.support.running import DEADLINE_S, wait_until
 
@@ -128,7 +131,11 @@ def test_a_snapshot_does_not_change_afterwards() -> None:
 def test_the_queue_is_shown_as_it_is_now_in_both() -> None:
     metrics = Metrics()
     metrics.set_queue_lines(7)
-    assert (metrics.take().queue_lines, metrics.take().queue_lines, metrics.total().queue_lines) == (7, 7, 7)
+    assert (
+        metrics.take().gauges.queue_lines,
+        metrics.take().gauges.queue_lines,
+        metrics.total().gauges.queue_lines,
+    ) == (7, 7, 7)
 
 
 def test_nothing_is_lost_when_threads_count_while_intervals_are_taken() -> None:
@@ -183,7 +190,7 @@ def test_what_is_held_is_shown_as_it_is_now_in_both() -> None:
     metrics = Metrics()
     metrics.set_held(2, 900)
     snapshots = (metrics.take(), metrics.take(), metrics.total())
-    assert [(snapshot.held_files, snapshot.held_bytes) for snapshot in snapshots] == [(2, 900)] * 3
+    assert [(snapshot.gauges.held_files, snapshot.gauges.held_bytes) for snapshot in snapshots] == [(2, 900)] * 3
     metrics.set_held(0, 0)
     assert "held" not in describe(metrics.total())
 
@@ -206,7 +213,7 @@ def test_an_interval_of_no_length_is_described_without_dividing_by_zero() -> Non
 
 
 def test_the_reporter_logs_each_interval_and_stops_at_once(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="logferry.telemetry.metrics")
+    caplog.set_level(logging.INFO, logger="logferry.telemetry.report_line")
     metrics = Metrics()
     metrics.add(lines_read=42)
     reporter = Reporter(metrics, interval_s=0.01)
@@ -221,7 +228,7 @@ def test_the_reporter_logs_each_interval_and_stops_at_once(caplog: pytest.LogCap
 
 
 def test_a_reporter_that_waits_for_long_stops_without_waiting(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="logferry.telemetry.metrics")
+    caplog.set_level(logging.INFO, logger="logferry.telemetry.report_line")
     reporter = Reporter(Metrics(), interval_s=3600)
     reporter.start()
     stopper = threading.Thread(target=reporter.stop)

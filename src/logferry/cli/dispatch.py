@@ -34,6 +34,7 @@ from logferry.errors import ConfigError, DeliveryError, GaveUp, LogferryError, S
 from logferry.speedups import collect_less_garbage, keep_freed_memory
 from logferry.telemetry.log_format import SafeFormatter
 from logferry.telemetry.metrics import Metrics
+from logferry.telemetry.summary import summary
 
 logger = logging.getLogger(__name__)
 
@@ -122,20 +123,8 @@ def ship_and_summarise(settings: ShipSettings, load_again: Callable[[], ShipSett
             problems = (f"not delivered: {error}",)
     for problem in problems:
         print(f"logferry: {problem}", file=sys.stderr)
-    print(_summary(metrics), file=sys.stderr)
+    print(summary(metrics.total()), file=sys.stderr)
     return code
-
-
-def _summary(metrics: Metrics) -> str:
-    total = metrics.total()
-    counters, seconds = total.counters, total.seconds
-    return (
-        f"logferry: {counters.lines_acked} lines acked, {counters.bytes_read} bytes read in {seconds:.2f} s "
-        f"({counters.lines_acked / max(seconds, 1e-9):.0f} lines/s), "
-        f"{counters.lines_rejected} rejected, {counters.lines_retried} retried, {counters.lines_blank} blank skipped"
-        + (f", {counters.lines_filtered} filtered" if counters.lines_filtered else "")
-        + (f", {counters.redactions} redacted" if counters.redactions else "")
-    )
 
 
 def _serve(words: Sequence[str]) -> int:

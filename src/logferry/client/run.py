@@ -22,7 +22,8 @@ from logferry.client.status.connection_state import Link
 from logferry.client.status.writer import StatusWriter
 from logferry.config import STANDARD_INPUT, ShipSettings
 from logferry.errors import GaveUp
-from logferry.telemetry.metrics import Metrics, Reporter, shortcomings
+from logferry.telemetry.metrics import Metrics
+from logferry.telemetry.report_line import Reporter, shortcomings
 
 _ROOT_STATE_DIR: Final = Path("/var/lib/logferry")
 
@@ -42,7 +43,7 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloads:
     Raises StateError when another process uses the state folder, SourceError when the file cannot be opened, GaveUp
     when lines could not be delivered.
     """
-    folder, link = state_dir(settings.state_dir), Link(on_change=metrics.news.set)
+    folder, link = state_dir(settings.state_dir), Link(on_change=metrics.changed.set)
     checkpoints = Checkpoints(folder)
     try:
         reader = _open_reader(settings, checkpoints, metrics)

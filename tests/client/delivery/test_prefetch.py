@@ -211,7 +211,7 @@ def test_a_full_buffer_slows_the_reader_and_never_drops(tmp_path: Path) -> None:
     def slow(talk: Talk) -> None:
         while got := talk.read_lines(1000):
             nonlocal most_queued
-            most_queued = max(most_queued, client.metrics.total().queue_lines)
+            most_queued = max(most_queued, client.metrics.total().gauges.queue_lines)
             talk.ack(len(got))
 
     with FakeServer(slow, receive_buffer=4096) as server:
@@ -237,7 +237,7 @@ def test_while_the_server_is_away_no_more_is_read_than_fits(tmp_path: Path) -> N
         FakeServer(fakes.accept_and_close) as server,
         shipping(log, server.port, resilient=True, buffer_size=50_000, shutdown_timeout=0.1) as client,
     ):
-        wait_until(lambda: client.metrics.total().queue_lines > 37_000, "the buffer is full")
+        wait_until(lambda: client.metrics.total().gauges.queue_lines > 37_000, "the buffer is full")
         in_window = 8 * 1024 * 1024 // len(numbered_line(1))
         assert client.counters.lines_read < in_window + 50_000 + 3 * 12_500
         with pytest.raises(GaveUp):
@@ -328,7 +328,7 @@ def test_a_stop_does_not_drop_what_the_producer_has_in_hand(tmp_path: Path, monk
         with shipping(log, server.port, resilient=True, buffer_size=4) as client:
             wait_until(lambda: client.counters.lines_read == 5, "four lines are queued, the fifth waits for room")
             client.request_stop()
-            wait_until(lambda: client.metrics.total().queue_lines == 5, "the fifth is queued too")
+            wait_until(lambda: client.metrics.total().gauges.queue_lines == 5, "the fifth is queued too")
             may_take.set()
             assert client.result().problems == ()
         assert conservation(range(5), server.lines) == Conservation()

@@ -19,7 +19,7 @@ from logferry.client.status.writer import decode
 from logferry.durable import FolderInUse, lock_folder, lock_holder
 from logferry.errors import StateError
 from logferry.model.file_report import FileReport
-from logferry.telemetry.metrics import Counters
+from logferry.telemetry.table import Counters
 from tests.support.builders import Clock
 from tests.support.running import DEADLINE_S
 from tests.support.shipping import Printed

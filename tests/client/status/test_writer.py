@@ -14,7 +14,8 @@ from logferry.client.status.connection_state import Link
 from logferry.client.status.inspect import inspect
 from logferry.client.status.writer import ClientReport, Status, StatusWriter, decode, encode
 from logferry.model.file_report import FileReport
-from logferry.telemetry.metrics import Counters, Metrics
+from logferry.telemetry.metrics import Metrics
+from logferry.telemetry.table import Counters
 from tests.support.builders import Clock
 from tests.support.running import RunningServer, fill, wait_until
 from tests.support.shipping import append, ship_settings, shipping
@@ -142,9 +143,9 @@ def test_while_nothing_is_counted_the_writer_sleeps_and_what_is_counted_then_wak
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(status_file, "WRITE_INTERVAL_S", 0.01)
-    metrics, news = Metrics(), Waited()
-    metrics.news = news  # type: ignore[misc]
-    link, reader = Link(on_change=news.set), Reports(Clock())
+    metrics, changed = Metrics(), Waited()
+    metrics.changed = changed  # type: ignore[misc]
+    link, reader = Link(on_change=changed.set), Reports(Clock())
     settings = ship_settings(tmp_path / "app.log", 9000, mode="continuous")
     changes: list[Callable[[], object]] = [
         lambda: metrics.add(lines_acked=1),
@@ -153,11 +154,11 @@ def test_while_nothing_is_counted_the_writer_sleeps_and_what_is_counted_then_wak
     ]
     with StatusWriter(tmp_path, settings, reader, metrics=metrics, link=link):  # type: ignore[arg-type]
         for times, change in enumerate(changes, 1):
-            wait_until(lambda: news.times >= times, "the writer sleeps")  # noqa: B023
+            wait_until(lambda: changed.times >= times, "the writer sleeps")  # noqa: B023
             before = reader.asked
             change()
             wait_until(lambda: reader.asked > before, "it has written")  # noqa: B023
-        wait_until(lambda: news.times > len(changes), "the writer sleeps again")
+        wait_until(lambda: changed.times > len(changes), "the writer sleeps again")
     client = decode((tmp_path / "status.json").read_bytes()).client
     assert (client.counters.lines_acked, client.held_bytes, client.link.error) == (1, 2, "no")
 
@@ -166,7 +167,7 @@ def test_the_speed_after_a_quiet_time_is_not_that_of_the_quiet_time(tmp_path: Pa
     writing = Writing(tmp_path)
     writing.look(times=100)
     writing.metrics.add(lines_acked=50)
-    writing.writer._wait_for_news()
+    writing.writer._wait_for_change()
     writing.look()
     assert writing.status.client.lines_per_second == 50.0
 

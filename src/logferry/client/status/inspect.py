@@ -17,7 +17,7 @@ from logferry.client.status.writer import ClientReport, Status
 from logferry.durable import lock_holder
 from logferry.errors import StateError
 from logferry.model.file_report import FileReport
-from logferry.telemetry.metrics import shortcomings
+from logferry.telemetry.report_line import shortcomings
 
 HELD: Final = "held"
 UNREADABLE: Final = "unreadable"

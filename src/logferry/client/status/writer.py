@@ -10,8 +10,8 @@
 Values that are the default of their field are left out. The file is replaced at once, but never synced: nothing depends
 on it, and after a crash of the machine it may be empty. It is written at the start, at the end, and in between when
 something has changed: at most once a second, and never so often that writing takes more than a fiftieth of the time,
-however many files there are; while nobody counts anything (Metrics.news) its thread sleeps. So it may be old; whoever
-reads it compares it with the disk (inspection.py).
+however many files there are; while nobody counts anything (Metrics.changed) its thread sleeps. So it may be old;
+whoever reads it compares it with the disk (inspect.py).
 """
 
 import json
@@ -31,7 +31,8 @@ from logferry.config import ShipSettings
 from logferry.durable import replace_file
 from logferry.errors import StateError
 from logferry.model.file_report import FileReport
-from logferry.telemetry.metrics import Counters, Metrics
+from logferry.telemetry.metrics import Metrics
+from logferry.telemetry.table import Counters, Gauges
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +82,7 @@ class _Moment:
     """What is cheap to look at, and differs whenever there is something to write."""
 
     counters: Counters
-    held: tuple[int, int]
-    queue_lines: int
+    gauges: Gauges
     lines_per_second: float
     link: LinkState
     revision: int
@@ -144,7 +144,7 @@ class StatusWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._metrics.news.set()
+        self._metrics.changed.set()
         self._thread.join()
         outcome = (str(error) or repr(error)) if error else "; ".join(self.problems)
         try:
@@ -157,7 +157,7 @@ class StatusWriter:
         if self._clock() < self._next_look:
             return
         self._next_look = self._clock() + WRITE_INTERVAL_S
-        self._metrics.news.clear()
+        self._metrics.changed.clear()
         moment = self._look()
         self._is_quiet = moment == self._written
         if self._is_quiet:
@@ -172,14 +172,14 @@ class StatusWriter:
             self.write_if_due()
             while not self._stop.wait(max(0.0, self._next_look - self._clock())):
                 self.write_if_due()
-                if self._is_quiet and not self._stop.is_set():  # asked after `news` was taken back
-                    self._wait_for_news()
+                if self._is_quiet and not self._stop.is_set():  # asked after `changed` was cleared
+                    self._wait_for_change()
         except Exception:  # the top of a worker; a client that cannot say what it does still does it
             logger.exception("the status is not written any more")
 
-    def _wait_for_news(self) -> None:
+    def _wait_for_change(self) -> None:
         """Wait until something is counted; what is new is told a second later, by its speed in that second."""
-        self._metrics.news.wait()
+        self._metrics.changed.wait()
         self._looked_at = self._clock()
         self._next_look = self._looked_at + WRITE_INTERVAL_S
 
@@ -191,15 +191,13 @@ class StatusWriter:
         self._acked_then, self._looked_at = acked, now
         return _Moment(
             snapshot.counters,
-            (snapshot.held_files, snapshot.held_bytes),
-            snapshot.queue_lines,
+            snapshot.gauges,
             lines_per_second,
             self._link.state,
             self._reader.revision,
         )
 
     def _write(self, moment: _Moment, *, ended_at: float = 0.0, outcome: str = "") -> None:
-        held_files, held_bytes = moment.held
         client = ClientReport(
             pid=os.getpid(),
             mode=self._settings.mode,
@@ -210,9 +208,9 @@ class StatusWriter:
             ended_at=ended_at,
             outcome=outcome,
             lines_per_second=moment.lines_per_second,
-            queue_lines=moment.queue_lines,
-            held_files=held_files,
-            held_bytes=held_bytes,
+            queue_lines=moment.gauges.queue_lines,
+            held_files=moment.gauges.held_files,
+            held_bytes=moment.gauges.held_bytes,
             link=moment.link,
             counters=moment.counters,
         )

@@ -24,8 +24,8 @@ def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def held(run: Run) -> tuple[int, int]:
     """Return how many files are held, and how many of their bytes are not acked, as the metrics say."""
-    snapshot = run.shipping.metrics.total()
-    return snapshot.held_files, snapshot.held_bytes
+    gauges = run.shipping.metrics.total().gauges
+    return gauges.held_files, gauges.held_bytes
 
 
 def is_read(inode: int) -> bool:

@@ -1,0 +1,47 @@
+"""How long things took: average, percentiles and maximum, in memory that does not grow with the number of events."""
+
+import copy
+from bisect import bisect_left
+from typing import Final, Self
+
+# Upper bounds of the buckets, in seconds: 50 us to 1000 s in steps of 20 %, which is how exact a percentile is.
+_STEP: Final = 1.2
+_BOUNDS: Final = tuple(50e-6 * _STEP**index for index in range(93))
+
+
+class LatencyHistogram:
+    """Latencies in a fixed number of buckets. Not safe for several threads: its owner locks."""
+
+    def __init__(self) -> None:
+        self._buckets = [0] * (len(_BOUNDS) + 1)
+        self.count = 0
+        self._sum_s = 0.0
+        self.max_s = 0.0
+
+    def record(self, seconds: float, count: int = 1) -> None:
+        """Count `count` events that took `seconds` each."""
+        self._buckets[bisect_left(_BOUNDS, seconds)] += count
+        self.count += count
+        self._sum_s += seconds * count
+        self.max_s = max(self.max_s, seconds)
+
+    @property
+    def average_s(self) -> float:
+        """The mean, exact; 0 when nothing was recorded."""
+        return self._sum_s / self.count if self.count else 0.0
+
+    def copy(self) -> Self:
+        """Return a histogram of the same latencies that later ones do not change."""
+        twin = copy.copy(self)
+        twin._buckets = self._buckets.copy()
+        return twin
+
+    def percentile_s(self, fraction: float) -> float:
+        """Return a value that `fraction` (0 to 1) of the events did not exceed, within the width of a bucket."""
+        wanted = fraction * self.count
+        seen = 0
+        for bound, bucket in zip((*_BOUNDS, self.max_s), self._buckets, strict=True):
+            seen += bucket
+            if seen >= wanted and bucket:
+                return min(bound, self.max_s)
+        return self.max_s

@@ -1,0 +1,19 @@
+"""The last line that a client prints. Scripts read it: what stands in it stays word for word."""
+
+from logferry.telemetry.metrics import Interval
+from logferry.telemetry.report_line import phrases
+
+
+def summary(total: Interval) -> str:
+    """Return what a run has done; what the user asked to be left out only if there was any."""
+    counters, seconds = total.counters, total.seconds
+    lines_per_second = counters.lines_acked / max(seconds, 1e-9)
+    parts = [
+        f"logferry: {counters.lines_acked} lines acked",
+        f"{counters.bytes_read} bytes read in {seconds:.2f} s ({lines_per_second:.0f} lines/s)",
+        f"{counters.lines_rejected} rejected",
+        f"{counters.lines_retried} retried",
+        f"{counters.lines_blank} blank skipped",
+        *phrases(counters, "summary"),
+    ]
+    return ", ".join(parts)
