@@ -4,7 +4,9 @@ A delivery belongs to the thread that made it until it is submitted, then to the
 thread that submitted it again; so it needs no lock.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from logferry.protocol.delivery import BatchRefused, BatchRequest, Note, Open, Position, Skip
 from logferry.server.storage.segment_paths import LogName
@@ -46,3 +48,20 @@ class Delivery:
     size: int
     source_request: SourceRequest | None = field(default=None, kw_only=True)
     is_stored: bool = field(default=False, init=False)
+
+
+AnyDelivery = TypeVar("AnyDelivery", bound=Delivery)
+
+OnStored = Callable[[Sequence[AnyDelivery]], None]
+"""Called with deliveries that have become safe together."""
+
+Submitted = tuple[Delivery, OnStored[Any]]
+
+
+def report_stored(group: Sequence[Submitted]) -> None:
+    """Call each `on_stored` once, with its deliveries in their order."""
+    by_callback: dict[OnStored[Any], list[Delivery]] = {}
+    for delivery, on_stored in group:
+        by_callback.setdefault(on_stored, []).append(delivery)
+    for on_stored, deliveries in by_callback.items():
+        on_stored(deliveries)

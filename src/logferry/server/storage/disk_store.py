@@ -24,21 +24,14 @@ from logferry.errors import StoreError, cause_of
 from logferry.protocol.delivery import Position, ReportPage
 from logferry.server.storage import source_report
 from logferry.server.storage.deferred_sync import Settler
+from logferry.server.storage.deliveries import AnyDelivery, OnStored
 from logferry.server.storage.file_system import FileSystem
 from logferry.server.storage.group_commit import CrashPoint, GroupCommit, no_crash
 from logferry.server.storage.ledger import Ledger
 from logferry.server.storage.recovery import recover
 from logferry.server.storage.retention import Retention
 from logferry.server.storage.segments import FOLDER_NAME, MAX_OPEN_SEGMENTS, Segments
-from logferry.server.storage.store import (
-    AnyDelivery,
-    OnFailure,
-    OnStored,
-    RecoveryReport,
-    StoreHealth,
-    StoreLimits,
-    StoreState,
-)
+from logferry.server.storage.store import OnFailure, RecoveryReport, StoreHealth, StoreLimits, StoreState
 from logferry.server.storage.store_state import StateTracker
 from logferry.server.storage.writer import FIRST_RETRY_S, LAST_WAIT_S, Writer
 

@@ -101,14 +101,7 @@ class GroupCommit:
         self._sources.apply(written.changes)
         for delivery in written.stored:
             delivery.is_stored = True
-        before = self.counters
-        self.counters = replace(
-            before,
-            repeats=before.repeats + written.changes.repeats,
-            groups=before.groups + bool(written.stored),
-            lines_stored=before.lines_stored + sum(delivery.lines for delivery in written.stored),
-            bytes_stored=before.bytes_stored + sum(delivery.size for delivery in written.stored),
-        )
+        self.counters = self.counters.after_group(written.stored, repeats=written.changes.repeats)
         self._crash_point("after transaction")
 
     def _append(self, stored: Sequence[Delivery], changes: GroupChanges) -> None:

@@ -11,13 +11,13 @@ version), and the repair of damaged extents (nothing asks for it).
 
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Protocol, Self
 
 from logferry.protocol.delivery import Position, ReportPage
-from logferry.server.storage.deliveries import Delivery
+from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored
 
-AnyDelivery = TypeVar("AnyDelivery", bound=Delivery)
+OnFailure = Callable[[], None]
 
 
 class StoreState(enum.Enum):
@@ -52,6 +52,16 @@ class StoreCounters:
     syncs: int = 0  # files that were synced with their group
     recovered_bytes: int = 0  # cut off, because nobody ever got an ack for them
 
+    def after_group(self, stored: Sequence[Delivery], *, repeats: int) -> Self:
+        """Return the counters after one more group, of which the deliveries `stored` were kept."""
+        return replace(
+            self,
+            repeats=self.repeats + repeats,
+            groups=self.groups + bool(stored),
+            lines_stored=self.lines_stored + sum(delivery.lines for delivery in stored),
+            bytes_stored=self.bytes_stored + sum(delivery.size for delivery in stored),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
@@ -79,10 +89,6 @@ class RecoveryReport:
     segments_unknown: int = 0  # files that the ledger does not have: left alone
 
 
-OnStored = Callable[[Sequence[AnyDelivery]], None]
-OnFailure = Callable[[], None]
-
-
 class Store(Protocol):
     """Keeps deliveries in the order in which they are submitted, and reports when they are safe.
 
@@ -92,11 +98,14 @@ class Store(Protocol):
 
     @property
     def durability(self) -> str:
-        """What `on_stored` promises: "fsync" (on the disk), "os" (handed to the kernel) or "none"; see --durability."""
+        """What `on_stored` promises: "fsync" (on the disk), "os" (handed to the kernel) or "none"; see --durability.
+
+        Known once the store is open: a replicated log says only then how it syncs.
+        """
 
     @property
     def limits(self) -> StoreLimits:
-        """What the store cannot take."""
+        """What the store cannot take; known once it is open."""
 
     def open(self, on_failure: OnFailure) -> RecoveryReport:
         """Make what is stored consistent, and begin to store. Raises StoreError; the store is then as it was before.
@@ -107,10 +116,11 @@ class Store(Protocol):
     def submit(self, delivery: AnyDelivery, on_stored: OnStored[AnyDelivery]) -> None:
         """Queue a delivery. Never waits, never raises.
 
-        `on_stored` is called with the deliveries that have become safe together, each one after the deliveries that
-        were submitted before it, with `is_stored` and the `outcome` of its request set. It is called in a thread of
-        the store, or before `submit` returns; it must be quick, and must not raise. An empty delivery stores nothing
-        and keeps its place in the order. While the store is STALLED, or once it is FAILED or CLOSED, nothing is called.
+        `on_stored` is called with the deliveries that have become safe together, with `is_stored` and the `outcome` of
+        their requests set. Deliveries with the same `on_stored` are reported in the order in which they were
+        submitted, an empty delivery too: it stores nothing and keeps its place. `on_stored` is called in a thread of
+        the store, or before `submit` returns; it must be quick, and must not raise. While the store is STALLED, and
+        once it is FAILED or CLOSED, nothing is reported.
 
         The queue has no limit of its own: whoever submits must stop at some amount of bytes that are not stored yet.
         """

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from logferry.errors import cause_of
-from logferry.server.storage.deliveries import Delivery
-from logferry.server.storage.group_commit import GroupCommit
+from logferry.server.storage.deliveries import Delivery, OnStored, Submitted, report_stored
+from logferry.server.storage.group_commit import GroupCommit, WrittenGroup
 from logferry.server.storage.segment_paths import LogName
-from logferry.server.storage.store import OnFailure, OnStored, StoreState
+from logferry.server.storage.store import OnFailure, StoreState
 from logferry.server.storage.store_state import StateTracker
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,6 @@ _RETRY_GROWTH: Final = LAST_RETRY_S / FIRST_RETRY_S
 LAST_WAIT_S: Final = 0.5
 
 Result = TypeVar("Result")
-Submitted = tuple[Delivery, OnStored[Any]]
 
 
 class Writer:
@@ -96,7 +95,7 @@ class Writer:
             while group := self._take_group():
                 if not self._store([delivery for delivery, _ in group]):
                     return
-                _report_stored(group)
+                report_stored(group)
                 self._after_group()
         except Exception:  # the top of the thread
             logger.exception("the writer of %s has failed; nothing is stored any more", self._place)
@@ -129,7 +128,7 @@ class Writer:
         self._commit.finish(written)
         return True
 
-    def _record(self, written: Any) -> bool:
+    def _record(self, written: WrittenGroup) -> bool:
         self._commit.record(written)
         return True
 
@@ -164,12 +163,3 @@ class Writer:
 
 def _lines(group: Sequence[Delivery]) -> int:
     return sum(delivery.lines for delivery in group)
-
-
-def _report_stored(group: Sequence[Submitted]) -> None:
-    """Call each `on_stored` once, with its deliveries in their order."""
-    by_callback: dict[OnStored[Any], list[Delivery]] = {}
-    for delivery, on_stored in group:
-        by_callback.setdefault(on_stored, []).append(delivery)
-    for on_stored, deliveries in by_callback.items():
-        on_stored(deliveries)

@@ -1,0 +1,195 @@
+"""A store in memory, for tests of the server and of sessions: it decides as a disk store does, and waits for nothing.
+
+Owns records and lines in memory, judged by the same admission as on a disk. A test says when the store stalls, resumes
+or fails. Never use it for lines that matter: they end with the process.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from logferry import checksum
+from logferry.protocol.delivery import REPORT_PAGE, BatchRequest, Extent, Position, RecordedLoss, ReportPage
+from logferry.server.storage.admission import GroupChanges, SourceTable
+from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored, Submitted, report_stored
+from logferry.server.storage.ledger import ExtentRow, LossRow, SourceRow
+from logferry.server.storage.segment_paths import LogName
+from logferry.server.storage.segments import Placement
+from logferry.server.storage.store import (
+    OnFailure,
+    RecoveryReport,
+    StoreCounters,
+    StoreHealth,
+    StoreLimits,
+    StoreState,
+)
+from logferry.server.storage.store_state import StateTracker
+
+
+class MemoryRecords:
+    """What a ledger and segments hold, in memory: `SourceRecords`, and the lines of each log.
+
+    Hand the records of a closed store to a new one to open it again.
+    """
+
+    def __init__(self) -> None:
+        self.sources: dict[str, SourceRow] = {}
+        self.extents: dict[str, dict[int, ExtentRow]] = {}  # of each source, by where they start
+        self.losses: dict[str, list[LossRow]] = {}
+        self.logs: list[LogName] = []  # their numbers are those of the segments in `extents`
+        self.lines: dict[LogName, bytearray] = {}
+
+    def source(self, source_id: str) -> SourceRow | None:
+        """See SourceRecords; likewise below."""
+        row = self.sources.get(source_id)
+        extents = self.extents.get(source_id)
+        return replace(row, last=extents[max(extents)]) if row and extents else row
+
+    def add_sources(self, rows: Iterable[tuple[SourceRow, str]]) -> None:
+        self.sources.update((row.id, row) for row, _ in rows)
+
+    def set_sources(self, rows: Iterable[SourceRow]) -> None:
+        self.sources.update((row.id, row) for row in rows)
+
+    def set_extents(self, extents: Iterable[tuple[str, ExtentRow]]) -> None:
+        for source_id, row in extents:
+            self.extents.setdefault(source_id, {})[row.start] = row
+
+    def add_loss(self, loss: LossRow) -> None:
+        losses = self.losses.setdefault(loss.source, [])
+        if loss not in losses:
+            losses.append(loss)
+
+    def append(self, log: LogName, pieces: Sequence[bytes]) -> Placement:
+        """Keep lines; return where."""
+        if log not in self.lines:
+            self.logs.append(log)
+        lines = self.lines.setdefault(log, bytearray())
+        placement = Placement(self.logs.index(log), len(lines))
+        lines += b"".join(pieces)
+        return placement
+
+
+class MemoryStore:
+    """A `Store` that reports each delivery before `submit` returns, unless it is stalled.
+
+    Under its lock all methods belong to one thread at a time.
+    """
+
+    limits: Final = StoreLimits()
+
+    def __init__(self, *, durability: str = "none", records: MemoryRecords | None = None) -> None:
+        self.records: Final = records or MemoryRecords()
+        self._durability = durability
+        self._table = SourceTable(self.records)
+        self._state = StateTracker()
+        self._counters = StoreCounters()
+        self._lock = threading.RLock()
+        self._queue: deque[Submitted] = deque()
+        self._is_storing = False
+        self._on_failure: OnFailure = lambda: None
+
+    @property
+    def durability(self) -> str:
+        """See Store; likewise below."""
+        return self._durability
+
+    def open(self, on_failure: OnFailure) -> RecoveryReport:
+        self._on_failure = on_failure
+        self._state.change(StoreState.STORING)
+        return RecoveryReport(segments=len(self.records.logs))
+
+    def submit(self, delivery: AnyDelivery, on_stored: OnStored[AnyDelivery]) -> None:
+        with self._lock:
+            self._queue.append((delivery, on_stored))
+            self._store_queue()
+
+    def position(self, source: str) -> Position | None:
+        with self._lock:
+            row = self.records.source(source)
+        return Position(row.id, row.committed, row.lines, row.crc32, False) if row else None
+
+    def report(self, source: str, after: int) -> ReportPage:
+        with self._lock:
+            row = self.records.source(source)
+            if row is None:
+                return ReportPage(source, False, 0, 0, 0, (), (), False)
+            extents = self.records.extents.get(source, {})
+            starts = sorted(start for start in extents if start >= after)
+            losses = [RecordedLoss(loss.start, loss.end, loss.reason) for loss in self.records.losses.get(source, [])]
+            return ReportPage(
+                *(source, True, row.committed, row.lines, row.crc32),
+                extents=tuple(self._check_extent(extents[start]) for start in starts[:REPORT_PAGE]),
+                losses=tuple(losses),
+                has_more=len(starts) > REPORT_PAGE,
+            )
+
+    def health(self) -> StoreHealth:
+        return StoreHealth(*self._state.now, self._counters)
+
+    def close(self, timeout_s: float) -> int:
+        with self._lock:
+            unstored_lines = sum(delivery.lines for delivery, _ in self._queue)
+            self._queue.clear()
+            self._state.change(StoreState.CLOSING)
+            self._state.change(StoreState.CLOSED)
+            return unstored_lines
+
+    # --- for tests
+
+    def stall(self, reason: str) -> None:
+        """Store nothing until `resume`."""
+        self._state.change(StoreState.STALLED, reason)
+
+    def resume(self) -> None:
+        """Store what has gathered, as one group."""
+        with self._lock:
+            self._state.change(StoreState.STORING)
+            self._store_queue()
+
+    def fail(self, reason: str) -> None:
+        """Store nothing any more."""
+        if self._state.change(StoreState.FAILED, reason):
+            self._on_failure()
+
+    # --- within
+
+    def _store_queue(self) -> None:
+        """Store what has gathered; a delivery that `on_stored` submits has its turn in the loop that called it."""
+        if self._is_storing:
+            return
+        self._is_storing = True
+        try:
+            while self._queue and self._state.state is StoreState.STORING:
+                group = list(self._queue)
+                self._queue.clear()
+                self._store([delivery for delivery, _ in group])
+                report_stored(group)
+        finally:
+            self._is_storing = False
+
+    def _store(self, group: Sequence[Delivery]) -> None:
+        changes = self._table.begin_group()
+        for delivery in group:
+            delivery.is_stored = self._keep(delivery, changes)
+        changes.save(self.records)
+        self._table.apply(changes)
+        stored = [delivery for delivery in group if delivery.is_stored]
+        self._counters = self._counters.after_group(stored, repeats=changes.repeats)
+
+    def _keep(self, delivery: Delivery, changes: GroupChanges) -> bool:
+        request = delivery.source_request
+        if not (changes.decide(request) if request else delivery.pieces):
+            return False
+        placement = self.records.append((request and request.log) or delivery.log, delivery.pieces)
+        if request and isinstance(request.message, BatchRequest):
+            changes.place(request, placement)
+        return True
+
+    def _check_extent(self, row: ExtentRow) -> Extent:
+        log = self.records.logs[row.segment]
+        content = bytes(self.records.lines[log][row.position : row.position + row.bytes])
+        state = "ok" if checksum.crc32(content) == row.crc32 else "altered"
+        return Extent(row.start, row.end, row.lines, row.crc32, state, "/".join(log))

@@ -1,0 +1,413 @@
+"""What every store promises to whoever stands above it; each implementation runs all of it."""
+
+import errno
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from logferry.protocol.delivery import BatchRefused, BatchRequest, Extent, Note, Open, Position, RecordedLoss, Skip
+from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
+from logferry.server.storage.disk_store import DiskStore, DiskStoreSettings
+from logferry.server.storage.file_system import FileSystem
+from logferry.server.storage.memory_store import MemoryRecords, MemoryStore
+from logferry.server.storage.segment_paths import LogName
+from logferry.server.storage.store import RecoveryReport, Store, StoreState
+from tests.support.running import DEADLINE_S, numbered_line, stored_lines, wait_until
+from tests.support.stores import LINES, Stored, delivery
+
+REASON = "No space left on device"
+
+
+class StoreUnderTest(Protocol):
+    """One implementation: new stores of the same place, and what can befall them."""
+
+    def new(self) -> Store:
+        """Return a store that is not open, of what the former one has kept."""
+
+    def stall(self) -> None:
+        """Let the store be unable to store, because of REASON."""
+
+    def resume(self) -> None:
+        """Let the store store again."""
+
+    def fail(self) -> None:
+        """Let the store fail for good, at the next delivery or at once."""
+
+    def lines(self) -> list[bytes]:
+        """Return all lines that are kept, each log's in order."""
+
+
+class FaultyFileSystem(FileSystem):
+    """Raises `error`, while there is one, in place of each write."""
+
+    error: Exception | None = None
+
+    def write(self, descriptor: int, pieces: Sequence[bytes | memoryview]) -> int:
+        if self.error:
+            raise self.error
+        return super().write(descriptor, pieces)
+
+
+class OnDisk:
+    """A disk store."""
+
+    def __init__(self, data_dir: Path, durability: str) -> None:
+        self._settings = DiskStoreSettings(
+            data_dir=data_dir, durability=durability, segment_bytes=300, first_retry_s=0.001
+        )
+        self._files = FaultyFileSystem()
+
+    def new(self) -> Store:
+        return DiskStore(self._settings, file_system=self._files)
+
+    def stall(self) -> None:
+        self._files.error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def resume(self) -> None:
+        self._files.error = None
+
+    def fail(self) -> None:
+        self._files.error = RuntimeError("a bug")
+
+    def lines(self) -> list[bytes]:
+        return stored_lines(self._settings.data_dir)
+
+
+class InMemory:
+    """A store in memory."""
+
+    def __init__(self) -> None:
+        self._records = MemoryRecords()
+        self._store = MemoryStore(records=self._records)
+
+    def new(self) -> Store:
+        self._store = MemoryStore(records=self._records)
+        return self._store
+
+    def stall(self) -> None:
+        self._store.stall(REASON)
+
+    def resume(self) -> None:
+        self._store.resume()
+
+    def fail(self) -> None:
+        self._store.fail("a bug")
+
+    def lines(self) -> list[bytes]:
+        return b"".join(self._records.lines.values()).splitlines(keepends=True)
+
+
+@pytest.fixture(params=["disk, fsync", "disk, os", "memory"])
+def tested(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUnderTest:
+    kind, _, durability = request.param.partition(", ")
+    return OnDisk(tmp_path / "data", durability) if kind == "disk" else InMemory()
+
+
+@contextmanager
+def opened(tested: StoreUnderTest, on_failure: Callable[[], None] = lambda: None) -> Iterator[Store]:
+    store = tested.new()
+    store.open(on_failure)
+    try:
+        yield store
+    finally:
+        tested.resume()
+        store.close(DEADLINE_S)
+
+
+class Connection:
+    """Submits the requests of one connection, and waits for each outcome."""
+
+    def __init__(self, store: Store, number: int = 1, *, source: str = "s1") -> None:
+        self.stored = Stored()
+        self._store = store
+        self._number = number
+        self._source = source
+
+    def ask(self, message: Open | BatchRequest | Skip | Note | ReleaseSources) -> Position | BatchRefused | None:
+        """Submit a request; return its outcome."""
+        request = SourceRequest(message, self._number, "client-1", "web-1")
+        lines, payload = (message.lines, message.payload) if isinstance(message, BatchRequest) else (0, b"")
+        pieces = [payload] if payload else []
+        submitted = Delivery(LogName("", ""), pieces, lines, len(payload), source_request=request)
+        self._store.submit(submitted, self.stored)
+        wait_until(lambda: submitted in self.stored.deliveries, "the request has an outcome")
+        return request.outcome
+
+    def open(self, *, known: int = 0) -> Position | BatchRefused | None:
+        """Open the source."""
+        return self.ask(Open(self._source, "/var/log/app.log", known))
+
+    def send(self, *lines: bytes, start: int, refusal: str | None = None) -> Position | BatchRefused | None:
+        """Send a batch whose bytes in the source are its NDJSON."""
+        payload = b"".join(lines)
+        end = start + len(payload)
+        return self.ask(
+            BatchRequest(self._source, start, end, len(lines), zlib.crc32(payload), payload, refusal=refusal)
+        )
+
+
+def position(*lines: bytes, is_answer_to_open: bool = False) -> Position:
+    payload = b"".join(lines)
+    return Position("s1", len(payload), len(lines), zlib.crc32(payload), is_answer_to_open)
+
+
+SIZE = len(LINES[0])
+
+
+# --- what is stored, and in which order
+
+
+def test_plain_lines_are_kept_and_reported_in_the_order_of_submitting(tested: StoreUnderTest) -> None:
+    stored = Stored()
+    with opened(tested) as store:
+        submitted = [delivery(line) for line in LINES]
+        for each in submitted:
+            store.submit(each, stored)
+        wait_until(lambda: len(stored.deliveries) == len(LINES), "all are stored")
+        counters = store.health().counters
+    assert stored.deliveries == submitted
+    assert all(each.is_stored for each in submitted)
+    assert tested.lines() == LINES
+    assert (counters.lines_stored, counters.bytes_stored) == (len(LINES), sum(map(len, LINES)))
+
+
+def test_what_was_submitted_before_the_close_is_stored(tested: StoreUnderTest) -> None:
+    stored = Stored()
+    store = tested.new()
+    store.open(lambda: None)
+    for line in LINES:
+        store.submit(delivery(line), stored)
+    assert store.close(DEADLINE_S) == 0
+    assert stored.lines == tested.lines() == LINES
+    assert store.health().state is StoreState.CLOSED
+
+
+def test_an_empty_delivery_keeps_its_place_and_is_not_stored(tested: StoreUnderTest) -> None:
+    stored = Stored()
+    empty = delivery()
+    with opened(tested) as store:
+        for each in (delivery(LINES[0]), empty, delivery(LINES[1])):
+            store.submit(each, stored)
+        wait_until(lambda: len(stored.deliveries) == 3, "all have come back")
+    assert stored.deliveries[1] is empty
+    assert not empty.is_stored
+    assert tested.lines() == LINES[:2]
+
+
+def test_each_submitter_hears_of_its_own_deliveries(tested: StoreUnderTest) -> None:
+    one, other = Stored(), Stored()
+    with opened(tested) as store:
+        for first, second in zip(LINES[:50], LINES[50:], strict=True):
+            store.submit(delivery(first), one)
+            store.submit(delivery(second), other)
+        wait_until(lambda: len(one.deliveries) + len(other.deliveries) == 100, "all are stored")
+    assert (one.lines, other.lines) == (LINES[:50], LINES[50:])
+
+
+def test_a_delivery_may_be_submitted_when_another_one_is_reported(tested: StoreUnderTest) -> None:
+    stored = Stored()
+    with opened(tested) as store:
+        store.submit(delivery(LINES[0]), lambda _: store.submit(delivery(LINES[1]), stored))
+        wait_until(lambda: stored.deliveries, "the second one is stored")
+    assert tested.lines() == LINES[:2]
+
+
+# --- sources
+
+
+def test_a_source_begins_at_nothing_and_moves_with_its_batches(tested: StoreUnderTest) -> None:
+    with opened(tested) as store:
+        client = Connection(store)
+        assert store.position("s1") is None
+        assert client.open() == position(is_answer_to_open=True)
+        assert client.send(*LINES[:3], start=0) == position(*LINES[:3])
+        assert client.send(*LINES[3:5], start=3 * SIZE) == position(*LINES[:5])
+        assert store.position("s1") == position(*LINES[:5])
+        assert store.position("s2") is None
+    assert tested.lines() == LINES[:5]
+
+
+def test_a_repeat_is_answered_with_the_position_and_not_stored_again(tested: StoreUnderTest) -> None:
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        client.send(*LINES[:3], start=0)
+        assert client.send(*LINES[:2], start=0) == position(*LINES[:3])
+        assert not client.stored.deliveries[-1].is_stored
+        assert store.health().counters.repeats == 1
+    assert tested.lines() == LINES[:3]
+
+
+def test_a_batch_that_does_not_begin_where_its_source_ends_is_refused_with_the_position(
+    tested: StoreUnderTest,
+) -> None:
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        client.send(LINES[0], start=0)
+        outcome = client.send(LINES[2], start=2 * SIZE)
+        assert isinstance(outcome, BatchRefused)
+        assert (outcome.committed, outcome.is_final) == (SIZE, False)
+    assert tested.lines() == LINES[:1]
+
+
+def test_a_batch_with_a_line_that_cannot_be_taken_is_refused_for_good(tested: StoreUnderTest) -> None:
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        assert client.send(LINES[0], start=0, refusal="too long") == BatchRefused("s1", 0, "too long", is_final=True)
+    assert tested.lines() == []
+
+
+def test_the_connection_that_opened_a_source_last_owns_it(tested: StoreUnderTest) -> None:
+    with opened(tested) as store:
+        first, second = Connection(store, 1), Connection(store, 2)
+        first.open()
+        first.send(LINES[0], start=0)
+        assert second.open(known=SIZE) == position(LINES[0], is_answer_to_open=True)
+        assert isinstance(first.send(LINES[1], start=SIZE), BatchRefused)
+        assert second.send(LINES[2], start=SIZE) == position(LINES[0], LINES[2])
+    assert tested.lines() == [LINES[0], LINES[2]]
+
+
+def test_a_source_that_its_connection_has_released_takes_nothing_from_it(tested: StoreUnderTest) -> None:
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        client.ask(ReleaseSources(("s1",)))
+        assert isinstance(client.send(LINES[0], start=0), BatchRefused)
+    assert tested.lines() == []
+
+
+def test_a_skip_moves_the_source_and_losses_are_reported_once(tested: StoreUnderTest) -> None:
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        assert client.ask(Skip("s1", 0, 10, "cut")) == Position("s1", 10, 0, 0, False)
+        for _ in range(2):
+            client.ask(Note("s1", 2, 4, "truncated"))
+        assert store.report("s1", 0).losses == (RecordedLoss(0, 10, "cut"), RecordedLoss(2, 4, "truncated"))
+
+
+def test_a_source_is_continued_by_the_next_store_of_the_same_place(tested: StoreUnderTest) -> None:
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        client.send(*LINES[:3], start=0)
+    store = tested.new()
+    assert store.open(lambda: None) == RecoveryReport(segments=1)
+    client = Connection(store)
+    assert client.open() == position(*LINES[:3], is_answer_to_open=True)
+    assert client.send(LINES[3], start=3 * SIZE) == position(*LINES[:4])
+    store.close(DEADLINE_S)
+    assert tested.lines() == LINES[:4]
+
+
+# --- reports
+
+
+def test_a_report_has_the_extents_of_a_source_with_their_states(tested: StoreUnderTest) -> None:
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        client.send(*LINES[:2], start=0)
+        client.ask(Skip("s1", 2 * SIZE, 3 * SIZE, "cut"))
+        client.send(LINES[3], start=3 * SIZE)
+        page = store.report("s1", 0)
+    kept = b"".join([*LINES[:2], LINES[3]])
+    assert (page.is_known, page.committed, page.lines, page.crc32) == (True, 4 * SIZE, 3, zlib.crc32(kept))
+    segment = page.extents[0].segment
+    assert page.extents == (
+        Extent(0, 2 * SIZE, 2, zlib.crc32(b"".join(LINES[:2])), "ok", segment),
+        Extent(3 * SIZE, 4 * SIZE, 1, zlib.crc32(LINES[3]), "ok", segment),
+    )
+    assert not page.has_more
+
+
+def test_a_report_of_a_source_that_is_not_known_says_so(tested: StoreUnderTest) -> None:
+    with opened(tested) as store:
+        assert not store.report("s1", 0).is_known
+
+
+def test_the_pages_of_a_report_have_every_extent_once(tested: StoreUnderTest) -> None:
+    lines = [numbered_line(1000 + number) for number in range(250)]
+    size = len(lines[0])
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        starts = range(0, 2 * size * len(lines), 2 * size)  # with a gap after each, so that none is joined
+        for start, line in zip(starts, lines, strict=True):
+            client.send(line, start=start)
+            client.ask(Skip("s1", start + size, start + 2 * size, "cut"))
+        first = store.report("s1", 0)
+        second = store.report("s1", first.extents[-1].end)
+    assert (first.has_more, second.has_more) == (True, False)
+    assert [extent.start for extent in (*first.extents, *second.extents)] == list(starts)
+
+
+# --- what can befall a store
+
+
+def test_a_store_that_is_stalled_says_why_reports_nothing_and_loses_nothing(tested: StoreUnderTest) -> None:
+    stored = Stored()
+    with opened(tested) as store:
+        tested.stall()
+        for line in LINES[:10]:
+            store.submit(delivery(line), stored)
+        wait_until(lambda: store.health().state is StoreState.STALLED, "the store is stalled")
+        assert REASON in store.health().reason
+        assert stored.deliveries == []
+        tested.resume()
+        wait_until(lambda: len(stored.deliveries) == 10, "all are stored")
+        assert (store.health().state, store.health().reason) == (StoreState.STORING, "")
+    assert stored.lines == tested.lines() == LINES[:10]
+
+
+def test_a_store_that_is_closed_while_it_is_stalled_counts_what_it_did_not_store(tested: StoreUnderTest) -> None:
+    stored = Stored()
+    with opened(tested) as store:
+        tested.stall()
+        for line in LINES[:10]:
+            store.submit(delivery(line), stored)
+        assert store.close(0.01) == 10
+        assert store.close(0.01) == 0
+        assert store.health().state is StoreState.CLOSED
+    assert stored.lines == tested.lines() == []
+
+
+def test_positions_and_reports_can_be_had_while_a_store_is_stalled(tested: StoreUnderTest) -> None:
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        client.send(LINES[0], start=0)
+        tested.stall()
+        store.submit(delivery(LINES[1]), Stored())
+        wait_until(lambda: store.health().state is StoreState.STALLED, "the store is stalled")
+        assert store.position("s1") == position(LINES[0])
+        assert store.report("s1", 0).lines == 1
+
+
+def test_a_store_that_fails_for_good_reports_that_once_and_stores_nothing_more(tested: StoreUnderTest) -> None:
+    failures: list[str] = []
+    stored = Stored()
+    with opened(tested, lambda: failures.append("failed")) as store:
+        tested.fail()
+        store.submit(delivery(LINES[0]), stored)
+        wait_until(lambda: failures, "the failure is reported")
+        store.submit(delivery(LINES[1]), stored)
+        assert store.health().state is StoreState.FAILED
+        assert store.health().reason
+    assert failures == ["failed"]
+    assert stored.lines == tested.lines() == []
+    assert store.health().state is StoreState.CLOSED
+
+
+def test_a_store_is_new_until_it_is_opened(tested: StoreUnderTest) -> None:
+    store = tested.new()
+    assert store.health().state is StoreState.NEW
+    assert store.close(0) == 0
