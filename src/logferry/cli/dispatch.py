@@ -228,7 +228,7 @@ def _status(words: Sequence[str]) -> int:
 
 def _check_config(words: Sequence[str]) -> int:
     from logferry.cli.client.check_report import check_report
-    from logferry.client.finding.preview import survey, unfit
+    from logferry.client.finding.preview import not_log_files, preview
     from logferry.client.run import state_dir
 
     parser = _parser(
@@ -236,9 +236,9 @@ def _check_config(words: Sequence[str]) -> int:
     )
     settings = _settings(ShipSettings, SHIP_OPTIONS, parser, words)
     _log_to_stderr(settings.log_level, SHIP_OPTIONS)
-    if problems := unfit(settings.inputs):
+    if problems := not_log_files(settings.inputs):
         raise ConfigError(problems)
-    print(check_report(settings, survey(settings.inputs), state_dir(settings.state_dir)), flush=True)
+    print(check_report(settings, preview(settings.inputs), state_dir(settings.state_dir)), flush=True)
     return EXIT_OK
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from logferry.client.finding.preview import unfit
+from logferry.client.finding.preview import not_log_files
 from logferry.client.net.wakeup import Wakeup
 from logferry.config import STANDARD_INPUT, InputSettings, ShipSettings
 from logferry.errors import ConfigError
@@ -68,7 +68,7 @@ class Reloads:
             logger.info("nothing to reload: there is no configuration file (--config); looking for new log files")
         else:
             new = self._load_again()
-            if problems := [*unfit(new.inputs), *_immovable(new.inputs)]:
+            if problems := [*not_log_files(new.inputs), *_immovable(new.inputs)]:
                 raise ConfigError([f"{old.config}: {problem}" for problem in problems])
             self._settings = dataclasses.replace(old, **{name: getattr(new, name) for name in _CHANGEABLE})
             _tell(self._settings, new)

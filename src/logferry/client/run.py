@@ -9,7 +9,7 @@ from typing import Final
 from logferry.client.delivery.batches import RenderingProducer
 from logferry.client.delivery.engine import DeliveryEngine
 from logferry.client.delivery.prefetch import ResilientEngine, max_batch_lines
-from logferry.client.finding.inotify import Watcher
+from logferry.client.finding.inotify import FolderWatcher
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.readers.base import Reader
 from logferry.client.readers.batch import BatchReader
@@ -116,7 +116,7 @@ def _open_reader(settings: ShipSettings, checkpoints: Checkpoints, metrics: Metr
         metrics=metrics,
         max_held_bytes=settings.max_held_bytes,
         max_open_files=settings.max_open_files,
-        watcher=Watcher.create(),
+        watcher=FolderWatcher.create(),
     )
 
 

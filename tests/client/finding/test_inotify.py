@@ -12,23 +12,23 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.finding import inotify as watcher_module
-from logferry.client.finding.inotify import Changes, Watcher
+from logferry.client.finding import inotify as inotify_module
+from logferry.client.finding.inotify import Changes, FolderWatcher
 from tests.support.running import DEADLINE_S
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="inotify is Linux's")
 
 
 @pytest.fixture
-def watcher() -> Iterator[Watcher]:
-    watcher = Watcher.create()
+def watcher() -> Iterator[FolderWatcher]:
+    watcher = FolderWatcher.create()
     assert watcher is not None, "this Linux has no inotify, or all its instances are in use"
     yield watcher
     watcher.close()
 
 
 @pytest.fixture
-def folder(tmp_path: Path, watcher: Watcher) -> Path:
+def folder(tmp_path: Path, watcher: FolderWatcher) -> Path:
     """A watched folder with a file, app.log."""
     folder = tmp_path / "log"
     folder.mkdir()
@@ -42,21 +42,21 @@ def append(path: Path, data: bytes = b"two\n") -> None:
         file.write(data)
 
 
-def is_readable(watcher: Watcher, timeout_s: float = 0.0) -> bool:
+def is_readable(watcher: FolderWatcher, timeout_s: float = 0.0) -> bool:
     return bool(select.select([watcher], [], [], timeout_s)[0])
 
 
 # --- what it says ---
 
 
-def test_a_file_that_grows_is_told_once_by_its_path(watcher: Watcher, folder: Path) -> None:
+def test_a_file_that_grows_is_told_once_by_its_path(watcher: FolderWatcher, folder: Path) -> None:
     append(folder / "app.log")
     append(folder / "app.log")
     assert watcher.read() == Changes(paths={f"{folder}/app.log"})
     assert watcher.read() == Changes(), "what was told is not told again"
 
 
-def test_the_descriptor_is_readable_until_the_news_are_read(watcher: Watcher, folder: Path) -> None:
+def test_the_descriptor_is_readable_until_the_news_are_read(watcher: FolderWatcher, folder: Path) -> None:
     assert not is_readable(watcher)
     append(folder / "app.log")
     assert is_readable(watcher, DEADLINE_S)
@@ -64,18 +64,20 @@ def test_the_descriptor_is_readable_until_the_news_are_read(watcher: Watcher, fo
     assert not is_readable(watcher)
 
 
-def test_nothing_is_told_of_a_file_that_is_only_read(watcher: Watcher, folder: Path) -> None:
+def test_nothing_is_told_of_a_file_that_is_only_read(watcher: FolderWatcher, folder: Path) -> None:
     (folder / "app.log").read_bytes()
     list(folder.iterdir())
     assert watcher.read() == Changes()
 
 
-def test_a_file_that_is_truncated_is_told(watcher: Watcher, folder: Path) -> None:
+def test_a_file_that_is_truncated_is_told(watcher: FolderWatcher, folder: Path) -> None:
     os.truncate(folder / "app.log", 0)
     assert watcher.read() == Changes(paths={f"{folder}/app.log"})
 
 
-def test_a_file_that_was_written_through_a_mapping_is_told_when_it_is_closed(watcher: Watcher, folder: Path) -> None:
+def test_a_file_that_was_written_through_a_mapping_is_told_when_it_is_closed(
+    watcher: FolderWatcher, folder: Path
+) -> None:
     with (folder / "app.log").open("r+b") as file:
         with mmap.mmap(file.fileno(), 0) as mapping:
             mapping[0:3] = b"two"
@@ -85,7 +87,7 @@ def test_a_file_that_was_written_through_a_mapping_is_told_when_it_is_closed(wat
 
 @pytest.mark.parametrize("change", ["create", "delete", "rename", "arrive", "leave", "link", "chmod"])
 def test_a_change_of_names_or_rights_tells_the_folder(
-    watcher: Watcher, folder: Path, tmp_path: Path, change: str
+    watcher: FolderWatcher, folder: Path, tmp_path: Path, change: str
 ) -> None:
     log, elsewhere = folder / "app.log", tmp_path / "elsewhere.log"
     elsewhere.write_bytes(b"")
@@ -107,19 +109,19 @@ def test_a_change_of_names_or_rights_tells_the_folder(
     assert watcher.read() == Changes(folders={str(folder)})
 
 
-def test_a_new_file_with_content_tells_both(watcher: Watcher, folder: Path) -> None:
+def test_a_new_file_with_content_tells_both(watcher: FolderWatcher, folder: Path) -> None:
     append(folder / "new.log")
     assert watcher.read() == Changes(paths={f"{folder}/new.log"}, folders={str(folder)})
 
 
-def test_a_name_that_is_no_text_comes_back_as_python_spells_it(watcher: Watcher, folder: Path) -> None:
+def test_a_name_that_is_no_text_comes_back_as_python_spells_it(watcher: FolderWatcher, folder: Path) -> None:
     name = os.fsencode(folder) + b"/caf\xe9 \n.log"
     os.close(os.open(name, os.O_CREAT | os.O_WRONLY))
     (path,) = watcher.read().paths
     assert os.fsencode(path) == name
 
 
-def test_a_folder_with_two_names_is_told_by_both(watcher: Watcher, folder: Path, tmp_path: Path) -> None:
+def test_a_folder_with_two_names_is_told_by_both(watcher: FolderWatcher, folder: Path, tmp_path: Path) -> None:
     alias = tmp_path / "alias"
     alias.symlink_to(folder)
     assert watcher.watch(str(alias))
@@ -130,7 +132,7 @@ def test_a_folder_with_two_names_is_told_by_both(watcher: Watcher, folder: Path,
     assert watcher.read().paths == {f"{alias}/app.log"}
 
 
-def test_many_events_of_many_files_are_each_path_once(watcher: Watcher, folder: Path) -> None:
+def test_many_events_of_many_files_are_each_path_once(watcher: FolderWatcher, folder: Path) -> None:
     names = [folder / f"{number}.log" for number in range(200)]
     for name in names * 10:
         append(name)
@@ -140,7 +142,7 @@ def test_many_events_of_many_files_are_each_path_once(watcher: Watcher, folder: 
 # --- the end of a watch ---
 
 
-def test_an_unwatched_folder_says_nothing_more_not_even_what_was_queued(watcher: Watcher, folder: Path) -> None:
+def test_an_unwatched_folder_says_nothing_more_not_even_what_was_queued(watcher: FolderWatcher, folder: Path) -> None:
     append(folder / "app.log")
     watcher.unwatch(str(folder))
     append(folder / "app.log")
@@ -149,7 +151,7 @@ def test_an_unwatched_folder_says_nothing_more_not_even_what_was_queued(watcher:
     watcher.unwatch(str(folder))
 
 
-def test_watching_twice_is_watching_once(watcher: Watcher, folder: Path) -> None:
+def test_watching_twice_is_watching_once(watcher: FolderWatcher, folder: Path) -> None:
     assert watcher.watch(str(folder))
     assert watcher.watched == {str(folder)}
     append(folder / "app.log")
@@ -159,7 +161,7 @@ def test_watching_twice_is_watching_once(watcher: Watcher, folder: Path) -> None
     assert watcher.read() == Changes()
 
 
-def test_a_folder_that_is_deleted_is_told_and_can_be_watched_again(watcher: Watcher, folder: Path) -> None:
+def test_a_folder_that_is_deleted_is_told_and_can_be_watched_again(watcher: FolderWatcher, folder: Path) -> None:
     (folder / "app.log").unlink()
     folder.rmdir()
     assert watcher.read() == Changes(folders={str(folder)})
@@ -172,7 +174,9 @@ def test_a_folder_that_is_deleted_is_told_and_can_be_watched_again(watcher: Watc
     assert watcher.read() == Changes(paths={f"{folder}/app.log"})
 
 
-def test_a_folder_that_is_renamed_is_told_and_no_longer_watched(watcher: Watcher, folder: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_renamed_is_told_and_no_longer_watched(
+    watcher: FolderWatcher, folder: Path, tmp_path: Path
+) -> None:
     folder.rename(tmp_path / "old")
     assert watcher.read() == Changes(folders={str(folder)})
     assert watcher.watched == set()
@@ -180,7 +184,9 @@ def test_a_folder_that_is_renamed_is_told_and_no_longer_watched(watcher: Watcher
     assert watcher.read() == Changes()
 
 
-def test_watching_a_name_again_follows_it_to_another_folder(watcher: Watcher, folder: Path, tmp_path: Path) -> None:
+def test_watching_a_name_again_follows_it_to_another_folder(
+    watcher: FolderWatcher, folder: Path, tmp_path: Path
+) -> None:
     """As when a folder above was renamed, of which the kernel says nothing."""
     parent = tmp_path / "parent"
     inner = parent / "log"
@@ -195,7 +201,9 @@ def test_watching_a_name_again_follows_it_to_another_folder(watcher: Watcher, fo
     assert watcher.read().paths == {f"{inner}/app.log"}
 
 
-def test_a_folder_that_came_back_before_anybody_read_is_watched_as_the_new_one(watcher: Watcher, folder: Path) -> None:
+def test_a_folder_that_came_back_before_anybody_read_is_watched_as_the_new_one(
+    watcher: FolderWatcher, folder: Path
+) -> None:
     (folder / "app.log").unlink()
     folder.rmdir()
     folder.mkdir()
@@ -209,7 +217,9 @@ def test_a_folder_that_came_back_before_anybody_read_is_watched_as_the_new_one(w
 # --- what it cannot say ---
 
 
-def test_a_queue_that_ran_over_says_so_and_watching_goes_on(watcher: Watcher, folder: Path, tmp_path: Path) -> None:
+def test_a_queue_that_ran_over_says_so_and_watching_goes_on(
+    watcher: FolderWatcher, folder: Path, tmp_path: Path
+) -> None:
     other = tmp_path / "other"
     other.mkdir()
     assert watcher.watch(str(other))
@@ -231,19 +241,19 @@ def test_a_queue_that_ran_over_says_so_and_watching_goes_on(watcher: Watcher, fo
 
 
 def test_what_is_missing_or_no_folder_cannot_be_watched(
-    watcher: Watcher, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    watcher: FolderWatcher, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
     assert not watcher.watch(str(tmp_path / "missing"))
     assert not watcher.watch(str(tmp_path / "file"))
     assert watcher.watched == set()
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
-        f"cannot be told of changes in {tmp_path / 'file'}: Not a directory"
+        f"cannot watch {tmp_path / 'file'} for changes, polling it instead: Not a directory"
     ]
 
 
 def test_a_watched_folder_that_is_missing_when_it_is_watched_again_is_watched_no_longer(
-    watcher: Watcher, folder: Path, tmp_path: Path
+    watcher: FolderWatcher, folder: Path, tmp_path: Path
 ) -> None:
     folder.rename(tmp_path / "old")
     assert not watcher.watch(str(folder))
@@ -253,27 +263,28 @@ def test_a_watched_folder_that_is_missing_when_it_is_watched_again_is_watched_no
 
 
 def test_too_many_watches_are_told_once_with_the_limit_that_they_meet(
-    watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    watcher: FolderWatcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def no_more(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(watcher_module._Inotify, "add_watch", no_more)
+    monkeypatch.setattr(inotify_module._Inotify, "add_watch", no_more)
     assert not watcher.watch(str(tmp_path))
     assert not watcher.watch(str(tmp_path / "another"))
     assert [record.getMessage() for record in caplog.records] == [
-        f"cannot be told of changes in {tmp_path}: No space left on device (the limit is fs.inotify.max_user_watches)"
+        f"cannot watch {tmp_path} for changes, polling it instead: No space left on device "
+        "(the limit is fs.inotify.max_user_watches)"
     ]
 
 
 def test_a_c_library_without_it_means_no_watcher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
-    assert Watcher.create() is None
+    assert FolderWatcher.create() is None
 
 
 def test_without_ctypes_there_is_no_watcher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ctypes", None)
-    assert Watcher.create() is None
+    assert FolderWatcher.create() is None
 
 
 def test_no_more_instances_means_no_watcher_and_a_word(
@@ -282,12 +293,15 @@ def test_no_more_instances_means_no_watcher_and_a_word(
     limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
     if limit > 1000:
         pytest.skip(f"fs.inotify.max_user_instances is {limit}: too many to use up")
-    watchers: list[Watcher] = []
+    watchers: list[FolderWatcher] = []
     try:
-        while len(watchers) <= limit and (another := Watcher.create()) is not None:
+        while len(watchers) <= limit and (another := FolderWatcher.create()) is not None:
             watchers.append(another)
     finally:
         for each in watchers:
             each.close()
     assert len(watchers) <= limit
-    assert "cannot be told of changes: Too many open files (the limits are fs.inotify.max_user_instances" in caplog.text
+    assert (
+        "cannot watch for changes, polling instead: Too many open files (the limits are fs.inotify.max_user_instances"
+        in caplog.text
+    )

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from logferry.client.finding.preview import InputNow
+from logferry.client.finding.preview import InputPreview
 from logferry.config import STANDARD_INPUT, ShipSettings
 
 
-def check_report(settings: ShipSettings, inputs: Sequence[InputNow], state_dir: Path) -> str:
+def check_report(settings: ShipSettings, inputs: Sequence[InputPreview], state_dir: Path) -> str:
     """Return the summary: where to, how, and what each input is on this machine now."""
     return "\n".join(
         [
@@ -29,18 +29,19 @@ def _common(settings: ShipSettings, state_dir: Path) -> Iterator[str]:
     yield f"state    {state_dir}"
 
 
-def _input(found: InputNow) -> str:
+def _input(found: InputPreview) -> str:
     own = found.settings
     parts = [f"format {own.format}"]
     parts += [f"multiline {own.multiline}"] if own.multiline else []
     parts += [f"without {', '.join(own.exclude)}"] if own.exclude else []
     parts += [f"fields {', '.join(f'{key}={value}' for key, value in own.field)}"] if own.field else []
     parts += [f"{len(found.unreadable)} of them cannot be read, like {found.unreadable[0]}"] if found.unreadable else []
-    parts += [f"{len(found.taken)} of them left to an earlier input, like {found.taken[0]}"] if found.taken else []
+    if taken := found.claimed_earlier:
+        parts.append(f"{len(taken)} of them left to an earlier input, like {taken[0]}")
     return "; ".join([f"{', '.join(own.log_file)}: {_count(found)}", *parts])
 
 
-def _count(found: InputNow) -> str:
+def _count(found: InputPreview) -> str:
     if STANDARD_INPUT in found.settings.log_file:
         return "standard input"
     count = len(found.files)

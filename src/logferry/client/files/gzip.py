@@ -15,9 +15,9 @@ from logferry.client.files.content import Content, FileContent
 from logferry.client.files.identity import HEAD_BYTES
 from logferry.client.files.replay_buffer import BLOCK_BYTES, Spool
 from logferry.errors import SourceError
+from logferry.protocol.compressor import GZIP_MAGIC
 
-MAGIC: Final = b"\x1f\x8b"
-_MAGIC_AND_METHOD: Final = MAGIC + b"\x08"  # deflate, the only method there is
+_MAGIC_AND_METHOD: Final = GZIP_MAGIC + b"\x08"  # deflate, the only method there is
 
 # One read of the compressed file.
 _READ_BYTES: Final = 64 * 1024
@@ -108,7 +108,7 @@ def inflated(raw: Content, *, compressed_bytes: int | None = None) -> Content:
 
     Raises OSError. Of a compressed file nothing from `compressed_bytes` on is read.
     """
-    if raw.pread(len(MAGIC), 0) != MAGIC:
+    if raw.pread(len(GZIP_MAGIC), 0) != GZIP_MAGIC:
         return raw
     return GzipContent(raw, compressed_bytes=compressed_bytes)
 
@@ -122,7 +122,7 @@ def _inflate(raw: Content, end: int, problems: list[str]) -> Iterator[bytes]:
             yield block
             line_is_open = not block.endswith(b"\n")
         offset, problem = _end_of_padding(raw, member.end, end), member.problem
-        if offset < end and not problem and raw.pread(len(MAGIC), offset) != MAGIC:
+        if offset < end and not problem and raw.pread(len(GZIP_MAGIC), offset) != GZIP_MAGIC:
             problem = f"what follows at compressed byte {offset} is no gzip"
         if problem:
             offset = _next_member(raw, offset, end)

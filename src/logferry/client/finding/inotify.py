@@ -1,8 +1,11 @@
-"""The kernel's word that something has changed in a folder: inotify(7), by way of ctypes.
+"""Notifications from the kernel that something has changed in a folder: inotify(7), through ctypes.
 
-Folders are watched, not files: one watch covers thousands of files, and the names that appear later. It is a help, not
-a promise. A change made on another host, or through a mapping of the file's pages, is told late or never, and a
-folder that moves because one above it was renamed says nothing: whoever uses this looks by itself too, now and then.
+Owns the watches of one inotify instance. It watches folders, not files: one watch covers thousands of files, and the
+names that appear later.
+
+A notification is a hint and not a promise: a change made on another host, or through a memory mapping, is reported late
+or never, and a folder does not report that one above it was renamed. So users of this module must never rely on it
+alone; they look at the files themselves from time to time.
 """
 
 import errno
@@ -12,6 +15,9 @@ import struct
 from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Final, Self
+
+from logferry.errors import cause_of
+from logferry.printable import printable
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +35,8 @@ _OVERFLOW: Final = 0x4000
 _IGNORED: Final = 0x8000
 _ONLYDIR: Final = 0x1000000
 
-# A file written through a mapping raises no IN_MODIFY, but closing it raises IN_CLOSE_WRITE. IN_ATTRIB tells of a file,
-# or a folder, that has become readable.
+# A file written through a mapping raises no IN_MODIFY, but closing it raises IN_CLOSE_WRITE. IN_ATTRIB is raised when a
+# file, or a folder, has become readable.
 _GROWN: Final = _MODIFY | _CLOSE_WRITE
 _RENAMED: Final = _CREATE | _DELETE | _MOVED_FROM | _MOVED_TO | _ATTRIB
 _MASK: Final = _GROWN | _RENAMED | _DELETE_SELF | _MOVE_SELF | _ONLYDIR
@@ -39,8 +45,8 @@ _MASK: Final = _GROWN | _RENAMED | _DELETE_SELF | _MOVE_SELF | _ONLYDIR
 _EVENT: Final = struct.Struct("=iIII")
 _NAME_BYTES: Final = struct.Struct("=12xI").unpack_from
 
-# One read takes this much, that is more than 2000 events; so many reads in a row are enough for the longest queue that
-# the kernel keeps by default (16,384 events), and an end to it if somebody writes faster than this is read.
+# One read takes at most this much, which is more than 2000 events. This many reads in a row empty the longest queue
+# that the kernel keeps by default (16,384 events), and come to an end even if events arrive faster than they are read.
 _READ_BYTES: Final = 64 * 1024
 _READS: Final = 128
 
@@ -52,11 +58,11 @@ _HINTS: Final = {
 
 @dataclass(slots=True)
 class Changes:
-    """What has happened since it was asked last.
+    """What has happened since the last read.
 
-    `paths` are files whose content may have grown; in `folders` names appeared, vanished, moved or got other rights, or
-    the folder itself is not there any more (then it is no longer watched). After an `overflow` some of it is unknown:
-    everything is to be looked at.
+    `paths` are files whose content may have grown. In `folders`, names appeared, vanished, moved or changed their
+    permissions, or the folder itself is gone (then it is no longer watched). After an `overflow` events are missing:
+    look at everything.
     """
 
     paths: set[str] = field(default_factory=set)
@@ -64,30 +70,30 @@ class Changes:
     overflow: bool = False
 
 
-class Watcher:
-    """Watches folders. For one thread."""
+class FolderWatcher:
+    """Watches folders for changes in them, and of the files in them. For one thread."""
 
     def __init__(self, inotify: "_Inotify") -> None:
         """Use `create`."""
         self._inotify = inotify
         self._wds: dict[str, int] = {}
         self._folders: dict[int, set[str]] = {}  # a folder with two names has one watch
-        self._told: set[int | None] = set()  # errno values
+        self._logged: set[int | None] = set()  # errno values
 
     @classmethod
     def create(cls) -> Self | None:
-        """Return a watcher; None, and a word in the log, where there is no inotify or no more of it."""
+        """Return a watcher; log why and return None where inotify is missing, or its instances are used up."""
         try:
             return cls(_Inotify())
         except (ImportError, AttributeError, TypeError) as error:  # no ctypes, or no libc that has it
-            logger.debug("no inotify here: %s", error)
+            logger.debug("inotify is not available: %s", error)
         except OSError as error:
-            logger.warning("cannot be told of changes: %s", _explained(error))
+            logger.warning("cannot watch for changes, polling instead: %s", _explained(error))
         return None
 
     @property
     def watched(self) -> Set[str]:
-        """The folders that are watched, as they were named."""
+        """The folders that are watched, under the names given to `watch`."""
         return self._wds.keys()
 
     def fileno(self) -> int:
@@ -95,15 +101,14 @@ class Watcher:
         return self._inotify.fd
 
     def watch(self, folder: str) -> bool:
-        """Begin to watch what `folder` leads to now; False when that cannot be.
+        """Watch the folder that `folder` leads to now; return False when that fails. Log each kind of failure once.
 
-        Each kind of failure is logged once. Doing it again costs little, and mends a watch on a folder whose name
-        leads to another one by now.
+        Watching a folder again costs little, and repairs the watch of a name that leads to another folder by now.
         """
         try:
             wd = self._inotify.add_watch(folder, _MASK)
         except OSError as error:
-            self._tell(folder, error)
+            self._log_once(folder, error)
             self.unwatch(folder)
             return False
         if self._wds.get(folder, wd) != wd:
@@ -113,7 +118,7 @@ class Watcher:
         return True
 
     def unwatch(self, folder: str) -> None:
-        """Watch a folder no longer, if it is watched. What is in the queue of it is not told any more."""
+        """Stop watching a folder, if it is watched. Its events that are still in the queue are dropped."""
         wd = self._wds.pop(folder, None)
         if wd is None:
             return
@@ -123,7 +128,7 @@ class Watcher:
             self._inotify.rm_watch(wd)
 
     def read(self) -> Changes:
-        """Return what has happened, each thing once; never waits."""
+        """Return what has happened, each change once. Never waits."""
         events: dict[bytes, None] = {}
         for _ in range(_READS):
             try:
@@ -138,7 +143,7 @@ class Watcher:
         return changes
 
     def close(self) -> None:
-        """Release the descriptor, and all watches with it."""
+        """Close the descriptor, which ends all watches."""
         os.close(self._inotify.fd)
         self._wds.clear()
         self._folders.clear()
@@ -146,8 +151,8 @@ class Watcher:
     def _sort(self, event: bytes, changes: Changes) -> None:
         """Add one event to `changes`.
 
-        One of a watch that was given back is passed over. Its number is not that of another watch by now: the kernel
-        counts to INT_MAX before it begins again (inotify(7), section BUGS).
+        Events of a watch that was removed are ignored. Its number does not belong to another watch by now: the kernel
+        counts to INT_MAX before it starts again (inotify(7), section BUGS).
         """
         wd, mask, _, _ = _EVENT.unpack_from(event)
         changes.overflow |= bool(mask & _OVERFLOW)
@@ -157,9 +162,9 @@ class Watcher:
             changes.paths.update(os.path.join(folder, name) for folder in folders)
             return
         changes.folders.update(folders)
-        if mask & _IGNORED:  # the kernel gave up the watch: the folder was deleted, or unmounted
+        if mask & _IGNORED:  # the kernel removed the watch: the folder was deleted, or unmounted
             self._forget(wd)
-        elif mask & _MOVE_SELF:  # the watch has gone with the folder, to a name that nobody asked for
+        elif mask & _MOVE_SELF:  # the watch has followed the folder to a name that nobody asked for
             for folder in list(folders):
                 self.unwatch(folder)
 
@@ -168,23 +173,23 @@ class Watcher:
             del self._wds[folder]
 
     def _start_over(self, changes: Changes) -> None:
-        """Watch everything anew: the end of a watch may be among the events that were lost."""
+        """Renew all watches: the end of one may be among the events that were lost."""
         changes.folders.update(folder for folder in list(self._wds) if not self.watch(folder))
 
-    def _tell(self, folder: str, error: OSError) -> None:
-        if error.errno in self._told:
+    def _log_once(self, folder: str, error: OSError) -> None:
+        if error.errno in self._logged:
             return
-        self._told.add(error.errno)
-        level = logging.DEBUG if error.errno == errno.ENOENT else logging.WARNING  # others wait for what is missing
-        logger.log(level, "cannot be told of changes in %s: %s", folder, _explained(error))
+        self._logged.add(error.errno)
+        level = logging.DEBUG if error.errno == errno.ENOENT else logging.WARNING  # missing is normal
+        logger.log(level, "cannot watch %s for changes, polling it instead: %s", printable(folder), _explained(error))
 
 
 class _Inotify:
-    """The three calls, raising OSError where they fail."""
+    """The three system calls. They raise OSError when they fail."""
 
     def __init__(self) -> None:
-        """Raises ImportError, AttributeError or TypeError where there is no such thing."""
-        import ctypes  # not everywhere, and not needed by those who only look
+        """Raise ImportError, AttributeError or TypeError where inotify does not exist."""
+        import ctypes  # not everywhere, and not needed by those who only poll
 
         libc = ctypes.CDLL(None, use_errno=True)
         libc.inotify_add_watch.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32]
@@ -194,11 +199,11 @@ class _Inotify:
         self.fd: Final = self._checked(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))  # as IN_NONBLOCK, IN_CLOEXEC
 
     def add_watch(self, folder: str, mask: int) -> int:
-        """Return the number of the watch that there is on a folder now."""
+        """Return the number of the new or existing watch of a folder."""
         return self._checked(self._libc.inotify_add_watch(self.fd, os.fsencode(folder), mask))
 
     def rm_watch(self, wd: int) -> None:
-        """Give a watch back. One whose folder is gone is gone already."""
+        """Remove a watch. That of a folder that is gone is gone already."""
         self._libc.inotify_rm_watch(self.fd, wd)
 
     def _checked(self, result: int) -> int:
@@ -209,14 +214,14 @@ class _Inotify:
 
 
 def _explained(error: OSError) -> str:
-    return f"{error.strerror or error}{_HINTS.get(error.errno or 0, '')}"
+    return f"{cause_of(error)}{_HINTS.get(error.errno or 0, '')}"
 
 
 def _collect(data: bytes, events: dict[bytes, None]) -> None:
     """Add the events in `data` to `events`, each once, before anything else is done with them.
 
-    A burst of 16,384 events takes 8 ms here, and as long in the kernel. A file that grows fast is one event: the kernel
-    joins equal neighbours.
+    A burst of 16,384 events takes 8 ms here, and as long in the kernel. A file that grows fast causes one event: the
+    kernel merges equal neighbours.
     """
     offset, size = 0, len(data)
     while offset < size:

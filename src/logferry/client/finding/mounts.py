@@ -1,8 +1,8 @@
-"""Which file systems tell of every change: those that no other machine writes to.
+"""Which file systems report every change to inotify: those that only this machine writes to.
 
-A change that another host makes on a network file system, or the host of a virtual machine in a shared folder, is not
-seen by this kernel, so it cannot tell of it. A file system that is not known here counts as one of those: looking is
-always right, it only takes longer.
+Owns the list of local file systems. This kernel does not see what another host changes on a network file system, or
+the host of a virtual machine in a shared folder, and so it cannot report that. A file system that is not in the list
+counts as one of those: polling is always right and only slower.
 """
 
 import os
@@ -22,26 +22,26 @@ _ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 
 
 class Mounts:
-    """The mounts that there are at one moment."""
+    """The mounts of this machine at one moment."""
 
     def __init__(self) -> None:
         self._mountinfo = _read_mountinfo()
         self._points = mount_points(self._mountinfo)
 
     def is_local(self, folder: str) -> bool:
-        """Whether this kernel sees every change in a folder; False also when that cannot be found out."""
+        """Whether this kernel sees every change in a folder; False when it does not, or nobody knows."""
         try:
             fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
             try:
                 fdinfo = Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="ascii")
             finally:
                 os.close(fd)
-        except (OSError, AttributeError):  # AttributeError: there is no O_PATH here, so this is not Linux
+        except (OSError, AttributeError):  # AttributeError: without O_PATH this is not Linux
             return False
         return file_system(self._mountinfo, mount_id(fdinfo)) in _LOCAL
 
     def is_point(self, path: str) -> bool:
-        """Whether something is mounted just there. A file that is belongs to another folder, which is told of it."""
+        """Whether `path` is a mount point. Where a file is one, its notifications are for another folder."""
         return path in self._points
 
 
@@ -53,13 +53,13 @@ def _read_mountinfo() -> str:
 
 
 def mount_id(fdinfo: str) -> str:
-    """Return the number of the mount that an open file is on, "" if it is not said (proc_pid_fdinfo(5))."""
+    """Return the number of the mount that an open file is on, "" if the kernel does not say (proc_pid_fdinfo(5))."""
     fields = dict(line.split(":", 1) for line in fdinfo.splitlines() if ":" in line)
     return fields.get("mnt_id", "").strip()
 
 
 def mount_points(mountinfo: str) -> frozenset[str]:
-    """Return the paths on which something is mounted; what is written as `\\040` and the like is one character."""
+    """Return the mount points, with `\\040` and other octal escapes decoded."""
     fields = (line.split(" ", 5) for line in mountinfo.splitlines())
     return frozenset(_ESCAPE.sub(lambda code: chr(int(code[1], 8)), place[4]) for place in fields if len(place) > 5)
 
@@ -68,8 +68,8 @@ def file_system(mountinfo: str, mount: str) -> str:
     r"""Return the type of the file system of a mount, "" if it is not listed (proc_pid_mountinfo(5)).
 
     A line is `ID parent device root mount-point options [tags...] - type source options`. Spaces in paths are written
-    as `\040`, so they do not disturb; and since the mount is known by its number, no path has to be compared, and none
-    is mistaken that another mount has covered.
+    as `\040`, so splitting at spaces is safe. The mount is looked up by its number: paths would be ambiguous where one
+    mount covers another.
     """
     for line in mountinfo.splitlines():
         place, _, what = line.partition(" - ")

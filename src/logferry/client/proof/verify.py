@@ -13,7 +13,8 @@ from typing import Final
 
 from logferry.client.files.gzip import open_content
 from logferry.client.files.line_reader import SourceFile
-from logferry.client.finding.listing import ARCHIVE, is_pattern, matching, origins
+from logferry.client.finding.patterns import is_pattern, matching
+from logferry.client.finding.rotation_names import is_archive_name, original_names, without_archive_suffix
 from logferry.client.net.reports import ReportClient
 from logferry.client.readers.rerender import Renderings, replay
 from logferry.client.recognition.recognise import has_content
@@ -97,9 +98,9 @@ def _find(file: SourceFile, checkpoints: Checkpoints) -> Checkpoint | None:
     """
     of_inode = checkpoints.of_identity(*file.identity)
     same = [checkpoint for checkpoint in of_inode if has_content(file, checkpoint)]
-    if not same and file.path.name.endswith(ARCHIVE):
-        plain = file.path.name.removesuffix(ARCHIVE)
-        names = [file.path.with_name(name) for name in (plain, *origins(plain))]
+    if not same and is_archive_name(file.path.name):
+        plain = without_archive_suffix(file.path.name)
+        names = [file.path.with_name(name) for name in (plain, *original_names(plain))]
         shipped = [checkpoint for name in names for checkpoint in checkpoints.of_path(str(name))]
         same = [checkpoint for checkpoint in shipped if checkpoint.committed and has_content(file, checkpoint)]
     return max(same or of_inode, key=lambda checkpoint: checkpoint.seen_at, default=None)

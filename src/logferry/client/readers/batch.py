@@ -16,7 +16,8 @@ from typing import Final
 from logferry.client.files.fd_pool import Descriptors
 from logferry.client.files.identity import FileIdentity
 from logferry.client.files.line_reader import SourceFile
-from logferry.client.finding.listing import Discovery, Folders
+from logferry.client.finding.listing import Folders
+from logferry.client.finding.patterns import Discovery
 from logferry.client.readers.base import out_of_reach
 from logferry.client.readers.batch_file import BatchFile, PlannedFile, plan
 from logferry.client.readers.input_rules import Input

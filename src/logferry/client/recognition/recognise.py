@@ -12,7 +12,8 @@ from pathlib import Path
 
 from logferry.client.files.identity import HEAD_BYTES, fingerprint
 from logferry.client.files.line_reader import SourceFile
-from logferry.client.finding.listing import ARCHIVE, Folders, former_names
+from logferry.client.finding.listing import Folders
+from logferry.client.finding.rotation_names import former_names, without_archive_suffix
 from logferry.client.state.checkpoints import Checkpoint, Checkpoints
 from logferry.errors import SourceError
 from logferry.model.source import Source
@@ -53,7 +54,7 @@ class Recogniser:
 
     def checkpoints_of_originals(self, file: SourceFile) -> list[Checkpoint]:
         """Return the checkpoints of the files that this one, going by its name, may be a copy or an archive of."""
-        folder, name = file.path.parent, file.path.name.removesuffix(ARCHIVE)
+        folder, name = file.path.parent, without_archive_suffix(file.path.name)
         return [known for former in former_names(name) for known in self.checkpoints.of_path(str(folder / former))]
 
     def continued_in(self, file: SourceFile, live: Container[str]) -> list[Checkpoint]:

@@ -16,7 +16,9 @@ from typing import Final, NamedTuple
 from logferry.client.files.gzip import open_content
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.files.line_reader import SourceFile
-from logferry.client.finding.listing import ARCHIVE, Folders, is_compressed, rotation_number
+from logferry.client.finding.compressed import is_compressed
+from logferry.client.finding.listing import Folders
+from logferry.client.finding.rotation_names import is_archive_name, rotation_number, without_archive_suffix
 from logferry.client.recognition.recognise import Recogniser, is_copy, modified_ns_if_same
 from logferry.client.state.checkpoints import Checkpoint
 from logferry.errors import SourceError
@@ -40,7 +42,7 @@ class RotatedFile(NamedTuple):
     @property
     def age(self) -> tuple[int, int, Path]:
         """Return what is less of an older file: when it was last written to, and what its name says."""
-        return self.modified_ns, -rotation_number(self.path.name.removesuffix(ARCHIVE)), self.path
+        return self.modified_ns, -rotation_number(without_archive_suffix(self.path.name)), self.path
 
 
 class RotatedFiles:
@@ -107,7 +109,7 @@ class RotatedFiles:
         return [
             file
             for file in found
-            if (certain_ns is not None and file.modified_ns >= certain_ns and not file.path.name.endswith(ARCHIVE))
+            if (certain_ns is not None and file.modified_ns >= certain_ns and not is_archive_name(file.path.name))
             or not self._is_known(file, live)
         ]
 
@@ -139,7 +141,7 @@ class RotatedFiles:
             except (OSError, SourceError):
                 continue
             with contextlib.closing(file):
-                candidate = (file.modified_ns(), not entry.name.endswith(ARCHIVE), entry, file.identity)
+                candidate = (file.modified_ns(), not is_archive_name(entry.name), entry, file.identity)
                 for checkpoint in missing if file.identity not in known else ():
                     if self._recogniser.is_continued_in(file, checkpoint):
                         found[checkpoint.id] = max(candidate, found.get(checkpoint.id, candidate))
@@ -181,7 +183,7 @@ def _written_since(
             return None
         except OSError:
             continue
-        is_archive = name.endswith(ARCHIVE)
+        is_archive = is_archive_name(name)
         earliest_ns = since_ns - since_ns % _SECOND_NS if is_archive else since_ns
         is_new = status.st_mtime_ns >= earliest_ns and identity_of(status) not in exclude
         if is_new and stat.S_ISREG(status.st_mode) and is_compressed(str(entry)) == is_archive:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.finding.listing import Discovery
+from logferry.client.finding.patterns import Discovery
 from logferry.client.recognition.rotated import RotatedFile, named_like_rotated_since
 from tests.support.following import Scene, compress
 from tests.support.processes import client, free_port

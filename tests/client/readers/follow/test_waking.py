@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.finding.inotify import Watcher
+from logferry.client.finding.inotify import FolderWatcher
 from logferry.client.readers.follow.reader import FollowReader
 from tests.support.builders import Clock
 from tests.support.following import Scene
@@ -120,7 +120,7 @@ def test_the_kernel_tells_of_a_change_long_before_it_is_time_to_look(scene: Scen
 def test_where_the_kernel_tells_of_nothing_a_change_is_found_by_looking(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, change: Change
 ) -> None:
-    monkeypatch.setattr("logferry.client.finding.inotify.Watcher.create", lambda: None)
+    monkeypatch.setattr("logferry.client.finding.inotify.FolderWatcher.create", lambda: None)
     scene.names = [scene.folder / "**" / "*.log"]
     append(scene.log, range(10))
     with scene.running():
@@ -220,14 +220,16 @@ linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="on
 
 
 @contextmanager
-def following(*names: Path, clock: Clock, watcher: Watcher | None = None, **changes: Any) -> Iterator[FollowReader]:
+def following(
+    *names: Path, clock: Clock, watcher: FolderWatcher | None = None, **changes: Any
+) -> Iterator[FollowReader]:
     """Follow names with a clock that stands still, until everything is read that there is now.
 
     What was changed just now is looked at again and again; so it was long ago.
     """
     for place in {place for name in names for place in (name, name.parent) if place.exists()}:
         os.utime(place, (1e9, 1e9))
-    watcher = watcher or Watcher.create()
+    watcher = watcher or FolderWatcher.create()
     reader = FollowReader([input_settings(*names, **changes)], watcher=watcher, clock=clock)
     try:
         look(reader)
@@ -286,7 +288,7 @@ def test_a_file_that_was_read_again_and_again_is_still_waited_for_patiently(tmp_
 
 
 def test_without_a_watcher_nobody_is_patient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Watcher, "create", lambda: None)
+    monkeypatch.setattr(FolderWatcher, "create", lambda: None)
     with following(append(tmp_path / "app.log", [0]), clock=Clock()) as reader:
         assert reader.patience_s == 0.0
 

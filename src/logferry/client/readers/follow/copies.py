@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from logferry.client.files.identity import identity_of
 from logferry.client.files.line_reader import Left
-from logferry.client.finding.listing import origins
+from logferry.client.finding.rotation_names import original_names
 from logferry.client.readers.follow.file import Common, File
 from logferry.errors import SourceError
 from logferry.model.loss import Loss, LossKind
@@ -28,7 +28,7 @@ COPY_SETTLE_S: Final = 10.0
 def originals(file: File, common: Common) -> Iterator["FollowedName"]:
     """Give the followed names that a file, called as it is now, may be a copy of."""
     folder, name = os.path.split(file.content.path)
-    for origin in origins(name):
+    for origin in original_names(name):
         other = common.names.get(os.path.join(folder, origin))
         if other is not None:
             yield other

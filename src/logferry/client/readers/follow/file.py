@@ -11,7 +11,9 @@ from logferry.client.files.fd_pool import Descriptors, Gone, PooledContent
 from logferry.client.files.gzip import inflated
 from logferry.client.files.identity import FileIdentity, begins_alike
 from logferry.client.files.line_reader import SourceFile
-from logferry.client.finding.listing import ARCHIVE, Folders, is_compressed, origins
+from logferry.client.finding.compressed import is_compressed
+from logferry.client.finding.listing import Folders
+from logferry.client.finding.rotation_names import is_archive_name, original_names
 from logferry.client.recognition.recognise import Recogniser
 from logferry.client.recognition.rotated import RotatedFiles
 from logferry.model.file_report import FileReport
@@ -48,7 +50,7 @@ class File(SourceFile):
         self._folders = common.folders
         place = Path(os.path.realpath(path))
         self.content = PooledContent(place, common.descriptors)
-        self.is_archive = path.endswith(ARCHIVE) and is_compressed(path)
+        self.is_archive = is_archive_name(path) and is_compressed(path)
         readable = inflated(self.content) if self.is_archive else self.content
         super().__init__(place if str(place) == path else Path(path), max_line_bytes=1, content=readable)
         self.source.path = owner.path  # whatever it was rotated to since
@@ -84,7 +86,7 @@ class File(SourceFile):
             return is_compressed(str(self.content.path))
         if self.is_marked:
             return self.is_unchanged()
-        return not self.content.size() or Path(self.owner.path).name in origins(self.content.path.name)
+        return not self.content.size() or Path(self.owner.path).name in original_names(self.content.path.name)
 
     def seek(self) -> None:
         """See Owner: it is looked for where it was. Raises OSError when the folder is out of reach."""

@@ -16,7 +16,7 @@ from typing import Final
 from logferry.client.files.fd_pool import Gone
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.files.line_reader import Left
-from logferry.client.finding.listing import is_compressed
+from logferry.client.finding.compressed import is_compressed
 from logferry.client.readers.follow.copies import copy_of, needs_vetting, vet
 from logferry.client.readers.follow.file import Common, File
 from logferry.client.readers.input_rules import Input
@@ -287,7 +287,7 @@ class FollowedName:
         return ""
 
     def _open(self, identity: FileIdentity) -> str:
-        if is_compressed(self.path, so_far=True):
+        if is_compressed(self.path, or_unfinished=True):
             return "compressed: it is not followed"
         if self.files:
             logger.info("%s is a new file now; the old one is read to its end first", self.path)

@@ -18,9 +18,9 @@ from typing import Final
 
 from logferry.client.files.fd_pool import Descriptors
 from logferry.client.files.line_reader import SourceFile
-from logferry.client.finding.inotify import Watcher
-from logferry.client.finding.listing import Discovery, is_pattern
+from logferry.client.finding.inotify import FolderWatcher
 from logferry.client.finding.mounts import Mounts
+from logferry.client.finding.patterns import Discovery, is_pattern
 from logferry.client.net.wakeup import Wakeup
 from logferry.client.readers.base import out_of_reach
 from logferry.client.readers.follow.file import ROTATED_QUIET_S, Common, File
@@ -63,7 +63,7 @@ class FollowReader:
         metrics: Metrics | None = None,
         max_held_bytes: int = 0,
         max_open_files: int | None = None,
-        watcher: Watcher | None = None,
+        watcher: FolderWatcher | None = None,
         rotated_quiet_s: float = ROTATED_QUIET_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -1,0 +1,59 @@
+"""Which names a log file gets when it is rotated, and which name a rotated file had before.
+
+Owns what the names look like that logrotate, savelog and the rotating handlers of logging libraries give: numbers,
+dates, both of them before or after the suffix, and compressed copies. To support another scheme, extend this module
+and its tests. Looks at names only: must never ask the file system.
+
+A name is a hint, not proof: whether a file is a rotated one is decided by its content (client/recognition).
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from logferry.client.finding.compressed import READABLE_SUFFIX
+
+# From each separator after which a date or a number begins, to the end of the name.
+_STAMP: Final = re.compile(r"(?<=.)[.-](?=[0-9][0-9T:_.-]*\Z)")
+
+# A number of more digits is a date.
+_MAX_NUMBER_DIGITS: Final = 3
+
+
+def original_names(name: str) -> Iterator[str]:
+    """Yield the names that a file may have had before it was rotated to `name`.
+
+    `app.log.1`, `app.log-20240115`, `app-2024-01-15.log` and `app.1.log` may all have been `app.log`. For an archive,
+    ask with the name `without_archive_suffix`.
+    """
+    stem, dot, suffix = name.rpartition(".")
+    for base, end in ((name, ""), (stem, dot + suffix)):
+        for match in _STAMP.finditer(base):
+            yield base[: match.start()] + end
+
+
+def former_names(name: str) -> Iterator[str]:
+    """Yield the names under which a file that is now called `name` may have been followed.
+
+    These are its original names, `name` itself, and those with lower numbers: `app.log.3` was `app.log.2` once.
+    """
+    yield from original_names(name)
+    yield name
+    stem, _, _ = name.rpartition(".")
+    yield from (f"{stem}.{lower}" for lower in range(rotation_number(name)))
+
+
+def rotation_number(name: str) -> int:
+    """Return how often a file was rotated, if its name says so, else 0. The higher, the older."""
+    number = name.rpartition(".")[2]
+    return int(number) if number.isdecimal() and len(number) <= _MAX_NUMBER_DIGITS else 0
+
+
+def is_archive_name(name: str) -> bool:
+    """Whether a file with this name may be a compressed log file that can be read on."""
+    return name.endswith(READABLE_SUFFIX)
+
+
+def without_archive_suffix(name: str) -> str:
+    """Return the name that an archive had before it was compressed; any other name as it is."""
+    return name.removesuffix(READABLE_SUFFIX)
