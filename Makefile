@@ -4,7 +4,7 @@
 COMPOSE = docker compose
 EVERYTHING = --profile batch --profile client --profile test
 
-.PHONY: build run batch client test bench bench-quick logs stop clean demo
+.PHONY: build run batch client test lint types format bench bench-quick logs stop clean demo
 
 define require_docker
 @command -v docker >/dev/null 2>&1 || { \
@@ -44,6 +44,18 @@ client:
 # The tests, in Docker where an engine answers, otherwise in .venv.
 test:
 	@sh tools/run_tests.sh
+
+# ruff, and whether generated files are up to date.
+lint:
+	@sh tools/run_lint.sh lint
+
+# mypy --strict.
+types:
+	@sh tools/run_lint.sh types
+
+# Formats the code and mends what ruff can mend by itself.
+format:
+	@sh tools/run_lint.sh format
 
 # The benchmarks: docs/benchmarks.md and its plot. About twenty minutes; BENCH='...' gives options (benchmarks/README.md).
 bench:

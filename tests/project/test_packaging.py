@@ -17,8 +17,8 @@ from tools.container_health import find_server
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = ("Dockerfile", "Dockerfile.server", "Dockerfile.test")
-TARGETS = {"build", "run", "batch", "client", "test", "bench", "bench-quick", "logs", "stop", "clean", "demo"}
-DOCKERLESS_TARGETS = {"test", "bench", "bench-quick", "demo", "clean"}
+DOCKERLESS_TARGETS = {"test", "lint", "types", "format", "bench", "bench-quick", "demo", "clean"}
+TARGETS = {"build", "run", "batch", "client", "logs", "stop"} | DOCKERLESS_TARGETS
 PROFILES = {"log-server": None, "log-client-batch": "batch", "log-client": "client", "log-test": "test"}
 
 
@@ -50,6 +50,10 @@ class TestRequirements:
         extra = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]["bench"]
         lines = read("benchmarks/requirements.txt").splitlines()
         assert [line for line in lines if not line.startswith("#")] == extra
+
+    def test_those_of_the_lint_tools_equal_the_lint_extra(self) -> None:
+        extra = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]["lint"]
+        assert [line for line in read("requirements-lint.txt").splitlines() if not line.startswith("#")] == extra
 
     def test_the_lint_tools_are_pinned_so_that_no_release_of_theirs_breaks_a_commit(self) -> None:
         extra = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]["lint"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "run_tests.sh"
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
 
 # Each writes down how it was called. The environment says what does not work.
 FAKE_DOCKER = """#!/bin/sh
@@ -42,7 +42,8 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "tools").mkdir()
-        shutil.copy(SCRIPT, folder / "tools")
+        for name in ("run_tests.sh", "python_environment.sh"):
+            shutil.copy(TOOLS / name, folder / "tools")
         (folder / "requirements.txt").write_text("pytest\n")
         (folder / "bin").mkdir()
         for name, text in (("docker", FAKE_DOCKER), ("python3", FAKE_PYTHON)):
