@@ -19,7 +19,7 @@ sys.path[:0] = [str(ROOT / "src")]
 
 from logferry.client.net.wakeup import StopSignal  # noqa: E402
 from logferry.client.run import ship  # noqa: E402  (the path comes first)
-from logferry.config import SHIP_OPTIONS, ShipSettings, load  # noqa: E402
+from logferry.config import ShipSettings, load  # noqa: E402
 from logferry.speedups import collect_less_garbage, keep_freed_memory  # noqa: E402
 from logferry.telemetry.metrics import Metrics  # noqa: E402
 
@@ -44,7 +44,7 @@ def main() -> None:
     collect_less_garbage()
     witness, stop = Witness(), StopSignal()
     signal.signal(signal.SIGTERM, lambda *_: stop.request())
-    ship(load(ShipSettings, SHIP_OPTIONS, json.loads(sys.argv[2]), {}), metrics=witness, stop=stop)
+    ship(load(ShipSettings, json.loads(sys.argv[2]), {}), metrics=witness, stop=stop)
     Path(sys.argv[1]).write_text(json.dumps(witness.acks), encoding="utf-8")
 
 

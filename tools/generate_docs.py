@@ -27,9 +27,9 @@ _CONFIGURATION_PAGE = """\
 
 <!-- Made from src/logferry/config/ by `python3 tools/generate_docs.py`: change it there. -->
 
-Every setting is a flag and an environment variable; those of the client may also stand in a configuration file. The
-command line wins over the environment, the environment over the file, and the file over the default. An environment
-variable that is empty counts as not set.
+Every setting is a flag, an environment variable, and a key of a configuration file. The command line wins over the
+environment, the environment over the file, and the file over the default. An environment variable that is empty counts
+as not set.
 
 Ten variables, the first of the client's table, stand as they are; the server reads `SERVER_HOST`, `SERVER_PORT` and
 `METRICS_INTERVAL` of them. The name of every other variable begins with `LOGFERRY_`. Each end ignores the variables of
@@ -39,7 +39,9 @@ longer read, and a line in the log names it.
 
 - Yes or no: `--compress`, `--compress=true` and `--compress false` all work, and so does `COMPRESS=true`.
   `1`, `true`, `yes` and `on` mean yes; `0`, `false`, `no` and `off` mean no; upper or lower case does not matter.
-- Times are seconds; `0.5` is fine. Sizes are bytes.
+- Durations take a unit: `500ms`, `10s`, `1.5m`, `2h`, `7d`; a bare number is seconds. Sizes take `K`, `M`, `G`, `T`, in
+  powers of 1024: `64K`, `2G`; a bare number is bytes. In a configuration file such a value is a string, a bare number
+  may be a number.
 - Where several values are taken, the flag may be given several times. In a variable, names of files are separated by
   `:` and everything else by line ends. `none` means no value at all.
 - Regular expressions are Python's.
@@ -57,12 +59,15 @@ sections.
 ## The client: `python3 main.py`, or `logferry ship`
 
 {ship_table}
-## The configuration file of the client
+## The configuration file
 
 `--config logferry.toml` (or `LOGFERRY_CONFIG`) names a file in [TOML](https://toml.io/en/v1.0.0). Its keys are the long
 options with underscores instead of dashes: `--server-port` is `server_port`. Numbers, `true` and `false` are written as
 such, several values as an array, fields as a table; whatever the command line takes may also be written as a string.
-File names are relative to the folder in which the client is started.
+File names are relative to the folder in which the program is started.
+
+Client and server have a file each: a key that only the other end has is an error. What follows is about the client's;
+the server's has no sections.
 
 Each `[[input]]` section is one input: files, what their lines are, and what becomes of them. It needs a `log_file`.
 {input_names}

@@ -33,9 +33,9 @@ EVERY_TABLE = {
 def problems(environment: Mapping[str, str]) -> tuple[str, ...]:
     """Return what is wrong for both ends: what one end does not know may be the other's."""
     found = []
-    for settings, options in ((ShipSettings, SHIP_OPTIONS), (ServeSettings, SERVE_OPTIONS)):
+    for settings in (ShipSettings, ServeSettings):
         try:
-            load(settings, options, {}, environment)
+            load(settings, {}, environment)
         except ConfigError as error:
             found.append(error.problems)
         else:
@@ -57,8 +57,8 @@ def test_the_server_reads_three_of_the_first_ten() -> None:
 def test_what_other_programs_read_changes_nothing() -> None:
     """Build shells have INCLUDE=/usr/include; HOST and CONFIG are everywhere."""
     others = {"INCLUDE": "/usr/include", "CONFIG": "/etc/x", "HOST": "box", "DATA_DIR": "/srv", "FORMAT": "elf"}
-    assert load(ShipSettings, SHIP_OPTIONS, {}, others) == load(ShipSettings, SHIP_OPTIONS, {}, {})
-    assert load(ServeSettings, SERVE_OPTIONS, {}, others) == load(ServeSettings, SERVE_OPTIONS, {}, {})
+    assert load(ShipSettings, {}, others) == load(ShipSettings, {}, {})
+    assert load(ServeSettings, {}, others) == load(ServeSettings, {}, {})
 
 
 def test_each_end_ignores_the_variables_of_the_other() -> None:

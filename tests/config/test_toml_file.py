@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.config import SHIP_OPTIONS, ShipSettings, load
+from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, FsckSettings, ServeSettings, ShipSettings, load
 from logferry.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +26,12 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ship(text: str, environment: Mapping[str, str] | None = None, **arguments: str) -> ShipSettings:
     Path("logferry.toml").write_text(text, encoding="utf-8")
-    return load(ShipSettings, SHIP_OPTIONS, {"config": "logferry.toml", **arguments}, environment or {})
+    return load(ShipSettings, {"config": "logferry.toml", **arguments}, environment or {})
+
+
+def serve(text: str, environment: Mapping[str, str] | None = None, **arguments: str) -> ServeSettings:
+    Path("logferry.toml").write_text(text, encoding="utf-8")
+    return load(ServeSettings, {"config": "logferry.toml", **arguments}, environment or {})
 
 
 def problems(text: str, environment: Mapping[str, str] | None = None, **arguments: str) -> Sequence[str]:
@@ -72,11 +77,11 @@ class TestWhatItSays:
         assert {own.exclude for own in settings.inputs} == {("*.gz", "*.tmp")}
 
     def test_an_empty_file_changes_nothing(self) -> None:
-        assert ship("").inputs == load(ShipSettings, SHIP_OPTIONS, {}, {}).inputs
+        assert ship("").inputs == load(ShipSettings, {}, {}).inputs
 
     def test_the_variable_names_it_too(self) -> None:
         Path("other.toml").write_text('server_host = "logs"', encoding="utf-8")
-        assert load(ShipSettings, SHIP_OPTIONS, {}, {"LOGFERRY_CONFIG": "other.toml"}).server_host == "logs"
+        assert load(ShipSettings, {}, {"LOGFERRY_CONFIG": "other.toml"}).server_host == "logs"
 
     def test_without_sections_the_top_is_the_only_input(self) -> None:
         (only,) = ship('log_file = "/var/log/a.log"\nformat = "json"').inputs
@@ -103,6 +108,10 @@ class TestWhatItSays:
             ("poll_interval = 2", "poll_interval", 2.0),
             ("poll_interval = 0.25", "poll_interval", 0.25),
             ("metrics_interval = 1e3", "metrics_interval", 1000.0),
+            ('poll_interval = "250ms"', "poll_interval", 0.25),
+            ('max_held_bytes = "2G"', "max_held_bytes", 2 * 1024**3),
+            ("max_held_bytes = 5", "max_held_bytes", 5),
+            ('host = "web-1"', "host", "web-1"),
             ('mode = "Continuous"', "mode", "continuous"),
         ],
     )
@@ -129,7 +138,7 @@ class TestWhatItSays:
 
     def test_line_ends_and_marks_of_windows_do_no_harm(self) -> None:
         Path("logferry.toml").write_bytes(b'\xef\xbb\xbfserver_host = "logs"\r\nserver_port = 9001\r\n')
-        settings = load(ShipSettings, SHIP_OPTIONS, {"config": "logferry.toml"}, {})
+        settings = load(ShipSettings, {"config": "logferry.toml"}, {})
         assert (settings.server_host, settings.server_port) == ("logs", 9001)
 
     def test_a_client_without_a_file_does_not_load_what_reads_one(self) -> None:
@@ -161,6 +170,60 @@ class TestWhatWins:
 
     def test_a_bad_value_in_the_file_does_not_matter_where_a_better_one_wins(self) -> None:
         assert ship("server_port = 0", server_port="9002").server_port == 9002
+
+
+class TestTheServersFile:
+    def test_it_has_the_keys_of_the_server(self) -> None:
+        text = 'server_port = 9001\ndata_dir = "/srv/logs"\nretention_bytes = "2G"\nretention_days = 7\necho = true\n'
+        settings = serve(text)
+        assert (settings.server_port, settings.data_dir, settings.echo) == (9001, Path("/srv/logs"), True)
+        assert (settings.retention_bytes, settings.retention_days) == (2 * 1024**3, 7)
+
+    def test_the_same_layers_win(self) -> None:
+        text = 'server_host = "a"\nserver_port = 1\ndata_dir = "/a"\n'
+        settings = serve(text, {"SERVER_PORT": "2", "LOGFERRY_DATA_DIR": "/b"}, data_dir="/c")
+        assert (settings.server_host, settings.server_port, settings.data_dir) == ("a", 2, Path("/c"))
+        assert settings.durability == "fsync"
+
+    def test_the_variable_names_it_and_fsck_takes_it_too(self) -> None:
+        Path("server.toml").write_text('data_dir = "/srv/logs"\nmax_connections = 5\n', encoding="utf-8")
+        environment = {"LOGFERRY_CONFIG": "server.toml"}
+        assert load(ServeSettings, {}, environment).data_dir == Path("/srv/logs")
+        assert load(FsckSettings, {}, environment).data_dir == Path("/srv/logs")
+
+    @pytest.mark.parametrize(
+        "option", [option for option in SERVE_OPTIONS if option.name != "config"], ids=attrgetter("name")
+    )
+    def test_every_option_may_be_written_as_on_the_command_line(self, option: Any) -> None:
+        assert serve(f'{option.name} = "{option.default}"') == serve("")
+
+    @pytest.mark.parametrize(
+        ("text", "sentence"),
+        [
+            ("durabilty = 'os'", "line 1: durabilty: there is no such key; did you mean durability?"),
+            ("durability = 'maybe'", "line 1: durability: 'maybe' must be one of fsync, os, none"),
+            (
+                "data_dir = 'x'\nlog_file = 'y'",
+                "line 2: log_file: there is no such key here; it belongs in the configuration file of the client",
+            ),
+            (
+                "[[input]]\nlog_file = 'y'",
+                "line 1: input: there is no such key here; it belongs in the configuration file of the client",
+            ),
+            ("[server]\nport = 1", "line 1: server: there is no such key; there are no sections"),
+            ("config = 'x'", "line 1: config: a configuration file cannot name another one"),
+        ],
+    )
+    def test_what_is_wrong_is_told_with_file_line_key_and_a_hint(self, text: str, sentence: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            serve(text)
+        assert caught.value.problems == (f"logferry.toml, {sentence}",)
+
+    def test_a_server_s_key_in_a_client_s_file_is_named_as_such(self) -> None:
+        assert problems("data_dir = 'x'") == (
+            "logferry.toml, line 1: data_dir: there is no such key here; "
+            "it belongs in the configuration file of the server",
+        )
 
 
 class TestWhatIsWrong:
@@ -286,7 +349,7 @@ include = ["ok", "("]
     def test_what_is_no_toml_is_told_with_its_line(self, content: bytes, sentence: str) -> None:
         Path("logferry.toml").write_bytes(content)
         with pytest.raises(ConfigError) as caught:
-            load(ShipSettings, SHIP_OPTIONS, {"config": "logferry.toml"}, {})
+            load(ShipSettings, {"config": "logferry.toml"}, {})
         (problem,) = caught.value.problems
         assert re.match(rf"logferry\.toml[,:] {re.escape(sentence)}", problem)
         assert "\n" not in problem
@@ -294,11 +357,11 @@ include = ["ok", "("]
     @pytest.mark.parametrize("name", ["missing.toml", "."])
     def test_a_file_that_cannot_be_read_is_named(self, name: str) -> None:
         with pytest.raises(ConfigError, match="cannot read the configuration file: "):
-            load(ShipSettings, SHIP_OPTIONS, {"config": name}, {})
+            load(ShipSettings, {"config": name}, {})
 
     def test_problems_outside_the_file_are_told_too_when_it_cannot_be_read(self) -> None:
         with pytest.raises(ConfigError) as caught:
-            load(ShipSettings, SHIP_OPTIONS, {"config": "missing.toml", "server_port": "0"}, {})
+            load(ShipSettings, {"config": "missing.toml", "server_port": "0"}, {})
         assert len(caught.value.problems) == 2
 
 

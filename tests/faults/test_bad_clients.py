@@ -336,11 +336,11 @@ def test_rubbish_is_logged_once_with_its_reason_and_then_counted(
 _SMALL_SERVER = """
 import asyncio, sys
 from pathlib import Path
-from logferry.config import SERVE_OPTIONS, ServeSettings, load
+from logferry.config import ServeSettings, load
 from logferry.server import serve
 options = {"server_host": "127.0.0.1", "server_port": "0", "data_dir": sys.argv[1]}
 ready = lambda addresses: print(addresses[0][1], flush=True)
-asyncio.run(serve(load(ServeSettings, SERVE_OPTIONS, options, {}), stop_requested=asyncio.Event(), on_ready=ready))
+asyncio.run(serve(load(ServeSettings, options, {}), stop_requested=asyncio.Event(), on_ready=ready))
 """
 
 

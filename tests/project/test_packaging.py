@@ -123,9 +123,11 @@ class TestCompose:
 
     def test_a_container_may_finish_before_it_is_killed(self) -> None:
         graces = [int(grace) for grace in re.findall(r"stop_grace_period: (\d+)s", read("docker-compose.yml"))]
-        timeout = next(option.default for option in SERVE_OPTIONS if option.name == "shutdown_timeout")
+        timeout = next(
+            option.kind.parse(option.default) for option in SERVE_OPTIONS if option.name == "shutdown_timeout"
+        )
         assert len(graces) == 2
-        assert min(graces) > int(timeout)
+        assert min(graces) > timeout
 
     def test_nothing_is_open_to_other_machines_by_default(self) -> None:
         ports = re.findall(r'^ +- "(.*:9000)"$', read("docker-compose.yml"), re.MULTILINE)

@@ -156,7 +156,9 @@ class Scene:
 
     def verdict(self, path: Path) -> Verdict:
         """Verify one file."""
-        reports = ReportClient(self.server.host, self.server.port, connect_timeout_s=5, answer_timeout_s=5)
+        reports = ReportClient(
+            self.server.host, self.server.port, client_host="test", connect_timeout_s=5, answer_timeout_s=5
+        )
         try:
             return verify(path, Checkpoints(self.state, read_only=True), reports)
         finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from logferry.config import SERVE_OPTIONS, ServeSettings, load
+from logferry.config import ServeSettings, load
 from logferry.server import Patience, Server, ServerStats
 from logferry.server.storage.file_system import FileSystem
 
@@ -50,7 +50,7 @@ def _age(path: Path) -> tuple[str, str, int]:
 
 def serve_settings(data_dir: Path, **changes: Any) -> ServeSettings:
     """Return the defaults of `logferry serve` on a free loopback port, with `changes`."""
-    settings = load(ServeSettings, SERVE_OPTIONS, {}, {})
+    settings = load(ServeSettings, {}, {})
     base: dict[str, Any] = {"server_host": "127.0.0.1", "server_port": 0, "data_dir": data_dir}
     return dataclasses.replace(settings, **(base | changes))
 

@@ -13,7 +13,7 @@ import pytest
 
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.run import Outcome, ship
-from logferry.config import SHIP_OPTIONS, InputSettings, ShipSettings, load
+from logferry.config import InputSettings, ShipSettings, load
 from logferry.protocol.delivery import RecordedLoss
 from logferry.server.storage.source_report import report
 from logferry.telemetry.metrics import Metrics
@@ -45,7 +45,7 @@ _INPUT_FIELDS = {field.name for field in dataclasses.fields(InputSettings)}
 
 def input_settings(*names: Path | str, **changes: Any) -> InputSettings:
     """Return the defaults of an input of these names, and `changes`."""
-    (settings,) = load(ShipSettings, SHIP_OPTIONS, {}, {}).inputs
+    (settings,) = load(ShipSettings, {}, {}).inputs
     return dataclasses.replace(settings, **({"log_file": tuple(map(str, names))} | changes))
 
 
@@ -55,7 +55,7 @@ def ship_settings(log_file: Path | Sequence[Path | str], port: int, **changes: A
     There is one input, for one file or several; what changes it is named like the other settings.
     """
     names = [str(log_file)] if isinstance(log_file, Path) else [str(name) for name in log_file]
-    settings = load(ShipSettings, SHIP_OPTIONS, {}, {})
+    settings = load(ShipSettings, {}, {})
     base: dict[str, Any] = {"server_host": "127.0.0.1", "server_port": port}
     # The engine's tests speak the plain protocol; each run has a memory of its own, unless a test says otherwise.
     base |= {"ack": "line", "state_dir": Path(names[0]).parent / f"state-{secrets.token_hex(4)}"}

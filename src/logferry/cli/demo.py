@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, ServeSettings, ShipSettings, load
+from logferry.config import ServeSettings, ShipSettings, load
 from logferry.errors import LogferryError, SourceError
 from logferry.server.server import serve
 
@@ -36,7 +36,7 @@ def run_demo(
                 "server_port": str(port),
                 "state_dir": str(Path(folder) / "state"),
             }
-            code = ship(load(ShipSettings, SHIP_OPTIONS, arguments, {}))
+            code = ship(load(ShipSettings, arguments, {}))
             _show_stored(data_dir, say)
             say("\nThe proof (logferry verify): the file, the server's ledger and the server's disk agree.")
             flags = [f"--{name.replace('_', '-')}={value}" for name, value in arguments.items()]
@@ -60,7 +60,7 @@ def _find_sample() -> Path:
 def _background_server(data_dir: Path) -> Iterator[int]:
     """Run a server on a free loopback port in a second thread; give its port, stop it at the end."""
     arguments = {"server_host": "127.0.0.1", "server_port": "0", "data_dir": str(data_dir)}
-    settings = load(ServeSettings, SERVE_OPTIONS, arguments, {})
+    settings = load(ServeSettings, arguments, {})
     ports: list[int] = []
     failures: list[BaseException] = []
     is_settled = threading.Event()

@@ -29,6 +29,7 @@ from logferry.config import (
     VerifySettings,
     former_names,
     load,
+    options_of,
 )
 from logferry.errors import ConfigError, DeliveryError, GaveUp, LogferryError, SourceError, StateError
 from logferry.speedups import collect_less_garbage, keep_freed_memory
@@ -84,7 +85,7 @@ def _ship(words: Sequence[str]) -> int:
         f"other commands: {', '.join(name for name in _COMMANDS if name != 'ship')} (each with --help)\n\n{_EXIT_CODES}"
     )
     parser = _parser("ship", "Ship log lines from a file to a server.", SHIP_OPTIONS, epilog)
-    load_again = partial(_settings, ShipSettings, SHIP_OPTIONS, parser, words)
+    load_again = partial(_settings, ShipSettings, parser, words)
     settings = load_again()
     _log_to_stderr(settings.log_level, SHIP_OPTIONS)
     return ship_and_summarise(settings, load_again)
@@ -129,7 +130,7 @@ def ship_and_summarise(settings: ShipSettings, load_again: Callable[[], ShipSett
 
 def _serve(words: Sequence[str]) -> int:
     parser = _parser("serve", "Receive log lines and store them.", SERVE_OPTIONS, "")
-    settings = _settings(ServeSettings, SERVE_OPTIONS, parser, words)
+    settings = _settings(ServeSettings, parser, words)
     _log_to_stderr(settings.log_level, SERVE_OPTIONS)
     import asyncio
 
@@ -176,13 +177,14 @@ def _verify(words: Sequence[str]) -> int:
     from logferry.client.state.checkpoints import Checkpoints
 
     parser = _parser("verify", "Compare files with what the server has stored of them.", VERIFY_OPTIONS, _VERIFY_CODES)
-    settings = _settings(VerifySettings, VERIFY_OPTIONS, parser, words)
+    settings = _settings(VerifySettings, parser, words)
     _log_to_stderr(settings.log_level, VERIFY_OPTIONS)
     checkpoints = Checkpoints(state_dir(settings.state_dir), read_only=True)
     try:
         reports = ReportClient(
             settings.server_host,
             settings.server_port,
+            client_host=settings.host,
             connect_timeout_s=settings.connect_timeout,
             answer_timeout_s=settings.ack_timeout,
         )
@@ -202,7 +204,7 @@ def _fsck(words: Sequence[str]) -> int:
     from logferry.server.storage.fsck import fsck
 
     parser = _parser("fsck", "Check every segment of a server's folder against its ledger.", FSCK_OPTIONS, _FSCK_CODES)
-    settings = _settings(FsckSettings, FSCK_OPTIONS, parser, words)
+    settings = _settings(FsckSettings, parser, words)
     _log_to_stderr(settings.log_level, FSCK_OPTIONS)
     try:
         findings = list(fsck(settings.data_dir))
@@ -219,7 +221,7 @@ def _status(words: Sequence[str]) -> int:
     from logferry.client.status.inspect import inspect
 
     parser = _parser("status", "Tell what a client is doing, from its state folder.", STATUS_OPTIONS, _STATUS_CODES)
-    settings = _settings(StatusSettings, STATUS_OPTIONS, parser, words)
+    settings = _settings(StatusSettings, parser, words)
     _log_to_stderr(settings.log_level, STATUS_OPTIONS)
     status = inspect(state_dir(settings.state_dir), now=time.time())
     _answer(status_as_json(status) if settings.json else status_as_table(status, shows_all=settings.all))
@@ -234,7 +236,7 @@ def _check_config(words: Sequence[str]) -> int:
     parser = _parser(
         "check-config", "Check the client's configuration; say what it would ship.", SHIP_OPTIONS, _CHECK_CODES
     )
-    settings = _settings(ShipSettings, SHIP_OPTIONS, parser, words)
+    settings = _settings(ShipSettings, parser, words)
     _log_to_stderr(settings.log_level, SHIP_OPTIONS)
     if problems := not_log_files(settings.inputs):
         raise ConfigError(problems)
@@ -306,12 +308,12 @@ def _arguments(parser: _Parser, words: Sequence[str]) -> dict[str, str]:
     return vars(known)
 
 
-def _settings(kind: type[Settings], options: Sequence[Option], parser: _Parser, words: Sequence[str]) -> Settings:
+def _settings(kind: type[Settings], parser: _Parser, words: Sequence[str]) -> Settings:
     """Return the settings of a command; raise ConfigError with all that is wrong with its words and its values."""
     known, unknown = parser.parse_known_args(list(words))
     problems = [f"unknown argument: {word}" for word in unknown]
     try:
-        settings = load(kind, options, _joined(options, vars(known)), os.environ)
+        settings = load(kind, _joined(options_of(kind), vars(known)), os.environ)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     if problems:

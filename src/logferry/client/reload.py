@@ -70,7 +70,9 @@ class Reloads:
             new = self._load_again()
             if problems := [*not_log_files(new.inputs), *_immovable(new.inputs)]:
                 raise ConfigError([f"{old.config}: {problem}" for problem in problems])
-            self._settings = dataclasses.replace(old, **{name: getattr(new, name) for name in _CHANGEABLE})
+            changes = {name: getattr(new, name) for name in _CHANGEABLE}
+            changes["inputs"] = tuple(dataclasses.replace(own, host=old.host) for own in new.inputs)
+            self._settings = dataclasses.replace(old, **changes)
             _tell(self._settings, new)
             logging.getLogger().setLevel(new.log_level.upper())
         reconfigure(self._settings.inputs)
@@ -86,6 +88,7 @@ def _immovable(inputs: Sequence[InputSettings]) -> list[str]:
 def _tell(settings: ShipSettings, wanted: ShipSettings) -> None:
     logger.info("reloaded %s; inputs: %d", settings.config, len(settings.inputs))
     names = [field.name for field in dataclasses.fields(ShipSettings)]
-    waiting = [name for name in names if getattr(settings, name) != getattr(wanted, name)]
+    fixed = [name for name in names if name not in _CHANGEABLE]
+    waiting = [name for name in fixed if getattr(settings, name) != getattr(wanted, name)]
     if waiting:
         logger.warning("%s: a restart is needed for the new %s", settings.config, ", ".join(waiting))

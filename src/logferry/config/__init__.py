@@ -1,25 +1,25 @@
-"""Every option, declared once; `--help`, `.env.example` and docs/configuration.md are made from these tables.
+"""Every option, declared once; `--help`, `.env.example` and docs/configuration.md are made from the declarations.
 
-`kinds` says how a text becomes a value, `client_options` and `server_options` are the tables, `settings` what the rest
-of the program is given, `loading` the way from one to the other, `toml_file` the configuration file.
+`client_settings` and `server_settings` are what the rest of the program is given, and declare the options in their
+fields; `options` says what a declaration is; `kinds`, `units` and `input_kinds` how a text becomes a value. `loading`
+finds the values: in the command line, the `environment`, the configuration file (`toml_file`), or the default.
 """
 
-from logferry.config.client_options import INPUT_OPTIONS, SHIP_OPTIONS, STATUS_OPTIONS, VERIFY_OPTIONS
+from logferry.config.client_settings import FileSettings, InputSettings, ShipSettings, StatusSettings, VerifySettings
 from logferry.config.conflicts import STANDARD_INPUT
 from logferry.config.environment import former_names
 from logferry.config.loading import load
-from logferry.config.options import Option
+from logferry.config.options import Group, Option, options_of
 from logferry.config.pages import env_example, markdown_table
-from logferry.config.server_options import FSCK_OPTIONS, SERVE_OPTIONS
-from logferry.config.settings import (
-    FileSettings,
-    FsckSettings,
-    InputSettings,
-    ServeSettings,
+from logferry.config.server_settings import FsckSettings, ServeSettings
+from logferry.config.tables import (
+    FSCK_OPTIONS,
+    INPUT_OPTIONS,
+    SERVE_OPTIONS,
+    SHIP_OPTIONS,
+    STATUS_OPTIONS,
+    VERIFY_OPTIONS,
     Settings,
-    ShipSettings,
-    StatusSettings,
-    VerifySettings,
 )
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "VERIFY_OPTIONS",
     "FileSettings",
     "FsckSettings",
+    "Group",
     "InputSettings",
     "Option",
     "ServeSettings",
@@ -43,4 +44,5 @@ __all__ = [
     "former_names",
     "load",
     "markdown_table",
+    "options_of",
 ]

@@ -9,11 +9,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from logferry.config.client_options import SHIP_OPTIONS, STATUS_OPTIONS, VERIFY_OPTIONS
-from logferry.config.options import Option
-from logferry.config.server_options import FSCK_OPTIONS, SERVE_OPTIONS
-
-PREFIX: Final = "LOGFERRY_"
+from logferry.config.options import PREFIX, Option
+from logferry.config.tables import FSCK_OPTIONS, SERVE_OPTIONS, SHIP_OPTIONS, STATUS_OPTIONS, VERIFY_OPTIONS
+from logferry.printable import printable
 
 # Read where the compiled part is loaded (logferry/speedups.py), before there are settings.
 _SPEEDUPS: Final = "LOGFERRY_SPEEDUPS"
@@ -93,7 +91,7 @@ def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
     """Give a sentence for each `LOGFERRY_*` variable that is set and means nothing to any command of either end."""
     for name, value in environment.items():
         if name.startswith(PREFIX) and value and name not in _KNOWN and not _is_of_kubernetes(name, value):
-            yield f"{name}: there is no such environment variable{_suggestion(name)}"
+            yield f"{printable(name)}: there is no such environment variable{_suggestion(name)}"
 
 
 def former_names(options: Iterable[Option], environment: Mapping[str, str]) -> Iterator[str]:

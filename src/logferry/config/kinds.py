@@ -1,25 +1,25 @@
-"""How what a user wrote becomes a value, and what is allowed: one checker for every place a setting comes from.
+"""How a text becomes a value, and what is allowed: one check for every place a setting comes from.
 
-The command line and the environment have only texts; a TOML file has numbers, booleans, arrays and tables as well. What
-is no text is turned into one, so that the same rule judges it.
+The command line and the environment give only texts; a TOML file also has numbers, booleans, arrays and tables. Those
+are turned into the text that a user would write, so that the same rule judges them. This module owns `Kind` and the
+kinds that any option may have; `units` has durations and sizes, `input_kinds` what is said about log lines.
 """
 
 import re
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from logferry.model.format_names import FORMAT_NAMES, REGEX_PREFIX
-from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP, REDACTION_NAMES, RESERVED_KEYS
+from logferry.printable import quoted
 
 Parser = Callable[[str], Any]
 
 _TRUE: Final = ("1", "true", "yes", "on")
 _FALSE: Final = ("0", "false", "no", "off")
 
-FORMATS: Final = ("auto", *FORMAT_NAMES)
+# The longest name that the server keeps (RFC 1035 allows 253 characters for a name of the DNS).
+_MAX_HOST_CHARS: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Kind:
     `parse` raises ValueError, whose text says what is wrong beyond what `allowed` says; `allowed` completes the
     sentence "must be ...". `types` are the TOML types that may stand for a text. A kind with an `item` takes several
     values: the flag may be given several times, in one text `separator` stands between them, in TOML they are an array,
-    which may be empty if `none` is allowed; with `takes_table` a table of key and value will do.
+    which may be empty if `takes_none`; with `takes_table` a table of keys and values will do.
     """
 
     parse: Parser
@@ -68,7 +68,8 @@ def _judge_part(judge: Callable[[Any], Any], part: object) -> Any:
     try:
         return judge(part)
     except ValueError as error:
-        raise ValueError(f"{part!r}: {error}" if str(error) else f"{part!r} is not") from None
+        shown = quoted(part) if isinstance(part, str) else repr(part)
+        raise ValueError(f"{shown}: {error}" if str(error) else f"{shown} is not") from None
 
 
 def _parse_bool(text: str) -> bool:
@@ -88,17 +89,6 @@ def whole(minimum: int, maximum: int) -> Kind:
         return int(text)
 
     return Kind(parse, f"a whole number from {minimum} to {maximum}", (int,))
-
-
-def seconds(minimum: float, maximum: float = 1e6) -> Kind:
-    """Take a number of seconds, with or without a fraction."""
-
-    def parse(text: str) -> float:
-        if not re.fullmatch(r"[0-9]{0,9}\.?[0-9]{0,9}", text) or not minimum <= float(text) <= maximum:
-            raise ValueError
-        return float(text)
-
-    return Kind(parse, f"a number of seconds from {minimum:g} to {maximum:g}", (int, float))
 
 
 def choice(*words: str) -> Kind:
@@ -138,80 +128,28 @@ def any_number(item: Kind, separator: str, allowed: str) -> Kind:
     return Kind(parse, f"'none' or {allowed}", item=item, separator=separator, takes_none=True)
 
 
-def _not_empty(text: str) -> str:
+def not_empty(text: str) -> str:
+    """Return a text in which something is written. Raises ValueError."""
     if not text.strip() or "\0" in text:
         raise ValueError
     return text
 
 
-def _pattern(text: str) -> str:
-    """Check a regular expression."""
-    if not text or "\0" in text:
-        raise ValueError("it is empty" if not text else "it holds a NUL")
-    compile_pattern(text)
+def _host_name(text: str) -> str:
+    if text.lower() == "auto":
+        import socket  # late: only a client needs a name
+
+        return socket.gethostname()
+    if text != text.strip() or not text.isprintable() or not 0 < len(text) <= _MAX_HOST_CHARS:
+        raise ValueError
     return text
 
 
-def compile_pattern(text: str) -> re.Pattern[str]:
-    """Return a pattern compiled. Raises ValueError that says what is wrong with it."""
-    try:
-        # Python may mean something else by a pattern one day: no news for the one who wrote it.
-        with warnings.catch_warnings(action="ignore", category=FutureWarning):
-            return re.compile(text)
-    except (re.error, OverflowError) as error:
-        raise ValueError(str(error)) from None
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _format(text: str) -> str:
-    if text.startswith(REGEX_PREFIX):
-        groups = compile_pattern(_pattern(text.removeprefix(REGEX_PREFIX))).groupindex
-        if not groups:
-            raise ValueError("the pattern has no named group, like (?P<message>.*)")
-        return text
-    if text.lower() not in FORMATS:
-        raise ValueError
-    return text.lower()
-
-
-def _multiline(text: str) -> str:
-    return text.lower() if text.lower() == EVENTS_BEGIN_WITH_TIMESTAMP else _pattern(text)
-
-
-def _redaction(text: str) -> str:
-    return text.lower() if text.lower() in REDACTION_NAMES else _pattern(text)
-
-
-def _field(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip() or "\0" in text:
-        raise ValueError
-    if key in RESERVED_KEYS:
-        raise ValueError(f"{key} is written by the format itself")
-    return key, value
-
-
-TEXT: Final = Kind(_not_empty, "a text that is not empty")
-PATH: Final = Kind(lambda text: Path(_not_empty(text)), "a path")
-FILES: Final = several(Kind(_not_empty, ""), ":", "names or patterns of files, separated by ':', or '-'")
-FILE_PATTERNS: Final = any_number(Kind(_not_empty, ""), ":", "names or patterns of files, separated by ':'")
-PATTERN: Final = Kind(_pattern, "a regular expression")
-PATTERNS: Final = any_number(PATTERN, "\n", "regular expressions, one a line")
-FORMAT: Final = Kind(_format, f"one of {', '.join(FORMATS)}, or regex: and a pattern with named groups")
-MULTILINE: Final = word_or(
-    "none",
-    Kind(
-        _multiline,
-        f"'{EVENTS_BEGIN_WITH_TIMESTAMP}', or a regular expression that the first line of an event begins with",
-    ),
-    value="",
-)
-REDACT: Final = any_number(
-    Kind(_redaction, ""), "\n", f"{', '.join(REDACTION_NAMES)} or regular expressions, one a line"
-)
-FIELDS: Final = replace(any_number(Kind(_field, ""), "\n", "key=value, one a line"), takes_table=True)
+TEXT: Final = Kind(not_empty, "a text that is not empty")
+PATH: Final = Kind(lambda text: Path(not_empty(text)), "a path")
 BOOLEAN: Final = Kind(_parse_bool, f"one of {', '.join(_TRUE)} or {', '.join(_FALSE)}", types=(bool,), is_flag=True)
 PORT: Final = whole(1, 65535)
 LISTEN_PORT: Final = whole(0, 65535)
-MIB: Final = 1024 * 1024
+HOST_NAME: Final = Kind(
+    _host_name, f"'auto' or a name of at most {_MAX_HOST_CHARS} printable characters, with no space around it"
+)

@@ -6,36 +6,32 @@ of all those sections: it is one input, with what the top of the file says.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from logferry.config import conflicts
-from logferry.config.client_options import INPUT_OPTIONS, SHIP_OPTIONS
+from logferry.config.client_settings import FileSettings, InputSettings, ShipSettings, VerifySettings
 from logferry.config.environment import unknown_variables
-from logferry.config.options import Option
-from logferry.config.settings import FileSettings, InputSettings, Settings, ShipSettings
+from logferry.config.options import Option, options_of
+from logferry.config.server_settings import FsckSettings, ServeSettings
+from logferry.config.tables import INPUT_OPTIONS, SERVE_OPTIONS, SHIP_OPTIONS, Settings
 from logferry.errors import ConfigError
+from logferry.printable import quoted
 
 if TYPE_CHECKING:
-    from logferry.config.toml_file import Table, TomlFile
+    from logferry.config.toml_file import Table, TomlFile, Vocabulary
 
-_INPUT_NAMES: Final = frozenset(field.name for field in fields(InputSettings))
+_INPUT_NAMES: Final = frozenset(option.name for option in INPUT_OPTIONS)
+_OF_SERVER: Final = (ServeSettings, FsckSettings)
 
 
-def load(
-    settings: type[Settings],
-    options: Sequence[Option],
-    arguments: Mapping[str, str],
-    environment: Mapping[str, str],
-) -> Settings:
+def load(settings: type[Settings], arguments: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
     """Return a command's settings. `arguments` maps option names to what the command line gave.
 
     Raises ConfigError with every problem at once.
     """
     judge = _Judge(arguments, environment)
-    reads_file = any(option.name == "config" for option in options)
-    values = judge.values_of_client(settings, options) if reads_file else judge.values(options)
+    values = judge.values_of(settings)
     judge.problems += unknown_variables(environment)
     if judge.problems:
         raise ConfigError(judge.problems)
@@ -50,21 +46,34 @@ class _Judge:
         self._environment = environment
         self.problems: list[str] = []
 
-    def values_of_client(self, settings: type, options: Sequence[Option]) -> dict[str, Any]:
-        """Return the values of `options` of a command that knows the configuration file; those of inputs by input."""
-        file = self._file(next(option for option in options if option.name == "config"))
+    def values_of(self, settings: type) -> dict[str, Any]:
+        """Return the values of all fields of `settings`; those that are wrong are missing."""
+        options = options_of(settings)
+        has_inputs = settings in (ShipSettings, VerifySettings)
+        of_inputs = [option for option in options if has_inputs and option.name in _INPUT_NAMES]
+        file = self._file(next(option for option in options if option.name == "config"), settings)
         top = (file.top,) if file else ()
-        values = self.values([option for option in options if option.name not in _INPUT_NAMES], top)
-        of_inputs = [option for option in options if option.name in _INPUT_NAMES]
-        if of_inputs:
-            tables_of_inputs = self._tables_of_inputs(file)
-            inputs = [self.values(of_inputs, tables) for tables in tables_of_inputs]
-            if settings is ShipSettings:
-                self._find_conflicts(values, tables_of_inputs, inputs)
-            if not self.problems:
-                kind = InputSettings if settings is ShipSettings else FileSettings
-                values["inputs"] = tuple(kind(**own) for own in inputs)
+        values = self.values([option for option in options if option not in of_inputs], top)
+        if has_inputs:
+            self._add_inputs(values, settings, self._tables_of_inputs(file), of_inputs)
         return values
+
+    def _add_inputs(
+        self,
+        values: dict[str, Any],
+        settings: type,
+        tables_of_inputs: Sequence[tuple["Table", ...]],
+        options: Sequence[Option],
+    ) -> None:
+        inputs = [self.values(options, tables) for tables in tables_of_inputs]
+        if settings is ShipSettings:
+            self._find_conflicts(values, tables_of_inputs, inputs)
+        if self.problems:
+            return
+        if settings is ShipSettings:
+            values["inputs"] = tuple(InputSettings(**own, host=values["host"]) for own in inputs)
+        else:
+            values["inputs"] = tuple(FileSettings(**own) for own in inputs)
 
     def _find_conflicts(
         self,
@@ -103,19 +112,19 @@ class _Judge:
         except ValueError as error:
             reason = f": {error}" if str(error) else ""
             raise ConfigError(
-                [f"{option.flag}: {text!r} (from {source}) must be {option.kind.allowed}{reason}"]
+                [f"{option.flag}: {quoted(text)} (from {source}) must be {option.kind.allowed}{reason}"]
             ) from None
 
-    def _file(self, option: Option) -> "TomlFile | None":
+    def _file(self, option: Option, settings: type) -> "TomlFile | None":
         """Return the configuration file, if there is one and it can be read."""
         path: Path | None = self.values([option]).get(option.name)
         if path is None:
             return None
-        # Imported late: a client without a configuration file need not wait for it.
+        # Imported late: a program without a configuration file need not wait for it.
         from logferry.config.toml_file import read
 
         try:
-            file = read(path, SHIP_OPTIONS, _INPUT_NAMES)
+            file = read(path, _vocabulary(settings))
         except ConfigError as error:
             self.problems += error.problems
             return None
@@ -130,3 +139,13 @@ class _Judge:
         if not file.inputs or log_file.name in self._arguments or self._environment.get(log_file.env):
             return [(file.top,)]
         return [(table, file.top) for table in file.inputs]
+
+
+def _vocabulary(settings: type) -> "Vocabulary":
+    """Return the keys that a file may have: a client's command takes all of the client's, and so on."""
+    from logferry.config.toml_file import Vocabulary
+
+    client, server = (tuple(option.name for option in options) for options in (SHIP_OPTIONS, SERVE_OPTIONS))
+    if settings in _OF_SERVER:
+        return Vocabulary(server, frozenset(), frozenset(client) - {*server}, "client")
+    return Vocabulary(client, _INPUT_NAMES, frozenset(server) - {*client}, "server")

@@ -1,39 +1,109 @@
-"""What an option is, and the options that client and server share."""
+"""What an option is, and how the fields of settings declare theirs.
 
+Each option is declared once, in the annotation of its field: `port: Annotated[int, Declaration(PORT, "9000", ...)]`.
+Type checkers see the plain type; `options_of` reads the rest, with the field's name. The command line, its help, the
+variables, the keys of the configuration file, `.env.example` and the tables of the documentation all come from there.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from enum import Enum
+from typing import Annotated, Final, TypeAlias, get_args, get_origin, get_type_hints
 
-from logferry.config.kinds import BOOLEAN, Kind, choice, seconds
+from logferry.config.kinds import BOOLEAN, Kind, choice
+from logferry.config.units import duration
+
+PREFIX: Final = "LOGFERRY_"
+
+
+class Group(Enum):
+    """Which options belong together in a help text; the value is the heading."""
+
+    ADDRESS = "where to, or where to listen"
+    FILES = "which files"
+    LINES = "what lines become"
+    DELIVERY = "delivery"
+    STORAGE = "what is stored"
+    LIMITS = "limits"
+    RUN = "this run"
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What the annotation of a field says about its option.
+
+    `default` is written as a user would write it. `variable` is the name of the environment variable of one of the ten
+    first options; all others get the prefix.
+    """
+
+    kind: Kind
+    default: str
+    help: str
+    group: Group
+    variable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting: `name` is the attribute, `env` the variable, `default` is written as a user would write it."""
+    """One option: `name` is that of the field and of the key in a file, `env` the environment variable."""
 
     name: str
     env: str
     kind: Kind
     default: str
     help: str
+    group: Group
 
     @property
     def flag(self) -> str:
         """The long option on the command line."""
         return "--" + self.name.replace("_", "-")
 
+    @property
+    def is_one_of_the_first(self) -> bool:
+        """Whether it is one of the ten first options, whose variables have no prefix."""
+        return not self.env.startswith(PREFIX)
 
-LOG_LEVEL: Final = Option(
-    "log_level",
-    "LOGFERRY_LOG_LEVEL",
-    choice("debug", "info", "warning", "error"),
-    "info",
-    "how much to say on stderr: debug, info, warning or error",
-)
-SHUTDOWN_TIMEOUT: Final = Option(
-    "shutdown_timeout",
-    "LOGFERRY_SHUTDOWN_TIMEOUT",
-    seconds(0),
-    "10",
-    "seconds to finish what is under way after SIGTERM or SIGINT; a second signal exits at once",
-)
-JSON: Final = Option("json", "LOGFERRY_JSON", BOOLEAN, "false", "print the result as JSON")
+
+def options_of(settings: type) -> tuple[Option, ...]:
+    """Return the options that the fields of a dataclass declare, the ten first ones before all others.
+
+    The options of a field that holds a tuple of other settings (`inputs`) stand before its own.
+    """
+    hints = get_type_hints(settings, include_extras=True)
+    nested = [option for hint in hints.values() for option in _options_within(hint)]
+    own = [_option(name, hint) for name, hint in hints.items() if get_origin(hint) is Annotated]
+    return tuple(sorted((*nested, *own), key=lambda option: not option.is_one_of_the_first))
+
+
+def _options_within(hint: object) -> Iterator[Option]:
+    if get_origin(hint) is tuple and hasattr(kind := get_args(hint)[0], "__dataclass_fields__"):
+        yield from options_of(kind)
+
+
+def _option(name: str, hint: object) -> Option:
+    _, declaration = get_args(hint)
+    env = declaration.variable or PREFIX + name.upper()
+    return Option(name, env, declaration.kind, declaration.default, declaration.help, declaration.group)
+
+
+# What client and server share.
+LogLevel: TypeAlias = Annotated[
+    str,
+    Declaration(
+        choice("debug", "info", "warning", "error"),
+        "info",
+        "how much to log on stderr: debug, info, warning or error",
+        Group.RUN,
+    ),
+]
+ShutdownTimeout: TypeAlias = Annotated[
+    float,
+    Declaration(
+        duration(0),
+        "10s",
+        "how long to finish pending work after SIGTERM or SIGINT; a second signal exits at once",
+        Group.LIMITS,
+    ),
+]
+Json: TypeAlias = Annotated[bool, Declaration(BOOLEAN, "false", "print the result as JSON", Group.RUN)]

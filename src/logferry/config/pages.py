@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from logferry.config.client_options import SHIP_OPTIONS
 from logferry.config.options import Option
-from logferry.config.server_options import SERVE_OPTIONS
+from logferry.config.tables import SERVE_OPTIONS, SHIP_OPTIONS
 
 
 def env_example() -> str:

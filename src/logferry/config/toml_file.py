@@ -1,19 +1,21 @@
-"""The configuration file: TOML, with the names of the client's options as keys and one `[[input]]` section per input.
+"""The configuration file: TOML, with the names of options as keys; a client's has one `[[input]]` section per input.
 
-This module reads the file and knows where things stand in it; `loading` knows which value wins.
+This module reads the file, finds keys that mean nothing, and knows in which line things stand. It never decides which
+value wins: `loading` does.
 """
 
 import difflib
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from logferry.config.kinds import MIB
 from logferry.config.options import Option
-from logferry.errors import ConfigError
+from logferry.config.units import MIB
+from logferry.errors import ConfigError, cause_of
+from logferry.printable import printable, quoted
 
 INPUT: Final = "input"
 
@@ -53,6 +55,8 @@ class Lines:
             return None
         self.sections += 1
         self._add(self.sections, "", number)
+        if self.sections == 1:  # what is wrong with there being sections at all
+            self._add(0, INPUT, number)
         return self.sections
 
     def _add(self, section: int, key: str, number: int) -> None:
@@ -62,6 +66,19 @@ class Lines:
         """Return the line of a key in the nth `[[input]]` (0 = the top); of the section itself for an empty key."""
         numbers = self._found.get((section, key), ())
         return numbers[0] if len(numbers) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Which keys a file may have at its top, and those of them that an `[[input]]` may have (none: no such sections).
+
+    `foreign` are the keys that only the file of the other end may have.
+    """
+
+    names: Sequence[str]
+    input_names: Set[str]
+    foreign: Set[str]
+    other_end: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +104,9 @@ class Table:
     def complaint(self, key: str, sentence: str) -> str:
         """Return a sentence about a key, or about the section if `key` is empty, with file, line and section."""
         line = self.lines.of(self.section, key) if self.lines else None
-        place = f"{self.path}, line {line}" if line else str(self.path)
+        place = f"{printable(str(self.path))}, line {line}" if line else printable(str(self.path))
         section = f" [[{INPUT}]] {self.section}:" if self.section else ""
-        return f"{place}:{section} {key + ': ' if key else ''}{sentence}"
+        return f"{place}:{section} {printable(key) + ': ' if key else ''}{sentence}"
 
 
 @dataclass(slots=True)
@@ -101,11 +118,11 @@ class TomlFile:
     problems: list[str] = field(default_factory=list)
 
 
-def read(path: Path, options: Sequence[Option], input_names: Collection[str]) -> TomlFile:
-    """Read the file. Raises ConfigError when it cannot be read, or is no TOML."""
+def read(path: Path, vocabulary: Vocabulary) -> TomlFile:
+    """Read the file. Raises ConfigError when it cannot be read, or is not TOML."""
     text = _read_text(path)
     values = _parse(path, text)
-    sections = values.pop(INPUT, [])
+    sections = values.pop(INPUT, []) if vocabulary.input_names else []
     lines = Lines(text)
     is_certain = isinstance(sections, list) and len(sections) == lines.sections
     file = TomlFile(Table(path, 0, values, lines))
@@ -113,9 +130,8 @@ def read(path: Path, options: Sequence[Option], input_names: Collection[str]) ->
         file.problems.append(file.top.complaint(INPUT, f"each input is a section of its own, headed [[{INPUT}]]"))
         sections = []
     file.inputs = [Table(path, n, section, lines if is_certain else None) for n, section in enumerate(sections, 1)]
-    names = [option.name for option in options]
     for table in (file.top, *file.inputs):
-        file.problems += _unknown_keys(table, names, input_names)
+        file.problems += _unknown_keys(table, vocabulary)
     if file.inputs:
         file.problems += _missing_files(file)
     return file
@@ -126,14 +142,16 @@ def _read_text(path: Path) -> str:
         with path.open("rb") as stream:
             content = stream.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigError([f"{path}: cannot read the configuration file: {error.strerror or error}"]) from None
+        raise ConfigError([f"{printable(str(path))}: cannot read the configuration file: {cause_of(error)}"]) from None
     if len(content) > _MAX_BYTES:
-        raise ConfigError([f"{path}: a configuration file has at most {_MAX_BYTES} bytes"])
+        raise ConfigError([f"{printable(str(path))}: a configuration file has at most {_MAX_BYTES} bytes"])
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError([f"{path}, line {line}: a configuration file is UTF-8, this line is not"]) from None
+        raise ConfigError(
+            [f"{printable(str(path))}, line {line}: a configuration file is UTF-8, this line is not"]
+        ) from None
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:
@@ -142,33 +160,42 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([_syntax_problem(path, text, str(error))]) from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; arrays in arrays in arrays
-        raise ConfigError([f"{path}: not TOML: {error}"]) from None
+        raise ConfigError([f"{printable(str(path))}: not TOML: {printable(str(error))}"]) from None
 
 
 def _syntax_problem(path: Path, text: str, message: str) -> str:
-    match = _DECODE_ERROR.fullmatch(message)
+    match = _DECODE_ERROR.fullmatch(printable(message))
     if match is None:
-        return f"{path}: not TOML: {message}"
+        return f"{printable(str(path))}: not TOML: {message}"
     if match[2] is None:
-        return f"{path}, line {text.rstrip().count(chr(10)) + 1}: not TOML: {match[1]} at the end of the file"
-    return f"{path}, line {match[2]}: not TOML: {match[1]} at column {match[3]}"
+        last = text.rstrip().count("\n") + 1
+        return f"{printable(str(path))}, line {last}: not TOML: {match[1]} at the end of the file"
+    return f"{printable(str(path))}, line {match[2]}: not TOML: {match[1]} at column {match[3]}"
 
 
-def _unknown_keys(table: Table, names: Sequence[str], input_names: Collection[str]) -> Iterator[str]:
-    allowed = [name for name in names if name in input_names] if table.section else [*names, INPUT]
+def _unknown_keys(table: Table, vocabulary: Vocabulary) -> Iterator[str]:
     for key, value in table.values.items():
         if key == "config":
             yield table.complaint(key, "a configuration file cannot name another one")
-        elif key not in allowed:
-            yield table.complaint(key, f"there is no such key{_hint(table, key, value, names, allowed)}")
+        elif key not in _allowed(table, vocabulary):
+            yield table.complaint(key, f"there is no such key{_hint(table, key, value, vocabulary)}")
 
 
-def _hint(table: Table, key: str, value: object, names: Sequence[str], allowed: Sequence[str]) -> str:
-    if key in names:
+def _allowed(table: Table, vocabulary: Vocabulary) -> list[str]:
+    if table.section:
+        return [name for name in vocabulary.names if name in vocabulary.input_names]
+    return [*vocabulary.names, INPUT] if vocabulary.input_names else [*vocabulary.names]
+
+
+def _hint(table: Table, key: str, value: object, vocabulary: Vocabulary) -> str:
+    allowed = _allowed(table, vocabulary)
+    if key in vocabulary.names:
         return f" in an [[{INPUT}]] section; it belongs above the first one"
+    if key in vocabulary.foreign or (key == INPUT and key not in allowed):
+        return f" here; it belongs in the configuration file of the {vocabulary.other_end}"
     close = difflib.get_close_matches(key.lower().replace("-", "_"), allowed, n=1)
     if isinstance(value, dict) or close == [INPUT]:
-        return f"; the only sections are [[{INPUT}]]"
+        return f"; the only sections are [[{INPUT}]]" if vocabulary.input_names else "; there are no sections"
     if close:
         return f"; did you mean {close[0]}?"
     if table.section:
@@ -186,5 +213,6 @@ def _missing_files(file: TomlFile) -> Iterator[str]:
 
 def _written(value: object) -> str:
     """Return a value about as it stands in the file, on one line, not too long."""
-    text = str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= _MAX_WRITTEN else f"{text[:_MAX_WRITTEN]}..."
+    if isinstance(value, str):
+        return quoted(value, max_chars=_MAX_WRITTEN)
+    return printable(str(value).lower() if isinstance(value, bool) else repr(value), max_chars=_MAX_WRITTEN)

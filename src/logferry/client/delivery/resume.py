@@ -117,6 +117,7 @@ class Reconciliation:
         reports = ReportClient(
             settings.server_host,
             settings.server_port,
+            client_host=settings.host,
             connect_timeout_s=settings.connect_timeout,
             answer_timeout_s=settings.ack_timeout,
             wait=self._wait,

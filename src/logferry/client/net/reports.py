@@ -19,14 +19,21 @@ class ReportClient:
     """A connection for questions. Raises DeliveryError wherever the server does not answer them."""
 
     def __init__(
-        self, host: str, port: int, *, connect_timeout_s: float, answer_timeout_s: float, wait: Wait | None = None
+        self,
+        host: str,
+        port: int,
+        *,
+        client_host: str,
+        connect_timeout_s: float,
+        answer_timeout_s: float,
+        wait: Wait | None = None,
     ) -> None:
-        """`wait` is for callers that have other things to do meanwhile."""
+        """`client_host` is this client's name; `wait` is for callers that have other things to do meanwhile."""
         self._answer_timeout_s = answer_timeout_s
         self._wait = wait or _wait
         self._session = ClientSession()
         self._connection: Connection = connect(host, port, timeout_s=connect_timeout_s, wait=self._wait)
-        hello = {"version": VERSION, "client": _CLIENT_ID, "host": socket.gethostname(), "encodings": []}
+        hello = {"version": VERSION, "client": _CLIENT_ID, "host": client_host, "encodings": []}
         try:
             answer = self._ask(control_line("hello", **hello))
             if not isinstance(answer, Welcome):

@@ -47,6 +47,7 @@ def _is_stored(path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> 
     reports = ReportClient(
         settings.server_host,
         settings.server_port,
+        client_host=settings.host,
         connect_timeout_s=settings.connect_timeout,
         answer_timeout_s=settings.ack_timeout,
     )

@@ -1,7 +1,6 @@
 """One input's settings, ready to be applied to files: how each of them is to be rendered."""
 
 import logging
-import socket
 from typing import Final
 
 from logferry.client.files.line_reader import SourceFile
@@ -24,14 +23,13 @@ class Input:
 
     def __init__(self, settings: InputSettings) -> None:
         self.settings = settings
-        self._host = socket.gethostname() if settings.add_host else ""
 
     def rendering(self, path: str, log_format: str) -> RenderSpec:
         """Return how a file of this input is rendered whose format is known."""
         settings = self.settings
         fields = list(settings.field)
         if settings.add_host:
-            fields.append(("host", self._host))
+            fields.append(("host", settings.host))
         if settings.add_path:
             fields.append(("path", path))
         return RenderSpec(

@@ -3,7 +3,6 @@
 `greet` finds out which one a server speaks.
 """
 
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -114,7 +113,7 @@ def greet(connection: Connection, settings: ShipSettings, *, client_id: str, wai
     Raises PeerClosed or PeerSilent when there is no answer, PeerConfused when it makes no sense.
     """
     session = ClientSession()
-    hello = control_line("hello", version=VERSION, client=client_id, host=socket.gethostname(), encodings=["gzip"])
+    hello = control_line("hello", version=VERSION, client=client_id, host=settings.host, encodings=["gzip"])
     _send_all(connection, hello, wait)
     answer = _first_answer(connection, session, min(HELLO_TIMEOUT_S, settings.ack_timeout), wait)
     if isinstance(answer, Welcome):

@@ -1,0 +1,383 @@
+"""The settings of the client's commands, and with them their options: ship, verify, status.
+
+Each field declares its option (see `options`). Nothing here reads anything: `loading` finds the values.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from logferry.config.input_kinds import FIELDS, FILE_PATTERNS, FILES, FORMAT, MULTILINE, PATTERNS, REDACT
+from logferry.config.kinds import BOOLEAN, HOST_NAME, PATH, PORT, TEXT, choice, whole, word_or
+from logferry.config.options import Declaration, Group, Json, LogLevel, ShutdownTimeout
+from logferry.config.units import KIB, MIB, TIB, duration, size
+from logferry.model.format_names import FORMAT_NAMES, REGEX_PREFIX
+from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP, REDACTION_NAMES
+
+ServerHost: TypeAlias = Annotated[
+    str, Declaration(TEXT, "localhost", "the server's name or address", Group.ADDRESS, variable="SERVER_HOST")
+]
+ServerPort: TypeAlias = Annotated[
+    int, Declaration(PORT, "9000", "the server's TCP port", Group.ADDRESS, variable="SERVER_PORT")
+]
+Host: TypeAlias = Annotated[
+    str,
+    Declaration(
+        HOST_NAME,
+        "auto",
+        "the name under which this client ships, and of the field of --add-host; auto = this machine's name",
+        Group.ADDRESS,
+    ),
+]
+Exclude: TypeAlias = Annotated[
+    tuple[str, ...],
+    Declaration(
+        FILE_PATTERNS,
+        "none",
+        "files to leave out: patterns of names (`*.gz`) or, with a slash, of whole paths, separated by ':'",
+        Group.FILES,
+    ),
+]
+StateDir: TypeAlias = Annotated[
+    Path | None,
+    Declaration(
+        word_or("auto", PATH),
+        "auto",
+        "the folder for checkpoints, one for each process; auto = /var/lib/logferry for root, else the user's state "
+        "folder",
+        Group.RUN,
+    ),
+]
+AckTimeout: TypeAlias = Annotated[
+    float,
+    Declaration(
+        duration(0.05, 3600),
+        "30s",
+        "how long the server may make no progress before the connection is dropped",
+        Group.LIMITS,
+    ),
+]
+ConnectTimeout: TypeAlias = Annotated[
+    float, Declaration(duration(0.05, 3600), "5s", "how long to try one address", Group.LIMITS)
+]
+ClientConfig: TypeAlias = Annotated[
+    Path | None,
+    Declaration(
+        word_or("none", PATH), "none", "a TOML file with the client's settings; see docs/configuration.md", Group.RUN
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSettings:
+    """What one input of the client is: which files, what their lines are, and what becomes of them.
+
+    `log_file` and `exclude` are names or patterns, "-" is standard input. `format` is a name or `regex:<pattern>`;
+    `multiline` is empty, "timestamp", or the pattern of a line that begins an event. `host` is the client's `--host`.
+    """
+
+    log_file: Annotated[
+        tuple[str, ...],
+        Declaration(
+            FILES,
+            "/var/log/app.log",
+            "the log files to ship: names or patterns (`*`, `?`, `[a-z]`, `**` for any folders) separated by ':'; "
+            "- = standard input",
+            Group.FILES,
+            variable="LOG_FILE",
+        ),
+    ]
+    exclude: Exclude
+    start_at: Annotated[
+        str,
+        Declaration(
+            choice("beginning", "end"),
+            "beginning",
+            "where continuous mode begins to read a file that exists at start: beginning or end",
+            Group.FILES,
+        ),
+    ]
+    max_line_bytes: Annotated[
+        int,
+        Declaration(size(64, 16 * MIB), "1M", "longer lines are cut here, marked and counted", Group.LIMITS),
+    ]
+    format: Annotated[
+        str,
+        Declaration(
+            FORMAT,
+            "plain",
+            f"what the lines are: {', '.join(FORMAT_NAMES)}, "
+            f"{REGEX_PREFIX}<pattern with named groups>; auto = decided for each file by its first lines",
+            Group.LINES,
+        ),
+    ]
+    multiline: Annotated[
+        str,
+        Declaration(
+            MULTILINE,
+            "none",
+            f"join lines to events: {EVENTS_BEGIN_WITH_TIMESTAMP} = an event begins with a timestamp; or a regular "
+            "expression that the first line of an event begins with; none = each line is an event",
+            Group.LINES,
+        ),
+    ]
+    multiline_max_lines: Annotated[
+        int, Declaration(whole(1, 1_000_000), "500", "join at most this many lines to one event", Group.LIMITS)
+    ]
+    multiline_max_bytes: Annotated[
+        int, Declaration(size(KIB, 128 * KIB), "128K", "join at most this many bytes to one event", Group.LIMITS)
+    ]
+    multiline_timeout: Annotated[
+        float,
+        Declaration(
+            duration(0.01, 3600), "2s", "how long a file is quiet before its last event counts as complete", Group.LINES
+        ),
+    ]
+    field: Annotated[
+        tuple[tuple[str, str], ...],
+        Declaration(
+            FIELDS,
+            "none",
+            "add key=value to every record; one a line in the variable, the flag may be given several times",
+            Group.LINES,
+        ),
+    ]
+    add_host: Annotated[
+        bool, Declaration(BOOLEAN, "false", "add the name of this host (--host) to every record, as host", Group.LINES)
+    ]
+    add_path: Annotated[
+        bool, Declaration(BOOLEAN, "false", "add the path of the file to every record, as path", Group.LINES)
+    ]
+    include: Annotated[
+        tuple[str, ...],
+        Declaration(
+            PATTERNS,
+            "none",
+            "ship only events in which one of these regular expressions is found; one a line, or several flags",
+            Group.LINES,
+        ),
+    ]
+    exclude_line: Annotated[
+        tuple[str, ...],
+        Declaration(
+            PATTERNS,
+            "none",
+            "do not ship events in which one of these regular expressions is found; one a line, or several flags",
+            Group.LINES,
+        ),
+    ]
+    redact: Annotated[
+        tuple[str, ...],
+        Declaration(
+            REDACT,
+            "none",
+            f"hide {', '.join(REDACTION_NAMES)}, or what a regular expression finds; one a line, or several flags",
+            Group.LINES,
+        ),
+    ]
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShipSettings:
+    """The settings of `logferry ship`; `None` in `batch_size`, `max_attempts` and `max_open_files` means auto."""
+
+    inputs: tuple[InputSettings, ...]
+    server_host: ServerHost
+    server_port: ServerPort
+    mode: Annotated[
+        str,
+        Declaration(
+            choice("batch", "continuous"),
+            "batch",
+            "batch: ship the files as they are now, then exit; continuous: keep following them",
+            Group.FILES,
+            variable="SHIPPING_MODE",
+        ),
+    ]
+    compress: Annotated[
+        bool,
+        Declaration(BOOLEAN, "false", "send gzip frames instead of plain lines", Group.DELIVERY, variable="COMPRESS"),
+    ]
+    batch_size: Annotated[
+        int | None,
+        Declaration(
+            word_or("auto", whole(1, 1_000_000)),
+            "1",
+            "lines per network send (per frame with --compress); auto = all that is ready, up to 1 MiB",
+            Group.DELIVERY,
+            variable="BATCH_SIZE",
+        ),
+    ]
+    resilient: Annotated[
+        bool,
+        Declaration(
+            BOOLEAN,
+            "false",
+            "prefetch into a buffer in a second thread, watch the server's health, and never give up",
+            Group.DELIVERY,
+            variable="RESILIENT",
+        ),
+    ]
+    buffer_size: Annotated[
+        int,
+        Declaration(
+            whole(1, 100_000_000),
+            "50000",
+            "lines that the resilient buffer holds",
+            Group.LIMITS,
+            variable="BUFFER_SIZE",
+        ),
+    ]
+    metrics_interval: Annotated[
+        float,
+        Declaration(duration(0), "0", "time between metrics reports; 0 = off", Group.RUN, variable="METRICS_INTERVAL"),
+    ]
+    poll_interval: Annotated[
+        float,
+        Declaration(
+            duration(0.01, 3600),
+            "0.5",
+            "time between two looks at a quiet file",
+            Group.FILES,
+            variable="POLL_INTERVAL",
+        ),
+    ]
+    host: Host
+    resume: Annotated[
+        bool,
+        Declaration(
+            BOOLEAN,
+            "false",
+            "batch mode: resume where an earlier run stopped reading each file (continuous mode always does)",
+            Group.FILES,
+        ),
+    ]
+    state_dir: StateDir
+    delete_after: Annotated[
+        bool,
+        Declaration(
+            BOOLEAN,
+            "false",
+            "batch mode: delete each log file once every byte of it is acked and verified",
+            Group.FILES,
+        ),
+    ]
+    move_after: Annotated[
+        Path | None,
+        Declaration(
+            word_or("none", PATH),
+            "none",
+            "batch mode: move each log file into this folder once every byte of it is acked and verified",
+            Group.FILES,
+        ),
+    ]
+    ack: Annotated[
+        str,
+        Declaration(
+            choice("auto", "line", "none"),
+            "auto",
+            "which acks to expect: auto = exactly once if the server can, else line; line = one ack per line; "
+            "none = none",
+            Group.DELIVERY,
+        ),
+    ]
+    ack_timeout: AckTimeout
+    connect_timeout: ConnectTimeout
+    max_attempts: Annotated[
+        int | None,
+        Declaration(
+            word_or("auto", whole(0, 1_000_000)),
+            "auto",
+            "give up after this many failed connections in a row without an ack; 0 = never; "
+            "auto = 5 in basic batch mode, else 0",
+            Group.LIMITS,
+        ),
+    ]
+    backoff_max: Annotated[
+        float,
+        Declaration(
+            duration(0.01, 86400),
+            "30s",
+            "longest wait before reconnecting; it doubles from half a second, with jitter",
+            Group.LIMITS,
+        ),
+    ]
+    deadline: Annotated[
+        float,
+        Declaration(
+            duration(0), "0", "an unfinished run gives up after this time, with exit code 1; 0 = never", Group.LIMITS
+        ),
+    ]
+    compress_level: Annotated[
+        int, Declaration(whole(0, 9), "1", "gzip level, 0 (store) to 9 (smallest)", Group.DELIVERY)
+    ]
+    health_interval: Annotated[
+        float, Declaration(duration(0.05, 3600), "5s", "time between health probes (resilient)", Group.DELIVERY)
+    ]
+    max_held_bytes: Annotated[
+        int,
+        Declaration(
+            size(0, 1024 * TIB),
+            "0",
+            "keep at most this many unread bytes of rotated or deleted files; older data is dropped and recorded as "
+            "lost; 0 = keep all",
+            Group.LIMITS,
+        ),
+    ]
+    max_open_files: Annotated[
+        int | None,
+        Declaration(
+            word_or("auto", whole(1, 1_000_000)),
+            "auto",
+            "files that are open at the same time; the others take turns; auto = as many as the process may open",
+            Group.LIMITS,
+        ),
+    ]
+    shutdown_timeout: ShutdownTimeout
+    log_level: LogLevel
+    config: ClientConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSettings:
+    """Which files of an input `logferry verify` is to look at: names or patterns."""
+
+    log_file: Annotated[
+        tuple[str, ...],
+        Declaration(
+            FILES,
+            "/var/log/app.log",
+            "the files to verify, plain or gzip: names or patterns separated by ':'",
+            Group.FILES,
+            variable="LOG_FILE",
+        ),
+    ]
+    exclude: Exclude
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifySettings:
+    """The settings of `logferry verify`."""
+
+    inputs: tuple[FileSettings, ...]
+    json: Json
+    server_host: ServerHost
+    server_port: ServerPort
+    host: Host
+    state_dir: StateDir
+    ack_timeout: AckTimeout
+    connect_timeout: ConnectTimeout
+    log_level: LogLevel
+    config: ClientConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusSettings:
+    """The settings of `logferry status`."""
+
+    json: Json
+    all: Annotated[bool, Declaration(BOOLEAN, "false", "show every file, however many there are", Group.RUN)]
+    state_dir: StateDir
+    log_level: LogLevel
+    config: ClientConfig

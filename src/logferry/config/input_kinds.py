@@ -1,0 +1,82 @@
+"""What may be said about log files and their lines: names, formats, patterns, fields, redactions.
+
+This module checks what a user wrote and changes nothing but upper and lower case; what it means is the business of
+`client/finding` and `rendering`.
+"""
+
+import re
+import warnings
+from dataclasses import replace
+from typing import Final
+
+from logferry.config.kinds import Kind, any_number, not_empty, several, word_or
+from logferry.model.format_names import FORMAT_NAMES, REGEX_PREFIX
+from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP, REDACTION_NAMES, RESERVED_KEYS
+
+FORMATS: Final = ("auto", *FORMAT_NAMES)
+
+
+def _pattern(text: str) -> str:
+    """Check a regular expression."""
+    if not text or "\0" in text:
+        raise ValueError("it is empty" if not text else "it holds a NUL")
+    _compiled(text)
+    return text
+
+
+def _compiled(text: str) -> re.Pattern[str]:
+    """Return a pattern compiled. Raises ValueError that says what is wrong with it."""
+    try:
+        # Python may give a pattern another meaning one day: that does not concern the user who wrote it.
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):
+            return re.compile(text)
+    except (re.error, OverflowError) as error:
+        raise ValueError(str(error)) from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _format(text: str) -> str:
+    if text.startswith(REGEX_PREFIX):
+        groups = _compiled(_pattern(text.removeprefix(REGEX_PREFIX))).groupindex
+        if not groups:
+            raise ValueError("the pattern has no named group, like (?P<message>.*)")
+        return text
+    if text.lower() not in FORMATS:
+        raise ValueError
+    return text.lower()
+
+
+def _multiline(text: str) -> str:
+    return text.lower() if text.lower() == EVENTS_BEGIN_WITH_TIMESTAMP else _pattern(text)
+
+
+def _redaction(text: str) -> str:
+    return text.lower() if text.lower() in REDACTION_NAMES else _pattern(text)
+
+
+def _field(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip() or "\0" in text:
+        raise ValueError
+    if key in RESERVED_KEYS:
+        raise ValueError(f"{key} is written by the format itself")
+    return key, value
+
+
+FILES: Final = several(Kind(not_empty, ""), ":", "names or patterns of files, separated by ':', or '-'")
+FILE_PATTERNS: Final = any_number(Kind(not_empty, ""), ":", "names or patterns of files, separated by ':'")
+PATTERNS: Final = any_number(Kind(_pattern, "a regular expression"), "\n", "regular expressions, one a line")
+FORMAT: Final = Kind(_format, f"one of {', '.join(FORMATS)}, or regex: and a pattern with named groups")
+MULTILINE: Final = word_or(
+    "none",
+    Kind(
+        _multiline,
+        f"'{EVENTS_BEGIN_WITH_TIMESTAMP}', or a regular expression that the first line of an event begins with",
+    ),
+    value="",
+)
+REDACT: Final = any_number(
+    Kind(_redaction, ""), "\n", f"{', '.join(REDACTION_NAMES)} or regular expressions, one a line"
+)
+FIELDS: Final = replace(any_number(Kind(_field, ""), "\n", "key=value, one a line"), takes_table=True)

@@ -1,0 +1,118 @@
+"""The settings of the server's commands, and with them their options: serve, fsck.
+
+Each field declares its option (see `options`). Nothing here reads anything: `loading` finds the values.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from logferry.config.kinds import BOOLEAN, LISTEN_PORT, PATH, TEXT, choice, whole, word_or
+from logferry.config.options import Declaration, Group, Json, LogLevel, ShutdownTimeout
+from logferry.config.units import KIB, MIB, TIB, days, duration, size
+
+DataDir: TypeAlias = Annotated[Path, Declaration(PATH, "./data", "the server's data folder", Group.STORAGE)]
+ServerConfig: TypeAlias = Annotated[
+    Path | None,
+    Declaration(
+        word_or("none", PATH), "none", "a TOML file with the server's settings; see docs/configuration.md", Group.RUN
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings:
+    """The settings of `logferry serve`."""
+
+    server_host: Annotated[
+        str, Declaration(TEXT, "0.0.0.0", "the address to listen on", Group.ADDRESS, variable="SERVER_HOST")
+    ]
+    server_port: Annotated[
+        int,
+        Declaration(
+            LISTEN_PORT, "9000", "the TCP port to listen on; 0 = a free one", Group.ADDRESS, variable="SERVER_PORT"
+        ),
+    ]
+    metrics_interval: Annotated[
+        float,
+        Declaration(
+            duration(0),
+            "0",
+            "time between two log lines with the server's counters; 0 = only at the end",
+            Group.RUN,
+            variable="METRICS_INTERVAL",
+        ),
+    ]
+    data_dir: DataDir
+    durability: Annotated[
+        str,
+        Declaration(
+            choice("fsync", "os", "none"),
+            "fsync",
+            "what an ack promises: fsync = on disk; os = handed to the kernel; none = received",
+            Group.STORAGE,
+        ),
+    ]
+    echo: Annotated[bool, Declaration(BOOLEAN, "false", "print every stored line on stdout", Group.RUN)]
+    accept: Annotated[
+        str,
+        Declaration(
+            choice("level-and-message", "any-object"),
+            "level-and-message",
+            "which JSON objects to accept: those with level and message, or any (Fluent Bit, Vector, Logstash)",
+            Group.STORAGE,
+        ),
+    ]
+    max_connections: Annotated[
+        int,
+        Declaration(whole(1, 1_000_000), "10000", "accept at most this many clients at the same time", Group.LIMITS),
+    ]
+    max_record_bytes: Annotated[
+        int, Declaration(size(KIB, 16 * MIB), "8M", "longest NDJSON line that is accepted", Group.LIMITS)
+    ]
+    max_frame_bytes: Annotated[
+        int, Declaration(size(KIB, 16 * MIB - 1), "16777215", "longest gzip frame that is accepted", Group.LIMITS)
+    ]
+    max_inflated_bytes: Annotated[
+        int, Declaration(size(KIB, 256 * MIB), "32M", "most bytes that one frame may inflate to", Group.LIMITS)
+    ]
+    memory_limit_bytes: Annotated[
+        int,
+        Declaration(
+            size(MIB, TIB),
+            "64M",
+            "most bytes of all clients together that the server may hold in memory, not yet stored",
+            Group.LIMITS,
+        ),
+    ]
+    idle_timeout: Annotated[
+        float, Declaration(duration(0.05), "10m", "how long a client may be silent before it is dropped", Group.LIMITS)
+    ]
+    segment_bytes: Annotated[
+        int, Declaration(size(KIB, TIB), "256M", "begin a new segment file at this size", Group.STORAGE)
+    ]
+    retention_bytes: Annotated[
+        int,
+        Declaration(
+            size(0, 1024 * TIB),
+            "0",
+            "keep at most this many bytes: the oldest whole segments are deleted; 0 = keep all",
+            Group.STORAGE,
+        ),
+    ]
+    retention_days: Annotated[
+        int, Declaration(days(100_000), "0", "days for which segments are kept; 0 = for ever", Group.STORAGE)
+    ]
+    shutdown_timeout: ShutdownTimeout
+    log_level: LogLevel
+    config: ServerConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FsckSettings:
+    """The settings of `logferry fsck`."""
+
+    data_dir: DataDir
+    json: Json
+    log_level: LogLevel
+    config: ServerConfig

@@ -1,0 +1,16 @@
+"""The options of each command, made from its settings. Nothing is declared here."""
+
+from typing import Final, TypeVar
+
+from logferry.config.client_settings import InputSettings, ShipSettings, StatusSettings, VerifySettings
+from logferry.config.options import options_of
+from logferry.config.server_settings import FsckSettings, ServeSettings
+
+Settings = TypeVar("Settings", bound=ShipSettings | ServeSettings | VerifySettings | FsckSettings | StatusSettings)
+
+INPUT_OPTIONS: Final = options_of(InputSettings)
+SHIP_OPTIONS: Final = options_of(ShipSettings)
+VERIFY_OPTIONS: Final = options_of(VerifySettings)
+STATUS_OPTIONS: Final = options_of(StatusSettings)
+SERVE_OPTIONS: Final = options_of(ServeSettings)
+FSCK_OPTIONS: Final = options_of(FsckSettings)
