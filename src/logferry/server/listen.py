@@ -5,7 +5,7 @@ import os
 import socket
 from typing import Any, Final
 
-from logferry.errors import LogferryError
+from logferry.errors import LogferryError, cause_of
 
 # A thousand clients that reconnect at the same moment after a restart shall not be turned away. The system caps it.
 BACKLOG: Final = 4096
@@ -26,7 +26,7 @@ def open_listeners(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for sock in sockets:
             sock.close()
-        reason = error.strerror or str(error)
+        reason = cause_of(error)
         raise LogferryError(f"cannot listen on {host} port {port}: {reason}") from error
     return sockets
 

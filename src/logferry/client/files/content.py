@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, Self
 
-from logferry.errors import SourceError
+from logferry.errors import SourceError, cause_of
 
 
 class Content(Protocol):
@@ -80,7 +80,7 @@ def open_regular(path: Path) -> int:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise SourceError(str(path), error.strerror or str(error)) from error
+        raise SourceError(str(path), cause_of(error)) from error
     mode = os.fstat(fd).st_mode
     if not stat.S_ISREG(mode):
         os.close(fd)

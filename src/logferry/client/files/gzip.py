@@ -14,7 +14,7 @@ from typing import Final
 from logferry.client.files.content import Content, FileContent
 from logferry.client.files.identity import HEAD_BYTES
 from logferry.client.files.replay_buffer import BLOCK_BYTES, Spool
-from logferry.errors import SourceError
+from logferry.errors import SourceError, cause_of
 from logferry.protocol.compressor import GZIP_MAGIC
 
 _MAGIC_AND_METHOD: Final = GZIP_MAGIC + b"\x08"  # deflate, the only method there is
@@ -100,7 +100,7 @@ def open_content(path: Path) -> Content:
         return inflated(raw)
     except OSError as error:
         raw.close()
-        raise SourceError(str(path), error.strerror or str(error)) from error
+        raise SourceError(str(path), cause_of(error)) from error
 
 
 def inflated(raw: Content, *, compressed_bytes: int | None = None) -> Content:

@@ -24,7 +24,7 @@ from logferry.client.files.identity import (
     has_head_and_tail,
     identity_of,
 )
-from logferry.errors import SourceError
+from logferry.errors import SourceError, cause_of
 from logferry.model.chunk import Chunk
 from logferry.model.loss import Loss, LossKind
 from logferry.model.render_spec import RenderSpec
@@ -247,7 +247,7 @@ class SourceFile:
         try:
             return self._read(limit, is_final, max_lines, is_settled or is_final)
         except OSError as error:
-            raise SourceError(str(self.path), error.strerror or str(error)) from error
+            raise SourceError(str(self.path), cause_of(error)) from error
 
     def notice(self) -> bool:
         """Whether the file is still what was read; if not, it starts over, as it would when it is read."""

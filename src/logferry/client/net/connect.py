@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-from logferry.errors import GaveUp, PeerClosed, Unreachable
+from logferry.errors import GaveUp, PeerClosed, Unreachable, cause_of
 
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
@@ -62,7 +62,7 @@ class Connection:
         except BlockingIOError:
             return 0
         except OSError as error:
-            raise PeerClosed(f"the connection broke while sending: {_reason(error)}") from error
+            raise PeerClosed(f"the connection broke while sending: {cause_of(error)}") from error
 
     def flush(self) -> None:
         """Let what was sent go now: to set TCP_NODELAY forces it (tcp(7)). What has broken the next call finds out."""
@@ -76,7 +76,7 @@ class Connection:
         except BlockingIOError:
             return 0
         except OSError as error:
-            raise PeerClosed(f"the connection broke while sending: {_reason(error)}") from error
+            raise PeerClosed(f"the connection broke while sending: {cause_of(error)}") from error
 
     def receive(self) -> bytes:
         """Return what has arrived; nothing yet is `b""`. Raises PeerClosed at its end."""
@@ -85,7 +85,7 @@ class Connection:
         except BlockingIOError:
             return b""
         except OSError as error:
-            raise PeerClosed(f"the connection broke: {_reason(error)}") from error
+            raise PeerClosed(f"the connection broke: {cause_of(error)}") from error
         if not data:
             raise PeerClosed("the server closed the connection")
         return data
@@ -98,7 +98,7 @@ class Connection:
         except BlockingIOError:
             return False
         except OSError as error:
-            raise PeerClosed(f"the connection broke: {_reason(error)}") from error
+            raise PeerClosed(f"the connection broke: {cause_of(error)}") from error
         return True
 
     def end_of_data(self) -> None:
@@ -148,7 +148,7 @@ def connect(host: str, port: int, *, timeout_s: float, wait: Wait) -> Connection
         try:
             return _connect(family, address, timeout_s=timeout_s, wait=wait)
         except OSError as error:
-            reasons.append(f"{address[0]}: {_reason(error)}")
+            reasons.append(f"{address[0]}: {cause_of(error)}")
     raise Unreachable(f"cannot connect to {host}:{port}: {'; '.join(reasons)}")
 
 
@@ -209,7 +209,7 @@ def _resolve(host: str, port: int, *, timeout_s: float, wait: Wait) -> list[tupl
     finally:
         done_here.close()
     if failure:
-        raise Unreachable(f"cannot look up {host}: {_reason(failure[0])}")
+        raise Unreachable(f"cannot look up {host}: {cause_of(failure[0])}")
     return answer
 
 
@@ -219,7 +219,3 @@ def _addresses(host: str, port: int, flags: int) -> list[tuple[socket.AddressFam
     except UnicodeError:  # `a..b`, or a label of more than 63 letters
         raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
     return [(family, address) for family, _, _, _, address in found]
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)

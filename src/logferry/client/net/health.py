@@ -7,6 +7,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
+from logferry.errors import cause_of
+
 logger = logging.getLogger(__name__)
 
 # While the server is away it is asked more often: the sooner it is seen again, the sooner lines flow.
@@ -26,7 +28,7 @@ def probe(host: str, port: int, *, timeout_s: float) -> str | None:
     try:
         socket.create_connection((host, port), timeout=timeout_s).close()
     except OSError as error:
-        return error.strerror or str(error)
+        return cause_of(error)
     except UnicodeError:  # of the name's encoding: `a..b`
         return "not a host name"
     return None

@@ -12,7 +12,7 @@ from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import Folders
 from logferry.client.readers.input_rules import Input
 from logferry.client.recognition.recognise import Recogniser
-from logferry.errors import SourceError
+from logferry.errors import SourceError, cause_of
 from logferry.model.chunk import Chunk
 from logferry.model.file_report import FileReport
 from logferry.model.loss import Loss
@@ -53,7 +53,7 @@ def plan(path: str, wanted: Input) -> PlannedFile:
     except FileNotFoundError:
         raise SourceError(path, "no such file") from None
     except OSError as error:
-        raise SourceError(path, error.strerror or str(error)) from error
+        raise SourceError(path, cause_of(error)) from error
     if not stat.S_ISREG(status.st_mode):
         raise SourceError(path, "is a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file")
     return PlannedFile(path, wanted, Path(os.path.realpath(path)), identity_of(status), status.st_size)
@@ -78,7 +78,7 @@ class BatchFile(SourceFile):
                 self._raw.close()
                 raise
         except OSError as error:
-            raise SourceError(planned.path, error.strerror or str(error)) from error
+            raise SourceError(planned.path, cause_of(error)) from error
 
     def _open(self, recogniser: Recogniser | None) -> None:
         planned, limit = self.planned, self.planned.input.settings.max_line_bytes
@@ -108,7 +108,7 @@ class BatchFile(SourceFile):
         try:
             self.planned.input.prepare(self)
         except OSError as error:
-            raise SourceError(self.planned.path, error.strerror or str(error)) from error
+            raise SourceError(self.planned.path, cause_of(error)) from error
         chunk = self.read(limit=self.end, is_final=True, max_lines=max_lines)
         self.left.clear()
         self.lost.clear()  # all of it is found out at once, below

@@ -26,7 +26,7 @@ from logferry.client.files.replay_buffer import BLOCK_BYTES, Spool
 from logferry.client.readers.base import out_of_reach
 from logferry.client.readers.input_rules import Input
 from logferry.config import InputSettings
-from logferry.errors import SourceError
+from logferry.errors import SourceError, cause_of
 from logferry.model.chunk import Chunk
 from logferry.model.file_report import FileReport
 from logferry.model.loss import Loss
@@ -125,7 +125,7 @@ class StdinContent:
         except BlockingIOError:
             return False
         except OSError as error:
-            self.problems.append(f"cannot read all of {NAME}: {error.strerror or error}")
+            self.problems.append(f"cannot read all of {NAME}: {cause_of(error)}")
             logger.error("%s", self.problems[-1])
             data = b""
         self.is_ended = not data
@@ -295,6 +295,6 @@ def _reject_unreadable(fd: int) -> None:
     try:
         status = os.fstat(fd)
     except OSError as error:
-        raise SourceError(NAME, error.strerror or str(error)) from error
+        raise SourceError(NAME, cause_of(error)) from error
     if stat.S_ISDIR(status.st_mode):
         raise SourceError(NAME, "is a directory")

@@ -41,7 +41,7 @@ from logferry.client.files.identity import (
 from logferry.client.finding.listing import Folders
 from logferry.client.state.journal_format import CheckpointFile, Entry
 from logferry.durable import FolderInUse, lock_folder
-from logferry.errors import StateError
+from logferry.errors import StateError, cause_of
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
 
@@ -365,7 +365,7 @@ class Checkpoints:
             self._tell_cannot_save(folder, error)
 
     def _tell_cannot_save(self, folder: Path, error: OSError) -> None:
-        reason = error.strerror or str(error)
+        reason = cause_of(error)
         if reason != self._cannot_save:
             logger.error(
                 "cannot save checkpoints to %s: %s; shipping goes on, but after a restart "

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from logferry.durable import Journal, replace_file
+from logferry.errors import cause_of
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class CheckpointFile:
         logger.warning("what those lines said is lost: what was shipped of their sources may be stored again")
 
     def _set_aside(self, error: Exception) -> None:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = cause_of(error) if isinstance(error, OSError) else error
         logger.error("cannot read the checkpoints in %s: %s", self.path, reason)
         if self._read_only:
             return

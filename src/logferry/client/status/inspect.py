@@ -15,7 +15,7 @@ from logferry.client.status import writer as status_file
 from logferry.client.status.connection_state import WAITING
 from logferry.client.status.writer import ClientReport, Status
 from logferry.durable import lock_holder
-from logferry.errors import StateError
+from logferry.errors import StateError, cause_of
 from logferry.model.file_report import FileReport
 from logferry.telemetry.report_line import shortcomings
 
@@ -102,7 +102,7 @@ def _holder(folder: Path) -> str | None:
     try:
         return lock_holder(folder)
     except OSError as error:
-        raise StateError(f"cannot look into the state folder {folder}: {error.strerror or error}") from None
+        raise StateError(f"cannot look into the state folder {folder}: {cause_of(error)}") from None
 
 
 def _problems(status: Status, holder: str | None, now: float) -> Iterator[str]:
@@ -137,7 +137,7 @@ def _file_now(said: FileReport, client: ClientReport, *, is_running: bool, now: 
         except FileNotFoundError:
             since_then = "deleted or renamed since"
         except OSError as error:
-            since_then = f"cannot look at it now: {error.strerror or error}"
+            since_then = f"cannot look at it now: {cause_of(error)}"
         else:
             if identity_of(status) != (said.device, said.inode):
                 since_then = "its name is another file's since"

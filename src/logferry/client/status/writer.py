@@ -29,7 +29,7 @@ from logferry.client.readers.base import Reader
 from logferry.client.status.connection_state import Link, LinkState
 from logferry.config import ShipSettings
 from logferry.durable import replace_file
-from logferry.errors import StateError
+from logferry.errors import StateError, cause_of
 from logferry.model.file_report import FileReport
 from logferry.telemetry.metrics import Metrics
 from logferry.telemetry.table import Counters, Gauges
@@ -217,7 +217,7 @@ class StatusWriter:
         try:
             replace_file(self._path, encode(Status(client, tuple(self._reader.report()))), is_synced=False)
         except OSError as error:
-            self._tell_cannot_write(error.strerror or str(error))
+            self._tell_cannot_write(cause_of(error))
         else:
             self._written = moment
             self._cannot_write = ""
@@ -258,7 +258,7 @@ def read(folder: Path) -> Status | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StateError(f"cannot read {path}: {error.strerror or error}") from None
+        raise StateError(f"cannot read {path}: {cause_of(error)}") from None
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise StateError(f"cannot understand {path}: {error}") from None
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from logferry.errors import StoreError
+from logferry.errors import StoreError, cause_of
 from logferry.server.storage.ledger import FILE_NAME, Ledger, SegmentRow
 from logferry.server.storage.measure import measure
 from logferry.server.storage.segments import FOLDER_NAME
@@ -51,7 +51,7 @@ def _segment_problem(data_dir: Path, row: SegmentRow) -> str:
     except FileNotFoundError:
         return "is missing" if row.bytes else ""  # entered, and then nothing was ever stored in it
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        return f"cannot be read: {cause_of(error)}"
     if found.bytes < row.bytes:
         return f"lacks {row.bytes - found.bytes} of its {row.bytes} bytes"
     if found.lines != row.lines:

@@ -21,7 +21,7 @@ from logferry.client.readers.follow.copies import copy_of, needs_vetting, vet
 from logferry.client.readers.follow.file import Common, File
 from logferry.client.readers.input_rules import Input
 from logferry.client.recognition.rotated import MAX_LISTINGS, RotatedFile
-from logferry.errors import SourceError
+from logferry.errors import SourceError, cause_of
 from logferry.model.chunk import Chunk
 from logferry.model.file_report import FileReport
 from logferry.model.loss import Loss, LossKind
@@ -121,7 +121,7 @@ class FollowedName:
             self.report(error.reason)
             self.seen = None  # whatever makes it readable may not change it
         except OSError as error:
-            self.report(error.strerror or str(error))
+            self.report(cause_of(error))
             self.seen = None
         self._look_at_files()
         self._look_at_resting()
@@ -581,7 +581,7 @@ class FollowedName:
 
     def _tell_unreadable(self, file: File, error: SourceError | OSError) -> None:
         """Note why a file cannot be read, although it is there; told once."""
-        reason = error.reason if isinstance(error, SourceError) else error.strerror or str(error)
+        reason = error.reason if isinstance(error, SourceError) else cause_of(error)
         if reason != self._unreadable:
             logger.error("cannot read %s: %s", file.path, reason)
             self._common.revision += 1
