@@ -13,6 +13,7 @@ import pytest
 from logferry.server.storage.deliveries import Delivery
 from logferry.server.storage.disk_store import DiskStore, DiskStoreSettings
 from logferry.server.storage.file_system import FileSystem
+from logferry.server.storage.fsck import fsck
 from logferry.server.storage.segment_paths import LogName
 from logferry.server.storage.store import Store
 from tests.support.running import DEADLINE_S, numbered_line, wait_until
@@ -146,3 +147,23 @@ def small_disk(path: Path, *, megabytes: int) -> Iterator[Path]:
         yield path
     finally:
         subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+SIZE = len(LINES[10])  # two digits
+
+
+def segments_of(data_dir: Path) -> list[Path]:
+    """Return the paths of all segments."""
+    return sorted(data_dir.glob("segments/*/*/*.ndjson"))
+
+
+def problems(data_dir: Path) -> list[str]:
+    """Return what fsck says of each segment, oldest first; "" for a sound one."""
+    return [finding.problem for finding in fsck(data_dir)]
+
+
+def store_twelve(data_dir: Path) -> None:
+    """Four segments of three lines each, the last one open."""
+    with opened(data_dir, segment_bytes=3 * SIZE) as store:
+        for line in LINES[10:22]:
+            store.submit(delivery(line), Stored())

@@ -1,8 +1,7 @@
 """From socket to disk.
 
-Connections (server.py, peer.py) talk by one of two protocols (conversation.py, delivery_conversation.py). One writer
-thread (store.py) decides what is stored (sources.py), keeps it (segments.py, files.py) and says so (ledger.py). What
-happens before and after: recovery.py, retention.py; what looks at it from beside: fsck.py.
+server.py listens and carries deliveries between connections (clients/) and the store (storage/). Connections speak one
+of two protocols (clients/sessions/); the store decides what is kept, keeps it, and reports what is safe.
 """
 
 from logferry.server.server import Patience, Server, ServerStats, serve

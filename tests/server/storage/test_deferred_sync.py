@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.server.storage.deferred_sync import Settler
+from logferry.server.storage.deferred_sync import DeferredSync
 from logferry.server.storage.deliveries import Delivery
 from logferry.server.storage.disk_store import DiskStore
 from logferry.server.storage.file_system import FileSystem
@@ -25,15 +25,15 @@ SECOND = [numbered_line(number) for number in range(50, 100)]
 
 
 @pytest.fixture
-def never_settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing be settled before the end, nor then: as if the machine were cut off first."""
-    monkeypatch.setattr(Settler, "start", lambda _: None)
-    monkeypatch.setattr(Settler, "stop", lambda *_: None)
+def never_synced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be synced later, not even at the end: as if the power were cut first."""
+    monkeypatch.setattr(DeferredSync, "start", lambda _: None)
+    monkeypatch.setattr(DeferredSync, "stop", lambda *_: None)
 
 
 @pytest.fixture
-def settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Settler.__init__, "__kwdefaults__", {"interval_s": 0.0})
+def synced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DeferredSync.__init__, "__kwdefaults__", {"interval_s": 0.0})
 
 
 def store_in_one_group(store: DiskStore, stored: Stored, lines: Sequence[bytes]) -> None:
@@ -61,8 +61,8 @@ def kept(data_dir: Path) -> list[bytes]:
         return [row.data for segment in segments for row in ledger.unsynced_of(segment.id, last=last)]
 
 
-@pytest.mark.usefixtures("never_settled")
-def test_what_is_not_synced_is_in_the_ledger_before_anybody_is_told(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("never_synced")
+def test_what_is_not_synced_is_in_the_ledger_before_anybody_gets_an_ack(tmp_path: Path) -> None:
     class NoSync(FileSystem):
         def sync(self, descriptor: int) -> None:
             raise AssertionError("a segment was synced")
@@ -80,7 +80,7 @@ def test_what_is_not_synced_is_in_the_ledger_before_anybody_is_told(tmp_path: Pa
     assert sorted(stored_lines(tmp_path)) == sorted(FIRST)
 
 
-@pytest.mark.usefixtures("never_settled")
+@pytest.mark.usefixtures("never_synced")
 @pytest.mark.parametrize("lost", ["all files", "new lines", "parts of lines", "nothing", "zeros"])
 def test_what_a_power_cut_takes_from_segments_is_written_again(tmp_path: Path, lost: str) -> None:
     stored = Stored()
@@ -102,7 +102,7 @@ def test_what_a_power_cut_takes_from_segments_is_written_again(tmp_path: Path, l
         assert kept(tmp_path / "after") == []
 
 
-@pytest.mark.usefixtures("settled_at_once")
+@pytest.mark.usefixtures("synced_at_once")
 def test_segments_are_synced_soon_and_then_the_ledger_lets_go(tmp_path: Path) -> None:
     synced: set[str] = set()
 
@@ -122,7 +122,7 @@ def test_segments_are_synced_soon_and_then_the_ledger_lets_go(tmp_path: Path) ->
         assert synced >= {stream.name for stream in STREAMS} | {"10.0.0.7", "segments", tmp_path.name}
 
 
-def test_a_store_that_is_closed_has_nothing_left_to_settle(tmp_path: Path) -> None:
+def test_a_store_that_is_closed_has_nothing_left_to_sync(tmp_path: Path) -> None:
     stored = Stored()
     with opened(tmp_path) as store:
         store_in_one_group(store, stored, FIRST)
@@ -130,7 +130,7 @@ def test_a_store_that_is_closed_has_nothing_left_to_settle(tmp_path: Path) -> No
     assert sorted(stored_lines(tmp_path)) == sorted(FIRST)
 
 
-@pytest.mark.usefixtures("settled_at_once")
+@pytest.mark.usefixtures("synced_at_once")
 def test_after_a_failed_sync_the_lines_are_written_again_before_the_ledger_lets_go(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -155,14 +155,14 @@ def test_after_a_failed_sync_the_lines_are_written_again_before_the_ledger_lets_
         wait_until(lambda: not kept(tmp_path), "the ledger has let go")
     assert files.rewritten == len(FIRST)
     assert sorted(stored_lines(tmp_path)) == sorted(FIRST)
-    assert sum("their newest lines stay in the ledger" in record.message for record in caplog.records) == 1
+    assert sum("stay in the ledger until then" in record.message for record in caplog.records) == 1
 
 
 def _segments(data_dir: Path) -> list[Path]:
     return sorted(data_dir.glob("segments/*/*/*.ndjson"))
 
 
-@pytest.mark.usefixtures("never_settled")
+@pytest.mark.usefixtures("never_synced")
 def test_a_segment_that_somebody_has_shortened_is_not_filled_with_a_hole(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -176,11 +176,11 @@ def test_a_segment_that_somebody_has_shortened_is_not_filled_with_a_hole(
     os.truncate(path, 5)
     with opened(tmp_path):
         assert path.stat().st_size == 5
-    assert any("lacks bytes before byte" in record.message for record in caplog.records)
+    assert any("is damaged: it ends before byte" in record.message for record in caplog.records)
 
 
-@pytest.mark.usefixtures("settled_at_once")
-def test_a_bug_in_settling_is_told_and_nothing_that_is_acked_is_lost(
+@pytest.mark.usefixtures("synced_at_once")
+def test_a_bug_in_deferred_sync_is_logged_and_nothing_that_is_acked_is_lost(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(FileSystem):
@@ -190,7 +190,7 @@ def test_a_bug_in_settling_is_told_and_nothing_that_is_acked_is_lost(
     stored = Stored()
     with opened(tmp_path, file_system=Broken()) as store:
         store_in_one_group(store, stored, FIRST)
-        wait_until(lambda: "not synced any more" in caplog.text, "it is told")
+        wait_until(lambda: "deferred sync has failed" in caplog.text, "the bug is logged")
         store_in_one_group(store, stored, SECOND)
     assert sorted(kept(tmp_path)) == sorted([*FIRST, *SECOND])
     with opened(tmp_path):

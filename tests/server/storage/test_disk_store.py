@@ -3,9 +3,8 @@
 import datetime
 import errno
 import os
-import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logferry.errors import StoreError
-from logferry.server.storage.file_system import IOV_MAX, FileSystem, for_each
+from logferry.server.storage.file_system import IOV_MAX, FileSystem
 from logferry.server.storage.ledger import Ledger
-from logferry.server.storage.recovery import unfinished_bytes
-from logferry.server.storage.segment_paths import LogName, host_name, safe_name
-from logferry.server.storage.segments import Payload, Segments
+from logferry.server.storage.segment_paths import LogName
 from logferry.server.storage.store import StoreState
 from tests.support.running import DEADLINE_S, numbered_line, stored_lines, wait_until
 from tests.support.stores import (
     LINES,
-    LOG,
     MONDAY,
     FailingFiles,
     Stored,
@@ -30,6 +26,7 @@ from tests.support.stores import (
     in_one_group,
     names,
     opened,
+    problems,
     small_disk,
     submit_each,
 )
@@ -113,72 +110,7 @@ def test_a_segment_that_somebody_removed_is_not_written_to_any_more(tmp_path: Pa
     assert stored_lines(tmp_path) == LINES[1:2]
 
 
-@given(st.text())
-def test_a_safe_name_is_one_folder_below_its_parent(text: str) -> None:
-    name = safe_name(text)
-    assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name)
-    assert len(name) < 120
-
-
-@given(st.text(), st.text())
-def test_different_texts_get_different_safe_names(one: str, other: str) -> None:
-    assert (safe_name(one) == safe_name(other)) == (one == other)
-
-
-@pytest.mark.parametrize(
-    ("address", "folder"),
-    [
-        ("10.0.0.7", "10.0.0.7"),
-        ("::ffff:10.0.0.7", "10.0.0.7"),
-        ("2001:db8::1", "2001-db8--1"),
-        ("fe80::1%eth0", "fe80--1"),
-        ("2001:0DB8:0::1", "2001-db8--1"),
-    ],
-)
-def test_an_address_is_a_folder_name_that_people_recognise(address: str, folder: str) -> None:
-    assert host_name(address) == folder
-
-
-def test_an_address_that_is_none_is_made_safe() -> None:
-    assert "/" not in host_name("../../etc/passwd")
-
-
 # --- what a crash leaves
-
-
-def test_a_restart_cuts_off_an_unfinished_line_and_nothing_else(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with opened(tmp_path, segment_bytes=3 * len(LINES[0])) as store:
-        for line in LINES[:5]:
-            store.submit(delivery(line), Stored())
-    first, last = sorted(tmp_path.glob("segments/*/*/*"))
-    first.write_bytes(first.read_bytes() + b"not the last segment: not touched")
-    last.write_bytes(last.read_bytes() + LINES[5][:30])
-    (last.parent / "notes.txt").write_bytes(b"not a segment")
-    with opened(tmp_path) as store:
-        store.submit(delivery(LINES[6]), Stored())
-    assert last.read_bytes() == LINES[3] + LINES[4] + LINES[6]
-    assert first.read_bytes().endswith(b"not touched")
-    assert (last.parent / "notes.txt").read_bytes() == b"not a segment"
-    assert [m for m in caplog.messages if m.startswith("cut 30 bytes")] == [caplog.messages[0]]
-
-
-def test_a_restart_recovers_segments_that_nobody_writes_to_any_more(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        store.submit(delivery(*LINES[:5]), Stored())
-    path = next(tmp_path.glob("segments/*/*/*"))
-    path.write_bytes(path.read_bytes() + LINES[5][:-1])
-    with opened(tmp_path):
-        assert path.read_bytes() == b"".join(LINES[:5])
-
-
-@pytest.mark.parametrize("before", [b"", b"one\n", b"one\n" * 50_000])
-@pytest.mark.parametrize("unfinished", [b"", b"x", b"x" * 65_536, b"x" * 200_000])
-def test_unfinished_bytes_are_those_after_the_last_newline(tmp_path: Path, before: bytes, unfinished: bytes) -> None:
-    path = tmp_path / "segment"
-    path.write_bytes(before + unfinished)
-    assert unfinished_bytes(path) == len(unfinished)
 
 
 def test_new_files_and_folders_are_synced_before_anybody_is_told(tmp_path: Path) -> None:
@@ -208,7 +140,7 @@ MANY = [LogName("10.0.0.7", f"app-{number}.log") for number in range(100)]
 @pytest.fixture
 def much_is_written_to_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let writes to many segments be large enough to be synced with their group; test_deferred_sync.py has the rest."""
-    monkeypatch.setattr("logferry.server.storage.segments._LITTLE_BYTES", 1)
+    monkeypatch.setattr("logferry.server.storage.pending_appends._LITTLE_BYTES", 1)
 
 
 @pytest.mark.usefixtures("much_is_written_to_each")
@@ -362,20 +294,6 @@ def test_after_a_failed_sync_the_lines_are_written_again_not_only_synced_again(t
     assert stored_lines(tmp_path) == LINES
 
 
-@pytest.mark.parametrize("count", [0, 3, 100])
-def test_what_is_done_for_each_is_done_for_all_before_it_returns_and_an_error_is_raised(count: int) -> None:
-    done: list[int] = []
-    for_each(done.append, range(count))
-    assert sorted(done) == list(range(count))
-
-    def fail(number: int) -> None:
-        raise OSError(number, "no")
-
-    if count:
-        with pytest.raises(OSError, match="no"):
-            for_each(fail, range(count))
-
-
 def test_short_writes_are_continued(tmp_path: Path) -> None:
     class Short(FileSystem):
         def write(self, descriptor: int, pieces: Sequence[bytes | memoryview]) -> int:
@@ -455,21 +373,41 @@ def test_an_empty_delivery_keeps_its_place_and_creates_no_file(tmp_path: Path) -
     assert store.health().counters.syncs == 0
 
 
-def test_segments_are_appended_to_only_through_append(tmp_path: Path) -> None:
-    """Nothing is cut when nothing was appended since the last commit."""
-    cuts: list[Path] = []
+def test_a_ledger_that_refuses_for_a_while_loses_and_repeats_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = [OSError(errno.ENOSPC, "database or disk is full")] * 3
+    original = Ledger.set_segments
 
-    class NoCuts(FileSystem):
-        def truncate(self, path: Path, size: int) -> None:
-            cuts.append(path)
+    def failing(self: Ledger, rows: object) -> None:
+        if failures:
+            raise failures.pop()
+        original(self, rows)  # type: ignore[arg-type]
 
-    today: Callable[[], datetime.date] = lambda: MONDAY  # noqa: E731  (a name for the type's sake)
-    ledger = Ledger(tmp_path, durable=True)
-    segments = Segments(tmp_path, ledger, segment_bytes=1000, durable=True, files=NoCuts(), today=today)
-    segments.append(LOG, [Payload([LINES[0]], 1)])
-    segments.sync()
-    segments.commit()
-    segments.undo_if_needed()
-    segments.close()
-    ledger.close()
-    assert cuts == []
+    monkeypatch.setattr(Ledger, "set_segments", failing)
+    stored = Stored()
+    with opened(tmp_path) as store:
+        submit_each(store, LINES[:5], stored)
+        assert store.health().counters.lines_stored == 5
+    assert stored_lines(tmp_path) == LINES[:5]
+    assert problems(tmp_path) == [""]
+    assert len([m for m in caplog.messages if "holding back acks" in m]) == 1
+
+
+def test_a_server_that_stops_while_its_ledger_refuses_acks_nothing_and_the_next_one_cuts_it_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(errno.EIO, "disk I/O error")
+
+    stored = Stored()
+    with opened(tmp_path) as store:
+        submit_each(store, LINES[:1], stored)
+        with monkeypatch.context() as patch:
+            patch.setattr(Ledger, "set_segments", failing)
+            store.submit(delivery(*LINES[1:4]), stored)
+            assert store.close(0.05) == 3
+    assert stored.lines == LINES[:1]
+    with opened(tmp_path) as store:
+        assert store.health().counters.recovered_bytes == sum(map(len, LINES[1:4]))
+    assert stored_lines(tmp_path) == LINES[:1]

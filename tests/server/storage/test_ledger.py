@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from logferry.errors import StoreError
-from logferry.server.storage.ledger import ExtentRow, Ledger, LossRow, SourceRow
+from logferry.server.storage.ledger import Ledger
+from logferry.server.storage.records import ExtentRow, LossRow, SourceRow
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_a_ledger_of_another_version_is_refused(tmp_path: Path) -> None:
     Ledger(tmp_path, durable=True).close()
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as database:
         database.execute("PRAGMA user_version = 7")
-    with pytest.raises(StoreError, match="its version is 7, this server knows 1"):
+    with pytest.raises(StoreError, match="its version is 7, and this server reads version 1"):
         Ledger(tmp_path, durable=True)
 
 

@@ -11,12 +11,12 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final
 
 from logferry import checksum
 from logferry.protocol.delivery import BatchRefused, BatchRequest, Note, Open, Position, Skip
 from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
-from logferry.server.storage.ledger import ExtentRow, LossRow, SourceRow
+from logferry.server.storage.records import ExtentRow, LossRow, SourceRecords, SourceRow
 from logferry.server.storage.segment_paths import log_of_source
 from logferry.server.storage.segments import Placement
 
@@ -27,25 +27,6 @@ EXTENT_BYTES: Final = 4 * 1024 * 1024
 
 # Positions kept in memory, 20 MB of them. Beyond that, the older half must be read from the records again.
 MAX_ROWS: Final = 20_000
-
-
-class SourceRecords(Protocol):
-    """Where positions, extents and losses are recorded: the ledger, or a store's memory."""
-
-    def source(self, source_id: str, /) -> SourceRow | None:
-        """Return the position of a source, and its last extent. Raises OSError."""
-
-    def add_sources(self, rows: Iterable[tuple[SourceRow, str]], /) -> None:
-        """Record new sources, each with the id of its client."""
-
-    def set_sources(self, rows: Iterable[SourceRow], /) -> None:
-        """Record new positions of sources."""
-
-    def set_extents(self, extents: Iterable[tuple[str, ExtentRow]], /) -> None:
-        """Record extents, each with the id of its source; one with the same start is replaced."""
-
-    def add_loss(self, loss: LossRow, /) -> None:
-        """Record bytes that are not stored as they were, once however often the client reports them."""
 
 
 class SourceTable:

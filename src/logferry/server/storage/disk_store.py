@@ -23,7 +23,7 @@ from logferry.durable import FolderInUse, lock_folder, sync_folder
 from logferry.errors import StoreError, cause_of
 from logferry.protocol.delivery import Position, ReportPage
 from logferry.server.storage import source_report
-from logferry.server.storage.deferred_sync import Settler
+from logferry.server.storage.deferred_sync import DeferredSync
 from logferry.server.storage.deliveries import AnyDelivery, OnStored
 from logferry.server.storage.file_system import FileSystem
 from logferry.server.storage.group_commit import CrashPoint, GroupCommit, no_crash
@@ -85,7 +85,7 @@ class DiskStore:
         self._segments: Segments
         self._commit: GroupCommit
         self._retention: Retention
-        self._deferred_sync: Settler | None = None
+        self._deferred_sync: DeferredSync | None = None
         self._writer: Writer
         self._recovery = RecoveryReport()
 
@@ -167,7 +167,7 @@ class DiskStore:
             self._root, ledger, files, max_bytes=settings.retention_bytes, max_days=settings.retention_days
         )
         report = recover(self._root, ledger, files)
-        self._deferred_sync = Settler(settings.data_dir, self._root, files) if self._is_durable else None
+        self._deferred_sync = DeferredSync(settings.data_dir, self._root, files) if self._is_durable else None
         self._commit = GroupCommit(
             ledger, self._segments, deferred_sync=self._deferred_sync, crash_point=self._crash_point
         )

@@ -1,4 +1,7 @@
-"""The operating system's file calls that the store makes, in one place, so that tests can put failing ones there."""
+"""The file calls that the store makes, in one place, so that tests can replace them by calls that fail.
+
+Also what the store needs around them: writing all of many pieces, many waits at once, errors that name their file.
+"""
 
 import contextlib
 import os
@@ -13,18 +16,15 @@ from logferry import durable
 IOV_MAX: Final = os.sysconf("SC_IOV_MAX") if os.sysconf("SC_IOV_MAX") > 0 else 16
 
 
-# Fewer items than this are not worth threads, and more threads than this not worth anything.
-_FEW: Final = 8
-_THREADS: Final = 16
+# A thread costs more than it saves for fewer items than this, and more threads than this save nothing.
+_MIN_ITEMS_PER_THREAD: Final = 8
+_MAX_THREADS: Final = 16
 
 Item = TypeVar("Item")
 
 
 class FileSystem:
-    """The operating system's file calls that the store makes. Tests put failing ones in its place.
-
-    `sync` and `sync_folder` are called by several threads at once.
-    """
+    """The operating system's file calls, without state: several threads call `sync` and `sync_folder` at once."""
 
     def make_folder(self, path: Path) -> None:
         """Create one folder if it is missing."""
@@ -85,12 +85,12 @@ def _write_some(files: FileSystem, descriptor: int, pieces: list[bytes | memoryv
 
 
 def for_each(action: Callable[[Item], None], items: Sequence[Item]) -> None:
-    """Do something that waits for the disk with each of `items`; many of them are done at once.
+    """Call `action`, which waits for the disk, with each of `items`, in several threads when there are many.
 
     A file system puts what is waited for at the same time on the disk together (1000 small files on ext4: 0.1 s
-    instead of 1 to 3 s). Raises the first error, when nothing is being done any more; some items are done then.
+    instead of 1 to 3 s). Raises the first error, once no call is running any more; some items are done then.
     """
-    if len(items) <= _FEW:
+    if len(items) <= _MIN_ITEMS_PER_THREAD:
         for item in items:
             action(item)
         return
@@ -104,7 +104,7 @@ def for_each(action: Callable[[Item], None], items: Sequence[Item]) -> None:
             errors.append(error)
 
     # Daemons: a disk that never answers must not keep the process from ending.
-    count = min(_THREADS, len(items) // _FEW)
+    count = min(_MAX_THREADS, len(items) // _MIN_ITEMS_PER_THREAD)
     threads = [threading.Thread(target=do_part, args=(items[n::count],), daemon=True) for n in range(count)]
     for thread in threads:
         thread.start()

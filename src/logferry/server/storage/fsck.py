@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from logferry.errors import StoreError, cause_of
-from logferry.server.storage.ledger import FILE_NAME, Ledger, SegmentRow
+from logferry.server.storage.ledger import FILE_NAME, Ledger
 from logferry.server.storage.measure import measure
+from logferry.server.storage.records import SegmentRow
 from logferry.server.storage.segments import FOLDER_NAME
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from logferry.protocol.delivery import BatchRequest
 from logferry.server.storage.admission import GroupChanges, SourceTable
-from logferry.server.storage.deferred_sync import Settler
+from logferry.server.storage.deferred_sync import DeferredSync
 from logferry.server.storage.deliveries import Delivery
 from logferry.server.storage.ledger import Ledger
 from logferry.server.storage.segment_paths import LogName
@@ -47,7 +47,7 @@ class GroupCommit:
         ledger: Ledger,
         segments: Segments,
         *,
-        deferred_sync: Settler | None,
+        deferred_sync: DeferredSync | None,
         crash_point: CrashPoint = no_crash,
     ) -> None:
         self._ledger = ledger
@@ -90,14 +90,14 @@ class GroupCommit:
             return
         with self._ledger.transaction():
             self._ledger.set_segments(rows)
-            self._ledger.add_unsynced(self._segments.kept)
+            self._ledger.add_unsynced(self._segments.deferred_pieces)
             written.changes.save(self._ledger)
-        if self._segments.kept and self._deferred_sync:
-            self._deferred_sync.wake(sum(len(data) for _, _, data in self._segments.kept))
+        if self._deferred_sync and self._segments.deferred_pieces:
+            self._deferred_sync.add(sum(len(data) for _, _, data in self._segments.deferred_pieces))
 
     def finish(self, written: WrittenGroup) -> None:
         """Make a group that is recorded the state on which the next one is built."""
-        self._segments.commit()
+        self._segments.confirm_appended()
         self._sources.apply(written.changes)
         for delivery in written.stored:
             delivery.is_stored = True

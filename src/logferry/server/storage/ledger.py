@@ -1,17 +1,23 @@
-"""The ledger: what the store holds, of which source, in which segment. SQLite, in one file, owned by the writer thread.
+"""The ledger: what the store holds, of which source, in which segment. One SQLite file, written by the writer thread.
 
-    sources    how far each source is stored: offset, lines, CRC-32 of all its NDJSON
-    segments   how long each segment file is, its lines and its CRC-32, and whether it is open, closed or expired
+Layout of `ledger.sqlite3` (PRAGMA user_version 1):
+
+    sources    how far each source is stored: offset, lines, CRC-32 of all its NDJSON; its client, host and path
+    segments   how long each segment file is, its lines and its CRC-32; open, closed or expired
     extents    which bytes of which source lie where in which segment
     losses     bytes of a source that are not stored as they were, with the reason
-    unsynced   what was written to segments and may not be on their disk yet, byte for byte (see settling.py)
+    unsynced   bytes that were written to segments and not synced there yet (deferred_sync.py); new in later servers
 
-A group of deliveries is one transaction. It is committed after the segments are synced and before the acks, so data
-and ledger cannot disagree: what a segment holds beyond its length here was never acked, and recovery cuts it off. A
-segment is entered before its first byte is written; a file that is not in the ledger is none of the store's.
+Limits: offsets and lengths up to 2^63 - 1. An extent has at most 4 MiB of lines and one batch more. A ledger of another
+version is refused and stays as it is.
 
-Under `fsync` a commit is on the disk (WAL with synchronous=FULL). Otherwise the system may lose the last commits in a
-power cut, which is what the lesser promise says, but the file stays whole (synchronous=NORMAL).
+A group of deliveries is one transaction, committed after its segments are synced and before its acks. So what a segment
+holds beyond its length here was never acked. A segment is entered before its first byte is written; a file that is not
+entered is not the store's.
+
+A crash leaves the last transaction whole or not at all: SQLite reads its log (`ledger.sqlite3-wal`) when the file is
+opened again; recovery.py then makes the segments agree. Under `fsync` a committed transaction is on the disk (WAL,
+synchronous=FULL). Otherwise a power cut may take the last transactions, and the file stays whole (synchronous=NORMAL).
 """
 
 import errno
@@ -20,19 +26,19 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from logferry.errors import StoreError
+from logferry.server.storage.records import ExtentRow, LossRow, SegmentRow, SegmentState, SourceRow, UnsyncedRow
 
 FILE_NAME: Final = "ledger.sqlite3"
 
 _VERSION: Final = 1
 _BUSY_S: Final = 10.0  # a reader (fsck, report) holds a lock for moments only
 
-# The log beside the file is emptied into it after so many pages (8 MiB): small beside any disk, rare beside commits,
-# and more than what is unsynced at a time, so that most of that is never written anywhere else.
+# SQLite moves its log into the file once the log has this many pages (8 MiB): small beside any disk, rare beside the
+# transactions, and more than what is unsynced at a time, so that most of that is never written anywhere else.
 _CHECKPOINT_PAGES: Final = 2048
 
 _SCHEMA: Final = """
@@ -54,7 +60,7 @@ CREATE TABLE losses (
 CREATE INDEX losses_of_source ON losses (source, start);
 """
 
-# Not part of the first ledgers.
+# Added when a ledger is opened that lacks it: the first ones of version 1 do, and nothing else in them differs.
 _UNSYNCED: Final = """
 CREATE TABLE IF NOT EXISTS unsynced (
     id INTEGER PRIMARY KEY, segment INTEGER NOT NULL, position INTEGER NOT NULL, data BLOB NOT NULL
@@ -65,87 +71,48 @@ CREATE TABLE IF NOT EXISTS unsynced (
 _EXTENT_COLUMNS: Final = "start, end, lines, crc32, segment, position, bytes"
 
 
-@dataclass(frozen=True, slots=True)
-class ExtentRow:
-    """Bytes `[start, end)` of a source: `lines` lines, `bytes` bytes of NDJSON, at `position` in a segment."""
-
-    start: int
-    end: int
-    lines: int
-    crc32: int
-    segment: int
-    position: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class SourceRow:
-    """How far a source is stored, and its last extent, which the next batch may prolong."""
-
-    id: str
-    host: str
-    path: str
-    committed: int = 0
-    lines: int = 0
-    crc32: int = 0
-    last: ExtentRow | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentRow:
-    """What a segment file must hold; `state` is "open", "closed" or "expired". `path` is relative to `segments`."""
-
-    id: int
-    path: str
-    bytes: int = 0
-    lines: int = 0
-    crc32: int = 0
-    state: str = "open"
-
-
-@dataclass(frozen=True, slots=True)
-class UnsyncedRow:
-    """Bytes that a segment has at `position`; rows with a higher `id` were entered later."""
-
-    id: int
-    segment: int
-    position: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class LossRow:
-    """Bytes `[start, end)` of a source are not stored as they were."""
-
-    source: str
-    start: int
-    end: int
-    reason: str
-
-
 class Ledger:
-    """The open ledger. One thread uses it; others open their own, read-only."""
+    """An open ledger, used by one thread at a time.
+
+    The writer thread has the one that records groups; the thread of deferred sync has its own, which only takes rows
+    out of `unsynced`; whoever else reads opens a read-only one. SQLite lets them in one after the other.
+    """
 
     def __init__(self, data_dir: Path, *, durable: bool, read_only: bool = False) -> None:
-        """Open or create it. Raises StoreError when the file is no ledger, or of a newer version."""
+        """Open or create the file. Raises StoreError when it is not a ledger, or one of another version."""
         self.path = data_dir / FILE_NAME
         try:
             self._database = _connect(self.path, read_only=read_only)
+            is_new = not read_only and self._has_no_tables()
+            if not is_new:
+                self._check_version()
             if not read_only:
-                self._database.execute("PRAGMA journal_mode=WAL")
-                self._database.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-                self._database.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-                self._create()
-            (version,) = self._database.execute("PRAGMA user_version").fetchone()
+                self._prepare(durable=durable, is_new=is_new)
         except sqlite3.Error as error:
             raise StoreError(
                 f"cannot open the ledger {self.path}: {error}. Without it the server does not know what it has stored; "
-                "restore it, or move it away: the segments stay, and clients send again what they still have"
+                "restore it, or move it away: the segments stay, and clients resend what they still have"
             ) from error
+
+    def _has_no_tables(self) -> bool:
+        (tables,) = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return not tables
+
+    def _check_version(self) -> None:
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
         if version != _VERSION:
+            self._database.close()
             raise StoreError(
-                f"cannot use the ledger {self.path}: its version is {version}, this server knows {_VERSION}"
+                f"cannot use the ledger {self.path}: its version is {version}, and this server reads version {_VERSION}"
             )
+
+    def _prepare(self, *, durable: bool, is_new: bool) -> None:
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        self._database.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        if is_new:
+            self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+        self._database.execute(_UNSYNCED)
 
     def close(self) -> None:
         """Close the file."""
@@ -159,9 +126,9 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing; within another one, a part of that. Raises OSError when the disk does not take it.
+        """Record all of it or nothing; within another transaction, as a part of that one.
 
-        Nothing is changed then.
+        Raises OSError when the disk refuses; then nothing is changed.
         """
         if self._database.in_transaction:
             yield
@@ -193,7 +160,7 @@ class Ledger:
             raise self._os_error(error) from error
 
     def _os_error(self, error: sqlite3.Error) -> OSError:
-        """Say it as the system would: whoever waits for room should not have to know two words for a full disk."""
+        """Return an error of the database as the system would raise it: callers know one error for a full disk."""
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         return OSError(None, str(error), str(self.path))
@@ -220,14 +187,14 @@ class Ledger:
         )
 
     def set_sources(self, rows: Iterable[SourceRow]) -> None:
-        """Say how far sources are stored now."""
+        """Record how far sources are stored now."""
         self._database.executemany(
             "UPDATE sources SET committed = ?, lines = ?, crc32 = ? WHERE id = ?",
             ((row.committed, row.lines, row.crc32, row.id) for row in rows),
         )
 
     def set_extents(self, extents: Iterable[tuple[str, ExtentRow]]) -> None:
-        """Enter extents, each with the id of its source, or prolong those that have the same start."""
+        """Enter extents, each with the id of its source; one with the same start is replaced."""
         self._database.executemany(
             "INSERT OR REPLACE INTO extents VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -237,7 +204,7 @@ class Ledger:
         )
 
     def add_loss(self, loss: LossRow) -> None:
-        """Enter bytes that are not stored as they were, once however often it is said."""
+        """Enter bytes that are not stored as they were, once however often the client reports them."""
         values = (loss.source, loss.start, loss.end, loss.reason)
         known = self._database.execute(
             "SELECT 1 FROM losses WHERE source = ? AND start = ? AND end = ? AND reason = ?", values
@@ -254,7 +221,7 @@ class Ledger:
         return [ExtentRow(*row) for row in rows]
 
     def losses(self, source_id: str, *, limit: int) -> list[LossRow]:
-        """Return what is known to be lost of a source."""
+        """Return the losses of a source, in order."""
         rows = self._query(
             "SELECT source, start, end, reason FROM losses WHERE source = ? ORDER BY start LIMIT ?", (source_id, limit)
         )
@@ -271,11 +238,11 @@ class Ledger:
         return SegmentRow(cursor.lastrowid, path)
 
     def set_segment(self, row: SegmentRow) -> None:
-        """Say what a segment holds now."""
+        """Record what a segment holds now."""
         self.set_segments((row,))
 
     def set_segments(self, rows: Iterable[SegmentRow]) -> None:
-        """Say what segments hold now."""
+        """Record what segments hold now."""
         self._database.executemany(
             "UPDATE segments SET bytes = ?, lines = ?, crc32 = ?, state = ? WHERE id = ?",
             ((row.bytes, row.lines, row.crc32, row.state, row.id) for row in rows),
@@ -294,15 +261,15 @@ class Ledger:
         )
         return [SegmentRow(*row) for row in rows]
 
-    def segments(self, *states: str) -> list[SegmentRow]:
+    def segments(self, *states: SegmentState) -> list[SegmentRow]:
         """Return the segments in any of `states` (all when none is given), oldest first."""
         rows = self._query("SELECT * FROM segments ORDER BY id")
         return [row for row in (SegmentRow(*values) for values in rows) if not states or row.state in states]
 
-    # --- what is not synced yet
+    # --- bytes that are not synced yet
 
     def add_unsynced(self, pieces: Iterable[tuple[int, int, bytes]]) -> None:
-        """Keep pieces of segments: number, position, bytes."""
+        """Keep bytes of segments until they are synced there: number of the segment, position, bytes."""
         self._database.executemany("INSERT INTO unsynced (segment, position, data) VALUES (?, ?, ?)", pieces)
 
     def unsynced_segments(self) -> tuple[int, list[SegmentRow]]:
@@ -317,17 +284,11 @@ class Ledger:
         return [UnsyncedRow(*row) for row in rows]
 
     def forget_unsynced(self, last: int) -> None:
-        """What was kept up to the id `last` is on the disk where it belongs."""
+        """Take out what was kept up to the id `last`: it is on the disk in its segments."""
         self._database.execute("DELETE FROM unsynced WHERE id <= ?", (last,))
-
-    def _create(self) -> None:
-        (tables,) = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if not tables:
-            self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
-        self._database.execute(_UNSYNCED)
 
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    """Open the database. Transactions are begun by hand; the writer thread is not the one that opens it."""
+    """Open the database. Transactions are begun by hand; the thread that opens it is not the one that uses it."""
     name = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     return sqlite3.connect(name, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)

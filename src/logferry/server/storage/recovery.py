@@ -17,10 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from logferry.server.storage.deferred_sync import restore
+from logferry.server.storage.deferred_sync import recover_deferred
 from logferry.server.storage.file_system import FileSystem, naming
-from logferry.server.storage.ledger import Ledger, SegmentRow
+from logferry.server.storage.ledger import Ledger
 from logferry.server.storage.measure import measure
+from logferry.server.storage.records import SegmentRow, SegmentState
 from logferry.server.storage.segment_paths import SegmentName, segment_name
 from logferry.server.storage.segments import restore_length
 from logferry.server.storage.store import RecoveryReport
@@ -33,7 +34,7 @@ _BLOCK: Final = 64 * 1024
 def recover(root: Path, ledger: Ledger, files: FileSystem) -> RecoveryReport:
     """Make the segments under `root` what the ledger says; return what that took. Raises OSError."""
     report = _adopt(root, ledger, files) if ledger.is_empty else RecoveryReport()
-    report = replace(report, segments_rewritten=restore(root, ledger, files))
+    report = replace(report, segments_rewritten=recover_deferred(root, ledger, files))
     rows = ledger.segments()
     report = _restore_lengths(root, ledger, files, [row for row in rows if row.state == "open"], report)
     return replace(
@@ -73,7 +74,7 @@ def _adopt(root: Path, ledger: Ledger, files: FileSystem) -> RecoveryReport:
                 cuts.append(_cut_unfinished_line(path, files))
             content = measure(path, 0, path.stat().st_size)
             row = ledger.add_segment(f"{folder}/{name}")
-            state = "open" if is_last else "closed"
+            state: SegmentState = "open" if is_last else "closed"
             ledger.set_segment(SegmentRow(row.id, row.path, content.bytes, content.lines, content.crc32, state))
     logger.info("entered %d segments of an earlier version into the ledger", len(found))
     return RecoveryReport(bytes_cut=sum(cuts), segments_cut=sum(map(bool, cuts)), segments_adopted=len(found))

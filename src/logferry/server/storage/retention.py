@@ -1,7 +1,7 @@
-"""Retention: what is too old or too much is deleted, whole segments, oldest first, and the ledger says so.
+"""Retention: deletes whole segments that are too old or too much, oldest first, and records that in the ledger.
 
-A segment becomes "expired" in the ledger first, then its file is deleted; what a crash leaves in between is deleted at
-the next start. A segment that is open is never deleted; one of a former day is closed first.
+A segment becomes "expired" in the ledger first, then its file is deleted. A crash in between leaves the file of an
+expired segment; recovery deletes it. Never deletes an open segment; one of a former day is closed first.
 """
 
 import datetime
@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from logferry.server.storage.file_system import FileSystem, naming
-from logferry.server.storage.ledger import Ledger, SegmentRow
+from logferry.server.storage.ledger import Ledger
+from logferry.server.storage.records import SegmentRow
 from logferry.server.storage.segment_paths import segment_name
 from logferry.server.storage.segments import Segments
 
@@ -20,7 +21,10 @@ logger = logging.getLogger(__name__)
 
 
 class Retention:
-    """Keeps at most `max_bytes` bytes, and segments of the last `max_days` days; 0 sets no limit."""
+    """Keeps at most `max_bytes` bytes, and segments of the last `max_days` days; 0 sets no limit.
+
+    Used by the writer thread, and before that starts by the thread that opens the store.
+    """
 
     def __init__(self, root: Path, ledger: Ledger, files: FileSystem, *, max_bytes: int, max_days: int) -> None:
         self._root = root
@@ -34,13 +38,13 @@ class Retention:
 
     def apply(self, today: datetime.date, segments: Segments) -> None:
         """Delete what is not kept, if a segment or a day has begun since the last time. Raises OSError."""
-        if not (self._max_bytes or self._max_days) or (segments.begun, today) == (self._begun, self._day):
+        if not (self._max_bytes or self._max_days) or (segments.segments_begun, today) == (self._begun, self._day):
             return
         self._close_former_days(today, segments)
         expired = self._choose(self._ledger.segments("open", "closed"), today)
         with self._ledger.transaction():
             self._ledger.set_segments(replace(row, state="expired") for row in expired)
-        self._begun, self._day = segments.begun, today
+        self._begun, self._day = segments.segments_begun, today
         self._undeleted += expired
         while self._undeleted:
             path = self._root / self._undeleted[0].path
@@ -50,7 +54,7 @@ class Retention:
             logger.info("retention: deleted %s, %d lines", path, row.lines)
 
     def _close_former_days(self, today: datetime.date, segments: Segments) -> None:
-        segments.let_go_of_days_before(today.isoformat())
+        segments.close_days_before(today.isoformat())
         with self._ledger.transaction():
             for row in self._ledger.segments("open"):
                 if _day_of(row) < today.isoformat():

@@ -1,4 +1,13 @@
-"""The names of folders and files in which lines are kept: made from what clients say, and safe whatever they say."""
+"""The paths of segments: made from what clients say, and safe whatever they say.
+
+Layout: `<host>/<log>/<UTC date>-<n>.ndjson`, three names below the folder `segments`. The host is an IP address (plain
+protocol) or the name a client gave; the log is `plain`, or the last part of the path under which a source was first
+opened. So the lines of a source stay in one folder when its file is renamed, and files of the same name on one host
+share a folder.
+
+Limits: a folder's name has at most 109 characters of `A-Za-z0-9._-` and no dot at its beginning. A name that had to be
+changed for that ends in eight digits of a hash of the original, so that different names stay different folders.
+"""
 
 import hashlib
 import ipaddress
@@ -6,7 +15,7 @@ import os
 import re
 from typing import Final, NamedTuple
 
-# File systems take 255 bytes a name; this leaves room for the hash that keeps cut names apart.
+# File systems take 255 bytes a name; this leaves room for the hash that keeps shortened names apart.
 MAX_NAME_CHARS: Final = 100
 
 _segment_name: Final = re.compile(r"(\d{4}-\d{2}-\d{2})-(\d{1,9})\.ndjson", re.ASCII)
@@ -14,14 +23,14 @@ _is_safe_name: Final = re.compile(rf"(?!\.)[A-Za-z0-9._-]{{1,{MAX_NAME_CHARS}}}"
 
 
 class LogName(NamedTuple):
-    """Whose lines: both parts are names of folders, made safe by `safe_name` or `host_name`."""
+    """Where lines are kept together: both parts are names of folders, made safe by `safe_name` or `host_name`."""
 
     host: str
     name: str
 
 
 class SegmentName(NamedTuple):
-    """A segment's place in its folder: its UTC day as an ISO date, and which one of that day; later is greater."""
+    """A segment's place in its folder: its UTC day as an ISO date, and its number on that day; later is greater."""
 
     day: str
     number: int
@@ -37,10 +46,7 @@ def segment_name(file_name: str) -> SegmentName | None:
 
 
 def safe_name(text: str) -> str:
-    """Return `text` as the name of one folder: no separators, no leading dot, at most 109 characters, never empty.
-
-    A name that had to be changed ends in a hash of the original, so that different texts stay different folders.
-    """
+    """Return `text` as the name of one folder: no separators, no leading dot, at most 109 characters, never empty."""
     if _is_safe_name(text):
         return text
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", text)[:MAX_NAME_CHARS]
@@ -59,5 +65,5 @@ def host_name(address: str) -> str:
 
 
 def log_of_source(host: str, path: str) -> LogName:
-    """Return where the lines of a source are kept, from its host's name and its path when it was first opened."""
+    """Return where the lines of a source are kept, from its host and the path under which it was first opened."""
     return LogName(safe_name(host or "unknown"), safe_name(os.path.basename(path) or "unknown"))

@@ -1,0 +1,89 @@
+"""What a store records beside the lines, as values: positions of sources, extents, losses, and segments.
+
+Owns the rows that the ledger (ledger.py) and the memory store keep, and what admission needs of either of them.
+Only values: reads and writes nothing.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+SegmentState = Literal["open", "closed", "expired"]
+"""open: appended to. closed: complete, never written to again. expired: given up by retention, its file is deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtentRow:
+    """Bytes `[start, end)` of a source: `lines` lines, `bytes` bytes of NDJSON, at `position` in a segment."""
+
+    start: int
+    end: int
+    lines: int
+    crc32: int
+    segment: int
+    position: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """How far a source is stored, and its last extent, which the next batch may extend."""
+
+    id: str
+    host: str
+    path: str
+    committed: int = 0
+    lines: int = 0
+    crc32: int = 0
+    last: ExtentRow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """What a segment file must hold: its length, lines and CRC-32. `path` is relative to `segments`."""
+
+    id: int
+    path: str
+    bytes: int = 0
+    lines: int = 0
+    crc32: int = 0
+    state: SegmentState = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class UnsyncedRow:
+    """Bytes that a segment has at `position`; rows with a higher `id` were entered later."""
+
+    id: int
+    segment: int
+    position: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LossRow:
+    """Bytes `[start, end)` of a source are not stored as they were."""
+
+    source: str
+    start: int
+    end: int
+    reason: str
+
+
+class SourceRecords(Protocol):
+    """Where positions, extents and losses are recorded: the ledger, or a store's memory."""
+
+    def source(self, source_id: str, /) -> SourceRow | None:
+        """Return the position of a source, and its last extent. Raises OSError."""
+
+    def add_sources(self, rows: Iterable[tuple[SourceRow, str]], /) -> None:
+        """Record new sources, each with the id of its client."""
+
+    def set_sources(self, rows: Iterable[SourceRow], /) -> None:
+        """Record new positions of sources."""
+
+    def set_extents(self, extents: Iterable[tuple[str, ExtentRow]], /) -> None:
+        """Record extents, each with the id of its source; one with the same start is replaced."""
+
+    def add_loss(self, loss: LossRow, /) -> None:
+        """Record bytes that are not stored as they were, once however often the client reports them."""

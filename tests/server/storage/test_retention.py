@@ -1,0 +1,55 @@
+"""Retention deletes what is old, or too much, and only that."""
+
+import datetime
+import errno
+from pathlib import Path
+
+import pytest
+
+from logferry.server.storage.ledger import Ledger
+from tests.support.delivery import LINES
+from tests.support.running import stored_lines
+from tests.support.stores import LOG, MONDAY, SIZE, FailingFiles, Stored, delivery, names, opened, problems, submit_each
+
+
+def test_retention_by_size_deletes_the_oldest_closed_segments(tmp_path: Path) -> None:
+    with opened(tmp_path, segment_bytes=3 * SIZE, retention_bytes=8 * SIZE) as store:
+        for line in LINES[10:22]:
+            store.submit(delivery(line), Stored())
+    assert stored_lines(tmp_path) == LINES[16:22]
+    assert problems(tmp_path) == ["", ""]
+    ledger = Ledger(tmp_path, durable=False, read_only=True)
+    assert [row.state for row in ledger.segments()] == ["expired", "expired", "closed", "open"]
+    ledger.close()
+
+
+def test_retention_never_deletes_the_segment_that_is_open(tmp_path: Path) -> None:
+    for start in (0, 2):
+        with opened(tmp_path, retention_bytes=1) as store:
+            store.submit(delivery(*LINES[start : start + 2]), Stored())
+    assert stored_lines(tmp_path) == LINES[:4]
+
+
+def test_retention_by_days_closes_and_deletes_what_nobody_writes_to_any_more(tmp_path: Path) -> None:
+    days = [MONDAY + datetime.timedelta(n) for n in (0, 1, 2, 3)]
+    quiet = LOG._replace(host="quiet")
+    stored = Stored()
+    today = [MONDAY]
+    with opened(tmp_path, retention_days=1, today=lambda: today[0]) as store:
+        store.submit(delivery(LINES[0], log=quiet), stored)
+        for day, line in zip(days, LINES[1:5], strict=True):
+            today[0] = day
+            submit_each(store, [line], stored)
+    assert names(tmp_path) == ["10.0.0.7/plain/2024-01-17-1.ndjson", "10.0.0.7/plain/2024-01-18-1.ndjson"]
+    assert problems(tmp_path) == ["", ""]
+
+
+def test_a_deletion_that_fails_is_made_up_for_at_the_next_roll(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stored = Stored()
+    files = FailingFiles(delete=[errno.EROFS])
+    with opened(tmp_path, file_system=files, segment_bytes=3 * SIZE, retention_bytes=8 * SIZE) as store:
+        submit_each(store, LINES[10:24], stored)
+    assert stored_lines(tmp_path) == LINES[16:24]
+    assert len([m for m in caplog.messages if m.startswith("cannot delete expired segments")]) == 1
