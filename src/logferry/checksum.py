@@ -1,7 +1,7 @@
-"""CRC-32 of NDJSON, as zlib has it, and of pieces of which it is known already.
+"""CRC-32 of NDJSON, as zlib computes it, and of pieces whose CRC-32 is already known.
 
-What is stored of a source, in a segment and in an extent each has a CRC-32, and a batch is added to all three. Its own
-one is checked when it comes; the others follow from that and its size, without another look at its bytes.
+A source, a segment and an extent each have a CRC-32, and a batch is appended to all three. The server checks the CRC-32
+of a batch when it arrives, and combines it with the other three by its size, without reading its bytes again.
 """
 
 import zlib
@@ -11,19 +11,19 @@ from typing import Final
 from logferry import speedups
 
 crc32: Final = getattr(speedups.compiled, "crc32", zlib.crc32)
-"""Return the CRC-32 of `data`, or of it behind what has the CRC-32 `value`."""
+"""Return the CRC-32 of `data`, or of `data` after bytes whose CRC-32 is `value`."""
 
 # The polynomial of the CRC, and x, with the coefficient of x^0 as the highest of 32 bits.
 _POLYNOMIAL: Final = 0xEDB88320
 _ONE: Final = 0x80000000
 _X: Final = 0x40000000
 
-# Without the compiled part, joining costs as much as looking at so many bytes (0.03 ms).
+# Without the compiled part, joining two CRCs costs as much as summing this many bytes (0.03 ms).
 _WORTH_JOINING_BYTES: Final = 64 * 1024
 
 
 def joined(first: int, second: int, size: int) -> int:
-    """Return the CRC-32 of two pieces in a row, given theirs and the size of the second in bytes.
+    """Return the CRC-32 of two consecutive pieces, given theirs and the size of the second in bytes.
 
     A CRC is a remainder modulo a polynomial: the first piece counts as if it were followed by `size` zero bytes, which
     multiplies its remainder by x^(8 * size).
@@ -34,7 +34,7 @@ def joined(first: int, second: int, size: int) -> int:
 
 
 def extended(first: int, data: bytes, second: int) -> int:
-    """Return the CRC-32 of a piece that has `first`, followed by `data` that has `second`, in the quicker way."""
+    """Return the CRC-32 of a piece with CRC `first` followed by `data` with CRC `second`, the faster way."""
     if speedups.compiled or len(data) >= _WORTH_JOINING_BYTES:
         return joined(first, second, len(data))
     return zlib.crc32(data, first)
@@ -42,7 +42,7 @@ def extended(first: int, data: bytes, second: int) -> int:
 
 @lru_cache(maxsize=16)
 def _shift(size: int) -> int:
-    """Return x^(8 * size). A batch is added to several CRCs, with the same size."""
+    """Return x^(8 * size). Cached: a batch is added to several CRCs with the same size."""
     product = _ONE
     for place, power in enumerate(_powers_of_x(), -3):
         if place >= 0 and size >> place & 1:

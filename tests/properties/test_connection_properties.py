@@ -6,9 +6,10 @@ import json
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.compressor import LENGTH_BYTES, encode_frame
-from logferry.protocol.connection import Acked, Broken, ClientConnection, ClientEvent, Confused, Limits, ServerEvent
-from logferry.protocol.messages import ACK_OK, error_ack
+from logferry.protocol.plain_client import Acked, ClientEvent, Confused, PlainClientProtocol
+from logferry.protocol.plain_server import Broken, Limits, ServerEvent
 from logferry.protocol.validation import Accept, Lines, Verdict, validate, validate_line
 from tests.support.builders import cut, decode, join_runs
 
@@ -133,7 +134,7 @@ answers = st.lists(
 
 def acks_until_confused(pieces: list[bytes]) -> list[ClientEvent]:
     """Return a client's events up to the first that says that nothing can be trusted any more, runs taken apart."""
-    connection = ClientConnection(lines_per_send=None, compress_level=None)
+    connection = PlainClientProtocol(lines_per_send=None, compress_level=None)
     events: list[ClientEvent] = []
     for piece in pieces:
         for event in connection.receive_data(piece):

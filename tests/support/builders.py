@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from logferry.protocol.compressor import LENGTH_BYTES
-from logferry.protocol.connection import Limits, ServerConnection, ServerEvent
+from logferry.protocol.plain_server import Limits, PlainServerProtocol, ServerEvent
 from logferry.protocol.validation import Accept, Lines
 
 # Pieces of lines, most of them legal in some place and none of them legal in every place.
@@ -48,7 +48,7 @@ def decode(pieces: Iterable[bytes], *, limits: Limits, accept: Accept = Accept.L
 
     As a server does, it takes all there is to say before it gives the next piece. The buffer must stay within bounds.
     """
-    connection = ServerConnection(limits=limits, accept=accept)
+    connection = PlainServerProtocol(limits=limits, accept=accept)
     most = max(limits.max_record_bytes, limits.max_frame_bytes + LENGTH_BYTES)
     events: list[ServerEvent] = []
     for piece in pieces:

@@ -1,7 +1,7 @@
 """Gzip and the length-prefixed frame: `[4-byte big-endian length][gzip of NDJSON]`.
 
-A frame's body is one gzip member (RFC 1952). Inflating is bounded: a small frame that would inflate
-to gigabytes is refused after `max_inflated_bytes`, before the memory is taken.
+A frame's body is one gzip member (RFC 1952). Inflating is bounded: a small frame that would inflate to gigabytes is
+refused at `max_inflated_bytes`, before the memory is allocated.
 """
 
 import struct
@@ -14,20 +14,20 @@ from logferry.errors import FrameError
 LENGTH_BYTES: Final = 4
 GZIP_MAGIC: Final = b"\x1f\x8b"
 
-# A length below 2**24 has a first byte of zero, and no line of text begins with NUL: that one byte
-# tells a frame from a line. It is also far more than any sensible batch.
+# A length below 2**24 has a first byte of zero, and a line of text never begins with NUL: that one byte distinguishes a
+# frame from a line (rule M4). 16 MiB is also far more than any sensible batch.
 MAX_LEGAL_FRAME_BYTES: Final = 2**24 - 1
 
 _GZIP_WBITS: Final = 31  # zlib's number for "gzip wrapper, 32 KiB window"
 
-# For these levels isal compresses about as well as zlib, and four times as fast.
+# At these levels isal compresses about as well as zlib, four times as fast.
 _LEVELS_OF_ISAL: Final = range(1, 4)
 
 
 def encode_frame(payload: bytes | memoryview, *, level: int) -> bytes:
     """Return `payload` as one frame, gzipped at `level` (0 to 9).
 
-    Raises FrameError when the compressed body does not fit a legal frame.
+    Raises FrameError if the compressed body does not fit into a legal frame.
     """
     body = gzipped(payload, level=level)
     if len(body) > MAX_LEGAL_FRAME_BYTES:
@@ -51,7 +51,7 @@ def frame_length(header: bytes) -> int:
 def inflate(body: bytes | memoryview, *, max_inflated_bytes: int) -> bytes:
     """Return the NDJSON in a frame's body.
 
-    Raises FrameError when it is not exactly one whole gzip member of at most `max_inflated_bytes`.
+    Raises FrameError if the body is not exactly one complete gzip member of at most `max_inflated_bytes`.
     """
     engine = speedups.isal_zlib() or zlib
     inflater = engine.decompressobj(_GZIP_WBITS)

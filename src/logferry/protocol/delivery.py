@@ -1,8 +1,7 @@
-"""The delivery extension's messages: batches with a source and a byte range, and answers that say how far it is stored.
+"""The messages of the delivery extension, and how each is written (docs/protocol.md, rules E1 to E20).
 
-docs/protocol.md specifies them, rules E1 to E20. `delivery_server.py` and `delivery_client.py` read what the other side
-sends; the functions here write it. Control lines are JSON objects whose first key is `logferry`; the header of a
-batch is followed by as many bytes as it says.
+`delivery_server.py` and `delivery_client.py` parse what the other side sends. A control line is a JSON object whose
+first key is `logferry`; the header of a batch is followed by the number of bytes it states.
 """
 
 import json
@@ -12,21 +11,21 @@ from typing import Any, Final
 VERSION: Final = 1
 CONTROL_PREFIX: Final = b'{"logferry"'
 
-# A control line is a few hundred bytes; a path may take 4096, each byte escaped to six.
+# A control line has a few hundred bytes; a path may have 4096, each escaped to six.
 MAX_CONTROL_BYTES: Final = 64 * 1024
 
-MAX_OFFSET: Final = 2**63 - 1  # what SQLite and file systems can count
+MAX_OFFSET: Final = 2**63 - 1  # the largest offset of SQLite and of file systems
 
-# What a server that does not say how many sources one connection may open lets it open.
+# How many sources one connection may open if the welcome does not say.
 MAX_SOURCES: Final = 10_000
 
-# A page of a report: so many extents of about 150 bytes stay far below what a client reads as one answer.
+# Extents in one page of a report: at about 150 bytes each, far below the longest answer that a client accepts.
 REPORT_PAGE: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The client asks for the extension."""
+    """The client requests the extension."""
 
     client: str
     host: str
@@ -34,7 +33,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """The client is going to send batches of a source, and asks how far it is stored; it knows of `known` bytes."""
+    """The client will send batches of a source, and asks how far it is stored; it knows of `known` bytes."""
 
     source: str
     path: str
@@ -43,9 +42,9 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class BatchRequest:
-    """Lines `[start, end)` of a source as NDJSON; `refusal` says why some line of it cannot be taken, if so.
+    """The lines of bytes `[start, end)` of a source as NDJSON; `refusal` says why a line cannot be stored, if any.
 
-    A `split` one does not begin where an event begins.
+    A `split` batch does not begin where an event begins.
     """
 
     source: str
@@ -70,7 +69,7 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something about bytes `[start, end)` of a source is worth keeping, although a batch covers them."""
+    """A remark about bytes `[start, end)` of a source, although a batch covers them."""
 
     source: str
     start: int
@@ -80,7 +79,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The client asks what is stored of a source, from its offset `after` on."""
+    """The client asks what is stored of a source from offset `after` on."""
 
     source: str
     after: int
@@ -88,12 +87,12 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """The client wants a sign of life."""
+    """The client asks for a heartbeat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """The client has broken the rules of the extension; the connection must end."""
+    """The client broke the rules of the extension; the connection must end."""
 
     reason: str
 
@@ -109,7 +108,7 @@ def control_line(kind: str, /, **fields: object) -> bytes:
 def batch_header(
     *, source: str, start: int, end: int, lines: int, crc32: int, size: int, is_gzip: bool, is_split: bool = False
 ) -> bytes:
-    """Return the control line before a batch's `size` bytes; `crc32` is that of the NDJSON, not compressed."""
+    """Return the control line before the `size` bytes of a batch; `crc32` is that of the uncompressed NDJSON."""
     encoding = "gzip" if is_gzip else "identity"
     split = ', "split": true' if is_split else ""
     return (
@@ -120,9 +119,9 @@ def batch_header(
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The server speaks the extension and takes batches of at most `max_batch_bytes`, compressed or not.
+    """The server speaks the extension and accepts batches of at most `max_batch_bytes`, compressed or not.
 
-    It lets one connection open `max_sources` sources.
+    One connection may open `max_sources` sources.
     """
 
     version: int
@@ -133,7 +132,7 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class NotUnderstood:
-    """The server does not know the hello (`answered_as_line`: it has stored it as if it were a log line)."""
+    """The server does not know the hello (`answered_as_line`: it stored the hello as a log line)."""
 
     answered_as_line: bool
 
@@ -153,7 +152,7 @@ class Position:
 class BatchRefused:
     """The server will not store a batch as it is. `committed` says how far the source is stored.
 
-    `is_final` tells a line that will never be taken from a disagreement about where the batch begins.
+    `is_final` distinguishes a line that will never be stored from a disagreement about where the batch begins.
     """
 
     source: str
@@ -164,7 +163,7 @@ class BatchRefused:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A piece of a source in one segment: what the ledger says of it, and whether the disk agrees (`state`)."""
+    """A piece of a source in one segment according to the ledger, and whether the disk agrees (`state`)."""
 
     start: int
     end: int
@@ -185,7 +184,7 @@ class RecordedLoss:
 
 @dataclass(frozen=True, slots=True)
 class ReportPage:
-    """A part of what a server knows about a source; `has_more` when another page begins after the last extent."""
+    """One page of what a server knows about a source; `has_more` if another page follows the last extent."""
 
     source: str
     is_known: bool
@@ -199,7 +198,7 @@ class ReportPage:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """The server is there, whatever its disk does."""
+    """A heartbeat: the server is alive, whatever its disk does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +212,7 @@ Answer = Welcome | NotUnderstood | Position | BatchRefused | ReportPage | Alive 
 
 
 def answer_line(message: str, /, **fields: object) -> bytes:
-    """Return one answer of a server that is not an error."""
+    """Return one answer that is not an error."""
     return json.dumps({"status": "ok", "message": message, **fields}).encode() + b"\n"
 
 
@@ -239,7 +238,7 @@ def report_line(page: ReportPage) -> bytes:
 
 
 def json_object(line: bytes) -> dict[str, Any]:
-    """Return the JSON object in a line; an empty one when it holds none."""
+    """Return the JSON object in a line, or an empty one."""
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,7 @@
-"""The client's side of the delivery extension, without the socket: bytes in, answers out."""
+"""The client's side of the delivery extension, without the socket: bytes in, answers out.
+
+Owns the beginning of an answer that is not complete yet. Must never read a clock or a socket.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -18,19 +21,19 @@ from logferry.protocol.delivery import (
     json_object,
 )
 
-# A page of a report, its longest answer, with room for long reasons and paths.
+# The longest answer is a page of a report, with room for long reasons and paths.
 _MAX_ANSWER_BYTES: Final = 1024 * 1024
 
 
-class ClientSession:
-    """What the server has answered: whole lines become answers; the first decides whether it knows the extension."""
+class DeliveryClientProtocol:
+    """Turns complete lines of the server into answers; the first shows whether the server knows the extension."""
 
     def __init__(self) -> None:
         self._buffer = b""
         self._is_welcome = False
 
     def receive_data(self, data: bytes) -> list[Answer]:
-        """Take bytes from the socket; return answers in order, up to the first thing that is not one."""
+        """Accept bytes from the socket; return the answers in order, up to the first that is invalid."""
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         answers: list[Answer] = []
         for line in lines:
@@ -39,7 +42,7 @@ class ClientSession:
             if isinstance(answer, Gibberish | NotUnderstood):
                 return answers
         if len(self._buffer) > _MAX_ANSWER_BYTES:
-            answers.append(Gibberish(f"the server's answer has no end after {_MAX_ANSWER_BYTES} bytes"))
+            answers.append(Gibberish(f"the server's answer does not end within {_MAX_ANSWER_BYTES} bytes"))
         return answers
 
     def _read(self, line: bytes) -> Answer:
@@ -49,7 +52,7 @@ class ClientSession:
                 return self._read_welcome(fields, line)
             return _ANSWERS[str(fields["message"]) if fields["status"] == "ok" else "error"](fields)
         except (KeyError, TypeError, ValueError):
-            return Gibberish(f"the server's answer is not one of the extension: {line[:80]!r}")
+            return Gibberish(f"the server's answer is not part of the delivery extension: {line[:80]!r}")
 
     def _read_welcome(self, fields: Mapping[str, Any], line: bytes) -> Answer:
         if fields.get("message") == "hello" and "version" in fields:

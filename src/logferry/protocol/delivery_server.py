@@ -1,4 +1,8 @@
-"""The server's side of the delivery extension, without the socket: bytes in, requests out."""
+"""The server's side of the delivery extension, without the socket: bytes in, requests out.
+
+Owns the bytes of messages that are not complete yet. Must never read a clock or a socket, nor hold more than a control
+line and one batch (docs/protocol.md, rules E3, E7 and E16).
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -27,39 +31,39 @@ from logferry.protocol.validation import Accept, Lines, Rejected, Verdict, valid
 
 _SOURCE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-# Smaller pieces than this of a batch are joined at once; asyncio reads up to 256 KiB at a time.
+# Pieces of a batch smaller than this are joined immediately; asyncio reads up to 256 KiB at a time.
 _CRUMB_BYTES: Final = 16 * 1024
 
 
-class ServerSession:
-    """What one client of the extension has sent: whole messages become requests, the rest waits, bounded."""
+class DeliveryServerProtocol:
+    """Turns the complete messages of one client into requests; the rest waits in a bounded buffer."""
 
     def __init__(self, *, max_batch_bytes: int, max_inflated_bytes: int) -> None:
         self._max_batch_bytes = max_batch_bytes
         self._max_inflated_bytes = max_inflated_bytes
         self._line = b""  # the beginning of a control line
-        self._header: Mapping[str, Any] | None = None  # of the batch whose bytes are coming
-        self._body: list[bytes | bytearray | memoryview] = []  # those that have come
+        self._header: Mapping[str, Any] | None = None  # of the batch whose body is arriving
+        self._body: list[bytes | bytearray | memoryview] = []  # the body so far
         self._body_bytes = 0
         self._is_broken = False
 
     @property
     def buffered_bytes(self) -> int:
-        """How much is held of a message that is not yet whole."""
+        """How many bytes are held of an incomplete message."""
         return len(self._line) + self._body_bytes
 
     def discard(self) -> None:
-        """Forget what is held and take nothing more."""
+        """Discard everything held, and ignore whatever follows."""
         self._line = b""
         self._body, self._body_bytes = [], 0
         self._is_broken = True
 
     def receive_data(self, data: bytes) -> list[Request]:
-        """Take bytes from the socket; return the requests they completed, in order."""
+        """Accept bytes from the socket; return the requests they complete, in order."""
         requests: list[Request] = []
         if self._line:
             data, self._line = self._line + data, b""
-        position = 0  # of what is not yet taken: a read may hold thousands of small requests
+        position = 0  # where the unparsed rest begins: one read may hold thousands of small requests
         while position < len(data) and not self._is_broken:
             request, position = (self._take_body if self._header else self._take_line)(data, position)
             if request:
@@ -69,7 +73,7 @@ class ServerSession:
         return requests
 
     def _take_line(self, data: bytes, start: int) -> tuple[Request | None, int]:
-        """Take one control line; return what it asks for, and where it ends."""
+        """Parse one control line; return its request, and where the line ends."""
         end = data.find(b"\n", start, start + MAX_CONTROL_BYTES) + 1
         if not end:
             if len(data) - start >= MAX_CONTROL_BYTES:
@@ -85,21 +89,21 @@ class ServerSession:
         return self._take_body(data, end)
 
     def _take_body(self, data: bytes, start: int) -> tuple[Request | None, int]:
-        """Take bytes of a batch; return it when it is whole, and where it ends."""
+        """Collect bytes of a batch; return the batch once it is complete, and where it ends."""
         assert self._header
         end = start + self._header["bytes"] - self._body_bytes
         self._hold(data, start, min(end, len(data)))
         if len(data) < end:
             return None, len(data)
-        # Joined once: copying into one growing buffer costs a third of what judging the lines costs.
+        # Join once: copying into one growing buffer costs a third as much as judging the lines.
         header, body = self._header, b"".join(self._body)
         self._header, self._body, self._body_bytes = None, [], 0
         return self._open_batch(header, body), end
 
     def _hold(self, data: bytes, start: int, end: int) -> None:
-        """Keep bytes of a batch; crumbs are gathered, so that they do not cost many times their size.
+        """Hold bytes of a batch; join small pieces, because each would cost many times its size.
 
-        What is most of a read is kept as it is, and copied only when the batch is whole.
+        A piece that is most of a read is held as it is, and copied only when the batch is complete.
         """
         size = end - start
         self._body_bytes += size
@@ -129,7 +133,7 @@ class ServerSession:
 
 
 def _refusal(payload: bytes, verdicts: Sequence[Verdict]) -> str | None:
-    """Return why a batch cannot be stored as it is, if so."""
+    """Return why a batch cannot be stored as it is, or None."""
     if len(verdicts) == 1 and isinstance(verdicts[0], Lines) and len(verdicts[0].payload) == len(payload):
         return None
     rejected = next((verdict for verdict in verdicts if isinstance(verdict, Rejected)), None)
@@ -140,7 +144,7 @@ def _refusal(payload: bytes, verdicts: Sequence[Verdict]) -> str | None:
 
 
 def is_hello_prefix(data: bytes | bytearray) -> bool | None:
-    """Say whether a connection begins with a control line; None while too few bytes are there to tell."""
+    """Return whether a connection begins with a control line; None while there are too few bytes to know."""
     head = bytes(data[: len(CONTROL_PREFIX)])
     if head == CONTROL_PREFIX:
         return True
@@ -166,7 +170,7 @@ _FIELDS: Final[Mapping[str, Mapping[str, type]]] = {
     "ping": {},
 }
 
-_DEFAULTS: Final[Mapping[str, Any]] = {"known": MAX_OFFSET, "split": False}  # a client need not say
+_DEFAULTS: Final[Mapping[str, Any]] = {"known": MAX_OFFSET, "split": False}  # a client may omit these
 _TYPE_NAMES: Final[Mapping[type, str]] = {int: "a number", str: "a text", bool: "true or false"}
 
 

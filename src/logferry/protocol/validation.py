@@ -1,8 +1,8 @@
-"""Which NDJSON lines a server takes (docs/protocol.md, rules L1 to L7).
+"""Which NDJSON lines a server accepts (docs/protocol.md, rules L1 to L7). Pure: bytes in, verdicts out.
 
-The canonical form, that of the plain format, is recognised by one regular expression over a whole run of lines; so
-are objects with `level`, `message` and any other members, by a larger one. Only lines of another form are parsed one by
-one. All ways give the same verdict.
+One regular expression recognises a whole run of lines in the canonical form, that of the plain format; a larger one
+recognises objects with `level`, `message` and any other members. Only lines of another form are parsed one by one.
+Every way must give the same verdict.
 """
 
 import json
@@ -18,7 +18,7 @@ from logferry.protocol.text import runs_by_validity
 
 
 class Accept(StrEnum):
-    """Which JSON objects are taken: those with `level` and `message`, or any (foreign agents)."""
+    """Which JSON objects are accepted: those with `level` and `message`, or any (for other agents)."""
 
     LEVEL_AND_MESSAGE = "level-and-message"
     ANY_OBJECT = "any-object"
@@ -26,7 +26,7 @@ class Accept(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """`count` valid lines, ready to be stored as they are; each is owed one ok ack once stored."""
+    """`count` valid lines, ready to be stored as they are; each gets one ack once it is stored."""
 
     payload: bytes
     count: int
@@ -34,18 +34,19 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One line or one frame that is not taken, owed one error ack with `reason`."""
+    """One refused line or frame; it gets one error answer with `reason`."""
 
     reason: str
 
 
 Verdict = Lines | Rejected
 
-# Possessive throughout (Python 3.11): it never backtracks, so its time is linear in the bytes whatever they are.
+# Possessive throughout (Python 3.11): the pattern never backtracks, so its time is linear in the bytes, whatever they
+# are.
 _PLAIN_CHARACTERS: Final = rb'[^"\\\x00-\x1f]*+'
 _REST_OF_STRING: Final = (
     _PLAIN_CHARACTERS + rb'(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})' + _PLAIN_CHARACTERS + rb')*+"'
-)  # after its first quote
+)  # after the opening quote
 _STRING: Final = b'"' + _REST_OF_STRING
 _NUMBER: Final = rb"-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+"
 _CONSTANT: Final = rb"true|false|null"
@@ -55,17 +56,17 @@ _CANONICAL_LINE: Final = (
 )
 _canonical_run: Final = compile_pattern(rb"(?:" + _CANONICAL_LINE + rb")*+")
 
-# Where a match takes memory by its length (patterns.py), it goes no further than this; longer lines are parsed.
+# Where a match uses memory in proportion to its length (patterns.py), it ends here; longer lines are parsed.
 _AFFECTED_BYTES: Final = 1024 * 1024
 
-# Objects and arrays inside an object, and in these, and in these. What is nested deeper is parsed.
+# How many levels of objects and arrays inside a record the pattern knows. Deeper nesting is parsed.
 _MAX_DEPTH: Final = 3
 _COLON: Final = rb": ?+"
 _COMMA: Final = rb", ?+"
 
 
 def _value(depth: int) -> bytes:
-    """Return a pattern of a JSON value with as many levels of nesting, written with at most single spaces."""
+    """Return a pattern of a JSON value with at most `depth` levels of nesting and only single spaces."""
     scalar = rb"%b|%b|%b" % (_STRING, _NUMBER, _CONSTANT)
     if not depth:
         return scalar
@@ -74,9 +75,9 @@ def _value(depth: int) -> bytes:
     return rb'%b|\{(?:%b%b%b(?:%b(?=")|(?=\})))*+\}|%b' % (scalar, _STRING, _COLON, inner, _COMMA, array)
 
 
-@cache  # it takes a while to compile, and many runs do not need it
+@cache  # slow to compile, and many processes do not need it
 def _general_run() -> re.Pattern[bytes]:
-    """Return the pattern of lines that have `level` and `message`, in any order, and any other members."""
+    """Return a pattern of lines that have `level` and `message`, in any order, and any other members."""
     value = rb"%b(?:%b)" % (_COLON, _value(_MAX_DEPTH))
     others = rb'(?:"(?!(?:level|message)")%b%b%b)*+' % (_REST_OF_STRING, value, _COMMA)
     rest = rb"(?:%b%b%b)*+" % (_COMMA, _STRING, value)
@@ -86,7 +87,7 @@ def _general_run() -> re.Pattern[bytes]:
 
 
 def validate(payload: bytes, *, accept: Accept) -> list[Verdict]:
-    """Judge a run of whole lines, each ended by a newline; the verdicts come in the lines' order."""
+    """Judge complete lines, each ended by a newline; return the verdicts in the order of the lines."""
     verdicts: list[Verdict] = []
     for is_text, position, end in runs_by_validity(payload):
         if not is_text:
@@ -104,7 +105,7 @@ def validate(payload: bytes, *, accept: Accept) -> list[Verdict]:
 
 
 def _run(payload: bytes, start: int, end: int) -> tuple[int, int]:
-    """Return where the lines end that are surely valid, and how many they are; none if the first one may not be."""
+    """Return where a run of certainly valid lines ends, and their number: 0 if the first may be invalid."""
     if speedups.compiled:
         run_end, lines = speedups.compiled.canonical_run(payload, start, end)
         return (run_end, lines) if lines else speedups.compiled.record_run(payload, start, end)
@@ -118,12 +119,12 @@ def _run(payload: bytes, start: int, end: int) -> tuple[int, int]:
 
 
 def validate_line(line: bytes, *, accept: Accept) -> Verdict:
-    """Judge one line of any form; a valid one is kept as written, without white space around it."""
+    """Judge one line of any form; a valid line is kept as written, without the white space around it."""
     text = line.strip(b" \t\r\n")
     if not text:
         return Rejected("empty line")
     try:
-        # Digits by the million are legal JSON; int() would refuse them, float() does not.
+        # A number with a million digits is legal JSON; int() would refuse it, float() does not.
         value = json.loads(text.decode(), parse_int=float, parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         return Rejected("not valid UTF-8")

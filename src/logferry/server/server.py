@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from logferry.config import ServeSettings
 from logferry.errors import StoreError
-from logferry.protocol.connection import Limits
+from logferry.protocol.acks import error_ack
 from logferry.protocol.delivery import Report, report_line
-from logferry.protocol.messages import error_ack
+from logferry.protocol.plain_server import Limits
 from logferry.protocol.validation import Accept
 from logferry.server.clients.connection import Peer
 from logferry.server.clients.flow_control import MemoryAccount

@@ -13,8 +13,8 @@ import pytest
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import GaveUp
 from logferry.model.render_spec import RenderSpec
+from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.delivery import answer_line, json_object
-from logferry.protocol.messages import ACK_OK, error_ack
 from tests.support import fakes
 from tests.support.fakes import FakeServer, Talk
 from tests.support.running import DEADLINE_S, numbered_line, wait_until

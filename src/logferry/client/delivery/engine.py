@@ -31,8 +31,8 @@ from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, GaveUp, PeerClosed, PeerConfused, PeerSilent
 from logferry.model.batch import Batch
-from logferry.protocol.connection import Acked, Confused, Refused
 from logferry.protocol.delivery import Alive, BatchRefused, Gibberish, Position
+from logferry.protocol.plain_client import Acked, Confused, Refused
 from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)

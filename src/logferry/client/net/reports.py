@@ -10,7 +10,7 @@ from logferry.client.net.connect import READ, WRITE, Connection, Wait, connect
 from logferry.client.net.poller import poll_mask
 from logferry.errors import PeerConfused, PeerSilent
 from logferry.protocol.delivery import VERSION, Alive, Answer, ReportPage, Welcome, control_line
-from logferry.protocol.delivery_client import ClientSession
+from logferry.protocol.delivery_client import DeliveryClientProtocol
 
 _CLIENT_ID: Final = "verify"
 
@@ -31,7 +31,7 @@ class ReportClient:
         """`client_host` is this client's name; `wait` is for callers that have other things to do meanwhile."""
         self._answer_timeout_s = answer_timeout_s
         self._wait = wait or _wait
-        self._session = ClientSession()
+        self._session = DeliveryClientProtocol()
         self._connection: Connection = connect(host, port, timeout_s=connect_timeout_s, wait=self._wait)
         hello = {"version": VERSION, "client": _CLIENT_ID, "host": client_host, "encodings": []}
         try:

@@ -20,9 +20,9 @@ import termios
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from logferry.protocol.connection import Limits
 from logferry.protocol.delivery import Report
 from logferry.protocol.delivery_server import is_hello_prefix
+from logferry.protocol.plain_server import Limits
 from logferry.protocol.validation import Accept
 from logferry.server.clients.sessions.delivery import ALIVE, DeliveryConversation
 from logferry.server.clients.sessions.plain import Conversation, PeerDelivery, PlainConversation, Turn

@@ -11,7 +11,7 @@ from logferry.client.delivery.outputs.exchange import Exchange
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 from logferry.protocol.delivery import Welcome
-from logferry.protocol.delivery_client import ClientSession
+from logferry.protocol.delivery_client import DeliveryClientProtocol
 from tests.support.running import numbered_line
 from tests.support.shipping import ship_settings
 
@@ -51,7 +51,9 @@ def sent(connection: Narrow, *, is_plain: bool, **changes: Any) -> Narrow:
     """Send two batches of five lines and one without any, to the end."""
     settings = ship_settings(Path("app.log"), 1, **changes)
     welcome = Welcome(1, 10_000, "none")
-    dialect: Dialect = PlainDialect(settings) if is_plain else DeliveryDialect(settings, ClientSession(), welcome)
+    dialect: Dialect = (
+        PlainDialect(settings) if is_plain else DeliveryDialect(settings, DeliveryClientProtocol(), welcome)
+    )
     told: list[Batch] = []
     exchange = Exchange(
         connection,  # type: ignore[arg-type]  # it is asked for nothing else

@@ -16,7 +16,6 @@ from logferry.errors import PeerClosed, PeerConfused, PeerSilent
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 from logferry.protocol.compressor import gzipped
-from logferry.protocol.connection import ClientConnection, ClientEvent, cut_lines
 from logferry.protocol.delivery import (
     VERSION,
     Answer,
@@ -25,7 +24,8 @@ from logferry.protocol.delivery import (
     batch_header,
     control_line,
 )
-from logferry.protocol.delivery_client import ClientSession
+from logferry.protocol.delivery_client import DeliveryClientProtocol
+from logferry.protocol.plain_client import ClientEvent, PlainClientProtocol, cut_lines
 
 # A server that knows the hello answers at once, whatever its disk does.
 HELLO_TIMEOUT_S: Final = 10.0
@@ -46,7 +46,7 @@ class PlainDialect:
     def __init__(self, settings: ShipSettings) -> None:
         level = settings.compress_level if settings.compress else None
         self.lines_per_send = _lines_per_send(settings)
-        self._connection = ClientConnection(lines_per_send=settings.batch_size, compress_level=level)
+        self._connection = PlainClientProtocol(lines_per_send=settings.batch_size, compress_level=level)
 
     def pieces(self, batch: Batch) -> Iterator[Piece]:
         """Give what goes to the network for the unanswered part of a batch, one send each."""
@@ -62,7 +62,7 @@ class DeliveryDialect:
 
     needs_open = True
 
-    def __init__(self, settings: ShipSettings, session: ClientSession, welcome: Welcome) -> None:
+    def __init__(self, settings: ShipSettings, session: DeliveryClientProtocol, welcome: Welcome) -> None:
         self._settings = settings
         self._session = session
         self.lines_per_send = _lines_per_send(settings)
@@ -112,7 +112,7 @@ def greet(connection: Connection, settings: ShipSettings, *, client_id: str, wai
 
     Raises PeerClosed or PeerSilent when there is no answer, PeerConfused when it makes no sense.
     """
-    session = ClientSession()
+    session = DeliveryClientProtocol()
     hello = control_line("hello", version=VERSION, client=client_id, host=settings.host, encodings=["gzip"])
     _send_all(connection, hello, wait)
     answer = _first_answer(connection, session, min(HELLO_TIMEOUT_S, settings.ack_timeout), wait)
@@ -127,7 +127,7 @@ def answers_a_blank_line(connection: Connection, settings: ShipSettings, *, wait
     """Whether the server is there and speaks the plain protocol: it answers every line, a blank one too (rule L5)."""
     try:
         _send_all(connection, b"\n", wait)
-        answer = _first_answer(connection, ClientSession(), min(HELLO_TIMEOUT_S, settings.ack_timeout), wait)
+        answer = _first_answer(connection, DeliveryClientProtocol(), min(HELLO_TIMEOUT_S, settings.ack_timeout), wait)
     except (PeerClosed, PeerSilent):
         return False
     return isinstance(answer, NotUnderstood)
@@ -143,7 +143,7 @@ def _send_all(connection: Connection, data: bytes, wait: Wait) -> None:
 
 def _first_answer(
     connection: Connection,
-    session: ClientSession,
+    session: DeliveryClientProtocol,
     timeout_s: float,
     wait: Wait,
     clock: Callable[[], float] = time.monotonic,

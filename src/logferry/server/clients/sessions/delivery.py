@@ -6,7 +6,7 @@ Nothing about offsets is judged here: that is done in the order in which everyth
 from collections import deque
 from typing import Final, Protocol
 
-from logferry.protocol.connection import Limits
+from logferry.protocol.acks import MAX_REASON_CHARS, error_ack
 from logferry.protocol.delivery import (
     MAX_SOURCES,
     VERSION,
@@ -24,8 +24,8 @@ from logferry.protocol.delivery import (
     answer_line,
     refusal_line,
 )
-from logferry.protocol.delivery_server import ServerSession
-from logferry.protocol.messages import MAX_REASON_CHARS, error_ack
+from logferry.protocol.delivery_server import DeliveryServerProtocol
+from logferry.protocol.plain_server import Limits
 from logferry.server.clients.sessions.plain import Answers, Owner, PeerDelivery, Turn, add_answer
 from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
 from logferry.server.storage.segment_paths import LogName
@@ -59,7 +59,7 @@ class DeliveryConversation:
         self._number = number
         self._durability = durability
         self._max_batch_bytes = limits.max_record_bytes
-        self._session = ServerSession(
+        self._session = DeliveryServerProtocol(
             max_batch_bytes=limits.max_record_bytes, max_inflated_bytes=limits.max_inflated_bytes
         )
         self._hello: Hello | None = None

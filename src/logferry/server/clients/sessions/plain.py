@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from logferry.protocol.connection import Broken, Limits, ServerConnection, ServerEvent
-from logferry.protocol.messages import ACK_OK, error_ack
+from logferry.protocol.acks import ACK_OK, error_ack
+from logferry.protocol.plain_server import Broken, Limits, PlainServerProtocol, ServerEvent
 from logferry.protocol.validation import Accept, Lines
 from logferry.server.storage.deliveries import Delivery
 from logferry.server.storage.segment_paths import LogName
@@ -112,7 +112,7 @@ class PlainConversation:
     def __init__(self, owner: Owner, log: LogName, *, limits: Limits, accept: Accept) -> None:
         self._owner = owner
         self._log = log
-        self._connection = ServerConnection(limits=limits, accept=accept)
+        self._connection = PlainServerProtocol(limits=limits, accept=accept)
         self._answers: Answers = []
 
     @property

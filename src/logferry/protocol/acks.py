@@ -1,4 +1,4 @@
-"""Acks: what a server answers to each line (docs/protocol.md, rules A1 to A6)."""
+"""The answers of the plain protocol: one ack or error a line (docs/protocol.md, rules A1 to A6)."""
 
 import json
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Final
 
 ACK_OK: Final = b'{"status": "ok", "message": "received"}\n'
 
-# A reason is for a person; a sender's own rubbish must not come back to it by the megabyte.
+# A reason is for a person; the server must not echo a sender's garbage by the megabyte.
 MAX_REASON_CHARS: Final = 200
 
 
@@ -19,12 +19,12 @@ class Ack:
 
 
 def error_ack(reason: str) -> bytes:
-    """Return the ack that refuses one line (or one frame) for `reason`, newline included."""
+    """Return the answer that refuses one line (or one frame) for `reason`, newline included."""
     return json.dumps({"status": "error", "message": reason[:MAX_REASON_CHARS]}).encode() + b"\n"
 
 
 def parse_ack(line: bytes) -> Ack | None:
-    """Read one ack line; None for anything that is not one."""
+    """Read one answer; return None for anything else."""
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,11 +1,11 @@
-"""Both sides of a conversation, without the socket: bytes in, events out, bytes out.
+"""The server's side of the plain protocol, without the socket: bytes in, events out.
 
-`ServerConnection` finds lines and frames in what a client sends and judges them. `ClientConnection` writes batches the
-way the settings ask for and reads acks. Neither knows time or sockets, so tests, fuzzers and both programs share them.
+`PlainServerProtocol` owns the bytes of messages that are not complete yet. It finds lines and frames in what a client
+sends and judges them (docs/protocol.md, rules M1 to M9). It must never read a clock or a socket, nor hold more than its
+limits.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,30 +14,26 @@ from logferry.protocol.compressor import (
     GZIP_MAGIC,
     LENGTH_BYTES,
     MAX_LEGAL_FRAME_BYTES,
-    encode_frame,
     frame_length,
     inflate,
 )
-from logferry.protocol.messages import ACK_OK, parse_ack
 from logferry.protocol.patterns import compile_pattern
 from logferry.protocol.validation import Accept, Lines, Rejected, validate
 
-# A frame's content is judged in steps of about this size: a frame of 40 KB can hold 16 million lines, each of them
-# refused with an ack of its own. Between two steps a server writes acks, stores, and serves other clients.
+# The server judges the content of a frame in steps of about this size: a frame of 40 KB can hold 16 million lines, each
+# of which gets an error of its own. Between two steps the server writes acks, stores lines, and serves other clients.
 JUDGE_STEP_BYTES: Final = 256 * 1024
 
-# No server of ours writes an ack longer than this; a peer that does is not speaking our language.
-MAX_ACK_BYTES: Final = 64 * 1024
-
-# A frame of 16 MiB or more: it begins neither as a line nor as a legal frame does.
+# A frame of 16 MiB or more begins like neither a line nor a legal frame.
 _oversized_frame: Final = compile_pattern(rb"(?m:^)[^{\0\n][^\n]{%d}" % (LENGTH_BYTES - 1) + re.escape(GZIP_MAGIC))
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a server is ready to hold for one message of one client, in bytes."""
+    """The most bytes that a server holds for one message of one client."""
 
-    # A 1 MiB line of NULs with one broken byte renders to 7.4 MiB (\\u0000 and base64): our client's largest.
+    # The largest record of our client: a 1 MiB line of NULs with one broken byte renders to 7.4 MiB (\\u0000 and
+    # base64).
     max_record_bytes: int = 8 * 1024 * 1024
     max_frame_bytes: int = MAX_LEGAL_FRAME_BYTES
     max_inflated_bytes: int = 32 * 1024 * 1024
@@ -45,7 +41,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The stream cannot be understood from here on: one error ack with `reason`, then close."""
+    """The rest of the stream cannot be understood: send one error answer with `reason`, then close."""
 
     reason: str
 
@@ -53,40 +49,40 @@ class Broken:
 ServerEvent = Lines | Rejected | Broken
 
 
-class ServerConnection:
-    """What one client has sent so far: whole messages become events, the rest waits in a bounded buffer."""
+class PlainServerProtocol:
+    """Turns the complete messages of one client into events; the rest waits in a bounded buffer."""
 
     def __init__(self, *, limits: Limits, accept: Accept) -> None:
         self._limits = limits
         self._accept = accept
         self._long_line = compile_pattern(rb"(?m:^)[^\n]{%d,}+\n" % limits.max_record_bytes)
-        self._buffer = bytearray()  # the beginning of one message, nothing more
-        self._unjudged = b""  # what a frame held, from `_judged_to` on
+        self._buffer = bytearray()  # the beginning of one message
+        self._unjudged = b""  # the content of a frame, from `_judged_to` on
         self._judged_to = 0
-        self._wanted = 0  # not worth parsing before the buffer holds this many bytes (frames)
-        self._skip_bytes = 0  # of a refused frame, still to be thrown away
-        self._skip_line = False  # a refused line goes on until its newline
+        self._wanted = 0  # parse only when the buffer holds this many bytes (frames)
+        self._skip_bytes = 0  # of a refused frame, still to be discarded
+        self._skip_line = False  # discard until the newline that ends a refused line
         self._broken = False
 
     @property
     def buffered_bytes(self) -> int:
-        """How much is held of a message that is not yet whole (or follows a frame that is not yet judged)."""
+        """How many bytes are held of an incomplete message, or after a frame that is not judged yet."""
         return len(self._buffer)
 
     @property
     def unjudged_bytes(self) -> int:
-        """How much is held of a large frame's content that `next_events` has yet to judge."""
+        """How many bytes of a large frame's content `next_events` has not judged yet."""
         return len(self._unjudged)
 
     @property
     def has_more(self) -> bool:
-        """Whether `next_events` has something to say before more data is needed. Do not read until it has not."""
+        """Whether `next_events` has more to return. Do not read from the socket while this is true."""
         return bool(self._unjudged)
 
     def receive_data(self, data: bytes) -> list[ServerEvent]:
-        """Take bytes from the socket; return what they completed, in the order of arrival.
+        """Accept bytes from the socket; return the events they complete, in order of arrival.
 
-        After a large frame this is only a part of it: see `has_more`.
+        Of a large frame, return only the first part: see `has_more`.
         """
         if self._broken:
             return []
@@ -103,7 +99,7 @@ class ServerConnection:
         return self._receive(data)
 
     def next_events(self) -> list[ServerEvent]:
-        """Judge the next part of a large frame and, after its last part, what has come since."""
+        """Judge the next part of a large frame and, after its last part, the bytes received since."""
         events = self._judge_step()
         if not self._unjudged and self._buffer and not self._broken:
             data = bytes(self._buffer)
@@ -112,7 +108,7 @@ class ServerConnection:
         return events
 
     def receive_eof(self) -> list[ServerEvent]:
-        """The client will send no more: judge all that is left, and a last line that has no newline."""
+        """Handle the end of the client's data: judge everything left, and a last line without a newline (rule M9)."""
         events: list[ServerEvent] = []
         while self.has_more:
             events += self.next_events()
@@ -125,7 +121,7 @@ class ServerConnection:
         return events
 
     def discard(self) -> None:
-        """Forget what is held and take no more."""
+        """Discard everything held, and ignore whatever follows."""
         self._broken = True
         self._buffer.clear()
         self._unjudged = b""
@@ -138,7 +134,7 @@ class ServerConnection:
         return events
 
     def _is_worth_parsing(self, searched: int) -> bool:
-        """Avoid looking twice at the same bytes: a long message may come in a million small pieces."""
+        """Avoid scanning the same bytes twice: a long message may arrive in a million small pieces."""
         size = len(self._buffer)
         if self._wanted:
             return size >= self._wanted
@@ -169,8 +165,8 @@ class ServerConnection:
         return position
 
     def _parse_lines(self, data: bytes, start: int, events: list[ServerEvent]) -> int:
-        """Judge all whole lines up to the next frame at once."""
-        # A line has no NUL in it, and looking for one byte is ten times faster than looking for two.
+        """Judge all complete lines up to the next frame at once."""
+        # A line contains no NUL, and searching for one byte is ten times faster than searching for two.
         nul = data.find(b"\0", start)
         next_frame = data.find(b"\n\0", max(start, nul - 1)) if nul >= 0 else -1
         end = next_frame + 1 if next_frame >= 0 else data.rfind(b"\n", start) + 1
@@ -186,7 +182,7 @@ class ServerConnection:
         return end
 
     def _judge(self, lines: bytes) -> list[ServerEvent]:
-        """Judge a run of whole lines, of which only a run longer than the limit can hold a line that is too long."""
+        """Judge a run of complete lines. Only a run longer than the limit can hold a line that is too long."""
         events: list[ServerEvent] = []
         if len(lines) > self._limits.max_record_bytes:
             position = 0
@@ -247,7 +243,7 @@ class ServerConnection:
         return self._judge_step()
 
     def _judge_step(self) -> list[ServerEvent]:
-        """Judge whole lines of what a frame held: about JUDGE_STEP_BYTES, or one line if that is longer."""
+        """Judge the next complete lines of a frame: about JUDGE_STEP_BYTES, or one line if that is longer."""
         start = self._judged_to
         end = self._unjudged.find(b"\n", start + JUDGE_STEP_BYTES) + 1 or len(self._unjudged)
         step = self._unjudged[start:end]
@@ -259,93 +255,3 @@ class ServerConnection:
     def _break_oversized(self, events: list[ServerEvent]) -> None:
         self._broken = True
         events.append(Broken(f"frame longer than {self._limits.max_frame_bytes} bytes"))
-
-
-@dataclass(frozen=True, slots=True)
-class Acked:
-    """The server's word that the next `lines` lines are stored."""
-
-    lines: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The server will not take the next line (or frame), for `reason`."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Confused:
-    """The server sent something that is not an ack; nothing that follows can be trusted."""
-
-    reason: str
-
-
-ClientEvent = Acked | Refused | Confused
-
-
-def cut_lines(payload: bytes, lines: int, limit: int | None) -> Iterator[bytes]:
-    """Cut NDJSON of `lines` lines into pieces of at most `limit` lines; None sets no limit."""
-    if limit is None or lines <= limit:
-        return iter((payload,))
-    if limit == 1:
-        return (line + b"\n" for line in payload.split(b"\n")[:-1])  # half of what a match costs
-    return (match.group() for match in re.finditer(rb"(?:[^\n]*+\n){1,%d}+" % limit, payload))
-
-
-class ClientConnection:
-    """The client's side: batches become bytes for the wire, bytes from the wire become acks.
-
-    `lines_per_send` is BATCH_SIZE: no piece (one `send`, or one frame) holds more lines; None sets no limit.
-    """
-
-    def __init__(self, *, lines_per_send: int | None, compress_level: int | None) -> None:
-        self._lines_per_send = lines_per_send
-        self._compress_level = compress_level
-        self._buffer = b""
-
-    def pieces(self, payload: bytes, lines: int) -> Iterator[bytes]:
-        """Cut NDJSON of `lines` lines into what goes to the network in one send each."""
-        pieces = cut_lines(payload, lines, self._lines_per_send)
-        level = self._compress_level
-        return pieces if level is None else (self._frame(piece, level) for piece in pieces)
-
-    def _frame(self, piece: bytes, level: int) -> bytes:
-        """Return `piece` as a frame; a line that fits none goes as it is, and the server judges it."""
-        try:
-            return encode_frame(piece, level=level)
-        except FrameError:
-            return piece
-
-    def receive_data(self, data: bytes) -> list[ClientEvent]:
-        """Take bytes from the socket; return acks in order, up to the first thing that is not one."""
-        data = self._buffer + data
-        whole = data.rfind(b"\n") + 1
-        self._buffer = data[whole:]
-        events = list(_read_acks(data[:whole]))
-        if len(self._buffer) > MAX_ACK_BYTES:
-            events.append(Confused(f"the server's answer has no end after {MAX_ACK_BYTES} bytes"))
-        return events
-
-
-_ok_run: Final = compile_pattern(rb"(?:" + re.escape(ACK_OK) + rb")*+")
-
-
-def _read_acks(data: bytes) -> Iterator[ClientEvent]:
-    """Read whole ack lines. Ours are all alike, so that a run of them is counted, not parsed."""
-    position = 0
-    while position < len(data):
-        run = _ok_run.match(data, position)
-        if run and run.end() > position:
-            yield Acked((run.end() - position) // len(ACK_OK))
-            position = run.end()
-            continue
-        end = data.index(b"\n", position) + 1
-        line = data[position:end]
-        ack = parse_ack(line)
-        if ack is None:
-            yield Confused(f"the server's answer is not an ack: {line[:80]!r}")
-            return
-        yield Acked(1) if ack.ok else Refused(ack.message)
-        position = end

@@ -8,22 +8,18 @@ import zlib
 
 import pytest
 
+from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.compressor import LENGTH_BYTES, encode_frame, inflate
-from logferry.protocol.connection import (
-    JUDGE_STEP_BYTES,
+from logferry.protocol.plain_client import (
     MAX_ACK_BYTES,
     Acked,
-    Broken,
-    ClientConnection,
     ClientEvent,
     Confused,
-    Limits,
+    PlainClientProtocol,
     Refused,
-    ServerConnection,
-    ServerEvent,
     cut_lines,
 )
-from logferry.protocol.messages import ACK_OK, error_ack
+from logferry.protocol.plain_server import JUDGE_STEP_BYTES, Broken, Limits, PlainServerProtocol, ServerEvent
 from logferry.protocol.validation import Accept, Lines, Rejected
 from tests.support.builders import decode
 
@@ -60,8 +56,8 @@ def reasons(data: bytes) -> list[str]:
     return [event.reason for event in events if isinstance(event, Rejected)]
 
 
-def server(limits: Limits = LIMITS) -> ServerConnection:
-    return ServerConnection(limits=limits, accept=Accept.LEVEL_AND_MESSAGE)
+def server(limits: Limits = LIMITS) -> PlainServerProtocol:
+    return PlainServerProtocol(limits=limits, accept=Accept.LEVEL_AND_MESSAGE)
 
 
 # --- lines ------------------------------------------------------------------------------------------------------------
@@ -346,8 +342,8 @@ def test_what_is_discarded_is_forgotten_and_nothing_more_is_taken() -> None:
 # --- the client's side ------------------------------------------------------------------------------------------------
 
 
-def client(*, lines_per_send: int | None = None, compress_level: int | None = None) -> ClientConnection:
-    return ClientConnection(lines_per_send=lines_per_send, compress_level=compress_level)
+def client(*, lines_per_send: int | None = None, compress_level: int | None = None) -> PlainClientProtocol:
+    return PlainClientProtocol(lines_per_send=lines_per_send, compress_level=compress_level)
 
 
 def acks_of(data: bytes) -> list[ClientEvent]:

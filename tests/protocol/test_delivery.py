@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.delivery import (
     MAX_CONTROL_BYTES,
     Alive,
@@ -38,9 +39,8 @@ from logferry.protocol.delivery import (
     refusal_line,
     report_line,
 )
-from logferry.protocol.delivery_client import ClientSession
-from logferry.protocol.delivery_server import ServerSession, is_hello_prefix
-from logferry.protocol.messages import ACK_OK, error_ack
+from logferry.protocol.delivery_client import DeliveryClientProtocol
+from logferry.protocol.delivery_server import DeliveryServerProtocol, is_hello_prefix
 from tests.support.delivery import LINES, batch, hello, opening
 
 PAYLOAD = b"".join(LINES[:5])
@@ -50,7 +50,7 @@ def read(data: bytes, *, max_batch_bytes: int = 100_000, max_inflated_bytes: int
     """Return what a server understands, which must be the same however the bytes are cut."""
     results = []
     for size in (len(data) or 1, 1, 7, 20_000):
-        session = ServerSession(max_batch_bytes=max_batch_bytes, max_inflated_bytes=max_inflated_bytes)
+        session = DeliveryServerProtocol(max_batch_bytes=max_batch_bytes, max_inflated_bytes=max_inflated_bytes)
         requests: list[Request] = []
         for start in range(0, len(data), size):
             requests += session.receive_data(data[start : start + size])
@@ -61,9 +61,9 @@ def read(data: bytes, *, max_batch_bytes: int = 100_000, max_inflated_bytes: int
 
 def answers(data: bytes) -> list[Answer]:
     """Return what a client understands, which must be the same however the bytes are cut."""
-    session = ClientSession()
+    session = DeliveryClientProtocol()
     whole = session.receive_data(data)
-    session = ClientSession()
+    session = DeliveryClientProtocol()
     single: list[Answer] = []
     for byte in data:
         if not single or not isinstance(single[-1], Gibberish | NotUnderstood):
@@ -156,7 +156,7 @@ def test_e7_a_batch_in_large_pieces_and_crumbs_is_the_same_batch() -> None:
     """Rule E7."""
     payload = b"".join(LINES)
     data = batch(LINES, start=0)
-    session = ServerSession(max_batch_bytes=10**6, max_inflated_bytes=10**6)
+    session = DeliveryServerProtocol(max_batch_bytes=10**6, max_inflated_bytes=10**6)
     position, requests = 0, []
     for size in [3, 20_000, 1, 2, 50_000, 10, *[1000] * 200]:
         requests += session.receive_data(data[position : position + size])
@@ -212,7 +212,7 @@ def test_e20_a_batch_that_does_not_begin_where_an_event_begins_says_so(is_split:
 def test_a_read_with_thousands_of_small_requests_costs_no_more_than_its_bytes() -> None:
     requests = 20_000
     data = (header(lines=1, size=len(LINES[0]), crc32=zlib.crc32(LINES[0])) + LINES[0]) * requests
-    session = ServerSession(max_batch_bytes=1000, max_inflated_bytes=1000)
+    session = DeliveryServerProtocol(max_batch_bytes=1000, max_inflated_bytes=1000)
     begin = time.process_time()
     assert len(session.receive_data(data)) == requests
     assert time.process_time() - begin < 5  # with a copy of the rest at each of them it would be a minute
@@ -261,14 +261,14 @@ def test_e16_gzip_that_grows_beyond_the_limit_is_a_violation() -> None:
 
 def test_e16_after_a_violation_nothing_is_held() -> None:
     """Rule E16."""
-    session = ServerSession(max_batch_bytes=1000, max_inflated_bytes=1000)
+    session = DeliveryServerProtocol(max_batch_bytes=1000, max_inflated_bytes=1000)
     session.receive_data(b"rubbish\n" + header() + PAYLOAD)
     assert session.buffered_bytes == 0
     assert session.receive_data(control_line("ping")) == []
 
 
 def test_what_is_held_of_a_batch_is_counted() -> None:
-    session = ServerSession(max_batch_bytes=100_000, max_inflated_bytes=1000)
+    session = DeliveryServerProtocol(max_batch_bytes=100_000, max_inflated_bytes=1000)
     session.receive_data(header() + PAYLOAD[:100])
     assert session.buffered_bytes == 100
     session.discard()
