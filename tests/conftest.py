@@ -36,7 +36,7 @@ def state_dir_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 @pytest.fixture
 def logging_restored() -> Iterator[None]:
-    """Let a test call `cli.main`: what later tests log is not for its stderr, which is closed by then."""
+    """Let a test call `logferry`: what later tests log is not for its stderr, which is closed by then."""
     yield
     logging.basicConfig(level=logging.WARNING, handlers=[logging.NullHandler()], force=True)
 

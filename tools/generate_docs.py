@@ -91,7 +91,21 @@ without a configuration file only looks for new log files.
 
 ## The server: `python3 server_main.py`, or `logferry serve`
 
-{serve_table}"""
+{serve_table}
+`--config` (or `LOGFERRY_CONFIG`) names a TOML file with these options as keys, by the same rules as the client's:
+
+```toml
+server_port = 9100
+data_dir = "/srv/logs"
+durability = "fsync"
+retention_bytes = "200G"
+idle_timeout = "2m"
+```
+
+`logferry check-config --serve` takes the options of `logferry serve` and starts nothing. It prints where the server
+would listen, where it would store, what an ack would mean and its limits; or all that is wrong, also when it could not
+write into its data folder. `logferry fsck` finds its folder in the same file.
+"""
 
 
 def generated_files() -> dict[Path, str]:

@@ -3,6 +3,8 @@
 import logging
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from logferry import __version__
-from logferry.cli import dispatch as cli
+from logferry.cli.dispatch import main
 from logferry.client.run import Outcome
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS
 from logferry.errors import SourceError
 from logferry.telemetry.metrics import Metrics
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -38,7 +42,7 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_
 
     def run_it(*words: str) -> Result:
         try:
-            code: object = cli.main(words)
+            code: object = main(words)
         except SystemExit as stop:
             code = stop.code
         assert isinstance(code, int)
@@ -58,7 +62,7 @@ def never_ship(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         shipped.append(settings)
         return 0
 
-    monkeypatch.setattr(cli, "ship_and_summarise", take)
+    monkeypatch.setattr("logferry.cli.client.ship.ship_and_summarise", take)
     return shipped
 
 
@@ -162,7 +166,7 @@ def test_without_words_the_process_s_own_are_taken(
     run: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["logferry", "--nonsense"])
-    assert cli.main() == 2
+    assert main() == 2
     assert "unknown argument: --nonsense" in capfd.readouterr().err
 
 
@@ -186,7 +190,7 @@ def test_the_summary_tells_what_was_left_out_on_request(
         metrics.add(**counted)
         return Outcome(())
 
-    monkeypatch.setattr("logferry.client.run.ship", ship)
+    monkeypatch.setattr("logferry.cli.client.ship.ship", ship)
     result = run()
     assert result.code == 0
     assert result.err.splitlines()[-1].endswith(ending)
@@ -244,3 +248,27 @@ def test_a_misspelled_variable_stops_every_command(run: Run, monkeypatch: pytest
     sentence = "LOGFERRY_DURABILTY: there is no such environment variable; did you mean LOGFERRY_DURABILITY?"
     for command in ("ship", "serve", "verify", "fsck", "status", "check-config"):
         assert run(command) == Result(2, "", f"logferry {command}: {sentence}\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "foreign"),
+    [
+        ("ship", ("logferry.server", "asyncio", "logferry.client.proof")),
+        ("serve", ("logferry.client", "logferry.rendering")),
+        ("verify", ("logferry.server", "asyncio")),
+        ("status", ("logferry.server", "asyncio", "logferry.client.proof")),
+        ("fsck", ("logferry.client", "logferry.rendering")),
+    ],
+)
+def test_a_command_does_not_wait_for_the_modules_of_others(command: str, foreign: tuple[str, ...]) -> None:
+    program = f"""
+import sys, logferry.cli.dispatch as dispatch
+assert not any(name.startswith(("logferry.client", "logferry.server", "argparse.")) for name in sys.modules)
+from importlib import import_module
+import_module(dispatch.COMMANDS[{command!r}])
+print(*(name for name in sys.modules if (name + ".").startswith({tuple(name + "." for name in foreign)!r})))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT / "src", capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("\n", "")

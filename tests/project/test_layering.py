@@ -18,6 +18,7 @@ FLOORS: Final = {
         *("__main__", "cli", "client", "server", "rendering", "telemetry", "config", "protocol", "model"),
         *("durable", "checksum", "speedups", "errors", "printable", "worker"),
     ),
+    "cli": ("dispatch", "demo", "client", "server", "signals", "command_line", "output"),
     "client": (
         *("run", "reload", "status", "proof", "delivery", "readers", "recognition", "state", "files", "finding", "net"),
     ),

@@ -187,7 +187,7 @@ def the_segment(server: RunningServer) -> Path:
 
 @dataclasses.dataclass
 class Printed:
-    """What a command of `cli.main` did."""
+    """What a command of `logferry` did."""
 
     code: int
     out: str

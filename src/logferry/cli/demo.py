@@ -1,4 +1,7 @@
-"""`logferry demo`: a server in a temporary folder, the sample file shipped to it, and what was stored."""
+"""`logferry demo`: a server in a temporary folder, the sample file shipped to it, what was stored, and the proof.
+
+Nothing in the environment and no configuration file changes it.
+"""
 
 import asyncio
 import sys
@@ -8,8 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from logferry.config import ServeSettings, ShipSettings, load
-from logferry.errors import LogferryError, SourceError
+from logferry.cli.client.ship import ship_and_summarise
+from logferry.cli.client.verify import verify_and_print
+from logferry.cli.command_line import CommandParser, log_to_stderr
+from logferry.cli.output import print_result
+from logferry.config import ServeSettings, ShipSettings, VerifySettings, load
+from logferry.errors import ConfigError, LogferryError, SourceError
 from logferry.server.server import serve
 
 _START_TIMEOUT_S = 10.0
@@ -21,32 +28,39 @@ _SAMPLE_PLACES = (
 )
 
 
-def run_demo(
-    ship: Callable[[ShipSettings], int], verify: Callable[[Sequence[str]], int], say: Callable[[str], None]
-) -> int:
-    """Ship the sample with `ship`, show what was stored with `say`, prove it with `verify`; return the exit code."""
+def run(words: Sequence[str]) -> int:
+    """Run the demo; return the exit code. Raises ConfigError, LogferryError."""
+    parser = CommandParser("demo", "Start a server, ship sample_logs.txt to it, show what was stored.")
+    _, problems = parser.read(words)
+    if problems:
+        raise ConfigError(problems)
+    log_to_stderr("warning")
+    return run_demo()
+
+
+def run_demo() -> int:
+    """Ship the sample, show what was stored, prove it; return the exit code. Raises LogferryError."""
     sample = _find_sample()
     with tempfile.TemporaryDirectory(prefix="logferry-demo-") as folder:
         data_dir = Path(folder) / "data"
         with _background_server(data_dir) as port:
-            say(f"A server listens on 127.0.0.1 port {port}. Shipping {sample.name} to it:")
+            print_result(f"A server listens on 127.0.0.1 port {port}. Shipping {sample.name} to it:")
             arguments = {
                 "log_file": str(sample),
                 "server_host": "127.0.0.1",
                 "server_port": str(port),
                 "state_dir": str(Path(folder) / "state"),
             }
-            code = ship(load(ShipSettings, arguments, {}))
-            _show_stored(data_dir, say)
-            say("\nThe proof (logferry verify): the file, the server's ledger and the server's disk agree.")
-            flags = [f"--{name.replace('_', '-')}={value}" for name, value in arguments.items()]
-            return code or verify(flags)
+            code = ship_and_summarise(load(ShipSettings, arguments, {}))
+            _show_stored(data_dir)
+            print_result("\nThe proof (logferry verify): the file, the server's ledger and the server's disk agree.")
+            return code or verify_and_print(load(VerifySettings, arguments, {}))
 
 
-def _show_stored(data_dir: Path, say: Callable[[str], None]) -> None:
+def _show_stored(data_dir: Path) -> None:
     for segment in sorted(data_dir.rglob("*.ndjson")):
-        say(f"\nStored and synced to disk in {segment.relative_to(data_dir.parent)}:")
-        say(segment.read_text(encoding="utf-8").rstrip("\n"))
+        print_result(f"\nStored and synced to disk in {segment.relative_to(data_dir.parent)}:")
+        print_result(segment.read_text(encoding="utf-8").rstrip("\n"))
 
 
 def _find_sample() -> Path:
@@ -76,14 +90,14 @@ def _background_server(data_dir: Path) -> Iterator[int]:
         stop.append(lambda: loop.call_soon_threadsafe(stop_requested.set))
         await serve(settings, stop_requested=stop_requested, on_ready=on_ready)
 
-    def run_and_tell() -> None:
+    def run_and_report() -> None:
         try:
             asyncio.run(run())
-        except BaseException as error:  # the top of a worker: told below, in the caller's thread
+        except BaseException as error:  # the top of a worker: reported below, in the caller's thread
             failures.append(error)
             is_settled.set()
 
-    thread = threading.Thread(target=run_and_tell, name="demo-server", daemon=True)
+    thread = threading.Thread(target=run_and_report, name="demo-server", daemon=True)
     thread.start()
     if not is_settled.wait(_START_TIMEOUT_S) or failures:
         raise LogferryError(f"cannot start a server: {failures[0] if failures else 'no answer'}")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from logferry.cli import dispatch as cli
-from logferry.config import SHIP_OPTIONS
+from logferry.cli.dispatch import main
+from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS
 from tests.support.shipping import Printed, append
 
 Check = Callable[..., Printed]
@@ -15,12 +15,12 @@ Check = Callable[..., Printed]
 @pytest.fixture
 def check(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Check:
     """Run `logferry check-config` in a folder of its own, with no settings in its environment."""
-    for option in SHIP_OPTIONS:
+    for option in (*SHIP_OPTIONS, *SERVE_OPTIONS):
         monkeypatch.delenv(option.env, raising=False)
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> Printed:
-        return Printed(cli.main(["check-config", *words]), *capfd.readouterr())
+        return Printed(main(["check-config", *words]), *capfd.readouterr())
 
     return run
 
@@ -112,3 +112,63 @@ def test_a_file_that_may_not_be_read_is_told(check: Check, tmp_path: Path, monke
     printed = check("--log-file", f"{tmp_path}/*.log")
     assert printed.code == 0
     assert f"2 files now; format plain; 1 of them cannot be read, like {secret}" in printed.out
+
+
+class TestOfAServer:
+    def test_it_says_where_the_server_would_listen_and_store(self, check: Check, tmp_path: Path) -> None:
+        (tmp_path / "server.toml").write_text('server_port = 9001\ndata_dir = "logs"\nretention_days = 7\n')
+        assert check("--serve", "--config", "server.toml", "--durability=os") == Printed(
+            0,
+            """\
+OK: server.toml
+listen      0.0.0.0 port 9001
+data        logs (does not exist yet; the server creates it)
+durability  os
+accept      level-and-message
+retention   for 7 days
+clients     at most 10000, each dropped after 600 s of silence
+memory      at most 67108864 bytes that are not yet stored
+sizes       lines up to 8388608 bytes, frames up to 16777215, inflated up to 33554432; segments of 268435456
+""",
+            "",
+        )
+        assert not (tmp_path / "logs").exists()
+
+    def test_a_data_folder_that_exists_is_named_as_such(self, check: Check, tmp_path: Path) -> None:
+        (tmp_path / "data").mkdir()
+        printed = check("--serve", "--server-port", "0", "--retention-bytes", "2G")
+        assert printed.out.splitlines()[1:3] == [
+            "listen      0.0.0.0 port chosen at start",
+            "data        data (exists)",
+        ]
+        assert "retention   at most 2147483648 bytes\n" in printed.out
+
+    def test_all_that_is_wrong_is_told_with_exit_code_2(self, check: Check, tmp_path: Path) -> None:
+        (tmp_path / "server.toml").write_text("durability = 'maybe'\nlog_file = 'a'\n")
+        printed = check("--serve", "--config", "server.toml", "--idle-timeout=soon", "--nonsense")
+        assert (printed.code, printed.out) == (2, "")
+        assert [problem.split(": ")[:2] for problem in printed.err.splitlines()] == [
+            ["logferry check-config", "unknown argument"],
+            ["logferry check-config", "server.toml, line 2"],
+            ["logferry check-config", "server.toml, line 1"],
+            ["logferry check-config", "--idle-timeout"],
+        ]
+
+    def test_a_data_folder_that_is_a_file_is_refused(self, check: Check, tmp_path: Path) -> None:
+        (tmp_path / "data").write_text("")
+        for folder in ("data", "data/below"):
+            printed = check("--serve", "--data-dir", folder)
+            assert (printed.code, printed.out) == (2, "")
+            assert printed.err.startswith("logferry check-config: --data-dir: '")
+            assert printed.err.endswith("data' is not a directory\n")
+
+    def test_a_data_folder_that_may_not_be_written_is_refused(
+        self, check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("logferry.cli.server.check_report.os.access", lambda path, _: path != tmp_path)
+        assert check("--serve", "--data-dir", f"{tmp_path}/a/b") == Printed(
+            2,
+            "",
+            f"logferry check-config: --data-dir: this user may not write into '{tmp_path}'; "
+            "choose another folder or change its owner\n",
+        )

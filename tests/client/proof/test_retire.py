@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from logferry.cli import dispatch as cli
+from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_USAGE
+from logferry.cli.dispatch import main
 from logferry.client.proof import retire as disposal
 from logferry.client.proof.verify import Verdict, verify
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS
@@ -48,7 +49,7 @@ def run_ship(capfd: pytest.CaptureFixture[str], server: RunningServer, tmp_path:
 
     def run(*words: str) -> Printed:
         where = ("--server-host", "127.0.0.1", "--server-port", str(server.port))
-        code = cli.main(["ship", "--log-file", str(tmp_path / "app.log"), *where, *words])
+        code = main(["ship", "--log-file", str(tmp_path / "app.log"), *where, *words])
         return Printed(code, *capfd.readouterr())
 
     return run
@@ -80,7 +81,7 @@ def test_a_file_that_was_moved_before_is_not_overwritten(tmp_path: Path, run_shi
     log = append(tmp_path / "app.log", range(100))
     yesterday = append(tmp_path / "app.log.old", range(5)).rename(_folder(tmp_path / "done") / "app.log")
     printed = run_ship("--move-after", str(tmp_path / "done"))
-    assert printed.code == cli.EXIT_INCOMPLETE
+    assert printed.code == EXIT_INCOMPLETE
     assert f"{log} stays: {yesterday} exists already" in printed.err
     assert log.exists()
     assert yesterday.read_bytes() == b"".join(map(log_line, range(5)))
@@ -99,7 +100,7 @@ def test_a_file_that_grew_stays(tmp_path: Path, run_ship: Ship, monkeypatch: pyt
         lambda path, settings, checkpoints: (append(log, [100]), real(path, settings, checkpoints))[1],
     )
     printed = run_ship("--delete-after")
-    assert printed.code == cli.EXIT_INCOMPLETE
+    assert printed.code == EXIT_INCOMPLETE
     assert f"{log} stays: not all of it is proven to be stored (logferry verify says more)" in printed.err
     assert log.exists()
 
@@ -121,7 +122,7 @@ def test_a_file_that_changes_while_it_is_verified_stays(
 
     monkeypatch.setattr(disposal, "verify", verify_slowly)
     printed = run_ship("--delete-after")
-    assert printed.code == cli.EXIT_INCOMPLETE
+    assert printed.code == EXIT_INCOMPLETE
     assert f"{log} stays: it has changed meanwhile" in printed.err
     assert log.exists()
 
@@ -138,7 +139,7 @@ def test_a_file_whose_segment_is_damaged_stays(
 
     monkeypatch.setattr("logferry.client.proof.retire.dispose", damage_then_dispose)
     printed = run_ship("--delete-after")
-    assert printed.code == cli.EXIT_INCOMPLETE
+    assert printed.code == EXIT_INCOMPLETE
     assert "stays: not all of it is proven" in printed.err
     assert log.exists()
 
@@ -146,7 +147,7 @@ def test_a_file_whose_segment_is_damaged_stays(
 def test_a_file_of_which_a_line_was_cut_stays(tmp_path: Path, run_ship: Ship) -> None:
     log = append(tmp_path / "app.log", range(3))
     log.write_bytes(log.read_bytes() + b"x" * 5000 + b"\n")
-    assert run_ship("--delete-after", "--max-line-bytes", "1000").code == cli.EXIT_INCOMPLETE
+    assert run_ship("--delete-after", "--max-line-bytes", "1000").code == EXIT_INCOMPLETE
     assert log.exists()
 
 
@@ -154,7 +155,7 @@ def test_a_file_stays_when_the_server_cannot_be_asked(tmp_path: Path, capfd: pyt
     log = append(tmp_path / "app.log", range(3))
     with FakeServer(ack_every_line) as old:
         words = ["--server-host", "127.0.0.1", "--server-port", str(old.port), "--delete-after"]
-        assert cli.main(["ship", "--log-file", str(log), *words]) == cli.EXIT_INCOMPLETE
+        assert main(["ship", "--log-file", str(log), *words]) == EXIT_INCOMPLETE
     assert "does not speak the delivery extension" in capfd.readouterr().err
     assert log.exists()
 
@@ -174,6 +175,6 @@ def test_settings_under_which_nothing_could_be_proven_are_refused(
 ) -> None:
     log = append(tmp_path / "app.log", range(3))
     printed = run_ship(*words)
-    assert printed.code == cli.EXIT_USAGE
+    assert printed.code == EXIT_USAGE
     assert sentence in printed.err
     assert log.exists()

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from logferry.cli import dispatch as cli
+from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_USAGE
+from logferry.cli.dispatch import main
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.verify import Verdict, verify
 from logferry.client.state.checkpoints import Checkpoints
@@ -59,7 +60,7 @@ def run_verify(capfd: pytest.CaptureFixture[str], server: RunningServer) -> Call
         capfd.readouterr()
         names = [word for file in files for word in ("--log-file", str(file))]
         where = ("--server-host", "127.0.0.1", "--server-port", str(port or server.port))
-        return Printed(cli.main(["verify", *names, *where, *words]), *capfd.readouterr())
+        return Printed(main(["verify", *names, *where, *words]), *capfd.readouterr())
 
     return run
 
@@ -95,7 +96,7 @@ def test_json_says_the_same(tmp_path: Path, server: RunningServer, run_verify: C
     append(log, range(10, 12))
     printed = run_verify(log, words=("--json",))
     (found,) = json.loads(printed.out)
-    assert printed.code == cli.EXIT_INCOMPLETE
+    assert printed.code == EXIT_INCOMPLETE
     assert found["proven"] is False
     assert (found["lines"], found["stored"]) == (12, 10)
     size = log.stat().st_size
@@ -181,7 +182,7 @@ def test_damage_to_a_segment_is_found(
     deliver(log, server)
     damage(the_segment(server))
     printed = run_verify(log)
-    assert printed.code == cli.EXIT_INCOMPLETE
+    assert printed.code == EXIT_INCOMPLETE
     assert "NOT all there" in printed.out
     assert f"bytes 0 to {log.stat().st_size} {words}" in printed.out
 
@@ -216,7 +217,7 @@ def test_a_change_of_the_file_after_it_was_shipped_is_found(
     deliver(log, server)
     change(log)
     printed = run_verify(log)
-    assert printed.code == cli.EXIT_INCOMPLETE
+    assert printed.code == EXIT_INCOMPLETE
     assert words in printed.out
 
 
@@ -235,7 +236,7 @@ def test_several_files_are_judged_one_by_one(
         "never shipped, as far as the state folder knows",
         "no such file",
     ]
-    assert printed.code == cli.EXIT_INCOMPLETE
+    assert printed.code == EXIT_INCOMPLETE
     assert run_verify(good, good).code == 0
 
 
@@ -284,7 +285,7 @@ def test_lines_that_were_lost_are_shown_with_their_reason_and_not_as_missing(
         deliver(log, server)
         printed = run_verify(log, port=server.port)
         verdict = judge(log, server)
-    assert printed.code == cli.EXIT_INCOMPLETE
+    assert printed.code == EXIT_INCOMPLETE
     assert f"bytes {start} to {start + len(long)} lost: refused by the server: more than 1024 bytes" in printed.out
     assert (verdict.lines, verdict.stored, len(verdict.losses), verdict.missing) == (8, 6, 2, [])
 
@@ -332,7 +333,7 @@ def test_a_file_is_verified_while_the_client_follows_it(
 def test_a_server_that_is_away_is_exit_code_1(tmp_path: Path, run_verify: Callable[..., Printed]) -> None:
     log = append(tmp_path / "app.log", range(10))
     printed = run_verify(log, port=free_port())
-    assert printed.code == cli.EXIT_NOT_DELIVERED
+    assert printed.code == EXIT_NOT_DELIVERED
     assert printed.err.startswith("logferry verify: cannot connect to 127.0.0.1:")
     assert len(printed.err.splitlines()) == 1
 
@@ -343,7 +344,7 @@ def test_a_server_without_the_extension_cannot_prove_anything(
     log = append(tmp_path / "app.log", range(10))
     with FakeServer(ack_every_line) as old:
         printed = run_verify(log, port=old.port)
-    assert printed.code == cli.EXIT_NOT_DELIVERED
+    assert printed.code == EXIT_NOT_DELIVERED
     assert "does not speak the delivery extension, so it cannot prove anything" in printed.err
 
 
@@ -362,4 +363,4 @@ def test_an_enquiry_never_waits_for_ever(script: Script, error: type[Exception])
 
 
 def test_mistakes_are_exit_code_2(run_verify: Callable[..., Printed]) -> None:
-    assert run_verify(words=("--no-such-option",)).code == cli.EXIT_USAGE
+    assert run_verify(words=("--no-such-option",)).code == EXIT_USAGE

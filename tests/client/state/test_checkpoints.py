@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from logferry.cli import dispatch as cli
+from logferry.cli.command_line import EXIT_OK, EXIT_USAGE
+from logferry.cli.dispatch import main
 from logferry.client.files.identity import fingerprint
 from logferry.client.state import checkpoints as checkpoint_module
 from logferry.client.state.checkpoints import MAX_IDLE, SAVE_INTERVAL_S, Checkpoints
@@ -110,10 +111,10 @@ def test_a_second_client_exits_with_code_2(tmp_path: Path, capfd: pytest.Capture
     with running_server(tmp_path) as server, client(log, server.port, "--mode", "continuous", folder=tmp_path) as run:
         run.wait_for_stderr("connected")
         words = ["ship", "--log-file", str(log), "--server-port", str(server.port), "--state-dir", str(state)]
-        assert cli.main(words) == cli.EXIT_USAGE
+        assert main(words) == EXIT_USAGE
         assert f"another logferry (process {run.process.pid}) is using it" in capfd.readouterr().err
         run.kill()
-        assert cli.main([*words, "--server-host", "127.0.0.1"]) == cli.EXIT_OK  # a lock ends with its process
+        assert main([*words, "--server-host", "127.0.0.1"]) == EXIT_OK  # a lock ends with its process
 
 
 def test_reading_only_needs_no_lock_and_leaves_everything_as_it_is(tmp_path: Path) -> None:
@@ -567,7 +568,7 @@ def test_a_state_folder_on_a_full_disk_stops_nothing(tmp_path: Path, small_disk:
             filler.unlink()
             run.wait_for_stderr("are saved to")
             assert run.stderr.count("cannot save") == 1
-            assert run.terminate() == cli.EXIT_OK
+            assert run.terminate() == EXIT_OK
         assert saved(state)[0]["committed"] == log.stat().st_size
         assert_conserved(range(2000), server.stored_lines())
 
@@ -577,7 +578,7 @@ def test_a_state_folder_that_may_only_be_read_stops_nothing(tmp_path: Path, smal
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with running_server(tmp_path) as server:
         with client(log, server.port, folder=tmp_path, env={"LOGFERRY_STATE_DIR": str(small_disk / "state")}) as run:
-            assert run.wait() == cli.EXIT_OK
+            assert run.wait() == EXIT_OK
         assert "Read-only file system; shipping goes on" in run.stderr
         assert "Traceback" not in run.stderr
         assert_conserved(range(1000), server.stored_lines())

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from logferry.cli import dispatch as cli
-from logferry.cli.presentation import status_as_json, status_as_table
+from logferry.cli.client.status_report import status_as_json, status_as_table
+from logferry.cli.dispatch import main
 from logferry.client.delivery.output import Guarantee
 from logferry.client.status.connection_state import Link
 from logferry.client.status.inspect import Inspection, inspect
@@ -324,7 +324,7 @@ def test_a_name_never_reaches_the_terminal_as_it_is(tmp_path: Path) -> None:
     table = status_as_table(found)
     assert table.isascii()
     assert "\x1b" not in table
-    assert r"/l/\udcff\n\x1b[2J: \x07" in table
+    assert r"/l/\xff\n\x1b[2J: \x07" in table
     assert json.loads(status_as_json(found))["files"][0]["path"] == "/l/\udcff\n\x1b[2J"
 
 
@@ -383,7 +383,7 @@ def status(capfd: pytest.CaptureFixture[str], logging_restored: None) -> Callabl
 
     def run(*words: str) -> Printed:
         capfd.readouterr()
-        return Printed(cli.main(["status", *words]), *capfd.readouterr())
+        return Printed(main(["status", *words]), *capfd.readouterr())
 
     return run
 

@@ -1,1 +1,1 @@
-"""The commands of the client."""
+"""The commands of the client, one module each."""

@@ -1,21 +1,21 @@
-"""What `logferry check-config` says of a configuration that is right. Text only; cli.py prints it."""
+"""What `logferry check-config` reports of a client's configuration that is right. Text only; nothing here prints."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from logferry.cli.output import shown
 from logferry.client.finding.preview import InputPreview
 from logferry.config import STANDARD_INPUT, ShipSettings
 
 
 def check_report(settings: ShipSettings, inputs: Sequence[InputPreview], state_dir: Path) -> str:
     """Return the summary: where to, how, and what each input is on this machine now."""
-    return "\n".join(
-        [
-            f"OK: {settings.config or 'the configuration is right'}",
-            *_common(settings, state_dir),
-            *(f"input {number}  {_input(found)}" for number, found in enumerate(inputs, 1)),
-        ]
-    )
+    lines = [
+        f"OK: {settings.config or 'the configuration is right'}",
+        *_common(settings, state_dir),
+        *(f"input {number}  {_input(found)}" for number, found in enumerate(inputs, 1)),
+    ]
+    return "\n".join(map(shown, lines))
 
 
 def _common(settings: ShipSettings, state_dir: Path) -> Iterator[str]:

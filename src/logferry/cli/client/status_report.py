@@ -1,63 +1,33 @@
-"""What `verify`, `fsck` and `status` found, as a table for people or JSON for scripts. Text only; cli.py prints it."""
+"""What `logferry status` found: a table for people, JSON for scripts. Text only; nothing here prints."""
 
 import dataclasses
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
-from logferry.client.proof.verify import Verdict
+from logferry.cli.output import shown, table
 from logferry.client.status.connection_state import CONNECTED, WAITING, LinkState
 from logferry.client.status.inspect import FileNow, Inspection
-from logferry.server.storage.fsck import Finding
 
-# So many ranges of one file are told one by one; more than that only as a number.
-_MOST_RANGES = 20
-
-# So many files are shown one by one; of more, those that need attention, and so many that are the furthest behind.
-_MOST_FILES = 50
-_FURTHEST_BEHIND = 20
-
-
-def verdicts_as_table(verdicts: Sequence[Verdict]) -> str:
-    """Return one row a file, and under them what is wrong in detail."""
-    header = ("file", "lines", "stored", "missing", "repeated", "altered", "lost", "verdict")
-    rows = [_row(verdict) for verdict in verdicts]
-    details = [line for verdict in verdicts for line in _details(verdict)]
-    return "\n".join([*_table([header, *rows]), *details])
-
-
-def verdicts_as_json(verdicts: Sequence[Verdict]) -> str:
-    """Return a list of objects, one a file, with all ranges."""
-    return json.dumps([{**dataclasses.asdict(verdict), "proven": verdict.is_proven} for verdict in verdicts], indent=2)
-
-
-def findings_as_table(findings: Sequence[Finding]) -> str:
-    """Return one row a segment."""
-    header = ("segment", "bytes", "lines", "verdict")
-    rows = [(f.path, str(f.bytes), str(f.lines), f.problem or "ok") for f in findings]
-    bad = sum(bool(finding.problem) for finding in findings)
-    lines = sum(finding.lines for finding in findings)
-    return "\n".join([*_table([header, *rows]), f"{len(findings)} segments, {lines} lines, {bad} damaged"])
-
-
-def findings_as_json(findings: Sequence[Finding]) -> str:
-    """Return a list of objects, one a segment."""
-    return json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2)
+# Show up to 50 files. Beyond that, show those that need attention plus the 20 furthest behind.
+_MAX_FILES: Final = 50
+_FURTHEST_BEHIND: Final = 20
 
 
 def status_as_table(status: Inspection, *, shows_all: bool = False) -> str:
     """Return what the client does, what is wrong, and one row a file: those that need attention, then by lag."""
     special = sorted((file for file in status.files if _needs_attention(file)), key=_urgency)
     others = sorted((file for file in status.files if not _needs_attention(file)), key=_urgency)
-    shown = len(others) if shows_all or len(status.files) <= _MOST_FILES else _FURTHEST_BEHIND
+    count = len(others) if shows_all or len(status.files) <= _MAX_FILES else _FURTHEST_BEHIND
     header = ("lag", "behind", "state", "size", "read", "acked", "format", "device:inode", "source", "file")
-    rows = [_file_row(file) for file in (*special, *others[:shown])]
+    rows = [_file_row(file) for file in (*special, *others[:count])]
     return "\n".join(
         [
             *_client_lines(status),
-            *(f"problem: {_printable(problem)}" for problem in status.problems),
-            *(["", *_table([header, *rows])] if rows else []),
-            *_rest(others[shown:]),
+            *(f"problem: {shown(problem)}" for problem in status.problems),
+            *(["", *table([header, *rows])] if rows else []),
+            *_rest(others[count:]),
         ]
     )
 
@@ -74,33 +44,6 @@ def status_as_json(status: Inspection) -> str:
         },
         indent=2,
     )
-
-
-def _row(verdict: Verdict) -> tuple[str, ...]:
-    return (
-        verdict.path,
-        str(verdict.lines),
-        str(verdict.stored),
-        str(sum(piece.lines for piece in verdict.missing)),
-        str(verdict.repeated),
-        str(sum(piece.lines for piece in verdict.altered)),
-        str(len(verdict.losses)),
-        "all there, once" if verdict.is_proven else verdict.problem or "NOT all there",
-    )
-
-
-def _details(verdict: Verdict) -> list[str]:
-    found = [
-        *(("missing", piece.start, piece.end, piece.reason) for piece in verdict.missing),
-        *(("altered", piece.start, piece.end, piece.reason) for piece in verdict.altered),
-        *(("lost", loss.start, loss.end, loss.reason) for loss in verdict.losses),
-    ]
-    lines = [
-        f"  {verdict.path}: bytes {start} to {end} {what}: {why}" for what, start, end, why in found[:_MOST_RANGES]
-    ]
-    if len(found) > _MOST_RANGES:
-        lines.append(f"  {verdict.path}: and {len(found) - _MOST_RANGES} ranges more (--json lists them all)")
-    return lines
 
 
 def _client_lines(status: Inspection) -> list[str]:
@@ -121,7 +64,7 @@ def _client_lines(status: Inspection) -> list[str]:
         f"lost {counters.bytes_lost + counters.bytes_given_up} bytes",
     )
     return [
-        f"{head}; {client.mode}, state folder {_printable(status.folder)}",
+        f"{head}; {client.mode}, state folder {shown(status.folder)}",
         f"server {client.server}: {_link(client.link, is_running=status.is_running)}",
         f"{', '.join(numbers)} (as of {_duration(status.age_seconds)} ago, when something last changed)",
     ]
@@ -131,7 +74,7 @@ def _link(link: LinkState, *, is_running: bool) -> str:
     words = {CONNECTED: f"connected since {_moment(link.since)}, {link.delivery}"}
     words[WAITING] = f"waiting since {_moment(link.since)}"
     said = words.get(link.state, "not connected") if is_running else "not connected"
-    return f"{said} (last failure {_moment(link.error_at)}: {_printable(link.error)})" if link.error else said
+    return f"{said} (last failure {_moment(link.error_at)}: {shown(link.error)})" if link.error else said
 
 
 def _needs_attention(file: FileNow) -> bool:
@@ -155,7 +98,7 @@ def _file_row(file: FileNow) -> tuple[str, ...]:
         said.format or "-",
         f"{said.device}:{said.inode}" if said.inode else "-",
         said.source or "-",
-        _printable(f"{name}: {file.reason}" if file.reason else name),
+        shown(f"{name}: {file.reason}" if file.reason else name),
     )
 
 
@@ -186,13 +129,3 @@ def _duration(seconds: float) -> str:
         if count:
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2]) or "0 s"
-
-
-def _printable(text: str) -> str:
-    """Names of files may hold anything, also what would turn a terminal upside down."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode()
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,49 @@
+"""`logferry check-config`: check a configuration and print what it would do; nothing is shipped, stored or created.
+
+With `--serve` it is the server's configuration.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from logferry.cli.client.check_report import check_report
+from logferry.cli.command_line import EXIT_OK, CommandLine
+from logferry.cli.output import print_result
+from logferry.client.finding.preview import not_log_files, preview
+from logferry.client.run import state_dir
+from logferry.config import ServeSettings, ShipSettings
+from logferry.errors import ConfigError
+
+_SERVE: Final = "--serve"
+_SWITCHES: Final = {_SERVE: "check the configuration of a server; with --help, list the server's options"}
+_EPILOG: Final = "exit codes: 0 the configuration is right; 2 it is not"
+
+_OF_CLIENT: Final = CommandLine(
+    "check-config", ShipSettings, "Check the client's configuration; print what it would ship.", _EPILOG, _SWITCHES
+)
+_OF_SERVER: Final = CommandLine(
+    "check-config", ServeSettings, "Check the server's configuration; print what it would do.", _EPILOG, _SWITCHES
+)
+
+
+def run(words: Sequence[str]) -> int:
+    """Check; return the exit code. Raises ConfigError."""
+    print_result(_server_report(words) if _SERVE in words else _client_report(words))
+    return EXIT_OK
+
+
+def _client_report(words: Sequence[str]) -> str:
+    settings = _OF_CLIENT.start(words)
+    if problems := not_log_files(settings.inputs):
+        raise ConfigError(problems)
+    return check_report(settings, preview(settings.inputs), state_dir(settings.state_dir))
+
+
+def _server_report(words: Sequence[str]) -> str:
+    # Late: a client's configuration is checked without the server's modules.
+    from logferry.cli.server.check_report import check_server_report, folder_problems
+
+    settings = _OF_SERVER.start(words)
+    if problems := folder_problems(settings):
+        raise ConfigError(problems)
+    return check_server_report(settings)

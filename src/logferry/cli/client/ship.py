@@ -1,0 +1,76 @@
+"""`logferry ship`: ship log files to a server. The command that runs when none is named."""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from logferry.cli.command_line import (
+    COMMANDS,
+    EXIT_INCOMPLETE,
+    EXIT_NOT_DELIVERED,
+    EXIT_OK,
+    EXIT_USAGE,
+    CommandLine,
+)
+from logferry.cli.output import print_problem
+from logferry.cli.signals import reloading_on_hangup, stopping_on_signals
+from logferry.client.net.wakeup import StopSignal
+from logferry.client.reload import Reloads
+from logferry.client.run import ship
+from logferry.config import STANDARD_INPUT, ShipSettings
+from logferry.errors import GaveUp, SourceError, StateError
+from logferry.speedups import collect_less_garbage
+from logferry.telemetry.metrics import Metrics
+from logferry.telemetry.summary import summary
+
+_EPILOG: Final = f"""other commands: {", ".join(name for name in COMMANDS if name != "ship")} (each with --help)
+
+exit codes:
+  0  every byte is acked
+  1  could not deliver (unreachable, refused, deadline, stopped)
+  2  the command line or the configuration is wrong
+  3  finished, but some lines were refused, cut or could not be read
+"""
+
+_COMMAND_LINE: Final = CommandLine("ship", ShipSettings, "Ship log lines from files to a server.", _EPILOG)
+
+
+def run(words: Sequence[str]) -> int:
+    """Ship; return the exit code. Raises ConfigError."""
+    settings = _COMMAND_LINE.start(words)
+    return ship_and_summarise(settings, partial(_COMMAND_LINE.settings, words))
+
+
+def ship_and_summarise(settings: ShipSettings, load_again: Callable[[], ShipSettings] | None = None) -> int:
+    """Run the client; print on stderr what went wrong, then the summary. Return the exit code.
+
+    SIGHUP makes a client that follows files take over what `load_again` gives.
+    """
+    collect_less_garbage()
+    metrics, stop = Metrics(), StopSignal()
+    reloads = None
+    reads_files = all(STANDARD_INPUT not in own.log_file for own in settings.inputs)
+    if load_again is not None and settings.mode == "continuous" and reads_files:
+        reloads = Reloads(settings, load_again)
+    with stopping_on_signals(stop.request), reloading_on_hangup(reloads.request if reloads else None):
+        code, problems = _ship(settings, metrics, stop, reloads)
+    for problem in problems:
+        print_problem(problem)
+    print(summary(metrics.total()), file=sys.stderr)
+    return code
+
+
+def _ship(
+    settings: ShipSettings, metrics: Metrics, stop: StopSignal, reloads: Reloads | None
+) -> tuple[int, Sequence[str]]:
+    """Return the exit code, and a sentence for each thing that went wrong."""
+    try:
+        problems = ship(settings, metrics=metrics, stop=stop, reloads=reloads).problems
+    except StateError as error:
+        return EXIT_USAGE, (str(error),)
+    except SourceError as error:
+        return EXIT_INCOMPLETE, (str(error),)
+    except GaveUp as error:
+        return EXIT_NOT_DELIVERED, (f"not delivered: {error}",)
+    return EXIT_INCOMPLETE if problems else EXIT_OK, problems

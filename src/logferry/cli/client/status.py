@@ -1,0 +1,31 @@
+"""`logferry status`: report what a client is doing, from its state folder alone."""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from logferry.cli.client.status_report import status_as_json, status_as_table
+from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_OK, CommandLine
+from logferry.cli.output import print_result
+from logferry.client.run import state_dir
+from logferry.client.status.inspect import inspect
+from logferry.config import StatusSettings
+
+_EPILOG: Final = """exit codes:
+  0  the client is running, or its batch run has ended well, and nothing is wrong
+  1  nothing can be said: no client has run with this state folder, or it cannot be read
+  2  usage
+  3  something is wrong: not running, waiting for the server, a file that cannot be read, lines or bytes not delivered
+"""
+
+_COMMAND_LINE: Final = CommandLine(
+    "status", StatusSettings, "Report what a client is doing, from its state folder.", _EPILOG
+)
+
+
+def run(words: Sequence[str]) -> int:
+    """Print what the client is doing; return the exit code. Raises ConfigError, StateError."""
+    settings = _COMMAND_LINE.start(words)
+    status = inspect(state_dir(settings.state_dir), now=time.time())
+    print_result(status_as_json(status) if settings.json else status_as_table(status, shows_all=settings.all))
+    return EXIT_INCOMPLETE if status.problems else EXIT_OK

@@ -1,0 +1,97 @@
+"""`logferry verify`: compare files with what the server has stored of them, and print what was found.
+
+The summary of a file that is well stays word for word: `all there, once`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_OK, CommandLine
+from logferry.cli.output import print_problem, print_result, shown, table
+from logferry.client.net.reports import ReportClient
+from logferry.client.proof.verify import Verdict, verify_all
+from logferry.client.run import state_dir
+from logferry.client.state.checkpoints import Checkpoints
+from logferry.config import VerifySettings
+from logferry.errors import DeliveryError
+
+# List at most this many ranges of one file; `--json` lists them all.
+_MAX_RANGES: Final = 20
+
+_COMMAND_LINE: Final = CommandLine(
+    "verify",
+    VerifySettings,
+    "Compare files with what the server has stored of them.",
+    "exit codes: 0 everything is there, once; 1 the server does not answer; 2 usage; 3 something is not",
+)
+
+
+def run(words: Sequence[str]) -> int:
+    """Verify; return the exit code. Raises ConfigError."""
+    return verify_and_print(_COMMAND_LINE.start(words))
+
+
+def verify_and_print(settings: VerifySettings) -> int:
+    """Compare the files of the settings with the server's, print what was found, return the exit code."""
+    try:
+        verdicts = _verify(settings)
+    except DeliveryError as error:
+        print_problem(str(error), command="verify")
+        return EXIT_NOT_DELIVERED
+    print_result(verdicts_as_json(verdicts) if settings.json else verdicts_as_table(verdicts))
+    return EXIT_OK if all(verdict.is_proven for verdict in verdicts) else EXIT_INCOMPLETE
+
+
+def _verify(settings: VerifySettings) -> list[Verdict]:
+    checkpoints = Checkpoints(state_dir(settings.state_dir), read_only=True)
+    reports = ReportClient(
+        settings.server_host,
+        settings.server_port,
+        client_host=settings.host,
+        connect_timeout_s=settings.connect_timeout,
+        answer_timeout_s=settings.ack_timeout,
+    )
+    try:
+        return verify_all(settings.inputs, checkpoints, reports)
+    finally:
+        reports.close()
+
+
+def verdicts_as_table(verdicts: Sequence[Verdict]) -> str:
+    """Return one row a file, and under them what is wrong in detail."""
+    header = ("file", "lines", "stored", "missing", "repeated", "altered", "lost", "verdict")
+    rows = [_row(verdict) for verdict in verdicts]
+    details = [shown(line) for verdict in verdicts for line in _details(verdict)]
+    return "\n".join([*table([header, *rows]), *details])
+
+
+def verdicts_as_json(verdicts: Sequence[Verdict]) -> str:
+    """Return a list of objects, one a file, with all ranges."""
+    return json.dumps([{**dataclasses.asdict(verdict), "proven": verdict.is_proven} for verdict in verdicts], indent=2)
+
+
+def _row(verdict: Verdict) -> tuple[str, ...]:
+    return (
+        verdict.path,
+        str(verdict.lines),
+        str(verdict.stored),
+        str(sum(piece.lines for piece in verdict.missing)),
+        str(verdict.repeated),
+        str(sum(piece.lines for piece in verdict.altered)),
+        str(len(verdict.losses)),
+        "all there, once" if verdict.is_proven else verdict.problem or "NOT all there",
+    )
+
+
+def _details(verdict: Verdict) -> list[str]:
+    found = [
+        *(("missing", piece.start, piece.end, piece.reason) for piece in verdict.missing),
+        *(("altered", piece.start, piece.end, piece.reason) for piece in verdict.altered),
+        *(("lost", loss.start, loss.end, loss.reason) for loss in verdict.losses),
+    ]
+    lines = [f"  {verdict.path}: bytes {start} to {end} {what}: {why}" for what, start, end, why in found[:_MAX_RANGES]]
+    if len(found) > _MAX_RANGES:
+        lines.append(f"  {verdict.path}: and {len(found) - _MAX_RANGES} ranges more (--json lists them all)")
+    return lines

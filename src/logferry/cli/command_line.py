@@ -1,0 +1,121 @@
+"""What all commands share: their names, their exit codes, and how words become settings.
+
+A command has a `CommandLine`; the dispatcher imports its module and calls `run(words)`. This module sets logging up; it
+never exits, and leaves printing to `output`.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, NoReturn
+
+from logferry import __version__
+from logferry.config import Option, Settings, former_names, load, options_of
+from logferry.errors import ConfigError
+from logferry.telemetry.log_format import SafeFormatter
+
+logger = logging.getLogger(__name__)
+
+EXIT_OK: Final = 0
+EXIT_NOT_DELIVERED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_INCOMPLETE: Final = 3
+
+DEFAULT_COMMAND: Final = "ship"
+
+# Each command with the module that runs it. They are imported late: no command waits for the modules of another, or
+# holds them in memory.
+COMMANDS: Final[Mapping[str, str]] = {
+    "ship": "logferry.cli.client.ship",
+    "serve": "logferry.cli.server.serve",
+    "verify": "logferry.cli.client.verify",
+    "fsck": "logferry.cli.server.fsck",
+    "status": "logferry.cli.client.status",
+    "check-config": "logferry.cli.client.check_config",
+    "demo": "logferry.cli.demo",
+}
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Raises instead of exiting, so that problems of any kind are reported in one way."""
+
+    def __init__(self, command: str, description: str, epilog: str = "") -> None:
+        super().__init__(
+            prog=f"logferry {command}",
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            argument_default=argparse.SUPPRESS,
+            allow_abbrev=False,
+        )
+        self.add_argument("--version", action="version", version=f"logferry {__version__}")
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError."""
+        raise ConfigError([message])
+
+    def add_options(self, options: Sequence[Option]) -> None:
+        """Add a flag for each option; every value stays a text, for `config.load` to judge."""
+        for option in options:
+            text = f"{option.help} [{option.env}, default {option.default}]".replace("%", "%%")
+            if option.kind.is_flag:
+                self.add_argument(option.flag, dest=option.name, nargs="?", const="true", metavar="BOOL", help=text)
+            else:
+                action = "append" if option.kind.separator else "store"
+                self.add_argument(option.flag, dest=option.name, action=action, metavar="VALUE", help=text)
+
+    def read(self, words: Sequence[str]) -> tuple[dict[str, str | list[str]], list[str]]:
+        """Return what the words give, by option name, and a sentence for each word that means nothing."""
+        known, unknown = self.parse_known_args(list(words))
+        return vars(known), [f"unknown argument: {word}" for word in unknown]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine(Generic[Settings]):
+    """The command line of a command that has settings; `switches` are flags that are not settings, with their help."""
+
+    command: str
+    kind: type[Settings]
+    description: str
+    epilog: str = ""
+    switches: Mapping[str, str] | None = None
+
+    def settings(self, words: Sequence[str]) -> Settings:
+        """Return the settings; raise ConfigError with all that is wrong with the words and the values."""
+        parser = CommandParser(self.command, self.description, self.epilog)
+        for flag, text in (self.switches or {}).items():
+            parser.add_argument(flag, action="store_true", help=text)
+        options = options_of(self.kind)
+        parser.add_options(options)
+        given, problems = parser.read(words)
+        try:
+            settings = load(self.kind, _joined(options, given), os.environ)
+        except ConfigError as error:
+            raise ConfigError([*problems, *error.problems]) from None
+        if problems:
+            raise ConfigError(problems)
+        return settings
+
+    def start(self, words: Sequence[str]) -> Settings:
+        """Return the settings, with logging set up. Log which variables of former versions are still set."""
+        settings = self.settings(words)
+        log_to_stderr(settings.log_level)
+        for sentence in former_names(options_of(self.kind), os.environ):
+            logger.info("%s", sentence)
+        return settings
+
+
+def log_to_stderr(level: str) -> None:
+    """Let everything of this level and above be logged on stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(SafeFormatter(encoding=sys.stderr.encoding or "utf-8"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def _joined(options: Sequence[Option], given: Mapping[str, str | list[str]]) -> dict[str, str]:
+    """Return each option's text; the values of a flag that was given several times are put together to one."""
+    separators = {option.name: option.kind.separator for option in options}
+    return {name: separators[name].join(value) if isinstance(value, list) else value for name, value in given.items()}

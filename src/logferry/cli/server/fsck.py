@@ -1,0 +1,40 @@
+"""`logferry fsck`: check every segment of a server's folder against its ledger, and print what was found."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_OK, CommandLine
+from logferry.cli.output import print_result, table
+from logferry.config import FsckSettings
+from logferry.server.storage.fsck import Finding, fsck
+
+_COMMAND_LINE: Final = CommandLine(
+    "fsck",
+    FsckSettings,
+    "Check every segment of a server's folder against its ledger.",
+    "exit codes: 0 every segment is as the ledger says; 1 no ledger; 2 usage; 3 a segment is damaged",
+)
+
+
+def run(words: Sequence[str]) -> int:
+    """Check; return the exit code. Raises ConfigError, and LogferryError when there is no ledger."""
+    settings = _COMMAND_LINE.start(words)
+    findings = list(fsck(settings.data_dir))
+    print_result(findings_as_json(findings) if settings.json else findings_as_table(findings))
+    return EXIT_INCOMPLETE if any(finding.problem for finding in findings) else EXIT_OK
+
+
+def findings_as_table(findings: Sequence[Finding]) -> str:
+    """Return one row a segment."""
+    header = ("segment", "bytes", "lines", "verdict")
+    rows = [(f.path, str(f.bytes), str(f.lines), f.problem or "ok") for f in findings]
+    bad = sum(bool(finding.problem) for finding in findings)
+    lines = sum(finding.lines for finding in findings)
+    return "\n".join([*table([header, *rows]), f"{len(findings)} segments, {lines} lines, {bad} damaged"])
+
+
+def findings_as_json(findings: Sequence[Finding]) -> str:
+    """Return a list of objects, one a segment."""
+    return json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2)

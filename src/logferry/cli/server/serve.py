@@ -1,0 +1,44 @@
+"""`logferry serve`: receive log lines and store them, until a signal asks for the end."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from logferry.cli.command_line import EXIT_OK, CommandLine
+from logferry.cli.signals import stopping_on_signals
+from logferry.config import ServeSettings
+from logferry.server.server import serve
+from logferry.speedups import collect_less_garbage
+
+_COMMAND_LINE: Final = CommandLine("serve", ServeSettings, "Receive log lines and store them.")
+
+
+def run(words: Sequence[str]) -> int:
+    """Serve; return the exit code. Raises ConfigError, and LogferryError when the server cannot start."""
+    asyncio.run(_serve_until_signal(_COMMAND_LINE.start(words)))
+    return EXIT_OK
+
+
+async def _serve_until_signal(settings: ServeSettings) -> None:
+    collect_less_garbage()
+    stop_requested = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    with stopping_on_signals(lambda: loop.call_soon_threadsafe(stop_requested.set)):
+        await serve(
+            settings,
+            stop_requested=stop_requested,
+            on_ready=_print_addresses,
+            echo=_write_stdout if settings.echo else None,
+        )
+
+
+def _print_addresses(addresses: Sequence[tuple[str, int]]) -> None:
+    """Scripts wait for these lines: they stay word for word."""
+    for host, port in addresses:
+        print(f"logferry: listening on {host} port {port}", file=sys.stderr, flush=True)
+
+
+def _write_stdout(lines: bytes) -> None:
+    sys.stdout.buffer.write(lines)
+    sys.stdout.buffer.flush()
