@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from logferry.config import ServeSettings, load
-from logferry.server import Server
+from logferry.server import Replacements, Server
 
 _ONE_IN = 50  # five steps in a group
 
@@ -27,7 +27,7 @@ async def _run(port: str, data_dir: str, seed: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     options = {"server_host": "127.0.0.1", "server_port": port, "data_dir": data_dir}
-    server = Server(load(ServeSettings, options, {}), crash_point=crash_point)
+    server = Server(load(ServeSettings, options, {}), replacements=Replacements(crash_point=crash_point))
     await server.start()
     await asyncio.Event().wait()
 

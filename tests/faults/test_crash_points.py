@@ -23,7 +23,7 @@ _SERVER = """
 import asyncio, dataclasses, os, signal, sys
 from pathlib import Path
 from logferry.config import ServeSettings, load
-from logferry.server import Server
+from logferry.server import Replacements, Server
 
 folder, durability, point, countdown = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 
@@ -36,7 +36,7 @@ def crash_point(name):
 async def run():
     options = {"server_host": "127.0.0.1", "server_port": "0", "data_dir": folder, "durability": durability,
                "segment_bytes": "1024"}
-    server = Server(load(ServeSettings, options, {}), crash_point=crash_point)
+    server = Server(load(ServeSettings, options, {}), replacements=Replacements(crash_point=crash_point))
     await server.start()
     print(server.addresses[0][1], flush=True)
     await asyncio.Event().wait()

@@ -16,8 +16,10 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from logferry.config import ServeSettings, load
-from logferry.server import Patience, Server, ServerStats
+from logferry.server import Patience, Replacements, Server, ServerStats
+from logferry.server.clients.authenticator import Authenticator
 from logferry.server.storage.file_system import FileSystem
+from logferry.server.storage.store import Store
 
 # No wait of a test is longer; long enough for a busy machine, since a test that passes never waits for it.
 DEADLINE_S: Final = 15.0
@@ -114,13 +116,16 @@ def running_server(
     patience: Patience | None = None,
     files: FileSystem | None = None,
     echo: Callable[[bytes], None] | None = None,
+    store: Store | None = None,
+    authenticator: Authenticator | None = None,
     **settings: Any,
 ) -> Iterator[RunningServer]:
     """Run a server on `tmp_path / "data"` (or the setting `data_dir`) for the length of a `with`."""
     data_dir = settings.pop("data_dir", tmp_path / "data")
     # Short, so that tests may leave their clients open.
     patience = patience or Patience(linger_s=0.2)
-    server = RunningServer(serve_settings(data_dir, **settings), patience=patience, files=files, echo=echo)
+    replacements = Replacements(store=store, authenticator=authenticator, patience=patience, files=files)
+    server = RunningServer(serve_settings(data_dir, **settings), echo=echo, replacements=replacements)
     try:
         yield server
     finally:

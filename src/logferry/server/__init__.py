@@ -1,9 +1,7 @@
-"""From socket to disk.
+"""From socket to disk: the server, its connections and their sessions (clients/), and its store (storage/)."""
 
-server.py listens and carries deliveries between connections (clients/) and the store (storage/). Connections speak one
-of two protocols (clients/sessions/); the store decides what is kept, keeps it, and reports what is safe.
-"""
+from logferry.server.clients.patience import Patience
+from logferry.server.server import Replacements, Server, serve
+from logferry.server.status import ServerStats
 
-from logferry.server.server import Patience, Server, ServerStats, serve
-
-__all__ = ["Patience", "Server", "ServerStats", "serve"]
+__all__ = ["Patience", "Replacements", "Server", "ServerStats", "serve"]

@@ -1,17 +1,103 @@
-"""Listening sockets: every address of a name, one port for all of them."""
+"""Listening: sockets on every address of a name, one port for all of them, and accepting clients on them.
 
+`Listener` accepts by itself, because asyncio's own accept loop goes on after a failure: at the limit of open files it
+reports each of BACKLOG failures and schedules as many new attempts, and the server does nothing else any more.
+"""
+
+import asyncio
 import contextlib
+import errno
+import logging
 import os
 import socket
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from logferry.errors import LogferryError, cause_of
+from logferry.telemetry.log_limits import RepeatLimit
+
+logger = logging.getLogger(__name__)
 
 # A thousand clients that reconnect at the same moment after a restart shall not be turned away. The system caps it.
 BACKLOG: Final = 4096
 
+# As many clients are accepted before those that are already there have their turn.
+_ACCEPTS_PER_TURN: Final = 128
+
+# The system has no descriptor or no memory left: it makes no sense to ask again at once.
+_RETRY_S: Final = 1.0
+_NO_RESOURCES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
 Address = tuple[Any, ...]
 """What `bind` takes: host and port, and for IPv6 two numbers more."""
+
+
+class Listener:
+    """Accepts clients and makes a connection of each. Everything runs in the event loop."""
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        loop: asyncio.AbstractEventLoop,
+        *,
+        new_connection: Callable[[], asyncio.Protocol],
+        retry_s: float = _RETRY_S,
+    ) -> None:
+        self._sockets = sockets
+        self._loop = loop
+        self._new_connection = new_connection
+        self._retry_s = retry_s
+        self._failures = RepeatLimit(logger)
+        self._retries: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._connecting: set[asyncio.Task[Any]] = set()  # the loop itself would let go of them
+
+    def open(self) -> None:
+        """Accept clients from now on."""
+        for sock in self._sockets:
+            self._resume(sock)
+
+    def close(self) -> None:
+        """Accept nobody any more."""
+        for retry in self._retries.values():
+            retry.cancel()
+        for sock in self._sockets:
+            self._loop.remove_reader(sock)
+            sock.close()
+        self._failures.flush()
+
+    def _resume(self, sock: socket.socket) -> None:
+        self._retries.pop(sock, None)
+        self._loop.add_reader(sock, self._accept, sock)
+
+    def _accept(self, listening: socket.socket) -> None:
+        """Accept clients that wait. What one attempt cannot get, the next one does not get either: pause."""
+        for _ in range(_ACCEPTS_PER_TURN):
+            try:
+                accepted, _address = listening.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionAbortedError:
+                continue  # this client is gone already
+            except OSError as error:
+                self._pause(listening, error)
+                return
+            accepted.setblocking(False)
+            task = self._loop.create_task(self._connect(accepted))
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+
+    def _pause(self, listening: socket.socket, error: OSError) -> None:
+        key = error.errno if error.errno in _NO_RESOURCES else None
+        self._failures.log(logging.WARNING, key, "cannot accept more connections now: %s", cause_of(error))
+        self._loop.remove_reader(listening)
+        self._retries[listening] = self._loop.call_later(self._retry_s, self._resume, listening)
+
+    async def _connect(self, accepted: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._new_connection, accepted)
+        except OSError as error:  # the client is gone already
+            logger.debug("a client left before it was connected: %s", cause_of(error))
+            accepted.close()
 
 
 def open_listeners(host: str, port: int) -> list[socket.socket]:

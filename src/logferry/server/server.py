@@ -1,76 +1,57 @@
-"""The server: listens, admits clients, carries deliveries to the store and acks back, and stops cleanly.
+"""The server: puts a store, a listener and a roster of connections together, starts them, and stops them cleanly.
 
-One event loop for all connections (peer.py), one writer thread for the disk (store.py). They meet in two places:
-`submit` puts a delivery into the store's queue, `_on_stored` brings a group of them back into the loop.
+One event loop has all connections (clients/), the store has threads of its own (storage/); they meet in
+clients/store_bridge.py. What the server logs about itself is here: how it started, and its counters.
 """
 
 import asyncio
-import contextlib
-import errno
-import itertools
 import logging
-import resource
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from logferry import __version__
 from logferry.config import ServeSettings
 from logferry.errors import StoreError
-from logferry.protocol.acks import error_ack
-from logferry.protocol.delivery import Report, report_line
+from logferry.printable import quoted
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.validation import Accept
-from logferry.server.clients.connection import Peer
-from logferry.server.clients.flow_control import MemoryAccount
-from logferry.server.clients.sessions.plain import PeerDelivery
-from logferry.server.listen import BACKLOG, open_listeners
+from logferry.server.clients.authenticator import Authenticator, Everybody
+from logferry.server.clients.client_log import ClientLog
+from logferry.server.clients.counters import ClientCounters
+from logferry.server.clients.flow_control import MemoryBudget
+from logferry.server.clients.patience import Patience
+from logferry.server.clients.roster import Roster, RosterSettings
+from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
+from logferry.server.clients.store_bridge import StoreBridge
+from logferry.server.descriptors import affordable_connections, raise_descriptor_limit
+from logferry.server.listen import Listener, open_listeners
+from logferry.server.status import ServerStats, ServerStatus, describe, describe_recovery
 from logferry.server.storage.disk_store import DiskStore, DiskStoreSettings
 from logferry.server.storage.file_system import FileSystem
 from logferry.server.storage.group_commit import no_crash
 from logferry.server.storage.segments import MAX_OPEN_SEGMENTS
 from logferry.server.storage.store import Store, StoreState
+from logferry.telemetry.log_limits import RepeatLimit
+from logferry.telemetry.status_source import Snapshot
 
 logger = logging.getLogger(__name__)
 
 # How often connections are looked at for what has gone on too long; at most, so that short limits are kept too.
 _SWEEP_S: Final = 5.0
+_SWEEPS_PER_LIMIT: Final = 4
 _POLL_S: Final = 0.01
 
-# The event loop, the lock, the listeners, the standard streams, clients that are being told of their refusal.
-_OTHER_DESCRIPTORS: Final = 32
-_OUT_OF_RESOURCES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a client may keep the server waiting, in seconds; silence is IDLE_TIMEOUT."""
+class Replacements:
+    """What may take the place of a server's usual parts; tests use most of it."""
 
-    # A client that works takes its acks within milliseconds; one behind a bad line within a few retransmissions.
-    ack_stall_s: float = 30.0
-    # A peer that is told of the end closes at once; longer only if it is gone or does not care.
-    linger_s: float = 2.0
-    # A sixth of the ack timeout that our client has by default: it sees the server alive however late one sign is.
-    alive_s: float = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class ServerStats:
-    """What the server has done since it started."""
-
-    connections: int
-    connections_total: int
-    connections_refused: int
-    clients_dropped: int
-    lines_stored: int
-    bytes_stored: int
-    lines_rejected: int
-    repeats: int  # batches that had been stored before: recognised and not stored again
-    recovered_bytes: int  # that no ack had been given for, cut off after a crash
-    groups: int
-    syncs: int
-    bytes_in_memory: int
-    disk_is_failing: bool
+    store: Store | None = None
+    authenticator: Authenticator | None = None
+    patience: Patience | None = None
+    files: FileSystem | None = None
+    crash_point: Callable[[str], None] = no_crash
 
 
 class Server:
@@ -81,52 +62,30 @@ class Server:
         settings: ServeSettings,
         *,
         echo: Callable[[bytes], None] | None = None,
-        patience: Patience | None = None,
-        files: FileSystem | None = None,
         on_failure: Callable[[], None] = lambda: None,
-        crash_point: Callable[[str], None] = no_crash,
+        replacements: Replacements | None = None,
     ) -> None:
+        replacements = replacements or Replacements()
         self._settings = settings
-        self._crash_point = crash_point
-        descriptors = _raise_descriptor_limit()
-        open_segments = min(MAX_OPEN_SEGMENTS, descriptors // 4)
-        self._max_connections = _affordable_connections(settings.max_connections, descriptors - open_segments)
-        self._limits = Limits(settings.max_record_bytes, settings.max_frame_bytes, settings.max_inflated_bytes)
-        self._accept = Accept(settings.accept)
-        self._store: Store = DiskStore(
-            DiskStoreSettings(
-                data_dir=settings.data_dir,
-                durability=settings.durability,
-                segment_bytes=settings.segment_bytes,
-                retention_bytes=settings.retention_bytes,
-                retention_days=settings.retention_days,
-                max_open_segments=open_segments,
-            ),
-            file_system=files,
-            crash_point=crash_point,
-        )
-        self._on_failure = on_failure
         self._echo = echo
+        self._on_failure = on_failure
+        self._authenticator = replacements.authenticator or Everybody()
+        self._crash_point = replacements.crash_point
+        self._patience = replace(replacements.patience or Patience(), idle_s=settings.idle_timeout)
+        descriptors = raise_descriptor_limit()
+        open_segments = min(MAX_OPEN_SEGMENTS, descriptors // 4)
+        self._max_connections = affordable_connections(settings.max_connections, descriptors - open_segments)
+        self._store = replacements.store or _disk_store(settings, open_segments, replacements)
+        self._budget = MemoryBudget(settings.memory_limit_bytes)
+        self._counters = ClientCounters()
+        self._client_log = ClientLog()
+        self._status = ServerStatus(self._store, budget=self._budget, counters=self._counters)
         self._loop: asyncio.AbstractEventLoop
-        self._listeners: list[asyncio.Server] = []
+        self._bridge: StoreBridge
+        self._roster: Roster
+        self._listener: Listener
         self._addresses: list[tuple[str, int]] = []
-        self._peers: set[Peer] = set()
-        self._refused: set[Peer] = set()
-        self._peer_numbers = itertools.count(1)
-        # One report at a time: the disk is for storing first. Its thread is started by the first report.
-        self._reporting = ThreadPoolExecutor(1, thread_name_prefix="logferry-report")
-        self._sweeper: asyncio.TimerHandle | None = None
-        self._connections_total = 0
-        self._connections_refused = 0
-        self.patience: Final = patience or Patience()
-        self.memory: Final = MemoryAccount(settings.memory_limit_bytes)
-        self.idle_timeout: Final = settings.idle_timeout
-        self.acks_on_receipt: Final = settings.durability == "none"
-        self.is_stopping = False
-        self.lines_rejected = 0
-        self.clients_dropped = 0
-
-    # --- for whoever runs it
+        self._timers: dict[str, asyncio.TimerHandle] = {}
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -135,204 +94,129 @@ class Server:
 
     @property
     def stats(self) -> ServerStats:
-        """A snapshot; may be taken from any thread."""
-        health = self._store.health()
-        stored = health.counters
-        return ServerStats(
-            connections=len(self._peers),
-            connections_total=self._connections_total,
-            connections_refused=self._connections_refused,
-            clients_dropped=self.clients_dropped,
-            lines_stored=stored.lines_stored,
-            bytes_stored=stored.bytes_stored,
-            lines_rejected=self.lines_rejected,
-            repeats=stored.repeats,
-            recovered_bytes=stored.recovered_bytes,
-            groups=stored.groups,
-            syncs=stored.syncs,
-            bytes_in_memory=self.memory.partial + self.memory.unstored,
-            disk_is_failing=health.state is StoreState.STALLED,
-        )
+        """This moment's numbers; any thread may ask for them."""
+        return self._status.stats()
+
+    def snapshot(self) -> Snapshot:
+        """See StatusSource."""
+        return self._status.snapshot()
 
     async def start(self) -> None:
         """Recover what is stored, then listen. Raises StoreError, or LogferryError when it cannot listen."""
         self._loop = asyncio.get_running_loop()
-        self._store.open(lambda: self.call_soon_from_thread(self._on_failure))
+        self._bridge = StoreBridge(self._store, self._loop, answer=self._answer, echo=self._echo)
+        recovery = self._store.open(lambda: self._bridge.call_soon_from_thread(self._on_failure))
+        folder, durability = quoted(str(self._settings.data_dir)), self._store.durability
+        logger.info("logferry %s: data folder %s, durability %s", __version__, folder, durability)
+        logger.info("%s", describe_recovery(recovery))
+        self._roster = self._new_roster()
         try:
-            for sock in open_listeners(self._settings.server_host, self._settings.server_port):
-                self._addresses.append(sock.getsockname()[:2])
-                self._listeners.append(await self._loop.create_server(self._new_peer, sock=sock, backlog=BACKLOG))
+            sockets = open_listeners(self._settings.server_host, self._settings.server_port)
         except BaseException:
             self._store.close(0)
             raise
-        self._sweep()
+        self._addresses = [sock.getsockname()[:2] for sock in sockets]
+        self._listener = Listener(sockets, self._loop, new_connection=self._roster.new_connection)
+        self._listener.open()
+        self._repeat("sweep", min(_SWEEP_S, self._patience.shortest_s / _SWEEPS_PER_LIMIT), self._roster.sweep)
+        if self._settings.metrics_interval:
+            self._repeat("metrics", self._settings.metrics_interval, self._log_metrics)
 
     async def stop(self) -> None:
         """Stop in five steps, all within `shutdown_timeout` seconds and a little."""
         deadline = self._loop.time() + self._settings.shutdown_timeout
+        roster = self._roster
         # 1. No new clients.
-        for listener in self._listeners:
-            listener.close()
+        self._listener.close()
         # 2. No new data.
-        self.is_stopping = True
-        for peer in list(self._peers):
-            peer.stop()
+        roster.stop_reading()
         # 3. What came whole is stored, and its acks are handed to the system.
         await self._until(self._has_nothing_pending, deadline)
-        # 4. Tell the clients, let them close; cut off those who do not.
-        for peer in list(self._peers):
-            peer.finish()
-        await self._until(lambda: not self._peers, min(deadline, self._loop.time() + self.patience.linger_s))
-        for peer in [*self._peers, *self._refused]:
-            peer.cut()
-        if self._sweeper:
-            self._sweeper.cancel()
-        self._reporting.shutdown(wait=False, cancel_futures=True)
+        # 4. Close the server's half, let the clients close theirs; cut off those who do not.
+        roster.finish()
+        await self._until(lambda: roster.is_empty, min(deadline, self._loop.time() + self._patience.linger_s))
+        roster.cut()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._bridge.close()
         # 5. Close the store; what a failing disk has not taken by now was never acked.
         await asyncio.to_thread(self._store.close, max(0.0, deadline - self._loop.time()))
         await asyncio.sleep(0)  # lets the cut connections close their sockets
+        self._client_log.flush()
+        self._log_metrics()
+
+    def _new_roster(self) -> Roster:
+        settings, store_limit = self._settings, self._store.limits.max_batch_bytes
+        limits = Limits(settings.max_record_bytes, settings.max_frame_bytes, settings.max_inflated_bytes)
+        terms = SessionTerms(
+            limits=limits,
+            accept=Accept(settings.accept),
+            durability=self._store.durability,
+            max_batch_bytes=min(limits.max_record_bytes, store_limit or limits.max_record_bytes),
+        )
+        return Roster(
+            RosterSettings(max_connections=self._max_connections, patience=self._patience, terms=terms),
+            scheduler=self._loop,
+            store=self._bridge,
+            authenticator=self._authenticator,
+            budget=self._budget,
+            counters=self._counters,
+            log=self._client_log,
+        )
+
+    def _answer(self, group: Sequence[ClientDelivery]) -> None:
+        self._crash_point("before ack")
+        self._roster.answer(group)
 
     def _has_nothing_pending(self) -> bool:
-        return self._store.health().state is StoreState.FAILED or all(peer.has_nothing_pending for peer in self._peers)
+        return self._store.health().state is StoreState.FAILED or self._roster.has_nothing_pending
 
     async def _until(self, condition: Callable[[], bool], deadline: float) -> None:
         while not condition() and self._loop.time() < deadline:
             await asyncio.sleep(_POLL_S)
 
-    # --- for its peers
+    def _repeat(self, name: str, interval_s: float, action: Callable[[], None]) -> None:
+        """Do something every `interval_s` seconds, until `stop`."""
 
-    def now(self) -> float:
-        """Return the loop's monotonic time, in seconds."""
-        return self._loop.time()
+        def act() -> None:
+            self._timers[name] = self._loop.call_later(interval_s, act)
+            action()
 
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        """Call back after other clients have had their turn."""
-        self._loop.call_soon(callback)
+        self._timers[name] = self._loop.call_later(interval_s, act)
 
-    def admit(self, peer: Peer) -> bool:
-        """Take a new connection into account; return whether there is room for it."""
-        self._connections_total += 1
-        if self.is_stopping:
-            self._refused.add(peer)
-            return False
-        if len(self._peers) >= self._max_connections:
-            self._connections_refused += 1
-            self._refused.add(peer)
-            if self._connections_refused == 1:
-                logger.warning("full: %d connections; more are refused", len(self._peers))
-            return False
-        self._peers.add(peer)
-        return True
-
-    def forget(self, peer: Peer) -> None:
-        """A connection has ended."""
-        self._peers.discard(peer)
-        self._refused.discard(peer)
-        self.regulate_memory()
-
-    def submit(self, delivery: PeerDelivery) -> None:
-        """Hand lines to the store."""
-        self._store.submit(delivery, self._on_stored)
-
-    def make_report(self, peer: Peer, request: Report) -> None:
-        """Have a report made while everything else goes on; the peer gets the answer."""
-
-        def make() -> None:
-            try:
-                page = self._store.report(request.source, request.after)
-                line = report_line(page)
-            except (StoreError, OSError) as error:
-                line = error_ack(f"cannot report: {error}")
-            self.call_soon_from_thread(lambda: peer.report_made(line))
-
-        self._reporting.submit(make)
-
-    def regulate_memory(self) -> None:
-        """Stop reading from everybody when all clients together hold too much, and go on when there is room."""
-        while self.memory.must_drop:
-            largest = max(self._peers, key=lambda peer: peer.partial_bytes)
-            largest.refuse_partial("too many unfinished messages in memory, and this is the largest")
-        if self.memory.update_gate():
-            for peer in list(self._peers):
-                peer.regulate()
-
-    # --- within
-
-    def _new_peer(self) -> Peer:
-        return Peer(
-            self,
-            next(self._peer_numbers),
-            limits=self._limits,
-            accept=self._accept,
-            durability=self._settings.durability,
-        )
-
-    def _on_stored(self, group: Sequence[PeerDelivery]) -> None:
-        """In the store's thread: have the loop answer a group, then echo what was stored."""
-        self.call_soon_from_thread(lambda: self._answer(group))
-        self._echo_stored(group)
-
-    def _echo_stored(self, group: Sequence[PeerDelivery]) -> None:
-        if self._echo is None:
-            return
-        try:
-            for delivery in group:
-                for piece in delivery.pieces if delivery.is_stored else ():
-                    self._echo(piece)
-        except (OSError, ValueError) as error:  # a closed file is a ValueError
-            self._echo = None
-            logger.warning("cannot echo any more: %s", error)
-
-    def call_soon_from_thread(self, callback: Callable[[], None]) -> None:
-        """Call back in the event loop; nothing happens when that is closed already."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(callback)
-
-    def _answer(self, group: Sequence[PeerDelivery]) -> None:
-        self._crash_point("before ack")
-        for delivery in group:
-            delivery.peer.stored(delivery)
-        self.regulate_memory()
-        for peer in {delivery.peer: None for delivery in group}:
-            peer.after_stored()
-
-    def _sweep(self) -> None:
-        now = self.now()
-        for peer in [*self._peers, *self._refused]:
-            peer.sweep(now)
-        patience = self.patience
-        shortest = min(self.idle_timeout, patience.ack_stall_s, patience.linger_s, patience.alive_s)
-        self._sweeper = self._loop.call_later(min(_SWEEP_S, shortest / 4), self._sweep)
+    def _log_metrics(self) -> None:
+        logger.info("metrics: %s", describe(self.stats))
 
 
-def _raise_descriptor_limit() -> int:
-    """Allow this process as many descriptors as the system lets it; return how many that is.
-
-    Each client needs one, and many systems begin with 1024 although a process may have a million.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == hard:
-        return soft
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
-def _affordable_connections(wanted: int, descriptors: int) -> int:
-    """Leave descriptors to the store: a client that is refused knows why, a store that cannot open a file must wait."""
-    affordable = max(1, descriptors - _OTHER_DESCRIPTORS)
-    if affordable < wanted:
-        logger.warning("only %d connections, not %d: the system's limit of open files is too low", affordable, wanted)
-    return min(wanted, affordable)
+def _disk_store(settings: ServeSettings, open_segments: int, replacements: Replacements) -> DiskStore:
+    return DiskStore(
+        DiskStoreSettings(
+            data_dir=settings.data_dir,
+            durability=settings.durability,
+            segment_bytes=settings.segment_bytes,
+            retention_bytes=settings.retention_bytes,
+            retention_days=settings.retention_days,
+            max_open_segments=open_segments,
+        ),
+        file_system=replacements.files,
+        crash_point=replacements.crash_point,
+    )
 
 
-def _report_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """One line for what only the operator can mend; asyncio itself waits a second before it accepts again."""
-    error = context.get("exception")
-    if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:
-        logger.warning("cannot take more connections now: %s", error.strerror)
-    else:
-        loop.default_exception_handler(context)
+class _LoopErrors:
+    """Logs what went wrong in callbacks of the event loop: the first of a kind with its traceback, then counts."""
+
+    def __init__(self) -> None:
+        self._limit = RepeatLimit(logger)
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error, message = context.get("exception"), context.get("message", "")
+        if self._limit.log(logging.ERROR, (type(error), message), "in the event loop: %s (%r)", message, error):
+            loop.default_exception_handler(context)
+
+    def flush(self) -> None:
+        """Log the counts."""
+        self._limit.flush()
 
 
 async def serve(
@@ -346,7 +230,8 @@ async def serve(
 
     Raises StoreError or LogferryError when it cannot start, StoreError when the store has failed for good.
     """
-    asyncio.get_running_loop().set_exception_handler(_report_loop_error)
+    loop_errors = _LoopErrors()
+    asyncio.get_running_loop().set_exception_handler(loop_errors)
     has_failed = asyncio.Event()
     server = Server(settings, echo=echo, on_failure=has_failed.set)
     await server.start()
@@ -355,6 +240,7 @@ async def serve(
         await _first_of(stop_requested, has_failed)
     finally:
         await server.stop()
+        loop_errors.flush()
     if has_failed.is_set():
         raise StoreError("the store has failed; see the log")
     return server.stats

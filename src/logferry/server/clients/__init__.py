@@ -1,1 +1,1 @@
-"""Connected clients: their bytes, their flow control, their sessions."""
+"""Connected clients: who they are, what they say, what they are owed, and what they may cost."""

@@ -1,94 +1,125 @@
 """One connected client: its bytes become deliveries, stored deliveries become its answers.
 
-Which protocol it speaks is seen from its first bytes; a conversation does the rest of the talking (conversation.py,
-delivery_conversation.py). The order of a client's answers is that of its lines because there is one road: every
-answer, an error too, travels with a delivery through the store's queue (an empty one if nothing is to be stored) and
-is sent when that comes back.
+Which protocol the client speaks is seen from its first bytes; a session speaks it (sessions/). The order of a client's
+answers is that of its lines because there is one road: every answer, an error too, travels with a delivery through the
+store's queue (an empty one if nothing is to be stored) and is sent when that delivery comes back.
 
-What a client can cost is bounded here: it is not read from while it has too much unstored, while it does
-not take its answers, or while all clients together have too much (memory.py). Answers that it is owed wait as pairs of
-(line, count), not as text.
+What a client can cost is bounded here: the server does not read from it while it has too much unstored, while it does
+not take its answers, or while all clients together have too much (flow_control.py). A connection must never know the
+server: it gets what it uses as `Services`.
 """
 
 import asyncio
 import contextlib
 import fcntl
-import logging
 import socket
 import sys
 import termios
-from collections import deque
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from logferry.protocol.delivery import Report
 from logferry.protocol.delivery_server import is_hello_prefix
-from logferry.protocol.plain_server import Limits
-from logferry.protocol.validation import Accept
-from logferry.server.clients.sessions.delivery import ALIVE, DeliveryConversation
-from logferry.server.clients.sessions.plain import Conversation, PeerDelivery, PlainConversation, Turn
+from logferry.server.clients.answers import AnswerQueue
+from logferry.server.clients.authenticator import Authenticator, Credentials, Denied, PeerInfo, Principal
+from logferry.server.clients.client_log import ClientLabel, ClientLog
+from logferry.server.clients.counters import ClientCounters
+from logferry.server.clients.flow_control import MemoryBudget, MemoryShare
+from logferry.server.clients.lifecycle import Event, Input, Lifecycle, Output
+from logferry.server.clients.patience import Overdue, Patience, Watch
+from logferry.server.clients.sessions.base import ClientDelivery, Session, SessionTerms, Silence, Turn
+from logferry.server.clients.sessions.delivery import ALIVE, DeliverySession
+from logferry.server.clients.sessions.plain import PlainSession
 from logferry.server.storage.segment_paths import LogName, host_name
 
-if TYPE_CHECKING:
-    from logferry.server.server import Server
 
-logger = logging.getLogger(__name__)
+class Scheduler(Protocol):
+    """The clock and the queue of the event loop."""
 
-# Twenty milliseconds of work for the store: while half of it is synced the other half is read and judged (with 4 MiB
-# one client gets a quarter less), and little enough that the server stays below 80 MB. Reading goes on at half of it.
-MAX_UNSTORED_BYTES: Final = 8 * 1024 * 1024
+    def time(self) -> float:
+        """Return the monotonic time, in seconds."""
 
-# Acks are written this much at a time; the transport says when it has too many of them.
-_ACK_PIECE_BYTES: Final = 128 * 1024
+    def call_soon(self, callback: Callable[[], object], /) -> object:
+        """Call back after other clients have had their turn."""
 
 
-class Peer(asyncio.Protocol):
-    """A client's connection. All methods run in the server's event loop."""
+class StoreAccess(Protocol):
+    """The way to the store."""
 
-    def __init__(self, server: "Server", number: int, *, limits: Limits, accept: Accept, durability: str) -> None:
-        self._server = server
-        self._number = number  # no other connection has it
-        self._limits = limits
-        self._accept = accept
-        self._durability = durability
+    def submit(self, delivery: ClientDelivery) -> None:
+        """Have a delivery stored; `stored` and `after_stored` of its channel are called in the event loop."""
+
+    def make_report(self, request: Report, on_made: Callable[[bytes], None]) -> None:
+        """Have a report made in another thread; its answer line comes back in the event loop."""
+
+
+class Registry(Protocol):
+    """All connections, as far as one of them needs to know the others."""
+
+    def admit(self, connection: "Connection") -> str:
+        """Take a new connection into account; return why there is no room for it, or "" if there is."""
+
+    def forget(self, connection: "Connection") -> None:
+        """A connection has ended."""
+
+    def regulate_memory(self) -> None:
+        """Stop reading from all clients while they hold too much together, and go on when there is room."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What every connection of a server uses."""
+
+    scheduler: Scheduler
+    store: StoreAccess
+    registry: Registry
+    authenticator: Authenticator
+    budget: MemoryBudget
+    counters: ClientCounters
+    log: ClientLog
+    patience: Patience
+    terms: SessionTerms
+
+
+class Connection(asyncio.Protocol):
+    """A client's connection. All methods run in the server's event loop. No two connections have the same number."""
+
+    def __init__(self, number: int, services: Services) -> None:
+        self._number = number
+        self._services = services
+        self._scheduler = services.scheduler
+        self._registry = services.registry
         self._transport: asyncio.Transport
-        self._first_bytes: bytes | None = b""  # too few to tell the protocol; None once that is known
-        self._conversation: Conversation
-        self._extension: DeliveryConversation | None = None  # the same, if it is that one
-        self._answers: deque[tuple[bytes, int]] = deque()
+        self._label: ClientLabel
+        self._watch: Watch
+        self._life = Lifecycle()
+        self._session: Session = Silence()
+        self._opening: bytes | None = b""  # too few bytes to tell the protocol; None once it is known
+        self._answers = AnswerQueue()
+        self._memory = MemoryShare(services.budget)
         self._deliveries = 0  # in the store's queue
-        self._partial_bytes = 0  # as last told to the account
-        self._unjudged_bytes = 0
-        self._unstored_bytes = 0
-        self._reading = True
-        self._taking_acks = True
-        self._judging = False
-        self._eof_seen = False
-        self._eof_waits = False  # until a large frame is judged to its end
-        self._no_more_input = False  # whatever still comes is thrown away
-        self._is_lost = False
-        self._rejected = 0
-        self._not_taking_acks_since: float | None = None
-        self._untaken_before = 0
-        self._finishing_since: float | None = None
-        self._last_answered = 0.0
-        self.last_heard = 0.0
-        self.name = "?"
+        self._is_reading = True
+        self._will_judge = False  # `_judge_more` is about to be called
+        self._is_admitted = False
+        self._lines_acked = 0
+        self._lines_rejected = 0
+        self._last_rejection = ""
+        self._why_ended = ""
 
     # --- what asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a new connection, or refuse it when the server is full."""
+        """Take a new connection, or refuse it when there is no room."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        address = str((transport.get_extra_info("peername") or ("unknown",))[0])
-        self._conversation = PlainConversation(
-            self, LogName(host_name(address), "plain"), limits=self._limits, accept=self._accept
-        )
-        self.name = f"{address} port {(transport.get_extra_info('peername') or (0, 0))[1]}"
-        self.last_heard = self._last_answered = self._server.now()
+        address, port = (transport.get_extra_info("peername") or ("unknown", 0))[:2]
+        self._label = ClientLabel(PeerInfo(str(address), port))
+        self._watch = Watch(self._services.patience, self._scheduler.time())
         self._set_socket_options()
-        logger.debug("%s connected", self.name)
-        if not self._server.admit(self):
+        self._why_ended = self._registry.admit(self)
+        self._is_admitted = not self._why_ended
+        if not self._is_admitted:
             self.finish()
 
     def _set_socket_options(self) -> None:
@@ -98,60 +129,99 @@ class Peer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Judge what came and hand it to the store."""
-        self.last_heard = self._server.now()
-        if self._no_more_input:
+        self._watch.heard(self._scheduler.time())
+        if not self._life.takes_input:
             return
-        if self._first_bytes is not None:
-            data = self._first_bytes + data
-            is_hello = is_hello_prefix(data)
-            self._first_bytes = data if is_hello is None else None
-            if is_hello is None:
+        if self._opening is not None:
+            data = self._opening + data
+            if not self._choose_session(data):
                 return
-            if is_hello:
-                self._extension = DeliveryConversation(
-                    self, self._number, limits=self._limits, durability=self._durability
-                )
-                self._conversation = self._extension
-        self._take(self._conversation.take(data))
+        self._take(self._session.take(data))
 
     def eof_received(self) -> bool:
-        """The client sends no more (`nc -N`); the connection stays open until all is acked."""
-        self._eof_seen = True
-        if self._finishing_since is not None:
-            return False  # both sides have said all: asyncio closes
-        self._eof_waits = self._conversation.has_more
-        if not self._eof_waits:
-            self._take_the_end()
+        """The client sends no more (`nc -N`); the connection stays open until everything is acked."""
+        if self._life.output is not Output.OPEN:
+            self._life.on(Event.END_TAKEN)
+            return False  # both sides have sent everything: asyncio closes
+        if self._session.has_more:
+            self._life.on(Event.END_ARRIVED)
+        else:
+            self._take_end()
         return True
 
     def pause_writing(self) -> None:
         """The client does not take its acks: take nothing from it."""
-        self._taking_acks = False
-        self._not_taking_acks_since = self._server.now()
-        self._untaken_before = self._untaken_bytes()
+        self._watch.blocked(self._scheduler.time(), self._untaken_bytes())
         self.regulate()
 
     def resume_writing(self) -> None:
         """The client takes its acks again."""
-        self._taking_acks = True
-        self._not_taking_acks_since = None
+        self._watch.unblocked()
         self._send_answers()
         self._go_on_judging()
         self.regulate()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the connection; what has come of it whole is in the store's queue and stays there."""
-        self._is_lost = True
-        self._no_more_input = True
+        self._life.on(Event.LOSE)
         self._answers.clear()
         self._discard_input()
-        farewell = self._conversation.leave()
+        farewell = self._session.leave()
         if farewell:
             self._submit(farewell)
-        self._server.forget(self)
-        if self._rejected > 1:
-            logger.warning("%s: %d lines rejected in all", self.name, self._rejected)
-        logger.debug("%s disconnected%s", self.name, f": {error}" if error else "")
+        self._registry.forget(self)
+        self._log_the_end(error)
+
+    def _log_the_end(self, error: Exception | None) -> None:
+        services, principal = self._services, self._label.principal
+        closed = f"the connection broke: {error}" if error else "the client closed the connection"
+        why = self._why_ended or closed
+        if principal:
+            services.counters.leave(principal)
+            services.log.disconnected(
+                self._label, why, lines_acked=self._lines_acked, lines_rejected=self._lines_rejected
+            )
+        else:
+            services.counters.connections_silent += self._is_admitted and self._opening == b""
+            services.log.left_unknown(self._label, why)
+
+    # --- who it is and what it speaks
+
+    def _choose_session(self, data: bytes) -> bool:
+        """Choose the session from the first bytes; return whether there is one now."""
+        is_hello = is_hello_prefix(data)
+        self._opening = data if is_hello is None else None
+        if is_hello:
+            self._session = DeliverySession(self, self._number, terms=self._services.terms)
+        elif is_hello is False:
+            self._begin_plain_session()
+        return self._opening is None and self._life.takes_input
+
+    def _begin_plain_session(self) -> None:
+        log = LogName(host_name(self._label.peer.address), "plain")
+        self._session = PlainSession(self, log, terms=self._services.terms)
+        if not self._identify(None):
+            self._ignore_input()
+            self._finish_if_done()
+
+    def identify(self, credentials: Credentials) -> Principal | None:
+        """Have a client that has sent a hello checked; return who it is, or None if it is denied."""
+        return self._identify(credentials)
+
+    def _identify(self, credentials: Credentials | None) -> Principal | None:
+        services = self._services
+        answer = services.authenticator.check(credentials, self._label.peer)
+        host = credentials.host if credentials else ""
+        self._label = replace(self._label, host=host, protocol=self._session.protocol)
+        if isinstance(answer, Denied):
+            self._why_ended = f"denied: {answer.reason}"
+            services.counters.connections_denied += 1
+            services.log.ended_early(self._label, self._why_ended)
+            return None
+        self._label = replace(self._label, principal=answer)
+        services.counters.enter(answer)
+        services.log.connected(self._label)
+        return answer
 
     # --- from bytes to the store
 
@@ -160,232 +230,210 @@ class Peer(asyncio.Protocol):
         for delivery in turn.deliveries:
             self._submit(delivery)
         if turn.is_broken:
-            self._no_more_input = True
-            self._discard_input()
-        self._server.regulate_memory()
+            self._why_ended = self._why_ended or f"it broke the protocol: {self._last_rejection}"
+            self._ignore_input()
+            self._finish_if_done()
+        self._registry.regulate_memory()
         self.regulate()
-        if self._conversation.has_more and not self._judging:
-            self._judging = True
+        if self._session.has_more and not self._will_judge:
+            self._judge_soon()
             self.regulate()
-            self._server.call_soon(self._judge_more)
 
     def note_rejected(self, reason: str) -> None:
         """Count a line, frame or batch that is not taken, and log the first."""
-        self._rejected += 1
-        self._server.lines_rejected += 1
-        if self._rejected == 1:
-            logger.warning("%s: rejected: %s (more of this client are only counted)", self.name, reason)
+        self._lines_rejected += 1
+        self._last_rejection = reason
+        self._services.counters.lines_rejected += 1
+        if self._lines_rejected == 1:
+            self._services.log.rejected(self._label, reason)
 
-    def _submit(self, delivery: PeerDelivery) -> None:
+    def _submit(self, delivery: ClientDelivery) -> None:
         self._deliveries += 1
-        self._add_unstored(delivery.cost)
-        if self._server.acks_on_receipt and self._conversation.answers_on_receipt:
+        self._memory.submitted(delivery.cost)
+        if self._session.answers_on_receipt and self._services.terms.durability == "none":
             self._answers.extend(delivery.answers)
             delivery.answers = []
             self._send_answers()
-        self._server.submit(delivery)
+        self._services.store.submit(delivery)
+
+    def _judge_soon(self) -> None:
+        self._will_judge = True
+        self._scheduler.call_soon(self._judge_more)
 
     def _judge_more(self) -> None:
         """Go on with a large frame, one step at a time, so that other clients have their turn."""
-        self._judging = False
-        if self._is_lost:
+        self._will_judge = False
+        if self._life.is_lost:
             return
         if self._must_wait():
             self.regulate()
-        elif self._conversation.has_more:
-            self._take(self._conversation.take_more())
-        if self._eof_waits and not self._conversation.has_more:
-            self._eof_waits = False
-            self._take_the_end()
+        elif self._session.has_more:
+            self._take(self._session.take_more())
+        if self._life.input is Input.ENDING and not self._session.has_more:
+            self._take_end()
 
     def _go_on_judging(self) -> None:
-        if (self._conversation.has_more or self._eof_waits) and not self._judging and not self._must_wait():
-            self._judging = True
-            self._server.call_soon(self._judge_more)
+        is_unfinished = self._session.has_more or self._life.input is Input.ENDING
+        if is_unfinished and not self._will_judge and not self._must_wait():
+            self._judge_soon()
 
-    def _take_the_end(self) -> None:
-        if not self._no_more_input:
-            turns = [self._conversation.take(self._first_bytes)] if self._first_bytes else []
-            turns.append(self._conversation.take_end())
-            self._no_more_input = True
-            for turn in turns:
-                self._take(turn)
+    def _take_end(self) -> None:
+        takes_input = self._life.takes_input
+        self._life.on(Event.END_TAKEN)
+        if takes_input:
+            if self._opening:
+                opening, self._opening = self._opening, None
+                self._begin_plain_session()
+                self._take(self._session.take(opening))
+            self._take(self._session.take_end())
         self._finish_if_done()
 
     # --- from the store to answers
 
-    def stored(self, delivery: PeerDelivery) -> None:
+    def stored(self, delivery: ClientDelivery) -> None:
         """A delivery has come back from the store; `after_stored` follows once for the group."""
         self._deliveries -= 1
-        self._add_unstored(-delivery.cost)
-        if not self._is_lost:
-            self._conversation.stored(delivery)
+        self._memory.stored(delivery.cost)
+        if not self._life.is_lost:
+            self._lines_acked += self._session.stored(delivery)
 
     def after_stored(self) -> None:
         """Send what is owed after a group, and read on."""
-        if self._is_lost:
+        if self._life.is_lost:
             return
-        self._answers.extend(self._conversation.take_answers())
+        self._answers.extend(self._session.take_answers())
         self._send_answers()
         self._go_on_judging()
         self.regulate()
 
     def answer_now(self, line: bytes) -> None:
         """Send something that does not wait for the store."""
-        if not self._is_lost:
-            if self._answers and self._answers[-1][0] == line:
-                self._answers[-1] = (line, self._answers[-1][1] + 1)
-            else:
-                self._answers.append((line, 1))
+        if not self._life.is_lost:
+            self._answers.add(line)
             self._send_answers()
 
     def make_report(self, request: Report) -> None:
         """Have a report of a source made in another thread."""
-        self._server.make_report(self, request)
+        self._services.store.make_report(request, self._report_made)
 
-    def report_made(self, line: bytes) -> None:
-        """A report is there."""
-        if self._extension and not self._is_lost:
-            self._extension.report_made(line)
+    def _report_made(self, line: bytes) -> None:
+        if not self._life.is_lost:
+            self._session.report_made(line)
 
     def _send_answers(self) -> None:
-        while self._answers and self._taking_acks and not self._is_lost:
-            self._last_answered = self._server.now()
-            self._transport.write(self._next_answers())
+        while self._answers and not self._watch.is_blocked and not self._life.is_lost:
+            self._watch.answered(self._scheduler.time())
+            self._transport.write(self._answers.next_piece())
         self._finish_if_done()
-
-    def _next_answers(self) -> bytes:
-        parts: list[bytes] = []
-        room = _ACK_PIECE_BYTES
-        while self._answers and room > 0:
-            ack, count = self._answers.popleft()
-            now = min(count, room // len(ack) + 1)
-            parts.append(ack * now)
-            room -= len(ack) * now
-            if now < count:
-                self._answers.appendleft((ack, count - now))
-        return b"".join(parts)
 
     # --- limits
 
     @property
     def has_nothing_pending(self) -> bool:
         """Whether everything that came whole is stored, and every ack handed to the system."""
-        conversation = self._conversation
+        session = self._session
         return not (
-            self._deliveries or self._answers or conversation.has_more or conversation.is_busy or self._eof_waits
+            self._deliveries or self._answers or session.has_more or session.is_busy or self._life.input is Input.ENDING
         )
 
     @property
     def partial_bytes(self) -> int:
         """What the server holds of a message that is not whole yet."""
-        return self._partial_bytes
+        return self._memory.partial
 
     def _must_wait(self) -> bool:
-        return self._unstored_bytes > MAX_UNSTORED_BYTES or not self._taking_acks
+        return self._memory.is_exhausted or self._watch.is_blocked
 
     def regulate(self) -> None:
-        """Read from the client if, and only if, there is room for what it sends."""
-        if self._is_lost or self._eof_seen or self._transport.is_closing():
+        """Read from the client if, and only if, there is room for what it sends; what is discarded needs no room."""
+        life = self._life
+        if life.is_lost or life.client_has_closed or self._transport.is_closing():
             return
-        room = MAX_UNSTORED_BYTES if self._reading else MAX_UNSTORED_BYTES // 2
-        wanted = self._no_more_input or not (
-            self._unstored_bytes > room
-            or not self._taking_acks
-            or self._conversation.has_more
-            or self._server.memory.gate_is_closed
-            or self._server.is_stopping
+        wanted = life.input is Input.IGNORED or (
+            life.input is Input.OPEN
+            and not self._watch.is_blocked
+            and not self._session.has_more
+            and self._memory.has_room(is_reading=self._is_reading)
         )
-        if wanted != self._reading:
-            self._reading = wanted
+        if wanted != self._is_reading:
+            self._is_reading = wanted
             (self._transport.resume_reading if wanted else self._transport.pause_reading)()
 
     def sweep(self, now: float) -> None:
-        """End what has gone on for too long: silence, not taking acks, a close that the other side does not see."""
-        patience = self._server.patience
-        if self._finishing_since is not None:
-            if now - self._finishing_since > patience.linger_s:
+        """End what has gone on for too long, and show a client that waits that the server is alive."""
+        is_idle = self.has_nothing_pending
+        is_waited_for = self._session.expects_signs_of_life and not (is_idle and self._is_reading)
+        patience = self._services.patience
+        match self._watch.overdue(now, is_idle=is_idle, is_waited_for=is_waited_for, untaken_bytes=self._untaken_bytes):
+            case Overdue.CLOSE:
                 self._transport.abort()
-        elif self._not_taking_acks_since is not None:
-            self._note_progress(now)
-            if now - self._not_taking_acks_since > patience.ack_stall_s:
-                self.drop(f"has not taken its acks for {patience.ack_stall_s:g} s")
-        elif now - self.last_heard > self._server.idle_timeout and self.has_nothing_pending:
-            logger.info("%s: silent for %g s, closing", self.name, self._server.idle_timeout)
-            self.finish()
-        elif self._extension and now - self._last_answered > patience.alive_s and self._is_waited_for():
-            self.answer_now(ALIVE)
-
-    def _is_waited_for(self) -> bool:
-        """Whether the client is owed something, or cannot send while we do not read."""
-        return not (self.has_nothing_pending and self._reading)
-
-    def _note_progress(self, now: float) -> None:
-        """A slow client is not a dead one. While it is waited for nothing is written, so what is untaken only falls."""
-        untaken = self._untaken_bytes()
-        if untaken < self._untaken_before:
-            self._not_taking_acks_since = now
-        self._untaken_before = untaken
+            case Overdue.ACKS_NOT_TAKEN:
+                self._drop(f"it has not taken its acks for {patience.ack_stall_s:g} s")
+            case Overdue.SILENCE:
+                self._why_ended = self._why_ended or f"silent for {patience.idle_s:g} s"
+                self.finish()
+            case Overdue.SIGN_OF_LIFE:
+                self.answer_now(ALIVE)
 
     def _untaken_bytes(self) -> int:
-        """Return how many bytes of acks wait in the transport and, where the system tells it, in the socket."""
+        """Return how many bytes of acks wait in the transport and, where the system has a count, in the socket."""
         in_socket = bytearray(4)
         with contextlib.suppress(OSError):
             fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, in_socket)
         return self._transport.get_write_buffer_size() + int.from_bytes(in_socket, sys.byteorder)
 
-    def cut(self) -> None:
-        """Close at once, whatever is still to be sent."""
-        self._transport.abort()
-
-    def drop(self, why: str) -> None:
-        """Cut the connection at once."""
-        self._server.clients_dropped += 1
-        logger.warning("%s %s: dropped", self.name, why)
-        self._transport.abort()
-
-    def refuse_partial(self, why: str) -> None:
-        """Throw away the message that is on its way; answer what came before it, and close (rule A6: no error)."""
-        logger.warning("%s: %s: dropped", self.name, why)
-        self._server.clients_dropped += 1
-        self._no_more_input = True
-        self._discard_input()
-        self._finish_if_done()
-
     def _discard_input(self) -> None:
-        self._conversation.discard()
+        self._session.discard()
         self._account_for_input()
 
     def _account_for_input(self) -> None:
-        memory = self._server.memory
-        partial, unjudged = self._conversation.buffered_bytes, self._conversation.unjudged_bytes
-        memory.partial += partial - self._partial_bytes
-        memory.unstored += unjudged - self._unjudged_bytes
-        self._partial_bytes, self._unjudged_bytes = partial, unjudged
-
-    def _add_unstored(self, size: int) -> None:
-        self._unstored_bytes += size
-        self._server.memory.unstored += size
+        session = self._session
+        self._memory.hold(session.buffered_bytes, session.unjudged_bytes)
 
     # --- the end
 
     def stop(self) -> None:
-        """The server stops: take no more; what came whole is still stored and acked."""
+        """The server stops: read no more; what came whole is still stored and acked."""
+        self._why_ended = self._why_ended or "the server is stopping"
+        self._life.on(Event.STOP)
         self.regulate()
+
+    def refuse_partial(self, why: str) -> None:
+        """Discard the message that is on its way; answer what came before it, and close (rule A6: without an error)."""
+        self._note_dropped(why)
+        self._ignore_input()
+        self._finish_if_done()
+
+    def _drop(self, why: str) -> None:
+        self._note_dropped(why)
+        self._transport.abort()
+
+    def cut(self) -> None:
+        """Close at once, whatever is still to be sent."""
+        self._transport.abort()
+
+    def _note_dropped(self, why: str) -> None:
+        self._why_ended = why
+        self._services.counters.clients_dropped += 1
+        self._services.log.ended_early(self._label, why)
+
+    def _ignore_input(self) -> None:
+        self._life.on(Event.IGNORE)
+        self._discard_input()
 
     def finish(self) -> None:
         """Send what is in the transport's buffer, then close.
 
-        The write side goes first, and what the client still sends is thrown away until it closes too: closing a socket
+        The write side goes first, and what the client still sends is discarded until it closes too: closing a socket
         with unread bytes in it sends a reset, which can overtake the last acks. `sweep` sets that an end.
         """
-        if self._finishing_since is not None or self._is_lost:
+        if self._life.output is not Output.OPEN:
             return
-        self._finishing_since = self._server.now()
-        self._no_more_input = True
+        self._watch.closing(self._scheduler.time())
+        self._life.on(Event.CLOSE)
         self._discard_input()
         self.regulate()
-        if self._eof_seen:
+        if self._life.client_has_closed:
             self._transport.close()
             return
         try:
@@ -394,5 +442,5 @@ class Peer(asyncio.Protocol):
             self._transport.abort()
 
     def _finish_if_done(self) -> None:
-        if self._no_more_input and self.has_nothing_pending and not self._is_lost:
+        if not self._life.takes_input and self.has_nothing_pending and not self._life.is_lost:
             self.finish()

@@ -1,1 +1,1 @@
-"""What a client and the server say to each other, per protocol."""
+"""The protocols that clients speak, each as a session between a connection and the store."""

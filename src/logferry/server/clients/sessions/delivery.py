@@ -1,10 +1,10 @@
-"""The delivery extension's side of a conversation: requests become deliveries for the store, outcomes become answers.
+"""The delivery extension: requests become deliveries for the store, outcomes become answers.
 
-Nothing about offsets is judged here: that is done in the order in which everything is stored (admission.py).
+Nothing about offsets is judged here: the store does that, in the order in which it stores everything (admission.py).
 """
 
 from collections import deque
-from typing import Final, Protocol
+from typing import Final
 
 from logferry.protocol.acks import MAX_REASON_CHARS, error_ack
 from logferry.protocol.delivery import (
@@ -16,17 +16,16 @@ from logferry.protocol.delivery import (
     Note,
     Open,
     Ping,
-    Position,
     Report,
     Request,
     Skip,
     Violation,
     answer_line,
-    refusal_line,
 )
 from logferry.protocol.delivery_server import DeliveryServerProtocol
-from logferry.protocol.plain_server import Limits
-from logferry.server.clients.sessions.plain import Answers, Owner, PeerDelivery, Turn, add_answer
+from logferry.server.clients.authenticator import Credentials
+from logferry.server.clients.sessions.base import NOTHING, Answers, Channel, ClientDelivery, SessionTerms, Turn
+from logferry.server.clients.sessions.outcomes import Outcomes
 from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
 from logferry.server.storage.segment_paths import LogName
 
@@ -41,112 +40,84 @@ _MAX_WAITING_REPORTS: Final = 100
 _MAX_PATH_CHARS: Final = 4096
 _MAX_NAME_CHARS: Final = 255
 
-
-class Reporter(Owner, Protocol):
-    """The peer, which also has reports made."""
-
-    def make_report(self, request: Report) -> None:
-        """Have the report made in the background, then call `report_made`."""
+# The store decides where the lines of a source are kept.
+_NO_LOG: Final = LogName("", "")
 
 
-class DeliveryConversation:
-    """Batches of sources; each answered with how far its source is stored."""
+class DeliverySession:
+    """Batches of sources; each answered with how far its source is stored. No two connections have one `number`."""
 
-    answers_on_receipt = False  # a position that was told must be true after a restart, whatever the durability
+    protocol = "delivery"
+    expects_signs_of_life = True
+    answers_on_receipt = False  # a position that a client knows must be true after a restart, whatever the durability
+    unjudged_bytes = 0
+    has_more = False
 
-    def __init__(self, owner: Reporter, number: int, *, limits: Limits, durability: str) -> None:
-        self._owner = owner
+    def __init__(self, channel: Channel, number: int, *, terms: SessionTerms) -> None:
+        self._channel = channel
         self._number = number
-        self._durability = durability
-        self._max_batch_bytes = limits.max_record_bytes
-        self._session = DeliveryServerProtocol(
-            max_batch_bytes=limits.max_record_bytes, max_inflated_bytes=limits.max_inflated_bytes
+        self._terms = terms
+        self._protocol = DeliveryServerProtocol(
+            max_batch_bytes=terms.max_batch_bytes, max_inflated_bytes=terms.limits.max_inflated_bytes
         )
-        self._hello: Hello | None = None
+        self._hello: Credentials | None = None
         self._sources: dict[str, None] = {}
-        self._outcomes: list[tuple[bytes, int] | Position] = []
-        self._last_position: dict[str, int] = {}  # where in `_outcomes`
+        self._outcomes = Outcomes(durability=terms.durability)
         self._reports: deque[Report] = deque()
         self._is_reporting = False
 
     @property
     def buffered_bytes(self) -> int:
-        """See Conversation; likewise below."""
-        return self._session.buffered_bytes
-
-    @property
-    def unjudged_bytes(self) -> int:
-        return 0
-
-    @property
-    def has_more(self) -> bool:
-        return False
+        """See Session; likewise below."""
+        return self._protocol.buffered_bytes
 
     @property
     def is_busy(self) -> bool:
         return self._is_reporting
 
     def take(self, data: bytes) -> Turn:
-        deliveries: list[PeerDelivery] = []
-        for request in self._session.receive_data(data):
+        deliveries: list[ClientDelivery] = []
+        for request in self._protocol.receive_data(data):
             problem = self._take_request(request, deliveries)
             if problem:
-                self.discard()
-                self._owner.note_rejected(problem)
+                self._channel.note_rejected(problem)
                 last = self._delivery(None, b"")
                 last.answers = [(error_ack(problem), 1)]  # after the answers to all that came before it
                 return Turn([*deliveries, last], is_broken=True)
+            if not self._hello:  # denied: rule A6
+                return Turn([], is_broken=True)
         return Turn(deliveries)
 
     def take_more(self) -> Turn:
-        return Turn([])
+        return NOTHING
 
     def take_end(self) -> Turn:
         self.discard()  # half a batch is not a batch; the client will send it again
-        return Turn([])
+        return NOTHING
 
-    def stored(self, delivery: PeerDelivery) -> None:
-        self._outcomes += delivery.answers
-        outcome = delivery.source_request.outcome if delivery.source_request else None
-        if isinstance(outcome, Position):
-            self._add_position(outcome)
-        elif isinstance(outcome, BatchRefused):
-            self._last_position.pop(outcome.source, None)
-            line = refusal_line(
-                outcome.reason[:MAX_REASON_CHARS],
-                source=outcome.source,
-                committed=outcome.committed,
-                is_final=outcome.is_final,
-            )
-            self._outcomes.append((line, 1))
+    def stored(self, delivery: ClientDelivery) -> int:
+        self._outcomes.add(delivery)
+        request = delivery.source_request
+        return delivery.lines if request and not isinstance(request.outcome, BatchRefused) else 0
 
     def take_answers(self) -> Answers:
-        answers: Answers = []
-        for outcome in self._outcomes:
-            if isinstance(outcome, Position):
-                add_answer(answers, self._position_line(outcome), 1)
-            else:
-                add_answer(answers, *outcome)
-        self._outcomes.clear()
-        self._last_position.clear()
-        return answers
+        return self._outcomes.take_answers()
 
     def discard(self) -> None:
-        self._session.discard()
+        self._protocol.discard()
 
-    def leave(self) -> PeerDelivery | None:
+    def leave(self) -> ClientDelivery | None:
         self._reports.clear()
         if not self._hello or not self._sources:
             return None
         return self._delivery(self._source_request(ReleaseSources(tuple(self._sources))), b"")
 
     def report_made(self, line: bytes) -> None:
-        """A report is there: send it, and have the next one made."""
         self._is_reporting = False
-        self._owner.answer_now(line)
+        self._channel.answer_now(line)
         self._make_next_report()
 
-    def _take_request(self, request: Request, deliveries: list[PeerDelivery]) -> str | None:
+    def _take_request(self, request: Request, deliveries: list[ClientDelivery]) -> str | None:
         """Act on a request; return what is wrong with it, if it breaks the rules."""
         if isinstance(request, Violation):
             return request.reason
@@ -154,32 +125,32 @@ class DeliveryConversation:
             return "the first control line, and no other, is a hello"
         match request:
             case Hello():
-                self._welcome(request)
+                self._take_hello(request)
             case Ping():
-                self._owner.answer_now(ALIVE)
+                self._channel.answer_now(ALIVE)
             case Report():
                 return self._take_report(request)
             case Open():
-                self._sources[request.source] = None
-                request = Open(request.source, _storable(request.path, _MAX_PATH_CHARS), request.known)
-                deliveries.append(self._delivery(self._source_request(request), b""))
-                if len(self._sources) > MAX_SOURCES:
-                    return f"more than {MAX_SOURCES} sources on one connection"
+                return self._take_open(request, deliveries)
             case BatchRequest() | Skip() | Note():
                 if request.source not in self._sources:
                     return "a source must be opened first"
                 deliveries.append(self._source_delivery(request))
         return None
 
-    def _welcome(self, hello: Hello) -> None:
-        self._hello = Hello(_storable(hello.client, _MAX_NAME_CHARS), _storable(hello.host, _MAX_NAME_CHARS))
-        self._owner.answer_now(
+    def _take_hello(self, hello: Hello) -> None:
+        """Have the client checked and welcome it. A client that is denied stays without a hello."""
+        credentials = Credentials(_storable(hello.client, _MAX_NAME_CHARS), _storable(hello.host, _MAX_NAME_CHARS))
+        if not self._channel.identify(credentials):
+            return
+        self._hello = credentials
+        self._channel.answer_now(
             answer_line(
                 "hello",
                 version=VERSION,
                 encodings=["gzip"],
-                max_batch_bytes=self._max_batch_bytes,
-                durability=self._durability,
+                max_batch_bytes=self._terms.max_batch_bytes,
+                durability=self._terms.durability,
                 max_sources=MAX_SOURCES,
             )
         )
@@ -194,12 +165,18 @@ class DeliveryConversation:
     def _make_next_report(self) -> None:
         if self._reports and not self._is_reporting:
             self._is_reporting = True
-            self._owner.make_report(self._reports.popleft())
+            self._channel.make_report(self._reports.popleft())
 
-    def _source_delivery(self, request: BatchRequest | Skip | Note) -> PeerDelivery:
+    def _take_open(self, request: Open, deliveries: list[ClientDelivery]) -> str | None:
+        self._sources[request.source] = None
+        request = Open(request.source, _storable(request.path, _MAX_PATH_CHARS), request.known)
+        deliveries.append(self._delivery(self._source_request(request), b""))
+        return f"more than {MAX_SOURCES} sources on one connection" if len(self._sources) > MAX_SOURCES else None
+
+    def _source_delivery(self, request: BatchRequest | Skip | Note) -> ClientDelivery:
         if isinstance(request, BatchRequest):
             if request.refusal and request.lines == 1:  # a larger batch comes again, line by line
-                self._owner.note_rejected(request.refusal)
+                self._channel.note_rejected(request.refusal)
             return self._delivery(self._source_request(request), request.payload, request.lines)
         reason = _storable(request.reason, MAX_REASON_CHARS)
         request = type(request)(request.source, request.start, request.end, reason)
@@ -209,37 +186,13 @@ class DeliveryConversation:
         assert self._hello
         return SourceRequest(message, self._number, self._hello.client, self._hello.host)
 
-    def _delivery(self, source_request: SourceRequest | None, payload: bytes, lines: int = 0) -> PeerDelivery:
+    def _delivery(self, source_request: SourceRequest | None, payload: bytes, lines: int = 0) -> ClientDelivery:
         pieces = [payload] if payload else []
-        return PeerDelivery(
-            *(_NO_LOG, pieces, lines, len(payload), self._owner, []),
+        return ClientDelivery(
+            *(_NO_LOG, pieces, lines, len(payload), self._channel, []),
             overhead=_OVERHEAD_BYTES,
             source_request=source_request,
         )
-
-    def _add_position(self, position: Position) -> None:
-        """Acks are cumulative: of several of one source in a row, the last one says all."""
-        if position.is_answer_to_open:
-            self._last_position.pop(position.source, None)
-            self._outcomes.append(position)
-            return
-        index = self._last_position.setdefault(position.source, len(self._outcomes))
-        self._outcomes[index : index + 1] = [position]
-
-    def _position_line(self, position: Position) -> bytes:
-        fields = {
-            "source": position.source,
-            "committed": position.committed,
-            "lines": position.lines,
-            "crc32": position.crc32,
-        }
-        if position.is_answer_to_open:
-            return answer_line("open", **fields)
-        return answer_line("received", **fields, durability=self._durability)
-
-
-# The writer thread knows better.
-_NO_LOG: Final = LogName("", "")
 
 
 def _storable(text: str, max_chars: int) -> str:

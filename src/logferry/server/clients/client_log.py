@@ -1,0 +1,91 @@
+"""What the server logs about its clients: who came, who left and why, and what was wrong with them.
+
+Every message here can be caused by a client, ten thousand times a second if it likes, so each kind has a limit a second
+and a count of what was left out. At debug level nothing is left out.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from logferry.printable import printable
+from logferry.server.clients.authenticator import PeerInfo, Principal
+from logferry.telemetry.log_limits import RateLimit
+
+logger = logging.getLogger(__name__)
+
+# Of each kind of message. A few clients are seen one by one; of a thousand that come at once the count says enough.
+_MESSAGES_PER_SECOND: Final = 3
+
+_MAX_NAME_CHARS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLabel:
+    """Who a client is, for the log: what is not known yet is empty or None."""
+
+    peer: PeerInfo
+    host: str = ""
+    protocol: str = ""
+    principal: Principal | None = None
+
+    def __str__(self) -> str:
+        host = f"{printable(self.host, max_chars=_MAX_NAME_CHARS)} at " if self.host else ""
+        if self.principal is None:
+            return f"{host}{self.peer}"
+        principal = printable(self.principal.name, max_chars=_MAX_NAME_CHARS)
+        return f"{host}{self.peer} ({self.protocol} protocol, principal {principal})"
+
+
+class ClientLog:
+    """Logs the life of connections, within limits. Belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self._connects = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="connects")
+        self._disconnects = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="disconnects")
+        self._problems = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="problems with clients")
+
+    def connected(self, client: ClientLabel) -> None:
+        """The client has sent enough to be known, and is let in."""
+        _log(self._connects, logging.INFO, "connected: %s", client)
+
+    def disconnected(self, client: ClientLabel, why: str, *, lines_acked: int, lines_rejected: int) -> None:
+        """The connection of a client that was let in has ended."""
+        level = logging.WARNING if lines_rejected > 1 else logging.INFO
+        rejected = f", {lines_rejected} lines rejected in all" if lines_rejected else ""
+        message = "disconnected: %s: %s; %d lines acked%s"
+        _log(self._disconnects, level, message, client, printable(why), lines_acked, rejected)
+
+    def left_unknown(self, client: ClientLabel, why: str) -> None:
+        """A connection has ended that never was a client's: a health probe, or one that was not let in."""
+        logger.debug("disconnected: %s: %s", client, why)
+
+    def rejected(self, client: ClientLabel, reason: str) -> None:
+        """The first line of a client that is not taken."""
+        message = "%s: rejected: %s (more of this client are only counted)"
+        _log(self._problems, logging.WARNING, message, client, printable(reason))
+
+    def ended_early(self, client: ClientLabel, why: str) -> None:
+        """The server ends a connection for a reason of its own."""
+        _log(self._problems, logging.WARNING, "%s: %s: disconnecting the client", client, printable(why))
+
+    def refused(self, connections: int) -> None:
+        """A connection is closed at once, because the server has as many as it may have."""
+        _log(self._problems, logging.WARNING, "full: %d connections; more are refused", connections)
+
+    def flush_if_due(self) -> None:
+        """Log the counts of seconds that are over; to be called now and then."""
+        for limit in (self._connects, self._disconnects, self._problems):
+            limit.flush_if_due()
+
+    def flush(self) -> None:
+        """Log all counts, at the end."""
+        for limit in (self._connects, self._disconnects, self._problems):
+            limit.flush()
+
+
+def _log(limit: RateLimit, level: int, message: str, *values: object) -> None:
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.log(level, message, *values)
+    else:
+        limit.log(level, message, *values)

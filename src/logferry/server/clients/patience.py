@@ -1,0 +1,98 @@
+"""How long a client may keep the server waiting, and which connection has used that up.
+
+`Patience` holds the limits, `Watch` what one connection did when. Time is an argument: neither reads a clock.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a client may keep the server waiting, in seconds; silence is IDLE_TIMEOUT."""
+
+    # A client that works takes its acks within milliseconds; one behind a bad line within a few retransmissions.
+    ack_stall_s: float = 30.0
+    # A peer that sees the server close its half closes at once; longer only if it is gone or does not care.
+    linger_s: float = 2.0
+    # A sixth of the ack timeout that our client has by default: it sees the server alive however late one sign is.
+    alive_s: float = 5.0
+    # Set from IDLE_TIMEOUT.
+    idle_s: float = 600.0
+
+    @property
+    def shortest_s(self) -> float:
+        """The shortest limit: connections must be looked at several times in it."""
+        return min(self.ack_stall_s, self.linger_s, self.alive_s, self.idle_s)
+
+
+class Overdue(Enum):
+    """What has gone on for too long."""
+
+    CLOSE = auto()  # the client does not close, although the server has
+    ACKS_NOT_TAKEN = auto()
+    SILENCE = auto()
+    SIGN_OF_LIFE = auto()  # the client waits, and the server has not said anything for long
+
+
+class Watch:
+    """When a connection last heard, answered, got stuck and began to close."""
+
+    __slots__ = ("_answered", "_blocked_since", "_closing_since", "_heard", "_patience", "_untaken_before")
+
+    def __init__(self, patience: Patience, now: float) -> None:
+        self._patience = patience
+        self._heard = self._answered = now
+        self._blocked_since: float | None = None
+        self._untaken_before = 0
+        self._closing_since: float | None = None
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the client does not take its acks at present."""
+        return self._blocked_since is not None
+
+    def heard(self, now: float) -> None:
+        """The client has sent something."""
+        self._heard = now
+
+    def answered(self, now: float) -> None:
+        """The client was sent something."""
+        self._answered = now
+
+    def blocked(self, now: float, untaken_bytes: int) -> None:
+        """The client does not take its acks; so many bytes of them wait for it."""
+        self._blocked_since = now
+        self._untaken_before = untaken_bytes
+
+    def unblocked(self) -> None:
+        """The client takes its acks again."""
+        self._blocked_since = None
+
+    def closing(self, now: float) -> None:
+        """The server has closed its half."""
+        self._closing_since = now
+
+    def overdue(
+        self, now: float, *, is_idle: bool, is_waited_for: bool, untaken_bytes: Callable[[], int]
+    ) -> Overdue | None:
+        """Return what has gone on for too long, if anything.
+
+        A slow client is not a dead one: while acks wait nothing is written, so `untaken_bytes` falls if the client
+        takes any. An idle connection owes nothing to anybody; a client is waited for when it expects something.
+        """
+        if self._closing_since is not None:
+            return Overdue.CLOSE if now - self._closing_since > self._patience.linger_s else None
+        if self._blocked_since is not None:
+            return self._stalled(now, self._blocked_since, untaken_bytes())
+        if is_idle and now - self._heard > self._patience.idle_s:
+            return Overdue.SILENCE
+        is_due = is_waited_for and now - self._answered > self._patience.alive_s
+        return Overdue.SIGN_OF_LIFE if is_due else None
+
+    def _stalled(self, now: float, since: float, untaken: int) -> Overdue | None:
+        if untaken < self._untaken_before:
+            since = self._blocked_since = now
+        self._untaken_before = untaken
+        return Overdue.ACKS_NOT_TAKEN if now - since > self._patience.ack_stall_s else None

@@ -1,0 +1,143 @@
+"""All connections of a server: who may come in, who must wait, who has gone on for too long, and how all of them end.
+
+Owns the set of connections and makes new ones. Everything runs in the event loop.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from logferry.server.clients.authenticator import Authenticator
+from logferry.server.clients.client_log import ClientLog
+from logferry.server.clients.connection import Connection, Scheduler, Services, StoreAccess
+from logferry.server.clients.counters import ClientCounters
+from logferry.server.clients.flow_control import MemoryBudget
+from logferry.server.clients.patience import Patience
+from logferry.server.clients.sessions.base import Channel, ClientDelivery, SessionTerms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RosterSettings:
+    """What does not change while a server runs."""
+
+    max_connections: int
+    patience: Patience
+    terms: SessionTerms
+
+
+class Roster:
+    """The connections of a server, and the Registry that each of them knows."""
+
+    def __init__(
+        self,
+        settings: RosterSettings,
+        *,
+        scheduler: Scheduler,
+        store: StoreAccess,
+        authenticator: Authenticator,
+        budget: MemoryBudget,
+        counters: ClientCounters,
+        log: ClientLog,
+    ) -> None:
+        self._max_connections: Final = settings.max_connections
+        self._scheduler = scheduler
+        self._budget = budget
+        self._counters = counters
+        self._log = log
+        self._services = Services(
+            scheduler=scheduler,
+            store=store,
+            registry=self,
+            authenticator=authenticator,
+            budget=budget,
+            counters=counters,
+            log=log,
+            patience=settings.patience,
+            terms=settings.terms,
+        )
+        self._numbers: Iterator[int] = itertools.count(1)
+        self._connections: set[Connection] = set()
+        self._refused: set[Connection] = set()  # about to close
+        self._is_stopping = False
+
+    def new_connection(self) -> Connection:
+        """Make the connection of a client that has just been accepted."""
+        return Connection(next(self._numbers), self._services)
+
+    # --- for the connections: see Registry
+
+    def admit(self, connection: Connection) -> str:
+        """Take a new connection into account; return why there is no room for it, or "" if there is."""
+        self._counters.connections_total += 1
+        if self._is_stopping:
+            self._refused.add(connection)
+            return "the server is stopping"
+        if len(self._connections) >= self._max_connections:
+            self._counters.connections_refused += 1
+            self._refused.add(connection)
+            self._log.refused(len(self._connections))
+            return "the server is full"
+        self._connections.add(connection)
+        self._counters.connections = len(self._connections)
+        return ""
+
+    def forget(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self._connections.discard(connection)
+        self._refused.discard(connection)
+        self._counters.connections = len(self._connections)
+        self.regulate_memory()
+
+    def regulate_memory(self) -> None:
+        """Stop reading from all clients while they hold too much together, and go on when there is room."""
+        while self._budget.must_drop:
+            largest = max(self._connections, key=lambda connection: connection.partial_bytes)
+            largest.refuse_partial("too many unfinished messages in memory, and this is the largest")
+        if self._budget.update_gate():
+            for connection in list(self._connections):
+                connection.regulate()
+
+    # --- for the server
+
+    def answer(self, group: Sequence[ClientDelivery]) -> None:
+        """A group has come back from the store: answer each client once."""
+        for delivery in group:
+            delivery.channel.stored(delivery)
+        self.regulate_memory()
+        channels: Iterable[Channel] = {delivery.channel: None for delivery in group}
+        for channel in channels:
+            channel.after_stored()
+
+    def sweep(self) -> None:
+        """Look at every connection for what has gone on for too long, and log what was left out."""
+        now = self._scheduler.time()
+        for connection in [*self._connections, *self._refused]:
+            connection.sweep(now)
+        self._log.flush_if_due()
+
+    def stop_reading(self) -> None:
+        """The server stops: no new clients, no new data."""
+        self._is_stopping = True
+        for connection in list(self._connections):
+            connection.stop()
+
+    @property
+    def has_nothing_pending(self) -> bool:
+        """Whether everything that came whole is stored, and its acks are handed to the system."""
+        return all(connection.has_nothing_pending for connection in self._connections)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all clients have left."""
+        return not self._connections
+
+    def finish(self) -> None:
+        """Close the server's half of every connection."""
+        for connection in list(self._connections):
+            connection.finish()
+
+    def cut(self) -> None:
+        """Close every connection at once."""
+        for connection in [*self._connections, *self._refused]:
+            connection.cut()

@@ -1,0 +1,138 @@
+"""What the server can say about itself: its numbers, and whether it does its work.
+
+Reads the counters of the clients and the health of the store; owns nothing and changes nothing, so any thread may ask.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from logferry.server.clients.counters import ClientCounters
+from logferry.server.clients.flow_control import MemoryBudget
+from logferry.server.storage.store import RecoveryReport, Store, StoreHealth, StoreState
+from logferry.telemetry.status_source import Snapshot, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStats:
+    """What the server has done since it started."""
+
+    connections: int
+    connections_total: int
+    connections_refused: int  # because the server was full
+    connections_denied: int  # by the authenticator
+    connections_silent: int  # ended without having sent anything: health probes
+    connections_by_principal: Mapping[str, int]  # open now
+    clients_dropped: int
+    lines_stored: int
+    bytes_stored: int
+    lines_rejected: int
+    repeats: int  # batches that had been stored before: recognised and not stored again
+    recovered_bytes: int  # cut off after a crash, because nobody ever got an ack for them
+    groups: int
+    syncs: int
+    bytes_in_memory: int
+    disk_is_failing: bool
+
+
+_GAUGES: Final = ("connections", "bytes_in_memory", "disk_is_failing")
+_COUNTERS: Final = (
+    *("connections_total", "connections_refused", "connections_denied", "connections_silent", "clients_dropped"),
+    *("lines_stored", "bytes_stored", "lines_rejected", "repeats", "recovered_bytes", "groups", "syncs"),
+)
+
+
+class ServerStatus:
+    """The StatusSource of a server."""
+
+    def __init__(self, store: Store, *, budget: MemoryBudget, counters: ClientCounters) -> None:
+        self._store = store
+        self._budget = budget
+        self._clients = counters
+
+    def snapshot(self) -> Snapshot:
+        """See StatusSource."""
+        health = self._store.health()
+        stats = self._stats(health)
+        return Snapshot(
+            _verdict(health),
+            counters={name: getattr(stats, name) for name in _COUNTERS},
+            gauges={name: float(getattr(stats, name)) for name in _GAUGES},
+        )
+
+    def stats(self) -> ServerStats:
+        """Return this moment's numbers."""
+        return self._stats(self._store.health())
+
+    def _stats(self, health: StoreHealth) -> ServerStats:
+        clients, stored = self._clients, health.counters
+        return ServerStats(
+            connections=clients.connections,
+            connections_total=clients.connections_total,
+            connections_refused=clients.connections_refused,
+            connections_denied=clients.connections_denied,
+            connections_silent=clients.connections_silent,
+            connections_by_principal=dict(clients.connections_by_principal),
+            clients_dropped=clients.clients_dropped,
+            lines_stored=stored.lines_stored,
+            bytes_stored=stored.bytes_stored,
+            lines_rejected=clients.lines_rejected,
+            repeats=stored.repeats,
+            recovered_bytes=stored.recovered_bytes,
+            groups=stored.groups,
+            syncs=stored.syncs,
+            bytes_in_memory=self._budget.partial + self._budget.unstored,
+            disk_is_failing=health.state is StoreState.STALLED,
+        )
+
+
+def _verdict(health: StoreHealth) -> Verdict:
+    if health.state is StoreState.STORING:
+        return Verdict.ready()
+    return Verdict.not_ready(f"the store is {_SAID[health.state]}{health.reason and f': {health.reason}'}")
+
+
+_SAID: Final[Mapping[StoreState, str]] = {
+    StoreState.NEW: "not open yet",
+    StoreState.STALLED: "stalled",
+    StoreState.CLOSING: "closing",
+    StoreState.FAILED: "broken",
+    StoreState.CLOSED: "closed",
+}
+
+
+def describe(stats: ServerStats) -> str:
+    """Return one line for the log; what is rare, only if it has happened."""
+    return (
+        f"{stats.connections} clients connected ({stats.connections_total} connections in all), "
+        f"stored {stats.lines_stored} lines ({stats.bytes_stored} bytes), rejected {stats.lines_rejected}, "
+        f"repeats {stats.repeats}, groups {stats.groups}, syncs {stats.syncs}, "
+        f"{stats.bytes_in_memory} bytes in memory{_rare_things(stats)}"
+    )
+
+
+def _rare_things(stats: ServerStats) -> str:
+    found = (
+        (stats.connections_silent, f"{stats.connections_silent} connections sent nothing"),
+        (stats.connections_refused, f"{stats.connections_refused} refused"),
+        (stats.connections_denied, f"{stats.connections_denied} denied"),
+        (stats.clients_dropped, f"{stats.clients_dropped} clients dropped"),
+        (stats.recovered_bytes, f"cut {stats.recovered_bytes} bytes in recovery"),
+        (stats.disk_is_failing, "the disk refuses writes"),
+    )
+    return "".join(f", {text}" for count, text in found if count)
+
+
+def describe_recovery(report: RecoveryReport) -> str:
+    """Return one line for the log about what a store found when it was opened; what is not there is left out."""
+    found = (
+        (report.bytes_cut, f"cut {report.bytes_cut} bytes that were never acked"),
+        (report.segments_cut, f"off {report.segments_cut} segments"),
+        (report.segments_rewritten, f"rewrote {report.segments_rewritten} segments that may not have been synced"),
+        (report.segments_adopted, f"adopted {report.segments_adopted} segments of an older version"),
+        (report.segments_deleted, f"deleted {report.segments_deleted} expired segments"),
+        (report.segments_unknown, f"left {report.segments_unknown} files alone that the ledger does not have"),
+        (report.segments_too_short, f"{report.segments_too_short} segments are damaged: run `logferry fsck`"),
+    )
+    actions = ", ".join(text for count, text in found if count)
+    return f"recovered {report.segments} segments: {actions or 'the last stop was clean'}"
