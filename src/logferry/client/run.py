@@ -1,14 +1,16 @@
-"""One run of the client, put together from its parts: which reader, which shipper, and what came of it."""
+"""One run of the client, put together from its parts: which reader, which output, and what came of it."""
 
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from logferry.client.delivery.batches import RenderingProducer
-from logferry.client.delivery.engine import DeliveryEngine
-from logferry.client.delivery.prefetch import ResilientEngine, max_batch_lines
+from logferry.client.delivery.outputs.selection import output_for, stored_extents
+from logferry.client.delivery.prefetch import max_batch_lines
+from logferry.client.delivery.presets import deliver_basic, deliver_resilient
 from logferry.client.finding.inotify import FolderWatcher
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.readers.base import Reader
@@ -79,13 +81,21 @@ def _ship(
 ) -> Outcome:
     max_lines = max_batch_lines(settings.buffer_size) if settings.resilient else None
     producer = RenderingProducer(reader, metrics=metrics, max_lines=max_lines)
-    kind = ResilientEngine if settings.resilient else DeliveryEngine
-    shipper = kind(producer, settings, metrics=metrics, stop=stop, checkpoints=checkpoints, observer=link)
+    deliver = deliver_resilient if settings.resilient else deliver_basic
     reporter = Reporter(metrics, interval_s=settings.metrics_interval) if settings.metrics_interval else None
     if reporter:
         reporter.start()
     try:
-        shipper.run()
+        deliver(
+            producer,
+            output_for(settings, checkpoints),
+            settings,
+            metrics=metrics,
+            stop=stop,
+            checkpoints=checkpoints,
+            stored_extents=partial(stored_extents, settings),
+            observer=link,
+        )
     finally:
         if reporter:
             reporter.stop()

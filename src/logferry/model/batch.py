@@ -28,10 +28,7 @@ class Batch:
     rendering: RenderSpec | None = None
     split: bool = False
     acked: int = 0  # how many of its first lines the server has answered
-    passed_lines: int = 0  # how many of these were counted off when the rest was last asked for,
-    passed_bytes: int = 0  # and where they end
     is_done: bool = False
-    in_flight: bool = False  # begun on the present connection: only such lines can be answered
     times_sent: int = 0
     sent_at: float = 0.0
     known_crc32: int | None = None  # once it was asked for

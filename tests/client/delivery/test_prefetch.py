@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.delivery import prefetch as resilient_shipper
+from logferry.client.delivery import presets
 from logferry.client.delivery.batches import RenderingProducer
 from logferry.client.delivery.prefetch import BatchQueue, PrefetchingProducer, max_batch_lines
-from logferry.client.net.poller import REST_S
+from logferry.client.net.poller import PAUSE_S
 from logferry.client.net.wakeup import Wakeup
 from logferry.errors import GaveUp
 from logferry.model.batch import Batch
@@ -173,7 +173,7 @@ def test_news_that_no_look_takes_do_not_drive_the_producer_in_a_circle(wakeup: W
     reader = AnnouncingReader(is_deaf=True)
     reader.grow(b"")
     with producing(reader, wakeup):
-        assert rate_of(lambda: reader.polls, at_least=100) <= 1 / REST_S + 1
+        assert rate_of(lambda: reader.polls, at_least=100) <= 1 / PAUSE_S + 1
         assert reader.reads <= reader.polls + 2
 
 
@@ -291,7 +291,7 @@ def test_the_monitor_holds_back_connecting_until_the_server_takes_connections(
         probes += 1
         return answers[0]
 
-    monkeypatch.setattr(resilient_shipper, "probe", probe)
+    monkeypatch.setattr(presets, "probe", probe)
     log = append(tmp_path / "app.log", range(10))
     with (
         FakeServer(fakes.in_turn(fakes.accept_and_close, fakes.ack_every_line)) as server,

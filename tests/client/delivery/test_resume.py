@@ -5,15 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.delivery.engine import DeliveryEngine
-from logferry.client.net.wakeup import StopSignal
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.model.batch import Batch
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
-from logferry.protocol.delivery import Extent, Position
-from logferry.telemetry.metrics import Metrics
+from logferry.protocol.delivery import Extent
 from tests.support.delivery import DeliveryClient, batch
+from tests.support.engines import engine_to_server
 from tests.support.running import RunningServer, numbered_line
 from tests.support.shipping import once, ship_settings
 
@@ -34,7 +32,6 @@ class Script:
         self._batches = list(batches)
         self._again = again
         self.sent_back: list[int | None] = []
-        self.positions: list[Position] = []
 
     @property
     def is_finished(self) -> bool:
@@ -54,8 +51,7 @@ class Script:
         assert offset is not None
         self._batches = batches(source, self._again, offset // SIZE)
 
-    def agrees(self, source: Source, position: Position) -> bool:
-        self.positions.append(position)
+    def agrees(self, source: Source, *, committed: int, crc32: int) -> bool:
         return True
 
     def holds(self, source: Source, extents: Iterable[Extent]) -> bool:
@@ -73,7 +69,7 @@ def batches(source: Source, rendering: RenderSpec, first: int) -> list[Batch]:
 def run(tmp_path: Path, server: RunningServer, producer: Script) -> Checkpoints:
     checkpoints = Checkpoints(tmp_path / "state")
     settings = ship_settings(tmp_path / "app.log", server.port, **once(tmp_path))
-    DeliveryEngine(producer, settings, metrics=Metrics(), stop=StopSignal(), checkpoints=checkpoints).run()
+    engine_to_server(producer, settings, checkpoints).run()
     checkpoints.close()
     return checkpoints
 

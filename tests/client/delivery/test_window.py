@@ -2,11 +2,8 @@
 
 import time
 
-import pytest
-
 from logferry.client.delivery.engine import WINDOW_BYTES
-from logferry.client.delivery.window import Window, advance_checkpoint, note_rendering, rest_of
-from logferry.errors import PeerConfused
+from logferry.client.delivery.window import Window, advance_checkpoint, note_rendering
 from logferry.model.batch import Batch
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
@@ -15,9 +12,9 @@ from tests.support.running import numbered_line
 SOURCE = Source("app.log")
 
 
-def batch(*numbers: int, in_flight: bool = True) -> Batch:
+def batch(*numbers: int) -> Batch:
     lines = [numbered_line(number) for number in numbers]
-    return Batch(SOURCE, 0, 1, b"".join(lines), len(lines), in_flight=in_flight)
+    return Batch(SOURCE, 0, 1, b"".join(lines), len(lines))
 
 
 def window_of(*batches: Batch, max_bytes: int = 10**6) -> Window:
@@ -27,35 +24,18 @@ def window_of(*batches: Batch, max_bytes: int = 10**6) -> Window:
     return window
 
 
-def test_answers_go_to_the_oldest_lines_and_complete_batches_are_forgotten() -> None:
-    """Rules C1 and C2."""
+def test_a_batch_whose_lines_are_all_answered_leaves() -> None:
+    """Rule C2."""
     first, second = batch(0, 1, 2), batch(3, 4)
     window = window_of(first, second)
-    assert list(window.answer(4)) == [(first, 3), (second, 1)]
+    window.answered(first, 3)
+    window.answered(second, 1)
     assert list(window.take_done()) == [first]
-    assert list(window) == [second]
-    assert rest_of(second) == numbered_line(4)
+    assert window.unfinished() == list(window) == [second]
     assert window.unacked_lines == 1
-
-
-def test_what_was_not_sent_on_this_connection_cannot_be_answered_on_it() -> None:
-    """Rule C4."""
-    window = window_of(batch(0), batch(1, in_flight=False))
-    answers = window.answer(2)
-    next(answers)
-    with pytest.raises(PeerConfused, match="more answers than it got lines"):
-        next(answers)
-    with pytest.raises(PeerConfused):
-        window.next_unanswered_line()
-    assert window.unacked_lines == 1
-
-
-def test_an_empty_window_takes_no_answers() -> None:
-    window = window_of()
-    with pytest.raises(PeerConfused):
-        list(window.answer(1))
-    with pytest.raises(PeerConfused):
-        window.next_unanswered_line()
+    window.answered(second, 1)
+    assert list(window.take_done()) == [second]
+    assert len(window) == 0
 
 
 def test_the_bound_counts_bytes_and_lets_one_batch_in_always() -> None:
@@ -65,9 +45,9 @@ def test_the_bound_counts_bytes_and_lets_one_batch_in_always() -> None:
     assert window.has_room
     window.add(large)
     assert not window.has_room
-    list(window.answer(99))
+    window.answered(large, 99)
     assert not window.has_room
-    list(window.answer(1))
+    window.answered(large, 1)
     assert list(window.take_done()) == [large]
     assert window.has_room
 
@@ -75,18 +55,6 @@ def test_the_bound_counts_bytes_and_lets_one_batch_in_always() -> None:
 def test_a_window_is_8_mib_of_rendered_lines() -> None:
     """Rule C1."""
     assert WINDOW_BYTES == 8 * 1024 * 1024
-
-
-def test_lines_are_named_one_by_one_without_looking_at_the_answered_ones_again() -> None:
-    large = batch(*range(20_000))
-    window = window_of(large)
-    list(window.answer(5000))
-    begin = time.process_time()
-    for number in range(5000, 20_000):
-        assert window.next_unanswered_line() == (large, numbered_line(number)[:-1])
-        list(window.answer(1))
-    assert time.process_time() - begin < 3  # each look at all of them would take a millisecond
-    assert rest_of(large) == b""
 
 
 def batch_of(source: Source, start: int, end: int, *, rendering: RenderSpec | None = None) -> Batch:
@@ -126,12 +94,12 @@ def test_an_ack_completes_the_batches_of_its_source_up_to_its_offset_in_order() 
 def test_a_batch_without_lines_waits_for_what_was_read_before_it_of_its_source_and_for_nothing_else() -> None:
     """The plain protocol has no answer to it; a checkpoint that moves over it says that all before it is stored."""
     other = Source("other.log")
-    unanswered, blank, blank_of_other = batch(0), Batch(SOURCE, 1, 2, in_flight=True), Batch(other, 0, 1)
+    unanswered, blank, blank_of_other = batch(0), Batch(SOURCE, 1, 2), Batch(other, 0, 1)
     window = window_of(unanswered, blank, blank_of_other)
     window.finish(blank)
     window.finish(blank_of_other)
     assert list(window.take_done()) == [blank_of_other]
-    list(window.answer(1))
+    window.answered(unanswered, 1)
     assert list(window.take_done()) == [unanswered, blank]
     assert len(window) == 0
 

@@ -1,34 +1,35 @@
 """The client's socket: addresses, limits, options, and how failures are told."""
 
+import os
 import select
 import socket
 import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from logferry.client.net.connect import READ, WRITE, Connection, connect
+from logferry.client.net.connect import connect
+from logferry.client.net.readiness import READ, Readiness, poll
+from logferry.client.net.steps import run
+from logferry.client.net.tcp import TcpTransport
 from logferry.errors import GaveUp, PeerClosed, Unreachable
 from tests.support import fakes
 from tests.support.fakes import FakeServer, Talk
 from tests.support.running import DEADLINE_S, wait_until
 
 
-def wait(sock: socket.socket | None, events: int, timeout_s: float) -> int:
-    """Do what the engine's wait does, without its other duties."""
-    assert sock is not None
-    readable, writable, _ = select.select(
-        [sock] if events & READ else [], [sock] if events & WRITE else [], [], timeout_s
-    )
-    return (READ if readable else 0) | (WRITE if writable else 0)
+def open_connection(host: str, port: int, timeout_s: float = 2.0) -> TcpTransport:
+    transport = run(connect(host, port, timeout_s=timeout_s), wait=poll, clock=time.monotonic)
+    assert isinstance(transport, TcpTransport)
+    return transport
 
 
-def open_connection(host: str, port: int, timeout_s: float = 2.0) -> Connection:
-    return connect(host, port, timeout_s=timeout_s, wait=wait)
+def wait_for_input(transport: TcpTransport) -> None:
+    assert poll({transport.fileno(): READ}, DEADLINE_S)
 
 
 def closed_port() -> int:
@@ -72,9 +73,9 @@ def test_it_connects_to_numbers_of_both_families_and_to_names(host: str) -> None
         pytest.skip(f"this machine has no IPv6 loopback: {error}")
     with server:
         connection = open_connection(host, server.port)
-        assert connection.send(memoryview(b"hello\n")) == 6
-        assert wait(connection.sock, READ, DEADLINE_S)
-        assert b"ok" in connection.receive()
+        assert connection.send((memoryview(b"hello\n"),), more=False) == 6
+        wait_for_input(connection)
+        assert b"ok" in (connection.receive(1000) or b"")
         connection.close()
 
 
@@ -154,16 +155,16 @@ def test_a_resolver_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_wait_that_is_broken_off_leaves_no_socket_open(full_port: int) -> None:
-    waited_for: list[socket.socket] = []
+    waited_for: list[int] = []
 
-    def stop(sock: socket.socket | None, events: int, timeout_s: float) -> int:
-        assert sock is not None
-        waited_for.append(sock)
+    def stop(interest: Readiness, timeout_s: float) -> Readiness:
+        waited_for.extend(interest)
         raise GaveUp("the deadline is over")
 
     with pytest.raises(GaveUp):
-        connect("127.0.0.1", full_port, timeout_s=5, wait=stop)
-    assert waited_for[0].fileno() == -1
+        run(connect("127.0.0.1", full_port, timeout_s=5), wait=stop, clock=time.monotonic)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(waited_for[0])
 
 
 def test_dead_peers_are_found_out_by_the_kernel_too() -> None:
@@ -180,54 +181,48 @@ def test_dead_peers_are_found_out_by_the_kernel_too() -> None:
         sock.close()
 
 
-def test_the_end_of_a_connection_is_peer_closed() -> None:
-    with FakeServer(fakes.accept_and_close) as server:
-        connection = open_connection("127.0.0.1", server.port)
-        assert wait(connection.sock, READ, DEADLINE_S)
-        with pytest.raises(PeerClosed, match="the server closed the connection"):
-            connection.receive()
-        connection.close()
-
-
 def test_a_reset_is_peer_closed_for_receiving_and_for_sending() -> None:
     def reset_when_spoken_to(talk: Talk) -> None:
         talk.read()
         talk.reset()
 
     with FakeServer(reset_when_spoken_to) as server:
-        for fail in (Connection.receive, Connection.discard_input, lambda connection: connection.send(b"x")):
+        uses: list[Callable[[TcpTransport], object]] = [
+            lambda tcp: tcp.receive(10),
+            lambda tcp: tcp.send((b"x",), more=False),
+        ]
+        for use in uses:
             connection = open_connection("127.0.0.1", server.port)
-            connection.send(memoryview(b"hello"))
-            assert wait(connection.sock, READ, DEADLINE_S)
+            connection.send((b"hello",), more=False)
+            wait_for_input(connection)
             with pytest.raises(PeerClosed, match=r"the connection broke.*: Connection reset by peer"):
-                fail(connection)
+                use(connection)
             connection.close()
 
 
-def test_nothing_yet_is_no_end_and_a_full_buffer_takes_nothing() -> None:
+def test_a_full_buffer_takes_nothing_and_is_not_confirmed() -> None:
     with FakeServer(fakes.never_read, receive_buffer=4096) as server:
         connection = open_connection("127.0.0.1", server.port)
-        assert connection.receive() == b""
-        assert not connection.discard_input()
         block = memoryview(bytes(1 << 20))
-        while connection.send(block):
+        while connection.send((block,), more=False):
             pass
         if sys.platform.startswith("linux"):
-            assert connection.bytes_not_taken() > 0
+            assert connection.unconfirmed_bytes() > 0
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
 
 
-def test_the_module_says_nothing_of_its_own_about_waiting() -> None:
-    """Every wait goes through the caller: with a wait that only answers, connecting takes no time at all."""
-    calls: list[float] = []
+def test_the_module_does_not_wait_by_itself() -> None:
+    """Every wait goes through the caller: where time passes as the caller says, connecting takes none at all."""
+    now, waits = [0.0], list[float]()
 
-    def never_ready(sock: socket.socket | None, events: int, timeout_s: float) -> int:
-        calls.append(timeout_s)
-        return 0
+    def never_ready(interest: Readiness, timeout_s: float) -> Readiness:
+        waits.append(timeout_s)
+        now[0] += timeout_s
+        return {}
 
     begin = time.monotonic()
     with pytest.raises(Unreachable, match="no answer within 3600 s"):
-        connect("127.0.0.1", closed_port(), timeout_s=3600, wait=never_ready)
-    assert calls == [3600]
+        run(connect("127.0.0.1", closed_port(), timeout_s=3600), wait=never_ready, clock=lambda: now[0])
+    assert waits == [3600]
     assert time.monotonic() - begin < 5

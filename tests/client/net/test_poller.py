@@ -1,32 +1,17 @@
-"""The engine's waits: what ends them, and that no news, and no lack of room, can drive the engine in a circle."""
+"""Waiting for descriptors that announce changes of files: what ends a wait, and how seldom they are listened to."""
 
-import math
-import select
 import socket
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from logferry.client.delivery.batches import RenderingProducer
-from logferry.client.delivery.engine import WINDOW_BYTES, DeliveryEngine
-from logferry.client.net.connect import READ
-from logferry.client.net.poller import MOST_REST_S, REST_S, REST_SHARE, Poller, Waiting
-from logferry.client.net.wakeup import StopSignal, Wakeup
-from logferry.client.state.checkpoints import Checkpoints
-from logferry.errors import GaveUp
-from logferry.telemetry.metrics import Metrics
-from tests.support import fakes
-from tests.support.announcing import AnnouncingReader, rate_of
+from logferry.client.net.poller import MAX_PAUSE_S, PAUSE_FACTOR, PAUSE_S, Poller
+from logferry.client.net.readiness import READ
+from logferry.client.net.wakeup import Wakeup
 from tests.support.builders import Clock
-from tests.support.fakes import FakeServer
-from tests.support.running import DEADLINE_S, numbered_line, wait_until
-from tests.support.shipping import append, log_line, ship_settings, shipping
+from tests.support.running import DEADLINE_S
 
 
 @pytest.fixture
@@ -43,9 +28,6 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-# --- the poller ---
-
-
 def test_an_announcement_ends_a_wait(news: Wakeup) -> None:
     poller = Poller()
     threading.Timer(0.01, news.set).start()
@@ -60,11 +42,11 @@ def test_what_is_wanted_and_what_announces_are_told_apart(
     news: Wakeup, sockets: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = sockets
-    wanted = {ours.fileno(): select.POLLIN}
+    wanted = {ours.fileno(): READ}
     theirs.send(b"x")
-    assert Poller().poll(wanted, [news.fileno()], DEADLINE_S) == ({ours.fileno(): select.POLLIN}, False)
+    assert Poller().poll(wanted, [news.fileno()], DEADLINE_S) == ({ours.fileno(): READ}, False)
     news.set()
-    assert Poller().poll(wanted, [news.fileno()], DEADLINE_S) == ({ours.fileno(): select.POLLIN}, True)
+    assert Poller().poll(wanted, [news.fileno()], DEADLINE_S) == ({ours.fileno(): READ}, True)
 
 
 def test_news_that_nobody_takes_are_announced_only_so_often(news: Wakeup) -> None:
@@ -72,7 +54,7 @@ def test_news_that_nobody_takes_are_announced_only_so_often(news: Wakeup) -> Non
     news.set()
     for _ in range(times):
         assert poller.poll({}, [news.fileno()], DEADLINE_S) == ({}, True)
-    assert time.monotonic() - began >= (times - 1) * REST_S
+    assert time.monotonic() - began >= (times - 1) * PAUSE_S
 
 
 def test_a_descriptor_that_is_closed_is_announced_only_so_often() -> None:
@@ -82,7 +64,7 @@ def test_a_descriptor_that_is_closed_is_announced_only_so_often() -> None:
     poller, began, times = Poller(), time.monotonic(), 20
     for _ in range(times):
         assert poller.poll({}, [fd], DEADLINE_S) == ({}, True)
-    assert time.monotonic() - began >= (times - 1) * REST_S
+    assert time.monotonic() - began >= (times - 1) * PAUSE_S
 
 
 def test_while_it_rests_everything_else_is_heard(news: Wakeup, sockets: tuple[socket.socket, socket.socket]) -> None:
@@ -91,18 +73,18 @@ def test_while_it_rests_everything_else_is_heard(news: Wakeup, sockets: tuple[so
     news.set()
     assert clock_stands_still.poll({}, [news.fileno()], DEADLINE_S) == ({}, True)
     theirs.send(b"x")
-    ready, is_announced = clock_stands_still.poll({ours.fileno(): select.POLLIN}, [news.fileno()], DEADLINE_S)
-    assert ready == {ours.fileno(): select.POLLIN}
+    ready, is_announced = clock_stands_still.poll({ours.fileno(): READ}, [news.fileno()], DEADLINE_S)
+    assert ready == {ours.fileno(): READ}
     assert not is_announced
 
 
-@pytest.mark.parametrize(("took_s", "rest_s"), [(0.01, 0.01 * REST_SHARE), (60.0, MOST_REST_S)], ids=["some", "long"])
+@pytest.mark.parametrize(("took_s", "rest_s"), [(0.01, 0.01 * PAUSE_FACTOR), (60.0, MAX_PAUSE_S)], ids=["some", "long"])
 def test_news_that_take_time_are_not_listened_to_for_longer(news: Wakeup, took_s: float, rest_s: float) -> None:
     """Lines of thousands of files gather meanwhile; but a disk that does not answer is no reason to be deaf."""
     clock = Clock()
     poller = Poller(clock)
     news.set()
-    poller.rest(took_s)
+    poller.pause(took_s)
     clock.now += 0.99 * rest_s
     assert poller.poll({}, [news.fileno()], 0.0) == ({}, False)
     clock.now += 0.02 * rest_s
@@ -114,211 +96,3 @@ def test_a_rest_is_no_longer_than_the_wait(news: Wakeup) -> None:
     news.set()
     clock_stands_still.poll({}, [news.fileno()], DEADLINE_S)
     assert clock_stands_still.poll({}, [news.fileno()], 0.0) == ({}, False)
-
-
-# --- the engine's waits ---
-
-
-def waiting(
-    log: Path, stop: StopSignal, ticks: list[float], *, clock: Callable[[], float] = time.monotonic, **changes: Any
-) -> Waiting:
-    return Waiting(
-        ship_settings(log, 1, **({"poll_interval": 60.0} | changes)),
-        stop,
-        clock=clock,
-        on_tick=lambda: ticks.append(clock()),
-        on_stop=lambda: None,
-        describe=lambda: "nothing",
-    )
-
-
-def test_news_of_files_end_a_wait_and_have_the_reader_look(tmp_path: Path, news: Wakeup) -> None:
-    ticks: list[float] = []
-    news.set()
-    assert waiting(tmp_path, StopSignal(), ticks).once(None, 0, DEADLINE_S, announcing=[news.fileno()]) == 0
-    assert len(ticks) == 1
-
-
-def test_news_do_not_put_off_the_regular_look(tmp_path: Path, news: Wakeup) -> None:
-    now, ticks = [0.0], list[float]()
-    wait = waiting(tmp_path, StopSignal(), ticks, clock=lambda: now[0], poll_interval=10.0)
-    news.set()
-    now[0] = 9.0
-    wait.once(None, 0, 0.0, announcing=[news.fileno()])
-    news.clear()
-    now[0] = 10.0
-    wait.once(None, 0, 0.0, announcing=[news.fileno()])
-    assert ticks == [9.0, 10.0]
-
-
-def test_a_look_that_nobody_needs_is_put_off(tmp_path: Path) -> None:
-    now, ticks = [0.0], list[float]()
-    wait = waiting(tmp_path, StopSignal(), ticks, clock=lambda: now[0], poll_interval=10.0)
-    for now[0], patience_s in ((9.0, 30.0), (10.0, 29.0), (38.0, 1.0)):
-        wait.once(None, 0, 0.0, patience_s=patience_s)
-    assert ticks == []
-    for now[0] in (39.0, 48.0, 49.0):
-        wait.once(None, 0, 0.0, patience_s=0.0)
-    assert ticks == [39.0, 49.0]
-
-
-def test_patience_puts_off_neither_news_nor_deadlines(tmp_path: Path, news: Wakeup) -> None:
-    ticks: list[float] = []
-    wait = waiting(tmp_path, StopSignal(), ticks, deadline=0.01)
-    news.set()
-    wait.once(None, 0, math.inf, announcing=[news.fileno()], patience_s=math.inf)
-    assert len(ticks) == 1
-    news.clear()
-    with pytest.raises(GaveUp, match="deadline"):
-        wait.once(None, 0, math.inf, announcing=[news.fileno()], patience_s=math.inf)
-
-
-def test_a_ready_socket_is_told_beside_the_news(
-    tmp_path: Path, news: Wakeup, sockets: tuple[socket.socket, socket.socket]
-) -> None:
-    ours, theirs = sockets
-    ticks: list[float] = []
-    theirs.send(b"x")
-    news.set()
-    assert waiting(tmp_path, StopSignal(), ticks).once(ours, READ, DEADLINE_S, announcing=[news.fileno()]) == READ
-    assert len(ticks) == 1
-
-
-def test_a_stop_ends_a_wait_for_news(tmp_path: Path, news: Wakeup) -> None:
-    stop, ticks = StopSignal(), list[float]()
-    threading.Timer(0.01, stop.request).start()
-    waiting(tmp_path, stop, ticks).once(None, 0, DEADLINE_S, announcing=[news.fileno()])
-    assert stop.is_requested
-    assert ticks == []
-
-
-def test_a_stop_ends_a_wait_without_an_end(tmp_path: Path) -> None:
-    stop, ticks = StopSignal(), list[float]()
-    threading.Timer(0.01, stop.request).start()
-    waiting(tmp_path, stop, ticks).once(None, 0, math.inf, patience_s=math.inf)
-    assert stop.is_requested
-    assert ticks == []
-
-
-# --- the engine ---
-
-
-class Run:
-    """A basic engine in a thread, behind a reader of ours."""
-
-    def __init__(self, reader: AnnouncingReader, tmp_path: Path, port: int, **changes: Any) -> None:
-        self.metrics = Metrics()
-        self.stop = StopSignal()
-        settings = ship_settings(tmp_path / "app.log", port, **({"poll_interval": 60.0, "ack_timeout": 60.0} | changes))
-        self._checkpoints = Checkpoints(tmp_path / "state")
-        producer = RenderingProducer(reader, metrics=self.metrics)
-        self._shipper = DeliveryEngine(
-            producer, settings, metrics=self.metrics, stop=self.stop, checkpoints=self._checkpoints
-        )
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._shipper.run()
-        except GaveUp:
-            pass  # it was stopped with lines in flight
-        except BaseException as error:
-            self._failure = error
-        finally:
-            self._checkpoints.close()
-
-    def end(self) -> None:
-        self.stop.request()
-        self._thread.join(DEADLINE_S)
-        assert not self._thread.is_alive()
-        if self._failure is not None:
-            raise self._failure
-
-
-@contextmanager
-def running(reader: AnnouncingReader, tmp_path: Path, port: int, **changes: Any) -> Iterator[Run]:
-    run = Run(reader, tmp_path, port, **({"shutdown_timeout": 0.1} | changes))
-    try:
-        yield run
-    finally:
-        run.end()
-        reader.close()
-
-
-def test_lines_that_are_announced_are_shipped_long_before_the_next_regular_look(tmp_path: Path) -> None:
-    reader = AnnouncingReader()
-    with FakeServer(fakes.ack_every_line) as server, running(reader, tmp_path, server.port) as run:
-        for number in range(3):  # the first without a connection, the others with one that is idle
-            reader.grow(log_line(number))
-            wait_until(lambda: run.metrics.total().counters.lines_acked == number + 1, f"line {number} is acked")  # noqa: B023
-        assert server.lines == [numbered_line(number) for number in range(3)]
-
-
-def test_lines_that_are_announced_are_shipped_while_others_wait_for_their_ack(tmp_path: Path) -> None:
-    reader = AnnouncingReader()
-    with FakeServer(fakes.swallow) as server, running(reader, tmp_path, server.port):
-        for number in range(3):
-            reader.grow(log_line(number))
-            wait_until(lambda: len(server.lines) == number + 1, f"line {number} has arrived")  # noqa: B023
-
-
-def test_what_is_acked_is_saved_soon_however_patient_the_reader_is(tmp_path: Path) -> None:
-    reader, line = AnnouncingReader(patience_s=math.inf), log_line(1)
-    with FakeServer(fakes.ack_every_line) as server, running(reader, tmp_path, server.port, poll_interval=0.02):
-        reader.grow(line)
-        wait_until(
-            lambda: [known.committed for known in Checkpoints(tmp_path / "state", read_only=True)] == [len(line)],
-            "it is saved",
-        )
-
-
-def test_news_that_no_look_takes_do_not_drive_an_idle_engine_in_a_circle(tmp_path: Path) -> None:
-    reader = AnnouncingReader(is_deaf=True)
-    reader.grow(b"")
-    with FakeServer(fakes.swallow) as server, running(reader, tmp_path, server.port):
-        assert rate_of(lambda: reader.polls, at_least=100) <= 1 / REST_S + 1
-        assert reader.reads <= reader.polls + 2, "each look is followed by one read"
-
-
-def test_while_the_window_is_full_news_of_files_wake_nobody(tmp_path: Path) -> None:
-    reader = AnnouncingReader(is_deaf=True, is_endless=True)
-    reader.grow(b"")
-    with FakeServer(fakes.swallow) as server, running(reader, tmp_path, server.port, poll_interval=0.02):
-        almost_all = WINDOW_BYTES * 0.98  # a batch takes a little more than its lines
-        wait_until(lambda: sum(map(len, server.lines)) >= almost_all, "all that the window takes has arrived")
-        reads = reader.reads
-        assert rate_of(lambda: reader.polls, at_least=10) <= 1 / 0.02 + 5
-        assert reader.reads <= reads + 2
-
-
-def test_while_the_server_is_away_news_of_files_wake_nobody(tmp_path: Path) -> None:
-    reader = AnnouncingReader(is_deaf=True)
-    reader.grow(log_line(1))
-    with FakeServer(fakes.accept_and_close) as server:
-        port = server.port
-    with running(reader, tmp_path, port, poll_interval=0.02, backoff_max=1.0, mode="continuous") as run:
-        wait_until(lambda: run.metrics.total().counters.reconnects > 0, "it has found nobody")
-        reads = reader.reads
-        assert rate_of(lambda: reader.polls, at_least=10) <= 1 / 0.02 + 5
-        assert reader.reads <= reads + run.metrics.total().counters.reconnects + 1
-
-
-# --- the whole ---
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="without inotify a file is only looked at regularly")
-@pytest.mark.parametrize("resilient", [False, True], ids=["basic", "resilient"])
-def test_a_line_that_is_appended_is_acked_long_before_the_next_regular_look(tmp_path: Path, resilient: bool) -> None:
-    log = append(tmp_path / "app.log", [0])
-    with (
-        FakeServer(fakes.ack_every_line) as server,
-        shipping(log, server.port, mode="continuous", resilient=resilient, poll_interval=60.0) as client,
-    ):
-        client.wait_for_acks(1)
-        for number in range(1, 20):
-            append(log, [number])
-            client.wait_for_acks(number + 1)
-        client.stop()
-        assert server.lines == [numbered_line(number) for number in range(20)]

@@ -12,7 +12,7 @@ from logferry.model.batch import Batch
 from logferry.model.chunk import Chunk
 from logferry.model.loss import Loss, LossKind
 from logferry.model.source import Source
-from logferry.protocol.delivery import Extent, Position
+from logferry.protocol.delivery import Extent
 from logferry.rendering.renderer import renderer
 from logferry.telemetry.metrics import Metrics
 
@@ -57,8 +57,8 @@ class BatchProducer(Protocol):
         With None its file becomes a new source, read from its beginning.
         """
 
-    def agrees(self, source: Source, position: Position) -> bool:
-        """Whether a source's file, rendered from its checkpoint to `position`, has the CRC-32 that `position` says."""
+    def agrees(self, source: Source, *, committed: int, crc32: int) -> bool:
+        """Whether a source's file, rendered from its checkpoint to `committed`, has this CRC-32."""
 
     def holds(self, source: Source, extents: Iterable[Extent]) -> bool:
         """Whether each of these pieces of a source's file, rendered, has the CRC-32 that the server says."""
@@ -134,9 +134,9 @@ class RenderingProducer:
         """See BatchProducer. Done by whoever reads, before the next batch."""
         self._send_backs.append((source, offset, one_by_one_until))
 
-    def agrees(self, source: Source, position: Position) -> bool:
+    def agrees(self, source: Source, *, committed: int, crc32: int) -> bool:
         """See BatchProducer. May be called from another thread than the one that reads."""
-        return self._renders_to(source, [(source.committed, position.committed, source.crc32, position.crc32)])
+        return self._renders_to(source, [(source.committed, committed, source.crc32, crc32)])
 
     def holds(self, source: Source, extents: Iterable[Extent]) -> bool:
         """See BatchProducer. Likewise."""

@@ -1,14 +1,12 @@
-"""The delivery engine: take batches from a producer, send them, await the acks, resend what a broken connection left.
+"""The delivery engine: take batches from a producer, submit them to an output, resend what a connection left unstored.
 
-One thread, no blocking call; basic and resilient mode differ only in the producer and in what to wait for before
-connecting again.
+It owns the window, the checkpoints' advance and the retries. It never blocks, and knows neither sockets nor protocols:
+an output reports events. Basic and resilient mode are two ways to put it together (presets.py).
 
-A batch leaves the window when the server has answered for all of it and of those before it of the same source, and at
-no other moment; then its source's checkpoint moves. What a server says that is not what we expect is dealt with in
-reconciliation.py.
+One thread. In it checkpoints are synced: before an output that stores exactly once gets the first batch of a source, or
+the first that is rendered in another way, that is on disk (the price is shared by all batches of a turn).
 """
 
-import contextlib
 import logging
 import math
 import time
@@ -17,22 +15,31 @@ from typing import Final
 
 from logferry.client.delivery.batches import BatchProducer
 from logferry.client.delivery.observer import ConnectionObserver, NobodyWatches
-from logferry.client.delivery.output import Guarantee
-from logferry.client.delivery.outputs.dialect import Dialect, Event
-from logferry.client.delivery.outputs.exchange import Exchange
-from logferry.client.delivery.outputs.negotiate import Doorway
-from logferry.client.delivery.resume import BeginAnew, Reconciliation
-from logferry.client.delivery.retry import Attempts, Backoff
+from logferry.client.delivery.outgoing import OutgoingBatches
+from logferry.client.delivery.output import (
+    BatchRejected,
+    Connected,
+    Disconnected,
+    Guarantee,
+    LineRejected,
+    Output,
+    OutputEvent,
+    OutputLimits,
+    Sent,
+    SourceAt,
+    Stalled,
+    Stored,
+)
+from logferry.client.delivery.refusals import Refusals
+from logferry.client.delivery.resume import SourceResumption, StartOver, StoredExtents
+from logferry.client.delivery.retry import AlwaysOpen, Attempts, Backoff, ReconnectGate
+from logferry.client.delivery.waiting import EngineWait
 from logferry.client.delivery.window import Window, advance_checkpoint, note_rendering
-from logferry.client.net.connect import READ, WRITE
-from logferry.client.net.poller import Waiting
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import ShipSettings
-from logferry.errors import DeliveryError, GaveUp, PeerClosed, PeerConfused, PeerSilent
+from logferry.errors import DeliveryError, GaveUp, PeerClosed, PeerSilent
 from logferry.model.batch import Batch
-from logferry.protocol.delivery import Alive, BatchRefused, Gibberish, Position
-from logferry.protocol.plain_client import Acked, Confused, Refused
 from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -40,59 +47,63 @@ logger = logging.getLogger(__name__)
 # Enough to keep 100 MB/s flowing over a round trip of 80 ms; and the memory it takes is the client's largest part.
 WINDOW_BYTES: Final = 8 * 1024 * 1024
 
-# Reading ahead of the socket further than this gains nothing.
-UNSENT_BYTES: Final = 512 * 1024
-
-# What is taken before the socket is looked at again: a large batch, or so many small ones that what each costs beside
+# What is taken before the output is looked at again: a large batch, or so many small ones that what each costs beside
 # its lines (a sync of the checkpoint for the first of a source, above all) is shared. It takes a few milliseconds.
 _BATCHES_PER_TURN: Final = 128
 _BYTES_PER_TURN: Final = 64 * 1024
 
 
 class DeliveryEngine:
-    """Delivers everything that a producer gives to one server."""
+    """Delivers everything that a producer gives to one output."""
 
     def __init__(
         self,
         producer: BatchProducer,
+        output: Output,
         settings: ShipSettings,
         *,
         metrics: Metrics,
         stop: StopSignal,
         checkpoints: Checkpoints,
-        on_failure: Callable[[], None] = lambda: None,
-        may_connect: Callable[[], bool] = lambda: True,
+        stored_extents: StoredExtents,
+        gate: ReconnectGate | None = None,
         observer: ConnectionObserver | None = None,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_failure` is told of each broken connection; after it, `may_connect` holds back the next one."""
         self._producer = producer
+        self._output = output
         self._settings = settings
         self._metrics = metrics
         self._checkpoints = checkpoints
-        self._on_failure = on_failure
-        self._may_connect = may_connect
+        self._gate = gate or AlwaysOpen()
         self._observer = observer or NobodyWatches()
         self._attempts = Attempts(settings, backoff or Backoff(ceiling_s=settings.backoff_max))
         self._clock = clock
 
         self._window = Window(max_bytes=WINDOW_BYTES)
-        self._exchange: Exchange | None = None
+        self._is_connecting = False
+        self._outgoing: OutgoingBatches | None = None  # while there is a connection
+        self._guarantee = Guarantee.BEST_EFFORT  # of the present connection, or the last one
+        self._max_batch_bytes = OutputLimits().max_batch_bytes  # likewise
+        self._unregistered: set[str] = set()  # sources opened on this connection of which nothing was submitted yet
 
-        self._last_progress = clock()
-        self._waiting = Waiting(
+        self._waiting = EngineWait(
             settings, stop, clock=clock, on_tick=self._tick, on_stop=producer.stop, describe=self._unacked
         )
-        self._doorway = Doorway(settings, checkpoints, wait=self._waiting.wait)
-        self._reconciliation = Reconciliation(
-            settings, producer, self._window, metrics, commit=self._commit, wait=self._waiting.wait
+        self._refusals = Refusals(producer, self._window, metrics)
+        self._resumption = SourceResumption(
+            producer,
+            self._window,
+            mark_stored=self._mark_stored,
+            stored_extents=stored_extents,
+            wait=self._waiting.wait,
         )
 
     def run(self) -> None:
         """Deliver until the producer is finished (or a stop was asked for) and every line is answered.
 
-        Raises GaveUp when that cannot be reached; what is unacked then is told in its message.
+        Raises GaveUp when that cannot be reached; its message says what is not acked then.
         """
         try:
             while self._has_work():
@@ -100,7 +111,7 @@ class DeliveryEngine:
                     self._turn()
                 except DeliveryError as error:
                     self._recover(error)
-            self._flush()
+            self._finish()
         finally:
             self._disconnect()
 
@@ -109,34 +120,17 @@ class DeliveryEngine:
         return bool(self._window) or not self._producer.is_finished
 
     def _turn(self) -> None:
-        """One round: take batches, send what the socket takes, read what has come; wait only if there is nothing."""
+        """One round: take batches, submit what the output takes, apply its events; wait only if there is nothing."""
         may_take = self._take_batches() or self._producer.is_busy
-        if not self._window and not self._is_sending:
-            self._idle(0.0 if may_take else math.inf)
-            return
-        exchange = self._exchange or self._connect()
-        if exchange.is_used_up and not any(batch.in_flight for batch in self._window):
-            raise BeginAnew("the server lets no connection open more sources than this one has")
-        self._talk(exchange, 0.0 if may_take and self._wants_batch() else self._settings.poll_interval)
+        if self._window:
+            self._submit()
+            timeout_s = 0.0 if may_take and self._wants_batch() else self._settings.poll_interval
+            self._drive(timeout_s)
+        else:  # wait for the files, or for the end of a connection that nobody uses; nobody may need a tick for long
+            timeout_s = 0.0 if may_take else math.inf
+            self._drive(timeout_s, patience_s=self._patience_s if timeout_s else 0.0)
 
-    @property
-    def _is_sending(self) -> bool:
-        """Also the rest of a line that was refused before it was sent whole: what follows it must wait for that."""
-        return self._exchange is not None and self._exchange.has_output
-
-    def _wants_batch(self) -> bool:
-        unsent = self._exchange.unsent_bytes if self._exchange else 0
-        return self._window.has_room and unsent < UNSENT_BYTES and not self._producer.is_finished
-
-    @property
-    def _announcing(self) -> Sequence[int]:
-        """What wakes the engine because there may be a batch; nothing does while it would not take one."""
-        return self._producer.wake_fds if self._wants_batch() else ()
-
-    @property
-    def _patience_s(self) -> float:
-        """For how long nobody needs a tick, if the producer announces what it has."""
-        return min(self._producer.patience_s, self._checkpoints.patience_s)
+    # --- taking and submitting ------------------------------------------------------------------------------------
 
     def _take_batches(self) -> bool:
         """Take what the producer has, until it is worth sending; return whether there was anything."""
@@ -148,172 +142,149 @@ class DeliveryEngine:
             taken += 1
             size += len(batch.payload)
             if batch.epoch == batch.source.epoch:  # else it was read before its source was sent back
-                self._take(batch)
+                self._window.add(batch)
+                if self._outgoing is not None:
+                    self._outgoing.add(batch)
         return taken > 0
 
-    def _take(self, batch: Batch) -> None:
-        if not self._window:
-            self._last_progress = self._clock()
-        self._window.add(batch)
-        if self._exchange:
-            self._exchange.enqueue(batch)
+    def _wants_batch(self) -> bool:
+        has_room = not self._is_connecting if self._outgoing is None else self._outgoing.has_room
+        return has_room and self._window.has_room and not self._producer.is_finished
 
-    # --- the connection -------------------------------------------------------------------------------------------
+    @property
+    def _announcing(self) -> Sequence[int]:
+        """What wakes the engine because there may be a batch; nothing does while it would not take one."""
+        return self._producer.wake_fds if self._wants_batch() else ()
 
-    def _connect(self) -> Exchange:
-        connection, dialect = self._doorway.enter()
-        logger.info("connected to %s%s", self._doorway.server, "" if dialect.needs_open else " (plain protocol)")
-        self._exchange = Exchange(connection, dialect, on_new=self._register, on_begin=self._begin, on_sent=self._sent)
-        for batch in self._window:
-            self._exchange.enqueue(batch)
-        self._last_progress = self._clock()
-        self._observer.connected(_guarantee(self._settings, dialect))
-        return self._exchange
+    @property
+    def _patience_s(self) -> float:
+        """For how long nobody needs a tick, if the producer announces what it has."""
+        return min(self._producer.patience_s, self._checkpoints.patience_s)
 
-    def _disconnect(self) -> None:
-        if self._exchange is not None:
-            self._exchange.close()
-            self._observer.closed()
-        self._exchange = None
+    def _submit(self) -> None:
+        if self._outgoing is not None:
+            self._outgoing.submit()
+            if self._outgoing.is_used_up and self._outgoing.waiting_batches == len(self._window):
+                raise StartOver("the server lets no connection open more sources than this one has")
+        elif not self._is_connecting:
+            self._output.connect(self._clock())
+            self._is_connecting = True
 
-    def _idle(self, timeout_s: float) -> None:
-        """Nothing is in flight: wait for the file, the producer, or the end of a connection that nobody uses.
+    def _prepare(self, batches: Sequence[Batch]) -> None:
+        """Remember sources, and how batches of them are rendered, before an output has anything of that.
 
-        No longer than until the next tick; that may be far off.
+        Raises StartOver when the output will not take one of the batches.
         """
-        sock = self._exchange.connection.sock if self._exchange else None
-        ready = self._waiting.once(
-            sock, READ, timeout_s, announcing=self._announcing, patience_s=self._patience_s if timeout_s else 0.0
-        )
-        if ready and self._exchange:
-            self._receive(self._exchange)
-
-    def _talk(self, exchange: Exchange, timeout_s: float) -> None:
-        events = READ | WRITE if exchange.has_output else READ
-        ready = self._waiting.once(exchange.connection.sock, events, timeout_s, announcing=self._announcing)
-        if ready & READ:
-            self._receive(exchange)
-        if ready & WRITE:
-            try:
-                self._send(exchange)
-            except PeerClosed:
-                self._read_last_words(exchange)
-                raise
-        self._check_progress()
-
-    def _check_progress(self) -> None:
-        """After reading, not before: a process that was stopped for a while finds its acks in the socket."""
-        is_waiting = bool(self._window) or self._is_sending
-        if is_waiting and self._clock() - self._last_progress > self._settings.ack_timeout:
-            hint = "" if self._settings.ack == "none" else " (a receiver that never answers needs --ack none)"
-            raise PeerSilent(f"no ack and no progress for {self._settings.ack_timeout:g} s{hint}")
-
-    def _read_last_words(self, exchange: Exchange) -> None:
-        """Acks that came before the connection broke still count: what they answer is not to be sent again."""
-        with contextlib.suppress(PeerClosed):
-            while self._receive(exchange):
-                pass
-
-    def _send(self, exchange: Exchange) -> None:
-        try:
-            sent_bytes, sends, got_room = exchange.send()
-        finally:
-            self._commit_done()
-        if got_room:  # else the kernel's buffer had room all the time, which says nothing about the peer
-            self._last_progress = self._clock()
-        self._metrics.add(bytes_wire=sent_bytes, batches=sends)
-
-    def _register(self, batches: Sequence[Batch]) -> None:
-        """Remember sources, and how these batches of them are rendered, before a server has anything of that."""
+        new = [batch for batch in batches if note_rendering(batch) or batch.source.id in self._unregistered]
+        if new and self._guarantee is Guarantee.EXACTLY_ONCE:
+            self._checkpoints.register_all({batch.source.id: batch.source for batch in new}.values())
+            self._unregistered.difference_update(batch.source.id for batch in new)
         for batch in batches:
-            note_rendering(batch)
-        self._checkpoints.register_all(batch.source for batch in batches)
+            if len(batch.payload) > self._max_batch_bytes:
+                self._refusals.one_by_one(batch, f"more than {self._max_batch_bytes} bytes")
 
-    def _begin(self, batch: Batch) -> None:
-        if self._exchange and len(batch.payload) > self._exchange.dialect.max_batch_bytes:
-            self._reconciliation.mend(batch, f"more than {self._exchange.dialect.max_batch_bytes} bytes")
-        if note_rendering(batch) and self._exchange and self._exchange.dialect.needs_open:
-            self._checkpoints.register(batch.source)
-        lines = batch.lines - batch.acked
-        batch.times_sent += 1
-        batch.sent_at = self._clock()
-        if batch.times_sent == 1:
-            self._metrics.add(lines_shipped=lines)
-        else:
-            self._metrics.add(lines_retried=lines)
+    # --- events ---------------------------------------------------------------------------------------------------
 
-    def _sent(self, batch: Batch) -> None:
-        if self._exchange and self._exchange.dialect.needs_open:
-            return
-        if not batch.lines:
-            self._window.finish(batch)  # the plain protocol has no words for it
-        elif self._settings.ack == "none":
-            self._answered(batch.lines - batch.acked)
-
-    # --- answers --------------------------------------------------------------------------------------------------
-
-    def _receive(self, exchange: Exchange) -> bool:
-        """Take what has come; False when that is nothing."""
-        events = exchange.receive()
-        if events is None or self._settings.ack == "none":
-            return events is not None
+    def _drive(self, timeout_s: float, *, patience_s: float = 0.0) -> None:
+        events = self._wait_for_events(timeout_s, announcing=self._announcing, patience_s=patience_s)
         try:
             for event in events:
-                self._apply(event, exchange)
-                self._last_progress = self._clock()
+                self._apply(event)
         finally:
-            self._commit_done()
-        return True
+            self._advance_checkpoints()
 
-    def _apply(self, event: Event, exchange: Exchange) -> None:
+    def _wait_for_events(
+        self, timeout_s: float, *, announcing: Sequence[int] = (), patience_s: float = 0.0
+    ) -> list[OutputEvent]:
+        timer = self._output.next_timer()
+        if timer is not None:
+            timeout_s = min(timeout_s, max(0.0, timer - self._clock()))
+        interest = self._output.interest()
+        ready = self._waiting.once(interest, timeout_s, announcing=announcing, patience_s=patience_s)
+        return self._output.drive(ready, self._clock())
+
+    def _apply(self, event: OutputEvent) -> None:
         match event:
-            case Acked(lines):
-                self._answered(lines)
-            case Refused(reason):
-                self._refused(reason)
-            case Position(is_answer_to_open=True):
-                self._reconciliation.opened(event, exchange)
-            case Position(source, committed):
-                self._commit(source, committed)
-            case BatchRefused():
-                self._reconciliation.refused(event)
-            case Alive():
-                pass
-            case Confused(reason) | Gibberish(reason):
-                raise PeerConfused(reason)
-            case _:
-                raise PeerConfused(f"the server answers what was not asked: {event}")
+            case Stored(batch, lines):
+                self._count_stored(batch, lines)
+                self._window.answered(batch, lines)
+            case Sent():
+                self._note_sent(event)
+            case SourceAt():
+                self._go_on_with_source(event)
+            case LineRejected(batch, line, reason):
+                self._window.answered(batch, 1)
+                self._attempts.succeeded()
+                self._refusals.line(batch, line, reason)
+            case BatchRejected():
+                self._refusals.batch(event)
+            case Connected():
+                self._note_connected(event)
+            case Stalled(reason):
+                raise PeerSilent(reason)
+            case Disconnected(error):
+                raise error
 
-    def _answered(self, lines: int) -> None:
-        now = self._clock()
-        for batch, count in self._window.answer(lines):
-            self._metrics.acked(count, now - batch.sent_at)
-            self._attempts.succeeded()
+    def _note_connected(self, connection: Connected) -> None:
+        self._is_connecting = False
+        self._guarantee = connection.guarantee
+        self._max_batch_bytes = connection.limits.max_batch_bytes
+        is_plain = connection.guarantee is not Guarantee.EXACTLY_ONCE
+        logger.info("connected to %s%s", connection.server, " (plain protocol)" if is_plain else "")
+        self._unregistered.clear()
+        self._outgoing = OutgoingBatches(self._output, connection, prepare=self._prepare)
+        for batch in self._window.unfinished():
+            self._outgoing.add(batch)
+        self._observer.connected(connection.guarantee)
 
-    def _refused(self, reason: str) -> None:
-        batch, line = self._window.next_unanswered_line()
-        list(self._window.answer(1))
-        self._attempts.succeeded()
-        self._reconciliation.reject(batch, line, reason)
+    def _note_sent(self, sent: Sent) -> None:
+        now, first, again = self._clock(), 0, 0
+        for batch in sent.begun:
+            batch.times_sent += 1
+            batch.sent_at = now
+            if batch.times_sent == 1:
+                first += batch.lines - batch.acked
+            else:
+                again += batch.lines - batch.acked
+        self._metrics.add(bytes_wire=sent.size, batches=sent.sends, lines_shipped=first, lines_retried=again)
 
-    def _commit(self, source_id: str, committed: int) -> None:
-        now = self._clock()
+    def _go_on_with_source(self, position: SourceAt) -> None:
+        source = self._window.source(position.source)
+        if source is not None:
+            self._resumption.resume(source, position)
+        if self._outgoing is not None:
+            self._unregistered.add(position.source)
+            self._outgoing.opened(position.source, self._window.of_source(source) if source else ())
+
+    def _mark_stored(self, source_id: str, committed: int) -> None:
         for batch in self._window.mark_stored(source_id, committed):
-            self._metrics.acked(batch.lines, now - batch.sent_at)
-            self._attempts.succeeded()
-        self._commit_done()
+            self._count_stored(batch, batch.lines)
+        self._advance_checkpoints()
 
-    def _commit_done(self) -> None:
+    def _count_stored(self, batch: Batch, lines: int) -> None:
+        if lines:
+            self._metrics.acked(lines, self._clock() - batch.sent_at if batch.times_sent else 0.0)
+            self._attempts.succeeded()
+
+    def _advance_checkpoints(self) -> None:
+        is_plain = self._guarantee is not Guarantee.EXACTLY_ONCE
         for batch in self._window.take_done():
-            advance_checkpoint(batch, is_plain=self._doorway.is_plain)
+            advance_checkpoint(batch, is_plain=is_plain)
             self._checkpoints.follow(batch.source)
 
-    # --- failures and waiting -------------------------------------------------------------------------------------
+    # --- failures and the end -------------------------------------------------------------------------------------
+
+    def _disconnect(self) -> None:
+        self._output.abandon()
+        if self._outgoing is not None:
+            self._observer.closed()
+        self._outgoing = None
+        self._is_connecting = False
 
     def _recover(self, error: DeliveryError) -> None:
         """Drop the connection; wait before the next one, unless nothing is in flight and nobody needs one."""
         self._disconnect()
-        if isinstance(error, BeginAnew):
+        if isinstance(error, StartOver):
             logger.debug("%s", error)
             return
         if not self._window and isinstance(error, PeerClosed):
@@ -321,10 +292,10 @@ class DeliveryEngine:
             return
         self._metrics.add(reconnects=1)
         self._observer.failed(str(error))
-        self._on_failure()
-        self._waiting.wait(None, 0, self._attempts.failed(error, self._unacked()))
-        while not self._may_connect():
-            self._waiting.once(None, 0, self._settings.poll_interval)
+        self._gate.connection_failed()
+        self._waiting.wait({}, self._attempts.failed(error, self._unacked()))
+        while not self._gate.may_connect():
+            self._waiting.once({}, self._settings.poll_interval)
 
     def _tick(self) -> None:
         self._producer.tick()
@@ -333,17 +304,10 @@ class DeliveryEngine:
     def _unacked(self) -> str:
         return f"{self._window.unacked_lines} lines in flight are not acked"
 
-    def _flush(self) -> None:
-        """Without acks the last word is the kernel's: wait until the peer's has taken every byte."""
-        if self._settings.ack != "none" or self._exchange is None:
-            return
-        try:
-            self._exchange.connection.hand_over(timeout_s=self._settings.ack_timeout, wait=self._waiting.wait)
-        except PeerClosed as error:
-            raise GaveUp(f"{error}; what the receiver had not read is lost") from error
-
-
-def _guarantee(settings: ShipSettings, dialect: Dialect) -> Guarantee:
-    if dialect.needs_open:
-        return Guarantee.EXACTLY_ONCE
-    return Guarantee.BEST_EFFORT if settings.ack == "none" else Guarantee.AT_LEAST_ONCE
+    def _finish(self) -> None:
+        """Where nobody answers, what counted as delivered has still to be handed over."""
+        self._output.finish(self._clock())
+        while self._output.is_finishing:
+            for event in self._wait_for_events(math.inf):
+                if isinstance(event, Disconnected):
+                    raise GaveUp(str(event.error)) from event.error

@@ -1,13 +1,11 @@
-"""The same engine with a queue and a second thread between reading and sending.
+"""Prefetch: a queue and a second thread between reading and sending.
 
 The producer thread reads and renders; the queue holds at most BUFFER_SIZE lines; a full queue makes the producer wait
-(it keeps looking at the log file meanwhile) and never drops. A health monitor holds back reconnecting while the server
-does not take connections.
+(it keeps looking at the log file meanwhile) and never drops.
 """
 
 import logging
 import math
-import select
 import threading
 import time
 from collections import deque
@@ -15,16 +13,12 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from logferry.client.delivery.batches import RenderingProducer
-from logferry.client.delivery.engine import DeliveryEngine
-from logferry.client.delivery.observer import ConnectionObserver
-from logferry.client.net.health import Health, HealthMonitor, probe
 from logferry.client.net.poller import Poller
-from logferry.client.net.wakeup import StopSignal, Wakeup
-from logferry.client.state.checkpoints import Checkpoints
-from logferry.config import ShipSettings
+from logferry.client.net.readiness import READ
+from logferry.client.net.wakeup import Wakeup
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.delivery import Extent, Position
+from logferry.protocol.delivery import Extent
 from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -121,7 +115,7 @@ class PrefetchingProducer:
         self._wakeup = wakeup
         self._queue = BatchQueue(max_lines=max_lines, not_empty=wakeup)
         self._news = Wakeup()  # a source is sent back, or the end is near
-        self._lookout = Poller()
+        self._poller = Poller()
         self._next_tick = time.monotonic() + poll_interval_s
         self._drained = threading.Lock()
         self._is_drained = False
@@ -179,9 +173,9 @@ class PrefetchingProducer:
             self._is_drained = False
         self._news.set()
 
-    def agrees(self, source: Source, position: Position) -> bool:
+    def agrees(self, source: Source, *, committed: int, crc32: int) -> bool:
         """See BatchProducer."""
-        return self._producer.agrees(source, position)
+        return self._producer.agrees(source, committed=committed, crc32=crc32)
 
     def holds(self, source: Source, extents: Iterable[Extent]) -> bool:
         """See BatchProducer."""
@@ -230,62 +224,13 @@ class PrefetchingProducer:
 
     def _wait(self, timeout_s: float) -> None:
         """Wait until there may be something to read."""
-        ready, _ = self._lookout.poll({self._news.fileno(): select.POLLIN}, self._producer.wake_fds, timeout_s)
+        ready, _ = self._poller.poll({self._news.fileno(): READ}, self._producer.wake_fds, timeout_s)
         if ready:
             self._news.clear()
 
     def _tick(self) -> None:
         self._producer.tick()
         self._next_tick = time.monotonic() + self._poll_interval_s
-
-
-class ResilientEngine:
-    """A DeliveryEngine fed by a producer thread and guarded by a health monitor."""
-
-    def __init__(
-        self,
-        producer: RenderingProducer,
-        settings: ShipSettings,
-        *,
-        metrics: Metrics,
-        stop: StopSignal,
-        checkpoints: Checkpoints,
-        observer: ConnectionObserver | None = None,
-    ) -> None:
-        self._producer = PrefetchingProducer(
-            producer,
-            max_lines=settings.buffer_size,
-            poll_interval_s=settings.poll_interval,
-            metrics=metrics,
-            wakeup=stop.wakeup,
-        )
-        self._monitor = HealthMonitor(
-            lambda: probe(settings.server_host, settings.server_port, timeout_s=settings.connect_timeout),
-            interval_s=settings.health_interval,
-            on_transition=lambda _: stop.wakeup.set(),
-        )
-        is_counting = bool(settings.max_attempts)  # attempts that are to be counted must be made
-        self._shipper = DeliveryEngine(
-            self._producer,
-            settings,
-            metrics=metrics,
-            stop=stop,
-            checkpoints=checkpoints,
-            on_failure=self._monitor.suspect,
-            observer=observer,
-            may_connect=lambda: is_counting or stop.is_requested or self._monitor.state is Health.HEALTHY,
-        )
-
-    def run(self) -> None:
-        """Deliver as DeliveryEngine.run does; both threads have ended when it returns."""
-        self._monitor.start()
-        self._producer.start()
-        try:
-            self._shipper.run()
-        finally:
-            self._producer.stop()
-            self._producer.join()
-            self._monitor.stop()
 
 
 def max_batch_lines(buffer_size: int) -> int:

@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, GaveUp
@@ -29,6 +29,27 @@ class Backoff:
         """Return the seconds to wait after `failures` (1 or more) failures in a row."""
         full = min(self._ceiling_s, self._first_s * 2.0 ** min(failures - 1, 60))
         return full * (0.5 + 0.5 * self._uniform())
+
+
+class ReconnectGate(Protocol):
+    """Holds back the next connection after one has failed. Called in the engine's thread."""
+
+    def connection_failed(self) -> None:
+        """A connection, or the attempt at one, has failed."""
+
+    def may_connect(self) -> bool:
+        """Whether it is worth trying again; asked every poll interval, and whenever something wakes the engine."""
+
+
+class AlwaysOpen:
+    """The gate that holds nothing back: the backoff is enough."""
+
+    def connection_failed(self) -> None:
+        """See ReconnectGate."""
+
+    def may_connect(self) -> bool:
+        """See ReconnectGate."""
+        return True
 
 
 class Attempts:

@@ -1,13 +1,11 @@
 """What was taken from the file and is not yet acked, oldest first: the lines that a reconnection sends again."""
 
-import re
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from itertools import takewhile
 from typing import Final
 
 from logferry import checksum
-from logferry.errors import PeerConfused
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 
@@ -18,9 +16,8 @@ _BATCH_BYTES: Final = 512
 class Window:
     """Unacked batches, bounded in bytes: in the order in which they were read, and by source.
 
-    Answers are matched with lines by their order alone (`answer`), or with a source's offsets (`mark_stored`). A batch
-    leaves when it is done and all before it of the same source are: other sources hold it back in no way. It can then
-    be taken with `take_done`. Nothing here takes longer because there are many sources.
+    A batch leaves when it is done and all before it of the same source are: other sources do not hold it back. It can
+    then be taken with `take_done`. Nothing here takes longer because there are many sources.
     """
 
     def __init__(self, *, max_bytes: int) -> None:
@@ -40,6 +37,10 @@ class Window:
     def has_room(self) -> bool:
         """Whether another batch may be added; the last one may exceed the bound, so one batch always fits."""
         return self._bytes < self._max_bytes
+
+    def unfinished(self) -> list[Batch]:
+        """Return what is still to be delivered, in order."""
+        return [batch for batch in self._batches if not batch.is_done]
 
     @property
     def unacked_lines(self) -> int:
@@ -72,21 +73,11 @@ class Window:
         """Return the first batch of a source that is not done, if there is one."""
         return next((batch for batch in self._by_source.get(source_id, ()) if not batch.is_done), None)
 
-    def answer(self, lines: int) -> Iterator[tuple[Batch, int]]:
-        """The next `lines` lines were answered; give how many in which batch.
-
-        Raises PeerConfused when so many have not been sent, after giving those that were.
-        """
-        while lines:
-            batch = self._next_unanswered()
-            if batch is None:
-                raise PeerConfused(f"the server has sent {lines} more answers than it got lines")
-            count = min(lines, batch.lines - batch.acked)
-            batch.acked += count
-            lines -= count
-            if batch.acked == batch.lines:
-                self.finish(batch)
-            yield batch, count
+    def answered(self, batch: Batch, lines: int) -> None:
+        """The next `lines` lines of a batch need no further delivery."""
+        batch.acked = min(batch.lines, batch.acked + lines)
+        if batch.acked == batch.lines and not batch.is_done:
+            self.finish(batch)
 
     def finish(self, batch: Batch) -> None:
         """Nothing is owed for a batch any more."""
@@ -126,18 +117,6 @@ class Window:
         for batch in self._by_source.pop(source.id, ()):
             self._remove(batch)
 
-    def next_unanswered_line(self) -> tuple[Batch, bytes]:
-        """Return the oldest line without an answer, as it was rendered, and its batch. Raises PeerConfused."""
-        batch = self._next_unanswered()
-        if batch is None:
-            raise PeerConfused("the server has sent more answers than it got lines")
-        start = _begin_of_rest(batch)
-        return batch, batch.payload[start : batch.payload.index(b"\n", start)]
-
-    def _next_unanswered(self) -> Batch | None:
-        """Return the first batch that can be answered: where answers come by order, all before it are done."""
-        return next((batch for batch in self._batches if batch.acked < batch.lines and batch.in_flight), None)
-
     def _release(self, source_id: str) -> None:
         """Let the first batches of a source leave, as far as they are done."""
         queue = self._by_source.get(source_id)
@@ -151,19 +130,6 @@ class Window:
     def _remove(self, batch: Batch) -> None:
         del self._batches[batch]
         self._bytes -= len(batch.payload) + _BATCH_BYTES
-
-
-def rest_of(batch: Batch) -> bytes:
-    """Return the part of a batch's payload that has no answer yet."""
-    return batch.payload[_begin_of_rest(batch) :]
-
-
-def _begin_of_rest(batch: Batch) -> int:
-    """Return where the part without an answer begins. No byte is looked at twice: a server may refuse line by line."""
-    if lines := batch.acked - batch.passed_lines:
-        passed = re.compile(rb"(?:[^\n]*+\n){%d}" % lines).match(batch.payload, batch.passed_bytes)
-        batch.passed_lines, batch.passed_bytes = batch.acked, passed.end() if passed else len(batch.payload)
-    return batch.passed_bytes
 
 
 def note_rendering(batch: Batch) -> bool:

@@ -1,15 +1,16 @@
-"""Asking a server what it holds of a source, outside of any delivery."""
+"""Asking a server what it holds of a source, on a connection of its own, beside any delivery."""
 
-import select
-import socket
 import time
 from collections.abc import Iterator
 from typing import Final
 
-from logferry.client.net.connect import READ, WRITE, Connection, Wait, connect
-from logferry.client.net.poller import poll_mask
-from logferry.errors import PeerConfused, PeerSilent
-from logferry.protocol.delivery import VERSION, Alive, Answer, ReportPage, Welcome, control_line
+from logferry.client.net.connect import connect
+from logferry.client.net.hello import ask, greet
+from logferry.client.net.readiness import Wait, poll
+from logferry.client.net.steps import Steps, run
+from logferry.client.net.transport import Transport
+from logferry.errors import PeerConfused
+from logferry.protocol.delivery import Answer, ReportPage, Welcome, control_line
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 
 _CLIENT_ID: Final = "verify"
@@ -26,16 +27,18 @@ class ReportClient:
         client_host: str,
         connect_timeout_s: float,
         answer_timeout_s: float,
-        wait: Wait | None = None,
+        wait: Wait = poll,
     ) -> None:
         """`client_host` is this client's name; `wait` is for callers that have other things to do meanwhile."""
+        self._client_host = client_host
         self._answer_timeout_s = answer_timeout_s
-        self._wait = wait or _wait
+        self._wait = wait
         self._session = DeliveryClientProtocol()
-        self._connection: Connection = connect(host, port, timeout_s=connect_timeout_s, wait=self._wait)
-        hello = {"version": VERSION, "client": _CLIENT_ID, "host": client_host, "encodings": []}
+        self._transport: Transport = run(
+            connect(host, port, timeout_s=connect_timeout_s), wait=wait, clock=time.monotonic
+        )
         try:
-            answer = self._ask(control_line("hello", **hello))
+            answer = run(self._hello(), wait=wait, clock=time.monotonic)
             if not isinstance(answer, Welcome):
                 raise PeerConfused(f"{host}:{port} does not speak the delivery extension, so it cannot prove anything")
         except BaseException:
@@ -55,26 +58,20 @@ class ReportClient:
 
     def close(self) -> None:
         """End the connection."""
-        self._connection.close()
+        self._transport.close()
+
+    def _hello(self) -> Steps[Answer]:
+        return greet(
+            self._transport,
+            self._session,
+            client_id=_CLIENT_ID,
+            client_host=self._client_host,
+            encodings=(),
+            timeout_s=self._answer_timeout_s,
+        )
 
     def _ask(self, question: bytes) -> Answer:
-        rest = memoryview(question)
-        while rest:
-            rest = rest[self._connection.send(rest) :]
-            if rest and not self._wait(self._connection.sock, WRITE, self._answer_timeout_s):
-                raise PeerSilent("the server takes no data")
-        while True:
-            if not self._wait(self._connection.sock, READ, self._answer_timeout_s):
-                raise PeerSilent(f"no answer within {self._answer_timeout_s:g} s")
-            for answer in self._session.receive_data(self._connection.receive()):
-                if not isinstance(answer, Alive):
-                    return answer
-
-
-def _wait(sock: socket.socket | None, events: int, timeout_s: float) -> int:
-    if sock is None:
-        time.sleep(timeout_s)
-        return 0
-    poll = select.poll()
-    poll.register(sock, poll_mask(events))
-    return events if poll.poll(timeout_s * 1000) else 0
+        steps = ask(
+            self._transport, self._session, question, timeout_s=self._answer_timeout_s, what="a question for a report"
+        )
+        return run(steps, wait=self._wait, clock=time.monotonic)

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from logferry.client.delivery.outputs.dialect import DeliveryDialect, Dialect, PlainDialect
-from logferry.client.delivery.outputs.exchange import Exchange
+from logferry.client.delivery.outputs.encoding import DeliveryEncoder, PlainEncoder, open_line
+from logferry.client.delivery.outputs.line_acks import plain_protocol
+from logferry.client.delivery.outputs.sender import BatchSender, SendReport
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.delivery import Welcome
-from logferry.protocol.delivery_client import DeliveryClientProtocol
 from tests.support.running import numbered_line
 from tests.support.shipping import ship_settings
 
@@ -19,7 +18,7 @@ LINES = b"".join(map(numbered_line, range(5)))
 
 
 class Narrow:
-    """A connection that takes so many bytes, then none, then so many again; without a limit all at once."""
+    """A transport that takes so many bytes, then none, then so many again; without a limit all at once."""
 
     def __init__(self, limit: int | None = None) -> None:
         self._limit = limit
@@ -32,50 +31,37 @@ class Narrow:
         """All that it has taken."""
         return b"".join(self.sends)
 
-    def send(self, data: bytes | memoryview, *, has_more: bool = False) -> int:
-        self.is_flushed = not has_more
+    def send(self, parts: Sequence[bytes], *, more: bool) -> int:
+        self.is_flushed = not more
         self._is_full = not self._is_full
         if self._limit is not None and self._is_full:
             return 0
-        self.sends.append(bytes(data)[: self._limit])
+        self.sends.append(b"".join(parts)[: self._limit])
         return len(self.sends[-1])
-
-    def send_together(self, pieces: Sequence[bytes]) -> int:
-        return self.send(b"".join(pieces))
 
     def flush(self) -> None:
         self.is_flushed = True
 
 
-def sent(connection: Narrow, *, is_plain: bool, **changes: Any) -> Narrow:
-    """Send two batches of five lines and one without any, to the end."""
+def sent(transport: Narrow, *, is_plain: bool, **changes: Any) -> Narrow:
+    """Send two batches of five lines and one without any, to the end; with the extension a question goes first."""
     settings = ship_settings(Path("app.log"), 1, **changes)
-    welcome = Welcome(1, 10_000, "none")
-    dialect: Dialect = (
-        PlainDialect(settings) if is_plain else DeliveryDialect(settings, DeliveryClientProtocol(), welcome)
-    )
-    told: list[Batch] = []
-    exchange = Exchange(
-        connection,  # type: ignore[arg-type]  # it is asked for nothing else
-        dialect,
-        on_new=lambda batches: None,
-        on_begin=lambda batch: None,
-        on_sent=told.append,
-    )
+    encoder = PlainEncoder(settings, plain_protocol(settings)) if is_plain else DeliveryEncoder(settings)
+    sender = BatchSender(transport, encoder)  # type: ignore[arg-type]  # it is asked for nothing else
     source = Source("app.log", id="s")
     batches = [Batch(source, 0, 90, LINES, 5), Batch(source, 90, 91), Batch(source, 91, 99, b"{}\n" * 5, 5)]
-    for batch in batches:
-        exchange.enqueue(batch)
-    while exchange.has_output:
-        exchange.send()
     if not is_plain:
-        exchange.opened("s", batches)
-    while exchange.has_output:
-        exchange.send()
-        assert connection.is_flushed, "the peer would wait for what it was sent"
-    assert told == batches
-    assert exchange.unsent_bytes == 0
-    return connection
+        sender.add_control(open_line(source))
+    for batch in batches:
+        sender.add(batch)
+    report = SendReport()
+    while sender.has_output:
+        sender.send(report)
+        assert transport.is_flushed, "the peer would wait for what it was sent"
+    assert report.begun == report.finished == batches
+    assert report.size == len(transport.taken)
+    assert sender.unsent_bytes == 0
+    return transport
 
 
 WAYS = pytest.mark.parametrize("is_plain", [True, False], ids=["plain", "delivery"])

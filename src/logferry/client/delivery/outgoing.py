@@ -1,0 +1,93 @@
+"""What is still to be submitted on one connection: sources are opened first, and known on disk, then come batches."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Final
+
+from logferry.client.delivery.output import Connected, Guarantee, Output
+from logferry.model.batch import Batch
+from logferry.model.source import Source
+
+# So many sources may be asked for and not yet answered: what a server does in one go, and 100 KB of questions.
+MAX_OPENING: Final = 1000
+
+# Taking batches ahead of a connection further than this gains nothing.
+WAITING_BYTES: Final = 512 * 1024
+
+
+class OutgoingBatches:
+    """Batches of the window that the output does not have yet, those of each source in order.
+
+    While the answer to an open is awaited, other sources are opened, and batches of those that are open submitted.
+    """
+
+    def __init__(self, output: Output, connection: Connected, *, prepare: Callable[[Sequence[Batch]], None]) -> None:
+        """`prepare` is called with batches before the output gets any of them; it may raise DeliveryError."""
+        self._output = output
+        self._max_sources = connection.limits.max_sources
+        self._opens_sources = connection.guarantee is Guarantee.EXACTLY_ONCE
+        self._prepare = prepare
+        self._unprepared: list[Batch] = []
+        self._prepared: deque[Batch] = deque()
+        self._waiting: dict[str, list[Batch]] = {}  # by source: until that is open
+        self._to_open: dict[str, Source] = {}
+        self._opening: set[str] = set()
+        self._open: set[str] = set()
+        self._bytes = 0  # of all of these batches
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it is worth taking another batch."""
+        return not self._prepared and self._bytes < WAITING_BYTES
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether all that is left is of more sources than the connection may open."""
+        is_ready = self._unprepared or self._prepared or self._opening
+        return bool(self._to_open) and not is_ready and not self._may_open
+
+    @property
+    def waiting_batches(self) -> int:
+        """How many batches wait until their source is open."""
+        return sum(map(len, self._waiting.values()))
+
+    def add(self, batch: Batch) -> None:
+        """Take a batch, after all others of its source."""
+        source = batch.source
+        self._bytes += len(batch.payload)
+        if not self._opens_sources or source.id in self._open:
+            self._unprepared.append(batch)
+            return
+        if source.id not in self._opening:
+            self._to_open[source.id] = source
+        self._waiting.setdefault(source.id, []).append(batch)
+
+    def opened(self, source_id: str, batches: Iterable[Batch]) -> None:
+        """The server has answered an open: go on with these batches, in place of those that waited for the answer."""
+        self._opening.discard(source_id)
+        self._open.add(source_id)
+        self._bytes -= sum(len(batch.payload) for batch in self._waiting.pop(source_id, ()))
+        for batch in batches:
+            self.add(batch)
+
+    def submit(self) -> None:
+        """Open what may be opened, and submit what the output takes. Raises what `prepare` raises."""
+        if count := self._may_open:
+            sources = [self._to_open.pop(source_id) for source_id in list(islice(self._to_open, count))]
+            self._opening.update(source.id for source in sources)
+            self._output.open(sources)
+        if self._unprepared:
+            self._prepare(self._unprepared)
+            self._prepared.extend(self._unprepared)
+            self._unprepared.clear()
+        while self._prepared and self._output.submit(self._prepared[0]):
+            self._bytes -= len(self._prepared.popleft().payload)
+
+    @property
+    def _may_open(self) -> int:
+        """How many sources may be asked for now."""
+        if not self._to_open:
+            return 0
+        room = min(MAX_OPENING, self._max_sources - len(self._open)) - len(self._opening)
+        return max(0, min(room, len(self._to_open)))

@@ -1,0 +1,97 @@
+"""The output that chooses by the answer to its hello: the delivery extension, or line acks (rule E2)."""
+
+from typing import Final
+
+from logferry.client.delivery.outputs import line_acks
+from logferry.client.delivery.outputs.establish import Dial, KnownServers, closed_on_failure
+from logferry.client.delivery.outputs.line_acks import LineAckSession
+from logferry.client.delivery.outputs.logferry import HELLO_TIMEOUT_S, LogferrySession, say_hello
+from logferry.client.delivery.outputs.session import Session
+from logferry.client.net.hello import answers_a_blank_line
+from logferry.client.net.steps import Steps
+from logferry.client.net.transport import Transport
+from logferry.config import ShipSettings
+from logferry.errors import PeerClosed, PeerConfused
+from logferry.protocol.delivery import Gibberish, NotUnderstood, Welcome
+from logferry.protocol.delivery_client import DeliveryClientProtocol
+
+# After so many connections in a row that were closed on the hello, the client finds out whether that is its fault.
+_HELLO_ATTEMPTS: Final = 3
+
+
+class AutoEstablish:
+    """See Establish. A server that turned out not to know the extension is not asked again in this run.
+
+    A server that was once welcome never gets plain lines.
+    """
+
+    def __init__(self, dial: Dial, settings: ShipSettings, servers: KnownServers, *, server: str) -> None:
+        self._dial = dial
+        self._settings = settings
+        self._servers = servers
+        self._server = server
+        self._closed_hellos = 0
+        self._is_plain = False
+
+    def __call__(self) -> Steps[Session]:
+        """See Establish."""
+        if self._is_plain:
+            return (yield from line_acks.establish(self._dial, self._settings))
+        transport = yield from self._dial()
+        with closed_on_failure(transport):
+            return (yield from self._choose(transport))
+
+    def _choose(self, transport: Transport) -> Steps[Session]:
+        is_known, protocol = self._servers.knows_extension(self._server), DeliveryClientProtocol()
+        try:
+            answer = yield from say_hello(transport, protocol, self._settings, self._servers.client_id)
+        except PeerClosed:
+            self._closed_hellos += 1
+            if not is_known and self._closed_hellos >= _HELLO_ATTEMPTS:
+                self._is_plain = yield from self._closes_on_hello()
+            raise
+        self._closed_hellos = 0
+        match answer:
+            case Welcome():
+                self._servers.learn_extension(self._server)
+                return LogferrySession(transport, self._settings, protocol, answer)
+            case NotUnderstood() if not is_known:
+                self._is_plain = True
+                return LineAckSession(transport, self._settings)
+            case Gibberish(reason):
+                raise PeerConfused(reason)
+            case _:
+                raise PeerConfused(
+                    "the server does not speak the delivery extension any more; without it lines may repeat"
+                )
+
+    def _closes_on_hello(self) -> Steps[bool]:
+        """Whether it is the hello that the server does not like.
+
+        A server that is away behind a proxy closes every connection too. Taking that for a server without the extension
+        would cost exactly-once, so the server must be seen alive right before and right after it closes on a hello.
+        """
+        return (
+            (yield from self._answers_a_blank_line())
+            and (yield from self._closes_on_one_hello())
+            and (yield from self._answers_a_blank_line())
+        )
+
+    def _answers_a_blank_line(self) -> Steps[bool]:
+        transport = yield from self._dial()
+        try:
+            return (
+                yield from answers_a_blank_line(transport, timeout_s=min(HELLO_TIMEOUT_S, self._settings.ack_timeout))
+            )
+        finally:
+            transport.close()
+
+    def _closes_on_one_hello(self) -> Steps[bool]:
+        transport = yield from self._dial()
+        try:
+            yield from say_hello(transport, DeliveryClientProtocol(), self._settings, self._servers.client_id)
+        except PeerClosed:
+            return True
+        finally:
+            transport.close()
+        return False

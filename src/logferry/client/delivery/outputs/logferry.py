@@ -1,0 +1,123 @@
+"""The delivery extension: batches with their source and range, answers that say how far a source is stored.
+
+Exactly once. docs/protocol.md, rules E1 to E20; new messages of the server are understood here.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from logferry.client.delivery.output import (
+    BatchRejected,
+    Guarantee,
+    OutputEvent,
+    OutputLimits,
+    SourceAt,
+    Stored,
+)
+from logferry.client.delivery.outputs.encoding import DeliveryEncoder, open_line
+from logferry.client.delivery.outputs.establish import Dial, KnownServers, closed_on_failure
+from logferry.client.delivery.outputs.sender import SendReport
+from logferry.client.delivery.outputs.session import Session
+from logferry.client.net.hello import greet
+from logferry.client.net.steps import Steps
+from logferry.client.net.transport import Transport
+from logferry.config import ShipSettings
+from logferry.errors import PeerConfused
+from logferry.model.batch import Batch
+from logferry.model.source import Source
+from logferry.protocol.delivery import Alive, Answer, BatchRefused, Gibberish, Position, Welcome
+from logferry.protocol.delivery_client import DeliveryClientProtocol
+
+# A server that knows the hello answers at once, whatever its disk does.
+HELLO_TIMEOUT_S: Final = 10.0
+
+
+class LogferrySession(Session):
+    """A server that has answered the hello with a welcome."""
+
+    guarantee = Guarantee.EXACTLY_ONCE
+
+    def __init__(
+        self, transport: Transport, settings: ShipSettings, protocol: DeliveryClientProtocol, welcome: Welcome
+    ) -> None:
+        super().__init__(transport, DeliveryEncoder(settings), ack_timeout_s=settings.ack_timeout)
+        self.limits = OutputLimits(welcome.max_batch_bytes, welcome.max_sources)
+        self._protocol = protocol
+        self._opening: set[str] = set()  # asked for, not yet answered
+        self._in_flight: dict[str, deque[Batch]] = {}  # by source, in order; no queue is empty
+
+    def open(self, sources: Sequence[Source]) -> None:
+        """See Output. All questions go together in one piece."""
+        self._opening.update(source.id for source in sources)
+        self._sender.add_control(b"".join(map(open_line, sources)))
+
+    def submit(self, batch: Batch) -> bool:
+        """See Output."""
+        is_taken = super().submit(batch)
+        if is_taken:
+            self._in_flight.setdefault(batch.source.id, deque()).append(batch)
+        return is_taken
+
+    @property
+    def _is_owed(self) -> bool:
+        return bool(self._in_flight or self._opening) or self._sender.has_output
+
+    def _understand(self, data: bytes, events: list[OutputEvent]) -> bool:
+        answers = self._protocol.receive_data(data)
+        for answer in answers:
+            self._understand_one(answer, events)
+        return bool(answers)
+
+    def _understand_one(self, answer: Answer, events: list[OutputEvent]) -> None:
+        match answer:
+            case Position(is_answer_to_open=True) if answer.source in self._opening:
+                self._opening.discard(answer.source)
+                events.append(SourceAt(answer.source, answer.committed, answer.lines, answer.crc32))
+            case Position(source, committed, is_answer_to_open=False):
+                self._note_stored(source, committed, events)
+            case BatchRefused(source, committed, reason, is_final):
+                events.append(BatchRejected(source, committed, reason, is_final))
+            case Alive():
+                pass
+            case Gibberish(reason):
+                raise PeerConfused(reason)
+            case _:
+                raise PeerConfused(f"the server answers what was not asked: {answer}")
+
+    def _note_stored(self, source_id: str, committed: int, events: list[OutputEvent]) -> None:
+        """Everything of a source before `committed` is stored."""
+        queue = self._in_flight.get(source_id)
+        while queue and queue[0].end <= committed:
+            batch = queue.popleft()
+            events.append(Stored(batch, batch.lines))
+        if not queue:
+            self._in_flight.pop(source_id, None)
+
+    def _note_sent(self, report: SendReport, events: list[OutputEvent]) -> None:
+        """Only answers say more."""
+
+
+def say_hello(
+    transport: Transport, protocol: DeliveryClientProtocol, settings: ShipSettings, client_id: str
+) -> Steps[Answer]:
+    """Ask for the extension; return the answer. Raises PeerClosed or PeerSilent when there is none."""
+    return greet(
+        transport,
+        protocol,
+        client_id=client_id,
+        client_host=settings.host,
+        encodings=("gzip",),
+        timeout_s=min(HELLO_TIMEOUT_S, settings.ack_timeout),
+    )
+
+
+def establish(dial: Dial, settings: ShipSettings, servers: KnownServers, *, server: str) -> Steps[Session]:
+    """See Establish: a server that does not know the extension gets nothing."""
+    transport, protocol = (yield from dial()), DeliveryClientProtocol()
+    with closed_on_failure(transport):
+        answer = yield from say_hello(transport, protocol, settings, servers.client_id)
+        if not isinstance(answer, Welcome):
+            raise PeerConfused("the server does not speak the delivery extension")
+        servers.learn_extension(server)
+        return LogferrySession(transport, settings, protocol, answer)

@@ -1,0 +1,55 @@
+"""Which output a client's settings ask for."""
+
+from collections.abc import Sequence
+
+from logferry.client.delivery.output import Output
+from logferry.client.delivery.outputs import line_acks, unacknowledged
+from logferry.client.delivery.outputs.auto import AutoEstablish
+from logferry.client.delivery.outputs.establish import Dial, KnownServers
+from logferry.client.delivery.outputs.server_output import ServerOutput
+from logferry.client.net.connect import connect
+from logferry.client.net.readiness import Wait
+from logferry.client.net.reports import ReportClient
+from logferry.client.net.steps import Steps
+from logferry.client.net.transport import Transport
+from logferry.config import ShipSettings
+from logferry.protocol.delivery import Extent
+
+
+def output_for(settings: ShipSettings, servers: KnownServers) -> Output:
+    """Return the output to the server of `settings`, by `--ack`."""
+    server = f"{settings.server_host}:{settings.server_port}"
+    dial = _dialing(settings)
+    match settings.ack:
+        case "none":
+            return ServerOutput(server, lambda: unacknowledged.establish(dial, settings))
+        case "line":
+            return ServerOutput(server, lambda: line_acks.establish(dial, settings))
+        case _:
+            return ServerOutput(server, AutoEstablish(dial, settings, servers, server=server))
+
+
+def stored_extents(settings: ShipSettings, source_id: str, *, wait: Wait) -> Sequence[Extent]:
+    """Ask the server of `settings`, on a connection beside the output's, what it holds of a source.
+
+    Raises DeliveryError.
+    """
+    reports = ReportClient(
+        settings.server_host,
+        settings.server_port,
+        client_host=settings.host,
+        connect_timeout_s=settings.connect_timeout,
+        answer_timeout_s=settings.ack_timeout,
+        wait=wait,
+    )
+    try:
+        return [extent for page in reports.report(source_id) for extent in page.extents]
+    finally:
+        reports.close()
+
+
+def _dialing(settings: ShipSettings) -> Dial:
+    def dial() -> Steps[Transport]:
+        return connect(settings.server_host, settings.server_port, timeout_s=settings.connect_timeout)
+
+    return dial

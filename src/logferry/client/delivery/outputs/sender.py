@@ -1,0 +1,132 @@
+"""The sending half of a connection: control lines and batches, in as few sends as BATCH_SIZE allows."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from logferry.client.delivery.outputs.encoding import Encoder, Piece
+from logferry.client.net.transport import Transport
+from logferry.model.batch import Batch
+
+# How many sends in a row before the answers are looked at again.
+SENDS_PER_TURN: Final = 256
+
+# Batches of fewer bytes are sent together, as many parts as any system takes in one call, if BATCH_SIZE allows.
+SMALL_BYTES: Final = 16 * 1024
+MAX_PARTS: Final = 64
+
+
+@dataclass(slots=True)
+class SendReport:
+    """What a call of `send` has done, also when it raised."""
+
+    begun: list[Batch] = field(default_factory=list)
+    finished: list[Batch] = field(default_factory=list)  # in the hands of the transport to the last byte
+    size: int = 0
+    sends: int = 0
+    got_room: bool = False  # the transport was full before, and took something
+
+
+class BatchSender:
+    """Sends batches in order; control lines go before the next batch that is not yet begun."""
+
+    def __init__(self, transport: Transport, encoder: Encoder) -> None:
+        self._transport = transport
+        self._encoder = encoder
+        self._control: deque[bytes] = deque()
+        self._outgoing: deque[Batch] = deque()
+        self._pieces: Iterator[Piece] | None = None  # of the first outgoing batch, once it is begun
+        self._rest: Piece | None = None  # what is left of a send that the transport took only a part of
+        self._finishing: list[Batch] = []  # all of these is sent when that is
+        self.unsent_bytes = 0
+
+    @property
+    def has_output(self) -> bool:
+        """Whether there is something to send."""
+        return bool(self._rest or self._outgoing or self._control)
+
+    def add(self, batch: Batch) -> None:
+        """Send a batch after all others."""
+        self.unsent_bytes += len(batch.payload)
+        self._outgoing.append(batch)
+
+    def add_control(self, lines: bytes) -> None:
+        """Send control lines as soon as no batch is under way."""
+        self._control.append(lines)
+
+    def send(self, report: SendReport) -> None:
+        """Send what the transport takes, and put into `report` what that was. Raises PeerClosed."""
+        was_held_back = self._rest is not None
+        has_more = False
+        for _ in range(SENDS_PER_TURN):  # with a BATCH_SIZE of 1 this is what there is to do for each line
+            piece = self._rest or self._next_piece(report)
+            if piece is None:
+                break
+            if isinstance(piece, tuple):
+                sent = self._transport.send(piece, more=False)
+            else:
+                has_more = len(piece) < SMALL_BYTES
+                sent = self._transport.send((piece,), more=has_more)
+            report.size += sent
+            self._rest = _rest_of(piece, sent)
+            if self._rest is not None:
+                break
+            report.sends += 1
+            if self._finishing:
+                self._finish(report)
+        if has_more:
+            self._transport.flush()
+        report.got_room = was_held_back and bool(report.size)
+
+    def _next_piece(self, report: SendReport) -> Piece | None:
+        """Return what is to be sent in one send; None when there is nothing."""
+        while True:
+            if self._pieces is None:
+                piece = self._control.popleft() if self._control else self._small_batches(report)
+                if piece or not self._outgoing:
+                    return piece
+                self._pieces = self._begin(self._outgoing[0], report)
+            piece = next(self._pieces, None)
+            if piece is not None:
+                return piece
+            self._pieces = None
+            self._finishing.append(self._outgoing.popleft())
+            self._finish(report)
+
+    def _small_batches(self, report: SendReport) -> Piece | None:
+        """Begin small batches that may be sent together: of a thousand sources, each has a line or two."""
+        parts: list[bytes | memoryview] = []
+        room = self._encoder.lines_per_send
+        while self._outgoing and len(parts) < MAX_PARTS:
+            batch = self._outgoing[0]
+            room -= batch.lines
+            if room < 0 or len(batch.payload) >= SMALL_BYTES:
+                break
+            for piece in self._begin(batch, report):
+                parts += piece if isinstance(piece, tuple) else (piece,)
+            self._finishing.append(self._outgoing.popleft())
+        if not parts:  # the plain protocol has no words for batches without lines
+            self._finish(report)
+        return tuple(parts) or None
+
+    def _begin(self, batch: Batch, report: SendReport) -> Iterator[Piece]:
+        report.begun.append(batch)
+        return self._encoder.pieces(batch)
+
+    def _finish(self, report: SendReport) -> None:
+        for batch in self._finishing:
+            self.unsent_bytes -= len(batch.payload)
+        report.finished += self._finishing
+        self._finishing.clear()
+
+
+def _rest_of(piece: Piece, sent: int) -> Piece | None:
+    """Return what is left of a piece, None if nothing is."""
+    if not isinstance(piece, tuple):
+        return memoryview(piece)[sent:] if sent < len(piece) else None
+    for place, part in enumerate(piece):
+        if sent < len(part):
+            return (memoryview(part)[sent:], *piece[place + 1 :])
+        sent -= len(part)
+    return None

@@ -1,0 +1,132 @@
+"""One connection to a server, from the moment both ends speak the same protocol to its end.
+
+What all protocols share is here: what is sent when, what a stall is, and which answers still count after a failure. A
+session never connects, and never knows of a connection before or after it.
+"""
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Final
+
+from logferry.client.delivery.output import Guarantee, OutputEvent, OutputLimits, Sent, Stalled
+from logferry.client.delivery.outputs.encoding import Encoder
+from logferry.client.delivery.outputs.sender import BatchSender, SendReport
+from logferry.client.net.readiness import READ, WRITE, Readiness
+from logferry.client.net.steps import Steps
+from logferry.client.net.transport import Transport, receive_some
+from logferry.errors import PeerClosed
+from logferry.model.batch import Batch
+from logferry.model.source import Source
+
+# Taking batches ahead of the transport further than this gains nothing.
+UNSENT_BYTES: Final = 512 * 1024
+
+
+class Session(ABC):
+    """See Output, whose methods of the same name work on the session while there is one."""
+
+    guarantee: Guarantee
+    limits: OutputLimits
+
+    def __init__(self, transport: Transport, encoder: Encoder, *, ack_timeout_s: float) -> None:
+        self._transport = transport
+        self._sender = BatchSender(transport, encoder)
+        self._ack_timeout_s = ack_timeout_s
+        self._last_progress: float | None = None  # None: the peer has owed nothing until now
+
+    def open(self, sources: Sequence[Source]) -> None:
+        """See Output: only a protocol that knows sources is asked."""
+        raise NotImplementedError
+
+    def submit(self, batch: Batch) -> bool:
+        """See Output."""
+        if self._sender.unsent_bytes >= UNSENT_BYTES:
+            return False
+        self._sender.add(batch)
+        return True
+
+    def interest(self) -> dict[int, int]:
+        """See Output."""
+        events = READ | WRITE if self._sender.has_output else READ
+        return {self._transport.fileno(): events | self._transport.wants()}
+
+    def next_timer(self) -> float | None:
+        """See Output."""
+        if self._transport.has_buffered():
+            return 0.0
+        return None if self._last_progress is None else self._last_progress + self._ack_timeout_s
+
+    def drive(self, ready: Readiness, now: float, events: list[OutputEvent]) -> None:
+        """Send and receive; append what happened to `events`, also when this raises DeliveryError."""
+        mask = ready.get(self._transport.fileno(), 0)
+        wants_both = mask and self._transport.wants()
+        if mask & READ or wants_both or self._transport.has_buffered():
+            self._receive(now, events)
+        if mask & WRITE or wants_both:
+            try:
+                self._send(now, events)
+            except PeerClosed:
+                self._read_last_words(now, events)
+                raise
+        self._check_progress(now, events)
+
+    def hand_over(self) -> Steps[None] | None:
+        """Return what is to be done at the end where nobody answers; None where all is answered by then."""
+        return None
+
+    def close(self) -> None:
+        """Release the connection."""
+        self._transport.close()
+
+    @property
+    @abstractmethod
+    def _is_owed(self) -> bool:
+        """Whether the peer owes an answer, or has still to take something."""
+
+    @abstractmethod
+    def _understand(self, data: bytes, events: list[OutputEvent]) -> bool:
+        """Turn what was received into events; return whether it is a sign of progress. Raises PeerConfused."""
+
+    @abstractmethod
+    def _note_sent(self, report: SendReport, events: list[OutputEvent]) -> None:
+        """Append what follows from having sent something."""
+
+    @property
+    def _stall_reason(self) -> str:
+        return f"no ack and no progress for {self._ack_timeout_s:g} s"
+
+    def _send(self, now: float, events: list[OutputEvent]) -> None:
+        report = SendReport()
+        try:
+            self._sender.send(report)
+        finally:
+            if report.begun or report.size:
+                events.append(Sent(tuple(report.begun), report.size, report.sends))
+                self._note_sent(report, events)
+        if report.got_room:  # else the kernel's buffer had room all the time, which says nothing about the peer
+            self._last_progress = now
+
+    def _receive(self, now: float, events: list[OutputEvent]) -> bool:
+        """Take what has come; return whether there was anything."""
+        data = receive_some(self._transport)
+        if data is None:
+            return False
+        if self._understand(data, events):
+            self._last_progress = now
+        return True
+
+    def _read_last_words(self, now: float, events: list[OutputEvent]) -> None:
+        """Answers that came before the connection broke still count: what they answer is not to be sent again."""
+        with contextlib.suppress(PeerClosed):
+            while self._receive(now, events):
+                pass
+
+    def _check_progress(self, now: float, events: list[OutputEvent]) -> None:
+        """After receiving, not before: a process that was stopped for a while finds its answers in the transport."""
+        if not self._is_owed:
+            self._last_progress = None
+        elif self._last_progress is None:
+            self._last_progress = now
+        elif now - self._last_progress > self._ack_timeout_s:
+            events.append(Stalled(self._stall_reason))

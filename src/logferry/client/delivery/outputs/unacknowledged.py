@@ -1,0 +1,45 @@
+"""The plain protocol to a receiver that answers nothing (`--ack none`): lines count when the kernel has them.
+
+Best effort: what the receiver had not read when it died is lost. docs/protocol.md, rule C7.
+"""
+
+from logferry.client.delivery.output import Guarantee, OutputEvent, OutputLimits, Stored
+from logferry.client.delivery.outputs.encoding import PlainEncoder
+from logferry.client.delivery.outputs.establish import Dial
+from logferry.client.delivery.outputs.line_acks import plain_protocol
+from logferry.client.delivery.outputs.sender import SendReport
+from logferry.client.delivery.outputs.session import Session
+from logferry.client.net.hand_over import hand_over
+from logferry.client.net.steps import Steps
+from logferry.client.net.transport import Transport
+from logferry.config import ShipSettings
+
+
+class UnacknowledgedSession(Session):
+    """A receiver whose answers, if it gives any, are passed over."""
+
+    guarantee = Guarantee.BEST_EFFORT
+    limits = OutputLimits()
+
+    def __init__(self, transport: Transport, settings: ShipSettings) -> None:
+        encoder = PlainEncoder(settings, plain_protocol(settings))
+        super().__init__(transport, encoder, ack_timeout_s=settings.ack_timeout)
+
+    def hand_over(self) -> Steps[None]:
+        """See Session: wait until the receiver's kernel has confirmed every byte."""
+        return hand_over(self._transport, timeout_s=self._ack_timeout_s)
+
+    @property
+    def _is_owed(self) -> bool:
+        return self._sender.has_output
+
+    def _understand(self, data: bytes, events: list[OutputEvent]) -> bool:
+        return False
+
+    def _note_sent(self, report: SendReport, events: list[OutputEvent]) -> None:
+        events.extend(Stored(batch, batch.lines - batch.acked) for batch in report.finished)
+
+
+def establish(dial: Dial, settings: ShipSettings) -> Steps[Session]:
+    """See Establish: there is no hello."""
+    return UnacknowledgedSession((yield from dial()), settings)

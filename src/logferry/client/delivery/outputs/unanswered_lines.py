@@ -1,0 +1,75 @@
+"""Lines in flight where answers name no line: the n-th answer is for the n-th line (rules C1 to C4)."""
+
+import re
+from collections import deque
+from collections.abc import Iterator
+
+from logferry.errors import PeerConfused
+from logferry.model.batch import Batch
+
+
+class UnansweredLines:
+    """The lines that were sent on one connection and have no answer, oldest first."""
+
+    def __init__(self) -> None:
+        self._batches: deque[Batch] = deque()
+        self._answered = 0  # of the first batch
+        self._passed_lines = 0  # how many of those were counted off when a line was last looked up,
+        self._passed_bytes = 0  # and where they end
+
+    def __bool__(self) -> bool:
+        return bool(self._batches)
+
+    def add(self, batch: Batch) -> None:
+        """The lines of a batch without an answer are being sent."""
+        if batch.acked == batch.lines:
+            return
+        self._batches.append(batch)
+        if len(self._batches) == 1:
+            self._begin_first()
+
+    def answer(self, lines: int) -> Iterator[tuple[Batch, int]]:
+        """The next `lines` lines were answered; give how many in which batch.
+
+        Raises PeerConfused when so many have not been sent, after giving those that were.
+        """
+        while lines:
+            if not self._batches:
+                raise PeerConfused(f"the server has sent {lines} more answers than it got lines")
+            batch = self._batches[0]
+            count = min(lines, batch.lines - self._answered)
+            self._answered += count
+            lines -= count
+            if self._answered == batch.lines:
+                self._batches.popleft()
+                self._begin_first()
+            yield batch, count
+
+    def next_line(self) -> tuple[Batch, bytes]:
+        """Return the oldest line, as it was rendered, and its batch. Raises PeerConfused when there is none.
+
+        No byte is looked at twice: a server may refuse line by line.
+        """
+        if not self._batches:
+            raise PeerConfused("the server has sent more answers than it got lines")
+        payload = self._batches[0].payload
+        start = _end_of_lines(payload, self._answered - self._passed_lines, self._passed_bytes)
+        self._passed_lines, self._passed_bytes = self._answered, start
+        return self._batches[0], payload[start : payload.index(b"\n", start)]
+
+    def _begin_first(self) -> None:
+        self._answered = self._batches[0].acked if self._batches else 0
+        self._passed_lines = self._passed_bytes = 0
+
+
+def unanswered_part(batch: Batch) -> bytes:
+    """Return the part of a batch's payload that has no answer yet."""
+    return batch.payload[_end_of_lines(batch.payload, batch.acked, 0) :]
+
+
+def _end_of_lines(payload: bytes, lines: int, start: int) -> int:
+    """Return where `lines` lines end that begin at `start`."""
+    if not lines:
+        return start
+    passed = re.compile(rb"(?:[^\n]*+\n){%d}" % lines).match(payload, start)
+    return passed.end() if passed else len(payload)

@@ -1,0 +1,114 @@
+"""Basic and resilient delivery: two ways to put the same engine together.
+
+Basic reads, renders and sends in one thread. Resilient reads ahead in a thread of its own, and a health monitor holds
+back reconnecting while the server takes no connections.
+"""
+
+from logferry.client.delivery.batches import RenderingProducer
+from logferry.client.delivery.engine import DeliveryEngine
+from logferry.client.delivery.observer import ConnectionObserver
+from logferry.client.delivery.output import Output
+from logferry.client.delivery.prefetch import PrefetchingProducer
+from logferry.client.delivery.resume import StoredExtents
+from logferry.client.net.health import Health, HealthMonitor, probe
+from logferry.client.net.wakeup import StopSignal
+from logferry.client.state.checkpoints import Checkpoints
+from logferry.config import ShipSettings
+from logferry.telemetry.metrics import Metrics
+
+
+class HealthGate:
+    """See ReconnectGate: closed while the health monitor says that the server takes no connections.
+
+    The monitor's thread writes its state; the engine's thread reads it.
+    """
+
+    def __init__(self, settings: ShipSettings, stop: StopSignal) -> None:
+        self._stop = stop
+        self._is_counting = bool(settings.max_attempts)  # attempts that are to be counted must be made
+        self._monitor = HealthMonitor(
+            lambda: probe(settings.server_host, settings.server_port, timeout_s=settings.connect_timeout),
+            interval_s=settings.health_interval,
+            on_transition=lambda _: stop.wakeup.set(),
+        )
+
+    def start(self) -> None:
+        """Begin to probe."""
+        self._monitor.start()
+
+    def close(self) -> None:
+        """End the monitor."""
+        self._monitor.stop()
+
+    def connection_failed(self) -> None:
+        """See ReconnectGate."""
+        self._monitor.suspect()
+
+    def may_connect(self) -> bool:
+        """See ReconnectGate."""
+        return self._is_counting or self._stop.is_requested or self._monitor.state is Health.HEALTHY
+
+
+def deliver_basic(
+    producer: RenderingProducer,
+    output: Output,
+    settings: ShipSettings,
+    *,
+    metrics: Metrics,
+    stop: StopSignal,
+    checkpoints: Checkpoints,
+    stored_extents: StoredExtents,
+    observer: ConnectionObserver | None = None,
+) -> None:
+    """Deliver as DeliveryEngine.run does."""
+    DeliveryEngine(
+        producer,
+        output,
+        settings,
+        metrics=metrics,
+        stop=stop,
+        checkpoints=checkpoints,
+        stored_extents=stored_extents,
+        observer=observer,
+    ).run()
+
+
+def deliver_resilient(
+    producer: RenderingProducer,
+    output: Output,
+    settings: ShipSettings,
+    *,
+    metrics: Metrics,
+    stop: StopSignal,
+    checkpoints: Checkpoints,
+    stored_extents: StoredExtents,
+    observer: ConnectionObserver | None = None,
+) -> None:
+    """Deliver as DeliveryEngine.run does; both threads have ended when this returns."""
+    prefetching = PrefetchingProducer(
+        producer,
+        max_lines=settings.buffer_size,
+        poll_interval_s=settings.poll_interval,
+        metrics=metrics,
+        wakeup=stop.wakeup,
+    )
+    gate = HealthGate(settings, stop)
+    engine = DeliveryEngine(
+        prefetching,
+        output,
+        settings,
+        metrics=metrics,
+        stop=stop,
+        checkpoints=checkpoints,
+        stored_extents=stored_extents,
+        gate=gate,
+        observer=observer,
+    )
+    gate.start()
+    prefetching.start()
+    try:
+        engine.run()
+    finally:
+        prefetching.stop()
+        prefetching.join()
+        gate.close()

@@ -1,0 +1,62 @@
+"""What the server refuses: lines are counted and passed over, batches are taken apart until the bad line is found.
+
+docs/protocol.md, rules C3, E10 and E11.
+"""
+
+import logging
+from typing import Final, NoReturn
+
+from logferry.client.delivery.batches import BatchProducer
+from logferry.client.delivery.output import BatchRejected
+from logferry.client.delivery.resume import StartOver, read_again
+from logferry.client.delivery.window import Window
+from logferry.errors import PeerConfused
+from logferry.model.batch import Batch
+from logferry.telemetry.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+_REFUSALS_LOGGED: Final = 10
+
+
+class Refusals:
+    """Deals with the refusals of one run."""
+
+    def __init__(self, producer: BatchProducer, window: Window, metrics: Metrics) -> None:
+        self._producer = producer
+        self._window = window
+        self._metrics = metrics
+        self._refusals = 0
+
+    def batch(self, refusal: BatchRejected) -> NoReturn:
+        """The oldest batch of a source is not stored, nor is what followed it. Raises DeliveryError."""
+        batch = self._window.oldest_of(refusal.source)
+        if batch is not None and refusal.is_final:
+            self.one_by_one(batch, refusal.reason)
+        if batch is not None:
+            read_again(batch.source, refusal.committed, window=self._window, producer=self._producer)
+        raise PeerConfused(f"the server refused a batch: {refusal.reason}")
+
+    def one_by_one(self, batch: Batch, reason: str) -> NoReturn:
+        """Send the lines of a batch that will never be taken one by one; one that will not be taken is passed over.
+
+        Raises StartOver.
+        """
+        if batch.lines == 1:
+            self.line(batch, batch.payload, reason)
+            self._window.give_up(batch, f"refused by the server: {reason}")
+        else:
+            first = self._window.oldest_of(batch.source.id) or batch
+            read_again(
+                batch.source, first.start, window=self._window, producer=self._producer, one_by_one_until=batch.end
+            )
+        raise StartOver(f"the server does not take a batch: {reason}")
+
+    def line(self, batch: Batch, line: bytes, reason: str) -> None:
+        """Count a line that the server will never store, and log the first ones."""
+        self._metrics.add(lines_rejected=1)
+        self._refusals += 1
+        if self._refusals <= _REFUSALS_LOGGED:
+            last = "; further refusals are only counted" if self._refusals == _REFUSALS_LOGGED else ""
+            where = f"{batch.source.path}, bytes {batch.start} to {batch.end}"
+            logger.error("the server refused a line (%s): %s: %.200r%s", reason, where, line, last)

@@ -1,0 +1,98 @@
+"""The engine's only way to wait: for its output, for changes of files, for time to pass; and what falls due meanwhile.
+
+Whatever the network does, the look at the log file, a stop request and the deadlines are never late.
+"""
+
+from collections.abc import Callable, Sequence
+
+from logferry.client.net.poller import Poller
+from logferry.client.net.readiness import READ, Readiness
+from logferry.client.net.wakeup import StopSignal
+from logferry.config import ShipSettings
+from logferry.errors import GaveUp
+
+
+class EngineWait:
+    """Waits for one engine, in its thread."""
+
+    def __init__(
+        self,
+        settings: ShipSettings,
+        stop: StopSignal,
+        *,
+        clock: Callable[[], float],
+        on_tick: Callable[[], None],
+        on_stop: Callable[[], None],
+        describe: Callable[[], str],
+    ) -> None:
+        """Call `on_tick` every poll interval (or later, see `once`) and after an announcement, and `on_stop` once.
+
+        `describe` says what a deadline cuts off.
+        """
+        self._settings = settings
+        self._stop = stop
+        self._clock = clock
+        self._on_tick = on_tick
+        self._on_stop = on_stop
+        self._describe = describe
+        self._poller = Poller(clock)
+        now = clock()
+        self._next_tick = now + settings.poll_interval
+        self._deadline = now + settings.deadline if settings.deadline else None
+        self._drain_until: float | None = None
+
+    def wait(self, interest: Readiness, timeout_s: float) -> Readiness:
+        """Wait the whole time, or until a descriptor is ready (see Wait)."""
+        end = self._clock() + timeout_s
+        while not (ready := self.once(interest, end - self._clock())):
+            if self._clock() >= end:
+                break
+        return ready
+
+    def once(
+        self,
+        interest: Readiness,
+        timeout_s: float,
+        *,
+        announcing: Sequence[int] = (),
+        patience_s: float = 0.0,
+    ) -> Readiness:
+        """Wait until a descriptor is ready, something wakes the engine, or the time is over; do what is due.
+
+        `announcing` descriptors are only for an engine that would take a batch now. For `patience_s` nobody needs a
+        tick unless they announce something, however long ago the last one was. Raises GaveUp when a deadline is over.
+        """
+        now = self._clock()
+        next_tick = max(self._next_tick, now + patience_s)
+        ends = [now + timeout_s, next_tick, *(end for end in (self._deadline, self._drain_until) if end)]
+        ready, is_announced = self._poll(interest, announcing, max(0.0, min(ends) - now))
+        self._check_deadlines()
+        self.notice_stop()  # after the check: with no time to drain, a run that has nothing to drain still ends well
+        begin = self._clock()
+        is_due = begin >= next_tick
+        if is_due or is_announced:
+            self._on_tick()
+            self._poller.pause(self._clock() - begin)
+        if is_due:
+            self._next_tick = self._clock() + self._settings.poll_interval
+        return ready
+
+    def notice_stop(self) -> None:
+        """Begin to drain, if a stop was asked for."""
+        if self._stop.is_requested and self._drain_until is None:
+            self._drain_until = self._clock() + self._settings.shutdown_timeout
+            self._on_stop()
+
+    def _poll(self, interest: Readiness, announcing: Sequence[int], timeout_s: float) -> tuple[Readiness, bool]:
+        wakeup = self._stop.wakeup
+        ready, is_announced = self._poller.poll({**interest, wakeup.fileno(): READ}, announcing, timeout_s)
+        if ready.pop(wakeup.fileno(), 0):
+            wakeup.clear()
+        return ready, is_announced
+
+    def _check_deadlines(self) -> None:
+        now = self._clock()
+        if self._deadline is not None and now >= self._deadline:
+            raise GaveUp(f"the deadline of {self._settings.deadline:g} s is over; {self._describe()}")
+        if self._drain_until is not None and now >= self._drain_until:
+            raise GaveUp(f"stopped; {self._describe()} after {self._settings.shutdown_timeout:g} s of waiting")

@@ -1,0 +1,44 @@
+"""The end of a connection whose peer answers nothing: wait until its kernel has confirmed every byte."""
+
+import sys
+from typing import Final
+
+from logferry.client.net.steps import Await, Steps
+from logferry.client.net.transport import RECEIVE_BYTES, Transport
+from logferry.errors import PeerClosed, PeerSilent
+
+_LOOK_S: Final = 0.01
+_CLOSE_WAIT_S: Final = 1.0
+
+
+def hand_over(transport: Transport, *, timeout_s: float) -> Steps[None]:
+    """Wait for the peer's kernel, then a moment for the peer to close.
+
+    It may be one that does answer, and a close with unread answers would send a reset, which makes some receivers throw
+    away what they have not read.
+
+    Raises PeerClosed after a reset, PeerSilent when the peer takes nothing for `timeout_s`.
+    """
+    transport.end_of_data()
+    waiting, left_s = sys.maxsize, 0.0
+    while True:
+        before, waiting = waiting, transport.unconfirmed_bytes()
+        if waiting < before:
+            left_s = timeout_s if waiting else _CLOSE_WAIT_S
+        if _has_ended(transport) and not waiting:
+            return
+        if left_s <= 0:
+            break
+        left_s -= (yield Await(None, 0, _LOOK_S)).waited_s
+    if waiting:
+        raise PeerSilent(f"the receiver has not taken the last {waiting} bytes")
+
+
+def _has_ended(transport: Transport) -> bool:
+    """Throw away what has arrived; return whether the peer has closed its side."""
+    try:
+        while data := transport.receive(RECEIVE_BYTES):
+            pass
+    except PeerClosed as error:
+        raise PeerClosed(f"{error}; what the receiver had not read is lost") from error
+    return data == b""

@@ -1,0 +1,71 @@
+"""The first words on a connection, and questions to a server that knows the delivery extension.
+
+Everybody who asks a server something and waits for the answer does it here. docs/protocol.md, rules E1 to E3, E14, E19.
+Credentials of a client follow the welcome; they belong here too.
+"""
+
+from collections.abc import Sequence
+
+from logferry.client.net.readiness import READ, WRITE
+from logferry.client.net.steps import Await, Steps
+from logferry.client.net.transport import Transport, receive_some
+from logferry.errors import PeerClosed, PeerSilent
+from logferry.protocol.delivery import VERSION, Alive, Answer, NotUnderstood, control_line
+from logferry.protocol.delivery_client import DeliveryClientProtocol
+
+
+def greet(
+    transport: Transport,
+    session: DeliveryClientProtocol,
+    *,
+    client_id: str,
+    client_host: str,
+    encodings: Sequence[str],
+    timeout_s: float,
+) -> Steps[Answer]:
+    """Say hello, under the name `client_host`; return the answer, a Welcome from a server that knows the extension.
+
+    Raises PeerClosed or PeerSilent when there is none.
+    """
+    fields = {"version": VERSION, "client": client_id, "host": client_host, "encodings": list(encodings)}
+    return (yield from ask(transport, session, control_line("hello", **fields), timeout_s=timeout_s, what="the hello"))
+
+
+def answers_a_blank_line(transport: Transport, *, timeout_s: float) -> Steps[bool]:
+    """Whether the server is there and speaks the plain protocol: it answers every line, a blank one too (rule L5)."""
+    try:
+        answer = yield from ask(transport, DeliveryClientProtocol(), b"\n", timeout_s=timeout_s, what="a blank line")
+    except (PeerClosed, PeerSilent):
+        return False
+    return isinstance(answer, NotUnderstood)
+
+
+def ask(
+    transport: Transport, session: DeliveryClientProtocol, question: bytes, *, timeout_s: float, what: str
+) -> Steps[Answer]:
+    """Send a question, which messages call `what`; return the answer.
+
+    Raises PeerSilent when neither the answer nor a sign of life has come for `timeout_s`, PeerClosed.
+    """
+    yield from _send_all(transport, question, timeout_s)
+    left_s = timeout_s
+    while True:
+        if not transport.has_buffered():
+            resumed = yield Await(transport.fileno(), READ | transport.wants(), max(0.0, left_s))
+            if not resumed.ready:
+                raise PeerSilent(f"the server has not answered {what} within {timeout_s:g} s")
+            left_s -= resumed.waited_s
+        for answer in session.receive_data(receive_some(transport) or b""):
+            if not isinstance(answer, Alive):
+                return answer
+            left_s = timeout_s
+
+
+def _send_all(transport: Transport, data: bytes, timeout_s: float) -> Steps[None]:
+    rest = memoryview(data)
+    while True:
+        rest = rest[transport.send((rest,), more=False) :]
+        if not rest:
+            return
+        if not (yield Await(transport.fileno(), WRITE | transport.wants(), timeout_s)).ready:
+            raise PeerSilent("the server takes no data")

@@ -1,0 +1,98 @@
+"""The transport without a network: two ends in one process, deterministic, for what is built on transports.
+
+Each end has a number in place of a descriptor; `ready` says what a poll would say.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Final, Self
+
+from logferry.client.net.readiness import READ, WRITE
+from logferry.client.net.transport import Part
+from logferry.errors import PeerClosed
+
+# As much as one end takes before the other has read it.
+CAPACITY_BYTES: Final = 1024 * 1024
+
+_numbers = itertools.count(1_000_000)  # far above the descriptors of a process
+
+
+class MemoryTransport:
+    """See Transport; one end of a pair."""
+
+    def __init__(self, capacity: int) -> None:
+        self._number = next(_numbers)
+        self._capacity = capacity
+        self._peer: MemoryTransport = self
+        self._arrived = bytearray()
+        self._has_ended = False  # this end sends no more
+        self._is_broken = False
+        self.is_closed = False
+
+    @classmethod
+    def pair(cls, *, capacity: int = CAPACITY_BYTES) -> tuple[Self, Self]:
+        """Return two ends; each takes `capacity` bytes that the other has not yet received."""
+        ours, theirs = cls(capacity), cls(capacity)
+        ours._peer, theirs._peer = theirs, ours
+        return ours, theirs
+
+    def fileno(self) -> int:
+        """See Transport: a number that no descriptor has."""
+        return self._number
+
+    def ready(self) -> int:
+        """Return what this end is ready for, as a poll would."""
+        if self._is_broken:
+            return READ | WRITE
+        can_read = self._arrived or self._peer._has_ended
+        return (READ if can_read else 0) | (WRITE if self._room else 0)
+
+    def send(self, parts: Sequence[Part], *, more: bool) -> int:
+        """See Transport."""
+        if self._is_broken or self._has_ended or self._peer.is_closed:
+            raise PeerClosed("the connection broke while sending: the other end is closed")
+        data = b"".join(parts)[: self._room]
+        self._peer._arrived += data
+        return len(data)
+
+    def flush(self) -> None:
+        """See Transport: nothing is held back."""
+
+    def receive(self, limit: int) -> bytes | None:
+        """See Transport."""
+        if self._is_broken:
+            raise PeerClosed("the connection broke: the other end has broken it")
+        data = bytes(self._arrived[:limit])
+        del self._arrived[:limit]
+        return data or (b"" if self._peer._has_ended else None)
+
+    def wants(self) -> int:
+        """See Transport: nothing of its own."""
+        return 0
+
+    def has_buffered(self) -> bool:
+        """See Transport: `ready` knows all that has arrived."""
+        return False
+
+    def unconfirmed_bytes(self) -> int:
+        """See Transport: what the other end has not received."""
+        return len(self._peer._arrived)
+
+    def end_of_data(self) -> None:
+        """See Transport."""
+        self._has_ended = True
+
+    def close(self) -> None:
+        """See Transport."""
+        self._has_ended = True
+        self.is_closed = True
+
+    def reset(self) -> None:
+        """Break the connection: what has not been received is lost."""
+        self._peer._is_broken = True
+        self._peer._arrived.clear()
+        self.close()
+
+    @property
+    def _room(self) -> int:
+        return max(0, self._capacity - len(self._peer._arrived))

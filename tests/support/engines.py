@@ -1,0 +1,31 @@
+"""A delivery engine in front of a real server or a scripted one, without files."""
+
+from functools import partial
+
+from logferry.client.delivery.batches import BatchProducer
+from logferry.client.delivery.engine import DeliveryEngine
+from logferry.client.delivery.outputs.selection import output_for, stored_extents
+from logferry.client.net.wakeup import StopSignal
+from logferry.client.state.checkpoints import Checkpoints
+from logferry.config import ShipSettings
+from logferry.telemetry.metrics import Metrics
+
+
+def engine_to_server(
+    producer: BatchProducer,
+    settings: ShipSettings,
+    checkpoints: Checkpoints,
+    *,
+    metrics: Metrics | None = None,
+    stop: StopSignal | None = None,
+) -> DeliveryEngine:
+    """Return a basic engine that delivers to the server of `settings`."""
+    return DeliveryEngine(
+        producer,
+        output_for(settings, checkpoints),
+        settings,
+        metrics=metrics or Metrics(),
+        stop=stop or StopSignal(),
+        checkpoints=checkpoints,
+        stored_extents=partial(stored_extents, settings),
+    )
