@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from logferry.model.render_spec import RenderSpec
+from logferry.rendering.engine.format import Rendered
 from logferry.rendering.event_boundaries import EventBoundaries, event_boundaries
-from logferry.rendering.renderer import Rendered, renderer
+from logferry.rendering.renderer import renderer
 
 _SEED: Final = 20240115
 _BLOCK_LINES: Final = 2000

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from logferry.protocol.delivery import RecordedLoss
-from logferry.rendering.renderer import Rendered, Renderer
+from logferry.rendering.engine.format import Rendered
+from logferry.rendering.renderer import Renderer
 from tests.faults.chaos_proxy import DOWN, chaos_proxy
 from tests.support.processes import free_port
 from tests.support.running import RunningServer, running_server, stored_lines, wait_until

@@ -28,18 +28,8 @@ FLOORS: Final = {
         *("answers", "flow_control", "lifecycle", "patience"),
     ),
     "rendering": (
-        *(
-            "renderer",
-            "detect",
-            "event_boundaries",
-            "registry",
-            "formats",
-            "multiline",
-            "partial_lines",
-            "filters",
-            "extra_fields",
-        ),
-        "engine",
+        *("renderer", "reference", "detect", "event_boundaries", "registry", "formats"),
+        *("multiline", "partial_lines", "filters", "redaction", "extra_fields", "engine"),
     ),
 }
 

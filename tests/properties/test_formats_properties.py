@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering import multiline
 from logferry.rendering.event_boundaries import event_joiner
+from logferry.rendering.reference import render_event
 from logferry.rendering.registry import format_named
-from logferry.rendering.renderer import render_event, renderer
+from logferry.rendering.renderer import renderer
 from tests.support.builders import log_lines
 
 REGEX = r"regex:(?P<time>\d+)? ?(?P<lvl>\w+)?(?P<x>[^\w]+)?(?: (?P<msg>.*))?"
@@ -217,7 +218,9 @@ def test_rubbish_that_leaves_no_byte_for_a_joint_gives_the_same(
     max_lines, max_bytes = limits
     spec = RenderSpec(multiline=pattern, multiline_max_lines=max_lines, multiline_max_bytes=max_bytes, redact=("info",))
     expected = renderer(spec).render(data)
-    with patch.object(multiline, "_JOINTS", bytes(byte for byte in joints if byte < 0x20 and byte not in b"\t\r\n")):
+    with patch.object(
+        multiline, "_INNER_NEWLINES", bytes(byte for byte in joints if byte < 0x20 and byte not in b"\t\r\n")
+    ):
         assert renderer(spec).render(data) == expected
 
 

@@ -12,8 +12,9 @@ from logferry import checksum, speedups
 from logferry.protocol import validation
 from logferry.protocol.text import runs_by_validity
 from logferry.protocol.validation import Accept, Lines, validate, validate_line
-from logferry.rendering.engine.base import EscapedFormat, Rendered
 from logferry.rendering.engine.escape import escape, with_plain_newlines
+from logferry.rendering.engine.format import Rendered
+from logferry.rendering.engine.line_format import LineFormat
 from logferry.rendering.formats.text.plain import PLAIN
 from logferry.rendering.formats.text.raw import RAW
 
@@ -71,7 +72,7 @@ def without_compiled(function: Any, *arguments: Any) -> Any:
 @example(b"\x0b\n \x0b \n", b"\x0b")
 def test_plain_and_raw_lines_are_rendered_as_in_python(lines: bytes, joint: bytes) -> None:
     for format_, function in ((PLAIN, compiled.render_plain), (RAW, compiled.render_raw)):
-        expected = without_compiled(EscapedFormat.render, format_, lines, joint)
+        expected = without_compiled(LineFormat.render, format_, lines, joint)
         assert format_.render(lines, joint) == expected
         assert Rendered(*function(with_plain_newlines(lines, joint), joint)) == expected
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from logferry.model.render_spec import RenderSpec
+from logferry.rendering.engine.format import Rendered
 from logferry.rendering.event_boundaries import event_boundaries
-from logferry.rendering.renderer import Rendered, renderer
+from logferry.rendering.renderer import renderer
 
 TIME = "2024-01-15 08:23:45"
 

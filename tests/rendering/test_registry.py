@@ -4,7 +4,7 @@ import pytest
 
 from logferry.model.format_names import FORMAT_NAMES
 from logferry.model.render_spec import REDACTION_NAMES
-from logferry.rendering.filters import PRESETS
+from logferry.rendering.redaction import BUILT_IN
 from logferry.rendering.registry import format_named
 
 
@@ -15,7 +15,7 @@ def test_every_name_has_a_format_that_calls_itself_so(name: str) -> None:
 
 
 def test_every_name_of_a_redaction_has_a_pattern() -> None:
-    assert tuple(PRESETS) == REDACTION_NAMES
+    assert tuple(BUILT_IN) == REDACTION_NAMES
 
 
 def test_an_unknown_format_is_refused_with_those_that_there_are() -> None:

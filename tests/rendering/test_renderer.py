@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from logferry.rendering.renderer import BOM, Rendered, render, render_line
+from logferry.rendering.engine.format import Rendered
+from logferry.rendering.renderer import BOM
+from tests.support.formats import render, render_line
 
 TIME = "2024-01-15 08:23:45"
 

@@ -5,12 +5,24 @@ from pathlib import Path
 from typing import Any, Final
 
 from logferry.model.render_spec import RenderSpec
-from logferry.rendering.engine.base import Rendered
+from logferry.rendering.engine.format import Rendered
 from logferry.rendering.event_boundaries import event_joiner
+from logferry.rendering.reference import render_event
 from logferry.rendering.registry import format_named
-from logferry.rendering.renderer import render_event, renderer
+from logferry.rendering.renderer import renderer
 
+PLAIN: Final = RenderSpec()
 SAMPLES: Final = Path(__file__).parent / "samples"
+
+
+def render(data: bytes, *, is_start: bool = False, truncated: bool = False) -> Rendered:
+    """Render a chunk in the plain format: see Renderer."""
+    return renderer(PLAIN).render(data, is_start=is_start, truncated=truncated)
+
+
+def render_line(line: bytes, *, truncated: bool = False) -> bytes | None:
+    """Render one line in the plain format, without its newline, as the reference says; None for a blank one."""
+    return render_event(format_named(PLAIN.format), line, truncated=truncated)
 
 
 def render_both_ways(name: str, data: bytes) -> Rendered:

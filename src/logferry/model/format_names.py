@@ -24,13 +24,13 @@ class FormatName:
 FORMATS: Final = (
     FormatName("plain", "text.plain"),
     FormatName("raw", "text.raw"),
-    FormatName("json", "json.json_lines"),
+    FormatName("json", "json.format"),
     FormatName("logfmt", "text.logfmt"),
     FormatName("syslog", "text.syslog"),
-    FormatName("nginx", "access.access_log"),
-    FormatName("apache", "access.access_log"),
-    FormatName("cri", "containers.container", joins_lines=True),
-    FormatName("docker", "containers.container", joins_lines=True),
+    FormatName("nginx", "access.nginx"),
+    FormatName("apache", "access.apache"),
+    FormatName("cri", "containers.cri", joins_lines=True),
+    FormatName("docker", "containers.docker", joins_lines=True),
     FormatName("python", "text.python_logging"),
 )
 

@@ -1,7 +1,5 @@
 """Which format the lines of a file have (`--format auto`): decided from its first lines, the same every time."""
 
-import json
-from collections.abc import Callable
 from typing import Final
 
 from logferry.rendering.engine.escape import WHITE_SPACE
@@ -10,18 +8,11 @@ from logferry.rendering.registry import format_named
 # What programs write first is not always typical; much more than this need not be there yet.
 _SAMPLE_LINES: Final = 20
 
-# A word after a timestamp need not be a level: it may be a host, or a message.
-_LEVELS: Final = {
-    *("TRACE", "DEBUG", "INFO", "INFORMATION", "NOTICE", "WARN", "WARNING", "ERR", "ERROR", "SEVERE"),
-    *("CRIT", "CRITICAL", "ALERT", "EMERG", "EMERGENCY", "FATAL", "PANIC"),
-}
-
 # Of formats that fit equally many lines the first one is taken: those that say more of a line come before the others.
 _CANDIDATES: Final = ("docker", "cri", "json", "plain", "syslog", "nginx", "apache", "python", "logfmt")
 
-
 # What a container's runtime writes around any line; other formats would take the lines for theirs.
-_FRAMES: Final = ("docker", "cri")
+_WRAPPERS: Final = ("docker", "cri")
 
 
 def detect(data: bytes) -> str | None:
@@ -34,19 +25,8 @@ def detect(data: bytes) -> str | None:
     texts = [text for text in texts if text[0] not in WHITE_SPACE]
     counts = {}
     for name in _CANDIDATES:
-        counts[name] = sum(map(_fits(name), texts))
-        if counts[name] == len(texts) or (name in _FRAMES and 2 * counts[name] >= len(texts)):
+        counts[name] = sum(map(format_named(name).recognises, texts))
+        if counts[name] == len(texts) or (name in _WRAPPERS and 2 * counts[name] >= len(texts)):
             return name if texts else None
     best = max(counts, key=counts.__getitem__)
     return best if 2 * counts[best] >= len(texts) else None
-
-
-def _fits(name: str) -> Callable[[str], bool]:
-    """Return what says whether a line is surely of a format."""
-    format_ = format_named(name)
-    recognises = format_.recognises
-    if name == "plain":
-        return lambda text: json.loads(format_.record_of(text))["level"] in _LEVELS
-    if name == "logfmt":  # one pair may be anywhere, in prose too
-        return lambda text: text.count("=") > 1 and recognises(text)
-    return recognises

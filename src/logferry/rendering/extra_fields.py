@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping
 
 from logferry.model.render_spec import RESERVED_KEYS
+from logferry.rendering.engine.escape import to_json
 
 
-class ConstantFields:
+class ExtraFields:
     """Appends the same fields to every record of a chunk; what a line says of itself is never replaced."""
 
     def __init__(self, fields: Mapping[str, str]) -> None:
@@ -16,7 +17,7 @@ class ConstantFields:
                 raise ValueError(f"a field cannot be called {name!r}: every line has that already")
         self._fields = dict(fields)
         self._ending = _ending(self._fields)
-        self._keys = [json.dumps(name, ensure_ascii=False).encode() for name in fields]
+        self._keys = [to_json(name).encode() for name in fields]
 
     def add_to(self, payload: bytes) -> bytes:
         """Return NDJSON with the fields at the end of each record. A newline is always the end of a record."""
@@ -37,4 +38,4 @@ def _ending(fields: Mapping[str, str]) -> bytes:
     """Return the end of a record that has these as its last fields."""
     if not fields:
         return b"}\n"
-    return f", {json.dumps(fields, ensure_ascii=False)[1:]}\n".encode()
+    return f", {to_json(fields)[1:]}\n".encode()

@@ -16,22 +16,14 @@ from typing import Final
 from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP
 from logferry.protocol.patterns import compile_pattern
 from logferry.rendering.engine.events import JoinedEvents
-from logferry.rendering.filters import compiled
-
-# As the plain format has it, with slashes in the date too, as RFC 5424 and RFC 3164 have it, and with the day first.
-_BEGINS_WITH_TIMESTAMP: Final = (
-    r"(?:<[0-9]{1,3}>(?:1 )?+|\[)?+(?:"
-    r"[0-9]{4}(?:-[0-9]{2}-|/[0-9]{2}/)[0-9]{2}[ T]"
-    r"|(?:[A-Z][a-z]{2} )?[A-Z][a-z]{2} [ 0-3][0-9] "
-    r"|[0-3][0-9](?:-[A-Z][a-z]{2}-|/[A-Z][a-z]{2}/)[0-9]{4}[ :]"
-    r")[0-9]{2}:[0-9]{2}:[0-9]{2}(?![0-9])"
-)
+from logferry.rendering.engine.timestamps import EVENT_START
+from logferry.rendering.engine.user_patterns import compile_user_pattern
 
 # Where the last event begins is looked for in the last bytes of a chunk first.
 _TAIL_BYTES: Final = 8 * 1024
 
 # One of those that are not in the data stands for the newlines inside events.
-_JOINTS: Final = bytes(code for code in range(0x1F, -1, -1) if code not in b"\t\n\r")
+_INNER_NEWLINES: Final = bytes(code for code in range(0x1F, -1, -1) if code not in b"\t\n\r")
 
 
 class Multiline:
@@ -39,8 +31,8 @@ class Multiline:
 
     def __init__(self, beginning: str, *, max_lines: int, max_bytes: int) -> None:
         """`beginning` is EVENTS_BEGIN_WITH_TIMESTAMP or a pattern. Raises ValueError if it is neither."""
-        pattern = _BEGINS_WITH_TIMESTAMP if beginning == EVENTS_BEGIN_WITH_TIMESTAMP else beginning
-        self._begins = compiled("multiline", pattern).match
+        pattern = EVENT_START if beginning == EVENTS_BEGIN_WITH_TIMESTAMP else beginning
+        self._begins = compile_user_pattern("multiline", pattern).match
         self._max_lines = max_lines
         self._max_bytes = max_bytes
 
@@ -68,15 +60,15 @@ class Multiline:
         boundaries = self._boundaries(data)
         if len(boundaries) - 1 == data.count(b"\n"):
             return JoinedEvents(data)
-        joint = next((bytes([code]) for code in _JOINTS if code not in data), None)
-        if joint is None:
+        inner_newline = next((bytes([code]) for code in _INNER_NEWLINES if code not in data), None)
+        if inner_newline is None:
             return None
-        folded = bytearray(data.replace(b"\n", joint))
+        folded = bytearray(data.replace(b"\n", inner_newline))
         for end in boundaries[1:]:
             folded[end - 1] = 0x0A
-        joined = folded.count(joint)
-        kept = _trailing_blank_lines(joint).sub(b"", bytes(folded))
-        return JoinedEvents(kept, kept.count(joint), joined - kept.count(joint), joint)
+        joined = folded.count(inner_newline)
+        kept = _trailing_blank_lines(inner_newline).sub(b"", bytes(folded))
+        return JoinedEvents(kept, kept.count(inner_newline), joined - kept.count(inner_newline), inner_newline)
 
     def _boundaries(self, data: bytes) -> list[int]:
         """Return where in `data` events begin, and its end."""
@@ -124,7 +116,7 @@ def _lines_of(data: bytes) -> tuple[list[str], list[int]]:
 
 
 @lru_cache
-def _trailing_blank_lines(joint: bytes) -> re.Pattern[bytes]:
+def _trailing_blank_lines(inner_newline: bytes) -> re.Pattern[bytes]:
     """Return what matches the blank lines at the end of an event; a blank line before it is the rest of its ending."""
-    joint = re.escape(joint)
-    return compile_pattern(joint + rb"[ \t\r\v\f" + joint + rb"]*+(?=\n)")
+    inner_newline = re.escape(inner_newline)
+    return compile_pattern(inner_newline + rb"[ \t\r\v\f" + inner_newline + rb"]*+(?=\n)")

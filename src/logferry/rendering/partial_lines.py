@@ -30,25 +30,25 @@ class Part:
     is_last: bool
 
 
-class Dialect(Protocol):
+class PartSyntax(Protocol):
     """How one runtime writes lines and their parts."""
 
     # Found in every line that is a part but not the last, and in few others.
     candidate: re.Pattern[bytes]
 
     def part_of(self, line: bytes) -> Part | None:
-        """Return what a line, given with its newline, says; None if it is not of this dialect."""
+        """Return what a line, given with its newline, says; None if it is not of this syntax."""
 
     def joined(self, parts: list[Part]) -> bytes:
         """Return the line, with its newline, that has the content of all the parts; the last one may be missing."""
 
 
 class PartialLines:
-    """The grouping of one dialect (`engine.events.EventJoiner`)."""
+    """The joiner of lines with parts of one syntax (`engine.events.EventJoiner`)."""
 
-    def __init__(self, dialect: Dialect, max_bytes: int) -> None:
+    def __init__(self, syntax: PartSyntax, max_bytes: int) -> None:
         """No group has more than `max_bytes`, but for a single line that has."""
-        self._dialect: Final = dialect
+        self._syntax: Final = syntax
         self._max_bytes: Final = max_bytes
 
     def complete_bytes(self, data: bytes) -> int:
@@ -68,12 +68,12 @@ class PartialLines:
         end = 0
         for _ in range(count):
             start, end = end, _line_end(data, end)
-            if self._dialect.candidate.search(data, start, end):
+            if self._syntax.candidate.search(data, start, end):
                 end, _ = self._group_end(data, start)
         return end
 
     def join(self, data: bytes) -> JoinedEvents:
-        """See EventJoiner. Lines that are not in parts, or not of this dialect, stay as they are."""
+        """See EventJoiner. Lines that are not in parts, or not of this syntax, stay as they are."""
         pieces, position, joined = list[bytes](), 0, 0
         for start, end, _ in self._long_groups(data):
             lines = [line + b"\n" for line in data[start:end].split(b"\n")[:-1]]
@@ -87,19 +87,19 @@ class PartialLines:
         """Return the lines of a group with their parts joined, in the order in which they are completed."""
         events, open_parts = [], dict[bytes, list[Part]]()
         for line in lines:
-            part = self._dialect.part_of(line)
+            part = self._syntax.part_of(line)
             if part is None or (part.is_last and part.stream not in open_parts):
                 events.append(line)
             elif part.is_last:
-                events.append(self._dialect.joined([*open_parts.pop(part.stream), part]))
+                events.append(self._syntax.joined([*open_parts.pop(part.stream), part]))
             else:
                 open_parts.setdefault(part.stream, []).append(part)
-        return events + [self._dialect.joined(parts) for parts in open_parts.values()]
+        return events + [self._syntax.joined(parts) for parts in open_parts.values()]
 
     def _long_groups(self, data: bytes) -> Iterator[tuple[int, int, bool]]:
         """Yield begin and end of each group of more than one line, or that may go on; and whether it may not."""
         position = 0
-        while found := self._dialect.candidate.search(data, position):
+        while found := self._syntax.candidate.search(data, position):
             start = data.rfind(b"\n", position, found.start()) + 1 or position
             position, is_whole = self._group_end(data, start)
             if not is_whole or position > _line_end(data, start):
@@ -113,7 +113,7 @@ class PartialLines:
             end = _line_end(data, position)
             if position > start and end - start > self._max_bytes:
                 return position, True
-            part = self._dialect.part_of(data[position:end])
+            part = self._syntax.part_of(data[position:end])
             if part and part.is_last:
                 open_streams.discard(part.stream)
             elif part:

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Final
 
 from logferry.model.format_names import FORMAT_NAMES, FORMATS, REGEX_PREFIX
-from logferry.rendering.engine.base import Format
+from logferry.rendering.engine.format import Format
 
 _MODULES: Final = {each.name: each.module for each in FORMATS}
 

@@ -9,8 +9,6 @@ the reference, and serves the events that the fast way cannot take (bytes that a
 Rendering is a pure function of the bytes: the same chunk gives the same NDJSON on any machine, at any time.
 """
 
-import base64
-import json
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from functools import lru_cache
@@ -19,18 +17,17 @@ from typing import Final
 
 from logferry.model.render_spec import RenderSpec
 from logferry.protocol.text import runs_by_validity
-from logferry.rendering.engine.base import Format, Rendered, unknown_fields
 from logferry.rendering.engine.escape import NEWLINE
 from logferry.rendering.engine.events import EventJoiner, JoinedEvents
+from logferry.rendering.engine.format import Rendered
 from logferry.rendering.event_boundaries import event_joiner
-from logferry.rendering.extra_fields import ConstantFields
-from logferry.rendering.filters import Sieve
+from logferry.rendering.extra_fields import ExtraFields
+from logferry.rendering.filters import EventFilter
+from logferry.rendering.redaction import Redactor
+from logferry.rendering.reference import is_text, render_event
 from logferry.rendering.registry import format_named
 
-__all__ = ["BOM", "Rendered", "Renderer", "render", "render_line", "renderer"]
-
 BOM: Final = b"\xef\xbb\xbf"
-_PLAIN: Final = RenderSpec()
 _NOTHING: Final = Rendered(b"", 0)
 _columns: Final = attrgetter(*(field.name for field in fields(Rendered)))
 
@@ -38,12 +35,12 @@ _columns: Final = attrgetter(*(field.name for field in fields(Rendered)))
 class Renderer:
     """Renders the lines of one source. Has no state: safe in any thread."""
 
-    __slots__ = ("_constants", "_events")
+    __slots__ = ("_events", "_extra_fields")
 
     def __init__(self, spec: RenderSpec) -> None:
         """Raises ValueError that says what of the spec cannot be used."""
         self._events = _event_renderer(replace(spec, fields=()))
-        self._constants = ConstantFields(dict(spec.fields)) if spec.fields else None
+        self._extra_fields = ExtraFields(dict(spec.fields)) if spec.fields else None
 
     def render(self, data: bytes, *, is_start: bool = False, truncated: bool = False) -> Rendered:
         """Render a chunk of whole lines that ends where an event ends; only its last line may lack its newline.
@@ -55,8 +52,8 @@ class Renderer:
             rendered = self._events.render_alone(data.removeprefix(BOM) if is_start else data, truncated=True)
         else:
             rendered = self._events.render(data, is_start=is_start)
-        if self._constants and rendered.payload:
-            return replace(rendered, payload=self._constants.add_to(rendered.payload))
+        if self._extra_fields and rendered.payload:
+            return replace(rendered, payload=self._extra_fields.add_to(rendered.payload))
         return rendered
 
 
@@ -66,47 +63,14 @@ def renderer(spec: RenderSpec) -> Renderer:
     return Renderer(spec)
 
 
-def render(data: bytes, *, is_start: bool = False, truncated: bool = False) -> Rendered:
-    """Render a chunk in the plain format: see Renderer."""
-    return renderer(_PLAIN).render(data, is_start=is_start, truncated=truncated)
-
-
-def render_line(line: bytes, *, truncated: bool = False) -> bytes | None:
-    """Render one line in the plain format, without its newline, the slow and plain way; None for a blank one."""
-    return render_event(format_named(_PLAIN.format), line, truncated=truncated)
-
-
-def render_event(format_: Format, event: bytes, *, truncated: bool = False) -> bytes | None:
-    """Render one event, without its last newline, the slow and plain way; None for a blank one.
-
-    A cut line is never blank, nor its last carriage return a part of its ending: nobody knows what was cut off.
-    """
-    if not truncated:
-        event = event.removesuffix(b"\r")
-        if not event.strip():
-            return None
-    text = event.decode("utf-8", "replace").replace("\r\n", "\n")
-    record = format_.record_of(text)
-    marks: dict[str, object] = {}
-    if not _is_text(event):
-        marks["raw"] = base64.b64encode(event).decode()
-    if truncated:
-        marks["truncated"] = True
-    if marks:
-        if any(f'"{mark}"' in record and mark in json.loads(record, parse_int=float) for mark in marks):
-            record = json.dumps(unknown_fields(text), ensure_ascii=False)
-        record = f"{record[:-1]}, {json.dumps(marks)[1:]}"
-    return record.encode() + b"\n"
-
-
 class _EventRenderer:
     """All that a renderer does but for the constant fields, in which alone the specs of most sources differ."""
 
     def __init__(self, spec: RenderSpec) -> None:
         self._format = format_named(spec.format)
-        self._sieve = None
+        self._selection = None
         if spec.include or spec.exclude or spec.redact:
-            self._sieve = Sieve(include=spec.include, exclude=spec.exclude, redact=spec.redact)
+            self._selection = _Selection(spec)
         self._joiner = event_joiner(spec)
 
     def render(self, data: bytes, *, is_start: bool) -> Rendered:
@@ -126,22 +90,21 @@ class _EventRenderer:
     def render_alone(self, event: bytes, *, truncated: bool = False) -> Rendered:
         """Render one event, without its last newline, or the kept beginning of a line."""
         redacted = 0
-        if self._sieve:
+        if self._selection:
             text = event.decode("utf-8", "surrogateescape")
-            kept = self._sieve.filter([text if truncated else (text + "\n").replace("\r\n", "\n")[:-1]])
+            kept, redacted = self._selection.apply([text if truncated else (text + "\n").replace("\r\n", "\n")[:-1]])
             if not kept:
                 return Rendered(b"", 0, filtered=1)
-            redacted = self._sieve.redact(kept)
             event = kept[0].encode("utf-8", "surrogateescape")
         payload = render_event(self._format, event, truncated=truncated)
         if payload is None:
             return Rendered(b"", 0, blank=1)
-        return Rendered(payload, 1, undecodable=int(not _is_text(event)), redacted=redacted)
+        return Rendered(payload, 1, undecodable=int(not is_text(event)), redacted=redacted)
 
     def _render_joined(self, joined: JoinedEvents) -> Rendered:
         data, filtered, redacted = joined.data, 0, 0
-        if self._sieve:
-            data, filtered, redacted = self._sift(self._sieve, joined)
+        if self._selection:
+            data, filtered, redacted = self._selection.apply_to_chunk(joined)
         parts = [
             self._format.render(data[start:end], joined.inner_newline)
             if is_text
@@ -154,23 +117,16 @@ class _EventRenderer:
             return replace(found, blank=blank, joined=joined.joined, filtered=filtered, redacted=redacted)
         return found
 
-    def _sift(self, sieve: Sieve, joined: JoinedEvents) -> tuple[bytes, int, int]:
-        """Filter and redact events; return what is left, how many events were left out, how many pieces taken out."""
-        joint = joined.inner_newline.decode()
-        text = joined.data.replace(b"\r" + joined.inner_newline, joined.inner_newline).replace(b"\r\n", b"\n")
-        events = [event.replace(joint, "\n") for event in text.decode("utf-8", "surrogateescape").split("\n")[:-1]]
-        kept = sieve.filter(events)
-        redacted = sieve.redact(kept)
-        left = "".join(event.replace("\n", joint) + "\n" for event in kept).encode("utf-8", "surrogateescape")
-        return left, len(events) - len(kept), redacted
-
     def _render_undecodable(self, event: bytes) -> Rendered:
         payload = render_event(self._format, event)
         assert payload is not None
         return Rendered(payload, 1, undecodable=1)
 
     def _render_halves(self, joiner: EventJoiner, data: bytes, *, is_start: bool) -> Rendered:
-        """Render lines with no byte to spare for a joint: rubbish. A half may have one; a single group needs none."""
+        """Render lines in which every byte occurs that could stand for an inner newline: rubbish.
+
+        A half of them may lack such a byte, and a single group does not need one.
+        """
         middle = data.find(b"\n", len(data) // 2, -1) + 1
         place = joiner.complete_bytes(data[:middle]) or joiner.bytes_of_groups(data, 1)
         if place < len(data):
@@ -182,18 +138,33 @@ class _EventRenderer:
         return replace(found, joined=joined, blank=found.blank + data.count(b"\n") - joined - 1)
 
 
+class _Selection:
+    """What a spec ships of the events of a source: filters first, then redaction."""
+
+    def __init__(self, spec: RenderSpec) -> None:
+        self._filter = EventFilter(include=spec.include, exclude=spec.exclude)
+        self._redactor = Redactor(spec.redact)
+
+    def apply(self, events: list[str]) -> tuple[list[str], int]:
+        """Return what is left of the events, and how many pieces of text were replaced in it."""
+        kept = self._filter.kept(events)
+        return kept, self._redactor.redact(kept)
+
+    def apply_to_chunk(self, joined: JoinedEvents) -> tuple[bytes, int, int]:
+        """Return what is left of a chunk, how many events were left out, how many pieces of text were replaced."""
+        stand_in = joined.inner_newline
+        mark = stand_in.decode()
+        text = joined.data.replace(b"\r" + stand_in, stand_in).replace(b"\r\n", b"\n")
+        events = [event.replace(mark, "\n") for event in text.decode("utf-8", "surrogateescape").split("\n")[:-1]]
+        kept, redacted = self.apply(events)
+        left = "".join(event.replace("\n", mark) + "\n" for event in kept).encode("utf-8", "surrogateescape")
+        return left, len(events) - len(kept), redacted
+
+
 def _sum(parts: Iterable[Rendered]) -> Rendered:
     """Return what the parts are together."""
     payloads, *counts = zip(*map(_columns, parts), strict=True)
     return Rendered(b"".join(payloads), *map(sum, counts))
-
-
-def _is_text(data: bytes) -> bool:
-    try:
-        str(data, "utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 @lru_cache(maxsize=64)

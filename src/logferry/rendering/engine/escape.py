@@ -12,6 +12,9 @@ from logferry.protocol.patterns import compile_pattern
 
 NEWLINE: Final = b"\n"
 
+# Letters beyond ASCII stay as they are. One encoder for all: `json.dumps` would make a new one for every record.
+_encode: Final = json.JSONEncoder(ensure_ascii=False).encode
+
 # What makes a line blank. Text has more white space than this; it does not count.
 WHITE_SPACE: Final = " \t\n\r\v\f"
 
@@ -24,35 +27,35 @@ _escaped_blank_line: Final = compile_pattern(rb"\n(?: |\\[trf]|\\u000b)*+(?=\n)"
 _raw_blank_line: Final = compile_pattern(rb"\n[ \t\r\v\f]*+(?=\n)")
 
 
-def with_plain_newlines(data: bytes, joint: bytes) -> bytes:
+def with_plain_newlines(data: bytes, inner_newline: bytes) -> bytes:
     r"""Make newlines of all `\r\n`, those inside events too."""
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n")
-        if joint != NEWLINE:
-            data = data.replace(b"\r" + joint, joint)
+        if inner_newline != NEWLINE:
+            data = data.replace(b"\r" + inner_newline, inner_newline)
     return data
 
 
-def escape(data: bytes, joint: bytes = NEWLINE) -> bytes:
+def escape(data: bytes, inner_newline: bytes = NEWLINE) -> bytes:
     r"""Escape for JSON everything but the newlines; `\r\n` becomes a newline first.
 
-    `joint` stands for newlines inside an event, and becomes `\n` in two bytes.
+    `inner_newline` stands for newlines inside an event, and becomes `\n` in two bytes.
     """
-    return escape_characters(with_plain_newlines(data, joint), joint)
+    return escape_characters(with_plain_newlines(data, inner_newline), inner_newline)
 
 
-def escape_texts(texts: list[bytes], joint: bytes = NEWLINE) -> list[bytes]:
+def escape_texts(texts: list[bytes], inner_newline: bytes = NEWLINE) -> list[bytes]:
     """Escape texts without newlines."""
-    return escape_characters(b"\n".join(texts), joint).split(b"\n")
+    return escape_characters(b"\n".join(texts), inner_newline).split(b"\n")
 
 
-def escape_characters(data: bytes, joint: bytes) -> bytes:
+def escape_characters(data: bytes, inner_newline: bytes) -> bytes:
     """Escape for JSON everything but the newlines; carriage returns too, wherever they are."""
     if speedups.compiled and data.endswith(NEWLINE):
-        return speedups.compiled.escape(data, joint)
+        return speedups.compiled.escape(data, inner_newline)
     data = data.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\t", b"\\t")
-    if joint != NEWLINE:
-        data = data.replace(joint, b"\\n")
+    if inner_newline != NEWLINE:
+        data = data.replace(inner_newline, b"\\n")
     if len(data.translate(None, _CONTROL_BYTES)) != len(data):
         data = _CONTROL.sub(lambda match: _CONTROL_ESCAPES[match[0]], data)
     return data
@@ -62,6 +65,11 @@ def unescape(escaped: bytes) -> str:
     """Return the text of one escaped line, given without its newline."""
     text = escaped.decode()
     return str(json.loads(f'"{text}"')) if "\\" in text else text
+
+
+def to_json(value: object) -> str:
+    """Return the JSON of a value, in one line."""
+    return _encode(value)
 
 
 def without_blank_lines(lines: bytes, *, is_escaped: bool) -> tuple[bytes, int]:

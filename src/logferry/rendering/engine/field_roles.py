@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Final
 
-from logferry.rendering.engine.base import unknown_fields
+from logferry.rendering.engine.format import unknown_fields
 
 # The best first. Another name than the first counts only if its value is a string or a number.
 NAMES: Final = {

@@ -1,78 +1,133 @@
-"""Lines into records at C speed: split a chunk with one pattern, put the pieces into their places, join.
+r"""Lines into records at C speed: one pattern splits a whole chunk, and the pieces are joined in another order.
 
-Lines of another shape are left between the matches. They are gathered, rendered together in some other way, and put
-back into their places, so that the costs of a call are shared by many of them.
+`LinePattern` is what every format uses that reads whole chunks, on raw lines or on lines that are escaped for JSON. It
+calls no Python code for a line: the texts that a group of the pattern has in all lines, a column, are changed together.
+
+Lines that the pattern does not match are gathered, rendered together in some other way, and put back into their places,
+so that all of them share the costs of a call. Nothing here knows a format, a level or a timestamp.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
 from logferry.protocol.patterns import compile_pattern
-from logferry.rendering.engine.base import Rendered
+from logferry.rendering.engine.format import Rendered
 
-Edit = Callable[[list[Any]], Sequence[bytes]]
+# The texts of one group in all lines; None where the group did not match.
+Texts = list[Any]
 
 
-class Shape:
-    """One way that lines can look, and what record such a line becomes."""
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What records have for one column: a value each, and what stands before and after the value in all of them."""
 
-    def __init__(self, line: str, template: Iterable[bytes | int], edits: Mapping[int, Edit] | None = None) -> None:
-        r"""`line` is the pattern of a line without its newline; it never matches one.
+    values: Sequence[bytes]
+    before: bytes = b""
+    after: bytes = b""
 
-        `template` is what a record consists of: bytes as they are, and numbers of groups; first and last are bytes, and
-        the last ends in `}\n`. `edits` change the texts of a group, all of the chunk at once; None stands for a group
-        that did not match.
+
+# Changes the texts of a column, all of a chunk at once. None: no record has anything for it.
+Edit = Callable[[Texts], Written | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The texts of a group, given by number or by name: as they are, or as `edit` changes them.
+
+    An edit may stand for a name that the pattern does not have: it is given None for every line.
+    """
+
+    group: int | str
+    edit: Edit | None = None
+
+
+class LinePattern:
+    """Lines that look alike, and the record that each of them becomes."""
+
+    def __init__(self, line: str, record: Iterable[bytes | Column], *, is_one_line: bool = False) -> None:
+        r"""`line` is the pattern of a line without its newline.
+
+        `record` is what a record consists of, from `{` to `}\n`: bytes that all records have, and columns.
+        `is_one_line` says that the pattern cannot match a newline; otherwise the newlines of every result are counted,
+        which takes a tenth of the time where there are few columns.
         """
         # It begins with a newline, because `re` looks for a literal first byte far more quickly than for `^`.
         self._pattern = compile_pattern(rf"\n{line}(?=\n)".encode())
-        self._before, *self._inner, self._after = merged(template)
-        self._edits = dict(edits or {})
+        self._width = self._pattern.groups + 1
+        self._record = tuple(record)
+        self._is_one_line = is_one_line
 
-    def matches(self, lines: bytes) -> bool:
-        """Whether all of the lines have this shape."""
+    def matches_all(self, lines: bytes) -> bool:
+        """Whether the pattern matches each of the lines."""
         return len(self._pattern.findall(b"\n" + lines)) == lines.count(b"\n")
 
     def render(self, lines: bytes, otherwise: Callable[[bytes], Rendered]) -> Rendered:
-        """Render lines that have this shape, and the others `otherwise`: a record for each line that is not blank."""
-        width = self._pattern.groups + 1
+        """Render lines that the pattern matches, and the others `otherwise`; blank lines give no records."""
         parts = self._pattern.split(b"\n" + lines)
-        matched = len(parts) // width
+        matched = len(parts) // self._width
         if not matched:
             return otherwise(lines)
-        before, after = self._before, self._after
-        assert isinstance(before, bytes)
-        assert isinstance(after, bytes)
-        between = parts[0::width]  # nothing, or lines with their newlines before them
+        (begin, *slots), end = _slots(self._written(parts, matched))
+        assert isinstance(begin, bytes)
+        between = parts[0 :: self._width]  # nothing, or lines with their newlines before them
         between[-1] = between[-1][:-1]
-        joints = [after + before] * (matched + 1)
-        others = _render_between(between, otherwise, joints, after, before)
-        joints[0] = joints[0][len(after) :]
-        joints[-1] = joints[-1][: -len(before)]
-        stride = len(self._inner) + 1
-        out = [b""] * (stride * matched + 1)
-        out[0::stride] = joints
-        for place, piece in enumerate(self._inner, start=1):
+        joints = [end + begin] * (matched + 1)
+        others = _render_between(between, otherwise, joints, begin, end)
+        joints[0] = joints[0][len(end) :]
+        joints[-1] = joints[-1][: len(joints[-1]) - len(begin)]
+        payload = _interleaved(joints, slots)
+        if not self._is_one_line and payload.count(b"\n") != matched + others.lines:
+            return otherwise(lines)  # what the pattern took for one line had a newline within
+        return Rendered(payload, matched + others.lines, others.blank)
+
+    def _written(self, parts: list[Any], matched: int) -> Iterator[bytes | Written]:
+        """Yield what the records consist of, made of what the split gave."""
+        for piece in self._record:
             if isinstance(piece, bytes):
-                out[place::stride] = [piece] * matched
-            else:
-                texts = parts[piece::width]
-                edit = self._edits.get(piece)
-                out[place::stride] = edit(texts) if edit else texts
-        return Rendered(b"".join(out), matched + others.lines, others.blank)
+                yield piece
+                continue
+            group = piece.group if isinstance(piece.group, int) else self._pattern.groupindex.get(piece.group)
+            texts: Texts = parts[group :: self._width] if group else [None] * matched
+            written = piece.edit(texts) if piece.edit else Written(texts)
+            if written is not None:
+                yield written
 
 
-def merged(template: Iterable[bytes | int]) -> tuple[bytes | int, ...]:
-    """Return a template in which bytes that follow each other are one piece."""
-    pieces: list[bytes | int] = []
-    for piece in template:
-        last = pieces.pop() if pieces else b""
-        pieces += [last + piece] if isinstance(last, bytes) and isinstance(piece, bytes) else [last, piece]
-    return tuple(pieces)
+def write_records(record: Iterable[bytes | Written], count: int) -> bytes:
+    """Return `count` records, at least one, that consist of bytes that all of them have, and of what was written."""
+    (begin, *slots), end = _slots(record)
+    assert isinstance(begin, bytes)
+    return _interleaved([begin, *[end + begin] * (count - 1), end], slots)
+
+
+def _slots(record: Iterable[bytes | Written]) -> tuple[list[bytes | Sequence[bytes]], bytes]:
+    """Return what records consist of, in turn bytes that all of them have and values; and with what they end."""
+    slots = list[bytes | Sequence[bytes]]()
+    fixed = b""
+    for piece in record:
+        if isinstance(piece, bytes):
+            fixed += piece
+        else:
+            slots += fixed + piece.before, piece.values
+            fixed = piece.after
+    return slots, fixed
+
+
+def _interleaved(joints: list[bytes], slots: list[bytes | Sequence[bytes]]) -> bytes:
+    """Join records: between two joints stand the slots of one record, in each slot its value or what all have there."""
+    slots = [slot for slot in slots if slot != b""]
+    stride, count = len(slots) + 1, len(joints) - 1
+    out = [b""] * (stride * count + 1)
+    out[0::stride] = joints
+    for place, slot in enumerate(slots, start=1):
+        out[place::stride] = [slot] * count if isinstance(slot, bytes) else slot
+    return b"".join(out)
 
 
 def _render_between(
-    between: list[bytes], otherwise: Callable[[bytes], Rendered], joints: list[bytes], before: bytes, after: bytes
+    between: list[bytes], otherwise: Callable[[bytes], Rendered], joints: list[bytes], begin: bytes, end: bytes
 ) -> Rendered:
     """Render what stands between the matches, and put it into the joints there."""
     places = list(compress(range(len(between)), between))
@@ -80,32 +135,24 @@ def _render_between(
         return Rendered(b"", 0)
     rendered = otherwise(b"".join(between)[1:] + b"\n")
     if rendered.blank:
-        return _render_piecemeal(between, otherwise, joints, before, after)
+        return _render_one_gap_at_a_time(between, otherwise, joints, begin, end)
     records = rendered.payload.split(b"\n")
     position = 0
     for place in places:
-        end = position + between[place].count(b"\n")
-        joints[place] = b"%b%b\n%b" % (before, b"\n".join(records[position:end]), after)
-        position = end
+        stop = position + between[place].count(b"\n")
+        joints[place] = b"%b%b\n%b" % (end, b"\n".join(records[position:stop]), begin)
+        position = stop
     return rendered
 
 
-def _render_piecemeal(
-    between: list[bytes], otherwise: Callable[[bytes], Rendered], joints: list[bytes], before: bytes, after: bytes
+def _render_one_gap_at_a_time(
+    between: list[bytes], otherwise: Callable[[bytes], Rendered], joints: list[bytes], begin: bytes, end: bytes
 ) -> Rendered:
-    """Do the same where blank lines give no records, so that these cannot be told apart by counting."""
+    """Do the same where blank lines give no records: by counting, nobody could say which record is of which line."""
     lines = blank = 0
     for place in compress(range(len(between)), between):
         rendered = otherwise(between[place][1:] + b"\n")
-        joints[place] = before + rendered.payload + after
+        joints[place] = end + rendered.payload + begin
         lines += rendered.lines
         blank += rendered.blank
     return Rendered(b"", lines, blank)
-
-
-def upper_levels(levels: list[bytes]) -> list[bytes]:
-    """Upper-case levels and free them from `[]` and `:`, once per distinct spelling. ASCII letters only."""
-    plain = {level: level.strip(b"[]:").upper() for level in set(levels)}
-    if all(spelling == level for spelling, level in plain.items()):
-        return levels
-    return [plain[level] for level in levels]

@@ -26,7 +26,7 @@ def is_learned(line: str) -> bool:
     layout = LOGFMT.layout_of(line)
     if layout is None:
         return False
-    return LOGFMT.shape_of(layout).matches(line.encode() + b"\n")
+    return LOGFMT.pattern_of(layout).matches_all(line.encode() + b"\n")
 
 
 def test_a_sample_becomes_what_is_written_beside_it() -> None:

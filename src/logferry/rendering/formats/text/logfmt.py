@@ -13,10 +13,12 @@ from functools import lru_cache
 from typing import Final
 
 from logferry.protocol.patterns import compile_pattern
-from logferry.rendering.engine.base import unknown_fields
+from logferry.rendering.engine.escape import to_json
 from logferry.rendering.engine.field_roles import ALL_NAMES, missing_fields, sources_of, upper_text
-from logferry.rendering.engine.layouts import LearningFormat, Piece, composed
-from logferry.rendering.engine.records import Shape, upper_levels
+from logferry.rendering.engine.fields import upper_levels
+from logferry.rendering.engine.format import unknown_fields
+from logferry.rendering.engine.layouts import LayoutFormat, Piece, composed
+from logferry.rendering.engine.records import LinePattern, Texts, Written
 
 _KEY: Final = r'[^\x00-\x20="\\]++'
 _token: Final = compile_pattern(rf'({_KEY})(?:=("(?:[^"\\]++|\\.)*+"|[^\x00-\x20"]*+))?+(?:[ \t]++|\Z)', re.DOTALL)
@@ -24,36 +26,40 @@ _token: Final = compile_pattern(rf'({_KEY})(?:=("(?:[^"\\]++|\\.)*+"|[^\x00-\x20
 Tokens = list[tuple[str, str | None]]  # each key with its value as it is written
 
 
-class LogfmtFormat(LearningFormat):
+class LogfmtFormat(LayoutFormat):
     """Lines of pairs of key and value."""
 
     name = "logfmt"
-    text_line = r"([^=\n]++)"
+    unstructured_line = r"([^=\n]++)"
 
     def record_of(self, text: str) -> str:
         """See Format."""
         tokens = _tokens_of(text)
         if tokens is None:
-            return json.dumps(unknown_fields(text), ensure_ascii=False)
+            return to_json(unknown_fields(text))
         sources = sources_of(_keys_of(tokens))
         roles = {source: role for role, source in sources.items()}
         missing = missing_fields(sources, text)
-        members = [f'"{name}": {json.dumps(value, ensure_ascii=False)}' for name, value in missing.items()]
+        members = [f'"{name}": {to_json(value)}' for name, value in missing.items()]
         for key, written in tokens:
             role = roles.get(key, key) if written is not None else key
             value = _value_of(written)
             members.append(f'"{role}": {upper_text(value) if role == "level" and written is not None else value}')
         return f"{{{', '.join(members)}}}"
 
+    def recognises(self, text: str) -> bool:
+        """See Format: a single pair may be in prose too."""
+        return text.count("=") > 1 and super().recognises(text)
+
     def layout_of(self, text: str) -> tuple[str, ...] | None:
-        """See LearningFormat: a layout is the sequence of the keys that matter."""
+        """See LayoutFormat: a layout is the sequence of the keys that matter."""
         tokens = _tokens_of(text)
         return None if tokens is None else tuple(key for key, _ in tokens if key in ALL_NAMES)
 
-    def shape_of(self, layout: Hashable) -> Shape:
-        """See LearningFormat."""
+    def pattern_of(self, layout: Hashable) -> LinePattern:
+        """See LayoutFormat."""
         assert isinstance(layout, tuple)
-        return _shape_of(layout)
+        return _pattern_of(layout)
 
 
 LOGFMT: Final = LogfmtFormat()
@@ -81,11 +87,11 @@ def _value_of(written: str | None) -> str:
     if written is None:
         return "true"
     if not written.startswith('"'):
-        return json.dumps(written, ensure_ascii=False)
+        return to_json(written)
     try:
         json.loads(written)
     except ValueError:  # escapes of another language, control characters: as they are
-        return json.dumps(written[1:-1], ensure_ascii=False)
+        return to_json(written[1:-1])
     return written
 
 
@@ -109,7 +115,7 @@ _pair: Final = compile_pattern(f"({_KEY})={_QUOTE}({_VALUE}){_QUOTE}".encode())
 
 
 @lru_cache(maxsize=64)
-def _shape_of(layout: tuple[str, ...]) -> Shape:
+def _pattern_of(layout: tuple[str, ...]) -> LinePattern:
     sources = sources_of((name, True) for name in layout)
     return composed(_pieces(layout, {source: role for role, source in sources.items()}), sources)
 
@@ -128,11 +134,11 @@ def _pieces(layout: tuple[str, ...], roles: dict[str, str]) -> Iterator[Piece]:
     yield "", b'"'
 
 
-def _members(texts: list[bytes]) -> list[bytes]:
+def _members(texts: Texts) -> Written:
     """Return runs of pairs as members of an object. For a space before or after them, there are quotes and a comma."""
     block = b"\n".join(texts)
     if b'"' not in block and block.count(b"=") == block.count(b" "):  # one in each pair, and none in a value
-        return block.replace(b" ", b'", "').replace(b"=", b'": "').split(b"\n")
+        return Written(block.replace(b" ", b'", "').replace(b"=", b'": "').split(b"\n"))
     parts = _pair.split(block)
     between = parts[0::3]
     joints = {text: text.replace(b" ", b'", "') for text in set(between)}
@@ -140,4 +146,4 @@ def _members(texts: list[bytes]) -> list[bytes]:
     out[0::4] = map(joints.__getitem__, between)
     out[1::4] = parts[1::3]
     out[3::4] = parts[2::3]
-    return b"".join(out).split(b"\n")
+    return Written(b"".join(out).split(b"\n"))

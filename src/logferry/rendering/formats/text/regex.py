@@ -8,15 +8,14 @@ match is null. An event that the pattern does not match is shipped whole (rule F
 A pattern that takes time without end on some line takes it: this is in the hands of who writes it.
 """
 
-import json
 import re
 from collections.abc import Sequence
-from itertools import chain
 
-from logferry.rendering.engine.base import Format, Rendered, render_unknown, unknown_fields
-from logferry.rendering.engine.escape import escape_characters, with_plain_newlines, without_blank_lines
+from logferry.rendering.engine.escape import escape_characters, to_json, with_plain_newlines, without_blank_lines
 from logferry.rendering.engine.field_roles import sources_of
-from logferry.rendering.filters import compiled
+from logferry.rendering.engine.format import Format, Rendered, render_unknown, unknown_fields
+from logferry.rendering.engine.records import Written, write_records
+from logferry.rendering.engine.user_patterns import compile_user_pattern
 
 
 class RegexFormat(Format):
@@ -25,7 +24,7 @@ class RegexFormat(Format):
     def __init__(self, pattern: str) -> None:
         """Raises ValueError if it is no pattern, or has no named groups."""
         self.name = f"regex:{pattern}"
-        self._pattern = compiled("format regex", pattern, re.DOTALL)
+        self._pattern = compile_user_pattern("format regex", pattern, re.DOTALL)
         groups = sorted(self._pattern.groupindex, key=self._pattern.groupindex.__getitem__)
         if not groups:
             raise ValueError(f"cannot use {pattern!r} as a format: it has no groups with names, as (?P<message>.*)")
@@ -39,29 +38,29 @@ class RegexFormat(Format):
         """See Format."""
         match = self._pattern.fullmatch(text)
         if match is None:
-            return json.dumps(unknown_fields(text), ensure_ascii=False)
+            return to_json(unknown_fields(text))
         fields = {key: match[group] if group else None for key, group in self._keys.items()}
         level = fields["level"]
         fields["level"] = "UNKNOWN" if level is None else level.upper()
         fields["message"] = text if fields["message"] is None else fields["message"]
-        return json.dumps(fields, ensure_ascii=False)
+        return to_json(fields)
 
-    def render(self, data: bytes, joint: bytes) -> Rendered:
+    def render(self, data: bytes, inner_newline: bytes) -> Rendered:
         """See Format."""
-        lines, blank = without_blank_lines(with_plain_newlines(data, joint), is_escaped=False)
-        newline = joint.decode()
+        lines, blank = without_blank_lines(with_plain_newlines(data, inner_newline), is_escaped=False)
+        newline = inner_newline.decode()
         events = [line.replace(newline, "\n") for line in lines.decode().split("\n")[:-1]]
         matches = list(map(self._pattern.fullmatch, events))
-        matched = self._matched([match for match in matches if match], joint)
+        matched = self._matched([match for match in matches if match], inner_newline)
         if None not in matches:
             return Rendered(matched, len(events), blank)
         others = b"".join(line + b"\n" for line, match in zip(lines.split(b"\n"), matches, strict=False) if not match)
-        unknown = iter(render_unknown(escape_characters(others, joint)).payload.split(b"\n"))
+        unknown = iter(render_unknown(escape_characters(others, inner_newline)).payload.split(b"\n"))
         known = iter(matched.split(b"\n"))
         records = [next(known if match else unknown) for match in matches]
         return Rendered(b"".join(record + b"\n" for record in records), len(events), blank)
 
-    def _matched(self, matches: list[re.Match[str]], joint: bytes) -> bytes:
+    def _matched(self, matches: list[re.Match[str]], inner_newline: bytes) -> bytes:
         """Render events that the pattern matches."""
         if not matches:
             return b""
@@ -75,21 +74,18 @@ class RegexFormat(Format):
         columns["level"] = [levels[level] for level in columns["level"]]
         messages = zip(whole, columns["message"], strict=True)
         columns["message"] = [text if message is None else message for text, message in messages]
-        pieces: list[Sequence[bytes]] = []
-        before = b"{"
+        record: list[bytes | Written] = []
         for key, texts in columns.items():
-            quote, values = _values(texts, joint)
-            pieces += [before + f"{json.dumps(key, ensure_ascii=False)}: ".encode() + quote] * len(matches), values
-            before = quote + b", "
-        pieces.append([before.removesuffix(b", ") + b"}\n"] * len(matches))
-        return b"".join(chain.from_iterable(zip(*pieces, strict=True)))
+            before = ", " if record else "{"
+            record += f"{before}{to_json(key)}: ".encode(), _written(texts, inner_newline)
+        return write_records([*record, b"}\n"], len(matches))
 
 
-def _values(texts: Sequence[str | None], joint: bytes) -> tuple[bytes, list[bytes]]:
-    """Return texts as JSON, None as null: what stands on both sides of each, and what is between."""
-    newline = joint.decode()
+def _written(texts: Sequence[str | None], inner_newline: bytes) -> Written:
+    """Return texts as JSON, None as null."""
+    newline = inner_newline.decode()
     block = "\n".join("" if text is None else text.replace("\n", newline) for text in texts)
-    escaped = escape_characters(block.encode(), joint).split(b"\n")
+    escaped = escape_characters(block.encode(), inner_newline).split(b"\n")
     if None not in texts:
-        return b'"', escaped
-    return b"", [b"null" if text is None else b'"%b"' % piece for text, piece in zip(texts, escaped, strict=True)]
+        return Written(escaped, b'"', b'"')
+    return Written([b"null" if text is None else b'"%b"' % piece for text, piece in zip(texts, escaped, strict=True)])

@@ -13,8 +13,10 @@ level.
 
 from typing import Final
 
+from logferry.rendering.engine.fields import Field, of_each, text, text_or_null
 from logferry.rendering.engine.levels import LEVEL_AHEAD, SEVERITIES, level_of_word
-from logferry.rendering.engine.line_kinds import Field, LineFormat, LineKind, of_each, text, text_or_null
+from logferry.rendering.engine.line_format import LineFormat, LineKind
+from logferry.rendering.engine.timestamps import RFC_3164, RFC_3339
 
 FACILITIES: Final = (
     *("kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"),
@@ -23,8 +25,7 @@ FACILITIES: Final = (
 )
 
 _PRIORITY: Final = r"<(?P<priority>[0-9]|[1-9][0-9]|1[0-8][0-9]|19[01])>"
-_ISO_TIME: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]++)?+(?:Z|[+-][0-9]{2}:[0-9]{2})"
-_TIME: Final = rf"(?P<timestamp>[A-Z][a-z]{{2}} [ 0-3][0-9] [0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}|{_ISO_TIME})"
+_TIME: Final = rf"(?P<timestamp>{RFC_3164}|{RFC_3339})"
 
 # A tag is a word before a colon, perhaps with a process id; a message may lack it ("last message repeated 2 times").
 # No quotes and backslashes in it: so it is the same on escaped text.
@@ -36,11 +37,11 @@ _USUAL_TAIL: Final = rf" (?P<host>[!-~]++) (?:{_TAG}(?: |(?![^\n])))?+{LEVEL_AHE
 # Version 1, and five words that may be `-`. A bracket is escaped by a backslash in structured data. The byte order mark
 # says that the message is UTF-8; all messages are, here.
 _FULL_5424: Final = (
-    rf"{_PRIORITY}1 (?P<timestamp>-|{_ISO_TIME}) (?P<host>[^ ]++) (?P<app>[^ ]++) (?P<pid>[^ ]++) (?P<msgid>[^ ]++)"
+    rf"{_PRIORITY}1 (?P<timestamp>-|{RFC_3339}) (?P<host>[^ ]++) (?P<app>[^ ]++) (?P<pid>[^ ]++) (?P<msgid>[^ ]++)"
     r" (?P<structured_data>-|(?:\[(?:[^\]\\]++|\\.)*+\])++)(?: \ufeff?+|\Z)(?P<message>.*+)"
 )
 _USUAL_5424: Final = (
-    rf"{_PRIORITY}1 (?P<timestamp>-|{_ISO_TIME}) (?P<host>[!-~]++) (?P<app>[!-~]++) (?P<pid>[!-~]++)"
+    rf"{_PRIORITY}1 (?P<timestamp>-|{RFC_3339}) (?P<host>[!-~]++) (?P<app>[!-~]++) (?P<pid>[!-~]++)"
     r" (?P<msgid>[!-~]++) (?P<structured_data>-|(?:\[[^\]\n]*+(?<!\\)\])++) (?:\xef\xbb\xbf)?+(?P<message>[^\n]*+)"
 )
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from logferry.model.render_spec import RenderSpec
-from logferry.rendering.formats.json.json_layouts import Layout, layout_of
-from logferry.rendering.formats.json.json_lines import JSON
+from logferry.rendering.formats.json.format import JSON
+from logferry.rendering.formats.json.layouts import Layout, layout_of
 from logferry.rendering.renderer import renderer
 from tests.support.formats import check_sample, render_both_ways, unknown
 
@@ -27,7 +27,7 @@ def is_learned(line: str) -> bool:
     layout = layout_of(line)
     if layout is None:
         return False
-    return JSON.shape_of(layout).matches(line.encode() + b"\n")
+    return JSON.pattern_of(layout).matches_all(line.encode() + b"\n")
 
 
 def test_a_sample_becomes_what_is_written_beside_it() -> None:

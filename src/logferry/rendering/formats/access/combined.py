@@ -1,9 +1,7 @@
-r"""The nginx and apache formats: access logs, common and combined, and error logs (docs/protocol.md, rules F23 to F25).
+r"""Access logs in the common and the combined format, which both nginx and Apache write (docs/protocol.md, rule F23).
 
     192.0.2.7 - frank [15/Jan/2024:08:23:45 +0000] "GET /a?b HTTP/1.1" 200 2326         common
     ... "https://example.com/" "curl/8.5"                                               combined: the same and this
-    2024/01/15 08:23:45 [error] 4711#0: *1 message                                      nginx's error log
-    [Mon Jan 15 08:23:45.123456 2024] [core:error] [pid 4711:tid 7] [client 192.0.2.7:5] message          Apache's
 
 Whatever follows the fields of combined (most configurations add some) is kept as one field. What the servers escape
 (`\x22`, `\"`) stays as they wrote it.
@@ -11,16 +9,8 @@ Whatever follows the fields of combined (most configurations add some) is kept a
 
 from typing import Final
 
-from logferry.rendering.engine.line_kinds import (
-    Field,
-    LineFormat,
-    LineKind,
-    if_given,
-    number_or_null,
-    of_each,
-    text,
-    text_or_null,
-)
+from logferry.rendering.engine.fields import Field, if_given, number_or_null, of_each, text, text_or_null
+from logferry.rendering.engine.line_format import LineKind
 
 _QUOTED: Final = r'(?:[^"\\]++|\\.)*+'
 _REQUEST: Final = (
@@ -47,10 +37,6 @@ def _level_of_status(status: str | None) -> str:
     return {"5": "ERROR", "4": "WARNING"}.get((status or "")[:1], "INFO")
 
 
-def _upper(word: str | None) -> str:
-    return (word or "").upper()
-
-
 _FIELDS: Final[list[Field]] = [
     of_each("level", "status", _level_of_status),
     text("message", "request"),
@@ -67,25 +53,4 @@ _FIELDS: Final[list[Field]] = [
     text_or_null("user_agent"),
     if_given("rest"),
 ]
-_ACCESS_LOG: Final = LineKind(_ACCESS, _USUAL_ACCESS, _FIELDS)
-
-_NGINX_ERROR: Final = (
-    r"(?P<timestamp>[0-9]{4}/[0-9]{2}/[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}) \[(?P<word>[a-z]++)\]"
-    r" (?P<pid>[0-9]++)#(?P<tid>[0-9]++): (?:\*(?P<connection>[0-9]++) )?+"
-)
-_APACHE_ERROR: Final = (
-    r"\[(?P<timestamp>[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-3][0-9] [0-9:.]++ [0-9]{4})\]"
-    r" \[(?:(?P<module>[0-9A-Za-z_-]++):)?+(?P<word>[a-z]++[0-9]?+)\]"
-    r" (?:\[pid (?P<pid>[0-9]++)(?::tid (?P<tid>[0-9]++))?+\] )?+(?:\[client (?P<client>[0-9A-Za-z.:_-]++)\] )?+"
-)
-
-
-def _error_log(beginning: str, *others: str) -> LineKind:
-    """Return the kind of lines that begin so, on escaped text too, and end with their message."""
-    more = [text_or_null(key, nil="") for key in others]
-    fields = [of_each("level", "word", _upper), text("message"), text("timestamp"), *more]
-    return LineKind(rf"{beginning}(?P<message>.*+)", rf"{beginning}(?P<message>[^\n]*+)", fields)
-
-
-NGINX: Final = LineFormat("nginx", [_ACCESS_LOG, _error_log(_NGINX_ERROR, "pid", "tid", "connection")])
-APACHE: Final = LineFormat("apache", [_ACCESS_LOG, _error_log(_APACHE_ERROR, "module", "pid", "tid", "client")])
+ACCESS_LOG: Final = LineKind(_ACCESS, _USUAL_ACCESS, _FIELDS)

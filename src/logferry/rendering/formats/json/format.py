@@ -5,34 +5,34 @@ is the name of a key that stands for level, message or timestamp, and a level in
 three is put first; a missing message is the whole line. Any other line is shipped whole (rule F5).
 """
 
-import json
 from collections.abc import Hashable, Iterator
 from typing import Final
 
-from logferry.rendering.engine.base import unknown_fields
+from logferry.rendering.engine.escape import to_json
 from logferry.rendering.engine.field_roles import missing_fields, sources_of, upper_text
-from logferry.rendering.engine.layouts import LearningFormat
-from logferry.rendering.engine.records import Shape
-from logferry.rendering.formats.json.json_layouts import Layout, layout_of, shape_of
-from logferry.rendering.formats.json.json_members import Member, members_of
+from logferry.rendering.engine.format import unknown_fields
+from logferry.rendering.engine.layouts import LayoutFormat
+from logferry.rendering.engine.records import LinePattern
+from logferry.rendering.formats.json.layouts import Layout, layout_of, pattern_of
+from logferry.rendering.formats.json.members import Member, members_of
 
 _CONTROL_TO_SPACE: Final = str.maketrans("\t\r\n", "   ")
 
 
-class JsonFormat(LearningFormat):
+class JsonFormat(LayoutFormat):
     """Lines that are JSON objects."""
 
     name = "json"
-    text_line = r"([^{\s][^\n]*+)"
+    unstructured_line = r"([^{\s][^\n]*+)"
 
     def record_of(self, text: str) -> str:
         """See Format."""
         members = members_of(text)
         if members is None:
-            return json.dumps(unknown_fields(text), ensure_ascii=False)
+            return to_json(unknown_fields(text))
         sources = sources_of((member.key, member.is_scalar) for member in members)
         missing = missing_fields(sources, text)
-        pieces = [json.dumps(missing, ensure_ascii=False)[:-1] if missing else "{", ", " if missing and members else ""]
+        pieces = [to_json(missing)[:-1] if missing else "{", ", " if missing and members else ""]
         position = text.index("{") + 1
         for start, end, new in _edits(text, members, {source: role for role, source in sources.items()}):
             pieces += text[position:start], new
@@ -42,13 +42,13 @@ class JsonFormat(LearningFormat):
         return "".join(pieces).translate(_CONTROL_TO_SPACE)
 
     def layout_of(self, text: str) -> Layout | None:
-        """See LearningFormat."""
+        """See LayoutFormat."""
         return layout_of(text)
 
-    def shape_of(self, layout: Hashable) -> Shape:
-        """See LearningFormat."""
+    def pattern_of(self, layout: Hashable) -> LinePattern:
+        """See LayoutFormat."""
         assert isinstance(layout, Layout)
-        return shape_of(layout)
+        return pattern_of(layout)
 
 
 JSON: Final = JsonFormat()

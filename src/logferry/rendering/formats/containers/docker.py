@@ -1,12 +1,11 @@
-r"""The cri and docker formats: what container runtimes write (docs/protocol.md, rules F26 and F27).
+r"""The docker format: what docker's json-file log driver writes (docs/protocol.md, rules F26 and F27).
 
-    2024-01-15T08:23:45.123456789Z stdout F message                                        cri: containerd, CRI-O
-    {"log":"message\n","stream":"stdout","time":"2024-01-15T08:23:45.123456789Z"}          docker's json-file
+    {"log":"message\n","stream":"stdout","time":"2024-01-15T08:23:45.123456789Z"}
 
-A long line comes in parts: tag P instead of F, or a `log` that does not end with a newline. They are joined before
-lines get here (`partial_lines`), so that a line of these formats is an event; one that is a part still is an event of
-which the rest is missing, and marked `"partial": true`. A level word at the beginning of the message is taken for the
-level. The timestamp is the runtime's.
+A long line comes in parts: a `log` that does not end with a newline. They are joined before lines get here
+(`partial_lines`), so that a line is an event; a line that is still a part is an event of which the rest is missing, and
+marked `"partial": true`. A level word at the beginning of the message is taken for the level. The timestamp is the
+runtime's.
 """
 
 import json
@@ -15,71 +14,15 @@ from functools import partial
 from typing import Any, Final
 
 from logferry.protocol.patterns import compile_pattern
-from logferry.rendering.engine.base import Format, Rendered, unknown_fields
-from logferry.rendering.engine.escape import NEWLINE
+from logferry.rendering.engine.escape import NEWLINE, to_json
 from logferry.rendering.engine.events import EventJoiner
-from logferry.rendering.engine.levels import LEVEL_AHEAD, level_of_message, level_of_word
-from logferry.rendering.engine.line_kinds import (
-    Field,
-    LineFormat,
-    LineKind,
-    UsualLines,
-    flag,
-    of_each,
-    one_by_one,
-    text,
-    to_json,
-)
+from logferry.rendering.engine.fields import record_of
+from logferry.rendering.engine.format import Format, Rendered, unknown_fields
+from logferry.rendering.engine.levels import LEVEL_AHEAD, level_of_message
+from logferry.rendering.engine.line_format import one_by_one
+from logferry.rendering.engine.records import LinePattern
+from logferry.rendering.formats.containers.runtime_fields import FIELDS, STREAM
 from logferry.rendering.partial_lines import Part, PartialLines
-
-_TIME: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]++)?+(?:Z|[+-][0-9]{2}:[0-9]{2})"
-_STREAM: Final = r"(?P<stream>stdout|stderr)"
-
-_FIELDS: Final[list[Field]] = [
-    of_each("level", "word", level_of_word),
-    text("message"),
-    text("timestamp"),
-    text("stream"),
-]
-
-# An empty message may come without the space before it.
-_CRI: Final = LineKind(
-    rf"(?P<timestamp>{_TIME}) {_STREAM} (?:F|(?P<partial>P))(?: |\Z){LEVEL_AHEAD}(?P<message>.*+)",
-    rf"(?P<timestamp>{_TIME}) {_STREAM} (?:F|(?P<partial>P)) {LEVEL_AHEAD}(?P<message>[^\n]*+)",
-    [*_FIELDS, flag("partial")],
-)
-
-
-class _CriParts:
-    """The parts of lines as the Container Runtime Interface has them. A character may be cut in two between them."""
-
-    candidate = compile_pattern(rb"std(?:out|err) P")
-    _line: Final = compile_pattern(
-        rf"(?P<begin>{_TIME} {_STREAM} )(?P<tag>[FP])(?: (?P<content>[^\n]*+)|\r?+)\n".encode()
-    )
-
-    def part_of(self, line: bytes) -> Part | None:
-        """See Dialect."""
-        match = self._line.fullmatch(line)
-        if match is None:
-            return None
-        return Part(match["stream"], match["begin"], match["content"] or b"", b"", is_last=match["tag"] == b"F")
-
-    def joined(self, parts: list[Part]) -> bytes:
-        """See Dialect."""
-        tag = b"F " if parts[-1].is_last else b"P "
-        return b"".join([parts[0].begin, tag, *(part.content for part in parts), b"\n"])
-
-
-class CriFormat(LineFormat):
-    """Lines of the Container Runtime Interface."""
-
-    def __init__(self) -> None:
-        super().__init__("cri", [_CRI])
-
-    def event_joiner(self, *, max_bytes: int) -> EventJoiner:
-        """See Format."""
-        return PartialLines(_CriParts(), max_bytes)
 
 
 class _DockerParts:
@@ -93,7 +36,7 @@ class _DockerParts:
     )
 
     def part_of(self, line: bytes) -> Part | None:
-        """See Dialect."""
+        """See PartSyntax."""
         match = self._line.fullmatch(line)
         if match is None:
             return None
@@ -102,7 +45,7 @@ class _DockerParts:
         return Part(match["stream"], match["begin"], content[:-2] if is_last else content, match["end"], is_last)
 
     def joined(self, parts: list[Part]) -> bytes:
-        """See Dialect."""
+        """See PartSyntax."""
         newline = rb"\n" if parts[-1].is_last else b""
         return b"".join([parts[0].begin, *(part.content for part in parts), newline, parts[0].end, b"\n"])
 
@@ -123,10 +66,10 @@ _UNUSUAL_ESCAPE: Final = compile_pattern(rb"\\(?![bfnrt]|u00(?:0[0-7bef]|1[0-9a-
 _SPOILT: Final = b'"\x06'
 _CONTROL_BYTES: Final = bytes(code for code in range(0x20) if code != 0x0A)
 
-_USUAL_DOCKER: Final = UsualLines(
-    rf'\{{"log":"{LEVEL_AHEAD}(?P<message>[^"]*)(?:(?<!\\r)\\n|\\r\\n)","stream":"{_STREAM}"'
+_USUAL: Final = LinePattern(
+    rf'\{{"log":"{LEVEL_AHEAD}(?P<message>[^"]*)(?:(?<!\\r)\\n|\\r\\n)","stream":"{STREAM}"'
     r',"time":"(?P<timestamp>[^"]*+)"\}',
-    _FIELDS,
+    record_of(FIELDS),
 )
 _surrogate: Final = compile_pattern("[\ud800-\udfff]")  # half a character, which UTF-8 cannot have
 
@@ -142,7 +85,7 @@ class DockerFormat(Format):
 
     def record_of(self, text: str) -> str:
         """See Format."""
-        return to_json(self.fields_of(text)).decode()
+        return to_json(self.fields_of(text))
 
     def fields_of(self, text: str) -> dict[str, object]:
         """Return what the text of one event becomes: the reference. Attributes follow the stream."""
@@ -160,23 +103,23 @@ class DockerFormat(Format):
         fields = {"level": level, "message": message, "timestamp": timestamp, "stream": stream, **line}
         return fields if is_last else fields | {"partial": True}
 
-    def render(self, data: bytes, joint: bytes) -> Rendered:
+    def render(self, data: bytes, inner_newline: bytes) -> Rendered:
         """See Format."""
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n")
-        if joint != NEWLINE or len(data.translate(None, _CONTROL_BYTES)) != len(data):
-            return self._one_by_one(data, joint)
+        if inner_newline != NEWLINE or len(data.translate(None, _CONTROL_BYTES)) != len(data):
+            return self._one_by_one(data, inner_newline)
         if not _OTHER_ESCAPE.search(data):
-            return _USUAL_DOCKER.render(data, partial(self._one_by_one, joint=joint))
-        rendered = _USUAL_DOCKER.render(_masked(data), lambda lines: self._one_by_one(_unmasked(lines), joint))
+            return _USUAL.render(data, partial(self._one_by_one, inner_newline=inner_newline))
+        rendered = _USUAL.render(_masked(data), lambda lines: self._one_by_one(_unmasked(lines), inner_newline))
         payload = rendered.payload
         for _, mask, rendering in _MASKS:
             payload = payload.replace(mask, rendering)
         return replace(rendered, payload=payload)
 
-    def _one_by_one(self, data: bytes, joint: bytes) -> Rendered:
+    def _one_by_one(self, data: bytes, inner_newline: bytes) -> Rendered:
         texts = data.decode().split("\n")[:-1]
-        return one_by_one((text.replace(joint.decode(), "\n") for text in texts), self.fields_of)
+        return one_by_one((text.replace(inner_newline.decode(), "\n") for text in texts), self.fields_of)
 
 
 def _masked(data: bytes) -> bytes:
@@ -211,5 +154,4 @@ def _is_docker(stream: object, others: dict[str, Any], *texts: object) -> bool:
     return all(isinstance(string, str) and not _surrogate.search(string) for string in strings)
 
 
-CRI: Final = CriFormat()
 DOCKER: Final = DockerFormat()

@@ -11,9 +11,10 @@ from functools import lru_cache
 from typing import Final
 
 from logferry.rendering.engine.field_roles import ALL_NAMES, sources_of
+from logferry.rendering.engine.fields import upper_levels
 from logferry.rendering.engine.layouts import Piece, composed
-from logferry.rendering.engine.records import Shape, upper_levels
-from logferry.rendering.formats.json.json_members import members_of
+from logferry.rendering.engine.records import LinePattern
+from logferry.rendering.formats.json.members import members_of
 
 # Objects and arrays that are nested deeper make a line go one by one: the patterns grow with the square of it.
 _MAX_DEPTH: Final = 3
@@ -81,8 +82,8 @@ def _value(depth: int) -> str:
 
 
 @lru_cache(maxsize=64)
-def shape_of(layout: Layout) -> Shape:
-    """Return the shape of the lines of a layout, and of the records that they become."""
+def pattern_of(layout: Layout) -> LinePattern:
+    """Return the pattern of the lines of a layout, and of the records that they become."""
     sources = sources_of((name, kind != "other") for name, kind in layout.names)
     roles = {source: role for role, source in sources.items()}
     return composed([(r"\{", b""), *_pieces(layout, roles), (r"\}", b"")], sources)

@@ -1,20 +1,19 @@
-"""What the formats of log lines have in common: what they promise, and what becomes of a line that is not of theirs.
+"""What a format of log lines is, and what becomes of an event that is not as its format wants it.
 
 A format is one object without state. It sees *events*: mostly single lines, or several that were joined (`--multiline`,
-the parts of a long line in a container's log). Their bytes are valid UTF-8; filters and redaction have been at work.
+the parts of a long line in a container's log). Their bytes are valid UTF-8; events were filtered and redacted before.
 
-It says twice what an event becomes. `record_of` is the reference, for one event; `render` takes a whole chunk of them,
-one per line, and gives the same bytes. Blank events are for `render` to skip and to count; `record_of` is given none.
+A format says twice what an event becomes. `record_of` is the reference, for one event; `render` takes a whole chunk of
+events, one per line, and must give the same bytes. `render` skips and counts blank events; `record_of` gets none.
 
 The keys `level`, `message` and `timestamp` come first, in this order (a JSON line keeps its own order).
 """
 
-import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Final
 
-from logferry.rendering.engine.escape import escape, without_blank_lines
+from logferry.rendering.engine.escape import to_json, without_blank_lines
 from logferry.rendering.engine.events import EventJoiner
 
 
@@ -42,16 +41,19 @@ class Format(ABC):
     name: str
 
     @abstractmethod
-    def render(self, data: bytes, joint: bytes) -> Rendered:
-        """Render events of valid UTF-8, one per line, each ended by a newline. `joint` stands for newlines in them."""
+    def render(self, data: bytes, inner_newline: bytes) -> Rendered:
+        """Render events of valid UTF-8, one per line, each ended by a newline.
+
+        `inner_newline` is the byte that stands for newlines inside events; a newline if there are none.
+        """
 
     @abstractmethod
     def record_of(self, text: str) -> str:
         """Return the JSON object, in one line, that the text of one event becomes; it has `level` and `message`."""
 
     def recognises(self, text: str) -> bool:
-        """Whether the text of one event is as the format wants it."""
-        return self.record_of(text) != json.dumps(unknown_fields(text), ensure_ascii=False)
+        """Whether the text of one event surely has this format (`--format auto`)."""
+        return self.record_of(text) != to_json(unknown_fields(text))
 
     def event_joiner(self, *, max_bytes: int) -> EventJoiner:
         """Return what joins the lines of a format whose lines say themselves what belongs together.
@@ -59,26 +61,6 @@ class Format(ABC):
         Only such formats have one (`model.format_names.JOINING_FORMATS`). An event of more than `max_bytes` is cut.
         """
         raise NotImplementedError(f"the lines of the format {self.name} are not joined by themselves")
-
-
-class EscapedFormat(Format):
-    """A format that finds its fields in lines that are escaped for JSON already."""
-
-    @abstractmethod
-    def fields_of(self, text: str) -> dict[str, object]:
-        """Return what the text of one event becomes: the reference. Newlines in it are from joined lines."""
-
-    @abstractmethod
-    def render_escaped(self, escaped: bytes) -> Rendered:
-        """Render escaped events, one per line, each ended by a newline."""
-
-    def record_of(self, text: str) -> str:
-        """See Format."""
-        return json.dumps(self.fields_of(text), ensure_ascii=False)
-
-    def render(self, data: bytes, joint: bytes) -> Rendered:
-        """See Format."""
-        return self.render_escaped(escape(data, joint))
 
 
 BEFORE_UNKNOWN: Final = b'{"level": "UNKNOWN", "message": "'

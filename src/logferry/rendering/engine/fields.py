@@ -1,0 +1,126 @@
+"""The fields of records that come from named groups of a pattern, each with both ways to write it.
+
+A field says what its value is for the text of one line (the reference), and what a whole chunk of escaped texts becomes
+in NDJSON. Both give the same bytes. New kinds of fields belong here, not into the formats.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from logferry.rendering.engine.escape import to_json, unescape
+from logferry.rendering.engine.records import Column, Texts, Written
+
+# Instead of a value: the record does not have the key.
+ABSENT: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One key of a record, made of the text of a group: None if that did not match, or the pattern does not have it.
+
+    `value` makes it for one line (None: the text itself is the value). `written` is what a chunk of records has for it:
+    JSON from the comma before the key to the end of the value.
+    """
+
+    key: str
+    group: str
+    value: Callable[[str | None], object] | None
+    written: tuple[bytes | Column, ...]
+
+
+def text(key: str, group: str = "") -> Field:
+    """Return a field that is the text of its group, which always matches."""
+    group = group or key
+    return Field(key, group, None, (_before(key) + b'"', Column(group), b'"'))
+
+
+def level(group: str = "level") -> Field:
+    """Return the level that its group, which always matches, names in letters: in capitals, without `[]` and `:`."""
+    written = (_before("level") + b'"', Column(group, upper_levels), b'"')
+    return Field("level", group, lambda text: (text or "").strip("[]:").upper(), written)
+
+
+def text_or_null(key: str, group: str = "", *, nil: str = "-") -> Field:
+    """Return a field that is the text of its group; null if there is none or it is `nil`, as logs write it."""
+    group, none = group or key, nil.encode()
+
+    def edit(texts: Texts) -> Written:
+        if None in texts or none in texts:
+            return Written([b"null" if text is None or text == none else b'"%b"' % text for text in texts])
+        return Written(texts, b'"', b'"')
+
+    return Field(key, group, lambda text: None if text == nil else text, (_before(key), Column(group, edit)))
+
+
+def always_null(key: str) -> Field:
+    """Return a field that is null in every record."""
+    return Field(key, "", None, (_before(key) + b"null",))
+
+
+def number_or_null(key: str, group: str = "") -> Field:
+    """Return a field that is a number, written as JSON writes it (no zero in front), or `-` for null."""
+    group = group or key
+
+    def edit(texts: Texts) -> Written:
+        return Written([b"null" if text == b"-" else text for text in texts])
+
+    def value(text: str | None) -> int | None:
+        return None if text is None or text == "-" else int(text)
+
+    return Field(key, group, value, (_before(key), Column(group, edit)))
+
+
+def of_each(key: str, group: str, value: Callable[[str | None], object]) -> Field:
+    """Return a field that is computed once for each distinct text of its group: there should be few."""
+
+    def edit(texts: Texts) -> Written:
+        values = {text: to_json(value(None if text is None else unescape(text))).encode() for text in set(texts)}
+        return Written(list(map(values.__getitem__, texts)))
+
+    return Field(key, group, value, (_before(key), Column(group, edit)))
+
+
+def if_given(key: str, group: str = "") -> Field:
+    """Return a field that only those records have whose group matched."""
+    group, before = group or key, _before(key)
+
+    def edit(texts: Texts) -> Written | None:
+        missing = texts.count(None)
+        if missing == len(texts):
+            return None
+        if missing:
+            return Written([b"" if text is None else b'%b"%b"' % (before, text) for text in texts])
+        return Written(texts, before + b'"', b'"')
+
+    return Field(key, group, lambda text: ABSENT if text is None else text, (Column(group, edit),))
+
+
+def flag(key: str) -> Field:
+    """Return a field that is true in those records whose group matched, and that the others do not have."""
+    given = _before(key) + b"true"
+
+    def edit(texts: Texts) -> Written | None:
+        return Written([b"" if text is None else given for text in texts]) if any(texts) else None
+
+    return Field(key, key, lambda text: ABSENT if text is None else True, (Column(key, edit),))
+
+
+def record_of(fields: Iterable[Field]) -> list[bytes | Column]:
+    """Return what a record of these fields consists of; every record has the first of them."""
+    (first, *rest), *others = (field.written for field in fields)
+    assert isinstance(first, bytes)
+    pieces = [b"{" + first.removeprefix(b", "), *rest, *(piece for written in others for piece in written)]
+    return [*pieces, b"}\n"]
+
+
+def upper_levels(levels: Texts) -> Written:
+    """Upper-case levels and free them from `[]` and `:`, once per distinct spelling. ASCII letters only."""
+    plain = {level: level.strip(b"[]:").upper() for level in set(levels)}
+    if all(spelling == level for spelling, level in plain.items()):
+        return Written(levels)
+    return Written([plain[level] for level in levels])
+
+
+def _before(key: str) -> bytes:
+    return b', "%b": ' % key.encode()

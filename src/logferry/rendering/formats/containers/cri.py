@@ -1,0 +1,61 @@
+r"""The cri format: what containerd and CRI-O write (docs/protocol.md, rules F26 and F27).
+
+    2024-01-15T08:23:45.123456789Z stdout F message
+
+A long line comes in parts: tag P instead of F. They are joined before lines get here (`partial_lines`), so that a line
+is an event; a line that is still a part is an event of which the rest is missing, and marked `"partial": true`. A level
+word at the beginning of the message is taken for the level. The timestamp is the runtime's.
+"""
+
+from typing import Final
+
+from logferry.protocol.patterns import compile_pattern
+from logferry.rendering.engine.events import EventJoiner
+from logferry.rendering.engine.fields import flag
+from logferry.rendering.engine.levels import LEVEL_AHEAD
+from logferry.rendering.engine.line_format import LineFormat, LineKind
+from logferry.rendering.engine.timestamps import RFC_3339
+from logferry.rendering.formats.containers.runtime_fields import FIELDS, STREAM
+from logferry.rendering.partial_lines import Part, PartialLines
+
+# An empty message may come without the space before it.
+_KIND: Final = LineKind(
+    rf"(?P<timestamp>{RFC_3339}) {STREAM} (?:F|(?P<partial>P))(?: |\Z){LEVEL_AHEAD}(?P<message>.*+)",
+    rf"(?P<timestamp>{RFC_3339}) {STREAM} (?:F|(?P<partial>P)) {LEVEL_AHEAD}(?P<message>[^\n]*+)",
+    [*FIELDS, flag("partial")],
+)
+
+
+class _CriParts:
+    """The parts of lines as the Container Runtime Interface has them. A character may be cut in two between them."""
+
+    candidate = compile_pattern(rb"std(?:out|err) P")
+    _line: Final = compile_pattern(
+        rf"(?P<begin>{RFC_3339} {STREAM} )(?P<tag>[FP])(?: (?P<content>[^\n]*+)|\r?+)\n".encode()
+    )
+
+    def part_of(self, line: bytes) -> Part | None:
+        """See PartSyntax."""
+        match = self._line.fullmatch(line)
+        if match is None:
+            return None
+        return Part(match["stream"], match["begin"], match["content"] or b"", b"", is_last=match["tag"] == b"F")
+
+    def joined(self, parts: list[Part]) -> bytes:
+        """See PartSyntax."""
+        tag = b"F " if parts[-1].is_last else b"P "
+        return b"".join([parts[0].begin, tag, *(part.content for part in parts), b"\n"])
+
+
+class CriFormat(LineFormat):
+    """Lines of the Container Runtime Interface."""
+
+    def __init__(self) -> None:
+        super().__init__("cri", [_KIND])
+
+    def event_joiner(self, *, max_bytes: int) -> EventJoiner:
+        """See Format."""
+        return PartialLines(_CriParts(), max_bytes)
+
+
+CRI: Final = CriFormat()

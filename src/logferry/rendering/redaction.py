@@ -1,0 +1,127 @@
+"""What is taken out of events before they are shipped (`--redact`): built-in patterns, and those that users write.
+
+Redaction sees the text of an event as it is in the file, after the filters and before the format. So no field, nor
+`raw`, keeps what was taken out. Bytes that are not UTF-8 are lone surrogates to the patterns.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Final
+
+from logferry.protocol.patterns import compile_pattern
+from logferry.rendering.engine.user_patterns import compile_user_pattern
+
+REDACTED: Final = "[redacted]"
+
+
+@dataclass(frozen=True, slots=True)
+class Redaction:
+    """What to look for, and how to take it out of a text in which it may be: returns the rest, and how many pieces.
+
+    `search` looks at one event, quickly. With `spans_events` it may look at many at once: newlines do not matter to it.
+    """
+
+    search: Callable[[str], object]
+    take_out: Callable[[str], tuple[str, int]]
+    spans_events: bool = False
+
+
+class Redactor:
+    """The redactions of a source, in the order in which the user gave them."""
+
+    def __init__(self, redact: Sequence[str]) -> None:
+        """`redact` are names of built-in redactions, or patterns. Raises ValueError that says which one is wrong."""
+        self._redactions = [BUILT_IN.get(name) or _redaction(compile_user_pattern("redact", name)) for name in redact]
+
+    def redact(self, events: list[str]) -> int:
+        """Take out of the events, in place, what is to be redacted; return how many pieces that was."""
+        redacted = 0
+        block = "\n".join(events)  # what is taken out leaves nothing that makes more of it
+        for redaction in self._redactions:
+            if redaction.spans_events and not redaction.search(block):
+                continue
+            for index in compress(range(len(events)), map(redaction.search, events)):
+                events[index], count = redaction.take_out(events[index])
+                redacted += count
+        return redacted
+
+
+def _redaction(pattern: re.Pattern[str], hint: Callable[[str], object] | None = None) -> Redaction:
+    """Return the redaction of what a pattern matches. `hint` finds more, but more quickly, and never a newline."""
+
+    def take_out(text: str) -> tuple[str, int]:
+        count = sum(1 for match in pattern.finditer(text) if match[0])
+        return pattern.sub(lambda match: REDACTED if match[0] else "", text), count
+
+    return Redaction(hint or pattern.search, take_out, spans_events=hint is not None)
+
+
+# Linear in the text: a run of letters is tried from its beginning only.
+_EMAIL: Final = compile_pattern(r"(?<![\w.%+-])[\w.%+-]++@[\w-]++(?:\.[\w-]++)++")
+_EMAIL_HINT: Final = compile_pattern(r"@[\w-]++\.[\w-]")
+
+_BYTE: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4: Final = compile_pattern(rf"(?<![0-9])(?<![0-9]\.){_BYTE}(?:\.{_BYTE}){{3}}(?![0-9]|\.[0-9])")
+_IPV4_HINT: Final = compile_pattern(r"\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
+
+# RFC 6750, section 2.1.
+_BEARER: Final = compile_pattern(r"(?i)\bbearer[ \t]++[A-Za-z0-9._~+/-]++=*+")
+
+_DIGITS: Final = compile_pattern(r"[0-9](?:[ -]?[0-9]){12,}+")
+_DIGIT_TO_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
+_MIN_CARD_DIGITS: Final = 13
+_MAX_CARD_DIGITS: Final = 19
+
+
+def _has_digits(text: str) -> bool:
+    """Whether so many digits follow each other; ten times as fast as any pattern."""
+    zeros = text.encode("utf-8", "surrogateescape").translate(_DIGIT_TO_ZERO, b" -")
+    return b"0" * _MIN_CARD_DIGITS in zeros
+
+
+def _without_cards(text: str) -> tuple[str, int]:
+    """Take out card numbers: 13 to 19 digits, in groups or not, of which the last is right (ISO/IEC 7812, Luhn).
+
+    They begin with 2 to 6, as those of the large networks do: with 1, every tenth time in milliseconds would be one.
+    """
+    count = 0
+
+    def replace(match: re.Match[str]) -> str:
+        nonlocal count
+        run, kept, position = match[0], [], 0
+        while position < len(run):
+            length = _card_at(run, position)
+            count += bool(length)
+            kept.append(REDACTED if length else run[position])
+            position += length or 1
+        return "".join(kept)
+
+    return _DIGITS.sub(replace, text), count
+
+
+def _card_at(run: str, start: int) -> int:
+    """Return how many characters of `run`, digits with single separators, are a card number from `start` on; or 0."""
+    if run[start] not in "23456" or run[max(start - 1, 0) : start].isdigit():
+        return 0
+    window = run[start : start + 2 * _MAX_CARD_DIGITS]
+    digit_ends = [index + 1 for index, character in enumerate(window) if character.isdigit()]
+    for count in range(min(_MAX_CARD_DIGITS, len(digit_ends)), _MIN_CARD_DIGITS - 1, -1):
+        end = digit_ends[count - 1]
+        if not window[end : end + 1].isdigit() and _is_luhn([int(window[place - 1]) for place in digit_ends[:count]]):
+            return end
+    return 0
+
+
+def _is_luhn(digits: list[int]) -> bool:
+    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
+    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+
+
+BUILT_IN: Final = {
+    "email": _redaction(_EMAIL, _EMAIL_HINT.search),
+    "ipv4": _redaction(_IPV4, _IPV4_HINT.search),
+    "card": Redaction(_has_digits, _without_cards, spans_events=True),
+    "bearer": _redaction(_BEARER, lambda text: "bearer" in text.lower()),
+}

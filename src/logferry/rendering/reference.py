@@ -1,0 +1,43 @@
+"""What a single event becomes: the reference that whole chunks must agree with.
+
+It also serves the events that no chunk can hold: those that are not UTF-8, and the kept beginnings of lines that were
+too long.
+"""
+
+import base64
+import json
+
+from logferry.rendering.engine.escape import to_json
+from logferry.rendering.engine.format import Format, unknown_fields
+
+
+def render_event(format_: Format, event: bytes, *, truncated: bool = False) -> bytes | None:
+    """Render one event, without its last newline, the slow and plain way; None for a blank one.
+
+    A cut line is never blank, nor its last carriage return a part of its ending: nobody knows what was cut off.
+    """
+    if not truncated:
+        event = event.removesuffix(b"\r")
+        if not event.strip():
+            return None
+    text = event.decode("utf-8", "replace").replace("\r\n", "\n")
+    record = format_.record_of(text)
+    marks: dict[str, object] = {}
+    if not is_text(event):
+        marks["raw"] = base64.b64encode(event).decode()
+    if truncated:
+        marks["truncated"] = True
+    if marks:
+        if any(f'"{mark}"' in record and mark in json.loads(record, parse_int=float) for mark in marks):
+            record = to_json(unknown_fields(text))
+        record = f"{record[:-1]}, {json.dumps(marks)[1:]}"
+    return record.encode() + b"\n"
+
+
+def is_text(data: bytes) -> bool:
+    """Whether all of the bytes are UTF-8."""
+    try:
+        str(data, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
