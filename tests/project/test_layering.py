@@ -115,10 +115,6 @@ def neighbours_of(name: str) -> Iterator[str]:
 EDGES: Final = {name: set(neighbours_of(name)) - {name} for name in NAMES}
 
 
-# What is still to be opened: a registry between names, files and copies.
-CIRCLES: Final = {*(f"client/readers/follow/{name}.py" for name in ("copies", "file", "name"))}
-
-
 @every_module
 def test_imports_point_down(path: Path) -> None:
     for target in EDGES[module_name(path)]:
@@ -143,9 +139,7 @@ def test_every_part_has_its_floor(package: str) -> None:
 
 
 @every_module
-def test_no_module_is_in_a_circle(path: Path, request: pytest.FixtureRequest) -> None:
-    if name_of(path) in CIRCLES:
-        request.node.add_marker(pytest.mark.xfail(strict=True, reason="to be opened"))
+def test_no_module_is_in_a_circle(path: Path) -> None:
     start, seen = module_name(path), set[str]()
     waiting = [start]
     while waiting:

@@ -18,8 +18,8 @@ LINE = len(log_line(1000))
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tell at once what is held, and do not wait for the end of a line that nobody writes."""
-    monkeypatch.setattr("logferry.client.readers.follow.reader._HELD_TOLD_S", 0.0)
-    monkeypatch.setattr("logferry.client.readers.follow.name._UNWRITTEN_QUIET_S", 0.0)
+    monkeypatch.setattr("logferry.client.readers.follow.held._HELD_WARNING_S", 0.0)
+    monkeypatch.setattr("logferry.client.readers.follow.abandonment._UNWRITTEN_QUIET_S", 0.0)
 
 
 def held(run: Run) -> tuple[int, int]:

@@ -1,122 +1,145 @@
-"""The files of a continuous reader: each open or to be opened again, known by what it is rather than by its name."""
+"""A file that is followed: open or to be opened again, and known by what it is rather than by its name.
+
+Owns where the file is now, and what it has to do with the followed name (`Standing`). Must never know which other files
+that name has: the registry does. The reading thread alone changes a file; `report` is called from the status thread.
+"""
 
 import contextlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from logferry.client.files.fd_pool import Descriptors, Gone, PooledContent
 from logferry.client.files.gzip import inflated
-from logferry.client.files.identity import FileIdentity, begins_alike
+from logferry.client.files.identity import begins_alike
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.compressed import is_compressed
 from logferry.client.finding.listing import Folders
 from logferry.client.finding.rotation_names import is_archive_name, original_names
-from logferry.client.recognition.recognise import Recogniser
-from logferry.client.recognition.rotated import RotatedFiles
 from logferry.model.file_report import FileReport
-from logferry.model.loss import Loss
-
-if TYPE_CHECKING:
-    from logferry.client.readers.follow.name import FollowedName
-
-# A rotated file that is read to its end stays open this long if its writer may not have noticed the rotation yet. With
-# unread bytes it stays open for ever.
-ROTATED_QUIET_S: Final = 60.0
 
 
-class File(SourceFile):
-    """A file that a name has or had."""
+class Standing(Enum):
+    """What a file has to do with the name that it is followed under."""
 
+    NAMED = auto()  # the name leads to it
+    RENAMED = auto()  # the name does not lead to it, and it is not known to have lost the name for good
+    SUPERSEDED = auto()  # it has lost the name for good, to another file or by deletion: its writer has reason to leave
+    RESTING = auto()  # read and acked to its end, and closed; only looked at for late writes
+    RELEASED = auto()  # closed for good, and not in the registry any more
+
+
+TRANSITIONS: Final = {
+    Standing.NAMED: {Standing.RENAMED, Standing.SUPERSEDED, Standing.RELEASED},
+    Standing.RENAMED: {Standing.NAMED, Standing.SUPERSEDED, Standing.RELEASED},
+    Standing.SUPERSEDED: {Standing.NAMED, Standing.RENAMED, Standing.RESTING, Standing.RELEASED},
+    Standing.RESTING: {Standing.NAMED, Standing.SUPERSEDED, Standing.RELEASED},
+    Standing.RELEASED: set[Standing](),
+}
+
+
+class FollowedFile(SourceFile):
+    """A file that a followed name has or had."""
+
+    # There may be tens of thousands of them: every attribute takes 8 bytes, without slots all of them 1.3 KB more.
     __slots__ = (
         "_folders",
+        "_standing",
         "content",
-        "has_name",
+        "followed_path",
+        "grown_at",
+        "grown_to",
         "is_archive",
-        "is_superseded",
-        "is_vetted",
-        "last_growth",
-        "owner",
+        "is_suspect",
         "quiet_since",
         "rested",
         "superseded_at",
     )
 
-    def __init__(self, path: str, owner: "FollowedName", common: "Common") -> None:
+    def __init__(
+        self, path: str, followed_path: str, *, descriptors: Descriptors, folders: Folders, now: float
+    ) -> None:
         """Open `path`, for the name that it has or had. Raises FileNotFoundError or SourceError."""
-        self.owner = owner
-        self._folders = common.folders
+        self.followed_path = followed_path
+        self._folders = folders
         place = Path(os.path.realpath(path))
-        self.content = PooledContent(place, common.descriptors)
+        self.content = PooledContent(place, descriptors)
         self.is_archive = is_archive_name(path) and is_compressed(path)
         readable = inflated(self.content) if self.is_archive else self.content
         super().__init__(place if str(place) == path else Path(path), max_line_bytes=1, content=readable)
-        self.source.path = owner.path  # whatever it was rotated to since
+        self.source.path = followed_path  # whatever it was rotated to since
         self.content.owner = self
-        self.quiet_since = common.clock()
-        self.has_name = path == owner.path  # the name that is followed is its name
-        self.is_superseded = False  # it has lost the name for good: to another file, or it was deleted
+        self.quiet_since = now
+        self._standing = Standing.NAMED if path == followed_path else Standing.RENAMED
         self.superseded_at = 0.0
-        self.is_vetted = True  # it is no copy of another file that is being made
-        self.last_growth = (0, 0.0)  # of a copy that is being made: its size, and since when it has that
+        self.is_suspect = False  # it may be a copy of another file that is still being made: not to be read yet
+        self.grown_to, self.grown_at = 0, 0.0  # of a suspect: its size, and since when it has that
         self.rested = (0, 0)  # its state when it was closed
 
-    def state(self) -> tuple[int, int]:
-        """Return what changes whenever it is written: its size, and the time."""
-        status = self.content.status()
-        return status.st_size, status.st_mtime_ns
+    # --- what it has to do with the followed name ---------------------------------------------------------------------
 
-    def supersede(self, now: float, *, is_superseded: bool) -> None:
-        """Note whether it has lost its name for good: only now its writer has a reason to leave it."""
+    @property
+    def standing(self) -> Standing:
+        """What the file has to do with the followed name; see TRANSITIONS."""
+        return self._standing
+
+    def become(self, standing: Standing) -> None:
+        """Change the standing, as TRANSITIONS allow."""
+        if standing is not self._standing:
+            assert standing in TRANSITIONS[self._standing], f"{self.path}: {self._standing} cannot become {standing}"
+            self._standing = standing
+
+    @property
+    def has_name(self) -> bool:
+        """Whether the followed name leads to the file."""
+        return self._standing is Standing.NAMED
+
+    @property
+    def is_superseded(self) -> bool:
+        """Whether the file has lost the name for good."""
+        return self._standing is Standing.SUPERSEDED
+
+    def note_name(self, *, has_it: bool) -> None:
+        """Note whether the followed name leads to the file now."""
+        if has_it:
+            self.become(Standing.NAMED)
+        elif self.has_name:
+            self.become(Standing.RENAMED)
+
+    def note_superseded(self, now: float, *, is_superseded: bool) -> None:
+        """Note whether the file has lost its name for good: only now its writer has a reason to leave it."""
         if is_superseded and not self.is_superseded:
             self.superseded_at = now
-        self.is_superseded = is_superseded
+            self.become(Standing.SUPERSEDED)
+        elif self.is_superseded and not is_superseded:
+            self.become(Standing.RENAMED)
 
-    def is_recognisable(self) -> bool:
-        """See Owner: what the followed name leads to is followed, whatever it holds."""
-        return self.has_name or self.is_marked
-
-    def is_expected(self) -> bool:
-        """See Owner: its inode may be another file's by now."""
-        if self.has_name:
-            return True
-        if self.is_archive:
-            return is_compressed(str(self.content.path))
-        if self.is_marked:
-            return self.is_unchanged()
-        return not self.content.size() or Path(self.owner.path).name in original_names(self.content.path.name)
-
-    def seek(self) -> None:
-        """See Owner: it is looked for where it was. Raises OSError when the folder is out of reach."""
-        folder = self.content.path.parent
-        self._folders.forget(str(folder))
-        name = self._folders.listing(str(folder)).by_inode.get(self.identity[1])
-        if name is None:
-            os.scandir(folder).close()  # a folder that cannot be listed now says nothing about the file
-        else:
-            self.content.path = folder / name
-            self.has_name = False
-
-    def seek_name(self) -> bool:
-        """Find out what the file is called now; without a name it must stay open. Return whether that is news."""
-        if self.content.is_pinned or self.content.has_its_name():
-            return False
-        with contextlib.suppress(OSError):
-            self.seek()
-        self.content.is_pinned = self.content.is_open and not self.content.has_its_name()
-        return True
+    # --- where it is, and whether it is still what it was -------------------------------------------------------------
 
     @property
     def name(self) -> str:
         """Where the file is found now; empty when nowhere."""
         return "" if self.content.is_pinned else str(self.content.path)
 
-    @property
-    def unacked(self) -> int:
-        """How many of its bytes are not acked."""
-        return max(0, self.seen_size - self.source.committed)
+    def state(self) -> tuple[int, int]:
+        """Return what changes whenever it is written: its size, and the time."""
+        status = self.content.status()
+        return status.st_size, status.st_mtime_ns
+
+    def is_recognisable(self) -> bool:
+        """See the owner of a PooledContent: what the followed name leads to is followed, whatever it holds."""
+        return self.has_name or self.is_marked
+
+    def is_expected(self) -> bool:
+        """See the owner of a PooledContent: its inode may be another file's by now."""
+        if self.has_name:
+            return True
+        if self.is_archive:
+            return is_compressed(str(self.content.path))
+        if self.is_marked:
+            return self.is_unchanged()
+        return not self.content.size() or Path(self.followed_path).name in original_names(self.content.path.name)
 
     def is_still(self) -> bool:
         """Whether a file that was closed is what it was: its inode may be another file's by now. Raises OSError."""
@@ -125,10 +148,44 @@ class File(SourceFile):
         except Gone:
             return False
 
+    def seek(self) -> None:
+        """See the owner of a PooledContent: it is looked for where it was. Raises OSError when out of reach."""
+        folder = self.content.path.parent
+        self._folders.forget(str(folder))
+        name = self._folders.listing(str(folder)).by_inode.get(self.identity[1])
+        if name is None:
+            os.scandir(folder).close()  # a folder that cannot be listed now says nothing about the file
+        else:
+            self.content.path = folder / name
+            self.note_name(has_it=False)
+
+    def find_name(self) -> bool:
+        """Find out what the file is called now; without a name it must stay open. Return whether that has changed."""
+        if self.content.is_pinned or self.content.has_its_name():
+            return False
+        with contextlib.suppress(OSError):
+            self.seek()
+        self.content.is_pinned = self.content.is_open and not self.content.has_its_name()
+        return True
+
+    # --- what it holds ------------------------------------------------------------------------------------------------
+
+    @property
+    def unacked(self) -> int:
+        """How many of its bytes are not acked."""
+        return max(0, self.seen_size - self.source.committed)
+
     def is_beginning_of(self, other: SourceFile) -> bool:
         """Whether it has what another file begins with; of an empty one nobody knows."""
         size = self.size()
         return 0 < size <= other.size() and begins_alike(self, other, size)
+
+    def unchanged_s(self, now: float) -> float:
+        """Return for how long its size has not changed, as far as it was asked before."""
+        size = self.size()
+        if size != self.grown_to:
+            self.grown_to, self.grown_at = size, now
+        return now - self.grown_at
 
     def report(self, *, behind_since: float, problem: str) -> FileReport:
         """Say how far it is. Safe in any thread."""
@@ -146,21 +203,3 @@ class File(SourceFile):
             format=self.rendering.format,
             behind_since=behind_since if self.unacked else 0.0,
         )
-
-
-@dataclass
-class Common:
-    """What all names of a reader share."""
-
-    descriptors: Descriptors
-    folders: Folders
-    recogniser: Recogniser
-    rotated_files: RotatedFiles
-    clock: Callable[[], float]
-    rotated_quiet_s: float = ROTATED_QUIET_S
-    names: dict[str, "FollowedName"] = field(default_factory=dict)
-    files: dict[FileIdentity, File] = field(default_factory=dict)  # all that are looked after
-    sources: dict[str, File] = field(default_factory=dict)  # by id, as far as the file is open or can be opened
-    attention: dict["FollowedName", bool] = field(default_factory=dict)  # to be looked at: whether by time alone
-    lost: list[Loss] = field(default_factory=list)
-    revision: int = 0

@@ -1,10 +1,10 @@
-"""Which file to read next in continuous mode: names and patterns are followed for ever, thousands of them if need be.
+"""The continuous reader: follows names and patterns for ever, thousands if need be, and says which is read next.
 
 `poll` looks at the file system; it is called every poll interval, also while the server is away, so that files that
-are rotated meanwhile are opened and held until they are read. Where the kernel tells of changes (watcher.py) it is
-called at once, and looks only where something has changed; everything is looked at now and then, as often as a
-hundredth of the time allows. Where the kernel surely tells of every change, that is every few seconds, and nobody needs
-to call in between.
+are rotated meanwhile are opened and held until they are read. Where the kernel reports changes (watch.py) it is called
+at once, and looks only where something has changed; everything is looked at now and then, as often as a hundredth of
+the time allows. Where the kernel surely reports every change, that is every few seconds, and nobody needs to call in
+between.
 
 Names take turns: each gives one chunk, then the next has its turn, so none starves however fast another grows.
 """
@@ -12,28 +12,31 @@ Names take turns: each gives one chunk, then the next has its turn, so none star
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence, Set
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from logferry.client.files.fd_pool import Descriptors
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.inotify import FolderWatcher
-from logferry.client.finding.mounts import Mounts
-from logferry.client.finding.patterns import Discovery, is_pattern
 from logferry.client.net.wakeup import Wakeup
 from logferry.client.readers.base import out_of_reach
-from logferry.client.readers.follow.file import ROTATED_QUIET_S, Common, File
+from logferry.client.readers.follow.abandonment import ROTATED_QUIET_S, Abandonment
+from logferry.client.readers.follow.checking import NameChecker
+from logferry.client.readers.follow.held import HeldFiles
 from logferry.client.readers.follow.name import FollowedName
-from logferry.client.readers.input_rules import Input
+from logferry.client.readers.follow.names import FollowedNames
+from logferry.client.readers.follow.opening import FileOpener
+from logferry.client.readers.follow.registry import Registry
+from logferry.client.readers.follow.truncation import Truncations
+from logferry.client.readers.follow.turns import NameReader
+from logferry.client.readers.follow.watch import ChangeWatch
 from logferry.client.recognition.recognise import Recogniser
-from logferry.client.recognition.rotated import MAX_LISTINGS, RotatedFiles
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import InputSettings
 from logferry.errors import SourceError
 from logferry.model.chunk import Chunk
 from logferry.model.file_report import FileReport
-from logferry.model.loss import Loss
+from logferry.model.loss import Loss, LossKind
 from logferry.model.source import Source
 from logferry.telemetry.metrics import Metrics
 
@@ -42,18 +45,16 @@ logger = logging.getLogger(__name__)
 # Looking at everything takes at most this part of the time, or as much as one look every poll interval takes.
 _SWEEP_SHARE: Final = 0.01
 
-# Where the kernel tells of all changes, only a folder is missed that moves because one above it was renamed.
-_TOLD_SWEEP_S: Final = 5.0
-
-# So many names are told one by one when they are found.
-_NAMES_TOLD: Final = 20
-
-# Bytes of a rotated file are there for a moment at every rotation; held for this long they are worth a word.
-_HELD_TOLD_S: Final = 10.0
+# Where the kernel reports all changes, only a folder is missed that moves because one above it was renamed.
+_WATCHED_SWEEP_S: Final = 5.0
 
 
 class FollowReader:
-    """Follows names for ever, as `tail -F` does, but reads every file that had a name to its end first."""
+    """Follows names for ever, as `tail -F` does, but reads every file that had a name to its end first.
+
+    One thread constructs, polls, reads and closes it. `report` and `revision` are read by the status thread;
+    `reconfigure` is called by the reload thread, and only puts down the new inputs; `stop` may be called by any.
+    """
 
     def __init__(
         self,
@@ -73,38 +74,42 @@ class FollowReader:
         may hold, 0 does not; without a `watcher` changes are only seen by looking.
         """
         self._clock = clock
-        self._metrics = metrics or Metrics()
-        self._max_held_bytes = max_held_bytes
         recogniser = recogniser or Recogniser(Checkpoints(None))
-        self._folders = recogniser.folders
-        rotated_files = RotatedFiles(recogniser)
-        self._common = Common(
-            Descriptors(max_open_files), self._folders, recogniser, rotated_files, clock, rotated_quiet_s
-        )
-        self._names = self._common.names
+        folders = recogniser.folders
+        self._registry = registry = Registry()
+        self._opener = FileOpener(registry, recogniser, Descriptors(max_open_files), clock)
+        truncations = Truncations(registry, self._opener, folders, clock)
+        abandonment = Abandonment(registry, clock, rotated_quiet_s)
+        self._checker = NameChecker(registry, self._opener, truncations, abandonment, clock)
+        self._name_reader = NameReader(registry, truncations, abandonment, clock)
+        self._held = HeldFiles(registry, metrics or Metrics(), clock, max_bytes=max_held_bytes)
+        self._watch = ChangeWatch(watcher, registry, folders)
         self._ready: dict[FollowedName, None] = {}  # in the order of their turns
-        self._next_sweep = clock()
-        self._next_sweep_if_told = clock()
-        self._held: dict[FollowedName, None] = {}  # names with files that are held
-        self._held_since = clock()
-        self._has_told_held = False
-        self._watcher = watcher
-        self._by_place: dict[str, FollowedName] = {}  # where a file really is, for the watcher's words
-        self._watched_revision = -1
-        self._is_all_watched = False  # since then, by all that is known of places and mounts
-        self._generation = -1
-        self._is_told = False  # of every change, by the watcher
-        self._new_inputs: Sequence[InputSettings] | None = None
+        self._next_sweep = self._next_sweep_if_watched = clock()
+        self._new_inputs: Sequence[InputSettings] | None = None  # written by the reload thread, taken by `poll`
         self._request = Wakeup()  # to look at those
-        self._set_inputs(inputs)
-        self._reject_what_is_no_file()
+        self._names = FollowedNames(inputs, registry, folders)
+        self._start()
+
+    def _start(self) -> None:
         self._find_names()
-        for name in list(self._names.values()):
-            any(self._open_rotated(name) for _ in range(MAX_LISTINGS))
+        for name in list(self._registry.names.values()):
+            self._opener.open_rotated_since_last_run(name)
         self._sweep()
-        for name in self._names.values():
+        for name in self._registry.names.values():
             if name.input.settings.start_at == "end":
-                name.skip_to_end()
+                self._skip_to_end(name)
+
+    def _skip_to_end(self, name: FollowedName) -> None:
+        """Begin at the end of the file that has the name, if nothing of it was read before."""
+        file = name.newest
+        if file is not None and not file.offset:
+            file.skip_to_end()
+            if file.offset:
+                reason = "not asked for (--start-at end)"
+                self._registry.losses.append(Loss(file.source, 0, file.offset, reason, kind=LossKind.SKIPPED))
+
+    # --- what is asked of any reader ----------------------------------------------------------------------------------
 
     @property
     def is_finished(self) -> bool:
@@ -119,14 +124,15 @@ class FollowReader:
     @property
     def wake_fds(self) -> Sequence[int]:
         """See Reader."""
-        return (self._request.fileno(), *([self._watcher.fileno()] if self._watcher else []))
+        return (self._request.fileno(), *self._watch.fds)
 
     @property
     def patience_s(self) -> float:
-        """See Reader: the kernel tells of what happens, but not of time that goes by."""
-        if not self._is_surely_told or self._held or self._ready or any(self._common.attention.values()):
+        """See Reader: the kernel reports what happens, but not that time goes by."""
+        may_change_by_time = self._held or self._ready or any(self._registry.attention.values())
+        if not self._watch.is_complete or may_change_by_time:
             return 0.0
-        return max(0.0, self._next_sweep_if_told - self._clock())
+        return max(0.0, self._next_sweep_if_watched - self._clock())
 
     @property
     def problems(self) -> Sequence[str]:
@@ -144,7 +150,7 @@ class FollowReader:
     @property
     def revision(self) -> int:
         """See Reader."""
-        return self._common.revision
+        return self._registry.revision
 
     def reconfigure(self, inputs: Sequence[InputSettings]) -> None:
         """Follow other names, or follow them otherwise, from the next poll on. Safe in any thread."""
@@ -153,25 +159,22 @@ class FollowReader:
 
     def poll(self) -> None:
         """See Reader."""
-        if self._new_inputs is not None:
-            self._request.clear()
-            inputs, self._new_inputs = self._new_inputs, None
-            self._set_inputs(inputs)
-            self._sweep_soon()
-        has_news = self._take_news()
-        if has_news or self._clock() >= (self._next_sweep_if_told if self._is_surely_told else self._next_sweep):
+        self._take_new_inputs()
+        may_have_new_names = self._take_changes()
+        is_complete = self._watch.is_complete
+        if may_have_new_names or self._clock() >= (self._next_sweep_if_watched if is_complete else self._next_sweep):
             self._find_names()
             self._sweep()
         else:
-            for name in list(self._common.attention):
-                self._look(name)
-        self._mind_held()
+            for name in list(self._registry.attention):
+                self._check(name)
+        self._held.update()
 
     def read(self, *, max_lines: int | None) -> Chunk | None:
         """Return the next chunk: of the name whose turn it is, or of the next that has one."""
         for name in list(self._ready):
             del self._ready[name]
-            chunk = name.read(max_lines=max_lines)
+            chunk = self._name_reader.read(name, max_lines=max_lines)
             if chunk is not None or name.is_scanning:
                 self._ready[name] = None  # behind the others
             if chunk is not None:
@@ -180,231 +183,93 @@ class FollowReader:
 
     def take_losses(self) -> list[Loss]:
         """See Reader."""
-        lost, self._common.lost = self._common.lost, []
-        return lost
+        losses, self._registry.losses = self._registry.losses, []
+        return losses
 
     def send_back(self, source: Source, offset: int | None, one_by_one_until: int) -> None:
         """See Reader."""
-        file = self._common.sources.get(source.id)
-        if file is None or file.source is not source:
-            self._common.lost += out_of_reach(source, offset)
-            return
+        file = self._registry.of_source(source)
         try:
-            file.read_again(offset, one_by_one_until=one_by_one_until)
+            if file is not None:
+                file.read_again(offset, one_by_one_until=one_by_one_until)
         except OSError:
-            self._common.lost += out_of_reach(source, offset)
+            file = None
+        if file is None:
+            self._registry.losses += out_of_reach(source, offset)
             return
         file.source.path = source.path
-        self._common.sources[file.source.id] = file
-        name = file.owner
-        name.revive(file)
+        self._registry.note_source(file)
+        name = self._registry.owner(file)
+        name.revive(file, self._clock())
         self._ready[name] = None
 
     def duplicate(self, source: Source) -> SourceFile | None:
         """See Reader."""
-        file = self._common.sources.get(source.id)
+        file = self._registry.of_source(source)
         try:
-            return file.twin() if file is not None and file.source is source else None
+            return file.twin() if file is not None else None
         except (OSError, SourceError) as error:
             logger.error("cannot open %s once more: %s", source.path, error)
             return None
 
     def report(self) -> list[FileReport]:
         """See Reader."""
-        return [report for name in list(self._names.values()) for report in name.reports()]
+        return [report for name in list(self._registry.names.values()) for report in name.reports()]
 
     def close(self) -> None:
         """Release all files."""
-        for name in self._names.values():
-            name.close()
+        for name in self._registry.names.values():
+            self._registry.close(name)
         self._request.close()
-        if self._watcher:
-            self._watcher.close()
-
-    # --- which names --------------------------------------------------------------------------------------------------
-
-    def _set_inputs(self, inputs: Iterable[InputSettings]) -> None:
-        self._inputs = [
-            (Input(settings), Discovery(settings.log_file, settings.exclude, folders=self._folders))
-            for settings in inputs
-        ]
-        self._generation = -1
-
-    def _reject_what_is_no_file(self) -> None:
-        """Waiting is right for a file that is missing or forbidden, but a directory will not become a log file."""
-        for wanted, _ in self._inputs:
-            for path in wanted.settings.log_file:
-                if os.path.exists(path) and not os.path.isfile(path):
-                    raise SourceError(path, "is a directory" if os.path.isdir(path) else "not a regular file")
-
-    def _find_names(self) -> None:
-        """Follow the names that are there now; stop following what nobody asks for any more."""
-        are_inputs_new = self._generation < 0
-        if not self._may_find_others():
-            return
-        found: dict[str, tuple[Input, bool]] = {}
-        for wanted, discovery in self._inputs:
-            literal = {path for path in wanted.settings.log_file if not is_pattern(path)}
-            for path in discovery.find():
-                found.setdefault(path, (wanted, path in literal))
-        new = [path for path in found if path not in self._names]
-        for path in new:
-            wanted, is_literal = found[path]
-            self._names[path] = FollowedName(path, wanted, self._common, is_literal=is_literal)
-        self._tell_new(new)
-        for path, name in list(self._names.items()):
-            if path in found:
-                name.take_over(found[path][0])
-            elif (name.files or name.resting) and not (are_inputs_new and os.path.isfile(path)):
-                continue  # gone when the folder was listed, perhaps for a moment only: its files are read to their end
-            else:
-                self._drop(name)
-        self._common.revision += 1
-
-    def _may_find_others(self) -> bool:
-        """Whether a folder where names can appear has changed since they were last looked for."""
-        for _, discovery in self._inputs:
-            for folder in discovery.visited:
-                self._folders.listing(folder)
-        before, self._generation = self._generation, self._folders.generation
-        return before != self._generation or any(not discovery.visited for _, discovery in self._inputs)
-
-    def _open_rotated(self, name: FollowedName) -> bool:
-        """Open what was rotated while no client ran; False when files were renamed in this very moment."""
-        is_complete = name.open_rotated(self._common.rotated_files.since_last_run(Path(name.path)))
-        if not is_complete:
-            self._folders.forget(os.path.dirname(name.path))
-        return is_complete
-
-    def _tell_new(self, paths: list[str]) -> None:
-        for path in paths[:_NAMES_TOLD]:
-            logger.info("following %s", path)
-        if len(paths) > _NAMES_TOLD:
-            logger.info("following %d files more", len(paths) - _NAMES_TOLD)
-
-    def _drop(self, name: FollowedName) -> None:
-        """Nobody follows a name any more: it is configured away, or it is gone and so are its files."""
-        if name.files:
-            logger.info("%s is not followed any more", name.path)
-        name.close()
-        self._ready.pop(name, None)
-        del self._names[name.path]
-
-    def _watch(self) -> None:
-        """Let the kernel tell of changes in the folders where names can appear, and where their files really are."""
-        if self._watcher is None or self._watched_revision == self._common.revision:
-            return
-        self._watched_revision = self._common.revision
-        self._by_place = {
-            str(file.content.path): name for name in self._names.values() for file in (*name.files, *name.resting)
-        }
-        folders = {folder for _, discovery in self._inputs for folder in discovery.visited}
-        folders |= {os.path.dirname(place) for place in self._by_place}
-        wanted = {os.path.realpath(folder) for folder in folders}
-        for folder in self._watcher.watched - wanted:
-            self._watcher.unwatch(folder)
-        for folder in wanted:
-            self._watcher.watch(folder)  # again if need be: a folder that went away may have come back
-        self._is_all_watched = self._tells_all(folders, wanted)
-
-    def _tells_all(self, folders: Iterable[str], wanted: Set[str]) -> bool:
-        """Whether the watcher tells of every change: no symbolic link leads to a file, and no other host writes one."""
-        if self._watcher is None or not wanted <= self._watcher.watched:
-            return False
-        mounts = Mounts()
-        return (
-            all(mounts.is_local(folder) for folder in wanted)
-            and not any(mounts.is_point(place) for place in self._by_place)
-            and all(os.path.abspath(folder) in wanted for folder in folders)
-            and all(map(self._is_in_its_place, self._names.values()))
-        )
-
-    def _is_in_its_place(self, name: FollowedName) -> bool:
-        if name.path in self._by_place or os.path.abspath(name.path) in self._by_place:
-            return True
-        return not (name.files or os.path.lexists(name.path))  # it will appear in a folder that is watched
+        self._watch.close()
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
-    def _take_news(self) -> bool:
+    def _take_new_inputs(self) -> None:
+        if self._new_inputs is None:
+            return
+        self._request.clear()
+        inputs, self._new_inputs = self._new_inputs, None
+        self._names.replace_inputs(inputs)
+        self._sweep_soon()
+
+    def _find_names(self) -> None:
+        for name in self._names.find():
+            self._names.drop(name)
+            self._ready.pop(name, None)
+
+    def _take_changes(self) -> bool:
         """Look at the files that have grown; return whether a name may have appeared, vanished or moved."""
-        if self._watcher is None:
-            return False
-        changes = self._watcher.read()
-        for folder in changes.folders:
-            self._folders.forget(folder)
-        if changes.overflow:
+        changes = self._watch.take_changes()
+        if changes.has_missed_some:
             self._sweep_soon()
-        for path in changes.paths:
-            name = self._by_place.get(path)
-            if name is not None:
-                self._look(name)
-        return bool(changes.folders)
+        for name in changes.names:
+            self._check(name)
+        return changes.may_have_new_names
 
     def _sweep(self) -> None:
         """Look at every name whose file is not as it was."""
-        begin, watched_before, has_links = self._clock(), self._watched_revision, False
-        for name in list(self._names.values()):
+        begin, has_links = self._clock(), False
+        for name in list(self._registry.names.values()):
             try:
                 status = os.stat(name.path)
                 seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-                has_links |= status.st_nlink > 1  # what is written by another name is told to that one's folder
+                has_links |= status.st_nlink > 1
             except OSError:
                 seen = None
-            if seen is None or seen != name.seen or name in self._common.attention:
-                self._look(name)
-        self._watch()
+            if seen is None or seen != name.seen or name in self._registry.attention:
+                self._check(name)
+        # Before they were looked at, or what happened in between is not reported.
+        was_watched = self._watch.choose_folders(self._names.folders)
+        self._watch.note_sweep(was_watched=was_watched, has_links=has_links)
         end = self._clock()
         self._next_sweep = end + (end - begin) / _SWEEP_SHARE
-        self._next_sweep_if_told = max(self._next_sweep, begin + _TOLD_SWEEP_S)
-        # Before they were looked at, or what happened in between is not told.
-        self._is_told = self._is_all_watched and watched_before == self._watched_revision and not has_links
+        self._next_sweep_if_watched = max(self._next_sweep, begin + _WATCHED_SWEEP_S)
 
     def _sweep_soon(self) -> None:
-        self._next_sweep = self._next_sweep_if_told = self._clock()
+        self._next_sweep = self._next_sweep_if_watched = self._clock()
 
-    @property
-    def _is_surely_told(self) -> bool:
-        """Whether the watcher tells of every change, also of the files that have been found since the last sweep."""
-        return self._is_told and self._watched_revision == self._common.revision
-
-    def _look(self, name: FollowedName) -> None:
-        if name.look():
+    def _check(self, name: FollowedName) -> None:
+        if self._checker.check(name):
             self._ready.setdefault(name)
-        if name.held:
-            self._held[name] = None
-
-    # --- what is held -------------------------------------------------------------------------------------------------
-
-    def _mind_held(self) -> None:
-        """Count what renamed and deleted files hold; let go of the oldest of it if there is a bound, and it is over."""
-        held: list[tuple[FollowedName, File]] = []
-        for name in list(self._held):
-            files = name.held
-            held += [(name, file) for file in files]
-            if not files:
-                del self._held[name]
-        total = sum(file.unacked for _, file in held)
-        if self._max_held_bytes and total > self._max_held_bytes:
-            total -= self._give_up(held, total - self._max_held_bytes)
-        self._metrics.set_held(len(held), total)
-        self._tell_held(len(held), total)
-
-    def _give_up(self, held: list[tuple[FollowedName, File]], excess: int) -> int:
-        given_up = 0
-        for name, file in sorted(held, key=lambda entry: (not entry[1].is_superseded, entry[1].superseded_at)):
-            if given_up >= excess:
-                break
-            given_up += file.unacked
-            name.give_up(file, f"given up: more than {self._max_held_bytes} bytes were held (--max-held-bytes)")
-        return given_up
-
-    def _tell_held(self, files: int, size: int) -> None:
-        now = self._clock()
-        if not size:
-            if self._has_told_held:
-                logger.info("no renamed or deleted file is held any more")
-            self._held_since, self._has_told_held = now, False
-        elif not self._has_told_held and now - self._held_since >= _HELD_TOLD_S:
-            self._has_told_held = True
-            logger.warning("%d renamed or deleted files are held open: %d bytes of them are not acked", files, size)
+        self._held.note(name)

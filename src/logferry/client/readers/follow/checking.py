@@ -1,0 +1,141 @@
+"""Checks a followed name: which file has it now, and what has become of the files that had it.
+
+Owns what was last seen of a name, so that a name of which nothing has changed costs one `stat`. Must never read lines.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from logferry.client.files.identity import FileIdentity, identity_of
+from logferry.client.finding.compressed import is_compressed
+from logferry.client.readers.follow.abandonment import Abandonment
+from logferry.client.readers.follow.file import FollowedFile
+from logferry.client.readers.follow.name import FollowedName
+from logferry.client.readers.follow.opening import RACY_NS, FileOpener
+from logferry.client.readers.follow.registry import Registry
+from logferry.client.readers.follow.truncation import Truncations
+from logferry.errors import SourceError, cause_of
+
+logger = logging.getLogger(__name__)
+
+
+class NameChecker:
+    """Checks names, one at a time. Used by the reading thread alone."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        opener: FileOpener,
+        truncations: Truncations,
+        abandonment: Abandonment,
+        clock: Callable[[], float],
+    ) -> None:
+        self._registry = registry
+        self._opener = opener
+        self._truncations = truncations
+        self._abandonment = abandonment
+        self._clock = clock
+
+    def check(self, name: FollowedName) -> bool:
+        """Look who has the name now; return whether there may be something to read."""
+        before, had_attention, now_ns = name.seen, name in self._registry.attention, time.time_ns()
+        self._look_at_name(name, now_ns)
+        self._look_at_files(name)
+        self._abandonment.look_at_resting(name)
+        name.looked_ns = now_ns
+        needs_attention = self._registry.note_attention(name)
+        return name.seen is None or name.seen != before or needs_attention or had_attention
+
+    def _look_at_name(self, name: FollowedName, now_ns: int) -> None:
+        name.holder = None
+        try:
+            status = os.stat(name.path)
+            name.holder = identity_of(status)
+            name.seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+            if abs(now_ns - status.st_mtime_ns) < RACY_NS:
+                name.seen = None
+            self._registry.note_problem(name, self._attend_to_holder(name, name.holder))
+        except FileNotFoundError:
+            name.seen = None
+            self._registry.note_problem(name, "waiting for it to appear" if name.is_literal else "gone")
+        except SourceError as error:
+            self._registry.note_problem(name, error.reason)
+            name.seen = None  # whatever makes it readable may not change it
+        except OSError as error:
+            self._registry.note_problem(name, cause_of(error))
+            name.seen = None
+
+    def _attend_to_holder(self, name: FollowedName, identity: FileIdentity) -> str:
+        """Make the file that has the name now the newest one; return why it is not to be read, if so."""
+        file = self._registry.find(identity)
+        if file is None:
+            return self._open_holder(name, identity)
+        if file.followed_path != name.path:
+            return ""  # it had another name before, and is read under that until it is done
+        if not file.content.has_its_name():
+            file.content.path, file.content.is_pinned = Path(os.path.realpath(name.path)), False
+        if file is not name.newest:
+            name.make_newest(file, self._clock())  # it got its name back
+        return ""
+
+    def _open_holder(self, name: FollowedName, identity: FileIdentity) -> str:
+        if is_compressed(name.path, or_unfinished=True):
+            return "compressed: it is not followed"
+        if name.files:
+            logger.info("%s is a new file now; the old one is read to its end first", name.path)
+            self._take_stock(name)  # what is known is not taken for something new when it is compressed
+        if name.newest is not None:
+            self._open_rotated_meanwhile(name, name.newest)
+        self._opener.open(name, name.path, identity)
+        return ""
+
+    def _open_rotated_meanwhile(self, name: FollowedName, newest: FollowedFile) -> None:
+        """Open the files that had the name after the newest one that is known, and lost it before anybody looked."""
+        looked_ns = name.looked_ns - RACY_NS
+        try:
+            written_ns = newest.modified_ns()
+        except OSError as error:
+            written_ns = looked_ns
+            self._registry.note_failure(newest, error)
+        self._opener.open_rotated_since(name, min(written_ns, looked_ns), certain_ns=max(written_ns, looked_ns))
+
+    def _look_at_files(self, name: FollowedName) -> None:
+        self._take_stock(name)
+        now = self._clock()
+        for file in list(name.files):
+            is_newest = file is name.newest
+            file.note_superseded(now, is_superseded=not is_newest or file.content.is_pinned)
+            if not is_newest or len(name.files) == 1:
+                self._registry.find_name(file)
+        if name.newest is not None and name.holder is None:
+            self._hand_over(name.newest)
+        name.note_backlog()
+
+    def _take_stock(self, name: FollowedName) -> None:
+        """Look at what the files hold now."""
+        for file in list(name.files):
+            self._measure(name, file)
+        self._truncations.act(name)
+        self._truncations.decide_on_suspects(name)
+        self._opener.remember_files(name)
+
+    def _measure(self, name: FollowedName, file: FollowedFile) -> None:
+        """Look how long a file is now, and whether it has started over."""
+        file.note_name(has_it=file.identity == name.holder)
+        before = file.seen_size
+        try:
+            size = file.size()
+            if size != before:
+                file.quiet_since = self._clock()
+            if not before < size == file.seen_size:  # else it was seen to be what it was, and longer
+                file.notice()
+        except OSError as error:
+            self._registry.note_failure(file, error)
+
+    def _hand_over(self, file: FollowedFile) -> None:
+        """The file was renamed, and nothing has its name: if its new name is followed too, it is read under that."""
+        if (heir := self._registry.heir(file)) is not None:
+            self._registry.hand_over(file, heir)

@@ -1,0 +1,177 @@
+"""What becomes of a file that was truncated or rewritten in place, and of the copy that was made of it before.
+
+Owns the consequences: the source goes on in the copy, or what was not read of it is lost, and suspects are read,
+skipped or left alone as copies.py judges. Must never look whether a name leads to another file: checking.py does.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+
+from logferry.client.files.identity import identity_of
+from logferry.client.files.line_reader import Left
+from logferry.client.finding.listing import Folders
+from logferry.client.readers.follow.copies import IsCopy, Read, SkipTo, Verdict, Wait, is_same_copy, judge
+from logferry.client.readers.follow.file import FollowedFile, Standing
+from logferry.client.readers.follow.name import FollowedName
+from logferry.client.readers.follow.opening import RACY_NS, FileOpener
+from logferry.client.readers.follow.registry import Registry
+from logferry.errors import SourceError
+from logferry.model.loss import Loss, LossKind
+
+logger = logging.getLogger(__name__)
+
+
+class Truncations:
+    """Acts on files that have started over, and on suspects. Used by the reading thread alone."""
+
+    def __init__(self, registry: Registry, opener: FileOpener, folders: Folders, clock: Callable[[], float]) -> None:
+        self._registry = registry
+        self._opener = opener
+        self._folders = folders
+        self._clock = clock
+
+    # --- files that have started over ---------------------------------------------------------------------------------
+
+    def notice(self, file: FollowedFile) -> None:
+        """Find out now whether a file was truncated, and act on it."""
+        try:
+            if not file.notice():
+                self._act_on(file)
+        except OSError as error:
+            self._registry.note_failure(file, error)
+
+    def act(self, name: FollowedName) -> bool:
+        """Act on all files of a name that have started over; return whether nothing has failed."""
+        is_fine = True
+        for file in list(name.files):
+            if not file.left:
+                continue
+            try:
+                self._act_on(file)
+            except (OSError, SourceError) as error:
+                self._registry.note_failure(file, error)
+                is_fine = False
+        return is_fine
+
+    def _act_on(self, file: FollowedFile) -> None:
+        """Do what can be done for what a file held before it started over.
+
+        It may have started over more than once since the last look: then there are copies of what nobody has seen.
+        """
+        name = self._registry.owner(file)
+        while file.left:
+            self._read_on_in_copy(name, file, file.left[0])
+            del file.left[0]
+        file.is_suspect = self._opener.may_be_copy(file)
+        self._opener.remember_files(name)  # what it holds now may be compressed by now, too
+        self._opener.open_rotated_since(name, name.looked_ns - RACY_NS, before=file)
+
+    def _read_on_in_copy(self, name: FollowedName, file: FollowedFile, left: Left) -> None:
+        """Read on in the copy of a file that was truncated, or note what is lost."""
+        self._registry.note_source(file)
+        file.source.path = name.path
+        copy = self._find_copy(name, file, left)
+        if copy is None:
+            name.note_truncated(left, self._clock())
+            self._registry.forget_source(left.source)
+            self._registry.losses.extend(left.lost())
+            left.source.read_until = left.seen
+            return
+        logger.info("%s was copied to %s and truncated; the copy is read to its end first", name.path, copy.path)
+        copy.take_over(left)
+        if not copy.is_archive and copy.size() < left.seen:
+            reason = "written after a copy was made, and truncated before it was read"
+            self._registry.losses.append(Loss(left.source, copy.size(), left.seen, reason, kind=LossKind.OVERWRITTEN))
+        name.input.prepare(copy)
+        self._registry.add(copy, before=file)
+
+    def _find_copy(self, name: FollowedName, original: FollowedFile, left: Left) -> FollowedFile | None:
+        """Open the copy that was made of a file before that was truncated, if there is one."""
+        folder, base = os.path.split(original.content.path)
+        self._folders.forget(folder)
+        for candidate in self._folders.listing(folder).rotated_or_archived(base):
+            copy = self._open_candidate(name, os.path.join(folder, candidate), original)
+            if copy is None:
+                continue
+            if left.is_continued_in(copy):
+                self._forget_copies(copy, original, left)
+                return copy
+            copy.close()
+        return None
+
+    def _open_candidate(self, name: FollowedName, path: str, original: FollowedFile) -> FollowedFile | None:
+        """Open what may be a copy, unless it is known as something else."""
+        try:
+            identity = identity_of(os.stat(path))
+            if identity == original.identity:
+                return None
+            known = self._registry.find(identity)
+            if known is not None and known.standing is not Standing.RESTING:
+                self.notice(known)  # the copy may have been written over it
+                known = self._registry.with_identity(identity)
+            if known is not None and (known.offset or not known.is_suspect):
+                return None
+            return self._opener.new_file(name, path)
+        except (OSError, SourceError):
+            return None
+
+    def _forget_copies(self, copy: FollowedFile, original: FollowedFile, left: Left) -> None:
+        """Forget the suspects that are the copy which is read now, or others of the same file."""
+        for suspect in self._registry.suspects():
+            if suspect is not original and is_same_copy(suspect, copy, left, original_path=original.followed_path):
+                self._registry.forget_copy(suspect)
+
+    # --- suspects -----------------------------------------------------------------------------------------------------
+
+    def decide_on_suspects(self, name: FollowedName) -> bool:
+        """Read the suspects of a name, or do not, as far as that can be told; return whether nothing has failed.
+
+        Whether they look like their originals is found out before it is whether those were truncated: afterwards they
+        would not. An original that was truncated takes its copy, which is then not a suspect any more.
+        """
+        suspects = [file for file in name.files if file.is_suspect]
+        looks_alike = {file: self._looks_like_an_original(file) for file in suspects}
+        for file in suspects:
+            self._notice_originals(file)
+        is_fine = True
+        for file in [file for file in suspects if file.standing is not Standing.RELEASED]:
+            try:
+                self._follow_verdict(file, self._judge(file, looks_alike=looks_alike[file]))
+            except OSError as error:
+                self._registry.note_failure(file, error)
+                is_fine = False
+        return is_fine
+
+    def _looks_like_an_original(self, suspect: FollowedFile) -> bool:
+        return any(name.begins_with(suspect) for name in self._registry.originals(suspect))
+
+    def _notice_originals(self, suspect: FollowedFile) -> None:
+        for name in self._registry.originals(suspect):
+            if name.newest is not None:
+                self.notice(name.newest)
+
+    def _judge(self, suspect: FollowedFile, *, looks_alike: bool) -> Verdict:
+        now = self._clock()
+        originals = self._registry.originals(suspect)
+        return judge(
+            suspect,
+            looks_alike=looks_alike,
+            is_followed=suspect.name in self._registry.names,
+            truncated=[left for name in originals for left in name.truncated_lately(now)],
+            now=now,
+        )
+
+    def _follow_verdict(self, file: FollowedFile, verdict: Verdict) -> None:
+        match verdict:
+            case Wait():
+                pass
+            case IsCopy():
+                self._registry.forget_copy(file)  # nobody has asked for it
+            case SkipTo(offset):
+                file.skip_to(offset)
+                reason = "shipped already, from the file that this one is a copy of"
+                self._registry.losses.append(Loss(file.source, 0, offset, reason, kind=LossKind.SKIPPED))
+                file.is_suspect = False
+            case Read():
+                file.is_suspect = False

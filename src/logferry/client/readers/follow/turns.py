@@ -1,0 +1,77 @@
+"""Reads a followed name when it has its turn: one chunk, from the oldest of its files that has one.
+
+Owns what a file is read as: whether it will not grow any more, whether its last event will not go on. Must never wait.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from logferry.client.readers.follow.abandonment import Abandonment
+from logferry.client.readers.follow.file import FollowedFile
+from logferry.client.readers.follow.name import FollowedName
+from logferry.client.readers.follow.registry import Registry
+from logferry.client.readers.follow.truncation import Truncations
+from logferry.errors import SourceError
+from logferry.model.chunk import Chunk
+
+# A file that is truncated again and again, faster than it is read, keeps others waiting for at most this many attempts.
+_MAX_ATTEMPTS: Final = 3
+
+
+class NameReader:
+    """Reads names, one chunk at a time. Used by the reading thread alone."""
+
+    def __init__(
+        self, registry: Registry, truncations: Truncations, abandonment: Abandonment, clock: Callable[[], float]
+    ) -> None:
+        self._registry = registry
+        self._truncations = truncations
+        self._abandonment = abandonment
+        self._clock = clock
+
+    def read(self, name: FollowedName, *, max_lines: int | None) -> Chunk | None:
+        """Return the next chunk, from the oldest file that has one."""
+        self._abandonment.let_go(name)
+        chunk = self._read(name, max_lines)
+        self._registry.note_attention(name)
+        return chunk
+
+    def _read(self, name: FollowedName, max_lines: int | None) -> Chunk | None:
+        """Return the next chunk; what a file holds that has started over comes after what is left of what it held."""
+        for _ in range(_MAX_ATTEMPTS):
+            is_fine = self._truncations.act(name)
+            is_fine &= self._truncations.decide_on_suspects(name)
+            chunk, has_started_over = self._read_oldest(name, max_lines, is_fine=is_fine)
+            if not has_started_over:
+                return chunk
+        name.seen = None  # look at it again, whatever its file looks like
+        return None
+
+    def _read_oldest(self, name: FollowedName, max_lines: int | None, *, is_fine: bool) -> tuple[Chunk | None, bool]:
+        """Return the next chunk, if there is one, and whether a file turned out to have started over."""
+        for file in [file for file in name.files if not file.is_suspect]:
+            starts = len(file.left)
+            try:
+                chunk = self._read_file(name, file, max_lines)
+            except (SourceError, OSError) as error:
+                self._registry.note_failure(file, error)
+                is_fine = False
+                continue
+            if len(file.left) > starts:
+                return None, True
+            if chunk is not None:
+                file.quiet_since = self._clock()
+                return chunk, False
+        if is_fine:
+            name.file_problem = ""
+        return None, False
+
+    def _read_file(self, name: FollowedName, file: FollowedFile, max_lines: int | None) -> Chunk | None:
+        name.input.prepare(file)
+        quiet_s = self._clock() - file.quiet_since
+        is_final = file is name.files[0] and self._abandonment.is_abandoned(file)
+        is_settled = quiet_s >= name.input.settings.multiline_timeout
+        chunk = file.read(max_lines=max_lines, is_final=is_final, is_settled=is_settled)
+        self._registry.losses.extend(file.lost)
+        file.lost.clear()
+        return chunk
