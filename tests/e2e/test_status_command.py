@@ -63,7 +63,7 @@ def test_the_status_follows_a_client_through_an_outage_to_its_death_and_back(tmp
     append(log, range(200, 300))
     dead = status(tmp_path)
     assert dead.process.returncode == 3
-    assert "problem: not running: it ended without a word" in dead.stdout
+    assert "problem: not running: it was killed" in dead.stdout
     after = told(tmp_path)
     assert (after["client"]["running"], after["client"]["pid"]) == (False, run.process.pid)
     assert after["files"][0]["lag_bytes"] == log.stat().st_size - shipped, "also what it never saw"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from logferry.client.status.writer import ClientReport, Status, encode
+from logferry.client.status.snapshot import ClientReport, Status, encode
 from logferry.durable import lock_folder
 from logferry.model.file_report import FileReport
 

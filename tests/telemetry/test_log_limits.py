@@ -80,6 +80,28 @@ def test_a_condition_that_is_over_logs_its_count_and_is_new_the_next_time(
     assert caplog.messages == ["full", "full (repeated once in 3 s)", "full"]
 
 
+def test_a_recovery_is_logged_with_the_repeats_only_after_a_failure(
+    caplog: pytest.LogCaptureFixture, clock: Clock
+) -> None:
+    limit = RepeatLimit(logger, clock=clock)
+    assert not limit.over("disk", "writing to %s again", "/data")
+    assert not limit.all_over("writing to %s again", "/data")
+    for reason in ("full", "full", "broken"):
+        limit.log(logging.ERROR, reason, reason)
+    clock.now += 3
+    assert limit.all_over("writing to %s again", "/data")
+    limit.log(logging.ERROR, "full", "full")
+    assert limit.over("full", "writing again")
+    assert caplog.messages == [
+        "full",
+        "broken",
+        "writing to /data again (repeated once in 3 s)",
+        "full",
+        "writing again",
+    ]
+    assert [caplog.records[2].levelno, caplog.records[4].levelno] == [logging.INFO, logging.INFO]
+
+
 def test_the_end_of_a_run_logs_what_was_left_out(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
     limit = RepeatLimit(logger, clock=clock)
     for key in ("a", "b", "b", "b"):

@@ -20,7 +20,7 @@ from logferry.client.readers.stdin import StdinReader
 from logferry.client.recognition.recognise import Recogniser
 from logferry.client.reload import Reloads
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.client.status.connection_state import Link
+from logferry.client.status.connection_state import ConnectionTracker
 from logferry.client.status.writer import StatusWriter
 from logferry.config import STANDARD_INPUT, ShipSettings
 from logferry.errors import GaveUp
@@ -45,14 +45,14 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloads:
     Raises StateError when another process uses the state folder, SourceError when the file cannot be opened, GaveUp
     when lines could not be delivered.
     """
-    folder, link = state_dir(settings.state_dir), Link(on_change=metrics.changed.set)
+    folder, connection = state_dir(settings.state_dir), ConnectionTracker(on_change=metrics.changed.set)
     checkpoints = Checkpoints(folder)
     try:
         reader = _open_reader(settings, checkpoints, metrics)
         try:
-            with StatusWriter(folder, settings, reader, metrics=metrics, link=link) as status:
+            with StatusWriter(folder, settings, reader, metrics=metrics, connection=connection) as status:
                 with _delivering(reloads, reader):
-                    outcome = _ship(settings, reader, checkpoints, metrics, stop, link)
+                    outcome = _ship(settings, reader, checkpoints, metrics, stop, connection)
                 status.problems = outcome.problems
                 return outcome
         finally:
@@ -77,7 +77,12 @@ def state_dir(asked_for: Path | None) -> Path:
 
 
 def _ship(
-    settings: ShipSettings, reader: Reader, checkpoints: Checkpoints, metrics: Metrics, stop: StopSignal, link: Link
+    settings: ShipSettings,
+    reader: Reader,
+    checkpoints: Checkpoints,
+    metrics: Metrics,
+    stop: StopSignal,
+    connection: ConnectionTracker,
 ) -> Outcome:
     max_lines = max_batch_lines(settings.buffer_size) if settings.resilient else None
     producer = RenderingProducer(reader, metrics=metrics, max_lines=max_lines)
@@ -94,7 +99,7 @@ def _ship(
             stop=stop,
             checkpoints=checkpoints,
             stored_extents=partial(stored_extents, settings),
-            observer=link,
+            observer=connection,
         )
     finally:
         if reporter:

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -82,21 +82,38 @@ class RepeatLimit:
             self._log_count(forgotten, now)
         return True
 
-    def over(self, key: Hashable) -> bool:
-        """The condition has ended: log what was left out, and the next message at once; return whether it was known."""
+    def over(self, key: Hashable, message: str = "", *values: object) -> bool:
+        """Note that the condition has ended, so that its next message is new; return whether it was known.
+
+        Logs `message % values` at `info` with the count of repeats or, without a message, the count if there is one.
+        """
         with self._lock:
             known = self._repeats.pop(key, None)
-        if known:
-            self._log_count(known, self._clock())
-        return known is not None
+        return self._log_end([known] if known else [], message, values)
+
+    def all_over(self, message: str = "", *values: object) -> bool:
+        """Note that every condition has ended, likewise; return whether there was any."""
+        if not self._repeats:  # the usual case, without a lock
+            return False
+        with self._lock:
+            known = list(self._repeats.values())
+            self._repeats.clear()
+        return self._log_end(known, message, values)
 
     def flush(self) -> None:
         """Log every count that was left out, at the end of a run."""
-        with self._lock:
-            waiting = list(self._repeats.values())
-            self._repeats.clear()
-        for known in waiting:
-            self._log_count(known, self._clock())
+        self.all_over()
+
+    def _log_end(self, known: Sequence[_Repeats], message: str, values: tuple[object, ...]) -> bool:
+        now = self._clock()
+        if not message:
+            for each in known:
+                self._log_count(each, now)
+        elif known:
+            repeats = [_count(each, now) for each in known if each.count]
+            text = message % values if values else message
+            self._logger.info("%s", f"{text} ({', '.join(repeats)})" if repeats else text)
+        return bool(known)
 
     def _forget_oldest(self) -> _Repeats | None:
         return self._repeats.popitem(last=False)[1] if len(self._repeats) > self._max_keys else None

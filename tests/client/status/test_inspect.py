@@ -13,9 +13,9 @@ import pytest
 from logferry.cli.client.status_report import status_as_json, status_as_table
 from logferry.cli.dispatch import main
 from logferry.client.delivery.output import Guarantee
-from logferry.client.status.connection_state import Link
+from logferry.client.status.connection_state import ConnectionTracker
 from logferry.client.status.inspect import Inspection, inspect
-from logferry.client.status.writer import decode
+from logferry.client.status.snapshot import decode
 from logferry.durable import FolderInUse, lock_folder, lock_holder
 from logferry.errors import StateError
 from logferry.model.file_report import FileReport
@@ -64,7 +64,7 @@ def test_a_client_that_runs_quietly_has_no_problem_however_old_its_word_is(tmp_p
 def test_a_client_that_was_killed_is_not_running(tmp_path: Path) -> None:
     found = inspect(say(tmp_path / "state", *many(3)), now=NOW)
     assert (found.is_running, found.pid) == (False, DEAD)
-    assert found.problems == ("not running: it ended without a word, killed or with its machine",)
+    assert found.problems == ("not running: it was killed, or its machine went down",)
 
 
 def test_a_client_that_was_stopped_is_not_running_either(tmp_path: Path) -> None:
@@ -90,13 +90,13 @@ def test_what_went_wrong_in_a_run_is_told_once(tmp_path: Path) -> None:
 def test_the_word_of_an_earlier_run_is_not_taken_for_that_of_this_one(tmp_path: Path, said: dict[str, Any]) -> None:
     with running(say(tmp_path / "state", **{"pid": os.getpid(), **said})) as folder:
         (problem,) = inspect(folder, now=NOW).problems
-    assert "has said nothing yet; all this is of an earlier run" in problem
+    assert "has not reported a status yet; this is the status of an earlier run" in problem
 
 
 def test_waiting_for_the_server_is_a_problem_with_a_reason(tmp_path: Path) -> None:
     clock = Clock()
     clock.now = NOW - 60
-    link = Link(clock=clock)
+    link = ConnectionTracker(clock=clock)
     link.failed("connection refused")
     clock.now = NOW - 5
     link.failed("connection refused again")
@@ -152,7 +152,7 @@ def _rotate(log: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "since_then", "lag"),
     [
-        (_rotate, "its name is another file's since", 300),
+        (_rotate, "replaced: this path is now a different file", 300),
         (Path.unlink, "deleted or renamed since", 300),
         (lambda log: os.truncate(log, 50), "truncated since", 50),
         (
@@ -329,7 +329,7 @@ def test_a_name_never_reaches_the_terminal_as_it_is(tmp_path: Path) -> None:
 
 
 def test_the_first_lines_say_how_the_client_is(tmp_path: Path) -> None:
-    link = Link(clock=lambda: NOW)
+    link = ConnectionTracker(clock=lambda: NOW)
     link.failed("connection refused")
     link.connected(Guarantee.EXACTLY_ONCE)
     counters = Counters(lines_acked=77, lines_filtered=3, redactions=2, bytes_lost=5, bytes_given_up=6)

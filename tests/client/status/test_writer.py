@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from logferry import durable
-from logferry.client.status import writer as status_file
-from logferry.client.status.connection_state import Link
+from logferry.client.status import writer
+from logferry.client.status.connection_state import ConnectionTracker
 from logferry.client.status.inspect import inspect
-from logferry.client.status.writer import ClientReport, Status, StatusWriter, decode, encode
+from logferry.client.status.snapshot import ClientReport, Status, decode, encode, read
+from logferry.client.status.writer import StatusWriter
 from logferry.model.file_report import FileReport
 from logferry.telemetry.metrics import Metrics
 from logferry.telemetry.table import Counters
@@ -50,14 +51,14 @@ class Writing:
         self.folder = folder
         self.clock = Clock()
         self.metrics = Metrics(clock=self.clock)
-        self.link = Link(clock=self.clock)
+        self.link = ConnectionTracker(clock=self.clock)
         self.reader = Reports(self.clock, *files, seconds_per_file=seconds_per_file)
         self.writer = StatusWriter(
             folder,
             ship_settings(folder / "app.log", 9000, mode="continuous"),
             self.reader,  # type: ignore[arg-type]  # it asks for nothing else
             metrics=self.metrics,
-            link=self.link,
+            connection=self.link,
             clock=self.clock,
             wall_clock=self.clock,
             work_clock=self.clock,
@@ -142,17 +143,17 @@ class Waited(threading.Event):
 def test_while_nothing_is_counted_the_writer_sleeps_and_what_is_counted_then_wakes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status_file, "WRITE_INTERVAL_S", 0.01)
+    monkeypatch.setattr(writer, "WRITE_INTERVAL_S", 0.01)
     metrics, changed = Metrics(), Waited()
     metrics.changed = changed  # type: ignore[misc]
-    link, reader = Link(on_change=changed.set), Reports(Clock())
+    link, reader = ConnectionTracker(on_change=changed.set), Reports(Clock())
     settings = ship_settings(tmp_path / "app.log", 9000, mode="continuous")
     changes: list[Callable[[], object]] = [
         lambda: metrics.add(lines_acked=1),
         lambda: metrics.set_held(1, 2),
         lambda: link.failed("no"),
     ]
-    with StatusWriter(tmp_path, settings, reader, metrics=metrics, link=link):  # type: ignore[arg-type]
+    with StatusWriter(tmp_path, settings, reader, metrics=metrics, connection=link):  # type: ignore[arg-type]
         for times, change in enumerate(changes, 1):
             wait_until(lambda: changed.times >= times, "the writer sleeps")  # noqa: B023
             before = reader.asked
@@ -227,8 +228,8 @@ def test_a_reader_that_fails_to_say_how_far_it_is_never_ends_a_run(
     writing = Writing(tmp_path)
     writing.reader.failure = RuntimeError("deque mutated during iteration")
     with writing.writer:
-        wait_until(lambda: "not written any more" in caplog.text, "the thread has ended")
-    assert "the end is not in the status" in caplog.text
+        wait_until(lambda: "is no longer written" in caplog.text, "the thread has ended")
+    assert "cannot write how the run ended" in caplog.text
 
 
 @pytest.mark.parametrize("resilient", [False, True], ids=["basic", "resilient"])
@@ -236,7 +237,7 @@ def test_a_run_says_how_it_ended(tmp_path: Path, server: RunningServer, resilien
     log, folder = append(tmp_path / "app.log", range(100)), tmp_path / "state"
     with shipping(log, server.port, resilient=resilient, state_dir=folder, ack="auto") as run:
         run.result()
-    status = status_file.read(folder)
+    status = read(folder)
     assert status is not None
     client, (file,) = status.client, status.files
     assert (client.outcome, client.counters.lines_acked, client.link.delivery) == ("", 100, "exactly once")

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Final
 
 from logferry.cli.output import shown, table
-from logferry.client.status.connection_state import CONNECTED, WAITING, LinkState
-from logferry.client.status.inspect import FileNow, Inspection
+from logferry.client.status.connection_state import CONNECTED, WAITING, ConnectionState
+from logferry.client.status.inspect import InspectedFile, Inspection
 
 # Show up to 50 files. Beyond that, show those that need attention plus the 20 furthest behind.
 _MAX_FILES: Final = 50
@@ -70,23 +70,23 @@ def _client_lines(status: Inspection) -> list[str]:
     ]
 
 
-def _link(link: LinkState, *, is_running: bool) -> str:
+def _link(link: ConnectionState, *, is_running: bool) -> str:
     words = {CONNECTED: f"connected since {_moment(link.since)}, {link.delivery}"}
     words[WAITING] = f"waiting since {_moment(link.since)}"
     said = words.get(link.state, "not connected") if is_running else "not connected"
     return f"{said} (last failure {_moment(link.error_at)}: {shown(link.error)})" if link.error else said
 
 
-def _needs_attention(file: FileNow) -> bool:
+def _needs_attention(file: InspectedFile) -> bool:
     return file.is_unreadable or file.is_held or bool(file.reason)
 
 
-def _urgency(file: FileNow) -> tuple[bool, int, str]:
-    return not file.is_unreadable, -file.lag_bytes, file.said.path
+def _urgency(file: InspectedFile) -> tuple[bool, int, str]:
+    return not file.is_unreadable, -file.lag_bytes, file.report.path
 
 
-def _file_row(file: FileNow) -> tuple[str, ...]:
-    said = file.said
+def _file_row(file: InspectedFile) -> tuple[str, ...]:
+    said = file.report
     name = f"{said.path} (now {file.other_name})" if file.other_name else said.path
     has_name_only = not said.inode and file.is_unreadable
     numbers = (str(file.size), str(said.offset), str(said.committed))
@@ -102,13 +102,13 @@ def _file_row(file: FileNow) -> tuple[str, ...]:
     )
 
 
-def _file_object(file: FileNow) -> dict[str, object]:
-    said = dataclasses.asdict(file.said)
+def _file_object(file: InspectedFile) -> dict[str, object]:
+    said = dataclasses.asdict(file.report)
     said |= {"size": file.size, "lag_bytes": file.lag_bytes, "lag_seconds": round(file.lag_seconds, 3)}
     return said | {"held": file.is_held, "since_then": file.since_then}
 
 
-def _rest(files: Sequence[FileNow]) -> list[str]:
+def _rest(files: Sequence[InspectedFile]) -> list[str]:
     if not files:
         return []
     behind = [file.lag_bytes for file in files if file.lag_bytes]

@@ -1,4 +1,8 @@
-"""Is the server there? A TCP connect probe, repeated, and what changed since the last one."""
+"""Whether the server takes connections: a TCP connect probe, repeated in a thread, and its last result.
+
+Holds back reconnecting while the server is unhealthy. It knows the address only: a server that takes connections may
+still refuse every line.
+"""
 
 import logging
 import socket
@@ -8,10 +12,11 @@ from enum import Enum
 from typing import Final
 
 from logferry.errors import cause_of
+from logferry.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-# While the server is away it is asked more often: the sooner it is seen again, the sooner lines flow.
+# An unhealthy server is probed more often: the sooner the monitor sees it again, the sooner lines flow.
 _UNHEALTHY_INTERVAL_S: Final = 1.0
 
 
@@ -35,7 +40,10 @@ def probe(host: str, port: int, *, timeout_s: float) -> str | None:
 
 
 class HealthMonitor:
-    """Probes the server from a thread of its own and tells when its state changes, once for each change."""
+    """Probes the server from a thread of its own and reports each change of its state once.
+
+    The monitor's thread and `suspect`, called by the engine's, write `state`; any thread may read it.
+    """
 
     def __init__(
         self,
@@ -48,58 +56,54 @@ class HealthMonitor:
         self._probe_server = probe_server
         self._interval_s = interval_s
         self._on_transition = on_transition
-        self._wake = threading.Condition()
-        self._stopping = False
-        self._suspicion = False
-        self._announced = Health.UNKNOWN
+        self._judging = threading.Lock()  # an answer is judged, or the server is suspected, never both at once
+        self._logged = Health.UNKNOWN
+        self._worker = Worker(self._run, name="health-monitor")
         self.state = Health.UNKNOWN
-        self._thread = threading.Thread(target=self._run, name="health-monitor", daemon=True)
 
     def start(self) -> None:
         """Begin to probe."""
-        self._thread.start()
+        self._worker.start()
 
     def stop(self) -> None:
-        """End the thread; a probe that is under way is not waited for."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify()
+        """End the thread, without waiting for a probe that is under way."""
+        with self._judging:
+            self._worker.ask_to_stop()
 
     def suspect(self) -> None:
-        """A connection failed: the last probe says nothing any more, probe again now."""
-        with self._wake:
+        """Probe again now: a connection failed, so the last result means nothing any more."""
+        with self._judging:
             self.state = Health.UNKNOWN
-            self._suspicion = True
-            self._wake.notify()
+            self._worker.wake()
 
-    def _run(self) -> None:
-        while not self._stopping:
+    def _run(self, worker: Worker) -> None:
+        while not worker.is_stopping:
             reason = self._probe_server()
-            with self._wake:
-                if self._stopping:
-                    return  # nobody wants to hear of it
-                if not self._suspicion:  # else the answer may be older than the failure
+            with self._judging:
+                if worker.is_stopping:
+                    return
+                if not worker.is_woken:  # else the answer may be older than the failure
                     self._judge(reason)
-                interval_s = self._interval_s
-                if self.state is Health.UNHEALTHY:
-                    interval_s = min(interval_s, _UNHEALTHY_INTERVAL_S)
-                self._wake.wait_for(lambda: self._stopping or self._suspicion, interval_s)
-                self._suspicion = False
+            worker.wait(self._pause_s())
+
+    def _pause_s(self) -> float:
+        is_unhealthy = self.state is Health.UNHEALTHY
+        return min(self._interval_s, _UNHEALTHY_INTERVAL_S) if is_unhealthy else self._interval_s
 
     def _judge(self, reason: str | None) -> None:
         state = Health.HEALTHY if reason is None else Health.UNHEALTHY
-        is_news = state is not self.state
+        has_changed = state is not self.state
         self.state = state
-        if state is not self._announced:
-            self._announce(state, reason)
-        if is_news:
+        if state is not self._logged:
+            self._log(state, reason)
+        if has_changed:
             self._on_transition(state)
 
-    def _announce(self, state: Health, reason: str | None) -> None:
+    def _log(self, state: Health, reason: str | None) -> None:
         if state is Health.UNHEALTHY:
             logger.warning("health: the server is unhealthy: %s", reason)
-        elif self._announced is Health.UNHEALTHY:
+        elif self._logged is Health.UNHEALTHY:
             logger.info("health: the server is healthy again")
         else:
             logger.info("health: the server is healthy")
-        self._announced = state
+        self._logged = state

@@ -1,4 +1,7 @@
-"""What is known of the connection to the server: told by the engine, asked by whoever wants to know."""
+"""The connection to the server as it is now: the delivery engine reports it, the status shows it.
+
+Owns the one current state; keeps no history but the last failure. Never calls back into delivery.
+"""
 
 import time
 from collections.abc import Callable
@@ -13,12 +16,12 @@ WAITING: Final = "waiting"
 
 
 @dataclass(frozen=True, slots=True)
-class LinkState:
+class ConnectionState:
     """One moment. Times are Unix times, 0 for never.
 
-    `state` is `idle` (no connection, and no need of one), `connected`, or `waiting` (the last attempt or connection
-    failed; there will be another), `since` when it became so. `delivery` is what the last connection could promise:
-    `exactly once`, `at least once` or `best effort`; "" before the first one.
+    `state` is `idle` (not connected, and nothing to send), `connected`, or `waiting` (the last attempt or connection
+    failed; the client will retry), `since` when it became so. `delivery` is what the last connection guaranteed:
+    `exactly once`, `at least once` or `best effort`; "" before the first connection.
     """
 
     state: str = IDLE
@@ -28,28 +31,32 @@ class LinkState:
     error_at: float = 0.0
 
 
-class Link:
-    """The state of one client's connection. One thread tells, any may ask: a state is replaced as a whole."""
+class ConnectionTracker:
+    """Keeps the state of one client's connection; a ConnectionObserver of the delivery engine.
+
+    Only the engine's thread calls `connected`, `closed` and `failed`. Any thread may read `state`: each change replaces
+    it as a whole.
+    """
 
     def __init__(
         self, *, clock: Callable[[], float] = time.time, on_change: Callable[[], object] = lambda: None
     ) -> None:
-        """`clock` gives Unix time; `on_change` is told of each new state, in the thread that tells."""
+        """`clock` gives Unix time; `on_change` is called after each change, in the engine's thread."""
         self._clock = clock
         self._on_change = on_change
-        self.state = LinkState(since=clock())
+        self.state = ConnectionState(since=clock())
 
     def connected(self, guarantee: Guarantee) -> None:
-        """Say that there is a connection, and what it can promise."""
+        """Note a connection and what it guarantees."""
         self._become(state=CONNECTED, since=self._clock(), delivery=guarantee.value)
 
     def closed(self) -> None:
-        """Say that there is no connection any more; one that failed is still waited for."""
+        """Note the end of a connection; after a failure the client is still waiting for the next one."""
         if self.state.state == CONNECTED:
             self._become(state=IDLE, since=self._clock())
 
     def failed(self, error: str) -> None:
-        """Say that a connection, or the attempt at one, failed and that there will be another."""
+        """Note that a connection, or the attempt at one, failed and that the client will retry."""
         now = self._clock()
         since = self.state.since if self.state.state == WAITING else now
         self._become(state=WAITING, since=since, error=error, error_at=now)

@@ -1,7 +1,7 @@
-"""What a client is doing now: what it said last (status_file.py), compared with its lock and with the disk.
+"""How a client does now: what it reported last (snapshot.py), compared with its lock and with the disk.
 
-A quiet client says nothing, and one that hangs or is dead cannot. So ages are counted here, and the sizes of files are
-asked of the disk: how far a client is behind is true whatever has become of it.
+A quiet client writes nothing, and a client that hangs or is dead cannot. So this module computes ages and asks the disk
+for the sizes of files: how far a client is behind is true whatever has become of it. It only reads.
 """
 
 import os
@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from logferry.client.files.identity import identity_of
-from logferry.client.status import writer as status_file
 from logferry.client.status.connection_state import WAITING
-from logferry.client.status.writer import ClientReport, Status
+from logferry.client.status.snapshot import ClientReport, Status, read
 from logferry.durable import lock_holder
 from logferry.errors import StateError, cause_of
 from logferry.model.file_report import FileReport
@@ -24,16 +23,16 @@ UNREADABLE: Final = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
-class FileNow:
-    """One file: what the client said of it, and what has become of it since then.
+class InspectedFile:
+    """One file: what the client reported about it, and what has become of it since then.
 
     `other_name` is the name it has now, if that is not the one that is followed.
 
-    `lag_seconds` is how long there has been something that is not acked. When that began after the client's last word
-    about the file, it is the time since the file was written to if the client runs, else since its last word at all.
+    `lag_seconds` is for how long there has been something that is not acked. When that began after the client's last
+    report about the file, it is the time since the file was written to if the client runs, else since the last report.
     """
 
-    said: FileReport
+    report: FileReport
     size: int
     lag_bytes: int
     lag_seconds: float
@@ -42,18 +41,18 @@ class FileNow:
 
     @property
     def is_held(self) -> bool:
-        """Whether it was renamed or deleted, and is kept open until the rest of it is acked."""
-        return self.said.state == HELD
+        """Whether it was rotated or deleted, and is kept open until the rest of it is acked."""
+        return self.report.state == HELD
 
     @property
     def is_unreadable(self) -> bool:
         """Whether the client cannot read it."""
-        return self.said.state == UNREADABLE
+        return self.report.state == UNREADABLE
 
     @property
     def reason(self) -> str:
-        """Why it is not read, what failed last, what happened to it since; "" when there is nothing to say."""
-        return "; ".join(filter(None, (self.said.problem, self.since_then)))
+        """Why it is not read, what failed last, what happened to it since; "" when there is nothing to report."""
+        return "; ".join(filter(None, (self.report.problem, self.since_then)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +67,25 @@ class Inspection:
     pid: int
     age_seconds: float
     client: ClientReport
-    files: tuple[FileNow, ...]
+    files: tuple[InspectedFile, ...]
     problems: tuple[str, ...]
 
 
 def inspect(folder: Path, *, now: float) -> Inspection:
     """Look at the client of a state folder; `now` is Unix time.
 
-    Raises StateError when there is nothing to be said of it.
+    Raises StateError when nothing is known of a client.
     """
     holder = _holder(folder)
-    status = status_file.read(folder)
+    status = read(folder)
     if status is None:
         raise StateError(
-            f"process {holder} is using the state folder {folder}, but has not said yet what it does"
+            f"process {holder} is using the state folder {folder}, but has not reported a status yet"
             if holder
             else f"there is no status in {folder}: no client has run with this state folder (--state-dir names another)"
         )
     client = status.client
-    files = tuple(_file_now(report, client, is_running=holder is not None, now=now) for report in status.files)
+    files = tuple(_inspected(report, client, is_running=holder is not None, now=now) for report in status.files)
     return Inspection(
         str(folder),
         holder is not None,
@@ -108,9 +107,9 @@ def _holder(folder: Path) -> str | None:
 def _problems(status: Status, holder: str | None, now: float) -> Iterator[str]:
     client = status.client
     if holder is None:
-        yield from _problems_of_the_dead(client)
+        yield from _why_not_running(client)
     elif client.ended_at or holder not in (str(client.pid), "unknown"):
-        yield f"process {holder} has said nothing yet; all this is of an earlier run (process {client.pid})"
+        yield f"process {holder} has not reported a status yet; this is the status of an earlier run ({client.pid})"
     elif client.link.state == WAITING:
         yield f"waiting for the server for {now - client.link.since:.0f} s: {client.link.error}"
     unreadable = sum(report.state == UNREADABLE for report in status.files)
@@ -119,37 +118,37 @@ def _problems(status: Status, holder: str | None, now: float) -> Iterator[str]:
     yield from (sentence for sentence in shortcomings(client.counters) if sentence not in client.outcome)
 
 
-def _problems_of_the_dead(client: ClientReport) -> Iterator[str]:
+def _why_not_running(client: ClientReport) -> Iterator[str]:
     if not client.ended_at:
-        yield "not running: it ended without a word, killed or with its machine"
+        yield "not running: it was killed, or its machine went down"
     elif client.outcome:
         yield f"not running: {client.outcome}"
     elif client.mode != "batch":
         yield "not running: it was stopped"
 
 
-def _file_now(said: FileReport, client: ClientReport, *, is_running: bool, now: float) -> FileNow:
-    """Ask the disk for what was appended since, unless the file has no name, or nobody means to ship what comes."""
-    size, since_then, written_at = said.size, "", client.written_at
-    if client.mode != "batch" and said.name and said.inode:
+def _inspected(report: FileReport, client: ClientReport, *, is_running: bool, now: float) -> InspectedFile:
+    """Ask the disk for what was appended since, unless the file has no name, or the client will not ship more of it."""
+    size, since_then, written_at = report.size, "", client.written_at
+    if client.mode != "batch" and report.name and report.inode:
         try:
-            status = os.stat(_full(said.name, client))
+            status = os.stat(_full(report.name, client))
         except FileNotFoundError:
             since_then = "deleted or renamed since"
         except OSError as error:
             since_then = f"cannot look at it now: {cause_of(error)}"
         else:
-            if identity_of(status) != (said.device, said.inode):
-                since_then = "its name is another file's since"
+            if identity_of(status) != (report.device, report.inode):
+                since_then = "replaced: this path is now a different file"
             else:
                 size = status.st_size
                 written_at = status.st_mtime if is_running else client.written_at
-    if size < said.committed and not since_then:
+    if size < report.committed and not since_then:
         since_then = "truncated since"
-    lag = size - said.committed if size >= said.committed else size
-    behind_since = said.behind_since or written_at
-    other_name = said.name if said.name and _full(said.name, client) != _full(said.path, client) else ""
-    return FileNow(said, size, lag, max(0.0, now - behind_since) if lag else 0.0, other_name, since_then)
+    lag = size - report.committed if size >= report.committed else size
+    behind_since = report.behind_since or written_at
+    other_name = report.name if report.name and _full(report.name, client) != _full(report.path, client) else ""
+    return InspectedFile(report, size, lag, max(0.0, now - behind_since) if lag else 0.0, other_name, since_then)
 
 
 def _full(name: str, client: ClientReport) -> str:

@@ -1,0 +1,127 @@
+"""What a client reports about itself, and the format of `STATE_DIR/status.json` in which it does.
+
+    {"version": 1,
+    "client": {<ClientReport>},
+    "files": [
+    {<FileReport>},
+    ...
+    ]}
+
+Keys are the names of the fields; a value that is the default of its field is left out, and a reader takes the default
+for it. A reader ignores keys it does not know, so that fields can be added without a new version; a file of another
+version is refused. The file is not synced: a crash of the machine may leave it empty, or an older one.
+"""
+
+import json
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from logferry.client.status.connection_state import ConnectionState
+from logferry.errors import StateError, cause_of
+from logferry.model.file_report import FileReport
+from logferry.telemetry.table import Counters
+
+VERSION: Final = 1
+STATUS_FILE: Final = "status.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientReport:
+    """The client as a whole. Times are Unix times, 0 for never; sizes are bytes.
+
+    `directory` is what relative names of files are relative to. `outcome` says how a finished run ended, "" that all
+    went well. `lines_per_second` counts lines acked in the second, or longer, before `written_at`. `link` is the
+    connection to the server.
+    """
+
+    pid: int
+    mode: str
+    server: str
+    started_at: float
+    written_at: float
+    directory: str = ""
+    ended_at: float = 0.0
+    outcome: str = ""
+    lines_per_second: float = 0.0
+    queue_lines: int = 0
+    held_files: int = 0
+    held_bytes: int = 0
+    link: ConnectionState = field(default_factory=ConnectionState)
+    counters: Counters = field(default_factory=Counters)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All that the file holds."""
+
+    client: ClientReport
+    files: tuple[FileReport, ...]
+
+
+Part = TypeVar("Part", ClientReport, FileReport, ConnectionState, Counters)
+
+# The names of the fields of each part with their defaults; a field without a default is never equal to MISSING.
+_DEFAULTS: Final = {
+    kind: tuple(
+        (each.name, each.default if each.default_factory is MISSING else each.default_factory())
+        for each in fields(kind)
+    )
+    for kind in (ClientReport, FileReport, ConnectionState, Counters)
+}
+
+
+def encode(status: Status) -> bytes:
+    """Return the content of the file. It is encoded a line at a time: one call for all would block other threads."""
+    client = json.dumps(_entry(status.client), default=_entry)
+    files = ",\n".join(json.dumps(_entry(report)) for report in status.files)
+    return f'{{"version": {VERSION},\n"client": {client},\n"files": [\n{files}\n]}}\n'.encode()
+
+
+def decode(data: bytes) -> Status:
+    """Return what the file holds. Raises ValueError, TypeError or KeyError for what is not a status."""
+    content = json.loads(data)
+    if content["version"] != VERSION:
+        raise ValueError(f"its version is {content['version']!r}, this program knows {VERSION}")
+    client = dict(content["client"])
+    parts = {
+        "link": _part(ConnectionState, client.pop("link", {})),
+        "counters": _part(Counters, client.pop("counters", {})),
+    }
+    return Status(
+        _part(ClientReport, {**client, **parts}), tuple(_part(FileReport, entry) for entry in content["files"])
+    )
+
+
+def read(folder: Path) -> Status | None:
+    """Return what the client of a state folder has reported last; None if it never has.
+
+    Raises StateError when the file cannot be read, or understood.
+    """
+    path = folder / STATUS_FILE
+    try:
+        return decode(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError(f"cannot read {path}: {cause_of(error)}") from None
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise StateError(f"cannot understand {path}: {error}") from None
+
+
+def _entry(part: Any) -> dict[str, object]:
+    """Return what differs from the defaults."""
+    values = ((name, getattr(part, name), default) for name, default in _DEFAULTS[type(part)])
+    return {name: value for name, value, default in values if value != default}
+
+
+def _part(kind: type[Part], entry: Any) -> Part:
+    """Return the part that an entry describes, ignoring unknown keys. Raises ValueError or TypeError."""
+    if not isinstance(entry, dict):
+        raise TypeError(f"{kind.__name__} is {entry!r}")
+    part = kind(**{name: entry[name] for name, _ in _DEFAULTS[kind] if name in entry})
+    for each in fields(kind):
+        value = getattr(part, each.name)
+        if type(value) is not each.type and not (each.type is float and type(value) is int):
+            raise TypeError(f"{each.name} of {kind.__name__} is {value!r}")
+    return part
