@@ -272,6 +272,15 @@ class ShipSettings:
             Group.FILES,
         ),
     ]
+    dispose_filtered: Annotated[
+        bool,
+        Declaration(
+            BOOLEAN,
+            "false",
+            "let --delete-after and --move-after dispose of files of which --include or --exclude-line left lines out",
+            Group.FILES,
+        ),
+    ]
     ack: Annotated[
         str,
         Declaration(

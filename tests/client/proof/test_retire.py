@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_USAGE
+from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_OK, EXIT_USAGE
 from logferry.cli.dispatch import main
 from logferry.client.proof import retire as disposal
 from logferry.client.proof.verify import Verdict, verify
@@ -158,6 +158,80 @@ def test_a_file_stays_when_the_server_cannot_be_asked(tmp_path: Path, capfd: pyt
         assert main(["ship", "--log-file", str(log), *words]) == EXIT_INCOMPLETE
     assert "does not speak the delivery extension" in capfd.readouterr().err
     assert log.exists()
+
+
+class TestWhatPatternsLeftOut:
+    """Seen: with INCLUDE=/usr/include in its environment, a client deleted a file of which it had shipped nothing."""
+
+    @pytest.mark.parametrize("disposal", ["--delete-after", "--move-after=done"])
+    @pytest.mark.parametrize("pattern", ["--exclude-line=line 1", "--include=line [02-9]"])
+    def test_a_file_of_which_lines_were_left_out_stays(
+        self, tmp_path: Path, server: RunningServer, run_ship: Ship, pattern: str, disposal: str
+    ) -> None:
+        log = append(tmp_path / "app.log", range(10))
+        before = log.read_bytes()
+        printed = run_ship(disposal, pattern)
+        assert printed.code == EXIT_INCOMPLETE
+        assert (
+            f"{log} stays: 1 of its 10 lines were left out by --include or --exclude-line and are stored nowhere; "
+            "--dispose-filtered disposes of such files too"
+        ) in printed.err
+        assert log.read_bytes() == before
+        assert_conserved([0, *range(2, 10)], server.stored_lines())
+
+    def test_it_goes_if_that_was_asked_for(self, tmp_path: Path, server: RunningServer, run_ship: Ship) -> None:
+        log = append(tmp_path / "app.log", range(10))
+        assert run_ship("--delete-after", "--dispose-filtered", "--exclude-line", "line 1").code == EXIT_OK
+        assert not log.exists()
+        assert_conserved([0, *range(2, 10)], server.stored_lines())
+
+    @pytest.mark.parametrize("way", ["--include=/usr/include", "--exclude-line=INFO"])
+    @pytest.mark.parametrize("asked", [(), ("--dispose-filtered",)], ids=["not asked", "asked"])
+    def test_a_file_of_which_nothing_was_stored_always_stays(
+        self, tmp_path: Path, server: RunningServer, run_ship: Ship, way: str, asked: tuple[str, ...]
+    ) -> None:
+        log = append(tmp_path / "app.log", range(10))
+        before = log.read_bytes()
+        printed = run_ship("--delete-after", way, *asked)
+        assert printed.code == EXIT_INCOMPLETE
+        assert (
+            f"{log} stays: nothing of it is stored: all of its 10 lines were left out by --include or --exclude-line"
+        ) in printed.err
+        assert log.read_bytes() == before
+        assert server.stored_lines() == []
+
+    def test_one_file_that_stays_does_not_keep_another(
+        self, tmp_path: Path, server: RunningServer, run_ship: Ship
+    ) -> None:
+        """Conservation: each line is stored, or in a file that stayed."""
+        kept = append(tmp_path / "app.log", range(10))
+        gone = append(tmp_path / "other.log", range(10, 20))
+        printed = run_ship("--log-file", str(gone), "--delete-after", "--exclude-line", "line 3$")
+        assert printed.code == EXIT_INCOMPLETE
+        assert next(line for line in printed.err.splitlines() if " stays: " in line).startswith(
+            f"logferry: {kept} stays"
+        )
+        assert (kept.exists(), gone.exists()) == (True, False)
+        assert_conserved([*range(3), *range(4, 20)], server.stored_lines())
+
+    @pytest.mark.parametrize("content", [b"", b"\n \n\n"], ids=["empty", "blank"])
+    def test_a_file_without_lines_goes(self, tmp_path: Path, run_ship: Ship, content: bytes) -> None:
+        log = tmp_path / "app.log"
+        log.write_bytes(content)
+        assert run_ship("--delete-after").code == EXIT_OK
+        assert not log.exists()
+
+    def test_what_an_earlier_run_left_out_counts_too(
+        self, tmp_path: Path, server: RunningServer, run_ship: Ship
+    ) -> None:
+        log = append(tmp_path / "app.log", range(5))
+        assert run_ship("--exclude-line", "line 3").code == EXIT_OK
+        append(log, range(5, 10))
+        printed = run_ship("--resume", "--delete-after")
+        assert printed.code == EXIT_INCOMPLETE
+        assert "stays: 1 of its 10 lines were left out" in printed.err
+        assert log.exists()
+        assert_conserved([*range(3), *range(4, 10)], server.stored_lines())
 
 
 CONFLICTS = [

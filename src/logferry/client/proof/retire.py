@@ -1,4 +1,8 @@
-"""What happens to a log file after it was shipped: it stays, or is deleted or moved once it is proven to be stored."""
+"""What happens to a log file after it was shipped: it stays, or is deleted or moved once it is proven to be stored.
+
+This module owns the decision. It never lets a file go whose lines are not all stored, with one exception that the user
+has to ask for: lines that were filtered away, of a file from which others were stored.
+"""
 
 import logging
 import os
@@ -6,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from logferry.client.net.reports import ReportClient
-from logferry.client.proof.verify import verify
+from logferry.client.proof.verify import Verdict, verify
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError
@@ -18,23 +22,47 @@ def dispose(path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> lis
     """Verify a shipped file; delete or move it if all of it is stored, once. Return why it had to stay, if it had."""
     try:
         before = _state(path)
-        if not _is_stored(path, settings, checkpoints):
-            return [f"{path} stays: not all of it is proven to be stored (logferry verify says more)"]
-        if _state(path) != before:
-            return [f"{path} stays: it has changed meanwhile"]
-        if settings.move_after is not None:
-            target = settings.move_after / path.name
-            if os.path.lexists(target):
-                return [f"{path} stays: {target} exists already"]
-            settings.move_after.mkdir(parents=True, exist_ok=True)
-            shutil.move(path, target)
-            logger.info("moved %s to %s", path, settings.move_after)
-        else:
-            os.unlink(path)
-            logger.info("deleted %s", path)
+        reason = _why_it_stays(_verdict(path, settings, checkpoints), disposes_filtered=settings.dispose_filtered)
+        if not reason and _state(path) != before:
+            reason = "it has changed meanwhile"
+        if not reason:
+            reason = _delete(path) if settings.move_after is None else _move(path, settings.move_after)
     except (OSError, DeliveryError) as error:
-        return [f"{path} stays: {error}"]
-    return []
+        reason = str(error)
+    return [f"{path} stays: {reason}"] if reason else []
+
+
+def _why_it_stays(verdict: Verdict, *, disposes_filtered: bool) -> str:
+    """Return what of a file is stored nowhere, "" if nothing. Blank lines do not count: nobody stores them."""
+    if not verdict.is_proven:
+        return "not all of it is proven to be stored (logferry verify says more)"
+    if verdict.filtered and not verdict.stored:
+        return (
+            f"nothing of it is stored: all of its {verdict.filtered} lines were left out by --include or --exclude-line"
+        )
+    if verdict.filtered and not disposes_filtered:
+        return (
+            f"{verdict.filtered} of its {verdict.filtered + verdict.lines} lines were left out by --include or "
+            "--exclude-line and are stored nowhere; --dispose-filtered disposes of such files too"
+        )
+    return ""
+
+
+def _delete(path: Path) -> str:
+    os.unlink(path)
+    logger.info("deleted %s", path)
+    return ""
+
+
+def _move(path: Path, folder: Path) -> str:
+    """Move the file into a folder; return why it could not be moved, or ""."""
+    target = folder / path.name
+    if os.path.lexists(target):
+        return f"{target} exists already"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.move(path, target)
+    logger.info("moved %s to %s", path, folder)
+    return ""
 
 
 def _state(path: Path) -> tuple[int, ...]:
@@ -43,7 +71,7 @@ def _state(path: Path) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _is_stored(path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> bool:
+def _verdict(path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> Verdict:
     reports = ReportClient(
         settings.server_host,
         settings.server_port,
@@ -52,6 +80,6 @@ def _is_stored(path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> 
         answer_timeout_s=settings.ack_timeout,
     )
     try:
-        return verify(path, checkpoints, reports).is_proven
+        return verify(path, checkpoints, reports)
     finally:
         reports.close()

@@ -46,6 +46,7 @@ class Verdict:
     lines: int = 0  # in the file now
     stored: int = 0  # of these, on the server's disk as they should be
     repeated: int = 0
+    filtered: int = 0  # left out by the user's patterns when they were shipped: these are not in `lines`
     missing: list[Range] = field(default_factory=list)
     altered: list[Range] = field(default_factory=list)
     losses: list[RecordedLoss] = field(default_factory=list)
@@ -144,6 +145,7 @@ class _Comparison:
         self.expect_nothing(extent.start, "not on the server")
         found = replay(file, extent.end, self.renderings)
         verdict.lines += found.lines
+        verdict.filtered += found.filtered
         where = (extent.start, extent.end, extent.lines)
         if extent.state in ("missing", "expired"):
             reason = (
@@ -164,6 +166,7 @@ class _Comparison:
             return
         found = replay(self.file, end, self.renderings)
         self.verdict.lines += found.lines
+        self.verdict.filtered += found.filtered
         if found.lines and not _are_lost(start, end, self.verdict.losses):
             self.verdict.missing.append(Range(start, end, found.lines, reason))
 

@@ -17,10 +17,11 @@ Renderings = Sequence[tuple[int, RenderSpec]]  # from which offset on, in order
 
 @dataclass(slots=True)
 class Replayed:
-    """How many lines of NDJSON a range gives, and their CRC-32."""
+    """How many lines of NDJSON a range gives, their CRC-32, and how many lines were filtered away."""
 
     lines: int = 0
     crc32: int = 0
+    filtered: int = 0
 
 
 def replay(file: SourceFile, end: int, renderings: Renderings, *, crc32: int = 0) -> Replayed:
@@ -38,6 +39,7 @@ def replay(file: SourceFile, end: int, renderings: Renderings, *, crc32: int = 0
                     chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated
                 )
                 found.lines += rendered.lines
+                found.filtered += rendered.filtered
                 found.crc32 = checksum.crc32(rendered.payload, found.crc32)
             elif not file.is_scanning:
                 return found  # the file is shorter
