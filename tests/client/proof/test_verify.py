@@ -54,13 +54,13 @@ def judge(log: Path, server: RunningServer) -> Verdict:
 
 @pytest.fixture
 def run_verify(capfd: pytest.CaptureFixture[str], server: RunningServer) -> Callable[..., Printed]:
-    """Run `logferry verify`."""
+    """Run `logferry verify`. The server of the test is in this process and logs on the same stderr, at info."""
 
     def run(*files: Path, words: tuple[str, ...] = (), port: int = 0) -> Printed:
         capfd.readouterr()
         names = [word for file in files for word in ("--log-file", str(file))]
         where = ("--server-host", "127.0.0.1", "--server-port", str(port or server.port))
-        return Printed(main(["verify", *names, *where, *words]), *capfd.readouterr())
+        return Printed(main(["verify", "--log-level", "warning", *names, *where, *words]), *capfd.readouterr())
 
     return run
 
