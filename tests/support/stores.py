@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from logferry.server.storage.deliveries import Delivery
-from logferry.server.storage.disk_store import DiskStore, DiskStoreSettings
+from logferry.server.storage.disk_store import DiskStore, DiskStoreSettings, _Opened
 from logferry.server.storage.file_system import FileSystem
 from logferry.server.storage.fsck import fsck
 from logferry.server.storage.segment_paths import LogName
@@ -78,10 +78,16 @@ def names(data_dir: Path) -> list[str]:
 LINES = [numbered_line(number) for number in range(100)]
 
 
+def parts_of(store: DiskStore) -> _Opened:
+    """Return what an open store consists of."""
+    assert store._opened
+    return store._opened
+
+
 @contextmanager
 def in_one_group(store: DiskStore) -> Iterator[None]:
     """Let the writer see what is submitted meanwhile only at the end."""
-    with store._writer._gathered:
+    with parts_of(store).writer._gathered:
         yield
 
 

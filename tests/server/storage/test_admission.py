@@ -17,7 +17,7 @@ from logferry.server.storage.ledger import Ledger
 from logferry.server.storage.segment_paths import LogName, log_of_source
 from logferry.server.storage.source_report import report
 from tests.support.running import numbered_line, stored_lines, wait_until
-from tests.support.stores import FailingFiles, Stored, opened
+from tests.support.stores import FailingFiles, Stored, opened, parts_of
 
 NO_LOG = LogName("", "")  # a source's is known to the store
 
@@ -141,7 +141,7 @@ def test_more_sources_than_there_are_positions_in_memory_keep_theirs(
                         stored,
                     )
             wait_until(lambda turn=turn: len(stored.deliveries) == 20 * (turn + 1), "all are stored")  # type: ignore[misc]
-        assert len(store._commit._sources.rows) <= most
+        assert len(parts_of(store).commit._sources.rows) <= most
     crc32 = zlib.crc32(line * 2)
     assert [request.outcome for request in requests[20:]] == [Position(name, 2, 2, crc32, False) for name in names]
 

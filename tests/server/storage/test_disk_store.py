@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logferry.errors import StoreError
+from logferry.server.storage.disk_store import DiskStore, DiskStoreSettings
 from logferry.server.storage.file_system import IOV_MAX, FileSystem
 from logferry.server.storage.ledger import Ledger
 from logferry.server.storage.segment_paths import LogName
@@ -26,6 +27,7 @@ from tests.support.stores import (
     in_one_group,
     names,
     opened,
+    parts_of,
     problems,
     small_disk,
     submit_each,
@@ -97,7 +99,7 @@ def test_more_streams_than_may_be_open_are_all_stored(tmp_path: Path) -> None:
             for number in range(10):
                 store.submit(delivery(numbered_line(turn), log=LogName(f"host{number}", "plain")), stored)
         wait_until(lambda: len(stored.deliveries) == 40, "all are stored")
-        assert len(store._segments._open) <= 3
+        assert len(parts_of(store).segments._open) <= 3
     assert stored_lines(tmp_path) == [numbered_line(turn) for turn in range(4)] * 10
 
 
@@ -411,3 +413,39 @@ def test_a_server_that_stops_while_its_ledger_refuses_acks_nothing_and_the_next_
     with opened(tmp_path) as store:
         assert store.health().counters.recovered_bytes == sum(map(len, LINES[1:4]))
     assert stored_lines(tmp_path) == LINES[:1]
+
+
+def test_a_store_that_could_not_be_opened_leaves_its_folder_to_the_next_one(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite3").write_bytes(b"this is not a database, however long it may be" * 100)
+    store = DiskStore(DiskStoreSettings(data_dir=tmp_path, durability="fsync", segment_bytes=1000))
+    for _ in range(2):
+        with pytest.raises(StoreError, match="cannot open the ledger"):
+            store.open(lambda: None)
+    assert store.health().state is StoreState.NEW
+    (tmp_path / "ledger.sqlite3").unlink()
+    store.open(lambda: None)
+    assert store.close(DEADLINE_S) == 0
+
+
+def test_a_disk_that_does_not_answer_does_not_keep_the_store_from_closing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("logferry.server.storage.writer.LAST_WAIT_S", 0.01)
+    may_go_on = threading.Event()
+
+    class Stuck(FileSystem):
+        def write(self, descriptor: int, pieces: Sequence[bytes | memoryview]) -> int:
+            assert may_go_on.wait(DEADLINE_S)
+            return super().write(descriptor, pieces)
+
+    with opened(tmp_path, file_system=Stuck()) as store:
+        store.submit(delivery(LINES[0]), Stored())
+        wait_until(lambda: parts_of(store).writer.lines_in_queue() == 0, "the writer is busy with it")
+        store.submit(delivery(*LINES[1:4]), Stored())
+        assert store.close(0.01) == 3
+        assert "does not answer; shutting down without it" in caplog.text
+        with pytest.raises(StoreError, match="is using it"), opened(tmp_path):
+            pass  # what the thread may still write is kept from others
+        may_go_on.set()
+        parts_of(store).writer._thread.join(DEADLINE_S)
+        parts_of(store).resources.close()

@@ -141,12 +141,22 @@ def test_a_file_that_is_no_ledger_is_refused_with_advice(tmp_path: Path) -> None
         Ledger(tmp_path, durable=True)
 
 
-def test_a_ledger_of_another_version_is_refused(tmp_path: Path) -> None:
-    Ledger(tmp_path, durable=True).close()
-    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as database:
-        database.execute("PRAGMA user_version = 7")
+def test_a_ledger_of_another_version_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript("CREATE TABLE something_new (id); PRAGMA user_version = 7;")
+    before = path.read_bytes()
     with pytest.raises(StoreError, match="its version is 7, and this server reads version 1"):
         Ledger(tmp_path, durable=True)
+    assert path.read_bytes() == before
+
+
+def test_a_ledger_without_the_table_of_deferred_bytes_gets_one(tmp_path: Path) -> None:
+    Ledger(tmp_path, durable=True).close()
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as database:
+        database.execute("DROP TABLE unsynced")
+    with closing(Ledger(tmp_path, durable=True)) as ledger:
+        assert ledger.unsynced_segments() == (0, [])
 
 
 def test_a_full_disk_has_the_name_that_the_system_gives_it(ledger: Ledger) -> None:

@@ -1,14 +1,18 @@
 """What a store does with what it finds at its start."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from logferry.server.storage.disk_store import DiskStore, DiskStoreSettings
 from logferry.server.storage.ledger import Ledger
 from logferry.server.storage.recovery import unfinished_bytes
-from tests.support.running import stored_lines
+from logferry.server.storage.store import RecoveryReport
+from tests.support.running import DEADLINE_S, stored_lines
 from tests.support.stores import (
     LINES,
+    LOG,
     SIZE,
     Stored,
     delivery,
@@ -108,3 +112,41 @@ def test_what_a_crash_left_of_a_deletion_is_deleted_at_the_next_start(tmp_path: 
     ledger.close()
     with opened(tmp_path):
         assert stored_lines(tmp_path) == LINES[13:22]
+
+
+def recovery_of(data_dir: Path) -> RecoveryReport:
+    """Open a store and close it; return what it found and did."""
+    store = DiskStore(DiskStoreSettings(data_dir=data_dir, durability="fsync", segment_bytes=3 * SIZE))
+    report = store.open(lambda: None)
+    store.close(DEADLINE_S)
+    return report
+
+
+def test_after_a_clean_stop_there_is_nothing_to_recover(tmp_path: Path) -> None:
+    assert recovery_of(tmp_path) == RecoveryReport()
+    store_twelve(tmp_path)
+    assert recovery_of(tmp_path) == RecoveryReport(segments=4)
+
+
+def test_the_report_counts_what_was_cut_too_short_and_unknown(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        for host in ("one", "two", "three"):
+            store.submit(delivery(LINES[0], log=LOG._replace(host=host)), Stored())
+    longer, shorter, other = segments_of(tmp_path)
+    longer.write_bytes(longer.read_bytes() + b"never acked")
+    shorter.write_bytes(b"")
+    other.with_name("2024-01-15-9.ndjson").write_bytes(b"not ours")
+    assert recovery_of(tmp_path) == RecoveryReport(
+        segments=3, bytes_cut=len(b"never acked"), segments_cut=1, segments_too_short=1, segments_unknown=1
+    )
+
+
+def test_the_report_counts_what_was_adopted_and_deleted(tmp_path: Path) -> None:
+    store_twelve(tmp_path)
+    for path in tmp_path.glob("ledger.sqlite3*"):
+        path.unlink()
+    assert recovery_of(tmp_path) == RecoveryReport(segments=4, segments_adopted=4)
+    with closing(Ledger(tmp_path, durable=True)) as ledger, ledger.transaction():
+        ledger._query("UPDATE segments SET state = 'expired' WHERE id = 1")
+    assert recovery_of(tmp_path) == RecoveryReport(segments=3, segments_deleted=1)
+    assert recovery_of(tmp_path) == RecoveryReport(segments=3)

@@ -61,7 +61,12 @@ Submitted = tuple[Delivery, OnStored[Any]]
 def report_stored(group: Sequence[Submitted]) -> None:
     """Call each `on_stored` once, with its deliveries in their order."""
     by_callback: dict[OnStored[Any], list[Delivery]] = {}
+    last: OnStored[Any] | None = None
+    deliveries: list[Delivery] = []
     for delivery, on_stored in group:
-        by_callback.setdefault(on_stored, []).append(delivery)
+        if on_stored != last:  # rarely: a server submits with one callback
+            last = on_stored
+            deliveries = by_callback.setdefault(on_stored, [])
+        deliveries.append(delivery)
     for on_stored, deliveries in by_callback.items():
         on_stored(deliveries)

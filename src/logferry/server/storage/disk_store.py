@@ -1,4 +1,4 @@
-"""The store on this machine's disk: everything that is acked is here. Opens, recovers and closes what others work with.
+"""The store on this machine's disk: puts its parts together, opens, recovers and closes them.
 
 On disk, under the data folder:
 
@@ -11,6 +11,7 @@ syncs what was deferred (deferred_sync.py); the two share nothing but the ledger
 Reports and positions are read through connections of their own, too.
 """
 
+import contextlib
 import datetime
 import logging
 import os
@@ -56,11 +57,23 @@ class DiskStoreSettings:
     first_retry_s: float = FIRST_RETRY_S
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What an open store consists of; closing `resources` closes its files, its ledger and its lock."""
+
+    segments: Segments
+    commit: GroupCommit
+    deferred_sync: DeferredSync | None
+    writer: Writer
+    recovery: RecoveryReport
+    resources: contextlib.ExitStack
+
+
 class DiskStore:
     """A `Store` in one folder.
 
-    `file_system`, `today` and `crash_point` are what tests replace. What `open` makes is written by the thread that
-    opens and closes; the other threads get what they need of it.
+    `file_system`, `today` and `crash_point` are what tests replace. `_opened` is written once, by the thread that opens
+    the store, before another thread can have it.
     """
 
     limits: Final = StoreLimits()
@@ -80,14 +93,7 @@ class DiskStore:
         self._today = today
         self._crash_point = crash_point
         self._state = StateTracker()
-        self._lock: int | None = None
-        self._ledger: Ledger | None = None
-        self._segments: Segments
-        self._commit: GroupCommit
-        self._retention: Retention
-        self._deferred_sync: DeferredSync | None = None
-        self._writer: Writer
-        self._recovery = RecoveryReport()
+        self._opened: _Opened | None = None
 
     @property
     def durability(self) -> str:
@@ -97,27 +103,25 @@ class DiskStore:
     def open(self, on_failure: OnFailure) -> RecoveryReport:
         data_dir = self._settings.data_dir
         try:
-            data_dir.mkdir(parents=True, exist_ok=True)
-            self._lock = lock_folder(data_dir)
-            self._recovery = self._open_parts(on_failure)
+            with contextlib.ExitStack() as resources:
+                data_dir.mkdir(parents=True, exist_ok=True)
+                resources.callback(os.close, lock_folder(data_dir))
+                opened = self._opened = self._open_parts(resources, on_failure)
         except FolderInUse as error:
             raise StoreError(
                 f"cannot use the data folder {data_dir}: another server (process {error.holder}) is using it"
             ) from None
         except OSError as error:
-            self._release()
             raise StoreError(f"cannot use the data folder {data_dir}: {cause_of(error, with_path=True)}") from error
-        except StoreError:
-            self._release()
-            raise
         self._state.change(StoreState.STORING)
-        if self._deferred_sync:
-            self._deferred_sync.start()
-        self._writer.start()
-        return self._recovery
+        if opened.deferred_sync:
+            opened.deferred_sync.start()
+        opened.writer.start()
+        return opened.recovery
 
     def submit(self, delivery: AnyDelivery, on_stored: OnStored[AnyDelivery]) -> None:
-        self._writer.submit(delivery, on_stored)
+        assert self._opened
+        self._opened.writer.submit(delivery, on_stored)
 
     def position(self, source: str) -> Position | None:
         return source_report.position(self._settings.data_dir, source)
@@ -127,74 +131,69 @@ class DiskStore:
 
     def health(self) -> StoreHealth:
         state, reason = self._state.now
-        if state is StoreState.NEW:
+        if self._opened is None:
             return StoreHealth(state)
-        recovered = self._recovery.bytes_cut + self._segments.recovered_bytes
-        return StoreHealth(state, reason, replace(self._commit.counters, recovered_bytes=recovered))
+        recovered = self._opened.recovery.bytes_cut + self._opened.segments.recovered_bytes
+        return StoreHealth(state, reason, replace(self._opened.commit.counters, recovered_bytes=recovered))
 
     def close(self, timeout_s: float) -> int:
-        if self._state.state in (StoreState.NEW, StoreState.CLOSED):
+        opened = self._opened
+        if opened is None or self._state.state is StoreState.CLOSED:
             return 0
         self._state.change(StoreState.CLOSING)
-        unstored_lines = self._writer.stop(timeout_s)
+        unstored_lines = opened.writer.stop(timeout_s)
         if unstored_lines is None:
             # The lock stays until the process ends: that thread may still write.
             logger.error("the disk under %s does not answer; shutting down without it", self._settings.data_dir)
-            unstored_lines = self._writer.lines_in_queue()
+            unstored_lines = opened.writer.lines_in_queue()
         else:
-            if self._deferred_sync:
-                self._deferred_sync.stop(LAST_WAIT_S)
-            self._release()
+            if opened.deferred_sync:
+                opened.deferred_sync.stop(LAST_WAIT_S)
+            opened.resources.close()
         self._state.change(StoreState.CLOSED)
         return unstored_lines
 
-    def _open_parts(self, on_failure: OnFailure) -> RecoveryReport:
+    def _open_parts(self, resources: contextlib.ExitStack, on_failure: OnFailure) -> _Opened:
         """Open the ledger and the segments, recover, and make what writes to them. Raises OSError or StoreError."""
         settings, files = self._settings, self._file_system
-        ledger = self._ledger = Ledger(settings.data_dir, durable=self._is_durable)
-        self._segments = Segments(
-            self._root,
-            ledger,
-            segment_bytes=settings.segment_bytes,
-            durable=self._is_durable,
-            files=files,
-            today=self._today,
-            max_open=settings.max_open_segments,
-        )
+        ledger = Ledger(settings.data_dir, durable=self._is_durable)
+        resources.callback(ledger.close)
         if self._is_durable:
             sync_folder(settings.data_dir)
-        self._retention = Retention(
+        recovery = recover(self._root, ledger, files)
+        segments = self._open_segments(ledger)
+        resources.callback(segments.close)
+        retention = Retention(
             self._root, ledger, files, max_bytes=settings.retention_bytes, max_days=settings.retention_days
         )
-        report = recover(self._root, ledger, files)
-        self._deferred_sync = DeferredSync(settings.data_dir, self._root, files) if self._is_durable else None
-        self._commit = GroupCommit(
-            ledger, self._segments, deferred_sync=self._deferred_sync, crash_point=self._crash_point
-        )
-        self._writer = Writer(
-            self._commit,
+        self._apply(retention, segments)
+        deferred_sync = DeferredSync(settings.data_dir, self._root, files) if self._is_durable else None
+        commit = GroupCommit(ledger, segments, deferred_sync=deferred_sync, crash_point=self._crash_point)
+        writer = Writer(
+            commit,
             self._state,
             place=str(settings.data_dir),
             max_logs=settings.max_open_segments,
-            after_group=self._apply_retention,
+            after_group=lambda: self._apply(retention, segments),
             on_failure=on_failure,
             first_retry_s=settings.first_retry_s,
         )
-        self._apply_retention()
-        return report
+        return _Opened(segments, commit, deferred_sync, writer, recovery, resources.pop_all())
 
-    def _apply_retention(self) -> None:
+    def _open_segments(self, ledger: Ledger) -> Segments:
+        return Segments(
+            self._root,
+            ledger,
+            segment_bytes=self._settings.segment_bytes,
+            durable=self._is_durable,
+            files=self._file_system,
+            today=self._today,
+            max_open=self._settings.max_open_segments,
+        )
+
+    def _apply(self, retention: Retention, segments: Segments) -> None:
         """Delete what retention does not keep. A failure does no harm: the next segment or day begins another try."""
         try:
-            self._retention.apply(self._today(), self._segments)
+            retention.apply(self._today(), segments)
         except OSError as error:
             logger.warning("cannot delete expired segments: %s", cause_of(error, with_path=True))
-
-    def _release(self) -> None:
-        if self._ledger:
-            self._segments.close()
-            self._ledger.close()
-            self._ledger = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
