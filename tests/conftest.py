@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from logferry.client.delivery import engine as shipper
 from logferry.client.delivery.retry import Backoff
-from tests.support.running import RunningServer, running_server
+from tests.support.running import RawClient, RunningServer, running_server
 from tests.support.shipping import log_line
 
 # How long and how hard hypothesis tries; a busy machine is no reason to fail. The suite tries the same examples at each
@@ -32,6 +32,13 @@ def quick_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 def state_dir_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test may touch the checkpoints of whoever runs it; processes that a test starts inherit this."""
     monkeypatch.setenv("LOGFERRY_STATE_DIR", str(tmp_path / "state"))
+
+
+@pytest.fixture(autouse=True)
+def sockets_closed() -> Iterator[None]:
+    """Close what a test left open, so that the warning about it can be an error for the product's own sockets."""
+    yield
+    RawClient.close_all()
 
 
 @pytest.fixture

@@ -126,6 +126,7 @@ def test_the_example_environment_file_is_a_configuration_that_works(
     )
     assert settings["BATCH_SIZE"] == "1"
     here = {"LOG_FILE": str(log), "SERVER_HOST": "127.0.0.1", "SERVER_PORT": str(running.port)}
+    here["LOGFERRY_STATE_DIR"] = str(tmp_path / "state")  # the default belongs to whoever runs the tests
     with client(None, None, folder=tmp_path, env={**settings, **here, "SHIPPING_MODE": "batch"}) as run:
         assert run.wait() == 0, run.stderr
     assert_conserved(range(10), new_lines(data_dir, before))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 from logferry.config import ServeSettings, load
 from logferry.server import Patience, Replacements, Server, ServerStats
@@ -40,9 +40,13 @@ def numbered_line(number: int) -> bytes:
 
 
 def stored_lines(data_dir: Path) -> list[bytes]:
-    """Return all lines that a server keeps, newlines included; of each folder in the order of storing."""
+    """Return all whole lines that a server keeps, newlines included; of each folder in the order of storing.
+
+    The server may be in the middle of a write: what follows the last newline of a segment is not a line yet.
+    """
     segments = sorted(data_dir.glob("segments/*/*/*.ndjson"), key=_age)
-    return b"".join(path.read_bytes() for path in segments).splitlines(keepends=True)
+    contents = (path.read_bytes() for path in segments)
+    return b"".join(content[: content.rfind(b"\n") + 1] for content in contents).splitlines(keepends=True)
 
 
 def _age(path: Path) -> tuple[str, str, int]:
@@ -133,10 +137,22 @@ def running_server(
 
 
 class RawClient:
-    """A socket that says what a test wants said, and never waits longer than the deadline."""
+    """A socket that sends what a test wants sent, and never waits longer than the deadline.
+
+    `close_all` at the end of each test closes the sockets that the test left open.
+    """
+
+    _open: ClassVar[set["RawClient"]] = set()
+
+    @classmethod
+    def close_all(cls) -> None:
+        """Close every socket that is still open."""
+        for client in list(cls._open):
+            client.close()
 
     def __init__(self, host: str, port: int, *, receive_buffer: int | None = None) -> None:
         self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self._open.add(self)
         self.socket.settimeout(DEADLINE_S)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -183,6 +199,7 @@ class RawClient:
     def reset(self) -> None:
         """Break the connection off, as a crash of the machine or a firewall would."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._open.discard(self)
         self.socket.close()
 
     def close(self) -> None:

@@ -82,6 +82,8 @@ class Shipping:
             self._outcome = ship(self._settings, metrics=self.metrics, stop=self._stop)
         except BaseException as error:
             self._error = error
+        finally:
+            self._stop.close()
 
     @property
     def counters(self) -> Counters:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Final
 
@@ -53,7 +54,8 @@ def ship_and_summarise(settings: ShipSettings, load_again: Callable[[], ShipSett
     reads_files = all(STANDARD_INPUT not in own.log_file for own in settings.inputs)
     if load_again is not None and settings.mode == "continuous" and reads_files:
         reloads = Reloads(settings, load_again)
-    with stopping_on_signals(stop.request), reloading_on_hangup(reloads.request if reloads else None):
+    hang_up = reloads.request if reloads else None
+    with closing(stop), stopping_on_signals(stop.request), reloading_on_hangup(hang_up):
         code, problems = _ship(settings, metrics, stop, reloads)
     for problem in problems:
         print_problem(problem)

@@ -51,3 +51,7 @@ class StopSignal:
         """Ask for an end. Safe in a signal handler."""
         self.is_requested = True
         self.wakeup.set()
+
+    def close(self) -> None:
+        """Release the sockets, when the run is over."""
+        self.wakeup.close()

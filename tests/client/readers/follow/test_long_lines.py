@@ -110,14 +110,16 @@ def test_a_file_that_grows_to_200_megabytes_without_a_newline_takes_bounded_memo
     other = scene.folder / "other.log"
     append(scene.log, range(10))
     start = scene.log.stat().st_size
-    scene.log.open("ab").write(b"y" * 100)
+    with scene.log.open("ab") as log:
+        log.write(b"y" * 100)
     with client(scene.log, scene.server.port, *WORDS, "--log-file", str(other), folder=scene.tmp_path) as run:
         for number in range(20):
             punch(scene.log, 10_000_000)
             append(other, [100 + number])
             wait_until(lambda: numbered_line(100 + number) in arrived, "the other file is shipped")  # noqa: B023
         assert peak_memory(run.process.pid) < CLIENT_BYTES
-        scene.log.open("ab").write(b"\n")
+        with scene.log.open("ab") as log:
+            log.write(b"\n")
         end = scene.log.stat().st_size
         append(scene.log, range(10, 20))
         wait_until(lambda: scene.server.stats.lines_stored == 41, "all is stored")
@@ -150,7 +152,8 @@ def test_however_long_the_search_for_the_end_of_a_line_takes_other_files_are_rea
             wait_until(lambda: numbered_line(number - 1) in arrived, "the line before is stored")  # noqa: B023
             append(other, [number])
         run.settle()
-        scene.log.open("ab").write(b"\n")
+        with scene.log.open("ab") as log:
+            log.write(b"\n")
         end = scene.log.stat().st_size
         append(scene.log, [1])
         run.settle()

@@ -87,9 +87,9 @@ class FollowReader:
         self._ready: dict[FollowedName, None] = {}  # in the order of their turns
         self._next_sweep = self._next_sweep_if_watched = clock()
         self._new_inputs: Sequence[InputSettings] | None = None  # written by the reload thread, taken by `poll`
-        self._request = Wakeup()  # to look at those
         self._names = FollowedNames(inputs, registry, folders)
         self._start()
+        self._request = Wakeup()  # to look at the new inputs; last, because a wrong name raises before
 
     def _start(self) -> None:
         self._find_names()
