@@ -89,7 +89,8 @@ def test_a_health_probe_leaves_no_trace_in_the_servers_log(tmp_path: Path) -> No
             assert probe("127.0.0.1", running.port, timeout_s=5) is None
         log = append(tmp_path / "app.log", range(1))
         assert ship(log, running.port, folder=tmp_path).wait() == 0
-        assert running.program.stderr == said
+        new = running.program.stderr.removeprefix(said).splitlines()
+        assert all("delivery protocol" in line for line in new), new  # of the client alone
         assert stored_lines(tmp_path / "data") == [numbered_line(0)]
 
 
