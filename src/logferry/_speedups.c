@@ -1,11 +1,11 @@
-/* What takes most of the time at both ends, compiled: escaping and taking apart plain lines, telling which bytes are
- * UTF-8 and which lines are valid, and CRC-32.
+/* The work that takes most of the time at both ends: escaping lines, rendering plain lines, checking UTF-8, validating
+ * records, and CRC-32.
  *
- * Each function does what the Python code that calls it does without it, byte for byte (tests/properties/
- * test_speedups_properties.py holds the two against each other); that code is the reference, and serves where no
- * compiler was at hand. Nothing here allocates more than its result, or looks further than the end of what it is given.
+ * Each function gives the same result, byte for byte, as the Python code that calls it gives without it. That code is
+ * the reference, and runs where this module is not built (tests/properties/test_speedups_properties.py compares them).
+ * No function allocates more than its result, or reads beyond the end of its input.
  *
- * Lines are scanned 16 bytes at a time with SSE2, which every x86-64 has; elsewhere byte by byte.
+ * SSE2, which every x86-64 has, scans 16 bytes at a time; other machines scan byte by byte.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -24,7 +24,7 @@
 #include <immintrin.h>
 #endif
 
-/* Which functions there are and what they do: changes with speedups.py, which uses no other. */
+/* The version of the functions below. It changes together with speedups.py, which does not use any other version. */
 #define INTERFACE 1
 
 typedef unsigned char byte;
@@ -54,7 +54,7 @@ fill_kinds(void)
 
 #define IS(c, kind) (kinds[(byte)(c)] & (kind))
 
-/* A quote, a backslash or a control character: what ends a run of a JSON string that can be taken as it is. */
+/* Whether a byte cannot stand in a JSON string as it is: a quote, a backslash or a control character. */
 static inline int
 is_special(byte c)
 {
@@ -62,7 +62,7 @@ is_special(byte c)
 }
 
 #if defined(__SSE2__)
-/* Return one bit for each of 16 bytes that is special. */
+/* Return 16 bits, one a byte: set where the byte is special. */
 static inline unsigned
 special_mask(__m128i bytes)
 {
@@ -95,7 +95,7 @@ count_newlines(const byte *at, const byte *end)
     Py_ssize_t count = 0;
 #if defined(__SSE2__)
     while (end - at >= 16) {
-        /* Each of 16 counters counts up to 255. A byte that is equal is -1. */
+        /* Each of 16 counters counts up to 255. Comparing gives -1 for an equal byte. */
         const byte *stop = end - at < 255 * 16 ? at + (end - at) / 16 * 16 : at + 255 * 16;
         __m128i counters = _mm_setzero_si128();
         for (; at < stop; at += 16) {
@@ -113,7 +113,7 @@ count_newlines(const byte *at, const byte *end)
 
 /* ------------------------------------------------------------------------------------------------------- UTF-8 */
 
-/* Return how many bytes the character at `at` has, which is not ASCII; 0 if it is none (RFC 3629). */
+/* Return the length of the character at `at`, whose first byte is not ASCII; 0 if it is not a character (RFC 3629). */
 static int
 utf8_length(const byte *at, const byte *end)
 {
@@ -140,7 +140,7 @@ utf8_length(const byte *at, const byte *end)
     return 4;
 }
 
-/* Return the first byte that is not part of a character, or `end`. */
+/* Return the first byte that is not a part of a character, or `end`. */
 static const byte *
 find_not_utf8(const byte *at, const byte *end)
 {
@@ -187,7 +187,7 @@ output_open(Output *output, Py_ssize_t size)
     return 0;
 }
 
-/* See to it that `size` bytes more can be written. The interpreter's lock must be held. */
+/* Make room for `size` more bytes. The caller must hold the interpreter's lock. */
 static int
 output_reserve(Output *output, Py_ssize_t size)
 {
@@ -213,16 +213,16 @@ output_close(Output *output)
 
 #define PUT(out, text) (memcpy((out), (text), sizeof(text) - 1), (out) + sizeof(text) - 1)
 
-/* The most bytes that one byte becomes, and what `escape_line` may write beyond its result. */
+/* One byte becomes at most MOST_PER_BYTE bytes; `escape_line` may write up to SLACK bytes beyond its result. */
 #define MOST_PER_BYTE 6
 #define SLACK 32
 
 static inline byte *
-put_escape(byte *out, byte c, byte joint)
+put_escape(byte *out, byte c, byte inner_newline)
 {
     static const char digits[] = "0123456789abcdef";
     byte name = 0;
-    if (c == joint)
+    if (c == inner_newline)
         name = 'n';
     else if (c == '"' || c == '\\')
         name = c;
@@ -247,10 +247,10 @@ put_escape(byte *out, byte c, byte joint)
     return out;
 }
 
-/* Escape from `*from` up to the newline, which must be there; `*from` is that newline then. A joint that is a newline
- * is none. */
+/* Escape from `*from` up to the newline, which must exist, and leave `*from` at that newline. An `inner_newline` that
+ * is a newline itself has no effect. */
 static inline byte *
-escape_line(byte *out, const byte **from, const byte *end, byte joint)
+escape_line(byte *out, const byte **from, const byte *end, byte inner_newline)
 {
     const byte *at = *from;
     for (;;) {
@@ -278,11 +278,11 @@ escape_line(byte *out, const byte **from, const byte *end, byte joint)
             *from = at;
             return out;
         }
-        out = put_escape(out, *at++, joint);
+        out = put_escape(out, *at++, inner_newline);
     }
 }
 
-/* What was found at the beginning of a plain line. */
+/* The parts of a plain line. */
 typedef struct {
     const byte *timestamp_end;
     const byte *level;
@@ -299,7 +299,7 @@ are_digits(const byte *at, int count)
     return 1;
 }
 
-/* Return the end of a zone, or `at` where there is none. */
+/* Return the end of the time zone at `at`; `at` if no zone is there. */
 static const byte *
 zone_end(const byte *at)
 {
@@ -320,10 +320,10 @@ zone_end(const byte *at)
     return IS(*end, DIGIT | LETTER) ? at : end;
 }
 
-/* Take the beginning of a line apart (formats/plain.py has the pattern). The line ends with a newline, which none of
- * what is looked for has, so nothing is read beyond it. */
+/* Find the parts of a plain line (rendering/formats/text/plain.py has the pattern); return 0 if it is not a plain line.
+ * The line ends with a newline, which no part can have, so nothing is read beyond the newline. */
 static inline int
-take_apart(const byte *line, byte joint, Parts *parts)
+take_apart(const byte *line, byte inner_newline, Parts *parts)
 {
     const byte *at = line;
     if (!(are_digits(at, 4) && at[4] == '-' && are_digits(at + 5, 2) && at[7] == '-' && are_digits(at + 8, 2)))
@@ -359,7 +359,7 @@ take_apart(const byte *line, byte joint, Parts *parts)
     }
     else if (*at == ':')
         at++;
-    if (*at == ' ' || *at == '\t' || (*at == joint && joint != '\n'))
+    if (*at == ' ' || *at == '\t' || (*at == inner_newline && inner_newline != '\n'))
         at++;
     else if (*at != '\n')
         return 0;
@@ -368,22 +368,22 @@ take_apart(const byte *line, byte joint, Parts *parts)
 }
 
 static inline int
-is_blank(const byte *line, byte joint)
+is_blank(const byte *line, byte inner_newline)
 {
-    while (IS(*line, BLANK) && *line != joint)
+    while (IS(*line, BLANK) && *line != inner_newline)
         line++;
     return *line == '\n';
 }
 
-/* More than a record has beside the bytes of its line. */
+/* More bytes than a record has in addition to those of its line. */
 #define RECORD_BYTES 96
 
-/* Room at the end for some lines that are all escapes: else most chunks would have to grow for their last line. */
+/* Room at the end for a few lines of nothing but escapes: without it, most chunks would grow for their last line. */
 #define SPARE_BYTES 8192
 
-/* Render lines: those that can be taken apart, if `is_plain`, as the plain format does, all others as whole messages. */
+/* Render lines: with `is_plain`, lines that have the plain format as their parts; all other lines as whole messages. */
 static PyObject *
-render_lines(const byte *at, const byte *end, byte joint, int is_plain)
+render_lines(const byte *at, const byte *end, byte inner_newline, int is_plain)
 {
     Py_ssize_t lines = 0, blank = 0;
     Output output;
@@ -395,25 +395,25 @@ render_lines(const byte *at, const byte *end, byte joint, int is_plain)
             return NULL;
         byte *out = output.at;
         Parts parts;
-        if (is_plain && take_apart(at, joint, &parts)) {
+        if (is_plain && take_apart(at, inner_newline, &parts)) {
             const byte *line = at;
             out = PUT(out, "{\"level\": \"");
             for (const byte *c = parts.level; c < parts.level_end; c++)
                 *out++ = *c & 0xdf;
             out = PUT(out, "\", \"message\": \"");
             at = parts.message;
-            out = escape_line(out, &at, end, joint);
+            out = escape_line(out, &at, end, inner_newline);
             out = PUT(out, "\", \"timestamp\": \"");
             memcpy(out, line, (size_t)(parts.timestamp_end - line));
             out += parts.timestamp_end - line;
             out = PUT(out, "\"}\n");
             lines++;
         }
-        else if (is_blank(at, joint))
+        else if (is_blank(at, inner_newline))
             blank++;
         else {
             out = PUT(out, "{\"level\": \"UNKNOWN\", \"message\": \"");
-            out = escape_line(out, &at, end, joint);
+            out = escape_line(out, &at, end, inner_newline);
             out = PUT(out, "\", \"timestamp\": null}\n");
             lines++;
         }
@@ -425,19 +425,19 @@ render_lines(const byte *at, const byte *end, byte joint, int is_plain)
 }
 
 static PyObject *
-render_plain_lines(const byte *at, const byte *end, byte joint)
+render_plain_lines(const byte *at, const byte *end, byte inner_newline)
 {
-    return render_lines(at, end, joint, 1);
+    return render_lines(at, end, inner_newline, 1);
 }
 
 static PyObject *
-render_raw_lines(const byte *at, const byte *end, byte joint)
+render_raw_lines(const byte *at, const byte *end, byte inner_newline)
 {
-    return render_lines(at, end, joint, 0);
+    return render_lines(at, end, inner_newline, 0);
 }
 
 static PyObject *
-escape_lines(const byte *at, const byte *end, byte joint)
+escape_lines(const byte *at, const byte *end, byte inner_newline)
 {
     Output output;
     if (output_open(&output, end - at + (end - at) / 16 + SPARE_BYTES) < 0)
@@ -446,7 +446,7 @@ escape_lines(const byte *at, const byte *end, byte joint)
         const byte *newline = memchr(at, '\n', (size_t)(end - at));
         if (output_reserve(&output, MOST_PER_BYTE * (newline - at) + 1 + SLACK) < 0)
             return NULL;
-        output.at = escape_line(output.at, &at, end, joint);
+        output.at = escape_line(output.at, &at, end, inner_newline);
         *output.at++ = '\n';
         at = newline + 1;
     }
@@ -455,11 +455,11 @@ escape_lines(const byte *at, const byte *end, byte joint)
 
 /* --------------------------------------------------------------------------------------------------- validation */
 
-/* Return what follows a text that must be there; NULL if it is not. */
+/* Return the byte after a text that must be at `at`; NULL if the text is not there. */
 #define SKIP(at, end, text) \
     ((end) - (at) >= (Py_ssize_t)sizeof(text) - 1 && !memcmp((at), (text), sizeof(text) - 1) ? (at) + sizeof(text) - 1 : NULL)
 
-/* Return what follows a JSON string, given after its first quote; NULL if it is none. */
+/* Return the byte after a JSON string, given the byte after its first quote; NULL if it is not a string. */
 static inline const byte *
 skip_string(const byte *at, const byte *end)
 {
@@ -485,7 +485,7 @@ skip_string(const byte *at, const byte *end)
     }
 }
 
-/* Return what follows a line in the form of the plain format; NULL if it is none. */
+/* Return the byte after a line that is as the plain format writes it; NULL if it is not. */
 static inline const byte *
 skip_canonical_line(const byte *at, const byte *end)
 {
@@ -517,7 +517,7 @@ skip_canonical_line(const byte *at, const byte *end)
     return SKIP(mark ? mark : at, end, "}\n");
 }
 
-/* What is nested deeper than this is left to Python. */
+/* Values that are nested deeper than this are left to Python. */
 #define MOST_NESTED 64
 
 static inline const byte *
@@ -559,7 +559,7 @@ skip_number(const byte *at, const byte *end)
 
 static const byte *skip_members(const byte *at, const byte *end, int depth, unsigned *found);
 
-/* Return what follows a JSON value (RFC 8259); NULL if it is none, or one for Python to judge. */
+/* Return the byte after a JSON value (RFC 8259); NULL if it is not a value, or Python has to judge. */
 static const byte *
 skip_value(const byte *at, const byte *end, int depth)
 {
@@ -596,7 +596,8 @@ skip_value(const byte *at, const byte *end, int depth)
 
 enum { HAS_LEVEL = 1, HAS_MESSAGE = 2 };
 
-/* Return what follows the members of an object and its brace. `found`, if not NULL, is told of its keys. */
+/* Return the byte after the members of an object and its brace; NULL as above. `found`, if not NULL, gets a flag for
+ * each key that matters. */
 static const byte *
 skip_members(const byte *at, const byte *end, int depth, unsigned *found)
 {
@@ -630,7 +631,7 @@ skip_members(const byte *at, const byte *end, int depth, unsigned *found)
     }
 }
 
-/* Return what follows a line that is an object with a level and a message; NULL if it is none, or for Python to judge. */
+/* Return the byte after a line that is an object with level and message; NULL if it is not, or Python has to judge. */
 static const byte *
 skip_record(const byte *at, const byte *end)
 {
@@ -644,7 +645,7 @@ skip_record(const byte *at, const byte *end)
 
 /* ------------------------------------------------------------------------------------------------------- CRC-32 */
 
-/* CRC-32 as zlib has it: bits in reverse order, so that the coefficient of x^0 is the highest bit. */
+/* CRC-32 as in zlib: bits are in reverse order, so that the coefficient of x^0 is the highest bit. */
 #define CRC_POLYNOMIAL 0xedb88320u
 
 static uint32_t crc_table[256];
@@ -763,10 +764,10 @@ has_carryless(void)
 /* ------------------------------------------------------------------------------------------------- the functions */
 
 static int
-check_lines(const Py_buffer *data, const Py_buffer *joint)
+check_lines(const Py_buffer *data, const Py_buffer *inner_newline)
 {
-    if (joint->len != 1)
-        PyErr_SetString(PyExc_ValueError, "joint is not one byte");
+    if (inner_newline->len != 1)
+        PyErr_SetString(PyExc_ValueError, "inner_newline is not one byte");
     else if (data->len && ((const byte *)data->buf)[data->len - 1] != '\n')
         PyErr_SetString(PyExc_ValueError, "the last line has no newline");
     else
@@ -774,19 +775,19 @@ check_lines(const Py_buffer *data, const Py_buffer *joint)
     return -1;
 }
 
-typedef PyObject *(*LinesFunction)(const byte *at, const byte *end, byte joint);
+typedef PyObject *(*LinesFunction)(const byte *at, const byte *end, byte inner_newline);
 
 static PyObject *
 with_lines(PyObject *arguments, LinesFunction function)
 {
-    Py_buffer data, joint;
+    Py_buffer data, inner_newline;
     PyObject *result = NULL;
-    if (!PyArg_ParseTuple(arguments, "y*y*", &data, &joint))
+    if (!PyArg_ParseTuple(arguments, "y*y*", &data, &inner_newline))
         return NULL;
-    if (check_lines(&data, &joint) == 0)
-        result = function(data.buf, (const byte *)data.buf + data.len, *(const byte *)joint.buf);
+    if (check_lines(&data, &inner_newline) == 0)
+        result = function(data.buf, (const byte *)data.buf + data.len, *(const byte *)inner_newline.buf);
     PyBuffer_Release(&data);
-    PyBuffer_Release(&joint);
+    PyBuffer_Release(&inner_newline);
     return result;
 }
 
@@ -821,12 +822,12 @@ find_undecodable(PyObject *Py_UNUSED(module), PyObject *arguments)
     return PyLong_FromSsize_t(found);
 }
 
-/* For less than this, another thread is not given the interpreter's lock: to get it back may take much longer. */
+/* For fewer bytes than this, the interpreter's lock is kept: to get it back may take much longer than the work. */
 #define WORTH_UNLOCKING (64 * 1024)
 
 typedef const byte *(*LineFunction)(const byte *at, const byte *end);
 
-/* Return where a run of lines ends that `skip` takes, and how many these are. */
+/* Return where the run of lines that `skip` accepts ends, and the number of these lines. */
 static PyObject *
 run_of(PyObject *arguments, LineFunction skip)
 {
@@ -893,8 +894,8 @@ crc32_joined(PyObject *Py_UNUSED(module), PyObject *arguments)
     return PyLong_FromUnsignedLong(crc_multiply(crc_shift(size), first) ^ second);
 }
 
-/* Let malloc keep so much memory that was freed: to give every chunk back to the system and to ask for it again costs
- * a tenth of the time of a client. Nothing happens where malloc cannot be told. */
+/* Let malloc keep freed memory up to `size`: to give every chunk back to the system, and to ask for it again, takes a
+ * tenth of a client's time. Does nothing where malloc has no such setting. */
 static PyObject *
 keep_freed_memory(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
@@ -910,28 +911,28 @@ keep_freed_memory(PyObject *Py_UNUSED(module), PyObject *arguments)
 
 static PyMethodDef methods[] = {
     {"render_plain", render_plain, METH_VARARGS,
-     "Render lines in the plain format: (NDJSON, lines, blank lines). See PlainFormat.render."},
-    {"render_raw", render_raw, METH_VARARGS, "Render lines as whole messages. See RawFormat.render."},
+     "Render lines in the plain format: (NDJSON, records, blank lines)."},
+    {"render_raw", render_raw, METH_VARARGS, "Render lines as whole messages: (NDJSON, records, blank lines)."},
     {"escape", escape, METH_VARARGS, "Escape lines for JSON. See escape_characters."},
     {"find_undecodable", find_undecodable, METH_VARARGS,
-     "Return where the first byte is, from an index on, that is not UTF-8; the length if all are."},
+     "Return the index of the first byte, from an index on, that is not UTF-8; the length if all bytes are."},
     {"canonical_run", canonical_run, METH_VARARGS,
-     "Return where lines end that are as the plain format makes them, and how many they are."},
+     "Return where the run of lines ends that are as the plain format writes them, and their number."},
     {"record_run", record_run, METH_VARARGS,
-     "Return where lines end that are objects with level and message, and how many they are."},
+     "Return where the run of lines ends that are objects with level and message, and their number."},
     {"crc32_joined", crc32_joined, METH_VARARGS,
-     "Return the CRC-32 of two pieces joined, of theirs and the size of the second."},
-    {"keep_freed_memory", keep_freed_memory, METH_VARARGS, "Let malloc keep so many bytes that were freed."},
+     "Return the CRC-32 of two pieces in a row, given the CRC-32 of each and the size of the second."},
+    {"keep_freed_memory", keep_freed_memory, METH_VARARGS, "Let malloc keep up to this many freed bytes."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyMethodDef fast_crc_methods[] = {
-    {"crc32", crc32, METH_VARARGS, "Return what zlib.crc32 returns; missing where zlib is as fast."},
+    {"crc32", crc32, METH_VARARGS, "Return what zlib.crc32 returns. Missing where zlib is as fast."},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "logferry._speedups", "What takes most of the time, compiled.", 0, methods, NULL, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "logferry._speedups", "The work that takes most of the time, compiled.", 0, methods, NULL, NULL, NULL, NULL,
 };
 
 PyMODINIT_FUNC

@@ -1,10 +1,9 @@
-"""What makes logferry faster where it is there: its own compiled part, and the extra `logferry[fast]`.
+"""Optional parts that make Logferry faster: its own compiled part, and isal (the extra `logferry[fast]`).
 
-The compiled part (_speedups.c) is built by `python3 tools/build_speedups.py` in a checkout, or by pip if a compiler is
-at hand. Whatever it does is done in Python where it is missing, byte for byte the same, and slower. The extra is isal,
-whose gzip is several times as fast as zlib's.
+`python3 tools/build_speedups.py` builds the compiled part (_speedups.c) in a checkout, pip does if it finds a compiler.
+Without it, Python code does the same, byte for byte, and slower. isal's gzip is several times as fast as zlib's.
 
-Nothing needs any of it. With `LOGFERRY_SPEEDUPS=0` in the environment it is left out.
+Nothing may need these parts. `LOGFERRY_SPEEDUPS=0` in the environment switches them off.
 """
 
 import gc
@@ -13,36 +12,46 @@ import os
 from functools import cache
 from typing import Any, Final, Protocol
 
-# One that was built from another version of the source is none.
+# The version of the functions below. A compiled part with another version, from an older checkout, is not used.
 _INTERFACE: Final = 1
 
 
 class Compiled(Protocol):
-    """What the compiled part can do. Where the CPU has no instructions for it, there is no `crc32`: zlib is as fast."""
+    """The functions of the compiled part. It also has `crc32` where the CPU makes that faster than zlib's.
 
-    def render_plain(self, data: bytes, joint: bytes, /) -> tuple[bytes, int, int]:
-        """Render lines as PlainFormat.render does; return NDJSON, lines, blank lines. Raises ValueError."""
+    `inner_newline` is one byte that stands for the newlines inside events, or a newline if there are none. Lines must
+    end with a newline.
+    """
 
-    def render_raw(self, data: bytes, joint: bytes, /) -> tuple[bytes, int, int]:
-        """Do the same as RawFormat.render does. Raises ValueError."""
+    def render_plain(self, data: bytes, inner_newline: bytes, /) -> tuple[bytes, int, int]:
+        """Render lines in the plain format; return NDJSON, records, blank lines. Raises ValueError."""
 
-    def escape(self, data: bytes, joint: bytes, /) -> bytes:
-        """Escape lines as escape_characters does. Raises ValueError."""
+    def render_raw(self, data: bytes, inner_newline: bytes, /) -> tuple[bytes, int, int]:
+        """Render lines in the raw format; return NDJSON, records, blank lines. Raises ValueError."""
+
+    def escape(self, data: bytes, inner_newline: bytes, /) -> bytes:
+        """Escape lines for JSON as `escape_characters` does. Raises ValueError."""
 
     def find_undecodable(self, data: bytes, start: int, /) -> int:
-        """Return where the first byte is from `start` on that is not UTF-8; the length if all are."""
+        """Return the index of the first byte from `start` on that is not UTF-8; the length if all bytes are."""
 
     def canonical_run(self, payload: bytes, start: int, end: int, /) -> tuple[int, int]:
-        """Return where lines end that are as the plain format makes them, and how many they are. Raises ValueError."""
+        """Return where the run of lines at `start` ends that are as the plain format writes them.
+
+        The second number is how many lines these are. Raises ValueError if the payload has no such part.
+        """
 
     def record_run(self, payload: bytes, start: int, end: int, /) -> tuple[int, int]:
-        """Return where lines end that are surely objects with level and message, and how many. Raises ValueError."""
+        """Return where the run of lines at `start` ends that are surely objects with level and message.
+
+        The second number is how many lines these are. Raises ValueError as above.
+        """
 
     def crc32_joined(self, first: int, second: int, size: int, /) -> int:
-        """Return the CRC-32 of two pieces in a row, given theirs and the size of the second."""
+        """Return the CRC-32 of two pieces in a row, given the CRC-32 of each and the size of the second piece."""
 
     def keep_freed_memory(self, size: int, /) -> None:
-        """Let malloc keep so many bytes that were freed."""
+        """Let malloc keep up to `size` freed bytes instead of giving them back to the system."""
 
 
 _IS_WANTED: Final = os.environ.get("LOGFERRY_SPEEDUPS") != "0"
@@ -52,7 +61,7 @@ def _load() -> Compiled | None:
     if not _IS_WANTED:
         return None
     try:
-        from logferry import _speedups  # type: ignore[attr-defined]  # it need not be there
+        from logferry import _speedups  # type: ignore[attr-defined]  # it may be missing
     except ImportError:
         return None
     compiled: Compiled = _speedups
@@ -64,7 +73,7 @@ compiled: Compiled | None = _load()
 
 @cache
 def isal_zlib() -> Any | None:
-    """Return the module that can do what zlib does, or None. It is looked for when something is compressed first."""
+    """Return the module that replaces zlib, or None. The first call imports it: not every process compresses."""
     if not _IS_WANTED:
         return None
     try:
@@ -73,15 +82,15 @@ def isal_zlib() -> Any | None:
         return None
 
 
-# Objects that come and go are counted to so many before they are searched for circles: what a process keeps in flight
-# (batches, claims, answers) has none, and is gone by then.
+# The collector searches for cycles after this many new objects. What a process keeps in flight (batches, claims,
+# answers) has no cycles, and is gone by then.
 _YOUNG_OBJECTS: Final = 20_000
 
 
 def collect_less_garbage() -> None:
-    """Spare Python's collector what is here to stay, and most of its runs: they take a tenth of a busy server's time.
+    """Exempt the objects that exist now from Python's garbage collector, and let it run less often.
 
-    To be called once, when the modules are loaded.
+    Its runs take a tenth of a busy server's time. To be called once, when the modules are loaded.
     """
     gc.collect()
     gc.freeze()
@@ -93,6 +102,6 @@ _KEPT_BYTES: Final = 16 * 1024 * 1024
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep memory that it has freed, some megabytes, for the next chunk: that is quicker."""
+    """Let this process keep some megabytes of freed memory for the next chunk: asking the system again is slower."""
     if compiled:
         compiled.keep_freed_memory(_KEPT_BYTES)

@@ -56,7 +56,7 @@ _lines = _lines_of(_PLAIN)
 _records = _lines_of(_RECORDS)
 _undecodable = st.sampled_from([*(piece.encode() for piece in _PLAIN), *_BROKEN]) | st.binary(max_size=20)
 _bytes = st.lists(_undecodable).map(b"".join)
-_joints = st.sampled_from([b"\n", b"\x1f", b"\x0b", b"\x00"])
+_inner_newlines = st.sampled_from([b"\n", b"\x1f", b"\x0b", b"\x00"])
 
 
 def without_compiled(function: Any, *arguments: Any) -> Any:
@@ -66,20 +66,20 @@ def without_compiled(function: Any, *arguments: Any) -> Any:
         return function(*arguments)
 
 
-@given(_lines, _joints)
+@given(_lines, _inner_newlines)
 @example(b"2024-01-15 08:23:45 INFO\n", b"\n")
 @example(b"2024-01-15 08:23:45 GMT: INFO x\n2024-01-15 08:23:45+010 INFO x\n", b"\n")
 @example(b"\x0b\n \x0b \n", b"\x0b")
-def test_plain_and_raw_lines_are_rendered_as_in_python(lines: bytes, joint: bytes) -> None:
+def test_plain_and_raw_lines_are_rendered_as_in_python(lines: bytes, inner_newline: bytes) -> None:
     for format_, function in ((PLAIN, compiled.render_plain), (RAW, compiled.render_raw)):
-        expected = without_compiled(LineFormat.render, format_, lines, joint)
-        assert format_.render(lines, joint) == expected
-        assert Rendered(*function(with_plain_newlines(lines, joint), joint)) == expected
+        expected = without_compiled(LineFormat.render, format_, lines, inner_newline)
+        assert format_.render(lines, inner_newline) == expected
+        assert Rendered(*function(with_plain_newlines(lines, inner_newline), inner_newline)) == expected
 
 
-@given(_lines, _joints)
-def test_lines_are_escaped_as_in_python(lines: bytes, joint: bytes) -> None:
-    assert escape(lines, joint) == without_compiled(escape, lines, joint)
+@given(_lines, _inner_newlines)
+def test_lines_are_escaped_as_in_python(lines: bytes, inner_newline: bytes) -> None:
+    assert escape(lines, inner_newline) == without_compiled(escape, lines, inner_newline)
 
 
 def test_a_line_of_which_every_byte_is_escaped_fits() -> None:
@@ -88,11 +88,11 @@ def test_a_line_of_which_every_byte_is_escaped_fits() -> None:
     assert escape(line) == without_compiled(escape, line)
 
 
-@pytest.mark.parametrize(("lines", "joint"), [(b"no newline", b"\n"), (b"line\n", b""), (b"line\n", b"ab")])
-def test_what_is_no_lines_is_refused(lines: bytes, joint: bytes) -> None:
+@pytest.mark.parametrize(("lines", "inner_newline"), [(b"no newline", b"\n"), (b"line\n", b""), (b"line\n", b"ab")])
+def test_what_is_no_lines_is_refused(lines: bytes, inner_newline: bytes) -> None:
     for function in (compiled.render_plain, compiled.render_raw, compiled.escape):
         with pytest.raises(ValueError, match=r"newline|one byte"):
-            function(lines, joint)
+            function(lines, inner_newline)
 
 
 @given(_bytes)

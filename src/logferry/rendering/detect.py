@@ -1,22 +1,22 @@
-"""Which format the lines of a file have (`--format auto`): decided from its first lines, the same every time."""
+"""Decides which format the lines of a file have (`--format auto`), from its first lines and from nothing else."""
 
 from typing import Final
 
 from logferry.rendering.engine.escape import WHITE_SPACE
 from logferry.rendering.registry import format_named
 
-# What programs write first is not always typical; much more than this need not be there yet.
+# What programs write first is not always typical; much more than this may not be there yet.
 _SAMPLE_LINES: Final = 20
 
-# Of formats that fit equally many lines the first one is taken: those that say more of a line come before the others.
+# If several formats fit equally many lines, the first of them is taken: formats that say more of a line come first.
 _CANDIDATES: Final = ("docker", "cri", "json", "plain", "syslog", "nginx", "apache", "python", "logfmt")
 
-# What a container's runtime writes around any line; other formats would take the lines for theirs.
+# What a container runtime writes around any line: half of the lines is enough, as other formats would take them too.
 _WRAPPERS: Final = ("docker", "cri")
 
 
 def detect(data: bytes) -> str | None:
-    """Return the name of the format that the first lines of a file have; None if that is not clear.
+    """Return the name of the format of a file whose first lines are `data`; None if the lines do not show it.
 
     A format must fit at least half of the lines that are neither blank nor indented.
     """

@@ -1,4 +1,4 @@
-"""Fields that every record of a source gets (`--field`, `--add-host`, `--add-path`)."""
+"""Adds the fields that every record of a source gets (`--field`, `--add-host`, `--add-path`)."""
 
 import json
 from collections.abc import Mapping
@@ -8,10 +8,10 @@ from logferry.rendering.engine.escape import to_json
 
 
 class ExtraFields:
-    """Appends the same fields to every record of a chunk; what a line says of itself is never replaced."""
+    """Appends the same fields to every record of a chunk; a field that a line has itself is never replaced."""
 
     def __init__(self, fields: Mapping[str, str]) -> None:
-        """Raises ValueError if one has a name that every record has already."""
+        """Raises ValueError if a field has a name that the renderer itself uses."""
         for name in fields:
             if name in RESERVED_KEYS:
                 raise ValueError(f"a field cannot be called {name!r}: every line has that already")
@@ -20,13 +20,13 @@ class ExtraFields:
         self._keys = [to_json(name).encode() for name in fields]
 
     def add_to(self, payload: bytes) -> bytes:
-        """Return NDJSON with the fields at the end of each record. A newline is always the end of a record."""
+        """Return NDJSON with the fields at the end of each record."""
         if any(key in payload for key in self._keys):
             return b"".join(self._added_to_one(record + b"\n") for record in payload.split(b"\n")[:-1])
-        return payload.replace(b"}\n", self._ending)
+        return payload.replace(b"}\n", self._ending)  # records have a newline at their end and nowhere else
 
     def _added_to_one(self, record: bytes) -> bytes:
-        """Do the same for one record, which may have some of the fields itself: it keeps them."""
+        """Do the same for one record, which may have some of the fields itself and keeps them."""
         if not any(key in record for key in self._keys):
             return record[: -len(b"}\n")] + self._ending
         own = json.loads(record, parse_int=float)
@@ -35,7 +35,7 @@ class ExtraFields:
 
 
 def _ending(fields: Mapping[str, str]) -> bytes:
-    """Return the end of a record that has these as its last fields."""
+    """Return the end of a record whose last fields are `fields`."""
     if not fields:
         return b"}\n"
     return f", {to_json(fields)[1:]}\n".encode()

@@ -1,8 +1,8 @@
-"""Several lines, one event (`--multiline`; docs/protocol.md has the rule).
+"""Joins several lines to one event by a pattern (`--multiline`; docs/protocol.md, rule F28).
 
-A line that begins an event is recognised by a pattern at its beginning; all lines up to the next such line belong to
-it. An event ends before it would have more lines or bytes than allowed: what goes on after that is an event of its own.
-The state of this rule is empty wherever an event begins, so a chunk may end there.
+The pattern finds, at the beginning of a line, the first line of an event; all lines up to the next such line belong to
+that event. An event ends before it would exceed the limit of lines or of bytes; the lines after that are an event of
+their own. The rule remembers nothing where an event begins, so a chunk may end there.
 """
 
 import re
@@ -19,15 +19,15 @@ from logferry.rendering.engine.events import JoinedEvents
 from logferry.rendering.engine.timestamps import EVENT_START
 from logferry.rendering.engine.user_patterns import compile_user_pattern
 
-# Where the last event begins is looked for in the last bytes of a chunk first.
+# The beginning of the last event is searched in this many bytes at the end of a chunk first.
 _TAIL_BYTES: Final = 8 * 1024
 
-# One of those that are not in the data stands for the newlines inside events.
+# The first of these bytes that does not occur in the data stands for the newlines inside events.
 _INNER_NEWLINES: Final = bytes(code for code in range(0x1F, -1, -1) if code not in b"\t\n\r")
 
 
 class Multiline:
-    """The rule of a source: see `logferry.rendering.engine.events.EventJoiner`. A group is one event."""
+    """The rule for one source: an `engine.events.EventJoiner` whose groups are single events."""
 
     def __init__(self, beginning: str, *, max_lines: int, max_bytes: int) -> None:
         """`beginning` is EVENTS_BEGIN_WITH_TIMESTAMP or a pattern. Raises ValueError if it is neither."""
@@ -71,7 +71,7 @@ class Multiline:
         return JoinedEvents(kept, kept.count(inner_newline), joined - kept.count(inner_newline), inner_newline)
 
     def _boundaries(self, data: bytes) -> list[int]:
-        """Return where in `data` events begin, and its end."""
+        """Return where events begin in `data`, and at last where `data` ends."""
         texts, offsets = _lines_of(data)
         begins = [0, *compress(range(1, len(texts)), map(self._begins, texts[1:])), len(texts)]
         boundaries = [offsets[line] for line in begins]
@@ -84,7 +84,7 @@ class Multiline:
         return boundaries
 
     def _pieces(self, first: int, end: int, offsets: list[int]) -> Iterator[int]:
-        """Yield with which lines the pieces begin into which an event is cut. A line is never cut."""
+        """Yield the first line of each piece of an event that exceeds the limits. A line is never cut."""
         while first < end:
             yield first
             most = min(first + self._max_lines, end)
@@ -92,7 +92,7 @@ class Multiline:
             first = max(fitting, first + 1)
 
     def _last_beginning(self, data: bytes) -> int:
-        """Return where the last line is that begins an event; 0 if only the first line does."""
+        """Return where the last line that begins an event is; 0 if only the first line does."""
         size = _TAIL_BYTES
         while size < len(data):
             start = data.find(b"\n", len(data) - size) + 1
@@ -105,7 +105,7 @@ class Multiline:
 
 
 def _lines_of(data: bytes) -> tuple[list[str], list[int]]:
-    """Return the texts of lines, and where in `data` they begin, with its end at last."""
+    """Return the texts of lines, where each begins in `data`, and at last where `data` ends."""
     text = data.decode("utf-8", "surrogateescape")
     texts = text.split("\n")[:-1]
     sizes = map(len, texts if len(text) == len(data) else data.split(b"\n")[:-1])
@@ -117,6 +117,6 @@ def _lines_of(data: bytes) -> tuple[list[str], list[int]]:
 
 @lru_cache
 def _trailing_blank_lines(inner_newline: bytes) -> re.Pattern[bytes]:
-    """Return what matches the blank lines at the end of an event; a blank line before it is the rest of its ending."""
+    """Return the pattern of the blank lines at the end of an event, with the inner newline before them."""
     inner_newline = re.escape(inner_newline)
     return compile_pattern(inner_newline + rb"[ \t\r\v\f" + inner_newline + rb"]*+(?=\n)")

@@ -1,11 +1,11 @@
-"""Long lines that a container runtime wrote in parts, joined again; the parts of each stream apart.
+"""Joins long lines that a container runtime wrote in parts, each stream for itself (docs/protocol.md, F26 and F27).
 
-A runtime cuts what a container writes after 16 KiB, and the parts of stdout and stderr alternate as they come. Events
-come in the order in which they are completed, each as the one line that the runtime would have written, with the time
-of its first part. A group is a run of lines after which no stream has a part open: mostly a single line.
+A runtime cuts what a container writes after 16 KiB, and the parts of stdout and stderr alternate. Events come in the
+order in which their last parts come, each as the one line that the runtime would have written, with the time of its
+first part. A group is a run of lines after which no stream has an unfinished line: mostly a single line.
 
-A group ends before the line with which it would pass its limit of bytes; what is open then stays a part, and so does
-what is open at the end.
+A group ends before the line with which it would exceed the limit of bytes. A line that is unfinished then, or at the
+end of the data, stays a part.
 """
 
 import re
@@ -31,28 +31,28 @@ class Part:
 
 
 class PartSyntax(Protocol):
-    """How one runtime writes lines and their parts."""
+    """How a runtime writes lines and their parts."""
 
-    # Found in every line that is a part but not the last, and in few others.
+    # Matches in every line that is a part but not the last part, and in few other lines.
     candidate: re.Pattern[bytes]
 
     def part_of(self, line: bytes) -> Part | None:
-        """Return what a line, given with its newline, says; None if it is not of this syntax."""
+        """Take a line, given with its newline, apart; None if the line does not have this syntax."""
 
     def joined(self, parts: list[Part]) -> bytes:
-        """Return the line, with its newline, that has the content of all the parts; the last one may be missing."""
+        """Return the line, with its newline, that has the content of all the parts; the last part may be missing."""
 
 
 class PartialLines:
     """The joiner of lines with parts of one syntax (`engine.events.EventJoiner`)."""
 
     def __init__(self, syntax: PartSyntax, max_bytes: int) -> None:
-        """No group has more than `max_bytes`, but for a single line that has."""
+        """No group has more than `max_bytes`, unless a single line has."""
         self._syntax: Final = syntax
         self._max_bytes: Final = max_bytes
 
     def complete_bytes(self, data: bytes) -> int:
-        """See EventBoundaries. At the speed of a search where no line is in parts."""
+        """See EventBoundaries. This is as fast as a search where no line is in parts."""
         for start, end, is_whole in self._long_groups(data):
             if not is_whole:
                 assert end == len(data)
@@ -60,7 +60,7 @@ class PartialLines:
         return len(data)
 
     def begins_group(self, data: bytes) -> bool:
-        """See EventBoundaries: the line may be the rest of one that came before."""
+        """See EventBoundaries: the line may be the rest of a line that came before."""
         return False
 
     def bytes_of_groups(self, data: bytes, count: int) -> int:

@@ -1,12 +1,11 @@
-"""What a line becomes: chunks of raw lines in, NDJSON out (docs/protocol.md, rules F).
+"""Renders chunks of raw lines to NDJSON (docs/protocol.md, rules F).
 
-A renderer does for the lines of a source, in this order, what its spec says: joins lines to events, filters these,
-redacts them, lets the format make records of them, and adds the same fields to all.
+A renderer does what the spec of a source says, in this order: it joins lines to events, filters the events, redacts
+them, lets the format make a record of each, and adds the extra fields to every record.
 
-Two ways give the same bytes. `render` works on a whole chunk. `render_event` says what a single event becomes; it is
-the reference, and serves the events that the fast way cannot take (bytes that are not UTF-8, cut lines).
-
-Rendering is a pure function of the bytes: the same chunk gives the same NDJSON on any machine, at any time.
+It works on whole chunks, and gives the same bytes as `reference.render_event` gives for each event. Rendering is a pure
+function of the bytes: the same chunk gives the same NDJSON on any machine, at any time. It never looks at a clock, a
+file, or anything that was rendered before.
 """
 
 from collections.abc import Iterable
@@ -33,20 +32,20 @@ _columns: Final = attrgetter(*(field.name for field in fields(Rendered)))
 
 
 class Renderer:
-    """Renders the lines of one source. Has no state: safe in any thread."""
+    """Renders the lines of one source. It has no state, so any thread may use it at any time."""
 
     __slots__ = ("_events", "_extra_fields")
 
     def __init__(self, spec: RenderSpec) -> None:
-        """Raises ValueError that says what of the spec cannot be used."""
+        """Raises ValueError that says what cannot be used in the spec."""
         self._events = _event_renderer(replace(spec, fields=()))
         self._extra_fields = ExtraFields(dict(spec.fields)) if spec.fields else None
 
     def render(self, data: bytes, *, is_start: bool = False, truncated: bool = False) -> Rendered:
         """Render a chunk of whole lines that ends where an event ends; only its last line may lack its newline.
 
-        `is_start` says that the chunk is the beginning of its source, where a byte order mark is dropped. `truncated`
-        says that it is the kept beginning of a single line that was too long; the line is marked so.
+        `is_start` says that the chunk is the beginning of its source: a byte order mark there is dropped. `truncated`
+        says that the chunk is the kept beginning of one line that was too long; its record is marked `truncated`.
         """
         if truncated:
             rendered = self._events.render_alone(data.removeprefix(BOM) if is_start else data, truncated=True)
@@ -59,12 +58,12 @@ class Renderer:
 
 @lru_cache(maxsize=1024)
 def renderer(spec: RenderSpec) -> Renderer:
-    """Return the renderer for a spec. Raises ValueError that says what of it cannot be used."""
+    """Return the renderer for a spec. Raises ValueError that says what cannot be used in the spec."""
     return Renderer(spec)
 
 
 class _EventRenderer:
-    """All that a renderer does but for the constant fields, in which alone the specs of most sources differ."""
+    """Everything that a renderer does but for the extra fields: the specs of most sources differ in these alone."""
 
     def __init__(self, spec: RenderSpec) -> None:
         self._format = format_named(spec.format)
@@ -107,9 +106,9 @@ class _EventRenderer:
             data, filtered, redacted = self._selection.apply_to_chunk(joined)
         parts = [
             self._format.render(data[start:end], joined.inner_newline)
-            if is_text
+            if is_valid
             else self._render_undecodable(data[start : end - 1].replace(joined.inner_newline, NEWLINE))
-            for is_text, start, end in runs_by_validity(data)
+            for is_valid, start, end in runs_by_validity(data)
         ]
         found = parts[0] if len(parts) == 1 else _sum([_NOTHING, *parts])
         if joined.joined or joined.blank or filtered or redacted:
@@ -139,19 +138,19 @@ class _EventRenderer:
 
 
 class _Selection:
-    """What a spec ships of the events of a source: filters first, then redaction."""
+    """What remains of the events of a source: the filters choose events first, then the redactor changes them."""
 
     def __init__(self, spec: RenderSpec) -> None:
         self._filter = EventFilter(include=spec.include, exclude=spec.exclude)
         self._redactor = Redactor(spec.redact)
 
     def apply(self, events: list[str]) -> tuple[list[str], int]:
-        """Return what is left of the events, and how many pieces of text were replaced in it."""
+        """Return the events that remain, and how many pieces of text were replaced in them."""
         kept = self._filter.kept(events)
         return kept, self._redactor.redact(kept)
 
     def apply_to_chunk(self, joined: JoinedEvents) -> tuple[bytes, int, int]:
-        """Return what is left of a chunk, how many events were left out, how many pieces of text were replaced."""
+        """Return what remains of a chunk, how many events were filtered out, how many pieces of text were replaced."""
         stand_in = joined.inner_newline
         mark = stand_in.decode()
         text = joined.data.replace(b"\r" + stand_in, stand_in).replace(b"\r\n", b"\n")
@@ -162,7 +161,7 @@ class _Selection:
 
 
 def _sum(parts: Iterable[Rendered]) -> Rendered:
-    """Return what the parts are together."""
+    """Return the parts as one: their payloads joined, their counts added."""
     payloads, *counts = zip(*map(_columns, parts), strict=True)
     return Rendered(b"".join(payloads), *map(sum, counts))
 

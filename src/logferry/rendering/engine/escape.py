@@ -1,7 +1,7 @@
-"""Escaping lines for JSON, a whole chunk at a time, and the texts of lines that were escaped.
+"""Escapes lines for JSON, a whole chunk at a time, and gives the texts of escaped lines back.
 
-After escaping there is no control character but the newline at the end of each line, and no quote without a backslash
-before it. So patterns can look for the structure of lines in it, and what they find can go into strings as it is.
+Escaped lines have no control character but the newline at the end of each line, and no quote without a backslash before
+it. So patterns can look for the structure of lines in them, and what the patterns find goes into strings as it is.
 """
 
 import json
@@ -15,7 +15,7 @@ NEWLINE: Final = b"\n"
 # Letters beyond ASCII stay as they are. One encoder for all: `json.dumps` would make a new one for every record.
 _encode: Final = json.JSONEncoder(ensure_ascii=False).encode
 
-# What makes a line blank. Text has more white space than this; it does not count.
+# A line of nothing else is blank. The other white space of Unicode does not count.
 WHITE_SPACE: Final = " \t\n\r\v\f"
 
 _CONTROL: Final = compile_pattern(rb"[\x00-\x08\x0b-\x1f]")
@@ -28,7 +28,7 @@ _raw_blank_line: Final = compile_pattern(rb"\n[ \t\r\v\f]*+(?=\n)")
 
 
 def with_plain_newlines(data: bytes, inner_newline: bytes) -> bytes:
-    r"""Make newlines of all `\r\n`, those inside events too."""
+    r"""Replace every `\r\n` by a newline, inside events too."""
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n")
         if inner_newline != NEWLINE:

@@ -48,9 +48,12 @@ class LineKind:
         return fields
 
 
-def ending_with_message(beginning: str, fields: Sequence[Field], *, is_exact: bool = False) -> LineKind:
-    """Return the kind of lines that begin so, on escaped text too, and end with their message."""
-    return LineKind(rf"{beginning}(?P<message>.*+)", rf"{beginning}(?P<message>[^\n]*+)", fields, is_exact=is_exact)
+def ending_with_message(beginning: str, fields: Sequence[Field]) -> LineKind:
+    """Return the kind of lines that begin so and end with their message.
+
+    The pattern `beginning` must match the same lines whether they are escaped or not, and never a newline.
+    """
+    return LineKind(rf"{beginning}(?P<message>.*+)", rf"{beginning}(?P<message>[^\n]*+)", fields, is_exact=True)
 
 
 class LineFormat(Format):

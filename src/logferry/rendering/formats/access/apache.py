@@ -1,4 +1,4 @@
-"""The apache format: access logs, and the error log (docs/protocol.md, rules F23 and F25).
+"""The apache format: access logs, and the error log (docs/protocol.md, rules F23 to F25).
 
 [Mon Jan 15 08:23:45.123456 2024] [core:error] [pid 4711:tid 7] [client 192.0.2.7:5] message
 """

@@ -1,4 +1,4 @@
-r"""Access logs in the common and the combined format, which both nginx and Apache write (docs/protocol.md, rule F23).
+r"""Access logs in the common and the combined format of nginx and Apache (docs/protocol.md, rules F23 and F24).
 
     192.0.2.7 - frank [15/Jan/2024:08:23:45 +0000] "GET /a?b HTTP/1.1" 200 2326         common
     ... "https://example.com/" "curl/8.5"                                               combined: the same and this

@@ -1,4 +1,4 @@
-"""What the error logs of web servers have in common."""
+"""What the error logs of web servers have in common (docs/protocol.md, rule F25)."""
 
 from logferry.rendering.engine.fields import of_each, text, text_or_null
 from logferry.rendering.engine.line_format import LineKind, ending_with_message
@@ -11,9 +11,8 @@ def error_log(beginning: str, *others: str) -> LineKind:
     did not match.
     """
     optional = [text_or_null(key, nil="") for key in others]
-    return ending_with_message(
-        beginning, [of_each("level", "word", _upper), text("message"), text("timestamp"), *optional]
-    )
+    level = of_each("level", "word", _upper)
+    return ending_with_message(beginning, [level, text("message"), text("timestamp"), *optional])
 
 
 def _upper(word: str | None) -> str:

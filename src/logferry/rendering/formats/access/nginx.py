@@ -1,4 +1,4 @@
-"""The nginx format: access logs, and the error log (docs/protocol.md, rules F23 and F24).
+"""The nginx format: access logs, and the error log (docs/protocol.md, rules F23 to F25).
 
 2024/01/15 08:23:45 [error] 4711#0: *1 message
 """

@@ -28,7 +28,7 @@ def _kind(head: str) -> LineKind:
     """Return the kind of lines that begin with such a head, the rest of them being the message."""
     timestamp = text("timestamp") if "<timestamp>" in head else always_null("timestamp")
     logger = [text("logger")] if "<logger>" in head else []
-    return ending_with_message(head, [level(), text("message"), timestamp, *logger], is_exact=True)
+    return ending_with_message(head, [level(), text("message"), timestamp, *logger])
 
 
 PYTHON: Final = LineFormat(

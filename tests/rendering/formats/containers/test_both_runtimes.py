@@ -1,7 +1,6 @@
-"""The cri and docker formats, case by case (docs/protocol.md)."""
+"""What the cri and docker formats have in common, case by case (docs/protocol.md, rules F26 and F27)."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,31 +9,10 @@ from logferry.model.render_spec import RenderSpec
 from logferry.rendering.engine.events import EventJoiner
 from logferry.rendering.event_boundaries import event_joiner
 from logferry.rendering.renderer import renderer
+from tests.support.container_lines import Line, chunk, cri, docker, expected
 from tests.support.formats import check_sample, record, records, render_both_ways, unknown
 
-TIME = "2024-01-15T08:23:45.{:09}Z"
-Line = Callable[..., str]
-
-
-def cri(content: str, stream: str = "stdout", *, is_last: bool = True, at: int = 0) -> str:
-    return f"{TIME.format(at)} {stream} {'F' if is_last else 'P'} {content}"
-
-
-def docker(content: str, stream: str = "stdout", *, is_last: bool = True, at: int = 0) -> str:
-    log = content + "\n" * is_last
-    fields = {"log": log, "stream": stream, "time": TIME.format(at)}
-    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
-
-
 BOTH = pytest.mark.parametrize(("name", "line"), [("cri", cri), ("docker", docker)], ids=["cri", "docker"])
-
-
-def expected(message: str, stream: str = "stdout", *, at: int = 0, **more: object) -> dict[str, object]:
-    return {"level": "UNKNOWN", "message": message, "timestamp": TIME.format(at), "stream": stream, **more}
-
-
-def chunk(*lines: str) -> bytes:
-    return "".join(line + "\n" for line in lines).encode()
 
 
 def joiner_of(name: str, max_bytes: int = 128 * 1024) -> EventJoiner:
@@ -184,118 +162,3 @@ def test_lines_that_are_whole_stay_the_same_bytes(name: str, line: Line) -> None
 def test_a_carriage_return_before_the_end_of_a_line_is_not_in_the_message(name: str, line: Line) -> None:
     assert record(name, line("ready") + "\r") == expected("ready")
     assert records(name, line("a", is_last=False), line("b") + "\r") == [expected("ab")]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "2024-01-15T08:23:45Z stdin F x",
-        "2024-01-15T08:23:45Z stdout X x",
-        "2024-01-15T08:23:45Z stdout Fx",
-        "2024-01-15 08:23:45Z stdout F x",
-        "stdout F x",
-        " 2024-01-15T08:23:45Z stdout F x",
-    ],
-)
-def test_a_line_that_is_not_of_cri_is_shipped_whole(text: str) -> None:
-    assert records("cri", cri("a", is_last=False), text, cri("b")) == [unknown(text), expected("ab")]
-
-
-def test_an_empty_cri_message_may_lack_the_space_before_it() -> None:
-    line = cri("").rstrip()
-    assert record("cri", line) == expected("")
-    assert records("cri", cri("a", is_last=False), line) == [expected("a")]
-
-
-def test_a_character_that_is_cut_in_two_parts_is_whole_again() -> None:
-    """Rule F27."""
-    whole = "zażółć".encode()
-    begin = f"{TIME.format(0)} stdout ".encode()
-    assert records("cri", begin + b"P " + whole[:3], begin + b"F " + whole[3:]) == [expected("zażółć")]
-
-
-def test_bytes_of_parts_that_are_not_utf_8_are_kept_beside_the_message() -> None:
-    begin = f"{TIME.format(0)} stdout ".encode()
-    (found,) = records("cri", begin + b"P caf\xe9", begin + b"F \xff")
-    assert found["message"] == "caf\ufffd\ufffd"
-    assert found["raw"]
-
-
-@pytest.mark.parametrize(
-    ("log", "message"),
-    [
-        (r"a\n", "a"),
-        (r"\n", ""),
-        (r"a\r\n", "a"),
-        (r"a\r\r\n", "a\r"),
-        (r"a\n\n", "a\n"),
-        (r"a\\n\n", "a\\n"),
-        (r"\u003cb\u003e \u0026\n", "<b> &"),
-        (r"\\u003c\n", "\\u003c"),
-        (r"\u001b[1m\n", "\x1b[1m"),
-        (r"\u001B[1m\n", "\x1b[1m"),
-        (r"\b\f\t\u0008\u000c\u0009\n", "\b\f\t\b\f\t"),
-        (r"\u2028\ufffd\/\n", "\u2028\ufffd/"),
-        (r"\"\u0022\\\u005c\n", '""\\\\'),
-        (r"\ud83d\udea2\n", "🚢"),
-        (r"a\u000a", "a"),
-    ],
-)
-def test_a_docker_message_is_what_the_json_says_without_its_last_newline(log: str, message: str) -> None:
-    line = f'{{"log":"{log}","stream":"stdout","time":"{TIME.format(0)}"}}'
-    assert record("docker", line) == expected(message)
-
-
-def test_a_docker_line_may_end_with_what_looks_like_a_newline_and_be_a_part() -> None:
-    """Rule F27."""
-    begin, end = '{"log":"', f'","stream":"stdout","time":"{TIME.format(0)}"}}'
-    assert records("docker", rf"{begin}a\\n{end}", rf"{begin}\\\n{end}") == [expected("a\\n\\")]
-
-
-def test_attributes_of_a_docker_line_are_kept_and_lines_with_others_are_not_joined() -> None:
-    """Rule F27."""
-    lines = [
-        docker(content, is_last=is_last).replace('"time"', f'"attrs":{{"tag":"{tag}"}},"time"')
-        for content, is_last, tag in [("a", False, "x"), ("b", False, "y"), ("c", True, "x"), ("d", True, "y")]
-    ]
-    assert records("docker", *lines) == [expected("ac", attrs={"tag": "x"}), expected("bd", attrs={"tag": "y"})]
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "{}",
-        "[]",
-        "null",
-        '"text"',
-        '{"log":"a\\n"}',
-        docker("a", "stdlog"),
-        docker("a")[:-1],
-        docker("a") + "}",
-        docker("a").replace("{", '{"log":"b",'),
-        docker("a").replace("}", ',"level":"x"}'),
-        docker("a").replace("}", ',"attrs":{"a":1}}'),
-        docker("a").replace("}", ',"attrs":[]}'),
-        docker("a").replace("}", ',"attrs":{"a":"1","a":"2"}}'),
-        docker("a").replace('"a', '"\t'),
-        docker("a").replace('"a', '"\x02'),
-        docker("a").replace('"a', '"\\x'),
-        docker("a").replace('"a', '"\\ud800'),
-        docker("a").replace('"a\\n"', "1"),
-        docker("a").replace("}", ',"attrs":' + "[" * 100_000),
-        docker("a").replace("}", ',"attrs":' + "9" * 5_000 + "}"),
-    ],
-    ids=lambda line: line[:60],
-)
-def test_a_line_that_is_not_of_docker_is_shipped_whole(line: str) -> None:
-    assert records("docker", docker("b"), line, docker("c")) == [expected("b"), unknown(line), expected("c")]
-
-
-def test_a_string_that_is_closed_on_the_next_line_only_joins_no_lines() -> None:
-    lines = ['{"log":"open', 'closed\\n","stream":"stdout","time":"', f'{TIME.format(0)}"}}', docker("a")]
-    assert records("docker", *lines) == [*map(unknown, lines[:3]), expected("a")]
-
-
-def test_the_order_of_keys_in_a_docker_line_does_not_matter() -> None:
-    line = f'{{ "time": "{TIME.format(0)}", "stream": "stderr", "log": "a\\n" }}'
-    assert record("docker", line) == expected("a", "stderr")

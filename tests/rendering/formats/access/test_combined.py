@@ -1,4 +1,4 @@
-"""The nginx and apache formats, case by case (docs/protocol.md)."""
+"""Access logs in the common and combined formats, case by case (docs/protocol.md, rules F23 and F24)."""
 
 from typing import Any
 
@@ -158,40 +158,6 @@ def test_a_quote_that_is_closed_on_the_next_line_only_joins_no_lines() -> None:
     lines = [f'{COMMON} "open', f'closed" "agent" {COMMON}', COMBINED]
     found = records("nginx", *lines)
     assert found == [record("nginx", COMMON) | {"rest": '"open'}, unknown(lines[1]), record("nginx", COMBINED)]
-
-
-def test_a_line_of_the_error_log_of_nginx_is_taken_apart() -> None:
-    """Rule F25."""
-    assert record("nginx", '2024/01/15 08:23:45 [error] 31#32: *182 open() "/x" failed') == {
-        "level": "ERROR",
-        "message": 'open() "/x" failed',
-        "timestamp": "2024/01/15 08:23:45",
-        "pid": "31",
-        "tid": "32",
-        "connection": "182",
-    }
-    assert record("nginx", "2024/01/15 08:23:45 [emerg] 1#1: bind() failed")["connection"] is None
-
-
-def test_a_line_of_the_error_log_of_apache_is_taken_apart() -> None:
-    """Rule F25."""
-    begin = "[Mon Jan 15 08:23:45.123456 2024]"
-    assert record("apache", f"{begin} [core:error] [pid 31:tid 32] [client 192.0.2.7:5] AH00037: no") == {
-        "level": "ERROR",
-        "message": "AH00037: no",
-        "timestamp": "Mon Jan 15 08:23:45.123456 2024",
-        "module": "core",
-        "pid": "31",
-        "tid": "32",
-        "client": "192.0.2.7:5",
-    }
-    old = record("apache", "[Wed Oct 11 14:32:52 2000] [warn] [client 127.0.0.1] denied")
-    assert (old["level"], old["client"], old["module"], old["pid"]) == ("WARN", "127.0.0.1", None, None)
-
-
-def test_each_server_has_its_own_error_log() -> None:
-    line = "2024/01/15 08:23:45 [error] 31#32: *182 message"
-    assert record("apache", line) == unknown(line)
 
 
 def test_access_and_error_lines_may_be_mixed_in_one_chunk() -> None:
