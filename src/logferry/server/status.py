@@ -126,8 +126,7 @@ def _rare_things(stats: ServerStats) -> str:
 def describe_recovery(report: RecoveryReport) -> str:
     """Return one line for the log about what a store found when it was opened; what is not there is left out."""
     found = (
-        (report.bytes_cut, f"cut {report.bytes_cut} bytes that were never acked"),
-        (report.segments_cut, f"off {report.segments_cut} segments"),
+        (report.bytes_cut, f"cut {report.bytes_cut} bytes that were never acked off {report.segments_cut} segments"),
         (report.segments_rewritten, f"rewrote {report.segments_rewritten} segments that may not have been synced"),
         (report.segments_adopted, f"adopted {report.segments_adopted} segments of an older version"),
         (report.segments_deleted, f"deleted {report.segments_deleted} expired segments"),

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from logferry.errors import cause_of
 from logferry.protocol.delivery import Report
 from logferry.protocol.delivery_server import is_hello_prefix
 from logferry.server.clients.answers import AnswerQueue
@@ -174,8 +175,7 @@ class Connection(asyncio.Protocol):
 
     def _log_the_end(self, error: Exception | None) -> None:
         services, principal = self._services, self._label.principal
-        closed = f"the connection broke: {error}" if error else "the client closed the connection"
-        why = self._why_ended or closed
+        why = self._why_ended or _why_closed(error)
         if principal:
             services.counters.leave(principal)
             services.log.disconnected(
@@ -444,3 +444,9 @@ class Connection(asyncio.Protocol):
     def _finish_if_done(self) -> None:
         if not self._life.takes_input and self.has_nothing_pending and not self._life.is_lost:
             self.finish()
+
+
+def _why_closed(error: Exception | None) -> str:
+    if error is None:
+        return "the client closed the connection"
+    return f"the connection broke: {cause_of(error) if isinstance(error, OSError) else error}"

@@ -1,0 +1,44 @@
+"""Answers that are owed: in order, in pieces, and cheap however many they are."""
+
+from logferry.server.clients.answers import AnswerQueue
+
+OK, NO = b'{"status": "ok"}\n', b'{"status": "error"}\n'
+
+
+def everything(queue: AnswerQueue) -> list[bytes]:
+    pieces = []
+    while queue:
+        pieces.append(queue.next_piece())
+    return pieces
+
+
+def test_answers_leave_in_the_order_in_which_they_came() -> None:
+    queue = AnswerQueue()
+    queue.extend([(OK, 2), (NO, 1)])
+    queue.add(OK)
+    assert everything(queue) == [OK * 2 + NO + OK]
+    assert not queue
+
+
+def test_many_answers_leave_in_pieces_that_are_whole_lines() -> None:
+    queue = AnswerQueue()
+    queue.extend([(OK, 50_000), (NO, 3)])
+    pieces = everything(queue)
+    assert b"".join(pieces) == OK * 50_000 + NO * 3
+    assert len(pieces) == 50_000 * len(OK) // (128 * 1024) + 1
+    assert all(piece.endswith(b"\n") and len(piece) < 129 * 1024 for piece in pieces)
+
+
+def test_the_same_answer_again_and_again_costs_nothing() -> None:
+    queue = AnswerQueue()
+    for _ in range(1000):
+        queue.add(OK)
+    assert len(queue._answers) == 1
+    assert everything(queue) == [OK * 1000]
+
+
+def test_a_client_that_is_gone_is_owed_nothing() -> None:
+    queue = AnswerQueue()
+    queue.extend([(OK, 2)])
+    queue.clear()
+    assert not queue

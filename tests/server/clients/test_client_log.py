@@ -1,0 +1,170 @@
+"""What the log says about clients: enough about a few, not more about thousands, and nothing that a client forges."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from logferry.server.clients.authenticator import Denied, PeerInfo, Principal
+from logferry.server.clients.client_log import ClientLabel, ClientLog
+from logferry.server.clients.patience import Patience
+from tests.support.clients import MIB, World
+from tests.support.delivery import LINES, batch, hello, opening
+
+CLIENT = ClientLabel(PeerInfo("10.0.0.7", 5000), "web-1", "delivery", Principal("anonymous"))
+SHOWN = "web-1 at 10.0.0.7 port 5000 (delivery protocol, principal anonymous)"
+
+
+@pytest.fixture
+def messages(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
+    """What the log has at the usual level; `caplog.messages` is a new list each time."""
+    found: list[str] = []
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record.getMessage())
+
+    keeper = Keeper()
+    logging.getLogger("logferry").addHandler(keeper)
+    with caplog.at_level(logging.INFO, "logferry"):
+        yield found
+    logging.getLogger("logferry").removeHandler(keeper)
+
+
+def test_a_delivery_client_comes_and_goes(messages: list[str]) -> None:
+    world = World()
+    client = world.connect()
+    assert messages == []
+    client.send(hello() + opening() + batch(LINES[:3], start=0) + batch(LINES[:3], start=0))
+    assert messages == [f"connected: {SHOWN}"]
+    client.leave()
+    assert messages[1:] == [f"disconnected: {SHOWN}: the client closed the connection; 6 lines acked"]
+
+
+def test_a_plain_client_comes_and_goes(messages: list[str]) -> None:
+    client = World().connect()
+    client.send(LINES[0])
+    client.leave(ConnectionResetError(104, "Connection reset by peer"))
+    shown = "10.0.0.7 port 5000 (plain protocol, principal anonymous)"
+    assert messages == [
+        f"connected: {shown}",
+        f"disconnected: {shown}: the connection broke: Connection reset by peer; 1 lines acked",
+    ]
+
+
+def test_a_connection_that_sends_nothing_is_only_counted(messages: list[str]) -> None:
+    world = World()
+    for port in range(5000):
+        world.connect(port=port).leave()
+    assert messages == []
+    assert world.counters.connections_silent == 5000
+
+
+def test_a_thousand_clients_at_once_are_a_few_lines_and_a_count(messages: list[str]) -> None:
+    world = World(max_connections=1000)
+    clients = [world.connect(port=port) for port in range(1000)]
+    for client in clients:
+        client.send(LINES[0])
+    for client in clients:
+        client.leave()
+    world.log.flush()
+    assert len(messages) < 50
+    left_out = [int(message.split()[1]) for message in messages if message.startswith("...")]
+    assert len(messages) - len(left_out) + sum(left_out) == 2000
+
+
+def test_at_debug_nothing_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "logferry"):
+        world = World()
+        for port in range(50):
+            client = world.connect(port=port)
+            client.send(LINES[0])
+            client.leave()
+        world.connect().leave()
+    assert len([message for message in caplog.messages if message.startswith("connected: ")]) == 50
+    assert len([message for message in caplog.messages if message.startswith("disconnected: ")]) == 51
+
+
+@pytest.mark.parametrize(
+    ("why", "expected"),
+    [
+        ("silent", "silent for 600 s"),
+        ("stop", "the server is stopping"),
+        ("stuck", "it has not taken its acks for 30 s"),
+        ("broken", "it broke the protocol: open: source is not an id"),
+        ("memory", "too many unfinished messages in memory, and this is the largest"),
+    ],
+)
+def test_the_log_says_why_the_server_has_ended_a_connection(messages: list[str], why: str, expected: str) -> None:
+    world = World(patience=Patience(idle_s=600, ack_stall_s=30), memory_limit_bytes=MIB)
+    client = world.connect()
+    client.send(hello() if why in ("broken", "silent") else LINES[0])
+    match why:
+        case "silent":
+            world.pass_time(601)
+        case "stop":
+            world.roster.stop_reading()
+            world.roster.finish()
+        case "stuck":
+            client.connection.pause_writing()
+            world.pass_time(31)
+        case "broken":
+            client.send(b'{"logferry": "open", "source": "no/id", "path": "x"}\n')
+        case "memory":
+            client.send(b"{" * (MIB + 1))
+    client.leave()
+    assert messages[-1].startswith("disconnected: ")
+    assert f": {expected}; " in messages[-1]
+
+
+def test_the_log_says_why_a_client_was_denied(messages: list[str]) -> None:
+    class Nobody:
+        def check(self, credentials: object, peer_info: object) -> Denied:
+            return Denied("the token has expired\n\x1b[2J")
+
+    World(authenticator=Nobody()).connect().send(hello())
+    assert messages == [
+        r"web-1 at 10.0.0.7 port 5000: denied: the token has expired\n\x1b[2J: disconnecting the client"
+    ]
+
+
+def test_a_hostile_name_forges_nothing(messages: list[str]) -> None:
+    client = World().connect()
+    client.send(hello(host="web\n2024 ERROR all is lost\x1b[31m\u202e", client="x" * 10_000))
+    client.leave()
+    client = World().connect()
+    client.send(hello(host="h" * 10_000))
+    assert r"connected: web\n2024 ERROR all is lost\x1b[31m\u202e at 10.0.0.7" in messages[0]
+    assert all(message.isprintable() and len(message) < 400 for message in messages)
+
+
+def test_rejected_lines_are_logged_once_and_counted_at_the_end(messages: list[str]) -> None:
+    client = World().connect()
+    client.send(b"rubbish\n" * 500 + LINES[0])
+    client.leave()
+    about = [message for message in messages if "rejected" in message]
+    assert len(about) == 2
+    assert "rejected: invalid JSON" in about[0]
+    assert about[1].endswith("1 lines acked, 500 lines rejected in all")
+
+
+def test_a_full_server_says_so_without_flooding_the_log(messages: list[str]) -> None:
+    world = World(max_connections=1)
+    world.connect()
+    for port in range(1000):
+        world.connect(port=port)
+    assert 1 <= len([message for message in messages if message.startswith("full: 1 connections")]) < 20
+
+
+def test_a_label_says_what_is_known() -> None:
+    assert str(ClientLabel(PeerInfo("10.0.0.7", 5000))) == "10.0.0.7 port 5000"
+    assert str(CLIENT) == SHOWN
+
+
+def test_the_counts_of_a_second_are_logged_when_it_is_over(messages: list[str]) -> None:
+    log = ClientLog()
+    for _ in range(10):
+        log.connected(CLIENT)
+    log.flush()
+    assert len(messages) == 4
+    assert messages[-1].startswith("... 7 more connects in ")

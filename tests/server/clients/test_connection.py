@@ -1,0 +1,299 @@
+"""A connection and its session on a store in memory: no socket, no thread, no waiting."""
+
+import pytest
+
+from logferry.protocol.compressor import encode_frame
+from logferry.protocol.delivery import control_line
+from logferry.protocol.plain_server import JUDGE_STEP_BYTES, Limits
+from logferry.server.clients.flow_control import MAX_UNSTORED_BYTES
+from logferry.server.clients.patience import Patience
+from tests.support.clients import MIB, World
+from tests.support.delivery import LINES, batch, hello, opening, position, size_of
+from tests.support.running import numbered_line
+
+PATIENCE = Patience(ack_stall_s=30, linger_s=2, alive_s=5, idle_s=600)
+
+
+@pytest.mark.parametrize("step", [1, 7, 1_000_000], ids=["byte by byte", "seven bytes", "at once"])
+def test_a_plain_client_gets_an_answer_to_each_line(step: int) -> None:
+    world = World()
+    client = world.connect()
+    sent = LINES[0] + b"rubbish\n" + encode_frame(LINES[1] + LINES[2], level=1)
+    for start in range(0, len(sent), step):
+        client.send(sent[start : start + step])
+    assert client.statuses() == ["ok", "error", "ok", "ok"]
+    assert world.stored_lines() == LINES[:3]
+    assert world.budget.unstored == world.budget.partial == 0
+
+
+@pytest.mark.parametrize("step", [1, 7, 1_000_000], ids=["byte by byte", "seven bytes", "at once"])
+def test_a_delivery_client_gets_a_position_for_each_batch(step: int) -> None:
+    world = World()
+    client = world.connect()
+    sent = hello() + opening() + batch(LINES[:3], start=0) + batch(LINES[3:5], start=size_of(LINES[:3]))
+    for start in range(0, len(sent), step):
+        client.send(sent[start : start + step])
+    answers = client.answers()
+    assert [answer["message"] for answer in answers[:2]] == ["hello", "open"]
+    assert answers[-1] == position(LINES[:5])
+    assert world.stored_lines() == LINES[:5]
+
+
+@pytest.mark.parametrize("sent", [b"", LINES[0][:1], b'{"logf'])
+def test_the_end_of_what_a_client_sends_is_the_end_of_the_connection(sent: bytes) -> None:
+    world = World()
+    client = world.connect()
+    if sent:
+        client.send(sent)
+    client.finish_sending()
+    assert client.is_gone
+    assert client.statuses() == (["error"] if sent else [])
+    assert world.roster.is_empty
+
+
+def test_the_last_line_needs_no_newline() -> None:
+    world = World()
+    client = world.connect()
+    client.send(LINES[0] + LINES[1][:-1])
+    client.finish_sending()
+    assert client.statuses() == ["ok", "ok"]
+    assert world.stored_lines() == LINES[:2]
+
+
+def test_nothing_is_answered_before_the_store_has_it() -> None:
+    world = World()
+    plain, delivery = world.connect(), world.connect(port=5001)
+    delivery.send(hello() + opening())
+    assert len(delivery.answers()) == 2
+    world.store.stall("No space left on device")
+    plain.send(LINES[0] + b"rubbish\n")
+    delivery.send(batch(LINES[1:2], start=0))
+    assert plain.received == delivery.received == b""
+    world.resume_store()
+    assert plain.statuses() == ["ok", "error"]
+    assert delivery.answers() == [position(LINES[1:2])]
+
+
+def test_with_durability_none_a_plain_line_is_answered_at_once_and_a_batch_is_not() -> None:
+    """Rules A2 and E8."""
+    world = World(durability="none")
+    plain, delivery = world.connect(), world.connect(port=5001)
+    delivery.send(hello() + opening())
+    delivery.answers()
+    world.store.stall("No space left on device")
+    plain.send(LINES[0])
+    delivery.send(batch(LINES[1:2], start=0))
+    assert (plain.statuses(), delivery.received) == (["ok"], b"")
+
+
+def test_what_came_whole_is_stored_after_the_client_has_gone() -> None:
+    world = World()
+    client = world.connect()
+    world.store.stall("No space left on device")
+    client.send(LINES[0] + LINES[1][:10])
+    client.leave(ConnectionResetError(104, "Connection reset by peer"))
+    assert world.budget.partial == 0
+    world.resume_store()
+    assert (world.stored_lines(), client.received) == (LINES[:1], b"")
+    assert world.budget.unstored == 0
+
+
+def test_a_client_that_leaves_gives_its_sources_free() -> None:
+    world = World()
+    first, second = world.connect(), world.connect(port=5001)
+    first.send(hello() + opening() + batch(LINES[:1], start=0))
+    first.leave()
+    second.send(hello() + opening())
+    assert second.answers()[-1]["committed"] == len(LINES[0])
+
+
+def test_reading_stops_at_the_limit_of_one_client_and_resumes_at_half_of_it() -> None:
+    """Rule A3."""
+    world = World()
+    client, other = world.connect(), world.connect(port=5001)
+    world.store.stall("No space left on device")
+    block = b"".join(map(numbered_line, range(1000)))
+    sent = 0
+    while client.is_read_from:
+        client.send(block)
+        sent += len(block)
+    assert MAX_UNSTORED_BYTES < sent < MAX_UNSTORED_BYTES + 2 * len(block)
+    assert other.is_read_from
+    world.resume_store()
+    assert client.is_read_from
+    assert client.statuses() == ["ok"] * (sent // len(block) * 1000)
+
+
+def test_nobody_is_read_from_while_all_together_hold_too_much() -> None:
+    world = World(memory_limit_bytes=MIB)
+    first, second = world.connect(), world.connect(port=5001)
+    world.store.stall("No space left on device")
+    first.send(b"".join(map(numbered_line, range(20_000))))
+    assert not first.is_read_from
+    assert not second.is_read_from
+    world.resume_store()
+    assert first.is_read_from
+    assert second.is_read_from
+
+
+def test_the_largest_unfinished_message_is_dropped_when_waiting_cannot_help() -> None:
+    """Rule A6."""
+    world = World(memory_limit_bytes=MIB)
+    small, large = world.connect(), world.connect(port=5001)
+    small.send(b'{"level": "' + b"S" * 300_000)
+    large.send(b'{"level": "' + b"L" * 800_000)
+    assert (large.received, large.server_has_closed, small.server_has_closed) == (b"", True, False)
+    assert world.counters.clients_dropped == 1
+    assert world.budget.partial == len(b'{"level": "') + 300_000
+
+
+def test_a_client_is_not_read_from_while_it_does_not_take_its_acks() -> None:
+    world = World()
+    client = world.connect()
+    client.connection.pause_writing()
+    assert not client.is_read_from
+    client.send(LINES[0])  # was on its way
+    assert client.received == b""
+    client.connection.resume_writing()
+    assert (client.statuses(), client.is_read_from) == (["ok"], True)
+
+
+def test_a_client_that_takes_no_acks_at_all_is_dropped() -> None:
+    world = World(patience=PATIENCE)
+    client = world.connect()
+    client.untaken_bytes = 1000
+    client.connection.pause_writing()
+    world.pass_time(29)
+    client.untaken_bytes = 999
+    world.pass_time(29)
+    assert not client.is_gone
+    world.pass_time(31)
+    assert (client.was_cut, client.is_gone, world.counters.clients_dropped) == (True, True, 1)
+
+
+def test_a_silent_client_is_closed_and_cut_off_when_it_does_not_close() -> None:
+    world = World(patience=PATIENCE)
+    client = world.connect()
+    client.send(LINES[0])
+    world.pass_time(601)
+    assert (client.server_has_closed, client.is_gone) == (True, False)
+    world.pass_time(3)
+    assert client.is_gone
+    assert world.counters.clients_dropped == 0
+
+
+def test_a_delivery_client_that_waits_sees_that_the_server_is_alive() -> None:
+    """Rule E18 says what it is for; the plain protocol has nothing like it."""
+    world = World(patience=PATIENCE)
+    plain, delivery = world.connect(), world.connect(port=5001)
+    delivery.send(hello() + opening())
+    delivery.answers()
+    world.store.stall("No space left on device")
+    plain.send(LINES[0])
+    delivery.send(batch(LINES[:1], start=0))
+    for _ in range(3):
+        world.pass_time(6)
+    assert [answer["message"] for answer in delivery.answers()] == ["alive"] * 3
+    assert plain.received == b""
+
+
+def test_a_large_frame_is_judged_in_steps_and_other_clients_have_their_turn() -> None:
+    world = World()
+    client, other = world.connect(), world.connect(port=5001)
+    lines = [numbered_line(number) for number in range(3 * JUDGE_STEP_BYTES // len(LINES[0]))]
+    client.connection.data_received(encode_frame(b"".join(lines), level=1))
+    assert not client.is_read_from
+    other.connection.data_received(LINES[0])
+    world.run()
+    assert client.statuses() == ["ok"] * len(lines)
+    assert other.statuses() == ["ok"]
+    assert client.is_read_from
+    everything = world.stored_lines()
+    assert everything.index(LINES[0], 1) < len(lines)  # the other client's line was stored between the steps
+
+
+def test_the_end_after_a_large_frame_is_taken_when_the_frame_is_judged() -> None:
+    world = World()
+    client = world.connect()
+    lines = [numbered_line(number) for number in range(3 * JUDGE_STEP_BYTES // len(LINES[0]))]
+    client.connection.data_received(encode_frame(b"".join(lines), level=1))
+    client.finish_sending()
+    assert client.statuses() == ["ok"] * len(lines)
+    assert client.is_gone
+
+
+def test_after_a_broken_message_one_error_and_then_nothing() -> None:
+    """Rule M7."""
+    world = World(limits=Limits(max_frame_bytes=2000))
+    client = world.connect()
+    client.send(LINES[0] + (3000).to_bytes(4, "big") + b"\x1f\x8b" + b"x" * 100)
+    client.send(LINES[1])
+    assert client.statuses() == ["ok", "error"]
+    assert client.server_has_closed
+    assert world.stored_lines() == LINES[:1]
+    client.finish_sending()
+    assert client.is_gone
+
+
+def test_a_delivery_client_that_breaks_a_rule_gets_its_acks_and_then_the_error() -> None:
+    world = World()
+    client = world.connect()
+    client.send(hello() + opening() + batch(LINES[:1], start=0) + control_line("open", source="no/id", path="x"))
+    answers = client.answers()
+    assert [answer["message"] for answer in answers] == ["hello", "open", "received", "open: source is not an id"]
+    assert client.server_has_closed
+
+
+def test_reports_are_answered_one_after_the_other() -> None:
+    world = World()
+    client = world.connect()
+    client.send(hello() + opening() + batch(LINES[:2], start=0))
+    client.answers()
+    client.send(control_line("report", source="s1", after=0) + control_line("report", source="other", after=0))
+    first, second = client.answers()
+    assert (first["source"], first["committed"], first["lines"]) == ("s1", size_of(LINES[:2]), 2)
+    assert (second["source"], second["known"]) == ("other", False)
+
+
+def test_a_report_for_a_client_that_has_gone_goes_nowhere() -> None:
+    world = World()
+    client = world.connect()
+    client.send(hello())
+    client.answers()
+    client.connection.data_received(control_line("report", source="s1", after=0))
+    client.leave()
+    assert client.received == b""
+
+
+def test_a_stop_stores_and_acks_what_came_whole_and_takes_nothing_more() -> None:
+    world = World()
+    client = world.connect()
+    world.store.stall("No space left on device")
+    client.send(LINES[0] + LINES[1][:20])
+    world.roster.stop_reading()
+    assert not client.is_read_from
+    assert not world.roster.has_nothing_pending
+    world.resume_store()
+    assert world.roster.has_nothing_pending
+    world.roster.finish()
+    assert (client.statuses(), client.server_has_closed) == (["ok"], True)
+    assert world.stored_lines() == LINES[:1]
+    late = world.connect(port=5001)
+    assert (late.server_has_closed, late.received) == (True, b"")
+    world.roster.cut()
+    world.run()
+    assert world.roster.is_empty
+    assert late.is_gone
+
+
+def test_a_connection_over_the_limit_is_closed_without_an_answer() -> None:
+    """Rule A6."""
+    world = World(max_connections=1)
+    first, second = world.connect(), world.connect(port=5001)
+    second.send(LINES[0])
+    first.send(LINES[1])
+    assert (second.received, second.server_has_closed, first.statuses()) == (b"", True, ["ok"])
+    assert (world.counters.connections_refused, world.counters.connections_total) == (1, 2)
+    assert world.stored_lines() == LINES[1:2]
+    first.leave()
+    assert world.connect(port=5002).server_has_closed is False

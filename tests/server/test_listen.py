@@ -1,0 +1,119 @@
+"""Accepting clients: what happens when the system has nothing left to accept them with."""
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from logferry.server.listen import Listener, open_listeners
+from tests.support.running import DEADLINE_S
+
+
+class Greeter(asyncio.Protocol):
+    """Greets and closes."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say hello."""
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(b"hello\n")
+        transport.close()
+
+
+class FailingSocket:
+    """A listening socket whose `accept` fails as long as it has errors left."""
+
+    def __init__(self, listening: socket.socket, errors: list[int]) -> None:
+        self._listening = listening
+        self.errors = errors
+        self.attempts = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._listening, name)
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Fail, or accept."""
+        self.attempts += 1
+        if self.errors:
+            code = self.errors.pop(0)
+            raise OSError(code, os.strerror(code))
+        return self._listening.accept()
+
+
+def run(scenario: Callable[[asyncio.AbstractEventLoop], Coroutine[Any, Any, None]]) -> None:
+    async def within() -> None:
+        await asyncio.wait_for(scenario(asyncio.get_running_loop()), DEADLINE_S)
+
+    asyncio.run(within())
+
+
+async def greeting(address: tuple[Any, ...]) -> bytes:
+    reader, writer = await asyncio.open_connection(*address)
+    text = await reader.read()
+    writer.close()
+    return text
+
+
+def test_clients_are_accepted_until_the_listener_closes() -> None:
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        sockets = open_listeners("127.0.0.1", 0)
+        address = sockets[0].getsockname()
+        listener = Listener(sockets, loop, new_connection=Greeter)
+        listener.open()
+        assert await asyncio.gather(*(greeting(address) for _ in range(300))) == [b"hello\n"] * 300
+        listener.close()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(*address)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM])
+def test_at_a_limit_of_the_system_the_listener_pauses_and_logs_once(
+    code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        (sock,) = open_listeners("127.0.0.1", 0)
+        failing: Any = FailingSocket(sock, [code] * 20)
+        listener = Listener([failing], loop, new_connection=Greeter, retry_s=0.001)
+        listener.open()
+        assert await greeting(sock.getsockname()) == b"hello\n"
+        assert failing.attempts >= 21
+        assert len(caplog.messages) == 1
+        listener.close()
+
+    run(scenario)
+    assert caplog.messages[0] == f"cannot accept more connections now: {os.strerror(code)}"
+    assert len(caplog.messages) == 2
+    assert "repeated 19 times" in caplog.messages[1]
+
+
+def test_one_attempt_is_made_and_then_the_listener_waits() -> None:
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        (sock,) = open_listeners("127.0.0.1", 0)
+        failing: Any = FailingSocket(sock, [errno.EMFILE] * 1000)
+        listener = Listener([failing], loop, new_connection=Greeter, retry_s=3600)
+        listener.open()
+        _, writer = await asyncio.open_connection(*sock.getsockname())
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert failing.attempts == 1
+        writer.close()
+        listener.close()
+
+    run(scenario)
+
+
+def test_a_client_that_is_gone_before_it_is_accepted_harms_nobody() -> None:
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        (sock,) = open_listeners("127.0.0.1", 0)
+        failing: Any = FailingSocket(sock, [errno.ECONNABORTED] * 3)
+        listener = Listener([failing], loop, new_connection=Greeter, retry_s=3600)
+        listener.open()
+        assert await greeting(sock.getsockname()) == b"hello\n"
+        listener.close()
+
+    run(scenario)

@@ -1,0 +1,130 @@
+"""What the server says about itself: its numbers, its verdict, and the lines in its log."""
+
+import asyncio
+import dataclasses
+import logging
+import threading
+from pathlib import Path
+
+import pytest
+
+from logferry import __version__
+from logferry.server import serve
+from logferry.server.clients.authenticator import ANONYMOUS
+from logferry.server.clients.counters import ClientCounters
+from logferry.server.clients.flow_control import MemoryBudget
+from logferry.server.status import ServerStatus, describe, describe_recovery
+from logferry.server.storage.memory_store import MemoryStore
+from logferry.server.storage.store import RecoveryReport
+from logferry.telemetry.status_source import StatusSource
+from tests.support.running import numbered_line, running_server, serve_settings, wait_until
+
+LINES = [numbered_line(number) for number in range(100)]
+
+
+def status_of(store: MemoryStore, counters: ClientCounters | None = None) -> ServerStatus:
+    return ServerStatus(store, budget=MemoryBudget(1 << 20), counters=counters or ClientCounters())
+
+
+def test_the_verdict_is_that_of_the_store() -> None:
+    store = MemoryStore()
+    source: StatusSource = status_of(store)
+    reasons = [source.snapshot().verdict]
+    store.open(lambda: None)
+    reasons.append(source.snapshot().verdict)
+    store.stall("No space left on device")
+    reasons.append(source.snapshot().verdict)
+    store.fail("a bug")
+    reasons.append(source.snapshot().verdict)
+    store.close(0)
+    reasons.append(source.snapshot().verdict)
+    assert [(verdict.is_ready, verdict.reason) for verdict in reasons] == [
+        (False, "the store is not open yet"),
+        (True, ""),
+        (False, "the store is stalled: No space left on device"),
+        (False, "the store is broken: a bug"),
+        (False, "the store is closed"),
+    ]
+
+
+def test_a_snapshot_has_every_number_as_a_counter_or_a_gauge() -> None:
+    source = status_of(MemoryStore())
+    snapshot = source.snapshot()
+    names = {field.name for field in dataclasses.fields(source.stats())} - {"connections_by_principal"}
+    assert set(snapshot.counters) | set(snapshot.gauges) == names
+    assert not set(snapshot.counters) & set(snapshot.gauges)
+
+
+def test_the_numbers_of_a_running_server_may_be_asked_for_by_any_thread(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server, server.connect() as client:
+        client.send(b"".join(LINES) + b"rubbish\n")
+        assert client.answers(101) == ["ok"] * 100 + ["error"]
+        snapshots = []
+        thread = threading.Thread(target=lambda: snapshots.append(server.server.snapshot()))
+        thread.start()
+        thread.join()
+        (snapshot,) = snapshots
+        assert snapshot.verdict.is_ready
+        assert snapshot.counters["lines_stored"] == 100
+        assert snapshot.counters["lines_rejected"] == 1
+        assert snapshot.gauges == {"connections": 1.0, "bytes_in_memory": 0.0, "disk_is_failing": 0.0}
+        assert server.stats.connections_by_principal == {ANONYMOUS.name: 1}
+
+
+def test_the_line_with_the_counters_leaves_out_what_has_not_happened() -> None:
+    counters = ClientCounters(connections=2, connections_total=7, lines_rejected=3)
+    line = describe(status_of(MemoryStore(), counters).stats())
+    assert line == (
+        "2 clients connected (7 connections in all), stored 0 lines (0 bytes), rejected 3, repeats 0, groups 0, "
+        "syncs 0, 0 bytes in memory"
+    )
+    counters.connections_silent, counters.clients_dropped = 5, 1
+    assert describe(status_of(MemoryStore(), counters).stats()) == (
+        f"{line}, 5 connections sent nothing, 1 clients dropped"
+    )
+
+
+def test_recovery_is_described_by_what_it_did() -> None:
+    assert describe_recovery(RecoveryReport(segments=3)) == "recovered 3 segments: the last stop was clean"
+    report = RecoveryReport(segments=9, bytes_cut=500, segments_cut=2, segments_too_short=1)
+    assert describe_recovery(report) == (
+        "recovered 9 segments: cut 500 bytes that were never acked off 2 segments, 1 segments are damaged: "
+        "run `logferry fsck`"
+    )
+
+
+def test_a_server_says_what_it_is_and_what_it_did(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        caplog.at_level(logging.INFO, "logferry"),
+        running_server(tmp_path, durability="os") as server,
+        server.connect() as client,
+    ):
+        client.send(LINES[0])
+        assert client.answers(1) == ["ok"]
+    first, second, *_, last = caplog.messages
+    assert first == f"logferry {__version__}: data folder '{tmp_path / 'data'}', durability os"
+    assert second == "recovered 0 segments: the last stop was clean"
+    assert last.startswith("metrics: 0 clients connected (1 connections in all), stored 1 lines (")
+
+
+def test_the_counters_are_logged_at_the_interval(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "logferry"), running_server(tmp_path, metrics_interval=0.01):
+        wait_until(lambda: len([line for line in caplog.messages if line.startswith("metrics: ")]) >= 3, "three lines")
+
+
+def test_a_bug_in_the_loop_is_logged_with_its_traceback_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def on_ready(_: object) -> None:
+            for _ in range(1000):
+                loop.call_soon(lambda: 1 / 0)
+            loop.call_soon(stop.set)
+
+        await serve(serve_settings(tmp_path), stop_requested=stop, on_ready=on_ready)
+
+    asyncio.run(scenario())
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len([record for record in errors if record.exc_info]) == 1
+    assert len(errors) <= 3
