@@ -11,6 +11,10 @@ from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
 from logferry.server.storage.store import RecoveryReport, Store, StoreHealth, StoreState
 from logferry.telemetry.status_source import Snapshot, Verdict
+from logferry.telemetry.table import SERVER_COUNTERS, SERVER_GAUGES
+
+_COUNTER_NAMES: Final = tuple(metric.name for metric in SERVER_COUNTERS)
+_GAUGE_NAMES: Final = tuple(metric.name for metric in SERVER_GAUGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +31,13 @@ class ServerStats:
     lines_stored: int
     bytes_stored: int
     lines_rejected: int
+    losses_reported: int  # ranges of files that clients could not deliver as they were
     repeats: int  # batches that had been stored before: recognised and not stored again
     recovered_bytes: int  # cut off after a crash, because nobody ever got an ack for them
     groups: int
     syncs: int
     bytes_in_memory: int
     disk_is_failing: bool
-
-
-_GAUGES: Final = ("connections", "bytes_in_memory", "disk_is_failing")
-_COUNTERS: Final = (
-    *("connections_total", "connections_refused", "connections_denied", "connections_silent", "clients_dropped"),
-    *("lines_stored", "bytes_stored", "lines_rejected", "repeats", "recovered_bytes", "groups", "syncs"),
-)
 
 
 class ServerStatus:
@@ -56,8 +54,8 @@ class ServerStatus:
         stats = self._stats(health)
         return Snapshot(
             _verdict(health),
-            counters={name: getattr(stats, name) for name in _COUNTERS},
-            gauges={name: float(getattr(stats, name)) for name in _GAUGES},
+            counters={name: getattr(stats, name) for name in _COUNTER_NAMES},
+            gauges={name: float(getattr(stats, name)) for name in _GAUGE_NAMES},
         )
 
     def stats(self) -> ServerStats:
@@ -77,6 +75,7 @@ class ServerStatus:
             lines_stored=stored.lines_stored,
             bytes_stored=stored.bytes_stored,
             lines_rejected=clients.lines_rejected,
+            losses_reported=clients.losses_reported,
             repeats=stored.repeats,
             recovered_bytes=stored.recovered_bytes,
             groups=stored.groups,
@@ -116,6 +115,7 @@ def _rare_things(stats: ServerStats) -> str:
         (stats.connections_silent, f"{stats.connections_silent} connections sent nothing"),
         (stats.connections_refused, f"{stats.connections_refused} refused"),
         (stats.connections_denied, f"{stats.connections_denied} denied"),
+        (stats.losses_reported, f"{stats.losses_reported} losses reported"),
         (stats.clients_dropped, f"{stats.clients_dropped} clients dropped"),
         (stats.recovered_bytes, f"cut {stats.recovered_bytes} bytes in recovery"),
         (stats.disk_is_failing, "the disk refuses writes"),

@@ -126,6 +126,7 @@ class ServerCounters:
 
     connections_total: int = counter("connections", "Connections accepted.", exposed="connections")
     connections_refused: int = counter("connections", "Connections refused because there was no room for more.")
+    connections_denied: int = counter("connections", "Connections closed because the client may not ship here.")
     connections_silent: int = counter("connections", "Connections that were closed without having sent anything.")
     clients_dropped: int = counter("connections", "Connections closed because the client broke a rule or stalled.")
     lines_stored: int = counter("lines", "Lines stored.")

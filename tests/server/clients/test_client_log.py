@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from logferry.protocol.delivery import control_line
 from logferry.server.clients.authenticator import Denied, PeerInfo, Principal
 from logferry.server.clients.client_log import ClientLabel, ClientLog
 from logferry.server.clients.patience import Patience
@@ -146,6 +147,45 @@ def test_rejected_lines_are_logged_once_and_counted_at_the_end(messages: list[st
     assert len(about) == 2
     assert "rejected: invalid JSON" in about[0]
     assert about[1].endswith("1 lines acked, 500 lines rejected in all")
+
+
+def test_a_loss_is_logged_once_however_often_it_is_reported(messages: list[str]) -> None:
+    world = World()
+    skip = control_line("skip", source="s1", start=0, end=10, reason="the disk ate it\x1b[2J")
+    note = control_line("note", source="s1", start=10, end=20, reason="cut to 1 MiB")
+    for port in (5000, 5001):
+        client = world.connect(port=port)
+        client.send(hello() + opening(path="/var/log/\napp.log") + skip + note)
+        client.leave()
+    lost = [message for message in messages if "lost" in message]
+    assert lost == [
+        rf"{SHOWN}: lost: bytes 0 to 10 of '/var/log/\napp.log': the disk ate it\x1b[2J",
+        rf"{SHOWN}: lost: bytes 10 to 20 of '/var/log/\napp.log': cut to 1 MiB",
+    ]
+    assert world.counters.losses_reported == 2
+
+
+def test_what_a_client_is_about_to_repeat_is_logged(messages: list[str]) -> None:
+    world = World()
+    world.connect().send(hello() + opening() + batch(LINES[:1], start=0))
+    client = world.connect(port=5001)
+    client.send(hello() + control_line("open", source="s1", path="/var/log/app.log", known=7))
+    end = len(LINES[0])
+    assert messages[-1] == (
+        f"{SHOWN.replace('5000', '5001')}: bytes 7 to {end} of '/var/log/app.log' are stored already; if they are "
+        "resent, they are not stored again"
+    )
+
+
+def test_thousands_of_losses_are_some_lines_and_a_count(messages: list[str]) -> None:
+    world = World()
+    client = world.connect()
+    notes = (control_line("note", source="s1", start=n, end=n + 1, reason="cut") for n in range(5000))
+    client.send(hello() + opening() + b"".join(notes))
+    world.log.flush()
+    lost = [message for message in messages if ": lost: " in message]
+    assert 20 <= len(lost) < 500
+    assert world.counters.losses_reported == 5000
 
 
 def test_a_full_server_says_so_without_flooding_the_log(messages: list[str]) -> None:

@@ -294,6 +294,23 @@ def test_a_skip_moves_the_source_and_losses_are_reported_once(tested: StoreUnder
         assert store.report("s1", 0).losses == (RecordedLoss(0, 10, "cut"), RecordedLoss(2, 4, "truncated"))
 
 
+def test_only_the_request_that_recorded_a_loss_names_the_path_of_the_source(tested: StoreUnderTest) -> None:
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        for message in (
+            Skip("s1", 0, 10, "cut"),
+            Skip("s1", 0, 10, "cut"),
+            Note("s1", 2, 4, "x"),
+            Note("s1", 2, 4, "x"),
+        ):
+            client.ask(message)
+        client.send(LINES[0], start=10)
+    requests = [delivery.source_request for delivery in client.stored.deliveries]
+    paths = [request and request.path for request in requests]
+    assert paths == [None, "/var/log/app.log", None, "/var/log/app.log", None, None]
+
+
 def test_a_source_is_continued_by_the_next_store_of_the_same_place(tested: StoreUnderTest) -> None:
     with opened(tested) as store:
         client = Connection(store)

@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from typing import Final
 
-from logferry.printable import printable
+from logferry.printable import printable, quoted
 from logferry.server.clients.authenticator import PeerInfo, Principal
 from logferry.telemetry.log_limits import RateLimit
 
@@ -17,6 +17,10 @@ logger = logging.getLogger(__name__)
 # Of each kind of message. A few clients are seen one by one; of a thousand that come at once the count says enough.
 _MESSAGES_PER_SECOND: Final = 3
 
+# Of losses: each is a reason to look at that file, so more of them are logged.
+_LOSSES_PER_SECOND: Final = 20
+
+_MAX_PATH_CHARS: Final = 1000
 _MAX_NAME_CHARS: Final = 100
 
 
@@ -44,6 +48,9 @@ class ClientLog:
         self._connects = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="connects")
         self._disconnects = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="disconnects")
         self._problems = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="problems with clients")
+        self._losses = RateLimit(logger, per_second=_LOSSES_PER_SECOND, what="losses")
+        self._repeats = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="repeats")
+        self._limits = (self._connects, self._disconnects, self._problems, self._losses, self._repeats)
 
     def connected(self, client: ClientLabel) -> None:
         """The client has sent enough to be known, and is let in."""
@@ -73,14 +80,25 @@ class ClientLog:
         """A connection is closed at once, because the server has as many as it may have."""
         _log(self._problems, logging.WARNING, "full: %d connections; more are refused", connections)
 
+    def lost(self, client: ClientLabel, path: str, start: int, end: int, reason: str) -> None:
+        """A client has reported bytes of a file that it cannot deliver as they were."""
+        message = "%s: lost: bytes %d to %d of %s: %s"
+        values = (start, end, quoted(path, max_chars=_MAX_PATH_CHARS), printable(reason))
+        _log(self._losses, logging.WARNING, message, client, *values)
+
+    def repeats(self, client: ClientLabel, path: str, start: int, end: int) -> None:
+        """A client does not know that a part of a file is stored already."""
+        message = "%s: bytes %d to %d of %s are stored already; if they are resent, they are not stored again"
+        _log(self._repeats, logging.INFO, message, client, start, end, quoted(path, max_chars=_MAX_PATH_CHARS))
+
     def flush_if_due(self) -> None:
         """Log the counts of seconds that are over; to be called now and then."""
-        for limit in (self._connects, self._disconnects, self._problems):
+        for limit in self._limits:
             limit.flush_if_due()
 
     def flush(self) -> None:
         """Log all counts, at the end."""
-        for limit in (self._connects, self._disconnects, self._problems):
+        for limit in self._limits:
             limit.flush()
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from logferry.errors import cause_of
-from logferry.protocol.delivery import Report
+from logferry.protocol.delivery import Note, Report, Skip
 from logferry.protocol.delivery_server import is_hello_prefix
 from logferry.server.clients.answers import AnswerQueue
 from logferry.server.clients.authenticator import Authenticator, Credentials, Denied, PeerInfo, Principal
@@ -246,6 +246,15 @@ class Connection(asyncio.Protocol):
         self._services.counters.lines_rejected += 1
         if self._lines_rejected == 1:
             self._services.log.rejected(self._label, reason)
+
+    def note_loss(self, path: str, loss: Skip | Note) -> None:
+        """Count and log bytes of a file that are not stored as they were."""
+        self._services.counters.losses_reported += 1
+        self._services.log.lost(self._label, path, loss.start, loss.end, loss.reason)
+
+    def note_repeat(self, path: str, start: int, end: int) -> None:
+        """Log that bytes of a file, which the client is about to resend, are stored already."""
+        self._services.log.repeats(self._label, path, start, end)
 
     def _submit(self, delivery: ClientDelivery) -> None:
         self._deliveries += 1

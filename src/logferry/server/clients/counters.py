@@ -16,6 +16,7 @@ class ClientCounters:
     connections_silent: int = 0  # ended without having sent a byte: health probes
     clients_dropped: int = 0
     lines_rejected: int = 0
+    losses_reported: int = 0  # ranges of files that are not stored as they were, each once
     connections_by_principal: dict[str, int] = field(default_factory=dict)  # open now
 
     def enter(self, principal: Principal) -> None:

@@ -7,7 +7,6 @@ attempt began; changes that are recorded are applied, and the next group is judg
 Implements docs/protocol.md, rules E4, E5, E8 to E13 and E20.
 """
 
-import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
@@ -19,8 +18,6 @@ from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
 from logferry.server.storage.records import ExtentRow, LossRow, SourceRecords, SourceRow
 from logferry.server.storage.segment_paths import log_of_source
 from logferry.server.storage.segments import Placement
-
-logger = logging.getLogger(__name__)
 
 # `verify` points at a damaged piece of this size; a source of a terabyte has 250,000 of them.
 EXTENT_BYTES: Final = 4 * 1024 * 1024
@@ -69,7 +66,7 @@ class GroupChanges:
         self._new: dict[str, str] = {}  # sources to their clients
         self._moved: set[str] = set()
         self._extents: dict[tuple[str, int], ExtentRow] = {}
-        self._losses: list[LossRow] = []
+        self._losses: list[tuple[SourceRequest, SourceRow]] = []
         self.rows: dict[str, SourceRow] = {}
         self.owners: dict[str, int | None] = {}
         self.repeats = 0
@@ -82,7 +79,7 @@ class GroupChanges:
     def decide(self, request: SourceRequest) -> bool:
         """Judge a request; return whether the payload of its batch is to be stored. Raises OSError."""
         message = request.message
-        request.outcome = request.log = None
+        request.outcome = request.log = request.path = None
         if isinstance(message, Open):
             request.outcome = self._open(request, message)
         elif isinstance(message, ReleaseSources):
@@ -91,7 +88,7 @@ class GroupChanges:
             if not isinstance(message, Note):
                 request.outcome = self._refused(message.source, "another connection has opened this source since")
         elif isinstance(message, Note):
-            self._losses.append(LossRow(message.source, message.start, message.end, message.reason))
+            self._add_loss(request, self._row(message.source))
         else:
             return self._move(request, message)
         return False
@@ -113,8 +110,11 @@ class GroupChanges:
         records.add_sources((self.rows[source], client) for source, client in self._new.items())
         records.set_sources(self.rows[source] for source in self._moved - self._new.keys())
         records.set_extents((source, extent) for (source, _), extent in self._extents.items())
-        for loss in self._losses:
-            records.add_loss(loss)
+        for request, row in self._losses:
+            message = request.message
+            assert isinstance(message, Skip | Note)
+            is_new = records.add_loss(LossRow(message.source, message.start, message.end, message.reason))
+            request.path = row.path if is_new else None
 
     def _open(self, request: SourceRequest, message: Open) -> Position:
         row = self._row(message.source)
@@ -122,14 +122,14 @@ class GroupChanges:
             row = SourceRow(message.source, request.host, message.path)
             self._new[message.source] = request.client
         elif row.committed > message.known:
-            self.repeats += 1
-            logger.info(
-                "%s of %s: bytes %d to %d are stored already; a batch that repeats them will not be stored again",
-                *(row.path, row.host, message.known, row.committed),
-            )
+            self.repeats += 1  # what the client resends of it will not be stored again
         self.rows[message.source] = row
         self.owners[message.source] = request.connection
         return _position(row, is_answer_to_open=True)
+
+    def _add_loss(self, request: SourceRequest, row: SourceRow | None) -> None:
+        assert row  # it has an owner
+        self._losses.append((request, row))
 
     def _release(self, request: SourceRequest, sources: Iterable[str]) -> None:
         for source in sources:
@@ -146,7 +146,7 @@ class GroupChanges:
             request.outcome = self._refused(message.source, f"it is stored up to {row.committed}, not {message.start}")
             return False
         elif isinstance(message, Skip):
-            self._losses.append(LossRow(message.source, message.start, message.end, message.reason))
+            self._add_loss(request, row)
             row = replace(row, committed=message.end)
             self._moved.add(row.id)
         elif message.refusal:

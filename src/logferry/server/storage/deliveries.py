@@ -23,7 +23,8 @@ class ReleaseSources:
 class SourceRequest:
     """What a connection of a client on `host` asks for a source. No two connections have the same number.
 
-    The store sets `outcome`, what to answer, if anything; and `log`, where the lines of a batch are kept.
+    The store sets `outcome`, what to answer, if anything; `log`, where the lines of a batch are kept; and `path`, that
+    of the source, if the request has recorded a loss that was not recorded before.
     """
 
     message: Open | BatchRequest | Skip | Note | ReleaseSources
@@ -32,6 +33,7 @@ class SourceRequest:
     host: str
     outcome: Position | BatchRefused | None = None
     log: LogName | None = None
+    path: str | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -203,14 +203,15 @@ class Ledger:
             ),
         )
 
-    def add_loss(self, loss: LossRow) -> None:
-        """Enter bytes that are not stored as they were, once however often the client reports them."""
+    def add_loss(self, loss: LossRow) -> bool:
+        """Enter bytes that are not stored as they were, if they are not entered yet; return whether they were not."""
         values = (loss.source, loss.start, loss.end, loss.reason)
         known = self._database.execute(
             "SELECT 1 FROM losses WHERE source = ? AND start = ? AND end = ? AND reason = ?", values
         ).fetchone()
         if not known:
             self._database.execute("INSERT INTO losses VALUES (?, ?, ?, ?, ?)", (*values, time.time()))
+        return not known
 
     def extents(self, source_id: str, *, after: int, limit: int) -> list[ExtentRow]:
         """Return the extents of a source that begin at `after` or later, in order."""

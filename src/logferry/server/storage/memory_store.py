@@ -57,10 +57,12 @@ class MemoryRecords:
         for source_id, row in extents:
             self.extents.setdefault(source_id, {})[row.start] = row
 
-    def add_loss(self, loss: LossRow) -> None:
+    def add_loss(self, loss: LossRow) -> bool:
         losses = self.losses.setdefault(loss.source, [])
-        if loss not in losses:
+        is_new = loss not in losses
+        if is_new:
             losses.append(loss)
+        return is_new
 
     def append(self, log: LogName, pieces: Sequence[bytes]) -> Placement:
         """Keep lines; return where."""

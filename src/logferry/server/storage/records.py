@@ -85,5 +85,5 @@ class SourceRecords(Protocol):
     def set_extents(self, extents: Iterable[tuple[str, ExtentRow]], /) -> None:
         """Record extents, each with the id of its source; one with the same start is replaced."""
 
-    def add_loss(self, loss: LossRow, /) -> None:
-        """Record bytes that are not stored as they were, once however often the client reports them."""
+    def add_loss(self, loss: LossRow, /) -> bool:
+        """Record bytes that are not stored as they were; return whether they were not recorded before."""

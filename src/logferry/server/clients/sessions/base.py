@@ -7,7 +7,7 @@ time: connection.py has those, and hands the session a `Channel` to reach the cl
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from logferry.protocol.delivery import Report
+from logferry.protocol.delivery import Note, Report, Skip
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.validation import Accept
 from logferry.server.clients.authenticator import Credentials, Principal
@@ -35,6 +35,12 @@ class Channel(Protocol):
 
     def note_rejected(self, reason: str) -> None:
         """Count a line, frame or batch that is not taken, and log the first."""
+
+    def note_loss(self, path: str, loss: Skip | Note) -> None:
+        """Count and log bytes of a file that are not stored as they were."""
+
+    def note_repeat(self, path: str, start: int, end: int) -> None:
+        """Log that bytes of a file, which the client is about to resend, are stored already."""
 
     def answer_now(self, line: bytes) -> None:
         """Send something that does not wait for the store."""

@@ -16,6 +16,7 @@ from logferry.protocol.delivery import (
     Note,
     Open,
     Ping,
+    Position,
     Report,
     Request,
     Skip,
@@ -98,7 +99,15 @@ class DeliverySession:
     def stored(self, delivery: ClientDelivery) -> int:
         self._outcomes.add(delivery)
         request = delivery.source_request
-        return delivery.lines if request and not isinstance(request.outcome, BatchRefused) else 0
+        if request is None or isinstance(request.outcome, BatchRefused):
+            return 0
+        message, outcome = request.message, request.outcome
+        if isinstance(message, Open):
+            if isinstance(outcome, Position) and outcome.committed > message.known:
+                self._channel.note_repeat(message.path, message.known, outcome.committed)
+        elif isinstance(message, Skip | Note) and request.path is not None:
+            self._channel.note_loss(request.path, message)
+        return delivery.lines
 
     def take_answers(self) -> Answers:
         return self._outcomes.take_answers()
