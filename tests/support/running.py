@@ -189,9 +189,11 @@ class RawClient:
         """Close the sending half (`nc -N`)."""
         self.socket.shutdown(socket.SHUT_WR)
 
-    def read_to_end(self) -> bytes:
-        """Return all that the server still sends until it closes."""
+    def read_to_end(self, *, deadline_s: float | None = None) -> bytes:
+        """Return all that the server still sends until it closes; within `deadline_s` in all, if that is given."""
+        end = time.monotonic() + (deadline_s or float("inf"))
         while data := self.socket.recv(65536):
+            assert time.monotonic() < end, f"after {deadline_s} s the server still sends"
             self._received += data
         everything, self._received = self._received, b""
         return everything

@@ -114,8 +114,8 @@ def test_the_log_says_why_the_server_has_ended_a_connection(messages: list[str],
         case "memory":
             client.send(b"{" * (MIB + 1))
     client.leave()
+    assert [message for message in messages if expected in message] == [messages[-1]]
     assert messages[-1].startswith("disconnected: ")
-    assert f": {expected}; " in messages[-1]
 
 
 def test_the_log_says_why_a_client_was_denied(messages: list[str]) -> None:
@@ -124,9 +124,7 @@ def test_the_log_says_why_a_client_was_denied(messages: list[str]) -> None:
             return Denied("the token has expired\n\x1b[2J")
 
     World(authenticator=Nobody()).connect().send(hello())
-    assert messages == [
-        r"web-1 at 10.0.0.7 port 5000: denied: the token has expired\n\x1b[2J: disconnecting the client"
-    ]
+    assert messages == [r"denied: web-1 at 10.0.0.7 port 5000: the token has expired\n\x1b[2J"]
 
 
 def test_a_hostile_name_forges_nothing(messages: list[str]) -> None:

@@ -56,12 +56,15 @@ class ClientLog:
         """The client has sent enough to be known, and is let in."""
         _log(self._connects, logging.INFO, "connected: %s", client)
 
-    def disconnected(self, client: ClientLabel, why: str, *, lines_acked: int, lines_rejected: int) -> None:
-        """The connection of a client that was let in has ended."""
-        level = logging.WARNING if lines_rejected > 1 else logging.INFO
+    def disconnected(
+        self, client: ClientLabel, why: str, *, lines_acked: int, lines_rejected: int, was_dropped: bool
+    ) -> None:
+        """The connection of a client that was let in has ended; `was_dropped` is a warning, and so are many rejects."""
         rejected = f", {lines_rejected} lines rejected in all" if lines_rejected else ""
-        message = "disconnected: %s: %s; %d lines acked%s"
-        _log(self._disconnects, level, message, client, printable(why), lines_acked, rejected)
+        values = (client, printable(why), lines_acked, rejected)
+        is_problem = was_dropped or lines_rejected > 1
+        limit, level = (self._problems, logging.WARNING) if is_problem else (self._disconnects, logging.INFO)
+        _log(limit, level, "disconnected: %s: %s; %d lines acked%s", *values)
 
     def left_unknown(self, client: ClientLabel, why: str) -> None:
         """A connection has ended that never was a client's: a health probe, or one that was not let in."""
@@ -72,9 +75,9 @@ class ClientLog:
         message = "%s: rejected: %s (more of this client are only counted)"
         _log(self._problems, logging.WARNING, message, client, printable(reason))
 
-    def ended_early(self, client: ClientLabel, why: str) -> None:
-        """The server ends a connection for a reason of its own."""
-        _log(self._problems, logging.WARNING, "%s: %s: disconnecting the client", client, printable(why))
+    def denied(self, client: ClientLabel, reason: str) -> None:
+        """A client is not let in."""
+        _log(self._problems, logging.WARNING, "denied: %s: %s", client, printable(reason))
 
     def refused(self, connections: int) -> None:
         """A connection is closed at once, because the server has as many as it may have."""

@@ -103,6 +103,7 @@ class Connection(asyncio.Protocol):
         self._is_reading = True
         self._will_judge = False  # `_judge_more` is about to be called
         self._is_admitted = False
+        self._was_dropped = False
         self._lines_acked = 0
         self._lines_rejected = 0
         self._last_rejection = ""
@@ -179,7 +180,11 @@ class Connection(asyncio.Protocol):
         if principal:
             services.counters.leave(principal)
             services.log.disconnected(
-                self._label, why, lines_acked=self._lines_acked, lines_rejected=self._lines_rejected
+                self._label,
+                why,
+                lines_acked=self._lines_acked,
+                lines_rejected=self._lines_rejected,
+                was_dropped=self._was_dropped,
             )
         else:
             services.counters.connections_silent += self._is_admitted and self._opening == b""
@@ -216,7 +221,7 @@ class Connection(asyncio.Protocol):
         if isinstance(answer, Denied):
             self._why_ended = f"denied: {answer.reason}"
             services.counters.connections_denied += 1
-            services.log.ended_early(self._label, self._why_ended)
+            services.log.denied(self._label, answer.reason)
             return None
         self._label = replace(self._label, principal=answer)
         services.counters.enter(answer)
@@ -423,8 +428,8 @@ class Connection(asyncio.Protocol):
 
     def _note_dropped(self, why: str) -> None:
         self._why_ended = why
+        self._was_dropped = True
         self._services.counters.clients_dropped += 1
-        self._services.log.ended_early(self._label, why)
 
     def _ignore_input(self) -> None:
         self._life.on(Event.IGNORE)
