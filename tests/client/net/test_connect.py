@@ -157,7 +157,7 @@ def test_a_resolver_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -
 def test_a_wait_that_is_broken_off_leaves_no_socket_open(full_port: int) -> None:
     waited_for: list[int] = []
 
-    def stop(interest: Readiness, timeout_s: float) -> Readiness:
+    def stop(interest: Readiness, timeout_s: float) -> dict[int, int]:
         waited_for.extend(interest)
         raise GaveUp("the deadline is over")
 
@@ -216,7 +216,7 @@ def test_the_module_does_not_wait_by_itself() -> None:
     """Every wait goes through the caller: where time passes as the caller says, connecting takes none at all."""
     now, waits = [0.0], list[float]()
 
-    def never_ready(interest: Readiness, timeout_s: float) -> Readiness:
+    def never_ready(interest: Readiness, timeout_s: float) -> dict[int, int]:
         waits.append(timeout_s)
         now[0] += timeout_s
         return {}

@@ -30,13 +30,14 @@ from logferry.client.delivery.output import (
     Stalled,
     Stored,
 )
+from logferry.client.delivery.progress import DeliveryProgress
 from logferry.client.delivery.refusals import Refusals
 from logferry.client.delivery.resume import SourceResumption, StartOver, StoredExtents
 from logferry.client.delivery.retry import AlwaysOpen, Attempts, Backoff, ReconnectGate
 from logferry.client.delivery.waiting import EngineWait
 from logferry.client.delivery.window import Window, advance_checkpoint, note_rendering
+from logferry.client.net.readiness import Wait, poll
 from logferry.client.net.wakeup import StopSignal
-from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, GaveUp, PeerClosed, PeerSilent
 from logferry.model.batch import Batch
@@ -64,13 +65,15 @@ class DeliveryEngine:
         *,
         metrics: Metrics,
         stop: StopSignal,
-        checkpoints: Checkpoints,
+        checkpoints: DeliveryProgress,
         stored_extents: StoredExtents,
         gate: ReconnectGate | None = None,
         observer: ConnectionObserver | None = None,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
+        poll: Wait = poll,
     ) -> None:
+        """`clock` and `poll` are how time passes, for tests in which none does."""
         self._producer = producer
         self._output = output
         self._settings = settings
@@ -89,7 +92,13 @@ class DeliveryEngine:
         self._unregistered: set[str] = set()  # sources opened on this connection of which nothing was submitted yet
 
         self._waiting = EngineWait(
-            settings, stop, clock=clock, on_tick=self._tick, on_stop=producer.stop, describe=self._unacked
+            settings,
+            stop,
+            clock=clock,
+            on_tick=self._tick,
+            on_stop=producer.stop,
+            describe=self._unacked,
+            poll=poll,
         )
         self._refusals = Refusals(producer, self._window, metrics)
         self._resumption = SourceResumption(

@@ -9,10 +9,10 @@ from logferry.client.delivery.engine import DeliveryEngine
 from logferry.client.delivery.observer import ConnectionObserver
 from logferry.client.delivery.output import Output
 from logferry.client.delivery.prefetch import PrefetchingProducer
+from logferry.client.delivery.progress import DeliveryProgress
 from logferry.client.delivery.resume import StoredExtents
 from logferry.client.net.health import Health, HealthMonitor, probe
 from logferry.client.net.wakeup import StopSignal
-from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import ShipSettings
 from logferry.telemetry.metrics import Metrics
 
@@ -56,7 +56,7 @@ def deliver_basic(
     *,
     metrics: Metrics,
     stop: StopSignal,
-    checkpoints: Checkpoints,
+    checkpoints: DeliveryProgress,
     stored_extents: StoredExtents,
     observer: ConnectionObserver | None = None,
 ) -> None:
@@ -80,7 +80,7 @@ def deliver_resilient(
     *,
     metrics: Metrics,
     stop: StopSignal,
-    checkpoints: Checkpoints,
+    checkpoints: DeliveryProgress,
     stored_extents: StoredExtents,
     observer: ConnectionObserver | None = None,
 ) -> None:

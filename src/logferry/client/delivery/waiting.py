@@ -6,7 +6,7 @@ Whatever the network does, the look at the log file, a stop request and the dead
 from collections.abc import Callable, Sequence
 
 from logferry.client.net.poller import Poller
-from logferry.client.net.readiness import READ, Readiness
+from logferry.client.net.readiness import READ, Readiness, Wait, poll
 from logferry.client.net.wakeup import StopSignal
 from logferry.config import ShipSettings
 from logferry.errors import GaveUp
@@ -24,6 +24,7 @@ class EngineWait:
         on_tick: Callable[[], None],
         on_stop: Callable[[], None],
         describe: Callable[[], str],
+        poll: Wait = poll,
     ) -> None:
         """Call `on_tick` every poll interval (or later, see `once`) and after an announcement, and `on_stop` once.
 
@@ -35,13 +36,13 @@ class EngineWait:
         self._on_tick = on_tick
         self._on_stop = on_stop
         self._describe = describe
-        self._poller = Poller(clock)
+        self._poller = Poller(clock, poll)
         now = clock()
         self._next_tick = now + settings.poll_interval
         self._deadline = now + settings.deadline if settings.deadline else None
         self._drain_until: float | None = None
 
-    def wait(self, interest: Readiness, timeout_s: float) -> Readiness:
+    def wait(self, interest: Readiness, timeout_s: float) -> dict[int, int]:
         """Wait the whole time, or until a descriptor is ready (see Wait)."""
         end = self._clock() + timeout_s
         while not (ready := self.once(interest, end - self._clock())):
@@ -56,7 +57,7 @@ class EngineWait:
         *,
         announcing: Sequence[int] = (),
         patience_s: float = 0.0,
-    ) -> Readiness:
+    ) -> dict[int, int]:
         """Wait until a descriptor is ready, something wakes the engine, or the time is over; do what is due.
 
         `announcing` descriptors are only for an engine that would take a batch now. For `patience_s` nobody needs a
@@ -83,7 +84,7 @@ class EngineWait:
             self._drain_until = self._clock() + self._settings.shutdown_timeout
             self._on_stop()
 
-    def _poll(self, interest: Readiness, announcing: Sequence[int], timeout_s: float) -> tuple[Readiness, bool]:
+    def _poll(self, interest: Readiness, announcing: Sequence[int], timeout_s: float) -> tuple[dict[int, int], bool]:
         wakeup = self._stop.wakeup
         ready, is_announced = self._poller.poll({**interest, wakeup.fileno(): READ}, announcing, timeout_s)
         if ready.pop(wakeup.fileno(), 0):

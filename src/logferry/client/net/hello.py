@@ -16,7 +16,7 @@ from logferry.protocol.delivery_client import DeliveryClientProtocol
 
 def greet(
     transport: Transport,
-    session: DeliveryClientProtocol,
+    protocol: DeliveryClientProtocol,
     *,
     client_id: str,
     client_host: str,
@@ -28,7 +28,7 @@ def greet(
     Raises PeerClosed or PeerSilent when there is none.
     """
     fields = {"version": VERSION, "client": client_id, "host": client_host, "encodings": list(encodings)}
-    return (yield from ask(transport, session, control_line("hello", **fields), timeout_s=timeout_s, what="the hello"))
+    return (yield from ask(transport, protocol, control_line("hello", **fields), timeout_s=timeout_s, what="the hello"))
 
 
 def answers_a_blank_line(transport: Transport, *, timeout_s: float) -> Steps[bool]:
@@ -41,7 +41,7 @@ def answers_a_blank_line(transport: Transport, *, timeout_s: float) -> Steps[boo
 
 
 def ask(
-    transport: Transport, session: DeliveryClientProtocol, question: bytes, *, timeout_s: float, what: str
+    transport: Transport, protocol: DeliveryClientProtocol, question: bytes, *, timeout_s: float, what: str
 ) -> Steps[Answer]:
     """Send a question, which messages call `what`; return the answer.
 
@@ -55,7 +55,7 @@ def ask(
             if not resumed.ready:
                 raise PeerSilent(f"the server has not answered {what} within {timeout_s:g} s")
             left_s -= resumed.waited_s
-        for answer in session.receive_data(receive_some(transport) or b""):
+        for answer in protocol.receive_data(receive_some(transport) or b""):
             if not isinstance(answer, Alive):
                 return answer
             left_s = timeout_s

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from logferry.client.net.readiness import READ, Readiness, poll
+from logferry.client.net.readiness import READ, Readiness, Wait, poll
 
 # Between two announcements. A line that comes after a quiet moment is seen at once; of a file that grows all the time
 # a few milliseconds' worth is taken together (benchmarks/latency.py), and descriptors that announce without an end
@@ -26,8 +26,10 @@ MAX_PAUSE_S: Final = 0.5
 class Poller:
     """Polls descriptors, some of which announce changes of files. For one thread."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, wait: Wait = poll) -> None:
+        """`wait` is the system's way to wait; time passes in it as `clock` says."""
         self._clock = clock
+        self._wait = wait
         self._paused_until = clock()
 
     def poll(self, interest: Readiness, announcing: Sequence[int], timeout_s: float) -> tuple[dict[int, int], bool]:
@@ -38,11 +40,11 @@ class Poller:
         """
         pause_s = self._paused_until - self._clock() if announcing else 0.0
         if pause_s > 0:
-            ready = poll(interest, min(pause_s, timeout_s))
+            ready = self._wait(interest, min(pause_s, timeout_s))
             if ready or pause_s >= timeout_s:
                 return ready, False
             timeout_s -= pause_s
-        ready = poll({**dict.fromkeys(announcing, READ), **interest}, timeout_s)
+        ready = self._wait({**dict.fromkeys(announcing, READ), **interest}, timeout_s)
         announced = [fd for fd in announcing if ready.pop(fd, 0)]
         if announced:
             self._paused_until = self._clock() + PAUSE_S

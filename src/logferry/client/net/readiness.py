@@ -15,7 +15,7 @@ Readiness = Mapping[int, int]
 class Wait(Protocol):
     """How a caller lets others wait without giving up its own duties."""
 
-    def __call__(self, interest: Readiness, timeout_s: float) -> Readiness:
+    def __call__(self, interest: Readiness, timeout_s: float) -> dict[int, int]:
         """Wait until a descriptor is ready for what is asked of it, or `timeout_s` is over; return which are ready.
 
         Raises an exception of the caller's when whoever waits should stop.

@@ -33,7 +33,7 @@ class ReportClient:
         self._client_host = client_host
         self._answer_timeout_s = answer_timeout_s
         self._wait = wait
-        self._session = DeliveryClientProtocol()
+        self._protocol = DeliveryClientProtocol()
         self._transport: Transport = run(
             connect(host, port, timeout_s=connect_timeout_s), wait=wait, clock=time.monotonic
         )
@@ -63,7 +63,7 @@ class ReportClient:
     def _hello(self) -> Steps[Answer]:
         return greet(
             self._transport,
-            self._session,
+            self._protocol,
             client_id=_CLIENT_ID,
             client_host=self._client_host,
             encodings=(),
@@ -72,6 +72,6 @@ class ReportClient:
 
     def _ask(self, question: bytes) -> Answer:
         steps = ask(
-            self._transport, self._session, question, timeout_s=self._answer_timeout_s, what="a question for a report"
+            self._transport, self._protocol, question, timeout_s=self._answer_timeout_s, what="a question for a report"
         )
         return run(steps, wait=self._wait, clock=time.monotonic)

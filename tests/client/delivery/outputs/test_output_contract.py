@@ -1,0 +1,606 @@
+"""What every output does, whatever it speaks: the same tests for each, against a scripted peer over memory."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logferry.client.delivery.output import (
+    BatchRejected,
+    Connected,
+    Disconnected,
+    Guarantee,
+    LineRejected,
+    Output,
+    OutputEvent,
+    Sent,
+    SourceAt,
+    Stalled,
+    Stored,
+)
+from logferry.client.delivery.outputs import line_acks, logferry, unacknowledged
+from logferry.client.delivery.outputs.auto import AutoEstablish
+from logferry.client.delivery.outputs.establish import Dial
+from logferry.client.delivery.outputs.server_output import ServerOutput
+from logferry.client.net.memory import MemoryTransport
+from logferry.client.net.steps import Steps
+from logferry.client.net.transport import Transport
+from logferry.config import ShipSettings
+from logferry.errors import PeerClosed, PeerConfused, PeerSilent, Unreachable
+from logferry.model.batch import Batch
+from logferry.model.source import Source
+from logferry.protocol.acks import ACK_OK, error_ack
+from logferry.protocol.delivery import answer_line, refusal_line
+from tests.support.builders import Clock
+from tests.support.memory_delivery import MemoryOutput, Time
+from tests.support.running import numbered_line
+from tests.support.shipping import ship_settings
+
+LINES = [numbered_line(number) for number in range(100, 160)]
+SIZE = len(LINES[0])
+ACK_TIMEOUT_S = 5.0
+
+
+@dataclass
+class Talk:
+    """One connection as the peer sees it: understands both protocols as far as it needs to, and answers as told."""
+
+    theirs: MemoryTransport
+    speaks_extension: bool
+    answers: bool = True
+    reads: bool = True
+    refuses: bytes = b"\0"  # lines with this in them
+    lines: list[bytes] = field(default_factory=list)
+    control: list[dict[str, Any]] = field(default_factory=list)
+    committed: dict[str, int] = field(default_factory=dict)
+    _buffer: bytes = b""
+    _unsaid: bytes = b""
+
+    def serve(self) -> None:
+        """Do what can be done now."""
+        if self._unsaid:
+            self._unsaid = self._unsaid[self.theirs.send((self._unsaid,), more=False) :]
+        if not self.reads or self.theirs.is_closed:
+            return
+        self._buffer += self.theirs.receive(10_000) or b""
+        while b"\n" in self._buffer and self._take_one():
+            pass
+
+    def say(self, data: bytes) -> None:
+        """Send something when there is room."""
+        self._unsaid += data
+
+    def _take_one(self) -> bool:
+        line, _, rest = self._buffer.partition(b"\n")
+        fields = json.loads(line) if line.startswith(b'{"logferry"') else {}
+        size = fields.get("bytes", 0) if self.speaks_extension else 0
+        if len(rest) < size:
+            return False
+        self._buffer = rest[size:]
+        if fields and self.speaks_extension:
+            self._answer_control(fields, rest[:size])
+        else:
+            self._answer_line(line + b"\n")
+        return True
+
+    def _answer_line(self, line: bytes) -> None:
+        if not line.startswith(b'{"logferry"') and line.strip():
+            self.lines.append(line)
+        if self.answers:
+            is_bad = self.refuses in line or line.startswith(b'{"logferry"') or not line.strip()
+            self.say(error_ack("no") if is_bad else ACK_OK)
+
+    def _answer_control(self, fields: dict[str, Any], payload: bytes) -> None:
+        self.control.append(fields)
+        self.lines += payload.splitlines(keepends=True)
+        kind, source = fields["logferry"], fields.get("source", "")
+        if kind == "hello":
+            self.say(answer_line("hello", version=1, max_batch_bytes=10**6, durability="os", max_sources=7))
+        elif not self.answers:
+            return
+        elif kind == "open":
+            self.say(self._position("open", source))
+        elif self.refuses in payload:
+            self.say(refusal_line("no", source=source, committed=self.committed.get(source, 0), is_final=True))
+        elif kind in ("batch", "skip"):
+            self.committed[source] = fields["end"]
+            self.say(self._position("received", source))
+
+    def _position(self, message: str, source: str) -> bytes:
+        return answer_line(message, source=source, committed=self.committed.get(source, 0), lines=0, crc32=0)
+
+
+class Servers:
+    """See KnownServers."""
+
+    client_id = "client"
+
+    def __init__(self) -> None:
+        self.known: set[str] = set()
+
+    def knows_extension(self, server: str) -> bool:
+        return server in self.known
+
+    def learn_extension(self, server: str) -> None:
+        self.known.add(server)
+
+
+Make = Callable[[Dial, ShipSettings, Servers], Output]
+
+
+class Bench:
+    """An output, the peer behind it, and time."""
+
+    def __init__(self, make: Make, guarantee: Guarantee, *, speaks_extension: bool, capacity: int = 1 << 20) -> None:
+        self.clock = Clock()
+        self.guarantee = guarantee
+        self.talks: list[Talk] = []
+        self.prepare: Callable[[Talk], None] = lambda talk: None  # each new connection
+        self.is_away = False
+        self.capacity = capacity
+        self.servers = Servers()
+        self._ours: list[MemoryTransport] = []
+        self._speaks_extension = speaks_extension
+        settings = ship_settings(Path("app.log"), 1, ack_timeout=ACK_TIMEOUT_S, batch_size=None)
+        self.output = make(self._dial, settings, self.servers)
+
+    def _dial(self) -> Steps[Transport]:
+        if self.is_away:
+            raise Unreachable("cannot connect to memory")
+        ours, theirs = MemoryTransport.pair(capacity=self.capacity)
+        self._ours.append(ours)
+        self.talks.append(Talk(theirs, self._speaks_extension))
+        self.prepare(self.talks[-1])
+        yield from ()
+        return ours
+
+    def drive(self, *, passes_s: float = 0.0) -> list[OutputEvent]:
+        """Let the peer work, and time pass; return what the output reports."""
+        self.clock.now += passes_s
+        for talk in self.talks:
+            talk.serve()
+        interest = self.output.interest()
+        ready = {ours.fileno(): ours.ready() & interest.get(ours.fileno(), 0) for ours in self._ours}
+        return self.output.drive({fd: events for fd, events in ready.items() if events}, self.clock.now)
+
+    def drive_until(self, kind: type[OutputEvent], *, count: int = 1) -> list[OutputEvent]:
+        """Drive until so many events of a kind were reported; return all events."""
+        events: list[OutputEvent] = []
+        for _ in range(100_000):
+            events += self.drive()
+            if sum(isinstance(event, kind) for event in events) >= count:
+                return events
+        raise AssertionError(f"only {events}")
+
+    def connect(self, *sources: Source) -> Connected:
+        """Connect, and open sources where that is needed."""
+        self.output.connect(self.clock.now)
+        connected = self.drive_until(Connected)[-1]
+        assert isinstance(connected, Connected)
+        if sources and connected.guarantee is Guarantee.EXACTLY_ONCE:
+            self.output.open(sources)
+            self.drive_until(SourceAt, count=len(sources))
+        return connected
+
+    def submit_all(self, batches: Sequence[Batch]) -> list[OutputEvent]:
+        """Submit batches as the output takes them, until all lines are stored; return all events."""
+        events: list[OutputEvent] = []
+        waiting, lines = list(batches), sum(batch.lines for batch in batches)
+        for _ in range(100_000):
+            while waiting and self.output.submit(waiting[0]):
+                waiting.pop(0)
+            events += self.drive()
+            if not waiting and sum(event.lines for event in events if isinstance(event, Stored)) >= lines:
+                return events
+        raise AssertionError(f"{len(waiting)} batches were not taken; {events[-3:]}")
+
+
+WAYS: dict[str, tuple[Make, Guarantee, bool]] = {
+    "line acks": (
+        lambda dial, settings, servers: ServerOutput("memory", lambda: line_acks.establish(dial, settings)),
+        Guarantee.AT_LEAST_ONCE,
+        False,
+    ),
+    "unacknowledged": (
+        lambda dial, settings, servers: ServerOutput("memory", lambda: unacknowledged.establish(dial, settings)),
+        Guarantee.BEST_EFFORT,
+        False,
+    ),
+    "logferry": (
+        lambda dial, settings, servers: ServerOutput(
+            "memory", lambda: logferry.establish(dial, settings, servers, server="memory")
+        ),
+        Guarantee.EXACTLY_ONCE,
+        True,
+    ),
+    "auto, extension": (
+        lambda dial, settings, servers: ServerOutput("memory", AutoEstablish(dial, settings, servers, server="memory")),
+        Guarantee.EXACTLY_ONCE,
+        True,
+    ),
+    "auto, plain": (
+        lambda dial, settings, servers: ServerOutput("memory", AutoEstablish(dial, settings, servers, server="memory")),
+        Guarantee.AT_LEAST_ONCE,
+        False,
+    ),
+}
+
+ANSWERED = [name for name, (_, guarantee, _) in WAYS.items() if guarantee is not Guarantee.BEST_EFFORT]
+
+
+def bench_of(way: str, **options: Any) -> Bench:
+    make, guarantee, speaks_extension = WAYS[way]
+    return Bench(make, guarantee, speaks_extension=speaks_extension, **options)
+
+
+@pytest.fixture(params=WAYS)
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    bench = bench_of(request.param)
+    yield bench
+    bench.output.abandon()
+
+
+@pytest.fixture(params=ANSWERED)
+def answered(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    bench = bench_of(request.param)
+    yield bench
+    bench.output.abandon()
+
+
+def source(name: str = "s") -> Source:
+    return Source(f"{name}.log", id=name)
+
+
+def batches_of(of: Source, *, lines_each: int = 5) -> list[Batch]:
+    return [
+        Batch(of, start * SIZE, (start + lines_each) * SIZE, b"".join(LINES[start : start + lines_each]), lines_each)
+        for start in range(0, len(LINES), lines_each)
+    ]
+
+
+def test_it_connects_and_says_what_it_promises(bench: Bench) -> None:
+    connected = bench.connect()
+    assert (connected.server, connected.guarantee) == ("memory", bench.guarantee)
+    is_limited = bench.guarantee is Guarantee.EXACTLY_ONCE
+    assert (connected.limits.max_sources == 7, connected.limits.max_batch_bytes == 10**6) == (is_limited, is_limited)
+
+
+def test_without_a_connection_it_takes_nothing_and_waits_for_nothing(bench: Bench) -> None:
+    assert not bench.output.submit(batches_of(source())[0])
+    assert bench.output.interest() == {}
+    assert bench.output.next_timer() is None
+    assert bench.drive() == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("capacity", [7, 100, 1 << 20])
+def test_every_line_is_stored_once_and_in_order_however_little_goes_at_a_time(way: str, capacity: int) -> None:
+    bench, one = bench_of(way, capacity=capacity), source()
+    bench.connect(one)
+    batches = batches_of(one)
+    events = bench.submit_all(batches)
+    sent = [batch for event in events if isinstance(event, Sent) for batch in event.begun]
+    assert sent == batches
+    stored = [event for event in events if isinstance(event, Stored)]
+    assert [event.batch for event in stored if event.lines] == sorted(
+        (event.batch for event in stored if event.lines), key=lambda batch: batch.start
+    )
+    assert sum(event.lines for event in stored) == len(LINES)
+    for _ in range(20_000):
+        if bench.talks[-1].lines == LINES:
+            break
+        bench.drive()
+    assert bench.talks[-1].lines == LINES
+
+
+def test_a_batch_is_begun_before_it_is_stored(bench: Bench) -> None:
+    one, begun = source(), set[int]()
+    bench.connect(one)
+    for event in bench.submit_all(batches_of(one)):
+        if isinstance(event, Sent):
+            begun |= {batch.start for batch in event.begun}
+        elif isinstance(event, Stored):
+            assert event.batch.start in begun
+
+
+def test_batches_without_lines_are_stored_too(bench: Bench) -> None:
+    one = source()
+    bench.connect(one)
+    blank = Batch(one, 0, 10)
+    assert bench.output.submit(blank)
+    assert bench.drive_until(Stored)[-1] == Stored(blank, 0)
+
+
+def test_it_is_full_while_the_peer_reads_nothing_and_loses_nothing(bench: Bench) -> None:
+    bench.capacity = 1000
+    one = source()
+    bench.connect(one)
+    bench.talks[-1].reads = False
+    payload = b"".join(LINES) * 100
+    taken = 0
+    for number in range(1000):
+        if not bench.output.submit(Batch(one, number * 10, number * 10 + 10, payload, len(LINES) * 100)):
+            break
+        bench.drive()
+        taken += 1
+    assert taken < 10
+    bench.talks[-1].reads = True
+    bench.capacity = 1 << 20
+    for _ in range(100_000):
+        if len(bench.talks[-1].lines) == taken * len(LINES) * 100:
+            break
+        bench.drive()
+    assert bench.talks[-1].lines == LINES * 100 * taken
+
+
+def test_a_peer_that_closes_is_reported_once_and_last(bench: Bench) -> None:
+    one = source()
+    bench.connect(one)
+    bench.output.submit(batches_of(one)[0])
+    bench.talks[-1].answers = False
+    bench.drive()
+    bench.talks[-1].theirs.close()
+    events = bench.drive_until(Disconnected)
+    assert isinstance(events[-1], Disconnected)
+    assert isinstance(events[-1].error, PeerClosed)
+    assert bench.drive() == []
+    assert bench.output.interest() == {}
+
+
+def test_answers_that_came_before_the_peer_closed_still_count(answered: Bench) -> None:
+    one = source()
+    answered.connect(one)
+    batches = batches_of(one)
+    for batch in batches:
+        answered.output.submit(batch)
+    answered.drive()
+    talk = answered.talks[-1]
+    talk.serve()
+    talk.serve()
+    talk.theirs.close()
+    events = answered.drive_until(Disconnected)
+    assert sum(event.lines for event in events if isinstance(event, Stored)) == len(LINES)
+
+
+def test_on_the_next_connection_only_what_is_submitted_again_is_in_flight(answered: Bench) -> None:
+    one = source()
+    answered.connect(one)
+    answered.talks[-1].answers = False
+    lost, kept = batches_of(one)[:2]
+    answered.output.submit(lost)
+    answered.output.submit(kept)
+    answered.drive()
+    answered.talks[-1].theirs.close()
+    answered.drive_until(Disconnected)
+    answered.connect(one)
+    answered.output.submit(kept)
+    events = [*answered.drive_until(Stored), *answered.drive(), *answered.drive()]
+    assert {event.batch.start for event in events if isinstance(event, Stored)} == {kept.start}
+    assert answered.talks[-1].lines == LINES[5:10]
+
+
+def test_what_is_abandoned_ends_without_an_event(bench: Bench) -> None:
+    one = source()
+    bench.connect(one)
+    bench.output.submit(batches_of(one)[0])
+    bench.output.abandon()
+    assert bench.drive() == []
+    assert bench.output.interest() == {}
+    bench.connect(one)
+    assert bench.submit_all(batches_of(one))
+
+
+def test_an_attempt_can_be_abandoned(bench: Bench) -> None:
+    bench.output.connect(bench.clock.now)
+    bench.output.abandon()
+    assert bench.drive() == []
+    bench.connect()
+
+
+def test_a_peer_that_cannot_be_reached_is_reported(bench: Bench) -> None:
+    bench.is_away = True
+    bench.output.connect(bench.clock.now)
+    (event,) = bench.drive_until(Disconnected)
+    assert isinstance(event, Disconnected)
+    assert isinstance(event.error, Unreachable)
+    bench.is_away = False
+    bench.connect()
+
+
+def test_a_peer_that_answers_nothing_is_a_stall_after_the_limit_and_not_before(answered: Bench) -> None:
+    """Rules C5 and E15."""
+    one = source()
+    answered.connect(one)
+    answered.talks[-1].answers = False
+    answered.output.submit(batches_of(one)[0])
+    answered.drive()
+    answered.drive()
+    timer = answered.output.next_timer()
+    assert timer is not None
+    assert timer <= answered.clock.now + ACK_TIMEOUT_S
+    assert answered.drive(passes_s=ACK_TIMEOUT_S - 0.1) == []
+    (event,) = answered.drive(passes_s=0.2)
+    assert isinstance(event, Stalled)
+    assert "no ack and no progress for 5 s" in event.reason
+
+
+def test_a_peer_that_takes_nothing_is_a_stall(bench: Bench) -> None:
+    bench.capacity = 300
+    one = source()
+    bench.connect(one)
+    bench.talks[-1].reads = False
+    bench.output.submit(Batch(one, 0, 1, b"".join(LINES), len(LINES)))
+    bench.drive()
+    bench.drive()
+    assert any(isinstance(event, Stalled) for event in bench.drive(passes_s=ACK_TIMEOUT_S + 0.1))
+
+
+def test_an_output_that_is_owed_nothing_never_stalls(bench: Bench) -> None:
+    one = source()
+    bench.connect(one)
+    bench.submit_all(batches_of(one))
+    for _ in range(5):
+        assert bench.drive(passes_s=100.0) == []
+    assert bench.output.next_timer() is None
+
+
+def test_a_refusal_names_what_is_refused(answered: Bench) -> None:
+    one = source()
+    answered.connect(one)
+    answered.talks[-1].refuses = LINES[2].strip()
+    batch = batches_of(one)[0]
+    answered.output.submit(batch)
+    if answered.guarantee is Guarantee.EXACTLY_ONCE:
+        assert answered.drive_until(BatchRejected)[-1] == BatchRejected(one.id, 0, "no", is_final=True)
+    else:
+        events = answered.drive_until(LineRejected)
+        assert LineRejected(batch, LINES[2].strip(), "no") in events
+        assert sum(event.lines for event in events if isinstance(event, Stored)) == 4
+
+
+def test_an_answer_that_makes_no_sense_ends_the_connection(answered: Bench) -> None:
+    """Rule C4."""
+    one = source()
+    answered.connect(one)
+    answered.talks[-1].say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    event = answered.drive_until(Disconnected)[-1]
+    assert isinstance(event, Disconnected)
+    assert isinstance(event.error, PeerConfused)
+
+
+def test_more_answers_than_lines_end_the_connection_after_those_that_count() -> None:
+    """Rule C4."""
+    bench, one = bench_of("line acks"), source()
+    bench.connect(one)
+    bench.talks[-1].answers = False
+    batch = batches_of(one)[0]
+    bench.output.submit(batch)
+    bench.drive()
+    bench.talks[-1].say(ACK_OK * 7)
+    events = bench.drive_until(Disconnected)
+    assert events[0] == Stored(batch, 5)
+    assert isinstance(events[-1], Disconnected)
+    assert isinstance(events[-1].error, PeerConfused)
+
+
+def test_after_everything_is_answered_there_is_nothing_to_finish(answered: Bench) -> None:
+    one = source()
+    answered.connect(one)
+    answered.submit_all(batches_of(one))
+    answered.output.finish(answered.clock.now)
+    assert not answered.output.is_finishing
+
+
+def test_without_answers_the_end_waits_until_the_peer_has_everything() -> None:
+    """Rule C7."""
+    bench, one = bench_of("unacknowledged"), source()
+    bench.connect(one)
+    bench.talks[-1].reads = False
+    bench.submit_all(batches_of(one))
+    bench.output.finish(bench.clock.now)
+    for _ in range(10):
+        assert bench.drive(passes_s=0.05) == []
+        assert bench.output.is_finishing
+    bench.talks[-1].reads = True
+    for _ in range(100):
+        bench.drive(passes_s=0.05)
+    assert not bench.output.is_finishing
+    assert bench.talks[-1].lines == LINES
+
+
+def test_without_answers_a_peer_that_takes_nothing_at_the_end_is_reported() -> None:
+    """Rule C7."""
+    bench, one = bench_of("unacknowledged"), source()
+    bench.connect(one)
+    bench.talks[-1].reads = False
+    bench.submit_all(batches_of(one))
+    bench.output.finish(bench.clock.now)
+    events = [event for _ in range(200) for event in bench.drive(passes_s=0.05)]
+    (event,) = events
+    assert isinstance(event, Disconnected)
+    assert isinstance(event.error, PeerSilent)
+    assert not bench.output.is_finishing
+
+
+# --- what only the choice after the hello does
+
+
+def test_a_server_that_was_welcome_once_never_gets_plain_lines() -> None:
+    """Rule E2."""
+    bench = bench_of("auto, plain")
+    bench.servers.learn_extension("memory")
+    bench.output.connect(bench.clock.now)
+    event = bench.drive_until(Disconnected)[-1]
+    assert isinstance(event, Disconnected)
+    assert "does not speak the delivery extension any more" in str(event.error)
+
+
+def test_a_server_that_closes_on_the_hello_but_answers_a_blank_line_gets_plain_lines() -> None:
+    """Rule E2."""
+    bench = bench_of("auto, plain")
+
+    def close_on_hello(talk: Talk) -> None:
+        answer = talk._answer_line
+
+        def judge(line: bytes) -> None:
+            if line.startswith(b'{"logferry"'):
+                talk.theirs.close()
+            else:
+                answer(line)
+
+        talk._answer_line = judge  # type: ignore[method-assign]
+
+    bench.prepare = close_on_hello
+    for _ in range(3):
+        bench.output.connect(bench.clock.now)
+        bench.drive_until(Disconnected)
+    assert len(bench.talks) == 3 + 3, "asked whether it is alive, greeted, asked again"
+    assert bench.connect().guarantee is Guarantee.AT_LEAST_ONCE
+
+
+def test_a_server_that_closes_everything_is_away_and_is_greeted_again() -> None:
+    """Rule E2."""
+    bench = bench_of("auto, extension")
+    bench.prepare = lambda talk: talk.theirs.close()
+    for _ in range(8):
+        bench.output.connect(bench.clock.now)
+        bench.drive_until(Disconnected)
+    bench.prepare = lambda talk: None
+    assert bench.connect().guarantee is Guarantee.EXACTLY_ONCE
+
+
+def test_only_the_extension_will_do_where_nothing_else_was_asked_for() -> None:
+    make, guarantee, _ = WAYS["logferry"]
+    bench = Bench(make, guarantee, speaks_extension=False)
+    bench.output.connect(bench.clock.now)
+    event = bench.drive_until(Disconnected)[-1]
+    assert isinstance(event, Disconnected)
+    assert isinstance(event.error, PeerConfused)
+
+
+# --- the output that tests of the engine use
+
+
+@pytest.mark.parametrize("guarantee", list(Guarantee))
+def test_the_output_in_memory_does_the_same(guarantee: Guarantee) -> None:
+    time, one = Time(), source()
+    output = MemoryOutput(time, guarantee=guarantee)
+    as_output: Output = output
+    assert not as_output.submit(batches_of(one)[0])
+    assert as_output.interest() == {}
+    assert as_output.next_timer() is None
+    as_output.connect(time())
+    assert [type(event) for event in as_output.drive({}, time())] == [Connected]
+    if guarantee is Guarantee.EXACTLY_ONCE:
+        as_output.open([one])
+        assert [type(event) for event in as_output.drive({}, time())] == [SourceAt]
+    batches = batches_of(one)
+    assert all(map(as_output.submit, batches))
+    events = as_output.drive({}, time())
+    assert events == [events[0], *(Stored(batch, batch.lines) for batch in batches)]
+    assert isinstance(events[0], Sent)
+    as_output.abandon()
+    assert as_output.drive({}, time()) == []
