@@ -83,5 +83,19 @@ def test_whoever_joins_gets_the_failure() -> None:
     assert isinstance(worker.failure, ValueError)
 
 
+def test_who_waits_for_the_end_elsewhere_finds_the_failure_there() -> None:
+    ended, found = threading.Event(), list[BaseException | None]()
+
+    def note_end() -> None:
+        found.append(worker.failure)
+        ended.set()
+
+    worker = Worker(lambda _: [][0], name="failing", on_end=note_end)
+    worker.start()
+    assert ended.wait(DEADLINE_S)
+    assert isinstance(found[0], IndexError)
+    assert worker.wait_for_end(DEADLINE_S), "which does not raise"
+
+
 def test_one_that_was_never_started_has_ended() -> None:
     assert Worker(lambda _: None, name="never").stop()

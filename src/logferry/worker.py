@@ -18,10 +18,20 @@ class Worker:
     Any thread may `wake` and `stop`; only the thread itself calls `wait` and writes `failure`.
     """
 
-    def __init__(self, target: Callable[["Worker"], object], *, name: str, on_stop: Callable[[], object] = _nothing):
-        """`on_stop` is called by `stop`, for a target that waits for something else than its worker."""
+    def __init__(
+        self,
+        target: Callable[["Worker"], object],
+        *,
+        name: str,
+        on_stop: Callable[[], object] = _nothing,
+        on_end: Callable[[], object] = _nothing,
+    ) -> None:
+        """`on_stop` is called by `stop`, for a target that waits for something else than its worker; `on_end` in the
+        thread when the target has ended, after `failure` is set.
+        """
         self._target = target
         self._on_stop = on_stop
+        self._on_end = on_end
         self._condition = threading.Condition()
         self._is_woken = False
         self._is_stopping = False
@@ -81,10 +91,15 @@ class Worker:
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait for the end of the thread, as `stop` does, without asking for it."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
+        has_ended = self.wait_for_end(timeout_s)
         if self.failure is not None:
             raise self.failure
+        return has_ended
+
+    def wait_for_end(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end of the thread, and leave its failure to others; return whether it has ended in time."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -92,3 +107,5 @@ class Worker:
             self._target(self)
         except BaseException as error:  # the top of a thread: whoever joins it gets the error
             self.failure = error
+        finally:
+            self._on_end()

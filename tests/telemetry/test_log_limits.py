@@ -48,6 +48,19 @@ def test_a_repeated_message_is_logged_once_and_then_counted(caplog: pytest.LogCa
     assert caplog.messages == ["cannot write /data", "cannot write /data (repeated 2001 times in 60 s)"]
 
 
+def test_the_first_few_messages_can_all_be_logged(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
+    limit = RepeatLimit(logger, first=3, clock=clock)
+    for number in range(5):
+        clock.now += 1
+        limit.log(logging.ERROR, "line", "refused line %d", number)
+    clock.now += 60
+    limit.log(logging.ERROR, "line", "refused line %d", 5)
+    assert caplog.messages == [
+        *(f"refused line {number}" for number in range(3)),
+        "refused line 5 (repeated 3 times in 62 s)",
+    ]
+
+
 def test_messages_with_different_keys_do_not_hide_each_other(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
     limit = RepeatLimit(logger, clock=clock)
     for path in ("/a", "/b", "/a", "/b"):

@@ -7,7 +7,6 @@ as needing a restart.
 
 import dataclasses
 import logging
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -16,6 +15,7 @@ from logferry.client.finding.preview import not_log_files
 from logferry.client.net.wakeup import Wakeup
 from logferry.config import STANDARD_INPUT, InputSettings, ShipSettings
 from logferry.errors import ConfigError
+from logferry.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -29,30 +29,27 @@ class Reloads:
         """`load_again` raises ConfigError."""
         self._settings = settings
         self._load_again = load_again
-        self._news = Wakeup()
-        self._is_over = False
+        self._requested = Wakeup()
 
     def request(self) -> None:
         """Ask for a look at the configuration. Safe in a signal handler, at any time."""
-        self._news.set()
+        self._requested.set()
 
     @contextmanager
     def delivering_to(self, reconfigure: Callable[[Sequence[InputSettings]], None]) -> Iterator[None]:
         """Answer requests, also those made before, for the length of a `with`; `reconfigure` is called in a thread."""
-        thread = threading.Thread(target=self._run, args=(reconfigure,), name="reload", daemon=True)
-        thread.start()
+        worker = Worker(lambda worker: self._run(worker, reconfigure), name="reload", on_stop=self._requested.set)
+        worker.start()
         try:
             yield
         finally:
-            self._is_over = True
-            self._news.set()
-            thread.join()
-            self._news.close()
+            worker.stop()
+            self._requested.close()
 
-    def _run(self, reconfigure: Callable[[Sequence[InputSettings]], None]) -> None:
+    def _run(self, worker: Worker, reconfigure: Callable[[Sequence[InputSettings]], None]) -> None:
         while True:
-            self._news.wait()
-            if self._is_over:
+            self._requested.wait()
+            if worker.is_stopping:
                 return
             try:
                 self._reload(reconfigure)

@@ -29,6 +29,7 @@ class _Repeats:
     text: str
     since: float
     interval_s: float
+    to_log: int  # that many more are logged as they come
     count: int = 0
 
 
@@ -39,15 +40,18 @@ class RepeatLimit:
         self,
         logger: logging.Logger,
         *,
+        first: int = 1,
         interval_s: float = FIRST_INTERVAL_S,
         max_keys: int = MAX_KEYS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """A repeated message comes with its count after `interval_s` at the earliest, then after twice that, and so on.
+        """The `first` messages of a key are logged as they come. After that, a repeated message is logged with its
+        count after `interval_s` at the earliest, then after twice that, and so on.
 
         Of more than `max_keys` messages, the one that was not repeated for longest is forgotten.
         """
         self._logger = logger
+        self._first = first
         self._interval_s = interval_s
         self._max_keys = max_keys
         self._clock = clock
@@ -63,24 +67,39 @@ class RepeatLimit:
             return False
         now = self._clock()
         with self._lock:
-            known = self._repeats.get(key)
-            if known is None:
-                text = message % values if values else message
-                self._repeats[key] = _Repeats(level, text, now, self._interval_s)
-                forgotten = self._forget_oldest()
-            else:
-                self._repeats.move_to_end(key)
+            known, forgotten = self._known(key, level, now)
+            if not known.to_log and now - known.since < known.interval_s:
                 known.count += 1
-                if now - known.since < known.interval_s:
-                    return False
-                text = f"{message % values if values else message} ({_count(known, now)})"
-                known.since, known.count = now, 0
-                known.interval_s = max(self._interval_s, min(2 * known.interval_s, LAST_INTERVAL_S))
-                forgotten = None
-        self._logger.log(level, "%s", text)
+                return False
+            text = message % values if values else message
+            shown = self._note_logged(known, text, now)
+        self._logger.log(level, "%s", shown)
         if forgotten:
             self._log_count(forgotten, now)
         return True
+
+    def _known(self, key: Hashable, level: int, now: float) -> tuple[_Repeats, _Repeats | None]:
+        """Return what is known of a key, and what was forgotten because there are too many keys."""
+        known = self._repeats.get(key)
+        if known is not None:
+            self._repeats.move_to_end(key)
+            return known, None
+        known = self._repeats[key] = _Repeats(level, "", now, self._interval_s, self._first)
+        is_full = len(self._repeats) > self._max_keys
+        return known, self._repeats.popitem(last=False)[1] if is_full else None
+
+    def _note_logged(self, known: _Repeats, text: str, now: float) -> str:
+        """Return `text` as it is logged now: with the count of those before it that were left out, and itself."""
+        known.text = text
+        if known.to_log:
+            known.to_log -= 1
+            known.since = now
+            return text
+        known.count += 1
+        shown = f"{text} ({_count(known, now)})"
+        known.since, known.count = now, 0
+        known.interval_s = max(self._interval_s, min(2 * known.interval_s, LAST_INTERVAL_S))
+        return shown
 
     def over(self, key: Hashable, message: str = "", *values: object) -> bool:
         """Note that the condition has ended, so that its next message is new; return whether it was known.
@@ -114,9 +133,6 @@ class RepeatLimit:
             text = message % values if values else message
             self._logger.info("%s", f"{text} ({', '.join(repeats)})" if repeats else text)
         return bool(known)
-
-    def _forget_oldest(self) -> _Repeats | None:
-        return self._repeats.popitem(last=False)[1] if len(self._repeats) > self._max_keys else None
 
     def _log_count(self, known: _Repeats, now: float) -> None:
         if known.count:

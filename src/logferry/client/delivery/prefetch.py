@@ -20,6 +20,7 @@ from logferry.model.batch import Batch
 from logferry.model.source import Source
 from logferry.protocol.delivery import Extent
 from logferry.telemetry.metrics import Metrics
+from logferry.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -119,21 +120,19 @@ class PrefetchingProducer:
         self._next_tick = time.monotonic() + poll_interval_s
         self._drained = threading.Lock()
         self._is_drained = False
-        self._has_to_end = False
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._produce, name="producer", daemon=True)
+        self._worker = Worker(self._produce, name="producer", on_stop=self._news.set, on_end=self._note_end)
 
     def start(self) -> None:
         """Begin to read ahead."""
-        self._thread.start()
+        self._worker.start()
 
     @property
     def is_finished(self) -> bool:
         """See BatchProducer: all was read, the queue is empty. Raises what ended the thread, if it failed."""
         if not self._is_drained or len(self._queue):
             return False
-        if self._failure is not None:
-            raise self._failure
+        if self._worker.failure is not None:
+            raise self._worker.failure
         return True
 
     @property
@@ -182,21 +181,19 @@ class PrefetchingProducer:
         return self._producer.holds(source, extents)
 
     def join(self) -> None:
-        """Wait for the producer's end; `stop` must have been called."""
-        self._has_to_end = True
-        self._news.set()
-        self._thread.join()
+        """Wait for the end of the thread; `stop` must have been called. `is_finished` raises what it failed with."""
+        self._worker.ask_to_stop()
+        self._worker.wait_for_end()
         self._news.close()
 
-    def _produce(self) -> None:
-        try:
-            while not self._has_to_end:
-                self._produce_one()
-        except BaseException as error:  # the top of a worker: the engine raises it in its own thread
-            self._failure = error
-        finally:
-            self._is_drained = True
-            self._wakeup.set()
+    def _produce(self, worker: Worker) -> None:
+        while not worker.is_stopping:
+            self._produce_one()
+
+    def _note_end(self) -> None:
+        """Let the engine see the end and, if the thread has failed, raise its failure."""
+        self._is_drained = True
+        self._wakeup.set()
 
     def _produce_one(self) -> None:
         batch = self._producer.next_batch()

@@ -12,11 +12,14 @@ from logferry.client.delivery.resume import StartOver, read_again
 from logferry.client.delivery.window import Window
 from logferry.errors import PeerConfused
 from logferry.model.batch import Batch
+from logferry.printable import MAX_REASON_CHARS, printable, quoted
+from logferry.telemetry.log_limits import RepeatLimit
 from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-_REFUSALS_LOGGED: Final = 10
+_FIRST_REFUSALS: Final = 10
+_MAX_SHOWN_CHARS: Final = 200
 
 
 class Refusals:
@@ -26,7 +29,7 @@ class Refusals:
         self._producer = producer
         self._window = window
         self._metrics = metrics
-        self._refusals = 0
+        self._limit = RepeatLimit(logger, first=_FIRST_REFUSALS)
 
     def batch(self, refusal: BatchRejected) -> NoReturn:
         """The oldest batch of a source is not stored, nor is what followed it. Raises DeliveryError."""
@@ -53,10 +56,11 @@ class Refusals:
         raise StartOver(f"the server does not take a batch: {reason}")
 
     def line(self, batch: Batch, line: bytes, reason: str) -> None:
-        """Count a line that the server will never store, and log the first ones."""
+        """Count a line that the server will never store; log the first ones for each reason, then their number."""
         self._metrics.add(lines_rejected=1)
-        self._refusals += 1
-        if self._refusals <= _REFUSALS_LOGGED:
-            last = "; further refusals are only counted" if self._refusals == _REFUSALS_LOGGED else ""
-            where = f"{batch.source.path}, bytes {batch.start} to {batch.end}"
-            logger.error("the server refused a line (%s): %s: %.200r%s", reason, where, line, last)
+        shown = printable(reason, max_chars=MAX_REASON_CHARS)
+        self._limit.log(
+            *(logging.ERROR, shown, "the server refused a line (%s): %s, bytes %d to %d: %s"),
+            *(shown, printable(batch.source.path), batch.start, batch.end),
+            quoted(line[:_MAX_SHOWN_CHARS], max_chars=_MAX_SHOWN_CHARS),
+        )

@@ -7,6 +7,8 @@ from typing import Final, Protocol
 
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, GaveUp
+from logferry.printable import printable
+from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +65,13 @@ class Attempts:
         self._most = attempts
         self._backoff = backoff
         self._failures = 0
+        self._limit = RepeatLimit(logger, first=3)
 
     def succeeded(self) -> None:
         """A line was answered, that is: an answer to a hello or an open delivers nothing."""
-        self._failures = 0
+        if self._failures:
+            self._failures = 0
+            self._limit.all_over("the server answers again")
 
     def failed(self, error: DeliveryError, unacked: str) -> float:
         """Count a failure; return how many seconds to wait. Raises GaveUp, which says what is `unacked`."""
@@ -74,6 +79,9 @@ class Attempts:
         if self._most and self._failures >= self._most:
             raise GaveUp(f"{error}; gave up after {self._failures} failures in a row, {unacked}") from error
         delay_s = self._backoff.delay_s(self._failures)
-        if self._failures & (self._failures - 1) == 0:  # 1, 2, 4, 8...: an outage of hours fills no log
-            logger.warning("%s; failure %d in a row, trying again in %.1f s", error, self._failures, delay_s)
+        reason = printable(str(error))
+        self._limit.log(
+            *(logging.WARNING, reason, "%s; failure %d in a row, trying again in %.1f s"),
+            *(reason, self._failures, delay_s),
+        )
         return delay_s

@@ -21,6 +21,7 @@ from typing import Final, Protocol
 from logferry.client.files.content import FileContent, open_regular
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.errors import SourceError
+from logferry.telemetry.log_limits import LAST_INTERVAL_S, RepeatLimit
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Descriptors:
         """
         self.limit = limit or max(_LEAST, _raise_limit() - _RESERVE)
         self._open: OrderedDict[PooledContent, int] = OrderedDict()  # the one that was used last is at the end
-        self._has_told = is_quiet
+        self._limit_log = None if is_quiet else RepeatLimit(logger, interval_s=LAST_INTERVAL_S)
         self.lock = threading.RLock()  # held while a descriptor is in use: another thread could lend it to another file
 
     def __len__(self) -> int:
@@ -124,9 +125,11 @@ class Descriptors:
         """Close the files that were not used for longest, until one more may be opened."""
         if len(self._open) < self.limit:
             return
-        if not self._has_told:
-            self._has_told = True
-            logger.warning("%d files are open, as many as this process may have: files take turns", len(self._open))
+        if self._limit_log:
+            self._limit_log.log(
+                *(logging.WARNING, "full", "%d files are open, as many as this process may have: files take turns"),
+                len(self._open),
+            )
         for content in list(islice(self._open, _TRIED)):
             if content.may_be_closed():
                 self.release(content)

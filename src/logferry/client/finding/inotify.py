@@ -18,6 +18,7 @@ from typing import Final, Self
 
 from logferry.errors import cause_of
 from logferry.printable import printable
+from logferry.telemetry.log_limits import LAST_INTERVAL_S, RepeatLimit
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class FolderWatcher:
         self._inotify = inotify
         self._wds: dict[str, int] = {}
         self._folders: dict[int, set[str]] = {}  # a folder with two names has one watch
-        self._logged: set[int | None] = set()  # errno values
+        self._failures = RepeatLimit(logger, interval_s=LAST_INTERVAL_S)  # by errno
 
     @classmethod
     def create(cls) -> Self | None:
@@ -108,7 +109,7 @@ class FolderWatcher:
         try:
             wd = self._inotify.add_watch(folder, _MASK)
         except OSError as error:
-            self._log_once(folder, error)
+            self._log_failure(folder, error)
             self.unwatch(folder)
             return False
         if self._wds.get(folder, wd) != wd:
@@ -176,12 +177,12 @@ class FolderWatcher:
         """Renew all watches: the end of one may be among the events that were lost."""
         changes.folders.update(folder for folder in list(self._wds) if not self.watch(folder))
 
-    def _log_once(self, folder: str, error: OSError) -> None:
-        if error.errno in self._logged:
-            return
-        self._logged.add(error.errno)
+    def _log_failure(self, folder: str, error: OSError) -> None:
         level = logging.DEBUG if error.errno == errno.ENOENT else logging.WARNING  # missing is normal
-        logger.log(level, "cannot watch %s for changes, polling it instead: %s", printable(folder), _explained(error))
+        self._failures.log(
+            *(level, error.errno, "cannot watch %s for changes, polling it instead: %s"),
+            *(printable(folder), _explained(error)),
+        )
 
 
 class _Inotify:

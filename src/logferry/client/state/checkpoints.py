@@ -44,6 +44,8 @@ from logferry.durable import FolderInUse, lock_folder
 from logferry.errors import StateError, cause_of
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
+from logferry.printable import printable
+from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +124,8 @@ class Checkpoints:
         self._servers_changed = False
         self._forget_at = _forget_at(MAX_IDLE)
         self._save_at = clock() + SAVE_INTERVAL_S
-        self._cannot_save = ""
+        self._is_failing = False  # the last save failed
+        self._failures = RepeatLimit(logger, clock=clock)
         self.client_id = os.urandom(8).hex()
         if folder is not None:
             file = CheckpointFile(folder / _FILE_NAME, read_only=read_only)
@@ -171,7 +174,7 @@ class Checkpoints:
             else:
                 has_news = True
                 self._add(source)
-        if self._cannot_save:
+        if self._is_failing:
             self.save_if_due()  # a disk that takes nothing is not asked for each of them
         elif has_news:
             self._forget_oldest()
@@ -338,12 +341,11 @@ class Checkpoints:
         except OSError as error:
             with self._changing:
                 self._unsaved |= unsaved
-            self._tell_cannot_save(self._file.path.parent, error)
+            self._note_failure(self._file.path.parent, error)
             return
         self._servers_changed = False
-        if self._cannot_save:
-            logger.info("checkpoints are saved to %s again", self._file.path.parent)
-            self._cannot_save = ""
+        self._is_failing = False
+        self._failures.all_over("checkpoints are saved to %s again", printable(str(self._file.path.parent)))
 
     def _write_to(self, file: CheckpointFile, changes: list[Checkpoint | str]) -> None:
         servers = {"servers": sorted(self._servers)}
@@ -362,17 +364,17 @@ class Checkpoints:
                 "give this one its own with --state-dir"
             ) from None
         except OSError as error:
-            self._tell_cannot_save(folder, error)
+            self._note_failure(folder, error)
 
-    def _tell_cannot_save(self, folder: Path, error: OSError) -> None:
+    def _note_failure(self, folder: Path, error: OSError) -> None:
+        self._is_failing = True
         reason = cause_of(error)
-        if reason != self._cannot_save:
-            logger.error(
-                "cannot save checkpoints to %s: %s; shipping goes on, but after a restart "
-                "what was shipped since then may be shipped again",
-                *(folder, reason),
-            )
-        self._cannot_save = reason
+        self._failures.log(
+            *(logging.ERROR, reason),
+            "cannot save checkpoints to %s: %s; shipping goes on, but after a restart "
+            "what was shipped since then may be shipped again",
+            *(printable(str(folder)), reason),
+        )
 
 
 def _forget_at(idle: int) -> int:

@@ -21,9 +21,12 @@ from pathlib import Path
 from typing import Final
 
 from logferry.errors import cause_of
+from logferry.printable import printable
 from logferry.server.storage.file_system import FileSystem, for_each, naming
 from logferry.server.storage.ledger import Ledger
 from logferry.server.storage.records import UnsyncedRow
+from logferry.telemetry.log_limits import RepeatLimit
+from logferry.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -122,12 +125,12 @@ class DeferredSync:
         self._waiting_bytes = 0
         self._has_work = threading.Event()
         self._must_hurry = threading.Event()
-        self._is_stopping = False
-        self._thread = threading.Thread(target=self._run, name="logferry-deferred-sync", daemon=True)
+        self._failures = RepeatLimit(logger)
+        self._worker = Worker(self._run, name="logferry-deferred-sync", on_stop=self._sync_now)
 
     def start(self) -> None:
         """Begin to sync."""
-        self._thread.start()
+        self._worker.start()
 
     def add(self, size: int) -> None:
         """Note that the ledger keeps `size` bytes more. Never waits."""
@@ -136,22 +139,23 @@ class DeferredSync:
             self._must_hurry.set()
         self._has_work.set()
 
-    def stop(self, timeout_s: float) -> None:
-        """Sync what is left, within `timeout_s`; the next start does what remains."""
-        self._is_stopping = True
+    def _sync_now(self) -> None:
         self._must_hurry.set()
         self._has_work.set()
-        self._thread.join(timeout_s)
 
-    def _run(self) -> None:
+    def stop(self, timeout_s: float) -> None:
+        """Sync what is left, within `timeout_s`; the next start does what remains."""
+        self._worker.stop(timeout_s)
+
+    def _run(self, worker: Worker) -> None:
         try:
-            self._sync_until_stopped()
+            self._sync_until_stopped(worker)
         except Exception:  # the top of a worker; what is acked is safe all the same, in the ledger
             logger.exception(
                 "deferred sync has failed: the newest lines of many segments stay in the ledger until the next start"
             )
 
-    def _sync_until_stopped(self) -> None:
+    def _sync_until_stopped(self, worker: Worker) -> None:
         ledger = Ledger(self._data_dir, durable=True)
         try:
             has_failed = False
@@ -162,7 +166,7 @@ class DeferredSync:
                 self._has_work.clear()
                 self._must_hurry.clear()
                 self._waiting_bytes = 0
-                is_last = self._is_stopping
+                is_last = worker.is_stopping
                 has_failed = not self._try_to_sync(ledger, has_failed=has_failed)
                 if has_failed:
                     self._has_work.set()
@@ -177,10 +181,12 @@ class DeferredSync:
             )
             self._synced_names.update(synced)
         except OSError as error:
-            if not has_failed:
-                logger.error(
-                    "cannot sync %s: trying again; the newest lines of many segments stay in the ledger until then",
-                    cause_of(error, with_path=True),
-                )
+            cause = cause_of(error, with_path=True)
+            self._failures.log(
+                *(logging.ERROR, cause),
+                "cannot sync %s: trying again; the newest lines of many segments stay in the ledger until then",
+                printable(cause),
+            )
             return False
+        self._failures.all_over("deferred sync works again")
         return True
