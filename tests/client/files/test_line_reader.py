@@ -56,7 +56,7 @@ def data_of(chunks: list[Chunk]) -> list[bytes]:
 
 def lost_of(file: SourceFile) -> list[Loss]:
     """Return what is lost of the sources that a file had before."""
-    return [lost for left in file.left for lost in left.lost()]
+    return [lost for overwritten in file.overwritten for lost in overwritten.lost()]
 
 
 def test_an_empty_file_has_no_chunk(opened: SourceFile) -> None:

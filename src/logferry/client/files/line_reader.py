@@ -6,11 +6,8 @@ offset; when they are not what they were, the file was truncated or rewritten, h
 """
 
 import copy
-import functools
-import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
@@ -21,15 +18,15 @@ from logferry.client.files.identity import (
     extended_head,
     extended_tail,
     has_bytes,
-    has_head_and_tail,
     identity_of,
 )
+from logferry.client.files.line_splitter import Piece, splitter_for
+from logferry.client.files.overwritten import OverwrittenSource
 from logferry.errors import SourceError, cause_of
 from logferry.model.chunk import Chunk
 from logferry.model.loss import Loss, LossKind
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
-from logferry.rendering.event_boundaries import EventBoundaries, event_boundaries
 
 # One read. Large enough that the cost of a call does not matter (rendering one takes a millisecond), small enough that
 # a few of them in flight stay far below the memory promised.
@@ -39,61 +36,26 @@ CHUNK_BYTES: Final = 256 * 1024
 SCAN_BYTES: Final = 32 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
-    """A source whose file holds something else by now.
-
-    It was read up to `offset`, where it ended in `tail`, and seen up to `seen`; `beginning` are the first bytes of one
-    of which nothing was read yet.
-    """
-
-    source: Source
-    offset: int
-    tail: bytes
-    beginning: bytes
-    seen: int
-
-    def is_continued_in(self, file: "SourceFile") -> bool:
-        """Whether what is known of the source is in another file too: it may be a copy of all that it was."""
-        head = self.source.head or self.beginning
-        return bool(self.tail or head) and has_head_and_tail(file, head=head, tail=self.tail, end=self.offset)
-
-    def shipped_in(self, file: "SourceFile") -> int:
-        """Return how many of the first bytes of another file were read of the source, if that may be a copy of it."""
-        if self.is_continued_in(file):
-            return self.offset
-        size, head = file.size(), self.source.head
-        return size if 0 < size <= self.offset and file.peek(0, len(head)) == head[:size] else 0
-
-    def lost(self) -> list[Loss]:
-        """Return what nobody can read any more."""
-        if self.seen <= self.offset:
-            return []
-        return [Loss(self.source, self.offset, self.seen, "truncated or rewritten before it was read")]
-
-
 class SourceFile:
     """An open file that is read forward from `offset`, which is always the beginning of a line."""
 
     # There may be tens of thousands of them: without slots each would take 1.3 KB more.
     __slots__ = (
         "_beginning",
-        "_boundaries",
         "_content",
         "_epoch",
-        "_is_clean",
-        "_long_line",
-        "_max_line_bytes",
         "_one_by_one_until",
         "_scanned",
         "_seen_size",
+        "_splitter",
+        "_starts_event",
         "_tail",
         "identity",
         "is_pending",
         "is_scanning",
-        "left",
         "lost",
         "offset",
+        "overwritten",
         "path",
         "prepared_for",
         "rendering",
@@ -110,14 +72,14 @@ class SourceFile:
         self.offset = 0
         self._epoch = 0
         self._one_by_one_until = 0
-        self.left: list[Left] = []  # for the owner to look after, and to clear
+        self.overwritten: list[OverwrittenSource] = []  # for the owner to handle, and to clear
         self.lost: list[Loss] = []  # likewise
         self._tail = b""  # the bytes that end at the offset
         self._beginning = b""  # before anything is read there is no tail: the first bytes that were seen
         self._scanned = 0  # up to where an over-long line at the offset has no newline
         self.is_scanning = False  # the end of a long line is being searched: read again at once
         self.is_pending = False  # whole lines are held back: the event that they belong to may go on
-        self._is_clean = True  # the offset is where an event begins, not only where one was cut
+        self._starts_event = True  # an event begins at the offset, and not only a piece of one
         self.prepared_for: Source | None = None  # for the owner: the source for which the rendering was decided
         self.render_as(RenderSpec(max_line_bytes=max_line_bytes))
         self.identity = identity_of(self._content.status())
@@ -128,9 +90,7 @@ class SourceFile:
     def render_as(self, rendering: RenderSpec) -> None:
         """Give chunks for this rendering from now on: it says how long a line may be, and where an event ends."""
         self.rendering = rendering
-        self._max_line_bytes = rendering.max_line_bytes
-        self._long_line = _long_line_pattern(rendering.max_line_bytes)
-        self._boundaries = event_boundaries(rendering)
+        self._splitter = splitter_for(rendering)
 
     def close(self) -> None:
         """Release the file."""
@@ -171,12 +131,12 @@ class SourceFile:
         self.source = source
         self._move_to(source.committed)
 
-    def take_over(self, left: Left) -> None:
-        """Go on with the source of a file that this one is a copy of, from where that was left."""
-        self.source = left.source
+    def take_over(self, overwritten: OverwrittenSource) -> None:
+        """Go on with the source of a file that this one is a copy of, from where that was read."""
+        self.source = overwritten.source
         self.source.device, self.source.inode = self.identity
         self._epoch = self.source.epoch
-        self._move_to(left.offset)
+        self._move_to(overwritten.offset)
 
     @property
     def seen_size(self) -> int:
@@ -210,7 +170,7 @@ class SourceFile:
         twin = copy.copy(self)
         twin._content = self._content.twin()
         twin.source = copy.copy(self.source)  # its owner goes on changing it
-        twin.left, twin.lost = [], []
+        twin.overwritten, twin.lost = [], []
         return twin
 
     def skip_to(self, offset: int) -> None:
@@ -270,11 +230,18 @@ class SourceFile:
         if end > known:
             has_more = len(data) - known == CHUNK_BYTES and self.offset + CHUNK_BYTES != limit
             return self._chunk_of_lines(data[known:end], max_lines, has_more=has_more, is_settled=is_settled)
-        if len(data) - known == wanted == CHUNK_BYTES or len(data) - known > self._max_line_bytes:
+        if len(data) - known == wanted == CHUNK_BYTES or len(data) - known > self._splitter.max_line_bytes:
             return self._read_long_line(limit, is_final)
         if is_final and len(data) > known:
-            return self._chunk(data[known:], len(data) - known)
+            return self._chunk(Piece(data[known:], len(data) - known, ends_event=self._starts_event))
         return None
+
+    def _chunk_of_lines(self, data: bytes, max_lines: int | None, *, has_more: bool, is_settled: bool) -> Chunk | None:
+        piece = self._splitter.split(
+            data, starts_event=self._starts_event, max_lines=max_lines, has_more=has_more, is_settled=is_settled
+        )
+        self.is_pending = piece is None
+        return self._chunk(piece) if piece else None
 
     def _note_size(self, size: int, *, is_whole: bool) -> None:
         """The file has at least this size, or if `is_whole` exactly. If it had more, those bytes are gone unread."""
@@ -298,61 +265,15 @@ class SourceFile:
 
     def _start_over(self) -> None:
         """The bytes before the offset have changed: what is in the file now is another source."""
-        self.left.append(Left(self.source, self.offset, self._tail, self._beginning, self._seen_size))
+        self.overwritten.append(
+            OverwrittenSource(self.source, self.offset, self._tail, self._beginning, self._seen_size)
+        )
         self.source = self._new_source()
         self.offset = self._scanned = self._seen_size = self._epoch = 0
         self._tail = self._beginning = b""
         self.is_scanning = self.is_pending = False
-        self._is_clean = True
+        self._starts_event = True
         self.size()
-
-    def _chunk_of_lines(self, data: bytes, max_lines: int | None, *, has_more: bool, is_settled: bool) -> Chunk | None:
-        is_before_long_line = False
-        if len(data) > self._max_line_bytes and (match := self._long_line.search(data)):
-            if match.start() == 0:
-                return self._cut(data[: self._max_line_bytes + 1], match.end())
-            data = data[: match.start()]
-            is_before_long_line = True  # a line that is cut belongs to no event
-        if self._boundaries is not None:
-            return self._chunk_of_events(
-                self._boundaries,
-                data,
-                max_lines,
-                has_more=has_more,
-                is_whole=is_before_long_line,
-                is_settled=is_settled,
-            )
-        if max_lines is not None and data.count(b"\n") > max_lines:
-            first_lines = re.match(rb"(?:[^\n]*+\n){%d}" % max_lines, data)
-            data = first_lines[0] if first_lines else data
-        return self._chunk(data, len(data))
-
-    def _chunk_of_events(
-        self,
-        boundaries: EventBoundaries,
-        data: bytes,
-        max_lines: int | None,
-        *,
-        has_more: bool,
-        is_whole: bool,
-        is_settled: bool,
-    ) -> Chunk | None:
-        """Return whole events; what may go on is held back until it is settled, or cannot go on."""
-        whole = len(data) if is_whole else boundaries.complete_bytes(data)
-        if not whole and has_more:  # what follows is a line so long that no event can have it
-            whole = len(data)
-        was_clean, is_clean = self._is_clean, True
-        if not has_more and is_settled and whole < len(data):
-            whole, is_clean = len(data), False
-        self.is_pending = not whole
-        if not whole:
-            return None
-        if max_lines is not None and data.count(b"\n", 0, whole) > max_lines:
-            first = boundaries.bytes_of_groups(data[:whole], max_lines)
-            whole, is_clean = first, is_clean or first < whole
-        chunk = self._chunk(data[:whole], whole, is_split=not (was_clean or boundaries.begins_group(data)))
-        self._is_clean = is_clean
-        return chunk
 
     def _read_long_line(self, limit: int | None, is_final: bool) -> Chunk | None:
         """A line that is longer than one read, or than the limit: look for its end, a bounded way at a time."""
@@ -376,40 +297,32 @@ class SourceFile:
 
     def _chunk_of_long_line(self, length: int) -> Chunk | None:
         """Return the line of `length` bytes, newline included, at the offset: whole, or cut at the limit."""
-        wanted = min(length, self._max_line_bytes + len(b"x\r\n"))
+        wanted = self._splitter.head_bytes(length)
         head = self._content.pread(wanted, self.offset)
         if len(head) < wanted:  # truncated since; the next read will notice
             return None
-        if len(head.removesuffix(b"\n").removesuffix(b"\r")) <= self._max_line_bytes and len(head) == length:
-            return self._chunk(head, length)
-        return self._cut(head, length)
+        return self._chunk(self._splitter.whole_or_cut(head, length, starts_event=self._starts_event))
 
-    def _cut(self, head: bytes, length: int) -> Chunk:
-        """Cut the line that begins with `head` at the limit, not inside a UTF-8 character."""
-        cut = self._max_line_bytes
-        while cut > self._max_line_bytes - 4 and head[cut] & 0xC0 == 0x80:
-            cut -= 1
-        if head[cut] & 0xC0 == 0x80:  # no UTF-8 anyway
-            cut = self._max_line_bytes
-        return self._chunk(head[:cut], length, truncated=True)
-
-    def _chunk(self, data: bytes, length: int, *, truncated: bool = False, is_split: bool = False) -> Chunk:
-        start, end = self.offset, self.offset + length
+    def _chunk(self, piece: Piece) -> Chunk:
+        start, end = self.offset, self.offset + piece.length
         self.source.read_until = max(self.source.read_until, end)
         self.is_scanning = False
-        if truncated:
+        if piece.truncated:
             self._move_to(end)
-            self._is_clean = True
         else:
             self.offset = end
-            self._tail = extended_tail(self._tail, data)
-            self.source.head = extended_head(self.source.head, data, start)
-        return Chunk(self.source, start, end, data, truncated, self._tail, self._epoch, self.rendering, is_split)
+            self._tail = extended_tail(self._tail, piece.data)
+            self.source.head = extended_head(self.source.head, piece.data, start)
+        self._starts_event = piece.ends_event
+        return Chunk(
+            *(self.source, start, end, piece.data, piece.truncated),
+            *(self._tail, self._epoch, self.rendering, piece.continues_event),
+        )
 
     def _move_to(self, offset: int) -> None:
         """Go to `offset`, where nothing of what is before it was read in this run."""
         self.offset = offset
-        self._is_clean = offset == 0
+        self._starts_event = offset == 0
         start = max(0, offset - TAIL_BYTES)
         self._tail = self._content.pread(offset - start, start)
         if len(self.source.head) < min(HEAD_BYTES, offset):
@@ -419,10 +332,3 @@ class SourceFile:
     def _new_source(self) -> Source:
         device, inode = self.identity
         return Source(str(self.path), device=device, inode=inode)
-
-
-@functools.lru_cache
-def _long_line_pattern(max_line_bytes: int) -> re.Pattern[bytes]:
-    """Match a line of more bytes than that, its line ending (`\\n` or `\\r\\n`) not counted."""
-    pattern = rb"(?m:^)(?![^\n]{%d}\r\n)[^\n]{%d,}+\n" % (max_line_bytes, max_line_bytes + 1)
-    return re.compile(pattern)

@@ -110,7 +110,7 @@ class BatchFile(SourceFile):
         except OSError as error:
             raise SourceError(self.planned.path, cause_of(error)) from error
         chunk = self.read(limit=self.end, is_final=True, max_lines=max_lines)
-        self.left.clear()
+        self.overwritten.clear()
         self.lost.clear()  # all of it is found out at once, below
         if chunk is None and not self.is_scanning:
             if not self._content.is_stream:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from logferry.client.files.line_reader import Left
+from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.finding.rotation_names import original_names
 from logferry.client.readers.follow.file import FollowedFile
 
@@ -45,7 +45,7 @@ Verdict = Read | Wait | IsCopy | SkipTo
 
 
 def judge(
-    suspect: FollowedFile, *, looks_alike: bool, is_followed: bool, truncated: Iterable[Left], now: float
+    suspect: FollowedFile, *, looks_alike: bool, is_followed: bool, truncated: Iterable[OverwrittenSource], now: float
 ) -> Verdict:
     """Say what becomes of a suspect. Raises OSError.
 
@@ -59,7 +59,7 @@ def judge(
         return Wait()
     if looks_alike and not is_followed:
         return IsCopy()
-    shipped = max((left.shipped_in(suspect) for left in truncated), default=0)
+    shipped = max((overwritten.bytes_read_of(suspect) for overwritten in truncated), default=0)
     return SkipTo(shipped) if shipped else Read()
 
 
@@ -70,11 +70,11 @@ def paths_of_originals(path: Path) -> Iterator[str]:
         yield os.path.join(folder, origin)
 
 
-def is_same_copy(suspect: FollowedFile, copy: FollowedFile, left: Left, *, original_path: str) -> bool:
+def is_same_copy(suspect: FollowedFile, copy: FollowedFile, source: OverwrittenSource, *, original_path: str) -> bool:
     """Whether a suspect is the copy that was found of a truncated file, or another one of it: compressed, perhaps."""
     if suspect.identity == copy.identity:
         return True
     try:
-        return original_path in paths_of_originals(suspect.content.path) and left.is_continued_in(suspect)
+        return original_path in paths_of_originals(suspect.content.path) and source.is_continued_in(suspect)
     except OSError:
         return False

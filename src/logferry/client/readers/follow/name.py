@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from logferry.client.files.identity import FileIdentity
-from logferry.client.files.line_reader import Left
+from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.readers.follow.file import FollowedFile, Standing
 from logferry.client.readers.input_rules import Input
 from logferry.model.file_report import FileReport
@@ -56,7 +56,7 @@ class FollowedName:
         self.problem = ""  # why the name cannot be opened now
         self.file_problem = ""  # why a file of it cannot be read now
         self.behind_since = 0.0  # Unix time
-        self._truncated: tuple[tuple[float, Left], ...] = ()  # what was truncated lately, with no copy of it, and when
+        self._truncated: tuple[tuple[float, OverwrittenSource], ...] = ()  # without a copy, and when it was seen
 
     def follow_for(self, wanted: Input) -> None:
         """Follow it for this input from now on; what its lines become is decided again if that has other settings."""
@@ -136,13 +136,13 @@ class FollowedName:
         except OSError:
             return True  # nobody knows now
 
-    def note_truncated(self, left: Left, now: float) -> None:
+    def note_truncated(self, overwritten: OverwrittenSource, now: float) -> None:
         """Remember what was read of a file that was truncated, and of which there is no copy yet."""
-        self._truncated = (*self._truncated, (now, left))[-_MAX_TRUNCATED:]
+        self._truncated = (*self._truncated, (now, overwritten))[-_MAX_TRUNCATED:]
 
-    def truncated_lately(self, now: float) -> list[Left]:
+    def truncated_lately(self, now: float) -> list[OverwrittenSource]:
         """Return what was truncated so lately that a copy of it may still appear."""
-        return [left for since, left in self._truncated if since > now - _COPY_EXPECTED_S]
+        return [overwritten for since, overwritten in self._truncated if since > now - _COPY_EXPECTED_S]
 
     def note_backlog(self) -> None:
         """Note since when not all of its files is acked."""

@@ -144,7 +144,7 @@ class Registry:
             del self._by_identity[file.identity]
         self.forget_source(file.source)
         file.become(Standing.RELEASED)
-        file.left.clear()  # nothing of it is to be looked after any more
+        file.overwritten.clear()  # nothing of it is to be looked after any more
         file.close()
 
     # --- what is noted ------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 
 from logferry.client.files.identity import identity_of
-from logferry.client.files.line_reader import Left
+from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.finding.listing import Folders
 from logferry.client.readers.follow.copies import IsCopy, Read, SkipTo, Verdict, Wait, is_same_copy, judge
 from logferry.client.readers.follow.file import FollowedFile, Standing
@@ -45,7 +45,7 @@ class Truncations:
         """Act on all files of a name that have started over; return whether nothing has failed."""
         is_fine = True
         for file in list(name.files):
-            if not file.left:
+            if not file.overwritten:
                 continue
             try:
                 self._act_on(file)
@@ -60,33 +60,35 @@ class Truncations:
         It may have started over more than once since the last look: then there are copies of what nobody has seen.
         """
         name = self._registry.owner(file)
-        while file.left:
-            self._read_on_in_copy(name, file, file.left[0])
-            del file.left[0]
+        while file.overwritten:
+            self._read_on_in_copy(name, file, file.overwritten[0])
+            del file.overwritten[0]
         file.is_suspect = self._opener.may_be_copy(file)
         self._opener.remember_files(name)  # what it holds now may be compressed by now, too
         self._opener.open_rotated_since(name, name.looked_ns - RACY_NS, before=file)
 
-    def _read_on_in_copy(self, name: FollowedName, file: FollowedFile, left: Left) -> None:
+    def _read_on_in_copy(self, name: FollowedName, file: FollowedFile, overwritten: OverwrittenSource) -> None:
         """Read on in the copy of a file that was truncated, or note what is lost."""
         self._registry.note_source(file)
         file.source.path = name.path
-        copy = self._find_copy(name, file, left)
+        copy = self._find_copy(name, file, overwritten)
         if copy is None:
-            name.note_truncated(left, self._clock())
-            self._registry.forget_source(left.source)
-            self._registry.losses.extend(left.lost())
-            left.source.read_until = left.seen
+            name.note_truncated(overwritten, self._clock())
+            self._registry.forget_source(overwritten.source)
+            self._registry.losses.extend(overwritten.lost())
+            overwritten.source.read_until = overwritten.seen_size
             return
         logger.info("%s was copied to %s and truncated; the copy is read to its end first", name.path, copy.path)
-        copy.take_over(left)
-        if not copy.is_archive and copy.size() < left.seen:
+        copy.take_over(overwritten)
+        if not copy.is_archive and copy.size() < overwritten.seen_size:
             reason = "written after a copy was made, and truncated before it was read"
-            self._registry.losses.append(Loss(left.source, copy.size(), left.seen, reason, kind=LossKind.OVERWRITTEN))
+            self._registry.losses.append(
+                Loss(overwritten.source, copy.size(), overwritten.seen_size, reason, kind=LossKind.OVERWRITTEN)
+            )
         name.input.prepare(copy)
         self._registry.add(copy, before=file)
 
-    def _find_copy(self, name: FollowedName, original: FollowedFile, left: Left) -> FollowedFile | None:
+    def _find_copy(self, name: FollowedName, original: FollowedFile, source: OverwrittenSource) -> FollowedFile | None:
         """Open the copy that was made of a file before that was truncated, if there is one."""
         folder, base = os.path.split(original.content.path)
         self._folders.forget(folder)
@@ -94,8 +96,8 @@ class Truncations:
             copy = self._open_candidate(name, os.path.join(folder, candidate), original)
             if copy is None:
                 continue
-            if left.is_continued_in(copy):
-                self._forget_copies(copy, original, left)
+            if source.is_continued_in(copy):
+                self._forget_copies(copy, original, source)
                 return copy
             copy.close()
         return None
@@ -116,10 +118,10 @@ class Truncations:
         except (OSError, SourceError):
             return None
 
-    def _forget_copies(self, copy: FollowedFile, original: FollowedFile, left: Left) -> None:
+    def _forget_copies(self, copy: FollowedFile, original: FollowedFile, source: OverwrittenSource) -> None:
         """Forget the suspects that are the copy which is read now, or others of the same file."""
         for suspect in self._registry.suspects():
-            if suspect is not original and is_same_copy(suspect, copy, left, original_path=original.followed_path):
+            if suspect is not original and is_same_copy(suspect, copy, source, original_path=original.followed_path):
                 self._registry.forget_copy(suspect)
 
     # --- suspects -----------------------------------------------------------------------------------------------------
@@ -158,7 +160,7 @@ class Truncations:
             suspect,
             looks_alike=looks_alike,
             is_followed=suspect.name in self._registry.names,
-            truncated=[left for name in originals for left in name.truncated_lately(now)],
+            truncated=[overwritten for name in originals for overwritten in name.truncated_lately(now)],
             now=now,
         )
 

@@ -50,14 +50,14 @@ class NameReader:
     def _read_oldest(self, name: FollowedName, max_lines: int | None, *, is_fine: bool) -> tuple[Chunk | None, bool]:
         """Return the next chunk, if there is one, and whether a file turned out to have started over."""
         for file in [file for file in name.files if not file.is_suspect]:
-            starts = len(file.left)
+            starts = len(file.overwritten)
             try:
                 chunk = self._read_file(name, file, max_lines)
             except (SourceError, OSError) as error:
                 self._registry.note_failure(file, error)
                 is_fine = False
                 continue
-            if len(file.left) > starts:
+            if len(file.overwritten) > starts:
                 return None, True
             if chunk is not None:
                 file.quiet_since = self._clock()

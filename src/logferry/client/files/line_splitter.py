@@ -1,0 +1,111 @@
+"""From bytes to whole lines and whole events: where a chunk may end, and where a line that is too long is cut.
+
+Owns the rules for long lines, and for events that may go on. Pure: bytes in, pieces out. Must never read a file, and
+remembers nothing between two calls: files that are rendered alike share a splitter.
+"""
+
+import re
+from dataclasses import replace
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from logferry.model.render_spec import RenderSpec
+from logferry.rendering.event_boundaries import EventBoundaries, event_boundaries
+
+# What may follow the content of a line.
+_LONGEST_ENDING: Final = b"\r\n"
+
+
+class Piece(NamedTuple):
+    """The next bytes of a file that can be handed over: whole lines, or the kept beginning of a line that is too long.
+
+    `length` is how many bytes of the file it stands for. `continues_event` says that its first line may belong to the
+    event before, `ends_event` that an event may begin behind it.
+    """
+
+    data: bytes
+    length: int
+    truncated: bool = False
+    continues_event: bool = False
+    ends_event: bool = True
+
+
+class LineSplitter:
+    """Splits the bytes of files for one rendering. Immutable, so any thread may use it."""
+
+    __slots__ = ("_boundaries", "_long_line", "max_line_bytes")
+
+    def __init__(self, max_line_bytes: int, boundaries: EventBoundaries | None) -> None:
+        """Lines end where they end; events end by `boundaries`, or with every line if there are none."""
+        self.max_line_bytes = max_line_bytes
+        self._boundaries = boundaries
+        # A line of more bytes than the limit, its line ending (`\n` or `\r\n`) not counted.
+        pattern = rb"(?m:^)(?![^\n]{%d}\r\n)[^\n]{%d,}+\n" % (max_line_bytes, max_line_bytes + 1)
+        self._long_line = re.compile(pattern)
+
+    def split(
+        self, data: bytes, *, starts_event: bool, max_lines: int | None, has_more: bool, is_settled: bool
+    ) -> Piece | None:
+        """Return the first piece of `data`, which consists of whole lines; None while the only event there may go on.
+
+        `starts_event` says that an event begins with `data`. `has_more` says that a line without end follows: one that
+        is longer than any event. `is_settled` says that the last event will not go on.
+        """
+        is_before_long_line = False
+        if len(data) > self.max_line_bytes and (match := self._long_line.search(data)):
+            if match.start() == 0:
+                return self.cut(data[: self.max_line_bytes + 1], match.end())
+            data = data[: match.start()]
+            is_before_long_line = True  # a line that is cut belongs to no event
+        if self._boundaries is None:
+            data = _first_lines(data, max_lines)
+            return Piece(data, len(data), ends_event=starts_event)
+        size = len(data) if is_before_long_line else self._boundaries.complete_bytes(data)
+        if not size and has_more:
+            size = len(data)
+        ends_event = True
+        if not has_more and is_settled and size < len(data):
+            size, ends_event = len(data), False
+        if not size:
+            return None
+        if max_lines is not None and data.count(b"\n", 0, size) > max_lines:
+            first = self._boundaries.bytes_of_groups(data[:size], max_lines)
+            size, ends_event = first, ends_event or first < size
+        continues = not (starts_event or self._boundaries.begins_group(data))
+        return Piece(data[:size], size, continues_event=continues, ends_event=ends_event)
+
+    def head_bytes(self, length: int) -> int:
+        """Return how much of a line of `length` bytes, its ending included, `whole_or_cut` needs to see."""
+        return min(length, self.max_line_bytes + len(b"x" + _LONGEST_ENDING))
+
+    def whole_or_cut(self, head: bytes, length: int, *, starts_event: bool) -> Piece:
+        """Return a line of `length` bytes that begins with `head`: whole if it may be that long, else cut."""
+        is_whole = len(head) == length and len(head.removesuffix(b"\n").removesuffix(b"\r")) <= self.max_line_bytes
+        return Piece(head, length, ends_event=starts_event) if is_whole else self.cut(head, length)
+
+    def cut(self, head: bytes, length: int) -> Piece:
+        """Cut the line that begins with `head` at the limit, but not inside a UTF-8 character."""
+        cut = self.max_line_bytes
+        while cut > self.max_line_bytes - 4 and head[cut] & 0xC0 == 0x80:
+            cut -= 1
+        if head[cut] & 0xC0 == 0x80:  # not UTF-8
+            cut = self.max_line_bytes
+        return Piece(head[:cut], length, truncated=True)
+
+
+def splitter_for(spec: RenderSpec) -> LineSplitter:
+    """Return the splitter for a rendering. Raises ValueError that says what of `spec` cannot be used."""
+    # What has nothing to do with splitting is left out: constant fields often differ from file to file.
+    return _splitter(replace(spec, fields=(), include=(), exclude=(), redact=()))
+
+
+@lru_cache(maxsize=64)
+def _splitter(spec: RenderSpec) -> LineSplitter:
+    return LineSplitter(spec.max_line_bytes, event_boundaries(spec))
+
+
+def _first_lines(data: bytes, max_lines: int | None) -> bytes:
+    if max_lines is None or data.count(b"\n") <= max_lines:
+        return data
+    first_lines = re.match(rb"(?:[^\n]*+\n){%d}" % max_lines, data)
+    return first_lines[0] if first_lines else data
