@@ -3,7 +3,8 @@
 import pytest
 
 from logferry.model.format_names import FORMAT_NAMES
-from logferry.model.render_spec import REDACTION_NAMES
+from logferry.model.render_spec import COMMON_KEYS, REDACTION_NAMES
+from logferry.rendering.engine.field_roles import NAMES
 from logferry.rendering.redaction import BUILT_IN
 from logferry.rendering.registry import format_named
 
@@ -22,3 +23,8 @@ def test_an_unknown_format_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(ValueError, match="there is no format 'xml'; there are plain, raw, json,") as raised:
         format_named("xml")
     assert str(raised.value).endswith("python and regex:<pattern>")
+
+
+def test_the_roles_of_keys_are_the_common_keys() -> None:
+    assert tuple(NAMES) == COMMON_KEYS
+    assert all(names[0] == role for role, names in NAMES.items())

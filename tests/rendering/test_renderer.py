@@ -1,4 +1,4 @@
-"""What a line becomes, case by case (docs/protocol.md, rules F1 to F10), on both ways through the formatter."""
+"""What a line becomes, case by case (docs/protocol.md, rules F1 to F10), in whole chunks and by the reference."""
 
 import base64
 import json

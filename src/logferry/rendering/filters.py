@@ -1,7 +1,7 @@
-"""Which events are shipped (`--include`, `--exclude-line`).
+"""Chooses the events that are shipped (`--include`, `--exclude-line`).
 
-Patterns see the text of an event as it is in the file, its joined lines with newlines between them. Bytes that are not
-UTF-8 are lone surrogates to the patterns.
+Patterns see the text of an event as it is in the file, its joined lines with newlines between them, and bytes that are
+not UTF-8 as lone surrogates.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from logferry.rendering.engine.user_patterns import compile_user_pattern
 
 
 class EventFilter:
-    """The patterns of a source that say which events are shipped."""
+    """The filters of a source. Without patterns to include, every event is included."""
 
     def __init__(self, *, include: Sequence[str], exclude: Sequence[str]) -> None:
         """Raises ValueError that says which pattern is wrong."""
@@ -20,7 +20,7 @@ class EventFilter:
         self._exclude = [compile_user_pattern("exclude", pattern) for pattern in exclude]
 
     def kept(self, events: list[str]) -> list[str]:
-        """Return the events that some pattern to include and none to exclude is found in, and the blank ones."""
+        """Return the events that match a pattern to include and no pattern to exclude, and the blank events."""
         if not self._include and not self._exclude:
             return events
         wanted = [not self._include] * len(events)

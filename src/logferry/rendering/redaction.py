@@ -1,7 +1,7 @@
-"""What is taken out of events before they are shipped (`--redact`): built-in patterns, and those that users write.
+"""Replaces pieces of events before they are shipped (`--redact`), by built-in patterns and by those that users write.
 
-Redaction sees the text of an event as it is in the file, after the filters and before the format. So no field, nor
-`raw`, keeps what was taken out. Bytes that are not UTF-8 are lone surrogates to the patterns.
+A redactor sees the text of an event as it is in the file, after the filters and before the format. So neither a field
+nor `raw` keeps what was replaced. Patterns see bytes that are not UTF-8 as lone surrogates.
 """
 
 import re
@@ -18,9 +18,11 @@ REDACTED: Final = "[redacted]"
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """What to look for, and how to take it out of a text in which it may be: returns the rest, and how many pieces.
+    """One pattern: a quick search, and the replacement.
 
-    `search` looks at one event, quickly. With `spans_events` it may look at many at once: newlines do not matter to it.
+    `search` finds every event that may have something to replace, and perhaps others. With `spans_events` it may search
+    many events at once: newlines do not matter to it. `take_out` returns the text with the pieces replaced, and the
+    number of pieces.
     """
 
     search: Callable[[str], object]
@@ -36,9 +38,9 @@ class Redactor:
         self._redactions = [BUILT_IN.get(name) or _redaction(compile_user_pattern("redact", name)) for name in redact]
 
     def redact(self, events: list[str]) -> int:
-        """Take out of the events, in place, what is to be redacted; return how many pieces that was."""
+        """Replace pieces of the events, in place; return how many pieces were replaced."""
         redacted = 0
-        block = "\n".join(events)  # what is taken out leaves nothing that makes more of it
+        block = "\n".join(events)  # a replacement never makes a match that was not there before
         for redaction in self._redactions:
             if redaction.spans_events and not redaction.search(block):
                 continue
@@ -49,7 +51,7 @@ class Redactor:
 
 
 def _redaction(pattern: re.Pattern[str], hint: Callable[[str], object] | None = None) -> Redaction:
-    """Return the redaction of what a pattern matches. `hint` finds more, but more quickly, and never a newline."""
+    """Return the redaction of what a pattern matches. `hint` is a quicker search that does not depend on newlines."""
 
     def take_out(text: str) -> tuple[str, int]:
         count = sum(1 for match in pattern.finditer(text) if match[0])
@@ -76,7 +78,7 @@ _MAX_CARD_DIGITS: Final = 19
 
 
 def _has_digits(text: str) -> bool:
-    """Whether so many digits follow each other; ten times as fast as any pattern."""
+    """Whether a text may have a card number: enough digits in a row. Ten times as fast as any pattern."""
     zeros = text.encode("utf-8", "surrogateescape").translate(_DIGIT_TO_ZERO, b" -")
     return b"0" * _MIN_CARD_DIGITS in zeros
 

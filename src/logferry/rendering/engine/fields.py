@@ -42,7 +42,7 @@ def level(group: str = "level") -> Field:
 
 
 def text_or_null(key: str, group: str = "", *, nil: str = "-") -> Field:
-    """Return a field that is the text of its group; null if there is none or it is `nil`, as logs write it."""
+    """Return a field that is the text of its group; null if the group did not match, or its text is `nil`."""
     group, none = group or key, nil.encode()
 
     def edit(texts: Texts) -> Written:

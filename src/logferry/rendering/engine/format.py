@@ -1,4 +1,4 @@
-"""What a format of log lines is, and what becomes of an event that is not as its format wants it.
+"""What a format of log lines is, and the record of an event that does not have its format.
 
 A format is one object without state. It sees *events*: mostly single lines, or several that were joined (`--multiline`,
 the parts of a long line in a container's log). Their bytes are valid UTF-8; events were filtered and redacted before.
@@ -15,6 +15,7 @@ from typing import Final
 
 from logferry.rendering.engine.escape import to_json, without_blank_lines
 from logferry.rendering.engine.events import EventJoiner
+from logferry.rendering.engine.levels import UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +57,25 @@ class Format(ABC):
         return self.record_of(text) != to_json(unknown_fields(text))
 
     def event_joiner(self, *, max_bytes: int) -> EventJoiner:
-        """Return what joins the lines of a format whose lines say themselves what belongs together.
+        """Return what joins the lines of a format whose lines say themselves which of them belong together.
 
-        Only such formats have one (`model.format_names.JOINING_FORMATS`). An event of more than `max_bytes` is cut.
+        Only these formats have a joiner (`model.format_names.JOINING_FORMATS`). It cuts an event before it exceeds
+        `max_bytes`.
         """
         raise NotImplementedError(f"the lines of the format {self.name} are not joined by themselves")
 
 
-BEFORE_UNKNOWN: Final = b'{"level": "UNKNOWN", "message": "'
+BEFORE_UNKNOWN: Final = b'{"level": "%b", "message": "' % UNKNOWN.encode()
 AFTER_UNKNOWN: Final = b'", "timestamp": null}\n'
 
 
 def unknown_fields(text: str) -> dict[str, object]:
-    """Return what an event becomes that is not as its format wants it (rule F5)."""
-    return {"level": "UNKNOWN", "message": text, "timestamp": None}
+    """Return the record of an event that does not have its format (rule F5)."""
+    return {"level": UNKNOWN, "message": text, "timestamp": None}
 
 
 def render_unknown(escaped: bytes) -> Rendered:
-    """Render escaped events that are not as their format wants them, as whole messages."""
+    """Render escaped events that do not have their format: each is a message as a whole."""
     escaped, blank = without_blank_lines(escaped, is_escaped=True)
     if not escaped:
         return Rendered(b"", 0, blank)

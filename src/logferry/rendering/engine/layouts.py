@@ -13,6 +13,7 @@ from typing import Final
 
 from logferry.rendering.engine.escape import NEWLINE, escape_texts, with_plain_newlines, without_blank_lines
 from logferry.rendering.engine.format import AFTER_UNKNOWN, BEFORE_UNKNOWN, Format, Rendered
+from logferry.rendering.engine.levels import UNKNOWN
 from logferry.rendering.engine.records import Column, Edit, LinePattern, Texts, Written
 
 # At most this many layouts are tried on one chunk.
@@ -32,8 +33,8 @@ Piece = tuple[str, bytes | Edit | None]
 class LayoutFormat(Format):
     """A format that finds its fields in raw lines, by their layout.
 
-    `unstructured_line` is a pattern with one group, the whole line: it matches only lines that are surely not as the
-    format wants them.
+    `unstructured_line` is a pattern with one group, the whole line: it matches only lines that surely do not have the
+    format.
     """
 
     unstructured_line: str
@@ -64,7 +65,7 @@ class LayoutFormat(Format):
         return self.pattern_of(layout).render(lines, render_rest)
 
     def _common_layout(self, lines: bytes) -> Hashable | None:
-        """Return the layout of the first lines that have one; None if that is not worth while."""
+        """Return the layout of the first lines that have one; None if there are too few lines to be worth it."""
         if lines.count(b"\n") < _FEW_LINES:
             return None
         samples = lines.split(b"\n", _SAMPLE_LINES)[:_SAMPLE_LINES]
@@ -82,7 +83,7 @@ def composed(pieces: Iterable[Piece], sources: Collection[str]) -> LinePattern:
     has_message = "message" in sources
     groups = 0 if has_message else 1  # group 1 is the whole line
     record: list[bytes | Column] = [b"{"]
-    record += [] if "level" in sources else [b'"level": "UNKNOWN", ']
+    record += [] if "level" in sources else [b'"level": "%b", ' % UNKNOWN.encode()]
     record += [] if has_message else [b'"message": "', Column(1, _escaped), b'", ']
     record += [] if "timestamp" in sources else [b'"timestamp": null, ']
     line = ""

@@ -1,6 +1,6 @@
 """The words and numbers that programs use for levels, and finding a level at the beginning of a message.
 
-A level is written in capitals. What is not surely a level is none: a wrong level is worse than UNKNOWN.
+A level is written in capitals. Only what is surely a level counts: a wrong level is worse than UNKNOWN.
 """
 
 import re

@@ -28,7 +28,7 @@ from logferry.rendering.partial_lines import Part, PartialLines
 class _DockerParts:
     """The parts of lines in json-file logs. Only lines with the same attributes are joined."""
 
-    # A `log` that does not end with `\n`, or perhaps does not: `\\n` is a backslash and a letter.
+    # A `log` that does not end with `\n`, or may not end with it: `\\n` is a backslash and a letter.
     candidate = compile_pattern(rb'","stream":"(?:(?<!\\n","stream":")|(?<=\\\\n","stream":"))')
     _line: Final = compile_pattern(
         rb'(?P<begin>\{"log":")(?P<content>(?:[^"\\\n]++|\\[^\n])*+)'
@@ -50,9 +50,10 @@ class _DockerParts:
         return b"".join([parts[0].begin, *(part.content for part in parts), newline, parts[0].end, b"\n"])
 
 
-# A chunk of docker's lines is JSON already: what JSON and this format write in the same way can stay as it is. Where
-# there are other escapes than newlines, bytes that no such line has stand for some of them meanwhile, so that a quote
-# is always the beginning or the end of a string. Docker escapes <, > and & without need.
+# A chunk of docker's lines is JSON already: what docker and `json.dumps` write in the same way stays as it is. Where
+# lines have escapes other than newlines, the pattern sees lines in which bytes that no such line has, masks, stand for
+# these escapes. So a quote is always the beginning or the end of a string. Each mask has the escape that docker writes
+# and what stands in the record instead: docker escapes <, > and & without need.
 _OTHER_ESCAPE: Final = compile_pattern(rb"\\[^n]")
 _MASKS: Final = (
     (rb"\\", b"\x02", rb"\\"),
@@ -61,9 +62,10 @@ _MASKS: Final = (
     (rb"\u003e", b"\x04", b">"),
     (rb"\u0026", b"\x05", b"&"),
 )
-# Any escape that json.dumps would not write. A line that has it is spoilt, and goes one by one.
+# Any escape that json.dumps would not write. In its place stands what no pattern matches, so that its line goes one by
+# one.
 _UNUSUAL_ESCAPE: Final = compile_pattern(rb"\\(?![bfnrt]|u00(?:0[0-7bef]|1[0-9a-f]))")
-_SPOILT: Final = b'"\x06'
+_NO_MATCH: Final = b'"\x06'
 _CONTROL_BYTES: Final = bytes(code for code in range(0x20) if code != 0x0A)
 
 _USUAL: Final = LinePattern(
@@ -88,7 +90,7 @@ class DockerFormat(Format):
         return to_json(self.fields_of(text))
 
     def fields_of(self, text: str) -> dict[str, object]:
-        """Return what the text of one event becomes: the reference. Attributes follow the stream."""
+        """Return what the text of one event becomes: the reference. The attributes follow the stream."""
         try:
             line = json.loads(text, object_pairs_hook=_without_repeats)
             message, stream, timestamp = (line.pop(key) for key in ("log", "stream", "time"))
@@ -123,22 +125,22 @@ class DockerFormat(Format):
 
 
 def _masked(data: bytes) -> bytes:
-    """Return lines in which no escape but those that json.dumps would write is left."""
+    """Return lines with masks, and without any escape that json.dumps would not write."""
     for written, mask, _ in _MASKS if rb"\u" in data else _MASKS[:2]:
         data = data.replace(written, mask)
-    return _UNUSUAL_ESCAPE.sub(_SPOILT, data)
+    return _UNUSUAL_ESCAPE.sub(_NO_MATCH, data)
 
 
 def _unmasked(masked: bytes) -> bytes:
-    """Return lines as they were before they were masked."""
-    masked = masked.replace(_SPOILT, b"\\")
+    """Return masked lines as they were."""
+    masked = masked.replace(_NO_MATCH, b"\\")
     for written, mask, _ in _MASKS:
         masked = masked.replace(mask, written)
     return masked
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object. Raises ValueError if it has a key twice: one of its values would be lost."""
+    """Return an object. Raises ValueError if a key occurs twice: one of its values would be lost."""
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise ValueError("a key is repeated")
@@ -146,7 +148,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _is_docker(stream: object, others: dict[str, Any], *texts: object) -> bool:
-    """Whether the values of a line are such as docker writes, and nothing that would not come out as it went in."""
+    """Whether the values of a line are as docker writes them, and can be written again without a change."""
     attributes = others.get("attrs", {})
     if stream not in ("stdout", "stderr") or others.keys() - {"attrs"} or not isinstance(attributes, dict):
         return False

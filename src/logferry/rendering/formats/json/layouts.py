@@ -1,7 +1,7 @@
 """Layouts of JSON lines, and the patterns that take whole chunks of lines of one layout apart.
 
-A layout is the sequence of those keys of an object that matter, and the kinds of their values. Any other members may
-stand before, between and after them.
+A layout is the sequence of the keys that may have a role (`field_roles`), and the kinds of their values. Other members
+may stand before, between and after them.
 """
 
 import re
@@ -16,13 +16,13 @@ from logferry.rendering.engine.layouts import Piece, composed
 from logferry.rendering.engine.records import LinePattern
 from logferry.rendering.formats.json.members import members_of
 
-# Objects and arrays that are nested deeper make a line go one by one: the patterns grow with the square of it.
+# Lines with objects and arrays that are nested deeper go one by one: patterns grow with the square of the depth.
 _MAX_DEPTH: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`names` are keys that matter, each with the kind of its value: `text`, `number` or `other`."""
+    """`names` are the keys that may have a role, each with the kind of its value: `text`, `number` or `other`."""
 
     names: tuple[tuple[str, str], ...]
     is_nested: bool
@@ -56,7 +56,7 @@ def _depth(value: object) -> int:
     return depth
 
 
-# Possessive throughout: linear in the bytes whatever they are.
+# All quantifiers are possessive: the time is linear in the bytes whatever they are.
 _PLAIN_CHARACTERS: Final = r'[^"\\\x00-\x1f]*+'
 _STRING: Final = rf'"{_PLAIN_CHARACTERS}(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{{4}}){_PLAIN_CHARACTERS})*+"'
 _NUMBER: Final = r"-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+"
@@ -64,7 +64,8 @@ _CONSTANT: Final = "true|false|null"
 _COMMA: Final = ", ?+"
 _COLON: Final = ": ?+"
 
-_OTHER_KEY: Final = f'"(?!(?:{"|".join(map(re.escape, ALL_NAMES))})"){_PLAIN_CHARACTERS}"'  # one that does not matter
+# A key that cannot have a role.
+_OTHER_KEY: Final = f'"(?!(?:{"|".join(map(re.escape, ALL_NAMES))})"){_PLAIN_CHARACTERS}"'
 
 
 def _nested(depth: int) -> str:

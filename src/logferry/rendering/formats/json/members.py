@@ -1,4 +1,4 @@
-"""The members of a JSON object with their places in its text, so that an object can be changed and its text be kept."""
+"""Finds the members of a JSON object in its text, so that a key can be replaced and the rest of the text stays."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _white_space: Final = compile_pattern(r"[ \t\r\n]*+")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A key and its value, with the places where they are written; a number of any kind is a float."""
+    """A key and its value, and where the text has them. Every number is a float."""
 
     key: str
     key_start: int
@@ -27,7 +27,7 @@ class Member:
 
 
 def members_of(text: str) -> list[Member] | None:
-    """Return the members of the JSON object that a text is, duplicates too; None if it is not just one (RFC 8259)."""
+    """Return the members, duplicates too, of a text that is a JSON object (RFC 8259); None if the text is not."""
     try:
         return _members_of(text)
     except (ValueError, RecursionError):

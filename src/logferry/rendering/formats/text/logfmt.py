@@ -1,6 +1,6 @@
 """The logfmt format: `level=info msg="request handled" status=200`, as Go programs and Heroku write it.
 
-A line is of pairs `key=value`, separated by spaces; keys alone may follow the first pair. A value stands between
+A line consists of pairs `key=value`, separated by spaces; keys alone may follow the first pair. A value stands between
 quotes, with the escapes of JSON, or is a word. Values stay strings, keys stay in their order, and both as they are
 written; the common keys are renamed as in the json format, and a key alone becomes `true`. Any other line is shipped
 whole (rule F5).
@@ -27,7 +27,7 @@ Tokens = list[tuple[str, str | None]]  # each key with its value as it is writte
 
 
 class LogfmtFormat(LayoutFormat):
-    """Lines of pairs of key and value."""
+    """Lines that consist of pairs of key and value."""
 
     name = "logfmt"
     unstructured_line = r"([^=\n]++)"
@@ -66,7 +66,7 @@ LOGFMT: Final = LogfmtFormat()
 
 
 def _tokens_of(text: str) -> Tokens | None:
-    """Return the keys of a line, each with its value as it is written; None if the line is something else."""
+    """Return the keys of a line, each with its value as it is written; None if the line is not logfmt."""
     tokens: Tokens = []
     position = len(text) - len(text.lstrip(" \t"))
     while position < len(text):
@@ -95,8 +95,8 @@ def _value_of(written: str | None) -> str:
     return written
 
 
-# Possessive throughout: linear in the bytes whatever they are. A value is a text between quotes, all of whose escapes
-# are JSON's, or a word without backslashes: either stands between quotes in the record, as it is.
+# All quantifiers are possessive: the time is linear in the bytes whatever they are. A value is a text between quotes
+# that has only JSON's escapes, or a word without backslashes: both stand between quotes in the record, as they are.
 _PLAIN_CHARACTERS: Final = r'[^"\\\x00-\x1f]*+'
 _QUOTED: Final = rf'{_PLAIN_CHARACTERS}(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{{4}}){_PLAIN_CHARACTERS})*+'
 _WORD: Final = r'[^\x00-\x20"\\]*+'
@@ -121,7 +121,7 @@ def _pattern_of(layout: tuple[str, ...]) -> LinePattern:
 
 
 def _pieces(layout: tuple[str, ...], roles: dict[str, str]) -> Iterator[Piece]:
-    """Yield the pieces of a line, and what is written for them: all but the outermost quotes."""
+    """Yield the pieces of a line with what is written for each: all but the outermost quotes."""
     yield "", b'"'
     yield f"(?:{_OTHER} )*+" if layout else f"{_OTHER}(?: {_OTHER})*+", _members
     for place, name in enumerate(layout, start=1):
@@ -135,7 +135,7 @@ def _pieces(layout: tuple[str, ...], roles: dict[str, str]) -> Iterator[Piece]:
 
 
 def _members(texts: Texts) -> Written:
-    """Return runs of pairs as members of an object. For a space before or after them, there are quotes and a comma."""
+    """Return runs of pairs as members of an object. A space before or after a run becomes quotes and a comma."""
     block = b"\n".join(texts)
     if b'"' not in block and block.count(b"=") == block.count(b" "):  # one in each pair, and none in a value
         return Written(block.replace(b" ", b'", "').replace(b"=", b'": "').split(b"\n"))

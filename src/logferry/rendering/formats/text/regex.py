@@ -1,28 +1,30 @@
-"""The regex format: `regex:<pattern with named groups>`, for lines that no other format knows.
+"""The regex format: `regex:<pattern with named groups>`, for lines of any other format (docs/protocol.md, rule F19).
 
 The pattern must match the whole of an event, in which joined lines have newlines between them (a dot matches these
 too). Its named groups become fields, in their order; those whose names stand for level, message or timestamp are these
 (as in the json format). The level is in capitals; without a message, the event is the message. A group that did not
 match is null. An event that the pattern does not match is shipped whole (rule F5).
 
-A pattern that takes time without end on some line takes it: this is in the hands of who writes it.
+Nothing bounds the time that a pattern takes on a line: whoever writes the pattern is responsible for that.
 """
 
 import re
 from collections.abc import Sequence
 
+from logferry.model.render_spec import COMMON_KEYS
 from logferry.rendering.engine.escape import escape_characters, to_json, with_plain_newlines, without_blank_lines
 from logferry.rendering.engine.field_roles import sources_of
 from logferry.rendering.engine.format import Format, Rendered, render_unknown, unknown_fields
+from logferry.rendering.engine.levels import UNKNOWN
 from logferry.rendering.engine.records import Written, write_records
 from logferry.rendering.engine.user_patterns import compile_user_pattern
 
 
 class RegexFormat(Format):
-    """Lines that a pattern of the user's takes apart."""
+    """Lines that a pattern of the user takes apart."""
 
     def __init__(self, pattern: str) -> None:
-        """Raises ValueError if it is no pattern, or has no named groups."""
+        """Raises ValueError if `pattern` is not a pattern, or has no named groups."""
         self.name = f"regex:{pattern}"
         self._pattern = compile_user_pattern("format regex", pattern, re.DOTALL)
         groups = sorted(self._pattern.groupindex, key=self._pattern.groupindex.__getitem__)
@@ -30,8 +32,8 @@ class RegexFormat(Format):
             raise ValueError(f"cannot use {pattern!r} as a format: it has no groups with names, as (?P<message>.*)")
         sources = sources_of((group, True) for group in groups)
         names = {source: role for role, source in sources.items()}
-        # Which group each key has its value from; the three first, which there may be none for.
-        self._keys = {role: sources.get(role) for role in ("level", "message", "timestamp")}
+        # The group that each key has its value from; None for a common key that no group stands for.
+        self._keys = {role: sources.get(role) for role in COMMON_KEYS}
         self._keys |= {group: group for group in groups if group not in names}
 
     def record_of(self, text: str) -> str:
@@ -41,7 +43,7 @@ class RegexFormat(Format):
             return to_json(unknown_fields(text))
         fields = {key: match[group] if group else None for key, group in self._keys.items()}
         level = fields["level"]
-        fields["level"] = "UNKNOWN" if level is None else level.upper()
+        fields["level"] = UNKNOWN if level is None else level.upper()
         fields["message"] = text if fields["message"] is None else fields["message"]
         return to_json(fields)
 
@@ -70,7 +72,7 @@ class RegexFormat(Format):
         columns: dict[str, list[str | None]] = {
             key: list(next(remaining)) if group else [None] * len(matches) for key, group in self._keys.items()
         }
-        levels = {level: "UNKNOWN" if level is None else level.upper() for level in set(columns["level"])}
+        levels = {level: UNKNOWN if level is None else level.upper() for level in set(columns["level"])}
         columns["level"] = [levels[level] for level in columns["level"]]
         messages = zip(whole, columns["message"], strict=True)
         columns["message"] = [text if message is None else message for text, message in messages]

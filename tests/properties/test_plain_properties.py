@@ -1,4 +1,4 @@
-"""The formatter's two ways give the same bytes, the bytes always parse, and nothing of a line is lost in them."""
+"""Chunks and the reference give the same bytes in the plain format; these always parse, and keep all of a line."""
 
 import base64
 import json
