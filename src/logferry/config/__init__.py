@@ -3,24 +3,46 @@
 `client_settings` and `server_settings` are what the rest of the program is given, and declare the options in their
 fields; `options` says what a declaration is; `kinds`, `units` and `input_kinds` how a text becomes a value. `loading`
 finds the values: in the command line, the `environment`, the configuration file (`toml_file`), or the default.
+
+What a starting client does not need is imported when somebody asks for it: classes of settings take long to build.
 """
+
+from typing import TYPE_CHECKING
 
 from logferry.config.client_settings import FileSettings, InputSettings, ShipSettings, StatusSettings, VerifySettings
 from logferry.config.conflicts import STANDARD_INPUT
 from logferry.config.environment import former_names
 from logferry.config.loading import load
 from logferry.config.options import Group, Option, options_of
-from logferry.config.pages import env_example, markdown_table
-from logferry.config.server_settings import FsckSettings, ServeSettings
-from logferry.config.tables import (
-    FSCK_OPTIONS,
-    INPUT_OPTIONS,
-    SERVE_OPTIONS,
-    SHIP_OPTIONS,
-    STATUS_OPTIONS,
-    VERIFY_OPTIONS,
-    Settings,
-)
+from logferry.config.settings_type import Settings
+
+if TYPE_CHECKING:
+    from logferry.config.pages import env_example, markdown_table
+    from logferry.config.server_settings import FsckSettings, ServeSettings
+    from logferry.config.tables import (
+        FSCK_OPTIONS,
+        INPUT_OPTIONS,
+        SERVE_OPTIONS,
+        SHIP_OPTIONS,
+        STATUS_OPTIONS,
+        VERIFY_OPTIONS,
+    )
+else:
+    _RARE = {
+        **dict.fromkeys(("env_example", "markdown_table"), "pages"),
+        **dict.fromkeys(("FsckSettings", "ServeSettings"), "server_settings"),
+        **dict.fromkeys(("FSCK_OPTIONS", "INPUT_OPTIONS", "SERVE_OPTIONS"), "tables"),
+        **dict.fromkeys(("SHIP_OPTIONS", "STATUS_OPTIONS", "VERIFY_OPTIONS"), "tables"),
+    }
+
+    def __getattr__(name: str) -> object:
+        """Import a name of the rarer modules (PEP 562)."""
+        from importlib import import_module
+
+        if name not in _RARE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_RARE[name]}"), name)
+
 
 __all__ = [
     "FSCK_OPTIONS",

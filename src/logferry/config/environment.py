@@ -10,14 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from logferry.config.options import PREFIX, Option
-from logferry.config.tables import FSCK_OPTIONS, SERVE_OPTIONS, SHIP_OPTIONS, STATUS_OPTIONS, VERIFY_OPTIONS
 from logferry.printable import printable
 
 # Read where the compiled part is loaded (logferry/speedups.py), before there are settings.
 _SPEEDUPS: Final = "LOGFERRY_SPEEDUPS"
-
-_TABLES: Final = (SHIP_OPTIONS, VERIFY_OPTIONS, STATUS_OPTIONS, SERVE_OPTIONS, FSCK_OPTIONS)
-_KNOWN: Final = frozenset((_SPEEDUPS, *(option.env for table in _TABLES for option in table)))
 
 # What Kubernetes puts into every container of a namespace that has a Service called `logferry` or `logferry-...`:
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
@@ -87,11 +83,25 @@ _FORMER_SERVER_NAMES: Final = {
 _RENAMED_FORMER_NAMES: Final = {"LOGFERRY_ALL": "STATUS_ALL"}
 
 
-def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
-    """Give a sentence for each `LOGFERRY_*` variable that is set and means nothing to any command of either end."""
-    for name, value in environment.items():
-        if name.startswith(PREFIX) and value and name not in _KNOWN and not _is_of_kubernetes(name, value):
-            yield f"{printable(name)}: there is no such environment variable{_suggestion(name)}"
+def unknown_variables(environment: Mapping[str, str], options: Iterable[Option]) -> Iterator[str]:
+    """Give a sentence for each `LOGFERRY_*` variable that is set and means nothing to any command of either end.
+
+    `options` are those of the command that asks.
+    """
+    own = {option.env for option in options}
+    others = [name for name, value in environment.items() if name.startswith(PREFIX) and value and name not in own]
+    known = _known_variables() if others else frozenset()
+    for name in others:
+        if name not in known and not _is_of_kubernetes(name, environment[name]):
+            yield f"{printable(name)}: there is no such environment variable{_suggestion(name, known)}"
+
+
+def _known_variables() -> frozenset[str]:
+    # Imported late: a client with no variables but its own need not wait for the tables of all commands.
+    from logferry.config.tables import FSCK_OPTIONS, SERVE_OPTIONS, SHIP_OPTIONS, STATUS_OPTIONS, VERIFY_OPTIONS
+
+    tables = (SHIP_OPTIONS, VERIFY_OPTIONS, STATUS_OPTIONS, SERVE_OPTIONS, FSCK_OPTIONS)
+    return frozenset((_SPEEDUPS, *(option.env for table in tables for option in table)))
 
 
 def former_names(options: Iterable[Option], environment: Mapping[str, str]) -> Iterator[str]:
@@ -112,11 +122,11 @@ def _is_of_kubernetes(name: str, value: str) -> bool:
     return bool(_ADDRESS_OF_KUBERNETES.fullmatch(name)) and ("tcp://" in value or "udp://" in value)
 
 
-def _suggestion(name: str) -> str:
+def _suggestion(name: str, known: frozenset[str]) -> str:
     import difflib  # late: whoever starts with a right environment does not wait for it
 
     without_prefix = name.removeprefix(PREFIX)
-    if without_prefix in _KNOWN:
+    if without_prefix in known:
         return f"; did you mean {without_prefix}?"
-    close = difflib.get_close_matches(name, sorted(_KNOWN), n=1)
+    close = difflib.get_close_matches(name, sorted(known), n=1)
     return f"; did you mean {close[0]}?" if close else "; docs/configuration.md lists them all"

@@ -13,16 +13,16 @@ from logferry.config import conflicts
 from logferry.config.client_settings import FileSettings, InputSettings, ShipSettings, VerifySettings
 from logferry.config.environment import unknown_variables
 from logferry.config.options import Option, options_of
-from logferry.config.server_settings import FsckSettings, ServeSettings
-from logferry.config.tables import INPUT_OPTIONS, SERVE_OPTIONS, SHIP_OPTIONS, Settings
+from logferry.config.settings_type import Settings
 from logferry.errors import ConfigError
 from logferry.printable import quoted
 
 if TYPE_CHECKING:
     from logferry.config.toml_file import Table, TomlFile, Vocabulary
 
-_INPUT_NAMES: Final = frozenset(option.name for option in INPUT_OPTIONS)
-_OF_SERVER: Final = (ServeSettings, FsckSettings)
+_INPUT_OPTIONS: Final = options_of(InputSettings)
+_INPUT_NAMES: Final = frozenset(option.name for option in _INPUT_OPTIONS)
+_LOG_FILE: Final = next(option for option in _INPUT_OPTIONS if option.name == "log_file")
 
 
 def load(settings: type[Settings], arguments: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
@@ -32,7 +32,7 @@ def load(settings: type[Settings], arguments: Mapping[str, str], environment: Ma
     """
     judge = _Judge(arguments, environment)
     values = judge.values_of(settings)
-    judge.problems += unknown_variables(environment)
+    judge.problems += unknown_variables(environment, options_of(settings))
     if judge.problems:
         raise ConfigError(judge.problems)
     return settings(**values)
@@ -135,17 +135,18 @@ class _Judge:
         """Return for each input where its values stand, the first place that has one first."""
         if file is None:
             return [()]
-        log_file = INPUT_OPTIONS[0]
-        if not file.inputs or log_file.name in self._arguments or self._environment.get(log_file.env):
+        if not file.inputs or _LOG_FILE.name in self._arguments or self._environment.get(_LOG_FILE.env):
             return [(file.top,)]
         return [(table, file.top) for table in file.inputs]
 
 
 def _vocabulary(settings: type) -> "Vocabulary":
     """Return the keys that a file may have: a client's command takes all of the client's, and so on."""
+    from logferry.config.server_settings import FsckSettings, ServeSettings
+    from logferry.config.tables import SERVE_OPTIONS, SHIP_OPTIONS
     from logferry.config.toml_file import Vocabulary
 
     client, server = (tuple(option.name for option in options) for options in (SHIP_OPTIONS, SERVE_OPTIONS))
-    if settings in _OF_SERVER:
+    if settings in (ServeSettings, FsckSettings):
         return Vocabulary(server, frozenset(), frozenset(client) - {*server}, "client")
     return Vocabulary(client, _INPUT_NAMES, frozenset(server) - {*client}, "server")

@@ -1,12 +1,10 @@
 """The options of each command, made from its settings. Nothing is declared here."""
 
-from typing import Final, TypeVar
+from typing import Final
 
 from logferry.config.client_settings import InputSettings, ShipSettings, StatusSettings, VerifySettings
 from logferry.config.options import options_of
 from logferry.config.server_settings import FsckSettings, ServeSettings
-
-Settings = TypeVar("Settings", bound=ShipSettings | ServeSettings | VerifySettings | FsckSettings | StatusSettings)
 
 INPUT_OPTIONS: Final = options_of(InputSettings)
 SHIP_OPTIONS: Final = options_of(ShipSettings)

@@ -1,0 +1,9 @@
+"""The type variable of whatever takes or gives any command's settings. It imports none of them at run time."""
+
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from logferry.config.client_settings import ShipSettings, StatusSettings, VerifySettings
+    from logferry.config.server_settings import FsckSettings, ServeSettings
+
+Settings = TypeVar("Settings", bound="ShipSettings | ServeSettings | VerifySettings | FsckSettings | StatusSettings")
