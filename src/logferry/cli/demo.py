@@ -18,6 +18,7 @@ from logferry.cli.output import print_result
 from logferry.config import ServeSettings, ShipSettings, VerifySettings, load
 from logferry.errors import ConfigError, LogferryError, SourceError
 from logferry.server.server import serve
+from logferry.worker import Worker
 
 _START_TIMEOUT_S = 10.0
 
@@ -76,7 +77,6 @@ def _background_server(data_dir: Path) -> Iterator[int]:
     arguments = {"server_host": "127.0.0.1", "server_port": "0", "data_dir": str(data_dir)}
     settings = load(ServeSettings, arguments, {})
     ports: list[int] = []
-    failures: list[BaseException] = []
     is_settled = threading.Event()
     stop: list[Callable[[], object]] = []
 
@@ -90,19 +90,11 @@ def _background_server(data_dir: Path) -> Iterator[int]:
         stop.append(lambda: loop.call_soon_threadsafe(stop_requested.set))
         await serve(settings, stop_requested=stop_requested, on_ready=on_ready)
 
-    def run_and_report() -> None:
-        try:
-            asyncio.run(run())
-        except BaseException as error:  # the top of a worker: reported below, in the caller's thread
-            failures.append(error)
-            is_settled.set()
-
-    thread = threading.Thread(target=run_and_report, name="demo-server", daemon=True)
-    thread.start()
-    if not is_settled.wait(_START_TIMEOUT_S) or failures:
-        raise LogferryError(f"cannot start a server: {failures[0] if failures else 'no answer'}")
+    server = Worker(lambda _: asyncio.run(run()), name="demo-server", on_stop=lambda: stop[0](), on_end=is_settled.set)
+    server.start()
+    if not is_settled.wait(_START_TIMEOUT_S) or server.failure:
+        raise LogferryError(f"cannot start a server: {server.failure or 'no answer'}")
     try:
         yield ports[0]
     finally:
-        stop[0]()
-        thread.join()
+        server.stop()

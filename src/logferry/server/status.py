@@ -4,40 +4,24 @@ Reads the counters of the clients and the health of the store; owns nothing and 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
 from logferry.server.storage.store import RecoveryReport, Store, StoreHealth, StoreState
 from logferry.telemetry.status_source import Snapshot, Verdict
-from logferry.telemetry.table import SERVER_COUNTERS, SERVER_GAUGES
+from logferry.telemetry.table import SERVER_COUNTERS, SERVER_GAUGES, ServerCounters, ServerGauges, phrases
 
 _COUNTER_NAMES: Final = tuple(metric.name for metric in SERVER_COUNTERS)
 _GAUGE_NAMES: Final = tuple(metric.name for metric in SERVER_GAUGES)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerStats:
-    """What the server has done since it started."""
+@dataclass(frozen=True, kw_only=True)
+class ServerStats(ServerCounters, ServerGauges):
+    """One moment of a server: the numbers of the table, and who is connected."""
 
-    connections: int
-    connections_total: int
-    connections_refused: int  # because the server was full
-    connections_denied: int  # by the authenticator
-    connections_silent: int  # ended without having sent anything: health probes
-    connections_by_principal: Mapping[str, int]  # open now
-    clients_dropped: int
-    lines_stored: int
-    bytes_stored: int
-    lines_rejected: int
-    losses_reported: int  # ranges of files that clients could not deliver as they were
-    repeats: int  # batches that had been stored before: recognised and not stored again
-    recovered_bytes: int  # cut off after a crash, because nobody ever got an ack for them
-    groups: int
-    syncs: int
-    bytes_in_memory: int
-    disk_is_failing: bool
+    connections_by_principal: Mapping[str, int] = field(default_factory=dict)  # open now
 
 
 class ServerStatus:
@@ -101,26 +85,16 @@ _SAID: Final[Mapping[StoreState, str]] = {
 
 
 def describe(stats: ServerStats) -> str:
-    """Return one line for the log; what is rare, only if it has happened."""
-    return (
-        f"{stats.connections} clients connected ({stats.connections_total} connections in all), "
-        f"stored {stats.lines_stored} lines ({stats.bytes_stored} bytes), rejected {stats.lines_rejected}, "
-        f"repeats {stats.repeats}, groups {stats.groups}, syncs {stats.syncs}, "
-        f"{stats.bytes_in_memory} bytes in memory{_rare_things(stats)}"
-    )
-
-
-def _rare_things(stats: ServerStats) -> str:
-    found = (
-        (stats.connections_silent, f"{stats.connections_silent} connections sent nothing"),
-        (stats.connections_refused, f"{stats.connections_refused} refused"),
-        (stats.connections_denied, f"{stats.connections_denied} denied"),
-        (stats.losses_reported, f"{stats.losses_reported} losses reported"),
-        (stats.clients_dropped, f"{stats.clients_dropped} clients dropped"),
-        (stats.recovered_bytes, f"cut {stats.recovered_bytes} bytes in recovery"),
-        (stats.disk_is_failing, "the disk refuses writes"),
-    )
-    return "".join(f", {text}" for count, text in found if count)
+    """Return one line for the log; rare events only if they have happened."""
+    parts = [
+        f"{stats.connections} clients connected ({stats.connections_total} connections in all)",
+        f"stored {stats.lines_stored} lines ({stats.bytes_stored} bytes), rejected {stats.lines_rejected}",
+        f"repeats {stats.repeats}, groups {stats.groups}, syncs {stats.syncs}",
+        f"{stats.bytes_in_memory} bytes in memory",
+        *phrases(SERVER_COUNTERS, stats, "report"),
+        *(["the disk refuses writes"] if stats.disk_is_failing else []),
+    ]
+    return ", ".join(parts)
 
 
 def describe_recovery(report: RecoveryReport) -> str:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 
 from logferry.telemetry.metrics import Interval, Metrics
-from logferry.telemetry.table import CLIENT_COUNTERS, Counters
+from logferry.telemetry.table import CLIENT_COUNTERS, Counters, phrases
 from logferry.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -32,20 +32,12 @@ def rare_events(interval: Interval) -> Iterator[str]:
     gauges = interval.gauges
     if gauges.held_files:
         yield f"held {gauges.held_files} files ({gauges.held_bytes} bytes not acked)"
-    yield from phrases(interval.counters, "report")
+    yield from phrases(CLIENT_COUNTERS, interval.counters, "report")
 
 
 def shortcomings(counters: Counters) -> list[str]:
     """Return a sentence for each kind of line or byte that was not delivered as it was."""
-    return list(phrases(counters, "shortcoming"))
-
-
-def phrases(counters: Counters, view: str) -> Iterator[str]:
-    """Yield what the table says in one of its texts ("report", "summary", "shortcoming") of counters that are not 0."""
-    for metric in CLIENT_COUNTERS:
-        text, value = getattr(metric, view), getattr(counters, metric.name)
-        if text and value:
-            yield text.format(value)
+    return list(phrases(CLIENT_COUNTERS, counters, "shortcoming"))
 
 
 class Reporter:

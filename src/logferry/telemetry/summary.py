@@ -1,7 +1,7 @@
 """The last line that a client prints. Scripts read it: what stands in it stays word for word."""
 
 from logferry.telemetry.metrics import Interval
-from logferry.telemetry.report_line import phrases
+from logferry.telemetry.table import CLIENT_COUNTERS, phrases
 
 
 def summary(total: Interval) -> str:
@@ -14,6 +14,6 @@ def summary(total: Interval) -> str:
         f"{counters.lines_rejected} rejected",
         f"{counters.lines_retried} retried",
         f"{counters.lines_blank} blank skipped",
-        *phrases(counters, "summary"),
+        *phrases(CLIENT_COUNTERS, counters, "summary"),
     ]
     return ", ".join(parts)

@@ -5,10 +5,10 @@ declarations. To add a metric, add a field here, and count it where it happens. 
 are those of the fields; `exposed_as` follows the conventions of Prometheus: base units, `_total` for counters.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 _DECLARATION: Final = "metric"
 
@@ -120,26 +120,42 @@ class Gauges:
     held_bytes: int = gauge("bytes", "Bytes of those files that are not acknowledged.")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, kw_only=True)
 class ServerCounters:
     """What a server has done since its start."""
 
     connections_total: int = counter("connections", "Connections accepted.", exposed="connections")
-    connections_refused: int = counter("connections", "Connections refused because there was no room for more.")
-    connections_denied: int = counter("connections", "Connections closed because the client may not ship here.")
-    connections_silent: int = counter("connections", "Connections that were closed without having sent anything.")
-    clients_dropped: int = counter("connections", "Connections closed because the client broke a rule or stalled.")
+    connections_silent: int = counter(
+        "connections",
+        "Connections that were closed without having sent anything, as those of health probes.",
+        report="{} connections sent nothing",
+    )
+    connections_refused: int = counter(
+        "connections", "Connections refused because there was no room for more.", report="{} refused"
+    )
+    connections_denied: int = counter(
+        "connections", "Connections closed because the client may not ship here.", report="{} denied"
+    )
+    losses_reported: int = counter(
+        "ranges", "Ranges of files that clients could not deliver as they were.", report="{} losses reported"
+    )
+    clients_dropped: int = counter(
+        "connections",
+        "Connections closed because the client broke a rule or stalled.",
+        report="{} clients dropped",
+    )
     lines_stored: int = counter("lines", "Lines stored.")
     bytes_stored: int = counter("bytes", "Bytes of lines stored.", exposed="stored_bytes")
     lines_rejected: int = counter("lines", "Lines, frames or batches that were not accepted.")
     repeats: int = counter("batches", "Batches recognised as stored before, and not stored again.", exposed="repeats")
-    recovered_bytes: int = counter("bytes", "Unacknowledged bytes cut off segments after a crash.")
-    losses_reported: int = counter("ranges", "Ranges that clients have reported as lost.")
+    recovered_bytes: int = counter(
+        "bytes", "Unacknowledged bytes cut off segments after a crash.", report="cut {} bytes in recovery"
+    )
     groups: int = counter("groups", "Groups of deliveries written together.", exposed="write_groups")
     syncs: int = counter("syncs", "Syncs of segments.", exposed="segment_syncs")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, kw_only=True)
 class ServerGauges:
     """How a server is now."""
 
@@ -172,3 +188,14 @@ CLIENT: Final = (*CLIENT_COUNTERS, *CLIENT_GAUGES, ACK_LATENCY)
 SERVER_COUNTERS: Final = tuple(metrics_of(ServerCounters, prefix="logferry_server"))
 SERVER_GAUGES: Final = tuple(metrics_of(ServerGauges, prefix="logferry_server"))
 SERVER: Final = (*SERVER_COUNTERS, *SERVER_GAUGES)
+
+
+View = Literal["report", "summary", "shortcoming"]
+
+
+def phrases(table: Iterable[Metric], numbers: object, view: View) -> Iterator[str]:
+    """Yield what a table says in one of its views about those of its `numbers` that are not 0."""
+    for metric in table:
+        text: str = getattr(metric, view)
+        if text and (value := getattr(numbers, metric.name)):
+            yield text.format(value)

@@ -447,5 +447,5 @@ def test_a_disk_that_does_not_answer_does_not_keep_the_store_from_closing(
         with pytest.raises(StoreError, match="is using it"), opened(tmp_path):
             pass  # what the thread may still write is kept from others
         may_go_on.set()
-        parts_of(store).writer._thread.join(DEADLINE_S)
+        parts_of(store).writer._worker.wait_for_end(DEADLINE_S)
         parts_of(store).resources.close()

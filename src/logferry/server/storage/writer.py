@@ -18,6 +18,7 @@ from logferry.server.storage.group_commit import GroupCommit, WrittenGroup
 from logferry.server.storage.segment_paths import LogName
 from logferry.server.storage.store import OnFailure, StoreState
 from logferry.server.storage.store_state import StateTracker
+from logferry.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -60,11 +61,11 @@ class Writer:
         self._queue: deque[Submitted] = deque()
         self._give_up = threading.Event()
         self._unstored_lines = 0
-        self._thread = threading.Thread(target=self._run, name="logferry-store", daemon=True)
+        self._worker = Worker(self._run, name="logferry-store", on_stop=self._notify)
 
     def start(self) -> None:
         """Begin to store."""
-        self._thread.start()
+        self._worker.start()
 
     def submit(self, delivery: Delivery, on_stored: OnStored[Any]) -> None:
         """Queue a delivery."""
@@ -78,19 +79,20 @@ class Writer:
         None: the disk does not answer, and the thread is left behind; it may still write. The state is CLOSING or
         FAILED when this is called.
         """
-        with self._gathered:
-            self._gathered.notify()
-        self._thread.join(timeout_s)
+        self._worker.stop(timeout_s)
         self._give_up.set()
-        self._thread.join(LAST_WAIT_S)
-        return None if self._thread.is_alive() else self._unstored_lines
+        return self._unstored_lines if self._worker.join(LAST_WAIT_S) else None
 
     def lines_in_queue(self) -> int:
         """Return how many lines were submitted and are not part of a group yet."""
         with self._gathered:
             return sum(delivery.lines for delivery, _ in self._queue)
 
-    def _run(self) -> None:
+    def _notify(self) -> None:
+        with self._gathered:
+            self._gathered.notify()
+
+    def _run(self, _: Worker) -> None:
         try:
             while group := self._take_group():
                 if not self._store([delivery for delivery, _ in group]):
