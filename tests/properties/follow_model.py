@@ -147,7 +147,7 @@ class World:
         if committed is not None:
             source.go_to(committed, 0, 0)
         source.epoch = source.epoch + 1 if agrees else -1
-        self.reader.send_back(source, committed, 0)
+        self.reader.rewind(source, committed)
         return True
 
     def read_all(self) -> None:

@@ -70,7 +70,7 @@ class AnnouncingReader:
     def take_losses(self) -> list[Loss]:
         return []
 
-    def send_back(self, source: Source, offset: int | None, one_by_one_until: int) -> None:
+    def rewind(self, source: Source, offset: int | None, *, one_by_one_until: int = 0) -> None:
         raise AssertionError("nothing is sent back")
 
     def duplicate(self, source: Source) -> SourceFile | None:

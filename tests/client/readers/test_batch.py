@@ -328,7 +328,7 @@ def test_an_earlier_file_is_read_again_when_it_is_sent_back(tmp_path: Path, read
     numbered_files(tmp_path, 40)
     reader = reading(tmp_path / "*.log", max_open_files=8)
     chunks = [chunk for _ in range(30) if (chunk := reader.read(max_lines=None))]
-    reader.send_back(chunks[3].source, 0, 0)
+    reader.rewind(chunks[3].source, 0)
     again = reader.read(max_lines=None)
     assert again is not None
     assert (again.source, again.data) == (chunks[3].source, b"line of 3\n")
@@ -341,7 +341,7 @@ def test_a_file_is_sent_back_after_it_was_renamed_and_closed(tmp_path: Path, rea
     reader = reading(tmp_path / "*.log", max_open_files=8)
     chunks = [chunk for _ in range(30) if (chunk := reader.read(max_lines=None))]
     paths[3].rename(tmp_path / "renamed")
-    reader.send_back(chunks[3].source, 0, 0)
+    reader.rewind(chunks[3].source, 0)
     again = reader.read(max_lines=None)
     assert again is not None
     assert again.data == b"line of 3\n"
@@ -353,7 +353,7 @@ def test_what_is_to_be_read_again_and_is_gone_is_lost(tmp_path: Path, reading: O
     chunks = [chunk for _ in range(30) if (chunk := reader.read(max_lines=None))]
     os.link(paths[3], tmp_path.parent / f"{tmp_path.name}-kept")
     paths[3].unlink()
-    reader.send_back(chunks[3].source, 0, 0)
+    reader.rewind(chunks[3].source, 0)
     (lost,) = reader.take_losses()
     assert (lost.source, lost.start, lost.end) == (chunks[3].source, 0, len(chunks[3].data))
     assert reader.duplicate(chunks[3].source) is None
@@ -362,7 +362,7 @@ def test_what_is_to_be_read_again_and_is_gone_is_lost(tmp_path: Path, reading: O
 def test_a_source_that_nobody_knows_has_no_twin_and_cannot_be_sent_back(path: Path, batch: MakeBatch) -> None:
     reader = batch(b"one\n")
     assert reader.duplicate(Source(str(path))) is None
-    reader.send_back(Source(str(path), read_until=5), 2, 0)
+    reader.rewind(Source(str(path), read_until=5), 2)
     assert [(lost.start, lost.end) for lost in reader.take_losses()] == [(2, 5)]
 
 
@@ -439,7 +439,7 @@ def test_a_compressed_file_is_sent_back_from_any_place(batch: MakeBatch) -> None
     reader = batch(packed(lines))
     chunks = chunks_of(reader)
     for chunk in (chunks[-1], chunks[0], chunks[len(chunks) // 2]):
-        reader.send_back(chunk.source, chunk.start, 0)
+        reader.rewind(chunk.source, chunk.start)
         again = reader.read(max_lines=None)
         assert again is not None
         assert (again.start, again.data) == (chunk.start, chunk.data)

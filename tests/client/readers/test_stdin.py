@@ -189,7 +189,7 @@ def test_what_is_not_acked_is_kept_and_then_nothing_more_is_read(
     pipe: Pipe, reading: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lines that are not shipped fill no window, however many there are."""
-    monkeypatch.setattr("logferry.client.readers.stdin._SPOOL_BYTES", 4 * MIB)
+    monkeypatch.setattr("logferry.client.readers.stdin_content._MAX_KEPT_BYTES", 4 * MIB)
     reader, chunks = reading(pipe.reader), list[Chunk]()
     for _ in range(100):
         pipe.write(b"\n" * MIB)
@@ -225,7 +225,7 @@ def test_what_is_not_acked_is_read_again_when_it_is_sent_back(pipe: Pipe, readin
     pipe.write(b"5\n")
     pipe.end()
     reader.poll()
-    reader.send_back(chunks[0].source, 2, 4)
+    reader.rewind(chunks[0].source, 2, one_by_one_until=4)
     assert [chunk.data for chunk in chunks_of(reader)] == [b"2\n", b"3\n4\n5\n"]
     assert reader.is_finished
     assert reader.take_losses() == []
@@ -237,7 +237,7 @@ def test_what_was_acked_and_is_wanted_again_is_lost(pipe: Pipe, reading: Open) -
     chunks = [next_chunk(reader, max_lines=1) for _ in range(3)]
     ack(chunks[1])
     reader.poll()
-    reader.send_back(chunks[0].source, 0, 0)
+    reader.rewind(chunks[0].source, 0)
     (lost,) = reader.take_losses()
     assert (lost.start, lost.end) == (0, 4)
     chunk = next_chunk(reader)
@@ -248,11 +248,11 @@ def test_what_becomes_a_new_source_is_read_from_its_beginning(pipe: Pipe, readin
     reader = reading(pipe.reader)
     pipe.write(b"1\n2\n")
     first = next_chunk(reader)
-    reader.send_back(first.source, None, 0)
+    reader.rewind(first.source, None)
     again = next_chunk(reader)
     assert (again.start, again.data) == (0, b"1\n2\n")
     assert again.source.id != first.source.id
-    reader.send_back(first.source, 0, 0)
+    reader.rewind(first.source, 0)
     assert [(lost.start, lost.end) for lost in reader.take_losses()] == [(0, 4)]
 
 

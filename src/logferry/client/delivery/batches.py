@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from logferry.client.readers.base import Reader
-from logferry.client.readers.rerender import Renderings, replay
+from logferry.client.readers.rerender import Renderings, rerender
 from logferry.errors import SourceError
 from logferry.model.batch import Batch
 from logferry.model.chunk import Chunk
@@ -110,7 +110,8 @@ class RenderingProducer:
     def next_batch(self) -> Batch | None:
         """See BatchProducer. Bytes that are lost come as batches without lines, in their place."""
         while self._send_backs:
-            self._reader.send_back(*self._send_backs.popleft())
+            source, offset, one_by_one_until = self._send_backs.popleft()
+            self._reader.rewind(source, offset, one_by_one_until=one_by_one_until)
         if not self._lost and not self.is_finished:
             chunk = self._read()
             self._note_lost()
@@ -151,7 +152,7 @@ class RenderingProducer:
         try:
             for start, end, before, after in pieces:
                 twin.read_again(start)
-                if replay(twin, end, renderings, crc32=before).crc32 != after:
+                if rerender(twin, end, renderings, crc32=before).crc32 != after:
                     return False
             return True
         except SourceError as error:

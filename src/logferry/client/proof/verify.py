@@ -16,7 +16,7 @@ from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.patterns import is_pattern, matching
 from logferry.client.finding.rotation_names import is_archive_name, original_names, without_archive_suffix
 from logferry.client.net.reports import ReportClient
-from logferry.client.readers.rerender import Renderings, replay
+from logferry.client.readers.rerender import Renderings, rerender
 from logferry.client.recognition.recognise import has_content
 from logferry.client.state.checkpoints import Checkpoint, Checkpoints
 from logferry.config import FileSettings
@@ -84,7 +84,7 @@ def verify(path: Path, checkpoints: Checkpoints, reports: ReportClient) -> Verdi
     try:
         checkpoint = _find(file, checkpoints)
         if checkpoint is None:
-            lines = replay(file, file.readable_end, _UNKNOWN).lines
+            lines = rerender(file, file.readable_end, _UNKNOWN).lines
             problem = "never shipped, as far as the state folder knows" if lines else ""
             return Verdict(str(path), lines=lines, problem=problem)
         return _compare(file, checkpoint, list(reports.report(checkpoint.id)))
@@ -143,7 +143,7 @@ class _Comparison:
             verdict.repeated += extent.lines
             return
         self.expect_nothing(extent.start, "not on the server")
-        found = replay(file, extent.end, self.renderings)
+        found = rerender(file, extent.end, self.renderings)
         verdict.lines += found.lines
         verdict.filtered += found.filtered
         where = (extent.start, extent.end, extent.lines)
@@ -164,7 +164,7 @@ class _Comparison:
         start = self.file.offset
         if start >= end:
             return
-        found = replay(self.file, end, self.renderings)
+        found = rerender(self.file, end, self.renderings)
         self.verdict.lines += found.lines
         self.verdict.filtered += found.filtered
         if found.lines and not _are_lost(start, end, self.verdict.losses):

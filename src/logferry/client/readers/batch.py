@@ -1,8 +1,8 @@
-"""Reads files as they are when a run starts: to the size that they have then, one after the other.
+"""The batch reader: reads files as they are when a run starts, to the size that they have then, one after the other.
 
-Which files these are is settled at the start. All but the first of them are opened when it is their turn; a file may
-have been renamed until then, which does no harm, or be gone. What cannot be read is told at the end, and the other
-files are read.
+Owns the plan: which files are read is decided at the start. All but the first of them are opened when it is their turn;
+by then a file may have been renamed, which does no harm, or be gone. A file that cannot be read must never keep the
+others from being read; it is reported at the end.
 """
 
 import logging
@@ -18,9 +18,9 @@ from logferry.client.files.identity import FileIdentity
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import Folders
 from logferry.client.finding.patterns import Discovery
-from logferry.client.readers.base import out_of_reach
+from logferry.client.readers.base import losses_if_unreachable
 from logferry.client.readers.batch_file import BatchFile, PlannedFile, plan
-from logferry.client.readers.input_rules import Input
+from logferry.client.readers.input_rules import InputRules
 from logferry.client.recognition.recognise import Recogniser
 from logferry.config import InputSettings
 from logferry.errors import SourceError
@@ -31,12 +31,16 @@ from logferry.model.source import Source
 
 logger = logging.getLogger(__name__)
 
-# So many files are opened at the start, whatever becomes of their names later; and not more are open at any time.
-_MOST_OPEN: Final = 64
+# This many files are opened at the start, whatever becomes of their names later, and at most this many at any time.
+_MAX_OPEN: Final = 64
 
 
 class BatchReader:
-    """Reads each file once, from its beginning, or from where `recogniser` knows."""
+    """Reads each file once, from its beginning, or from its checkpoint if a `recogniser` finds one.
+
+    The reading thread writes; `report` and `duplicate` are called from other threads too. A file is closed under the
+    lock, so that no other thread duplicates it at that moment.
+    """
 
     def __init__(
         self,
@@ -48,11 +52,11 @@ class BatchReader:
         """Find the files. Raises SourceError when there is none, or only one, and that cannot be read."""
         self._recogniser = recogniser
         self._folders = recogniser.folders if recogniser else Folders()
-        self._descriptors = Descriptors(min(max_open_files or _MOST_OPEN, _MOST_OPEN), is_quiet=True)
-        self._lock = threading.Lock()  # held while a file is closed: another thread may want to open it once more
+        self._descriptors = Descriptors(min(max_open_files or _MAX_OPEN, _MAX_OPEN), is_quiet=True)
+        self._lock = threading.Lock()  # held while a file is closed, or duplicated by another thread
         self._errors: list[SourceError] = []
         self._files: dict[PlannedFile, BatchFile] = {}  # open, or to be opened again: not all of them is acked
-        self._reports: dict[PlannedFile, FileReport] = {}  # the last word on the others
+        self._reports: dict[PlannedFile, FileReport] = {}  # the last report of the others
         self._damaged: dict[str, None] = {}
         self._lost: list[Loss] = []
         self.revision = 0
@@ -67,17 +71,17 @@ class BatchReader:
 
     @property
     def is_finished(self) -> bool:
-        """Whether all that was there at the start is read, or cannot be had."""
+        """Whether all that was there at the start was read, or cannot be read."""
         return not self._unread
 
     @property
     def is_busy(self) -> bool:
-        """A file that is there is never waited for."""
+        """See Reader: a file that is there is never waited for."""
         return not self.is_finished
 
     @property
     def wake_fds(self) -> Sequence[int]:
-        """Nothing is waited for."""
+        """See Reader: nothing is waited for."""
         return ()
 
     @property
@@ -87,7 +91,7 @@ class BatchReader:
 
     @property
     def patience_s(self) -> float:
-        """See Reader: nothing announces anything."""
+        """See Reader: no descriptor reports a change."""
         return 0.0
 
     @property
@@ -104,10 +108,7 @@ class BatchReader:
         """See Reader."""
 
     def poll(self) -> None:
-        """See Reader: close the files that are acked to their end; they are, mostly, in the order of reading.
-
-        Which files have which names is settled.
-        """
+        """See Reader: close the files that are acked to their end. They are acked in the order of reading, mostly."""
         for planned, file in list(self._files.items()):
             if not (file.is_read and file.is_stored):
                 return
@@ -129,23 +130,23 @@ class BatchReader:
         return None
 
     def take_losses(self) -> list[Loss]:
-        """Return what the files lost while they were read."""
+        """See Reader."""
         lost, self._lost = self._lost, []
         return lost
 
-    def send_back(self, source: Source, offset: int | None, one_by_one_until: int) -> None:
+    def rewind(self, source: Source, offset: int | None, *, one_by_one_until: int = 0) -> None:
         """See Reader."""
         found = self._find(source)
         if found is None:
-            self._lost += out_of_reach(source, offset)
+            self._lost += losses_if_unreachable(source, offset)
             return
         planned, file = found
         try:
-            file.stay_reachable()
+            file.ensure_reachable()
             file.read_again(offset, one_by_one_until=one_by_one_until)
         except (SourceError, OSError) as error:
             logger.error("cannot read %s again: %s", planned.path, error)
-            self._lost += out_of_reach(source, offset)
+            self._lost += losses_if_unreachable(source, offset)
             return
         if planned not in self._unread:
             self._unread.appendleft(planned)
@@ -157,7 +158,7 @@ class BatchReader:
             if found is None:
                 return None
             try:
-                found[1].stay_reachable()
+                found[1].ensure_reachable()
                 return found[1].twin()
             except (SourceError, OSError) as error:
                 logger.error("cannot open %s once more: %s", source.path, error)
@@ -174,10 +175,10 @@ class BatchReader:
         return [known.get(planned) or FileReport(planned.path, size=planned.size) for planned in self._planned]
 
     def _plan(self, inputs: Sequence[InputSettings]) -> Iterator[PlannedFile]:
-        """Give each file once: as the first input has it that means it, under the first of its names."""
+        """Give each file once: for the first input that means it, under the first of its names."""
         known: set[FileIdentity] = set()
         for settings in inputs:
-            wanted = Input(settings)
+            wanted = InputRules(settings)
             for path in Discovery(settings.log_file, settings.exclude, folders=self._folders).find():
                 if path not in settings.log_file and not os.path.isfile(path):
                     continue  # a pattern means files
@@ -193,7 +194,7 @@ class BatchReader:
             self._note(SourceError(":".join(name for settings in inputs for name in settings.log_file), "no such file"))
 
     def _open(self, planned: PlannedFile) -> BatchFile | None:
-        """Return a file, opened if that was not done before; None when it cannot be read."""
+        """Return a file, opened now if it is not open yet; None when it cannot be read."""
         file = self._files.get(planned)
         if file is None:
             try:
@@ -211,10 +212,10 @@ class BatchReader:
         if file.is_read:
             return None
         try:
-            return file.read_on(max_lines)
+            return file.next_chunk(max_lines)
         except SourceError as error:
             self._note(error)
-            file.give_up(error.reason)
+            file.stop_reading(error.reason)
             return None
         finally:
             self._lost += file.lost

@@ -1,4 +1,7 @@
-"""One file of a batch run: what it is when the run starts, and how far it is read."""
+"""One file of a batch run: what it is when the run starts, and how far it was read.
+
+Owns where the file is found again after it was renamed, and where its end is. Must never read beyond the planned size.
+"""
 
 import os
 import stat
@@ -10,7 +13,7 @@ from logferry.client.files.gzip import inflated
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import Folders
-from logferry.client.readers.input_rules import Input
+from logferry.client.readers.input_rules import InputRules
 from logferry.client.recognition.recognise import Recogniser
 from logferry.errors import SourceError, cause_of
 from logferry.model.chunk import Chunk
@@ -20,10 +23,10 @@ from logferry.model.loss import Loss
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlannedFile:
-    """A file as it is when the run starts; `place` is where it really is, `size` what will be read of it."""
+    """A file as it is when the run starts; `place` is its real path, `size` how many bytes of it will be read."""
 
     path: str
-    input: Input
+    input: InputRules
     place: Path
     identity: FileIdentity
     size: int
@@ -46,8 +49,8 @@ class PlannedFile:
             return False
 
 
-def plan(path: str, wanted: Input) -> PlannedFile:
-    """Return what `path` is now. Raises SourceError when that is no regular file."""
+def plan(path: str, wanted: InputRules) -> PlannedFile:
+    """Return what `path` is now. Raises SourceError when that is not a regular file."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -65,7 +68,7 @@ class BatchFile(SourceFile):
     def __init__(
         self, planned: PlannedFile, descriptors: Descriptors, folders: Folders, recogniser: Recogniser | None = None
     ) -> None:
-        """Open it, and go on where `recogniser` knows. Raises SourceError when it cannot be read, or is not there."""
+        """Open it, and go on from its checkpoint if a `recogniser` finds one. Raises SourceError when that fails."""
         self.planned = planned
         self.problem = ""  # why no more of it can be read
         self._descriptors = descriptors
@@ -90,7 +93,7 @@ class BatchFile(SourceFile):
 
     @property
     def is_read(self) -> bool:
-        """Whether its end is reached, or nothing more can be had of it."""
+        """Whether its end was reached, or nothing more of it can be read."""
         return self.offset >= self.end
 
     @property
@@ -98,12 +101,12 @@ class BatchFile(SourceFile):
         """Whether all that was read of it is acked."""
         return self.source.committed >= self.offset
 
-    def read_on(self, max_lines: int | None) -> Chunk | None:
-        """Return the next chunk; None at the end, and while the end of a long line is searched.
+    def next_chunk(self, max_lines: int | None) -> Chunk | None:
+        """Return the next chunk; None at the end, and while the end of a long line is searched for.
 
-        A last line without newline is a line. What has been truncated is added to `lost`. Raises SourceError.
+        A last line without a newline is a line. What was truncated is added to `lost`. Raises SourceError.
         """
-        self.stay_reachable()
+        self.ensure_reachable()
         source, offset = self.source, self.offset
         try:
             self.planned.input.prepare(self)
@@ -111,25 +114,25 @@ class BatchFile(SourceFile):
             raise SourceError(self.planned.path, cause_of(error)) from error
         chunk = self.read(limit=self.end, is_final=True, max_lines=max_lines)
         self.overwritten.clear()
-        self.lost.clear()  # all of it is found out at once, below
+        self.lost.clear()  # the whole rest is lost, see below
         if chunk is None and not self.is_scanning:
             if not self._content.is_stream:
                 self.lost.append(Loss(source, offset, self.end, "truncated or rewritten while it was read"))
             self.end = self.offset
         return chunk
 
-    def stay_reachable(self) -> None:
-        """Look for it if it has to be opened again. Raises SourceError when it is not to be found."""
+    def ensure_reachable(self) -> None:
+        """Look for the file if it must be opened again. Raises SourceError when it is not found."""
         if not self._descriptors.is_open(self._raw):
             self._raw.path = self.planned.find(self._folders)
 
-    def give_up(self, reason: str) -> None:
-        """Read no more of it; what was read may still be read again."""
+    def stop_reading(self, reason: str) -> None:
+        """Read no more of the file; what was read may still be read again."""
         self.problem = reason
         self.end = self.offset
 
     def report(self) -> FileReport:
-        """Say how far it is. Safe in any thread."""
+        """Return how far it is. Safe in any thread."""
         return FileReport(
             self.source.path,
             str(self._raw.path),

@@ -1,4 +1,7 @@
-"""One input's settings, ready to be applied to files: how each of them is to be rendered."""
+"""How the files of one input are rendered: its settings, and the format that is detected in each file.
+
+Owns when the format of a file is decided. Must never change the rendering of a source once it was decided.
+"""
 
 import logging
 from typing import Final
@@ -13,19 +16,19 @@ logger = logging.getLogger(__name__)
 
 AUTO: Final = "auto"
 
-# The format of a file is decided by lines from here, and lines beyond here do not change it any more. They may be long:
-# container runtimes cut what they are given after 16 KiB.
+# The format of a file is decided by lines from its first bytes; lines beyond these do not change it any more. Lines may
+# be long: container runtimes cut what they are given after 16 KiB.
 _DECIDING_BYTES: Final = 64 * 1024
 
 
-class Input:
-    """Decides how files are rendered."""
+class InputRules:
+    """Decides how the files of an input are rendered."""
 
     def __init__(self, settings: InputSettings) -> None:
         self.settings = settings
 
     def rendering(self, path: str, log_format: str) -> RenderSpec:
-        """Return how a file of this input is rendered whose format is known."""
+        """Return how a file of this input is rendered if its lines have this format."""
         settings = self.settings
         fields = list(settings.field)
         if settings.add_host:
@@ -45,7 +48,7 @@ class Input:
         )
 
     def prepare(self, file: SourceFile) -> None:
-        """See to it that the next chunk of a file is rendered as this input says. Raises OSError."""
+        """Make the next chunk of a file be rendered as this input says. Raises OSError."""
         source = file.source
         if file.prepared_for is source:
             return
@@ -57,12 +60,12 @@ class Input:
         file.render_as(self.rendering(source.path, log_format))
 
     def _decide(self, file: SourceFile) -> str:
-        """Return the format of what comes next in a file; lines that say nothing yet are plain.
+        """Return the format of what comes next in a file; lines of which nothing can be told yet are plain.
 
-        What was found out once holds for the source, whatever follows.
+        A format that was found once holds for the source, whatever follows.
         """
         source = file.source
-        renderings = source.renderings  # once: the engine may replace the list meanwhile
+        renderings = source.renderings  # read once: the engine may replace the list meanwhile
         known = renderings[-1][1].format if renderings else ""
         found = known if known not in ("", "plain") else _detected(file)
         if found is not None or file.offset > _DECIDING_BYTES:
@@ -73,7 +76,7 @@ class Input:
 
 
 def _detected(file: SourceFile) -> str | None:
-    """Return the format of the first lines before the offset or, if they do not say it, of those behind it."""
+    """Return the format of the first lines before the offset or, if those do not show it, of the lines after it."""
     begin = file.peek(0, min(file.offset, _DECIDING_BYTES))
     found = detect(begin[: begin.rfind(b"\n") + 1])
     if found is None and file.offset <= _DECIDING_BYTES:

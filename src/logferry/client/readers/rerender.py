@@ -1,7 +1,8 @@
-"""Rendering a range of a file once more, as it was rendered when it was sent.
+"""Renders a range of a file once more, exactly as it was rendered when it was sent.
 
-The checkpoint says from which offset on a source was rendered how; the server's extents say where no memory of what
-came before was left (rule E20). So what comes out is what went over the wire, byte for byte.
+The checkpoint says from which offset on a source was rendered how; the server's extents say where rendering began anew
+(rule E20). So the result is what went over the wire, byte for byte. Must never keep the rendered bytes: only their
+count and their CRC-32 are compared.
 """
 
 from collections.abc import Sequence
@@ -16,20 +17,20 @@ Renderings = Sequence[tuple[int, RenderSpec]]  # from which offset on, in order
 
 
 @dataclass(slots=True)
-class Replayed:
-    """How many lines of NDJSON a range gives, their CRC-32, and how many lines were filtered away."""
+class Rerendered:
+    """How many lines of NDJSON a range of a file gives, their CRC-32, and how many lines were filtered away."""
 
     lines: int = 0
     crc32: int = 0
     filtered: int = 0
 
 
-def replay(file: SourceFile, end: int, renderings: Renderings, *, crc32: int = 0) -> Replayed:
-    """Render a file from where it is to `end`, or as far as it goes, and leave it there.
+def rerender(file: SourceFile, end: int, renderings: Renderings, *, crc32: int = 0) -> Rerendered:
+    """Render a file from its offset to `end`, or to its end if that comes first, and leave it there.
 
-    `crc32` is what the result goes on from. Raises SourceError.
+    The CRC-32 of the result goes on from `crc32`. Raises SourceError.
     """
-    found = Replayed(crc32=crc32)
+    found = Rerendered(crc32=crc32)
     for piece_end, rendering in _pieces(file.offset, end, renderings):
         file.render_as(rendering)
         while file.offset < piece_end:
@@ -47,7 +48,7 @@ def replay(file: SourceFile, end: int, renderings: Renderings, *, crc32: int = 0
 
 
 def _pieces(start: int, end: int, renderings: Renderings) -> list[tuple[int, RenderSpec]]:
-    """Return up to where, between `start` and `end`, which rendering holds; the first holds before its offset too."""
+    """Return which rendering holds up to where between `start` and `end`; the first holds before its offset too."""
     begins = [offset for offset, _ in renderings[1:]]
     return [
         (min(until, end), rendering)

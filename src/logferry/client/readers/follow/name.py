@@ -10,7 +10,7 @@ from typing import Final
 from logferry.client.files.identity import FileIdentity
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.readers.follow.file import FollowedFile, Standing
-from logferry.client.readers.input_rules import Input
+from logferry.client.readers.input_rules import InputRules
 from logferry.model.file_report import FileReport
 
 # At most this many files that had the name are looked at for late writes.
@@ -43,7 +43,7 @@ class FollowedName:
         "seen",
     )
 
-    def __init__(self, path: str, wanted: Input, *, is_literal: bool = True) -> None:
+    def __init__(self, path: str, wanted: InputRules, *, is_literal: bool = True) -> None:
         """Follow `path` as the input wants it. A name that a pattern has found is not literal: it may be forgotten."""
         self.path = path
         self.input = wanted
@@ -58,7 +58,7 @@ class FollowedName:
         self.behind_since = 0.0  # Unix time
         self._truncated: tuple[tuple[float, OverwrittenSource], ...] = ()  # without a copy, and when it was seen
 
-    def follow_for(self, wanted: Input) -> None:
+    def follow_for(self, wanted: InputRules) -> None:
         """Follow it for this input from now on; what its lines become is decided again if that has other settings."""
         if wanted.settings != self.input.settings:
             for file in (*self.files, *self.resting):

@@ -12,7 +12,7 @@ from logferry.client.finding.listing import Folders
 from logferry.client.finding.patterns import Discovery, is_pattern
 from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.follow.registry import Registry
-from logferry.client.readers.input_rules import Input
+from logferry.client.readers.input_rules import InputRules
 from logferry.config import InputSettings
 from logferry.errors import SourceError
 
@@ -29,7 +29,7 @@ class FollowedNames:
         """Find nothing yet. Raises SourceError when a name is a directory or the like."""
         self._registry = registry
         self._folders = folders
-        self._inputs: list[tuple[Input, Discovery]] = []
+        self._inputs: list[tuple[InputRules, Discovery]] = []
         self._generation = -1  # of the folders, when names were last looked for
         self.replace_inputs(inputs)
         self._reject_what_is_no_file()
@@ -37,7 +37,7 @@ class FollowedNames:
     def replace_inputs(self, inputs: Iterable[InputSettings]) -> None:
         """Follow what these inputs ask for, from the next `find` on."""
         self._inputs = [
-            (Input(settings), Discovery(settings.log_file, settings.exclude, folders=self._folders))
+            (InputRules(settings), Discovery(settings.log_file, settings.exclude, folders=self._folders))
             for settings in inputs
         ]
         self._generation = -1
@@ -59,7 +59,7 @@ class FollowedNames:
         are_inputs_new = self._generation < 0
         if not self._may_find_others():
             return []
-        found: dict[str, tuple[Input, bool]] = {}
+        found: dict[str, tuple[InputRules, bool]] = {}
         for wanted, discovery in self._inputs:
             literal = {path for path in wanted.settings.log_file if not is_pattern(path)}
             for path in discovery.find():
@@ -83,7 +83,7 @@ class FollowedNames:
         before, self._generation = self._generation, self._folders.generation
         return before != self._generation or any(not discovery.visited for _, discovery in self._inputs)
 
-    def _add(self, new: Sequence[str], found: dict[str, tuple[Input, bool]]) -> None:
+    def _add(self, new: Sequence[str], found: dict[str, tuple[InputRules, bool]]) -> None:
         for path in new:
             wanted, is_literal = found[path]
             self._registry.names[path] = FollowedName(path, wanted, is_literal=is_literal)

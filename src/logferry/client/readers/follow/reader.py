@@ -19,7 +19,7 @@ from logferry.client.files.fd_pool import Descriptors
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.inotify import FolderWatcher
 from logferry.client.net.wakeup import Wakeup
-from logferry.client.readers.base import out_of_reach
+from logferry.client.readers.base import losses_if_unreachable
 from logferry.client.readers.follow.abandonment import ROTATED_QUIET_S, Abandonment
 from logferry.client.readers.follow.checking import NameChecker
 from logferry.client.readers.follow.held import HeldFiles
@@ -186,7 +186,7 @@ class FollowReader:
         losses, self._registry.losses = self._registry.losses, []
         return losses
 
-    def send_back(self, source: Source, offset: int | None, one_by_one_until: int) -> None:
+    def rewind(self, source: Source, offset: int | None, *, one_by_one_until: int = 0) -> None:
         """See Reader."""
         file = self._registry.of_source(source)
         try:
@@ -195,7 +195,7 @@ class FollowReader:
         except OSError:
             file = None
         if file is None:
-            self._registry.losses += out_of_reach(source, offset)
+            self._registry.losses += losses_if_unreachable(source, offset)
             return
         file.source.path = source.path
         self._registry.note_source(file)
