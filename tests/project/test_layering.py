@@ -156,6 +156,13 @@ def test_the_pure_parts_know_no_socket_thread_clock_or_file(path: Path) -> None:
     assert not {"open", "print", "input", "exec", "eval"} & set(calls_in(path))
 
 
+@pytest.mark.parametrize("path", sorted((SOURCE / "client" / "delivery").glob("*.py")), ids=name_of)
+def test_above_the_outputs_delivery_knows_no_socket(path: Path) -> None:
+    assert not set(imports_of(path)) & {"select", "selectors", "socket", "ssl"}
+    net = {name.removeprefix("logferry.client.net.") for name in imports_of(path) if ".client.net." in name}
+    assert net <= {"health", "poller", "readiness", "wakeup"}, "outputs connect, send and ask"
+
+
 @every_module
 def test_only_the_command_line_prints_or_exits(path: Path) -> None:
     if part_of(path) in ("cli", "__main__"):

@@ -1,4 +1,7 @@
-"""Batches from files: reads the next chunk, renders it, counts it, and says what could not be read."""
+"""Where batches come from: the seam, and the producer that reads a chunk, renders it, and counts it.
+
+It also turns bytes that can never be read into batches without lines, in their place. It never sends anything.
+"""
 
 import logging
 from collections import deque
@@ -18,8 +21,8 @@ from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-# Counting the lines of a chunk before it is rendered takes a twentieth of a resilient client's time, so it is left out
-# while batches have less than a quarter of the lines that they may have.
+# Counting the lines of a chunk before rendering it takes a twentieth of a resilient client's time. So the producer
+# skips it while batches have less than a quarter of the lines that they may have.
 _SPARSE_FACTOR: Final = 4
 
 
@@ -36,7 +39,7 @@ class BatchProducer(Protocol):
 
     @property
     def wake_fds(self) -> Sequence[int]:
-        """File descriptors that become readable when there may be another batch; `tick` takes the news."""
+        """File descriptors that become readable when there may be another batch; `tick` makes them unreadable again."""
 
     @property
     def patience_s(self) -> float:
@@ -46,10 +49,10 @@ class BatchProducer(Protocol):
         """Return the next batch, or None when there is none now."""
 
     def tick(self) -> None:
-        """Do what is to be done every poll interval."""
+        """Look at the files; called every poll interval, and when one of `wake_fds` is readable."""
 
     def stop(self) -> None:
-        """Read no more; what was read already may still come."""
+        """Stop reading; what was read already may still come."""
 
     def send_back(self, source: Source, offset: int | None, *, one_by_one_until: int) -> None:
         """Read a source again from `offset`, in batches of one line up to `one_by_one_until`.
@@ -68,7 +71,7 @@ class RenderingProducer:
     """Batches straight from a reader."""
 
     def __init__(self, reader: Reader, *, metrics: Metrics, max_lines: int | None = None) -> None:
-        """`max_lines` bounds a batch; only the first one after lines have suddenly become short may have more."""
+        """`max_lines` bounds a batch; only the first batch after lines suddenly became short may exceed it."""
         self._reader = reader
         self._metrics = metrics
         self._max_lines = max_lines
@@ -81,7 +84,7 @@ class RenderingProducer:
 
     @property
     def is_finished(self) -> bool:
-        """See BatchProducer. A failing file system ends a producer as its end does; `error` tells."""
+        """See BatchProducer. A failing file system ends a producer as the end of its files does; `error` says so."""
         is_stopped = self._stopped and not self._reader.is_draining
         if self._lost or self._next or (self._send_backs and not is_stopped):
             return False
@@ -89,7 +92,7 @@ class RenderingProducer:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all that was to be read was read."""
+        """Whether everything that was to be read was read."""
         return self._reader.is_finished and self.error is None
 
     @property
@@ -132,7 +135,7 @@ class RenderingProducer:
         self._reader.stop()
 
     def send_back(self, source: Source, offset: int | None, *, one_by_one_until: int) -> None:
-        """See BatchProducer. Done by whoever reads, before the next batch."""
+        """See BatchProducer. The thread that reads does it, before the next batch."""
         self._send_backs.append((source, offset, one_by_one_until))
 
     def agrees(self, source: Source, *, committed: int, crc32: int) -> bool:
@@ -140,7 +143,7 @@ class RenderingProducer:
         return self._renders_to(source, [(source.committed, committed, source.crc32, crc32)])
 
     def holds(self, source: Source, extents: Iterable[Extent]) -> bool:
-        """See BatchProducer. Likewise."""
+        """See BatchProducer. May be called from another thread than the one that reads."""
         return self._renders_to(source, [(extent.start, extent.end, 0, extent.crc32) for extent in extents])
 
     def _renders_to(self, source: Source, pieces: Iterable[tuple[int, int, int, int]]) -> bool:

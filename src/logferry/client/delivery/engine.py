@@ -45,11 +45,11 @@ from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-# Enough to keep 100 MB/s flowing over a round trip of 80 ms; and the memory it takes is the client's largest part.
+# Enough for a throughput of 100 MB/s over a round trip of 80 ms. It is the largest part of the client's memory.
 WINDOW_BYTES: Final = 8 * 1024 * 1024
 
-# What is taken before the output is looked at again: a large batch, or so many small ones that what each costs beside
-# its lines (a sync of the checkpoint for the first of a source, above all) is shared. It takes a few milliseconds.
+# A turn takes one large batch, or enough small ones to share what each costs beside its lines (above all the sync of
+# the checkpoint for the first batch of a source). That is a few milliseconds.
 _BATCHES_PER_TURN: Final = 128
 _BYTES_PER_TURN: Final = 64 * 1024
 
@@ -162,19 +162,19 @@ class DeliveryEngine:
 
     @property
     def _announcing(self) -> Sequence[int]:
-        """What wakes the engine because there may be a batch; nothing does while it would not take one."""
+        """The descriptors that announce a batch; none while the engine would not take one."""
         return self._producer.wake_fds if self._wants_batch() else ()
 
     @property
     def _patience_s(self) -> float:
-        """For how long nobody needs a tick, if the producer announces what it has."""
+        """For how long a tick can wait, if the producer announces what it has."""
         return min(self._producer.patience_s, self._checkpoints.patience_s)
 
     def _submit(self) -> None:
         if self._outgoing is not None:
             self._outgoing.submit()
             if self._outgoing.is_used_up and self._outgoing.waiting_batches == len(self._window):
-                raise StartOver("the server lets no connection open more sources than this one has")
+                raise StartOver("a connection may not open more sources than this one has; beginning another")
         elif not self._is_connecting:
             self._output.connect(self._clock())
             self._is_connecting = True
@@ -291,7 +291,7 @@ class DeliveryEngine:
         self._is_connecting = False
 
     def _recover(self, error: DeliveryError) -> None:
-        """Drop the connection; wait before the next one, unless nothing is in flight and nobody needs one."""
+        """Drop the connection. Back off before the next one, unless nothing is in flight: then nobody needs one yet."""
         self._disconnect()
         if isinstance(error, StartOver):
             logger.debug("%s", error)
@@ -314,7 +314,7 @@ class DeliveryEngine:
         return f"{self._window.unacked_lines} lines in flight are not acked"
 
     def _finish(self) -> None:
-        """Where nobody answers, what counted as delivered has still to be handed over."""
+        """Hand over what no answer will confirm. Raises GaveUp with what is lost."""
         self._output.finish(self._clock())
         while self._output.is_finishing:
             for event in self._wait_for_events(math.inf):

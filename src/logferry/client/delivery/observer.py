@@ -12,7 +12,7 @@ class ConnectionObserver(Protocol):
         """There is a connection, which gives `guarantee`."""
 
     def closed(self) -> None:
-        """There is no connection any more, and no failure to report."""
+        """The connection has ended; if it failed, `failed` follows."""
 
     def failed(self, error: str) -> None:
         """A connection, or the attempt at one, has failed for the reason `error`; the engine will try again."""

@@ -9,7 +9,7 @@ from logferry.client.delivery.output import Connected, Guarantee, Output
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 
-# So many sources may be asked for and not yet answered: what a server does in one go, and 100 KB of questions.
+# At most this many opens are unanswered at a time: what a server handles in one go, and 100 KB of questions.
 MAX_OPENING: Final = 1000
 
 # Taking batches ahead of a connection further than this gains nothing.
@@ -64,7 +64,7 @@ class OutgoingBatches:
         self._waiting.setdefault(source.id, []).append(batch)
 
     def opened(self, source_id: str, batches: Iterable[Batch]) -> None:
-        """The server has answered an open: go on with these batches, in place of those that waited for the answer."""
+        """The server has answered an open: go on with these batches, in place of those that waited."""
         self._opening.discard(source_id)
         self._open.add(source_id)
         self._bytes -= sum(len(batch.payload) for batch in self._waiting.pop(source_id, ()))

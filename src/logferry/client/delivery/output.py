@@ -103,7 +103,7 @@ class Stalled:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """There is no connection, or none came about. What was submitted and is not stored must be submitted again."""
+    """The connection ended, or could not be established. Whatever is not stored must be submitted again."""
 
     error: DeliveryError
 
@@ -115,7 +115,7 @@ class Output(Protocol):
     """Where batches go. For one thread; each call returns at once."""
 
     def connect(self, now: float) -> None:
-        """Begin to connect. `drive` reports Connected or Disconnected. Only while there is no connection."""
+        """Begin to connect; `drive` reports Connected or Disconnected. Only while not connected."""
 
     def open(self, sources: Sequence[Source]) -> None:
         """Ask how far sources are stored; a SourceAt follows for each, in any order.

@@ -109,6 +109,6 @@ def deliver_resilient(
     try:
         engine.run()
     finally:
+        gate.close()
         prefetching.stop()
         prefetching.join()
-        gate.close()

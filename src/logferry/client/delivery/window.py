@@ -1,4 +1,8 @@
-"""What was taken from the file and is not yet acked, oldest first: the lines that a reconnection sends again."""
+"""The window: batches that were taken and are not yet acked, oldest first. A reconnection sends them again.
+
+It owns which batches are done, and the order in which checkpoints may move over them. It never sends, and knows neither
+connections nor answers.
+"""
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
@@ -9,7 +13,7 @@ from logferry import checksum
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 
-# What a batch costs in memory beside its lines: one without any, of blank or filtered lines, is not free.
+# What a batch takes in memory beside its payload: a batch of blank or filtered lines has no payload, but is not free.
 _BATCH_BYTES: Final = 512
 
 
@@ -44,7 +48,7 @@ class Window:
 
     @property
     def unacked_lines(self) -> int:
-        """How many lines wait for an answer or for being sent."""
+        """How many lines are not acked, whether sent or not."""
         return sum(batch.lines - batch.acked for batch in self._batches)
 
     def add(self, batch: Batch) -> None:
@@ -80,7 +84,7 @@ class Window:
             self.finish(batch)
 
     def finish(self, batch: Batch) -> None:
-        """Nothing is owed for a batch any more."""
+        """Mark a batch as done: no answer is expected for it any more."""
         batch.is_done = True
         self._release(batch.source.id)
 
@@ -103,17 +107,17 @@ class Window:
         return done
 
     def take_done(self) -> Iterator[Batch]:
-        """Give up the batches that have left, those of each source in order."""
+        """Remove and yield the batches that have left, those of each source in order."""
         while self._done:
             yield self._done.popleft()
 
     def give_up(self, batch: Batch, reason: str) -> None:
-        """Turn a batch into the news that its bytes will not come."""
+        """Turn a batch into the statement that its bytes will never come."""
         self._bytes -= len(batch.payload)
         batch.payload, batch.lines, batch.lost, batch.known_crc32 = b"", 0, reason, None
 
     def drop_source(self, source: Source) -> None:
-        """Forget the batches of a source; it will be read again."""
+        """Discard the batches of a source; it will be read again."""
         for batch in self._by_source.pop(source.id, ()):
             self._remove(batch)
 
@@ -133,7 +137,7 @@ class Window:
 
 
 def note_rendering(batch: Batch) -> bool:
-    """A batch is going to be sent: let its source remember how it is rendered; return whether that is news.
+    """Let a source remember how a batch is rendered that is about to be sent; return whether this changed anything.
 
     Nothing from the beginning of the batch on is stored yet, so what was noted of it before does not hold any more.
     """

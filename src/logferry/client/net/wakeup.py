@@ -1,4 +1,4 @@
-"""Waking a thread that waits for a socket, and asking a run to stop."""
+"""Waking a thread that waits in a poll, and asking a run to stop. Both are safe in all threads and signal handlers."""
 
 import contextlib
 import select
@@ -23,12 +23,12 @@ class Wakeup:
             self._sender.send(b"\0")
 
     def clear(self) -> None:
-        """Take the flag back, before looking at what it announced."""
+        """Reset the flag; call this before looking at what it announced."""
         with contextlib.suppress(OSError):
             self._receiver.recv(4096)
 
     def wait(self) -> None:
-        """Wait until the flag is set, however long that takes, and take it back."""
+        """Wait until the flag is set, without a limit, and reset it."""
         poll = select.poll()
         poll.register(self._receiver.fileno(), select.POLLIN)
         poll.poll()
@@ -41,7 +41,7 @@ class Wakeup:
 
 
 class StopSignal:
-    """The wish that a run should end; it also wakes the engine for other news."""
+    """The request to end a run. Its `wakeup` also wakes the engine for anything else that has happened."""
 
     def __init__(self) -> None:
         self.is_requested = False

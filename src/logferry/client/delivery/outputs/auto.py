@@ -15,7 +15,7 @@ from logferry.errors import PeerClosed, PeerConfused
 from logferry.protocol.delivery import Gibberish, NotUnderstood, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 
-# After so many connections in a row that were closed on the hello, the client finds out whether that is its fault.
+# When the server has closed this many connections in a row on the hello, find out whether it dislikes the hello.
 _HELLO_ATTEMPTS: Final = 3
 
 

@@ -59,5 +59,5 @@ def plain_protocol(settings: ShipSettings) -> PlainClientProtocol:
 
 
 def establish(dial: Dial, settings: ShipSettings) -> Steps[Session]:
-    """See Establish: there is no hello."""
+    """See Establish: without a hello."""
     return LineAckSession((yield from dial()), settings)

@@ -41,5 +41,5 @@ class UnacknowledgedSession(Session):
 
 
 def establish(dial: Dial, settings: ShipSettings) -> Steps[Session]:
-    """See Establish: there is no hello."""
+    """See Establish: without a hello."""
     return UnacknowledgedSession((yield from dial()), settings)

@@ -31,7 +31,7 @@ class UnansweredLines:
     def answer(self, lines: int) -> Iterator[tuple[Batch, int]]:
         """The next `lines` lines were answered; give how many in which batch.
 
-        Raises PeerConfused when so many have not been sent, after giving those that were.
+        Raises PeerConfused when fewer lines were sent, after giving those.
         """
         while lines:
             if not self._batches:
