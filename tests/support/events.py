@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.verify import Verdict, verify_all
-from logferry.client.state.checkpoints import Checkpoint, Checkpoints
+from logferry.client.state.checkpoint import Checkpoint
+from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import FileSettings, ShipSettings
 from logferry.protocol.delivery import Extent
 from logferry.server.storage.source_report import report

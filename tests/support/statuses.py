@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from logferry.client.status.snapshot import ClientReport, Status, encode
-from logferry.durable import lock_folder
+from logferry.folder_lock import lock_folder
 from logferry.model.file_report import FileReport
 
 NOW: Final = 1_700_000_000.0

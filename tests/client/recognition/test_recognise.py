@@ -66,6 +66,29 @@ def test_a_file_of_12_bytes_is_recognised(tmp_path: Path, memory: Memory) -> Non
     assert memory.recognise(log) == (source, 12)
 
 
+# What version 0.1 wrote after it had shipped the one line `2024-01-15 08:23:45 INFO text`.
+SAVED_EARLIER = """\
+{"version":2,"client":"0123456789abcdef","servers":["127.0.0.1:9000"]}
+{"id":"00112233445566aa","path":"%s","device":%d,"inode":%d,"committed":30,"lines":1,"crc32":1790921346,\
+"head_bytes":30,"head":"31e82bdbc585563aae9840515df6e536","tail_bytes":30,"tail":"31e82bdbc585563aae9840515df6e536",\
+"seen_at":1705307025.5,"renderings":[[0,{}]]}
+"""
+
+
+def test_a_file_is_recognised_by_what_an_earlier_version_has_saved(tmp_path: Path) -> None:
+    log, state = tmp_path / "app.log", tmp_path / "state"
+    log.write_bytes(b"2024-01-15 08:23:45 INFO text\nnext\n")
+    state.mkdir()
+    identity = (log.stat().st_dev, log.stat().st_ino)
+    (state / "checkpoints.json").write_text(SAVED_EARLIER % (log, *identity))
+    checkpoints = Checkpoints(state)
+    file = SourceFile(log, max_line_bytes=1000)
+    Recogniser(checkpoints).recognise(file)
+    assert (file.source.id, file.offset, file.source.crc32) == ("00112233445566aa", 30, 1790921346)
+    file.close()
+    checkpoints.close()
+
+
 REWRITTEN = {
     "shorter": lambda data: data[: len(data) // 2].replace(b"line", b"LINE"),
     "cut short": lambda data: data[: len(data) // 2],

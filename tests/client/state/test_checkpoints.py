@@ -19,7 +19,7 @@ from logferry.cli.dispatch import main
 from logferry.client.files.identity import fingerprint
 from logferry.client.state import checkpoints as checkpoint_module
 from logferry.client.state.checkpoints import MAX_IDLE, SAVE_INTERVAL_S, Checkpoints
-from logferry.durable import Journal
+from logferry.client.state.journal import Journal
 from logferry.errors import StateError
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
@@ -249,7 +249,7 @@ def test_a_quiet_source_costs_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
         hashed.append(data)
         return fingerprint(data)
 
-    monkeypatch.setattr(checkpoint_module, "fingerprint", count)
+    monkeypatch.setattr("logferry.client.state.checkpoint.fingerprint", count)
     written = Written(monkeypatch)
     for source in sources[:3]:
         source.committed += 1

@@ -10,7 +10,7 @@ import pytest
 
 from logferry.client.state import checkpoints as checkpoint_module
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.durable import Journal
+from logferry.client.state.journal import Journal
 from logferry.model.source import Source
 
 VERSION_1 = """{"version": 1, "client": "c0ffee", "servers": ["logs:9000"], "sources": [

@@ -16,8 +16,8 @@ from logferry.client.delivery.output import Guarantee
 from logferry.client.status.connection_state import ConnectionTracker
 from logferry.client.status.inspect import Inspection, inspect
 from logferry.client.status.snapshot import decode
-from logferry.durable import FolderInUse, lock_folder, lock_holder
 from logferry.errors import StateError
+from logferry.folder_lock import FolderInUse, lock_folder, lock_holder
 from logferry.model.file_report import FileReport
 from logferry.telemetry.table import Counters
 from tests.support.builders import Clock

@@ -18,7 +18,8 @@ from logferry.client.finding.rotation_names import is_archive_name, original_nam
 from logferry.client.net.reports import ReportClient
 from logferry.client.readers.rerender import Renderings, rerender
 from logferry.client.recognition.recognise import has_content
-from logferry.client.state.checkpoints import Checkpoint, Checkpoints
+from logferry.client.state.checkpoint import Checkpoint
+from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import FileSettings
 from logferry.errors import SourceError
 from logferry.model.render_spec import PLAIN

@@ -14,7 +14,8 @@ from logferry.client.files.identity import HEAD_BYTES, fingerprint
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import Folders
 from logferry.client.finding.rotation_names import former_names, without_archive_suffix
-from logferry.client.state.checkpoints import Checkpoint, Checkpoints
+from logferry.client.state.checkpoint import Checkpoint
+from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import SourceError
 from logferry.model.source import Source
 

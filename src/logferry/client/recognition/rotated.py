@@ -20,7 +20,7 @@ from logferry.client.finding.compressed import is_compressed
 from logferry.client.finding.listing import Folders
 from logferry.client.finding.rotation_names import is_archive_name, rotation_number, without_archive_suffix
 from logferry.client.recognition.recognise import Recogniser, is_copy, modified_ns_if_same
-from logferry.client.state.checkpoints import Checkpoint
+from logferry.client.state.checkpoint import Checkpoint
 from logferry.errors import SourceError
 
 # The time of a file is that of the kernel's last tick (100 a second or more), so it may be this much behind the clock.

@@ -1,16 +1,22 @@
-"""The file that the checkpoints are in: a journal (durable.py) of JSON objects, one per line.
+"""The format of STATE_DIR/checkpoints.json, version 2: a journal (journal.py) of JSON objects, one on each line.
 
     {"version":2,"client":"<id>","servers":["<host>:<port>"]}   the first line
-    {"id":"<source>","path":"/var/log/app.log", ...}            a checkpoint, without the fields that are as by default
-    {"forget":"<source>"}                                       there is no such checkpoint any more
+    {"id":"<source>","path":"/var/log/app.log", ...}            a checkpoint, without the fields that have their default
+    {"forget":"<source>"}                                       the checkpoint of this source is forgotten
     {"servers":["<host>:<port>"]}                               all servers that speak the delivery extension
 
-What a line says replaces what earlier ones say of the same. A crash in the middle of an append leaves some of its lines
-and perhaps the beginning of another one, which does not count; so others may read while the client writes.
+A line replaces what earlier lines say of the same source, or of the servers. Unknown members are ignored.
+Limits: the file is replaced by one without outdated lines when it has 1000 lines more than twice the checkpoints; a
+file of more than 1 GiB is not read.
+A crash during an append leaves some of its lines and perhaps the beginning of another one, which does not count: what
+is not in the file yet is behind the acks, which costs nothing. A crash during a replacement leaves the old file or the
+new one. So other processes may read the file at any time.
+A damaged file never stops the client. The lines that can be read are used, the file is kept as `.damaged`, and a new
+one is written; a source whose line is lost becomes a new source, and is shipped again. A file of a later version, or
+without a single readable line, is set aside in the same way, as a whole.
+Version 1 was one JSON document with all checkpoints under "sources"; it is read, and replaced at the next save.
 
-A damaged file never stops the client: what is readable is used, the file as it was is kept beside it as `.damaged`, and
-a new one is written. Version 1 was one JSON document with all checkpoints under "sources"; it is read, and replaced
-when something is written.
+Must never interpret the lines beyond that: checkpoint.py and checkpoints.py do.
 """
 
 import contextlib
@@ -20,14 +26,15 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from logferry.durable import Journal, replace_file
+from logferry.client.state.journal import Journal
+from logferry.durable import replace_file
 from logferry.errors import cause_of
 
 logger = logging.getLogger(__name__)
 
 VERSION: Final = 2
 
-# What a line that is not as it should be can raise.
+# What a damaged line can raise.
 _UNREADABLE: Final = (ValueError, KeyError, TypeError, RecursionError)
 
 Entry = Mapping[str, Any]
@@ -36,18 +43,18 @@ _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class CheckpointFile:
-    """Reads and writes lines; what they mean is for others to know."""
+    """Reads and writes the entries of a checkpoint file. For one thread."""
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
         self.path = path
         self._read_only = read_only
         self._journal = Journal(path)
-        self.is_outdated = False  # to be replaced, although nothing has changed
+        self.is_outdated = False  # the file must be replaced even if nothing has changed
 
     def load(self, apply: Callable[[Any], None]) -> None:
-        """Give each line to `apply`, which raises ValueError, KeyError or TypeError for what it cannot take.
+        """Pass each entry to `apply`, which raises ValueError, KeyError or TypeError for one that it cannot accept.
 
-        Nothing that is wrong with the file raises anything here; it is told.
+        Whatever is wrong with the file is logged and does not raise.
         """
         try:
             content = self._journal.read()
@@ -73,15 +80,15 @@ class CheckpointFile:
             self._keep_copy(content, damage)
 
     def has_room_for(self, lines: int, *, most: int) -> bool:
-        """Whether so many lines can be appended, with no more than `most` in the file then."""
+        """Whether this many lines can be appended so that the file has at most `most` lines then."""
         return not self.is_outdated and self._journal.lines + lines <= most and self._journal.can_be_appended_to
 
     def append(self, entries: Iterable[Entry]) -> None:
-        """Add lines; they are on the disk on return. Only if there is room. Raises OSError."""
+        """Append entries; they are on the disk on return. Only if `has_room_for` them. Raises OSError."""
         self._journal.append(_lines(entries))
 
     def replace(self, header: Entry, entries: Iterable[Entry]) -> None:
-        """Replace all lines. Raises OSError."""
+        """Replace the whole file. Raises OSError."""
         self._journal.replace(_lines([{"version": VERSION, **header}, *entries]))
         self.is_outdated = False
 
@@ -112,7 +119,7 @@ class CheckpointFile:
 
 
 def _reject_other_versions(lines: list[bytes]) -> None:
-    """Raise ValueError if no line means what it seems to mean; a first line that cannot be read says nothing."""
+    """Raise ValueError if the lines are of another version. A first line that cannot be read does not say so."""
     if not lines:
         raise ValueError("there is no whole line in it")
     version = VERSION
@@ -123,7 +130,7 @@ def _reject_other_versions(lines: list[bytes]) -> None:
 
 
 def _apply_all(lines: Iterable[bytes], apply: Callable[[Any], None]) -> list[Exception]:
-    """Apply what can be read; return what is wrong with the other lines."""
+    """Apply the lines that can be read; return what is wrong with the others."""
     damage: list[Exception] = []
     for line in lines:
         try:
@@ -138,7 +145,7 @@ def _lines(entries: Iterable[Entry]) -> bytes:
 
 
 def _lines_of_version_1(content: bytes) -> list[bytes]:
-    """Return a file of version 1 as lines of this one; nothing when it is something else."""
+    """Return the content of a file of version 1 as lines of version 2; nothing for any other content."""
     with contextlib.suppress(*_UNREADABLE):
         document = json.loads(content)
         if document["version"] == 1:

@@ -13,8 +13,8 @@ from typing import Final
 from logferry.client.files.identity import identity_of
 from logferry.client.status.connection_state import WAITING
 from logferry.client.status.snapshot import ClientReport, Status, read
-from logferry.durable import lock_holder
 from logferry.errors import StateError, cause_of
+from logferry.folder_lock import lock_holder
 from logferry.model.file_report import FileReport
 from logferry.telemetry.report_line import shortcomings
 

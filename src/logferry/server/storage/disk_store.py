@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from logferry.durable import FolderInUse, lock_folder, sync_folder
+from logferry.durable import sync_folder
 from logferry.errors import StoreError, cause_of
+from logferry.folder_lock import FolderInUse, lock_folder
 from logferry.protocol.delivery import Position, ReportPage
 from logferry.server.storage import source_report
 from logferry.server.storage.deferred_sync import DeferredSync

@@ -1,0 +1,122 @@
+"""What is remembered of one source from one run of the client to the next, as a value and as an entry of the journal.
+
+Owns the fields of a checkpoint, and which entries are accepted as one. An entry that an earlier version wrote must stay
+readable: a new field needs a default. Must never touch the disk.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, Final, get_origin
+
+from logferry.client.files.identity import (
+    FINGERPRINT_OF_NOTHING,
+    HEAD_BYTES,
+    TAIL_BYTES,
+    FileIdentity,
+    fingerprint,
+)
+from logferry.client.state.journal_format import Entry
+from logferry.model.render_spec import RenderSpec
+from logferry.model.source import Source
+
+Renderings = tuple[tuple[int, RenderSpec], ...]
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """How far one source is stored, and how to recognise its file. It never changes: a later one replaces it.
+
+    `head` and `tail` are fingerprints of the source's first `head_bytes` bytes, acked or not, and of the last
+    `tail_bytes` before `committed`. `lines` and `crc32` are those of the NDJSON stored up to there, as the server
+    counts them; bytes before `plain_until` were shipped by the plain protocol and do not count. `is_finished` says that
+    the run that shipped the source meant to ship no more of it (batch mode), or that its file is gone. `renderings`
+    says from which offset on the source was rendered how; it is empty for what an older version shipped.
+    """
+
+    id: str
+    path: str
+    device: int
+    inode: int
+    committed: int = 0
+    lines: int = 0
+    crc32: int = 0
+    head_bytes: int = 0
+    head: str = FINGERPRINT_OF_NOTHING
+    tail_bytes: int = 0
+    tail: str = FINGERPRINT_OF_NOTHING
+    plain_until: int = 0
+    is_finished: bool = False
+    seen_at: float = 0.0  # Unix time of the last change, for people and for ordering files that were rotated meanwhile
+    renderings: Renderings = ()
+
+    @property
+    def identity(self) -> FileIdentity:
+        """The device and inode of the source's file."""
+        return self.device, self.inode
+
+
+def checkpoint_of(source: Source, *, seen_at: float) -> Checkpoint:
+    """Return the checkpoint of a source as it is now."""
+    head = source.head  # as far as it was read: so a source is known before anything of it is acked
+    return Checkpoint(
+        source.id,
+        source.path,
+        source.device,
+        source.inode,
+        committed=source.committed,
+        lines=source.lines,
+        crc32=source.crc32,
+        head_bytes=len(head),
+        head=fingerprint(head),
+        tail_bytes=len(source.tail),
+        tail=fingerprint(source.tail),
+        plain_until=source.plain_until,
+        is_finished=source.is_finished,
+        seen_at=seen_at,
+        renderings=_shared(tuple(source.renderings)),
+    )
+
+
+_NAMES: Final = [field.name for field in fields(Checkpoint)]
+_TYPES: Final = [get_origin(field.type) or field.type for field in fields(Checkpoint)]
+_DEFAULTS: Final = [field.default for field in fields(Checkpoint)]  # a marker, not a value, where there is none
+_values: Final = attrgetter(*_NAMES)
+
+
+def to_entry(checkpoint: Checkpoint) -> Entry:
+    """Return a checkpoint as an entry of the journal, without the fields that have their default."""
+    values = zip(_NAMES, _values(checkpoint), _DEFAULTS, strict=True)
+    entry = {name: value for name, value, default in values if value != default}
+    if checkpoint.renderings:
+        entry["renderings"] = [[start, spec.to_json()] for start, spec in checkpoint.renderings]
+    return entry
+
+
+def from_entry(entry: Entry) -> Checkpoint:
+    """Read what `to_entry` returned. Raises ValueError, TypeError or KeyError for anything else."""
+    given = {name: entry[name] for name in _NAMES if name in entry}
+    checkpoint = Checkpoint(**given | {"renderings": _renderings(given.get("renderings", ()))})
+    for name, value, kind in zip(_NAMES, _values(checkpoint), _TYPES, strict=True):
+        if type(value) is not kind:
+            raise TypeError(f"{name} is {value!r}")
+    if not (0 <= checkpoint.head_bytes <= HEAD_BYTES and 0 <= checkpoint.tail_bytes <= TAIL_BYTES):
+        raise ValueError("a fingerprint is of too many bytes")
+    if checkpoint.committed < checkpoint.tail_bytes:
+        raise ValueError("a fingerprint is of bytes beyond the checkpoint")
+    return checkpoint
+
+
+def _renderings(entry: Iterable[tuple[Any, Any]]) -> Renderings:
+    renderings = tuple((start, RenderSpec.from_json(spec)) for start, spec in entry if isinstance(spec, dict))
+    starts = [start for start, _ in entry]
+    if len(starts) != len(renderings) or any(type(start) is not int for start in starts) or starts != sorted(starts):
+        raise ValueError(f"renderings are {entry!r}")
+    return _shared(renderings)
+
+
+@lru_cache(maxsize=1024)
+def _shared(renderings: Renderings) -> Renderings:
+    """Return an equal value that is in memory already: most sources are rendered alike."""
+    return renderings

@@ -1,0 +1,80 @@
+"""A file of lines that one process appends to, and replaces when it has grown too long. Others may read it meanwhile.
+
+Owns what an append leaves on the disk: only whole lines count. After a crash, or on a full disk, some lines of the last
+append may be there, and perhaps the beginning of another one; readers ignore that, and the next append cuts it off.
+Knows nothing of what the lines mean.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from logferry.durable import replace_file
+
+# A journal is read whole. With two million lines in it, a file that is larger was written by something else.
+_MAX_JOURNAL_BYTES: Final = 1024 * 1024 * 1024
+
+
+class Journal:
+    """One such file. For one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines = 0
+        self._size: int | None = None  # of the whole lines; None when it is not known what is in the file
+        self._inode = 0
+
+    def read(self) -> bytes:
+        """Return the content, of which only whole lines count. Raises OSError, or ValueError if it is too large."""
+        with open(self.path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_size > _MAX_JOURNAL_BYTES:
+                raise ValueError(f"it has more than {_MAX_JOURNAL_BYTES} bytes")
+            content = file.read(status.st_size)
+        self._inode = status.st_ino
+        self.lines, self._size = content.count(b"\n"), content.rfind(b"\n") + 1
+        return content
+
+    @property
+    def can_be_appended_to(self) -> bool:
+        """Whether the file is the one that was read or written last, and known to have what was written."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return False
+        return self._size is not None and status.st_ino == self._inode and status.st_size >= self._size
+
+    def append(self, lines: bytes) -> None:
+        """Append lines, each with its newline; they are on the disk on return. Only if `can_be_appended_to`.
+
+        Raises OSError; then some of the lines may be there until the next append or replacement.
+        """
+        size = self._size
+        if size is None:
+            raise ValueError("it is not known where its lines end")
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            if os.fstat(descriptor).st_size > size:
+                os.ftruncate(descriptor, size)
+            _write_all(descriptor, lines, size)
+            self._size = None  # when the sync fails, the kernel may believe that everything was written
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+        self._size = size + len(lines)
+        self.lines += lines.count(b"\n")
+
+    def replace(self, lines: bytes) -> None:
+        """Let the file hold these lines only. Raises OSError as `replace_file` does."""
+        self._size = None
+        replace_file(self.path, lines)
+        self._inode = self.path.stat().st_ino
+        self._size, self.lines = len(lines), lines.count(b"\n")
+
+
+def _write_all(descriptor: int, content: bytes, offset: int) -> None:
+    """Write everything. It takes more than one system call only on a disk that is almost full."""
+    view = memoryview(content)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written

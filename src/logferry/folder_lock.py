@@ -1,0 +1,76 @@
+"""Locking a folder for one process: `folder/lock` is locked with flock(2) and holds the id of the process.
+
+Both ends lock the folder of their records. The lock ends with the process, however that ends. Must never be asked for
+by a process that only reads: see `lock_holder`.
+"""
+
+import contextlib
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+# A process that asks whether a folder is locked (`lock_holder`) holds a shared lock for a moment. So a refused lock is
+# tried again, this many times in all, with this pause.
+_LOCK_ATTEMPTS: Final = 10
+_LOCK_PAUSE_S: Final = 0.01
+
+
+class FolderInUse(Exception):
+    """Another process has locked the folder; `holder` is its process id, as text."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(f"in use by process {holder}")
+        self.holder = holder
+
+
+def lock_folder(folder: Path) -> int:
+    """Lock `folder/lock` for this process and write its id into it; return the descriptor that holds the lock.
+
+    The lock ends with the process, however it ends. Raises FolderInUse, or OSError.
+    """
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        _lock(descriptor)
+    except BlockingIOError:
+        holder = _read_holder(descriptor)
+        os.close(descriptor)
+        raise FolderInUse(holder) from None
+    except OSError:
+        os.close(descriptor)
+        raise
+    with contextlib.suppress(OSError):  # a full disk takes no process id; the lock holds without it
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def lock_holder(folder: Path) -> str | None:
+    """Return the id of the process that has locked `folder`, as text ("unknown" if it could not say); None if none has.
+
+    Raises OSError when the lock cannot be looked at.
+    """
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_holder(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _lock(descriptor: int) -> None:
+    for _ in range(_LOCK_ATTEMPTS - 1):
+        with contextlib.suppress(BlockingIOError):
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(_LOCK_PAUSE_S)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _read_holder(descriptor: int) -> str:
+    return os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
