@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, NoReturn
+from typing import Final, Generic, NoReturn, TextIO
 
 from logferry import __version__
 from logferry.config import Option, Settings, former_names, load, options_of
@@ -108,9 +108,25 @@ class CommandLine(Generic[Settings]):
         return settings
 
 
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to the stderr of the moment, which may be another than at the start: threads log until the very end."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        """Where records go."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        raise AttributeError("this handler always writes to sys.stderr")
+
+
 def log_to_stderr(level: str) -> None:
-    """Let everything of this level and above be logged on stderr."""
-    handler = logging.StreamHandler(sys.stderr)
+    """Log records of this level and above on stderr."""
+    handler = _StderrHandler()
     handler.setFormatter(SafeFormatter(encoding=sys.stderr.encoding or "utf-8"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
