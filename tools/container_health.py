@@ -51,7 +51,7 @@ def main() -> int:
     try:
         host, port = find_server(arguments, os.environ)
     except (OSError, ValueError) as error:
-        print(f"cannot tell which server to ask: {error}", file=sys.stderr)
+        print(f"cannot find out which server to connect to: {error}", file=sys.stderr)
         return 1
     try:
         socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()

@@ -1,4 +1,4 @@
-"""The command line: help, version, and mistakes, which are told on stderr with exit code 2 and no traceback."""
+"""The command line: help, version, and mistakes, which are reported on stderr with exit code 2 and no traceback."""
 
 import logging
 import os

@@ -62,6 +62,21 @@ def test_new_inputs_and_the_log_level_are_taken_over(tmp_path: Path, caplog: pyt
     assert f"reloaded {tmp_path}/logferry.toml; inputs: 2" in caplog.messages
 
 
+def test_another_host_needs_a_restart_in_the_records_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The server goes on to file what comes under the name that the client was started with."""
+    old = settings_of(tmp_path, "/a", host="old")
+    old = dataclasses.replace(old, inputs=tuple(dataclasses.replace(own, host="old") for own in old.inputs))
+    new = settings_of(tmp_path, "/b", host="new")
+    client = Client(old)
+    client.wanted = dataclasses.replace(new, inputs=tuple(dataclasses.replace(own, host="new") for own in new.inputs))
+    client.reload(lambda: bool(client.given))
+    ((given,),) = client.given
+    assert (given.log_file, given.host) == (("/b",), "old")
+    (warning,) = (message for message in caplog.messages if "a restart is needed" in message)
+    assert "host" in warning
+    assert "inputs" not in warning
+
+
 def test_the_file_is_read_in_a_thread_that_ends_with_the_run(tmp_path: Path) -> None:
     client = Client(settings_of(tmp_path, "/a"))
     client.reload(lambda: bool(client.given))

@@ -1,45 +1,23 @@
-"""Options: the ten that are fixed, where values come from, and how all that is wrong is told at once."""
+"""Values: where they come from, which source wins, and how all that is wrong is reported at once."""
 
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import pytest
 
 from logferry.config import (
     SERVE_OPTIONS,
     SHIP_OPTIONS,
-    FileSettings,
-    FsckSettings,
     InputSettings,
-    Option,
     ServeSettings,
     ShipSettings,
-    StatusSettings,
-    VerifySettings,
     load,
-    options_of,
 )
 from logferry.errors import ConfigError
 from logferry.model.render_spec import RenderSpec
-
-FIXED = [
-    ("LOG_FILE", "--log-file", "/var/log/app.log"),
-    ("SERVER_HOST", "--server-host", "localhost"),
-    ("SERVER_PORT", "--server-port", "9000"),
-    ("SHIPPING_MODE", "--mode", "batch"),
-    ("COMPRESS", "--compress", "false"),
-    ("BATCH_SIZE", "--batch-size", "1"),
-    ("RESILIENT", "--resilient", "false"),
-    ("BUFFER_SIZE", "--buffer-size", "50000"),
-    ("METRICS_INTERVAL", "--metrics-interval", "0"),
-    ("POLL_INTERVAL", "--poll-interval", "0.5"),
-]
-
-every_table = pytest.mark.parametrize("options", [SHIP_OPTIONS, SERVE_OPTIONS], ids=["ship", "serve"])
 
 
 def ship(environment: Mapping[str, str] | None = None, **arguments: str) -> ShipSettings:
@@ -54,10 +32,6 @@ def problems(environment: Mapping[str, str] | None = None, **arguments: str) -> 
     with pytest.raises(ConfigError) as caught:
         ship(environment, **arguments)
     return caught.value.problems
-
-
-def test_the_ten_first_options_have_their_fixed_names_flags_and_defaults_in_order() -> None:
-    assert [(option.env, option.flag, option.default) for option in SHIP_OPTIONS[:10]] == FIXED
 
 
 def test_the_client_with_no_settings_does_what_the_first_users_know() -> None:
@@ -81,38 +55,6 @@ def names(settings: type[Any]) -> set[str]:
     return {field.name for field in fields(settings)}
 
 
-every_settings = pytest.mark.parametrize(
-    "settings",
-    [ShipSettings, InputSettings, VerifySettings, FileSettings, StatusSettings, ServeSettings, FsckSettings],
-)
-
-
-@every_settings
-def test_every_field_declares_its_option_but_those_that_follow_from_others(settings: type[Any]) -> None:
-    declared = {option.name for option in options_of(settings)}
-    derived = {InputSettings: {"host"}, ShipSettings: {"inputs"}, VerifySettings: {"inputs"}}
-    assert names(settings) - declared == derived.get(settings, set())
-
-
-@every_settings
-def test_the_type_of_a_field_is_what_its_option_gives(settings: type[Any]) -> None:
-    """Type checkers see the type; nothing else makes it agree with the kind."""
-    hints = get_type_hints(settings)
-    for option in options_of(settings):
-        if option.name in hints:
-            assert fits(option.kind.parse(option.default), hints[option.name]), option.name
-
-
-def fits(value: object, hint: Any) -> bool:
-    """Whether a value is of a type as the settings have them."""
-    arguments = get_args(hint)
-    if get_origin(hint) is UnionType:
-        return any(fits(value, argument) for argument in arguments)
-    if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(fits(part, arguments[0]) for part in value if len(arguments) == 2)
-    return isinstance(value, hint) and (hint is bool) == isinstance(value, bool)
-
-
 def test_inputs_ship_under_the_name_of_the_client() -> None:
     settings = ship(host="web-1")
     assert (settings.host, settings.inputs[0].host) == ("web-1", "web-1")
@@ -128,21 +70,6 @@ def test_a_host_has_a_name_that_can_be_shown(text: str) -> None:
 @pytest.mark.parametrize("text", ["web-1", "web 1", "b\u00fccher.example", "x" * 255])
 def test_a_host_may_have_any_printable_name(text: str) -> None:
     assert ship(host=text).host == text
-
-
-@every_table
-def test_no_two_options_share_a_name_or_a_variable(options: Sequence[Option]) -> None:
-    assert len({option.name for option in options}) == len({option.env for option in options}) == len(options)
-
-
-@every_table
-def test_every_option_has_a_help_a_valid_default_and_says_what_it_takes(options: Sequence[Option]) -> None:
-    for option in options:
-        option.kind.parse(option.default)
-        assert option.help
-        assert option.kind.allowed
-        assert option.env == option.env.upper()
-        assert option.flag == option.flag.lower()
 
 
 def test_an_argument_wins_over_the_environment_and_that_over_the_default() -> None:
@@ -207,53 +134,6 @@ def test_a_problem_is_one_line_whatever_the_value_holds() -> None:
 @pytest.mark.parametrize("text", ["-1", "+1", "1.0", "1e3", " 1", "1 ", "0x10", "1_000", "\u0661", "", "9" * 30])
 def test_a_whole_number_is_written_in_plain_digits(text: str) -> None:
     assert len(problems(buffer_size=text)) == 1
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["-1", "1e3", "nan", "inf", "1,5", ".", "", " 1", "\u0665", "1" * 12, "s", ".s", "1 s", "1S", "1M", "1h30m", "1w"],
-)
-def test_a_duration_is_a_plain_number_with_at_most_one_unit(text: str) -> None:
-    assert len(problems(metrics_interval=text)) == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        *(("5", 5.0), ("0.5", 0.5), (".5", 0.5), ("5.", 5.0), ("0", 0.0)),
-        *(("10s", 10.0), ("500ms", 0.5), ("1.5m", 90.0), ("2h", 7200.0), ("7d", 604_800.0), ("0d", 0.0)),
-    ],
-)
-def test_a_duration_may_have_a_fraction_and_a_unit(text: str, value: float) -> None:
-    assert ship(metrics_interval=text).metrics_interval == value
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("64", 64), ("64K", 65_536), ("64k", 65_536), ("1M", 1_048_576), ("16M", 16_777_216), ("1048576", 1_048_576)],
-)
-def test_a_size_may_have_a_unit(text: str, value: int) -> None:
-    assert only_input(max_line_bytes=text).max_line_bytes == value
-    assert serve(retention_bytes="2G").retention_bytes == 2 * 1024**3
-    assert serve(retention_bytes="3T").retention_bytes == 3 * 1024**4
-
-
-@pytest.mark.parametrize("text", ["", "K", "1.5M", "64KB", "64KiB", "64 K", "-1K", "17M", "63", "1e6", "\u0661K"])
-def test_a_size_is_a_whole_number_with_at_most_one_unit(text: str) -> None:
-    (problem,) = problems(max_line_bytes=text)
-    assert problem.endswith(" must be a size from 64 to 16M (64K, 1M, 2G; a bare number is bytes)")
-
-
-@pytest.mark.parametrize(("text", "value"), [("0", 0), ("7", 7), ("7d", 7), ("100000", 100_000)])
-def test_days_are_a_number_with_or_without_their_unit(text: str, value: int) -> None:
-    assert serve(retention_days=text).retention_days == value
-
-
-@pytest.mark.parametrize("text", ["1.5", "2h", "100001", "d", "-1", "7D"])
-def test_days_have_no_fraction_and_no_other_unit(text: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        serve(retention_days=text)
-    assert caught.value.problems[0].endswith("must be a whole number of days from 0 to 100000 (7 or 7d)")
 
 
 def test_words_may_be_written_in_any_case() -> None:

@@ -1,4 +1,4 @@
-"""The configuration file: what may stand in it, what wins over it, and how all that is wrong in it is told at once."""
+"""The configuration file: what may stand in it, what wins over it, and how all its mistakes are reported at once."""
 
 import re
 import subprocess

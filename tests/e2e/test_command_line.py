@@ -176,6 +176,28 @@ def test_what_is_nearest_to_the_user_wins_in_every_record_that_is_stored(
     assert_conserved(range(100), [line.replace(added, b"") for line in stored])
 
 
+def test_a_client_ships_under_the_name_that_it_was_given(tmp_path: Path) -> None:
+    log, data_dir = append(tmp_path / "app.log", range(10)), tmp_path / "data"
+    with server(data_dir, folder=tmp_path) as running:
+        run = ship(log, running.port, "--host", "web-1", "--add-host", folder=tmp_path)
+        assert run.wait() == 0, run.stderr
+    (segment,) = data_dir.glob("segments/*/*/*.ndjson")
+    assert segment.relative_to(data_dir).parts[:3] == ("segments", "web-1", "app.log")
+    added = b', "host": "web-1"'
+    assert_conserved(range(10), [line.replace(added, b"") for line in stored_lines(data_dir) if added in line])
+
+
+def test_a_server_reads_its_configuration_file(tmp_path: Path) -> None:
+    log, data_dir, config = append(tmp_path / "app.log", range(10)), tmp_path / "data", tmp_path / "server.toml"
+    config.write_text(f'server_host = "127.0.0.1"\nserver_port = 0\ndata_dir = "{data_dir}"\nidle_timeout = "2m"\n')
+    words = (sys.executable, ROOT / "server_main.py")
+    with program(*words, folder=tmp_path, env={"LOGFERRY_CONFIG": str(config)}) as started:
+        run = ship(log, ServerProgram(started).port, folder=tmp_path)
+        assert run.wait() == 0, run.stderr
+        assert started.terminate() == 0
+    assert_conserved(range(10), stored_lines(data_dir))
+
+
 @pytest.mark.parametrize("resilient", [(), ("--resilient",)], ids=["basic", "resilient"])
 def test_continuous_mode_follows_appends_and_rotations(tmp_path: Path, resilient: tuple[str, ...]) -> None:
     log, data_dir = tmp_path / "app.log", tmp_path / "data"

@@ -45,7 +45,7 @@ def test_the_status_follows_a_client_through_an_outage_to_its_death_and_back(tmp
             wait_until(lambda: told(tmp_path)["client"]["lines_per_second"] == 0, "it is said to be quiet")
             well = status(tmp_path)
             assert well.process.returncode == 0, well.stdout
-            assert f"logferry (process {run.process.pid}) is running since" in well.stdout
+            assert f"logferry (process {run.process.pid}) has been running since" in well.stdout
             assert "exactly once" in well.stdout
             assert "100 lines acked" in well.stdout
 

@@ -61,6 +61,8 @@ def ship_settings(log_file: Path | Sequence[Path | str], port: int, **changes: A
     base |= {"ack": "line", "state_dir": Path(names[0]).parent / f"state-{secrets.token_hex(4)}"}
     quick = {"poll_interval": 0.02, "connect_timeout": 2.0, "ack_timeout": 5.0, "health_interval": 0.05}
     own = {name: changes.pop(name) for name in _INPUT_FIELDS & changes.keys()}
+    if "host" in own:  # the inputs have the name of the client
+        changes["host"] = own["host"]
     base["inputs"] = (input_settings(*names, **own),)
     return dataclasses.replace(settings, **(base | quick | changes))
 

@@ -1,4 +1,7 @@
-"""What is wrong with the client's values that are right each by itself; those that are wrong alone are not there."""
+"""Which values of the client's options cannot be used together, though each is right by itself.
+
+Values that are wrong by themselves are missing from what is checked here: `loading` has reported them already.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -11,7 +14,7 @@ Values = Mapping[str, Any]
 
 
 def of_client(values: Values, inputs: Sequence[Values]) -> Iterator[str]:
-    """Give what does not go together in the settings of a client, or in its inputs taken together."""
+    """Give a sentence for each conflict in the settings of a client, or between its inputs."""
     takes_standard_input = [STANDARD_INPUT in own.get("log_file", ()) for own in inputs]
     disposals = [name for name in ("delete_after", "move_after") if values.get(name)]
     if len(disposals) == 2:
@@ -29,7 +32,7 @@ def of_client(values: Values, inputs: Sequence[Values]) -> Iterator[str]:
 
 
 def of_input(values: Values) -> Iterator[str]:
-    """Give what does not go together in one input."""
+    """Give a sentence for each conflict within one input."""
     files = values.get("log_file", ())
     if STANDARD_INPUT in files and len(files) > 1:
         yield "standard input (-) must be the only log file of its input"

@@ -128,5 +128,7 @@ def _suggestion(name: str, known: frozenset[str]) -> str:
     without_prefix = name.removeprefix(PREFIX)
     if without_prefix in known:
         return f"; did you mean {without_prefix}?"
-    close = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"; did you mean {close[0]}?" if close else "; docs/configuration.md lists them all"
+    # Without the prefix, which all of them share: with it, any two names look alike.
+    names = {each.removeprefix(PREFIX): each for each in sorted(known)}
+    close = difflib.get_close_matches(without_prefix, names, n=1)
+    return f"; did you mean {names[close[0]]}?" if close else "; docs/configuration.md lists them all"

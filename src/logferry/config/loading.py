@@ -1,8 +1,9 @@
-"""From what was given to settings: command line over environment, that over the configuration file, that over defaults.
+"""Finds the value of every option: the command line wins over the environment, then the file, then the default.
 
-What belongs to an input holds, when it is on the command line or in the environment, for every input; the top of the
-file has the defaults for its `[[input]]` sections. A log file from the command line or the environment takes the place
-of all those sections: it is one input, with what the top of the file says.
+This module owns that order and collects every problem, so that users see all of them at once. An option of an input
+that is on the command line or in the environment holds for every input; the top of the file has the defaults of its
+`[[input]]` sections. A log file from the command line or the environment replaces all those sections: it is the only
+input then, with what the top of the file says. Settings are never changed after they were loaded.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What is made from the declaration of the options: `.env.example` and the tables of docs/configuration.md."""
+"""Makes `.env.example` and the tables of docs/configuration.md from the options. It writes no file itself."""
 
 from collections.abc import Sequence
 

@@ -30,7 +30,7 @@ _KEY: Final = re.compile(r"[ \t]*([\"']?)([\w-]+)\1[ \t]*[=.]")
 
 
 class Lines:
-    """In which line a key stands, found by looking for it in the text: `tomllib` does not tell.
+    """In which line a key stands, found by looking for it in the text: `tomllib` does not say.
 
     What is found is only believed if nothing else could be meant: a text over several lines may look like a key.
     """

@@ -306,7 +306,7 @@ def test_of_many_files_the_problems_and_the_twenty_furthest_behind_are_shown(tmp
     shown = rows(table)
     assert [row[0] for row in shown] == ["-"] * 60 + [str(lag) for lag in range(30, 10, -1)]
     assert table.splitlines()[-1] == (
-        "and 80 files more that are fine, 10 of them behind by 55 bytes in all (--all shows them)"
+        "and 80 more files without problems, 10 of them behind by 55 bytes in total (--all shows them)"
     )
     everything = status_as_table(found, shows_all=True)
     assert len(rows(everything)) == 160
@@ -336,7 +336,7 @@ def test_the_first_lines_say_how_the_client_is(tmp_path: Path) -> None:
     more = {"link": link.state, "counters": counters, "lines_per_second": 12.5, "queue_lines": 4}
     found = inspected(tmp_path / "state", held_files=2, held_bytes=900, written_at=NOW - 90, **more)
     first, second, third = status_as_table(found).splitlines()[:3]
-    assert first.startswith(f"logferry (process {os.getpid()}) is running since 20")
+    assert first.startswith(f"logferry (process {os.getpid()}) has been running since 20")
     assert second.startswith("server localhost:9000: connected since 20")
     assert ", exactly once (last failure 20" in second
     assert third == (

@@ -49,10 +49,10 @@ def status_as_json(status: Inspection) -> str:
 def _client_lines(status: Inspection) -> list[str]:
     client, counters = status.client, status.client.counters
     if status.is_running:
-        head = f"logferry (process {status.pid}) is running since {_moment(client.started_at)}"
+        head = f"logferry (process {status.pid}) has been running since {_moment(client.started_at)}"
     else:
-        end = f"ended {_moment(client.ended_at)}" if client.ended_at else f"last heard of {_moment(client.written_at)}"
-        head = f"logferry is not running; process {status.pid} began {_moment(client.started_at)}, {end}"
+        end = f"ended {_moment(client.ended_at)}" if client.ended_at else f"last reported {_moment(client.written_at)}"
+        head = f"logferry is not running; process {status.pid} started {_moment(client.started_at)}, {end}"
     extras = [
         *([f"held {client.held_files} files ({client.held_bytes} bytes not acked)"] if client.held_files else []),
         *([f"filtered {counters.lines_filtered} lines"] if counters.lines_filtered else []),
@@ -73,8 +73,8 @@ def _client_lines(status: Inspection) -> list[str]:
 def _link(link: ConnectionState, *, is_running: bool) -> str:
     words = {CONNECTED: f"connected since {_moment(link.since)}, {link.delivery}"}
     words[WAITING] = f"waiting since {_moment(link.since)}"
-    said = words.get(link.state, "not connected") if is_running else "not connected"
-    return f"{said} (last failure {_moment(link.error_at)}: {shown(link.error)})" if link.error else said
+    state = words.get(link.state, "not connected") if is_running else "not connected"
+    return f"{state} (last failure {_moment(link.error_at)}: {shown(link.error)})" if link.error else state
 
 
 def _needs_attention(file: InspectedFile) -> bool:
@@ -86,34 +86,34 @@ def _urgency(file: InspectedFile) -> tuple[bool, int, str]:
 
 
 def _file_row(file: InspectedFile) -> tuple[str, ...]:
-    said = file.report
-    name = f"{said.path} (now {file.other_name})" if file.other_name else said.path
-    has_name_only = not said.inode and file.is_unreadable
-    numbers = (str(file.size), str(said.offset), str(said.committed))
+    report = file.report
+    name = f"{report.path} (now {file.other_name})" if file.other_name else report.path
+    has_name_only = not report.inode and file.is_unreadable
+    numbers = (str(file.size), str(report.offset), str(report.committed))
     return (
         str(file.lag_bytes) if not has_name_only else "-",
         _duration(file.lag_seconds) if file.lag_bytes else "-",
-        said.state,
+        report.state,
         *(("-", "-", "-") if has_name_only else numbers),
-        said.format or "-",
-        f"{said.device}:{said.inode}" if said.inode else "-",
-        said.source or "-",
+        report.format or "-",
+        f"{report.device}:{report.inode}" if report.inode else "-",
+        report.source or "-",
         shown(f"{name}: {file.reason}" if file.reason else name),
     )
 
 
 def _file_object(file: InspectedFile) -> dict[str, object]:
-    said = dataclasses.asdict(file.report)
-    said |= {"size": file.size, "lag_bytes": file.lag_bytes, "lag_seconds": round(file.lag_seconds, 3)}
-    return said | {"held": file.is_held, "since_then": file.since_then}
+    values = dataclasses.asdict(file.report)
+    values |= {"size": file.size, "lag_bytes": file.lag_bytes, "lag_seconds": round(file.lag_seconds, 3)}
+    return values | {"held": file.is_held, "since_then": file.since_then}
 
 
 def _rest(files: Sequence[InspectedFile]) -> list[str]:
     if not files:
         return []
     behind = [file.lag_bytes for file in files if file.lag_bytes]
-    are_behind = f", {len(behind)} of them behind by {sum(behind)} bytes in all" if behind else ""
-    return [f"and {len(files)} files more that are fine{are_behind} (--all shows them)"]
+    are_behind = f", {len(behind)} of them behind by {sum(behind)} bytes in total" if behind else ""
+    return [f"and {len(files)} more files without problems{are_behind} (--all shows them)"]
 
 
 def _moment(unix_time: float) -> str:
@@ -121,7 +121,7 @@ def _moment(unix_time: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Return the two largest units, as people say it."""
+    """Return a duration in its two largest units: "1 h 5 min"."""
     units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
     rest, parts = round(seconds), []
     for unit, size in units:

@@ -1,6 +1,6 @@
 """`logferry verify`: compare files with what the server has stored of them, and print what was found.
 
-The summary of a file that is well stays word for word: `all there, once`.
+The verdict on a file that is well stays word for word, because scripts rely on it: `all there, once`.
 """
 
 import dataclasses
@@ -93,5 +93,5 @@ def _details(verdict: Verdict) -> list[str]:
     ]
     lines = [f"  {verdict.path}: bytes {start} to {end} {what}: {why}" for what, start, end, why in found[:_MAX_RANGES]]
     if len(found) > _MAX_RANGES:
-        lines.append(f"  {verdict.path}: and {len(found) - _MAX_RANGES} ranges more (--json lists them all)")
+        lines.append(f"  {verdict.path}: and {len(found) - _MAX_RANGES} more ranges (--json lists them all)")
     return lines
