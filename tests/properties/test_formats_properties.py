@@ -96,7 +96,7 @@ def lines_nearly_of_a_format(draw: st.DrawFn) -> bytes:
     return data + b"\xff" if draw(st.integers(0, 12)) == 0 else data
 
 
-# The same line many times: only then a layout is learned.
+# The same line many times: only then a layout is used.
 repeated = st.lists(st.tuples(lines_nearly_of_a_format(), st.sampled_from([1, 1, 9])), max_size=8).map(
     lambda parts: b"".join((line + b"\n") * count for line, count in parts)
 )

@@ -22,7 +22,7 @@ def shipped(line: str) -> str:
     return record
 
 
-def is_learned(line: str) -> bool:
+def is_taken_by_its_layout(line: str) -> bool:
     """Whether a pattern takes the line, so that it does not go one by one."""
     layout = layout_of(line)
     if layout is None:
@@ -213,7 +213,7 @@ def test_lines_of_many_layouts_and_texts_keep_their_order() -> None:
     ],
 )
 def test_what_programs_write_goes_the_fast_way(line: str) -> None:
-    assert is_learned(line)
+    assert is_taken_by_its_layout(line)
 
 
 def test_a_layout_is_what_matters_of_an_object() -> None:

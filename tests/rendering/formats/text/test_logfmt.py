@@ -21,7 +21,7 @@ def shipped(line: str) -> str:
     return record
 
 
-def is_learned(line: str) -> bool:
+def is_taken_by_its_layout(line: str) -> bool:
     """Whether a pattern takes the line, so that it does not go one by one."""
     layout = LOGFMT.layout_of(line)
     if layout is None:
@@ -129,7 +129,7 @@ def test_joined_lines_are_no_pairs() -> None:
     ],
 )
 def test_what_programs_write_goes_the_fast_way(line: str) -> None:
-    assert is_learned(line)
+    assert is_taken_by_its_layout(line)
 
 
 def test_lines_of_many_layouts_keep_their_order() -> None:

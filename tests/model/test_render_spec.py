@@ -1,0 +1,66 @@
+"""What a checkpoint keeps of a rendering: it must be read the same by every later version."""
+
+import json
+from typing import Any
+
+import pytest
+
+from logferry.model.format_names import FORMAT_NAMES
+from logferry.model.render_spec import PLAIN, RenderSpec
+
+# As checkpoints on disk have it. Never change an entry: add one when a spec gets a new field.
+SAVED = [
+    ("{}", PLAIN),
+    ('{"format": "json"}', RenderSpec(format="json")),
+    ('{"max_line_bytes": 4096}', RenderSpec(max_line_bytes=4096)),
+    (
+        '{"multiline": "timestamp", "multiline_max_lines": 7, "multiline_max_bytes": 2048}',
+        RenderSpec(multiline="timestamp", multiline_max_lines=7, multiline_max_bytes=2048),
+    ),
+    (
+        '{"format": "regex:(?P<message>.*)", "fields": [["env", "production"], ["host", "web-1"]]}',
+        RenderSpec(format="regex:(?P<message>.*)", fields=(("env", "production"), ("host", "web-1"))),
+    ),
+    (
+        '{"include": ["a"], "exclude": ["b", "c"], "redact": ["email", "d"]}',
+        RenderSpec(include=("a",), exclude=("b", "c"), redact=("email", "d")),
+    ),
+]
+
+
+@pytest.mark.parametrize(("saved", "spec"), SAVED)
+def test_what_was_saved_is_read(saved: str, spec: RenderSpec) -> None:
+    assert RenderSpec.from_json(json.loads(saved)) == spec
+
+
+@pytest.mark.parametrize(("saved", "spec"), SAVED)
+def test_only_what_is_not_the_default_is_saved(saved: str, spec: RenderSpec) -> None:
+    assert json.loads(json.dumps(spec.to_json())) == json.loads(saved)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"no_such_field": 1},
+        {"format": 1},
+        {"format": None},
+        {"max_line_bytes": "4096"},
+        {"max_line_bytes": True},
+        {"fields": "env=x"},
+        {"include": {"a": "b"}},
+    ],
+    ids=str,
+)
+def test_what_nobody_saved_is_refused(content: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        RenderSpec.from_json(content)
+
+
+def test_equal_specs_have_equal_hashes() -> None:
+    assert len({RenderSpec.from_json(json.loads(saved)) for saved, _ in [*SAVED, *SAVED]}) == len(SAVED)
+
+
+def test_the_names_of_formats_that_checkpoints_may_have_are_still_there() -> None:
+    first = {"plain", "raw", "json", "logfmt", "syslog", "nginx", "apache", "cri", "docker", "python"}
+    assert first <= {*FORMAT_NAMES}
+    assert len({*FORMAT_NAMES}) == len(FORMAT_NAMES)
