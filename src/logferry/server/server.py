@@ -30,7 +30,7 @@ from logferry.server.status import ServerStats, ServerStatus, describe, describe
 from logferry.server.storage.disk_store import DiskStore, DiskStoreSettings
 from logferry.server.storage.file_system import FileSystem
 from logferry.server.storage.group_commit import no_crash
-from logferry.server.storage.segments import MAX_OPEN_SEGMENTS
+from logferry.server.storage.open_segments import MAX_OPEN_SEGMENTS
 from logferry.server.storage.store import Store, StoreState
 from logferry.telemetry.log_limits import RepeatLimit
 from logferry.telemetry.status_source import Snapshot

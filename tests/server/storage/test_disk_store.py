@@ -99,7 +99,7 @@ def test_more_streams_than_may_be_open_are_all_stored(tmp_path: Path) -> None:
             for number in range(10):
                 store.submit(delivery(numbered_line(turn), log=LogName(f"host{number}", "plain")), stored)
         wait_until(lambda: len(stored.deliveries) == 40, "all are stored")
-        assert len(parts_of(store).segments._open) <= 3
+        assert len(parts_of(store).segments.opened._open) <= 3
     assert stored_lines(tmp_path) == [numbered_line(turn) for turn in range(4)] * 10
 
 

@@ -1,7 +1,7 @@
 """Admission: which batches of a source are stored. The one place that decides about offsets, in the writer thread.
 
 Owns the positions and owners of open sources, and the changes that a group of deliveries makes to them.
-Changes that could not be written are thrown away and the group is judged anew, so a retry begins where the first
+Changes that could not be written are discarded and the group is judged anew, so a retry begins where the first
 attempt began; changes that are recorded are applied, and the next group is judged by them. Never writes a file.
 
 Implements docs/protocol.md, rules E4, E5, E8 to E13 and E20.
@@ -15,9 +15,8 @@ from typing import Final
 from logferry import checksum
 from logferry.protocol.delivery import BatchRefused, BatchRequest, Note, Open, Position, Skip
 from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
-from logferry.server.storage.records import ExtentRow, LossRow, SourceRecords, SourceRow
+from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRecords, SourceRow
 from logferry.server.storage.segment_paths import log_of_source
-from logferry.server.storage.segments import Placement
 
 # `verify` points at a damaged piece of this size; a source of a terabyte has 250,000 of them.
 EXTENT_BYTES: Final = 4 * 1024 * 1024

@@ -30,9 +30,11 @@ from logferry.server.storage.deliveries import AnyDelivery, OnStored
 from logferry.server.storage.file_system import FileSystem
 from logferry.server.storage.group_commit import CrashPoint, GroupCommit, no_crash
 from logferry.server.storage.ledger import Ledger
+from logferry.server.storage.open_segments import MAX_OPEN_SEGMENTS
 from logferry.server.storage.recovery import recover
 from logferry.server.storage.retention import Retention
-from logferry.server.storage.segments import FOLDER_NAME, MAX_OPEN_SEGMENTS, Segments
+from logferry.server.storage.segment_paths import FOLDER_NAME
+from logferry.server.storage.segments import Segments
 from logferry.server.storage.store import OnFailure, RecoveryReport, StoreHealth, StoreLimits, StoreState
 from logferry.server.storage.store_state import StateTracker
 from logferry.server.storage.writer import FIRST_RETRY_S, LAST_WAIT_S, Writer
@@ -134,7 +136,7 @@ class DiskStore:
         state, reason = self._state.now
         if self._opened is None:
             return StoreHealth(state)
-        recovered = self._opened.recovery.bytes_cut + self._opened.segments.recovered_bytes
+        recovered = self._opened.recovery.bytes_cut + self._opened.segments.opened.recovered_bytes
         return StoreHealth(state, reason, replace(self._opened.commit.counters, recovered_bytes=recovered))
 
     def close(self, timeout_s: float) -> int:
@@ -195,6 +197,6 @@ class DiskStore:
     def _apply(self, retention: Retention, segments: Segments) -> None:
         """Delete what retention does not keep. A failure does no harm: the next segment or day begins another try."""
         try:
-            retention.apply(self._today(), segments)
+            retention.apply(self._today(), segments.opened)
         except OSError as error:
             logger.warning("cannot delete expired segments: %s", cause_of(error, with_path=True))

@@ -12,7 +12,7 @@ from logferry.errors import StoreError, cause_of
 from logferry.server.storage.ledger import FILE_NAME, Ledger
 from logferry.server.storage.measure import measure
 from logferry.server.storage.records import SegmentRow
-from logferry.server.storage.segments import FOLDER_NAME
+from logferry.server.storage.segment_paths import FOLDER_NAME
 
 
 @dataclass(frozen=True, slots=True)

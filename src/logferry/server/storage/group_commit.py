@@ -1,8 +1,8 @@
 """Group commit: puts one group of deliveries on the disk, the segments first, then the ledger.
 
 A group is judged (admission.py), appended segment by segment, and synced once for each segment; small writes to many
-segments are synced later (deferred_sync.py). Then one transaction of the ledger records the whole group. So everybody
-who waits shares the cost of a sync, and no clock and no batch size has to be tuned.
+segments are synced later (deferred_sync.py). Then one transaction of the ledger records the whole group. So all
+deliveries of a group share the cost of its syncs, and neither a clock nor a batch size has to be tuned.
 
 What a crash leaves: of the group that was being written, any part, none of it acked and none of it in the ledger.
 Recovery cuts it off (recovery.py).
@@ -17,8 +17,9 @@ from logferry.server.storage.admission import GroupChanges, SourceTable
 from logferry.server.storage.deferred_sync import DeferredSync
 from logferry.server.storage.deliveries import Delivery
 from logferry.server.storage.ledger import Ledger
+from logferry.server.storage.records import Placement
 from logferry.server.storage.segment_paths import LogName
-from logferry.server.storage.segments import Payload, Placement, Segments
+from logferry.server.storage.segments import Payload, Segments
 from logferry.server.storage.store import StoreCounters
 
 CrashPoint = Callable[[str], None]

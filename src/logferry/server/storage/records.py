@@ -6,7 +6,7 @@ Only values: reads and writes nothing.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 SegmentState = Literal["open", "closed", "expired"]
 """open: appended to. closed: complete, never written to again. expired: given up by retention, its file is deleted."""
@@ -68,6 +68,13 @@ class LossRow:
     start: int
     end: int
     reason: str
+
+
+class Placement(NamedTuple):
+    """Where lines were written: the number of the segment, and the byte in it where they begin."""
+
+    segment: int
+    position: int
 
 
 class SourceRecords(Protocol):

@@ -21,9 +21,9 @@ from logferry.server.storage.deferred_sync import recover_deferred
 from logferry.server.storage.file_system import FileSystem, naming
 from logferry.server.storage.ledger import Ledger
 from logferry.server.storage.measure import measure
+from logferry.server.storage.open_segments import restore_length
 from logferry.server.storage.records import SegmentRow, SegmentState
 from logferry.server.storage.segment_paths import SegmentName, segment_name
-from logferry.server.storage.segments import restore_length
 from logferry.server.storage.store import RecoveryReport
 
 logger = logging.getLogger(__name__)

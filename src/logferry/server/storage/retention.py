@@ -13,9 +13,9 @@ from pathlib import Path
 
 from logferry.server.storage.file_system import FileSystem, naming
 from logferry.server.storage.ledger import Ledger
+from logferry.server.storage.open_segments import OpenSegments
 from logferry.server.storage.records import SegmentRow
 from logferry.server.storage.segment_paths import segment_name
-from logferry.server.storage.segments import Segments
 
 logger = logging.getLogger(__name__)
 
@@ -36,15 +36,15 @@ class Retention:
         self._day: datetime.date | None = None
         self._undeleted: list[SegmentRow] = []
 
-    def apply(self, today: datetime.date, segments: Segments) -> None:
+    def apply(self, today: datetime.date, opened: OpenSegments) -> None:
         """Delete what is not kept, if a segment or a day has begun since the last time. Raises OSError."""
-        if not (self._max_bytes or self._max_days) or (segments.segments_begun, today) == (self._begun, self._day):
+        if not (self._max_bytes or self._max_days) or (opened.segments_begun, today) == (self._begun, self._day):
             return
-        self._close_former_days(today, segments)
+        self._close_former_days(today, opened)
         expired = self._choose(self._ledger.segments("open", "closed"), today)
         with self._ledger.transaction():
             self._ledger.set_segments(replace(row, state="expired") for row in expired)
-        self._begun, self._day = segments.segments_begun, today
+        self._begun, self._day = opened.segments_begun, today
         self._undeleted += expired
         while self._undeleted:
             path = self._root / self._undeleted[0].path
@@ -53,8 +53,8 @@ class Retention:
             row = self._undeleted.pop(0)
             logger.info("retention: deleted %s, %d lines", path, row.lines)
 
-    def _close_former_days(self, today: datetime.date, segments: Segments) -> None:
-        segments.close_days_before(today.isoformat())
+    def _close_former_days(self, today: datetime.date, opened: OpenSegments) -> None:
+        opened.close_days_before(today.isoformat())
         with self._ledger.transaction():
             for row in self._ledger.segments("open"):
                 if _day_of(row) < today.isoformat():

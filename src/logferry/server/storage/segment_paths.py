@@ -15,6 +15,8 @@ import os
 import re
 from typing import Final, NamedTuple
 
+FOLDER_NAME: Final = "segments"  # below the data folder
+
 # File systems take 255 bytes a name; this leaves room for the hash that keeps shortened names apart.
 MAX_NAME_CHARS: Final = 100
 

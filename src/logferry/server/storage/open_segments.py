@@ -1,0 +1,211 @@
+"""Open segments: which file a log is appended to now, and the files that are open for that.
+
+Owns the choice (the last segment of a folder; a new one when the day ends or the file has gone), the open descriptors,
+and the folders that must still be synced. At most `max_open` files are open; the one that was not written to for the
+longest time is closed for another. Never writes to a file; segments.py does, and describes the files.
+"""
+
+import contextlib
+import datetime
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from logferry.server.storage.file_system import FileSystem, naming
+from logferry.server.storage.ledger import Ledger
+from logferry.server.storage.pending_appends import PendingAppends
+from logferry.server.storage.records import SegmentRow
+from logferry.server.storage.segment_paths import LogName, SegmentName, segment_name
+
+logger = logging.getLogger(__name__)
+
+# Enough that thousands of busy sources do not thrash, and few beside the descriptors of 10,000 clients.
+MAX_OPEN_SEGMENTS: Final = 4096
+
+
+@dataclass(slots=True)
+class OpenSegment:
+    """The open segment of a log. `row` is what the ledger is to record of it with the next group."""
+
+    path: Path
+    name: SegmentName
+    descriptor: int
+    row: SegmentRow
+
+
+class OpenSegments:
+    """The open segment of each log that was written to lately. The writer thread owns it.
+
+    Rows that it closes go into `pending`, like those of segments that were appended to.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        ledger: Ledger,
+        pending: PendingAppends,
+        *,
+        durable: bool,
+        files: FileSystem,
+        today: Callable[[], datetime.date],
+        max_open: int,
+    ) -> None:
+        self._root = root
+        self._ledger = ledger
+        self._pending = pending
+        self._durable = durable  # otherwise nothing is ever synced
+        self._files = files
+        self._today = today
+        self._max_open = max_open
+        self._open: OrderedDict[LogName, OpenSegment] = OrderedDict()
+        self.unsynced_folders: set[Path] = set()
+        self.segments_begun = 0  # since the start
+        self.recovered_bytes = 0  # cut off segments that were longer than the ledger records
+
+    def prepare(self, logs: Iterable[LogName]) -> None:
+        """Open a segment for each log, and enter those that are new into the ledger, in one transaction.
+
+        Raises OSError.
+        """
+        missing = [log for log in logs if log not in self._open]
+        if not missing:
+            return
+        try:
+            with self._ledger.transaction():
+                for log in missing:
+                    self.writable(log)
+        except OSError:
+            self.close()  # they may not be in the ledger
+            raise
+
+    def writable(self, log: LogName) -> OpenSegment:
+        """Return the segment to append to: open, still there, and of today. Raises OSError."""
+        segment = self._open.get(log)
+        # Somebody may have removed the file while it was open: what is written there would be gone.
+        if segment and os.fstat(segment.descriptor).st_nlink == 0:
+            self._close_file(log)
+            segment = None
+        if segment is None:
+            segment = self._open_last(log)
+        if segment.name.day < self._today().isoformat():
+            segment = self.roll(log, segment)
+        self._open.move_to_end(log)
+        return segment
+
+    def roll(self, log: LogName, old: OpenSegment) -> OpenSegment:
+        """Close the segment of a log for good; return its next one. Raises OSError."""
+        self._close_file(log)
+        self._close_row(old.row)
+        return self._begin(log, old.path.parent)
+
+    def close_days_before(self, day: str) -> None:
+        """Close the files of segments of former days: they are not written to again. Raises OSError."""
+        for log in [log for log, segment in self._open.items() if segment.name.day < day]:
+            self._close_file(log)
+
+    def close(self) -> None:
+        """Close all files, without syncing them."""
+        self._pending.unsynced.clear()
+        for segment in self._open.values():
+            with contextlib.suppress(OSError):
+                os.close(segment.descriptor)
+        self._open.clear()
+
+    def sync_file(self, path: Path, descriptor: int) -> None:
+        """Sync a segment. Raises OSError."""
+        with naming(path):
+            self._files.sync(descriptor)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Sync the names in a folder. Raises OSError."""
+        with naming(folder):
+            self._files.sync_folder(folder)
+        self.unsynced_folders.discard(folder)
+
+    def _open_last(self, log: LogName) -> OpenSegment:
+        folder = self._make_folders(log)
+        rows = [self._pending.rows.get(row.id, row) for row in self._ledger.segments_in("/".join(log))]
+        rows = [row for row in rows if row.state == "open"]
+        for row in rows[:-1]:
+            self._close_row(row)
+        if rows and self._restore_length(rows[-1]):
+            return self._open_file(log, rows[-1])
+        for row in rows[-1:]:
+            self._close_row(row)
+        return self._begin(log, folder)
+
+    def _restore_length(self, row: SegmentRow) -> bool:
+        surplus = restore_length(self._root / row.path, row, self._files)
+        self.recovered_bytes += surplus or 0
+        return surplus is not None
+
+    def _close_row(self, row: SegmentRow) -> None:
+        self._pending.rows[row.id] = replace(row, state="closed")
+
+    def _begin(self, log: LogName, folder: Path) -> OpenSegment:
+        """Enter the next segment of a folder into the ledger and open it."""
+        with naming(folder):
+            names = [segment_name(name) for name in os.listdir(folder)]
+        names += [segment_name(os.path.basename(row.path)) for row in self._ledger.segments_in("/".join(log))]
+        last = max((name for name in names if name), default=None)
+        day = max(last.day if last else "", self._today().isoformat())
+        name = SegmentName(day, last.number + 1 if last and last.day == day else 1)
+        with self._ledger.transaction():
+            row = self._ledger.add_segment(f"{log.host}/{log.name}/{name}")
+        self.segments_begun += 1
+        return self._open_file(log, row)
+
+    def _make_folders(self, log: LogName) -> Path:
+        """Create a log's folders. Their names are synced even if they exist: a crash may have come in between."""
+        folder = self._root / log.host / log.name
+        for path in (self._root, folder.parent, folder):
+            with naming(path):
+                self._files.make_folder(path)
+        if self._durable:
+            self.unsynced_folders |= {self._root.parent, self._root, folder.parent}
+        return folder
+
+    def _open_file(self, log: LogName, row: SegmentRow) -> OpenSegment:
+        while len(self._open) >= self._max_open:
+            self._close_file(next(iter(self._open)))
+        path = self._root / row.path
+        name = segment_name(path.name)
+        assert name
+        with naming(path):
+            descriptor = self._files.open_for_append(path)
+        segment = self._open[log] = OpenSegment(path, name, descriptor, row)
+        self.unsynced_folders |= {path.parent} if self._durable else set()
+        return segment
+
+    def _close_file(self, log: LogName) -> None:
+        segment = self._open[log]
+        if segment.path in self._pending.unsynced:
+            self.sync_file(segment.path, segment.descriptor)
+            del self._pending.unsynced[segment.path]
+        os.close(self._open.pop(log).descriptor)
+
+
+def restore_length(path: Path, row: SegmentRow, files: FileSystem) -> int | None:
+    """Cut a segment back to its length in the ledger; return how many bytes went. None: it is too short.
+
+    Raises OSError. A segment of which nothing was ever stored may lack its file.
+    """
+    with naming(path):
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            size = 0
+        if size < row.bytes:
+            logger.error(
+                "%s is damaged: it has only %d of its %d bytes; new lines go into another segment, see `logferry fsck`",
+                *(path, size, row.bytes),
+            )
+            return None
+        if size > row.bytes:
+            files.truncate(path, row.bytes)
+            logger.warning("cut %d bytes that were never acknowledged off %s", size - row.bytes, path)
+        return size - row.bytes
