@@ -176,7 +176,7 @@ def test_the_lines_of_a_source_stay_together_although_its_file_was_renamed() -> 
 
 
 @pytest.mark.parametrize(("host", "path"), [("", ""), ("..", ".."), ("a/b", "/"), ("x" * 500, "y" * 500)])
-def test_a_stream_is_two_safe_folder_names_whatever_the_client_says(host: str, path: str) -> None:
+def test_the_name_of_a_log_is_two_safe_folder_names_whatever_the_client_says(host: str, path: str) -> None:
     for name in log_of_source(host, path):
         assert name
         assert "/" not in name

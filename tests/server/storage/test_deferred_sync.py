@@ -19,7 +19,7 @@ from logferry.server.storage.store import StoreState
 from tests.support.running import numbered_line, stored_lines, wait_until
 from tests.support.stores import Stored, delivery, in_one_group, opened
 
-STREAMS = [LogName("10.0.0.7", f"app-{number}.log") for number in range(50)]
+LOGS = [LogName("10.0.0.7", f"app-{number}.log") for number in range(50)]
 FIRST = [numbered_line(number) for number in range(50)]
 SECOND = [numbered_line(number) for number in range(50, 100)]
 
@@ -37,11 +37,11 @@ def synced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def store_in_one_group(store: DiskStore, stored: Stored, lines: Sequence[bytes]) -> None:
-    """Store a line of each stream, all of them in one group."""
+    """Store a line of each log, all of them in one group."""
     before = len(stored.deliveries)
     with in_one_group(store):
-        for stream, line in zip(STREAMS, lines, strict=True):
-            store.submit(delivery(line, log=stream), stored)
+        for log, line in zip(LOGS, lines, strict=True):
+            store.submit(delivery(line, log=log), stored)
     wait_until(lambda: len(stored.deliveries) == before + len(lines), "the group is stored")
 
 
@@ -103,7 +103,7 @@ def test_what_a_power_cut_takes_from_segments_is_written_again(tmp_path: Path, l
 
 
 @pytest.mark.usefixtures("synced_at_once")
-def test_segments_are_synced_soon_and_then_the_ledger_lets_go(tmp_path: Path) -> None:
+def test_segments_are_synced_soon_and_then_the_ledger_keeps_nothing(tmp_path: Path) -> None:
     synced: set[str] = set()
 
     class Recording(FileSystem):
@@ -118,8 +118,8 @@ def test_segments_are_synced_soon_and_then_the_ledger_lets_go(tmp_path: Path) ->
     stored = Stored()
     with opened(tmp_path, file_system=Recording()) as store:
         store_in_one_group(store, stored, FIRST)
-        wait_until(lambda: not kept(tmp_path), "the ledger has let go")
-        assert synced >= {stream.name for stream in STREAMS} | {"10.0.0.7", "segments", tmp_path.name}
+        wait_until(lambda: not kept(tmp_path), "the ledger keeps nothing")
+        assert synced >= {log.name for log in LOGS} | {"10.0.0.7", "segments", tmp_path.name}
 
 
 def test_a_store_that_is_closed_has_nothing_left_to_sync(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_store_that_is_closed_has_nothing_left_to_sync(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("synced_at_once")
-def test_after_a_failed_sync_the_lines_are_written_again_before_the_ledger_lets_go(
+def test_after_a_failed_sync_the_lines_are_written_again_before_the_ledger_forgets_them(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class FailingOnce(FileSystem):
@@ -152,7 +152,7 @@ def test_after_a_failed_sync_the_lines_are_written_again_before_the_ledger_lets_
     files, stored = FailingOnce(), Stored()
     with opened(tmp_path, file_system=files) as store:
         store_in_one_group(store, stored, FIRST)
-        wait_until(lambda: not kept(tmp_path), "the ledger has let go")
+        wait_until(lambda: not kept(tmp_path), "the ledger keeps nothing")
     assert files.rewritten == len(FIRST)
     assert sorted(stored_lines(tmp_path)) == sorted(FIRST)
     assert sum("stay in the ledger until then" in record.message for record in caplog.records) == 1
@@ -169,10 +169,10 @@ def test_a_segment_that_somebody_has_shortened_is_not_filled_with_a_hole(
     stored = Stored()
     with opened(tmp_path) as store:
         for line in FIRST[:3]:  # few enough to be synced with their group
-            store.submit(delivery(line, log=STREAMS[0]), stored)
+            store.submit(delivery(line, log=LOGS[0]), stored)
         wait_until(lambda: len(stored.deliveries) == 3, "they are stored")
         store_in_one_group(store, stored, SECOND)
-    path = next(path for path in _segments(tmp_path) if path.parent.name == STREAMS[0].name)
+    path = next(path for path in _segments(tmp_path) if path.parent.name == LOGS[0].name)
     os.truncate(path, 5)
     with opened(tmp_path):
         assert path.stat().st_size == 5

@@ -36,7 +36,7 @@ from tests.support.stores import (
 # --- layout and rolling
 
 
-def test_lines_land_in_a_folder_of_their_stream_in_the_order_of_submitting(tmp_path: Path) -> None:
+def test_lines_land_in_the_folder_of_their_log_in_the_order_of_submitting(tmp_path: Path) -> None:
     stored = Stored()
     other = LogName("10.0.0.8", "plain")
     with opened(tmp_path) as store:
@@ -92,7 +92,7 @@ def test_a_new_day_begins_a_new_segment_and_a_clock_set_back_does_not(tmp_path: 
     assert stored_lines(tmp_path) == LINES[:4]
 
 
-def test_more_streams_than_may_be_open_are_all_stored(tmp_path: Path) -> None:
+def test_more_logs_than_may_be_open_are_all_stored(tmp_path: Path) -> None:
     stored = Stored()
     with opened(tmp_path, max_open_segments=3) as store:
         for turn in range(4):
@@ -115,7 +115,7 @@ def test_a_segment_that_somebody_removed_is_not_written_to_any_more(tmp_path: Pa
 # --- what a crash leaves
 
 
-def test_new_files_and_folders_are_synced_before_anybody_is_told(tmp_path: Path) -> None:
+def test_new_files_and_folders_are_synced_before_anybody_gets_an_ack(tmp_path: Path) -> None:
     synced: list[str] = []
     stored = Stored()
 
@@ -146,7 +146,7 @@ def much_is_written_to_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("much_is_written_to_each")
-def test_many_files_of_a_group_are_all_synced_before_anybody_is_told(tmp_path: Path) -> None:
+def test_many_files_of_a_group_are_all_synced_before_anybody_gets_an_ack(tmp_path: Path) -> None:
     synced: list[str] = []
     stored = Stored()
 
@@ -158,11 +158,11 @@ def test_many_files_of_a_group_are_all_synced_before_anybody_is_told(tmp_path: P
 
     with opened(tmp_path / "data", file_system=Recording()) as store:
         with in_one_group(store):
-            for stream, line in zip(MANY, LINES, strict=True):
-                store.submit(delivery(line, log=stream), stored)
+            for log, line in zip(MANY, LINES, strict=True):
+                store.submit(delivery(line, log=log), stored)
         wait_until(lambda: len(stored.deliveries) == len(MANY), "all is stored")
         assert (store.health().counters.groups, store.health().counters.syncs) == (1, len(MANY))
-    assert sorted(synced) == sorted(stream.name for stream in MANY)
+    assert sorted(synced) == sorted(log.name for log in MANY)
 
 
 @pytest.mark.usefixtures("much_is_written_to_each")
@@ -174,8 +174,8 @@ def test_one_of_many_files_that_is_not_synced_holds_back_the_group_and_all_of_it
     files = FailingFiles(**{operation: [0] * 50 + [errno.EIO] + [0] * 30 + [errno.ENOSPC]})
     with opened(tmp_path, file_system=files) as store:
         with in_one_group(store):
-            for stream, line in zip(MANY, LINES, strict=True):
-                store.submit(delivery(line, log=stream), stored)
+            for log, line in zip(MANY, LINES, strict=True):
+                store.submit(delivery(line, log=log), stored)
         wait_until(lambda: len(stored.deliveries) == len(MANY), "all is stored")
     assert not files.failures[operation]
     assert sorted(stored_lines(tmp_path)) == sorted(LINES)
@@ -306,7 +306,7 @@ def test_short_writes_are_continued(tmp_path: Path) -> None:
     assert stored_lines(tmp_path) == LINES[:20]
 
 
-def test_a_stop_with_a_disk_that_still_refuses_says_how_many_lines_it_lets_go(
+def test_a_stop_with_a_disk_that_still_refuses_says_how_many_lines_are_not_stored(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     stored = Stored()

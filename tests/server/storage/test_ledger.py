@@ -1,4 +1,4 @@
-"""The ledger by itself: what is entered stays, half a transaction does not, and a file that is none is refused."""
+"""The ledger by itself: what is entered stays, half a transaction does not, and other files are refused."""
 
 import errno
 import sqlite3
@@ -38,7 +38,7 @@ def test_a_source_comes_back_with_its_position_and_its_last_extent(ledger: Ledge
     assert ledger.source("s2") is None
 
 
-def test_an_extent_of_the_same_start_is_prolonged(ledger: Ledger) -> None:
+def test_an_extent_of_the_same_start_is_replaced(ledger: Ledger) -> None:
     longer = replace(EXTENT, end=300, lines=9, bytes=700, crc32=5)
     with ledger.transaction():
         ledger.set_extents([("s1", EXTENT)])
@@ -54,7 +54,7 @@ def test_extents_come_in_order_from_an_offset_on(ledger: Ledger) -> None:
     assert ledger.extents("s1", after=100, limit=3) == extents[1:4]
 
 
-def test_a_loss_is_kept_once_however_often_it_is_said(ledger: Ledger) -> None:
+def test_a_loss_is_kept_once_however_often_it_is_reported(ledger: Ledger) -> None:
     with ledger.transaction():
         for reason in ("cut", "cut", "truncated"):
             ledger.add_loss(LossRow("s1", 5, 9, reason))
@@ -135,7 +135,7 @@ def test_what_is_durable_is_synced_at_each_commit(tmp_path: Path, durable: bool,
     ledger.close()
 
 
-def test_a_file_that_is_no_ledger_is_refused_with_advice(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_ledger_is_refused_with_advice(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite3").write_bytes(b"this is not a database, however long it may be" * 100)
     with pytest.raises(StoreError, match=r"cannot open the ledger .*not a database.*restore it, or move it away"):
         Ledger(tmp_path, durable=True)

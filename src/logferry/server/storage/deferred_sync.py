@@ -3,7 +3,7 @@
 A sync of a file waits for the disk, and a thousand sources have a thousand segments: a group that waited for each of
 them would take seconds. So what a group writes to many segments, little to each, is not synced there (segments.py
 decides that). The same bytes go into the ledger's table `unsynced`, in the transaction that records the group, and the
-one sync of that transaction puts them on the disk. The segments hold them too, for everybody who reads them.
+one sync of that transaction puts them on the disk. The segments hold them too, for all who read them.
 
 Layout: a row of `unsynced` is the number of a segment, a position in it, and the bytes there. A thread syncs those
 segments every few seconds while there are any; only then does it delete the rows. About 16 MiB of them hurry it.

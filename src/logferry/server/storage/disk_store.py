@@ -38,8 +38,11 @@ from logferry.server.storage.segments import Segments
 from logferry.server.storage.store import OnFailure, RecoveryReport, StoreHealth, StoreLimits, StoreState
 from logferry.server.storage.store_state import StateTracker
 from logferry.server.storage.writer import FIRST_RETRY_S, LAST_WAIT_S, Writer
+from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)
+
+_RETENTION: Final = "retention"  # what fails, for the limit of messages
 
 
 def utc_today() -> datetime.date:
@@ -96,6 +99,7 @@ class DiskStore:
         self._today = today
         self._crash_point = crash_point
         self._state = StateTracker()
+        self._repeats = RepeatLimit(logger)
         self._opened: _Opened | None = None
 
     @property
@@ -169,6 +173,7 @@ class DiskStore:
         retention = Retention(
             self._root, ledger, files, max_bytes=settings.retention_bytes, max_days=settings.retention_days
         )
+        resources.callback(retention.close)
         self._apply(retention, segments)
         deferred_sync = DeferredSync(settings.data_dir, self._root, files) if self._is_durable else None
         commit = GroupCommit(ledger, segments, deferred_sync=deferred_sync, crash_point=self._crash_point)
@@ -197,6 +202,8 @@ class DiskStore:
     def _apply(self, retention: Retention, segments: Segments) -> None:
         """Delete what retention does not keep. A failure does no harm: the next segment or day begins another try."""
         try:
-            retention.apply(self._today(), segments.opened)
+            if retention.apply(self._today(), segments.opened):
+                self._repeats.all_over()
         except OSError as error:
-            logger.warning("cannot delete expired segments: %s", cause_of(error, with_path=True))
+            message = "cannot delete expired segments, trying again with the next one: %s"
+            self._repeats.log(logging.WARNING, _RETENTION, message, cause_of(error, with_path=True))

@@ -116,7 +116,7 @@ def for_each(action: Callable[[Item], None], items: Sequence[Item]) -> None:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an OSError say which file it is about."""
+    """Add the path to an OSError that does not name its file."""
     try:
         yield
     except OSError as error:

@@ -75,7 +75,7 @@ class Ledger:
     """An open ledger, used by one thread at a time.
 
     The writer thread has the one that records groups; the thread of deferred sync has its own, which only takes rows
-    out of `unsynced`; whoever else reads opens a read-only one. SQLite lets them in one after the other.
+    out of `unsynced`; all others read through read-only ones. SQLite lets them in one after the other.
     """
 
     def __init__(self, data_dir: Path, *, durable: bool, read_only: bool = False) -> None:

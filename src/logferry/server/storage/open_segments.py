@@ -20,11 +20,14 @@ from logferry.server.storage.ledger import Ledger
 from logferry.server.storage.pending_appends import PendingAppends
 from logferry.server.storage.records import SegmentRow
 from logferry.server.storage.segment_paths import LogName, SegmentName, segment_name
+from logferry.telemetry.log_limits import RateLimit
 
 logger = logging.getLogger(__name__)
 
 # Enough that thousands of busy sources do not thrash, and few beside the descriptors of 10,000 clients.
 MAX_OPEN_SEGMENTS: Final = 4096
+
+_MESSAGES_PER_SECOND: Final = 10
 
 
 @dataclass(slots=True)
@@ -62,6 +65,7 @@ class OpenSegments:
         self._today = today
         self._max_open = max_open
         self._open: OrderedDict[LogName, OpenSegment] = OrderedDict()
+        self._damage_log = new_damage_log()
         self.unsynced_folders: set[Path] = set()
         self.segments_begun = 0  # since the start
         self.recovered_bytes = 0  # cut off segments that were longer than the ledger records
@@ -109,6 +113,7 @@ class OpenSegments:
 
     def close(self) -> None:
         """Close all files, without syncing them."""
+        self._damage_log.flush()
         self._pending.unsynced.clear()
         for segment in self._open.values():
             with contextlib.suppress(OSError):
@@ -139,7 +144,7 @@ class OpenSegments:
         return self._begin(log, folder)
 
     def _restore_length(self, row: SegmentRow) -> bool:
-        surplus = restore_length(self._root / row.path, row, self._files)
+        surplus = restore_length(self._root / row.path, row, self._files, log=self._damage_log)
         self.recovered_bytes += surplus or 0
         return surplus is not None
 
@@ -189,7 +194,12 @@ class OpenSegments:
         os.close(self._open.pop(log).descriptor)
 
 
-def restore_length(path: Path, row: SegmentRow, files: FileSystem) -> int | None:
+def new_damage_log() -> RateLimit:
+    """Return the limit for what `restore_length` logs: a crash may have touched thousands of segments."""
+    return RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="segments that were cut or are damaged")
+
+
+def restore_length(path: Path, row: SegmentRow, files: FileSystem, *, log: RateLimit) -> int | None:
     """Cut a segment back to its length in the ledger; return how many bytes went. None: it is too short.
 
     Raises OSError. A segment of which nothing was ever stored may lack its file.
@@ -200,12 +210,13 @@ def restore_length(path: Path, row: SegmentRow, files: FileSystem) -> int | None
         except FileNotFoundError:
             size = 0
         if size < row.bytes:
-            logger.error(
+            log.log(
+                logging.ERROR,
                 "%s is damaged: it has only %d of its %d bytes; new lines go into another segment, see `logferry fsck`",
                 *(path, size, row.bytes),
             )
             return None
         if size > row.bytes:
             files.truncate(path, row.bytes)
-            logger.warning("cut %d bytes that were never acknowledged off %s", size - row.bytes, path)
+            log.log(logging.WARNING, "cut %d bytes that were never acknowledged off %s", size - row.bytes, path)
         return size - row.bytes

@@ -21,7 +21,7 @@ from logferry.server.storage.deferred_sync import recover_deferred
 from logferry.server.storage.file_system import FileSystem, naming
 from logferry.server.storage.ledger import Ledger
 from logferry.server.storage.measure import measure
-from logferry.server.storage.open_segments import restore_length
+from logferry.server.storage.open_segments import new_damage_log, restore_length
 from logferry.server.storage.records import SegmentRow, SegmentState
 from logferry.server.storage.segment_paths import SegmentName, segment_name
 from logferry.server.storage.store import RecoveryReport
@@ -92,7 +92,9 @@ def _restore_lengths(
     root: Path, ledger: Ledger, files: FileSystem, rows: Sequence[SegmentRow], report: RecoveryReport
 ) -> RecoveryReport:
     last_of_folder = {os.path.dirname(row.path): row.id for row in rows}  # they come oldest first
-    surpluses = {row.id: restore_length(root / row.path, row, files) for row in rows}
+    log = new_damage_log()
+    surpluses = {row.id: restore_length(root / row.path, row, files, log=log) for row in rows}
+    log.flush()
     to_close = [
         replace(row, state="closed")
         for row in rows

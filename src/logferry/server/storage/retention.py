@@ -10,14 +10,18 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from logferry.server.storage.file_system import FileSystem, naming
 from logferry.server.storage.ledger import Ledger
 from logferry.server.storage.open_segments import OpenSegments
 from logferry.server.storage.records import SegmentRow
 from logferry.server.storage.segment_paths import segment_name
+from logferry.telemetry.log_limits import RateLimit
 
 logger = logging.getLogger(__name__)
+
+_MESSAGES_PER_SECOND: Final = 10
 
 
 class Retention:
@@ -35,11 +39,15 @@ class Retention:
         self._begun = -1  # segments begun when it was last applied
         self._day: datetime.date | None = None
         self._undeleted: list[SegmentRow] = []
+        self._log = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="segments that retention deleted")
 
-    def apply(self, today: datetime.date, opened: OpenSegments) -> None:
-        """Delete what is not kept, if a segment or a day has begun since the last time. Raises OSError."""
+    def apply(self, today: datetime.date, opened: OpenSegments) -> bool:
+        """Delete what is not kept, if a segment or a day has begun since the last time; return whether one had.
+
+        Raises OSError.
+        """
         if not (self._max_bytes or self._max_days) or (opened.segments_begun, today) == (self._begun, self._day):
-            return
+            return False
         self._close_former_days(today, opened)
         expired = self._choose(self._ledger.segments("open", "closed"), today)
         with self._ledger.transaction():
@@ -51,7 +59,12 @@ class Retention:
             with naming(path):
                 self._files.delete(path)
             row = self._undeleted.pop(0)
-            logger.info("retention: deleted %s, %d lines", path, row.lines)
+            self._log.log(logging.INFO, "retention: deleted %s, %d lines", path, row.lines)
+        return True
+
+    def close(self) -> None:
+        """Log what was left out of the log."""
+        self._log.flush()
 
     def _close_former_days(self, today: datetime.date, opened: OpenSegments) -> None:
         opened.close_days_before(today.isoformat())

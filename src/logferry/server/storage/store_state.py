@@ -18,7 +18,8 @@ STATE_CHANGES: Final = {
 class StateTracker:
     """The state of one store and the reason for it, changed and read by any thread.
 
-    The writer thread changes to STALLED, back to STORING, and to FAILED; whoever opens and closes makes the others.
+    The writer thread changes to STALLED, back to STORING, and to FAILED. The thread that opens and closes the store
+    makes the other changes.
     """
 
     def __init__(self) -> None:
