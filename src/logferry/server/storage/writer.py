@@ -76,12 +76,12 @@ class Writer:
     def stop(self, timeout_s: float) -> int | None:
         """Store what was submitted, within `timeout_s`, then end the thread; return how many lines were not stored.
 
-        None: the disk does not answer, and the thread is left behind; it may still write. The state is CLOSING or
-        FAILED when this is called.
+        None: the disk does not answer, and the thread is left behind; it may still write.
         """
-        self._worker.stop(timeout_s)
+        self._worker.ask_to_stop()
+        has_ended = self._worker.wait_for_end(timeout_s)
         self._give_up.set()
-        return self._unstored_lines if self._worker.join(LAST_WAIT_S) else None
+        return self._unstored_lines if has_ended or self._worker.wait_for_end(LAST_WAIT_S) else None
 
     def lines_in_queue(self) -> int:
         """Return how many lines were submitted and are not part of a group yet."""
@@ -92,9 +92,9 @@ class Writer:
         with self._gathered:
             self._gathered.notify()
 
-    def _run(self, _: Worker) -> None:
+    def _run(self, worker: Worker) -> None:
         try:
-            while group := self._take_group():
+            while group := self._take_group(worker):
                 if not self._store([delivery for delivery, _ in group]):
                     return
                 report_stored(group)
@@ -104,10 +104,10 @@ class Writer:
             self._state.change(StoreState.FAILED, "a bug in the server ended the writer thread; see the log")
             self._on_failure()
 
-    def _take_group(self) -> list[Submitted]:
+    def _take_group(self, worker: Worker) -> list[Submitted]:
         """Wait for deliveries; return all that have gathered, for at most `max_logs` logs; [] at the end."""
         with self._gathered:
-            while not self._queue and self._state.state is not StoreState.CLOSING:
+            while not self._queue and not worker.is_stopping:
                 self._gathered.wait()
             logs: set[LogName] = set()
             group: list[Submitted] = []
