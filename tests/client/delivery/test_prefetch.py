@@ -195,7 +195,7 @@ def test_a_producer_that_always_has_a_batch_looks_at_the_files_in_between(wakeup
 
 def test_a_producer_with_nothing_left_waits_until_a_source_is_sent_back_or_the_end(wakeup: Wakeup) -> None:
     reader = AnnouncingReader(is_deaf=True)
-    reader.is_finished = True
+    reader.end()
     reader.grow(b"")
     with producing(reader, wakeup, poll_interval_s=0.001) as producer:
         wait_until(lambda: producer.is_finished, "it has nothing left")
