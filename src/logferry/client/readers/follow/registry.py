@@ -119,11 +119,6 @@ class Registry:
         self.forget(file)
         name.seen = None
 
-    def drop(self, file: FollowedFile, loss: Loss) -> None:
-        """Close a file with all that was not read of it."""
-        self.losses.append(loss)
-        self.forget(file)
-
     def lose(self, file: FollowedFile) -> None:
         """A file that was closed is not there any more."""
         if file.standing is not Standing.RESTING and file.seen_size > file.offset:

@@ -1,0 +1,111 @@
+"""What becomes of a file that looks like a copy of a followed one: the judgement, without a reader that acts on it."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from logferry.client.files.fd_pool import Descriptors
+from logferry.client.files.overwritten import OverwrittenSource
+from logferry.client.finding.listing import Folders
+from logferry.client.readers.follow.copies import (
+    COPY_SETTLE_S,
+    IsCopy,
+    Read,
+    SkipTo,
+    Verdict,
+    Wait,
+    is_same_copy,
+    judge,
+    paths_of_originals,
+)
+from logferry.client.readers.follow.file import FollowedFile
+from logferry.model.source import Source
+
+NOW: Final = 1000.0
+
+
+def followed_file(path: Path, data: bytes) -> FollowedFile:
+    """Write a file, and open it as one that was called app.log."""
+    path.write_bytes(data)
+    return FollowedFile(
+        str(path), str(path.with_name("app.log")), descriptors=Descriptors(8), folders=Folders(), now=NOW
+    )
+
+
+def overwritten(data: bytes, *, offset: int) -> OverwrittenSource:
+    """Return what is remembered of a file with these bytes that was read up to `offset`, and overwritten."""
+    source = Source("app.log", head=data[:offset])
+    return OverwrittenSource(source, offset, data[:offset], data, len(data))
+
+
+def verdict_on(suspect: FollowedFile, *, after_s: float = COPY_SETTLE_S, **facts: Any) -> Verdict:
+    """Judge a file now, and again after some time; return the second verdict."""
+    known: dict[str, Any] = {"looks_alike": False, "is_followed": False, "truncated": [], **facts}
+    judge(suspect, **known, now=NOW)
+    return judge(suspect, **known, now=NOW + after_s)
+
+
+@pytest.fixture
+def suspect(tmp_path: Path) -> FollowedFile:
+    return followed_file(tmp_path / "app.log.1", b"one\ntwo\n")
+
+
+def test_of_an_empty_file_nobody_knows(tmp_path: Path) -> None:
+    assert verdict_on(followed_file(tmp_path / "app.log.1", b"")) == Wait()
+
+
+def test_a_file_that_is_like_none_that_is_followed_is_read(suspect: FollowedFile) -> None:
+    assert verdict_on(suspect, after_s=0.0) == Read()
+
+
+def test_what_looks_like_a_copy_waits_until_it_is_settled(suspect: FollowedFile) -> None:
+    assert verdict_on(suspect, looks_alike=True, is_followed=True, after_s=COPY_SETTLE_S - 0.1) == Wait()
+    assert verdict_on(suspect, looks_alike=True, is_followed=True) == Read()
+
+
+def test_a_copy_that_grows_is_not_settled(suspect: FollowedFile) -> None:
+    facts: dict[str, Any] = {"looks_alike": True, "is_followed": True, "truncated": []}
+    assert judge(suspect, **facts, now=NOW) == Wait()
+    suspect.path.write_bytes(b"one\ntwo\nthree\n")
+    assert judge(suspect, **facts, now=NOW + COPY_SETTLE_S) == Wait()
+    assert judge(suspect, **facts, now=NOW + 2 * COPY_SETTLE_S) == Read()
+
+
+def test_a_settled_copy_that_nobody_asked_for_is_not_read(suspect: FollowedFile) -> None:
+    assert verdict_on(suspect, looks_alike=True) == IsCopy()
+
+
+def test_a_copy_of_what_was_truncated_is_read_on_where_that_was_left(suspect: FollowedFile) -> None:
+    assert verdict_on(suspect, truncated=[overwritten(b"one\ntwo\n", offset=4)], after_s=0.0) == SkipTo(4)
+
+
+def test_of_several_truncations_the_one_that_was_read_furthest_counts(suspect: FollowedFile) -> None:
+    truncated = [overwritten(b"one\ntwo\n", offset=8), overwritten(b"one\n", offset=4)]
+    assert verdict_on(suspect, truncated=truncated) == SkipTo(8)
+
+
+def test_a_copy_of_another_file_does_not_begin_where_a_truncated_one_was_left(suspect: FollowedFile) -> None:
+    assert verdict_on(suspect, truncated=[overwritten(b"six\nten\n", offset=4)]) == Read()
+
+
+@pytest.mark.parametrize(
+    ("name", "originals"),
+    [
+        ("app.log.1", {"app.log"}),
+        ("app-20240115.log", {"app.log"}),
+        ("app.log", set()),
+    ],
+)
+def test_a_name_says_which_files_one_may_be_a_copy_of(name: str, originals: set[str]) -> None:
+    found = set(paths_of_originals(Path("/var/log") / name))
+    assert found == {f"/var/log/{original}" for original in originals}
+
+
+def test_a_suspect_of_another_folder_is_not_the_same_copy(tmp_path: Path, suspect: FollowedFile) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    copy = followed_file(folder / "app.log.1", b"one\ntwo\n")
+    gone = overwritten(b"one\ntwo\n", offset=4)
+    assert is_same_copy(suspect, copy, gone, original_path=str(tmp_path / "app.log"))
+    assert not is_same_copy(suspect, copy, gone, original_path=str(folder / "app.log"))
