@@ -17,7 +17,9 @@ _INTERFACE: Final = 1
 
 
 class Compiled(Protocol):
-    """The functions of the compiled part. It also has `crc32` where the CPU makes that faster than zlib's.
+    """The functions of the compiled part.
+
+    It also has `crc32` where the CPU makes that faster than zlib's, and `fingerprint` unless it is an older one.
 
     `inner_newline` is one byte that stands for the newlines inside events, or a newline if there are none. Lines must
     end with a newline.

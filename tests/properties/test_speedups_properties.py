@@ -1,5 +1,6 @@
 """The compiled part gives what the Python code gives, byte for byte, whatever the bytes are."""
 
+import hashlib
 import json
 import zlib
 from typing import Any
@@ -9,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logferry import checksum, speedups
+from logferry.client.files.identity import fingerprint
 from logferry.protocol import validation
 from logferry.protocol.text import runs_by_validity
 from logferry.protocol.validation import Accept, Lines, validate, validate_line
@@ -164,3 +166,16 @@ def test_a_part_that_is_none_of_the_data_is_refused() -> None:
     for start, end in ((-1, 1), (2, 1), (0, 100)):
         with pytest.raises(ValueError, match="not a part"):
             compiled.canonical_run(b"{}\n", start, end)
+
+
+@given(st.binary(max_size=2000))
+@example(b"")
+@example(b"x" * 127)
+@example(b"x" * 128)
+@example(b"x" * 129)
+@example(b"x" * 256)
+@example(b"x" * 1024)
+def test_a_fingerprint_is_what_hashlib_gives(data: bytes) -> None:
+    expected = hashlib.blake2b(data, digest_size=16).hexdigest()
+    assert fingerprint(data) == expected
+    assert without_compiled(fingerprint, data) == expected
