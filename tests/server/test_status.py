@@ -19,12 +19,30 @@ from logferry.server.storage.store import RecoveryReport
 from logferry.telemetry.status_source import StatusSource
 from logferry.telemetry.table import SERVER
 from tests.support.running import numbered_line, running_server, serve_settings, wait_until
+from tests.support.status_source_contract import StatusSourceContract
 
 LINES = [numbered_line(number) for number in range(100)]
 
 
 def status_of(store: MemoryStore, counters: ClientCounters | None = None) -> ServerStatus:
     return ServerStatus(store, budget=MemoryBudget(1 << 20), counters=counters or ClientCounters())
+
+
+class TestServerStatus(StatusSourceContract):
+    """The contract of the status seam."""
+
+    metrics = SERVER
+
+    def source(self) -> StatusSource:
+        self.store, self.counters = MemoryStore(), ClientCounters()
+        self.store.open(lambda: None)
+        return status_of(self.store, self.counters)
+
+    def work(self, source: StatusSource) -> None:
+        self.counters.connections_total += 1
+
+    def break_down(self, source: StatusSource) -> None:
+        self.store.stall("No space left on device")
 
 
 def test_the_verdict_is_that_of_the_store() -> None:

@@ -1,8 +1,8 @@
-"""Taking over a changed configuration while the client runs.
+"""Applies a changed configuration while the client runs.
 
-A signal handler asks; a thread of its own reads the file, so that neither the handler nor the engine has to. What is
-wrong with it is logged, and everything stays as it was. The inputs and the log level change; other settings are named
-as needing a restart.
+A signal handler requests it; a thread of its own reads the file, so that neither the handler nor the engine does. The
+inputs and the log level change; other settings are logged as needing a restart. A configuration with a problem changes
+nothing and never ends the client.
 """
 
 import dataclasses
@@ -23,7 +23,10 @@ _CHANGEABLE: Final = ("inputs", "log_level")
 
 
 class Reloads:
-    """The wish that a running client should look at its configuration again, and what comes of it."""
+    """Requests to reload the configuration of a running client, and the worker that answers them.
+
+    Any thread and any signal handler may request; only the worker's thread changes the settings.
+    """
 
     def __init__(self, settings: ShipSettings, load_again: Callable[[], ShipSettings]) -> None:
         """`load_again` raises ConfigError."""
@@ -32,12 +35,12 @@ class Reloads:
         self._requested = Wakeup()
 
     def request(self) -> None:
-        """Ask for a look at the configuration. Safe in a signal handler, at any time."""
+        """Request a reload. Safe in a signal handler, at any time."""
         self._requested.set()
 
     @contextmanager
     def delivering_to(self, reconfigure: Callable[[Sequence[InputSettings]], None]) -> Iterator[None]:
-        """Answer requests, also those made before, for the length of a `with`; `reconfigure` is called in a thread."""
+        """Answer requests, also earlier ones, inside a `with`; the worker's thread calls `reconfigure`."""
         worker = Worker(lambda worker: self._run(worker, reconfigure), name="reload", on_stop=self._requested.set)
         worker.start()
         try:
@@ -65,24 +68,24 @@ class Reloads:
             logger.info("nothing to reload: there is no configuration file (--config); looking for new log files")
         else:
             new = self._load_again()
-            if problems := [*not_log_files(new.inputs), *_immovable(new.inputs)]:
+            if problems := [*not_log_files(new.inputs), *_needing_restart(new.inputs)]:
                 raise ConfigError([f"{old.config}: {problem}" for problem in problems])
             changes = {name: getattr(new, name) for name in _CHANGEABLE}
             changes["inputs"] = tuple(dataclasses.replace(own, host=old.host) for own in new.inputs)
             self._settings = dataclasses.replace(old, **changes)
-            _tell(self._settings, new)
+            _log_changes(self._settings, new)
             logging.getLogger().setLevel(new.log_level.upper())
         reconfigure(self._settings.inputs)
 
 
-def _immovable(inputs: Sequence[InputSettings]) -> list[str]:
-    """Return why a client that follows files cannot go over to these inputs."""
+def _needing_restart(inputs: Sequence[InputSettings]) -> list[str]:
+    """Return why a client that follows files cannot change to these inputs."""
     if any(STANDARD_INPUT in settings.log_file for settings in inputs):
         return ["log_file: to read standard input (-) a restart is needed"]
     return []
 
 
-def _tell(settings: ShipSettings, wanted: ShipSettings) -> None:
+def _log_changes(settings: ShipSettings, wanted: ShipSettings) -> None:
     logger.info("reloaded %s; inputs: %d", settings.config, len(settings.inputs))
     names = [field.name for field in dataclasses.fields(ShipSettings)]
     fixed = [name for name in names if name not in _CHANGEABLE]

@@ -1,8 +1,8 @@
 """Repeated log messages, limited and counted: for whatever a peer, a disk or a busy moment can cause again and again.
 
-`RepeatLimit` is for one condition that lasts (a full disk): logged at once, then counted. `RateLimit` is for many
-events of a kind (connects): so many a second are logged, the others are counted. Both own their counts, bound their
-memory, and log every count in the end: what is left out is never left out silently. Any thread may use them.
+`RepeatLimit` is for a condition that lasts (a full disk): logged at once, then counted. `RateLimit` is for many events
+of a kind (connects): a few a second are logged, the others are counted. Both own their counts, bound their memory, and
+never leave a message out without counting it. Any thread may use them.
 """
 
 import logging
@@ -140,7 +140,7 @@ class RepeatLimit:
 
 
 class RateLimit:
-    """Logs at most so many messages a second, and then how many were left out."""
+    """Logs at most `per_second` messages a second, and then how many were left out."""
 
     def __init__(
         self, logger: logging.Logger, *, per_second: int, what: str, clock: Callable[[], float] = time.monotonic

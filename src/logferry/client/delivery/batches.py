@@ -15,11 +15,16 @@ from logferry.model.batch import Batch
 from logferry.model.chunk import Chunk
 from logferry.model.loss import Loss, LossKind
 from logferry.model.source import Source
+from logferry.printable import printable
 from logferry.protocol.delivery import Extent
 from logferry.rendering.renderer import renderer
+from logferry.telemetry.log_limits import RepeatLimit
 from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
+
+# Of one file; the ledger has the range of each.
+_FIRST_PROBLEMS: Final = 10
 
 # Counting the lines of a chunk before rendering it takes a twentieth of a resilient client's time. So the producer
 # skips it while batches have less than a quarter of the lines that they may have.
@@ -74,6 +79,7 @@ class RenderingProducer:
         """`max_lines` bounds a batch; only the first batch after lines suddenly became short may exceed it."""
         self._reader = reader
         self._metrics = metrics
+        self._limit = RepeatLimit(logger, first=_FIRST_PROBLEMS)
         self._max_lines = max_lines
         self._lines_are_short = True  # so short that a chunk may have more of them than allowed
         self._stopped = False
@@ -182,7 +188,10 @@ class RenderingProducer:
     def _count_lost(self, lost: Loss) -> None:
         if lost.kind is LossKind.SKIPPED:
             return
-        logger.error("%s: bytes %d to %d are lost: %s", lost.source.path, lost.start, lost.end, lost.reason)
+        self._limit.log(
+            *(logging.ERROR, (lost.source.path, lost.reason), "%s: bytes %d to %d are lost: %s"),
+            *(printable(lost.source.path), lost.start, lost.end, lost.reason),
+        )
         size = lost.end - lost.start
         if lost.kind is LossKind.DROPPED:
             self._metrics.add(bytes_given_up=size)
@@ -193,9 +202,10 @@ class RenderingProducer:
         rendered = renderer(chunk.rendering).render(chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated)
         self._lines_are_short = self._max_lines is not None and rendered.lines * _SPARSE_FACTOR > self._max_lines
         if chunk.truncated and rendered.lines:
-            logger.warning(
+            self._limit.log(
+                *(logging.WARNING, chunk.source.path),
                 "%s: the line at bytes %d to %d is too long; %d bytes of it are shipped, marked truncated",
-                *(chunk.source.path, chunk.start, chunk.end, len(chunk.data)),
+                *(printable(chunk.source.path), chunk.start, chunk.end, len(chunk.data)),
             )
         self._metrics.add(
             lines_read=rendered.lines + rendered.blank + rendered.joined + rendered.filtered,

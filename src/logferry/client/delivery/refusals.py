@@ -33,12 +33,12 @@ class Refusals:
 
     def batch(self, refusal: BatchRejected) -> NoReturn:
         """The oldest batch of a source is not stored, nor is what followed it. Raises DeliveryError."""
-        batch = self._window.oldest_of(refusal.source)
+        batch, reason = self._window.oldest_of(refusal.source), printable(refusal.reason, max_chars=MAX_REASON_CHARS)
         if batch is not None and refusal.is_final:
-            self.one_by_one(batch, refusal.reason)
+            self.one_by_one(batch, reason)
         if batch is not None:
             read_again(batch.source, refusal.committed, window=self._window, producer=self._producer)
-        raise PeerConfused(f"the server refused a batch: {refusal.reason}")
+        raise PeerConfused(f"the server refused a batch: {reason}")
 
     def one_by_one(self, batch: Batch, reason: str) -> NoReturn:
         """Send the lines of a batch that will never be taken one by one; one that will not be taken is passed over.

@@ -27,8 +27,8 @@ from logferry.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-# People read the file, so writing it more often is useless. After a write the thread pauses for so many times the
-# processor time of the write (not its duration: in a busy client that is mostly waiting for the other threads).
+# People read the file, so writing it more often is useless. After a write the thread pauses for 50 times the processor
+# time of the write (not its duration: in a busy client that is mostly waiting for the other threads).
 WRITE_INTERVAL_S: Final = 1.0
 _PAUSE_PER_WRITE: Final = 50
 
