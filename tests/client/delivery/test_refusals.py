@@ -1,0 +1,27 @@
+"""What the log says of refused lines: safe, short, and not a line for each."""
+
+from typing import cast
+
+import pytest
+
+from logferry.client.delivery.batches import BatchProducer
+from logferry.client.delivery.refusals import Refusals
+from logferry.client.delivery.window import Window
+from logferry.model.batch import Batch
+from logferry.model.source import Source
+from logferry.telemetry.metrics import Metrics
+
+
+def test_refused_lines_are_all_counted_and_the_first_ten_of_a_reason_are_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    metrics = Metrics()
+    refusals = Refusals(cast("BatchProducer", None), Window(max_bytes=1), metrics)
+    batch = Batch(Source("/var/log/app\n.log"), 0, 10, b"x\n", 1)
+    for _ in range(1000):
+        refusals.line(batch, b"\x1b[2J" * 1000, "no\nspace" * 1000)
+    refusals.line(batch, b"x", "another reason")
+    assert metrics.total().counters.lines_rejected == 1001
+    assert len(caplog.messages) == 11
+    assert all(message.isprintable() and len(message) < 600 for message in caplog.messages)
+    assert "/var/log/app\\n.log, bytes 0 to 10" in caplog.messages[0]
