@@ -1,17 +1,18 @@
 """Every option, declared once; `--help`, `.env.example` and docs/configuration.md are made from the declarations.
 
-`client_settings` and `server_settings` are what the rest of the program is given, and declare the options in their
-fields; `options` says what a declaration is; `kinds`, `units` and `input_kinds` how a text becomes a value. `loading`
-finds the values: in the command line, the `environment`, the configuration file (`toml_file`), or the default.
+`client_settings`, `input_settings` and `server_settings` are what the rest of the program gets; their fields declare
+the options. `options` says what a declaration is; `kinds`, `units` and `input_kinds` how a text becomes a value.
+`loading` finds the values, in the command line, the `environment`, the file (`toml_file`), or the default.
 
 What a starting client does not need is imported when somebody asks for it: classes of settings take long to build.
 """
 
 from typing import TYPE_CHECKING
 
-from logferry.config.client_settings import FileSettings, InputSettings, ShipSettings, StatusSettings, VerifySettings
+from logferry.config.client_settings import ShipSettings, StatusSettings, VerifySettings
 from logferry.config.conflicts import STANDARD_INPUT
 from logferry.config.environment import former_names
+from logferry.config.input_settings import FileSettings, InputSettings
 from logferry.config.loading import load
 from logferry.config.options import Group, Option, options_of
 from logferry.config.settings_type import Settings

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from logferry.config import conflicts
-from logferry.config.client_settings import FileSettings, InputSettings, ShipSettings, VerifySettings
+from logferry.config.client_settings import ShipSettings, VerifySettings
 from logferry.config.environment import unknown_variables
+from logferry.config.input_settings import FileSettings, InputSettings
 from logferry.config.options import Option, options_of
 from logferry.config.settings_type import Settings
 from logferry.errors import ConfigError

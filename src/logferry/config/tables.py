@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from logferry.config.client_settings import InputSettings, ShipSettings, StatusSettings, VerifySettings
+from logferry.config.client_settings import ShipSettings, StatusSettings, VerifySettings
+from logferry.config.input_settings import InputSettings
 from logferry.config.options import options_of
 from logferry.config.server_settings import FsckSettings, ServeSettings
 
