@@ -13,6 +13,7 @@ from logferry.client.delivery import engine as shipper
 from logferry.client.delivery.retry import Backoff
 from tests.support.running import RawClient, RunningServer, running_server
 from tests.support.shipping import log_line
+from tests.support.stopping import close_stop_signals
 
 # How long and how hard hypothesis tries; a busy machine is no reason to fail. The suite tries the same examples at each
 # run, so that what fails has been broken; `pytest tests/properties --hypothesis-profile explore` looks for others.
@@ -39,6 +40,7 @@ def sockets_closed() -> Iterator[None]:
     """Close what a test left open, so that the warning about it can be an error for the product's own sockets."""
     yield
     RawClient.close_all()
+    close_stop_signals()
 
 
 @pytest.fixture

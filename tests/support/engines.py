@@ -9,6 +9,7 @@ from logferry.client.net.wakeup import StopSignal
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import ShipSettings
 from logferry.telemetry.metrics import Metrics
+from tests.support.stopping import stop_signal
 
 
 def engine_to_server(
@@ -25,7 +26,7 @@ def engine_to_server(
         output_for(settings, checkpoints),
         settings,
         metrics=metrics or Metrics(),
-        stop=stop or StopSignal(),
+        stop=stop or stop_signal(),
         checkpoints=checkpoints,
         stored_extents=partial(stored_extents, settings),
     )

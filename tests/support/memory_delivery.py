@@ -23,13 +23,13 @@ from logferry.client.delivery.output import (
 )
 from logferry.client.delivery.retry import Backoff, ReconnectGate
 from logferry.client.net.readiness import Readiness, Wait
-from logferry.client.net.wakeup import StopSignal
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, PeerClosed, Unreachable
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 from logferry.protocol.delivery import Extent
 from logferry.telemetry.metrics import Metrics
+from tests.support.stopping import stop_signal
 
 STALL_S = 30.0
 
@@ -355,7 +355,7 @@ class Run:
         self.producer = MemoryProducer(content, lines_per_batch=lines_per_batch, is_endless=is_endless)
         self.progress = MemoryProgress(self.output.happened)
         self.metrics = Metrics()
-        self.stop = StopSignal()
+        self.stop = stop_signal()
         self.observed: list[str] = []
 
         def stored_extents(source_id: str, *, wait: Wait) -> Sequence[Extent]:

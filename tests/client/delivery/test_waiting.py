@@ -27,6 +27,7 @@ from tests.support.engines import engine_to_server
 from tests.support.fakes import FakeServer
 from tests.support.running import DEADLINE_S, numbered_line, wait_until
 from tests.support.shipping import append, log_line, ship_settings, shipping
+from tests.support.stopping import stop_signal
 
 
 @pytest.fixture
@@ -62,13 +63,13 @@ def waiting(
 def test_news_of_files_end_a_wait_and_have_the_reader_look(tmp_path: Path, news: Wakeup) -> None:
     ticks: list[float] = []
     news.set()
-    assert waiting(tmp_path, StopSignal(), ticks).once({}, DEADLINE_S, announcing=[news.fileno()]) == {}
+    assert waiting(tmp_path, stop_signal(), ticks).once({}, DEADLINE_S, announcing=[news.fileno()]) == {}
     assert len(ticks) == 1
 
 
 def test_news_do_not_put_off_the_regular_look(tmp_path: Path, news: Wakeup) -> None:
     now, ticks = [0.0], list[float]()
-    wait = waiting(tmp_path, StopSignal(), ticks, clock=lambda: now[0], poll_interval=10.0)
+    wait = waiting(tmp_path, stop_signal(), ticks, clock=lambda: now[0], poll_interval=10.0)
     news.set()
     now[0] = 9.0
     wait.once({}, 0.0, announcing=[news.fileno()])
@@ -80,7 +81,7 @@ def test_news_do_not_put_off_the_regular_look(tmp_path: Path, news: Wakeup) -> N
 
 def test_a_look_that_nobody_needs_is_put_off(tmp_path: Path) -> None:
     now, ticks = [0.0], list[float]()
-    wait = waiting(tmp_path, StopSignal(), ticks, clock=lambda: now[0], poll_interval=10.0)
+    wait = waiting(tmp_path, stop_signal(), ticks, clock=lambda: now[0], poll_interval=10.0)
     for now[0], patience_s in ((9.0, 30.0), (10.0, 29.0), (38.0, 1.0)):
         wait.once({}, 0.0, patience_s=patience_s)
     assert ticks == []
@@ -91,7 +92,7 @@ def test_a_look_that_nobody_needs_is_put_off(tmp_path: Path) -> None:
 
 def test_patience_puts_off_neither_news_nor_deadlines(tmp_path: Path, news: Wakeup) -> None:
     ticks: list[float] = []
-    wait = waiting(tmp_path, StopSignal(), ticks, deadline=0.01)
+    wait = waiting(tmp_path, stop_signal(), ticks, deadline=0.01)
     news.set()
     wait.once({}, math.inf, announcing=[news.fileno()], patience_s=math.inf)
     assert len(ticks) == 1
@@ -107,14 +108,14 @@ def test_a_ready_socket_is_told_beside_the_news(
     ticks: list[float] = []
     theirs.send(b"x")
     news.set()
-    wait = waiting(tmp_path, StopSignal(), ticks)
+    wait = waiting(tmp_path, stop_signal(), ticks)
     fd = ours.fileno()
     assert wait.once({fd: READ}, DEADLINE_S, announcing=[news.fileno()]) == {fd: READ}
     assert len(ticks) == 1
 
 
 def test_a_stop_ends_a_wait_for_news(tmp_path: Path, news: Wakeup) -> None:
-    stop, ticks = StopSignal(), list[float]()
+    stop, ticks = stop_signal(), list[float]()
     threading.Timer(0.01, stop.request).start()
     waiting(tmp_path, stop, ticks).once({}, DEADLINE_S, announcing=[news.fileno()])
     assert stop.is_requested
@@ -122,7 +123,7 @@ def test_a_stop_ends_a_wait_for_news(tmp_path: Path, news: Wakeup) -> None:
 
 
 def test_a_stop_ends_a_wait_without_an_end(tmp_path: Path) -> None:
-    stop, ticks = StopSignal(), list[float]()
+    stop, ticks = stop_signal(), list[float]()
     threading.Timer(0.01, stop.request).start()
     waiting(tmp_path, stop, ticks).once({}, math.inf, patience_s=math.inf)
     assert stop.is_requested
@@ -137,7 +138,7 @@ class Run:
 
     def __init__(self, reader: AnnouncingReader, tmp_path: Path, port: int, **changes: Any) -> None:
         self.metrics = Metrics()
-        self.stop = StopSignal()
+        self.stop = stop_signal()
         settings = ship_settings(tmp_path / "app.log", port, **({"poll_interval": 60.0, "ack_timeout": 60.0} | changes))
         self._checkpoints = Checkpoints(tmp_path / "state")
         producer = RenderingProducer(reader, metrics=self.metrics)
