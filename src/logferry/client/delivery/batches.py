@@ -23,8 +23,12 @@ from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-# Of one file; the ledger has the range of each.
-_FIRST_PROBLEMS: Final = 10
+# Every loss is logged with its range. Only a disk that fails again and again loses more than this of one file for one
+# reason; those beyond are counted here, and the server's ledger has the range of each.
+_LOSSES_LOGGED: Final = 1000
+
+# Lines of one file that are cut because they are too long; the server's ledger has the range of each.
+_CUT_LINES_LOGGED: Final = 10
 
 # Counting the lines of a chunk before rendering it takes a twentieth of a resilient client's time. So the producer
 # skips it while batches have less than a quarter of the lines that they may have.
@@ -79,7 +83,8 @@ class RenderingProducer:
         """`max_lines` bounds a batch; only the first batch after lines suddenly became short may exceed it."""
         self._reader = reader
         self._metrics = metrics
-        self._limit = RepeatLimit(logger, first=_FIRST_PROBLEMS)
+        self._losses_log = RepeatLimit(logger, first=_LOSSES_LOGGED)
+        self._cut_lines_log = RepeatLimit(logger, first=_CUT_LINES_LOGGED)
         self._max_lines = max_lines
         self._lines_are_short = True  # so short that a chunk may have more of them than allowed
         self._stopped = False
@@ -188,7 +193,7 @@ class RenderingProducer:
     def _count_lost(self, lost: Loss) -> None:
         if lost.kind is LossKind.SKIPPED:
             return
-        self._limit.log(
+        self._losses_log.log(
             *(logging.ERROR, (lost.source.path, lost.reason), "%s: bytes %d to %d are lost: %s"),
             *(printable(lost.source.path), lost.start, lost.end, lost.reason),
         )
@@ -202,7 +207,7 @@ class RenderingProducer:
         rendered = renderer(chunk.rendering).render(chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated)
         self._lines_are_short = self._max_lines is not None and rendered.lines * _SPARSE_FACTOR > self._max_lines
         if chunk.truncated and rendered.lines:
-            self._limit.log(
+            self._cut_lines_log.log(
                 *(logging.WARNING, chunk.source.path),
                 "%s: the line at bytes %d to %d is too long; %d bytes of it are shipped, marked truncated",
                 *(printable(chunk.source.path), chunk.start, chunk.end, len(chunk.data)),
