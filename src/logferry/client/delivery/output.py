@@ -2,14 +2,13 @@
 
 An output owns its connection, its timers and what is in flight on the connection; the engine owns the window, and
 submits again what a connection left unstored. An output must never block, read a clock, or touch a checkpoint.
-Outputs are in outputs/; a client that ships to several servers is another output around these.
+Outputs are in outputs/. A client that ships to several servers is another output around these.
 """
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from logferry.client.net.readiness import Readiness
 from logferry.errors import DeliveryError
@@ -25,16 +24,18 @@ class Guarantee(Enum):
     BEST_EFFORT = "best effort"
 
 
-@dataclass(frozen=True, slots=True)
-class OutputLimits:
+# The values below are named tuples, because a client defines them at each start: nine frozen dataclasses take about ten
+# milliseconds (what a start to the first byte takes is measured: benchmarks/run.py, `startup`), these take one.
+
+
+class OutputLimits(NamedTuple):
     """What an output takes: the largest payload of a batch, and how many sources may be opened on one connection."""
 
     max_batch_bytes: int = sys.maxsize
     max_sources: int = sys.maxsize
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
+class Connected(NamedTuple):
     """Batches may be submitted. `server` is the peer's name for people; the other two hold for this connection."""
 
     server: str
@@ -42,8 +43,7 @@ class Connected:
     limits: OutputLimits
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """`size` bytes left in `sends` pieces; `begun` are the batches whose first byte is among them."""
 
     begun: tuple[Batch, ...]
@@ -51,8 +51,7 @@ class Sent:
     sends: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """The next `lines` lines of a submitted batch are stored, as surely as the guarantee says.
 
     Of a batch without lines: that the source has moved on past it.
@@ -62,8 +61,7 @@ class Stored:
     lines: int
 
 
-@dataclass(frozen=True, slots=True)
-class SourceAt:
+class SourceAt(NamedTuple):
     """The answer to `open`: a source is stored up to `committed`, as `lines` lines of NDJSON with this CRC-32."""
 
     source: str
@@ -72,8 +70,7 @@ class SourceAt:
     crc32: int
 
 
-@dataclass(frozen=True, slots=True)
-class LineRejected:
+class LineRejected(NamedTuple):
     """The next line of a submitted batch will never be stored."""
 
     batch: Batch
@@ -81,8 +78,7 @@ class LineRejected:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class BatchRejected:
+class BatchRejected(NamedTuple):
     """The oldest submitted batch of a source is not stored, nor is what followed it; the source ends at `committed`.
 
     With `is_final` the batch will never be stored as it is; else it does not begin where the source ends.
@@ -94,15 +90,13 @@ class BatchRejected:
     is_final: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Stalled:
+class Stalled(NamedTuple):
     """The peer owes something, is connected, and has shown no progress for the time that it may take."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnected:
+class Disconnected(NamedTuple):
     """The connection ended, or could not be established. Whatever is not stored must be submitted again."""
 
     error: DeliveryError

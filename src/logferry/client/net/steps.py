@@ -5,16 +5,14 @@ other things to do meanwhile (`Task`), a command that has not (`run`), and tests
 """
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Generic, NamedTuple, TypeVar, cast
 
 from logferry.client.net.readiness import Readiness, Wait
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Await:
+class Await(NamedTuple):
     """Go on when `fd` is ready for one of `events`, or when `timeout_s` is over; without `fd`, only then."""
 
     fd: int | None
@@ -22,8 +20,7 @@ class Await:
     timeout_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Resumed:
+class Resumed(NamedTuple):
     """What ended a wait: `ready` is what the descriptor is ready for (0: the time was over)."""
 
     ready: int

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 from logferry.client.delivery.outputs.encoding import Encoder, Piece
@@ -17,15 +16,17 @@ SMALL_BYTES: Final = 16 * 1024
 MAX_PARTS: Final = 64
 
 
-@dataclass(slots=True)
 class SendReport:
     """What a call of `send` has done, also when it raised."""
 
-    begun: list[Batch] = field(default_factory=list)
-    finished: list[Batch] = field(default_factory=list)  # in the hands of the transport to the last byte
-    size: int = 0
-    sends: int = 0
-    got_room: bool = False  # the transport was full before, and took something
+    __slots__ = ("begun", "finished", "got_room", "sends", "size")
+
+    def __init__(self) -> None:
+        self.begun: list[Batch] = []
+        self.finished: list[Batch] = []  # in the hands of the transport to the last byte
+        self.size = 0
+        self.sends = 0
+        self.got_room = False  # the transport was full before, and took something
 
 
 class BatchSender:
