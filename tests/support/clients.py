@@ -168,7 +168,7 @@ class World:
         self.store.open(lambda: None)
         self.budget = MemoryBudget(memory_limit_bytes)
         self.counters = ClientCounters()
-        self.log = ClientLog()
+        self.log = ClientLog(clock=self.scheduler.time)
         limits = limits or Limits()
         terms = SessionTerms(limits, Accept.LEVEL_AND_MESSAGE, durability, limits.max_record_bytes)
         access = MemoryAccess(self.store, self.scheduler)

@@ -33,7 +33,7 @@ def test_the_same_answer_again_and_again_costs_nothing() -> None:
     queue = AnswerQueue()
     for _ in range(1000):
         queue.add(OK)
-    assert len(queue._answers) == 1
+    assert len(queue) == 1
     assert everything(queue) == [OK * 1000]
 
 

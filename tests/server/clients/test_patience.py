@@ -20,7 +20,7 @@ def test_silence_is_counted_from_the_last_byte() -> None:
     watch = Watch(PATIENCE, 0)
     assert overdue(watch, 600) is None
     assert overdue(watch, 601) is Overdue.SILENCE
-    watch.heard(500)
+    watch.heard = 500
     assert overdue(watch, 1100) is None
     assert overdue(watch, 1101) is Overdue.SILENCE
 
@@ -33,7 +33,7 @@ def test_a_client_that_waits_gets_a_sign_of_life_now_and_then() -> None:
     watch = Watch(PATIENCE, 0)
     assert overdue(watch, 5, is_idle=False, is_waited_for=True) is None
     assert overdue(watch, 6, is_idle=False, is_waited_for=True) is Overdue.SIGN_OF_LIFE
-    watch.answered(6)
+    watch.answered = 6
     assert overdue(watch, 11, is_idle=False, is_waited_for=True) is None
 
 

@@ -5,6 +5,8 @@ and a count of what was left out. At debug level nothing is left out.
 """
 
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,12 +46,15 @@ class ClientLabel:
 class ClientLog:
     """Logs the life of connections, within limits. Belongs to the event loop."""
 
-    def __init__(self) -> None:
-        self._connects = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="connects")
-        self._disconnects = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="disconnects")
-        self._problems = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="problems with clients")
-        self._losses = RateLimit(logger, per_second=_LOSSES_PER_SECOND, what="losses")
-        self._repeats = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="repeats")
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        def limit(what: str, per_second: int = _MESSAGES_PER_SECOND) -> RateLimit:
+            return RateLimit(logger, per_second=per_second, what=what, clock=clock)
+
+        self._connects = limit("connects")
+        self._disconnects = limit("disconnects")
+        self._problems = limit("problems with clients")
+        self._losses = limit("losses", _LOSSES_PER_SECOND)
+        self._repeats = limit("repeats")
         self._limits = (self._connects, self._disconnects, self._problems, self._losses, self._repeats)
 
     def connected(self, client: ClientLabel) -> None:

@@ -27,7 +27,7 @@ from logferry.server.clients.authenticator import Authenticator, Credentials, De
 from logferry.server.clients.client_log import ClientLabel, ClientLog
 from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget, MemoryShare
-from logferry.server.clients.lifecycle import Event, Input, Lifecycle, Output
+from logferry.server.clients.lifecycle import Event, Lifecycle, Output
 from logferry.server.clients.patience import Overdue, Patience, Watch
 from logferry.server.clients.sessions.base import ClientDelivery, Session, SessionTerms, Silence, Turn
 from logferry.server.clients.sessions.delivery import ALIVE, DeliverySession
@@ -91,6 +91,8 @@ class Connection(asyncio.Protocol):
         self._services = services
         self._scheduler = services.scheduler
         self._registry = services.registry
+        self._store = services.store
+        self._promises_nothing = services.terms.durability == "none"
         self._transport: asyncio.Transport
         self._label: ClientLabel
         self._watch: Watch
@@ -131,7 +133,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Judge what came and hand it to the store."""
-        self._watch.heard(self._scheduler.time())
+        self._watch.heard = self._scheduler.time()
         if not self._life.takes_input:
             return
         if self._opening is not None:
@@ -264,11 +266,11 @@ class Connection(asyncio.Protocol):
     def _submit(self, delivery: ClientDelivery) -> None:
         self._deliveries += 1
         self._memory.submitted(delivery.cost)
-        if self._session.answers_on_receipt and self._services.terms.durability == "none":
+        if self._promises_nothing and self._session.answers_on_receipt:
             self._answers.extend(delivery.answers)
             delivery.answers = []
             self._send_answers()
-        self._services.store.submit(delivery)
+        self._store.submit(delivery)
 
     def _judge_soon(self) -> None:
         self._will_judge = True
@@ -283,11 +285,11 @@ class Connection(asyncio.Protocol):
             self.regulate()
         elif self._session.has_more:
             self._take(self._session.take_more())
-        if self._life.input is Input.ENDING and not self._session.has_more:
+        if self._life.is_ending and not self._session.has_more:
             self._take_end()
 
     def _go_on_judging(self) -> None:
-        is_unfinished = self._session.has_more or self._life.input is Input.ENDING
+        is_unfinished = self._session.has_more or self._life.is_ending
         if is_unfinished and not self._will_judge and not self._must_wait():
             self._judge_soon()
 
@@ -328,7 +330,7 @@ class Connection(asyncio.Protocol):
 
     def make_report(self, request: Report) -> None:
         """Have a report of a source made in another thread."""
-        self._services.store.make_report(request, self._report_made)
+        self._store.make_report(request, self._report_made)
 
     def _report_made(self, line: bytes) -> None:
         if not self._life.is_lost:
@@ -336,7 +338,7 @@ class Connection(asyncio.Protocol):
 
     def _send_answers(self) -> None:
         while self._answers and not self._watch.is_blocked and not self._life.is_lost:
-            self._watch.answered(self._scheduler.time())
+            self._watch.answered = self._scheduler.time()
             self._transport.write(self._answers.next_piece())
         self._finish_if_done()
 
@@ -346,9 +348,7 @@ class Connection(asyncio.Protocol):
     def has_nothing_pending(self) -> bool:
         """Whether everything that came whole is stored, and every ack handed to the system."""
         session = self._session
-        return not (
-            self._deliveries or self._answers or session.has_more or session.is_busy or self._life.input is Input.ENDING
-        )
+        return not (self._deliveries or self._answers or session.has_more or session.is_busy or self._life.is_ending)
 
     @property
     def partial_bytes(self) -> int:
@@ -363,8 +363,8 @@ class Connection(asyncio.Protocol):
         life = self._life
         if life.is_lost or life.client_has_closed or self._transport.is_closing():
             return
-        wanted = life.input is Input.IGNORED or (
-            life.input is Input.OPEN
+        wanted = life.is_ignoring or (
+            life.is_open
             and not self._watch.is_blocked
             and not self._session.has_more
             and self._memory.has_room(is_reading=self._is_reading)

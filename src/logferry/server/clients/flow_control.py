@@ -76,6 +76,8 @@ class MemoryShare:
 
     def hold(self, partial: int, unjudged: int) -> None:
         """Enter what the client's session holds now."""
+        if partial == self.partial and unjudged == self._unjudged:
+            return
         budget = self._budget
         budget.partial += partial - self.partial
         budget.unstored += unjudged - self._unjudged

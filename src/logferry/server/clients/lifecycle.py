@@ -88,27 +88,38 @@ _OF_OUTPUT: Final = frozenset({Event.CLOSE, Event.LOSE})
 
 
 class Lifecycle:
-    """Where one connection stands. Both states are only ever changed by `on`."""
+    """Where one connection stands. Everything here is only ever changed by `on`.
 
-    __slots__ = ("input", "output", "takes_input")
+    What every read asks is kept as booleans: looking up a member of an enum costs more than the rest of the question.
+    """
+
+    __slots__ = (
+        "client_has_closed",
+        "input",
+        "is_ending",
+        "is_ignoring",
+        "is_lost",
+        "is_open",
+        "output",
+        "takes_input",
+    )
 
     def __init__(self) -> None:
-        self.input = Input.OPEN
         self.output = Output.OPEN
-        self.takes_input = True  # kept at hand: every read asks
+        self._enter(Input.OPEN)
 
     def on(self, event: Event) -> None:
         """Go to the state that follows. Raises KeyError for an event that cannot happen in this state."""
         output = _OUTPUT[self.output][event] if event in _OF_OUTPUT else self.output
-        self.input, self.output = _INPUT[self.input][event], output
-        self.takes_input = self.input not in (Input.ENDED, Input.IGNORED)
+        following = _INPUT[self.input][event]
+        self.output = output
+        self._enter(following)
 
-    @property
-    def client_has_closed(self) -> bool:
-        """Whether the client has closed its half."""
-        return self.input in (Input.ENDING, Input.ENDED)
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the connection is gone."""
-        return self.output is Output.LOST
+    def _enter(self, state: Input) -> None:
+        self.input = state
+        self.is_open = state is Input.OPEN
+        self.is_ending = state is Input.ENDING
+        self.is_ignoring = state is Input.IGNORED
+        self.takes_input = state in (Input.OPEN, Input.STOPPED, Input.ENDING)
+        self.client_has_closed = state in (Input.ENDING, Input.ENDED)
+        self.is_lost = self.output is Output.LOST

@@ -39,36 +39,26 @@ class Overdue(Enum):
 class Watch:
     """When a connection last heard, answered, got stuck and began to close."""
 
-    __slots__ = ("_answered", "_blocked_since", "_closing_since", "_heard", "_patience", "_untaken_before")
+    __slots__ = ("_blocked_since", "_closing_since", "_patience", "_untaken_before", "answered", "heard", "is_blocked")
 
     def __init__(self, patience: Patience, now: float) -> None:
         self._patience = patience
-        self._heard = self._answered = now
-        self._blocked_since: float | None = None
+        self.heard = now  # when the client last sent something; every read sets it
+        self.answered = now  # when the server last sent something
+        self.is_blocked = False  # the client does not take its acks at present
+        self._blocked_since = now
         self._untaken_before = 0
         self._closing_since: float | None = None
 
-    @property
-    def is_blocked(self) -> bool:
-        """Whether the client does not take its acks at present."""
-        return self._blocked_since is not None
-
-    def heard(self, now: float) -> None:
-        """The client has sent something."""
-        self._heard = now
-
-    def answered(self, now: float) -> None:
-        """The client was sent something."""
-        self._answered = now
-
     def blocked(self, now: float, untaken_bytes: int) -> None:
         """The client does not take its acks; so many bytes of them wait for it."""
+        self.is_blocked = True
         self._blocked_since = now
         self._untaken_before = untaken_bytes
 
     def unblocked(self) -> None:
         """The client takes its acks again."""
-        self._blocked_since = None
+        self.is_blocked = False
 
     def closing(self, now: float) -> None:
         """The server has closed its half."""
@@ -84,15 +74,15 @@ class Watch:
         """
         if self._closing_since is not None:
             return Overdue.CLOSE if now - self._closing_since > self._patience.linger_s else None
-        if self._blocked_since is not None:
-            return self._stalled(now, self._blocked_since, untaken_bytes())
-        if is_idle and now - self._heard > self._patience.idle_s:
+        if self.is_blocked:
+            return self._stalled(now, untaken_bytes())
+        if is_idle and now - self.heard > self._patience.idle_s:
             return Overdue.SILENCE
-        is_due = is_waited_for and now - self._answered > self._patience.alive_s
+        is_due = is_waited_for and now - self.answered > self._patience.alive_s
         return Overdue.SIGN_OF_LIFE if is_due else None
 
-    def _stalled(self, now: float, since: float, untaken: int) -> Overdue | None:
+    def _stalled(self, now: float, untaken: int) -> Overdue | None:
         if untaken < self._untaken_before:
-            since = self._blocked_since = now
+            self._blocked_since = now
         self._untaken_before = untaken
-        return Overdue.ACKS_NOT_TAKEN if now - since > self._patience.ack_stall_s else None
+        return Overdue.ACKS_NOT_TAKEN if now - self._blocked_since > self._patience.ack_stall_s else None

@@ -101,13 +101,18 @@ class DeliverySession:
         request = delivery.source_request
         if request is None or isinstance(request.outcome, BatchRefused):
             return 0
-        message, outcome = request.message, request.outcome
-        if isinstance(message, Open):
-            if isinstance(outcome, Position) and outcome.committed > message.known:
-                self._channel.note_repeat(message.path, message.known, outcome.committed)
-        elif isinstance(message, Skip | Note) and request.path is not None:
-            self._channel.note_loss(request.path, message)
+        if not isinstance(request.message, BatchRequest):
+            self._note(request)
         return delivery.lines
+
+    def _note(self, request: SourceRequest) -> None:
+        """Have logged what an operator should know about a file."""
+        message, outcome = request.message, request.outcome
+        match message:
+            case Open() if isinstance(outcome, Position) and outcome.committed > message.known:
+                self._channel.note_repeat(message.path, message.known, outcome.committed)
+            case Skip() | Note() if request.path is not None:
+                self._channel.note_loss(request.path, message)
 
     def take_answers(self) -> Answers:
         return self._outcomes.take_answers()
