@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from logferry.client.files.content import Content, FileContent
 from logferry.client.files.gzip import GzipContent, open_content
-from logferry.client.files.replay_buffer import BLOCK_BYTES, Spool
+from logferry.client.files.replay_buffer import BLOCK_BYTES, ReplayBuffer
 from logferry.errors import SourceError
 from tests.support.running import PeakMemory
 
@@ -24,8 +24,8 @@ LIMIT = 100
 # --- spool ------------------------------------------------------------------------------------------------------------
 
 
-def spool_of(*parts: bytes, limit: int = LIMIT) -> Spool:
-    spool = Spool(max_line_bytes=limit)
+def spool_of(*parts: bytes, limit: int = LIMIT) -> ReplayBuffer:
+    spool = ReplayBuffer(max_line_bytes=limit)
     for part in parts:
         for start in range(0, len(part), BLOCK_BYTES):
             spool.append(part[start : start + BLOCK_BYTES])
@@ -59,7 +59,7 @@ def test_a_spool_keeps_no_more_than_it_is_told_to() -> None:
 
 def test_bytes_that_come_one_by_one_take_no_more_memory_than_at_once() -> None:
     with PeakMemory() as memory:
-        spool = Spool(max_line_bytes=LIMIT)
+        spool = ReplayBuffer(max_line_bytes=LIMIT)
         for _ in range(MIB // 2):
             spool.append(b"\n")
     assert spool.read(4 * MIB, 0) == b"\n" * (MIB // 2)
@@ -76,7 +76,7 @@ def test_of_a_line_that_is_too_long_its_middle_is_left_out_however_it_comes(
     lengths: list[int], cuts: list[int], limit: int
 ) -> None:
     content = b"\n".join(random.Random(length).randbytes(length).replace(b"\n", b".") for length in lengths)
-    spool, position, number = Spool(max_line_bytes=limit), 0, 0
+    spool, position, number = ReplayBuffer(max_line_bytes=limit), 0, 0
     while position < len(content):
         size = cuts[number % len(cuts)] if number < 50 else BLOCK_BYTES
         spool.append(content[position : position + size])
@@ -90,7 +90,7 @@ def test_of_a_line_that_is_too_long_its_middle_is_left_out_however_it_comes(
 
 
 def test_a_line_without_end_takes_no_memory() -> None:
-    spool = Spool(max_line_bytes=MIB)
+    spool = ReplayBuffer(max_line_bytes=MIB)
     with PeakMemory() as memory:
         for _ in range(1000):
             spool.append(b"x" * BLOCK_BYTES)

@@ -1,4 +1,7 @@
-"""The bytes that a source file is made of, addressed by offset: those of a file as it is, or what stands for them."""
+"""The bytes of a source, addressed by offset: a seam between whatever holds them and the line reader.
+
+Owns the protocol and its plainest implementation, an open file. Must never interpret the bytes.
+"""
 
 import os
 import stat
@@ -14,11 +17,11 @@ class Content(Protocol):
 
     @property
     def is_stream(self) -> bool:
-        """Whether only reading to the end tells how many bytes there are."""
+        """Whether the number of bytes is known only once all of them were read."""
 
     @property
     def problems(self) -> Sequence[str]:
-        """What is wrong with the bytes that were read so far; they are not all that there should be."""
+        """Why the bytes that were read so far are not all that there should be; empty if they are."""
 
     def pread(self, size: int, offset: int) -> bytes:
         """Return up to `size` bytes at `offset`; fewer only when there are no more now."""
@@ -30,7 +33,7 @@ class Content(Protocol):
         """Return the status of the file behind it."""
 
     def twin(self) -> "Content":
-        """Return the same content once more, to be closed on its own; a rename or deletion changes nothing."""
+        """Return the same content, to be read and closed independently. Works after a rename or deletion too."""
 
     def close(self) -> None:
         """Release the file."""

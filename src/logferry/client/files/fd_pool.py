@@ -1,7 +1,8 @@
-"""More files than a process may have open: those that were used last are open, the others are opened again when needed.
+"""Reading more files than a process may have open: the files that were used last are open, others are reopened on use.
 
-A file whose descriptor is lent to others has only its name to be found by: when that leads to nothing, or to another
-file, its owner is asked for the name that it has now. A file without a name is never closed.
+Owns the descriptors, and how many there may be. A file that is closed can only be found by its path: when that leads to
+nothing, or to another file, its finder looks for the path that it has now. A file without a name is never closed. Must
+never decide what a file is: its finder does.
 """
 
 import contextlib
@@ -29,10 +30,10 @@ logger = logging.getLogger(__name__)
 _RESERVE: Final = 64
 _LEAST: Final = 8
 
-# How many files are asked whether they may be closed before one more is opened than there should be.
+# How many files to try to close before exceeding the limit by one.
 _TRIED: Final = 32
 
-# So often a file is looked for that is renamed in the very moment when it is to be opened again.
+# How often to look again for a file that is renamed in the very moment when it is reopened.
 _SEARCHES: Final = 10
 
 
@@ -40,13 +41,17 @@ class Gone(FileNotFoundError):
     """A file that was closed cannot be opened again: it was deleted, or moved out of reach."""
 
 
-class Descriptors:
-    """Lends descriptors of files; at most `limit` are open, as far as the others can be opened again."""
+class DescriptorPool:
+    """Lends descriptors of files, and closes those that were used least recently.
+
+    At most `limit` are open, unless too few can be closed. For several threads: `lock` is held while a descriptor is in
+    use, so that no other thread can close it.
+    """
 
     def __init__(self, limit: int | None = None, *, is_quiet: bool = False) -> None:
-        """None is what the process may have, after its soft limit was raised to its hard limit.
+        """Without `limit`, use what the process may have after raising its soft limit to its hard limit.
 
-        `is_quiet` says that there is nothing unusual about files taking turns.
+        `is_quiet` says that files taking turns are not worth a warning.
         """
         self.limit = limit or max(_LEAST, _raise_limit() - _RESERVE)
         self._open: OrderedDict[PooledContent, int] = OrderedDict()  # the one that was used last is at the end
@@ -139,33 +144,33 @@ class Descriptors:
                 self._open.move_to_end(content)
 
 
-class Owner(Protocol):
-    """Who knows a file well enough to tell it from others, and to find it."""
+class FileFinder(Protocol):
+    """Knows a file well enough to tell it from others, and to find it after a rename."""
 
     def seek(self) -> None:
-        """Set the `path` of a content when that does not lead to it any more, if it is to be found."""
+        """Set the content's `path` to where the file is now, if it can be found."""
 
     def is_expected(self) -> bool:
-        """Whether a file that was closed, and opened again, may be taken for what it was."""
+        """Whether a file that was reopened is the one that was closed."""
 
     def is_recognisable(self) -> bool:
-        """Whether it may be closed: whether the above can be answered then."""
+        """Whether the file may be closed: whether `is_expected` can be answered afterwards."""
 
 
 class PooledContent:
     """The bytes of a file (see Content) that is open only while its turn lasts."""
 
-    __slots__ = ("_descriptors", "identity", "is_pinned", "owner", "path")
+    __slots__ = ("_descriptors", "finder", "identity", "is_pinned", "path")
 
     is_stream = False
     problems: Sequence[str] = ()
 
-    def __init__(self, path: Path, descriptors: Descriptors) -> None:
+    def __init__(self, path: Path, descriptors: DescriptorPool) -> None:
         """Open `path`. Raises as FileContent.open does."""
         self.path = path
         self.identity: FileIdentity | None = None
-        self.owner: Owner | None = None  # without one it is always found by `path`, and what it was
-        self.is_pinned = False  # it has no name any more: never to be closed, but by `close`
+        self.finder: FileFinder | None = None  # without one, whatever `path` leads to is the file
+        self.is_pinned = False  # without a name it could not be reopened: only `close` closes it
         self._descriptors = descriptors
         with descriptors.lock:
             descriptors.lend(self)
@@ -176,17 +181,17 @@ class PooledContent:
         return self._descriptors.is_open(self)
 
     def seek(self) -> None:
-        """Have its owner find out where it is, when `path` does not lead to it any more."""
-        if self.owner:
-            self.owner.seek()
+        """Let the finder update `path` when that does not lead to the file any more."""
+        if self.finder:
+            self.finder.seek()
 
     def is_expected(self) -> bool:
         """Whether what was opened again may be taken for it."""
-        return self.owner is None or self.owner.is_expected()
+        return self.finder is None or self.finder.is_expected()
 
     def may_be_closed(self) -> bool:
         """Whether it can be opened again, and known for what it is."""
-        is_recognisable = self.owner is None or self.owner.is_recognisable()
+        is_recognisable = self.finder is None or self.finder.is_recognisable()
         return not self.is_pinned and is_recognisable and self.has_its_name()
 
     def has_its_name(self) -> bool:

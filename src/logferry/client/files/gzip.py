@@ -13,7 +13,7 @@ from typing import Final
 
 from logferry.client.files.content import Content, FileContent
 from logferry.client.files.identity import HEAD_BYTES
-from logferry.client.files.replay_buffer import BLOCK_BYTES, Spool
+from logferry.client.files.replay_buffer import BLOCK_BYTES, ReplayBuffer
 from logferry.errors import SourceError, cause_of
 from logferry.protocol.compressor import GZIP_MAGIC
 
@@ -82,7 +82,7 @@ class GzipContent:
 
     def _begin(self) -> None:
         self._problems: list[str] = []
-        self._spool = Spool(max_line_bytes=_LONGEST_LINE_BYTES)
+        self._spool = ReplayBuffer(max_line_bytes=_LONGEST_LINE_BYTES)
         self._blocks = _inflate(self._raw, self._end, self._problems)
 
     def _take(self, block: bytes, wanted_from: int) -> None:

@@ -1,4 +1,4 @@
-"""The bytes of a stream that may be read again: appended at the end, given up at the beginning, addressed by offset.
+"""The bytes of a stream that may be read again: appended at the end, dropped at the beginning, addressed by offset.
 
 Of a line that is longer than anybody will look at, only the beginning, the last TAIL_BYTES bytes and the length are
 kept. So a stream without newlines takes no more memory than one with them. Where the middle of such a line was, NULs
@@ -21,7 +21,7 @@ _PIECE_BYTES: Final = 64 * 1024
 _BEYOND_LIMIT: Final = len(b"x\r\n") + 1
 
 
-class Spool:
+class ReplayBuffer:
     """Bytes `[begin, end)` of a stream; `kept_bytes` of them are in memory. Not for several threads at once."""
 
     def __init__(self, *, max_line_bytes: int) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from logferry.client.files.fd_pool import Descriptors
+from logferry.client.files.fd_pool import DescriptorPool
 from logferry.client.files.identity import FileIdentity
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import Folders
@@ -52,7 +52,7 @@ class BatchReader:
         """Find the files. Raises SourceError when there is none, or only one, and that cannot be read."""
         self._recogniser = recogniser
         self._folders = recogniser.folders if recogniser else Folders()
-        self._descriptors = Descriptors(min(max_open_files or _MAX_OPEN, _MAX_OPEN), is_quiet=True)
+        self._descriptors = DescriptorPool(min(max_open_files or _MAX_OPEN, _MAX_OPEN), is_quiet=True)
         self._lock = threading.Lock()  # held while a file is closed, or duplicated by another thread
         self._errors: list[SourceError] = []
         self._files: dict[PlannedFile, BatchFile] = {}  # open, or to be opened again: not all of them is acked

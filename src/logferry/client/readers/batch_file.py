@@ -8,7 +8,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from logferry.client.files.fd_pool import Descriptors, PooledContent
+from logferry.client.files.fd_pool import DescriptorPool, PooledContent
 from logferry.client.files.gzip import inflated
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.files.line_reader import SourceFile
@@ -66,7 +66,7 @@ class BatchFile(SourceFile):
     """A file that is read to the size that was planned, a compressed one to its end."""
 
     def __init__(
-        self, planned: PlannedFile, descriptors: Descriptors, folders: Folders, recogniser: Recogniser | None = None
+        self, planned: PlannedFile, descriptors: DescriptorPool, folders: Folders, recogniser: Recogniser | None = None
     ) -> None:
         """Open it, and go on from its checkpoint if a `recogniser` finds one. Raises SourceError when that fails."""
         self.planned = planned

@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Final
 
-from logferry.client.files.replay_buffer import BLOCK_BYTES, Spool
+from logferry.client.files.replay_buffer import BLOCK_BYTES, ReplayBuffer
 from logferry.errors import cause_of
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class StdinContent:
         self._poll.register(fd, select.POLLIN)
         with contextlib.suppress(OSError):  # it is not a pipe, or the user has too many large ones
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        self._spool = Spool(max_line_bytes=max_line_bytes)
+        self._spool = ReplayBuffer(max_line_bytes=max_line_bytes)
         self._max_bytes = _MAX_KEPT_BYTES + 2 * max_line_bytes
         self._lock = threading.Lock()
         self.is_ended = False  # no more will come

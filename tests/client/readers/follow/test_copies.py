@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from logferry.client.files.fd_pool import Descriptors
+from logferry.client.files.fd_pool import DescriptorPool
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.finding.listing import Folders
 from logferry.client.readers.follow.copies import (
@@ -29,7 +29,7 @@ def followed_file(path: Path, data: bytes) -> FollowedFile:
     """Write a file, and open it as one that was called app.log."""
     path.write_bytes(data)
     return FollowedFile(
-        str(path), str(path.with_name("app.log")), descriptors=Descriptors(8), folders=Folders(), now=NOW
+        str(path), str(path.with_name("app.log")), descriptors=DescriptorPool(8), folders=Folders(), now=NOW
     )
 
 

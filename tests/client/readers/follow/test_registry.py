@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.files.fd_pool import Descriptors
+from logferry.client.files.fd_pool import DescriptorPool
 from logferry.client.finding.listing import Folders
 from logferry.client.readers.follow.file import FollowedFile, Standing
 from logferry.client.readers.follow.name import FollowedName
@@ -19,7 +19,7 @@ class Folder:
     def __init__(self, path: Path, registry: Registry) -> None:
         self.path = path
         self.registry = registry
-        self._descriptors = Descriptors(8)
+        self._descriptors = DescriptorPool(8)
         self._folders = Folders()
 
     def follow(self, base: str) -> FollowedName:

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
-from logferry.client.files.fd_pool import Descriptors, Gone, PooledContent
+from logferry.client.files.fd_pool import DescriptorPool, Gone, PooledContent
 from logferry.client.files.gzip import inflated
 from logferry.client.files.identity import begins_alike
 from logferry.client.files.line_reader import SourceFile
@@ -58,7 +58,7 @@ class FollowedFile(SourceFile):
     )
 
     def __init__(
-        self, path: str, followed_path: str, *, descriptors: Descriptors, folders: Folders, now: float
+        self, path: str, followed_path: str, *, descriptors: DescriptorPool, folders: Folders, now: float
     ) -> None:
         """Open `path`, for the name that it has or had. Raises FileNotFoundError or SourceError."""
         self.followed_path = followed_path
@@ -69,7 +69,7 @@ class FollowedFile(SourceFile):
         readable = inflated(self.content) if self.is_archive else self.content
         super().__init__(place if str(place) == path else Path(path), max_line_bytes=1, content=readable)
         self.source.path = followed_path  # whatever it was rotated to since
-        self.content.owner = self
+        self.content.finder = self
         self.quiet_since = now
         self._standing = Standing.NAMED if path == followed_path else Standing.RENAMED
         self.superseded_at = 0.0
@@ -128,11 +128,11 @@ class FollowedFile(SourceFile):
         return status.st_size, status.st_mtime_ns
 
     def is_recognisable(self) -> bool:
-        """See the owner of a PooledContent: what the followed name leads to is followed, whatever it holds."""
+        """See FileFinder: what the followed name leads to is followed, whatever it holds."""
         return self.has_name or self.is_marked
 
     def is_expected(self) -> bool:
-        """See the owner of a PooledContent: its inode may be another file's by now."""
+        """See FileFinder: its inode may be another file's by now."""
         if self.has_name:
             return True
         if self.is_archive:
@@ -149,7 +149,7 @@ class FollowedFile(SourceFile):
             return False
 
     def seek(self) -> None:
-        """See the owner of a PooledContent: it is looked for where it was. Raises OSError when out of reach."""
+        """See FileFinder: it is looked for where it was. Raises OSError when out of reach."""
         folder = self.content.path.parent
         self._folders.forget(str(folder))
         name = self._folders.listing(str(folder)).by_inode.get(self.identity[1])

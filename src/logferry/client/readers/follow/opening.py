@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from logferry.client.files.fd_pool import Descriptors
+from logferry.client.files.fd_pool import DescriptorPool
 from logferry.client.files.identity import FileIdentity
 from logferry.client.finding.compressed import is_compressed
 from logferry.client.readers.follow.file import FollowedFile
@@ -30,7 +30,7 @@ class FileOpener:
     """Opens files and puts them into the registry. Used by the reading thread alone."""
 
     def __init__(
-        self, registry: Registry, recogniser: Recogniser, descriptors: Descriptors, clock: Callable[[], float]
+        self, registry: Registry, recogniser: Recogniser, descriptors: DescriptorPool, clock: Callable[[], float]
     ) -> None:
         self._registry = registry
         self._recogniser = recogniser

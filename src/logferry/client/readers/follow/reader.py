@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from logferry.client.files.fd_pool import Descriptors
+from logferry.client.files.fd_pool import DescriptorPool
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.inotify import FolderWatcher
 from logferry.client.net.wakeup import Wakeup
@@ -77,7 +77,7 @@ class FollowReader:
         recogniser = recogniser or Recogniser(Checkpoints(None))
         folders = recogniser.folders
         self._registry = registry = Registry()
-        self._opener = FileOpener(registry, recogniser, Descriptors(max_open_files), clock)
+        self._opener = FileOpener(registry, recogniser, DescriptorPool(max_open_files), clock)
         truncations = Truncations(registry, self._opener, folders, clock)
         abandonment = Abandonment(registry, clock, rotated_quiet_s)
         self._checker = NameChecker(registry, self._opener, truncations, abandonment, clock)
