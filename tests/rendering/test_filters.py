@@ -255,3 +255,20 @@ def test_specs_that_differ_in_fields_only_share_all_that_is_costly() -> None:
     specs = [RenderSpec(multiline="timestamp", redact=("email",), fields=(("path", str(n)),)) for n in range(3000)]
     assert len({id(renderer(spec)._events) for spec in specs}) == 1
     assert len({id(event_boundaries(spec)) for spec in specs}) == 1
+
+
+def _card(length: int, first: str = "4") -> str:
+    """Return digits of which the last is right (ISO/IEC 7812, Luhn)."""
+    digits = first + "0" * (length - 2)
+    total = sum(sum(divmod(int(digit) * (2 - place % 2), 10)) for place, digit in enumerate(reversed(digits)))
+    return digits + str(-total % 10)
+
+
+def test_a_card_number_has_13_to_19_digits() -> None:
+    found = {length: redacted(f"pan {_card(length)} x", "card") == "pan [redacted] x" for length in range(11, 22)}
+    assert [length for length, is_redacted in found.items() if is_redacted] == [*range(13, 20)]
+
+
+def test_a_card_number_begins_with_2_to_6() -> None:
+    found = [first for first in "123456789" if redacted(_card(16, first), "card") == "[redacted]"]
+    assert found == [*"23456"]
