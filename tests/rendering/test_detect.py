@@ -74,3 +74,22 @@ def test_only_the_first_twenty_lines_count() -> None:
 
 def test_lines_that_are_not_utf8_can_be_recognised() -> None:
     assert detect(PLAIN.encode() + b" caf\xe9\n") == "plain"
+
+
+def test_half_of_the_lines_are_enough_for_what_a_runtime_writes_around_them() -> None:
+    """Other formats would take more of the lines."""
+    framed = b"2024-01-15T08:23:45Z stdout F x\n"
+    other = b"2024-01-15 08:23:45 INFO x\n"
+    assert detect(framed * 3 + other * 3) == "cri"
+    assert detect(framed * 3 + other * 4) == "plain"
+
+
+def test_lines_after_the_20th_do_not_matter() -> None:
+    plain, other = b"2024-01-15 08:23:45 INFO x\n", b"x\n"
+    assert detect(plain * 10 + other * 10 + other) == "plain"
+    assert detect(plain * 9 + other * 11 + plain * 2) is None
+
+
+@pytest.mark.parametrize(("word", "found"), [("INFORMATION", "plain"), ("Severe", "plain"), ("web", None)])
+def test_a_line_is_plain_only_with_a_known_level(word: str, found: str | None) -> None:
+    assert detect(f"2024-01-15 08:23:45 {word} x\n".encode()) == found

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from logferry.model.render_spec import RenderSpec
 from logferry.rendering.engine.format import Rendered
-from logferry.rendering.renderer import BOM
+from logferry.rendering.reference import render_event
+from logferry.rendering.registry import format_named
+from logferry.rendering.renderer import BOM, renderer
 from tests.support.formats import render, render_line
 
 TIME = "2024-01-15 08:23:45"
@@ -303,3 +306,11 @@ def test_no_kind_of_line_costs_the_square_of_the_chunk(line: bytes) -> None:
 
     small = min(seconds(32 * 1024) for _ in range(3))
     assert min(seconds(1024 * 1024) for _ in range(2)) < 90 * max(small, 1e-3)  # 32 is linear, 1024 the square
+
+
+def test_a_level_may_end_its_line_where_lines_are_joined() -> None:
+    spec = RenderSpec(multiline="timestamp")
+    payload = renderer(spec).render(b"2024-01-15 08:23:45 ERROR\n at x\n").payload
+    assert payload == b'{"level": "ERROR", "message": " at x", "timestamp": "2024-01-15 08:23:45"}\n'
+    event = b"2024-01-15 08:23:45 ERROR\n at x"
+    assert render_event(format_named("plain"), event) == payload
