@@ -60,7 +60,7 @@ class InputRules:
         file.render_as(self.rendering(source.path, log_format))
 
     def _decide(self, file: SourceFile) -> str:
-        """Return the format of what comes next in a file; lines of which nothing can be told yet are plain.
+        """Return the format of what comes next in a file; lines that do not show one yet are plain.
 
         A format that was found once holds for the source, whatever follows.
         """

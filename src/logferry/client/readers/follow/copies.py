@@ -26,7 +26,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nobody can tell yet: judge it again later."""
+    """Not decided yet: judge it again later."""
 
 
 @dataclass(frozen=True, slots=True)

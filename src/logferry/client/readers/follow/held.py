@@ -24,7 +24,7 @@ class HeldFiles:
     """The files that lost their names and are not acked to their end. Used by the reading thread alone."""
 
     def __init__(self, registry: Registry, metrics: Metrics, clock: Callable[[], float], *, max_bytes: int = 0) -> None:
-        """Without `max_bytes` there is no bound."""
+        """Bound what is held to `max_bytes`; 0 does not."""
         self._registry = registry
         self._metrics = metrics
         self._clock = clock

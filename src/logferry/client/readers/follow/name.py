@@ -16,8 +16,8 @@ from logferry.model.file_report import FileReport
 # At most this many files that had the name are looked at for late writes.
 _MAX_RESTING: Final = 32
 
-# What was read of a file that was truncated is remembered for this long, and of at most so many: its copy may appear
-# later.
+# What was read of a truncated file is remembered for this long, because its copy may appear later, and for at most this
+# many truncations.
 _COPY_EXPECTED_S: Final = 60.0
 _MAX_TRUNCATED: Final = 4
 

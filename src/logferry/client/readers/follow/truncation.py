@@ -127,7 +127,7 @@ class Truncations:
     # --- suspects -----------------------------------------------------------------------------------------------------
 
     def decide_on_suspects(self, name: FollowedName) -> bool:
-        """Read the suspects of a name, or do not, as far as that can be told; return whether nothing has failed.
+        """Decide which suspects of a name are read, as far as that is known by now; return whether nothing has failed.
 
         Whether they look like their originals is found out before it is whether those were truncated: afterwards they
         would not. An original that was truncated takes its copy, which is then not a suspect any more.
