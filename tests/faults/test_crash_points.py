@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.server.storage.fsck import fsck
+from logferry.server.storage.disk.fsck import fsck
 from tests.support.delivery import LINES, DeliveryClient, batch, position, size_of
 from tests.support.running import RawClient, RunningServer, running_server, stored_lines
 

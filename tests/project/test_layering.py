@@ -27,6 +27,13 @@ FLOORS: Final = {
         *("roster", "store_bridge", "connection", "sessions", "client_log", "counters", "authenticator"),
         *("answers", "flow_control", "lifecycle", "patience"),
     ),
+    "server.storage": (
+        *("disk", "memory_store", "admission", "store_state", "store", "deliveries", "records", "log_names"),
+    ),
+    "server.storage.disk": (
+        *("disk_store", "writer", "group_commit", "recovery", "retention", "deferred_sync", "fsck", "source_report"),
+        *("segments", "open_segments", "pending_appends", "ledger", "measure", "file_system", "segment_names"),
+    ),
     "rendering": (
         *("renderer", "reference", "detect", "event_boundaries", "registry", "formats"),
         *("multiline", "partial_lines", "filters", "redaction", "extra_fields", "engine"),

@@ -16,7 +16,7 @@ from logferry.errors import LogferryError, StoreError
 from logferry.protocol.compressor import encode_frame
 from logferry.server import Patience, serve
 from logferry.server.clients.flow_control import MAX_UNSTORED_BYTES
-from logferry.server.storage.file_system import FileSystem
+from logferry.server.storage.disk.file_system import FileSystem
 from tests.support.running import (
     DEADLINE_S,
     RunningServer,

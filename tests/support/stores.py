@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from logferry.server.storage.deliveries import Delivery
-from logferry.server.storage.disk_store import DiskStore, DiskStoreSettings, _Opened
-from logferry.server.storage.file_system import FileSystem
-from logferry.server.storage.fsck import fsck
-from logferry.server.storage.segment_paths import LogName
+from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings, _Opened
+from logferry.server.storage.disk.file_system import FileSystem
+from logferry.server.storage.disk.fsck import fsck
+from logferry.server.storage.log_names import LogName
 from logferry.server.storage.store import Store
 from tests.support.running import DEADLINE_S, numbered_line, wait_until
 

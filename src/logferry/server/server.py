@@ -27,10 +27,10 @@ from logferry.server.clients.store_bridge import StoreBridge
 from logferry.server.descriptors import affordable_connections, raise_descriptor_limit
 from logferry.server.listen import Listener, open_listeners
 from logferry.server.status import ServerStats, ServerStatus, describe, describe_recovery
-from logferry.server.storage.disk_store import DiskStore, DiskStoreSettings
-from logferry.server.storage.file_system import FileSystem
-from logferry.server.storage.group_commit import no_crash
-from logferry.server.storage.open_segments import MAX_OPEN_SEGMENTS
+from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
+from logferry.server.storage.disk.file_system import FileSystem
+from logferry.server.storage.disk.group_commit import no_crash
+from logferry.server.storage.disk.open_segments import MAX_OPEN_SEGMENTS
 from logferry.server.storage.store import Store, StoreState
 from logferry.telemetry.log_limits import RepeatLimit
 from logferry.telemetry.status_source import Snapshot

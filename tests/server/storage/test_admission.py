@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from logferry.protocol.delivery import BatchRefused, BatchRequest, Note, Open, Position, Skip
 from logferry.server.storage.admission import SourceTable
 from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
-from logferry.server.storage.fsck import fsck
-from logferry.server.storage.ledger import Ledger
-from logferry.server.storage.segment_paths import LogName, log_of_source
-from logferry.server.storage.source_report import report
+from logferry.server.storage.disk.fsck import fsck
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.source_report import report
+from logferry.server.storage.log_names import LogName, log_of_source
 from tests.support.running import numbered_line, stored_lines, wait_until
 from tests.support.stores import FailingFiles, Stored, opened, parts_of
 

@@ -12,10 +12,10 @@ import pytest
 
 from logferry.protocol.delivery import BatchRefused, BatchRequest, Extent, Note, Open, Position, RecordedLoss, Skip
 from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
-from logferry.server.storage.disk_store import DiskStore, DiskStoreSettings
-from logferry.server.storage.file_system import FileSystem
+from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
+from logferry.server.storage.disk.file_system import FileSystem
+from logferry.server.storage.log_names import LogName
 from logferry.server.storage.memory_store import MemoryRecords, MemoryStore
-from logferry.server.storage.segment_paths import LogName
 from logferry.server.storage.store import RecoveryReport, Store, StoreState
 from tests.support.running import DEADLINE_S, numbered_line, stored_lines, wait_until
 from tests.support.stores import LINES, Stored, delivery

@@ -8,7 +8,7 @@ from typing import Final
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_OK, CommandLine
 from logferry.cli.output import print_result, table
 from logferry.config import FsckSettings
-from logferry.server.storage.fsck import Finding, fsck
+from logferry.server.storage.disk.fsck import Finding, fsck
 
 _COMMAND_LINE: Final = CommandLine(
     "fsck",

@@ -32,7 +32,7 @@ from logferry.server.clients.patience import Overdue, Patience, Watch
 from logferry.server.clients.sessions.base import ClientDelivery, Session, SessionTerms, Silence, Turn
 from logferry.server.clients.sessions.delivery import ALIVE, DeliverySession
 from logferry.server.clients.sessions.plain import PlainSession
-from logferry.server.storage.segment_paths import LogName, host_name
+from logferry.server.storage.log_names import LogName, host_name
 
 
 class Scheduler(Protocol):

@@ -15,8 +15,8 @@ from typing import Final
 from logferry import checksum
 from logferry.protocol.delivery import BatchRefused, BatchRequest, Note, Open, Position, Skip
 from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
+from logferry.server.storage.log_names import log_of_source
 from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRecords, SourceRow
-from logferry.server.storage.segment_paths import log_of_source
 
 # `verify` points at a damaged piece of this size; a source of a terabyte has 250,000 of them.
 EXTENT_BYTES: Final = 4 * 1024 * 1024

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from logferry.protocol.delivery import BatchRefused, BatchRequest, Note, Open, Position, Skip
-from logferry.server.storage.segment_paths import LogName
+from logferry.server.storage.log_names import LogName
 
 
 @dataclass(frozen=True, slots=True)

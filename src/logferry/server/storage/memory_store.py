@@ -14,8 +14,8 @@ from logferry import checksum
 from logferry.protocol.delivery import REPORT_PAGE, BatchRequest, Extent, Position, RecordedLoss, ReportPage
 from logferry.server.storage.admission import GroupChanges, SourceTable
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored, Submitted, report_stored
+from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRow
-from logferry.server.storage.segment_paths import LogName
 from logferry.server.storage.store import (
     OnFailure,
     RecoveryReport,

@@ -28,7 +28,7 @@ from logferry.server.clients.authenticator import Credentials
 from logferry.server.clients.sessions.base import NOTHING, Answers, Channel, ClientDelivery, SessionTerms, Turn
 from logferry.server.clients.sessions.outcomes import Outcomes
 from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
-from logferry.server.storage.segment_paths import LogName
+from logferry.server.storage.log_names import LogName
 
 ALIVE: Final = answer_line("alive")
 

@@ -6,7 +6,7 @@ from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.plain_server import Broken, PlainServerProtocol, ServerEvent
 from logferry.protocol.validation import Lines
 from logferry.server.clients.sessions.base import Answers, Channel, ClientDelivery, SessionTerms, Turn, add_answer
-from logferry.server.storage.segment_paths import LogName
+from logferry.server.storage.log_names import LogName
 
 # More pieces than this are joined: a copy is cheaper than a long writev of crumbs.
 _MAX_PIECES = 16

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.server.storage.segment_paths import host_name, safe_name
+from logferry.server.storage.log_names import host_name, safe_name
 
 
 @given(st.text())

@@ -1,6 +1,6 @@
 """Segments: the append-only NDJSON files in which a server keeps lines.
 
-Layout under the folder `segments` (names: segment_paths.py):
+Layout under the folder `segments` (names: log_names.py and segment_names.py):
 
     <host>/<log>/<UTC date>-<n>.ndjson     n counts from 1 each day; plain-protocol lines have the log `plain`
 
@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from logferry import checksum
-from logferry.server.storage.file_system import FileSystem, for_each, naming, write_all
-from logferry.server.storage.ledger import Ledger
-from logferry.server.storage.open_segments import MAX_OPEN_SEGMENTS, OpenSegment, OpenSegments
-from logferry.server.storage.pending_appends import PendingAppends, Piece
+from logferry.server.storage.disk.file_system import FileSystem, for_each, naming, write_all
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.open_segments import MAX_OPEN_SEGMENTS, OpenSegment, OpenSegments
+from logferry.server.storage.disk.pending_appends import PendingAppends, Piece
+from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import Placement, SegmentRow
-from logferry.server.storage.segment_paths import LogName
 
 
 class Payload(NamedTuple):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from logferry.errors import StoreError
-from logferry.server.storage.fsck import fsck
+from logferry.server.storage.disk.fsck import fsck
 from tests.support.delivery import LINES, DeliveryClient, batch, size_of
 from tests.support.running import running_server
 from tests.support.stores import SIZE, problems, segments_of, store_twelve

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from logferry.server.storage.deferred_sync import DeferredSync
 from logferry.server.storage.deliveries import Delivery
-from logferry.server.storage.disk_store import DiskStore
-from logferry.server.storage.file_system import FileSystem
-from logferry.server.storage.ledger import Ledger
-from logferry.server.storage.segment_paths import LogName
+from logferry.server.storage.disk.deferred_sync import DeferredSync
+from logferry.server.storage.disk.disk_store import DiskStore
+from logferry.server.storage.disk.file_system import FileSystem
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.log_names import LogName
 from logferry.server.storage.store import StoreState
 from tests.support.running import numbered_line, stored_lines, wait_until
 from tests.support.stores import Stored, delivery, in_one_group, opened

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from logferry.errors import StoreError, cause_of
-from logferry.server.storage.ledger import FILE_NAME, Ledger
-from logferry.server.storage.measure import measure
+from logferry.server.storage.disk.ledger import FILE_NAME, Ledger
+from logferry.server.storage.disk.measure import measure
+from logferry.server.storage.disk.segment_names import FOLDER_NAME
 from logferry.server.storage.records import SegmentRow
-from logferry.server.storage.segment_paths import FOLDER_NAME
 
 
 @dataclass(frozen=True, slots=True)

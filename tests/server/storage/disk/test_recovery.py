@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from logferry.server.storage.disk_store import DiskStore, DiskStoreSettings
-from logferry.server.storage.ledger import Ledger
-from logferry.server.storage.recovery import unfinished_bytes
+from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.recovery import unfinished_bytes
 from logferry.server.storage.store import RecoveryReport
 from tests.support.running import DEADLINE_S, stored_lines
 from tests.support.stores import (

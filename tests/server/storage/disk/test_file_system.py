@@ -2,7 +2,7 @@
 
 import pytest
 
-from logferry.server.storage.file_system import for_each
+from logferry.server.storage.disk.file_system import for_each
 
 
 @pytest.mark.parametrize("count", [0, 3, 100])

@@ -17,13 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from logferry.server.storage.deferred_sync import recover_deferred
-from logferry.server.storage.file_system import FileSystem, naming
-from logferry.server.storage.ledger import Ledger
-from logferry.server.storage.measure import measure
-from logferry.server.storage.open_segments import new_damage_log, restore_length
+from logferry.server.storage.disk.deferred_sync import recover_deferred
+from logferry.server.storage.disk.file_system import FileSystem, naming
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.measure import measure
+from logferry.server.storage.disk.open_segments import new_damage_log, restore_length
+from logferry.server.storage.disk.segment_names import SegmentName, segment_name
 from logferry.server.storage.records import SegmentRow, SegmentState
-from logferry.server.storage.segment_paths import SegmentName, segment_name
 from logferry.server.storage.store import RecoveryReport
 
 logger = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from logferry.protocol.delivery import REPORT_PAGE, Extent, Position, RecordedLoss, ReportPage
-from logferry.server.storage.ledger import Ledger
-from logferry.server.storage.measure import measure
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.measure import measure
+from logferry.server.storage.disk.segment_names import FOLDER_NAME
 from logferry.server.storage.records import ExtentRow, SegmentRow
-from logferry.server.storage.segment_paths import FOLDER_NAME
 
 # One page reads at most this, and at most one extent more: a second of work for a disk, then others have their turn.
 _PAGE_BYTES: Final = 256 * 1024 * 1024

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from logferry.errors import StoreError
-from logferry.server.storage.ledger import Ledger
+from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.records import ExtentRow, LossRow, SourceRow
 
 

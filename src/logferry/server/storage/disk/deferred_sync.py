@@ -22,8 +22,8 @@ from typing import Final
 
 from logferry.errors import cause_of
 from logferry.printable import printable
-from logferry.server.storage.file_system import FileSystem, for_each, naming
-from logferry.server.storage.ledger import Ledger
+from logferry.server.storage.disk.file_system import FileSystem, for_each, naming
+from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.records import UnsyncedRow
 from logferry.telemetry.log_limits import RepeatLimit
 from logferry.worker import Worker

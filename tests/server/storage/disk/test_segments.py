@@ -4,9 +4,9 @@ import datetime
 from collections.abc import Callable
 from pathlib import Path
 
-from logferry.server.storage.file_system import FileSystem
-from logferry.server.storage.ledger import Ledger
-from logferry.server.storage.segments import Payload, Segments
+from logferry.server.storage.disk.file_system import FileSystem
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.segments import Payload, Segments
 from tests.support.stores import (
     LINES,
     LOG,

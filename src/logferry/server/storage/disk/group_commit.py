@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 
 from logferry.protocol.delivery import BatchRequest
 from logferry.server.storage.admission import GroupChanges, SourceTable
-from logferry.server.storage.deferred_sync import DeferredSync
 from logferry.server.storage.deliveries import Delivery
-from logferry.server.storage.ledger import Ledger
+from logferry.server.storage.disk.deferred_sync import DeferredSync
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.segments import Payload, Segments
+from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import Placement
-from logferry.server.storage.segment_paths import LogName
-from logferry.server.storage.segments import Payload, Segments
 from logferry.server.storage.store import StoreCounters
 
 CrashPoint = Callable[[str], None]

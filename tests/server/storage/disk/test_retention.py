@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.server.storage.ledger import Ledger
+from logferry.server.storage.disk.ledger import Ledger
 from tests.support.delivery import LINES
 from tests.support.running import stored_lines
 from tests.support.stores import LOG, MONDAY, SIZE, FailingFiles, Stored, delivery, names, opened, problems, submit_each

@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 
 from logferry.errors import cause_of
 from logferry.server.storage.deliveries import Delivery, OnStored, Submitted, report_stored
-from logferry.server.storage.group_commit import GroupCommit, WrittenGroup
-from logferry.server.storage.segment_paths import LogName
+from logferry.server.storage.disk.group_commit import GroupCommit, WrittenGroup
+from logferry.server.storage.log_names import LogName
 from logferry.server.storage.store import OnFailure, StoreState
 from logferry.server.storage.store_state import StateTracker
 from logferry.worker import Worker

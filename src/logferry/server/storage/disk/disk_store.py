@@ -24,20 +24,20 @@ from logferry.durable import sync_folder
 from logferry.errors import StoreError, cause_of
 from logferry.folder_lock import FolderInUse, lock_folder
 from logferry.protocol.delivery import Position, ReportPage
-from logferry.server.storage import source_report
-from logferry.server.storage.deferred_sync import DeferredSync
 from logferry.server.storage.deliveries import AnyDelivery, OnStored
-from logferry.server.storage.file_system import FileSystem
-from logferry.server.storage.group_commit import CrashPoint, GroupCommit, no_crash
-from logferry.server.storage.ledger import Ledger
-from logferry.server.storage.open_segments import MAX_OPEN_SEGMENTS
-from logferry.server.storage.recovery import recover
-from logferry.server.storage.retention import Retention
-from logferry.server.storage.segment_paths import FOLDER_NAME
-from logferry.server.storage.segments import Segments
+from logferry.server.storage.disk import source_report
+from logferry.server.storage.disk.deferred_sync import DeferredSync
+from logferry.server.storage.disk.file_system import FileSystem
+from logferry.server.storage.disk.group_commit import CrashPoint, GroupCommit, no_crash
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.open_segments import MAX_OPEN_SEGMENTS
+from logferry.server.storage.disk.recovery import recover
+from logferry.server.storage.disk.retention import Retention
+from logferry.server.storage.disk.segment_names import FOLDER_NAME
+from logferry.server.storage.disk.segments import Segments
+from logferry.server.storage.disk.writer import FIRST_RETRY_S, LAST_WAIT_S, Writer
 from logferry.server.storage.store import OnFailure, RecoveryReport, StoreHealth, StoreLimits, StoreState
 from logferry.server.storage.store_state import StateTracker
-from logferry.server.storage.writer import FIRST_RETRY_S, LAST_WAIT_S, Writer
 from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)

@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from logferry.server.storage.file_system import FileSystem, naming
-from logferry.server.storage.ledger import Ledger
-from logferry.server.storage.pending_appends import PendingAppends
+from logferry.server.storage.disk.file_system import FileSystem, naming
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.pending_appends import PendingAppends
+from logferry.server.storage.disk.segment_names import SegmentName, segment_name
+from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import SegmentRow
-from logferry.server.storage.segment_paths import LogName, SegmentName, segment_name
 from logferry.telemetry.log_limits import RateLimit
 
 logger = logging.getLogger(__name__)

@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from logferry.server.storage.file_system import FileSystem, naming
-from logferry.server.storage.ledger import Ledger
-from logferry.server.storage.open_segments import OpenSegments
+from logferry.server.storage.disk.file_system import FileSystem, naming
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.open_segments import OpenSegments
+from logferry.server.storage.disk.segment_names import segment_name
 from logferry.server.storage.records import SegmentRow
-from logferry.server.storage.segment_paths import segment_name
 from logferry.telemetry.log_limits import RateLimit
 
 logger = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logferry.errors import StoreError
-from logferry.server.storage.disk_store import DiskStore, DiskStoreSettings
-from logferry.server.storage.file_system import IOV_MAX, FileSystem
-from logferry.server.storage.ledger import Ledger
-from logferry.server.storage.segment_paths import LogName
+from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
+from logferry.server.storage.disk.file_system import IOV_MAX, FileSystem
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.log_names import LogName
 from logferry.server.storage.store import StoreState
 from tests.support.running import DEADLINE_S, numbered_line, stored_lines, wait_until
 from tests.support.stores import (
@@ -142,7 +142,7 @@ MANY = [LogName("10.0.0.7", f"app-{number}.log") for number in range(100)]
 @pytest.fixture
 def much_is_written_to_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let writes to many segments be large enough to be synced with their group; test_deferred_sync.py has the rest."""
-    monkeypatch.setattr("logferry.server.storage.pending_appends._LITTLE_BYTES", 1)
+    monkeypatch.setattr("logferry.server.storage.disk.pending_appends._LITTLE_BYTES", 1)
 
 
 @pytest.mark.usefixtures("much_is_written_to_each")
@@ -430,7 +430,7 @@ def test_a_store_that_could_not_be_opened_leaves_its_folder_to_the_next_one(tmp_
 def test_a_disk_that_does_not_answer_does_not_keep_the_store_from_closing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("logferry.server.storage.writer.LAST_WAIT_S", 0.01)
+    monkeypatch.setattr("logferry.server.storage.disk.writer.LAST_WAIT_S", 0.01)
     may_go_on = threading.Event()
 
     class Stuck(FileSystem):

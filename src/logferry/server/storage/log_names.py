@@ -1,12 +1,11 @@
-"""The paths of segments: made from what clients say, and safe whatever they say.
+"""The names under which lines are kept: made from what clients send, and safe whatever they send.
 
-Layout: `<host>/<log>/<UTC date>-<n>.ndjson`, three names below the folder `segments`. The host is an IP address (plain
-protocol) or the name a client gave; the log is `plain`, or the last part of the path under which a source was first
-opened. So the lines of a source stay in one folder when its file is renamed, and files of the same name on one host
-share a folder.
+A log is `<host>/<name>`, two names of folders. The host is an IP address (plain protocol) or the name that a client
+gave; the name is `plain`, or the last part of the path under which a source was first opened. So the lines of a source
+stay in one log when its file is renamed, and files of the same name on one host share a log.
 
-Limits: a folder's name has at most 109 characters of `A-Za-z0-9._-` and no dot at its beginning. A name that had to be
-changed for that ends in eight digits of a hash of the original, so that different names stay different folders.
+Limits: each name has at most 109 characters of `A-Za-z0-9._-` and does not begin with a dot. A name that had to be
+changed for that ends in eight digits of a hash of the original, so that different names stay different.
 """
 
 import hashlib
@@ -15,12 +14,9 @@ import os
 import re
 from typing import Final, NamedTuple
 
-FOLDER_NAME: Final = "segments"  # below the data folder
-
 # File systems take 255 bytes a name; this leaves room for the hash that keeps shortened names apart.
 MAX_NAME_CHARS: Final = 100
 
-_segment_name: Final = re.compile(r"(\d{4}-\d{2}-\d{2})-(\d{1,9})\.ndjson", re.ASCII)
 _is_safe_name: Final = re.compile(rf"(?!\.)[A-Za-z0-9._-]{{1,{MAX_NAME_CHARS}}}").fullmatch
 
 
@@ -29,22 +25,6 @@ class LogName(NamedTuple):
 
     host: str
     name: str
-
-
-class SegmentName(NamedTuple):
-    """A segment's place in its folder: its UTC day as an ISO date, and its number on that day; later is greater."""
-
-    day: str
-    number: int
-
-    def __str__(self) -> str:
-        return f"{self.day}-{self.number}.ndjson"
-
-
-def segment_name(file_name: str) -> SegmentName | None:
-    """Read the name of a segment file; None for any other file."""
-    match = _segment_name.fullmatch(file_name)
-    return SegmentName(match[1], int(match[2])) if match else None
 
 
 def safe_name(text: str) -> str:

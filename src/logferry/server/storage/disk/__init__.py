@@ -1,0 +1,6 @@
+"""The store on this machine's disk: a writer thread that commits groups to segment files and a ledger.
+
+disk_store.py puts the parts together. writer.py stores one group of deliveries after the other (group_commit.py) in
+segments (segments.py) and records them in the ledger (ledger.py). recovery.py runs before it, retention.py and
+deferred_sync.py beside it. fsck.py and source_report.py compare what is stored with what the ledger says.
+"""
