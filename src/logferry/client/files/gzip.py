@@ -1,8 +1,9 @@
-"""A gzip file as the bytes that it was made of: RFC 1952, any number of members one after the other.
+"""A gzip file as the bytes that it was made from: RFC 1952, any number of members one after the other.
 
-It is inflated from front to back, with a window of what came last; whoever goes back further makes it begin again. Only
-reading to the end tells how much there is, and whether all of it is sound. What is damaged ends a line, and is passed
-over: it goes on with the next member that can be inflated, if there is one.
+Owns what becomes of damaged files: the damage ends a line, is skipped and reported, and reading goes on with the next
+member that can be inflated. A file is inflated from front to back, with a window of the latest bytes; reading further
+back inflates it again from its beginning. How many bytes there are, and whether all are sound, is known at the end.
+Must never hold more than the window and one long line.
 """
 
 import os
@@ -22,24 +23,24 @@ _MAGIC_AND_METHOD: Final = GZIP_MAGIC + b"\x08"  # deflate, the only method ther
 # One read of the compressed file.
 _READ_BYTES: Final = 64 * 1024
 
-# How much is kept for going back, beside a long line: a chunk is read again when its source is sent back.
+# How much is kept for going back, besides a long line: a chunk is read again when its source is sent back.
 _WINDOW_BYTES: Final = 4 * 1024 * 1024
 
 # The most that --max-line-bytes may be. What is read must not depend on the settings: they may change until it is
 # verified.
 _LONGEST_LINE_BYTES: Final = 16 * 1024 * 1024
 
-# Three bytes look like the beginning of a member once in 16 MiB. Somebody may have made a file that is full of them.
+# Three bytes look like the beginning of a member once in 16 MiB. A hostile file may be full of them.
 _MOST_FALSE_BEGINNINGS: Final = 100
 
 
 class GzipContent:
-    """The inflated bytes (see Content) of what is a gzip file. Not for several threads at once."""
+    """The inflated bytes (see Content) of a gzip file. For one thread at a time."""
 
     is_stream = True
 
     def __init__(self, raw: Content, *, compressed_bytes: int | None = None) -> None:
-        """Take over the compressed file, as far as it goes now, or to `compressed_bytes`."""
+        """Take over the compressed file, up to its end now, or up to `compressed_bytes`."""
         self._raw = raw
         self._end = raw.size() if compressed_bytes is None else compressed_bytes
         self._head = b""  # kept: it tells whether a file is one that was shipped before
@@ -114,7 +115,7 @@ def inflated(raw: Content, *, compressed_bytes: int | None = None) -> Content:
 
 
 def _inflate(raw: Content, end: int, problems: list[str]) -> Iterator[bytes]:
-    """Give the bytes of all members, in blocks of up to BLOCK_BYTES; note in `problems` what is damaged, and where."""
+    """Yield the bytes of all members, in blocks of up to BLOCK_BYTES; add to `problems` what is damaged, and where."""
     offset, line_is_open = 0, False
     while offset < end:
         member = _Member(raw, offset, end)
@@ -144,7 +145,7 @@ class _Member:
         self.is_truncated = False
 
     def blocks(self) -> Iterator[bytes]:
-        """Give its bytes, also those that come before a damaged place."""
+        """Yield its bytes, including those before a damaged place."""
         inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
         data = b""
         while not (inflater.eof or self.problem):
@@ -178,7 +179,7 @@ def _inflate_by_byte(inflater: "zlib._Decompress", data: bytes) -> tuple[bytes, 
 
 
 def _end_of_padding(raw: Content, offset: int, end: int) -> int:
-    """Pass over NULs: tapes and block devices leave them behind."""
+    """Skip NULs: tapes and block devices leave them behind."""
     while data := raw.pread(min(_READ_BYTES, end - offset), offset):
         rest = data.lstrip(b"\0")
         offset += len(data) - len(rest)

@@ -22,10 +22,10 @@ _BEYOND_LIMIT: Final = len(b"x\r\n") + 1
 
 
 class ReplayBuffer:
-    """Bytes `[begin, end)` of a stream; `kept_bytes` of them are in memory. Not for several threads at once."""
+    """Bytes `[begin, end)` of a stream; `kept_bytes` of them are in memory. For one thread at a time."""
 
     def __init__(self, *, max_line_bytes: int) -> None:
-        """Nobody will look at more than `max_line_bytes` of a line, its ending not counted."""
+        """Readers need at most `max_line_bytes` of a line, its ending not counted."""
         self._line_bytes = max(max_line_bytes + _BEYOND_LIMIT, BLOCK_BYTES)
         self._starts: list[int] = []
         self._pieces: list[bytes | bytearray | int] = []  # a number is how many bytes are not kept
@@ -53,7 +53,7 @@ class ReplayBuffer:
         self._keep(data)
 
     def read(self, size: int, offset: int) -> bytes:
-        """Return up to `size` bytes at `offset`; none when they are given up already."""
+        """Return up to `size` bytes at `offset`; none when they were dropped already."""
         if offset < self.begin:
             return b""
         stop = min(offset + size, self.end)
@@ -69,21 +69,21 @@ class ReplayBuffer:
         return b"".join(parts)
 
     def trim(self, offset: int) -> None:
-        """Give up what is before `offset`, as far as that frees memory."""
+        """Drop what is before `offset`, as far as that frees memory."""
         count = bisect_right(self._starts, offset) - 1
         if count > 0:
-            self._give_up(count)
+            self._drop(count)
 
     def trim_to(self, max_bytes: int) -> None:
-        """Give up as much of the beginning as is needed to keep no more than `max_bytes` and a piece."""
+        """Drop as much of the beginning as is needed to keep at most `max_bytes` and a piece."""
         count, kept = 0, self.kept_bytes
         while kept > max_bytes and count < len(self._pieces) - 1:
             piece = self._pieces[count]
             kept -= 0 if isinstance(piece, int) else len(piece)
             count += 1
-        self._give_up(count)
+        self._drop(count)
 
-    def _give_up(self, count: int) -> None:
+    def _drop(self, count: int) -> None:
         if not count:
             return
         self.kept_bytes -= sum(len(piece) for piece in self._pieces[:count] if not isinstance(piece, int))
