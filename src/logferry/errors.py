@@ -1,25 +1,26 @@
 """Every exception of Logferry.
 
 LogferryError
-  ConfigError            the user's settings are wrong; all problems at once
-  SourceError            a log file cannot be read; the machine or the user must mend it
-  DeliveryError          a connection ended badly; trying again makes sense
-    Unreachable          no address of the server took the connection
+  ConfigError            the user's settings are wrong; it lists every problem
+  StateError             the state folder is in use, or cannot be read
+  SourceError            a log file cannot be read; the machine or the user must fix it
+  DeliveryError          a connection ended badly; retrying makes sense
+    Unreachable          no address of the server accepted the connection
     PeerClosed           the server closed or reset the connection
-    PeerSilent           the server gave no sign of progress within the ack timeout
-    PeerConfused         the server sent something that is not an ack
-  GaveUp                 delivery failed for good: attempts or deadline used up
-  FrameError             a compressed frame is broken; its sender must mend it
+    PeerTimeout          the server showed no progress within the ack timeout
+    ProtocolError        the server sent an answer that the protocol does not allow
+  DeliveryAbandoned      delivery failed for good: attempts or time used up
+  FrameError             a compressed frame is broken; its sender must fix it
   StoreError             the server cannot write to its disk; waiting may help
 
-`cause_of` says why the system refused something, for the messages of all of them.
+`cause_of` gives the system's reason for an OSError, for the messages of all of them.
 """
 
 from collections.abc import Sequence
 
 
 class LogferryError(Exception):
-    """The root: `except LogferryError` catches all that Logferry raises on purpose."""
+    """The root: `except LogferryError` catches everything that Logferry raises on purpose."""
 
 
 class ConfigError(LogferryError):
@@ -31,7 +32,7 @@ class ConfigError(LogferryError):
 
 
 class StateError(LogferryError):
-    """The state folder cannot be used, because another process uses it; or it does not tell what it is asked."""
+    """Another process uses the state folder, or something in the folder cannot be read or understood."""
 
 
 class SourceError(LogferryError):
@@ -44,27 +45,27 @@ class SourceError(LogferryError):
 
 
 class DeliveryError(LogferryError):
-    """A connection ended badly; what was not acked is sent again on the next one."""
+    """A connection ended badly; the client resends what was not acked on the next connection."""
 
 
 class Unreachable(DeliveryError):
-    """No address of the server took the connection."""
+    """No address of the server accepted the connection."""
 
 
 class PeerClosed(DeliveryError):
     """The server closed or reset the connection."""
 
 
-class PeerSilent(DeliveryError):
-    """The server gave no sign of progress within the ack timeout."""
+class PeerTimeout(DeliveryError):
+    """The server showed no progress within the ack timeout."""
 
 
-class PeerConfused(DeliveryError):
-    """The server sent something that is not an ack, or more acks than lines."""
+class ProtocolError(DeliveryError):
+    """The server sent something that is not an answer, an answer to nothing, or more acks than lines."""
 
 
-class GaveUp(LogferryError):
-    """Delivery failed for good: the attempts or the deadline are used up."""
+class DeliveryAbandoned(LogferryError):
+    """Delivery failed for good: the attempts are used up, or a deadline has passed."""
 
 
 class FrameError(LogferryError):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.compressor import LENGTH_BYTES, encode_frame
-from logferry.protocol.plain_client import Acked, ClientEvent, Confused, PlainClientProtocol
+from logferry.protocol.plain_client import Acked, ClientEvent, InvalidAck, PlainClientProtocol
 from logferry.protocol.plain_server import Broken, Limits, ServerEvent
 from logferry.protocol.validation import Accept, Lines, Verdict, validate, validate_line
 from tests.support.builders import cut, decode, join_runs
@@ -132,20 +132,20 @@ answers = st.lists(
 ).map(b"".join)
 
 
-def acks_until_confused(pieces: list[bytes]) -> list[ClientEvent]:
+def acks_until_invalid(pieces: list[bytes]) -> list[ClientEvent]:
     """Return a client's events up to the first that says that nothing can be trusted any more, runs taken apart."""
     connection = PlainClientProtocol(lines_per_send=None, compress_level=None)
     events: list[ClientEvent] = []
     for piece in pieces:
         for event in connection.receive_data(piece):
             events += [Acked(1)] * event.lines if isinstance(event, Acked) else [event]
-            if isinstance(event, Confused):
+            if isinstance(event, InvalidAck):
                 return events
     return events
 
 
 @given(answers, places)
 def test_answers_mean_the_same_in_any_pieces(data: bytes, cuts: list[int]) -> None:
-    whole = acks_until_confused([data])
-    assert acks_until_confused(cut(data, cuts)) == whole
-    assert acks_until_confused([bytes([byte]) for byte in data]) == whole
+    whole = acks_until_invalid([data])
+    assert acks_until_invalid(cut(data, cuts)) == whole
+    assert acks_until_invalid([bytes([byte]) for byte in data]) == whole

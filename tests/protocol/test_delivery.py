@@ -19,8 +19,8 @@ from logferry.protocol.delivery import (
     BatchRefused,
     BatchRequest,
     Extent,
-    Gibberish,
     Hello,
+    InvalidAnswer,
     Note,
     NotUnderstood,
     Open,
@@ -66,7 +66,7 @@ def answers(data: bytes) -> list[Answer]:
     session = DeliveryClientProtocol()
     single: list[Answer] = []
     for byte in data:
-        if not single or not isinstance(single[-1], Gibberish | NotUnderstood):
+        if not single or not isinstance(single[-1], InvalidAnswer | NotUnderstood):
             single += session.receive_data(bytes([byte]))
     assert single == whole
     return whole
@@ -295,7 +295,7 @@ def test_e2_an_error_or_a_plain_ack_means_that_the_hello_was_not_understood() ->
 def test_e2_anything_else_is_no_answer(line: bytes) -> None:
     """Rule E2."""
     (answer,) = answers(line)
-    assert isinstance(answer, Gibberish)
+    assert isinstance(answer, InvalidAnswer)
 
 
 def test_e4_e8_positions_are_understood() -> None:

@@ -14,7 +14,7 @@ from logferry.protocol.plain_client import (
     MAX_ACK_BYTES,
     Acked,
     ClientEvent,
-    Confused,
+    InvalidAck,
     PlainClientProtocol,
     Refused,
     cut_lines,
@@ -391,13 +391,13 @@ def test_what_is_not_an_ack_ends_what_can_be_trusted(rubbish: bytes) -> None:
     """Rule C4."""
     first, last = client().receive_data(ACK_OK + rubbish + ACK_OK)
     assert first == Acked(1)
-    assert isinstance(last, Confused)
+    assert isinstance(last, InvalidAck)
     assert acks_of(ACK_OK + rubbish) == [first, last]
 
 
-def test_a_confusing_answer_is_quoted_in_part() -> None:
+def test_an_invalid_answer_is_quoted_in_part() -> None:
     (event,) = client().receive_data(b"x" * 10_000 + b"\n")
-    assert isinstance(event, Confused)
+    assert isinstance(event, InvalidAck)
     assert "xxx" in event.reason
     assert len(event.reason) < 200
 
@@ -406,7 +406,7 @@ def test_an_ack_without_end_is_not_waited_for() -> None:
     connection = client()
     assert connection.receive_data(b'{"status": "ok", ' + b" " * (MAX_ACK_BYTES - 17)) == []
     (event,) = connection.receive_data(b" ")
-    assert isinstance(event, Confused)
+    assert isinstance(event, InvalidAck)
 
 
 @pytest.mark.parametrize(("limit", "sizes"), [(1, [1] * 7), (3, [3, 3, 1]), (7, [7]), (100, [7]), (None, [7])])

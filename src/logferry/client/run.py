@@ -23,7 +23,7 @@ from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.status.connection_state import ConnectionTracker
 from logferry.client.status.writer import StatusWriter
 from logferry.config import STANDARD_INPUT, ShipSettings
-from logferry.errors import GaveUp
+from logferry.errors import DeliveryAbandoned
 from logferry.telemetry.metrics import Metrics
 from logferry.telemetry.report_line import Reporter, shortcomings
 
@@ -42,8 +42,8 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloads:
 
     `reloads` change the inputs of a client that follows files.
 
-    Raises StateError when another process uses the state folder, SourceError when the file cannot be opened, GaveUp
-    when lines could not be delivered.
+    Raises StateError when another process uses the state folder, SourceError when the file cannot be opened,
+    DeliveryAbandoned when lines could not be delivered.
     """
     folder, connection = state_dir(settings.state_dir), ConnectionTracker(on_change=metrics.changed.set)
     checkpoints = Checkpoints(folder)
@@ -105,7 +105,7 @@ def _ship(
         if reporter:
             reporter.stop()
     if settings.mode == "batch" and producer.error is None and not producer.is_complete:
-        raise GaveUp("stopped before the end of the input; what was read is acked")
+        raise DeliveryAbandoned("stopped before the end of the input; what was read is acked")
     problems = _problems(producer, reader, metrics)
     if not problems and (settings.delete_after or settings.move_after) and isinstance(reader, BatchReader):
         from logferry.client.proof.retire import dispose  # it needs the verifier, which no other client does

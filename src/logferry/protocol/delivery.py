@@ -202,13 +202,13 @@ class Alive:
 
 
 @dataclass(frozen=True, slots=True)
-class Gibberish:
-    """Not an answer of the extension."""
+class InvalidAnswer:
+    """The server sent something that is not an answer of the extension; nothing after it can be trusted."""
 
     reason: str
 
 
-Answer = Welcome | NotUnderstood | Position | BatchRefused | ReportPage | Alive | Gibberish
+Answer = Welcome | NotUnderstood | Position | BatchRefused | ReportPage | Alive | InvalidAnswer
 
 
 def answer_line(message: str, /, **fields: object) -> bytes:

@@ -12,7 +12,7 @@ from logferry.protocol.delivery import (
     Answer,
     BatchRefused,
     Extent,
-    Gibberish,
+    InvalidAnswer,
     NotUnderstood,
     Position,
     RecordedLoss,
@@ -39,10 +39,10 @@ class DeliveryClientProtocol:
         for line in lines:
             answer = self._read(line)
             answers.append(answer)
-            if isinstance(answer, Gibberish | NotUnderstood):
+            if isinstance(answer, InvalidAnswer | NotUnderstood):
                 return answers
         if len(self._buffer) > _MAX_ANSWER_BYTES:
-            answers.append(Gibberish(f"the server's answer does not end within {_MAX_ANSWER_BYTES} bytes"))
+            answers.append(InvalidAnswer(f"the server's answer does not end within {_MAX_ANSWER_BYTES} bytes"))
         return answers
 
     def _read(self, line: bytes) -> Answer:
@@ -52,7 +52,7 @@ class DeliveryClientProtocol:
                 return self._read_welcome(fields, line)
             return _ANSWERS[str(fields["message"]) if fields["status"] == "ok" else "error"](fields)
         except (KeyError, TypeError, ValueError):
-            return Gibberish(f"the server's answer is not part of the delivery extension: {line[:80]!r}")
+            return InvalidAnswer(f"the server's answer is not part of the delivery extension: {line[:80]!r}")
 
     def _read_welcome(self, fields: Mapping[str, Any], line: bytes) -> Answer:
         if fields.get("message") == "hello" and "version" in fields:
@@ -65,7 +65,7 @@ class DeliveryClientProtocol:
             )
         if fields.get("status") in ("ok", "error"):
             return NotUnderstood(answered_as_line=fields["status"] == "ok")
-        return Gibberish(f"the server's answer is not an ack: {line[:80]!r}")
+        return InvalidAnswer(f"the server's answer is not an ack: {line[:80]!r}")
 
 
 def _read_position(fields: Mapping[str, Any], *, is_answer_to_open: bool) -> Position:

@@ -33,13 +33,13 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Confused:
-    """The server sent something that is not an answer; nothing after it can be trusted."""
+class InvalidAck:
+    """The server sent something that is not an ack; nothing after it can be trusted."""
 
     reason: str
 
 
-ClientEvent = Acked | Refused | Confused
+ClientEvent = Acked | Refused | InvalidAck
 
 
 def cut_lines(payload: bytes, lines: int, limit: int | None) -> Iterator[bytes]:
@@ -82,7 +82,7 @@ class PlainClientProtocol:
         self._buffer = data[whole:]
         events = list(_read_acks(data[:whole]))
         if len(self._buffer) > MAX_ACK_BYTES:
-            events.append(Confused(f"the server's answer does not end within {MAX_ACK_BYTES} bytes"))
+            events.append(InvalidAck(f"the server's answer does not end within {MAX_ACK_BYTES} bytes"))
         return events
 
 
@@ -102,7 +102,7 @@ def _read_acks(data: bytes) -> Iterator[ClientEvent]:
         line = data[position:end]
         ack = parse_ack(line)
         if ack is None:
-            yield Confused(f"the server's answer is not an ack: {line[:80]!r}")
+            yield InvalidAck(f"the server's answer is not an ack: {line[:80]!r}")
             return
         yield Acked(1) if ack.ok else Refused(ack.message)
         position = end

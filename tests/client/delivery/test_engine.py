@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.errors import GaveUp
+from logferry.errors import DeliveryAbandoned
 from logferry.model.render_spec import RenderSpec
 from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.delivery import answer_line, json_object
@@ -191,7 +191,9 @@ def test_a_receiver_that_answers_no_line_is_given_up_after_so_many_attempts(
 ) -> None:
     log = append(tmp_path / "app.log", range(10))
     with FakeServer(script) as server, shipping(log, server.port, max_attempts=3, ack_timeout=0.1) as client:
-        with pytest.raises(GaveUp, match="gave up after 3 failures in a row, 10 lines in flight are not acked"):
+        with pytest.raises(
+            DeliveryAbandoned, match="gave up after 3 failures in a row, 10 lines in flight are not acked"
+        ):
             client.result()
         wait_until(lambda: len(server.talks) == 3, "the receiver, slower than the client, has seen all three")
         assert client.counters.lines_acked == 0
@@ -216,7 +218,7 @@ def test_basic_batch_mode_gives_up_by_itself_and_resilient_mode_does_not(tmp_pat
             client.result()
             assert_conserved(range(10), server.lines)
         else:
-            with pytest.raises(GaveUp, match="5 failures"):
+            with pytest.raises(DeliveryAbandoned, match="5 failures"):
                 client.result()
 
 
@@ -263,7 +265,7 @@ def test_the_deadline_ends_an_unfinished_run(tmp_path: Path) -> None:
     with (
         FakeServer(fakes.swallow) as server,
         shipping(log, server.port, deadline=0.2) as client,
-        pytest.raises(GaveUp, match=r"deadline of 0.2 s is over; 10 lines in flight are not acked"),
+        pytest.raises(DeliveryAbandoned, match=r"deadline of 0.2 s is over; 10 lines in flight are not acked"),
     ):
         client.result()
 
@@ -291,7 +293,7 @@ def test_a_stop_ends_after_its_limit_when_no_acks_come(tmp_path: Path) -> None:
         shipping(log, server.port, mode="continuous", shutdown_timeout=0.1) as client,
     ):
         wait_until(lambda: len(server.lines) == 100, "all lines are in flight")
-        with pytest.raises(GaveUp, match="stopped; 100 lines in flight are not acked"):
+        with pytest.raises(DeliveryAbandoned, match="stopped; 100 lines in flight are not acked"):
             client.stop()
 
 
@@ -309,7 +311,7 @@ def test_a_stop_in_the_middle_of_a_batch_run_is_no_success(tmp_path: Path) -> No
     log = append(tmp_path / "app.log", range(400_000))  # more than a window holds
     with FakeServer(fakes.never_read) as server, shipping(log, server.port, shutdown_timeout=0.1) as client:
         wait_until(lambda: client.counters.lines_shipped > 0, "it has begun")
-        with pytest.raises(GaveUp):
+        with pytest.raises(DeliveryAbandoned):
             client.stop()
 
 
@@ -357,7 +359,7 @@ def test_a_receiver_that_never_reads_costs_bounded_memory(tmp_path: Path) -> Non
         FakeServer(fakes.never_read) as server,
         shipping(log, server.port, ack_timeout=0.5, max_attempts=1) as client,
     ):
-        with pytest.raises(GaveUp, match="no ack and no progress"):
+        with pytest.raises(DeliveryAbandoned, match="no ack and no progress"):
             client.result()
         assert client.counters.lines_read * len(numbered_line(100_000)) < 12 * 1024 * 1024
 
@@ -413,7 +415,7 @@ def test_without_acks_a_receiver_that_takes_nothing_is_given_up(tmp_path: Path) 
     with (
         FakeServer(fakes.never_read, receive_buffer=4096) as server,
         shipping(log, server.port, ack="none", ack_timeout=0.2, max_attempts=1) as client,
-        pytest.raises(GaveUp, match="has not taken the last"),
+        pytest.raises(DeliveryAbandoned, match="has not taken the last"),
     ):
         client.result()
 
@@ -430,7 +432,7 @@ def test_without_acks_a_receiver_that_breaks_off_at_the_end_is_no_success(tmp_pa
     ):
         client.wait_for_acks(1000)  # all is in the kernel's hands, but not in the receiver's
         server.may_end.set()
-        with pytest.raises(GaveUp):
+        with pytest.raises(DeliveryAbandoned):
             client.result()
 
 

@@ -18,7 +18,7 @@ from logferry.client.delivery.output import (
     Stored,
 )
 from logferry.config import ShipSettings
-from logferry.errors import GaveUp
+from logferry.errors import DeliveryAbandoned
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 from logferry.protocol.delivery import Extent
@@ -97,7 +97,7 @@ def test_no_more_is_taken_than_fits_into_the_window(guarantee: Guarantee, monkey
     run = Run(settings(shutdown_timeout=0.0), {source(): LINES}, guarantee=guarantee)
     run.output.behaviours[0] = answer_nothing
     run.time.at(5.0, run.stop.request)
-    with pytest.raises(GaveUp, match="stopped; 10 lines in flight are not acked after 0 s"):
+    with pytest.raises(DeliveryAbandoned, match="stopped; 10 lines in flight are not acked after 0 s"):
         run.engine.run()
     assert len(run.output.connections[0]) == 10
 
@@ -196,7 +196,9 @@ def test_failures_in_a_row_are_waited_after_for_longer_and_longer_and_an_answer_
 def test_an_output_that_cannot_be_reached_is_given_up_after_so_many_attempts() -> None:
     run = Run(settings(max_attempts=3), {source(): LINES[:5]})
     run.output.behaviours[0] = unreachable()
-    with pytest.raises(GaveUp, match="cannot connect to memory; gave up after 3 failures in a row, 5 lines in flight"):
+    with pytest.raises(
+        DeliveryAbandoned, match="cannot connect to memory; gave up after 3 failures in a row, 5 lines in flight"
+    ):
         run.engine.run()
     assert len(run.output.attempts) == 3
 
@@ -407,7 +409,7 @@ def test_when_a_connection_may_open_no_more_sources_another_one_begins() -> None
 def test_a_deadline_ends_the_run() -> None:
     run = Run(settings(deadline=10.0), {source(): LINES[:5]})
     run.output.behaviours[0] = answer_nothing
-    with pytest.raises(GaveUp, match="the deadline of 10 s is over; 5 lines in flight are not acked"):
+    with pytest.raises(DeliveryAbandoned, match="the deadline of 10 s is over; 5 lines in flight are not acked"):
         run.engine.run()
     assert run.time.now == 1010.0
 
@@ -431,7 +433,7 @@ def test_a_stop_ends_while_the_output_is_away() -> None:
     run = Run(settings(shutdown_timeout=5.0), {source(): LINES[:5]})
     run.output.behaviours[0] = unreachable()
     run.time.at(100.0, run.stop.request)
-    with pytest.raises(GaveUp, match="stopped; 5 lines in flight are not acked after 5 s of waiting"):
+    with pytest.raises(DeliveryAbandoned, match="stopped; 5 lines in flight are not acked after 5 s of waiting"):
         run.engine.run()
     assert run.time.now == 1105.0
 
@@ -449,7 +451,7 @@ def test_where_nobody_answers_a_break_at_the_end_is_no_success() -> None:
     run = Run(settings(), {source(): LINES[:5]}, guarantee=Guarantee.BEST_EFFORT)
     run.output.finish_takes_s = 7.0
     run.output.fails_at_finish = True
-    with pytest.raises(GaveUp, match="the server closed the connection"):
+    with pytest.raises(DeliveryAbandoned, match="the server closed the connection"):
         run.engine.run()
 
 

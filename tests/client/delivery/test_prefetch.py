@@ -16,7 +16,7 @@ from logferry.client.delivery.batches import RenderingProducer
 from logferry.client.delivery.prefetch import PrefetchingProducer, max_batch_lines
 from logferry.client.net.poller import PAUSE_S
 from logferry.client.net.wakeup import Wakeup
-from logferry.errors import GaveUp
+from logferry.errors import DeliveryAbandoned
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 from logferry.telemetry.metrics import Metrics
@@ -241,7 +241,7 @@ def test_while_the_server_is_away_no_more_is_read_than_fits(tmp_path: Path) -> N
         wait_until(lambda: client.metrics.total().gauges.queue_lines > 37_000, "the buffer is full")
         in_window = 8 * 1024 * 1024 // len(numbered_line(1))
         assert client.counters.lines_read < in_window + 50_000 + 3 * 12_500
-        with pytest.raises(GaveUp):
+        with pytest.raises(DeliveryAbandoned):
             client.stop()
 
 
@@ -313,7 +313,7 @@ def test_attempts_that_are_counted_are_made_whatever_the_monitor_says(tmp_path: 
         port = server.port
     with (
         shipping(log, port, resilient=True, max_attempts=3) as client,
-        pytest.raises(GaveUp, match="Connection refused; gave up after 3 failures in a row"),
+        pytest.raises(DeliveryAbandoned, match="Connection refused; gave up after 3 failures in a row"),
     ):
         client.result()
 

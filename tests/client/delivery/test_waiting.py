@@ -19,7 +19,7 @@ from logferry.client.net.poller import PAUSE_S
 from logferry.client.net.readiness import READ
 from logferry.client.net.wakeup import StopSignal, Wakeup
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.errors import GaveUp
+from logferry.errors import DeliveryAbandoned
 from logferry.telemetry.metrics import Metrics
 from tests.support import fakes
 from tests.support.announcing import AnnouncingReader, rate_of
@@ -97,7 +97,7 @@ def test_patience_puts_off_neither_news_nor_deadlines(tmp_path: Path, news: Wake
     wait.once({}, math.inf, announcing=[news.fileno()], patience_s=math.inf)
     assert len(ticks) == 1
     news.clear()
-    with pytest.raises(GaveUp, match="deadline"):
+    with pytest.raises(DeliveryAbandoned, match="deadline"):
         wait.once({}, math.inf, announcing=[news.fileno()], patience_s=math.inf)
 
 
@@ -150,7 +150,7 @@ class Run:
     def _run(self) -> None:
         try:
             self._engine.run()
-        except GaveUp:
+        except DeliveryAbandoned:
             pass  # it was stopped with lines in flight
         except BaseException as error:
             self._failure = error

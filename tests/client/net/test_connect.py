@@ -16,7 +16,7 @@ from logferry.client.net.connect import connect
 from logferry.client.net.readiness import READ, Readiness, poll
 from logferry.client.net.steps import run
 from logferry.client.net.tcp import TcpTransport
-from logferry.errors import GaveUp, PeerClosed, Unreachable
+from logferry.errors import DeliveryAbandoned, PeerClosed, Unreachable
 from tests.support import fakes
 from tests.support.fakes import FakeServer, Talk
 from tests.support.running import DEADLINE_S, wait_until
@@ -159,9 +159,9 @@ def test_a_wait_that_is_broken_off_leaves_no_socket_open(full_port: int) -> None
 
     def stop(interest: Readiness, timeout_s: float) -> dict[int, int]:
         waited_for.extend(interest)
-        raise GaveUp("the deadline is over")
+        raise DeliveryAbandoned("the deadline is over")
 
-    with pytest.raises(GaveUp):
+    with pytest.raises(DeliveryAbandoned):
         run(connect("127.0.0.1", full_port, timeout_s=5), wait=stop, clock=time.monotonic)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(waited_for[0])

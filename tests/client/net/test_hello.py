@@ -10,7 +10,7 @@ from logferry.client.net.hello import answers_a_blank_line, ask, greet
 from logferry.client.net.memory import MemoryTransport
 from logferry.client.net.readiness import READ, Readiness
 from logferry.client.net.steps import Steps, Task, run
-from logferry.errors import PeerClosed, PeerSilent
+from logferry.errors import PeerClosed, PeerTimeout
 from logferry.protocol.delivery import NotUnderstood, ReportPage, Welcome, answer_line, control_line, json_object
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 from tests.support.builders import Clock
@@ -107,7 +107,7 @@ def test_a_server_that_does_not_know_the_hello_answers_it_as_a_line(answer: byte
 def test_a_server_that_does_not_answer_is_silent_after_the_limit() -> None:
     peer = Peer()
     began = peer.clock.now
-    with pytest.raises(PeerSilent, match="has not answered the hello within 10 s"):
+    with pytest.raises(PeerTimeout, match="has not answered the hello within 10 s"):
         peer.take(hello(peer))
     assert peer.clock.now == began + 10
 
@@ -117,7 +117,7 @@ def test_bytes_that_are_not_an_answer_do_not_extend_the_limit() -> None:
     for second in range(1, 20):
         peer.say(b"x", after_s=float(second))
     began = peer.clock.now
-    with pytest.raises(PeerSilent):
+    with pytest.raises(PeerTimeout):
         peer.take(hello(peer))
     assert peer.clock.now == began + 10
 
@@ -143,7 +143,7 @@ def test_a_server_that_closes_is_peer_closed() -> None:
 
 def test_a_server_that_takes_no_data_is_silent() -> None:
     peer = Peer(capacity=0)
-    with pytest.raises(PeerSilent, match="the server takes no data"):
+    with pytest.raises(PeerTimeout, match="the server takes no data"):
         peer.take(hello(peer))
 
 
@@ -199,7 +199,7 @@ def test_a_peer_that_takes_nothing_any_more_is_silent_and_what_it_has_not_taken_
     peer = Peer()
     peer._theirs.receive = lambda limit: None  # type: ignore[method-assign]
     peer.ours.send((b"x" * 250,), more=False)
-    with pytest.raises(PeerSilent, match="the receiver has not taken the last 250 bytes"):
+    with pytest.raises(PeerTimeout, match="the receiver has not taken the last 250 bytes"):
         peer.take(hand_over(peer.ours, timeout_s=5.0))
 
 

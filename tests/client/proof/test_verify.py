@@ -16,7 +16,7 @@ from logferry.client.net.reports import ReportClient
 from logferry.client.proof.verify import Verdict, verify
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS
-from logferry.errors import PeerConfused, PeerSilent, Unreachable
+from logferry.errors import PeerTimeout, ProtocolError, Unreachable
 from logferry.protocol.delivery import RecordedLoss
 from tests.support.fakes import FakeServer, Script, ack_every_line, never_read
 from tests.support.processes import free_port
@@ -349,8 +349,8 @@ def test_a_server_without_the_extension_cannot_prove_anything(
 
 
 SILENT: dict[str, tuple[Script, type[Exception]]] = {
-    "says nothing": (never_read, PeerSilent),
-    "speaks HTTP": (lambda talk: talk.say(b"HTTP/1.1 400 Bad Request\r\n\r\n"), PeerConfused),
+    "says nothing": (never_read, PeerTimeout),
+    "speaks HTTP": (lambda talk: talk.say(b"HTTP/1.1 400 Bad Request\r\n\r\n"), ProtocolError),
 }
 
 

@@ -20,7 +20,7 @@ from logferry.client.net.wakeup import StopSignal
 from logferry.client.reload import Reloads
 from logferry.client.run import ship
 from logferry.config import STANDARD_INPUT, ShipSettings
-from logferry.errors import GaveUp, SourceError, StateError
+from logferry.errors import DeliveryAbandoned, SourceError, StateError
 from logferry.speedups import collect_less_garbage
 from logferry.telemetry.metrics import Metrics
 from logferry.telemetry.summary import summary
@@ -73,6 +73,6 @@ def _ship(
         return EXIT_USAGE, (str(error),)
     except SourceError as error:
         return EXIT_INCOMPLETE, (str(error),)
-    except GaveUp as error:
+    except DeliveryAbandoned as error:
         return EXIT_NOT_DELIVERED, (f"not delivered: {error}",)
     return EXIT_INCOMPLETE if problems else EXIT_OK, problems

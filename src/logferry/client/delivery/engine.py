@@ -39,7 +39,7 @@ from logferry.client.delivery.window import Window, advance_checkpoint, note_ren
 from logferry.client.net.readiness import Wait, poll
 from logferry.client.net.wakeup import StopSignal
 from logferry.config import ShipSettings
-from logferry.errors import DeliveryError, GaveUp, PeerClosed, PeerSilent
+from logferry.errors import DeliveryAbandoned, DeliveryError, PeerClosed, PeerTimeout
 from logferry.model.batch import Batch
 from logferry.telemetry.metrics import Metrics
 
@@ -112,7 +112,7 @@ class DeliveryEngine:
     def run(self) -> None:
         """Deliver until the producer is finished (or a stop was asked for) and every line is answered.
 
-        Raises GaveUp when that cannot be reached; its message says what is not acked then.
+        Raises DeliveryAbandoned when that cannot be reached; its message says what is not acked then.
         """
         try:
             while self._has_work():
@@ -230,7 +230,7 @@ class DeliveryEngine:
             case Connected():
                 self._note_connected(event)
             case Stalled(reason):
-                raise PeerSilent(reason)
+                raise PeerTimeout(reason)
             case Disconnected(error):
                 raise error
 
@@ -314,9 +314,9 @@ class DeliveryEngine:
         return f"{self._window.unacked_lines} lines in flight are not acked"
 
     def _finish(self) -> None:
-        """Hand over what no answer will confirm. Raises GaveUp with what is lost."""
+        """Hand over what no answer will confirm. Raises DeliveryAbandoned with what is lost."""
         self._output.finish(self._clock())
         while self._output.is_finishing:
             for event in self._wait_for_events(math.inf):
                 if isinstance(event, Disconnected):
-                    raise GaveUp(str(event.error)) from event.error
+                    raise DeliveryAbandoned(str(event.error)) from event.error

@@ -10,7 +10,7 @@ from logferry.client.delivery.batches import BatchProducer
 from logferry.client.delivery.output import BatchRejected
 from logferry.client.delivery.resume import StartOver, read_again
 from logferry.client.delivery.window import Window
-from logferry.errors import PeerConfused
+from logferry.errors import ProtocolError
 from logferry.model.batch import Batch
 from logferry.printable import MAX_REASON_CHARS, printable, quoted
 from logferry.telemetry.log_limits import RepeatLimit
@@ -38,7 +38,7 @@ class Refusals:
             self.one_by_one(batch, reason)
         if batch is not None:
             read_again(batch.source, refusal.committed, window=self._window, producer=self._producer)
-        raise PeerConfused(f"the server refused a batch: {reason}")
+        raise ProtocolError(f"the server refused a batch: {reason}")
 
     def one_by_one(self, batch: Batch, reason: str) -> NoReturn:
         """Send the lines of a batch that will never be taken one by one; one that will not be taken is passed over.

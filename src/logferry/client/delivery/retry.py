@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from logferry.config import ShipSettings
-from logferry.errors import DeliveryError, GaveUp
+from logferry.errors import DeliveryAbandoned, DeliveryError
 from logferry.printable import printable
 from logferry.telemetry.log_limits import RepeatLimit
 
@@ -74,10 +74,10 @@ class Attempts:
             self._limit.all_over("the server answers again")
 
     def failed(self, error: DeliveryError, unacked: str) -> float:
-        """Count a failure; return how many seconds to wait. Raises GaveUp, which says what is `unacked`."""
+        """Count a failure; return how many seconds to wait. Raises DeliveryAbandoned, which says what is `unacked`."""
         self._failures += 1
         if self._most and self._failures >= self._most:
-            raise GaveUp(f"{error}; gave up after {self._failures} failures in a row, {unacked}") from error
+            raise DeliveryAbandoned(f"{error}; gave up after {self._failures} failures in a row, {unacked}") from error
         delay_s = self._backoff.delay_s(self._failures)
         reason = printable(str(error))
         self._limit.log(

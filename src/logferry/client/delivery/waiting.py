@@ -9,7 +9,7 @@ from logferry.client.net.poller import Poller
 from logferry.client.net.readiness import READ, Readiness, Wait, poll
 from logferry.client.net.wakeup import StopSignal
 from logferry.config import ShipSettings
-from logferry.errors import GaveUp
+from logferry.errors import DeliveryAbandoned
 
 
 class EngineWait:
@@ -61,7 +61,9 @@ class EngineWait:
         """Wait until a descriptor is ready, something wakes the engine, or the time is over; do what is due.
 
         `announcing` descriptors are only for an engine that would take a batch now. For `patience_s` nobody needs a
-        tick unless they announce something, however long ago the last one was. Raises GaveUp when a deadline is over.
+        tick unless they announce something, however long ago the last one was.
+
+        Raises DeliveryAbandoned when a deadline is over.
         """
         now = self._clock()
         next_tick = max(self._next_tick, now + patience_s)
@@ -94,6 +96,8 @@ class EngineWait:
     def _check_deadlines(self) -> None:
         now = self._clock()
         if self._deadline is not None and now >= self._deadline:
-            raise GaveUp(f"the deadline of {self._settings.deadline:g} s is over; {self._describe()}")
+            raise DeliveryAbandoned(f"the deadline of {self._settings.deadline:g} s is over; {self._describe()}")
         if self._drain_until is not None and now >= self._drain_until:
-            raise GaveUp(f"stopped; {self._describe()} after {self._settings.shutdown_timeout:g} s of waiting")
+            raise DeliveryAbandoned(
+                f"stopped; {self._describe()} after {self._settings.shutdown_timeout:g} s of waiting"
+            )

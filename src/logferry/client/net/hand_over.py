@@ -5,7 +5,7 @@ from typing import Final
 
 from logferry.client.net.steps import Await, Steps
 from logferry.client.net.transport import RECEIVE_BYTES, Transport
-from logferry.errors import PeerClosed, PeerSilent
+from logferry.errors import PeerClosed, PeerTimeout
 
 _LOOK_S: Final = 0.01
 _CLOSE_WAIT_S: Final = 1.0
@@ -17,7 +17,7 @@ def hand_over(transport: Transport, *, timeout_s: float) -> Steps[None]:
     It may be one that does answer, and a close with unread answers would send a reset, which makes some receivers throw
     away what they have not read.
 
-    Raises PeerClosed after a reset, PeerSilent when the peer takes nothing for `timeout_s`.
+    Raises PeerClosed after a reset, PeerTimeout when the peer takes nothing for `timeout_s`.
     """
     transport.end_of_data()
     waiting, left_s = sys.maxsize, 0.0
@@ -31,7 +31,7 @@ def hand_over(transport: Transport, *, timeout_s: float) -> Steps[None]:
             break
         left_s -= (yield Await(None, 0, _LOOK_S)).waited_s
     if waiting:
-        raise PeerSilent(f"the receiver has not taken the last {waiting} bytes")
+        raise PeerTimeout(f"the receiver has not taken the last {waiting} bytes")
 
 
 def _has_ended(transport: Transport) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from logferry.client.net.readiness import READ, WRITE
 from logferry.client.net.steps import Await, Steps
 from logferry.client.net.transport import Transport, receive_some
-from logferry.errors import PeerClosed, PeerSilent
+from logferry.errors import PeerClosed, PeerTimeout
 from logferry.protocol.delivery import VERSION, Alive, Answer, NotUnderstood, control_line
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 
@@ -25,7 +25,7 @@ def greet(
 ) -> Steps[Answer]:
     """Say hello, under the name `client_host`; return the answer, a Welcome from a server that knows the extension.
 
-    Raises PeerClosed or PeerSilent when there is none.
+    Raises PeerClosed or PeerTimeout when there is none.
     """
     fields = {"version": VERSION, "client": client_id, "host": client_host, "encodings": list(encodings)}
     return (yield from ask(transport, protocol, control_line("hello", **fields), timeout_s=timeout_s, what="the hello"))
@@ -35,7 +35,7 @@ def answers_a_blank_line(transport: Transport, *, timeout_s: float) -> Steps[boo
     """Whether the server is there and speaks the plain protocol: it answers every line, a blank one too (rule L5)."""
     try:
         answer = yield from ask(transport, DeliveryClientProtocol(), b"\n", timeout_s=timeout_s, what="a blank line")
-    except (PeerClosed, PeerSilent):
+    except (PeerClosed, PeerTimeout):
         return False
     return isinstance(answer, NotUnderstood)
 
@@ -45,7 +45,7 @@ def ask(
 ) -> Steps[Answer]:
     """Send a question, which messages call `what`; return the answer.
 
-    Raises PeerSilent when neither the answer nor a sign of life has come for `timeout_s`, PeerClosed.
+    Raises PeerTimeout when neither the answer nor a sign of life has come for `timeout_s`, PeerClosed.
     """
     yield from _send_all(transport, question, timeout_s)
     left_s = timeout_s
@@ -53,7 +53,7 @@ def ask(
         if not transport.has_buffered():
             resumed = yield Await(transport.fileno(), READ | transport.wants(), max(0.0, left_s))
             if not resumed.ready:
-                raise PeerSilent(f"the server has not answered {what} within {timeout_s:g} s")
+                raise PeerTimeout(f"the server has not answered {what} within {timeout_s:g} s")
             left_s -= resumed.waited_s
         for answer in protocol.receive_data(receive_some(transport) or b""):
             if not isinstance(answer, Alive):
@@ -68,4 +68,4 @@ def _send_all(transport: Transport, data: bytes, timeout_s: float) -> Steps[None
         if not rest:
             return
         if not (yield Await(transport.fileno(), WRITE | transport.wants(), timeout_s)).ready:
-            raise PeerSilent("the server takes no data")
+            raise PeerTimeout("the server takes no data")

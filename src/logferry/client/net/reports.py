@@ -9,7 +9,7 @@ from logferry.client.net.hello import ask, greet
 from logferry.client.net.readiness import Wait, poll
 from logferry.client.net.steps import Steps, run
 from logferry.client.net.transport import Transport
-from logferry.errors import PeerConfused
+from logferry.errors import ProtocolError
 from logferry.protocol.delivery import Answer, ReportPage, Welcome, control_line
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 
@@ -40,7 +40,7 @@ class ReportClient:
         try:
             answer = run(self._hello(), wait=wait, clock=time.monotonic)
             if not isinstance(answer, Welcome):
-                raise PeerConfused(f"{host}:{port} does not speak the delivery extension, so it cannot prove anything")
+                raise ProtocolError(f"{host}:{port} does not speak the delivery extension, so it cannot prove anything")
         except BaseException:
             self.close()
             raise
@@ -51,7 +51,7 @@ class ReportClient:
         while has_more:
             page = self._ask(control_line("report", source=source_id, after=after))
             if not isinstance(page, ReportPage):
-                raise PeerConfused(f"the server has not answered the question but: {page}")
+                raise ProtocolError(f"the server has not answered the question but: {page}")
             yield page
             has_more = page.has_more
             after = page.extents[-1].end if page.extents else 0

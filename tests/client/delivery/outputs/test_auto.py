@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.errors import GaveUp
+from logferry.errors import DeliveryAbandoned
 from logferry.protocol.delivery import RecordedLoss
 from tests.faults.chaos_proxy import chaos_proxy
 from tests.support.fakes import FakeServer, Script, Talk, ack_every_line, refuse, swallow
@@ -64,7 +64,7 @@ def test_a_server_that_was_welcome_once_never_gets_plain_lines(tmp_path: Path) -
         with (
             FakeServer(script, port=port) as old,
             shipping(log, port, **settings) as run,
-            pytest.raises(GaveUp, match="after 5 failures"),
+            pytest.raises(DeliveryAbandoned, match="after 5 failures"),
         ):
             run.result()
         assert all(line.startswith(b'{"logferry": "hello"') for line in old.lines)
@@ -124,7 +124,7 @@ def test_nothing_but_the_hello_is_sent_to_a_server_that_does_not_answer_it(tmp_p
     with (
         FakeServer(swallow) as silent,
         shipping(log, silent.port, **once(tmp_path, max_attempts=3, ack_timeout=0.1)) as run,
-        pytest.raises(GaveUp, match="has not answered the hello"),
+        pytest.raises(DeliveryAbandoned, match="has not answered the hello"),
     ):
         run.result()
     assert [line.startswith(b'{"logferry": "hello"') for line in silent.lines] == [True] * 3

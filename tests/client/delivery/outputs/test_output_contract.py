@@ -29,7 +29,7 @@ from logferry.client.net.memory import MemoryTransport
 from logferry.client.net.steps import Steps
 from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings
-from logferry.errors import PeerClosed, PeerConfused, PeerSilent, Unreachable
+from logferry.errors import PeerClosed, PeerTimeout, ProtocolError, Unreachable
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 from logferry.protocol.acks import ACK_OK, error_ack
@@ -468,7 +468,7 @@ def test_an_answer_that_makes_no_sense_ends_the_connection(answered: Bench) -> N
     answered.talks[-1].say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     event = answered.drive_until(Disconnected)[-1]
     assert isinstance(event, Disconnected)
-    assert isinstance(event.error, PeerConfused)
+    assert isinstance(event.error, ProtocolError)
 
 
 def test_more_answers_than_lines_end_the_connection_after_those_that_count() -> None:
@@ -483,7 +483,7 @@ def test_more_answers_than_lines_end_the_connection_after_those_that_count() -> 
     events = bench.drive_until(Disconnected)
     assert events[0] == Stored(batch, 5)
     assert isinstance(events[-1], Disconnected)
-    assert isinstance(events[-1].error, PeerConfused)
+    assert isinstance(events[-1].error, ProtocolError)
 
 
 def test_after_everything_is_answered_there_is_nothing_to_finish(answered: Bench) -> None:
@@ -521,7 +521,7 @@ def test_without_answers_a_peer_that_takes_nothing_at_the_end_is_reported() -> N
     events = [event for _ in range(200) for event in bench.drive(passes_s=0.05)]
     (event,) = events
     assert isinstance(event, Disconnected)
-    assert isinstance(event.error, PeerSilent)
+    assert isinstance(event.error, PeerTimeout)
     assert not bench.output.is_finishing
 
 
@@ -578,7 +578,7 @@ def test_only_the_extension_will_do_where_nothing_else_was_asked_for() -> None:
     bench.output.connect(bench.clock.now)
     event = bench.drive_until(Disconnected)[-1]
     assert isinstance(event, Disconnected)
-    assert isinstance(event.error, PeerConfused)
+    assert isinstance(event.error, ProtocolError)
 
 
 # --- the output that tests of the engine use

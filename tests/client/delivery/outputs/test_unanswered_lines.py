@@ -5,7 +5,7 @@ import time
 import pytest
 
 from logferry.client.delivery.outputs.unanswered_lines import UnansweredLines, unanswered_part
-from logferry.errors import PeerConfused
+from logferry.errors import ProtocolError
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 from tests.support.running import numbered_line
@@ -52,9 +52,9 @@ def test_more_answers_than_lines_are_an_error_after_those_that_were_sent() -> No
     lines = unanswered(first)
     answers = lines.answer(2)
     assert next(answers) == (first, 1)
-    with pytest.raises(PeerConfused, match="1 more answers than it got lines"):
+    with pytest.raises(ProtocolError, match="1 more answers than it got lines"):
         next(answers)
-    with pytest.raises(PeerConfused, match="more answers than it got lines"):
+    with pytest.raises(ProtocolError, match="more answers than it got lines"):
         lines.next_line()
 
 

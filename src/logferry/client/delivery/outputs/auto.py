@@ -11,8 +11,8 @@ from logferry.client.net.hello import answers_a_blank_line
 from logferry.client.net.steps import Steps
 from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings
-from logferry.errors import PeerClosed, PeerConfused
-from logferry.protocol.delivery import Gibberish, NotUnderstood, Welcome
+from logferry.errors import PeerClosed, ProtocolError
+from logferry.protocol.delivery import InvalidAnswer, NotUnderstood, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 
 # When the server has closed this many connections in a row on the hello, find out whether it dislikes the hello.
@@ -58,10 +58,10 @@ class AutoEstablish:
             case NotUnderstood() if not is_known:
                 self._is_plain = True
                 return LineAckSession(transport, self._settings)
-            case Gibberish(reason):
-                raise PeerConfused(reason)
+            case InvalidAnswer(reason):
+                raise ProtocolError(reason)
             case _:
-                raise PeerConfused(
+                raise ProtocolError(
                     "the server does not speak the delivery extension any more; without it lines may repeat"
                 )
 

@@ -9,8 +9,8 @@ from logferry.client.delivery.outputs.unanswered_lines import UnansweredLines
 from logferry.client.net.steps import Steps
 from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings
-from logferry.errors import PeerConfused
-from logferry.protocol.plain_client import Acked, Confused, PlainClientProtocol, Refused
+from logferry.errors import ProtocolError
+from logferry.protocol.plain_client import Acked, InvalidAck, PlainClientProtocol, Refused
 
 
 class LineAckSession(Session):
@@ -42,8 +42,8 @@ class LineAckSession(Session):
                     batch, line = self._unanswered.next_line()
                     list(self._unanswered.answer(1))
                     events.append(LineRejected(batch, line, reason))
-                case Confused(reason):
-                    raise PeerConfused(reason)
+                case InvalidAck(reason):
+                    raise ProtocolError(reason)
         return bool(answers)
 
     def _note_sent(self, report: SendReport, events: list[OutputEvent]) -> None:

@@ -23,10 +23,10 @@ from logferry.client.net.hello import greet
 from logferry.client.net.steps import Steps
 from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings
-from logferry.errors import PeerConfused
+from logferry.errors import ProtocolError
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.delivery import Alive, Answer, BatchRefused, Gibberish, Position, Welcome
+from logferry.protocol.delivery import Alive, Answer, BatchRefused, InvalidAnswer, Position, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 
 # A server that knows the hello answers at once, whatever its disk does.
@@ -80,10 +80,10 @@ class LogferrySession(Session):
                 events.append(BatchRejected(source, committed, reason, is_final))
             case Alive():
                 pass
-            case Gibberish(reason):
-                raise PeerConfused(reason)
+            case InvalidAnswer(reason):
+                raise ProtocolError(reason)
             case _:
-                raise PeerConfused(f"the server answers what was not asked: {answer}")
+                raise ProtocolError(f"the server answers what was not asked: {answer}")
 
     def _note_stored(self, source_id: str, committed: int, events: list[OutputEvent]) -> None:
         """Everything of a source before `committed` is stored."""
@@ -101,7 +101,7 @@ class LogferrySession(Session):
 def say_hello(
     transport: Transport, protocol: DeliveryClientProtocol, settings: ShipSettings, client_id: str
 ) -> Steps[Answer]:
-    """Ask for the extension; return the answer. Raises PeerClosed or PeerSilent when there is none."""
+    """Ask for the extension; return the answer. Raises PeerClosed or PeerTimeout when there is none."""
     return greet(
         transport,
         protocol,
@@ -118,6 +118,6 @@ def establish(dial: Dial, settings: ShipSettings, servers: KnownServers, *, serv
     with closed_on_failure(transport):
         answer = yield from say_hello(transport, protocol, settings, servers.client_id)
         if not isinstance(answer, Welcome):
-            raise PeerConfused("the server does not speak the delivery extension")
+            raise ProtocolError("the server does not speak the delivery extension")
         servers.learn_extension(server)
         return LogferrySession(transport, settings, protocol, answer)

@@ -86,7 +86,7 @@ class Session(ABC):
 
     @abstractmethod
     def _understand(self, data: bytes, events: list[OutputEvent]) -> bool:
-        """Turn what was received into events; return whether it is a sign of progress. Raises PeerConfused."""
+        """Turn what was received into events; return whether it is a sign of progress. Raises ProtocolError."""
 
     @abstractmethod
     def _note_sent(self, report: SendReport, events: list[OutputEvent]) -> None:

@@ -4,7 +4,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 
-from logferry.errors import PeerConfused
+from logferry.errors import ProtocolError
 from logferry.model.batch import Batch
 
 
@@ -31,11 +31,11 @@ class UnansweredLines:
     def answer(self, lines: int) -> Iterator[tuple[Batch, int]]:
         """The next `lines` lines were answered; give how many in which batch.
 
-        Raises PeerConfused when fewer lines were sent, after giving those.
+        Raises ProtocolError when fewer lines were sent, after giving those.
         """
         while lines:
             if not self._batches:
-                raise PeerConfused(f"the server has sent {lines} more answers than it got lines")
+                raise ProtocolError(f"the server has sent {lines} more answers than it got lines")
             batch = self._batches[0]
             count = min(lines, batch.lines - self._answered)
             self._answered += count
@@ -46,12 +46,12 @@ class UnansweredLines:
             yield batch, count
 
     def next_line(self) -> tuple[Batch, bytes]:
-        """Return the oldest line, as it was rendered, and its batch. Raises PeerConfused when there is none.
+        """Return the oldest line, as it was rendered, and its batch. Raises ProtocolError when there is none.
 
         No byte is looked at twice: a server may refuse line by line.
         """
         if not self._batches:
-            raise PeerConfused("the server has sent more answers than it got lines")
+            raise ProtocolError("the server has sent more answers than it got lines")
         payload = self._batches[0].payload
         start = _end_of_lines(payload, self._answered - self._passed_lines, self._passed_bytes)
         self._passed_lines, self._passed_bytes = self._answered, start
