@@ -1,6 +1,7 @@
-"""Writes the files that are made from the declaration of the options: .env.example and docs/configuration.md.
+"""Writes the files that are generated from the declared options: .env.example and docs/configuration.md.
 
-`python3 tools/generate_docs.py` writes them; with `--check` it only says which are out of date, and exits 1 if any is.
+`python3 tools/generate_docs.py` writes them; with `--check` it only reports which are out of date, and exits 1 if any
+are.
 """
 
 import argparse
@@ -25,36 +26,36 @@ from logferry.config import (  # noqa: E402  (the path comes first)
 _CONFIGURATION_PAGE = """\
 # Configuration
 
-<!-- Made from src/logferry/config/ by `python3 tools/generate_docs.py`: change it there. -->
+<!-- Generated from src/logferry/config/ by `python3 tools/generate_docs.py`: change it there. -->
 
-Every setting is a flag, an environment variable, and a key of a configuration file. The command line wins over the
-environment, the environment over the file, and the file over the default. An environment variable that is empty counts
-as not set.
+Every setting has a flag, an environment variable, and a key in the configuration file. The command line wins over the
+environment, the environment over the file, and the file over the default. An empty environment variable counts as not
+set.
 
-Ten variables, the first of the client's table, stand as they are; the server reads `SERVER_HOST`, `SERVER_PORT` and
-`METRICS_INTERVAL` of them. The name of every other variable begins with `LOGFERRY_`. Each end ignores the variables of
-the other; a `LOGFERRY_*` variable that neither knows is an error, except those that Kubernetes sets for a Service of
-that name. Former versions read the other variables without the prefix (`STATE_DIR`, `INCLUDE`): such a variable is no
-longer read, and a line in the log names it.
+The first ten variables in the client's table have no prefix; the server reads three of them: `SERVER_HOST`,
+`SERVER_PORT` and `METRICS_INTERVAL`. Every other variable begins with `LOGFERRY_`. Each end ignores the variables of
+the other. A `LOGFERRY_*` variable that neither end knows is an error, except the variables that Kubernetes sets for a
+Service with a name like `logferry`. Former versions read the other variables without the prefix (`STATE_DIR`,
+`INCLUDE`). The programs no longer read these names; if one is set, they log its new name.
 
-- Yes or no: `--compress`, `--compress=true` and `--compress false` all work, and so does `COMPRESS=true`.
-  `1`, `true`, `yes` and `on` mean yes; `0`, `false`, `no` and `off` mean no; upper or lower case does not matter.
-- Durations take a unit: `500ms`, `10s`, `1.5m`, `2h`, `7d`; a bare number is seconds. Sizes take `K`, `M`, `G`, `T`, in
-  powers of 1024: `64K`, `2G`; a bare number is bytes. In a configuration file such a value is a string, a bare number
-  may be a number.
-- Where several values are taken, the flag may be given several times. In a variable, names of files are separated by
-  `:` and everything else by line ends. `none` means no value at all.
-- Regular expressions are Python's.
-- A bad value stops the program before it does anything: one line on stderr per problem, all problems at once, naming
-  the option, where the value came from and what is allowed. The exit code is 2.
-- `SERVER_HOST` and `SERVER_PORT` are read by both programs: the client connects there, the server listens there.
-  `LOGFERRY_LOG_LEVEL` and `LOGFERRY_SHUTDOWN_TIMEOUT` mean the same to both.
+- Booleans: `--compress`, `--compress=true`, `--compress false` and `COMPRESS=true` all work. `1`, `true`, `yes` and
+  `on` mean yes; `0`, `false`, `no` and `off` mean no; case does not matter.
+- Durations take a unit: `500ms`, `10s`, `1.5m`, `2h`, `7d`; a bare number means seconds. Sizes take `K`, `M`, `G` or
+  `T`, in powers of 1024: `64K`, `2G`; a bare number means bytes. In a configuration file, a value with a unit is a
+  string; a bare number may be a TOML number.
+- Where an option takes several values, repeat the flag. In a variable, separate file names with `:` and all other
+  values with newlines. `none` means no value at all.
+- Regular expressions use the syntax of Python's `re`.
+- An invalid value stops the program before it does anything. The program prints every problem, one per line on stderr,
+  with the option, the origin of the value, and what is allowed. The exit code is 2.
+- Both programs read `SERVER_HOST` and `SERVER_PORT`: the client connects there, the server listens there.
+  `LOGFERRY_LOG_LEVEL` and `LOGFERRY_SHUTDOWN_TIMEOUT` mean the same for both.
 
-`.env.example` lists all variables with their defaults. Copied to `.env` it is read by `docker compose`; the programs
-themselves read only their environment (`set -a; . ./.env; set +a` puts it there). `docker-compose.yml` sets the
-addresses, the data folder, the log file and the mode of its services itself; there, `SERVER_PORT` is the port on the
-host at which the server can be reached, and `LOG_FILE` has to be emptied for a `LOGFERRY_CONFIG` with `[[input]]`
-sections.
+`.env.example` lists all variables with their defaults. `docker compose` reads a copy of it named `.env`; the programs
+themselves read only their environment (`set -a; . ./.env; set +a` loads `.env` into it). `docker-compose.yml` sets the
+addresses, the data folder, the log file and the mode of its services itself. There, `SERVER_PORT` is the port on the
+host at which the server is reachable; to use a `LOGFERRY_CONFIG` with `[[input]]` sections, set `LOG_FILE` to an empty
+value.
 
 ## The client: `python3 main.py`, or `logferry ship`
 
@@ -63,36 +64,38 @@ sections.
 
 `--config logferry.toml` (or `LOGFERRY_CONFIG`) names a file in [TOML](https://toml.io/en/v1.0.0). Its keys are the long
 options with underscores instead of dashes: `--server-port` is `server_port`. Numbers, `true` and `false` are written as
-such, several values as an array, fields as a table; whatever the command line takes may also be written as a string.
-File names are relative to the folder in which the program is started.
+such, several values as an array, fields as a table; anything that the command line accepts may also be written as a
+string. File names are relative to the folder in which the program starts.
 
-Client and server have a file each: a key that only the other end has is an error. What follows is about the client's;
-the server's has no sections.
+Client and server have separate files: a key that only the other end knows is an error. The rest of this section
+describes the client's file; the server's file has no sections.
 
-Each `[[input]]` section is one input: files, what their lines are, and what becomes of them. It needs a `log_file`.
-{input_names}
-belong to an input; all other keys stand above the first section. A key of an input that stands there is the default of
-every section. A file without `[[input]]` sections has one input, with the keys that stand at its top. A file that two
-inputs ask for is left to the first of them.
+Each `[[input]]` section describes one input: its files, the format of their lines, and what happens to them. It needs a
+`log_file`. The keys of an input are
+{input_names}.
+All other keys go above the first section. An input's key above the first section is the default for every section. A
+configuration file without `[[input]]` sections describes one input, with the keys at its top. If two inputs match the
+same log file, the first of them ships it.
 
-What is given on the command line or in the environment holds for every input. A log file that is given there takes the
-place of all `[[input]]` sections: it is the only input then, with what the top of the file says.
+An input's option on the command line or in the environment applies to every input. A log file given there replaces all
+`[[input]]` sections: the client then has a single input, with the settings at the top of the file.
 
 ```toml
 {example}```
 
-`logferry check-config` takes the same options as `logferry ship` and ships nothing. It prints what would be shipped and
-ends with exit code 0; or it prints all that is wrong, each with file, line and key, and ends with exit code 2.
+`logferry check-config` takes the same options as `logferry ship` but ships nothing. If the configuration is valid, it
+prints what the client would ship and exits with code 0. Otherwise it prints every problem with file, line and key, and
+exits with code 2.
 
-SIGHUP makes a client in continuous mode read its configuration file again. Inputs that were added, changed or dropped,
-and `log_level`, take effect within `POLL_INTERVAL`. Other settings stay as they are until the next start; a line in the
-log names them. When anything is wrong with the file, the log says what, and everything stays as it was. A client
-without a configuration file only looks for new log files.
+On SIGHUP, a client in continuous mode reloads its configuration file. Inputs that were added, changed or removed, and
+`log_level`, take effect within `POLL_INTERVAL`. Other settings take effect at the next start; the client logs which of
+them have changed. If the file is invalid, the client logs the problems and keeps its settings. A client without a
+configuration file only looks for new log files.
 
 ## The server: `python3 server_main.py`, or `logferry serve`
 
 {serve_table}
-`--config` (or `LOGFERRY_CONFIG`) names a TOML file with these options as keys, by the same rules as the client's:
+`--config` (or `LOGFERRY_CONFIG`) names a TOML file with these options as keys. The rules for the client's file apply:
 
 ```toml
 server_port = 9100
@@ -102,9 +105,9 @@ retention_bytes = "200G"
 idle_timeout = "2m"
 ```
 
-`logferry check-config --serve` takes the options of `logferry serve` and starts nothing. It prints where the server
-would listen, where it would store, what an ack would mean and its limits; or all that is wrong, also when it could not
-write into its data folder. `logferry fsck` finds its folder in the same file.
+`logferry check-config --serve` takes the options of `logferry serve` but starts nothing. It prints where the server
+would listen and store lines, what an ack would promise, and the limits; or every problem, including a data folder that
+the server could not write to. `logferry fsck` finds the data folder in the same file.
 """
 
 
@@ -120,7 +123,7 @@ def generated_files() -> dict[Path, str]:
 
 
 def _words(names: Iterable[str]) -> str:
-    """Return the names as the beginning of a sentence, in lines as long as those of the page."""
+    """Return the names as part of a sentence, wrapped like the rest of the page."""
     *first, last = names
     return textwrap.fill(f"{', '.join(first)} and {last}", 120, break_on_hyphens=False)
 
@@ -131,7 +134,7 @@ def is_current(path: Path, text: str) -> bool:
 
 
 def main() -> int:
-    """Write the files, or only check them."""
+    """Write the files, or only check whether they are up to date."""
     parser = argparse.ArgumentParser(description="Write .env.example and docs/configuration.md from the options.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is out of date")
     only_check = parser.parse_args().check

@@ -72,9 +72,9 @@ def test_each_end_ignores_the_variables_of_the_other() -> None:
         ("LOGFERRY_DURABILTY", "did you mean LOGFERRY_DURABILITY?"),
         ("LOGFERRY_SERVER_PORT", "did you mean SERVER_PORT?"),
         ("LOGFERRY_SPEEDUP", "did you mean LOGFERRY_SPEEDUPS?"),
-        ("LOGFERRY_X", "docs/configuration.md lists them all"),
-        ("LOGFERRY_PORTS", "docs/configuration.md lists them all"),
-        ("LOGFERRY_QQQQQQQQQQQQ", "docs/configuration.md lists them all"),
+        ("LOGFERRY_X", "docs/configuration.md lists all variables"),
+        ("LOGFERRY_PORTS", "docs/configuration.md lists all variables"),
+        ("LOGFERRY_QQQQQQQQQQQQ", "docs/configuration.md lists all variables"),
     ],
 )
 def test_a_variable_that_neither_end_knows_is_an_error_with_a_suggestion(name: str, suggestion: str) -> None:

@@ -64,7 +64,7 @@ def test_inputs_ship_under_the_name_of_the_client() -> None:
 @pytest.mark.parametrize("text", ["", " ", " web", "web ", "we\nb", "we\x1bb", "a\u202eb", "\ufeff", "x" * 256])
 def test_a_host_has_a_name_that_can_be_shown(text: str) -> None:
     (problem,) = problems(host=text)
-    assert problem.endswith("must be 'auto' or a name of at most 255 printable characters, with no space around it")
+    assert problem.endswith("must be 'auto' or a name of at most 255 printable characters, without spaces around it")
 
 
 @pytest.mark.parametrize("text", ["web-1", "web 1", "b\u00fccher.example", "x" * 255])
@@ -248,15 +248,15 @@ class TestWhatDoesNotGoTogether:
             ({"log_file": "/a:-"}, "standard input (-) must be the only log file of its input"),
             (
                 {"log_file": "-", "delete_after": "true"},
-                "--delete-after is for files: standard input (-) can be neither deleted nor moved",
+                "--delete-after needs files: standard input (-) can be neither deleted nor moved",
             ),
             (
                 {"log_file": "-", "move_after": "/x"},
-                "--move-after is for files: standard input (-) can be neither deleted nor moved",
+                "--move-after needs files: standard input (-) can be neither deleted nor moved",
             ),
             (
                 {"format": "docker", "multiline": "^x"},
-                "--multiline does not go with --format docker, which joins what belongs together by itself",
+                "--multiline cannot be used with --format docker, which already joins lines into events",
             ),
             (
                 {"field": "host=a", "add_host": "true"},
@@ -265,9 +265,12 @@ class TestWhatDoesNotGoTogether:
             ({"field": "a=1\na=2"}, "the field 'a' is given twice (--field, --add-host, --add-path)"),
             (
                 {"mode": "continuous", "delete_after": "true"},
-                "--delete-after is for batch mode: a file that is followed is never done",
+                "--delete-after is for batch mode: a followed file is never finished",
             ),
-            ({"ack": "line", "move_after": "/x"}, "--move-after needs --ack auto: nothing else can be verified"),
+            (
+                {"ack": "line", "move_after": "/x"},
+                "--move-after needs --ack auto: delivery cannot be verified otherwise",
+            ),
             ({"delete_after": "true", "move_after": "/x"}, "--delete-after and --move-after cannot be used together"),
         ],
     )

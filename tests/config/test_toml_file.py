@@ -210,8 +210,8 @@ class TestTheServersFile:
                 "[[input]]\nlog_file = 'y'",
                 "line 1: input: there is no such key here; it belongs in the configuration file of the client",
             ),
-            ("[server]\nport = 1", "line 1: server: there is no such key; there are no sections"),
-            ("config = 'x'", "line 1: config: a configuration file cannot name another one"),
+            ("[server]\nport = 1", "line 1: server: there is no such key; this file has no sections"),
+            ("config = 'x'", "line 1: config: a configuration file cannot name another configuration file"),
         ],
     )
     def test_what_is_wrong_is_told_with_file_line_key_and_a_hint(self, text: str, sentence: str) -> None:
@@ -302,7 +302,7 @@ include = ["ok", "("]
             ("[server]\nport = 1", "line 1: server: there is no such key; the only sections are [[input]]"),
             ("[[inputs]]\nlog_file = 'x'", "line 1: inputs: there is no such key; the only sections are [[input]]"),
             ("[input]\nlog_file = 'x'", "line 1: input: each input is a section of its own, headed [[input]]"),
-            ("config = 'x'", "line 1: config: a configuration file cannot name another one"),
+            ("config = 'x'", "line 1: config: a configuration file cannot name another configuration file"),
             ("[[input]]\nformat = 'json'", "line 1: [[input]] 1: log_file is missing"),
             (
                 "[[input]]\nlog_file = 'x'\nserver_port = 1",
@@ -311,11 +311,11 @@ include = ["ok", "("]
             ),
             (
                 "[[input]]\nlog_file = 'x'\nzzz = 1",
-                "line 3: [[input]] 1: zzz: there is no such key in an [[input]] section; there are log_file, exclude,",
+                "line 3: [[input]] 1: zzz: there is no such key in an [[input]] section; the keys are log_file,",
             ),
             (
                 "log_file = 'y'\n[[input]]\nlog_file = 'x'",
-                "line 1: log_file: with [[input]] sections, each of them has a log_file of its own",
+                "line 1: log_file: with [[input]] sections, each section needs its own log_file",
             ),
         ],
     )
@@ -330,8 +330,8 @@ include = ["ok", "("]
     def test_what_does_not_go_together_is_told_with_the_section(self) -> None:
         text = "[[input]]\nlog_file = 'x'\n\n[[input]]\nlog_file = 'y'\nformat = 'cri'\nmultiline = 'timestamp'\n"
         assert problems(text) == (
-            "logferry.toml, line 4: [[input]] 2: --multiline does not go with --format cri, "
-            "which joins what belongs together by itself",
+            "logferry.toml, line 4: [[input]] 2: --multiline cannot be used with --format cri, "
+            "which already joins lines into events",
         )
 
     @pytest.mark.parametrize(
@@ -340,10 +340,10 @@ include = ["ok", "("]
             (b"server_port = 1\nserver_port 2\n", "line 2: not TOML: Expected '=' after a key in a key/value pair"),
             (b"a = 1\r\n\r\nb = [1,\r\n", "line 3: not TOML: "),
             (b"server_port = 1\nserver_port = 2\n", "line 2: not TOML: Cannot overwrite a value"),
-            (b"\n\nserver_host = '\xff'\n", "line 3: a configuration file is UTF-8, this line is not"),
+            (b"\n\nserver_host = '\xff'\n", "line 3: a configuration file must be UTF-8, and this line is not"),
             (b"a = " + b"[" * 100_000, "not TOML: "),
             (b"a = " + b"9" * 100_000, "not TOML: "),
-            (b"#" * (4 * 1024 * 1024 + 1), "a configuration file has at most 4194304 bytes"),
+            (b"#" * (4 * 1024 * 1024 + 1), "a configuration file may have at most 4194304 bytes"),
         ],
     )
     def test_what_is_no_toml_is_told_with_its_line(self, content: bytes, sentence: str) -> None:

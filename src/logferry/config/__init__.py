@@ -1,10 +1,10 @@
-"""Every option, declared once; `--help`, `.env.example` and docs/configuration.md are made from the declarations.
+"""Every option, declared once; `--help`, `.env.example` and docs/configuration.md are generated from the declarations.
 
-`client_settings`, `input_settings` and `server_settings` are what the rest of the program gets; their fields declare
-the options. `options` says what a declaration is; `kinds`, `units` and `input_kinds` how a text becomes a value.
-`loading` finds the values, in the command line, the `environment`, the file (`toml_file`), or the default.
+The rest of the program receives settings: `client_settings`, `input_settings`, `server_settings`. Their fields declare
+the options. `options` defines what a declaration is; `kinds`, `units` and `input_kinds` parse texts into values.
+`loading` finds each value: on the command line, in the `environment`, in the file (`toml_file`), or the default.
 
-What a starting client does not need is imported when somebody asks for it: classes of settings take long to build.
+Names that a starting client does not need are imported on first use, because building settings classes is slow.
 """
 
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ else:
     }
 
     def __getattr__(name: str) -> object:
-        """Import a name of the rarer modules (PEP 562)."""
+        """Import a name from one of the rarely used modules (PEP 562)."""
         from importlib import import_module
 
         if name not in _RARE:

@@ -1,6 +1,7 @@
-"""The settings of the client's commands, and with them their options: ship, verify, status; not those of an input.
+"""The settings of the client's commands (ship, verify, status), and thereby their options.
 
-Each field declares its option (see `options`). Nothing here reads anything: `loading` finds the values.
+Each field declares its option (see `options`). The settings of an input are in `input_settings`. This module reads
+nothing: `loading` finds the values.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from logferry.config.options import Declaration, Group, Json, LogLevel, Shutdown
 from logferry.config.units import TIB, duration, size
 
 ServerHost: TypeAlias = Annotated[
-    str, Declaration(TEXT, "localhost", "the server's name or address", Group.ADDRESS, variable="SERVER_HOST")
+    str, Declaration(TEXT, "localhost", "the server's host name or IP address", Group.ADDRESS, variable="SERVER_HOST")
 ]
 ServerPort: TypeAlias = Annotated[
     int, Declaration(PORT, "9000", "the server's TCP port", Group.ADDRESS, variable="SERVER_PORT")
@@ -23,7 +24,8 @@ Host: TypeAlias = Annotated[
     Declaration(
         HOST_NAME,
         "auto",
-        "the name under which this client ships, and of the field of --add-host; auto = this machine's name",
+        "the host name under which the server files this client's lines, also used by --add-host; auto = this "
+        "machine's host name",
         Group.ADDRESS,
     ),
 ]
@@ -32,8 +34,8 @@ StateDir: TypeAlias = Annotated[
     Declaration(
         word_or("auto", PATH),
         "auto",
-        "the folder for checkpoints, one for each process; auto = /var/lib/logferry for root, else the user's state "
-        "folder",
+        "the folder for checkpoints; each process needs its own; auto = /var/lib/logferry for root, otherwise the "
+        "user's state folder",
         Group.RUN,
     ),
 ]
@@ -42,24 +44,24 @@ AckTimeout: TypeAlias = Annotated[
     Declaration(
         duration(0.05, 3600),
         "30s",
-        "how long the server may make no progress before the connection is dropped",
+        "drop the connection when the server makes no progress for this long",
         Group.LIMITS,
     ),
 ]
 ConnectTimeout: TypeAlias = Annotated[
-    float, Declaration(duration(0.05, 3600), "5s", "how long to try one address", Group.LIMITS)
+    float, Declaration(duration(0.05, 3600), "5s", "give up on an address of the server after this long", Group.LIMITS)
 ]
 ClientConfig: TypeAlias = Annotated[
     Path | None,
     Declaration(
-        word_or("none", PATH), "none", "a TOML file with the client's settings; see docs/configuration.md", Group.RUN
+        word_or("none", PATH), "none", "a TOML file with the client's settings (docs/configuration.md)", Group.RUN
     ),
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShipSettings:
-    """The settings of `logferry ship`; `None` in `batch_size`, `max_attempts` and `max_open_files` means auto."""
+    """The settings of `logferry ship`; `None` means auto in `batch_size`, `max_attempts` and `max_open_files`."""
 
     inputs: tuple[InputSettings, ...]
     server_host: ServerHost
@@ -69,7 +71,7 @@ class ShipSettings:
         Declaration(
             choice("batch", "continuous"),
             "batch",
-            "batch: ship the files as they are now, then exit; continuous: keep following them",
+            "batch = ship the files as they are now, then exit; continuous = keep following them",
             Group.FILES,
             variable="SHIPPING_MODE",
         ),
@@ -83,7 +85,7 @@ class ShipSettings:
         Declaration(
             word_or("auto", whole(1, 1_000_000)),
             "1",
-            "lines per network send (per frame with --compress); auto = all that is ready, up to 1 MiB",
+            "lines per network send (per frame with --compress); auto = whatever is ready, up to 1 MiB",
             Group.DELIVERY,
             variable="BATCH_SIZE",
         ),
@@ -93,7 +95,7 @@ class ShipSettings:
         Declaration(
             BOOLEAN,
             "false",
-            "prefetch into a buffer in a second thread, watch the server's health, and never give up",
+            "prefetch lines in a second thread, probe the server's health, and never stop retrying",
             Group.DELIVERY,
             variable="RESILIENT",
         ),
@@ -103,21 +105,23 @@ class ShipSettings:
         Declaration(
             whole(1, 100_000_000),
             "50000",
-            "lines that the resilient buffer holds",
+            "prefetch at most this many lines (with --resilient)",
             Group.LIMITS,
             variable="BUFFER_SIZE",
         ),
     ]
     metrics_interval: Annotated[
         float,
-        Declaration(duration(0), "0", "time between metrics reports; 0 = off", Group.RUN, variable="METRICS_INTERVAL"),
+        Declaration(
+            duration(0), "0", "log a metrics report this often; 0 = never", Group.RUN, variable="METRICS_INTERVAL"
+        ),
     ]
     poll_interval: Annotated[
         float,
         Declaration(
             duration(0.01, 3600),
             "0.5",
-            "time between two looks at a quiet file",
+            "how often to check quiet files for changes",
             Group.FILES,
             variable="POLL_INTERVAL",
         ),
@@ -128,7 +132,7 @@ class ShipSettings:
         Declaration(
             BOOLEAN,
             "false",
-            "batch mode: resume where an earlier run stopped reading each file (continuous mode always does)",
+            "batch mode: resume each file where an earlier run stopped (continuous mode always does)",
             Group.FILES,
         ),
     ]
@@ -156,7 +160,7 @@ class ShipSettings:
         Declaration(
             BOOLEAN,
             "false",
-            "let --delete-after and --move-after dispose of files of which --include or --exclude-line left lines out",
+            "let --delete-after and --move-after dispose of files from which --include or --exclude-line dropped lines",
             Group.FILES,
         ),
     ]
@@ -165,8 +169,8 @@ class ShipSettings:
         Declaration(
             choice("auto", "line", "none"),
             "auto",
-            "which acks to expect: auto = exactly once if the server can, else line; line = one ack per line; "
-            "none = none",
+            "which acks to expect: auto = exactly once if the server supports it, otherwise line; line = one ack per "
+            "line; none = do not wait for acks",
             Group.DELIVERY,
         ),
     ]
@@ -178,7 +182,7 @@ class ShipSettings:
             word_or("auto", whole(0, 1_000_000)),
             "auto",
             "give up after this many failed connections in a row without an ack; 0 = never; "
-            "auto = 5 in basic batch mode, else 0",
+            "auto = 5 in batch mode without --resilient, otherwise 0",
             Group.LIMITS,
         ),
     ]
@@ -187,21 +191,27 @@ class ShipSettings:
         Declaration(
             duration(0.01, 86400),
             "30s",
-            "longest wait before reconnecting; it doubles from half a second, with jitter",
+            "wait at most this long before reconnecting; the wait starts at half a second and doubles, with jitter",
             Group.LIMITS,
         ),
     ]
     deadline: Annotated[
         float,
         Declaration(
-            duration(0), "0", "an unfinished run gives up after this time, with exit code 1; 0 = never", Group.LIMITS
+            duration(0),
+            "0",
+            "give up when the run has not finished after this time (exit code 1); 0 = never",
+            Group.LIMITS,
         ),
     ]
     compress_level: Annotated[
-        int, Declaration(whole(0, 9), "1", "gzip level, 0 (store) to 9 (smallest)", Group.DELIVERY)
+        int, Declaration(whole(0, 9), "1", "gzip level for --compress, from 0 (stored) to 9 (smallest)", Group.DELIVERY)
     ]
     health_interval: Annotated[
-        float, Declaration(duration(0.05, 3600), "5s", "time between health probes (resilient)", Group.DELIVERY)
+        float,
+        Declaration(
+            duration(0.05, 3600), "5s", "time between health probes of the server (with --resilient)", Group.DELIVERY
+        ),
     ]
     max_held_bytes: Annotated[
         int,
@@ -218,7 +228,7 @@ class ShipSettings:
         Declaration(
             word_or("auto", whole(1, 1_000_000)),
             "auto",
-            "files that are open at the same time; the others take turns; auto = as many as the process may open",
+            "keep at most this many files open; the others take turns; auto = as many as the process may open",
             Group.LIMITS,
         ),
     ]
@@ -248,7 +258,12 @@ class StatusSettings:
     """The settings of `logferry status`."""
 
     json: Json
-    all: Annotated[bool, Declaration(BOOLEAN, "false", "show every file, however many there are", Group.RUN)]
+    all: Annotated[
+        bool,
+        Declaration(
+            BOOLEAN, "false", "show every file, not only those that need attention or are far behind", Group.RUN
+        ),
+    ]
     state_dir: StateDir
     log_level: LogLevel
     config: ClientConfig

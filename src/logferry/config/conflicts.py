@@ -1,6 +1,6 @@
-"""Which values of the client's options cannot be used together, though each is right by itself.
+"""Which values of the client's options cannot be used together, although each is valid on its own.
 
-Values that are wrong by themselves are missing from what is checked here: `loading` has reported them already.
+This module checks valid values only: `loading` has reported and left out the others.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ Values = Mapping[str, Any]
 
 
 def of_client(values: Values, inputs: Sequence[Values]) -> Iterator[str]:
-    """Give a sentence for each conflict in the settings of a client, or between its inputs."""
+    """Yield a sentence for each conflict in the settings of a client, or between its inputs."""
     takes_standard_input = [STANDARD_INPUT in own.get("log_file", ()) for own in inputs]
     disposals = [name for name in ("delete_after", "move_after") if values.get(name)]
     if len(disposals) == 2:
@@ -22,22 +22,22 @@ def of_client(values: Values, inputs: Sequence[Values]) -> Iterator[str]:
     for name in disposals:
         flag = "--" + name.replace("_", "-")
         if values.get("mode") == "continuous":
-            yield f"{flag} is for batch mode: a file that is followed is never done"
+            yield f"{flag} is for batch mode: a followed file is never finished"
         if values.get("ack") in ("line", "none"):
-            yield f"{flag} needs --ack auto: nothing else can be verified"
+            yield f"{flag} needs --ack auto: delivery cannot be verified otherwise"
         if any(takes_standard_input):
-            yield f"{flag} is for files: standard input (-) can be neither deleted nor moved"
+            yield f"{flag} needs files: standard input (-) can be neither deleted nor moved"
     if any(takes_standard_input) and len(inputs) > 1:
         yield "standard input (-) must be the only input"
 
 
 def of_input(values: Values) -> Iterator[str]:
-    """Give a sentence for each conflict within one input."""
+    """Yield a sentence for each conflict within one input."""
     files = values.get("log_file", ())
     if STANDARD_INPUT in files and len(files) > 1:
         yield "standard input (-) must be the only log file of its input"
     if values.get("format") in JOINING_FORMATS and values.get("multiline"):
-        yield f"--multiline does not go with --format {values['format']}, which joins what belongs together by itself"
+        yield f"--multiline cannot be used with --format {values['format']}, which already joins lines into events"
     keys = [key for key, _ in values.get("field", ())]
     keys += [key for key, name in (("host", "add_host"), ("path", "add_path")) if values.get(name)]
     for key in dict.fromkeys(key for key in keys if keys.count(key) > 1):

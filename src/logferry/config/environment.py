@@ -1,8 +1,8 @@
-"""The environment: which variables the programs know, which they refuse, and which they read in former versions.
+"""The environment: which variables the programs know, which they refuse, and which former versions read.
 
 Only the ten options of the first version have variables without a prefix. Every other variable begins with `LOGFERRY_`,
 so that a variable of another program (`INCLUDE`, `CONFIG`) never changes what is shipped. A misspelled `LOGFERRY_*`
-variable is an error; a former name is only worth a line in the log. This module reads no environment by itself.
+variable is an error; a former name is only logged. This module never reads `os.environ`: callers pass the environment.
 """
 
 import re
@@ -12,15 +12,15 @@ from typing import Final
 from logferry.config.options import PREFIX, Option
 from logferry.printable import printable
 
-# Read where the compiled part is loaded (logferry/speedups.py), before there are settings.
+# Read when the compiled part is loaded (logferry/speedups.py), before any settings exist.
 _SPEEDUPS: Final = "LOGFERRY_SPEEDUPS"
 
-# What Kubernetes puts into every container of a namespace that has a Service called `logferry` or `logferry-...`:
+# Kubernetes sets these in every container of a namespace that has a Service called `logferry` or `logferry-...`:
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 _OF_KUBERNETES: Final = re.compile(r"LOGFERRY\w*?_(SERVICE_HOST|SERVICE_PORT\w*|PORT_[0-9]+_\w+)")
 _ADDRESS_OF_KUBERNETES: Final = re.compile(r"LOGFERRY\w*?_PORT")
 
-# The prefixed variables that had no prefix before; options that came later never had such a name.
+# Former names of variables that have the prefix now. Options that came later never had a name without it.
 _FORMER_CLIENT_NAMES: Final = {
     *(
         "EXCLUDE",
@@ -84,9 +84,9 @@ _RENAMED_FORMER_NAMES: Final = {"LOGFERRY_ALL": "STATUS_ALL"}
 
 
 def unknown_variables(environment: Mapping[str, str], options: Iterable[Option]) -> Iterator[str]:
-    """Give a sentence for each `LOGFERRY_*` variable that is set and means nothing to any command of either end.
+    """Yield a sentence for each `LOGFERRY_*` variable that is set and unknown to every command of both ends.
 
-    `options` are those of the command that asks.
+    `options` are the options of the calling command.
     """
     own = {option.env for option in options}
     others = [name for name, value in environment.items() if name.startswith(PREFIX) and value and name not in own]
@@ -97,7 +97,7 @@ def unknown_variables(environment: Mapping[str, str], options: Iterable[Option])
 
 
 def _known_variables() -> frozenset[str]:
-    # Imported late: a client with no variables but its own need not wait for the tables of all commands.
+    # Imported late: most clients have no unknown variables and need not wait for the tables of all commands.
     from logferry.config.tables import FSCK_OPTIONS, SERVE_OPTIONS, SHIP_OPTIONS, STATUS_OPTIONS, VERIFY_OPTIONS
 
     tables = (SHIP_OPTIONS, VERIFY_OPTIONS, STATUS_OPTIONS, SERVE_OPTIONS, FSCK_OPTIONS)
@@ -105,7 +105,7 @@ def _known_variables() -> frozenset[str]:
 
 
 def former_names(options: Iterable[Option], environment: Mapping[str, str]) -> Iterator[str]:
-    """Give a sentence for each variable that is set, and that a former version read for one of these options."""
+    """Yield a sentence for each variable that is set and that a former version read for one of `options`."""
     options = list(options)
     is_server = any(option.name == "data_dir" for option in options)
     names = _FORMER_SERVER_NAMES if is_server else _FORMER_CLIENT_NAMES
@@ -123,12 +123,12 @@ def _is_of_kubernetes(name: str, value: str) -> bool:
 
 
 def _suggestion(name: str, known: frozenset[str]) -> str:
-    import difflib  # late: whoever starts with a right environment does not wait for it
+    import difflib  # late: only a misspelled variable needs it
 
     without_prefix = name.removeprefix(PREFIX)
     if without_prefix in known:
         return f"; did you mean {without_prefix}?"
-    # Without the prefix, which all of them share: with it, any two names look alike.
+    # Compared without the prefix: all names share it, so with it any two of them look alike.
     names = {each.removeprefix(PREFIX): each for each in sorted(known)}
     close = difflib.get_close_matches(without_prefix, names, n=1)
-    return f"; did you mean {names[close[0]]}?" if close else "; docs/configuration.md lists them all"
+    return f"; did you mean {names[close[0]]}?" if close else "; docs/configuration.md lists all variables"

@@ -1,7 +1,6 @@
-"""What may be said about log files and their lines: names, formats, patterns, fields, redactions.
+"""The kinds of values that describe log files and their lines: names, formats, patterns, fields, redactions.
 
-This module checks what a user wrote and changes nothing but upper and lower case; what it means is the business of
-`client/finding` and `rendering`.
+This module checks the user's text and changes nothing but its case; `client/finding` and `rendering` interpret it.
 """
 
 import re
@@ -17,7 +16,7 @@ FORMATS: Final = ("auto", *FORMAT_NAMES)
 
 
 def _pattern(text: str) -> str:
-    """Check a regular expression."""
+    """Return a regular expression after checking it."""
     if not text or "\0" in text:
         raise ValueError("it is empty" if not text else "it holds a NUL")
     _compiled(text)
@@ -25,9 +24,9 @@ def _pattern(text: str) -> str:
 
 
 def _compiled(text: str) -> re.Pattern[str]:
-    """Return a pattern compiled. Raises ValueError that says what is wrong with it."""
+    """Compile a pattern. Raises ValueError that explains what is wrong with the pattern."""
     try:
-        # Python may give a pattern another meaning one day: that does not concern the user who wrote it.
+        # A future Python may give the pattern another meaning. The user who wrote it need not know.
         with warnings.catch_warnings(action="ignore", category=FutureWarning):
             return re.compile(text)
     except (re.error, OverflowError) as error:

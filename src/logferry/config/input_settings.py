@@ -1,6 +1,6 @@
-"""The settings of one input of the client, and with them their options: which files, and what their lines become.
+"""The settings of one input of the client, and thereby its options: which files, and what their lines become.
 
-Each field declares its option (see `options`). Nothing here reads anything: `loading` finds the values.
+Each field declares its option (see `options`). This module reads nothing: `loading` finds the values.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Exclude: TypeAlias = Annotated[
     Declaration(
         FILE_PATTERNS,
         "none",
-        "files to leave out: patterns of names (`*.gz`) or, with a slash, of whole paths, separated by ':'",
+        "files to skip: patterns of file names (`*.gz`) or, with a slash, of whole paths, separated by ':'",
         Group.FILES,
     ),
 ]
@@ -26,9 +26,9 @@ Exclude: TypeAlias = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSettings:
-    """What one input of the client is: which files, what their lines are, and what becomes of them.
+    """One input of the client: which files, the format of their lines, and what happens to them.
 
-    `log_file` and `exclude` are names or patterns, "-" is standard input. `format` is a name or `regex:<pattern>`;
+    `log_file` and `exclude` hold names or patterns; "-" is standard input. `format` is a name or `regex:<pattern>`.
     `multiline` is empty, "timestamp", or the pattern of a line that begins an event. `host` is the client's `--host`.
     """
 
@@ -37,7 +37,7 @@ class InputSettings:
         Declaration(
             FILES,
             "/var/log/app.log",
-            "the log files to ship: names or patterns (`*`, `?`, `[a-z]`, `**` for any folders) separated by ':'; "
+            "the log files to ship: names or patterns (`*`, `?`, `[a-z]`, `**` = any folders), separated by ':'; "
             "- = standard input",
             Group.FILES,
             variable="LOG_FILE",
@@ -49,21 +49,26 @@ class InputSettings:
         Declaration(
             choice("beginning", "end"),
             "beginning",
-            "where continuous mode begins to read a file that exists at start: beginning or end",
+            "continuous mode: where to start reading files that exist when the client starts: beginning or end",
             Group.FILES,
         ),
     ]
     max_line_bytes: Annotated[
         int,
-        Declaration(size(64, 16 * MIB), "1M", "longer lines are cut here, marked and counted", Group.LIMITS),
+        Declaration(
+            size(64, 16 * MIB),
+            "1M",
+            "truncate lines longer than this; truncated lines are marked and counted",
+            Group.LIMITS,
+        ),
     ]
     format: Annotated[
         str,
         Declaration(
             FORMAT,
             "plain",
-            f"what the lines are: {', '.join(FORMAT_NAMES)}, "
-            f"{REGEX_PREFIX}<pattern with named groups>; auto = decided for each file by its first lines",
+            f"the format of the lines: {', '.join(FORMAT_NAMES)}, "
+            f"{REGEX_PREFIX}<pattern with named groups>; auto = detected from the first lines of each file",
             Group.LINES,
         ),
     ]
@@ -72,21 +77,24 @@ class InputSettings:
         Declaration(
             MULTILINE,
             "none",
-            f"join lines to events: {EVENTS_BEGIN_WITH_TIMESTAMP} = an event begins with a timestamp; or a regular "
-            "expression that the first line of an event begins with; none = each line is an event",
+            f"join lines into events: {EVENTS_BEGIN_WITH_TIMESTAMP} = an event begins with a timestamp; or a regular "
+            "expression that matches the beginning of an event's first line; none = every line is an event",
             Group.LINES,
         ),
     ]
     multiline_max_lines: Annotated[
-        int, Declaration(whole(1, 1_000_000), "500", "join at most this many lines to one event", Group.LIMITS)
+        int, Declaration(whole(1, 1_000_000), "500", "join at most this many lines into one event", Group.LIMITS)
     ]
     multiline_max_bytes: Annotated[
-        int, Declaration(size(KIB, 128 * KIB), "128K", "join at most this many bytes to one event", Group.LIMITS)
+        int, Declaration(size(KIB, 128 * KIB), "128K", "join at most this many bytes into one event", Group.LIMITS)
     ]
     multiline_timeout: Annotated[
         float,
         Declaration(
-            duration(0.01, 3600), "2s", "how long a file is quiet before its last event counts as complete", Group.LINES
+            duration(0.01, 3600),
+            "2s",
+            "consider a file's last event complete when the file has been quiet for this long",
+            Group.LINES,
         ),
     ]
     field: Annotated[
@@ -94,22 +102,23 @@ class InputSettings:
         Declaration(
             FIELDS,
             "none",
-            "add key=value to every record; one a line in the variable, the flag may be given several times",
+            "add key=value to every record; repeat the flag, or put one on each line of the variable",
             Group.LINES,
         ),
     ]
     add_host: Annotated[
-        bool, Declaration(BOOLEAN, "false", "add the name of this host (--host) to every record, as host", Group.LINES)
+        bool, Declaration(BOOLEAN, "false", "add the host name (--host) to every record, as host", Group.LINES)
     ]
     add_path: Annotated[
-        bool, Declaration(BOOLEAN, "false", "add the path of the file to every record, as path", Group.LINES)
+        bool, Declaration(BOOLEAN, "false", "add the file's path to every record, as path", Group.LINES)
     ]
     include: Annotated[
         tuple[str, ...],
         Declaration(
             PATTERNS,
             "none",
-            "ship only events in which one of these regular expressions is found; one a line, or several flags",
+            "ship only events that contain a match of one of these regular expressions; repeat the flag, or put one on "
+            "each line of the variable",
             Group.LINES,
         ),
     ]
@@ -118,7 +127,8 @@ class InputSettings:
         Declaration(
             PATTERNS,
             "none",
-            "do not ship events in which one of these regular expressions is found; one a line, or several flags",
+            "do not ship events that contain a match of one of these regular expressions; repeat the flag, or put one "
+            "on each line of the variable",
             Group.LINES,
         ),
     ]
@@ -127,7 +137,8 @@ class InputSettings:
         Declaration(
             REDACT,
             "none",
-            f"hide {', '.join(REDACTION_NAMES)}, or what a regular expression finds; one a line, or several flags",
+            f"replace with [redacted]: {', '.join(REDACTION_NAMES)}, or whatever a regular expression matches; "
+            "repeat the flag, or put one on each line of the variable",
             Group.LINES,
         ),
     ]
@@ -136,14 +147,14 @@ class InputSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSettings:
-    """Which files of an input `logferry verify` is to look at: names or patterns."""
+    """Which files `logferry verify` checks: names or patterns."""
 
     log_file: Annotated[
         tuple[str, ...],
         Declaration(
             FILES,
             "/var/log/app.log",
-            "the files to verify, plain or gzip: names or patterns separated by ':'",
+            "the files to verify, plain or gzip: names or patterns, separated by ':'",
             Group.FILES,
             variable="LOG_FILE",
         ),

@@ -1,8 +1,8 @@
-"""How a text becomes a value, and what is allowed: one check for every place a setting comes from.
+"""How a text becomes a value, and which values are allowed: one check for every place a setting comes from.
 
-The command line and the environment give only texts; a TOML file also has numbers, booleans, arrays and tables. Those
-are turned into the text that a user would write, so that the same rule judges them. This module owns `Kind` and the
-kinds that any option may have; `units` has durations and sizes, `input_kinds` what is said about log lines.
+The command line and the environment supply only texts; a TOML file also has numbers, booleans, arrays and tables. TOML
+values are converted to the text that a user would write, so that the same rule judges them. This module owns `Kind` and
+the kinds that any option may have; `units` has durations and sizes, `input_kinds` the kinds for log files and lines.
 """
 
 import re
@@ -18,7 +18,7 @@ Parser = Callable[[str], Any]
 _TRUE: Final = ("1", "true", "yes", "on")
 _FALSE: Final = ("0", "false", "no", "off")
 
-# The longest name that the server keeps (RFC 1035 allows 253 characters for a name of the DNS).
+# The longest host name that the server keeps (RFC 1035 allows 253 characters for a DNS name).
 _MAX_HOST_CHARS: Final = 255
 
 
@@ -26,10 +26,10 @@ _MAX_HOST_CHARS: Final = 255
 class Kind:
     """How a text becomes a value.
 
-    `parse` raises ValueError, whose text says what is wrong beyond what `allowed` says; `allowed` completes the
-    sentence "must be ...". `types` are the TOML types that may stand for a text. A kind with an `item` takes several
-    values: the flag may be given several times, in one text `separator` stands between them, in TOML they are an array,
-    which may be empty if `takes_none`; with `takes_table` a table of keys and values will do.
+    `allowed` completes the sentence "must be ...". `parse` raises ValueError with a text that adds what `allowed`
+    cannot explain. `types` are the TOML types accepted instead of a string. A kind with an `item` takes several values:
+    as a repeated flag, as one text with `separator` between the values, or as a TOML array, which may be empty if
+    `takes_none`. With `takes_table`, a TOML table of keys and values is accepted too.
     """
 
     parse: Parser
@@ -42,7 +42,7 @@ class Kind:
     takes_table: bool = False
 
     def from_toml(self, value: object) -> Any:
-        """Return what a value of a TOML file means. Raises ValueError as `parse` does."""
+        """Return the setting for a value from a TOML file. Raises ValueError as `parse` does."""
         if self.takes_table and isinstance(value, dict):
             value = [f"{key}={_as_text(part)}" for key, part in value.items()]
         if self.item is not None and isinstance(value, list):
@@ -55,7 +55,7 @@ class Kind:
 
 
 def _as_text(value: object) -> str:
-    """Return what a user would write on the command line. Raises ValueError for what has no such form."""
+    """Return a TOML value as a user would write it on the command line. Raises ValueError if that is impossible."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int | float):
@@ -64,7 +64,7 @@ def _as_text(value: object) -> str:
 
 
 def _judge_part(judge: Callable[[Any], Any], part: object) -> Any:
-    """Return what one value of several means. Raises ValueError that says which one is wrong."""
+    """Parse one value of several. Raises ValueError that names the wrong one."""
     try:
         return judge(part)
     except ValueError as error:
@@ -81,7 +81,7 @@ def _parse_bool(text: str) -> bool:
 
 
 def whole(minimum: int, maximum: int) -> Kind:
-    """Take a whole number."""
+    """Accept a whole number."""
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,18}", text) or not minimum <= int(text) <= maximum:
@@ -92,7 +92,7 @@ def whole(minimum: int, maximum: int) -> Kind:
 
 
 def choice(*words: str) -> Kind:
-    """Take one of `words`, in any case."""
+    """Accept one of `words`, in upper or lower case."""
 
     def parse(text: str) -> str:
         if text.lower() not in words:
@@ -103,7 +103,7 @@ def choice(*words: str) -> Kind:
 
 
 def word_or(word: str, other: Kind, *, value: Any = None) -> Kind:
-    """Take `word`, which means `value`, or what `other` takes."""
+    """Accept `word`, which stands for `value`, or whatever `other` accepts."""
 
     def parse(text: str) -> Any:
         return value if text.lower() == word else other.parse(text)
@@ -112,7 +112,7 @@ def word_or(word: str, other: Kind, *, value: Any = None) -> Kind:
 
 
 def several(item: Kind, separator: str, allowed: str) -> Kind:
-    """Take one value or several, as a tuple."""
+    """Accept one or more values, as a tuple."""
 
     def parse(text: str) -> tuple[Any, ...]:
         parts = text.split(separator)
@@ -122,14 +122,14 @@ def several(item: Kind, separator: str, allowed: str) -> Kind:
 
 
 def any_number(item: Kind, separator: str, allowed: str) -> Kind:
-    """Take `none`, which means an empty tuple, one value or several."""
+    """Accept `none`, which stands for an empty tuple, or one or more values."""
     some = several(item, separator, allowed)
     parse = word_or("none", some, value=()).parse
     return Kind(parse, f"'none' or {allowed}", item=item, separator=separator, takes_none=True)
 
 
 def not_empty(text: str) -> str:
-    """Return a text in which something is written. Raises ValueError."""
+    """Return `text`. Raises ValueError if it is blank or holds a NUL."""
     if not text.strip() or "\0" in text:
         raise ValueError
     return text
@@ -137,7 +137,7 @@ def not_empty(text: str) -> str:
 
 def _host_name(text: str) -> str:
     if text.lower() == "auto":
-        import socket  # late: only a client needs a name
+        import socket  # late: only a client needs a host name
 
         return socket.gethostname()
     if text != text.strip() or not text.isprintable() or not 0 < len(text) <= _MAX_HOST_CHARS:
@@ -151,5 +151,5 @@ BOOLEAN: Final = Kind(_parse_bool, f"one of {', '.join(_TRUE)} or {', '.join(_FA
 PORT: Final = whole(1, 65535)
 LISTEN_PORT: Final = whole(0, 65535)
 HOST_NAME: Final = Kind(
-    _host_name, f"'auto' or a name of at most {_MAX_HOST_CHARS} printable characters, with no space around it"
+    _host_name, f"'auto' or a name of at most {_MAX_HOST_CHARS} printable characters, without spaces around it"
 )

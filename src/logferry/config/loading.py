@@ -1,9 +1,9 @@
 """Finds the value of every option: the command line wins over the environment, then the file, then the default.
 
-This module owns that order and collects every problem, so that users see all of them at once. An option of an input
-that is on the command line or in the environment holds for every input; the top of the file has the defaults of its
-`[[input]]` sections. A log file from the command line or the environment replaces all those sections: it is the only
-input then, with what the top of the file says. Settings are never changed after they were loaded.
+This module owns that order and collects every problem, so that users see all problems of one run together. An input's
+option on the command line or in the environment applies to every input; the top of the file holds the defaults for its
+`[[input]]` sections. A log file on the command line or in the environment replaces all `[[input]]` sections: the client
+then has a single input, with the settings at the top of the file. Settings never change after loading.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,9 +28,9 @@ _LOG_FILE: Final = next(option for option in _INPUT_OPTIONS if option.name == "l
 
 
 def load(settings: type[Settings], arguments: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
-    """Return a command's settings. `arguments` maps option names to what the command line gave.
+    """Return a command's settings. `arguments` maps the names of options to their texts on the command line.
 
-    Raises ConfigError with every problem at once.
+    Raises ConfigError that lists every problem.
     """
     judge = _Judge(arguments, environment)
     values = judge.values_of(settings)
@@ -41,7 +41,7 @@ def load(settings: type[Settings], arguments: Mapping[str, str], environment: Ma
 
 
 class _Judge:
-    """Finds the values of options and collects what is wrong with them."""
+    """Finds the values of options and collects the problems with them."""
 
     def __init__(self, arguments: Mapping[str, str], environment: Mapping[str, str]) -> None:
         self._arguments = arguments
@@ -49,7 +49,7 @@ class _Judge:
         self.problems: list[str] = []
 
     def values_of(self, settings: type) -> dict[str, Any]:
-        """Return the values of all fields of `settings`; those that are wrong are missing."""
+        """Return the values of all fields of `settings`, without the invalid ones."""
         options = options_of(settings)
         has_inputs = settings in (ShipSettings, VerifySettings)
         of_inputs = [option for option in options if has_inputs and option.name in _INPUT_NAMES]
@@ -89,7 +89,7 @@ class _Judge:
             self.problems += (tables[0].complaint("", text) if is_section else text for text in conflicts.of_input(own))
 
     def values(self, options: Iterable[Option], tables: Sequence["Table"] = ()) -> dict[str, Any]:
-        """Return the values of `options` by name, without those that are wrong."""
+        """Return the values of `options` by name, without the invalid ones."""
         values: dict[str, Any] = {}
         for option in options:
             try:
@@ -118,11 +118,11 @@ class _Judge:
             ) from None
 
     def _file(self, option: Option, settings: type) -> "TomlFile | None":
-        """Return the configuration file, if there is one and it can be read."""
+        """Return the configuration file, or None if none is configured or it cannot be read."""
         path: Path | None = self.values([option]).get(option.name)
         if path is None:
             return None
-        # Imported late: a program without a configuration file need not wait for it.
+        # Imported late: a program without a configuration file need not wait for the TOML parser.
         from logferry.config.toml_file import read
 
         try:
@@ -134,7 +134,7 @@ class _Judge:
         return file
 
     def _tables_of_inputs(self, file: "TomlFile | None") -> list[tuple["Table", ...]]:
-        """Return for each input where its values stand, the first place that has one first."""
+        """Return for each input the tables that may hold its values, the one that wins first."""
         if file is None:
             return [()]
         if not file.inputs or _LOG_FILE.name in self._arguments or self._environment.get(_LOG_FILE.env):
@@ -143,7 +143,7 @@ class _Judge:
 
 
 def _vocabulary(settings: type) -> "Vocabulary":
-    """Return the keys that a file may have: a client's command takes all of the client's, and so on."""
+    """Return the keys that a file may have: any client command accepts every key of the client, likewise the server."""
     from logferry.config.server_settings import FsckSettings, ServeSettings
     from logferry.config.tables import SERVE_OPTIONS, SHIP_OPTIONS
     from logferry.config.toml_file import Vocabulary

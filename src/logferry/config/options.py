@@ -1,8 +1,9 @@
-"""What an option is, and how the fields of settings declare theirs.
+"""What an option is, and how the fields of settings declare options.
 
 Each option is declared once, in the annotation of its field: `port: Annotated[int, Declaration(PORT, "9000", ...)]`.
-Type checkers see the plain type; `options_of` reads the rest, with the field's name. The command line, its help, the
-variables, the keys of the configuration file, `.env.example` and the tables of the documentation all come from there.
+Type checkers see the plain type; `options_of` combines the declaration with the name of the field. The flags, their
+help, the environment variables, the keys of the configuration file, `.env.example` and the tables of the documentation
+all come from the declarations.
 """
 
 from collections.abc import Iterator
@@ -30,10 +31,10 @@ class Group(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What the annotation of a field says about its option.
+    """The option that the annotation of a field declares.
 
-    `default` is written as a user would write it. `variable` is the name of the environment variable of one of the ten
-    first options; all others get the prefix.
+    `default` is written as a user would write it. `variable` names the environment variable of one of the first ten
+    options; the variables of all other options are made from the prefix and the field's name.
     """
 
     kind: Kind
@@ -45,7 +46,7 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: `name` is that of the field and of the key in a file, `env` the environment variable."""
+    """One option: `name` is the name of the field and the key in a file, `env` the environment variable."""
 
     name: str
     env: str
@@ -61,14 +62,14 @@ class Option:
 
     @property
     def is_one_of_the_first(self) -> bool:
-        """Whether it is one of the ten first options, whose variables have no prefix."""
+        """Whether this is one of the first ten options, whose variables have no prefix."""
         return not self.env.startswith(PREFIX)
 
 
 def options_of(settings: type) -> tuple[Option, ...]:
-    """Return the options that the fields of a dataclass declare, the ten first ones before all others.
+    """Return the options that the fields of a dataclass declare, the first ten before all others.
 
-    The options of a field that holds a tuple of other settings (`inputs`) stand before its own.
+    The options of a nested field, which holds a tuple of other settings (`inputs`), come before the dataclass's own.
     """
     hints = get_type_hints(settings, include_extras=True)
     nested = [option for hint in hints.values() for option in _options_within(hint)]
@@ -87,13 +88,13 @@ def _option(name: str, hint: object) -> Option:
     return Option(name, env, declaration.kind, declaration.default, declaration.help, declaration.group)
 
 
-# What client and server share.
+# Options that client and server share.
 LogLevel: TypeAlias = Annotated[
     str,
     Declaration(
         choice("debug", "info", "warning", "error"),
         "info",
-        "how much to log on stderr: debug, info, warning or error",
+        "log messages of this level and above to stderr: debug, info, warning or error",
         Group.RUN,
     ),
 ]
@@ -102,7 +103,7 @@ ShutdownTimeout: TypeAlias = Annotated[
     Declaration(
         duration(0),
         "10s",
-        "how long to finish pending work after SIGTERM or SIGINT; a second signal exits at once",
+        "after SIGTERM or SIGINT, finish pending work for at most this long; a second signal exits immediately",
         Group.LIMITS,
     ),
 ]

@@ -1,4 +1,4 @@
-"""Makes `.env.example` and the tables of docs/configuration.md from the options. It writes no file itself."""
+"""Generates the texts of `.env.example` and of the tables in docs/configuration.md. Never writes a file."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ def env_example() -> str:
     """Return the text of `.env.example`: every variable with its default."""
     lines = [
         "# Settings for Logferry, as environment variables. Copy to .env and change what you need.",
-        "# Made from src/logferry/config/ by `python3 tools/generate_docs.py`.",
+        "# Generated from src/logferry/config/ by `python3 tools/generate_docs.py`.",
     ]
     for title, options in (
         ("the client (logferry ship)", SHIP_OPTIONS),

@@ -1,6 +1,6 @@
-"""The settings of the server's commands, and with them their options: serve, fsck.
+"""The settings of the server's commands (serve, fsck), and thereby their options.
 
-Each field declares its option (see `options`). Nothing here reads anything: `loading` finds the values.
+Each field declares its option (see `options`). This module reads nothing: `loading` finds the values.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,13 @@ from logferry.config.kinds import BOOLEAN, LISTEN_PORT, PATH, TEXT, choice, whol
 from logferry.config.options import Declaration, Group, Json, LogLevel, ShutdownTimeout
 from logferry.config.units import KIB, MIB, TIB, days, duration, size
 
-DataDir: TypeAlias = Annotated[Path, Declaration(PATH, "./data", "the server's data folder", Group.STORAGE)]
+DataDir: TypeAlias = Annotated[
+    Path, Declaration(PATH, "./data", "the folder where the server stores lines and its ledger", Group.STORAGE)
+]
 ServerConfig: TypeAlias = Annotated[
     Path | None,
     Declaration(
-        word_or("none", PATH), "none", "a TOML file with the server's settings; see docs/configuration.md", Group.RUN
+        word_or("none", PATH), "none", "a TOML file with the server's settings (docs/configuration.md)", Group.RUN
     ),
 ]
 
@@ -30,7 +32,7 @@ class ServeSettings:
     server_port: Annotated[
         int,
         Declaration(
-            LISTEN_PORT, "9000", "the TCP port to listen on; 0 = a free one", Group.ADDRESS, variable="SERVER_PORT"
+            LISTEN_PORT, "9000", "the TCP port to listen on; 0 = any free port", Group.ADDRESS, variable="SERVER_PORT"
         ),
     ]
     metrics_interval: Annotated[
@@ -38,7 +40,7 @@ class ServeSettings:
         Declaration(
             duration(0),
             "0",
-            "time between two log lines with the server's counters; 0 = only at the end",
+            "log the server's counters this often; 0 = only at the end",
             Group.RUN,
             variable="METRICS_INTERVAL",
         ),
@@ -53,13 +55,13 @@ class ServeSettings:
             Group.STORAGE,
         ),
     ]
-    echo: Annotated[bool, Declaration(BOOLEAN, "false", "print every stored line on stdout", Group.RUN)]
+    echo: Annotated[bool, Declaration(BOOLEAN, "false", "print every stored line to stdout", Group.RUN)]
     accept: Annotated[
         str,
         Declaration(
             choice("level-and-message", "any-object"),
             "level-and-message",
-            "which JSON objects to accept: those with level and message, or any (Fluent Bit, Vector, Logstash)",
+            "which JSON objects to accept: those with level and message, or any object (Fluent Bit, Vector, Logstash)",
             Group.STORAGE,
         ),
     ]
@@ -68,40 +70,41 @@ class ServeSettings:
         Declaration(whole(1, 1_000_000), "10000", "accept at most this many clients at the same time", Group.LIMITS),
     ]
     max_record_bytes: Annotated[
-        int, Declaration(size(KIB, 16 * MIB), "8M", "longest NDJSON line that is accepted", Group.LIMITS)
+        int, Declaration(size(KIB, 16 * MIB), "8M", "accept NDJSON lines of at most this size", Group.LIMITS)
     ]
     max_frame_bytes: Annotated[
-        int, Declaration(size(KIB, 16 * MIB - 1), "16777215", "longest gzip frame that is accepted", Group.LIMITS)
+        int, Declaration(size(KIB, 16 * MIB - 1), "16777215", "accept gzip frames of at most this size", Group.LIMITS)
     ]
     max_inflated_bytes: Annotated[
-        int, Declaration(size(KIB, 256 * MIB), "32M", "most bytes that one frame may inflate to", Group.LIMITS)
+        int,
+        Declaration(size(KIB, 256 * MIB), "32M", "accept gzip frames that inflate to at most this size", Group.LIMITS),
     ]
     memory_limit_bytes: Annotated[
         int,
         Declaration(
             size(MIB, TIB),
             "64M",
-            "most bytes of all clients together that the server may hold in memory, not yet stored",
+            "hold at most this many unstored bytes in memory, for all clients together",
             Group.LIMITS,
         ),
     ]
     idle_timeout: Annotated[
-        float, Declaration(duration(0.05), "10m", "how long a client may be silent before it is dropped", Group.LIMITS)
+        float, Declaration(duration(0.05), "10m", "drop a client that has been silent for this long", Group.LIMITS)
     ]
     segment_bytes: Annotated[
-        int, Declaration(size(KIB, TIB), "256M", "begin a new segment file at this size", Group.STORAGE)
+        int, Declaration(size(KIB, TIB), "256M", "start a new segment file at this size", Group.STORAGE)
     ]
     retention_bytes: Annotated[
         int,
         Declaration(
             size(0, 1024 * TIB),
             "0",
-            "keep at most this many bytes: the oldest whole segments are deleted; 0 = keep all",
+            "keep at most this many bytes; the oldest segments are deleted first; 0 = keep all",
             Group.STORAGE,
         ),
     ]
     retention_days: Annotated[
-        int, Declaration(days(100_000), "0", "days for which segments are kept; 0 = for ever", Group.STORAGE)
+        int, Declaration(days(100_000), "0", "keep segments for this many days; 0 = forever", Group.STORAGE)
     ]
     shutdown_timeout: ShutdownTimeout
     log_level: LogLevel

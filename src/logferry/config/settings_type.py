@@ -1,4 +1,4 @@
-"""The type variable of whatever takes or gives any command's settings. It imports none of them at run time."""
+"""The type variable for the settings of any command. Never imports the settings classes at run time."""
 
 from typing import TYPE_CHECKING, TypeVar
 

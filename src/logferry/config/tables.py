@@ -1,4 +1,4 @@
-"""The options of each command, made from its settings. Nothing is declared here."""
+"""The options of each command, derived from its settings. Nothing is declared here."""
 
 from typing import Final
 

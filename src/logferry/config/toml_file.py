@@ -1,7 +1,7 @@
-"""The configuration file: TOML, with the names of options as keys; a client's has one `[[input]]` section per input.
+"""The configuration file: TOML with the names of options as keys; a client's file has an `[[input]]` section per input.
 
-This module reads the file, finds keys that mean nothing, and knows in which line things stand. It never decides which
-value wins: `loading` does.
+This module reads the file, finds unknown keys, and knows the line of each key. It never decides which value wins:
+`loading` does.
 """
 
 import difflib
@@ -19,7 +19,7 @@ from logferry.printable import printable, quoted
 
 INPUT: Final = "input"
 
-# A hundred times what a file with thousands of inputs needs; a log file given by mistake is not read to its end.
+# A hundred times the size of a file with thousands of inputs. A log file named by mistake is not read to its end.
 _MAX_BYTES: Final = 4 * MIB
 
 _MAX_WRITTEN: Final = 120
@@ -30,9 +30,9 @@ _KEY: Final = re.compile(r"[ \t]*([\"']?)([\w-]+)\1[ \t]*[=.]")
 
 
 class Lines:
-    """In which line a key stands, found by looking for it in the text: `tomllib` does not say.
+    """The line numbers of keys, found by searching the text because `tomllib` does not report them.
 
-    What is found is only believed if nothing else could be meant: a text over several lines may look like a key.
+    A line number counts only if a single line matches: a line of a multi-line string may look like a key.
     """
 
     def __init__(self, text: str) -> None:
@@ -55,7 +55,7 @@ class Lines:
             return None
         self.sections += 1
         self._add(self.sections, "", number)
-        if self.sections == 1:  # what is wrong with there being sections at all
+        if self.sections == 1:  # for problems with the presence of sections
             self._add(0, INPUT, number)
         return self.sections
 
@@ -63,14 +63,14 @@ class Lines:
         self._found.setdefault((section, key), []).append(number)
 
     def of(self, section: int, key: str) -> int | None:
-        """Return the line of a key in the nth `[[input]]` (0 = the top); of the section itself for an empty key."""
+        """Return the line of a key in the nth `[[input]]` (0 = the top), or of the section itself if `key` is empty."""
         numbers = self._found.get((section, key), ())
         return numbers[0] if len(numbers) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Which keys a file may have at its top, and those of them that an `[[input]]` may have (none: no such sections).
+    """The keys that a file may have: `names` at its top, `input_names` in an `[[input]]` (empty: no such sections).
 
     `foreign` are the keys that only the file of the other end may have.
     """
@@ -91,7 +91,7 @@ class Table:
     lines: Lines | None
 
     def value(self, option: Option) -> Any:
-        """Return the value of an option that is here. Raises ConfigError."""
+        """Return the value of an option that this table has. Raises ConfigError."""
         value = self.values[option.name]
         try:
             return option.kind.from_toml(value)
@@ -102,7 +102,7 @@ class Table:
             ) from None
 
     def complaint(self, key: str, sentence: str) -> str:
-        """Return a sentence about a key, or about the section if `key` is empty, with file, line and section."""
+        """Return a message about a key, or about the section if `key` is empty, with file, line and section."""
         line = self.lines.of(self.section, key) if self.lines else None
         place = f"{printable(str(self.path))}, line {line}" if line else printable(str(self.path))
         section = f" [[{INPUT}]] {self.section}:" if self.section else ""
@@ -111,7 +111,7 @@ class Table:
 
 @dataclass(slots=True)
 class TomlFile:
-    """A file that could be read: its top, its inputs, and what is wrong with its keys."""
+    """A file that could be read: its top, its inputs, and the problems with its keys."""
 
     top: Table
     inputs: list[Table] = field(default_factory=list)
@@ -119,7 +119,7 @@ class TomlFile:
 
 
 def read(path: Path, vocabulary: Vocabulary) -> TomlFile:
-    """Read the file. Raises ConfigError when it cannot be read, or is not TOML."""
+    """Read the file. Raises ConfigError if it cannot be read or is not TOML."""
     text = _read_text(path)
     values = _parse(path, text)
     sections = values.pop(INPUT, []) if vocabulary.input_names else []
@@ -144,13 +144,13 @@ def _read_text(path: Path) -> str:
     except OSError as error:
         raise ConfigError([f"{printable(str(path))}: cannot read the configuration file: {cause_of(error)}"]) from None
     if len(content) > _MAX_BYTES:
-        raise ConfigError([f"{printable(str(path))}: a configuration file has at most {_MAX_BYTES} bytes"])
+        raise ConfigError([f"{printable(str(path))}: a configuration file may have at most {_MAX_BYTES} bytes"])
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(
-            [f"{printable(str(path))}, line {line}: a configuration file is UTF-8, this line is not"]
+            [f"{printable(str(path))}, line {line}: a configuration file must be UTF-8, and this line is not"]
         ) from None
 
 
@@ -159,7 +159,7 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([_syntax_problem(path, text, str(error))]) from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; arrays in arrays in arrays
+    except (ValueError, RecursionError) as error:  # a number with thousands of digits; arrays nested too deeply
         raise ConfigError([f"{printable(str(path))}: not TOML: {printable(str(error))}"]) from None
 
 
@@ -176,7 +176,7 @@ def _syntax_problem(path: Path, text: str, message: str) -> str:
 def _unknown_keys(table: Table, vocabulary: Vocabulary) -> Iterator[str]:
     for key, value in table.values.items():
         if key == "config":
-            yield table.complaint(key, "a configuration file cannot name another one")
+            yield table.complaint(key, "a configuration file cannot name another configuration file")
         elif key not in _allowed(table, vocabulary):
             yield table.complaint(key, f"there is no such key{_hint(table, key, value, vocabulary)}")
 
@@ -195,24 +195,24 @@ def _hint(table: Table, key: str, value: object, vocabulary: Vocabulary) -> str:
         return f" here; it belongs in the configuration file of the {vocabulary.other_end}"
     close = difflib.get_close_matches(key.lower().replace("-", "_"), allowed, n=1)
     if isinstance(value, dict) or close == [INPUT]:
-        return f"; the only sections are [[{INPUT}]]" if vocabulary.input_names else "; there are no sections"
+        return f"; the only sections are [[{INPUT}]]" if vocabulary.input_names else "; this file has no sections"
     if close:
         return f"; did you mean {close[0]}?"
     if table.section:
-        return f" in an [[{INPUT}]] section; there are {', '.join(allowed)}"
+        return f" in an [[{INPUT}]] section; the keys are {', '.join(allowed)}"
     return "; the keys are the long options with underscores, like server_port"
 
 
 def _missing_files(file: TomlFile) -> Iterator[str]:
     if "log_file" in file.top.values:
-        yield file.top.complaint("log_file", f"with [[{INPUT}]] sections, each of them has a log_file of its own")
+        yield file.top.complaint("log_file", f"with [[{INPUT}]] sections, each section needs its own log_file")
     for table in file.inputs:
         if "log_file" not in table.values:
             yield table.complaint("", "log_file is missing")
 
 
 def _written(value: object) -> str:
-    """Return a value about as it stands in the file, on one line, not too long."""
+    """Return a value roughly as the file spells it, on one line, shortened."""
     if isinstance(value, str):
         return quoted(value, max_chars=_MAX_WRITTEN)
     return printable(str(value).lower() if isinstance(value, bool) else repr(value), max_chars=_MAX_WRITTEN)

@@ -1,7 +1,7 @@
 """Durations and sizes, as people write them: `500ms`, `1.5m`, `64K`.
 
-A bare number is seconds, or bytes. This module owns the units, how limits are shown in messages, and the kinds that
-take them.
+A bare number means seconds or bytes. This module owns the units, the kinds that accept them, and the form in which
+messages show limits.
 """
 
 import re
@@ -23,13 +23,13 @@ _days: Final = re.compile(r"([0-9]{1,18})d?").fullmatch
 
 
 def duration(minimum: float, maximum: float = 1e6) -> Kind:
-    """Take a duration in seconds, or with a unit; with or without a fraction."""
+    """Accept a duration, in seconds or with a unit, with or without a fraction."""
 
     def parse(text: str) -> float:
         match = _duration(text)
         if match is None:
             raise ValueError
-        number = float(match[1])  # ValueError for the dot alone, and for nothing
+        number = float(match[1])  # ValueError for a lone dot and for an empty text
         seconds = number / 1000 if match[2] == "ms" else number * _SECONDS.get(match[2], 1)
         if not minimum <= seconds <= maximum:
             raise ValueError
@@ -40,7 +40,7 @@ def duration(minimum: float, maximum: float = 1e6) -> Kind:
 
 
 def size(minimum: int, maximum: int) -> Kind:
-    """Take a number of bytes, or of powers of 1024."""
+    """Accept a number of bytes, or a number with a unit (a power of 1024)."""
 
     def parse(text: str) -> int:
         match = _size(text)
@@ -54,7 +54,7 @@ def size(minimum: int, maximum: int) -> Kind:
 
 
 def days(maximum: int) -> Kind:
-    """Take a whole number of days."""
+    """Accept a whole number of days."""
 
     def parse(text: str) -> int:
         match = _days(text)
