@@ -81,6 +81,15 @@ def test_help_names_every_option_with_its_variable_and_default(run: Run) -> None
             assert f"[{option.env}, default {option.default}]" in text
 
 
+def test_help_lists_the_options_of_a_group_under_its_heading(run: Run) -> None:
+    for command, options in (("ship", SHIP_OPTIONS), ("serve", SERVE_OPTIONS)):
+        text = run(command, "--help").out.partition("\nexit codes:")[0]
+        for group in {option.group for option in options}:
+            section = text.partition(f"\n{group.value}:\n")[2].partition("\n\n")[0]
+            flags = {line.split()[0] for line in section.splitlines() if line.startswith("  --")}
+            assert flags == {option.flag for option in options if option.group is group}
+
+
 def test_help_without_a_command_is_that_of_the_client_and_names_the_others(run: Run) -> None:
     result = run("--help")
     assert result == run("ship", "--help")

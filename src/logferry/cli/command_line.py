@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, NoReturn, TextIO
 
 from logferry import __version__
-from logferry.config import Option, Settings, former_names, load, options_of
+from logferry.config import Group, Option, Settings, former_names, load, options_of
 from logferry.errors import ConfigError
 from logferry.telemetry.log_format import SafeFormatter
 
@@ -45,6 +45,7 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, command: str, description: str, epilog: str = "") -> None:
         super().__init__(
             prog=f"logferry {command}",
+            usage="%(prog)s [options]",
             description=description,
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -58,14 +59,17 @@ class CommandParser(argparse.ArgumentParser):
         raise ConfigError([message])
 
     def add_options(self, options: Sequence[Option]) -> None:
-        """Add a flag for each option; every value stays a text, for `config.load` to judge."""
+        """Add a flag for each option, by group. Every value stays a text, which `config.load` checks."""
+        used = {option.group for option in options}
+        sections = {group: self.add_argument_group(group.value) for group in Group if group in used}
         for option in options:
+            section = sections[option.group]
             text = f"{option.help} [{option.env}, default {option.default}]".replace("%", "%%")
             if option.kind.is_flag:
-                self.add_argument(option.flag, dest=option.name, nargs="?", const="true", metavar="BOOL", help=text)
+                section.add_argument(option.flag, dest=option.name, nargs="?", const="true", metavar="BOOL", help=text)
             else:
                 action = "append" if option.kind.separator else "store"
-                self.add_argument(option.flag, dest=option.name, action=action, metavar="VALUE", help=text)
+                section.add_argument(option.flag, dest=option.name, action=action, metavar="VALUE", help=text)
 
     def read(self, words: Sequence[str]) -> tuple[dict[str, str | list[str]], list[str]]:
         """Return what the words give, by option name, and a sentence for each word that means nothing."""

@@ -18,15 +18,15 @@ PREFIX: Final = "LOGFERRY_"
 
 
 class Group(Enum):
-    """Which options belong together in a help text; the value is the heading."""
+    """Which options `--help` lists together; the value is the heading, the order is that of the help."""
 
-    ADDRESS = "where to, or where to listen"
-    FILES = "which files"
-    LINES = "what lines become"
+    ADDRESS = "network address"
+    FILES = "files"
+    LINES = "lines"
     DELIVERY = "delivery"
-    STORAGE = "what is stored"
+    STORAGE = "storage"
     LIMITS = "limits"
-    RUN = "this run"
+    RUN = "general"
 
 
 @dataclass(frozen=True, slots=True)
