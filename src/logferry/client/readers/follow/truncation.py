@@ -4,10 +4,12 @@ Owns the consequences: the source goes on in the copy, or what was not read of i
 skipped or left alone as copies.py judges. Must never look whether a name leads to another file: checking.py does.
 """
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable
 
+from logferry.client.files.fd_pool import Gone
 from logferry.client.files.identity import identity_of
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.finding.listing import Folders
@@ -71,22 +73,41 @@ class Truncations:
         """Read on in the copy of a file that was truncated, or note what is lost."""
         self._registry.note_source(file)
         file.source.path = name.path
-        copy = self._find_copy(name, file, overwritten)
-        if copy is None:
+        try:
+            found = self._take_over_copy(name, file, overwritten)
+        except Gone as error:  # the copy is gone, but raised as Gone this would mean that the original is
+            raise FileNotFoundError(error.errno, error.strerror, error.filename) from None
+        if found is None:
             name.note_truncated(overwritten, self._clock())
             self._registry.forget_source(overwritten.source)
             self._registry.losses.extend(overwritten.lost())
             overwritten.source.read_until = overwritten.seen_size
             return
+        copy, losses = found
         logger.info("%s was copied to %s and truncated; the copy is read to its end first", name.path, copy.path)
-        copy.take_over(overwritten)
-        if not copy.is_archive and copy.size() < overwritten.seen_size:
-            reason = "written after a copy was made, and truncated before it was read"
-            self._registry.losses.append(
-                Loss(overwritten.source, copy.size(), overwritten.seen_size, reason, kind=LossKind.OVERWRITTEN)
-            )
-        name.input.prepare(copy)
+        self._registry.losses.extend(losses)
         self._registry.add(copy, before=file)
+
+    def _take_over_copy(
+        self, name: FollowedName, file: FollowedFile, overwritten: OverwrittenSource
+    ) -> tuple[FollowedFile, list[Loss]] | None:
+        """Return the copy, ready to be read where the original was read to, and what it lacks; None without a copy.
+
+        Raises OSError when the copy cannot be read; then it is closed.
+        """
+        copy = self._find_copy(name, file, overwritten)
+        if copy is None:
+            return None
+        losses = []
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(copy.close)
+            copy.take_over(overwritten)
+            if not copy.is_archive and (size := copy.size()) < overwritten.seen_size:
+                reason = "written after a copy was made, and truncated before it was read"
+                losses.append(Loss(overwritten.source, size, overwritten.seen_size, reason, kind=LossKind.OVERWRITTEN))
+            name.input.prepare(copy)
+            on_failure.pop_all()
+        return copy, losses
 
     def _find_copy(self, name: FollowedName, original: FollowedFile, source: OverwrittenSource) -> FollowedFile | None:
         """Open the copy that was made of a file before that was truncated, if there is one."""
@@ -96,10 +117,12 @@ class Truncations:
             copy = self._open_candidate(name, os.path.join(folder, candidate), original)
             if copy is None:
                 continue
-            if source.is_continued_in(copy):
-                self._forget_copies(copy, original, source)
-                return copy
-            copy.close()
+            with contextlib.ExitStack() as unless_copy:
+                unless_copy.callback(copy.close)
+                if source.is_continued_in(copy):
+                    unless_copy.pop_all()
+                    self._forget_copies(copy, original, source)
+                    return copy
         return None
 
     def _open_candidate(self, name: FollowedName, path: str, original: FollowedFile) -> FollowedFile | None:

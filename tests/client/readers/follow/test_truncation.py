@@ -1,0 +1,107 @@
+"""A copy that cannot be read when its original turns out to be truncated: the reader closes the copy and retries."""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logferry.client.files.fd_pool import Gone
+from logferry.client.files.overwritten import OverwrittenSource
+from logferry.client.readers.follow.file import FollowedFile
+from logferry.client.readers.follow.reader import FollowReader
+from logferry.client.readers.input_rules import InputRules
+from tests.support.builders import Clock
+from tests.support.shipping import input_settings
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "app.log"
+
+
+@pytest.fixture
+def reader(log: Path) -> Iterator[FollowReader]:
+    """Return a reader that has read the first line of a log file; its second line is unread."""
+    log.write_bytes(b"one\ntwo\n")
+    reader = FollowReader([input_settings(log)], clock=Clock())  # it looks at everything in each poll
+    chunk = reader.read(max_lines=1)
+    assert chunk is not None
+    assert chunk.data == b"one\n"
+    yield reader
+    reader.close()
+
+
+def copytruncate(log: Path) -> Path:
+    """Copy a file, truncate it and write another line to it; return the copy."""
+    copy = Path(shutil.copy(log, log.with_name("app.log.1")))
+    log.write_bytes(b"three\n")
+    return copy
+
+
+def read_all(reader: FollowReader) -> bytes:
+    """Return everything that can be read now."""
+    data = b""
+    reader.poll()
+    while chunk := reader.read(max_lines=None):
+        data += chunk.data
+    return data
+
+
+def open_descriptors(path: Path) -> int:
+    """Return how many descriptors of a file this process has."""
+    count = 0
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            count += os.readlink(f"/proc/self/fd/{fd}") == str(path)
+        except OSError:
+            continue  # the descriptor of the listing itself
+    return count
+
+
+def fail(error: OSError) -> Callable[..., Any]:
+    """Return a function that raises `error`."""
+
+    def raise_it(*args: Any, **options: Any) -> Any:
+        raise error
+
+    return raise_it
+
+
+@pytest.mark.parametrize(
+    ("owner", "method"),
+    [(OverwrittenSource, "is_continued_in"), (FollowedFile, "take_over"), (InputRules, "prepare")],
+    ids=["content", "position", "format"],
+)
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), Gone(errno.ENOENT, "it was deleted")], ids=repr)
+def test_a_copy_that_cannot_be_read_is_closed_and_read_once_it_can_be(
+    log: Path, reader: FollowReader, monkeypatch: pytest.MonkeyPatch, owner: type, method: str, error: OSError
+) -> None:
+    copy = copytruncate(log)
+    with monkeypatch.context() as broken:
+        broken.setattr(owner, method, fail(error))
+        for _ in range(3):
+            reader.poll()
+        assert open_descriptors(copy) == 0
+    assert read_all(reader) == b"two\nthree\n"
+    assert reader.take_losses() == []
+
+
+def test_the_loss_is_recorded_once_although_the_format_of_the_copy_cannot_be_read_at_first(
+    log: Path, reader: FollowReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Path(shutil.copy(log, log.with_name("app.log.1")))
+    with log.open("ab") as file:
+        file.write(b"never copied\n")
+    reader.poll()
+    log.write_bytes(b"three\n")
+    with monkeypatch.context() as broken:
+        broken.setattr(InputRules, "prepare", fail(OSError(errno.EIO, "broken")))
+        for _ in range(3):
+            reader.poll()
+        assert open_descriptors(copy) == 0
+    assert read_all(reader) == b"two\nthree\n"
+    assert [(loss.start, loss.end) for loss in reader.take_losses()] == [(8, 21)]
