@@ -1,28 +1,26 @@
-"""One run of the client, put together from its parts: which reader, which output, and what came of it."""
+"""One run of the client: puts reader, engine, output, checkpoints and status together, and ends them in order.
+
+Owns nothing that outlives the run. The modules of a mode are imported when that mode is chosen: a client starts without
+those of the others, which halves its start.
+"""
 
 import os
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from logferry.client.delivery.batches import RenderingProducer
+from logferry.client.delivery.engine import DeliveryEngine
 from logferry.client.delivery.outputs.selection import output_for, stored_extents
-from logferry.client.delivery.prefetch import max_batch_lines
-from logferry.client.delivery.presets import deliver_basic, deliver_resilient
-from logferry.client.finding.inotify import FolderWatcher
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.readers.base import Reader
-from logferry.client.readers.batch import BatchReader
-from logferry.client.readers.follow.reader import FollowReader
-from logferry.client.readers.stdin import StdinReader
-from logferry.client.recognition.recognise import Recogniser
-from logferry.client.reload import Reloads
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.status.connection_state import ConnectionTracker
 from logferry.client.status.writer import StatusWriter
-from logferry.config import STANDARD_INPUT, ShipSettings
+from logferry.config import STANDARD_INPUT, InputSettings, ShipSettings
 from logferry.errors import DeliveryAbandoned
 from logferry.telemetry.metrics import Metrics
 from logferry.telemetry.report_line import Reporter, shortcomings
@@ -30,41 +28,53 @@ from logferry.telemetry.report_line import Reporter, shortcomings
 _ROOT_STATE_DIR: Final = Path("/var/lib/logferry")
 
 
+Reconfigure = Callable[[Sequence[InputSettings]], None]
+Reloading = Callable[[Reconfigure], AbstractContextManager[None]]
+"""Delivers changed inputs to a reader inside a `with`, as Reloads.delivering_to does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended that delivered all it read; `problems` says what could not be read or was refused."""
+    """How a run ended that delivered everything it read; `problems` lists what was refused or could not be read."""
 
     problems: tuple[str, ...]
 
 
-def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloads: Reloads | None = None) -> Outcome:
-    """Ship the log file as `settings` say. Returns when every line read is answered.
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A reader, and what only some readers can do: take other inputs, or list files that may be disposed of."""
 
-    `reloads` change the inputs of a client that follows files.
+    reader: Reader
+    reconfigure: Reconfigure | None = None
+    disposable: Callable[[], Sequence[Path]] = tuple
 
-    Raises StateError when another process uses the state folder, SourceError when the file cannot be opened,
-    DeliveryAbandoned when lines could not be delivered.
+
+def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloading: Reloading | None = None) -> Outcome:
+    """Ship the log files as `settings` say. Returns when the server has answered every line that was read.
+
+    `reloading` changes the inputs of a client that follows files.
+
+    Raises StateError if another process uses the state folder, SourceError if a file cannot be opened,
+    DeliveryAbandoned if lines could not be delivered.
     """
     folder, connection = state_dir(settings.state_dir), ConnectionTracker(on_change=metrics.changed.set)
     checkpoints = Checkpoints(folder)
     try:
-        reader = _open_reader(settings, checkpoints, metrics)
+        opened = _open_reader(settings, checkpoints, metrics)
         try:
-            with StatusWriter(folder, settings, reader, metrics=metrics, connection=connection) as status:
-                with _delivering(reloads, reader):
-                    outcome = _ship(settings, reader, checkpoints, metrics, stop, connection)
+            with StatusWriter(folder, settings, opened.reader, metrics=metrics, connection=connection) as status:
+                with _delivering(reloading, opened.reconfigure):
+                    outcome = _ship(settings, opened, checkpoints, metrics, stop, connection)
                 status.problems = outcome.problems
                 return outcome
         finally:
-            reader.close()
+            opened.reader.close()
     finally:
         checkpoints.close()
 
 
-def _delivering(reloads: Reloads | None, reader: Reader) -> AbstractContextManager[None]:
-    if reloads is None or not isinstance(reader, FollowReader):
-        return nullcontext()
-    return reloads.delivering_to(reader.reconfigure)
+def _delivering(reloading: Reloading | None, reconfigure: Reconfigure | None) -> AbstractContextManager[None]:
+    return reloading(reconfigure) if reloading and reconfigure else nullcontext()
 
 
 def state_dir(asked_for: Path | None) -> Path:
@@ -78,54 +88,81 @@ def state_dir(asked_for: Path | None) -> Path:
 
 def _ship(
     settings: ShipSettings,
-    reader: Reader,
+    opened: _Opened,
     checkpoints: Checkpoints,
     metrics: Metrics,
     stop: StopSignal,
     connection: ConnectionTracker,
 ) -> Outcome:
-    max_lines = max_batch_lines(settings.buffer_size) if settings.resilient else None
-    producer = RenderingProducer(reader, metrics=metrics, max_lines=max_lines)
-    deliver = deliver_resilient if settings.resilient else deliver_basic
+    producer = _producer(settings, opened.reader, metrics)
     reporter = Reporter(metrics, interval_s=settings.metrics_interval) if settings.metrics_interval else None
     if reporter:
         reporter.start()
     try:
-        deliver(
-            producer,
-            output_for(settings, checkpoints),
-            settings,
-            metrics=metrics,
-            stop=stop,
-            checkpoints=checkpoints,
-            stored_extents=partial(stored_extents, settings),
-            observer=connection,
-        )
+        _deliver(producer, settings, checkpoints, metrics, stop, connection)
     finally:
         if reporter:
             reporter.stop()
     if settings.mode == "batch" and producer.error is None and not producer.is_complete:
         raise DeliveryAbandoned("stopped before the end of the input; what was read is acked")
-    problems = _problems(producer, reader, metrics)
-    if not problems and (settings.delete_after or settings.move_after) and isinstance(reader, BatchReader):
-        from logferry.client.proof.retire import dispose  # it needs the verifier, which no other client does
+    problems = _problems(producer, opened.reader, metrics)
+    if not problems and (settings.delete_after or settings.move_after):
+        from logferry.client.proof.retire import dispose
 
         checkpoints.save()
-        for path in reader.paths:
+        for path in opened.disposable():
             problems += dispose(path, settings, checkpoints)
     return Outcome(tuple(problems))
 
 
-def _open_reader(settings: ShipSettings, checkpoints: Checkpoints, metrics: Metrics) -> Reader:
+def _producer(settings: ShipSettings, reader: Reader, metrics: Metrics) -> RenderingProducer:
+    if not settings.resilient:
+        return RenderingProducer(reader, metrics=metrics)
+    from logferry.client.delivery.prefetch import max_batch_lines
+
+    return RenderingProducer(reader, metrics=metrics, max_lines=max_batch_lines(settings.buffer_size))
+
+
+def _deliver(
+    producer: RenderingProducer,
+    settings: ShipSettings,
+    checkpoints: Checkpoints,
+    metrics: Metrics,
+    stop: StopSignal,
+    connection: ConnectionTracker,
+) -> None:
+    """Deliver everything that the producer gives. Raises DeliveryAbandoned."""
+    output = output_for(settings, checkpoints)
+    parts: dict[str, Any] = {"metrics": metrics, "stop": stop, "checkpoints": checkpoints, "observer": connection}
+    parts["stored_extents"] = partial(stored_extents, settings)
+    if settings.resilient:
+        from logferry.client.delivery.resilient import deliver_resilient
+
+        deliver_resilient(producer, output, settings, **parts)
+    else:
+        DeliveryEngine(producer, output, settings, **parts).run()
+
+
+def _open_reader(settings: ShipSettings, checkpoints: Checkpoints, metrics: Metrics) -> _Opened:
     if STANDARD_INPUT in settings.inputs[0].log_file:
-        return StdinReader(settings.inputs[0])
+        from logferry.client.readers.stdin import StdinReader
+
+        return _Opened(StdinReader(settings.inputs[0]))
+    from logferry.client.recognition.recognise import Recogniser
+
     if settings.mode == "batch":
-        return BatchReader(
+        from logferry.client.readers.batch import BatchReader
+
+        batch = BatchReader(
             settings.inputs,
             recogniser=Recogniser(checkpoints) if settings.resume else None,
             max_open_files=settings.max_open_files,
         )
-    return FollowReader(
+        return _Opened(batch, disposable=lambda: batch.paths)
+    from logferry.client.finding.inotify import FolderWatcher
+    from logferry.client.readers.follow.reader import FollowReader
+
+    follow = FollowReader(
         settings.inputs,
         recogniser=Recogniser(checkpoints),
         metrics=metrics,
@@ -133,6 +170,7 @@ def _open_reader(settings: ShipSettings, checkpoints: Checkpoints, metrics: Metr
         max_open_files=settings.max_open_files,
         watcher=FolderWatcher.create(),
     )
+    return _Opened(follow, reconfigure=follow.reconfigure)
 
 
 def _problems(producer: RenderingProducer, reader: Reader, metrics: Metrics) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.delivery import presets
+from logferry.client.delivery import resilient as resilient_module
 from logferry.client.delivery.batch_queue import BatchQueue
 from logferry.client.delivery.batches import RenderingProducer
 from logferry.client.delivery.prefetch import PrefetchingProducer, max_batch_lines
@@ -292,7 +292,7 @@ def test_the_monitor_holds_back_connecting_until_the_server_takes_connections(
         probes += 1
         return answers[0]
 
-    monkeypatch.setattr(presets, "probe", probe)
+    monkeypatch.setattr(resilient_module, "probe", probe)
     log = append(tmp_path / "app.log", range(10))
     with (
         FakeServer(fakes.in_turn(fakes.accept_and_close, fakes.ack_every_line)) as server,

@@ -17,8 +17,7 @@ from logferry.cli.command_line import (
 from logferry.cli.output import print_problem
 from logferry.cli.signals import reloading_on_hangup, stopping_on_signals
 from logferry.client.net.wakeup import StopSignal
-from logferry.client.reload import Reloads
-from logferry.client.run import ship
+from logferry.client.run import Reloading, ship
 from logferry.config import STANDARD_INPUT, ShipSettings
 from logferry.errors import DeliveryAbandoned, SourceError, StateError
 from logferry.speedups import collect_less_garbage
@@ -50,13 +49,15 @@ def ship_and_summarise(settings: ShipSettings, load_again: Callable[[], ShipSett
     """
     collect_less_garbage()
     metrics, stop = Metrics(), StopSignal()
-    reloads = None
+    request, reloading = None, None
     reads_files = all(STANDARD_INPUT not in own.log_file for own in settings.inputs)
     if load_again is not None and settings.mode == "continuous" and reads_files:
+        from logferry.client.reload import Reloads
+
         reloads = Reloads(settings, load_again)
-    hang_up = reloads.request if reloads else None
-    with closing(stop), stopping_on_signals(stop.request), reloading_on_hangup(hang_up):
-        code, problems = _ship(settings, metrics, stop, reloads)
+        request, reloading = reloads.request, reloads.delivering_to
+    with closing(stop), stopping_on_signals(stop.request), reloading_on_hangup(request):
+        code, problems = _ship(settings, metrics, stop, reloading)
     for problem in problems:
         print_problem(problem)
     print(summary(metrics.total()), file=sys.stderr)
@@ -64,11 +65,11 @@ def ship_and_summarise(settings: ShipSettings, load_again: Callable[[], ShipSett
 
 
 def _ship(
-    settings: ShipSettings, metrics: Metrics, stop: StopSignal, reloads: Reloads | None
+    settings: ShipSettings, metrics: Metrics, stop: StopSignal, reloading: Reloading | None
 ) -> tuple[int, Sequence[str]]:
     """Return the exit code, and a sentence for each thing that went wrong."""
     try:
-        problems = ship(settings, metrics=metrics, stop=stop, reloads=reloads).problems
+        problems = ship(settings, metrics=metrics, stop=stop, reloading=reloading).problems
     except StateError as error:
         return EXIT_USAGE, (str(error),)
     except SourceError as error:

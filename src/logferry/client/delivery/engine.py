@@ -1,7 +1,7 @@
 """The delivery engine: take batches from a producer, submit them to an output, resend what a connection left unstored.
 
 It owns the window, the checkpoints' advance and the retries. It never blocks, and knows neither sockets nor protocols:
-an output reports events. Basic and resilient mode are two ways to put it together (presets.py).
+an output reports events. Basic mode is the engine alone; resilient.py puts a prefetch queue before it.
 
 One thread. In it checkpoints are synced: before an output that stores exactly once gets the first batch of a source, or
 the first that is rendered in another way, that is on disk (the price is shared by all batches of a turn).

@@ -2,9 +2,7 @@
 
 from typing import Final
 
-from logferry.client.delivery.outputs import line_acks
 from logferry.client.delivery.outputs.establish import Dial, KnownServers, closed_on_failure
-from logferry.client.delivery.outputs.line_acks import LineAckSession
 from logferry.client.delivery.outputs.logferry import HELLO_TIMEOUT_S, LogferrySession, say_hello
 from logferry.client.delivery.outputs.session import Session
 from logferry.client.net.hello import answers_a_blank_line
@@ -36,6 +34,8 @@ class AutoEstablish:
     def __call__(self) -> Steps[Session]:
         """See Establish."""
         if self._is_plain:
+            from logferry.client.delivery.outputs import line_acks  # for servers without the extension
+
             return (yield from line_acks.establish(self._dial, self._settings))
         transport = yield from self._dial()
         with closed_on_failure(transport):
@@ -56,6 +56,8 @@ class AutoEstablish:
                 self._servers.learn_extension(self._server)
                 return LogferrySession(transport, self._settings, protocol, answer)
             case NotUnderstood() if not is_known:
+                from logferry.client.delivery.outputs.line_acks import LineAckSession
+
                 self._is_plain = True
                 return LineAckSession(transport, self._settings)
             case InvalidAnswer(reason):

@@ -1,15 +1,15 @@
-"""Which output a client's settings ask for."""
+"""Which output a client's settings ask for.
+
+Outputs are imported when they are chosen: a client starts without the modules of the others.
+"""
 
 from collections.abc import Sequence
 
 from logferry.client.delivery.output import Output
-from logferry.client.delivery.outputs import line_acks, unacknowledged
-from logferry.client.delivery.outputs.auto import AutoEstablish
 from logferry.client.delivery.outputs.establish import Dial, KnownServers
 from logferry.client.delivery.outputs.server_output import ServerOutput
 from logferry.client.net.connect import connect
 from logferry.client.net.readiness import Wait
-from logferry.client.net.reports import ReportClient
 from logferry.client.net.steps import Steps
 from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings
@@ -22,10 +22,16 @@ def output_for(settings: ShipSettings, servers: KnownServers) -> Output:
     dial = _dialing(settings)
     match settings.ack:
         case "none":
+            from logferry.client.delivery.outputs import unacknowledged
+
             return ServerOutput(server, lambda: unacknowledged.establish(dial, settings))
         case "line":
+            from logferry.client.delivery.outputs import line_acks
+
             return ServerOutput(server, lambda: line_acks.establish(dial, settings))
         case _:
+            from logferry.client.delivery.outputs.auto import AutoEstablish
+
             return ServerOutput(server, AutoEstablish(dial, settings, servers, server=server))
 
 
@@ -34,6 +40,8 @@ def stored_extents(settings: ShipSettings, source_id: str, *, wait: Wait) -> Seq
 
     Raises DeliveryError.
     """
+    from logferry.client.net.reports import ReportClient
+
     reports = ReportClient(
         settings.server_host,
         settings.server_port,

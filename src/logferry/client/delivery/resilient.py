@@ -1,7 +1,7 @@
-"""Basic and resilient delivery: two ways to put the same engine together.
+"""Resilient delivery: the engine behind a prefetch queue, and a health monitor that holds back reconnecting.
 
-Basic reads, renders and sends in one thread. Resilient reads ahead in a thread of its own, and a health monitor holds
-back reconnecting while the server takes no connections.
+Owns the producer's thread and the health monitor while a delivery runs. Basic delivery is the engine alone; only
+resilient runs import this module.
 """
 
 from logferry.client.delivery.batches import RenderingProducer
@@ -47,30 +47,6 @@ class HealthGate:
     def may_connect(self) -> bool:
         """See ReconnectGate."""
         return self._is_counting or self._stop.is_requested or self._monitor.state is Health.HEALTHY
-
-
-def deliver_basic(
-    producer: RenderingProducer,
-    output: Output,
-    settings: ShipSettings,
-    *,
-    metrics: Metrics,
-    stop: StopSignal,
-    checkpoints: DeliveryProgress,
-    stored_extents: StoredExtents,
-    observer: ConnectionObserver | None = None,
-) -> None:
-    """Deliver as DeliveryEngine.run does."""
-    DeliveryEngine(
-        producer,
-        output,
-        settings,
-        metrics=metrics,
-        stop=stop,
-        checkpoints=checkpoints,
-        stored_extents=stored_extents,
-        observer=observer,
-    ).run()
 
 
 def deliver_resilient(
