@@ -26,7 +26,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / "src")]
 
-from logferry.protocol.delivery import VERSION, batch_header, control_line  # noqa: E402  (the path comes first)
+from logferry.protocol.delivery import VERSION, batch_header, control_line  # noqa: E402   the path comes first
 
 # What all connections are in the middle of must be less than the server has memory for (--memory-limit-bytes):
 # otherwise it ends some, and their clients would have to come again.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logferry.protocol.delivery import RecordedLoss
+from logferry.protocol.delivery_reports import RecordedLoss
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.renderer import Renderer
 from tests.faults.chaos_proxy import DOWN, chaos_proxy

@@ -12,34 +12,19 @@ from typing import Any
 import pytest
 
 from logferry.protocol.acks import ACK_OK, error_ack
-from logferry.protocol.delivery import (
-    MAX_CONTROL_BYTES,
+from logferry.protocol.delivery import MAX_CONTROL_BYTES, answer_line, batch_header, control_line, refusal_line
+from logferry.protocol.delivery_answers import (
     Alive,
     Answer,
     BatchRefused,
-    BatchRequest,
-    Extent,
-    Hello,
     InvalidAnswer,
-    Note,
     NotUnderstood,
-    Open,
-    Ping,
     Position,
-    RecordedLoss,
-    Report,
-    ReportPage,
-    Request,
-    Skip,
-    Violation,
     Welcome,
-    answer_line,
-    batch_header,
-    control_line,
-    refusal_line,
-    report_line,
 )
 from logferry.protocol.delivery_client import DeliveryClientProtocol
+from logferry.protocol.delivery_reports import Extent, RecordedLoss, ReportPage, report_line
+from logferry.protocol.delivery_requests import BatchRequest, Hello, Note, Open, Ping, Report, Request, Skip, Violation
 from logferry.protocol.delivery_server import DeliveryServerProtocol, is_hello_prefix
 from tests.support.delivery import LINES, batch, hello, opening
 

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from logferry.protocol.delivery import Report, report_line
+from logferry.protocol.delivery_reports import report_line
+from logferry.protocol.delivery_requests import Report
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.validation import Accept
 from logferry.server.clients.authenticator import Authenticator, Everybody

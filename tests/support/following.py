@@ -16,7 +16,7 @@ from logferry.client.proof.verify import Verdict, verify
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.model.chunk import Chunk
-from logferry.protocol.delivery import RecordedLoss
+from logferry.protocol.delivery_reports import RecordedLoss
 from tests.support.running import RunningServer, numbered_line, wait_until
 from tests.support.shipping import Shipping, losses, shipping
 

@@ -27,7 +27,7 @@ from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, PeerClosed, Unreachable
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.delivery import Extent
+from logferry.protocol.delivery_reports import Extent
 from logferry.telemetry.metrics import Metrics
 from tests.support.stopping import stop_signal
 

@@ -6,20 +6,17 @@ Owns the beginning of an answer that is not complete yet. Must never read a cloc
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from logferry.protocol.delivery import (
-    MAX_SOURCES,
+from logferry.protocol.delivery import MAX_SOURCES, json_object
+from logferry.protocol.delivery_answers import (
     Alive,
     Answer,
     BatchRefused,
-    Extent,
     InvalidAnswer,
     NotUnderstood,
     Position,
-    RecordedLoss,
-    ReportPage,
     Welcome,
-    json_object,
 )
+from logferry.protocol.delivery_reports import Extent, RecordedLoss, ReportPage
 
 # The longest answer is a page of a report, with room for long reasons and paths.
 _MAX_ANSWER_BYTES: Final = 1024 * 1024

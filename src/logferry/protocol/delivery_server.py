@@ -11,22 +11,8 @@ from typing import Any, Final
 from logferry import checksum
 from logferry.errors import FrameError
 from logferry.protocol.compressor import inflate
-from logferry.protocol.delivery import (
-    CONTROL_PREFIX,
-    MAX_CONTROL_BYTES,
-    MAX_OFFSET,
-    VERSION,
-    BatchRequest,
-    Hello,
-    Note,
-    Open,
-    Ping,
-    Report,
-    Request,
-    Skip,
-    Violation,
-    json_object,
-)
+from logferry.protocol.delivery import CONTROL_PREFIX, MAX_CONTROL_BYTES, MAX_OFFSET, VERSION, json_object
+from logferry.protocol.delivery_requests import BatchRequest, Hello, Note, Open, Ping, Report, Request, Skip, Violation
 from logferry.protocol.validation import Accept, Lines, Rejected, Verdict, validate
 
 _SOURCE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")

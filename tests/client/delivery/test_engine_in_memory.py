@@ -21,7 +21,7 @@ from logferry.config import ShipSettings
 from logferry.errors import DeliveryAbandoned
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.delivery import Extent
+from logferry.protocol.delivery_reports import Extent
 from tests.support.memory_delivery import (
     STALL_S,
     MemoryOutput,

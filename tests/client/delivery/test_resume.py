@@ -9,7 +9,7 @@ from logferry.client.state.checkpoints import Checkpoints
 from logferry.model.batch import Batch
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
-from logferry.protocol.delivery import Extent
+from logferry.protocol.delivery_reports import Extent
 from tests.support.delivery import DeliveryClient, batch
 from tests.support.engines import engine_to_server
 from tests.support.running import RunningServer, numbered_line

@@ -11,8 +11,10 @@ from logferry.client.net.memory import MemoryTransport
 from logferry.client.net.readiness import READ, Readiness
 from logferry.client.net.steps import Steps, Task, run
 from logferry.errors import PeerClosed, PeerTimeout
-from logferry.protocol.delivery import NotUnderstood, ReportPage, Welcome, answer_line, control_line, json_object
+from logferry.protocol.delivery import answer_line, control_line, json_object
+from logferry.protocol.delivery_answers import NotUnderstood, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
+from logferry.protocol.delivery_reports import ReportPage
 from tests.support.builders import Clock
 
 T = TypeVar("T")

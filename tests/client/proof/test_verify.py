@@ -17,7 +17,7 @@ from logferry.client.proof.verify import Verdict, verify
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS
 from logferry.errors import PeerTimeout, ProtocolError, Unreachable
-from logferry.protocol.delivery import RecordedLoss
+from logferry.protocol.delivery_reports import RecordedLoss
 from tests.support.fakes import FakeServer, Script, ack_every_line, never_read
 from tests.support.processes import free_port
 from tests.support.running import RunningServer, running_server, wait_until

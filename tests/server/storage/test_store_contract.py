@@ -10,7 +10,9 @@ from typing import Protocol
 
 import pytest
 
-from logferry.protocol.delivery import BatchRefused, BatchRequest, Extent, Note, Open, Position, RecordedLoss, Skip
+from logferry.protocol.delivery_answers import BatchRefused, Position
+from logferry.protocol.delivery_reports import Extent, RecordedLoss
+from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip
 from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
 from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
 from logferry.server.storage.disk.file_system import FileSystem

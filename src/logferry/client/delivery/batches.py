@@ -16,7 +16,7 @@ from logferry.model.chunk import Chunk
 from logferry.model.loss import Loss, LossKind
 from logferry.model.source import Source
 from logferry.printable import printable
-from logferry.protocol.delivery import Extent
+from logferry.protocol.delivery_reports import Extent
 from logferry.rendering.renderer import renderer
 from logferry.telemetry.log_limits import RepeatLimit
 from logferry.telemetry.metrics import Metrics

@@ -16,7 +16,7 @@ from logferry.client.net.readiness import READ
 from logferry.client.net.wakeup import Wakeup
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.delivery import Extent
+from logferry.protocol.delivery_reports import Extent
 from logferry.telemetry.metrics import Metrics
 from logferry.worker import Worker
 

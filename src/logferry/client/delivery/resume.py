@@ -14,7 +14,7 @@ from logferry.client.net.readiness import Wait
 from logferry.errors import DeliveryError
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.delivery import Extent
+from logferry.protocol.delivery_reports import Extent
 
 logger = logging.getLogger(__name__)
 

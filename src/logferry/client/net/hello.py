@@ -10,7 +10,8 @@ from logferry.client.net.readiness import READ, WRITE
 from logferry.client.net.steps import Await, Steps
 from logferry.client.net.transport import Transport, receive_some
 from logferry.errors import PeerClosed, PeerTimeout
-from logferry.protocol.delivery import VERSION, Alive, Answer, NotUnderstood, control_line
+from logferry.protocol.delivery import VERSION, control_line
+from logferry.protocol.delivery_answers import Alive, Answer, NotUnderstood
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 
 

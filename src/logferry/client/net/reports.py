@@ -10,8 +10,10 @@ from logferry.client.net.readiness import Wait, poll
 from logferry.client.net.steps import Steps, run
 from logferry.client.net.transport import Transport
 from logferry.errors import ProtocolError
-from logferry.protocol.delivery import Answer, ReportPage, Welcome, control_line
+from logferry.protocol.delivery import control_line
+from logferry.protocol.delivery_answers import Answer, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
+from logferry.protocol.delivery_reports import ReportPage
 
 _CLIENT_ID: Final = "verify"
 

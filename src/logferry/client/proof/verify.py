@@ -23,7 +23,7 @@ from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import FileSettings
 from logferry.errors import SourceError
 from logferry.model.render_spec import PLAIN
-from logferry.protocol.delivery import Extent, RecordedLoss, ReportPage
+from logferry.protocol.delivery_reports import Extent, RecordedLoss, ReportPage
 
 _UNKNOWN: Final[Renderings] = ((0, PLAIN),)  # nothing was sent, or by a version that knew no other rendering
 

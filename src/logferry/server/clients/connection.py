@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from logferry.errors import cause_of
-from logferry.protocol.delivery import Note, Report, Skip
+from logferry.protocol.delivery_requests import Note, Report, Skip
 from logferry.protocol.delivery_server import is_hello_prefix
 from logferry.server.clients.answers import AnswerQueue
 from logferry.server.clients.authenticator import Authenticator, Credentials, Denied, PeerInfo, Principal

@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from logferry.errors import StoreError
 from logferry.printable import printable
 from logferry.protocol.acks import error_ack
-from logferry.protocol.delivery import Report, report_line
+from logferry.protocol.delivery_reports import report_line
+from logferry.protocol.delivery_requests import Report
 from logferry.server.clients.sessions.base import ClientDelivery
 from logferry.server.storage.store import Store
 

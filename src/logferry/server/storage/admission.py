@@ -13,7 +13,8 @@ from itertools import islice
 from typing import Final
 
 from logferry import checksum
-from logferry.protocol.delivery import BatchRefused, BatchRequest, Note, Open, Position, Skip
+from logferry.protocol.delivery_answers import BatchRefused, Position
+from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip
 from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
 from logferry.server.storage.log_names import log_of_source
 from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRecords, SourceRow

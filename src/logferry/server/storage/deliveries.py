@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from logferry.protocol.delivery import BatchRefused, BatchRequest, Note, Open, Position, Skip
+from logferry.protocol.delivery_answers import BatchRefused, Position
+from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip
 from logferry.server.storage.log_names import LogName
 
 

@@ -11,7 +11,9 @@ from dataclasses import replace
 from typing import Final
 
 from logferry import checksum
-from logferry.protocol.delivery import REPORT_PAGE, BatchRequest, Extent, Position, RecordedLoss, ReportPage
+from logferry.protocol.delivery_answers import Position
+from logferry.protocol.delivery_reports import REPORT_PAGE, Extent, RecordedLoss, ReportPage
+from logferry.protocol.delivery_requests import BatchRequest
 from logferry.server.storage.admission import GroupChanges, SourceTable
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored, Submitted, report_stored
 from logferry.server.storage.log_names import LogName

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
-from logferry.protocol.delivery import Position, ReportPage
+from logferry.protocol.delivery_answers import Position
+from logferry.protocol.delivery_reports import ReportPage
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored
 
 OnFailure = Callable[[], None]

@@ -10,7 +10,7 @@ from logferry.client.net.steps import Steps
 from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings
 from logferry.errors import PeerClosed, ProtocolError
-from logferry.protocol.delivery import InvalidAnswer, NotUnderstood, Welcome
+from logferry.protocol.delivery_answers import InvalidAnswer, NotUnderstood, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 
 # When the server has closed this many connections in a row on the hello, find out whether it dislikes the hello.

@@ -26,7 +26,7 @@ from logferry.config import ShipSettings
 from logferry.errors import ProtocolError
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.delivery import Alive, Answer, BatchRefused, InvalidAnswer, Position, Welcome
+from logferry.protocol.delivery_answers import Alive, Answer, BatchRefused, InvalidAnswer, Position, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 
 # A server that knows the hello answers at once, whatever its disk does.

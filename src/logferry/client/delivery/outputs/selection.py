@@ -13,7 +13,7 @@ from logferry.client.net.readiness import Wait
 from logferry.client.net.steps import Steps
 from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings
-from logferry.protocol.delivery import Extent
+from logferry.protocol.delivery_reports import Extent
 
 
 def output_for(settings: ShipSettings, servers: KnownServers) -> Output:

@@ -7,7 +7,7 @@ time: connection.py has those, and hands the session a `Channel` to reach the cl
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from logferry.protocol.delivery import Note, Report, Skip
+from logferry.protocol.delivery_requests import Note, Report, Skip
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.validation import Accept
 from logferry.server.clients.authenticator import Credentials, Principal

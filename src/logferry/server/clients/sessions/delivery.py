@@ -7,22 +7,9 @@ from collections import deque
 from typing import Final
 
 from logferry.protocol.acks import MAX_REASON_CHARS, error_ack
-from logferry.protocol.delivery import (
-    MAX_SOURCES,
-    VERSION,
-    BatchRefused,
-    BatchRequest,
-    Hello,
-    Note,
-    Open,
-    Ping,
-    Position,
-    Report,
-    Request,
-    Skip,
-    Violation,
-    answer_line,
-)
+from logferry.protocol.delivery import MAX_SOURCES, VERSION, answer_line
+from logferry.protocol.delivery_answers import BatchRefused, Position
+from logferry.protocol.delivery_requests import BatchRequest, Hello, Note, Open, Ping, Report, Request, Skip, Violation
 from logferry.protocol.delivery_server import DeliveryServerProtocol
 from logferry.server.clients.authenticator import Credentials
 from logferry.server.clients.sessions.base import NOTHING, Answers, Channel, ClientDelivery, SessionTerms, Turn

@@ -7,7 +7,8 @@ batches is answered with one line a source.
 from typing import Final
 
 from logferry.protocol.acks import MAX_REASON_CHARS
-from logferry.protocol.delivery import BatchRefused, Position, answer_line, refusal_line
+from logferry.protocol.delivery import answer_line, refusal_line
+from logferry.protocol.delivery_answers import BatchRefused, Position
 from logferry.server.clients.sessions.base import Answers, ClientDelivery, add_answer
 
 

@@ -23,7 +23,8 @@ from typing import Final
 from logferry.durable import sync_folder
 from logferry.errors import StoreError, cause_of
 from logferry.folder_lock import FolderInUse, lock_folder
-from logferry.protocol.delivery import Position, ReportPage
+from logferry.protocol.delivery_answers import Position
+from logferry.protocol.delivery_reports import ReportPage
 from logferry.server.storage.deliveries import AnyDelivery, OnStored
 from logferry.server.storage.disk import source_report
 from logferry.server.storage.disk.deferred_sync import DeferredSync

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from logferry.protocol.delivery import REPORT_PAGE, Extent, Position, RecordedLoss, ReportPage
+from logferry.protocol.delivery_answers import Position
+from logferry.protocol.delivery_reports import REPORT_PAGE, Extent, RecordedLoss, ReportPage
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.measure import measure
 from logferry.server.storage.disk.segment_names import FOLDER_NAME

@@ -1,0 +1,68 @@
+"""The answers of the delivery extension, as a client reads them (docs/protocol.md, rules E1 to E20).
+
+Values only: `delivery_client.py` parses answers into them. A server writes answers with `delivery.py`.
+"""
+
+from dataclasses import dataclass
+
+from logferry.protocol.delivery import MAX_SOURCES
+from logferry.protocol.delivery_reports import ReportPage
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The server speaks the extension and accepts batches of at most `max_batch_bytes`, compressed or not.
+
+    One connection may open `max_sources` sources.
+    """
+
+    version: int
+    max_batch_bytes: int
+    durability: str
+    max_sources: int = MAX_SOURCES
+
+
+@dataclass(frozen=True, slots=True)
+class NotUnderstood:
+    """The server does not know the hello (`answered_as_line`: it stored the hello as a log line)."""
+
+    answered_as_line: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a source is stored: everything before `committed`, as `lines` lines whose NDJSON has `crc32`."""
+
+    source: str
+    committed: int
+    lines: int
+    crc32: int
+    is_answer_to_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRefused:
+    """The server will not store a batch as it is. `committed` says how far the source is stored.
+
+    `is_final` distinguishes a line that will never be stored from a disagreement about where the batch begins.
+    """
+
+    source: str
+    committed: int
+    reason: str
+    is_final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """A heartbeat: the server is alive, whatever its disk does."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidAnswer:
+    """The server sent something that is not an answer of the extension; nothing after it can be trusted."""
+
+    reason: str
+
+
+Answer = Welcome | NotUnderstood | Position | BatchRefused | ReportPage | Alive | InvalidAnswer

@@ -1,0 +1,59 @@
+"""What a server holds of one source: the pages of a report (docs/protocol.md, rule E19)."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from logferry.protocol.delivery import answer_line
+
+# Extents in one page of a report: at about 150 bytes each, far below the longest answer that a client accepts.
+REPORT_PAGE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A piece of a source in one segment according to the ledger, and whether the disk agrees (`state`)."""
+
+    start: int
+    end: int
+    lines: int
+    crc32: int
+    state: str  # "ok", "altered", "missing" (the segment is gone) or "expired" (deleted by retention)
+    segment: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedLoss:
+    """Bytes of a source that are not stored as they were, and why."""
+
+    start: int
+    end: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPage:
+    """One page of what a server knows about a source; `has_more` if another page follows the last extent."""
+
+    source: str
+    is_known: bool
+    committed: int
+    lines: int
+    crc32: int
+    extents: tuple[Extent, ...]
+    losses: tuple[RecordedLoss, ...]
+    has_more: bool
+
+
+def report_line(page: ReportPage) -> bytes:
+    """Return the answer to a Report."""
+    return answer_line(
+        "report",
+        source=page.source,
+        known=page.is_known,
+        committed=page.committed,
+        lines=page.lines,
+        crc32=page.crc32,
+        extents=[[e.start, e.end, e.lines, e.crc32, e.state, e.segment] for e in page.extents],
+        losses=[[loss.start, loss.end, loss.reason] for loss in page.losses],
+        more=page.has_more,
+    )

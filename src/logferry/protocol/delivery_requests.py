@@ -1,0 +1,85 @@
+"""The requests of the delivery extension, as the server reads them (docs/protocol.md, rules E1 to E20).
+
+Values only: `delivery_server.py` parses control lines into them. A client writes control lines with `delivery.py`.
+"""
+
+from dataclasses import dataclass
+
+from logferry.protocol.delivery import MAX_OFFSET
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The client requests the extension."""
+
+    client: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """The client will send batches of a source, and asks how far it is stored; it knows of `known` bytes."""
+
+    source: str
+    path: str
+    known: int = MAX_OFFSET
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """The lines of bytes `[start, end)` of a source as NDJSON; `refusal` says why a line cannot be stored, if any.
+
+    A `split` batch does not begin where an event begins.
+    """
+
+    source: str
+    start: int
+    end: int
+    lines: int
+    crc32: int
+    payload: bytes
+    refusal: str | None = None
+    split: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Bytes `[start, end)` of a source will never come, for `reason`."""
+
+    source: str
+    start: int
+    end: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A remark about bytes `[start, end)` of a source, although a batch covers them."""
+
+    source: str
+    start: int
+    end: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The client asks what is stored of a source from offset `after` on."""
+
+    source: str
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The client asks for a heartbeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """The client broke the rules of the extension; the connection must end."""
+
+    reason: str
+
+
+Request = Hello | Open | BatchRequest | Skip | Note | Report | Ping | Violation
