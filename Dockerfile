@@ -1,7 +1,7 @@
-# The client. What to ship and where to: environment variables (docs/configuration.md), or flags after the image's name.
+# The client. Configure it with environment variables (docs/configuration.md) or with flags after the image's name.
 FROM python:3.12-slim AS compiled
 
-# The compiled part makes it faster and is not needed: without a network, or a compiler, the image does without it.
+# The compiled part is optional and makes the program faster. Without a network or a compiler, the image goes without.
 RUN { apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev; } || echo "no compiler: see above"
 WORKDIR /app
 COPY tools/build_speedups.py tools/
@@ -13,7 +13,7 @@ FROM python:3.12-slim
 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LOGFERRY_STATE_DIR=/state
 
-# A new named volume takes over the owner of /state, so that the user below may write there.
+# A new named volume takes over the owner of /state, so that the user below can write there.
 RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin logferry \
     && install --directory --owner=logferry --group=logferry --mode=0700 /state
 
@@ -21,13 +21,13 @@ WORKDIR /app
 COPY main.py ./
 COPY tools/container_health.py tools/
 COPY --from=compiled /app/src/ src/
-# Readable for the user below, whatever umask the checkout was made with.
+# Readable for the user below, whatever umask the checkout was created with.
 RUN chmod -R a+rX .
 
-# A number, not a name: Kubernetes' runAsNonRoot can check only numbers.
+# A number, not a name: Kubernetes' runAsNonRoot can only check numbers.
 USER 10001:10001
 
-# Healthy: the server this client ships to takes connections.
+# Healthy: the server that this client ships to accepts connections.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
     CMD ["python3", "-S", "tools/container_health.py"]
 

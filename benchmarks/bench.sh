@@ -13,7 +13,7 @@ say() {
 if (ensure_environment .venv-bench && install .venv-bench benchmarks/requirements.txt "matplotlib and isal"); then
     python=.venv-bench/bin/python
 else
-    python=$(find_python) || fail "Python 3.11 or newer is needed, and is not on the PATH (PYTHON=... names one elsewhere)"
-    say "cannot make a virtual environment with matplotlib (see above); continuing without the plot"
+    python=$(find_python) || fail "Python 3.11 or newer is required but not on the PATH; name one with PYTHON=..."
+    say "cannot create a virtual environment with matplotlib (see above); continuing without the plot"
 fi
 exec "$python" benchmarks/run.py "$@"

@@ -1,7 +1,7 @@
 """Compile src/logferry/_speedups.c beside its source, for the Python that runs this: `python3 tools/build_speedups.py`.
 
-A C compiler and the headers of Python are needed (Debian: apt install gcc python3-dev). pip does the same when it
-installs logferry, see setup.py.
+This needs a C compiler and Python's headers (Debian: apt install gcc python3-dev). pip does the same when it installs
+logferry (setup.py).
 """
 
 import os
@@ -19,13 +19,14 @@ _LIMIT_S: Final = 120
 
 
 def main() -> int:
-    """Compile, and put the result in place at once; 1 when that cannot be done."""
+    """Compile, and put the result in place atomically; return 1 if that fails."""
     target = SOURCE.with_name("_speedups" + str(sysconfig.get_config_var("EXT_SUFFIX")))
     try:
         with tempfile.TemporaryDirectory() as folder:
             built = Path(folder) / target.name
             subprocess.run(_command(built), check=True, timeout=_LIMIT_S)
-            # Not over the old one: a process that runs has it in its memory. In the same folder, so that it is renamed.
+            # Never overwrite the old file: a running process may have it mapped. Copy the new one into the same folder,
+            # so that replacing the old one is a rename.
             staged = target.with_name(f".{target.name}.{os.getpid()}")
             shutil.copyfile(built, staged)
             staged.replace(target)

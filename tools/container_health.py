@@ -1,9 +1,10 @@
-"""The HEALTHCHECK of both images: exit 0 if the configured server takes a TCP connection, else 1 with one sentence.
+"""The HEALTHCHECK of both images: exits with 0 if the configured server accepts a TCP connection, otherwise with 1.
 
-In the server's container that is the server itself; in the client's, the server that it ships to. The address comes
-from the flags of the container's main process, else from the environment, else from the configuration file, else it is
-the default, as in the program.
-It is run every few seconds, so it imports only what it needs.
+In the server's container this checks the server itself; in the client's, the server that the client ships to. As in the
+program, the address comes from the flags of the container's main process, or else from the environment, the
+configuration file, or the default. On failure the script prints one sentence.
+
+Docker runs the script every few seconds, so it must not import more than it needs.
 """
 
 import os
@@ -17,7 +18,7 @@ CONNECT_TIMEOUT_S = 2.5
 
 
 def find_server(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[str, int]:
-    """Return the host and port that a process with these arguments and variables listens on, or ships to."""
+    """Return the host and port that a process with these arguments and variables listens on or ships to."""
     file = _settings_in(_flag("--config", arguments) or environment.get("LOGFERRY_CONFIG") or "none")
     host = _flag("--server-host", arguments) or environment.get("SERVER_HOST") or file.get("server_host", "localhost")
     port = _flag("--server-port", arguments) or environment.get("SERVER_PORT") or file.get("server_port", "9000")
@@ -25,7 +26,7 @@ def find_server(arguments: Sequence[str], environment: Mapping[str, str]) -> tup
 
 
 def _settings_in(config: str) -> dict[str, Any]:
-    """Return what stands at the top of a configuration file; the program refuses to start with one that is wrong."""
+    """Return the values at the top of a configuration file. It is valid: otherwise the program would not run."""
     if config.lower() == "none":
         return {}
     import tomllib
@@ -35,7 +36,7 @@ def _settings_in(config: str) -> dict[str, Any]:
 
 
 def _flag(name: str, arguments: Sequence[str]) -> str | None:
-    """Return the value of `--name value` or `--name=value`; the last one counts."""
+    """Return the value of `--name value` or `--name=value`; the last occurrence counts."""
     value = None
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
         if argument == name:
@@ -51,7 +52,7 @@ def main() -> int:
     try:
         host, port = find_server(arguments, os.environ)
     except (OSError, ValueError) as error:
-        print(f"cannot find out which server to connect to: {error}", file=sys.stderr)
+        print(f"cannot determine which server to connect to: {error}", file=sys.stderr)
         return 1
     try:
         socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()

@@ -1,6 +1,6 @@
-# For the scripts of this project that need Python; they source this file. Finds a Python that is new enough, makes a
-# virtual environment with it, and installs what a requirements file names. A second run needs no network.
-# The script defines `say`, which prints one line for the user. PYTHON=... names a Python elsewhere.
+# Sourced by the scripts of this project that need Python. Finds a Python that is new enough, creates a virtual
+# environment, and installs the packages of a requirements file. A second run needs no network.
+# The sourcing script must define `say`, which prints one line for the user. PYTHON=... names another Python.
 
 fail() {
     say "$*" >&2
@@ -24,17 +24,17 @@ find_python() {
 
 # make_environment <folder>: creates a virtual environment, or fails with the reason and leaves nothing behind.
 make_environment() {
-    python=$(find_python) || fail "Python 3.11 or newer is needed, and is not on the PATH (PYTHON=... names one elsewhere)"
+    python=$(find_python) || fail "Python 3.11 or newer is required but not on the PATH; name one with PYTHON=..."
     if ! output=$("$python" -m venv "$1" 2>&1); then
         rm -rf "$1"
         case $output in
-            *ensurepip*) fail "$python cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" ;;
-            *) fail "$python cannot make a virtual environment in $1: $output" ;;
+            *ensurepip*) fail "$python cannot create virtual environments; on Debian and Ubuntu: apt install python3-venv" ;;
+            *) fail "$python cannot create a virtual environment in $1: $output" ;;
         esac
     fi
 }
 
-# install <folder> <requirements file> <what>: installs the file's packages, unless just these are installed.
+# install <folder> <requirements file> <what>: installs the file's packages, unless exactly these are installed.
 install() {
     installed="$1/installed-$(basename "$2")"
     cmp -s "$2" "$installed" && return 0
@@ -42,7 +42,7 @@ install() {
     "$1/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$2" >&2 && cp "$2" "$installed"
 }
 
-# ensure_environment <folder>: makes the environment if it is not there; fails if the folder is something else.
+# ensure_environment <folder>: creates the environment if it does not exist; fails if the folder is something else.
 ensure_environment() {
     [ -e "$1" ] || make_environment "$1"
     if ! is_new_enough "$1/bin/python" || ! "$1/bin/python" -m pip --version >/dev/null 2>&1; then

@@ -1,6 +1,6 @@
 #!/bin/sh
-# `make lint`, `make types` and `make format`: ruff and mypy in the virtual environment .venv, at the versions that
-# requirements-lint.txt pins. The argument says which.
+# `make lint`, `make types` and `make format`: ruff and mypy in the virtual environment .venv, in the versions that
+# requirements-lint.txt pins. The argument is the task.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -12,7 +12,7 @@ task=$1
 . tools/python_environment.sh
 
 ensure_environment .venv
-# mypy reads the types of the test tools, too.
+# mypy also reads the types of the test tools.
 { install .venv requirements.txt "the test tools" && install .venv requirements-lint.txt "ruff and mypy"; } ||
     fail "pip could not install ruff and mypy (see above); is there a network?"
 case $task in

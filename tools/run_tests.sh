@@ -1,15 +1,15 @@
 #!/bin/sh
-# `make test`: pytest with coverage, in Docker where that works, otherwise in a virtual environment in .venv.
-# Four tests run at a time on any machine: most of them wait for processes and disks, not for a core.
-# DOCKER=no goes straight to .venv; PYTHON=... chooses the Python that .venv is made with.
+# `make test`: pytest with coverage, in Docker if possible, otherwise in the virtual environment .venv.
+# Four tests run in parallel on any machine: most of them wait for processes and disks, not for a core.
+# DOCKER=no goes straight to .venv; PYTHON=... chooses the Python for .venv.
 #
-# Obstacles outside this project (no engine, no way to fetch the base image or the test tools) lead to .venv; the script
-# prints the reason. A broken Dockerfile.test and a failing test are failures.
+# If the cause is outside this project (no engine, the base image or the test tools cannot be fetched), the script falls
+# back to .venv and prints the reason. A broken Dockerfile.test or a failing test makes the script fail.
 set -eu
 cd "$(dirname "$0")/.."
 
 BASE_IMAGE=python:3.12-slim
-# The name that Compose gives to the service log-test, so that `make clean` removes it.
+# The name that Compose gives to the image of the service log-test, so that `make clean` removes it.
 IMAGE=logferry-log-test
 
 say() {
@@ -18,7 +18,7 @@ say() {
 
 . tools/python_environment.sh
 
-# Sets $obstacle to why the tests cannot run in Docker, or to nothing.
+# Sets $obstacle to the reason why the tests cannot run in Docker, or to nothing.
 look_for_docker() {
     obstacle=
     if [ "${DOCKER:-auto}" = no ]; then

@@ -1,4 +1,4 @@
-"""`python3 -m logferry` is `logferry`."""
+"""`python3 -m logferry` runs the `logferry` command."""
 
 import sys
 

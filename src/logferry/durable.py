@@ -1,6 +1,6 @@
-"""Replacing a file so that a crash leaves the old content or the new, never a mixture.
+"""Replaces files so that a crash leaves the old content or the new, never a mixture.
 
-Both ends keep records beside their data; what they may assume after a crash is said here once.
+Both ends keep records beside their data. This module defines what they may assume about a record after a crash.
 """
 
 import contextlib
@@ -11,9 +11,9 @@ from pathlib import Path
 def replace_file(path: Path, content: bytes, *, mode: int = 0o600, is_synced: bool = True) -> None:
     """Replace (or create) a file so that a crash at any moment leaves the old content or the new, never a mixture.
 
-    Without `is_synced` that holds for a crash of the process; one of the machine may leave anything, also nothing.
-    Raises OSError; the old file is there then (the new one, if only its folder could not be synced), and no temporary
-    one.
+    Without `is_synced`, this holds for a crash of the process only; a crash of the machine may leave any content, even
+    none. Raises OSError; then the old file is unchanged (or replaced, if only syncing the folder failed), and the
+    temporary file is gone.
     """
     temporary = path.with_name(f"{path.name}.new")
     try:
@@ -33,7 +33,7 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o600, is_synced: bo
 
 
 def sync_folder(path: Path) -> None:
-    """Return when the names of the files in a folder are on the disk. Raises OSError."""
+    """Sync the names of the files in a folder to disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

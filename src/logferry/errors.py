@@ -1,4 +1,4 @@
-"""Every exception of Logferry.
+"""The exceptions of Logferry.
 
 LogferryError
   ConfigError            the user's settings are wrong; it lists every problem
@@ -77,6 +77,6 @@ class StoreError(LogferryError):
 
 
 def cause_of(error: OSError, *, with_path: bool = False) -> str:
-    """Return why the system refused: "No space left on device"; `with_path`, the file first when the error names it."""
+    """Return why the system refused, as "No space left on device"; `with_path` puts the file first if it is known."""
     path = f"{error.filename}: " if with_path and error.filename else ""
     return f"{path}{error.strerror or error}"

@@ -1,7 +1,7 @@
-"""Locking a folder for one process: `folder/lock` is locked with flock(2) and holds the id of the process.
+"""Locks a folder for one process: `folder/lock` is locked with flock(2) and holds the id of the process.
 
-Both ends lock the folder of their records. The lock ends with the process, however that ends. Must never be asked for
-by a process that only reads: see `lock_holder`.
+Both ends lock the folder of their records. The lock ends with the process, however the process ends. A process that
+only reads must never take the lock; it calls `lock_holder`.
 """
 
 import contextlib
@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-# A process that asks whether a folder is locked (`lock_holder`) holds a shared lock for a moment. So a refused lock is
-# tried again, this many times in all, with this pause.
+# A process that checks whether a folder is locked (`lock_holder`) holds a shared lock for a moment. So `lock_folder`
+# tries this many times, with this pause.
 _LOCK_ATTEMPTS: Final = 10
 _LOCK_PAUSE_S: Final = 0.01
 
@@ -40,16 +40,16 @@ def lock_folder(folder: Path) -> int:
     except OSError:
         os.close(descriptor)
         raise
-    with contextlib.suppress(OSError):  # a full disk takes no process id; the lock holds without it
+    with contextlib.suppress(OSError):  # a full disk has no room for the process id; the lock holds without it
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
 
 
 def lock_holder(folder: Path) -> str | None:
-    """Return the id of the process that has locked `folder`, as text ("unknown" if it could not say); None if none has.
+    """Return the id of the process that has locked `folder`, as text ("unknown" if it left none); None if none has.
 
-    Raises OSError when the lock cannot be looked at.
+    Raises OSError when the lock cannot be checked.
     """
     try:
         descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)

@@ -1,21 +1,21 @@
-"""Text from outside, made safe for a terminal and for one line of a log.
+"""Makes text from outside safe for a terminal and for one line of a log.
 
-Names of files, hosts, reasons from peers and pieces of lines may hold newlines that forge log lines, escape sequences
-that drive a terminal, or bidirectional controls that reorder what a reader sees. `printable` and `quoted` escape them.
-This module owns how that looks and knows no stream: callers name the encoding of theirs. It is pure, and every room
-may use it.
+File names, host names, reasons from peers and pieces of lines may hold newlines that forge log lines, escape sequences
+that control a terminal, or bidirectional controls that reorder what a reader sees. `printable` and `quoted` escape
+them. This module owns the form of the escapes. It is pure and never touches a stream: callers name the encoding. Every
+package may use it.
 """
 
 import re
 from typing import Final
 
-# What a peer says is shown, but a peer does not decide how long a log line is.
+# Reasons from a peer are shown, but the peer must not decide how long a log line is.
 MAX_REASON_CHARS: Final = 200
 
 _CUT: Final = "..."
 _NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
-# `str.isprintable` refuses other kinds of space too. They are harmless, and names in many languages use them.
+# `str.isprintable` rejects all spaces but U+0020. The others are harmless, and names in many languages use them.
 _SPACES: Final = frozenset(
     "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 )
@@ -25,18 +25,18 @@ _UNITS: Final = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|.)|.", 
 
 
 def printable(text: str | bytes, *, max_chars: int | None = None, encoding: str = "utf-8") -> str:
-    r"""Return `text` as one line without control or format characters, that `encoding` can encode.
+    r"""Return `text` as one line without control or format characters, in characters that `encoding` has.
 
-    Control characters become `\n` or `\x1b`, other characters that must not be shown `\u202e`, and bytes that are not
-    UTF-8 (in bytes, or in names as `os.fsdecode` gives them) `\xff`. A backslash stays as it is: printable text is
-    returned unchanged, so that a second call changes nothing. `quoted` is the unambiguous form.
+    Control characters become escapes such as `\n` and `\x1b`, other unsafe characters escapes such as `\u202e`, and
+    bytes that are not UTF-8 (in bytes, or in names from `os.fsdecode`) escapes such as `\xff`. Backslashes stay, so
+    printable text is returned unchanged, and a second call changes nothing. `quoted` is the unambiguous form.
 
-    What is longer than `max_chars` (at least 3) ends in `...`, which counts.
+    Text longer than `max_chars` (at least 3) is cut; its end becomes `...`, which counts.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
     if not _PLAIN(text):
-        # Far more than is shown is never looked at, however much of it a peer sends.
+        # However much a peer sends, only as much as can be shown is examined.
         text = _escaped(text if max_chars is None else text[: max_chars + 1], encoding)
     if max_chars is not None and len(text) > max_chars:
         return _shortened(text, max_chars)
@@ -46,7 +46,7 @@ def printable(text: str | bytes, *, max_chars: int | None = None, encoding: str 
 def quoted(text: str | bytes, *, max_chars: int | None = None, encoding: str = "utf-8") -> str:
     r"""Return `text` in single quotes, for names in messages. Different texts look different, unless they are cut.
 
-    As `printable`; backslashes and single quotes get a backslash. The quotes are not counted in `max_chars`.
+    As `printable`, but backslashes and single quotes are escaped too. `max_chars` does not count the quotes.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
@@ -76,7 +76,7 @@ def _escape(char: str) -> str:
 
 
 def _shortened(text: str, max_chars: int) -> str:
-    """Cut before an escape rather than inside it: a part of one would look like another one."""
+    """Cut before an escape rather than inside it: part of an escape would look like another escape."""
     end = 0
     for unit in _UNITS(text):
         if unit.end() > max_chars - len(_CUT):

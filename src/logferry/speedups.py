@@ -1,9 +1,10 @@
 """Optional parts that make Logferry faster: its own compiled part, and isal (the extra `logferry[fast]`).
 
-`python3 tools/build_speedups.py` builds the compiled part (_speedups.c) in a checkout, pip does if it finds a compiler.
-Without it, Python code does the same, byte for byte, and slower. isal's gzip is several times as fast as zlib's.
+`python3 tools/build_speedups.py` builds the compiled part (_speedups.c) in a checkout; pip builds it if there is a
+compiler. Without the compiled part, Python code produces the same bytes, more slowly. isal's gzip is several times as
+fast as zlib's.
 
-Nothing may need these parts. `LOGFERRY_SPEEDUPS=0` in the environment switches them off.
+Nothing may require these parts. `LOGFERRY_SPEEDUPS=0` in the environment disables them.
 """
 
 import gc
@@ -12,48 +13,48 @@ import os
 from functools import cache
 from typing import Any, Final, Protocol
 
-# The version of the functions below. A compiled part with another version, from an older checkout, is not used.
+# The version of the functions below. A compiled part with another version, from another checkout, is not used.
 _INTERFACE: Final = 1
 
 
 class Compiled(Protocol):
     """The functions of the compiled part.
 
-    It also has `crc32` where the CPU makes that faster than zlib's, and `fingerprint` unless it is an older one.
+    It also has `crc32` where the CPU makes that faster than zlib's, and `fingerprint` unless it is an older build.
 
-    `inner_newline` is one byte that stands for the newlines inside events, or a newline if there are none. Lines must
-    end with a newline.
+    `inner_newline` is the byte that stands for newlines inside events, or a newline if there are none. Lines must end
+    with a newline.
     """
 
     def render_plain(self, data: bytes, inner_newline: bytes, /) -> tuple[bytes, int, int]:
-        """Render lines in the plain format; return NDJSON, records, blank lines. Raises ValueError."""
+        """Render lines in the plain format; return NDJSON, record count, blank count. Raises ValueError."""
 
     def render_raw(self, data: bytes, inner_newline: bytes, /) -> tuple[bytes, int, int]:
-        """Render lines in the raw format; return NDJSON, records, blank lines. Raises ValueError."""
+        """Render lines in the raw format; return NDJSON, record count, blank count. Raises ValueError."""
 
     def escape(self, data: bytes, inner_newline: bytes, /) -> bytes:
         """Escape lines for JSON as `escape_characters` does. Raises ValueError."""
 
     def find_undecodable(self, data: bytes, start: int, /) -> int:
-        """Return the index of the first byte from `start` on that is not UTF-8; the length if all bytes are."""
+        """Return the index of the first byte from `start` on that is not UTF-8, or the length if all bytes are."""
 
     def canonical_run(self, payload: bytes, start: int, end: int, /) -> tuple[int, int]:
-        """Return where the run of lines at `start` ends that are as the plain format writes them.
+        """Return the end of the run of lines from `start` on that look exactly as the plain format writes them.
 
-        The second number is how many lines these are. Raises ValueError if the payload has no such part.
+        The second number is the count of these lines. Raises ValueError if the range is not inside the payload.
         """
 
     def record_run(self, payload: bytes, start: int, end: int, /) -> tuple[int, int]:
-        """Return where the run of lines at `start` ends that are surely objects with level and message.
+        """Return the end of the run of lines from `start` on that are certainly objects with level and message.
 
-        The second number is how many lines these are. Raises ValueError as above.
+        The second number is the count of these lines. Raises ValueError as `canonical_run` does.
         """
 
     def crc32_joined(self, first: int, second: int, size: int, /) -> int:
-        """Return the CRC-32 of two pieces in a row, given the CRC-32 of each and the size of the second piece."""
+        """Return the CRC-32 of two consecutive pieces, given the CRC-32 of each and the size of the second piece."""
 
     def keep_freed_memory(self, size: int, /) -> None:
-        """Let malloc keep up to `size` freed bytes instead of giving them back to the system."""
+        """Let malloc keep up to `size` freed bytes instead of returning them to the system."""
 
 
 _IS_WANTED: Final = os.environ.get("LOGFERRY_SPEEDUPS") != "0"
@@ -75,7 +76,7 @@ compiled: Compiled | None = _load()
 
 @cache
 def isal_zlib() -> Any | None:
-    """Return the module that replaces zlib, or None. The first call imports it: not every process compresses."""
+    """Return the module that replaces zlib, or None. Imported on the first call: not every process compresses."""
     if not _IS_WANTED:
         return None
     try:
@@ -84,26 +85,26 @@ def isal_zlib() -> Any | None:
         return None
 
 
-# The collector searches for cycles after this many new objects. What a process keeps in flight (batches, claims,
-# answers) has no cycles, and is gone by then.
+# The collector searches for cycles after this many new objects. The objects that a process keeps in flight (batches,
+# claims, answers) have no cycles, and are gone by then.
 _YOUNG_OBJECTS: Final = 20_000
 
 
 def collect_less_garbage() -> None:
-    """Exempt the objects that exist now from Python's garbage collector, and let it run less often.
+    """Exempt all existing objects from Python's garbage collector, and let the collector run less often.
 
-    Its runs take a tenth of a busy server's time. To be called once, when the modules are loaded.
+    Its runs take a tenth of a busy server's time. Call this once, when the modules are loaded.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS)
 
 
-# Twice a client's window, half of what a server may hold for one busy client and its store.
+# Twice a client's window, and half of what a server may hold for one busy client and its store.
 _KEPT_BYTES: Final = 16 * 1024 * 1024
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep some megabytes of freed memory for the next chunk: asking the system again is slower."""
+    """Let this process keep some megabytes of freed memory for the next chunk, which is faster than the system's."""
     if compiled:
         compiled.keep_freed_memory(_KEPT_BYTES)

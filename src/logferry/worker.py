@@ -1,7 +1,7 @@
-"""A thread that does one job beside the others: started, woken and stopped in one way.
+"""Background threads: every one of them is started, woken and stopped in the same way.
 
-Owns the thread, its wish to stop, and what it failed with. What the thread does is its target's affair; a target that
-must survive errors handles them itself.
+A worker owns its thread, the request to stop, and the exception that ended the thread. The target decides what the
+thread does; a target that must survive errors handles them itself.
 """
 
 import threading
@@ -13,7 +13,7 @@ def _nothing() -> None:
 
 
 class Worker:
-    """A named daemon thread. `target` runs in it and gets the worker, to wait and to see that it should end.
+    """A named daemon thread. `target` runs in it and receives the worker, to wait and to notice the stop.
 
     Any thread may `wake` and `stop`; only the thread itself calls `wait` and writes `failure`.
     """
@@ -26,8 +26,9 @@ class Worker:
         on_stop: Callable[[], object] = _nothing,
         on_end: Callable[[], object] = _nothing,
     ) -> None:
-        """`on_stop` is called by `stop`, for a target that waits for something else than its worker; `on_end` in the
-        thread when the target has ended, after `failure` is set.
+        """`stop` calls `on_stop`, for a target that waits for something other than its worker.
+
+        The thread calls `on_end` when the target has ended, after setting `failure`.
         """
         self._target = target
         self._on_stop = on_stop
@@ -45,7 +46,7 @@ class Worker:
 
     @property
     def is_woken(self) -> bool:
-        """Whether `wake` was called since the last `wait`: the next one returns at once."""
+        """Whether `wake` was called since the last `wait`: the next `wait` returns immediately."""
         return self._is_woken
 
     @property
@@ -58,15 +59,15 @@ class Worker:
         self._thread.start()
 
     def wake(self) -> None:
-        """End the present or the next `wait`. Not for signal handlers: they may interrupt the owner of its lock."""
+        """End the current or the next `wait`. Not for signal handlers, which may interrupt the holder of the lock."""
         with self._condition:
             self._is_woken = True
             self._condition.notify_all()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until the worker is woken or stopped, at most `timeout_s`; return whether it was.
+        """Wait at most `timeout_s` until the worker is woken or stopped; return whether it was.
 
-        It takes the wake-up back; a stop stays.
+        This clears the wake-up; the request to stop remains.
         """
         with self._condition:
             self._condition.wait_for(lambda: self._is_woken or self._is_stopping, timeout_s)
@@ -75,29 +76,29 @@ class Worker:
             return was_woken
 
     def ask_to_stop(self) -> None:
-        """Ask the thread to end, and do not wait for that."""
+        """Ask the thread to end; do not wait until it has ended."""
         with self._condition:
             self._is_stopping = True
             self._condition.notify_all()
         self._on_stop()
 
     def stop(self, timeout_s: float | None = None) -> bool:
-        """Ask the thread to end and wait for that; return whether it has ended within `timeout_s`.
+        """Ask the thread to end and wait at most `timeout_s`; return whether it has ended.
 
-        A thread that was never started has ended. Raises what the target has raised.
+        A thread that was never started counts as ended. Raises the exception of the target, if there was one.
         """
         self.ask_to_stop()
         return self.join(timeout_s)
 
     def join(self, timeout_s: float | None = None) -> bool:
-        """Wait for the end of the thread, as `stop` does, without asking for it."""
+        """Wait for the end of the thread, as `stop` does, without requesting it."""
         has_ended = self.wait_for_end(timeout_s)
         if self.failure is not None:
             raise self.failure
         return has_ended
 
     def wait_for_end(self, timeout_s: float | None = None) -> bool:
-        """Wait for the end of the thread, and leave its failure to others; return whether it has ended in time."""
+        """Wait for the end of the thread without raising its failure; return whether it has ended in time."""
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -105,7 +106,7 @@ class Worker:
     def _run(self) -> None:
         try:
             self._target(self)
-        except BaseException as error:  # the top of a thread: whoever joins it gets the error
+        except BaseException as error:  # the top of a thread: the thread that joins it gets the error
             self.failure = error
         finally:
             self._on_end()

@@ -254,7 +254,7 @@ def test_a_variable_of_a_former_version_is_named_in_the_log(
 
 def test_a_misspelled_variable_stops_every_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGFERRY_DURABILTY", "os")
-    sentence = "LOGFERRY_DURABILTY: there is no such environment variable; did you mean LOGFERRY_DURABILITY?"
+    sentence = "LOGFERRY_DURABILTY: unknown environment variable; did you mean LOGFERRY_DURABILITY?"
     for command in ("ship", "serve", "verify", "fsck", "status", "check-config"):
         assert run(command) == Result(2, "", f"logferry {command}: {sentence}\n")
 

@@ -78,7 +78,7 @@ def test_each_end_ignores_the_variables_of_the_other() -> None:
     ],
 )
 def test_a_variable_that_neither_end_knows_is_an_error_with_a_suggestion(name: str, suggestion: str) -> None:
-    assert problems({name: "x"}) == (f"{name}: there is no such environment variable; {suggestion}",)
+    assert problems({name: "x"}) == (f"{name}: unknown environment variable; {suggestion}",)
 
 
 def test_an_empty_variable_that_nobody_knows_counts_as_not_set() -> None:

@@ -88,7 +88,7 @@ def test_a_bomb_takes_time_but_no_memory(tmp_path: Path) -> None:
         where = ("--server-host", "127.0.0.1", "--server-port", str(running.port))
         with program(*words, *where, folder=tmp_path, limits=_limit_memory) as run:
             assert run.wait() == 3, run.stderr
-    assert told(run) == ["logferry: 1 lines were too long and were cut"]
+    assert told(run) == ["logferry: 1 lines were too long and were truncated"]
     first, bomb, last = stored_lines(tmp_path / "data")
     assert_conserved(range(2), [first, last])
     assert b'"truncated": true' in bomb

@@ -147,7 +147,7 @@ def test_a_line_that_was_cut_is_stored_and_noted(tmp_path: Path, server: Running
     log.write_bytes(log.read_bytes() + BAD)
     append(log, range(3, 6))
     with shipping(log, server.port, **once(tmp_path, resilient=resilient, max_line_bytes=100)) as run:
-        assert run.result().problems == ("1 lines were too long and were cut",)
+        assert run.result().problems == ("1 lines were too long and were truncated",)
     stored = server.stored_lines()
     assert conservation(range(6), stored) == Conservation(altered=1)
     assert json.loads(stored[3])["truncated"] is True
@@ -191,7 +191,7 @@ def test_a_batch_file_that_is_truncated_while_it_is_shipped_is_told_with_its_ran
             proxy.flow(DOWN)
             problems = run.result().problems
     read = run.counters.bytes_read
-    assert problems == (f"{size - read} bytes of the file were gone before they were read",)
+    assert problems == (f"{size - read} bytes were gone before they were read",)
     assert losses(server) == [RecordedLoss(read, size, "truncated or rewritten while it was read")]
     assert_conserved(range(10_000, 10_000 + one_batch_at_a_time), server.stored_lines())
 

@@ -138,7 +138,7 @@ def test_a_python_without_venv_is_one_sentence_and_leaves_nothing_behind(checkou
     made = checkout.make_test(DOCKER="no", NO_VENV="1")
     assert made.returncode == 1
     assert made.stdout.splitlines() == [
-        "make test: python3 cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv"
+        "make test: python3 cannot create virtual environments; on Debian and Ubuntu: apt install python3-venv"
     ]
     assert not (checkout.folder / ".venv").exists()
 
@@ -146,7 +146,7 @@ def test_a_python_without_venv_is_one_sentence_and_leaves_nothing_behind(checkou
 def test_an_old_python_is_one_sentence(checkout: Checkout) -> None:
     made = checkout.make_test(DOCKER="no", TOO_OLD="1")
     assert made.returncode == 1
-    assert made.stdout.startswith("make test: Python 3.11 or newer is needed")
+    assert made.stdout.startswith("make test: Python 3.11 or newer is required")
 
 
 def test_a_folder_that_somebody_else_made_is_not_touched(checkout: Checkout) -> None:

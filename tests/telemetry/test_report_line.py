@@ -33,7 +33,7 @@ def test_rare_things_are_described_only_when_there_are_any() -> None:
     metrics.set_held(6, 7)
     assert describe(metrics.total()) == (
         f"{usual}, held 6 files (7 bytes not acked), joined 1 lines, filtered 2 lines, redacted 3, lost 4 bytes, "
-        "gave up 5 bytes of held files"
+        "dropped 5 bytes of held files"
     )
 
 
@@ -41,9 +41,9 @@ def test_each_kind_of_shortcoming_is_told_in_a_sentence_of_its_own() -> None:
     assert shortcomings(Counters(lines_read=9, lines_blank=9, lines_retried=9, lines_filtered=9, redactions=9)) == []
     assert shortcomings(Counters(lines_rejected=1, lines_cut=2, bytes_lost=3, bytes_given_up=4)) == [
         "1 lines were refused by the server",
-        "2 lines were too long and were cut",
-        "3 bytes of the file were gone before they were read",
-        "4 bytes of held files were given up (--max-held-bytes)",
+        "2 lines were too long and were truncated",
+        "3 bytes were gone before they were read",
+        "4 bytes of rotated or deleted files were dropped (--max-held-bytes)",
     ]
 
 

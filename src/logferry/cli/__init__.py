@@ -1,1 +1,1 @@
-"""The command line: one module a command, and what commands share. The only package that prints or exits."""
+"""The command line: one module per command, and what the commands share. The only package that prints or exits."""

@@ -1,7 +1,7 @@
-"""What all commands share: their names, their exit codes, and how words become settings.
+"""What all commands share: their names, their exit codes, and the way from command-line words to settings.
 
-A command has a `CommandLine`; the dispatcher imports its module and calls `run(words)`. This module sets logging up; it
-never exits, and leaves printing to `output`.
+Each command has a `CommandLine`; the dispatcher imports its module and calls `run(words)`. This module sets up logging.
+It never exits and leaves printing to `output`.
 """
 
 import argparse
@@ -26,8 +26,8 @@ EXIT_INCOMPLETE: Final = 3
 
 DEFAULT_COMMAND: Final = "ship"
 
-# Each command with the module that runs it. They are imported late: no command waits for the modules of another, or
-# holds them in memory.
+# Each command with the module that runs it. The modules are imported late, so that no command spends time or memory on
+# the modules of another.
 COMMANDS: Final[Mapping[str, str]] = {
     "ship": "logferry.cli.client.ship",
     "serve": "logferry.cli.server.serve",
@@ -40,7 +40,7 @@ COMMANDS: Final[Mapping[str, str]] = {
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Raises instead of exiting, so that problems of any kind are reported in one way."""
+    """A parser that raises instead of exiting, so that all problems are reported the same way."""
 
     def __init__(self, command: str, description: str, epilog: str = "") -> None:
         super().__init__(
@@ -72,14 +72,14 @@ class CommandParser(argparse.ArgumentParser):
                 section.add_argument(option.flag, dest=option.name, action=action, metavar="VALUE", help=text)
 
     def read(self, words: Sequence[str]) -> tuple[dict[str, str | list[str]], list[str]]:
-        """Return what the words give, by option name, and a sentence for each word that means nothing."""
+        """Return the options that the words set, by name, and a sentence for each unknown word."""
         known, unknown = self.parse_known_args(list(words))
         return vars(known), [f"unknown argument: {word}" for word in unknown]
 
 
 @dataclass(frozen=True, slots=True)
 class CommandLine(Generic[Settings]):
-    """The command line of a command that has settings; `switches` are flags that are not settings, with their help."""
+    """The command line of a command with settings. `switches` are flags that are not settings, with their help."""
 
     command: str
     kind: type[Settings]
@@ -88,7 +88,7 @@ class CommandLine(Generic[Settings]):
     switches: Mapping[str, str] | None = None
 
     def settings(self, words: Sequence[str]) -> Settings:
-        """Return the settings; raise ConfigError with all that is wrong with the words and the values."""
+        """Return the settings. Raises ConfigError with every problem in the words and the values."""
         parser = CommandParser(self.command, self.description, self.epilog)
         for flag, text in (self.switches or {}).items():
             parser.add_argument(flag, action="store_true", help=text)
@@ -104,7 +104,7 @@ class CommandLine(Generic[Settings]):
         return settings
 
     def start(self, words: Sequence[str]) -> Settings:
-        """Return the settings, with logging set up. Log which variables of former versions are still set."""
+        """Set up logging and return the settings. Logs which variables of former versions are still set."""
         settings = self.settings(words)
         log_to_stderr(settings.log_level)
         for sentence in former_names(options_of(self.kind), os.environ):
@@ -113,14 +113,14 @@ class CommandLine(Generic[Settings]):
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to the stderr of the moment, which may be another than at the start: threads log until the very end."""
+    """Writes to whatever `sys.stderr` is at that moment: it may be replaced, and threads log until the very end."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
 
     @property
     def stream(self) -> TextIO:
-        """Where records go."""
+        """The stream that records go to."""
         return sys.stderr
 
     @stream.setter
@@ -129,13 +129,13 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
 
 
 def log_to_stderr(level: str) -> None:
-    """Log records of this level and above on stderr."""
+    """Log records of this level and above to stderr."""
     handler = _StderrHandler()
     handler.setFormatter(SafeFormatter(encoding=sys.stderr.encoding or "utf-8"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
 def _joined(options: Sequence[Option], given: Mapping[str, str | list[str]]) -> dict[str, str]:
-    """Return each option's text; the values of a flag that was given several times are put together to one."""
+    """Return the text of each option; the values of a repeated flag are joined with the option's separator."""
     separators = {option.name: option.kind.separator for option in options}
     return {name: separators[name].join(value) if isinstance(value, list) else value for name, value in given.items()}

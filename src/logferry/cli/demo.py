@@ -1,6 +1,6 @@
-"""`logferry demo`: a server in a temporary folder, the sample file shipped to it, what was stored, and the proof.
+"""`logferry demo`: starts a server in a temporary folder, ships the sample, shows what was stored, and verifies it.
 
-Nothing in the environment and no configuration file changes it.
+The demo ignores the environment and configuration files.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from logferry.worker import Worker
 
 _START_TIMEOUT_S = 10.0
 
-# In a checkout the sample lies beside `src`; an installation puts it into the share folder of its prefix.
+# In a checkout the sample is beside `src`; an installation puts it into the share folder of its prefix.
 _SAMPLE_PLACES = (
     Path(__file__).resolve().parents[3] / "sample_logs.txt",
     Path(sys.prefix) / "share" / "logferry" / "sample_logs.txt",
@@ -31,7 +31,7 @@ _SAMPLE_PLACES = (
 
 def run(words: Sequence[str]) -> int:
     """Run the demo; return the exit code. Raises ConfigError, LogferryError."""
-    parser = CommandParser("demo", "Start a server, ship sample_logs.txt to it, show what was stored.")
+    parser = CommandParser("demo", "Start a server, ship sample_logs.txt to it, show what was stored, and verify it.")
     _, problems = parser.read(words)
     if problems:
         raise ConfigError(problems)
@@ -40,7 +40,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def run_demo() -> int:
-    """Ship the sample, show what was stored, prove it; return the exit code. Raises LogferryError."""
+    """Ship the sample, show what was stored, verify it; return the exit code. Raises LogferryError."""
     sample = _find_sample()
     with tempfile.TemporaryDirectory(prefix="logferry-demo-") as folder:
         data_dir = Path(folder) / "data"
@@ -73,7 +73,7 @@ def _find_sample() -> Path:
 
 @contextmanager
 def _background_server(data_dir: Path) -> Iterator[int]:
-    """Run a server on a free loopback port in a second thread; give its port, stop it at the end."""
+    """Run a server on a free loopback port in a second thread; yield its port, and stop the server at the end."""
     arguments = {"server_host": "127.0.0.1", "server_port": "0", "data_dir": str(data_dir)}
     settings = load(ServeSettings, arguments, {})
     ports: list[int] = []

@@ -1,6 +1,6 @@
-"""Where `logferry` begins: finds the command, imports its module, and turns what it raises into an exit code.
+"""The entry point of `logferry`: finds the command, imports its module, and turns its exceptions into exit codes.
 
-Every command is a module of its own (`command_line.COMMANDS`), imported when it is called and not before.
+Each command has its own module (`command_line.COMMANDS`), which is imported only when the command is called.
 """
 
 import sys
@@ -14,7 +14,7 @@ from logferry.speedups import keep_freed_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `logferry` with `arguments` (default: the process's own); return the exit code."""
+    """Run `logferry` with `arguments` (default: those of the process); return the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words.pop(0) if words and words[0] in COMMANDS else DEFAULT_COMMAND
     keep_freed_memory()

@@ -1,4 +1,4 @@
-"""What signals mean to commands that run for long. Handlers only ask; the command's own loop acts."""
+"""Signals of long-running commands. Handlers only make a request; the command's own loop acts on it."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from types import FrameType
 
 @contextmanager
 def stopping_on_signals(request: Callable[[], object]) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for a clean stop once; the second signal exits at once, which is safe too."""
+    """The first SIGTERM or SIGINT requests a clean stop; the second one exits immediately, which is safe too."""
     asked = False
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -29,7 +29,7 @@ def stopping_on_signals(request: Callable[[], object]) -> Iterator[None]:
 
 @contextmanager
 def reloading_on_hangup(request: Callable[[], object] | None) -> Iterator[None]:
-    """SIGHUP asks for a reload; without a `request` it keeps its meaning."""
+    """SIGHUP requests a reload; without a `request`, SIGHUP keeps its default action."""
     if request is None:
         yield
         return

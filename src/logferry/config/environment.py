@@ -93,7 +93,7 @@ def unknown_variables(environment: Mapping[str, str], options: Iterable[Option])
     known = _known_variables() if others else frozenset()
     for name in others:
         if name not in known and not _is_of_kubernetes(name, environment[name]):
-            yield f"{printable(name)}: there is no such environment variable{_suggestion(name, known)}"
+            yield f"{printable(name)}: unknown environment variable{_suggestion(name, known)}"
 
 
 def _known_variables() -> frozenset[str]:

@@ -178,7 +178,7 @@ def _unknown_keys(table: Table, vocabulary: Vocabulary) -> Iterator[str]:
         if key == "config":
             yield table.complaint(key, "a configuration file cannot name another configuration file")
         elif key not in _allowed(table, vocabulary):
-            yield table.complaint(key, f"there is no such key{_hint(table, key, value, vocabulary)}")
+            yield table.complaint(key, f"unknown key{_hint(table, key, value, vocabulary)}")
 
 
 def _allowed(table: Table, vocabulary: Vocabulary) -> list[str]:

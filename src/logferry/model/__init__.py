@@ -1,1 +1,1 @@
-"""The values that the rooms hand to each other. Imports nothing above itself."""
+"""The values that packages hand to each other. Imports nothing above itself."""

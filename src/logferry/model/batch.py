@@ -11,9 +11,9 @@ from logferry.model.source import Source
 class Batch:
     """The lines `[start, end)` of a source, rendered: the unit of delivery.
 
-    Without lines it only moves the source on: blank lines, or bytes that will never come, for the reason in `lost`.
-    `cut` says that its one line was too long. `rendering` is how its bytes became lines; a `split` batch does not begin
-    where an event begins.
+    A batch without lines only advances the source: past blank lines, or past bytes that will never arrive, for the
+    reason in `lost`. `cut` says that the batch's only line was too long, and why. `rendering` is how the bytes became
+    lines; a `split` batch does not begin at the beginning of an event.
     """
 
     source: Source
@@ -27,11 +27,11 @@ class Batch:
     cut: str = ""
     rendering: RenderSpec | None = None
     split: bool = False
-    acked: int = 0  # how many of its first lines the server has answered
+    acked: int = 0  # how many of the first lines the server has answered
     is_done: bool = False
     times_sent: int = 0
     sent_at: float = 0.0
-    known_crc32: int | None = None  # once it was asked for
+    known_crc32: int | None = None  # once computed
 
     @property
     def crc32(self) -> int:

@@ -1,4 +1,4 @@
-"""A chunk: whole raw lines of a source, as a reader hands them over to be rendered."""
+"""A chunk: whole raw lines of a source, which a reader hands over for rendering."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ from logferry.model.source import Source
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Whole raw lines `[start, end)` of a source; a `truncated` one is the kept beginning of one long line.
+    """Whole raw lines `[start, end)` of a source; a `truncated` chunk is the kept beginning of one long line.
 
-    `tail` are the file's last bytes before `end`, as they were read. `epoch` counts how often the source was sent back.
-    `rendering` says how the lines are to be rendered; `is_split` that the first of them may continue what was rendered
-    before: the event that it belongs to was cut by time, or by an end of reading.
+    `tail` is the file's last bytes before `end`, as they were read. `epoch` counts how often the source was sent back.
+    `rendering` says how to render the lines. `is_split` says that the first line may continue an event whose beginning
+    has been rendered already: a timeout or the end of reading split the event.
     """
 
     source: Source

@@ -1,16 +1,16 @@
-"""What a reader reports of one file: for the status and for whoever wants to know."""
+"""A reader's report on one file, for the client's status."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """What a reader says of one file, or of one name that has none. Sizes and offsets are in bytes of the file.
+    """A reader's report on one file, or on a name without a file. Sizes and offsets are bytes of the file.
 
-    `path` is the name that is followed, `name` the one the file has now ("" when it is deleted). `state` is
-    `following`, `held` (renamed or deleted, not all of it is acked), `parked` (quiet, its descriptor is lent to others)
-    or `unreadable`; `problem` says why, or what failed last. `behind_since` is the Unix time since when there has been
-    something that is not acked, 0 when there is nothing.
+    `path` is the name that the reader follows, `name` the file's present name ("" if it was deleted). `state` is
+    `following`, `held` (renamed or deleted, not acked completely), `parked` (quiet, its descriptor lent to another
+    file) or `unreadable`; `problem` says why, or what failed last. `behind_since` is the Unix time since which the file
+    has had unacked bytes, 0 if it has none.
     """
 
     path: str

@@ -1,7 +1,7 @@
-"""The names of the log formats, and what both configuration and rendering must know of each before it is used.
+"""The names of the log formats, and what configuration and rendering must know about a format before its first use.
 
-This is the one place that lists the formats: the registry of `rendering`, the options of `config`, their help texts and
-the documentation follow it.
+This is the only list of the formats: the registry of `rendering`, the options of `config`, their help texts and the
+documentation derive from it.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from typing import Final
 class FormatName:
     """A format that `--format` knows.
 
-    `module` is where it is below `logferry.rendering.formats`, under its name in capitals. `joins_lines` says that its
-    lines say themselves which of them are parts of one event.
+    `module` is the module below `logferry.rendering.formats` that has the format, under its name in capitals.
+    `joins_lines`: the lines themselves mark which of them are parts of one event.
     """
 
     name: str
@@ -34,7 +34,7 @@ FORMATS: Final = (
     FormatName("python", "text.python_logging"),
 )
 
-# What stands before the pattern of a format that the user writes himself.
+# The prefix of a format that is the user's own pattern.
 REGEX_PREFIX: Final = "regex:"
 
 FORMAT_NAMES: Final = tuple(each.name for each in FORMATS)

@@ -1,4 +1,4 @@
-"""A loss: bytes of a source that are not delivered, and whether anybody has to be warned of that."""
+"""A loss: bytes of a source that are not delivered, and whether somebody must be warned about it."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -7,11 +7,11 @@ from logferry.model.source import Source
 
 
 class LossKind(Enum):
-    """Why bytes of a source are not delivered; it decides whether they are logged, counted and recorded as lost."""
+    """Why bytes are not delivered; the kind decides whether the loss is logged, counted and recorded as lost."""
 
     UNREADABLE = auto()  # truncated, deleted or damaged before they were read
-    SKIPPED = auto()  # somebody asked for it, or they were shipped from another file: nothing is lost
-    OVERWRITTEN = auto()  # the same source has other bytes at these offsets by now, and those are delivered
+    SKIPPED = auto()  # the user asked for it, or the bytes were shipped from another file: nothing is lost
+    OVERWRITTEN = auto()  # the source has other bytes at these offsets now, and those are delivered
     DROPPED = auto()  # readable, but more than --max-held-bytes allows
 
 

@@ -1,21 +1,22 @@
-"""Everything that decides what the bytes of a source become: a value that can be compared, saved and applied again.
+"""Everything that decides how bytes become records, as a value that can be compared, saved and applied again.
 
-Equal specs turn equal bytes into equal NDJSON, on any machine, at any time. The checkpoint keeps which spec each range
-of a source was rendered with, so `verify` and a restarted client render it as it was, whatever is configured by then.
+Equal specs turn equal bytes into equal NDJSON, on any machine, at any time. The checkpoint keeps the spec with which
+each range of a source was rendered, so `verify` and a restarted client reproduce the same bytes, even if the
+configuration has changed.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self
 
-# The value of `multiline` that stands for a built-in pattern: an event begins with a timestamp.
+# The value of `multiline` for the built-in pattern: an event begins with a timestamp.
 EVENTS_BEGIN_WITH_TIMESTAMP: Final = "timestamp"
 
-# The values of `redact` that stand for built-in patterns.
+# The values of `redact` for the built-in patterns.
 REDACTION_NAMES: Final = ("email", "ipv4", "card", "bearer")
 
-# The keys that the renderer itself writes into a record, so that `fields` may not have them: every record has the first
-# three; `raw` and `truncated` mark a line that is not UTF-8, or was cut.
+# The keys that the renderer itself writes, which `fields` may not use. Every record has the first three; `raw` and
+# `truncated` mark a line that is not UTF-8 or was truncated.
 COMMON_KEYS: Final = ("level", "message", "timestamp")
 RESERVED_KEYS: Final = (*COMMON_KEYS, "raw", "truncated")
 
@@ -26,7 +27,7 @@ class RenderSpec:
 
     `format` is the name of a format or `regex:<pattern>`, never `auto`. `multiline` is empty (every line is an event),
     EVENTS_BEGIN_WITH_TIMESTAMP, or the pattern of a line that begins an event. `fields` are added to every record.
-    `include`, `exclude` and `redact` are patterns; in `redact`, names of built-in ones too.
+    `include`, `exclude` and `redact` are patterns; `redact` may also name built-in ones.
     """
 
     format: str = "plain"
@@ -40,13 +41,13 @@ class RenderSpec:
     redact: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is not as by default, ready for `json.dumps`."""
+        """Return the values that differ from the defaults, ready for `json.dumps`."""
         values = ((field, getattr(self, field.name)) for field in fields(self))
         return {field.name: value for field, value in values if value != field.default}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Read what `to_json` gave. Raises TypeError or ValueError for anything else."""
+        """Read the output of `to_json`. Raises TypeError or ValueError for anything else."""
         spec = cls(**{name: _tuples(value) for name, value in content.items()})
         for field in fields(spec):
             if type(getattr(spec, field.name)) is not type(field.default):
@@ -54,7 +55,7 @@ class RenderSpec:
         return spec
 
 
-# What lines are rendered as unless something else is configured.
+# The default: how lines are rendered unless something else is configured.
 PLAIN: Final = RenderSpec()
 
 

@@ -1,1 +1,1 @@
-"""What is counted, and how it is reported."""
+"""The metrics of both ends, and the ways to report them."""

@@ -1,16 +1,16 @@
-"""How long things took: average, percentiles and maximum, in memory that does not grow with the number of events."""
+"""Latencies: average, percentiles and maximum, in memory that does not grow with the number of events."""
 
 import copy
 from bisect import bisect_left
 from typing import Final, Self
 
-# Upper bounds of the buckets, in seconds: 50 us to 1000 s in steps of 20 %, which is how exact a percentile is.
+# Upper bounds of the buckets, in seconds: 50 us to 1000 s in steps of 20 %, the precision of a percentile.
 _STEP: Final = 1.2
 _BOUNDS: Final = tuple(50e-6 * _STEP**index for index in range(93))
 
 
 class LatencyHistogram:
-    """Latencies in a fixed number of buckets. Not safe for several threads: its owner locks."""
+    """Latencies in a fixed number of buckets. Not thread-safe: its owner must lock."""
 
     def __init__(self) -> None:
         self._buckets = [0] * (len(_BOUNDS) + 1)
@@ -27,11 +27,11 @@ class LatencyHistogram:
 
     @property
     def average_s(self) -> float:
-        """The mean, exact; 0 when nothing was recorded."""
+        """The exact mean; 0 when nothing was recorded."""
         return self._sum_s / self.count if self.count else 0.0
 
     def copy(self) -> Self:
-        """Return a histogram of the same latencies that later ones do not change."""
+        """Return a copy that later latencies do not change."""
         twin = copy.copy(self)
         twin._buckets = self._buckets.copy()
         return twin

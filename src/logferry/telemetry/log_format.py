@@ -1,8 +1,8 @@
-"""How log records become text: each message is one safe line, whatever its caller put into it.
+"""Formats log records: each message becomes one safe line, whatever its caller put into it.
 
 The last guard before a terminal or a log file. Callers make names and reasons printable themselves where they limit
-or quote them; what they forget is escaped here. A traceback keeps its lines, indented, so that no text in it can pass
-for a message.
+or quote them; this module escapes what they forget. A traceback keeps its lines, indented, so that no text in it can be
+mistaken for a message.
 """
 
 import logging
@@ -22,7 +22,7 @@ class SafeFormatter(logging.Formatter):
         super().__init__(text_format)
         self._encoding = encoding
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name is that of `logging`
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # `logging` chose the name
         """Return the line."""
         return printable(super().formatMessage(record), encoding=self._encoding)
 
@@ -31,7 +31,7 @@ class SafeFormatter(logging.Formatter):
         return self._indented(super().formatException(ei))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802
-        """Return the stack of a record that asks for it."""
+        """Return the stack of a record that requests it."""
         return self._indented(super().formatStack(stack_info))
 
     def _indented(self, text: str) -> str:

@@ -1,8 +1,8 @@
-"""Repeated log messages, limited and counted: for whatever a peer, a disk or a busy moment can cause again and again.
+"""Limits for repeated log messages: for events that a peer, a disk or a busy moment can cause again and again.
 
-`RepeatLimit` is for a condition that lasts (a full disk): logged at once, then counted. `RateLimit` is for many events
-of a kind (connects): a few a second are logged, the others are counted. Both own their counts, bound their memory, and
-never leave a message out without counting it. Any thread may use them.
+`RepeatLimit` is for a lasting condition (a full disk): it logs the first message and counts the repeats. `RateLimit` is
+for many events of one kind (connects): it logs a few per second and counts the others. Both own their counts, bound
+their memory, and never suppress a message without counting it. Any thread may use them.
 """
 
 import logging
@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-# After the first message, counts come after a minute, two, four ... an hour: an outage of hours fills no log.
+# After the first message, counts follow after a minute, two, four ... an hour: a long outage does not fill the log.
 FIRST_INTERVAL_S: Final = 60.0
 LAST_INTERVAL_S: Final = 3600.0
 
@@ -23,18 +23,18 @@ MAX_KEYS: Final = 1000
 
 @dataclass(slots=True)
 class _Repeats:
-    """A message that was logged, and how often it was left out since `since`."""
+    """A message that was logged, and how often it was suppressed since `since`."""
 
     level: int
     text: str
     since: float
     interval_s: float
-    to_log: int  # that many more are logged as they come
+    to_log: int  # log this many more as they come
     count: int = 0
 
 
 class RepeatLimit:
-    """Logs a message when it is new, then only how often it was repeated, until the condition is over."""
+    """Logs a message when it is new, then only how often it was repeated, until the condition has ended."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class RepeatLimit:
         """The `first` messages of a key are logged as they come. After that, a repeated message is logged with its
         count after `interval_s` at the earliest, then after twice that, and so on.
 
-        Of more than `max_keys` messages, the one that was not repeated for longest is forgotten.
+        With more than `max_keys` keys, the least recently repeated one is forgotten.
         """
         self._logger = logger
         self._first = first
@@ -59,9 +59,9 @@ class RepeatLimit:
         self._repeats: OrderedDict[Hashable, _Repeats] = OrderedDict()
 
     def log(self, level: int, key: Hashable, message: str, *values: object) -> bool:
-        """Log `message % values`, unless `key` was logged before and is not over; return whether it was logged.
+        """Log `message % values`, unless `key` was logged before and has not ended; return whether it was logged.
 
-        Put into the key what makes two messages differ for the reader (a path, an errno), not what always differs.
+        The key holds what makes two messages differ for the reader (a path, an errno), not what differs every time.
         """
         if not self._logger.isEnabledFor(level):
             return False
@@ -79,7 +79,7 @@ class RepeatLimit:
         return True
 
     def _known(self, key: Hashable, level: int, now: float) -> tuple[_Repeats, _Repeats | None]:
-        """Return what is known of a key, and what was forgotten because there are too many keys."""
+        """Return the entry of a key, and the entry that was forgotten to make room for it."""
         known = self._repeats.get(key)
         if known is not None:
             self._repeats.move_to_end(key)
@@ -89,7 +89,7 @@ class RepeatLimit:
         return known, self._repeats.popitem(last=False)[1] if is_full else None
 
     def _note_logged(self, known: _Repeats, text: str, now: float) -> str:
-        """Return `text` as it is logged now: with the count of those before it that were left out, and itself."""
+        """Return `text` as it is to be logged: with the count of repeats, including this one."""
         known.text = text
         if known.to_log:
             known.to_log -= 1
@@ -104,14 +104,14 @@ class RepeatLimit:
     def over(self, key: Hashable, message: str = "", *values: object) -> bool:
         """Note that the condition has ended, so that its next message is new; return whether it was known.
 
-        Logs `message % values` at `info` with the count of repeats or, without a message, the count if there is one.
+        Logs `message % values` at `info` with the count of repeats; without a message, only the count, if there is one.
         """
         with self._lock:
             known = self._repeats.pop(key, None)
         return self._log_end([known] if known else [], message, values)
 
     def all_over(self, message: str = "", *values: object) -> bool:
-        """Note that every condition has ended, likewise; return whether there was any."""
+        """Note that every condition has ended, as `over` does; return whether there were any."""
         if not self._repeats:  # the usual case, without a lock
             return False
         with self._lock:
@@ -120,7 +120,7 @@ class RepeatLimit:
         return self._log_end(known, message, values)
 
     def flush(self) -> None:
-        """Log every count that was left out, at the end of a run."""
+        """Log every pending count, at the end of a run."""
         self.all_over()
 
     def _log_end(self, known: Sequence[_Repeats], message: str, values: tuple[object, ...]) -> bool:
@@ -140,7 +140,7 @@ class RepeatLimit:
 
 
 class RateLimit:
-    """Logs at most `per_second` messages a second, and then how many were left out."""
+    """Logs at most `per_second` messages a second, and then how many were suppressed."""
 
     def __init__(
         self, logger: logging.Logger, *, per_second: int, what: str, clock: Callable[[], float] = time.monotonic
@@ -151,13 +151,13 @@ class RateLimit:
         self._what = what
         self._clock = clock
         self._lock = threading.Lock()
-        self._since = clock()  # the present second began
+        self._since = clock()  # the beginning of the current second
         self._logged = 0
-        self._left_out = 0
-        self._level = logging.NOTSET  # of the gravest that was left out
+        self._suppressed = 0
+        self._level = logging.NOTSET  # of the most severe suppressed message
 
     def log(self, level: int, message: str, *values: object) -> bool:
-        """Log `message % values` if there is room for it in this second; return whether it was logged."""
+        """Log `message % values` unless this second's limit is reached; return whether it was logged."""
         if not self._logger.isEnabledFor(level):
             return False
         self.flush_if_due()
@@ -166,14 +166,14 @@ class RateLimit:
             if has_room:
                 self._logged += 1
             else:
-                self._left_out += 1
+                self._suppressed += 1
                 self._level = max(self._level, level)
         if has_room:
             self._logger.log(level, message, *values)
         return has_room
 
     def flush_if_due(self) -> None:
-        """Log the count of a second that is over. Call it now and then: after the last event nobody else does."""
+        """Log the count of a second that has passed. Call this regularly: after the last event, nothing else does."""
         self._flush(after_s=1.0)
 
     def flush(self) -> None:
@@ -186,8 +186,8 @@ class RateLimit:
             seconds = now - self._since
             if seconds < after_s:
                 return
-            count, level = self._left_out, self._level
-            self._since, self._logged, self._left_out, self._level = now, 0, 0, logging.NOTSET
+            count, level = self._suppressed, self._level
+            self._since, self._logged, self._suppressed, self._level = now, 0, 0, logging.NOTSET
         if count:
             self._logger.log(level, "... %d more %s in %.1f s were not logged", count, self._what, seconds)
 

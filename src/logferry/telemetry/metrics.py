@@ -1,7 +1,7 @@
 """The numbers of a running client: counted by any thread, read as a total or interval by interval.
 
-Owns the values; what they are called and mean is declared in table.py, how they are shown is the affair of the views
-(report_line.py, summary.py, the client's status).
+Owns the values. table.py declares their names and meanings; the views (report_line.py, summary.py, the client's status)
+show them.
 """
 
 import threading
@@ -28,25 +28,25 @@ class Interval:
 
 
 class Metrics:
-    """Counted into by the reader, the engine and the health monitor, from any thread.
+    """The counters and gauges of one client. The reader, the engine and the health monitor write them, from any thread.
 
-    `changed` is set whenever something is counted or set, for one thread that waits for it and clears it.
+    `changed` is set whenever a number changes, for the one thread that waits for it and clears it.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.changed: Final = threading.Event()
         self._clock = clock
-        self._lock = threading.Lock()  # held for what follows
+        self._lock = threading.Lock()  # protects all that follows
         self._gauges = Gauges()
         self._counters = Counters()
         self._latency = LatencyHistogram()
         self._started_at = clock()
-        self._taken = Counters()  # the counters at the beginning of the present interval
+        self._taken = Counters()  # the counters at the beginning of the current interval
         self._interval_latency = LatencyHistogram()
         self._interval_began_at = self._started_at
 
     def add(self, **increments: int) -> None:
-        """Add to counters by name: `add(lines_read=100, bytes_read=9000)`. Called for each batch."""
+        """Increment counters by name: `add(lines_read=100, bytes_read=9000)`. Called for each batch."""
         counters = self._counters
         with self._lock:
             for name, increment in increments.items():
@@ -63,12 +63,12 @@ class Metrics:
         self._note_change()
 
     def set_queue_lines(self, lines: int) -> None:
-        """Note how many lines wait between reading and sending."""
+        """Set how many lines wait between reading and sending."""
         self._gauges.queue_lines = lines
         self._note_change()
 
     def set_held(self, files: int, size: int) -> None:
-        """Note how many rotated or deleted files are held open, and how many of their bytes are not acked."""
+        """Set how many rotated or deleted files are held open, and how many of their bytes are not acked."""
         with self._lock:
             self._gauges.held_files, self._gauges.held_bytes = files, size
         self._note_change()
@@ -80,22 +80,21 @@ class Metrics:
             return Interval(seconds, replace(self._counters), self._latency.copy(), replace(self._gauges))
 
     def take(self) -> Interval:
-        """Return the numbers since the last call (or the start) and begin a new interval."""
+        """Return the numbers since the last call (or the start), and begin a new interval."""
         with self._lock:
             now, counters = self._clock(), replace(self._counters)
-            gone_by = Interval(
+            interval = Interval(
                 now - self._interval_began_at,
                 _difference(counters, self._taken),
                 self._interval_latency,
                 replace(self._gauges),
             )
             self._interval_began_at, self._taken, self._interval_latency = now, counters, LatencyHistogram()
-            return gone_by
+            return interval
 
     def _note_change(self) -> None:
-        if (
-            not self.changed.is_set()
-        ):  # a tenth of the price of setting it; who clears it looks at the numbers afterwards
+        # Checking costs a tenth of setting. The thread that clears the event reads the numbers afterwards.
+        if not self.changed.is_set():
             self.changed.set()
 
 

@@ -1,4 +1,4 @@
-"""The report line: what happened in an interval, on one line for the log; and the thread that logs it."""
+"""The report line, which sums up an interval on one line of the log, and the thread that logs it."""
 
 import logging
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 def describe(interval: Interval) -> str:
-    """Return one line: what was counted, per second where that says more; rare events only if there were any."""
+    """Return the report line of an interval; rare events appear only if there were any."""
     counters, latency, seconds = interval.counters, interval.latency, max(interval.seconds, 1e-9)
     return ", ".join(
         [
@@ -28,7 +28,7 @@ def describe(interval: Interval) -> str:
 
 
 def rare_events(interval: Interval) -> Iterator[str]:
-    """Yield a phrase for each thing that most clients never see, if it happened."""
+    """Yield a phrase for each rare kind of event that happened."""
     gauges = interval.gauges
     if gauges.held_files:
         yield f"held {gauges.held_files} files ({gauges.held_bytes} bytes not acked)"
@@ -36,7 +36,7 @@ def rare_events(interval: Interval) -> Iterator[str]:
 
 
 def shortcomings(counters: Counters) -> list[str]:
-    """Return a sentence for each kind of line or byte that was not delivered as it was."""
+    """Return a sentence for each kind of line or byte that was not delivered unchanged."""
     return list(phrases(CLIENT_COUNTERS, counters, "shortcoming"))
 
 
@@ -49,11 +49,11 @@ class Reporter:
         self._worker = Worker(self._run, name="metrics-reporter")
 
     def start(self) -> None:
-        """Begin to report."""
+        """Start the thread."""
         self._worker.start()
 
     def stop(self) -> None:
-        """End the thread; it never takes longer than one log line."""
+        """Stop the thread; this never takes longer than one log line."""
         self._worker.stop()
 
     def _run(self, worker: Worker) -> None:

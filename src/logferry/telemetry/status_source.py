@@ -1,6 +1,6 @@
-"""The seam between what runs and whoever wants to know how it does: health checks, exporters, status files.
+"""The seam between a running client or server and its observers: health checks, exporters, status files.
 
-Both ends have a `StatusSource`. It answers at any moment, from any thread, without waiting for the disk or a peer.
+Both ends have a `StatusSource`. It answers at any time, in any thread, and never waits for the disk or a peer.
 """
 
 from collections.abc import Mapping
@@ -10,27 +10,27 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a client or server does its work now; if not, `reason` says why in one sentence."""
+    """Whether a client or server is doing its work; if not, `reason` says why in one sentence."""
 
     is_ready: bool
     reason: str = ""
 
     @classmethod
     def ready(cls) -> "Verdict":
-        """All is well."""
+        """Return the verdict that all is well."""
         return cls(True)
 
     @classmethod
     def not_ready(cls, reason: str) -> "Verdict":
-        """It does not do its work, for this reason."""
+        """Return the verdict that the work is not being done, for this reason."""
         return cls(False, reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One moment. Counters count from the start of the process and never fall; gauges are as they are now.
+    """The numbers at one moment. Counters count from the start of the process and never fall; gauges show the present.
 
-    Both are keyed by the names that the table of metrics declares; units are those of the table.
+    The keys are the names in the table of metrics, which also declares the units.
     """
 
     verdict: Verdict
@@ -39,7 +39,7 @@ class Snapshot:
 
 
 class StatusSource(Protocol):
-    """What can be asked how it does."""
+    """A client or server that can report its state."""
 
     def snapshot(self) -> Snapshot:
-        """Return this moment. Safe in any thread; never waits, never raises."""
+        """Return the current state. Safe in any thread; never waits, never raises."""

@@ -1,11 +1,11 @@
-"""The last line that a client prints. Scripts read it: what stands in it stays word for word."""
+"""The last line that a client prints. Scripts read it, so its words must not change."""
 
 from logferry.telemetry.metrics import Interval
 from logferry.telemetry.table import CLIENT_COUNTERS, phrases
 
 
 def summary(total: Interval) -> str:
-    """Return what a run has done; what the user asked to be left out only if there was any."""
+    """Return the summary of a run; filtered and redacted lines appear only if there were any."""
     counters, seconds = total.counters, total.seconds
     lines_per_second = counters.lines_acked / max(seconds, 1e-9)
     parts = [

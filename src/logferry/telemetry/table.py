@@ -1,8 +1,8 @@
-"""Every number that a client or a server counts, declared once: its name, kind, unit and meaning.
+"""Every metric of the client and the server, declared once: its name, kind, unit and meaning.
 
-The counters, the report line, the summary, status.json, and what exporters and documentation show are made from these
-declarations. To add a metric, add a field here, and count it where it happens. Names in the code (and in status.json)
-are those of the fields; `exposed_as` follows the conventions of Prometheus: base units, `_total` for counters.
+The counters, the report line, the summary, status.json, exporters and documentation all derive from these declarations.
+To add a metric, add a field here and count it where the event happens. The code and status.json use the names of the
+fields; `exposed_as` follows the conventions of Prometheus: base units, `_total` for counters.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,13 +17,13 @@ class Kind(Enum):
     """How a number behaves."""
 
     COUNTER = "counter"  # never falls while the process lives
-    GAUGE = "gauge"  # is as it is now
-    HISTOGRAM = "histogram"  # how many events took how long
+    GAUGE = "gauge"  # the present value
+    HISTOGRAM = "histogram"  # how long events took
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One declared number. Texts with `{}` take its value, and are shown only when it is not 0."""
+    """One declared metric. Texts with `{}` take its value and are shown only when the value is not 0."""
 
     name: str
     kind: Kind
@@ -32,13 +32,13 @@ class Metric:
     exposed_as: str
     report: str = ""  # in the report line
     summary: str = ""  # in the summary at the end of a run
-    shortcoming: str = ""  # a sentence, when it means that something was not delivered as it was
+    shortcoming: str = ""  # a sentence, if the metric counts what was not delivered unchanged
 
 
 def counter(
     unit: str, help_text: str, *, exposed: str = "", report: str = "", summary: str = "", shortcoming: str = ""
 ) -> int:
-    """Declare a counter as a field of a dataclass. `exposed` is the middle of its exposed name, if not its own."""
+    """Declare a counter as a field of a dataclass. `exposed` is the middle of its exposed name, if not the field's."""
     value: int = _declared(
         Kind.COUNTER, unit, help_text, exposed, report=report, summary=summary, shortcoming=shortcoming
     )
@@ -46,7 +46,7 @@ def counter(
 
 
 def gauge(unit: str, help_text: str, *, exposed: str = "") -> int:
-    """Declare a gauge, likewise."""
+    """Declare a gauge as a field of a dataclass, as `counter` does."""
     value: int = _declared(Kind.GAUGE, unit, help_text, exposed)
     return value
 
@@ -58,10 +58,10 @@ def _declared(kind: Kind, unit: str, help_text: str, exposed: str, **texts: str)
 
 @dataclass(slots=True)
 class Counters:
-    """What a client has done, since its start or in an interval."""
+    """The counters of a client, since its start or in an interval."""
 
     lines_read: int = counter("lines", "Lines read from log files, blank and filtered ones included.")
-    lines_shipped: int = counter("lines", "Lines handed to the network, each once.")
+    lines_shipped: int = counter("lines", "Lines handed to the network, each counted once.")
     lines_acked: int = counter("lines", "Lines that the server has acknowledged.")
     lines_rejected: int = counter(
         "lines",
@@ -73,21 +73,21 @@ class Counters:
     lines_cut: int = counter(
         "lines",
         "Lines that were too long and were shipped truncated.",
-        shortcoming="{} lines were too long and were cut",
+        shortcoming="{} lines were too long and were truncated",
     )
     lines_undecodable: int = counter("lines", "Lines with bytes that are not UTF-8.")
     lines_joined: int = counter(
-        "lines", "Lines joined to the line before, with which they are one event.", report="joined {} lines"
+        "lines", "Lines joined to the line before them, as parts of one event.", report="joined {} lines"
     )
     lines_filtered: int = counter(
         "lines",
-        "Lines left out because the configuration asks for it.",
+        "Lines not shipped because of --include or --exclude-line.",
         report="filtered {} lines",
         summary="{} filtered",
     )
     redactions: int = counter(
         "redactions",
-        "Pieces of lines replaced by the redaction.",
+        "Pieces of lines replaced by --redact.",
         report="redacted {}",
         summary="{} redacted",
     )
@@ -98,46 +98,46 @@ class Counters:
         "Bytes of log files that were gone before they were read.",
         exposed="lost_bytes",
         report="lost {} bytes",
-        shortcoming="{} bytes of the file were gone before they were read",
+        shortcoming="{} bytes were gone before they were read",
     )
     bytes_given_up: int = counter(
         "bytes",
         "Unread bytes of rotated or deleted files that were dropped because they exceeded --max-held-bytes.",
         exposed="given_up_bytes",
-        report="gave up {} bytes of held files",
-        shortcoming="{} bytes of held files were given up (--max-held-bytes)",
+        report="dropped {} bytes of held files",
+        shortcoming="{} bytes of rotated or deleted files were dropped (--max-held-bytes)",
     )
     batches: int = counter("batches", "Batches handed to the network.")
-    reconnects: int = counter("connections", "Connections, or attempts at one, that failed.")
+    reconnects: int = counter("connections", "Connections, or attempts to connect, that failed.")
 
 
 @dataclass(slots=True)
 class Gauges:
-    """How a client is now."""
+    """The gauges of a client."""
 
-    queue_lines: int = gauge("lines", "Lines that wait between reading and sending.")
-    held_files: int = gauge("files", "Rotated or deleted files that are kept open until all of them is acknowledged.")
-    held_bytes: int = gauge("bytes", "Bytes of those files that are not acknowledged.")
+    queue_lines: int = gauge("lines", "Lines waiting between reading and sending.")
+    held_files: int = gauge("files", "Rotated or deleted files that are kept open until every byte is acknowledged.")
+    held_bytes: int = gauge("bytes", "Bytes of held files that are not acknowledged.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerCounters:
-    """What a server has done since its start."""
+    """The counters of a server since its start."""
 
     connections_total: int = counter("connections", "Connections accepted.", exposed="connections")
     connections_silent: int = counter(
         "connections",
-        "Connections that were closed without having sent anything, as those of health probes.",
+        "Connections closed without having sent anything, such as health probes.",
         report="{} connections sent nothing",
     )
     connections_refused: int = counter(
-        "connections", "Connections refused because there was no room for more.", report="{} refused"
+        "connections", "Connections refused because too many were open.", report="{} refused"
     )
     connections_denied: int = counter(
         "connections", "Connections closed because the client may not ship here.", report="{} denied"
     )
     losses_reported: int = counter(
-        "ranges", "Ranges of files that clients could not deliver as they were.", report="{} losses reported"
+        "ranges", "Ranges of files that clients reported as not delivered unchanged.", report="{} losses reported"
     )
     clients_dropped: int = counter(
         "connections",
@@ -146,8 +146,8 @@ class ServerCounters:
     )
     lines_stored: int = counter("lines", "Lines stored.")
     bytes_stored: int = counter("bytes", "Bytes of lines stored.", exposed="stored_bytes")
-    lines_rejected: int = counter("lines", "Lines, frames or batches that were not accepted.")
-    repeats: int = counter("batches", "Batches recognised as stored before, and not stored again.", exposed="repeats")
+    lines_rejected: int = counter("lines", "Lines, frames or batches that the server did not accept.")
+    repeats: int = counter("batches", "Batches recognised as already stored, and not stored again.", exposed="repeats")
     recovered_bytes: int = counter(
         "bytes", "Unacknowledged bytes cut off segments after a crash.", report="cut {} bytes in recovery"
     )
@@ -157,15 +157,15 @@ class ServerCounters:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerGauges:
-    """How a server is now."""
+    """The gauges of a server."""
 
-    connections: int = gauge("connections", "Connections that are open.", exposed="open_connections")
-    bytes_in_memory: int = gauge("bytes", "Bytes received and not yet stored.", exposed="memory_bytes")
+    connections: int = gauge("connections", "Open connections.", exposed="open_connections")
+    bytes_in_memory: int = gauge("bytes", "Bytes received but not stored yet.", exposed="memory_bytes")
     disk_is_failing: int = gauge("boolean", "1 while the disk refuses writes.", exposed="disk_failing")
 
 
 def metrics_of(declaration: type, *, prefix: str) -> Iterator[Metric]:
-    """Yield the metrics that the fields of a dataclass declare, in their order."""
+    """Yield the metrics that the fields of a dataclass declare, in order."""
     for each in fields(declaration):
         texts = dict(each.metadata[_DECLARATION])
         middle = texts.pop("exposed") or each.name
@@ -177,7 +177,7 @@ ACK_LATENCY: Final = Metric(
     name="ack_latency",
     kind=Kind.HISTOGRAM,
     unit="seconds",
-    help="Time from handing lines to the network to their acknowledgement.",
+    help="Time from handing lines to the network until their acknowledgement.",
     exposed_as="logferry_client_ack_latency_seconds",
 )
 
@@ -194,7 +194,7 @@ View = Literal["report", "summary", "shortcoming"]
 
 
 def phrases(table: Iterable[Metric], numbers: object, view: View) -> Iterator[str]:
-    """Yield what a table says in one of its views about those of its `numbers` that are not 0."""
+    """Yield the texts of one view for each metric whose value in `numbers` is not 0."""
     for metric in table:
         text: str = getattr(metric, view)
         if text and (value := getattr(numbers, metric.name)):

@@ -59,9 +59,9 @@ server   logs port 9000
 mode     continuous, resilient, gzip
 state    state
 input 1  *.log: 2 files now; format auto; fields env=test
-input 2  c.txt, *.gz: 1 file now; format plain; multiline timestamp; without b*
+input 2  c.txt, *.gz: 1 file now; format plain; multiline timestamp; excluding b*
 input 3  later/*: no file matches now; format plain
-input 4  a.log: 1 file now; format plain; 1 of them left to an earlier input, like a.log
+input 4  a.log: 1 file now; format plain; 1 of the files left to an earlier input, such as a.log
 """,
         "",
     )
@@ -72,7 +72,7 @@ def test_it_takes_the_options_of_ship_without_a_file_too(check: Check, tmp_path:
     printed = check("--log-file", str(tmp_path / "app.log"), "--server-port", "9001", "--move-after", "done")
     assert printed.code == 0
     assert printed.out.splitlines()[:3] == [
-        "OK: the configuration is right",
+        "OK: the configuration is valid",
         "server   localhost port 9001",
         "mode     batch, then moved to done",
     ]
@@ -111,7 +111,7 @@ def test_a_file_that_may_not_be_read_is_told(check: Check, tmp_path: Path, monke
     monkeypatch.setattr("logferry.client.finding.preview.os.access", lambda path, _: path != str(secret))
     printed = check("--log-file", f"{tmp_path}/*.log")
     assert printed.code == 0
-    assert f"2 files now; format plain; 1 of them cannot be read, like {secret}" in printed.out
+    assert f"2 files now; format plain; 1 of the files cannot be read, such as {secret}" in printed.out
 
 
 class TestOfAServer:
@@ -127,7 +127,7 @@ durability  os
 accept      level-and-message
 retention   for 7 days
 clients     at most 10000, each dropped after 600 s of silence
-memory      at most 67108864 bytes that are not yet stored
+memory      at most 67108864 bytes that are not stored yet
 sizes       lines up to 8388608 bytes, frames up to 16777215, inflated up to 33554432; segments of 268435456
 """,
             "",

@@ -78,9 +78,9 @@ def test_a_batch_run_that_ended_well_is_no_problem(tmp_path: Path) -> None:
 def test_what_went_wrong_in_a_run_is_told_once(tmp_path: Path) -> None:
     counters = Counters(bytes_lost=5)
     assert inspect(say(tmp_path, counters=counters, mode="batch", ended_at=NOW), now=NOW).problems == (
-        "5 bytes of the file were gone before they were read",
+        "5 bytes were gone before they were read",
     )
-    outcome = "5 bytes of the file were gone before they were read"
+    outcome = "5 bytes were gone before they were read"
     assert inspect(say(tmp_path, counters=counters, mode="batch", ended_at=NOW, outcome=outcome), now=NOW).problems == (
         f"not running: {outcome}",
     )
@@ -407,5 +407,5 @@ def test_the_help_tells_the_exit_codes(status: Callable[..., Printed], capfd: py
     with pytest.raises(SystemExit):
         status("--help")
     told = capfd.readouterr().out
-    for word in ("--state-dir", "--json", "--all", "exit codes:", "waiting for the server"):
+    for word in ("--state-dir", "--json", "--all", "exit codes:", "waits for the server"):
         assert word in told

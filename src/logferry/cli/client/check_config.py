@@ -1,6 +1,6 @@
-"""`logferry check-config`: check a configuration and print what it would do; nothing is shipped, stored or created.
+"""`logferry check-config`: checks a configuration and prints its effect; ships, stores and creates nothing.
 
-With `--serve` it is the server's configuration.
+With `--serve` it checks the server's configuration.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from logferry.errors import ConfigError
 
 _SERVE: Final = "--serve"
 _SWITCHES: Final = {_SERVE: "check the configuration of a server; with --help, list the server's options"}
-_EPILOG: Final = "exit codes: 0 the configuration is right; 2 it is not"
+_EPILOG: Final = "exit codes: 0 the configuration is valid; 2 it is not"
 
 _OF_CLIENT: Final = CommandLine(
     "check-config", ShipSettings, "Check the client's configuration; print what it would ship.", _EPILOG, _SWITCHES
@@ -27,7 +27,7 @@ _OF_SERVER: Final = CommandLine(
 
 
 def run(words: Sequence[str]) -> int:
-    """Check; return the exit code. Raises ConfigError."""
+    """Check a configuration; return the exit code. Raises ConfigError."""
     print_result(_server_report(words) if _SERVE in words else _client_report(words))
     return EXIT_OK
 
@@ -40,7 +40,7 @@ def _client_report(words: Sequence[str]) -> str:
 
 
 def _server_report(words: Sequence[str]) -> str:
-    # Late: a client's configuration is checked without the server's modules.
+    # Imported late: checking a client's configuration does not need the server's modules.
     from logferry.cli.server.check_report import check_server_report, folder_problems
 
     settings = _OF_SERVER.start(words)

@@ -1,4 +1,4 @@
-"""What `logferry check-config` reports of a client's configuration that is right. Text only; nothing here prints."""
+"""The report of `logferry check-config` on a valid client configuration. Makes text only; never prints."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,9 +9,9 @@ from logferry.config import STANDARD_INPUT, ShipSettings
 
 
 def check_report(settings: ShipSettings, inputs: Sequence[InputPreview], state_dir: Path) -> str:
-    """Return the summary: where to, how, and what each input is on this machine now."""
+    """Return the summary: where and how the client ships, and which files each input matches now."""
     lines = [
-        f"OK: {settings.config or 'the configuration is right'}",
+        f"OK: {settings.config or 'the configuration is valid'}",
         *_common(settings, state_dir),
         *(f"input {number}  {_input(found)}" for number, found in enumerate(inputs, 1)),
     ]
@@ -33,11 +33,12 @@ def _input(found: InputPreview) -> str:
     own = found.settings
     parts = [f"format {own.format}"]
     parts += [f"multiline {own.multiline}"] if own.multiline else []
-    parts += [f"without {', '.join(own.exclude)}"] if own.exclude else []
+    parts += [f"excluding {', '.join(own.exclude)}"] if own.exclude else []
     parts += [f"fields {', '.join(f'{key}={value}' for key, value in own.field)}"] if own.field else []
-    parts += [f"{len(found.unreadable)} of them cannot be read, like {found.unreadable[0]}"] if found.unreadable else []
+    if found.unreadable:
+        parts.append(f"{len(found.unreadable)} of the files cannot be read, such as {found.unreadable[0]}")
     if taken := found.claimed_earlier:
-        parts.append(f"{len(taken)} of them left to an earlier input, like {taken[0]}")
+        parts.append(f"{len(taken)} of the files left to an earlier input, such as {taken[0]}")
     return "; ".join([f"{', '.join(own.log_file)}: {_count(found)}", *parts])
 
 

@@ -1,4 +1,4 @@
-"""`logferry ship`: ship log files to a server. The command that runs when none is named."""
+"""`logferry ship`: ships log files to a server. The default command."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -28,9 +28,9 @@ _EPILOG: Final = f"""other commands: {", ".join(name for name in COMMANDS if nam
 
 exit codes:
   0  every byte is acked
-  1  could not deliver (unreachable, refused, deadline, stopped)
+  1  not delivered (server unreachable, refused, deadline, stopped)
   2  the command line or the configuration is wrong
-  3  finished, but some lines were refused, cut or could not be read
+  3  finished, but some lines were refused, truncated or unreadable
 """
 
 _COMMAND_LINE: Final = CommandLine("ship", ShipSettings, "Ship log lines from files to a server.", _EPILOG)
@@ -43,9 +43,9 @@ def run(words: Sequence[str]) -> int:
 
 
 def ship_and_summarise(settings: ShipSettings, load_again: Callable[[], ShipSettings] | None = None) -> int:
-    """Run the client; print on stderr what went wrong, then the summary. Return the exit code.
+    """Run the client; print its problems and then the summary to stderr. Return the exit code.
 
-    SIGHUP makes a client that follows files take over what `load_again` gives.
+    On SIGHUP, a client that follows files takes over the settings that `load_again` returns.
     """
     collect_less_garbage()
     metrics, stop = Metrics(), StopSignal()

@@ -1,4 +1,4 @@
-"""`logferry status`: report what a client is doing, from its state folder alone."""
+"""`logferry status`: reports what a client is doing, from its state folder alone."""
 
 import time
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from logferry.client.status.inspect import inspect
 from logferry.config import StatusSettings
 
 _EPILOG: Final = """exit codes:
-  0  the client is running, or its batch run has ended well, and nothing is wrong
-  1  nothing can be said: no client has run with this state folder, or it cannot be read
-  2  usage
-  3  something is wrong: not running, waiting for the server, a file that cannot be read, lines or bytes not delivered
+  0  the client is running or its batch run ended well, without problems
+  1  unknown: no client has used this state folder, or the folder cannot be read
+  2  the command line or the configuration is wrong
+  3  there are problems: the client is not running or waits for the server, a file is unreadable, or data was lost
 """
 
 _COMMAND_LINE: Final = CommandLine(

@@ -1,4 +1,4 @@
-"""What `logferry status` found: a table for people, JSON for scripts. Text only; nothing here prints."""
+"""The findings of `logferry status`: a table for people, JSON for scripts. Makes text only; never prints."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ _FURTHEST_BEHIND: Final = 20
 
 
 def status_as_table(status: Inspection, *, shows_all: bool = False) -> str:
-    """Return what the client does, what is wrong, and one row a file: those that need attention, then by lag."""
+    """Return the client's state, its problems, and one row per file: those that need attention first, then by lag."""
     special = sorted((file for file in status.files if _needs_attention(file)), key=_urgency)
     others = sorted((file for file in status.files if not _needs_attention(file)), key=_urgency)
     count = len(others) if shows_all or len(status.files) <= _MAX_FILES else _FURTHEST_BEHIND

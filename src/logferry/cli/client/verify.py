@@ -1,6 +1,6 @@
-"""`logferry verify`: compare files with what the server has stored of them, and print what was found.
+"""`logferry verify`: compares files with the lines that the server has stored, and prints a verdict on each file.
 
-The verdict on a file that is well stays word for word, because scripts rely on it: `all there, once`.
+The verdict `all there, once` must not change: scripts rely on it.
 """
 
 import dataclasses
@@ -23,18 +23,19 @@ _MAX_RANGES: Final = 20
 _COMMAND_LINE: Final = CommandLine(
     "verify",
     VerifySettings,
-    "Compare files with what the server has stored of them.",
-    "exit codes: 0 everything is there, once; 1 the server does not answer; 2 usage; 3 something is not",
+    "Compare files with the lines that the server has stored.",
+    "exit codes: 0 every line is stored, once; 1 the server does not answer; 2 the command line or the configuration "
+    "is wrong; 3 something is missing, repeated, altered or lost",
 )
 
 
 def run(words: Sequence[str]) -> int:
-    """Verify; return the exit code. Raises ConfigError."""
+    """Verify the files; return the exit code. Raises ConfigError."""
     return verify_and_print(_COMMAND_LINE.start(words))
 
 
 def verify_and_print(settings: VerifySettings) -> int:
-    """Compare the files of the settings with the server's, print what was found, return the exit code."""
+    """Compare the files with what the server has stored, print the verdicts, return the exit code."""
     try:
         verdicts = _verify(settings)
     except DeliveryError as error:
@@ -60,7 +61,7 @@ def _verify(settings: VerifySettings) -> list[Verdict]:
 
 
 def verdicts_as_table(verdicts: Sequence[Verdict]) -> str:
-    """Return one row a file, and under them what is wrong in detail."""
+    """Return one row per file, and below them the missing, altered and lost ranges."""
     header = ("file", "lines", "stored", "missing", "repeated", "altered", "lost", "verdict")
     rows = [_row(verdict) for verdict in verdicts]
     details = [shown(line) for verdict in verdicts for line in _details(verdict)]
@@ -68,7 +69,7 @@ def verdicts_as_table(verdicts: Sequence[Verdict]) -> str:
 
 
 def verdicts_as_json(verdicts: Sequence[Verdict]) -> str:
-    """Return a list of objects, one a file, with all ranges."""
+    """Return a list of objects, one per file, with all ranges."""
     return json.dumps([{**dataclasses.asdict(verdict), "proven": verdict.is_proven} for verdict in verdicts], indent=2)
 
 

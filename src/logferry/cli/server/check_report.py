@@ -1,4 +1,4 @@
-"""What `logferry check-config --serve` reports of a server's configuration. It creates and locks nothing."""
+"""The report of `logferry check-config --serve` on a server's configuration. Never creates or locks anything."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from logferry.printable import quoted
 
 
 def folder_problems(settings: ServeSettings) -> list[str]:
-    """Return why the server could not store anything in its data folder, as far as can be seen now."""
+    """Return why the server could not store anything in its data folder, as far as can be determined now."""
     folder = settings.data_dir
     nearest = _nearest_existing(folder)
     name = quoted(str(nearest))
@@ -22,8 +22,8 @@ def folder_problems(settings: ServeSettings) -> list[str]:
 
 
 def check_server_report(settings: ServeSettings) -> str:
-    """Return the summary: where the server would listen, where it would store, what an ack would mean, its limits."""
-    return "\n".join([f"OK: {shown(settings.config or 'the configuration is right')}", *_lines(settings)])
+    """Return the summary: where the server would listen and store lines, what an ack would promise, and the limits."""
+    return "\n".join([f"OK: {shown(settings.config or 'the configuration is valid')}", *_lines(settings)])
 
 
 def _lines(settings: ServeSettings) -> Iterator[str]:
@@ -34,7 +34,7 @@ def _lines(settings: ServeSettings) -> Iterator[str]:
     yield f"accept      {settings.accept}"
     yield f"retention   {_retention(settings)}"
     yield f"clients     at most {settings.max_connections}, each dropped after {settings.idle_timeout:g} s of silence"
-    yield f"memory      at most {settings.memory_limit_bytes} bytes that are not yet stored"
+    yield f"memory      at most {settings.memory_limit_bytes} bytes that are not stored yet"
     yield (
         f"sizes       lines up to {settings.max_record_bytes} bytes, frames up to {settings.max_frame_bytes}, "
         f"inflated up to {settings.max_inflated_bytes}; segments of {settings.segment_bytes}"
@@ -46,7 +46,7 @@ def _retention(settings: ServeSettings) -> str:
         *([f"at most {settings.retention_bytes} bytes"] if settings.retention_bytes else []),
         *([f"for {settings.retention_days} days"] if settings.retention_days else []),
     ]
-    return ", ".join(limits) or "all is kept"
+    return ", ".join(limits) or "everything is kept"
 
 
 def _nearest_existing(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""`logferry fsck`: check every segment of a server's folder against its ledger, and print what was found."""
+"""`logferry fsck`: checks every segment of a server's data folder against the ledger, and prints the findings."""
 
 import dataclasses
 import json
@@ -13,13 +13,14 @@ from logferry.server.storage.disk.fsck import Finding, fsck
 _COMMAND_LINE: Final = CommandLine(
     "fsck",
     FsckSettings,
-    "Check every segment of a server's folder against its ledger.",
-    "exit codes: 0 every segment is as the ledger says; 1 no ledger; 2 usage; 3 a segment is damaged",
+    "Check every segment of a server's data folder against the ledger.",
+    "exit codes: 0 every segment agrees with the ledger; 1 the ledger is missing; 2 the command line or the "
+    "configuration is wrong; 3 a segment is damaged",
 )
 
 
 def run(words: Sequence[str]) -> int:
-    """Check; return the exit code. Raises ConfigError, and LogferryError when there is no ledger."""
+    """Check the segments; return the exit code. Raises ConfigError, and LogferryError if the ledger is missing."""
     settings = _COMMAND_LINE.start(words)
     findings = list(fsck(settings.data_dir))
     print_result(findings_as_json(findings) if settings.json else findings_as_table(findings))
@@ -27,7 +28,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def findings_as_table(findings: Sequence[Finding]) -> str:
-    """Return one row a segment."""
+    """Return one row per segment."""
     header = ("segment", "bytes", "lines", "verdict")
     rows = [(f.path, str(f.bytes), str(f.lines), f.problem or "ok") for f in findings]
     bad = sum(bool(finding.problem) for finding in findings)
@@ -36,5 +37,5 @@ def findings_as_table(findings: Sequence[Finding]) -> str:
 
 
 def findings_as_json(findings: Sequence[Finding]) -> str:
-    """Return a list of objects, one a segment."""
+    """Return a list of objects, one per segment."""
     return json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2)

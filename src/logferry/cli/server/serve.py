@@ -1,4 +1,4 @@
-"""`logferry serve`: receive log lines and store them, until a signal asks for the end."""
+"""`logferry serve`: receives log lines and stores them until a signal stops it."""
 
 import asyncio
 import sys
@@ -34,7 +34,7 @@ async def _serve_until_signal(settings: ServeSettings) -> None:
 
 
 def _print_addresses(addresses: Sequence[tuple[str, int]]) -> None:
-    """Scripts wait for these lines: they stay word for word."""
+    """Print the addresses. Scripts wait for these lines, so they must not change."""
     for host, port in addresses:
         print(f"logferry: listening on {host} port {port}", file=sys.stderr, flush=True)
 

@@ -199,7 +199,7 @@ def test_what_was_written_between_the_copy_and_the_truncation_is_told(scene: Sce
         append(scene.log, range(12, 20))
         run.settle()
         problems = run.shipping.stop().problems
-    assert problems == (f"{2 * len(log_line(10))} bytes of the file were gone before they were read",)
+    assert problems == (f"{2 * len(log_line(10))} bytes were gone before they were read",)
     scene.conclude([*range(10), *range(12, 20)], proven=[copy, scene.log])
 
 

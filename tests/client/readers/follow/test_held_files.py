@@ -131,7 +131,7 @@ def test_beyond_a_bound_the_oldest_that_is_held_is_given_up_told_and_in_the_ledg
         run.settle()
         assert run.shipping.counters.bytes_given_up == 20 * LINE
         problems = run.shipping.stop().problems
-    assert problems == (f"{20 * LINE} bytes of held files were given up (--max-held-bytes)",)
+    assert problems == (f"{20 * LINE} bytes of rotated or deleted files were dropped (--max-held-bytes)",)
     assert caplog.text.count("are lost: given up: more than") == 2
     assert {(loss.start, loss.end) for loss in losses(scene.server)} == {(5 * LINE, 15 * LINE), (0, 10 * LINE)}
     scene.conclude(
@@ -176,7 +176,7 @@ def test_giving_up_what_is_held_makes_the_exit_code_3(scene: Scene) -> None:
         wait_until(lambda: losses(scene.server), "the loss is stored")
         wait_until(lambda: numbered_line(400_000) in scene.server.stored_lines(), "and what came after")
         assert run.terminate() == 3
-        assert "bytes of held files were given up (--max-held-bytes)" in run.stderr
+        assert "bytes of rotated or deleted files were dropped (--max-held-bytes)" in run.stderr
     (loss,) = losses(scene.server)
     assert loss.end == size
     stored = scene.server.stored_lines()[:-1]

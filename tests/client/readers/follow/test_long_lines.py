@@ -72,7 +72,7 @@ def test_a_line_of_50_megabytes_is_cut_in_bounded_memory_and_its_neighbours_are_
         wait_until(lambda: scene.server.stats.lines_stored == 121, "all is stored", deadline_s=30)
         assert peak_memory(run.process.pid) < CLIENT_BYTES
         assert run.terminate() == 3
-    assert "1 lines were too long and were cut" in run.stderr
+    assert "1 lines were too long and were truncated" in run.stderr
     scene.names = [scene.log, other]
     scene.follow()
     numbers = [*range(20), *range(100, 200)]
