@@ -1,11 +1,11 @@
-/* The work that takes most of the time at both ends: escaping lines, rendering plain lines, checking UTF-8, validating
- * records, and CRC-32.
+/* The functions that take most of the time on both sides: escaping lines, rendering plain and raw lines, checking
+ * UTF-8, validating records, CRC-32 and fingerprints.
  *
- * Each function gives the same result, byte for byte, as the Python code that calls it gives without it. That code is
- * the reference, and runs where this module is not built (tests/properties/test_speedups_properties.py compares them).
- * No function allocates more than its result, or reads beyond the end of its input.
+ * Each function returns the same result, byte for byte, as the Python code that runs where this module is not built.
+ * That code is the reference (tests/properties/test_speedups_properties.py compares them). No function may allocate
+ * more than its result, or read beyond the end of its input.
  *
- * SSE2, which every x86-64 has, scans 16 bytes at a time; other machines scan byte by byte.
+ * SSE2, which every x86-64 CPU has, scans 16 bytes at a time; other machines scan byte by byte.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -24,12 +24,12 @@
 #include <immintrin.h>
 #endif
 
-/* The version of the functions below. It changes together with speedups.py, which does not use any other version. */
+/* The version of the functions below. It changes together with speedups.py, which ignores any other version. */
 #define INTERFACE 1
 
 typedef unsigned char byte;
 
-/* ---------------------------------------------------------------------------------------------- kinds of bytes */
+/* ----------------------------------------------------------------------------------------------- byte classes */
 
 enum { DIGIT = 1, LETTER = 2, CAPITAL = 4, STAMP = 8, BLANK = 16, BASE64 = 32 };
 
@@ -54,7 +54,7 @@ fill_kinds(void)
 
 #define IS(c, kind) (kinds[(byte)(c)] & (kind))
 
-/* Whether a byte cannot stand in a JSON string as it is: a quote, a backslash or a control character. */
+/* Whether a byte must be escaped in a JSON string: a quote, a backslash or a control character. */
 static inline int
 is_special(byte c)
 {
@@ -62,7 +62,7 @@ is_special(byte c)
 }
 
 #if defined(__SSE2__)
-/* Return 16 bits, one a byte: set where the byte is special. */
+/* Return 16 bits, one per byte, each set if its byte is special. */
 static inline unsigned
 special_mask(__m128i bytes)
 {
@@ -95,7 +95,7 @@ count_newlines(const byte *at, const byte *end)
     Py_ssize_t count = 0;
 #if defined(__SSE2__)
     while (end - at >= 16) {
-        /* Each of 16 counters counts up to 255. Comparing gives -1 for an equal byte. */
+        /* Each of 16 counters counts up to 255. The comparison gives -1 for an equal byte. */
         const byte *stop = end - at < 255 * 16 ? at + (end - at) / 16 * 16 : at + 255 * 16;
         __m128i counters = _mm_setzero_si128();
         for (; at < stop; at += 16) {
@@ -113,7 +113,7 @@ count_newlines(const byte *at, const byte *end)
 
 /* ------------------------------------------------------------------------------------------------------- UTF-8 */
 
-/* Return the length of the character at `at`, whose first byte is not ASCII; 0 if it is not a character (RFC 3629). */
+/* Return the length of the character at `at`, whose first byte is not ASCII; 0 if it is not UTF-8 (RFC 3629). */
 static int
 utf8_length(const byte *at, const byte *end)
 {
@@ -140,7 +140,7 @@ utf8_length(const byte *at, const byte *end)
     return 4;
 }
 
-/* Return the first byte that is not a part of a character, or `end`. */
+/* Return the first byte that is not part of a UTF-8 character, or `end`. */
 static const byte *
 find_not_utf8(const byte *at, const byte *end)
 {
@@ -187,7 +187,7 @@ output_open(Output *output, Py_ssize_t size)
     return 0;
 }
 
-/* Make room for `size` more bytes. The caller must hold the interpreter's lock. */
+/* Make room for `size` more bytes. The caller must hold the GIL. */
 static int
 output_reserve(Output *output, Py_ssize_t size)
 {
@@ -299,7 +299,7 @@ are_digits(const byte *at, int count)
     return 1;
 }
 
-/* Return the end of the time zone at `at`; `at` if no zone is there. */
+/* Return the end of the time zone at `at`; `at` itself if there is none. */
 static const byte *
 zone_end(const byte *at)
 {
@@ -321,9 +321,9 @@ zone_end(const byte *at)
 }
 
 /* Find the parts of a plain line (rendering/formats/text/plain.py has the pattern); return 0 if it is not a plain line.
- * The line ends with a newline, which no part can have, so nothing is read beyond the newline. */
+ * The line ends with a newline, which no part can contain, so nothing beyond the newline is read. */
 static inline int
-take_apart(const byte *line, byte inner_newline, Parts *parts)
+parse_plain(const byte *line, byte inner_newline, Parts *parts)
 {
     const byte *at = line;
     if (!(are_digits(at, 4) && at[4] == '-' && are_digits(at + 5, 2) && at[7] == '-' && are_digits(at + 8, 2)))
@@ -375,13 +375,13 @@ is_blank(const byte *line, byte inner_newline)
     return *line == '\n';
 }
 
-/* More bytes than a record has in addition to those of its line. */
+/* An upper bound on the bytes of a record beyond those of its line. */
 #define RECORD_BYTES 96
 
-/* Room at the end for a few lines of nothing but escapes: without it, most chunks would grow for their last line. */
+/* Room at the end for a few lines of nothing but escapes. Without it, most outputs would grow for their last line. */
 #define SPARE_BYTES 8192
 
-/* Render lines: with `is_plain`, lines that have the plain format as their parts; all other lines as whole messages. */
+/* Render lines. With `is_plain`, lines in the plain format are split into parts; all others are whole messages. */
 static PyObject *
 render_lines(const byte *at, const byte *end, byte inner_newline, int is_plain)
 {
@@ -395,7 +395,7 @@ render_lines(const byte *at, const byte *end, byte inner_newline, int is_plain)
             return NULL;
         byte *out = output.at;
         Parts parts;
-        if (is_plain && take_apart(at, inner_newline, &parts)) {
+        if (is_plain && parse_plain(at, inner_newline, &parts)) {
             const byte *line = at;
             out = PUT(out, "{\"level\": \"");
             for (const byte *c = parts.level; c < parts.level_end; c++)
@@ -455,11 +455,11 @@ escape_lines(const byte *at, const byte *end, byte inner_newline)
 
 /* --------------------------------------------------------------------------------------------------- validation */
 
-/* Return the byte after a text that must be at `at`; NULL if the text is not there. */
+/* Return the position after `text`, which must be at `at`; NULL if it is not. */
 #define SKIP(at, end, text) \
     ((end) - (at) >= (Py_ssize_t)sizeof(text) - 1 && !memcmp((at), (text), sizeof(text) - 1) ? (at) + sizeof(text) - 1 : NULL)
 
-/* Return the byte after a JSON string, given the byte after its first quote; NULL if it is not a string. */
+/* Return the position after a JSON string, given the position after its first quote; NULL if it is not a string. */
 static inline const byte *
 skip_string(const byte *at, const byte *end)
 {
@@ -485,7 +485,7 @@ skip_string(const byte *at, const byte *end)
     }
 }
 
-/* Return the byte after a line that is as the plain format writes it; NULL if it is not. */
+/* Return the position after a line in the form that the plain format writes; NULL if it has another form. */
 static inline const byte *
 skip_canonical_line(const byte *at, const byte *end)
 {
@@ -517,7 +517,7 @@ skip_canonical_line(const byte *at, const byte *end)
     return SKIP(mark ? mark : at, end, "}\n");
 }
 
-/* Values that are nested deeper than this are left to Python. */
+/* Python decides on values that are nested deeper than this. */
 #define MOST_NESTED 64
 
 static inline const byte *
@@ -559,7 +559,7 @@ skip_number(const byte *at, const byte *end)
 
 static const byte *skip_members(const byte *at, const byte *end, int depth, unsigned *found);
 
-/* Return the byte after a JSON value (RFC 8259); NULL if it is not a value, or Python has to judge. */
+/* Return the position after a JSON value (RFC 8259); NULL if it is not a value, or Python has to decide. */
 static const byte *
 skip_value(const byte *at, const byte *end, int depth)
 {
@@ -596,8 +596,8 @@ skip_value(const byte *at, const byte *end, int depth)
 
 enum { HAS_LEVEL = 1, HAS_MESSAGE = 2 };
 
-/* Return the byte after the members of an object and its brace; NULL as above. `found`, if not NULL, gets a flag for
- * each key that matters. */
+/* Return the position after the members of an object and its brace; NULL as above. `found`, if not NULL, gets a flag
+ * for each of the required keys. */
 static const byte *
 skip_members(const byte *at, const byte *end, int depth, unsigned *found)
 {
@@ -631,7 +631,7 @@ skip_members(const byte *at, const byte *end, int depth, unsigned *found)
     }
 }
 
-/* Return the byte after a line that is an object with level and message; NULL if it is not, or Python has to judge. */
+/* Return the position after an object with level and message in one line; NULL if not, or if Python has to decide. */
 static const byte *
 skip_record(const byte *at, const byte *end)
 {
@@ -645,7 +645,7 @@ skip_record(const byte *at, const byte *end)
 
 /* ------------------------------------------------------------------------------------------------------- CRC-32 */
 
-/* CRC-32 as in zlib: bits are in reverse order, so that the coefficient of x^0 is the highest bit. */
+/* CRC-32 as in zlib: bits are in reverse order, so the coefficient of x^0 is the highest bit. */
 #define CRC_POLYNOMIAL 0xedb88320u
 
 static uint32_t crc_table[256];
@@ -699,8 +699,8 @@ crc_bytewise(uint32_t crc, const byte *at, const byte *end)
 
 #if defined(HAS_CARRYLESS)
 /* Folding as in "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction" (Gopal and others, Intel
- * 2009): 128 bits, multiplied by x to the power of how far they are moved, are added to what they are moved to. The
- * factors are x^(n+32) and x^(n-32) modulo the polynomial, in reverse order and shifted by one. */
+ * 2009): to move 128 bits n bits ahead, multiply them by x^n and add the product to the data there. The factors are
+ * x^(n+32) and x^(n-32) modulo the polynomial, in reverse order and shifted by one. */
 static uint64_t fold_64_bytes[2], fold_16_bytes[2];
 
 static uint64_t
@@ -822,12 +822,12 @@ find_undecodable(PyObject *Py_UNUSED(module), PyObject *arguments)
     return PyLong_FromSsize_t(found);
 }
 
-/* For fewer bytes than this, the interpreter's lock is kept: to get it back may take much longer than the work. */
+/* For fewer bytes than this, keep the GIL: reacquiring it may take much longer than the work. */
 #define WORTH_UNLOCKING (64 * 1024)
 
 typedef const byte *(*LineFunction)(const byte *at, const byte *end);
 
-/* Return where the run of lines that `skip` accepts ends, and the number of these lines. */
+/* Return the end of the run of lines that `skip` accepts, and the number of these lines. */
 static PyObject *
 run_of(PyObject *arguments, LineFunction skip)
 {
@@ -896,8 +896,8 @@ crc32_joined(PyObject *Py_UNUSED(module), PyObject *arguments)
 
 /* ------------------------------------------------------------------------------------------------- fingerprints */
 
-/* BLAKE2b (RFC 7693) without a key and with a digest of 16 bytes. hashlib has it too, and loads OpenSSL with it: four
- * megabytes that a client would need for nothing else. */
+/* BLAKE2b (RFC 7693) without a key and with a digest of 16 bytes. hashlib has it too, but also loads OpenSSL: four
+ * megabytes that a client needs for nothing else. */
 enum { FINGERPRINT_BYTES = 16, BLAKE_BLOCK = 128, BLAKE_ROUNDS = 12 };
 
 static const uint64_t blake_initial[8] = {
@@ -932,7 +932,7 @@ blake_mix(uint64_t *v, int a, int b, int c, int d, uint64_t x, uint64_t y)
     v[b] = rotated_right(v[b] ^ v[c], 63);
 }
 
-/* Take in a block of BLAKE_BLOCK bytes, with which `total` bytes were taken in so far. */
+/* Compress a block of BLAKE_BLOCK bytes. `total` counts the hashed bytes, including this block. */
 static void
 blake_compress(uint64_t *state, const byte *block, uint64_t total, int is_last)
 {
@@ -988,8 +988,8 @@ fingerprint(PyObject *Py_UNUSED(module), PyObject *arguments)
     return PyUnicode_FromStringAndSize(text, sizeof text);
 }
 
-/* Let malloc keep freed memory up to `size`: to give every chunk back to the system, and to ask for it again, takes a
- * tenth of a client's time. Does nothing where malloc has no such setting. */
+/* Let malloc keep up to `size` freed bytes: returning every chunk to the system and requesting it again takes a
+ * tenth of a client's time. Does nothing where malloc lacks this setting. */
 static PyObject *
 keep_freed_memory(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
@@ -1009,11 +1009,11 @@ static PyMethodDef methods[] = {
     {"render_raw", render_raw, METH_VARARGS, "Render lines as whole messages: (NDJSON, records, blank lines)."},
     {"escape", escape, METH_VARARGS, "Escape lines for JSON. See escape_characters."},
     {"find_undecodable", find_undecodable, METH_VARARGS,
-     "Return the index of the first byte, from an index on, that is not UTF-8; the length if all bytes are."},
+     "Return the index of the first byte at or after an index that is not UTF-8; the length if all bytes are."},
     {"canonical_run", canonical_run, METH_VARARGS,
-     "Return where the run of lines ends that are as the plain format writes them, and their number."},
+     "Return the end of the run of lines in the form that the plain format writes, and the number of these lines."},
     {"record_run", record_run, METH_VARARGS,
-     "Return where the run of lines ends that are objects with level and message, and their number."},
+     "Return the end of the run of lines that are objects with level and message, and the number of these lines."},
     {"crc32_joined", crc32_joined, METH_VARARGS,
      "Return the CRC-32 of two pieces in a row, given the CRC-32 of each and the size of the second."},
     {"fingerprint", fingerprint, METH_VARARGS, "Return the BLAKE2b hash of 16 bytes, in hexadecimal."},
@@ -1027,7 +1027,7 @@ static PyMethodDef fast_crc_methods[] = {
 };
 
 static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "logferry._speedups", "The work that takes most of the time, compiled.", 0, methods, NULL, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "logferry._speedups", "The functions that take most of the time.", 0, methods, NULL, NULL, NULL, NULL,
 };
 
 PyMODINIT_FUNC

@@ -1,4 +1,4 @@
-"""Which format is recognised by the first lines of a file (docs/protocol.md, rule F13)."""
+"""Which format is detected from the first lines of a file (docs/protocol.md, rule F13)."""
 
 import pytest
 
@@ -50,7 +50,7 @@ def test_one_line_can_be_enough(line: str, name: str) -> None:
         "[1]\n",
     ],
 )
-def test_what_is_not_clear_is_no_format(text: str) -> None:
+def test_an_unclear_format_is_not_detected(text: str) -> None:
     """Rule F13."""
     assert detect(text.encode()) is None
 
@@ -76,8 +76,8 @@ def test_lines_that_are_not_utf8_can_be_recognised() -> None:
     assert detect(PLAIN.encode() + b" caf\xe9\n") == "plain"
 
 
-def test_half_of_the_lines_are_enough_for_what_a_runtime_writes_around_them() -> None:
-    """Other formats would take more of the lines."""
+def test_half_of_the_lines_are_enough_for_a_container_format() -> None:
+    """Other formats would match more of the lines."""
     framed = b"2024-01-15T08:23:45Z stdout F x\n"
     other = b"2024-01-15 08:23:45 INFO x\n"
     assert detect(framed * 3 + other * 3) == "cri"

@@ -1,4 +1,4 @@
-"""Where events begin and end: what a reader of files asks, without the renderer and the formats."""
+"""Where events begin and end, for readers of files: without the renderer and the formats."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ def test_neither_the_renderer_nor_a_format_is_imported() -> None:
 
 
 @pytest.mark.parametrize("name", ["cri", "docker"])
-def test_formats_that_join_lines_themselves_take_no_pattern(name: str) -> None:
+def test_formats_that_join_their_own_lines_refuse_a_pattern(name: str) -> None:
     spec = RenderSpec(format=name, multiline="timestamp")
     for judge in (renderer, event_boundaries):
         with pytest.raises(ValueError, match=f"lines of the format {name} cannot be joined by a pattern"):
@@ -53,8 +53,8 @@ def test_a_pattern_joins_the_lines_of_any_other_format() -> None:
 
 
 @pytest.mark.parametrize("each", FORMATS, ids=lambda each: each.name)
-def test_the_formats_that_join_lines_themselves_are_those_that_say_so(each: FormatName) -> None:
-    """A reader asks a format for its joiner only if its name says that it has one."""
+def test_a_format_has_a_joiner_exactly_if_its_name_is_listed_as_joining(each: FormatName) -> None:
+    """A reader requests the joiner of a format only if the format is listed as joining."""
     if each.joins_lines:
         assert isinstance(event_joiner(RenderSpec(format=each.name)), PartialLines)
         return
@@ -70,7 +70,7 @@ def test_an_event_is_cut_at_the_limits_of_the_spec() -> None:
 
 
 def _sizes(data: bytes, spec: RenderSpec) -> list[int]:
-    """Return how many bytes each event has."""
+    """Return the length of each event in bytes."""
     boundaries = event_boundaries(spec)
     assert boundaries is not None
     sizes = []

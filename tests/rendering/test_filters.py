@@ -1,4 +1,4 @@
-"""What is taken out and what is added (docs/protocol.md, rules F31 to F34)."""
+"""Filters, redaction and extra fields (docs/protocol.md, rules F31 to F34)."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ def messages(rendered: Rendered) -> list[str]:
 
 
 def redacted(text: str, *patterns: str) -> str:
-    """Return what redaction leaves of a line."""
+    """Return a line after redaction."""
     (message,) = messages(render(f"{text}\n", redact=patterns))
     return message
 
@@ -41,7 +41,7 @@ def test_filters_see_the_line_without_its_ending() -> None:
     assert messages(render("a\r\nb\r\n", include=(r"a$", r"^b\Z"))) == ["a", "b"]
 
 
-def test_filters_see_the_line_as_it_is_and_not_what_becomes_of_it() -> None:
+def test_filters_see_the_line_and_not_its_record() -> None:
     """Rule F31."""
     assert messages(render(f"{TIME} info a\n{TIME} INFO b\n", include=("info",))) == ["a"]
     assert messages(render('x "a" \\\ty\n', include=(r'"a" \\\ty',))) == ['x "a" \\\ty']
@@ -53,7 +53,7 @@ def test_a_pattern_sees_one_event_only() -> None:
     assert messages(render("a\nb\nc\n", include=(r"\Aa\Z", r"^c$"))) == ["a", "c"]
 
 
-def test_filters_see_all_lines_of_an_event_and_take_it_out_as_one() -> None:
+def test_filters_see_all_lines_of_an_event_and_drop_it_as_one() -> None:
     """Rules F31 and F34."""
     rendered = render("x 1\n a\nx 2\n b\n\nx 3\n a\n", multiline="x", exclude=(r"2\n b",))
     assert messages(rendered) == ["x 1\n a", "x 3\n a"]
@@ -76,13 +76,13 @@ def test_lines_that_are_not_utf8_are_filtered_and_redacted_too() -> None:
     assert record["message"] == "[redacted] caf\ufffd"
 
 
-def test_bytes_that_are_not_utf8_can_be_what_is_taken_out() -> None:
+def test_bytes_that_are_not_utf8_can_be_redacted() -> None:
     """Rule F32."""
     record = json.loads(render(b"key=\xff\xfe end\n", redact=(r"key=\S+",)).payload)
     assert record == {"level": "UNKNOWN", "message": "[redacted] end", "timestamp": None}
 
 
-def test_cut_lines_are_filtered_and_redacted_too() -> None:
+def test_truncated_lines_are_filtered_and_redacted_too() -> None:
     """Rules F31 and F32."""
     cut = renderer(RenderSpec(exclude=("drop",), redact=("secret",)))
     assert cut.render(b"drop this", truncated=True) == Rendered(b"", 0, filtered=1)
@@ -90,7 +90,7 @@ def test_cut_lines_are_filtered_and_redacted_too() -> None:
     assert (json.loads(rendered.payload)["message"], rendered.redacted) == ("a [redacted]\r", 1)
 
 
-def test_what_is_taken_out_is_in_no_field() -> None:
+def test_redacted_text_is_not_in_any_field() -> None:
     """Rule F32."""
     line = '{"level":"info","msg":"hi bob@example.com","user":"bob@example.com","n":{"x":["bob@example.com"]}}\n'
     rendered = render(line * 20, format="json", redact=("email",))
@@ -99,7 +99,7 @@ def test_what_is_taken_out_is_in_no_field() -> None:
     assert json.loads(rendered.payload.splitlines()[0])["n"] == {"x": ["[redacted]"]}
 
 
-def test_redaction_goes_over_the_lines_of_an_event() -> None:
+def test_redaction_spans_the_lines_of_an_event() -> None:
     """Rule F32."""
     rendered = render("x BEGIN\n k1\n k2\nEND z\nx b\n", multiline="x", redact=("(?s)BEGIN.*END",))
     assert messages(rendered) == ["x [redacted] z", "x b"]
@@ -112,7 +112,7 @@ def test_filters_come_before_redaction() -> None:
     assert messages(render("x bob@example.com\n", include=("redacted",), redact=("email",))) == []
 
 
-def test_a_pattern_that_matches_nothing_at_all_takes_out_nothing() -> None:
+def test_an_empty_match_redacts_nothing() -> None:
     """Rule F32."""
     assert redacted("abc", "x*") == "abc"
     assert redacted("axxc", "x*") == "a[redacted]c"
@@ -128,7 +128,7 @@ def test_a_pattern_that_matches_nothing_at_all_takes_out_nothing() -> None:
         ("root@localhost a @ b.c x@", "root@localhost a @ b.c x@"),
     ],
 )
-def test_mail_addresses_are_taken_out(text: str, left: str) -> None:
+def test_email_addresses_are_redacted(text: str, left: str) -> None:
     """Rule F32."""
     assert redacted(text, "email") == left
 
@@ -142,7 +142,7 @@ def test_mail_addresses_are_taken_out(text: str, left: str) -> None:
         ("256.1.1.1 1.2.3 1.2.3.4.5 1.2.3.456", "256.1.1.1 1.2.3 1.2.3.4.5 1.2.3.456"),
     ],
 )
-def test_addresses_of_ipv4_are_taken_out(text: str, left: str) -> None:
+def test_ipv4_addresses_are_redacted(text: str, left: str) -> None:
     """Rule F32."""
     assert redacted(text, "ipv4") == left
 
@@ -155,7 +155,7 @@ def test_addresses_of_ipv4_are_taken_out(text: str, left: str) -> None:
         ("the bearer, of news", "the bearer, of news"),
     ],
 )
-def test_bearer_tokens_are_taken_out(text: str, left: str) -> None:
+def test_bearer_tokens_are_redacted(text: str, left: str) -> None:
     """Rule F32."""
     assert redacted(text, "bearer") == left
 
@@ -175,12 +175,12 @@ def test_bearer_tokens_are_taken_out(text: str, left: str) -> None:
         ("4111  1111 1111 1111", "4111  1111 1111 1111"),
     ],
 )
-def test_card_numbers_are_taken_out_if_their_check_digit_is_right(text: str, left: str) -> None:
+def test_card_numbers_are_redacted_if_their_check_digit_is_valid(text: str, left: str) -> None:
     """Rule F32."""
     assert redacted(text, "card") == left
 
 
-def test_each_piece_is_counted_and_patterns_go_one_after_the_other() -> None:
+def test_each_piece_is_counted_and_patterns_apply_in_order() -> None:
     """Rule F32."""
     rendered = render("a@b.de 192.0.2.7 4111111111111111 c@d.de key=1\n", redact=("email", "ipv4", "card", r"key=\d"))
     assert messages(rendered) == ["[redacted] [redacted] [redacted] [redacted] [redacted]"]
@@ -189,7 +189,7 @@ def test_each_piece_is_counted_and_patterns_go_one_after_the_other() -> None:
 
 @pytest.mark.parametrize("preset", ["email", "ipv4", "card", "bearer"])
 @pytest.mark.parametrize("piece", ["a", "a.", "1", "1.", "1 ", "4-", "@", "bearer ", "a@b."])
-def test_no_text_makes_a_preset_slow(preset: str, piece: str) -> None:
+def test_built_in_redactions_take_linear_time(preset: str, piece: str) -> None:
     def seconds(size: int) -> float:
         begin = time.process_time()
         render(piece * (size // len(piece)) + "\n", redact=(preset,))
@@ -200,7 +200,7 @@ def test_no_text_makes_a_preset_slow(preset: str, piece: str) -> None:
 
 
 @pytest.mark.parametrize("option", ["include", "exclude", "redact"])
-def test_a_pattern_that_is_none_is_refused_with_a_reason(option: str) -> None:
+def test_an_invalid_pattern_is_refused_with_a_reason(option: str) -> None:
     with pytest.raises(ValueError, match=rf"cannot use '\(' as a pattern \({option}\): \w+"):
         render("", **{option: ("(",)})
 
@@ -213,13 +213,13 @@ def test_the_same_fields_are_added_to_every_record() -> None:
     assert [record["message"] for record in records] == ["a", "b }", "\ufffd"]
 
 
-def test_added_fields_are_at_the_end_of_cut_lines_too() -> None:
+def test_extra_fields_are_at_the_end_of_truncated_lines_too() -> None:
     """Rule F33."""
     rendered = renderer(RenderSpec(fields=(("env", "x"),))).render(b"abc", truncated=True)
     assert rendered.payload.endswith(b', "truncated": true, "env": "x"}\n')
 
 
-def test_a_record_keeps_a_field_of_its_own() -> None:
+def test_a_record_keeps_its_own_field() -> None:
     """Rule F33."""
     lines = (
         '{"message":"a","host":"own"}\n{"message":"b","x":{"host":1}}\n{"message":"\\"host\\""}\n{"message":"host"}\n'
@@ -235,30 +235,30 @@ def test_a_record_keeps_a_field_of_its_own() -> None:
     assert rendered.payload.splitlines()[0].endswith(b'"host":"own", "env": "e"}')
 
 
-def test_a_record_that_has_all_fields_stays_as_it_is() -> None:
+def test_a_record_that_has_all_extra_fields_is_unchanged() -> None:
     line = '{"level":"A","message":"a","timestamp":1,"host":"own"}\n'
     assert render(line, format="json", fields=(("host", "added"),)).payload == line.encode()
 
 
 @pytest.mark.parametrize("name", ["level", "message", "timestamp", "raw", "truncated"])
-def test_names_that_mean_something_are_refused(name: str) -> None:
+def test_reserved_names_are_refused(name: str) -> None:
     """Rule F33."""
     with pytest.raises(ValueError, match=f"a field cannot be called '{name}'"):
         render("", fields=((name, "x"),))
 
 
-def test_nothing_gets_no_fields() -> None:
+def test_an_empty_chunk_gets_no_fields() -> None:
     assert render("\n", fields=(("env", "x"),)).payload == b""
 
 
-def test_specs_that_differ_in_fields_only_share_all_that_is_costly() -> None:
+def test_specs_that_differ_only_in_extra_fields_share_the_expensive_parts() -> None:
     specs = [RenderSpec(multiline="timestamp", redact=("email",), fields=(("path", str(n)),)) for n in range(3000)]
     assert len({id(renderer(spec)._events) for spec in specs}) == 1
     assert len({id(event_boundaries(spec)) for spec in specs}) == 1
 
 
 def _card(length: int, first: str = "4") -> str:
-    """Return digits of which the last is right (ISO/IEC 7812, Luhn)."""
+    """Return digits with a valid check digit (ISO/IEC 7812, Luhn)."""
     digits = first + "0" * (length - 2)
     total = sum(sum(divmod(int(digit) * (2 - place % 2), 10)) for place, digit in enumerate(reversed(digits)))
     return digits + str(-total % 10)

@@ -1,4 +1,4 @@
-"""Several lines, one event (docs/protocol.md, rules F28 to F30)."""
+"""Several lines that are one event (docs/protocol.md, rules F28 to F30)."""
 
 import base64
 import json
@@ -14,12 +14,12 @@ from logferry.rendering.renderer import BOM, renderer
 TIME = "2024-01-15 08:23:45"
 TRACE = f"{TIME} ERROR failed\nTraceback:\n  File x\nValueError\n"
 
-# Every byte that could stand for a newline is in it.
+# It contains every byte that could stand for an inner newline.
 RUBBISH = bytes(range(0x20)).replace(b"\n", b"").replace(b"\r", b"")
 
 
 def events(data: str | bytes, multiline: str = "timestamp", **limits: int) -> list[dict[str, Any]]:
-    """Return the records that lines become."""
+    """Return the records of lines."""
     data = data.encode() if isinstance(data, str) else data
     rendered = renderer(RenderSpec(multiline=multiline, **limits)).render(data)  # type: ignore[arg-type]
     assert rendered.lines + rendered.blank + rendered.joined == data.count(b"\n") + (not data.endswith(b"\n"))
@@ -69,12 +69,12 @@ def test_timestamps_of_many_kinds_begin_an_event(begin: str) -> None:
 @pytest.mark.parametrize(
     "line", [f" {TIME} a", "at 08:23:45", "2024-01-15", "1234", "Jan", f"x{TIME}", "\t[2024-01-15"]
 )
-def test_other_lines_do_not(line: str) -> None:
+def test_lines_without_a_timestamp_do_not_begin_an_event(line: str) -> None:
     """Rule F28."""
     assert len(events(f"{TIME} INFO a\n{line}\n")) == 1
 
 
-def test_any_pattern_can_say_what_begins_an_event_where_a_line_begins() -> None:
+def test_a_pattern_is_matched_at_the_beginning_of_a_line() -> None:
     """Rule F28."""
     assert messages("BEGIN a\nnot BEGIN\nBEGIN b\n", "BEGIN") == ["BEGIN a\nnot BEGIN", "BEGIN b"]
     assert messages("żółw\nx\nżółw\n", "[żż]ó") == ["żółw\nx", "żółw"]
@@ -82,7 +82,7 @@ def test_any_pattern_can_say_what_begins_an_event_where_a_line_begins() -> None:
     assert messages("a\nb\n c\n", r"(?!\s)") == ["a", "b\n c"]
 
 
-def test_a_pattern_sees_one_line_only() -> None:
+def test_a_multiline_pattern_sees_only_one_line() -> None:
     assert messages("a\n b\na\n", r"a\s+b") == ["a\n b\na"]
     assert messages("a\n b\na\n", r"a\Z") == ["a\n b", "a"]
 
@@ -113,20 +113,20 @@ def test_crlf_is_a_newline_inside_an_event_too() -> None:
     assert events(TRACE.replace("\n", "\r\n")) == events(TRACE)
 
 
-def test_an_event_has_no_more_lines_than_allowed() -> None:
+def test_an_event_has_at_most_the_allowed_lines() -> None:
     """Rule F29."""
     data = "x 0\n" + "".join(f" {number}\n" for number in range(1, 8))
     assert messages(data, "x", multiline_max_lines=3) == ["x 0\n 1\n 2", " 3\n 4\n 5", " 6\n 7"]
 
 
-def test_an_event_has_no_more_bytes_than_allowed_but_a_line_is_never_cut() -> None:
+def test_an_event_has_at_most_the_allowed_bytes_but_a_line_is_never_cut() -> None:
     """Rule F29."""
     data = "x\n é\n 2\n" + " " * 30 + "long\n 3\n 4\n"
     assert messages(data, "x", multiline_max_bytes=9) == ["x\n é\n 2", " " * 30 + "long", " 3\n 4"]
     assert messages(data, "x", multiline_max_bytes=8) == ["x\n é", " 2", " " * 30 + "long", " 3\n 4"]
 
 
-def test_a_cut_line_is_an_event_by_itself() -> None:
+def test_a_truncated_line_is_an_event_of_its_own() -> None:
     """Rule F29."""
     cut = renderer(RenderSpec(multiline="timestamp")).render(b"  x\r", truncated=True)
     assert json.loads(cut.payload) == {"level": "UNKNOWN", "message": "  x\r", "timestamp": None, "truncated": True}
@@ -142,7 +142,7 @@ def test_the_last_line_may_lack_its_newline() -> None:
     assert messages(f"{TIME} INFO a\n b") == ["a\n b"]
 
 
-def test_a_byte_order_mark_counts_nothing() -> None:
+def test_a_byte_order_mark_does_not_hide_the_beginning_of_an_event() -> None:
     rendered = renderer(RenderSpec(multiline="timestamp")).render(BOM + TRACE.encode(), is_start=True)
     assert rendered == renderer(RenderSpec(multiline="timestamp")).render(TRACE.encode())
 
@@ -153,7 +153,7 @@ def test_every_control_character_survives_in_an_event(code: int) -> None:
         assert messages(f"{TIME} INFO a{chr(code)}b\n {chr(code)}c\n") == [f"a{chr(code)}b\n {chr(code)}c"]
 
 
-def test_rubbish_of_all_control_characters_is_joined_like_anything_else() -> None:
+def test_garbage_with_every_control_character_is_joined_like_other_lines() -> None:
     data = BOM + b"x" + RUBBISH + b"\n " + RUBBISH + b"\n\n" + b"x\n\xff\n" + b"\nx " + RUBBISH + b"\n"
     spec = RenderSpec(multiline="x")
     rendered = renderer(spec).render(data, is_start=True)
@@ -165,7 +165,7 @@ def test_rubbish_of_all_control_characters_is_joined_like_anything_else() -> Non
         assert [message.replace(missing, "") for message in found] == expected
 
 
-def test_what_can_grow_is_not_whole() -> None:
+def test_an_event_that_can_grow_is_not_complete() -> None:
     """Rule F30."""
     rule = joiner()
     assert rule.complete_bytes(b"") == 0
@@ -174,7 +174,7 @@ def test_what_can_grow_is_not_whole() -> None:
     assert rule.complete_bytes((TRACE * 2000).encode()) == len(TRACE) * 1999
 
 
-def test_an_event_that_has_all_it_may_have_is_whole() -> None:
+def test_an_event_at_its_limit_is_complete() -> None:
     """Rule F30."""
     assert joiner("x", multiline_max_lines=2).complete_bytes(b"x\n a\n") == 5
     assert joiner("x", multiline_max_lines=2).complete_bytes(b"x\n a\n b\n") == 5
@@ -191,7 +191,7 @@ def test_the_first_events_can_be_taken() -> None:
     ]
 
 
-def test_long_runs_without_a_beginning_are_cut_where_they_were_cut_before() -> None:
+def test_long_runs_without_a_beginning_are_cut_at_the_same_places_again() -> None:
     """Rules F29 and F30."""
     rule = joiner("x", multiline_max_lines=7)
     data = b"x\n" + b" line\n" * 10_000
@@ -200,6 +200,6 @@ def test_long_runs_without_a_beginning_are_cut_where_they_were_cut_before() -> N
 
 
 @pytest.mark.parametrize("pattern", ["(", "*a", "[", "(?P<a"])
-def test_a_pattern_that_is_none_is_refused_with_a_reason(pattern: str) -> None:
+def test_an_invalid_pattern_is_refused_with_a_reason(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"cannot use .* as a pattern \(multiline\): \w+"):
         renderer(RenderSpec(multiline=pattern))

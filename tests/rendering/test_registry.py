@@ -1,4 +1,4 @@
-"""The formats by their names: the one list of names, and what is found under each."""
+"""The registry of formats: the list of names, and the format of each."""
 
 import pytest
 
@@ -10,17 +10,17 @@ from logferry.rendering.registry import format_named
 
 
 @pytest.mark.parametrize("name", FORMAT_NAMES)
-def test_every_name_has_a_format_that_calls_itself_so(name: str) -> None:
+def test_every_name_finds_the_format_of_that_name(name: str) -> None:
     assert format_named(name).name == name
     assert format_named(name) is format_named(name)
 
 
-def test_every_name_of_a_redaction_has_a_pattern() -> None:
+def test_every_redaction_name_has_a_pattern() -> None:
     assert tuple(BUILT_IN) == REDACTION_NAMES
 
 
-def test_an_unknown_format_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(ValueError, match="there is no format 'xml'; there are plain, raw, json,") as raised:
+def test_an_unknown_format_is_refused_with_the_list_of_formats() -> None:
+    with pytest.raises(ValueError, match="unknown format 'xml'; the formats are plain, raw, json,") as raised:
         format_named("xml")
     assert str(raised.value).endswith("python and regex:<pattern>")
 

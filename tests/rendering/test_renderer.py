@@ -1,4 +1,4 @@
-"""What a line becomes, case by case (docs/protocol.md, rules F1 to F10), in whole chunks and by the reference."""
+"""The record of a line, case by case (docs/protocol.md, rules F1 to F10), in whole chunks and by the reference."""
 
 import base64
 import json
@@ -18,14 +18,14 @@ TIME = "2024-01-15 08:23:45"
 
 
 def both_ways(line: bytes) -> bytes:
-    """Render one line (without its newline) the fast way and the plain way; both must give the same bytes."""
+    """Render one line (without its newline) as a chunk and by the reference; both must give the same bytes."""
     fast = render(line + b"\n").payload
     assert fast == (render_line(line) or b"")
     return fast
 
 
 def fields(line: str | bytes) -> dict[str, Any]:
-    """Return what the rendered line holds."""
+    """Return the record of the line."""
     payload = both_ways(line.encode() if isinstance(line, str) else line)
     assert payload.count(b"\n") == 1
     result: dict[str, Any] = json.loads(payload)
@@ -75,7 +75,7 @@ def test_a_timestamp_is_kept_as_written(timestamp: str) -> None:
 
 
 @pytest.mark.parametrize("level", ["INFO", "info", "Info", "[INFO]", "[info]", "INFO:", "info:"])
-def test_a_level_is_upper_cased_and_freed_from_brackets_and_colon(level: str) -> None:
+def test_a_level_is_upper_cased_without_brackets_and_colon(level: str) -> None:
     """Rule F3."""
     assert fields(f"{TIME} {level} ready") == {"level": "INFO", "message": "ready", "timestamp": TIME}
 
@@ -86,7 +86,7 @@ def test_spellings_of_levels_may_be_mixed_in_one_chunk() -> None:
 
 
 @pytest.mark.parametrize("level", ["Zebra", "GMTX", "utc", "Z", "UTCNOW"])
-def test_a_level_may_begin_as_a_zone_does(level: str) -> None:
+def test_a_level_may_begin_like_a_time_zone(level: str) -> None:
     expected = {"level": level.upper(), "message": "ready", "timestamp": TIME}
     if level == "Z":
         expected = {"level": "READY", "message": "", "timestamp": f"{TIME} Z"}
@@ -100,7 +100,7 @@ def test_a_level_without_a_message_has_an_empty_one(level: str) -> None:
 
 
 @pytest.mark.parametrize("gap", [" ", "   ", "\t"])
-def test_spaces_or_one_tab_stand_before_the_level(gap: str) -> None:
+def test_spaces_or_one_tab_precede_the_level(gap: str) -> None:
     """Rule F3."""
     assert fields(f"{TIME}{gap}INFO ready")["level"] == "INFO"
 
@@ -159,11 +159,11 @@ def test_a_chunk_of_blank_lines_gives_nothing() -> None:
     assert render(b"\n \n\r\n\n") == Rendered(b"", 0, blank=4)
 
 
-def test_no_bytes_give_nothing() -> None:
+def test_an_empty_chunk_gives_nothing() -> None:
     assert render(b"") == render(b"", is_start=True) == render(BOM, is_start=True) == Rendered(b"", 0)
 
 
-def test_non_breaking_and_other_unicode_spaces_make_no_blank_line() -> None:
+def test_a_line_of_unicode_spaces_is_not_blank() -> None:
     for space in ("\u00a0", "\u2003", "\u2028", "\x85", "\x1c", "\x1f"):
         assert fields(space) == unknown(space)
 
@@ -189,7 +189,7 @@ def test_a_byte_order_mark_is_dropped_at_the_start_only() -> None:
     assert json.loads(second)["message"].startswith("\ufeff")
 
 
-def test_control_characters_are_escaped_the_short_way_where_there_is_one() -> None:
+def test_control_characters_use_the_short_escape_if_they_have_one() -> None:
     """Rule F7."""
     assert both_ways(b"a\x00\x08\x09\x0b\x0c\x1f\x1bz") == (
         b'{"level": "UNKNOWN", "message": "a\\u0000\\b\\t\\u000b\\f\\u001f\\u001bz", "timestamp": null}\n'
@@ -233,7 +233,7 @@ def test_bytes_that_are_not_utf8_are_replaced_and_carried_in_raw(rubbish: bytes)
     assert fields(TIME.encode() + b" INFO " + rubbish)["level"] == "INFO"
 
 
-def test_invalid_lines_do_not_touch_their_neighbours() -> None:
+def test_invalid_lines_do_not_affect_their_neighbours() -> None:
     rendered = render(b"\xff\na\n\xe9 and \xe8\nb\nc\n\xfe\n")
     assert (rendered.lines, rendered.undecodable, rendered.blank) == (6, 3, 0)
     records = [json.loads(line) for line in rendered.payload.splitlines()]
@@ -253,7 +253,7 @@ def test_a_last_line_without_newline_is_a_line() -> None:
     assert render(f"a\n{TIME} INFO b".encode()) == render(f"a\n{TIME} INFO b\n".encode())
 
 
-def test_a_cut_line_is_marked_and_keeps_its_shape() -> None:
+def test_a_truncated_line_is_marked_and_keeps_its_shape() -> None:
     """Rule F9."""
     rendered = render(f"{TIME} INFO {'x' * 50}".encode(), truncated=True)
     assert rendered.lines == 1
@@ -266,24 +266,24 @@ def test_a_cut_line_is_marked_and_keeps_its_shape() -> None:
     assert rendered.payload.endswith(b', "truncated": true}\n')
 
 
-def test_a_cut_line_that_is_not_utf8_has_raw_and_mark() -> None:
+def test_a_truncated_line_that_is_not_utf8_has_raw_and_the_mark() -> None:
     rendered = render(b"\xff" * 9, truncated=True)
     assert list(json.loads(rendered.payload)) == ["level", "message", "timestamp", "raw", "truncated"]
     assert rendered.undecodable == 1
 
 
-def test_a_cut_line_keeps_a_carriage_return_at_the_cut() -> None:
+def test_a_truncated_line_keeps_a_carriage_return_at_the_cut() -> None:
     assert json.loads(render(b"abc\r", truncated=True).payload)["message"] == "abc\r"
 
 
-def test_a_cut_line_is_never_blank_because_its_rest_is_not_known() -> None:
+def test_a_truncated_line_is_never_blank_because_its_rest_is_unknown() -> None:
     """Rule F9."""
     rendered = render(b" " * 64, truncated=True)
     assert (rendered.lines, rendered.blank) == (1, 0)
     assert json.loads(rendered.payload)["message"] == " " * 64
 
 
-def test_a_cut_line_at_the_start_loses_its_byte_order_mark() -> None:
+def test_a_truncated_line_at_the_start_loses_its_byte_order_mark() -> None:
     assert json.loads(render(BOM + b"abc", is_start=True, truncated=True).payload)["message"] == "abc"
 
 
@@ -297,7 +297,7 @@ def test_lines_of_all_kinds_keep_their_order_and_are_counted() -> None:
 @pytest.mark.parametrize(
     "line", [b"\xff", b"caf\xe9", b"\\", b"\x00", b"a", b"2024-01-15 08:23:45 [a] ", b"2024-01-15 08:23:45", b"\r"]
 )
-def test_no_kind_of_line_costs_the_square_of_the_chunk(line: bytes) -> None:
+def test_no_kind_of_line_takes_quadratic_time(line: bytes) -> None:
     def seconds(size: int) -> float:
         chunk = (line + b" " * 32 + b"\n") * (size // 34)
         begin = time.process_time()

@@ -1,1 +1,1 @@
-"""Lines become NDJSON. Pure: bytes in, bytes out; no file, socket, thread or clock."""
+"""Renders log lines as NDJSON. Pure: bytes in, bytes out; it must never use a file, socket, thread or clock."""

@@ -1,22 +1,22 @@
-"""Decides which format the lines of a file have (`--format auto`), from its first lines and from nothing else."""
+"""Detects the format of a file (`--format auto`) from its first lines, and from nothing else."""
 
 from typing import Final
 
 from logferry.rendering.engine.escape import WHITE_SPACE
 from logferry.rendering.registry import format_named
 
-# What programs write first is not always typical; much more than this may not be there yet.
+# The first lines of a program are not always typical, and a new file may not have many more than this.
 _SAMPLE_LINES: Final = 20
 
-# If several formats fit equally many lines, the first of them is taken: formats that say more of a line come first.
+# If several formats fit equally many lines, the first one wins: formats that extract more from a line come first.
 _CANDIDATES: Final = ("docker", "cri", "json", "plain", "syslog", "nginx", "apache", "python", "logfmt")
 
-# What a container runtime writes around any line: half of the lines is enough, as other formats would take them too.
+# Container runtimes wrap lines of any format. Half of the lines is enough, because other formats would fit them too.
 _WRAPPERS: Final = ("docker", "cri")
 
 
 def detect(data: bytes) -> str | None:
-    """Return the name of the format of a file whose first lines are `data`; None if the lines do not show it.
+    """Return the name of the format of a file whose first lines are `data`; None if it is not clear.
 
     A format must fit at least half of the lines that are neither blank nor indented.
     """

@@ -1,7 +1,7 @@
-"""Where the events of a source begin and end, for those who read files: without the renderer, and without the formats.
+"""Finds where the events of a source begin and end, for readers of files: without the renderer and the formats.
 
-A reader must hand over whole events, so it asks here which lines belong together. The renderer joins lines by the same
-rule. Only formats whose lines say themselves what belongs together are imported here, and only when one is asked for.
+A reader must hand over whole events, so it asks this module which lines belong together. The renderer joins lines by
+the same rule. This module must never import a format, except for one that joins its own lines, when it is requested.
 """
 
 from functools import lru_cache
@@ -16,23 +16,23 @@ __all__ = ["EventBoundaries", "event_boundaries", "event_joiner"]
 
 
 def event_boundaries(spec: RenderSpec) -> EventBoundaries | None:
-    """Return where events begin and end in a source rendered as `spec` says; None if every line is an event.
+    """Return the rule for where events begin and end under `spec`; None if every line is an event.
 
-    Raises ValueError that says what of `spec` cannot be used.
+    Raises ValueError with the reason if `spec` cannot be used.
     """
     return event_joiner(spec)
 
 
 def event_joiner(spec: RenderSpec) -> EventJoiner | None:
-    """Return what joins the lines of events; None if every line is an event. Raises ValueError as above."""
+    """Return the joiner of the lines of events; None if every line is an event. Raises ValueError as above."""
     return _joiner(spec.format, spec.multiline, spec.multiline_max_lines, spec.multiline_max_bytes)
 
 
 @lru_cache(maxsize=64)
 def _joiner(format_name: str, multiline: str, max_lines: int, max_bytes: int) -> EventJoiner | None:
-    joins_by_itself = format_name in JOINING_FORMATS
-    if multiline and joins_by_itself:
-        raise ValueError(f"lines of the format {format_name} cannot be joined by a pattern: they say what to join")
+    has_own_joiner = format_name in JOINING_FORMATS
+    if multiline and has_own_joiner:
+        raise ValueError(f"lines of the format {format_name} cannot be joined by a pattern: it joins its own")
     if multiline:
         return Multiline(multiline, max_lines=max_lines, max_bytes=max_bytes)
-    return format_named(format_name).event_joiner(max_bytes=max_bytes) if joins_by_itself else None
+    return format_named(format_name).event_joiner(max_bytes=max_bytes) if has_own_joiner else None

@@ -1,7 +1,7 @@
-"""Chooses the events that are shipped (`--include`, `--exclude-line`).
+"""Selects the events to ship (`--include`, `--exclude-line`).
 
-Patterns see the text of an event as it is in the file, its joined lines with newlines between them, and bytes that are
-not UTF-8 as lone surrogates.
+Patterns see the text of an event as it is in the file, with newlines between joined lines, and bytes that are not UTF-8
+as lone surrogates.
 """
 
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from logferry.rendering.engine.user_patterns import compile_user_pattern
 
 
 class EventFilter:
-    """The filters of a source. Without patterns to include, every event is included."""
+    """The filters of a source. Without patterns to include, the filter includes every event."""
 
     def __init__(self, *, include: Sequence[str], exclude: Sequence[str]) -> None:
-        """Raises ValueError that says which pattern is wrong."""
+        """Raises ValueError naming a pattern that is invalid."""
         self._include = [compile_user_pattern("include", pattern) for pattern in include]
         self._exclude = [compile_user_pattern("exclude", pattern) for pattern in exclude]
 
     def kept(self, events: list[str]) -> list[str]:
-        """Return the events that match a pattern to include and no pattern to exclude, and the blank events."""
+        """Return the blank events, and those that match a pattern to include but none to exclude."""
         if not self._include and not self._exclude:
             return events
         wanted = [not self._include] * len(events)

@@ -1,8 +1,8 @@
-"""Joins several lines to one event by a pattern (`--multiline`; docs/protocol.md, rule F28).
+"""Joins several lines into one event by a pattern (`--multiline`; docs/protocol.md, rule F28).
 
-The pattern finds, at the beginning of a line, the first line of an event; all lines up to the next such line belong to
-that event. An event ends before it would exceed the limit of lines or of bytes; the lines after that are an event of
-their own. The rule remembers nothing where an event begins, so a chunk may end there.
+A line that matches the pattern at its beginning is the first line of an event; all lines up to the next such line
+belong to the same event. An event ends before it would exceed the limit of lines or bytes; the lines after that are an
+event of their own. No state is carried across the beginning of an event, so a chunk may end there.
 """
 
 import re
@@ -19,10 +19,10 @@ from logferry.rendering.engine.events import JoinedEvents
 from logferry.rendering.engine.timestamps import EVENT_START
 from logferry.rendering.engine.user_patterns import compile_user_pattern
 
-# The beginning of the last event is searched in this many bytes at the end of a chunk first.
+# The beginning of the last event is first searched in this many bytes at the end of a chunk.
 _TAIL_BYTES: Final = 8 * 1024
 
-# The first of these bytes that does not occur in the data stands for the newlines inside events.
+# The first of these bytes that does not occur in the data replaces the newlines inside events.
 _INNER_NEWLINES: Final = bytes(code for code in range(0x1F, -1, -1) if code not in b"\t\n\r")
 
 
@@ -30,7 +30,7 @@ class Multiline:
     """The rule for one source: an `engine.events.EventJoiner` whose groups are single events."""
 
     def __init__(self, beginning: str, *, max_lines: int, max_bytes: int) -> None:
-        """`beginning` is EVENTS_BEGIN_WITH_TIMESTAMP or a pattern. Raises ValueError if it is neither."""
+        """`beginning` is EVENTS_BEGIN_WITH_TIMESTAMP or a pattern. Raises ValueError if the pattern is invalid."""
         pattern = EVENT_START if beginning == EVENTS_BEGIN_WITH_TIMESTAMP else beginning
         self._begins = compile_user_pattern("multiline", pattern).match
         self._max_lines = max_lines
@@ -71,7 +71,7 @@ class Multiline:
         return JoinedEvents(kept, kept.count(inner_newline), joined - kept.count(inner_newline), inner_newline)
 
     def _boundaries(self, data: bytes) -> list[int]:
-        """Return where events begin in `data`, and at last where `data` ends."""
+        """Return the offsets in `data` at which events begin, followed by the length of `data`."""
         texts, offsets = _lines_of(data)
         begins = [0, *compress(range(1, len(texts)), map(self._begins, texts[1:])), len(texts)]
         boundaries = [offsets[line] for line in begins]
@@ -92,7 +92,7 @@ class Multiline:
             first = max(fitting, first + 1)
 
     def _last_beginning(self, data: bytes) -> int:
-        """Return where the last line that begins an event is; 0 if only the first line does."""
+        """Return the offset of the last line that begins an event; 0 if only the first line does."""
         size = _TAIL_BYTES
         while size < len(data):
             start = data.find(b"\n", len(data) - size) + 1
@@ -105,7 +105,7 @@ class Multiline:
 
 
 def _lines_of(data: bytes) -> tuple[list[str], list[int]]:
-    """Return the texts of lines, where each begins in `data`, and at last where `data` ends."""
+    """Return the texts of lines, and the offsets in `data` at which they begin, followed by the length of `data`."""
     text = data.decode("utf-8", "surrogateescape")
     texts = text.split("\n")[:-1]
     sizes = map(len, texts if len(text) == len(data) else data.split(b"\n")[:-1])
@@ -117,6 +117,6 @@ def _lines_of(data: bytes) -> tuple[list[str], list[int]]:
 
 @lru_cache
 def _trailing_blank_lines(inner_newline: bytes) -> re.Pattern[bytes]:
-    """Return the pattern of the blank lines at the end of an event, with the inner newline before them."""
+    """Return a pattern that matches the blank lines at the end of an event, with the inner newline before them."""
     inner_newline = re.escape(inner_newline)
     return compile_pattern(inner_newline + rb"[ \t\r\v\f" + inner_newline + rb"]*+(?=\n)")

@@ -1,11 +1,11 @@
-"""Joins long lines that a container runtime wrote in parts, each stream for itself (docs/protocol.md, F26 and F27).
+"""Joins long lines that a container runtime split into parts, separately for each stream (docs/protocol.md, F26, F27).
 
-A runtime cuts what a container writes after 16 KiB, and the parts of stdout and stderr alternate. Events come in the
-order in which their last parts come, each as the one line that the runtime would have written, with the time of its
-first part. A group is a run of lines after which no stream has an unfinished line: mostly a single line.
+A runtime splits a container's output after 16 KiB, and the parts of stdout and stderr may alternate. Events keep the
+order of their last parts. Each becomes the one line that the runtime would have written, with the time of its first
+part. A group is a run of lines after which no stream has an unfinished line: usually a single line.
 
-A group ends before the line with which it would exceed the limit of bytes. A line that is unfinished then, or at the
-end of the data, stays a part.
+A group ends before the line that would make it exceed the limit of bytes. A line that is unfinished at that point, or
+at the end of the data, stays a part.
 """
 
 import re
@@ -18,9 +18,9 @@ from logferry.rendering.engine.events import JoinedEvents
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One line of a container's log, which may be a part of a longer one.
+    """One line of a container's log, which may be a part of a longer line.
 
-    A line is `begin`, its content, `end`. `stream` is what lines must have in common to be joined.
+    A line consists of `begin`, its content and `end`. Only lines with the same `stream` are joined.
     """
 
     stream: bytes
@@ -33,26 +33,26 @@ class Part:
 class PartSyntax(Protocol):
     """How a runtime writes lines and their parts."""
 
-    # Matches in every line that is a part but not the last part, and in few other lines.
+    # Matches in every line that is a part other than the last, and in few other lines.
     candidate: re.Pattern[bytes]
 
     def part_of(self, line: bytes) -> Part | None:
-        """Take a line, given with its newline, apart; None if the line does not have this syntax."""
+        """Parse a line, given with its newline; None if the line does not have this syntax."""
 
     def joined(self, parts: list[Part]) -> bytes:
-        """Return the line, with its newline, that has the content of all the parts; the last part may be missing."""
+        """Return the line, with its newline, that has the content of all parts; the last part may be missing."""
 
 
 class PartialLines:
-    """The joiner of lines with parts of one syntax (`engine.events.EventJoiner`)."""
+    """Joins the parts of lines in one syntax (an `engine.events.EventJoiner`)."""
 
     def __init__(self, syntax: PartSyntax, max_bytes: int) -> None:
-        """No group has more than `max_bytes`, unless a single line has."""
+        """No group exceeds `max_bytes`, unless a single line does."""
         self._syntax: Final = syntax
         self._max_bytes: Final = max_bytes
 
     def complete_bytes(self, data: bytes) -> int:
-        """See EventBoundaries. This is as fast as a search where no line is in parts."""
+        """See EventBoundaries. Where no line is in parts, this is as fast as a search."""
         for start, end, is_whole in self._long_groups(data):
             if not is_whole:
                 assert end == len(data)
@@ -60,7 +60,7 @@ class PartialLines:
         return len(data)
 
     def begins_group(self, data: bytes) -> bool:
-        """See EventBoundaries: the line may be the rest of a line that came before."""
+        """See EventBoundaries: the line may complete an earlier one."""
         return False
 
     def bytes_of_groups(self, data: bytes, count: int) -> int:
@@ -73,7 +73,7 @@ class PartialLines:
         return end
 
     def join(self, data: bytes) -> JoinedEvents:
-        """See EventJoiner. Lines that are not in parts, or not of this syntax, stay as they are."""
+        """See EventJoiner. Lines that are not in parts, or not in this syntax, stay as they are."""
         pieces, position, joined = list[bytes](), 0, 0
         for start, end, _ in self._long_groups(data):
             lines = [line + b"\n" for line in data[start:end].split(b"\n")[:-1]]
@@ -84,7 +84,7 @@ class PartialLines:
         return JoinedEvents(b"".join([*pieces, data[position:]]) if pieces else data, joined)
 
     def _events(self, lines: list[bytes]) -> list[bytes]:
-        """Return the lines of a group with their parts joined, in the order in which they are completed."""
+        """Return the lines of a group with their parts joined, in the order in which the lines are completed."""
         events, open_parts = [], dict[bytes, list[Part]]()
         for line in lines:
             part = self._syntax.part_of(line)
@@ -97,7 +97,7 @@ class PartialLines:
         return events + [self._syntax.joined(parts) for parts in open_parts.values()]
 
     def _long_groups(self, data: bytes) -> Iterator[tuple[int, int, bool]]:
-        """Yield begin and end of each group of more than one line, or that may go on; and whether it may not."""
+        """Yield start, end and completeness of each group that has more than one line or may continue."""
         position = 0
         while found := self._syntax.candidate.search(data, position):
             start = data.rfind(b"\n", position, found.start()) + 1 or position
@@ -106,7 +106,7 @@ class PartialLines:
                 yield start, position, is_whole
 
     def _group_end(self, data: bytes, start: int) -> tuple[int, bool]:
-        """Return where the group ends that begins at `start`, and whether nothing can be added to it."""
+        """Return the end of the group that begins at `start`, and whether the group is complete."""
         open_streams = set[bytes]()
         position = start
         while position < len(data):

@@ -1,7 +1,7 @@
-"""Replaces pieces of events before they are shipped (`--redact`), by built-in patterns and by those that users write.
+"""Replaces pieces of events before they are shipped (`--redact`), using built-in patterns and those of the user.
 
-A redactor sees the text of an event as it is in the file, after the filters and before the format. So neither a field
-nor `raw` keeps what was replaced. Patterns see bytes that are not UTF-8 as lone surrogates.
+A redactor sees the text of an event as it is in the file, after the filters and before the format. Neither a field nor
+`raw` must ever contain what was replaced. Patterns see bytes that are not UTF-8 as lone surrogates.
 """
 
 import re
@@ -20,13 +20,13 @@ REDACTED: Final = "[redacted]"
 class Redaction:
     """One pattern: a quick search, and the replacement.
 
-    `search` finds every event that may have something to replace, and perhaps others. With `spans_events` it may search
-    many events at once: newlines do not matter to it. `take_out` returns the text with the pieces replaced, and the
-    number of pieces.
+    `search` finds every event that may contain something to replace, and perhaps others. With `spans_events`, it can
+    search many events in one text, because it ignores newlines. `replace` returns the text with the pieces replaced,
+    and the number of pieces.
     """
 
     search: Callable[[str], object]
-    take_out: Callable[[str], tuple[str, int]]
+    replace: Callable[[str], tuple[str, int]]
     spans_events: bool = False
 
 
@@ -34,33 +34,33 @@ class Redactor:
     """The redactions of a source, in the order in which the user gave them."""
 
     def __init__(self, redact: Sequence[str]) -> None:
-        """`redact` are names of built-in redactions, or patterns. Raises ValueError that says which one is wrong."""
+        """`redact` holds names of built-in redactions, or patterns. Raises ValueError naming an invalid one."""
         self._redactions = [BUILT_IN.get(name) or _redaction(compile_user_pattern("redact", name)) for name in redact]
 
     def redact(self, events: list[str]) -> int:
-        """Replace pieces of the events, in place; return how many pieces were replaced."""
+        """Replace pieces of the events, in place; return the number of pieces."""
         redacted = 0
-        block = "\n".join(events)  # a replacement never makes a match that was not there before
+        block = "\n".join(events)  # remains valid: a replacement never creates a new match
         for redaction in self._redactions:
             if redaction.spans_events and not redaction.search(block):
                 continue
             for index in compress(range(len(events)), map(redaction.search, events)):
-                events[index], count = redaction.take_out(events[index])
+                events[index], count = redaction.replace(events[index])
                 redacted += count
         return redacted
 
 
 def _redaction(pattern: re.Pattern[str], hint: Callable[[str], object] | None = None) -> Redaction:
-    """Return the redaction of what a pattern matches. `hint` is a quicker search that does not depend on newlines."""
+    """Return the redaction of what a pattern matches. `hint` is a quicker search that ignores newlines."""
 
-    def take_out(text: str) -> tuple[str, int]:
+    def replace(text: str) -> tuple[str, int]:
         count = sum(1 for match in pattern.finditer(text) if match[0])
         return pattern.sub(lambda match: REDACTED if match[0] else "", text), count
 
-    return Redaction(hint or pattern.search, take_out, spans_events=hint is not None)
+    return Redaction(hint or pattern.search, replace, spans_events=hint is not None)
 
 
-# Linear in the text: a run of letters is tried from its beginning only.
+# Linear in the text: a match can only start at the beginning of a run of these characters.
 _EMAIL: Final = compile_pattern(r"(?<![\w.%+-])[\w.%+-]++@[\w-]++(?:\.[\w-]++)++")
 _EMAIL_HINT: Final = compile_pattern(r"@[\w-]++\.[\w-]")
 
@@ -78,15 +78,16 @@ _MAX_CARD_DIGITS: Final = 19
 
 
 def _has_digits(text: str) -> bool:
-    """Whether a text may have a card number: enough digits in a row. Ten times as fast as any pattern."""
+    """Whether a text has enough digits in a row for a card number. Ten times as fast as any pattern."""
     zeros = text.encode("utf-8", "surrogateescape").translate(_DIGIT_TO_ZERO, b" -")
     return b"0" * _MIN_CARD_DIGITS in zeros
 
 
 def _without_cards(text: str) -> tuple[str, int]:
-    """Take out card numbers: 13 to 19 digits, in groups or not, of which the last is right (ISO/IEC 7812, Luhn).
+    """Replace card numbers: 13 to 19 digits, in groups or not, with a valid check digit (ISO/IEC 7812, Luhn).
 
-    They begin with 2 to 6, as those of the large networks do: with 1, every tenth time in milliseconds would be one.
+    They begin with 2 to 6, as those of the large networks do. If 1 counted as well, one in ten timestamps in
+    milliseconds would pass for a card number.
     """
     count = 0
 
@@ -104,7 +105,7 @@ def _without_cards(text: str) -> tuple[str, int]:
 
 
 def _card_at(run: str, start: int) -> int:
-    """Return how many characters of `run`, digits with single separators, are a card number from `start` on; or 0."""
+    """Return the length of the card number at `start` of `run`, digits with single separators; 0 if there is none."""
     if run[start] not in "23456" or run[max(start - 1, 0) : start].isdigit():
         return 0
     window = run[start : start + 2 * _MAX_CARD_DIGITS]

@@ -1,7 +1,7 @@
-"""What a single event becomes: the reference that whole chunks must agree with.
+"""Renders a single event: the reference that the rendering of whole chunks must match byte for byte.
 
-It also serves the events that no chunk can hold: those that are not UTF-8, and the kept beginnings of lines that were
-too long.
+It also renders the events that cannot be rendered in a chunk: those that are not UTF-8, and the kept beginnings of
+lines that were too long.
 """
 
 import base64
@@ -12,9 +12,10 @@ from logferry.rendering.engine.format import Format, unknown_fields
 
 
 def render_event(format_: Format, event: bytes, *, truncated: bool = False) -> bytes | None:
-    """Render one event, without its last newline, the slow and plain way; None for a blank one.
+    """Render one event, given without its last newline; return None if the event is blank.
 
-    A cut line is never blank, nor its last carriage return a part of its ending: nobody knows what was cut off.
+    A truncated line is never blank, and a carriage return at its end is not part of a line ending: what followed is
+    unknown.
     """
     if not truncated:
         event = event.removesuffix(b"\r")
@@ -35,7 +36,7 @@ def render_event(format_: Format, event: bytes, *, truncated: bool = False) -> b
 
 
 def is_text(data: bytes) -> bool:
-    """Whether all of the bytes are UTF-8."""
+    """Whether all bytes are valid UTF-8."""
     try:
         str(data, "utf-8")
     except UnicodeDecodeError:

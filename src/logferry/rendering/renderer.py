@@ -1,11 +1,11 @@
-"""Renders chunks of raw lines to NDJSON (docs/protocol.md, rules F).
+"""Renders chunks of raw lines as NDJSON (docs/protocol.md, rules F).
 
-A renderer does what the spec of a source says, in this order: it joins lines to events, filters the events, redacts
-them, lets the format make a record of each, and adds the extra fields to every record.
+A renderer follows the render spec of a source. In this order, it joins lines into events, filters the events, redacts
+them, has the format turn each event into a record, and adds the extra fields to every record.
 
-It works on whole chunks, and gives the same bytes as `reference.render_event` gives for each event. Rendering is a pure
-function of the bytes: the same chunk gives the same NDJSON on any machine, at any time. It never looks at a clock, a
-file, or anything that was rendered before.
+It works on whole chunks and returns the same bytes as `reference.render_event` does for each event. Rendering is a pure
+function of the bytes: the same chunk yields the same NDJSON on any machine, at any time. It must never depend on a
+clock, a file, or anything rendered before.
 """
 
 from collections.abc import Iterable
@@ -32,20 +32,21 @@ _columns: Final = attrgetter(*(field.name for field in fields(Rendered)))
 
 
 class Renderer:
-    """Renders the lines of one source. It has no state, so any thread may use it at any time."""
+    """Renders the lines of one source. A renderer has no state, so any thread may use it at any time."""
 
     __slots__ = ("_events", "_extra_fields")
 
     def __init__(self, spec: RenderSpec) -> None:
-        """Raises ValueError that says what cannot be used in the spec."""
+        """Raises ValueError with the reason if the spec cannot be used."""
         self._events = _event_renderer(replace(spec, fields=()))
         self._extra_fields = ExtraFields(dict(spec.fields)) if spec.fields else None
 
     def render(self, data: bytes, *, is_start: bool = False, truncated: bool = False) -> Rendered:
         """Render a chunk of whole lines that ends where an event ends; only its last line may lack its newline.
 
-        `is_start` says that the chunk is the beginning of its source: a byte order mark there is dropped. `truncated`
-        says that the chunk is the kept beginning of one line that was too long; its record is marked `truncated`.
+        With `is_start`, the chunk is the beginning of its source, and the renderer drops a byte order mark there. With
+        `truncated`, the chunk is the kept beginning of one line that was too long, and its record is marked
+        `truncated`.
         """
         if truncated:
             rendered = self._events.render_alone(data.removeprefix(BOM) if is_start else data, truncated=True)
@@ -58,12 +59,12 @@ class Renderer:
 
 @lru_cache(maxsize=1024)
 def renderer(spec: RenderSpec) -> Renderer:
-    """Return the renderer for a spec. Raises ValueError that says what cannot be used in the spec."""
+    """Return the renderer for a spec. Raises ValueError with the reason if the spec cannot be used."""
     return Renderer(spec)
 
 
 class _EventRenderer:
-    """Everything that a renderer does but for the extra fields: the specs of most sources differ in these alone."""
+    """Everything a renderer does except for the extra fields; the specs of most sources differ only in these."""
 
     def __init__(self, spec: RenderSpec) -> None:
         self._format = format_named(spec.format)
@@ -122,9 +123,9 @@ class _EventRenderer:
         return Rendered(payload, 1, undecodable=1)
 
     def _render_halves(self, joiner: EventJoiner, data: bytes, *, is_start: bool) -> Rendered:
-        """Render lines in which every byte occurs that could stand for an inner newline: rubbish.
+        """Render lines that contain every byte that could stand for an inner newline: garbage.
 
-        A half of them may lack such a byte, and a single group does not need one.
+        Either half of the lines may lack such a byte, and a single group does not need one.
         """
         middle = data.find(b"\n", len(data) // 2, -1) + 1
         place = joiner.complete_bytes(data[:middle]) or joiner.bytes_of_groups(data, 1)
@@ -138,19 +139,19 @@ class _EventRenderer:
 
 
 class _Selection:
-    """What remains of the events of a source: the filters choose events first, then the redactor changes them."""
+    """Selects and redacts the events of a source: the filters choose events first, then the redactor changes them."""
 
     def __init__(self, spec: RenderSpec) -> None:
         self._filter = EventFilter(include=spec.include, exclude=spec.exclude)
         self._redactor = Redactor(spec.redact)
 
     def apply(self, events: list[str]) -> tuple[list[str], int]:
-        """Return the events that remain, and how many pieces of text were replaced in them."""
+        """Return the remaining events and the number of replaced pieces of text."""
         kept = self._filter.kept(events)
         return kept, self._redactor.redact(kept)
 
     def apply_to_chunk(self, joined: JoinedEvents) -> tuple[bytes, int, int]:
-        """Return what remains of a chunk, how many events were filtered out, how many pieces of text were replaced."""
+        """Return what remains of a chunk, the number of events filtered out, and the number of replaced pieces."""
         stand_in = joined.inner_newline
         mark = stand_in.decode()
         text = joined.data.replace(b"\r" + stand_in, stand_in).replace(b"\r\n", b"\n")
@@ -161,7 +162,7 @@ class _Selection:
 
 
 def _sum(parts: Iterable[Rendered]) -> Rendered:
-    """Return the parts as one: their payloads joined, their counts added."""
+    """Return the parts as one: their payloads concatenated, their counts added."""
     payloads, *counts = zip(*map(_columns, parts), strict=True)
     return Rendered(b"".join(payloads), *map(sum, counts))
 

@@ -1,4 +1,4 @@
-"""Fields: what one line gives and what a chunk gives are the same bytes."""
+"""Fields: a single line and a chunk give the same bytes."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ ALWAYS = r"(?P<first>[a-z])=(?P<key>[^\n]*+)"
 
 
 def render(pattern: str, field: Field, *lines: str) -> list[object]:
-    """Return the values that lines get for the field, "absent" where they have none; both ways must agree."""
+    """Return the value of the field for each line, "absent" if it is missing; both ways must agree."""
     kind = LineKind(pattern, pattern, [text("first"), field], is_exact=True)
     data = "".join(line + "\n" for line in lines).encode()
     payload = LineFormat("x", [kind]).render(data, b"\n").payload
@@ -45,7 +45,7 @@ def test_a_level_is_in_capitals_without_brackets_and_colon() -> None:
 
 
 @pytest.mark.parametrize("nil", ["-", ""])
-def test_a_text_or_null_is_null_where_logs_write_nil_and_where_the_group_is_missing(nil: str) -> None:
+def test_a_text_or_null_is_null_for_the_nil_text_and_for_a_missing_group(nil: str) -> None:
     lines = ["a=x", "b=-", "c=", "d"]
     found = ["x", *(None if value == nil else value for value in ("-", "")), None]
     assert render(GIVEN, text_or_null("key", nil=nil), *lines) == found
@@ -56,7 +56,7 @@ def test_a_number_or_null() -> None:
     assert render(ALWAYS, number_or_null("key"), "a=12", "b=-", "c=0") == [12, None, 0]
 
 
-def test_a_computed_field_is_computed_once_for_each_text() -> None:
+def test_a_computed_field_is_computed_once_per_distinct_text() -> None:
     calls = list[str | None]()
 
     def double(found: str | None) -> object:

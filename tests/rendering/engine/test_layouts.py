@@ -69,7 +69,7 @@ def test_lines_of_many_layouts_go_one_by_one(make: type[Counting], line: Line) -
 
 @BOTH
 def test_a_few_lines_go_one_by_one(make: type[Counting], line: Line) -> None:
-    """To find their layout would cost more."""
+    """Finding their layout would cost more."""
     few, enough = make(), make()
     render(few, line("msg") * 7)
     render(enough, line("msg") * 8)
@@ -77,7 +77,7 @@ def test_a_few_lines_go_one_by_one(make: type[Counting], line: Line) -> None:
 
 
 @BOTH
-def test_lines_that_are_surely_something_else_do_not_go_one_by_one(
+def test_lines_that_cannot_have_the_format_do_not_go_one_by_one(
     make: type[Counting], line: Callable[[str], str]
 ) -> None:
     counting = make()

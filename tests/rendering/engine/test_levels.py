@@ -1,4 +1,4 @@
-"""Levels at the beginning of messages: those that are surely levels, and nothing else."""
+"""Levels at the beginning of messages: only words that are unmistakably levels."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def test_a_word_that_may_be_something_else_is_not_a_level(message: str) -> None:
     assert level_of_message(message) == UNKNOWN
 
 
-def test_a_word_is_freed_from_its_marks() -> None:
+def test_the_marks_around_a_level_word_are_stripped() -> None:
     assert [level_of_word(word) for word in ("[warn]", "err:", "FATAL", "", None)] == [
         *("WARN", "ERR", "FATAL", UNKNOWN, UNKNOWN)
     ]

@@ -1,4 +1,4 @@
-"""Line patterns: a chunk is split with one pattern, and records are put together of the pieces."""
+"""Line patterns: one pattern splits a chunk, and records are assembled from the pieces."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ PAIR = r"([a-z]++)=([0-9]++)(!)?+"
 
 
 def brackets(lines: bytes) -> Rendered:
-    """Render lines in another way, blank ones as no record, and count them."""
+    """Render lines in another way, skip blank lines, and count both."""
     found = [line for line in lines.split(b"\n")[:-1] if line.strip()]
     return Rendered(b"".join(b"[%b]\n" % line for line in found), len(found), lines.count(b"\n") - len(found))
 
@@ -43,7 +43,7 @@ def test_a_record_has_the_texts_of_groups_in_the_order_of_the_record(pairs: Line
         (b"x\ny\n", b"[x]\n[y]\n"),
     ],
 )
-def test_other_lines_are_rendered_otherwise_and_keep_their_places(
+def test_other_lines_are_rendered_separately_and_keep_their_places(
     pairs: LinePattern, lines: bytes, payload: bytes
 ) -> None:
     assert pairs.render(lines, brackets) == Rendered(payload, lines.count(b"\n"))
@@ -70,7 +70,7 @@ def test_blank_lines_give_no_records_and_do_not_move_others(
     assert pairs.render(lines, brackets) == Rendered(payload, lines.count(b"\n") - blank, blank)
 
 
-def test_an_edit_gets_all_texts_of_a_group_at_once() -> None:
+def test_an_edit_gets_all_texts_of_a_group_in_one_call() -> None:
     seen = list[Texts]()
 
     def edit(texts: Texts) -> Written:
@@ -82,7 +82,7 @@ def test_an_edit_gets_all_texts_of_a_group_at_once() -> None:
     assert seen == [[b"!", None]]
 
 
-def test_an_edit_may_stand_for_nothing_and_for_a_name_that_the_pattern_lacks() -> None:
+def test_an_edit_may_write_nothing_and_may_name_a_group_that_the_pattern_lacks() -> None:
     def refuse_all(texts: Texts) -> None:
         assert texts == [None, None]
 
@@ -90,7 +90,7 @@ def test_an_edit_may_stand_for_nothing_and_for_a_name_that_the_pattern_lacks() -
     assert pattern.render(b"a\nb\n", brackets).payload == b"{a}\n{b}\n"
 
 
-def test_columns_may_stand_without_anything_between_them() -> None:
+def test_columns_may_be_adjacent() -> None:
     pattern = LinePattern(PAIR, [b"{", Column(2), Column(1), b"}\n"])
     assert pattern.render(b"a=1\nb=2\n", brackets).payload == b"{1a}\n{2b}\n"
 
@@ -106,13 +106,13 @@ def test_a_pattern_must_match_a_line_to_its_end(pairs: LinePattern) -> None:
     assert pairs.render(b" a=1\nb=2\n", brackets).payload == b"[ a=1]\n{2 of b}\n"
 
 
-def test_whether_all_lines_match(pairs: LinePattern) -> None:
+def test_matches_all_only_if_every_line_matches(pairs: LinePattern) -> None:
     assert pairs.matches_all(b"a=1\nb=2\n")
     assert not pairs.matches_all(b"a=1\nb\n")
     assert not pairs.matches_all(b"a\n")
 
 
-def test_records_are_written_of_values_and_what_all_have() -> None:
+def test_records_consist_of_values_and_common_bytes() -> None:
     record: list[bytes | Written] = [b"{", Written([b"1", b"2"]), b", ", Written([b"x", b"y"], b"'", b"'"), b"}\n"]
     assert write_records(record, 2) == b"{1, 'x'}\n{2, 'y'}\n"
     assert write_records([b"{", Written([b"1"]), b"}\n"], 1) == b"{1}\n"

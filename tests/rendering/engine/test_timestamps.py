@@ -1,4 +1,4 @@
-"""Which texts are timestamps: each pattern takes its own forms, and no near miss."""
+"""Which texts are timestamps: each pattern matches its own forms, and rejects near misses."""
 
 import re
 
@@ -26,7 +26,7 @@ def test_iso_8601(between: str, fraction: str, zone: str) -> None:
         *("2024-01-15 08:23:45+1", "2024-01-15 08:23:45  Z", "\uff12024-01-15 08:23:45"),
     ],
 )
-def test_what_is_not_iso_8601(text: str) -> None:
+def test_near_misses_are_not_iso_8601(text: str) -> None:
     assert not matches(ISO_8601, text)
 
 
@@ -44,7 +44,7 @@ def test_rfc_3339_needs_a_t_and_a_zone() -> None:
         assert not matches(RFC_3339, text)
 
 
-def test_rfc_3164_has_a_day_of_two_places() -> None:
+def test_rfc_3164_pads_the_day_to_two_characters() -> None:
     assert matches(RFC_3164, "Jan 15 08:23:45")
     assert matches(RFC_3164, "Jan  5 08:23:45")
     assert not matches(RFC_3164, "Jan 5 08:23:45")

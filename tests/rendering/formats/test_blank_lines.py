@@ -1,4 +1,4 @@
-"""Blank lines, in every format: skipped and counted, whatever stands around them."""
+"""Blank lines, in every format: skipped and counted, whatever surrounds them."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.support.formats import records, render_both_ways, unknown
 
 BLANK = ["", " ", "\t", "\x0b", "\x0c", " \t \r"]
 
-# White space to Unicode, but not to logs.
+# White space in Unicode, but not in logs.
 NOT_BLANK = ["\xa0", "\u2003", "\x1c", "\x85", "\u2028"]
 
 
@@ -21,5 +21,5 @@ def test_blank_lines_are_skipped_and_counted(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FORMAT_NAMES)
-def test_other_white_space_is_a_message(name: str) -> None:
+def test_a_line_of_other_white_space_is_a_message(name: str) -> None:
     assert records(name, *NOT_BLANK) == [unknown(text) for text in NOT_BLANK]

@@ -1,4 +1,4 @@
-"""A newline ends a line wherever it stands: no pattern of a whole chunk may take two lines for one."""
+"""A newline always ends a line: a pattern for whole chunks must never match two lines as one."""
 
 import pytest
 
@@ -10,7 +10,7 @@ LINES = [line for sample in sorted(SAMPLES.glob("*.log")) for line in sample.rea
 
 @pytest.mark.parametrize("name", FORMAT_NAMES)
 def test_a_newline_anywhere_in_a_line_makes_two_lines_of_it(name: str) -> None:
-    """Chunks in which one line is broken at every place; what both ways give is compared for each."""
+    """Break one line at every place; the chunk and the reference must agree on each result."""
     for line in LINES:
         broken = b"".join(line[:place] + b"\n" + line[place:] + b"\n" for place in range(1, len(line)))
         assert render_both_ways(name, broken + line + b"\n").payload.count(b"\n") > 0

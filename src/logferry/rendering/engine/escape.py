@@ -1,7 +1,7 @@
-"""Escapes lines for JSON, a whole chunk at a time, and gives the texts of escaped lines back.
+"""Escapes lines for JSON, a whole chunk at a time, and unescapes single lines.
 
-Escaped lines have no control character but the newline at the end of each line, and no quote without a backslash before
-it. So patterns can look for the structure of lines in them, and what the patterns find goes into strings as it is.
+Escaped lines have no control character except the newline at the end of each line, and no quote without a backslash
+before it. So a pattern can parse escaped lines, and what it matches goes into JSON strings unchanged.
 """
 
 import json
@@ -12,17 +12,17 @@ from logferry.protocol.patterns import compile_pattern
 
 NEWLINE: Final = b"\n"
 
-# Letters beyond ASCII stay as they are. One encoder for all: `json.dumps` would make a new one for every record.
+# Characters beyond ASCII stay as they are. All records share one encoder; `json.dumps` would make one for each.
 _encode: Final = json.JSONEncoder(ensure_ascii=False).encode
 
-# A line of nothing else is blank. The other white space of Unicode does not count.
+# A line of nothing but these is blank. The other white space of Unicode does not count.
 WHITE_SPACE: Final = " \t\n\r\v\f"
 
 _CONTROL: Final = compile_pattern(rb"[\x00-\x08\x0b-\x1f]")
 _CONTROL_ESCAPES: Final = {bytes([code]): json.dumps(chr(code))[1:-1].encode() for code in range(0x20)}
 _CONTROL_BYTES: Final = bytes(code for code in range(0x20) if code not in (0x09, 0x0A))
 
-# They begin with a newline, because `re` looks for a literal first byte ten times as quickly as for `^`.
+# They begin with a newline because `re` finds a literal first byte ten times as quickly as `^`.
 _escaped_blank_line: Final = compile_pattern(rb"\n(?: |\\[trf]|\\u000b)*+(?=\n)")
 _raw_blank_line: Final = compile_pattern(rb"\n[ \t\r\v\f]*+(?=\n)")
 
@@ -50,7 +50,7 @@ def escape_texts(texts: list[bytes], inner_newline: bytes = NEWLINE) -> list[byt
 
 
 def escape_characters(data: bytes, inner_newline: bytes) -> bytes:
-    """Escape for JSON everything but the newlines; carriage returns too, wherever they are."""
+    """Escape for JSON everything but the newlines, including all carriage returns."""
     if speedups.compiled and data.endswith(NEWLINE):
         return speedups.compiled.escape(data, inner_newline)
     data = data.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\t", b"\\t")
@@ -73,7 +73,7 @@ def to_json(value: object) -> str:
 
 
 def without_blank_lines(lines: bytes, *, is_escaped: bool) -> tuple[bytes, int]:
-    """Return whole lines without the blank ones among them, and how many these were."""
+    """Return the lines that are not blank, and the number of blank lines."""
     blank_line = _escaped_blank_line if is_escaped else _raw_blank_line
     kept, blank = blank_line.subn(b"", b"\n" + lines)
     return kept[1:], blank

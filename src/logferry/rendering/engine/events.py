@@ -1,7 +1,7 @@
-"""Events of several lines: where they begin and end, and what they look like once their lines are joined.
+"""Defines events of several lines: where they begin and end, and what they look like once their lines are joined.
 
-Two kinds of joiner implement these protocols: `multiline` (a pattern finds the first line of an event) and
-`partial_lines` (a container runtime cut long lines into parts). Readers of files need only the boundaries.
+Two modules implement these protocols: `multiline` (a pattern finds the first line of an event) and `partial_lines` (a
+container runtime split long lines into parts). Readers of files need only the boundaries.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from logferry.rendering.engine.escape import NEWLINE
 
 @dataclass(frozen=True, slots=True)
 class JoinedEvents:
-    """Events, one per line: `joined` lines were appended to the one before, `blank` ones at the end of events dropped.
+    """Events, one per line: `joined` lines were appended to the one before, `blank` lines at the end of events dropped.
 
-    `inner_newline` is a byte that stands for the newlines inside events, and for nothing else in `data`.
+    `inner_newline` is the byte that stands for newlines inside events, and for nothing else in `data`.
     """
 
     data: bytes
@@ -24,27 +24,27 @@ class JoinedEvents:
 
 
 class EventBoundaries(Protocol):
-    """Which lines belong together: a rule that goes from left to right and remembers nothing beyond the end of a group.
+    """Decides which lines belong together, from left to right, and carries no state beyond the end of a group.
 
-    A group is one event, or several whose lines alternate. A source may therefore be rendered in pieces that end where
-    groups end: the result is the same as that of all pieces at once. `data` always begins where a group begins.
+    A group is one event, or several events whose lines alternate. A source may therefore be rendered in pieces that end
+    where groups end: the result is the same as for the whole source. `data` always begins where a group begins.
     """
 
     def complete_bytes(self, data: bytes) -> int:
-        """Return how many of the first bytes of `data`, whole lines, are groups to which nothing can be added."""
+        """Return the length of the complete groups at the beginning of `data`, which consists of whole lines."""
 
     def begins_group(self, data: bytes) -> bool:
-        """Whether the first line of `data` begins a group whatever came before it. False if nobody can know."""
+        """Whether the first line of `data` begins a group whatever came before it. False if that cannot be known."""
 
     def bytes_of_groups(self, data: bytes, count: int) -> int:
-        """Return how many bytes the first `count` groups have: all of `data` if it has at most `count` groups.
+        """Return the length of the first `count` groups: all of `data` if it has at most `count` groups.
 
-        A last group that may go on counts as any other.
+        A last group that may continue counts like any other.
         """
 
 
 class EventJoiner(EventBoundaries, Protocol):
-    """The boundaries of events, and the joining of their lines."""
+    """Finds the boundaries of events and joins their lines."""
 
     def join(self, data: bytes) -> JoinedEvents | None:
         """Join the lines of each event of `data`, whole lines that need not be UTF-8.

@@ -1,4 +1,4 @@
-"""Which of a line's own keys have the role of level, message and timestamp (docs/protocol.md, rules F15 and F16)."""
+"""Decides which keys of a line play the role of level, message and timestamp (docs/protocol.md, rules F15 and F16)."""
 
 import json
 from collections.abc import Iterable
@@ -6,8 +6,8 @@ from typing import Final
 
 from logferry.rendering.engine.format import unknown_fields
 
-# The names that a role is found under, the best first. A name other than the first counts only if its value is a string
-# or a number.
+# The names under which a role is found, the best first. A name other than the first counts only if its value is a
+# string or a number.
 NAMES: Final = {
     "level": ("level", "severity", "lvl", "log.level", "levelname", "loglevel"),
     "message": ("message", "msg", "log", "text", "event"),
@@ -17,9 +17,9 @@ ALL_NAMES: Final = tuple(name for names in NAMES.values() for name in names)
 
 
 def sources_of(keys: Iterable[tuple[str, bool]]) -> dict[str, str]:
-    """Return the key that has each role, given all keys and whether their values are scalar.
+    """Return the key that plays each role, given all keys and whether their values are scalar.
 
-    A role for which a line has no key is left out.
+    Roles without a key are left out.
     """
     keys = list(keys)
     present, scalar = {key for key, _ in keys}, {key for key, is_scalar in keys if is_scalar}
@@ -32,12 +32,12 @@ def sources_of(keys: Iterable[tuple[str, bool]]) -> dict[str, str]:
 
 
 def missing_fields(sources: Iterable[str], text: str) -> dict[str, object]:
-    """Return what a record gets for the roles that its line has no key for: the message is the whole line."""
+    """Return the fields for the roles that are not in `sources`: the message is the whole line."""
     return {name: value for name, value in unknown_fields(text).items() if name not in sources}
 
 
 def upper_text(text: str) -> str:
-    """Return a JSON string, given as it is written, in capitals; unchanged if it has no small letters."""
+    """Convert a JSON string, given in its written form, to upper case; return it unchanged if it already is."""
     value = str(json.loads(text))
     if value == value.upper():
         return text

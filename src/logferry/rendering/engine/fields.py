@@ -1,7 +1,7 @@
-"""The fields of records that come from named groups of a pattern, each with both ways to write it.
+"""Defines the kinds of fields that come from named groups of a pattern, each with two ways to write the field.
 
-A field says what its value is for the text of one line (the reference), and what a whole chunk of escaped texts becomes
-in NDJSON. Both give the same bytes. New kinds of fields belong here, not into the formats.
+A field defines its value for the text of one line (the reference), and the NDJSON for a whole chunk of escaped texts.
+Both give the same bytes. New kinds of fields belong here, not in the formats.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,16 +11,17 @@ from typing import Final
 from logferry.rendering.engine.escape import to_json, unescape
 from logferry.rendering.engine.records import Column, Texts, Written
 
-# Instead of a value: the record does not have the key.
+# Stands for a missing value: the record does not have the key.
 ABSENT: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One key of a record, made of the text of a group: None if that did not match, or the pattern does not have it.
+    """One key of a record, whose value comes from the text of a group.
 
-    `value` makes it for one line (None: the text itself is the value). `written` is what a chunk of records has for it:
-    JSON from the comma before the key to the end of the value.
+    The text is None if the group did not match or the pattern does not have it. `value` converts the text of one line
+    (None: the text itself is the value). `written` is what a chunk of records has for the field: JSON from the comma
+    before the key to the end of the value.
     """
 
     key: str
@@ -36,7 +37,7 @@ def text(key: str, group: str = "") -> Field:
 
 
 def level(group: str = "level") -> Field:
-    """Return the level that its group, which always matches, names in letters: in capitals, without `[]` and `:`."""
+    """Return the field of a level that is a word: in capitals, without `[]` and `:`. Its group always matches."""
     written = (_before("level") + b'"', Column(group, upper_levels), b'"')
     return Field("level", group, lambda text: (text or "").strip("[]:").upper(), written)
 
@@ -72,7 +73,7 @@ def number_or_null(key: str, group: str = "") -> Field:
 
 
 def of_each(key: str, group: str, value: Callable[[str | None], object]) -> Field:
-    """Return a field that is computed once for each distinct text of its group: there should be few."""
+    """Return a field that is computed once for each distinct text of its group; use it where texts are few."""
 
     def edit(texts: Texts) -> Written:
         values = {text: to_json(value(None if text is None else unescape(text))).encode() for text in set(texts)}
@@ -82,7 +83,7 @@ def of_each(key: str, group: str, value: Callable[[str | None], object]) -> Fiel
 
 
 def if_given(key: str, group: str = "") -> Field:
-    """Return a field that only those records have whose group matched."""
+    """Return a field that a record has only if the group matched."""
     group, before = group or key, _before(key)
 
     def edit(texts: Texts) -> Written | None:
@@ -97,7 +98,7 @@ def if_given(key: str, group: str = "") -> Field:
 
 
 def flag(key: str) -> Field:
-    """Return a field that is true in those records whose group matched, and that the others do not have."""
+    """Return a field that is true where its group matched, and absent from the other records."""
     given = _before(key) + b"true"
 
     def edit(texts: Texts) -> Written | None:
@@ -107,7 +108,7 @@ def flag(key: str) -> Field:
 
 
 def record_of(fields: Iterable[Field]) -> list[bytes | Column]:
-    """Return what a record of these fields consists of; every record has the first of them."""
+    """Return what a record of these fields consists of. The first field must be in every record."""
     (first, *rest), *others = (field.written for field in fields)
     assert isinstance(first, bytes)
     pieces = [b"{" + first.removeprefix(b", "), *rest, *(piece for written in others for piece in written)]
@@ -115,7 +116,7 @@ def record_of(fields: Iterable[Field]) -> list[bytes | Column]:
 
 
 def upper_levels(levels: Texts) -> Written:
-    """Upper-case levels and free them from `[]` and `:`, once per distinct spelling. ASCII letters only."""
+    """Convert levels to upper case and strip `[]` and `:`, once per distinct spelling. ASCII letters only."""
     plain = {level: level.strip(b"[]:").upper() for level in set(levels)}
     if all(spelling == level for spelling, level in plain.items()):
         return Written(levels)

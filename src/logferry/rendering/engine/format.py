@@ -1,10 +1,10 @@
-"""What a format of log lines is, and the record of an event that does not have its format.
+"""Defines what a log format is, and the record of an event that does not match its format.
 
-A format is one object without state. It sees *events*: mostly single lines, or several that were joined (`--multiline`,
-the parts of a long line in a container's log). Their bytes are valid UTF-8; events were filtered and redacted before.
+A format is an object without state. It sees *events*: mostly single lines, or several lines that were joined
+(`--multiline`, the parts of a long line in a container's log). Events are valid UTF-8, already filtered and redacted.
 
-A format says twice what an event becomes. `record_of` is the reference, for one event; `render` takes a whole chunk of
-events, one per line, and must give the same bytes. `render` skips and counts blank events; `record_of` gets none.
+A format renders events in two ways. `record_of` is the reference, for one event; `render` takes a whole chunk of
+events, one per line, and must return the same bytes. `render` skips and counts blank events; `record_of` gets none.
 
 The keys `level`, `message` and `timestamp` come first, in this order (a JSON line keeps its own order).
 """
@@ -20,11 +20,11 @@ from logferry.rendering.engine.levels import UNKNOWN
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """NDJSON for `lines` events, and what became of all the other lines.
+    """NDJSON for `lines` events, and what happened to all other lines.
 
     `blank` lines were skipped; `undecodable` events are among `lines` and carry their bytes in `raw`; `joined` lines
     are part of the event before them; `filtered` events were left out; `redacted` pieces of text were replaced.
-    lines + blank + joined + filtered is the number of lines rendered.
+    lines + blank + joined + filtered is the number of input lines.
     """
 
     payload: bytes
@@ -45,24 +45,24 @@ class Format(ABC):
     def render(self, data: bytes, inner_newline: bytes) -> Rendered:
         """Render events of valid UTF-8, one per line, each ended by a newline.
 
-        `inner_newline` is the byte that stands for newlines inside events; a newline if there are none.
+        `inner_newline` is the byte that stands for newlines inside events; a newline if events contain none.
         """
 
     @abstractmethod
     def record_of(self, text: str) -> str:
-        """Return the JSON object, in one line, that the text of one event becomes; it has `level` and `message`."""
+        """Return the record of the text of one event: a JSON object in one line, with `level` and `message`."""
 
     def recognises(self, text: str) -> bool:
-        """Whether the text of one event surely has this format (`--format auto`)."""
+        """Whether the text of one event definitely has this format (`--format auto`)."""
         return self.record_of(text) != to_json(unknown_fields(text))
 
     def event_joiner(self, *, max_bytes: int) -> EventJoiner:
-        """Return what joins the lines of a format whose lines say themselves which of them belong together.
+        """Return the joiner of a format whose lines show which of them belong together.
 
-        Only these formats have a joiner (`model.format_names.JOINING_FORMATS`). It cuts an event before it exceeds
-        `max_bytes`.
+        Only these formats have a joiner (`model.format_names.JOINING_FORMATS`). It ends an event before the event
+        exceeds `max_bytes`.
         """
-        raise NotImplementedError(f"the lines of the format {self.name} are not joined by themselves")
+        raise NotImplementedError(f"the format {self.name} does not join lines")
 
 
 BEFORE_UNKNOWN: Final = b'{"level": "%b", "message": "' % UNKNOWN.encode()
@@ -70,12 +70,12 @@ AFTER_UNKNOWN: Final = b'", "timestamp": null}\n'
 
 
 def unknown_fields(text: str) -> dict[str, object]:
-    """Return the record of an event that does not have its format (rule F5)."""
+    """Return the record of an event that does not match its format (rule F5)."""
     return {"level": UNKNOWN, "message": text, "timestamp": None}
 
 
 def render_unknown(escaped: bytes) -> Rendered:
-    """Render escaped events that do not have their format: each is a message as a whole."""
+    """Render escaped events that do not match their format: each becomes a message as a whole."""
     escaped, blank = without_blank_lines(escaped, is_escaped=True)
     if not escaped:
         return Rendered(b"", 0, blank)

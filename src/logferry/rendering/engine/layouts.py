@@ -1,7 +1,7 @@
-"""Formats whose lines have many layouts (json, logfmt): patterns for whole chunks are made when lines need them.
+"""Base of the formats whose lines have many layouts (json, logfmt): patterns for whole chunks are made on demand.
 
-The lines of one program have few layouts. The layout of a line that no pattern has matched yet is read from that line,
-as the reference reads it, and a pattern is made of the layout. Which patterns were made changes nothing but the speed.
+The lines of one program have few layouts. For a line that no pattern has matched yet, the format reads the layout from
+the line, as the reference does, and makes a pattern from the layout. Patterns must never change anything but the speed.
 """
 
 from abc import abstractmethod
@@ -22,19 +22,18 @@ _MAX_LAYOUTS: Final = 6
 # At most this many lines are read to find one layout.
 _SAMPLE_LINES: Final = 4
 
-# Fewer lines than this go one by one: to find their layout would cost more.
+# Fewer lines than this go one by one: finding their layout would cost more.
 _FEW_LINES: Final = 8
 
-# A part of a line's pattern, and what is written for what it matches: that itself (None), something else, or what an
-# edit makes of it.
+# A part of a line's pattern, and what the record gets for the text that it matches: the text itself (None), other
+# bytes, or the result of an edit.
 Piece = tuple[str, bytes | Edit | None]
 
 
 class LayoutFormat(Format):
     """A format that finds its fields in raw lines, by their layout.
 
-    `unstructured_line` is a pattern with one group, the whole line: it matches only lines that surely do not have the
-    format.
+    `unstructured_line` is a pattern with one group, the whole line. It matches only lines that cannot have the format.
     """
 
     unstructured_line: str
@@ -54,7 +53,7 @@ class LayoutFormat(Format):
         return Rendered(rendered.payload, rendered.lines, blank)
 
     def _render_lines(self, lines: bytes, inner_newline: bytes, tried: tuple[Hashable, ...]) -> Rendered:
-        """Render lines that are not blank, and match no pattern of the layouts tried."""
+        """Render lines that are not blank and match none of the patterns tried so far."""
         layout = self._common_layout(lines) if len(tried) < _MAX_LAYOUTS else None
         if layout is None or layout in tried:
             escaped = partial(_escaped, inner_newline=inner_newline)
@@ -65,7 +64,7 @@ class LayoutFormat(Format):
         return self.pattern_of(layout).render(lines, render_rest)
 
     def _common_layout(self, lines: bytes) -> Hashable | None:
-        """Return the layout of the first lines that have one; None if there are too few lines to be worth it."""
+        """Return the layout of the first line that has one; None if a layout is not found or not worth finding."""
         if lines.count(b"\n") < _FEW_LINES:
             return None
         samples = lines.split(b"\n", _SAMPLE_LINES)[:_SAMPLE_LINES]
@@ -79,7 +78,7 @@ class LayoutFormat(Format):
 
 
 def composed(pieces: Iterable[Piece], sources: Collection[str]) -> LinePattern:
-    """Return the pattern of lines that consist of these pieces, and have the fields `sources` of the three."""
+    """Return the pattern of lines that consist of these pieces and have the common keys `sources`."""
     has_message = "message" in sources
     groups = 0 if has_message else 1  # group 1 is the whole line
     record: list[bytes | Column] = [b"{"]

@@ -1,6 +1,6 @@
-"""The words and numbers that programs use for levels, and finding a level at the beginning of a message.
+"""Defines the words and numbers that programs use for levels, and finds a level at the beginning of a message.
 
-A level is written in capitals. Only what is surely a level counts: a wrong level is worse than UNKNOWN.
+Levels are written in capitals. Only an unmistakable level counts: a wrong level is worse than UNKNOWN.
 """
 
 import re
@@ -20,16 +20,16 @@ LEVEL_WORDS: Final = (
     *("EMERGENCY", "EMERG", "FATAL", "SEVERE", "PANIC"),
 )
 
-# The levels of Python's `logging`, its synonyms, and those that its most used extensions add.
+# The levels of Python's `logging`, their synonyms, and those that its most common extensions add.
 PYTHON_LEVELS: Final = (
     *("NOTSET", "TRACE", "DEBUG", "INFO", "SUCCESS", "NOTICE", "WARN", "WARNING", "ERROR", "CRITICAL", "FATAL"),
 )
 
 _WORD: Final = f"(?:{'|'.join(LEVEL_WORDS)})"
 
-# Looks ahead for the level that a message begins with, perhaps after a timestamp: a known word in square brackets,
-# before a colon, or all in capitals. Group `word` has it. The same on text and on escaped text. What is not a level is
-# seen from its first letters: 70 ns for a message that has none.
+# Looks ahead for the level at the beginning of a message, perhaps after a timestamp: a known word in square brackets,
+# before a colon, or all in capitals. Group `word` captures it. The pattern works on plain and on escaped text. The
+# first letters decide that a message has no level, which takes 70 ns.
 LEVEL_AHEAD: Final = (
     rf"(?=(?:{AT_MESSAGE_START} ++)?+(?P<word>\[(?i:{_WORD})\]|(?=[A-Za-z]{{3,9}}+:)(?i:{_WORD}):"
     rf"|(?=[A-Z]{{3}}){_WORD}(?![0-9A-Za-z_-]))|)"
@@ -44,6 +44,6 @@ def level_of_word(word: str | None) -> str:
 
 
 def level_of_message(message: str) -> str:
-    """Return the level that a message begins with; UNKNOWN if it does not."""
+    """Return the level that a message begins with; UNKNOWN if it does not begin with one."""
     match = _level_ahead.match(message)
     return level_of_word(match["word"] if match else None)

@@ -1,13 +1,12 @@
-"""Formats whose lines have one of a few fixed kinds: plain, python, syslog, web server logs, cri.
+"""Base of the formats whose lines are of a few fixed kinds: plain, python, syslog, web server logs, cri.
 
-A kind is known by two patterns with the same named groups. The full one says which texts have it: it is the reference,
-and is matched with one text at a time. The usual one matches most of these lines as they are in a chunk, escaped for
-JSON, and never one that the full one reads otherwise; whole chunks are split with it (`records.LinePattern`). The few
-lines that only the full pattern takes (quotes inside quotes, letters beyond ASCII where there usually are none) go one
-by one. A kind whose usual pattern takes all of its lines is exact, and needs no such second look.
+Two patterns with the same named groups define a kind. The full pattern is the reference: it decides which texts are of
+the kind, one text at a time. The usual pattern splits whole chunks (`records.LinePattern`): it matches most of these
+lines in a chunk that is escaped for JSON, and must never match a line that the full pattern reads differently. The few
+lines that only the full pattern matches (quotes inside quotes, rare letters beyond ASCII) go one by one. A kind is
+exact if its usual pattern matches all of its lines; its lines never go one by one.
 
-What makes a usual pattern quick is that its long runs are single ranges (`[!-~]`) or all but one byte (`[^\\n]`), and
-possessive.
+Usual patterns are fast because their long runs are single ranges (`[!-~]`) or all but one byte (`[^\\n]`), possessive.
 """
 
 import re
@@ -23,12 +22,12 @@ from logferry.rendering.engine.records import LinePattern
 
 
 class LineKind:
-    """What texts of one kind look like, and which fields they become: level, message and timestamp first."""
+    """One kind of lines: their patterns, and the fields that they become, with level, message and timestamp first."""
 
     def __init__(self, full: str, usual: str, fields: Sequence[Field], *, is_exact: bool = False) -> None:
         """`full` matches a whole text, `usual` an escaped line.
 
-        With `is_exact`, `usual` matches each line whose text `full` matches, and it cannot match a newline.
+        With `is_exact`, `usual` matches every line whose text `full` matches, and cannot match a newline.
         """
         self.usual: Final = LinePattern(usual, record_of(fields), is_one_line=is_exact)
         self.is_exact: Final = is_exact
@@ -37,7 +36,7 @@ class LineKind:
         self._values = [(field.key, groups.get(field.group, 0), field.value) for field in fields]
 
     def fields_of(self, text: str) -> dict[str, object] | None:
-        """Return the fields of the text of one event; None if it has another kind."""
+        """Return the fields of the text of one event; None if the event is of another kind."""
         match = self._full.fullmatch(text)
         if match is None:
             return None
@@ -49,29 +48,29 @@ class LineKind:
 
 
 def ending_with_message(beginning: str, fields: Sequence[Field]) -> LineKind:
-    """Return the kind of lines that begin so and end with their message.
+    """Return the kind of lines that begin with the pattern `beginning` and end with their message.
 
-    The pattern `beginning` must match the same lines whether they are escaped or not, and never a newline.
+    The pattern must match the same lines whether they are escaped or not, and never a newline.
     """
     return LineKind(rf"{beginning}(?P<message>.*+)", rf"{beginning}(?P<message>[^\n]*+)", fields, is_exact=True)
 
 
 class LineFormat(Format):
-    """A format whose lines have one of some kinds; any other line is as in `otherwise`, or shipped whole (rule F5)."""
+    """A format with several kinds of lines; `otherwise` reads any other line, or it is shipped whole (rule F5)."""
 
     def __init__(self, name: str, kinds: Sequence[LineKind], *, otherwise: "LineFormat | None" = None) -> None:
-        """No line may have two of the kinds, unless all of them are exact: then it is of the first of them."""
+        """No line may be of two kinds, unless all kinds are exact: then the first one that matches applies."""
         self.name = name
         self._kinds = tuple(kinds)
         self._otherwise = otherwise
         self._is_exact = all(kind.is_exact for kind in kinds)
 
     def recognises(self, text: str) -> bool:
-        """See Format: a line that is as in the other format is not of this one."""
+        """See Format: a line that only `otherwise` can read does not count."""
         return any(kind.fields_of(text) is not None for kind in self._kinds)
 
     def fields_of(self, text: str) -> dict[str, object]:
-        """Return what the text of one event becomes: the reference. Newlines in it are from joined lines."""
+        """Return the fields of the text of one event: the reference. Newlines in the text are from joined lines."""
         for kind in self._kinds:
             fields = kind.fields_of(text)
             if fields is not None:
@@ -89,7 +88,7 @@ class LineFormat(Format):
     def render_escaped(self, escaped: bytes) -> Rendered:
         """Render escaped events, one per line, each ended by a newline.
 
-        Lines that the usual pattern of one kind does not match are tried with that of the next.
+        Lines that do not match the usual pattern of one kind are tried with that of the next.
         """
         render = self._render_others
         for kind in reversed(self._kinds):
@@ -97,14 +96,14 @@ class LineFormat(Format):
         return render(escaped)
 
     def _render_others(self, escaped: bytes) -> Rendered:
-        """Render lines that no usual pattern matches."""
+        """Render lines that none of the usual patterns matches."""
         if not self._is_exact:
             return one_by_one(map(unescape, escaped.split(b"\n")[:-1]), self.fields_of)
         return self._otherwise.render_escaped(escaped) if self._otherwise else render_unknown(escaped)
 
 
 def one_by_one(texts: Iterable[str], fields_of: Callable[[str], dict[str, object]]) -> Rendered:
-    """Render the texts of events as the reference says, and count the blank ones."""
+    """Render the texts of events one by one, as the reference does, and count the blank ones."""
     texts = list(texts)
     records = [to_json(fields_of(text)) + "\n" for text in texts if text.strip(WHITE_SPACE)]
     return Rendered("".join(records).encode(), len(records), len(texts) - len(records))

@@ -1,10 +1,10 @@
-r"""Lines into records at C speed: one pattern splits a whole chunk, and the pieces are joined in another order.
+r"""Turns lines into records at C speed: one pattern splits a whole chunk, and the pieces are joined in another order.
 
-`LinePattern` is what every format uses that reads whole chunks, on raw lines or on lines that are escaped for JSON. It
-calls no Python code for a line: the texts that a group of the pattern has in all lines, a column, are changed together.
+Every format that reads whole chunks uses `LinePattern`, on raw lines or on lines escaped for JSON. It runs no Python
+code per line: the texts that a group of the pattern matches in all lines are a column, which is changed as a whole.
 
-Lines that the pattern does not match are gathered, rendered together in some other way, and put back into their places,
-so that all of them share the costs of a call. Nothing here knows a format, a level or a timestamp.
+Lines that the pattern does not match are collected, rendered together in some other way, and put back into their
+places, so that they share the cost of a call. This module must never know about formats, levels or timestamps.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,14 +21,14 @@ Texts = list[Any]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What records have for one column: a value each, and what stands before and after the value in all of them."""
+    """The output of one column: a value for each record, and what all records have before and after the value."""
 
     values: Sequence[bytes]
     before: bytes = b""
     after: bytes = b""
 
 
-# Changes the texts of a column, all of a chunk at once. None: no record has anything for it.
+# Changes all texts of a column in one call. None: the column writes nothing.
 Edit = Callable[[Texts], Written | None]
 
 
@@ -36,7 +36,7 @@ Edit = Callable[[Texts], Written | None]
 class Column:
     """The texts of a group, given by number or by name: as they are, or as `edit` changes them.
 
-    An edit may stand for a name that the pattern does not have: it is given None for every line.
+    The pattern may lack a group of that name: then the edit gets None for every line.
     """
 
     group: int | str
@@ -44,16 +44,16 @@ class Column:
 
 
 class LinePattern:
-    """Lines that look alike, and the record that each of them becomes."""
+    """Lines of the same shape, and the records that they become."""
 
     def __init__(self, line: str, record: Iterable[bytes | Column], *, is_one_line: bool = False) -> None:
         r"""`line` is the pattern of a line without its newline.
 
         `record` is what a record consists of, from `{` to `}\n`: bytes that all records have, and columns.
         `is_one_line` says that the pattern cannot match a newline; otherwise the newlines of every result are counted,
-        which takes a tenth of the time where there are few columns.
+        which takes a tenth of the time when there are few columns.
         """
-        # It begins with a newline, because `re` looks for a literal first byte far more quickly than for `^`.
+        # The pattern begins with a newline because `re` finds a literal first byte far more quickly than `^`.
         self._pattern = compile_pattern(rf"\n{line}(?=\n)".encode())
         self._width = self._pattern.groups + 1
         self._record = tuple(record)
@@ -64,7 +64,7 @@ class LinePattern:
         return len(self._pattern.findall(b"\n" + lines)) == lines.count(b"\n")
 
     def render(self, lines: bytes, otherwise: Callable[[bytes], Rendered]) -> Rendered:
-        """Render lines that the pattern matches, and the others `otherwise`; blank lines give no records."""
+        """Render the lines that the pattern matches, and the others with `otherwise`; blank lines give no records."""
         parts = self._pattern.split(b"\n" + lines)
         matched = len(parts) // self._width
         if not matched:
@@ -83,7 +83,7 @@ class LinePattern:
         return Rendered(payload, matched + others.lines, others.blank)
 
     def _written(self, parts: list[Any], matched: int) -> Iterator[bytes | Written]:
-        """Yield what the records consist of, made of what the split gave."""
+        """Yield what the records consist of, with columns made from the parts of a split."""
         for piece in self._record:
             if isinstance(piece, bytes):
                 yield piece
@@ -96,14 +96,14 @@ class LinePattern:
 
 
 def write_records(record: Iterable[bytes | Written], count: int) -> bytes:
-    """Return `count` records, at least one, that consist of bytes that all of them have, and of what was written."""
+    """Return `count` records, at least one, that consist of common bytes and of written columns."""
     (begin, *slots), end = _slots(record)
     assert isinstance(begin, bytes)
     return _interleaved([begin, *[end + begin] * (count - 1), end], slots)
 
 
 def _slots(record: Iterable[bytes | Written]) -> tuple[list[bytes | Sequence[bytes]], bytes]:
-    """Return what records consist of, in turn bytes that all of them have and values; and with what they end."""
+    """Return the slots of records, alternating between common bytes and values, and the common bytes at the end."""
     slots = list[bytes | Sequence[bytes]]()
     fixed = b""
     for piece in record:
@@ -116,7 +116,7 @@ def _slots(record: Iterable[bytes | Written]) -> tuple[list[bytes | Sequence[byt
 
 
 def _interleaved(joints: list[bytes], slots: list[bytes | Sequence[bytes]]) -> bytes:
-    """Join records: between two joints stand the slots of one record, in each slot its value or what all have there."""
+    """Join records: the slots of a record stand between two joints, each with its value or the common bytes."""
     slots = [slot for slot in slots if slot != b""]
     stride, count = len(slots) + 1, len(joints) - 1
     out = [b""] * (stride * count + 1)
@@ -129,7 +129,7 @@ def _interleaved(joints: list[bytes], slots: list[bytes | Sequence[bytes]]) -> b
 def _render_between(
     between: list[bytes], otherwise: Callable[[bytes], Rendered], joints: list[bytes], begin: bytes, end: bytes
 ) -> Rendered:
-    """Render what stands between the matches, and put it into the joints there."""
+    """Render the lines between the matches, and put the result into the joints there."""
     places = list(compress(range(len(between)), between))
     if not places:
         return Rendered(b"", 0)
@@ -148,7 +148,7 @@ def _render_between(
 def _render_one_gap_at_a_time(
     between: list[bytes], otherwise: Callable[[bytes], Rendered], joints: list[bytes], begin: bytes, end: bytes
 ) -> Rendered:
-    """Do the same where blank lines give no records: by counting, nobody could say which record is of which line."""
+    """Do the same where blank lines give no records: counting cannot show which record belongs to which line."""
     lines = blank = 0
     for place in compress(range(len(between)), between):
         rendered = otherwise(between[place][1:] + b"\n")

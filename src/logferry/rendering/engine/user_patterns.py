@@ -1,4 +1,4 @@
-"""Compiling the patterns that users write (`--format regex:`, `--multiline`, `--include`, `--redact` ...)."""
+"""Compiles the patterns that users write (`--format regex:`, `--multiline`, `--include`, `--redact` ...)."""
 
 import re
 
@@ -6,7 +6,7 @@ from logferry.protocol.patterns import compile_pattern
 
 
 def compile_user_pattern(purpose: str, pattern: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
-    """Compile a pattern. Raises ValueError that says what is wrong with it, and for which `purpose` it was given."""
+    """Compile a pattern. If the pattern is invalid, raises ValueError with the reason and the `purpose`."""
     try:
         return compile_pattern(pattern, flags)
     except (re.error, OverflowError, RecursionError) as error:

@@ -1,1 +1,1 @@
-"""The log formats, one file each, in folders by family."""
+"""The log formats, one module each, grouped by family."""

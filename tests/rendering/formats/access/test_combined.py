@@ -21,13 +21,13 @@ def parts(found: dict[str, Any]) -> list[object]:
 
 
 @pytest.mark.parametrize("name", ["nginx", "apache"])
-def test_a_sample_becomes_what_is_written_beside_it(name: str) -> None:
+def test_a_sample_becomes_its_expected_records(name: str) -> None:
     """Rule F23."""
     check_sample(name, name)
 
 
 @BOTH
-def test_a_line_in_the_combined_format_is_taken_apart(name: str) -> None:
+def test_a_line_in_the_combined_format_is_split_into_fields(name: str) -> None:
     """Rule F23."""
     assert record(name, COMBINED) == {
         "level": "INFO",
@@ -55,7 +55,7 @@ def test_a_line_in_the_common_format_has_neither_referer_nor_user_agent(name: st
 @BOTH
 @pytest.mark.parametrize("line", [COMMON, COMBINED])
 @pytest.mark.parametrize("rest", ['"198.51.100.3"', "1534", '- "a \\" b" c', " ", "é"])
-def test_what_follows_is_kept_as_one_field(name: str, line: str, rest: str) -> None:
+def test_anything_after_the_combined_fields_is_kept_as_one_field(name: str, line: str, rest: str) -> None:
     """Rule F23."""
     assert record(name, f"{line} {rest}") == record(name, line) | {"rest": rest}
 
@@ -68,7 +68,7 @@ def test_a_dash_is_null(name: str) -> None:
 
 
 @BOTH
-def test_who_identd_says_it_is_is_kept_if_it_says_it(name: str) -> None:
+def test_the_name_from_identd_is_kept_if_present(name: str) -> None:
     found = record(name, COMBINED.replace(" - frank", " ident frank"))
     assert found == record(name, COMBINED) | {"ident": "ident"}
 
@@ -78,7 +78,7 @@ def test_who_identd_says_it_is_is_kept_if_it_says_it(name: str) -> None:
     ("status", "level"),
     [(200, "INFO"), (101, "INFO"), (304, "INFO"), (400, "WARNING"), (499, "WARNING"), (500, "ERROR"), (599, "ERROR")],
 )
-def test_the_status_says_the_level(name: str, status: int, level: str) -> None:
+def test_the_status_determines_the_level(name: str, status: int, level: str) -> None:
     """Rule F24."""
     found = record(name, COMBINED.replace(" 200 ", f" {status} "))
     assert (found["level"], found["status"]) == (level, status)
@@ -104,7 +104,7 @@ def test_a_status_of_zeros_is_the_number_zero() -> None:
         "\x03\x00\x00/*\xe0\x00",
     ],
 )
-def test_a_request_that_is_not_well_formed_is_a_message_as_it_is(name: str, request_line: str) -> None:
+def test_a_malformed_request_is_the_message_unchanged(name: str, request_line: str) -> None:
     """Rule F23."""
     found = record(name, with_request(request_line))
     assert (found["message"], parts(found)) == (request_line, [None] * 3)

@@ -3,7 +3,7 @@
 from tests.support.formats import record, unknown
 
 
-def test_a_line_of_the_error_log_of_nginx_is_taken_apart() -> None:
+def test_a_line_of_the_nginx_error_log_is_split_into_fields() -> None:
     """Rule F25."""
     assert record("nginx", '2024/01/15 08:23:45 [error] 31#32: *182 open() "/x" failed') == {
         "level": "ERROR",
@@ -16,7 +16,7 @@ def test_a_line_of_the_error_log_of_nginx_is_taken_apart() -> None:
     assert record("nginx", "2024/01/15 08:23:45 [emerg] 1#1: bind() failed")["connection"] is None
 
 
-def test_a_line_of_the_error_log_of_apache_is_taken_apart() -> None:
+def test_a_line_of_the_apache_error_log_is_split_into_fields() -> None:
     """Rule F25."""
     begin = "[Mon Jan 15 08:23:45.123456 2024]"
     assert record("apache", f"{begin} [core:error] [pid 31:tid 32] [client 192.0.2.7:5] AH00037: no") == {

@@ -27,14 +27,14 @@ def rendered_with_limit(name: str, data: bytes, max_bytes: int) -> list[dict[str
 
 
 @pytest.mark.parametrize("name", ["cri", "docker"])
-def test_a_sample_becomes_what_is_written_beside_it(name: str) -> None:
+def test_a_sample_becomes_its_expected_records(name: str) -> None:
     """Rules F26 and F27."""
     check_sample(name, name)
 
 
 @BOTH
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_line_is_taken_apart(name: str, line: Line, stream: str) -> None:
+def test_a_line_is_split_into_fields(name: str, line: Line, stream: str) -> None:
     """Rule F26."""
     assert record(name, line("listening on :8080", stream)) == expected("listening on :8080", stream)
 
@@ -94,14 +94,14 @@ def test_parts_of_a_line_are_joined_in_the_order_of_completion_and_streams_are_k
 
 
 @BOTH
-def test_what_is_not_finished_is_marked(name: str, line: Line) -> None:
+def test_an_unfinished_line_is_marked(name: str, line: Line) -> None:
     """Rule F27."""
     lines = [line("a1 ", is_last=False, at=1), line("b", "stderr", is_last=False, at=2), line("a2", is_last=False)]
     assert records(name, *lines) == [expected("a1 a2", at=1, partial=True), expected("b", "stderr", at=2, partial=True)]
 
 
 @BOTH
-def test_a_group_ends_where_no_stream_has_a_part_open(name: str, line: Line) -> None:
+def test_a_group_ends_where_no_stream_has_an_unfinished_line(name: str, line: Line) -> None:
     """Rule F27."""
     groups = [
         [line("whole")],
@@ -124,7 +124,7 @@ def test_a_group_ends_where_no_stream_has_a_part_open(name: str, line: Line) -> 
 
 
 @BOTH
-def test_a_group_is_cut_before_the_line_that_is_too_much(name: str, line: Line) -> None:
+def test_a_group_is_cut_before_the_line_that_exceeds_the_limit(name: str, line: Line) -> None:
     """Rule F27."""
     parts = [line(f"{number} ", is_last=False, at=number) for number in range(5)]
     data = chunk(*parts, line("", at=5))

@@ -17,7 +17,7 @@ from tests.support.formats import record, records, unknown
         " 2024-01-15T08:23:45Z stdout F x",
     ],
 )
-def test_a_line_that_is_not_of_cri_is_shipped_whole(text: str) -> None:
+def test_a_line_that_is_not_cri_is_shipped_whole(text: str) -> None:
     assert records("cri", cri("a", is_last=False), text, cri("b")) == [unknown(text), expected("ab")]
 
 
@@ -27,7 +27,7 @@ def test_an_empty_cri_message_may_lack_the_space_before_it() -> None:
     assert records("cri", cri("a", is_last=False), line) == [expected("a")]
 
 
-def test_a_character_that_is_cut_in_two_parts_is_whole_again() -> None:
+def test_a_character_that_was_split_between_parts_is_restored() -> None:
     """Rule F27."""
     whole = "zażółć".encode()
     begin = f"{TIME.format(0)} stdout ".encode()

@@ -26,18 +26,18 @@ from tests.support.formats import record, records, unknown
         (r"a\u000a", "a"),
     ],
 )
-def test_a_docker_message_is_what_the_json_says_without_its_last_newline(log: str, message: str) -> None:
+def test_a_docker_message_is_the_log_without_its_last_newline(log: str, message: str) -> None:
     line = f'{{"log":"{log}","stream":"stdout","time":"{TIME.format(0)}"}}'
     assert record("docker", line) == expected(message)
 
 
-def test_a_docker_line_may_end_with_what_looks_like_a_newline_and_be_a_part() -> None:
+def test_a_docker_line_that_ends_with_an_escaped_backslash_and_n_is_a_part() -> None:
     """Rule F27."""
     begin, end = '{"log":"', f'","stream":"stdout","time":"{TIME.format(0)}"}}'
     assert records("docker", rf"{begin}a\\n{end}", rf"{begin}\\\n{end}") == [expected("a\\n\\")]
 
 
-def test_attributes_of_a_docker_line_are_kept_and_lines_with_others_are_not_joined() -> None:
+def test_docker_attributes_are_kept_and_lines_with_different_attributes_are_not_joined() -> None:
     """Rule F27."""
     lines = [
         docker(content, is_last=is_last).replace('"time"', f'"attrs":{{"tag":"{tag}"}},"time"')
@@ -72,7 +72,7 @@ def test_attributes_of_a_docker_line_are_kept_and_lines_with_others_are_not_join
     ],
     ids=lambda line: line[:60],
 )
-def test_a_line_that_is_not_of_docker_is_shipped_whole(line: str) -> None:
+def test_a_line_that_is_not_docker_is_shipped_whole(line: str) -> None:
     assert records("docker", docker("b"), line, docker("c")) == [expected("b"), unknown(line), expected("c")]
 
 

@@ -10,12 +10,12 @@ from logferry.rendering.formats.json.layouts import Layout, layout_of
 from logferry.rendering.renderer import renderer
 from tests.support.formats import check_sample, render_both_ways, unknown
 
-# So many that the fast way is taken.
+# Enough lines for a pattern to render them.
 MANY = 20
 
 
 def shipped(line: str) -> str:
-    """Return what a line becomes, as text, both ways."""
+    """Return the record of a line as text; the chunk and the reference must agree."""
     payload = render_both_ways("json", f"{line}\n".encode() * MANY).payload.decode()
     record, *others = payload.splitlines()
     assert others == [record] * (MANY - 1)
@@ -23,14 +23,14 @@ def shipped(line: str) -> str:
 
 
 def is_taken_by_its_layout(line: str) -> bool:
-    """Whether a pattern takes the line, so that it does not go one by one."""
+    """Whether a pattern matches the line, so that it does not go one by one."""
     layout = layout_of(line)
     if layout is None:
         return False
     return JSON.pattern_of(layout).matches_all(line.encode() + b"\n")
 
 
-def test_a_sample_becomes_what_is_written_beside_it() -> None:
+def test_a_sample_becomes_its_expected_records() -> None:
     """Rules F14, F15 and F16."""
     check_sample("json", "json")
 
@@ -99,14 +99,14 @@ def test_another_name_counts_only_with_a_string_or_a_number(value: str) -> None:
     assert shipped(line) == f'{{"log":{value},"message":"m","level":"INFO","timestamp":"t"}}'
 
 
-def test_a_level_that_is_no_string_is_kept() -> None:
+def test_a_level_that_is_not_a_string_is_kept() -> None:
     """Rule F15."""
     for value in ("30", "null", "{}"):
         line = f'{{"level":{value},"message":"m","timestamp":1}}'
         assert shipped(line) == line
 
 
-def test_every_level_of_a_line_is_upper_cased_whatever_letters_it_has() -> None:
+def test_every_level_of_a_line_is_upper_cased_in_any_script() -> None:
     """Rule F15."""
     begin = '{"message":"m","timestamp":1,'
     assert shipped(begin + '"level":"a","level":"b"}') == begin + '"level":"A","level":"B"}'
@@ -115,7 +115,7 @@ def test_every_level_of_a_line_is_upper_cased_whatever_letters_it_has() -> None:
     assert shipped(begin + '"level":"info 2"}') == begin + '"level":"INFO 2"}'
 
 
-def test_what_is_missing_comes_first_and_the_message_is_the_whole_line() -> None:
+def test_missing_common_keys_come_first_and_the_message_is_the_whole_line() -> None:
     """Rule F16."""
     line = '{"method":"GET","path":"/a\\tb","status":200}'
     assert json.loads(shipped(line)) == {
@@ -139,12 +139,12 @@ def test_what_is_missing_comes_first_and_the_message_is_the_whole_line() -> None
         *('{"level":"a","message":"b"', '\ufeff{"a":1}', '{"a":"\\u12g4"}', '\u00a0{"a":1}', '{"a":+1}', '{"a":.5}'),
     ],
 )
-def test_a_line_that_is_no_object_is_shipped_whole(line: str) -> None:
+def test_a_line_that_is_not_an_object_is_shipped_whole(line: str) -> None:
     """Rule F11."""
     assert json.loads(shipped(line)) == unknown(line)
 
 
-def test_white_space_is_no_part_of_the_object() -> None:
+def test_white_space_is_not_part_of_the_object() -> None:
     """Rule F14."""
     assert shipped('  {"level":"INFO", \t"message":"a" ,"timestamp" : 1 } \t') == (
         '{"level":"INFO",  "message":"a" ,"timestamp" : 1 }'
@@ -168,13 +168,13 @@ def test_a_line_that_is_not_utf8_has_its_fields_and_its_bytes() -> None:
     assert (record["level"], record["message"], list(record)[-1]) == ("INFO", "caf\ufffd", "raw")
 
 
-def test_a_key_of_the_line_that_the_marks_need_makes_it_a_text() -> None:
+def test_a_line_with_a_key_that_a_mark_needs_is_shipped_whole() -> None:
     payload = render_both_ways("json", b'{"level":"info","message":"caf\xe9","raw":1}\n').payload
     record = json.loads(payload)
     assert (record["level"], list(record)) == ("UNKNOWN", ["level", "message", "timestamp", "raw"])
 
 
-def test_a_cut_line_is_a_text_unless_the_object_was_before_the_cut() -> None:
+def test_a_truncated_line_is_shipped_whole_unless_the_object_precedes_the_cut() -> None:
     """Rules F9 and F11."""
     cut = renderer(RenderSpec(format="json")).render(b'{"level":"info","message":"abc', truncated=True)
     assert json.loads(cut.payload) == unknown('{"level":"info","message":"abc') | {"truncated": True}
@@ -187,7 +187,7 @@ def test_a_cut_line_is_a_text_unless_the_object_was_before_the_cut() -> None:
     }
 
 
-def test_lines_of_many_layouts_and_texts_keep_their_order() -> None:
+def test_lines_of_many_layouts_and_other_lines_keep_their_order() -> None:
     lines = []
     for number in range(600):
         lines += [
@@ -212,11 +212,11 @@ def test_lines_of_many_layouts_and_texts_keep_their_order() -> None:
         '{"remote":"192.0.2.1","status":200}',
     ],
 )
-def test_what_programs_write_goes_the_fast_way(line: str) -> None:
+def test_lines_of_common_programs_are_rendered_by_a_pattern(line: str) -> None:
     assert is_taken_by_its_layout(line)
 
 
-def test_a_layout_is_what_matters_of_an_object() -> None:
+def test_a_layout_ignores_keys_without_a_role() -> None:
     assert layout_of('{"a":1,"msg":"x","b":[1],"level":3,"time":null}') == Layout(
         (("msg", "text"), ("level", "number"), ("time", "other")), is_nested=True
     )

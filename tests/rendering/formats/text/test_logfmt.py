@@ -9,12 +9,12 @@ from logferry.rendering.formats.text.logfmt import LOGFMT
 from logferry.rendering.renderer import renderer
 from tests.support.formats import check_sample, render_both_ways, unknown
 
-# So many that the fast way is taken.
+# Enough lines for a pattern to render them.
 MANY = 20
 
 
 def shipped(line: str) -> str:
-    """Return what a line becomes, as text, both ways."""
+    """Return the record of a line as text; the chunk and the reference must agree."""
     payload = render_both_ways("logfmt", f"{line}\n".encode() * MANY).payload.decode()
     record, *others = payload.split("\n")[:-1]
     assert others == [record] * (MANY - 1)
@@ -22,14 +22,14 @@ def shipped(line: str) -> str:
 
 
 def is_taken_by_its_layout(line: str) -> bool:
-    """Whether a pattern takes the line, so that it does not go one by one."""
+    """Whether a pattern matches the line, so that it does not go one by one."""
     layout = LOGFMT.layout_of(line)
     if layout is None:
         return False
     return LOGFMT.pattern_of(layout).matches_all(line.encode() + b"\n")
 
 
-def test_a_sample_becomes_what_is_written_beside_it() -> None:
+def test_a_sample_becomes_its_expected_records() -> None:
     """Rules F15, F16 and F17."""
     check_sample("logfmt", "logfmt")
 
@@ -64,7 +64,7 @@ def test_a_value_is_a_string_with_the_escapes_of_json(written: str, value: str) 
     )
 
 
-def test_a_key_alone_becomes_true_and_stands_for_nothing() -> None:
+def test_a_key_without_a_value_becomes_true_and_plays_no_role() -> None:
     """Rules F15 and F17."""
     assert shipped("a=1 retry msg level=x") == (
         '{"message": "a=1 retry msg level=x", "timestamp": null, "a": "1", "retry": true, "msg": true, "level": "X"}'
@@ -77,20 +77,20 @@ def test_a_level_is_upper_cased_with_and_without_quotes(level: str) -> None:
     assert json.loads(shipped(f"level={level} msg=m"))["level"] == "INFO"
 
 
-def test_a_level_need_not_be_of_letters() -> None:
+def test_a_level_need_not_consist_of_letters() -> None:
     assert json.loads(shipped('level="b\\u0142" msg=m'))["level"] == "BŁ"
     assert json.loads(shipped("level= msg=m"))["level"] == ""
     assert json.loads(shipped("level=4 msg=m"))["level"] == "4"
 
 
-def test_what_is_missing_comes_first_and_the_message_is_the_whole_line() -> None:
+def test_missing_common_keys_come_first_and_the_message_is_the_whole_line() -> None:
     """Rule F16."""
     assert shipped('a="1" b=2') == (
         '{"level": "UNKNOWN", "message": "a=\\"1\\" b=2", "timestamp": null, "a": "1", "b": "2"}'
     )
 
 
-def test_a_key_that_is_there_twice_stays_so() -> None:
+def test_a_repeated_key_stays_repeated() -> None:
     """Rule F17."""
     assert shipped("msg=m ts=t level=a level=b x=1 x=2") == (
         '{"message": "m", "timestamp": "t", "level": "A", "level": "B", "x": "1", "x": "2"}'
@@ -109,12 +109,12 @@ def test_spaces_and_tabs_separate_pairs() -> None:
         *('a=""b', 'level="info msg=m', 'level=info" msg=m', "a=b\x0bc=d", '{"a":"b=c"}'),
     ],
 )
-def test_a_line_that_is_not_all_pairs_is_shipped_whole(line: str) -> None:
+def test_a_line_that_does_not_consist_of_pairs_is_shipped_whole(line: str) -> None:
     """Rule F11."""
     assert json.loads(shipped(line)) == unknown(line)
 
 
-def test_joined_lines_are_no_pairs() -> None:
+def test_joined_lines_are_not_pairs() -> None:
     rendered = renderer(RenderSpec(format="logfmt", multiline="level")).render(b"level=info msg=m\n  at x\n" * MANY)
     assert (rendered.lines, rendered.joined) == (MANY, MANY)
     assert json.loads(rendered.payload.splitlines()[0]) == unknown("level=info msg=m\n  at x")
@@ -128,7 +128,7 @@ def test_joined_lines_are_no_pairs() -> None:
         "é=1 msg=m a=1",
     ],
 )
-def test_what_programs_write_goes_the_fast_way(line: str) -> None:
+def test_lines_of_common_programs_are_rendered_by_a_pattern(line: str) -> None:
     assert is_taken_by_its_layout(line)
 
 

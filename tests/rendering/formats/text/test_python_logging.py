@@ -7,7 +7,7 @@ from tests.support.formats import check_sample, record, unknown
 TIME = "2024-01-15 08:23:45,123"
 
 
-def test_a_sample_becomes_what_is_written_beside_it() -> None:
+def test_a_sample_becomes_its_expected_records() -> None:
     """Rule F18."""
     check_sample("python", "python")
 
@@ -40,7 +40,7 @@ def test_the_logger_is_a_field(line: str, logger: str) -> None:
     assert found["timestamp"] in (TIME, None)
 
 
-def test_a_level_alone_may_stand_before_the_message() -> None:
+def test_a_level_and_spaces_may_precede_the_message() -> None:
     """Rule F18."""
     assert record("python", "INFO:     Started server process [4711]") == {
         "level": "INFO",

@@ -8,12 +8,12 @@ FROM_FILE = "Jan 15 08:23:45 web-1 sshd[4711]: "
 
 
 @pytest.mark.parametrize("sample", ["syslog-file", "syslog-network"])
-def test_a_sample_becomes_what_is_written_beside_it(sample: str) -> None:
+def test_a_sample_becomes_its_expected_records(sample: str) -> None:
     """Rule F20."""
     check_sample("syslog", sample)
 
 
-def test_a_line_of_a_syslog_file_is_taken_apart() -> None:
+def test_a_line_of_a_syslog_file_is_split_into_fields() -> None:
     """Rule F20."""
     assert record("syslog", f"{FROM_FILE}Accepted publickey for frank") == {
         "level": "UNKNOWN",
@@ -58,7 +58,7 @@ def test_a_priority_is_a_level_and_a_facility(priority: int, level: str, facilit
 
 
 @pytest.mark.parametrize("priority", ["192", "013", "", "-1", "1000"])
-def test_a_line_with_a_priority_that_there_is_not_is_shipped_whole(priority: str) -> None:
+def test_a_line_with_an_invalid_priority_is_shipped_whole(priority: str) -> None:
     line = f"<{priority}>{FROM_FILE}ready"
     assert record("syslog", line) == unknown(line)
 
@@ -81,9 +81,7 @@ def test_a_line_with_a_priority_that_there_is_not_is_shipped_whole(priority: str
         ("", "UNKNOWN"),
     ],
 )
-def test_a_level_word_at_the_beginning_of_a_message_is_the_level_where_there_is_no_priority(
-    message: str, level: str
-) -> None:
+def test_without_a_priority_a_level_word_at_the_beginning_of_the_message_is_the_level(message: str, level: str) -> None:
     """Rule F21."""
     found = record("syslog", FROM_FILE + message)
     assert (found["level"], found["message"]) == (level, message)
@@ -114,7 +112,7 @@ def test_a_tag_is_a_word_before_a_colon_and_may_be_missing(
     assert (found["app"], found["pid"], found["message"]) == (app, pid, message)
 
 
-def test_a_line_of_rfc_5424_is_taken_apart() -> None:
+def test_a_line_of_rfc_5424_is_split_into_fields() -> None:
     """Rule F22."""
     line = '<165>1 2003-10-11T22:14:15.003Z web-1 app 31 ID47 [a@1 b="c"][d@1] An application event'
     assert record("syslog", line) == {
@@ -130,7 +128,7 @@ def test_a_line_of_rfc_5424_is_taken_apart() -> None:
     }
 
 
-def test_what_is_nil_becomes_null() -> None:
+def test_nil_values_become_null() -> None:
     """Rule F22."""
     found = record("syslog", "<14>1 - - - - - - -")
     assert [key for key, value in found.items() if value is None] == [

@@ -1,1 +1,1 @@
-"""Access logs of web servers."""
+"""The formats of web servers: access logs and error logs."""

@@ -3,8 +3,8 @@ r"""Access logs in the common and the combined format of nginx and Apache (docs/
     192.0.2.7 - frank [15/Jan/2024:08:23:45 +0000] "GET /a?b HTTP/1.1" 200 2326         common
     ... "https://example.com/" "curl/8.5"                                               combined: the same and this
 
-Whatever follows the fields of combined (most configurations add some) is kept as one field. What the servers escape
-(`\x22`, `\"`) stays as they wrote it.
+Anything after the combined fields (most configurations add some) is kept as one field. Escapes of the servers (`\x22`,
+`\"`) stay as written.
 """
 
 from typing import Final
@@ -22,8 +22,8 @@ _ACCESS: Final = (
     rf'(?: "(?P<referer>{_QUOTED})" "(?P<user_agent>{_QUOTED})")?+(?: (?P<rest>.++))?+'
 )
 
-# In escaped text a quote is `\"`, and a run without backslashes is one without quotes and escapes: what has any of them
-# inside its quotes is not usual. That the path is such a run is seen by looking ahead to the status: that is quicker.
+# In escaped text a quote is `\"`, so a run without backslashes has neither quotes nor escapes; a line with any of them
+# inside its quotes is not usual. A lookahead to the status checks the path for this, which is quicker.
 _USUAL_ACCESS: Final = (
     r"(?P<remote_addr>[!-~]++) - (?P<user>[!-~]++) \[(?P<timestamp>[0-9]++/[A-Z][a-z]++/[0-:]++ [+-][0-9]++)\]"
     r' \\"(?=[^\\]++\\" [1-9])(?P<request>(?P<method>[A-Z]++) (?P<path>[^ ]++) (?P<protocol>HTTP/[0-9.]++))\\"'
@@ -33,7 +33,7 @@ _USUAL_ACCESS: Final = (
 
 
 def _level_of_status(status: str | None) -> str:
-    """Return ERROR for what the server did wrong, WARNING for what the client did."""
+    """Return ERROR for errors of the server, WARNING for errors of the client."""
     return {"5": "ERROR", "4": "WARNING"}.get((status or "")[:1], "INFO")
 
 

@@ -1,1 +1,1 @@
-"""What container runtimes write around the lines of a program."""
+"""The formats in which container runtimes wrap the lines of a program."""

@@ -2,9 +2,9 @@ r"""The cri format: what containerd and CRI-O write (docs/protocol.md, rules F26
 
     2024-01-15T08:23:45.123456789Z stdout F message
 
-A long line comes in parts: tag P instead of F. They are joined before lines get here (`partial_lines`), so that a line
-is an event; a line that is still a part is an event of which the rest is missing, and marked `"partial": true`. A level
-word at the beginning of the message is taken for the level. The timestamp is the runtime's.
+The runtime splits a long line into parts, with tag P instead of F. `partial_lines` joins the parts before lines get
+here, so each line is an event. A line that is still a part is an event whose rest is missing; its record is marked
+`"partial": true`. A level word at the beginning of the message becomes the level. The timestamp is the runtime's.
 """
 
 from typing import Final
@@ -27,7 +27,7 @@ _KIND: Final = LineKind(
 
 
 class _CriParts:
-    """The parts of lines as the Container Runtime Interface has them. A character may be cut in two between them."""
+    """The parts of lines of the Container Runtime Interface. A split may fall inside a character."""
 
     candidate = compile_pattern(rb"std(?:out|err) P")
     _line: Final = compile_pattern(

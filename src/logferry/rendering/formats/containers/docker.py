@@ -1,10 +1,10 @@
-r"""The docker format: what docker's json-file log driver writes (docs/protocol.md, rules F26 and F27).
+r"""The docker format: what Docker's json-file log driver writes (docs/protocol.md, rules F26 and F27).
 
     {"log":"message\n","stream":"stdout","time":"2024-01-15T08:23:45.123456789Z"}
 
-A long line comes in parts: a `log` that does not end with a newline. They are joined before lines get here
-(`partial_lines`), so that a line is an event; a line that is still a part is an event of which the rest is missing, and
-marked `"partial": true`. A level word at the beginning of the message is taken for the level. The timestamp is the
+Docker splits a long line into parts: a `log` that does not end with a newline. `partial_lines` joins the parts before
+lines get here, so each line is an event. A line that is still a part is an event whose rest is missing; its record is
+marked `"partial": true`. A level word at the beginning of the message becomes the level. The timestamp is the
 runtime's.
 """
 
@@ -28,7 +28,7 @@ from logferry.rendering.partial_lines import Part, PartialLines
 class _DockerParts:
     """The parts of lines in json-file logs. Only lines with the same attributes are joined."""
 
-    # A `log` that does not end with `\n`, or may not end with it: `\\n` is a backslash and a letter.
+    # A `log` that does not end with `\n`, or only seems to: `\\n` is a backslash and a letter.
     candidate = compile_pattern(rb'","stream":"(?:(?<!\\n","stream":")|(?<=\\\\n","stream":"))')
     _line: Final = compile_pattern(
         rb'(?P<begin>\{"log":")(?P<content>(?:[^"\\\n]++|\\[^\n])*+)'
@@ -50,10 +50,10 @@ class _DockerParts:
         return b"".join([parts[0].begin, *(part.content for part in parts), newline, parts[0].end, b"\n"])
 
 
-# A chunk of docker's lines is JSON already: what docker and `json.dumps` write in the same way stays as it is. Where
-# lines have escapes other than newlines, the pattern sees lines in which bytes that no such line has, masks, stand for
-# these escapes. So a quote is always the beginning or the end of a string. Each mask has the escape that docker writes
-# and what stands in the record instead: docker escapes <, > and & without need.
+# Docker's lines are JSON already: what Docker and `json.dumps` write in the same way stays as it is. If lines have
+# escapes other than newlines, the pattern sees lines in which masks replace these escapes: bytes that do not occur in
+# such lines. So a quote always begins or ends a string. Each entry has the escape that Docker writes, its mask, and
+# what the record has instead: Docker escapes <, > and & without need.
 _OTHER_ESCAPE: Final = compile_pattern(rb"\\[^n]")
 _MASKS: Final = (
     (rb"\\", b"\x02", rb"\\"),
@@ -62,8 +62,8 @@ _MASKS: Final = (
     (rb"\u003e", b"\x04", b">"),
     (rb"\u0026", b"\x05", b"&"),
 )
-# Any escape that json.dumps would not write. In its place stands what no pattern matches, so that its line goes one by
-# one.
+# Any escape that json.dumps would not write. It is replaced by bytes that the pattern does not match, so its line goes
+# one by one.
 _UNUSUAL_ESCAPE: Final = compile_pattern(rb"\\(?![bfnrt]|u00(?:0[0-7bef]|1[0-9a-f]))")
 _NO_MATCH: Final = b'"\x06'
 _CONTROL_BYTES: Final = bytes(code for code in range(0x20) if code != 0x0A)
@@ -73,11 +73,11 @@ _USUAL: Final = LinePattern(
     r',"time":"(?P<timestamp>[^"]*+)"\}',
     record_of(FIELDS),
 )
-_surrogate: Final = compile_pattern("[\ud800-\udfff]")  # half a character, which UTF-8 cannot have
+_surrogate: Final = compile_pattern("[\ud800-\udfff]")  # half a character, which UTF-8 cannot encode
 
 
 class DockerFormat(Format):
-    """Lines of docker's json-file log driver."""
+    """Lines of Docker's json-file log driver."""
 
     name = "docker"
 
@@ -90,7 +90,7 @@ class DockerFormat(Format):
         return to_json(self.fields_of(text))
 
     def fields_of(self, text: str) -> dict[str, object]:
-        """Return what the text of one event becomes: the reference. The attributes follow the stream."""
+        """Return the fields of the text of one event: the reference. The attributes follow the stream."""
         try:
             line = json.loads(text, object_pairs_hook=_without_repeats)
             message, stream, timestamp = (line.pop(key) for key in ("log", "stream", "time"))
@@ -125,7 +125,7 @@ class DockerFormat(Format):
 
 
 def _masked(data: bytes) -> bytes:
-    """Return lines with masks, and without any escape that json.dumps would not write."""
+    """Return lines with masks instead of escapes, and without escapes that json.dumps would not write."""
     for written, mask, _ in _MASKS if rb"\u" in data else _MASKS[:2]:
         data = data.replace(written, mask)
     return _UNUSUAL_ESCAPE.sub(_NO_MATCH, data)
@@ -140,7 +140,7 @@ def _unmasked(masked: bytes) -> bytes:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object. Raises ValueError if a key occurs twice: one of its values would be lost."""
+    """Return an object. Raises ValueError if a key is repeated, because one of its values would be lost."""
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise ValueError("a key is repeated")
@@ -148,7 +148,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _is_docker(stream: object, others: dict[str, Any], *texts: object) -> bool:
-    """Whether the values of a line are as docker writes them, and can be written again without a change."""
+    """Whether the values of a line are as Docker writes them, and survive being written again unchanged."""
     attributes = others.get("attrs", {})
     if stream not in ("stdout", "stderr") or others.keys() - {"attrs"} or not isinstance(attributes, dict):
         return False

@@ -1,4 +1,4 @@
-"""What the formats of container runtimes share: the stream, and the fields that every line of a container has."""
+"""Defines what the formats of container runtimes share: the stream, and the fields of every line of a container."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from logferry.rendering.engine.levels import level_of_word
 
 STREAM: Final = r"(?P<stream>stdout|stderr)"
 
-# The pattern of a line has the level that its message begins with as group `word` (`levels.LEVEL_AHEAD`).
+# Group `word` of a line's pattern is the level that its message begins with (`levels.LEVEL_AHEAD`).
 FIELDS: Final[tuple[Field, ...]] = (
     of_each("level", "word", level_of_word),
     text("message"),

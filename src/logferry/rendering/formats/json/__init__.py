@@ -1,1 +1,1 @@
-"""Lines that are JSON objects."""
+"""The format of lines that are JSON objects."""

@@ -1,8 +1,8 @@
 """The json format: a line that is a JSON object is shipped as it is, with its common keys renamed.
 
-The text of keys and values stays: the format does not round numbers, drop duplicates or reorder keys. It renames a key
-that has the role of level, message or timestamp, and writes the level in capitals. Of these three, the missing ones
-come first; a missing message is the whole line. Any other line is shipped whole (rule F5).
+The format keeps the text of keys and values: it must never round numbers, drop duplicates or reorder keys. It renames a
+key that plays the role of level, message or timestamp, and writes the level in capitals. Those of the three that are
+missing come first; a missing message is the whole line. Any other line is shipped whole (rule F5).
 """
 
 from collections.abc import Hashable, Iterator
@@ -38,7 +38,7 @@ class JsonFormat(LayoutFormat):
             pieces += text[position:start], new
             position = end
         pieces.append(text[position:].rstrip())
-        # Control characters outside strings, between joined lines too, are only white space.
+        # Control characters outside strings, including those between joined lines, are mere white space.
         return "".join(pieces).translate(_CONTROL_TO_SPACE)
 
     def layout_of(self, text: str) -> Layout | None:
@@ -55,7 +55,7 @@ JSON: Final = JsonFormat()
 
 
 def _edits(text: str, members: list[Member], roles: dict[str, str]) -> Iterator[tuple[int, int, str]]:
-    """Yield begin and end of each part of a text that is replaced, and the replacement, from left to right."""
+    """Yield start, end and replacement of each part of a text to replace, from left to right."""
     for member in members:
         role = roles.get(member.key)
         if role not in (None, member.key) and member.is_scalar:

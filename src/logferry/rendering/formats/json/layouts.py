@@ -1,7 +1,7 @@
-"""Layouts of JSON lines, and the patterns that take whole chunks of lines of one layout apart.
+"""Finds the layouts of JSON lines, and makes the patterns that parse whole chunks of lines of one layout.
 
 A layout is the sequence of the keys that may have a role (`field_roles`), and the kinds of their values. Other members
-may stand before, between and after them.
+may stand before, between and after these keys.
 """
 
 import re
@@ -16,20 +16,20 @@ from logferry.rendering.engine.layouts import Piece, composed
 from logferry.rendering.engine.records import LinePattern
 from logferry.rendering.formats.json.members import members_of
 
-# Lines with objects and arrays that are nested deeper go one by one: patterns grow with the square of the depth.
+# Lines with more deeply nested objects and arrays go one by one: patterns grow with the square of the depth.
 _MAX_DEPTH: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`names` are the keys that may have a role, each with the kind of its value: `text`, `number` or `other`."""
+    """`names` holds the keys that may have a role, each with the kind of its value: `text`, `number` or `other`."""
 
     names: tuple[tuple[str, str], ...]
     is_nested: bool
 
 
 def layout_of(text: str) -> Layout | None:
-    """Return the layout of a line; None if no pattern could take it."""
+    """Return the layout of a line; None if the line cannot be matched by a pattern."""
     members = members_of(text)
     if not members:
         return None
@@ -45,7 +45,7 @@ def _kind(value: object) -> str:
 
 
 def _depth(value: object) -> int:
-    """Return how deeply a value is nested, as far as that matters."""
+    """Return how deeply a value is nested, counting at most to one more than `_MAX_DEPTH`."""
     depth = 0
     inner = [value]
     while inner := [part for part in inner if isinstance(part, dict | list)]:
@@ -56,7 +56,7 @@ def _depth(value: object) -> int:
     return depth
 
 
-# All quantifiers are possessive: the time is linear in the bytes whatever they are.
+# All quantifiers are possessive: the time is linear in the bytes for any input.
 _PLAIN_CHARACTERS: Final = r'[^"\\\x00-\x1f]*+'
 _STRING: Final = rf'"{_PLAIN_CHARACTERS}(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{{4}}){_PLAIN_CHARACTERS})*+"'
 _NUMBER: Final = r"-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+"
@@ -69,7 +69,7 @@ _OTHER_KEY: Final = f'"(?!(?:{"|".join(map(re.escape, ALL_NAMES))})"){_PLAIN_CHA
 
 
 def _nested(depth: int) -> str:
-    """Return a pattern of objects and arrays, nested up to that depth; of nothing for 0."""
+    """Return a pattern of objects and arrays nested up to `depth`; for 0, a pattern that never matches."""
     if not depth:
         return "(?!)"
     value = _value(depth - 1)
@@ -84,14 +84,14 @@ def _value(depth: int) -> str:
 
 @lru_cache(maxsize=64)
 def pattern_of(layout: Layout) -> LinePattern:
-    """Return the pattern of the lines of a layout, and of the records that they become."""
+    """Return the pattern of the lines of a layout, with the records that they become."""
     sources = sources_of((name, kind != "other") for name, kind in layout.names)
     roles = {source: role for role, source in sources.items()}
     return composed([(r"\{", b""), *_pieces(layout, roles), (r"\}", b"")], sources)
 
 
 def _pieces(layout: Layout, roles: dict[str, str]) -> Iterator[Piece]:
-    """Yield the pieces of the inside of an object, and what is written for them."""
+    """Yield the pieces between the braces of an object, each with what the record gets for it."""
     depth = _MAX_DEPTH if layout.is_nested else 0
     kinds = {"text": _STRING, "number": _NUMBER, "other": f"(?:{_CONSTANT}|{_nested(depth)})"}
     other = f"{_OTHER_KEY}{_COLON}(?:{_value(depth)})"

@@ -1,4 +1,4 @@
-"""Finds the members of a JSON object in its text, so that a key can be replaced and the rest of the text stays."""
+"""Finds the members of a JSON object in its text, so that a key can be replaced while the rest stays unchanged."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _white_space: Final = compile_pattern(r"[ \t\r\n]*+")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A key and its value, and where the text has them. Every number is a float."""
+    """A key, its value, and their positions in the text. Every number is a float."""
 
     key: str
     key_start: int
@@ -27,7 +27,7 @@ class Member:
 
 
 def members_of(text: str) -> list[Member] | None:
-    """Return the members, duplicates too, of a text that is a JSON object (RFC 8259); None if the text is not."""
+    """Return the members, including duplicates, of a JSON object (RFC 8259); None if the text is not an object."""
     try:
         return _members_of(text)
     except (ValueError, RecursionError):
@@ -38,7 +38,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-# Digits by the million are legal JSON; int() would refuse them, float() does not.
+# A number of a million digits is legal JSON. int() would reject it; float() does not.
 _decoder: Final = json.JSONDecoder(parse_int=float, parse_constant=_refuse_constant)
 
 
@@ -68,7 +68,7 @@ def _skip(text: str, position: int) -> int:
 
 
 def _expect(character: str, text: str, position: int) -> int:
-    """Return where the text goes on after `character`, which white space may surround."""
+    """Return the position after `character` and the white space that may surround it."""
     position = _skip(text, position)
     if not text.startswith(character, position):
         raise ValueError(f"no {character}")

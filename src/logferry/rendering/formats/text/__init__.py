@@ -1,1 +1,1 @@
-"""Formats of lines that are text: plain, raw, logfmt, syslog, Python logging, regular expressions."""
+"""The formats of text lines: plain, raw, logfmt, syslog, Python logging, regular expressions."""

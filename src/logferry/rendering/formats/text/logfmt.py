@@ -1,8 +1,8 @@
 """The logfmt format: `level=info msg="request handled" status=200`, as Go programs and Heroku write it.
 
-A line consists of pairs `key=value`, separated by spaces; keys alone may follow the first pair. A value stands between
-quotes, with the escapes of JSON, or is a word. Values stay strings, keys stay in their order, and both as they are
-written; the common keys are renamed as in the json format, and a key alone becomes `true`. Any other line is shipped
+A line consists of pairs `key=value`, separated by spaces; keys without a value may follow the first pair. A value is a
+word, or a quoted string with the escapes of JSON. Values stay strings, keys keep their order, and both stay as written;
+the common keys are renamed as in the json format, and a key without a value becomes `true`. Any other line is shipped
 whole (rule F5).
 """
 
@@ -27,7 +27,7 @@ Tokens = list[tuple[str, str | None]]  # each key with its value as it is writte
 
 
 class LogfmtFormat(LayoutFormat):
-    """Lines that consist of pairs of key and value."""
+    """Lines that consist of key-value pairs."""
 
     name = "logfmt"
     unstructured_line = r"([^=\n]++)"
@@ -48,7 +48,7 @@ class LogfmtFormat(LayoutFormat):
         return f"{{{', '.join(members)}}}"
 
     def recognises(self, text: str) -> bool:
-        """See Format: a single pair may be in prose too."""
+        """See Format: a single pair may occur in prose, too."""
         return text.count("=") > 1 and super().recognises(text)
 
     def layout_of(self, text: str) -> tuple[str, ...] | None:
@@ -66,7 +66,7 @@ LOGFMT: Final = LogfmtFormat()
 
 
 def _tokens_of(text: str) -> Tokens | None:
-    """Return the keys of a line, each with its value as it is written; None if the line is not logfmt."""
+    """Return the keys of a line, each with its value as written; None if the line is not logfmt."""
     tokens: Tokens = []
     position = len(text) - len(text.lstrip(" \t"))
     while position < len(text):
@@ -90,13 +90,13 @@ def _value_of(written: str | None) -> str:
         return to_json(written)
     try:
         json.loads(written)
-    except ValueError:  # escapes of another language, control characters: as they are
+    except ValueError:  # escapes of another language, or control characters: keep them as they are
         return to_json(written[1:-1])
     return written
 
 
-# All quantifiers are possessive: the time is linear in the bytes whatever they are. A value is a text between quotes
-# that has only JSON's escapes, or a word without backslashes: both stand between quotes in the record, as they are.
+# All quantifiers are possessive: the time is linear in the bytes for any input. A value is a quoted string that has
+# only JSON's escapes, or a word without backslashes: both go between quotes in the record, unchanged.
 _PLAIN_CHARACTERS: Final = r'[^"\\\x00-\x1f]*+'
 _QUOTED: Final = rf'{_PLAIN_CHARACTERS}(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{{4}}){_PLAIN_CHARACTERS})*+'
 _WORD: Final = r'[^\x00-\x20"\\]*+'
@@ -104,7 +104,7 @@ _QUOTE: Final = '"?+'
 
 
 def _value(quoted: str, word: str) -> str:
-    """Return a pattern of a value that optional quotes surround: both of them, or none."""
+    """Return a pattern of a value that is surrounded by two quotes or by none."""
     return f'(?:(?<="){quoted}(?=")|(?<!"){word}(?!"))'
 
 
@@ -121,7 +121,7 @@ def _pattern_of(layout: tuple[str, ...]) -> LinePattern:
 
 
 def _pieces(layout: tuple[str, ...], roles: dict[str, str]) -> Iterator[Piece]:
-    """Yield the pieces of a line with what is written for each: all but the outermost quotes."""
+    """Yield the pieces of a line, each with what the record gets for it; the line stands between quotes."""
     yield "", b'"'
     yield f"(?:{_OTHER} )*+" if layout else f"{_OTHER}(?: {_OTHER})*+", _members
     for place, name in enumerate(layout, start=1):
@@ -137,7 +137,7 @@ def _pieces(layout: tuple[str, ...], roles: dict[str, str]) -> Iterator[Piece]:
 def _members(texts: Texts) -> Written:
     """Return runs of pairs as members of an object. A space before or after a run becomes quotes and a comma."""
     block = b"\n".join(texts)
-    if b'"' not in block and block.count(b"=") == block.count(b" "):  # one in each pair, and none in a value
+    if b'"' not in block and block.count(b"=") == block.count(b" "):  # one `=` in each pair, and none in a value
         return Written(block.replace(b" ", b'", "').replace(b"=", b'": "').split(b"\n"))
     parts = _pair.split(block)
     between = parts[0::3]

@@ -1,11 +1,11 @@
-"""The python format: what Python's logging writes when it is set up as its documentation shows.
+"""The python format: what Python's logging writes with the formats that its documentation shows.
 
     WARNING:app.db:connection lost                                  logging.basicConfig()
     2024-01-15 08:23:45,123 - app.db - WARNING - connection lost    the "simple" formatter of the logging how-to
-    2024-01-15 08:23:45,123 WARNING app.db: connection lost         a common way to write it
+    2024-01-15 08:23:45,123 WARNING app.db: connection lost         a common variant
     WARNING:  connection lost                                       uvicorn
 
-Any other line with a timestamp and a level is read as in the plain format, and the rest is shipped whole (rule F5).
+Other lines with a timestamp and a level are read as in the plain format; all others are shipped whole (rule F5).
 """
 
 from typing import Final
@@ -20,12 +20,12 @@ from logferry.rendering.formats.text.plain import PLAIN
 _LEVEL: Final = f"(?P<level>{'|'.join(PYTHON_LEVELS)})"
 _TIMESTAMP: Final = rf"(?P<timestamp>{ISO_8601})"
 
-# Nothing in it that JSON would escape.
+# Without characters that JSON would escape.
 _LOGGER: Final = r'(?P<logger>[^\x00-\x20"\\:]++)'
 
 
 def _kind(head: str) -> LineKind:
-    """Return the kind of lines that begin with such a head, the rest of them being the message."""
+    """Return the kind of lines that begin with the pattern `head`; the rest of a line is the message."""
     timestamp = text("timestamp") if "<timestamp>" in head else always_null("timestamp")
     logger = [text("logger")] if "<logger>" in head else []
     return ending_with_message(head, [level(), text("message"), timestamp, *logger])

@@ -1,4 +1,4 @@
-"""The raw format: every line is a message, whatever it looks like. No other format is faster."""
+"""The raw format: every line is a message, whatever its content. It is the fastest format."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from logferry.rendering.engine.line_format import LineFormat
 
 
 class RawFormat(LineFormat):
-    """Lines that nobody looks into: there is not a kind of line that it knows."""
+    """Lines that are not parsed: a LineFormat without kinds."""
 
     def __init__(self) -> None:
         super().__init__("raw", [])

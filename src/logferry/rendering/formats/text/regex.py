@@ -1,11 +1,11 @@
 """The regex format: `regex:<pattern with named groups>`, for lines of any other format (docs/protocol.md, rule F19).
 
-The pattern must match the whole of an event, in which joined lines have newlines between them (a dot matches these
-too). Its named groups become fields, in their order; those whose names stand for level, message or timestamp are these
-(as in the json format). The level is in capitals; without a message, the event is the message. A group that did not
-match is null. An event that the pattern does not match is shipped whole (rule F5).
+The pattern must match the whole event, in which newlines separate joined lines (a dot matches a newline, too). Its
+named groups become fields, in their order; group names that mean level, message or timestamp are renamed as in the json
+format. The level is in capitals; without a message, the event is the message. A group that did not match is null. An
+event that the pattern does not match is shipped whole (rule F5).
 
-Nothing bounds the time that a pattern takes on a line: whoever writes the pattern is responsible for that.
+Nothing bounds the time that a pattern takes on a line: the author of the pattern is responsible for that.
 """
 
 import re
@@ -21,18 +21,18 @@ from logferry.rendering.engine.user_patterns import compile_user_pattern
 
 
 class RegexFormat(Format):
-    """Lines that a pattern of the user takes apart."""
+    """Lines that are parsed by a pattern of the user."""
 
     def __init__(self, pattern: str) -> None:
-        """Raises ValueError if `pattern` is not a pattern, or has no named groups."""
+        """Raises ValueError if `pattern` is invalid or has no named groups."""
         self.name = f"regex:{pattern}"
         self._pattern = compile_user_pattern("format regex", pattern, re.DOTALL)
         groups = sorted(self._pattern.groupindex, key=self._pattern.groupindex.__getitem__)
         if not groups:
-            raise ValueError(f"cannot use {pattern!r} as a format: it has no groups with names, as (?P<message>.*)")
+            raise ValueError(f"cannot use {pattern!r} as a format: it has no named groups, such as (?P<message>.*)")
         sources = sources_of((group, True) for group in groups)
         names = {source: role for role, source in sources.items()}
-        # The group that each key has its value from; None for a common key that no group stands for.
+        # The group that supplies the value of each key; None for a common key without a group.
         self._keys = {role: sources.get(role) for role in COMMON_KEYS}
         self._keys |= {group: group for group in groups if group not in names}
 
@@ -63,7 +63,7 @@ class RegexFormat(Format):
         return Rendered(b"".join(record + b"\n" for record in records), len(events), blank)
 
     def _matched(self, matches: list[re.Match[str]], inner_newline: bytes) -> bytes:
-        """Render events that the pattern matches."""
+        """Render the events that the pattern matches."""
         if not matches:
             return b""
         groups = [self._pattern.groupindex[group] for group in self._keys.values() if group]
@@ -84,7 +84,7 @@ class RegexFormat(Format):
 
 
 def _written(texts: Sequence[str | None], inner_newline: bytes) -> Written:
-    """Return texts as JSON, None as null."""
+    """Return a column of texts as JSON, with None as null."""
     newline = inner_newline.decode()
     block = "\n".join("" if text is None else text.replace("\n", newline) for text in texts)
     escaped = escape_characters(block.encode(), inner_newline).split(b"\n")

@@ -1,13 +1,13 @@
-"""The syslog format: what syslog daemons write into files, and what they send (docs/protocol.md, rules F20 to F22).
+"""The syslog format: what syslog daemons write to files, and what they send (docs/protocol.md, rules F20 to F22).
 
-Two ages of it, and the ways in which daemons write them down:
+Two generations, and the ways in which daemons write them:
 
     Jan 15 08:23:45 web-1 sshd[4711]: message               RFC 3164, as traditional files have it
     2024-01-15T08:23:45.123456+01:00 web-1 sshd[4711]: message      the same with a real timestamp, as rsyslog writes it
     <38>Jan 15 08:23:45 web-1 sshd[4711]: message           either of the two with its priority, as sent
     <165>1 2024-01-15T08:23:45Z web-1 app 4711 ID47 [a@1 b="c"] message     RFC 5424
 
-The priority is 8 * facility + severity. Without one, a level word at the beginning of the message is taken for the
+The priority is 8 * facility + severity. Without a priority, a level word at the beginning of the message becomes the
 level.
 """
 
@@ -28,14 +28,14 @@ _PRIORITY: Final = r"<(?P<priority>[0-9]|[1-9][0-9]|1[0-8][0-9]|19[01])>"
 _TIME: Final = rf"(?P<timestamp>{RFC_3164}|{RFC_3339})"
 
 # A tag is a word before a colon, perhaps with a process id; a message may lack it ("last message repeated 2 times").
-# No quotes and backslashes in it: so it is the same on escaped text.
+# Without quotes and backslashes, the tag is the same in escaped text.
 _TAG: Final = r"(?P<app>[!#-9;-Z^-~]++)(?:\[(?P<pid>[!#-Z^-~]++)\])?+:"
 
 _FULL_TAIL: Final = rf" (?P<host>[^ ]++) (?:{_TAG}(?: |\Z))?+{LEVEL_AHEAD}(?P<message>.*+)"
 _USUAL_TAIL: Final = rf" (?P<host>[!-~]++) (?:{_TAG}(?: |(?![^\n])))?+{LEVEL_AHEAD}(?P<message>[^\n]*+)"
 
-# Version 1, and five words that may be `-`. A bracket is escaped by a backslash in structured data. The byte order mark
-# says that the message is UTF-8; all messages are, here.
+# Version 1, and five words that may be `-`. In structured data, a backslash escapes a bracket. A byte order mark only
+# declares that the message is UTF-8, as all messages are here.
 _FULL_5424: Final = (
     rf"{_PRIORITY}1 (?P<timestamp>-|{RFC_3339}) (?P<host>[^ ]++) (?P<app>[^ ]++) (?P<pid>[^ ]++) (?P<msgid>[^ ]++)"
     r" (?P<structured_data>-|(?:\[(?:[^\]\\]++|\\.)*+\])++)(?: \ufeff?+|\Z)(?P<message>.*+)"
@@ -59,7 +59,7 @@ def _fields(level: Field, *others: Field) -> list[Field]:
     return [level, text("message"), text_or_null("timestamp"), facility, text_or_null("host"), *others]
 
 
-# Here a missing tag is null, and a dash is a dash.
+# In RFC 3164 a missing tag is null, and a dash is text.
 _TAG_FIELDS: Final = (text_or_null("app", nil=""), text_or_null("pid", nil=""))
 _WORD_FIELDS: Final = tuple(map(text_or_null, ("app", "pid", "msgid", "structured_data")))
 _LEVEL_OF_PRIORITY: Final = of_each("level", "priority", _level_of_priority)
