@@ -314,7 +314,7 @@ def test_what_is_left_in_the_pipe_after_a_stop_is_a_problem(pipe: Pipe, reading:
     pipe.write(b"12345678")
     assert read(reader) == b""
     assert not reader.is_draining
-    assert reader.problems == ["8 bytes of stdin were there and were not read any more"]
+    assert reader.problems == ["8 bytes of stdin were left unread"]
 
 
 def test_it_is_done_with_when_it_is_closed(pipe: Pipe, reading: Open) -> None:

@@ -163,7 +163,7 @@ def test_compressed_and_foreign_siblings_are_left_alone(
     append(log, range(20, 30))
     run_client(tmp_path, server, 30)
     assert_conserved(range(30), server.stored_lines())
-    assert caplog.text.count("was rotated meanwhile") == 1
+    assert caplog.text.count("was rotated in the meantime") == 1
 
 
 def test_a_new_file_with_the_inode_of_one_that_was_deleted_is_shipped(tmp_path: Path, server: RunningServer) -> None:

@@ -1,1 +1,1 @@
-"""Where chunks come from: files in batch mode, followed files, standard input."""
+"""Where chunks come from: files in batch mode, followed files, and standard input."""

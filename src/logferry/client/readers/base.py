@@ -1,7 +1,7 @@
-"""Where chunks come from: what a run asks of any reader, whether it reads files once, follows them, or reads a pipe.
+"""The seam where chunks come from: readers that read files once, follow files, or read a pipe.
 
 Owns the `Reader` protocol; every reader passes one contract suite, tests/client/readers/test_reader_contract.py. A
-reader must never wait: `read` returns what is there now, and the descriptors in `wake_fds` say when to ask again.
+reader must never wait: `read` returns what is available now, and the descriptors in `wake_fds` signal when to retry.
 """
 
 from collections.abc import Sequence
@@ -17,21 +17,21 @@ from logferry.model.source import Source
 class Reader(Protocol):
     """Where chunks come from.
 
-    One thread constructs a reader, polls, reads and closes it. Any thread may call `stop`, `duplicate`, `report` and
-    read `revision`. Whoever delivers the chunks writes `committed` of their sources.
+    One thread constructs a reader, polls, reads and closes it. Any thread may call `stop`, `duplicate` and `report`,
+    and read `revision`. The engine, which delivers the chunks, writes `committed` of their sources.
     """
 
     @property
     def is_finished(self) -> bool:
-        """Whether everything was read; only `rewind` can make a finished reader give another chunk."""
+        """Whether everything was read; only `rewind` can make a finished reader return another chunk."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether `read` should be called again at once although it returned None."""
+        """Whether `read` should be called again immediately although it returned None."""
 
     @property
     def revision(self) -> int:
-        """A number that grows whenever `report` would name other files, another state of one, or another problem."""
+        """A number that grows whenever the files in `report`, the state of one of them, or a problem changes."""
 
     @property
     def wake_fds(self) -> Sequence[int]:
@@ -39,54 +39,55 @@ class Reader(Protocol):
 
     @property
     def patience_s(self) -> float:
-        """For how many seconds `poll` need not be called as long as none of `wake_fds` is readable.
+        """For how many seconds `poll` need not be called while none of `wake_fds` is readable.
 
-        0 where changes are only found by looking, or may come by time alone: then `poll` is called every poll interval.
+        0 where only `poll` finds changes, or where time alone may cause one: then `poll` is called every poll interval.
         """
 
     @property
     def problems(self) -> Sequence[str]:
-        """What could not be read and never will be, one sentence each."""
+        """What could not be read and never will be: one message each."""
 
     @property
     def is_draining(self) -> bool:
-        """Whether, after `stop`, something must still be delivered because it exists nowhere else."""
+        """Whether, after `stop`, the run must go on delivering because some data exists nowhere else."""
 
     def stop(self) -> None:
         """Take in nothing more. Safe in any thread."""
 
     def poll(self) -> None:
-        """Look for changes, and let go of what is acked. Raises SourceError for what waiting cannot mend."""
+        """Look for changes, and release what is acked. Raises SourceError for what waiting cannot cure."""
 
     def read(self, *, max_lines: int | None) -> Chunk | None:
-        """Return the next chunk of at most `max_lines` lines, or None when there is nothing now.
+        """Return the next chunk of at most `max_lines` lines, or None when there is none now.
 
         The chunks of a source are in order, without gaps other than the losses. Raises SourceError.
         """
 
     def take_losses(self) -> list[Loss]:
-        """Return the losses that were found since the last call, in the order in which they were found."""
+        """Return the losses found since the last call, in the order in which they were found."""
 
     def rewind(self, source: Source, offset: int | None, *, one_by_one_until: int = 0) -> None:
-        """Read a source again from `offset`, the beginning of a line; from there to `one_by_one_until` line by line.
+        """Read a source again from `offset`, the beginning of a line; one line per chunk up to `one_by_one_until`.
 
-        With None its file is read from the beginning, as another source. What cannot be read again becomes a loss.
+        With an `offset` of None, the file is read from its beginning as a new source. Bytes that cannot be read again
+        become a loss.
         """
 
     def duplicate(self, source: Source) -> SourceFile | None:
-        """Open a source's file a second time, with a position of its own; None when the file is closed.
+        """Open a source's file a second time, with a position of its own; None if the file is closed.
 
-        Any thread may call this; the caller closes what it gets.
+        Safe in any thread; the caller closes the duplicate.
         """
 
     def close(self) -> None:
         """Release all files."""
 
     def report(self) -> list[FileReport]:
-        """Return how far each file is. Safe in any thread."""
+        """Return how far each file is read and acked. Safe in any thread."""
 
 
 def losses_if_unreachable(source: Source, offset: int | None) -> list[Loss]:
-    """Return what is lost when a source cannot be read again: its file is closed, or holds something else by now."""
+    """Return what is lost when a source cannot be read again: its file is closed, or holds other content by now."""
     start, end = offset or 0, source.read_until
     return [Loss(source, start, end, "gone when it was to be read again")] if start < end else []

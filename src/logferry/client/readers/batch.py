@@ -1,8 +1,8 @@
-"""The batch reader: reads files as they are when a run starts, to the size that they have then, one after the other.
+"""The batch reader: reads files to the size that they have when the run starts, one after the other.
 
-Owns the plan: which files are read is decided at the start. All but the first of them are opened when it is their turn;
-by then a file may have been renamed, which does no harm, or be gone. A file that cannot be read must never keep the
-others from being read; it is reported at the end.
+Owns the plan: the files to read are chosen at the start. The reader opens all but the first of them when their turn
+comes; by then a file may have been renamed, which does no harm, or deleted. A file that cannot be read must never keep
+the reader from reading the others; the client reports it at the end.
 """
 
 import logging
@@ -31,15 +31,16 @@ from logferry.model.source import Source
 
 logger = logging.getLogger(__name__)
 
-# This many files are opened at the start, whatever becomes of their names later, and at most this many at any time.
+# This many files are opened at the start, so that later renames and deletions do them no harm; also the most that are
+# open at any time.
 _MAX_OPEN: Final = 64
 
 
 class BatchReader:
     """Reads each file once, from its beginning, or from its checkpoint if a `recogniser` finds one.
 
-    The reading thread writes; `report` and `duplicate` are called from other threads too. A file is closed under the
-    lock, so that no other thread duplicates it at that moment.
+    The reading thread writes; other threads may call `report` and `duplicate`. Files are closed under the lock, so that
+    no other thread duplicates a file at that moment.
     """
 
     def __init__(
@@ -49,13 +50,13 @@ class BatchReader:
         recogniser: Recogniser | None = None,
         max_open_files: int | None = None,
     ) -> None:
-        """Find the files. Raises SourceError when there is none, or only one, and that cannot be read."""
+        """Find the files. Raises SourceError if there are none, or if there is only one and it cannot be read."""
         self._recogniser = recogniser
         self._folders = recogniser.folders if recogniser else Folders()
         self._descriptors = DescriptorPool(min(max_open_files or _MAX_OPEN, _MAX_OPEN), is_quiet=True)
-        self._lock = threading.Lock()  # held while a file is closed, or duplicated by another thread
+        self._lock = threading.Lock()  # held while a file is closed or duplicated
         self._errors: list[SourceError] = []
-        self._files: dict[PlannedFile, BatchFile] = {}  # open, or to be opened again: not all of them is acked
+        self._files: dict[PlannedFile, BatchFile] = {}  # open or to be reopened: not acked to the end
         self._reports: dict[PlannedFile, FileReport] = {}  # the last report of the others
         self._damaged: dict[str, None] = {}
         self._lost: list[Loss] = []
@@ -71,22 +72,22 @@ class BatchReader:
 
     @property
     def is_finished(self) -> bool:
-        """Whether all that was there at the start was read, or cannot be read."""
+        """Whether everything planned at the start was read, or cannot be read."""
         return not self._unread
 
     @property
     def is_busy(self) -> bool:
-        """See Reader: a file that is there is never waited for."""
+        """See Reader: files never make the reader wait."""
         return not self.is_finished
 
     @property
     def wake_fds(self) -> Sequence[int]:
-        """See Reader: nothing is waited for."""
+        """See Reader: the reader waits for nothing."""
         return ()
 
     @property
     def paths(self) -> list[Path]:
-        """The files, in their order."""
+        """The paths of the files, in the order of reading."""
         return [Path(planned.path) for planned in self._planned]
 
     @property
@@ -101,21 +102,21 @@ class BatchReader:
 
     @property
     def is_draining(self) -> bool:
-        """See Reader: what is not read stays in the files."""
+        """See Reader: unread lines stay in the files."""
         return False
 
     def stop(self) -> None:
         """See Reader."""
 
     def poll(self) -> None:
-        """See Reader: close the files that are acked to their end. They are acked in the order of reading, mostly."""
+        """See Reader: close the files that are acked to their end, up to the first that is not."""
         for planned, file in list(self._files.items()):
             if not (file.is_read and file.is_stored):
                 return
             self._close(planned, file)
 
     def read(self, *, max_lines: int | None) -> Chunk | None:
-        """Return the next chunk; a last line without newline is a line."""
+        """See Reader. A last line without a newline counts as a line."""
         while self._unread:
             planned = self._unread[0]
             file = self._open(planned)
@@ -161,7 +162,7 @@ class BatchReader:
                 found[1].ensure_reachable()
                 return found[1].twin()
             except (SourceError, OSError) as error:
-                logger.error("cannot open %s once more: %s", source.path, error)
+                logger.error("cannot open %s a second time: %s", source.path, error)
                 return None
 
     def close(self) -> None:
@@ -175,13 +176,13 @@ class BatchReader:
         return [known.get(planned) or FileReport(planned.path, size=planned.size) for planned in self._planned]
 
     def _plan(self, inputs: Sequence[InputSettings]) -> Iterator[PlannedFile]:
-        """Give each file once: for the first input that means it, under the first of its names."""
+        """Yield each file once: for the first input that matches it, under the first of its names."""
         known: set[FileIdentity] = set()
         for settings in inputs:
             wanted = InputRules(settings)
             for path in Discovery(settings.log_file, settings.exclude, folders=self._folders).find():
                 if path not in settings.log_file and not os.path.isfile(path):
-                    continue  # a pattern means files
+                    continue  # a pattern matches only files
                 try:
                     planned = plan(path, wanted)
                 except SourceError as error:
@@ -194,7 +195,7 @@ class BatchReader:
             self._note(SourceError(":".join(name for settings in inputs for name in settings.log_file), "no such file"))
 
     def _open(self, planned: PlannedFile) -> BatchFile | None:
-        """Return a file, opened now if it is not open yet; None when it cannot be read."""
+        """Return a file, opening it if necessary; None if it cannot be read."""
         file = self._files.get(planned)
         if file is None:
             try:

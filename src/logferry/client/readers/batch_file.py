@@ -1,6 +1,6 @@
-"""One file of a batch run: what it is when the run starts, and how far it was read.
+"""One file of a batch run: its identity and size when the run starts, and how far it was read.
 
-Owns where the file is found again after it was renamed, and where its end is. Must never read beyond the planned size.
+Owns how the file is found after a rename, and where reading ends. Must never read beyond the planned size.
 """
 
 import os
@@ -23,7 +23,7 @@ from logferry.model.loss import Loss
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlannedFile:
-    """A file as it is when the run starts; `place` is its real path, `size` how many bytes of it will be read."""
+    """A file as it is when the run starts; `place` is its real path, `size` is how many of its bytes will be read."""
 
     path: str
     input: InputRules
@@ -32,7 +32,7 @@ class PlannedFile:
     size: int
 
     def find(self, folders: Folders) -> Path:
-        """Return where the file is now, under another name perhaps, but in its folder. Raises SourceError."""
+        """Return the file's current path, which may be another name in the same folder. Raises SourceError."""
         if self._is_at(self.place):
             return self.place
         folder = self.place.parent
@@ -50,7 +50,7 @@ class PlannedFile:
 
 
 def plan(path: str, wanted: InputRules) -> PlannedFile:
-    """Return what `path` is now. Raises SourceError when that is not a regular file."""
+    """Return the file that `path` leads to now. Raises SourceError if it is not a regular file."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -63,14 +63,14 @@ def plan(path: str, wanted: InputRules) -> PlannedFile:
 
 
 class BatchFile(SourceFile):
-    """A file that is read to the size that was planned, a compressed one to its end."""
+    """A file that is read to its planned size, or to its end if it is compressed."""
 
     def __init__(
         self, planned: PlannedFile, descriptors: DescriptorPool, folders: Folders, recogniser: Recogniser | None = None
     ) -> None:
-        """Open it, and go on from its checkpoint if a `recogniser` finds one. Raises SourceError when that fails."""
+        """Open the file, and resume from its checkpoint if a `recogniser` finds one. Raises SourceError on failure."""
         self.planned = planned
-        self.problem = ""  # why no more of it can be read
+        self.problem = ""  # why no more of the file can be read
         self._descriptors = descriptors
         self._folders = folders
         try:
@@ -93,18 +93,19 @@ class BatchFile(SourceFile):
 
     @property
     def is_read(self) -> bool:
-        """Whether its end was reached, or nothing more of it can be read."""
+        """Whether the end was reached, or nothing more can be read."""
         return self.offset >= self.end
 
     @property
     def is_stored(self) -> bool:
-        """Whether all that was read of it is acked."""
+        """Whether everything that was read is acked."""
         return self.source.committed >= self.offset
 
     def next_chunk(self, max_lines: int | None) -> Chunk | None:
-        """Return the next chunk; None at the end, and while the end of a long line is searched for.
+        """Return the next chunk; None at the end, and while the end of a long line is being searched for.
 
-        A last line without a newline is a line. What was truncated is added to `lost`. Raises SourceError.
+        A last line without a newline counts as a line. If the file was truncated, adds its rest to `lost`. Raises
+        SourceError.
         """
         self.ensure_reachable()
         source, offset = self.source, self.offset
@@ -114,7 +115,7 @@ class BatchFile(SourceFile):
             raise SourceError(self.planned.path, cause_of(error)) from error
         chunk = self.read(limit=self.end, is_final=True, max_lines=max_lines)
         self.overwritten.clear()
-        self.lost.clear()  # the whole rest is lost, see below
+        self.lost.clear()  # a loss of the whole rest is added below
         if chunk is None and not self.is_scanning:
             if not self._content.is_stream:
                 self.lost.append(Loss(source, offset, self.end, "truncated or rewritten while it was read"))
@@ -122,17 +123,17 @@ class BatchFile(SourceFile):
         return chunk
 
     def ensure_reachable(self) -> None:
-        """Look for the file if it must be opened again. Raises SourceError when it is not found."""
+        """Find the file's current path if it must be reopened. Raises SourceError if it is not found."""
         if not self._descriptors.is_open(self._raw):
             self._raw.path = self.planned.find(self._folders)
 
     def stop_reading(self, reason: str) -> None:
-        """Read no more of the file; what was read may still be read again."""
+        """Stop reading the file; what was read may still be read again."""
         self.problem = reason
         self.end = self.offset
 
     def report(self) -> FileReport:
-        """Return how far it is. Safe in any thread."""
+        """Return how far the file is read and acked. Safe in any thread."""
         return FileReport(
             self.source.path,
             str(self._raw.path),

@@ -1,6 +1,6 @@
-"""How the files of one input are rendered: its settings, and the format that is detected in each file.
+"""Decides how the files of one input are rendered: by its settings, and by the format detected in each file.
 
-Owns when the format of a file is decided. Must never change the rendering of a source once it was decided.
+Owns when a file's format is decided. Must never change the rendering of a source once it was decided.
 """
 
 import logging
@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 
 AUTO: Final = "auto"
 
-# The format of a file is decided by lines from its first bytes; lines beyond these do not change it any more. Lines may
-# be long: container runtimes cut what they are given after 16 KiB.
+# The lines within this many first bytes of a file decide its format; later lines do not change it. Lines may be long:
+# container runtimes split lines at 16 KiB.
 _DECIDING_BYTES: Final = 64 * 1024
 
 
@@ -28,7 +28,7 @@ class InputRules:
         self.settings = settings
 
     def rendering(self, path: str, log_format: str) -> RenderSpec:
-        """Return how a file of this input is rendered if its lines have this format."""
+        """Return how to render a file of this input whose lines have this format."""
         settings = self.settings
         fields = list(settings.field)
         if settings.add_host:
@@ -48,7 +48,7 @@ class InputRules:
         )
 
     def prepare(self, file: SourceFile) -> None:
-        """Make the next chunk of a file be rendered as this input says. Raises OSError."""
+        """Set the rendering of a file's next chunk as this input requires. Raises OSError."""
         source = file.source
         if file.prepared_for is source:
             return
@@ -60,9 +60,9 @@ class InputRules:
         file.render_as(self.rendering(source.path, log_format))
 
     def _decide(self, file: SourceFile) -> str:
-        """Return the format of what comes next in a file; lines that do not show one yet are plain.
+        """Return the format of what comes next in a file; plain as long as the lines do not show a format.
 
-        A format that was found once holds for the source, whatever follows.
+        A detected format holds for the source, whatever lines follow.
         """
         source = file.source
         renderings = source.renderings  # read once: the engine may replace the list meanwhile
@@ -76,7 +76,7 @@ class InputRules:
 
 
 def _detected(file: SourceFile) -> str | None:
-    """Return the format of the first lines before the offset or, if those do not show it, of the lines after it."""
+    """Return the format of the first lines before the offset or, if those do not show one, of the lines after it."""
     begin = file.peek(0, min(file.offset, _DECIDING_BYTES))
     found = detect(begin[: begin.rfind(b"\n") + 1])
     if found is None and file.offset <= _DECIDING_BYTES:

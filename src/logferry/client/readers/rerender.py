@@ -1,8 +1,8 @@
-"""Renders a range of a file once more, exactly as it was rendered when it was sent.
+"""Renders a range of a file again, exactly as it was rendered when it was sent.
 
-The checkpoint says from which offset on a source was rendered how; the server's extents say where rendering began anew
-(rule E20). So the result is what went over the wire, byte for byte. Must never keep the rendered bytes: only their
-count and their CRC-32 are compared.
+The checkpoint records which rendering a source had from which offset on; the server's extents record where rendering
+began anew (rule E20). So the result is what went over the wire, byte for byte. Must never keep the rendered bytes: only
+the number of lines and their CRC-32 are compared.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from logferry.client.files.line_reader import SourceFile
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering.renderer import renderer
 
-Renderings = Sequence[tuple[int, RenderSpec]]  # from which offset on, in order
+Renderings = Sequence[tuple[int, RenderSpec]]  # each with the offset at which it begins, in order
 
 
 @dataclass(slots=True)
 class Rerendered:
-    """How many lines of NDJSON a range of a file gives, their CRC-32, and how many lines were filtered away."""
+    """How many lines of NDJSON a range of a file renders to, their CRC-32, and how many lines were filtered out."""
 
     lines: int = 0
     crc32: int = 0
@@ -26,9 +26,9 @@ class Rerendered:
 
 
 def rerender(file: SourceFile, end: int, renderings: Renderings, *, crc32: int = 0) -> Rerendered:
-    """Render a file from its offset to `end`, or to its end if that comes first, and leave it there.
+    """Render a file from its offset to `end`, or to the end of the file if that comes first, and leave it there.
 
-    The CRC-32 of the result goes on from `crc32`. Raises SourceError.
+    The CRC-32 of the result continues `crc32`. Raises SourceError.
     """
     found = Rerendered(crc32=crc32)
     for piece_end, rendering in _pieces(file.offset, end, renderings):
@@ -48,7 +48,7 @@ def rerender(file: SourceFile, end: int, renderings: Renderings, *, crc32: int =
 
 
 def _pieces(start: int, end: int, renderings: Renderings) -> list[tuple[int, RenderSpec]]:
-    """Return which rendering holds up to where between `start` and `end`; the first holds before its offset too."""
+    """Return the renderings between `start` and `end`, each with its end; the first one holds before its offset too."""
     begins = [offset for offset, _ in renderings[1:]]
     return [
         (min(until, end), rendering)

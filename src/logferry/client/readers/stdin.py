@@ -1,8 +1,8 @@
-"""The reader of standard input, which is one source: what another program writes is shipped as it comes, until it ends.
+"""The reader of standard input, which is one source: it ships what another program writes, until the input ends.
 
-Owns when reading ends. Nothing is read before there is room for it, so a full window, or a server that is away, makes
-the producer wait. What was read exists nowhere else: it stays in memory until it is acked, and is delivered even when
-the run is asked to stop. A later run cannot go on with it.
+Owns when reading ends. It reads nothing before there is room for it, so a full window or an unreachable server makes
+the producer wait (backpressure). What was read exists nowhere else: the reader keeps it in memory until it is acked,
+and the client delivers it even after a request to stop. A later run cannot resume it.
 """
 
 import logging
@@ -28,33 +28,33 @@ from logferry.model.source import Source
 
 logger = logging.getLogger(__name__)
 
-# Ctrl-C ends the producer as well as the client: what the producer still writes, and its end, come within this time.
+# Ctrl-C ends the producer as well as the client: this is how long to wait for its last output and its end.
 _PRODUCER_END_S: Final = 0.5
 
 
 class StdinReader:
     """Reads lines from a descriptor until it ends.
 
-    The reading thread writes, except that `stop` may be called from any thread and only sets the time to end at.
+    Only the reading thread writes, except that any thread may call `stop`, which only sets the time to stop at.
     """
 
     def __init__(
         self, settings: InputSettings, fd: int | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Read from `fd`, standard input unless another one is given. Raises SourceError when it cannot be read."""
+        """Read from `fd`, by default standard input. Raises SourceError if it cannot be read."""
         self._fd = _standard_input() if fd is None else fd
         _reject_unreadable(self._fd)
         self._clock = clock
         self._input = InputRules(settings)
         self._content = StdinContent(self._fd, max_line_bytes=settings.max_line_bytes)
         self._file = SourceFile(Path(NAME), max_line_bytes=settings.max_line_bytes, content=self._content)
-        self._file.identity = (0, 0)  # not a file: a later one that happens to have a pipe's inode is another source
+        self._file.identity = (0, 0)  # not a file: a later file that happens to have the pipe's inode is another source
         self._file.read_again(None)
         self._lost: list[Loss] = []
         self._kept_from = 0  # the beginning of the first line that can be read again
         self._grown_at = clock()
         self._stop_at: float | None = None
-        self._is_cut = False  # it was stopped before its end
+        self._is_cut = False  # reading stopped before the end of the input
         self.revision = 0
 
     @property
@@ -64,12 +64,12 @@ class StdinReader:
 
     @property
     def is_draining(self) -> bool:
-        """See Reader: until it is acked, what was read may have to be read again from memory."""
+        """See Reader: until everything is acked, it may have to be read again from memory."""
         return not self._is_read or self._file.source.committed < self._file.offset
 
     @property
     def is_busy(self) -> bool:
-        """Whether the end of a long line is being searched for, or the input has ended but for its last line."""
+        """See Reader: the end of a long line is being searched for, or the input has ended but is not fully read."""
         return self._file.is_scanning or (self._content.is_ended and not self._is_read)
 
     @property
@@ -79,7 +79,7 @@ class StdinReader:
 
     @property
     def patience_s(self) -> float:
-        """See Reader: acked bytes are freed, and events are completed by time."""
+        """See Reader: acked bytes must be freed, and time alone may complete an event."""
         return 0.0
 
     @property
@@ -92,22 +92,22 @@ class StdinReader:
         return self._content.is_ended and self._file.offset >= self._content.size()
 
     def poll(self) -> None:
-        """See Reader: free the memory of what is acked."""
+        """See Reader: free the memory of acked bytes."""
         self._kept_from = self._file.source.committed
         self._content.trim(self._kept_from - TAIL_BYTES)
 
     def stop(self) -> None:
-        """See Reader. Whatever stops the client may stop the producer too: wait a moment for what it still writes."""
+        """See Reader. What stops the client may stop the producer too: wait a moment for its last output."""
         self._stop_at = self._clock() + _PRODUCER_END_S
 
     def read(self, *, max_lines: int | None) -> Chunk | None:
-        """See Reader. A last line without a newline is a line."""
+        """See Reader. A last line without a newline counts as a line."""
         self.poll()
         now = self._clock()
         if self._stop_at is not None and now >= self._stop_at and not self._content.is_ended:
             self._is_cut = True
             self._content.cut()
-        is_final = self._content.is_ended  # asked for before, or a line could be ended by what is read in between
+        is_final = self._content.is_ended  # as of before this read: what it takes in may be half a line
         is_settled = now - self._grown_at >= self._input.settings.multiline_timeout
         before = self._content.size()
         self._input.prepare(self._file)
@@ -122,7 +122,7 @@ class StdinReader:
         return lost
 
     def rewind(self, source: Source, offset: int | None, *, one_by_one_until: int = 0) -> None:
-        """See Reader. What was acked is not in memory any more: the server should have it."""
+        """See Reader. Acked bytes are no longer in memory: the server should have them."""
         file, start = self._file, offset or 0
         if source is not file.source:
             self._lost += losses_if_unreachable(source, offset)
@@ -133,7 +133,7 @@ class StdinReader:
             file.read_again(self._kept_from, one_by_one_until=one_by_one_until)
 
     def duplicate(self, source: Source) -> SourceFile | None:
-        """See Reader. Only what is not acked can be read from the duplicate."""
+        """See Reader. The duplicate holds only unacked bytes."""
         return self._file.twin() if source is self._file.source else None
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ class StdinReader:
 
 
 def _standard_input() -> int:
-    """Return the number of standard input, unless the process has none: then something else may have its number."""
+    """Return the descriptor of standard input. Raises SourceError if there is none: 0 may be another file then."""
     if sys.stdin is None:
         raise SourceError(NAME, "it is closed")
     return 0

@@ -1,7 +1,7 @@
-"""The bytes of standard input: taken from a descriptor without waiting, and kept in memory until they are acked.
+"""The bytes of standard input: read from a descriptor without waiting, and kept in memory until they are acked.
 
-Owns the memory of what was read, since nothing else has it, and the limit of that memory. Must never wait for the
-producer, and never take more than there is room for: then the producer waits.
+Owns the memory of what was read, since it exists nowhere else, and the limit of that memory. Must never wait for the
+producer, and never read more than there is room for: the producer waits instead.
 """
 
 import contextlib
@@ -23,18 +23,18 @@ logger = logging.getLogger(__name__)
 # The name under which standard input is stored and reported.
 NAME: Final = "stdin"
 
-# More than a window and a queue full of rendered lines were made of. Only lines that are not shipped (blank, or
+# More than the raw lines behind a full window and a full prefetch queue. Only lines that are not shipped (blank or
 # excluded) can fill it.
 _MAX_KEPT_BYTES: Final = 32 * 1024 * 1024
 
-# A pipe has room for 64 KiB by default, so its writer would wait while its reader is busy for a moment.
+# A pipe holds 64 KiB by default, so the producer would have to wait whenever the reader is busy for a moment.
 _PIPE_BYTES: Final = 1024 * 1024
 
 
 class StdinContent:
-    """The bytes (see Content) that come from a pipe, a terminal or a file, until they are trimmed.
+    """The bytes (see Content) of a pipe, a terminal or a file, kept until they are trimmed.
 
-    The reading thread takes them in and trims them; `kept`, and what `twin` returns, are for any thread.
+    The reading thread takes bytes in and trims them; any thread may use `kept` and the content that `twin` returns.
     """
 
     is_stream = True
@@ -43,66 +43,66 @@ class StdinContent:
         self._fd = fd
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
-        with contextlib.suppress(OSError):  # it is not a pipe, or the user has too many large ones
+        with contextlib.suppress(OSError):  # not a pipe, or the user has too many large pipes
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        self._spool = ReplayBuffer(max_line_bytes=max_line_bytes)
+        self._buffer = ReplayBuffer(max_line_bytes=max_line_bytes)
         self._max_bytes = _MAX_KEPT_BYTES + 2 * max_line_bytes
         self._lock = threading.Lock()
-        self.is_ended = False  # no more will come
+        self.is_ended = False  # nothing more will be taken in
         self.problems: list[str] = []
 
     @property
     def has_room(self) -> bool:
-        """Whether more may be read."""
-        return self._spool.kept_bytes < self._max_bytes
+        """Whether there is room to take in more."""
+        return self._buffer.kept_bytes < self._max_bytes
 
     def pread(self, size: int, offset: int) -> bytes:
-        """See Content. Take in what is there, and never wait for more."""
+        """See Content. Takes in what is available, and never waits for more."""
         with self._lock:
-            while self._spool.end < offset + size and self.has_room and self._take(offset + size - self._spool.end):
+            while self._buffer.end < offset + size and self.has_room and self._take(offset + size - self._buffer.end):
                 pass
-            return self._spool.read(size, offset)
+            return self._buffer.read(size, offset)
 
     def kept(self, size: int, offset: int) -> bytes:
-        """Return up to `size` bytes at `offset` of those that were read before. Safe in any thread."""
+        """Return up to `size` bytes at `offset` from those in memory. Safe in any thread."""
         with self._lock:
-            return self._spool.read(size, offset)
+            return self._buffer.read(size, offset)
 
     def size(self) -> int:
-        """See Content: how many bytes were read so far."""
-        return self._spool.end
+        """See Content: how many bytes were taken in so far."""
+        return self._buffer.end
 
     def status(self) -> os.stat_result:
         """See Content."""
         return os.fstat(self._fd)
 
     def twin(self) -> "_ReadBytes":
-        """See Content. The twin only has bytes that were read before."""
+        """See Content. The twin has only bytes that were taken in before."""
         return _ReadBytes(self)
 
     def close(self) -> None:
         """See Content. The descriptor belongs to the caller."""
 
     def trim(self, offset: int) -> None:
-        """Free the memory of what is before `offset`."""
+        """Free the memory of the bytes before `offset`."""
         with self._lock:
-            self._spool.trim(offset)
+            self._buffer.trim(offset)
 
     def cut(self) -> None:
-        """Take in nothing more. What is in the pipe already is lost unless somebody else reads it, and is a problem."""
+        """Take in nothing more. Bytes left in the pipe are lost unless another process reads them: report a problem."""
         self.is_ended = True
         left = array("i", [0])
         with contextlib.suppress(OSError):
             fcntl.ioctl(self._fd, termios.FIONREAD, left)
         if left[0]:
-            self.problems.append(f"{left[0]} bytes of {NAME} were there and were not read any more")
+            self.problems.append(f"{left[0]} bytes of {NAME} were left unread")
             logger.error("%s", self.problems[-1])
 
     def _take(self, size: int) -> bool:
-        """Read once, if that can be done without waiting; return whether something came.
+        """Read once, if that can be done without waiting; return whether any bytes came.
 
-        A descriptor that does not block would do as well, but the producer, or the shell, may share it with us. (If
-        another program reads the same pipe it may take what was announced; then this waits for what comes next.)
+        A non-blocking descriptor would do as well, but the producer or the shell may share the descriptor with us. (If
+        another program reads the same pipe, it may take the announced bytes; then this call waits for the next ones.)
         """
         if self.is_ended or not self._poll.poll(0):
             return False
@@ -115,12 +115,12 @@ class StdinContent:
             logger.error("%s", self.problems[-1])
             data = b""
         self.is_ended = not data
-        self._spool.append(data)
+        self._buffer.append(data)
         return bool(data)
 
 
 class _ReadBytes:
-    """The bytes that were read from standard input, for another thread."""
+    """The bytes taken in from standard input, for another thread."""
 
     is_stream = True
     problems: Sequence[str] = ()

@@ -1,1 +1,1 @@
-"""Which file is which: recognising what was shipped before."""
+"""Recognises files that were shipped before."""

@@ -1,9 +1,9 @@
-"""Which file is which: a file that was shipped before is recognised by device, inode and content, whatever its name.
+"""Recognises a file that was shipped before by device, inode and content, whatever its name.
 
-The content decides: the fingerprints of a source's first bytes and of the last bytes before its checkpoint must be
-those of the file. A recycled inode, or a file that was rewritten in place, fails that test and becomes a new source.
-When the file was rewritten because somebody has copied and then truncated it (copytruncate of logrotate), the source
-goes on in the copy. Owns which checkpoint is whose; must never decide what is read.
+The content decides: the file must match the fingerprints of the source's first bytes and of the last bytes before its
+checkpoint. A recycled inode, or a file that was rewritten in place, fails that test and becomes a new source. When a
+file was copied and then truncated (logrotate's copytruncate), the source continues in the copy. Owns which checkpoint
+belongs to which file; must never decide what is read.
 """
 
 import logging
@@ -23,17 +23,17 @@ logger = logging.getLogger(__name__)
 
 
 class Recogniser:
-    """Recognises files with the help of the checkpoints of earlier runs. Used by the reading thread alone."""
+    """Recognises files by the checkpoints of earlier runs. Used by the reading thread only."""
 
     def __init__(self, checkpoints: Checkpoints, folders: Folders | None = None) -> None:
         self.checkpoints = checkpoints
         self.folders = folders or Folders()
-        self._copied: set[str] = set()  # sources that go on in a copy of their file
+        self._copied: set[str] = set()  # IDs of sources that continue in a copy of their file
 
     def recognise(self, file: SourceFile, *, live: Container[str] = ()) -> None:
-        """Let `file` go on from its checkpoint, if there is one for it; but not as one of the sources that are `live`.
+        """Resume `file` from its checkpoint, if it has one, but never as one of the `live` sources.
 
-        These are read already, in this run.
+        These are the sources that this run is already reading.
         """
         known = [known for known in self.checkpoints.of_identity(*file.identity) if known.id not in live]
         matching = [checkpoint for checkpoint in known if has_content(file, checkpoint)]
@@ -44,40 +44,40 @@ class Recogniser:
             self._resume(file, max(matching, key=lambda checkpoint: checkpoint.seen_at))
 
     def is_remembered(self, source: Source) -> bool:
-        """Whether a source will be known at the next start."""
+        """Whether the checkpoints hold a source, so that the next start will know it."""
         return source.id in self.checkpoints
 
     def remember(self, file: SourceFile) -> None:
-        """Know a file at the next start, even if nothing of it is shipped by then. Raises OSError."""
+        """Let the next start know a file, even if nothing of it is shipped by then. Raises OSError."""
         source = file.source
         source.head = source.head or file.peek(0, HEAD_BYTES)
         self.checkpoints.follow(source)
 
     def checkpoints_of_originals(self, file: SourceFile) -> list[Checkpoint]:
-        """Return the checkpoints of the files that this one, going by its name, may be a copy or an archive of."""
+        """Return the checkpoints of the files that `file`, judging by its name, may be a copy or an archive of."""
         folder, name = file.path.parent, without_archive_suffix(file.path.name)
         return [known for former in former_names(name) for known in self.checkpoints.of_path(str(folder / former))]
 
     def continued_in(self, file: SourceFile, live: Container[str]) -> list[Checkpoint]:
-        """Return the checkpoints of files of which this one is the copy or the archive, to be read on."""
+        """Return the checkpoints of the sources that continue in `file`, their copy or archive."""
         known = [known for known in self.checkpoints_of_originals(file) if known.id not in live]
         return [checkpoint for checkpoint in known if self.is_continued_in(file, checkpoint)]
 
     def is_continued_in(self, file: SourceFile, checkpoint: Checkpoint) -> bool:
-        """Whether a file is the copy that was made (copytruncate) before the original was truncated, or compressed.
+        """Whether a file is the copy or archive that was made of an original before it was truncated or removed.
 
-        If the original is still there as it was, under whatever name, the copy is a file of its own.
+        If the original still exists unchanged, under whatever name, the copy is a separate file.
         """
         return (
             not checkpoint.is_finished
             and checkpoint.head_bytes > 0
             and checkpoint.id not in self._copied
             and has_content(file, checkpoint)
-            and not self._is_there(checkpoint)
+            and not self._still_exists(checkpoint)
         )
 
-    def _is_there(self, checkpoint: Checkpoint) -> bool:
-        """Whether the file that a checkpoint was made of is there still, with its content."""
+    def _still_exists(self, checkpoint: Checkpoint) -> bool:
+        """Whether the file of a checkpoint still exists with its content."""
         path = Path(checkpoint.path)
         name = self.folders.listing(str(path.parent)).by_inode.get(checkpoint.inode)
         candidates = [path] if name is None else [path.parent / name, path]
@@ -96,19 +96,19 @@ class Recogniser:
             renderings=list(checkpoint.renderings),
         )
         file.resume(source)
-        source.head = source.head or file.peek(0, checkpoint.head_bytes)  # of what was not shipped it is all there is
+        source.head = source.head or file.peek(0, checkpoint.head_bytes)  # all that identifies an unshipped file
         self.checkpoints.follow(source)
-        logger.debug("%s is known; going on at byte %d", file.path, source.committed)
+        logger.debug("%s is known; resuming at byte %d", file.path, source.committed)
 
 
 def is_same_file(file: SourceFile, checkpoint: Checkpoint) -> bool:
-    """Whether a file is the one that a checkpoint was made of."""
+    """Whether a file is the file of a checkpoint."""
     return file.identity == (checkpoint.device, checkpoint.inode) and has_content(file, checkpoint)
 
 
 def has_content(file: SourceFile, checkpoint: Checkpoint) -> bool:
-    """Whether a file has what is known of the one that a checkpoint was made of, up to there."""
-    # In this order, and with no question about the size, a compressed file is inflated once, and only as far as needed.
+    """Whether a file has the content that a checkpoint describes, up to the checkpoint."""
+    # In this order, and without asking for the size, a compressed file is inflated once and only as far as needed.
     if fingerprint(file.peek(0, checkpoint.head_bytes)) != checkpoint.head:
         return False
     tail = file.peek(checkpoint.committed - checkpoint.tail_bytes, checkpoint.tail_bytes)
@@ -117,14 +117,14 @@ def has_content(file: SourceFile, checkpoint: Checkpoint) -> bool:
 
 
 def is_copy(file: SourceFile, checkpoint: Checkpoint) -> bool:
-    """Whether a file has what the one had that a checkpoint was made of, or the beginning of that."""
+    """Whether a file has the content that a checkpoint describes, or only the beginning of that content."""
     if not checkpoint.head_bytes or fingerprint(file.peek(0, checkpoint.head_bytes)) != checkpoint.head:
         return False
     return file.readable_end <= checkpoint.committed or has_content(file, checkpoint)
 
 
 def modified_ns_if_same(path: Path, checkpoint: Checkpoint) -> int | None:
-    """Return when a file was last written, if it is the one that a checkpoint was made of."""
+    """Return when a file was last written to, or None if it is not the file of a checkpoint."""
     try:
         file = SourceFile(path, max_line_bytes=1)
     except (OSError, SourceError):

@@ -1,8 +1,9 @@
-"""Rotated files: which files had a followed name before, and are called something else by now.
+"""Finds rotated files: files that had a followed name before and have another name now.
 
-Owns the search beside a path: files that a checkpoint knows, and files that are named like rotated ones and were
-written since a time. Copies and archives of files that were followed already are left out, by their content. Must never
-open a file to be read on, and never change a checkpoint: whoever follows the name does that.
+Owns the search in the folder of a path: for files that a checkpoint describes, and for files that have rotated names
+and were written to since a given time. Recognises copies and archives of files that were already followed by their
+content, and leaves them out. Must never open a file for reading on, and never change a checkpoint: the follow reader
+does both.
 """
 
 import contextlib
@@ -23,17 +24,17 @@ from logferry.client.recognition.recognise import Recogniser, is_copy, modified_
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.errors import SourceError
 
-# The time of a file is that of the kernel's last tick (100 a second or more), so it may be this much behind the clock.
+# The kernel stamps a file with the time of its last tick (at least 100 a second), so the stamp may lag by this much.
 _TICK_NS: Final = 10_000_000
 
 _SECOND_NS: Final = 1_000_000_000
 
-# A folder is listed at most this often in a row when files in it are renamed at the very same time.
+# A folder is listed at most this many times in a row when files in it are renamed at the same time.
 MAX_LISTINGS: Final = 10
 
 
 class RotatedFile(NamedTuple):
-    """A file that had a name before, where it is now."""
+    """A file that had a followed name before, with its current path."""
 
     modified_ns: int
     path: Path
@@ -41,12 +42,12 @@ class RotatedFile(NamedTuple):
 
     @property
     def age(self) -> tuple[int, int, Path]:
-        """Return what is less of an older file: when it was last written to, and what its name says."""
+        """Return a sort key that is less for older files: by the last write, then by the rotated name."""
         return self.modified_ns, -rotation_number(without_archive_suffix(self.path.name)), self.path
 
 
 class RotatedFiles:
-    """Finds the files that had a name before. Used by the reading thread alone."""
+    """Finds the files that had a name before. Used by the reading thread only."""
 
     def __init__(self, recogniser: Recogniser) -> None:
         self._recogniser = recogniser
@@ -54,15 +55,15 @@ class RotatedFiles:
         self._folders = recogniser.folders
 
     def since_last_run(self, path: Path) -> list[RotatedFile]:
-        """Return the files that had the name `path` while the client was not running, oldest first.
+        """Return the files that had the name `path` before this run and may not be finished, oldest first.
 
-        They are the files that a checkpoint knows, wherever in the folder they are now, and files that are named like
-        rotated ones, were written after those, or after their checkpoints, and hold something else.
+        These are the files that a checkpoint describes, under whatever name in the folder, and files that have rotated
+        names, were written to after those files or after their checkpoints, and hold something else.
         """
         unfinished = [known for known in self._checkpoints.of_path(str(path)) if not known.is_finished]
         listing = self._folders.listing(str(path.parent))
         known: dict[FileIdentity, RotatedFile] = {}
-        current: FileIdentity | None = None  # of the file that has the name and is known
+        current: FileIdentity | None = None  # the file that has the name, if a checkpoint describes it
         missing: list[Checkpoint] = []
         seen_at: list[float] = []  # of the others
         for checkpoint in unfinished:
@@ -85,9 +86,9 @@ class RotatedFiles:
         last_written_ns = files[-1].modified_ns if files else last_seen_ns
         new = self.since(
             path,
-            min(last_seen_ns, last_written_ns),  # a file may be written to late, when others have had its name
+            min(last_seen_ns, last_written_ns),  # a file may be written to late, after others have had its name
             {*known, current},
-            certain_ns=None if current else last_written_ns,  # else it was not rotated since
+            certain_ns=None if current else last_written_ns,  # a known current file means that nothing was rotated
         )
         return files + new
 
@@ -100,10 +101,11 @@ class RotatedFiles:
         certain_ns: int | None = None,
         live: Container[str] = (),
     ) -> list[RotatedFile]:
-        """Return files that had the name `path` meanwhile: rotated since, and not the copies or archives of known ones.
+        """Return the files that had the name `path` since `since_ns`, oldest first.
 
-        The oldest first. A file that is not an archive and was written at `certain_ns` or later had the name whatever
-        it holds: two files may be alike. Of the sources that are `live` nothing is read on elsewhere.
+        Copies and archives of known files are left out, except that a file that is not an archive and was written to at
+        `certain_ns` or later had the name whatever it holds: two files may be alike. Sources in `live` never continue
+        in another file.
         """
         found = named_like_rotated_since(path, since_ns, exclude, self._folders)
         return [
@@ -114,24 +116,24 @@ class RotatedFiles:
         ]
 
     def _is_known(self, rotated: RotatedFile, live: Container[str]) -> bool:
-        """Whether a file is the copy or the archive of one that was followed, with nothing of it to be read on."""
+        """Whether a file is a copy or an archive of a followed file, and no source continues in it."""
         try:
             file = SourceFile(rotated.path, max_line_bytes=1, content=open_content(rotated.path))
         except (OSError, SourceError):
-            return False  # who opens it reports why it cannot be read
+            return False  # the reader that opens the file reports why it cannot be read
         with contextlib.closing(file):
             if file.identity != rotated.identity:
-                return False  # who opens it finds that too, and looks again
+                return False  # the reader that opens the file notices this too, and searches again
             originals = self._recogniser.checkpoints_of_originals(file)
             return any(is_copy(file, known) for known in originals) and not self._recogniser.continued_in(file, live)
 
     def _copies_of(
         self, missing: list[Checkpoint], path: Path, known: Container[FileIdentity]
     ) -> dict[FileIdentity, RotatedFile]:
-        """Return the copies and archives that were made of files that a checkpoint knows, with their last change.
+        """Return the copies and archives in which the sources of `missing` checkpoints continue.
 
-        The content decides: a copy may be older than the checkpoint, which was saved before its file was looked at
-        again.
+        The content decides, not the time: a copy may be older than the checkpoint, which may have been saved after the
+        truncation but before the client noticed it.
         """
         found: dict[str, tuple[int, bool, Path, FileIdentity]] = {}
         names = self._folders.listing(str(path.parent)).rotated_or_archived(path.name) if missing else ()
@@ -153,16 +155,16 @@ class RotatedFiles:
 def named_like_rotated_since(
     path: Path, since_ns: int, exclude: Container[FileIdentity | None], folders: Folders
 ) -> list[RotatedFile]:
-    """Return files beside `path` that are named like rotated ones of it and were written at `since_ns` or later.
+    """Return files beside `path` that have rotated names of it and were written to at `since_ns` or later.
 
-    The oldest first. An archive has the time of what it was made of, perhaps in whole seconds. `exclude` are files that
-    are known already.
+    Oldest first. An archive has the time of the file that it was made from, perhaps in whole seconds. Files in
+    `exclude` are left out.
     """
     found = _written_since(path, since_ns, exclude, folders)
     for _ in range(MAX_LISTINGS):
         if found is not None:
             break
-        folders.forget(str(path.parent))  # something was renamed in this moment: the next listing has its new name
+        folders.forget(str(path.parent))  # a file was just renamed: the next listing has its new name
         found = _written_since(path, since_ns, exclude, folders)
     return sorted(found or [], key=attrgetter("age"))
 
@@ -170,7 +172,7 @@ def named_like_rotated_since(
 def _written_since(
     path: Path, since_ns: int, exclude: Container[FileIdentity | None], folders: Folders
 ) -> list[RotatedFile] | None:
-    """Return the files; None if files were renamed in this moment."""
+    """Return the files, in no order; None if files were renamed during the search."""
     found = []
     names = folders.listing(str(path.parent)).rotated_or_archived(path.name)
     for name in names:

@@ -41,7 +41,7 @@ def _is_descriptor_of(descriptor: str, inode: int) -> bool:
         return False  # closed since
 
 
-def test_what_renamed_and_deleted_files_hold_is_counted_and_told(
+def test_what_renamed_and_deleted_files_hold_is_counted_and_logged(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -60,10 +60,10 @@ def test_what_renamed_and_deleted_files_hold_is_counted_and_told(
             run.look()
             assert held(run) == (2, 15 * LINE)
         wait_until(lambda: held(run) == (0, 0), "nothing is held any more")
-    told = [record.message for record in caplog.records if "held" in record.message]
-    assert told == [
-        f"1 renamed or deleted files are held open: {5 * LINE} bytes of them are not acked",
-        "no renamed or deleted file is held any more",
+    logged = [record.message for record in caplog.records if "holding" in record.message]
+    assert logged == [
+        f"holding 1 renamed or deleted files open: {5 * LINE} of their bytes are not acked",
+        "no longer holding any renamed or deleted file",
     ]
     scene.conclude(range(1000, 1030), proven=[scene.log, scene.folder / "app.log.1"])
 

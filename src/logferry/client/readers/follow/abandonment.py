@@ -1,7 +1,7 @@
-"""When a file that has lost its name may be closed: nobody writes to it any more, and all of it is acked.
+"""Decides when a file that lost its name may be closed: no process writes to it any more, and all of it is acked.
 
-Owns the end of a file's life: how long its writer is waited for, and the files that rest, closed but looked at for late
-writes. Must never let go of bytes that are not acked: that is up to --max-held-bytes (held.py).
+Owns the end of a file's life: how long to wait for its writer, and the resting files, which are closed but checked for
+late writes. Must never give up unacked bytes: only --max-held-bytes (held.py) may do that.
 """
 
 import contextlib
@@ -16,16 +16,17 @@ from logferry.client.readers.follow.registry import Registry
 
 logger = logging.getLogger(__name__)
 
-# A rotated file that is read to its end stays open this long if its writer may not have noticed the rotation yet. With
-# unread bytes it stays open for ever.
+# A rotated file that is read to its end stays open this long, if its writer may not have noticed the rotation yet. A
+# file with unread bytes stays open for ever.
 ROTATED_QUIET_S: Final = 60.0
 
-# When nobody has a renamed file open for writing, a line without an end is taken for a line after this time.
+# How long after the last change a last line without newline counts as a line, if no process has the file open for
+# writing.
 _UNWRITTEN_QUIET_S: Final = 2.0
 
 
 class Abandonment:
-    """Lets go of files that nobody writes to any more. Used by the reading thread alone."""
+    """Closes files that no process writes to any more. Used by the reading thread only."""
 
     def __init__(self, registry: Registry, clock: Callable[[], float], rotated_quiet_s: float) -> None:
         self._registry = registry
@@ -33,42 +34,42 @@ class Abandonment:
         self._rotated_quiet_s = rotated_quiet_s
 
     def is_abandoned(self, file: FollowedFile) -> bool:
-        """Whether a file has lost its name, and nobody will write to it any more, or what is written will be found."""
+        """Whether a file lost its name, and no process will write to it any more, or late writes will be found."""
         if not file.is_superseded:
             return False
         quiet_s = self._clock() - max(file.quiet_since, file.superseded_at)
         try:
             has_writer = file.content.has_writer()
             if has_writer and file.content.is_pinned:
-                return False  # it could not be opened again, and is not gone from the disk before its writer is
+                return False  # without a name the file could not be reopened, and its writer can still write to it
             if has_writer is False and (file.is_deleted or quiet_s >= _UNWRITTEN_QUIET_S):
                 return True
         except OSError:
             pass
         return quiet_s >= self._rotated_quiet_s
 
-    def let_go(self, name: FollowedName) -> None:
-        """Close abandoned files that are read and stored to their end; until then they may have to be read again."""
+    def release_finished(self, name: FollowedName) -> None:
+        """Close abandoned files that are read and acked to their end; until then they may have to be read again."""
         for file in [file for file in name.files if file.is_superseded]:
             if self.is_abandoned(file) and self._is_done(file):
-                self._let_go_of(name, file)
+                self._release(name, file)
 
     def _is_done(self, file: FollowedFile) -> bool:
         try:
-            is_read = file.is_at_end and file.is_unchanged()  # it may have been truncated
+            is_read = file.is_at_end and file.is_unchanged()  # a truncated file may seem to be at its end
         except OSError as error:
             self._registry.note_failure(file, error)
             return False
         return is_read and file.source.committed >= file.offset
 
-    def _let_go_of(self, name: FollowedName, file: FollowedFile) -> None:
+    def _release(self, name: FollowedName, file: FollowedFile) -> None:
         self._registry.find_name(file)
         for problem in file.problems:
             logger.error("%s: %s", file.path, problem)
         if file.content.is_pinned or file.is_archive or not file.is_marked:
             self._registry.forget(file)
         elif (heir := self._registry.heir(file)) is not None:
-            self._registry.hand_over(file, heir)  # its late writes are read there
+            self._registry.hand_over(file, heir)  # late writes are read under the new name
         else:
             with contextlib.suppress(OSError):
                 file.rested = file.state()
@@ -77,8 +78,8 @@ class Abandonment:
                 self._registry.forget(surplus)
         self._registry.revision += 1
 
-    def look_at_resting(self, name: FollowedName) -> None:
-        """Read on in files that were written after they were closed; forget those that are gone."""
+    def check_resting(self, name: FollowedName) -> None:
+        """Resume resting files that have been written to; forget those that are gone."""
         for file in name.resting:
             self._registry.find_name(file)
             try:

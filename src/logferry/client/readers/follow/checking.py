@@ -1,6 +1,6 @@
-"""Checks a followed name: which file has it now, and what has become of the files that had it.
+"""Checks a followed name: which file has it now, and what happened to the files that had it before.
 
-Owns what was last seen of a name, so that a name of which nothing has changed costs one `stat`. Must never read lines.
+Owns what was last seen of a name, so that checking an unchanged name costs one `stat`. Must never read lines.
 """
 
 import logging
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class NameChecker:
-    """Checks names, one at a time. Used by the reading thread alone."""
+    """Checks names, one at a time. Used by the reading thread only."""
 
     def __init__(
         self,
@@ -40,11 +40,11 @@ class NameChecker:
         self._clock = clock
 
     def check(self, name: FollowedName) -> bool:
-        """Look who has the name now; return whether there may be something to read."""
+        """Check which file has the name now; return whether there may be something to read."""
         before, had_attention, now_ns = name.seen, name in self._registry.attention, time.time_ns()
         self._look_at_name(name, now_ns)
         self._look_at_files(name)
-        self._abandonment.look_at_resting(name)
+        self._abandonment.check_resting(name)
         name.looked_ns = now_ns
         needs_attention = self._registry.note_attention(name)
         return name.seen is None or name.seen != before or needs_attention or had_attention
@@ -63,18 +63,18 @@ class NameChecker:
             self._registry.note_problem(name, "waiting for it to appear" if name.is_literal else "gone")
         except SourceError as error:
             self._registry.note_problem(name, error.reason)
-            name.seen = None  # whatever makes it readable may not change it
+            name.seen = None  # it may become readable without a change that `stat` shows
         except OSError as error:
             self._registry.note_problem(name, cause_of(error))
             name.seen = None
 
     def _attend_to_holder(self, name: FollowedName, identity: FileIdentity) -> str:
-        """Make the file that has the name now the newest one; return why it is not to be read, if so."""
+        """Make the file that has the name now the newest one; return why it is not followed, or an empty string."""
         file = self._registry.find(identity)
         if file is None:
             return self._open_holder(name, identity)
         if file.followed_path != name.path:
-            return ""  # it had another name before, and is read under that until it is done
+            return ""  # it had another name before, and is read under that name until it is finished
         if not file.content.has_its_name():
             file.content.path, file.content.is_pinned = Path(os.path.realpath(name.path)), False
         if file is not name.newest:
@@ -85,15 +85,15 @@ class NameChecker:
         if is_compressed(name.path, or_unfinished=True):
             return "compressed: it is not followed"
         if name.files:
-            logger.info("%s is a new file now; the old one is read to its end first", name.path)
-            self._take_stock(name)  # what is known is not taken for something new when it is compressed
+            logger.info("%s is a new file now; reading the old one to its end first", name.path)
+            self._take_stock(name)  # saves what is known, so that an archive of it is recognised
         if name.newest is not None:
             self._open_rotated_meanwhile(name, name.newest)
         self._opener.open(name, name.path, identity)
         return ""
 
     def _open_rotated_meanwhile(self, name: FollowedName, newest: FollowedFile) -> None:
-        """Open the files that had the name after the newest one that is known, and lost it before anybody looked."""
+        """Open the files that had the name after the newest known file, and lost it before the client checked."""
         looked_ns = name.looked_ns - RACY_NS
         try:
             written_ns = newest.modified_ns()
@@ -115,7 +115,7 @@ class NameChecker:
         name.note_backlog()
 
     def _take_stock(self, name: FollowedName) -> None:
-        """Look at what the files hold now."""
+        """Check what the files hold now."""
         for file in list(name.files):
             self._measure(name, file)
         self._truncations.act(name)
@@ -123,19 +123,19 @@ class NameChecker:
         self._opener.remember_files(name)
 
     def _measure(self, name: FollowedName, file: FollowedFile) -> None:
-        """Look how long a file is now, and whether it has started over."""
+        """Check how large a file is now, and whether it has started over."""
         file.note_name(has_it=file.identity == name.holder)
         before = file.seen_size
         try:
             size = file.size()
             if size != before:
                 file.quiet_since = self._clock()
-            if not before < size == file.seen_size:  # else it was seen to be what it was, and longer
+            if not before < size == file.seen_size:  # else `size` has found the file unchanged and longer
                 file.notice()
         except OSError as error:
             self._registry.note_failure(file, error)
 
     def _hand_over(self, file: FollowedFile) -> None:
-        """The file was renamed, and nothing has its name: if its new name is followed too, it is read under that."""
+        """Read a renamed file, whose old name leads to nothing, under its new name if that is followed too."""
         if (heir := self._registry.heir(file)) is not None:
             self._registry.hand_over(file, heir)

@@ -1,8 +1,8 @@
-"""Copies that are made of a followed file before that is truncated (copytruncate of logrotate): what becomes of them.
+"""Judges copies that are made of a followed file before the file is truncated (logrotate's copytruncate).
 
-Until the file is truncated its copy looks like a file of its own, and it may be seen long before it is whole. So a file
-that is named like a rotated one, and has what a followed file begins with, is a suspect: it is not read before it is
-clear what it is. Owns that judgement. Must only say what it thinks, and never act: the reader does.
+Until the file is truncated, its copy looks like a separate file, and the reader may find the copy long before it is
+complete. So a file that has a rotated name and begins like a followed file is a suspect: it is not read until it is
+clear what it is. Owns that judgement. Must only return a verdict, never act on it: truncation.py does.
 """
 
 import os
@@ -15,7 +15,7 @@ from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.finding.rotation_names import original_names
 from logferry.client.readers.follow.file import FollowedFile
 
-# What looks like a copy and has not changed for this long, while nothing was truncated, is a file of its own.
+# A file that looks like a copy and has not changed for this long, while nothing was truncated, is a separate file.
 COPY_SETTLE_S: Final = 10.0
 
 
@@ -26,17 +26,17 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Not decided yet: judge it again later."""
+    """It is too early to decide: judge the file again later."""
 
 
 @dataclass(frozen=True, slots=True)
 class IsCopy:
-    """The file is a copy of a followed one that is read itself: do not read it."""
+    """The file is a copy of a followed file that is read itself: do not read the copy."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkipTo:
-    """The file is a copy of one that was truncated, and was read from there up to `offset`: read on from there."""
+    """The file is a copy of a truncated file whose bytes up to `offset` were read: read the copy from `offset`."""
 
     offset: int
 
@@ -47,14 +47,14 @@ Verdict = Read | Wait | IsCopy | SkipTo
 def judge(
     suspect: FollowedFile, *, looks_alike: bool, is_followed: bool, truncated: Iterable[OverwrittenSource], now: float
 ) -> Verdict:
-    """Say what becomes of a suspect. Raises OSError.
+    """Judge a suspect. Raises OSError.
 
-    `looks_alike`: a followed file began with all that the suspect has, and was then still there, not truncated.
-    `is_followed`: somebody has asked for the suspect under the name that it has. `truncated`: what was read of the
-    originals before they were truncated lately.
+    `looks_alike`: just before the check for truncation, a followed file began with all bytes of the suspect.
+    `is_followed`: the suspect's own name is followed. `truncated`: what was read of the originals before their recent
+    truncations.
     """
     if not suspect.size():
-        return Wait()  # of an empty file nobody knows
+        return Wait()  # an empty file may become anything
     if looks_alike and suspect.unchanged_s(now) < COPY_SETTLE_S:
         return Wait()
     if looks_alike and not is_followed:
@@ -64,14 +64,14 @@ def judge(
 
 
 def paths_of_originals(path: Path) -> Iterator[str]:
-    """Give the paths of the files that one, called as it is now, may be a copy of."""
+    """Yield the paths of the files that a file at `path` may be a copy of."""
     folder, name = os.path.split(path)
     for origin in original_names(name):
         yield os.path.join(folder, origin)
 
 
 def is_same_copy(suspect: FollowedFile, copy: FollowedFile, source: OverwrittenSource, *, original_path: str) -> bool:
-    """Whether a suspect is the copy that was found of a truncated file, or another one of it: compressed, perhaps."""
+    """Whether a suspect is `copy`, the copy found of a truncated file, or another copy or an archive of that file."""
     if suspect.identity == copy.identity:
         return True
     try:

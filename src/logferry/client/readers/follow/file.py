@@ -1,7 +1,7 @@
-"""A file that is followed: open or to be opened again, and known by what it is rather than by its name.
+"""A followed file: open or to be reopened, identified by inode and content rather than by name.
 
-Owns where the file is now, and what it has to do with the followed name (`Standing`). Must never know which other files
-that name has: the registry does. The reading thread alone changes a file; `report` is called from the status thread.
+Owns where the file is now, and how the file relates to the followed name (`Standing`). Must never know which other
+files that name has: the registry does. Only the reading thread changes a file; the status thread calls `report`.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ from logferry.model.file_report import FileReport
 
 
 class Standing(Enum):
-    """What a file has to do with the name that it is followed under."""
+    """How a file relates to the name that it is followed under."""
 
-    NAMED = auto()  # the name leads to it
-    RENAMED = auto()  # the name does not lead to it, and it is not known to have lost the name for good
-    SUPERSEDED = auto()  # it has lost the name for good, to another file or by deletion: its writer has reason to leave
-    RESTING = auto()  # read and acked to its end, and closed; only looked at for late writes
-    RELEASED = auto()  # closed for good, and not in the registry any more
+    NAMED = auto()  # the name leads to the file
+    RENAMED = auto()  # the name does not lead to the file, but the file may get it back
+    SUPERSEDED = auto()  # the file lost the name for good, to another file or by deletion: its writer should move on
+    RESTING = auto()  # read and acked to its end, and closed; only checked for late writes
+    RELEASED = auto()  # closed for good, and no longer in the registry
 
 
 TRANSITIONS: Final = {
@@ -42,7 +42,7 @@ TRANSITIONS: Final = {
 class FollowedFile(SourceFile):
     """A file that a followed name has or had."""
 
-    # There may be tens of thousands of them: every attribute takes 8 bytes, without slots all of them 1.3 KB more.
+    # There may be tens of thousands of files: each slot takes 8 bytes; without slots, a file takes 1.3 KB more.
     __slots__ = (
         "_folders",
         "_standing",
@@ -60,7 +60,7 @@ class FollowedFile(SourceFile):
     def __init__(
         self, path: str, followed_path: str, *, descriptors: DescriptorPool, folders: Folders, now: float
     ) -> None:
-        """Open `path`, for the name that it has or had. Raises FileNotFoundError or SourceError."""
+        """Open `path`, a file that has or had the name `followed_path`. Raises FileNotFoundError or SourceError."""
         self.followed_path = followed_path
         self._folders = folders
         place = Path(os.path.realpath(path))
@@ -68,20 +68,20 @@ class FollowedFile(SourceFile):
         self.is_archive = is_archive_name(path) and is_compressed(path)
         readable = inflated(self.content) if self.is_archive else self.content
         super().__init__(place if str(place) == path else Path(path), max_line_bytes=1, content=readable)
-        self.source.path = followed_path  # whatever it was rotated to since
+        self.source.path = followed_path  # whatever name rotation has given the file since
         self.content.finder = self
         self.quiet_since = now
         self._standing = Standing.NAMED if path == followed_path else Standing.RENAMED
         self.superseded_at = 0.0
-        self.is_suspect = False  # it may be a copy of another file that is still being made: not to be read yet
-        self.grown_to, self.grown_at = 0, 0.0  # of a suspect: its size, and since when it has that
-        self.rested = (0, 0)  # its state when it was closed
+        self.is_suspect = False  # may be an unfinished copy of another file: not to be read yet
+        self.grown_to, self.grown_at = 0, 0.0  # a suspect's size, and when it reached that size
+        self.rested = (0, 0)  # `state` when the file was closed to rest
 
-    # --- what it has to do with the followed name ---------------------------------------------------------------------
+    # --- how it relates to the followed name --------------------------------------------------------------------------
 
     @property
     def standing(self) -> Standing:
-        """What the file has to do with the followed name; see TRANSITIONS."""
+        """How the file relates to the followed name; see TRANSITIONS."""
         return self._standing
 
     def become(self, standing: Standing) -> None:
@@ -108,31 +108,31 @@ class FollowedFile(SourceFile):
             self.become(Standing.RENAMED)
 
     def note_superseded(self, now: float, *, is_superseded: bool) -> None:
-        """Note whether the file has lost its name for good: only now its writer has a reason to leave it."""
+        """Note whether the file has lost its name for good: only then does its writer have a reason to close it."""
         if is_superseded and not self.is_superseded:
             self.superseded_at = now
             self.become(Standing.SUPERSEDED)
         elif self.is_superseded and not is_superseded:
             self.become(Standing.RENAMED)
 
-    # --- where it is, and whether it is still what it was -------------------------------------------------------------
+    # --- where it is, and whether it is still the same file -----------------------------------------------------------
 
     @property
     def name(self) -> str:
-        """Where the file is found now; empty when nowhere."""
+        """The path that leads to the file now; empty if none does."""
         return "" if self.content.is_pinned else str(self.content.path)
 
     def state(self) -> tuple[int, int]:
-        """Return what changes whenever it is written: its size, and the time."""
+        """Return what changes with every write to the file: its size and modification time."""
         status = self.content.status()
         return status.st_size, status.st_mtime_ns
 
     def is_recognisable(self) -> bool:
-        """See FileFinder: what the followed name leads to is followed, whatever it holds."""
+        """See FileFinder: whatever the followed name leads to is followed, whatever its content."""
         return self.has_name or self.is_marked
 
     def is_expected(self) -> bool:
-        """See FileFinder: its inode may be another file's by now."""
+        """See FileFinder: another file may have its inode by now."""
         if self.has_name:
             return True
         if self.is_archive:
@@ -142,25 +142,25 @@ class FollowedFile(SourceFile):
         return not self.content.size() or Path(self.followed_path).name in original_names(self.content.path.name)
 
     def is_still(self) -> bool:
-        """Whether a file that was closed is what it was: its inode may be another file's by now. Raises OSError."""
+        """Whether a closed file is still the same: another file may have its inode by now. Raises OSError."""
         try:
             return self.is_expected()
         except Gone:
             return False
 
     def seek(self) -> None:
-        """See FileFinder: it is looked for where it was. Raises OSError when out of reach."""
+        """See FileFinder: look for the file in its last folder. Raises OSError when the folder is out of reach."""
         folder = self.content.path.parent
         self._folders.forget(str(folder))
         name = self._folders.listing(str(folder)).by_inode.get(self.identity[1])
         if name is None:
-            os.scandir(folder).close()  # a folder that cannot be listed now says nothing about the file
+            os.scandir(folder).close()  # raises if the folder cannot be listed, which says nothing about the file
         else:
             self.content.path = folder / name
             self.note_name(has_it=False)
 
     def find_name(self) -> bool:
-        """Find out what the file is called now; without a name it must stay open. Return whether that has changed."""
+        """Look up the file's current name; a file without one must stay open. Return whether the name has changed."""
         if self.content.is_pinned or self.content.has_its_name():
             return False
         with contextlib.suppress(OSError):
@@ -172,23 +172,23 @@ class FollowedFile(SourceFile):
 
     @property
     def unacked(self) -> int:
-        """How many of its bytes are not acked."""
+        """How many bytes of the file are not acked."""
         return max(0, self.seen_size - self.source.committed)
 
     def is_beginning_of(self, other: SourceFile) -> bool:
-        """Whether it has what another file begins with; of an empty one nobody knows."""
+        """Whether another file begins with all bytes of this one; False if this one is empty."""
         size = self.size()
         return 0 < size <= other.size() and begins_alike(self, other, size)
 
     def unchanged_s(self, now: float) -> float:
-        """Return for how long its size has not changed, as far as it was asked before."""
+        """Return for how long the size has not changed, as far as earlier calls show."""
         size = self.size()
         if size != self.grown_to:
             self.grown_to, self.grown_at = size, now
         return now - self.grown_at
 
     def report(self, *, behind_since: float, problem: str) -> FileReport:
-        """Say how far it is. Safe in any thread."""
+        """Return how far the file is read and acked. Safe in any thread."""
         state = "following" if self.has_name else "held"
         return FileReport(
             self.source.path,

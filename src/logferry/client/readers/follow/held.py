@@ -1,7 +1,7 @@
-"""What renamed and deleted files hold that is not acked: counted, bounded by --max-held-bytes, and reported.
+"""Counts, bounds (--max-held-bytes) and reports the unacked bytes of renamed and deleted files.
 
 Owns which bytes are dropped when there are too many: those of the files that lost their names first. Must never drop
-anything of a file that has its name.
+bytes of a file that has its name.
 """
 
 import logging
@@ -16,20 +16,20 @@ from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-# Bytes of a rotated file are there for a moment at every rotation; held for this long they are worth a warning.
+# Every rotation leaves unacked bytes in a rotated file for a moment; bytes held for this long are worth a warning.
 _HELD_WARNING_S: Final = 10.0
 
 
 class HeldFiles:
-    """The files that lost their names and are not acked to their end. Used by the reading thread alone."""
+    """The files that lost their names and are not acked to their end. Used by the reading thread only."""
 
     def __init__(self, registry: Registry, metrics: Metrics, clock: Callable[[], float], *, max_bytes: int = 0) -> None:
-        """Bound what is held to `max_bytes`; 0 does not."""
+        """Hold at most `max_bytes`; 0 means no bound."""
         self._registry = registry
         self._metrics = metrics
         self._clock = clock
         self._max_bytes = max_bytes
-        self._names: dict[FollowedName, None] = {}  # those with files that are held
+        self._names: dict[FollowedName, None] = {}  # those with held files
         self._held_since = clock()
         self._has_warned = False
 
@@ -38,12 +38,12 @@ class HeldFiles:
         return bool(self._names)
 
     def note(self, name: FollowedName) -> None:
-        """Note whether a name that was looked at has files that are held."""
+        """Note whether a name that was just checked has held files."""
         if name.held:
             self._names[name] = None
 
     def update(self) -> None:
-        """Count what is held; drop the oldest of it if there is a bound, and it is over."""
+        """Count what is held; drop the oldest of it if it exceeds the bound."""
         held: list[FollowedFile] = []
         for name in list(self._names):
             files = name.held
@@ -75,8 +75,8 @@ class HeldFiles:
         now = self._clock()
         if not size:
             if self._has_warned:
-                logger.info("no renamed or deleted file is held any more")
+                logger.info("no longer holding any renamed or deleted file")
             self._held_since, self._has_warned = now, False
         elif not self._has_warned and now - self._held_since >= _HELD_WARNING_S:
             self._has_warned = True
-            logger.warning("%d renamed or deleted files are held open: %d bytes of them are not acked", files, size)
+            logger.warning("holding %d renamed or deleted files open: %d of their bytes are not acked", files, size)

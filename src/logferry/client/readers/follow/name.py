@@ -1,7 +1,7 @@
-"""One followed name: the files that have it or had it, oldest first, and what was last seen of it.
+"""One followed name: the files that have or had it, oldest first, and what was last seen of it.
 
-Owns the order of its files: each is read to its end before the next, as `tail -F` with a memory would. What happens to
-the files is decided elsewhere (checking, truncation, abandonment); this module must never look at the file system.
+Owns the order of its files: each is read to its end before the next, like `tail -F` with a memory. Other modules decide
+what happens to the files (checking, truncation, abandonment); this module must never look up a path.
 """
 
 import time
@@ -13,21 +13,21 @@ from logferry.client.readers.follow.file import FollowedFile, Standing
 from logferry.client.readers.input_rules import InputRules
 from logferry.model.file_report import FileReport
 
-# At most this many files that had the name are looked at for late writes.
+# At most this many files that had the name are checked for late writes.
 _MAX_RESTING: Final = 32
 
-# What was read of a truncated file is remembered for this long, because its copy may appear later, and for at most this
-# many truncations.
+# How long to remember what was read of a truncated file, because its copy may appear later, and for how many
+# truncations.
 _COPY_EXPECTED_S: Final = 60.0
 _MAX_TRUNCATED: Final = 4
 
-_SUSPECTED: Final = "it looks like a copy that is being made of a followed file"
+_SUSPECTED: Final = "it looks like an unfinished copy of a followed file"
 
 
 class FollowedName:
-    """A name and its files. The reading thread changes it; `reports` is called from the status thread."""
+    """A name and its files. The reading thread changes it; the status thread calls `reports`."""
 
-    # There may be tens of thousands of them, most with a single file: an empty deque would take 760 bytes.
+    # There may be tens of thousands of names, most with a single file: an empty deque would take 760 bytes.
     __slots__ = (
         "_truncated",
         "behind_since",
@@ -44,22 +44,22 @@ class FollowedName:
     )
 
     def __init__(self, path: str, wanted: InputRules, *, is_literal: bool = True) -> None:
-        """Follow `path` as the input wants it. A name that a pattern has found is not literal: it may be forgotten."""
+        """Follow `path` by the rules of an input. A name found by a pattern is not literal and may be forgotten."""
         self.path = path
         self.input = wanted
         self.is_literal = is_literal
         self.files: list[FollowedFile] = []  # oldest first; the last one has the name, or had it last
-        self.resting: tuple[FollowedFile, ...] = ()  # read and acked to the end, closed, still to be found
-        self.seen: tuple[int, int, int, int] | None = None  # device, inode, size and time of the name's file
+        self.resting: tuple[FollowedFile, ...] = ()  # read and acked to the end, closed, checked for late writes
+        self.seen: tuple[int, int, int, int] | None = None  # device, inode, size and mtime of the file with the name
         self.holder: FileIdentity | None = None  # the file that has the name
-        self.looked_ns = time.time_ns()  # when it was last looked at, in Unix time
+        self.looked_ns = time.time_ns()  # when the name was last checked, in Unix time
         self.problem = ""  # why the name cannot be opened now
-        self.file_problem = ""  # why a file of it cannot be read now
+        self.file_problem = ""  # why one of its files cannot be read now
         self.behind_since = 0.0  # Unix time
-        self._truncated: tuple[tuple[float, OverwrittenSource], ...] = ()  # without a copy, and when it was seen
+        self._truncated: tuple[tuple[float, OverwrittenSource], ...] = ()  # truncations without a copy, and their times
 
     def follow_for(self, wanted: InputRules) -> None:
-        """Follow it for this input from now on; what its lines become is decided again if that has other settings."""
+        """Follow the name for this input from now on; if its settings differ, decide again how lines are rendered."""
         if wanted.settings != self.input.settings:
             for file in (*self.files, *self.resting):
                 file.prepared_for = None
@@ -73,32 +73,32 @@ class FollowedName:
         return self.files[-1] if self.files else None
 
     def add(self, file: FollowedFile, *, before: FollowedFile | None = None) -> None:
-        """Read a file after all others, or just before one of them."""
+        """Queue a file to be read after all others, or just before one of them."""
         self.files.insert(len(self.files) if before is None else self.files.index(before), file)
 
     def remove(self, file: FollowedFile) -> None:
-        """Do not read or look at a file any more."""
+        """Stop reading and checking a file."""
         if file.standing is Standing.RESTING:
             self.resting = tuple(other for other in self.resting if other is not file)
         else:
             self.files.remove(file)
 
     def make_newest(self, file: FollowedFile, now: float) -> None:
-        """The name leads to one of its older files again."""
+        """Make one of the older files the newest: the name leads to it again."""
         self.remove(file)
         file.become(Standing.NAMED)
         file.quiet_since = now
         self.files.append(file)
 
     def rest(self, file: FollowedFile) -> FollowedFile | None:
-        """Only look at a file for late writes from now on; return the one that must be given up for it, if any."""
+        """Only check a file for late writes from now on; return the file that must be released in exchange, if any."""
         self.remove(file)
         file.become(Standing.RESTING)
         self.resting = (*self.resting, file)
         return self.resting[0] if len(self.resting) > _MAX_RESTING else None
 
     def revive(self, file: FollowedFile, now: float) -> None:
-        """Read a file that was read to its end before: something was written to it, or is to be read again."""
+        """Read a finished file again: something was written to it, or some of it must be read again."""
         if file.standing is Standing.RESTING:
             self.remove(file)
             file.become(Standing.SUPERSEDED)
@@ -109,7 +109,7 @@ class FollowedName:
 
     @property
     def is_scanning(self) -> bool:
-        """Whether a long line is being searched for its end."""
+        """Whether the end of a long line is being searched for."""
         return any(file.is_scanning for file in self.files)
 
     @property
@@ -119,7 +119,7 @@ class FollowedName:
 
     @property
     def may_change_by_time(self) -> bool:
-        """Whether something may become readable, or be done with, although no file changes."""
+        """Whether something may become readable or finished although no file changes."""
         return bool(
             len(self.files) > 1
             or self.file_problem
@@ -127,25 +127,25 @@ class FollowedName:
         )
 
     def begins_with(self, file: FollowedFile) -> bool:
-        """Whether the newest file of the name begins with all that another one has."""
+        """Whether the newest file of the name begins with all bytes of another file; True if that is unknown now."""
         newest = self.newest
         if newest is None or newest is file:
             return False
         try:
             return file.is_beginning_of(newest)
         except OSError:
-            return True  # nobody knows now
+            return True
 
     def note_truncated(self, overwritten: OverwrittenSource, now: float) -> None:
-        """Remember what was read of a file that was truncated, and of which there is no copy yet."""
+        """Remember what was read of a truncated file that has no copy yet."""
         self._truncated = (*self._truncated, (now, overwritten))[-_MAX_TRUNCATED:]
 
     def truncated_lately(self, now: float) -> list[OverwrittenSource]:
-        """Return what was truncated so lately that a copy of it may still appear."""
+        """Return the truncations that are so recent that a copy may still appear."""
         return [overwritten for since, overwritten in self._truncated if since > now - _COPY_EXPECTED_S]
 
     def note_backlog(self) -> None:
-        """Note since when not all of its files is acked."""
+        """Note since when its files have unacked bytes."""
         is_behind = any(file.unacked for file in self.files)
         if not is_behind:
             self.behind_since = 0.0
@@ -153,7 +153,7 @@ class FollowedName:
             self.behind_since = time.time()
 
     def reports(self) -> list[FileReport]:
-        """Say how far each file is. Safe in any thread."""
+        """Return how far each file is read and acked. Safe in any thread."""
         files = list(self.files)
         if not files:
             return [FileReport(self.path, state="unreadable", problem=self.problem)]

@@ -1,6 +1,6 @@
-"""Which names are followed: found by the patterns of the inputs, again whenever a folder has changed.
+"""Finds the names to follow by the patterns of the inputs, again whenever a folder has changed.
 
-Owns the inputs, and the coming and going of names in the registry. Must never open a file.
+Owns the inputs, and which names are in the registry. Must never open a file.
 """
 
 import logging
@@ -18,32 +18,32 @@ from logferry.errors import SourceError
 
 logger = logging.getLogger(__name__)
 
-# At most this many names are logged one by one when they are found.
+# At most this many of the names found at a time are logged one by one.
 _MAX_NAMES_LOGGED: Final = 20
 
 
 class FollowedNames:
-    """Finds the names that are to be followed. Used by the reading thread alone."""
+    """Finds the names to follow. Used by the reading thread only."""
 
     def __init__(self, inputs: Iterable[InputSettings], registry: Registry, folders: Folders) -> None:
-        """Find nothing yet. Raises SourceError when a name is a directory or the like."""
+        """Check the inputs, but find no names yet. Raises SourceError when a name is a directory or the like."""
         self._registry = registry
         self._folders = folders
         self._inputs: list[tuple[InputRules, Discovery]] = []
-        self._generation = -1  # of the folders, when names were last looked for
+        self._generation = -1  # of the folder listings, when names were last looked for
         self.replace_inputs(inputs)
-        self._reject_what_is_no_file()
+        self._reject_what_is_not_a_file()
 
     def replace_inputs(self, inputs: Iterable[InputSettings]) -> None:
-        """Follow what these inputs ask for, from the next `find` on."""
+        """Use these inputs from the next `find` on."""
         self._inputs = [
             (InputRules(settings), Discovery(settings.log_file, settings.exclude, folders=self._folders))
             for settings in inputs
         ]
         self._generation = -1
 
-    def _reject_what_is_no_file(self) -> None:
-        """Waiting is right for a file that is missing or forbidden, but a directory will not become a log file."""
+    def _reject_what_is_not_a_file(self) -> None:
+        """Raise SourceError for a directory or the like: it will never become a log file, unlike a missing file."""
         for wanted, _ in self._inputs:
             for path in wanted.settings.log_file:
                 if os.path.exists(path) and not os.path.isfile(path):
@@ -55,7 +55,7 @@ class FollowedNames:
         return {folder for _, discovery in self._inputs for folder in discovery.visited}
 
     def find(self) -> list[FollowedName]:
-        """Follow the names that are there now; return those that nobody asks for any more, for the caller to drop."""
+        """Add the names that exist now; return those that no input asks for any more, for the caller to drop."""
         are_inputs_new = self._generation < 0
         if not self._may_find_others():
             return []
@@ -70,14 +70,14 @@ class FollowedNames:
             if path in found:
                 name.follow_for(found[path][0])
             elif (name.files or name.resting) and not (are_inputs_new and os.path.isfile(path)):
-                continue  # gone when the folder was listed, perhaps for a moment only: its files are read to their end
+                continue  # missing from the listing, perhaps only for a moment: its files are read to their end
             else:
                 surplus.append(name)
         self._registry.revision += 1
         return surplus
 
     def _may_find_others(self) -> bool:
-        """Whether a folder where names can appear has changed since they were last looked for."""
+        """Whether a folder where names can appear has changed since the last `find`."""
         for folder in self.folders:
             self._folders.listing(folder)
         before, self._generation = self._generation, self._folders.generation
@@ -90,11 +90,11 @@ class FollowedNames:
         for path in new[:_MAX_NAMES_LOGGED]:
             logger.info("following %s", path)
         if len(new) > _MAX_NAMES_LOGGED:
-            logger.info("following %d files more", len(new) - _MAX_NAMES_LOGGED)
+            logger.info("following %d more files", len(new) - _MAX_NAMES_LOGGED)
 
     def drop(self, name: FollowedName) -> None:
-        """Follow a name no longer: it is configured away, or it is gone and so are its files."""
+        """Stop following a name: no input asks for it any more, or the name and its files are gone."""
         if name.files:
-            logger.info("%s is not followed any more", name.path)
+            logger.info("no longer following %s", name.path)
         self._registry.close(name)
         del self._registry.names[name.path]

@@ -1,7 +1,7 @@
-"""Opens the files of a followed name: the one that has it, and those that were rotated since somebody last looked.
+"""Opens the files of a followed name: the file that has it, and those that were rotated since the last check.
 
-Owns how a file becomes a followed one: it is recognised by the checkpoints, suspected or not, and put where it belongs
-in the order of its name. Must never decide whether a file that is open already is still what it was.
+Owns how a file becomes a followed one: the checkpoints recognise it, it may become a suspect, and it takes its place in
+the order of the name's files. Must never decide whether a file that is already open is still the same.
 """
 
 import logging
@@ -22,12 +22,12 @@ from logferry.errors import SourceError
 
 logger = logging.getLogger(__name__)
 
-# A file that was written this recently may change again without a change of its time stamp.
+# A file that was written this recently may change again without a change of its modification time.
 RACY_NS: Final = 20_000_000
 
 
 class FileOpener:
-    """Opens files and puts them into the registry. Used by the reading thread alone."""
+    """Opens files and adds them to the registry. Used by the reading thread only."""
 
     def __init__(
         self, registry: Registry, recogniser: Recogniser, descriptors: DescriptorPool, clock: Callable[[], float]
@@ -40,15 +40,15 @@ class FileOpener:
         self._clock = clock
 
     def new_file(self, name: FollowedName, path: str) -> FollowedFile:
-        """Open a file, outside the registry. Raises OSError or SourceError."""
+        """Open a file without adding it to the registry. Raises OSError or SourceError."""
         return FollowedFile(path, name.path, descriptors=self._descriptors, folders=self._folders, now=self._clock())
 
     def open(
         self, name: FollowedName, path: str, identity: FileIdentity, *, before: FollowedFile | None = None
     ) -> FollowedFile | None:
-        """Open a file as the newest one, or as the newest before another one; None when it is open already.
+        """Open a file as the newest one, or as the newest before another file; None if it is open already.
 
-        Raises FileNotFoundError also when another one has the path by now: what was renamed since is found first.
+        Raises FileNotFoundError also when another file has the path by now: the caller must find renamed files first.
         """
         file = self.new_file(name, path)
         if file.identity != identity:
@@ -63,7 +63,7 @@ class FileOpener:
         return file
 
     def may_be_copy(self, file: FollowedFile) -> bool:
-        """Whether a file of which nothing was read may be a copy of a followed one."""
+        """Whether a file that was not read yet may be a copy of a followed one."""
         return not file.offset and not file.is_archive and any(self._registry.originals(file))
 
     def open_rotated_since_last_run(self, name: FollowedName) -> None:
@@ -81,7 +81,7 @@ class FileOpener:
         certain_ns: int | None = None,
         before: FollowedFile | None = None,
     ) -> None:
-        """Open files that had the name since, and perhaps before another file of it had; see RotatedFiles.since."""
+        """Open the files that had the name since then, to be read before `before` if given; see RotatedFiles.since."""
         for _ in range(MAX_LISTINGS):
             known = {file.identity for file in (*name.files, *name.resting)}
             self._folders.forget(os.path.dirname(name.path))
@@ -94,14 +94,13 @@ class FileOpener:
     def _open_rotated(
         self, name: FollowedName, rotated: Sequence[RotatedFile], *, before: FollowedFile | None = None
     ) -> bool:
-        """Open files that had the name while nobody looked, oldest first; they are read to their end first.
+        """Open the files that had the name between two checks, oldest first, to be read to their end first.
 
-        They come before a file that has the name since, if one is given. False when one of them has another name by
-        now.
+        They come before the file `before`, if given. Returns False when one of them was renamed again in the meantime.
         """
         for _, path, identity in rotated:
             if str(path) in self._registry.names and not is_compressed(str(path)):
-                continue  # followed by itself
+                continue  # followed under its own name
             try:
                 file = self.open(name, str(path), identity, before=before)
             except FileNotFoundError:
@@ -110,13 +109,13 @@ class FileOpener:
                 logger.warning("cannot read the rotated file %s: %s", path, error)
                 continue
             if file is not None and not file.is_at_end:
-                logger.info("%s was rotated meanwhile; it is read to its end first", path)
+                logger.info("%s was rotated in the meantime; reading it to its end first", path)
         return True
 
     def remember_files(self, name: FollowedName) -> None:
-        """See to it that files are known after a restart, whatever they are called then, shipped or not.
+        """Save what recognises the files after a restart, under whatever name, whether or not they were shipped.
 
-        The oldest first: a file that is not known yet is found then because it is newer than those that are.
+        Oldest first: after a restart, a file that is not saved yet is found because it is newer than those that are.
         """
         for file in list(name.files):
             if self._recogniser.is_remembered(file.source) or not (file.seen_size or file.is_archive):

@@ -1,12 +1,12 @@
-"""The continuous reader: follows names and patterns for ever, thousands if need be, and says which is read next.
+"""The continuous reader: follows names and patterns, thousands if need be, for ever.
 
-`poll` looks at the file system; it is called every poll interval, also while the server is away, so that files that
-are rotated meanwhile are opened and held until they are read. Where the kernel reports changes (watch.py) it is called
-at once, and looks only where something has changed; everything is looked at now and then, as often as a hundredth of
-the time allows. Where the kernel surely reports every change, that is every few seconds, and nobody needs to call in
-between.
+Owns when the file system is checked, and which name is read next. Names take turns, one chunk each, so no name starves
+however fast another grows. Must never wait.
 
-Names take turns: each gives one chunk, then the next has its turn, so none starves however fast another grows.
+The engine calls `poll` every poll interval, also while the server is away, so that files rotated in the meantime are
+opened and held until they are read. Where the kernel reports changes (watch.py), the engine calls `poll` immediately,
+and `poll` checks only what has changed; sweeps over everything take at most a hundredth of the time. Where the kernel
+surely reports every change, a sweep every few seconds is enough, and no other `poll` is needed in between.
 """
 
 import logging
@@ -42,18 +42,18 @@ from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-# Looking at everything takes at most this part of the time, or as much as one look every poll interval takes.
+# Sweeps take at most this share of the time, or as long as one sweep per poll interval takes.
 _SWEEP_SHARE: Final = 0.01
 
-# Where the kernel reports all changes, only a folder is missed that moves because one above it was renamed.
+# How often to sweep where the kernel reports all changes; it misses only folders that move because a parent is renamed.
 _WATCHED_SWEEP_S: Final = 5.0
 
 
 class FollowReader:
     """Follows names for ever, as `tail -F` does, but reads every file that had a name to its end first.
 
-    One thread constructs, polls, reads and closes it. `report` and `revision` are read by the status thread;
-    `reconfigure` is called by the reload thread, and only puts down the new inputs; `stop` may be called by any.
+    One thread constructs, polls, reads and closes the reader. The status thread reads `report` and `revision`. The
+    reload thread calls `reconfigure`, which only stores the new inputs. Any thread may call `stop`.
     """
 
     def __init__(
@@ -70,8 +70,8 @@ class FollowReader:
     ) -> None:
         """Begin to follow. Raises SourceError when a name is a directory or the like.
 
-        Without a `recogniser` nothing is known of earlier runs. `max_held_bytes` bounds what renamed and deleted files
-        may hold, 0 does not; without a `watcher` changes are only seen by looking.
+        Without a `recogniser`, the reader knows nothing of earlier runs. `max_held_bytes` bounds the unacked bytes of
+        renamed and deleted files; 0 means no bound. Without a `watcher`, only sweeps find changes.
         """
         self._clock = clock
         recogniser = recogniser or Recogniser(Checkpoints(None))
@@ -86,10 +86,10 @@ class FollowReader:
         self._watch = ChangeWatch(watcher, registry, folders)
         self._ready: dict[FollowedName, None] = {}  # in the order of their turns
         self._next_sweep = self._next_sweep_if_watched = clock()
-        self._new_inputs: Sequence[InputSettings] | None = None  # written by the reload thread, taken by `poll`
+        self._new_inputs: Sequence[InputSettings] | None = None  # the reload thread sets them, `poll` takes them
         self._names = FollowedNames(inputs, registry, folders)
         self._start()
-        self._request = Wakeup()  # to look at the new inputs; last, because a wrong name raises before
+        self._request = Wakeup()  # to take the new inputs; created last, because a wrong name raises above
 
     def _start(self) -> None:
         self._find_names()
@@ -101,7 +101,7 @@ class FollowReader:
                 self._skip_to_end(name)
 
     def _skip_to_end(self, name: FollowedName) -> None:
-        """Begin at the end of the file that has the name, if nothing of it was read before."""
+        """Begin at the end of the file that has the name, unless some of it was read before."""
         file = name.newest
         if file is not None and not file.offset:
             file.skip_to_end()
@@ -109,16 +109,16 @@ class FollowReader:
                 reason = "not asked for (--start-at end)"
                 self._registry.losses.append(Loss(file.source, 0, file.offset, reason, kind=LossKind.SKIPPED))
 
-    # --- what is asked of any reader ----------------------------------------------------------------------------------
+    # --- the Reader protocol ------------------------------------------------------------------------------------------
 
     @property
     def is_finished(self) -> bool:
-        """Following never ends by itself."""
+        """See Reader: following never ends."""
         return False
 
     @property
     def is_busy(self) -> bool:
-        """Whether a long line is being searched for its end."""
+        """See Reader: whether the end of a long line is being searched for."""
         return any(name.is_scanning for name in self._ready)
 
     @property
@@ -128,7 +128,7 @@ class FollowReader:
 
     @property
     def patience_s(self) -> float:
-        """See Reader: the kernel reports what happens, but not that time goes by."""
+        """See Reader: the kernel reports changes, but not that time has passed."""
         may_change_by_time = self._held or self._ready or any(self._registry.attention.values())
         if not self._watch.is_complete or may_change_by_time:
             return 0.0
@@ -136,12 +136,12 @@ class FollowReader:
 
     @property
     def problems(self) -> Sequence[str]:
-        """See Reader: who follows files waits until they can be read."""
+        """See Reader: files that cannot be read now are retried for ever."""
         return ()
 
     @property
     def is_draining(self) -> bool:
-        """See Reader: what is not read stays in the files."""
+        """See Reader: unread lines stay in the files."""
         return False
 
     def stop(self) -> None:
@@ -153,7 +153,7 @@ class FollowReader:
         return self._registry.revision
 
     def reconfigure(self, inputs: Sequence[InputSettings]) -> None:
-        """Follow other names, or follow them otherwise, from the next poll on. Safe in any thread."""
+        """Use other inputs, with other names or other settings, from the next `poll` on. Safe in any thread."""
         self._new_inputs = inputs
         self._request.set()
 
@@ -171,7 +171,7 @@ class FollowReader:
         self._held.update()
 
     def read(self, *, max_lines: int | None) -> Chunk | None:
-        """Return the next chunk: of the name whose turn it is, or of the next that has one."""
+        """Return the next chunk: from the name whose turn it is, or from the next name that has one."""
         for name in list(self._ready):
             del self._ready[name]
             chunk = self._name_reader.read(name, max_lines=max_lines)
@@ -209,7 +209,7 @@ class FollowReader:
         try:
             return file.twin() if file is not None else None
         except (OSError, SourceError) as error:
-            logger.error("cannot open %s once more: %s", source.path, error)
+            logger.error("cannot open %s a second time: %s", source.path, error)
             return None
 
     def report(self) -> list[FileReport]:
@@ -223,7 +223,7 @@ class FollowReader:
         self._request.close()
         self._watch.close()
 
-    # --- looking ------------------------------------------------------------------------------------------------------
+    # --- checking the file system -------------------------------------------------------------------------------------
 
     def _take_new_inputs(self) -> None:
         if self._new_inputs is None:
@@ -239,7 +239,7 @@ class FollowReader:
             self._ready.pop(name, None)
 
     def _take_changes(self) -> bool:
-        """Look at the files that have grown; return whether a name may have appeared, vanished or moved."""
+        """Check the names with reported changes; return whether a name may have appeared, vanished or moved."""
         changes = self._watch.take_changes()
         if changes.has_missed_some:
             self._sweep_soon()
@@ -248,7 +248,7 @@ class FollowReader:
         return changes.may_have_new_names
 
     def _sweep(self) -> None:
-        """Look at every name whose file is not as it was."""
+        """Check every name, in depth only if its file has changed or needs attention."""
         begin, has_links = self._clock(), False
         for name in list(self._registry.names.values()):
             try:
@@ -259,7 +259,7 @@ class FollowReader:
                 seen = None
             if seen is None or seen != name.seen or name in self._registry.attention:
                 self._check(name)
-        # Before they were looked at, or what happened in between is not reported.
+        # True only if the folders were watched before this sweep began; otherwise changes during it were not reported.
         was_watched = self._watch.choose_folders(self._names.folders)
         self._watch.note_sweep(was_watched=was_watched, has_links=has_links)
         end = self._clock()

@@ -1,8 +1,8 @@
-"""Which files are followed: every open one by its identity and by its source, and the name that each is read under.
+"""The followed files: each by its identity and by its source, and the name that it is read under.
 
-Owns the membership: a file is in the registry, in the list of its name, and open or to be opened again, or it is none
-of that. So whoever finds out that a file is gone, or is a copy of another one, says so here. Also owns what is reported
-of all files together: losses, and the revision. Must never open a file, nor decide what is to be read.
+Owns membership: a file is in the registry, in the list of its name, and open or to be reopened; or it is none of these.
+So a module that finds a file gone, or a copy of another file, removes the file here. Also owns what is reported for all
+files together: the losses and the revision. Must never open a file to read it, nor decide what is read.
 """
 
 import logging
@@ -25,34 +25,34 @@ class Registry:
 
     def __init__(self) -> None:
         self.names: dict[str, FollowedName] = {}
-        self.attention: dict[FollowedName, bool] = {}  # to be looked at in any case; whether by time alone it changes
+        self.attention: dict[FollowedName, bool] = {}  # to check in every poll; whether time alone may change something
         self.losses: list[Loss] = []
         self.revision = 0
         self._by_identity: dict[FileIdentity, FollowedFile] = {}
-        self._by_source: dict[str, FollowedFile] = {}  # by id, as far as the file is open or can be opened
+        self._by_source: dict[str, FollowedFile] = {}  # by source ID; only files that are open or can be reopened
 
-    # --- asking -------------------------------------------------------------------------------------------------------
+    # --- queries ------------------------------------------------------------------------------------------------------
 
     def owner(self, file: FollowedFile) -> FollowedName:
         """Return the name that a file is read under."""
         return self.names[file.followed_path]
 
     def of_source(self, source: Source) -> FollowedFile | None:
-        """Return the file that a source is read from."""
+        """Return the file that a source is read from, or None."""
         file = self._by_source.get(source.id)
         return file if file is not None and file.source is source else None
 
     @property
     def source_ids(self) -> dict[str, FollowedFile]:
-        """The ids of all sources that are read."""
+        """The IDs of all sources that are being read."""
         return self._by_source
 
     def with_identity(self, identity: FileIdentity) -> FollowedFile | None:
-        """Return the file of that identity, as far as it is remembered."""
+        """Return the registered file with this identity, without checking that the file still exists."""
         return self._by_identity.get(identity)
 
     def find(self, identity: FileIdentity) -> FollowedFile | None:
-        """Return the file of that identity; one that was closed since may have had its inode taken by another."""
+        """Return the file with this identity, or None if its inode belongs to another file by now."""
         file = self._by_identity.get(identity)
         if file is None or file.has_name or file.content.is_open:
             return file
@@ -70,35 +70,35 @@ class Registry:
         return [file for file in self._by_identity.values() if file.is_suspect]
 
     def originals(self, file: FollowedFile) -> Iterator[FollowedName]:
-        """Give the names whose file a file, called as it is now, may be a copy of."""
+        """Yield the names whose files a file may be a copy of, by its current path."""
         for path in paths_of_originals(file.content.path):
             if (name := self.names.get(path)) is not None:
                 yield name
 
     def heir(self, file: FollowedFile) -> FollowedName | None:
-        """Return the name that a renamed file is called by now, if that is another one that is followed."""
+        """Return the followed name that a renamed file has now, if it is not the name that the file is read under."""
         name = self.names.get(file.name)
         return name if name is not None and name.path != file.followed_path else None
 
     # --- files come and go --------------------------------------------------------------------------------------------
 
     def add(self, file: FollowedFile, *, before: FollowedFile | None = None) -> None:
-        """Read a file under its name, after all others of that name or just before one of them."""
+        """Register a file under its name, to be read after all other files of the name or just before one of them."""
         self.owner(file).add(file, before=before)
         self._by_identity[file.identity] = file
         self.note_source(file)
 
     def note_source(self, file: FollowedFile) -> None:
-        """Note that a file is another source than before."""
+        """Note that a file has a new source."""
         self._by_source[file.source.id] = file
         self.revision += 1
 
     def forget_source(self, source: Source) -> None:
-        """Nothing more can be read of a source."""
+        """Note that nothing more can be read of a source."""
         self._by_source.pop(source.id, None)
 
     def hand_over(self, file: FollowedFile, heir: FollowedName) -> None:
-        """Go on with a file under the name that it is called by now."""
+        """Continue a renamed file under its new name, which is followed too."""
         self.owner(file).remove(file)
         file.followed_path = heir.path
         self.revision += 1
@@ -107,27 +107,27 @@ class Registry:
         self.attention[heir] = True
 
     def forget(self, file: FollowedFile) -> None:
-        """Close a file for good: no more of its source will be read."""
+        """Close a file for good: nothing more of its source will be read."""
         self.owner(file).remove(file)
         file.source.is_finished = True
         self._release(file)
         self.revision += 1
 
     def forget_copy(self, file: FollowedFile) -> None:
-        """Close a file that is a copy of another one, and is read in place of what was copied, or not at all."""
+        """Close a suspect that is a copy: another copy of the same file is read, or its original."""
         name = self.owner(file)
         self.forget(file)
         name.seen = None
 
     def lose(self, file: FollowedFile) -> None:
-        """A file that was closed is not there any more."""
+        """Forget a file that was deleted while it was closed, and record its unread bytes as lost."""
         if file.standing is not Standing.RESTING and file.seen_size > file.offset:
             reason = "deleted before it was read, while its descriptor was lent to other files"
             self.losses.append(Loss(file.source, file.offset, file.seen_size, reason))
         self.forget(file)
 
     def close(self, name: FollowedName) -> None:
-        """Close all files of a name; a later run can go on with them."""
+        """Close all files of a name; a later run can resume them."""
         for file in (*name.files, *name.resting):
             self._release(file)
         name.files.clear()
@@ -135,22 +135,22 @@ class Registry:
         self.attention.pop(name, None)
 
     def _release(self, file: FollowedFile) -> None:
-        if self._by_identity.get(file.identity) is file:  # its inode may be another file's by now
+        if self._by_identity.get(file.identity) is file:  # another file may have its inode by now
             del self._by_identity[file.identity]
         self.forget_source(file.source)
         file.become(Standing.RELEASED)
-        file.overwritten.clear()  # nothing of it is to be looked after any more
+        file.overwritten.clear()  # otherwise Truncations would act on a released file
         file.close()
 
-    # --- what is noted ------------------------------------------------------------------------------------------------
+    # --- observations -------------------------------------------------------------------------------------------------
 
     def find_name(self, file: FollowedFile) -> None:
-        """Find out what a file is called now."""
+        """Look up a file's current name."""
         if file.find_name():
             self.revision += 1
 
     def note_attention(self, name: FollowedName) -> bool:
-        """Note whether a name is to be looked at in any case: time alone may change something, or files rest."""
+        """Note and return whether every poll must check a name: time alone may change something, or files rest."""
         may_change_by_time = name.may_change_by_time
         needs_it = may_change_by_time or bool(name.resting)
         if needs_it:
@@ -160,7 +160,7 @@ class Registry:
         return needs_it
 
     def note_problem(self, name: FollowedName, problem: str) -> None:
-        """Note why a name cannot be read now, and log it once."""
+        """Note why a name cannot be read now, and log the reason when it changes."""
         if problem == name.problem:
             return
         name.problem = problem
@@ -169,7 +169,7 @@ class Registry:
             logger.warning("cannot read %s: %s", name.path, problem)
 
     def note_failure(self, file: FollowedFile, error: SourceError | OSError) -> None:
-        """A file cannot be read now; or never again, if its descriptor was lent to others when it was deleted."""
+        """Note that a file cannot be read now, or never again if it was deleted while its descriptor was lent out."""
         if isinstance(error, Gone) or isinstance(error.__cause__, Gone):
             self.lose(file)
             return

@@ -1,7 +1,7 @@
-"""What becomes of a file that was truncated or rewritten in place, and of the copy that was made of it before.
+"""Handles files that were truncated or rewritten in place, and the copies that were made of them before.
 
-Owns the consequences: the source goes on in the copy, or what was not read of it is lost, and suspects are read,
-skipped or left alone as copies.py judges. Must never look whether a name leads to another file: checking.py does.
+Owns the consequences: the source continues in the copy, or its unread bytes are lost; suspects are read, skipped or
+left alone as copies.py judges. Must never check whether a name leads to another file: checking.py does.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Truncations:
-    """Acts on files that have started over, and on suspects. Used by the reading thread alone."""
+    """Acts on files that have started over, and on suspects. Used by the reading thread only."""
 
     def __init__(self, registry: Registry, opener: FileOpener, folders: Folders, clock: Callable[[], float]) -> None:
         self._registry = registry
@@ -36,7 +36,7 @@ class Truncations:
     # --- files that have started over ---------------------------------------------------------------------------------
 
     def notice(self, file: FollowedFile) -> None:
-        """Find out now whether a file was truncated, and act on it."""
+        """Check whether a file was truncated, and act on it if so."""
         try:
             if not file.notice():
                 self._act_on(file)
@@ -44,7 +44,7 @@ class Truncations:
             self._registry.note_failure(file, error)
 
     def act(self, name: FollowedName) -> bool:
-        """Act on all files of a name that have started over; return whether nothing has failed."""
+        """Act on all files of a name that have started over; return whether that succeeded for all of them."""
         is_fine = True
         for file in list(name.files):
             if not file.overwritten:
@@ -57,25 +57,26 @@ class Truncations:
         return is_fine
 
     def _act_on(self, file: FollowedFile) -> None:
-        """Do what can be done for what a file held before it started over.
+        """Save what a file held before it started over, as far as copies hold it.
 
-        It may have started over more than once since the last look: then there are copies of what nobody has seen.
+        The file may have started over several times since the last check: then some copies hold bytes that the client
+        never saw in the file.
         """
         name = self._registry.owner(file)
         while file.overwritten:
             self._read_on_in_copy(name, file, file.overwritten[0])
             del file.overwritten[0]
         file.is_suspect = self._opener.may_be_copy(file)
-        self._opener.remember_files(name)  # what it holds now may be compressed by now, too
+        self._opener.remember_files(name)  # an archive of what the file holds now may exist by now, too
         self._opener.open_rotated_since(name, name.looked_ns - RACY_NS, before=file)
 
     def _read_on_in_copy(self, name: FollowedName, file: FollowedFile, overwritten: OverwrittenSource) -> None:
-        """Read on in the copy of a file that was truncated, or note what is lost."""
+        """Continue in the copy of a truncated file, or record what is lost."""
         self._registry.note_source(file)
         file.source.path = name.path
         try:
             found = self._take_over_copy(name, file, overwritten)
-        except Gone as error:  # the copy is gone, but raised as Gone this would mean that the original is
+        except Gone as error:  # the copy is gone; note_failure would take Gone to mean the original
             raise FileNotFoundError(error.errno, error.strerror, error.filename) from None
         if found is None:
             name.note_truncated(overwritten, self._clock())
@@ -91,9 +92,9 @@ class Truncations:
     def _take_over_copy(
         self, name: FollowedName, file: FollowedFile, overwritten: OverwrittenSource
     ) -> tuple[FollowedFile, list[Loss]] | None:
-        """Return the copy, ready to be read where the original was read to, and what it lacks; None without a copy.
+        """Return the copy, positioned where the original was read to, and the losses it implies; None without a copy.
 
-        Raises OSError when the copy cannot be read; then it is closed.
+        Raises OSError when the copy cannot be read, after closing it.
         """
         copy = self._find_copy(name, file, overwritten)
         if copy is None:
@@ -110,7 +111,7 @@ class Truncations:
         return copy, losses
 
     def _find_copy(self, name: FollowedName, original: FollowedFile, source: OverwrittenSource) -> FollowedFile | None:
-        """Open the copy that was made of a file before that was truncated, if there is one."""
+        """Open the copy that was made of a file before the file was truncated; return None if there is none."""
         folder, base = os.path.split(original.content.path)
         self._folders.forget(folder)
         for candidate in self._folders.listing(folder).rotated_or_archived(base):
@@ -126,14 +127,14 @@ class Truncations:
         return None
 
     def _open_candidate(self, name: FollowedName, path: str, original: FollowedFile) -> FollowedFile | None:
-        """Open what may be a copy, unless it is known as something else."""
+        """Open a file that may be the copy, unless it is already known to be another file."""
         try:
             identity = identity_of(os.stat(path))
             if identity == original.identity:
                 return None
             known = self._registry.find(identity)
             if known is not None and known.standing is not Standing.RESTING:
-                self.notice(known)  # the copy may have been written over it
+                self.notice(known)  # the copy may have overwritten it
                 known = self._registry.with_identity(identity)
             if known is not None and (known.offset or not known.is_suspect):
                 return None
@@ -142,7 +143,7 @@ class Truncations:
             return None
 
     def _forget_copies(self, copy: FollowedFile, original: FollowedFile, source: OverwrittenSource) -> None:
-        """Forget the suspects that are the copy which is read now, or others of the same file."""
+        """Forget the suspects that are the copy now being read, or other copies of the same file."""
         for suspect in self._registry.suspects():
             if suspect is not original and is_same_copy(suspect, copy, source, original_path=original.followed_path):
                 self._registry.forget_copy(suspect)
@@ -150,10 +151,10 @@ class Truncations:
     # --- suspects -----------------------------------------------------------------------------------------------------
 
     def decide_on_suspects(self, name: FollowedName) -> bool:
-        """Decide which suspects of a name are read, as far as that is known by now; return whether nothing has failed.
+        """Decide which suspects of a name are read, as far as that is clear yet; return whether no check failed.
 
-        Whether they look like their originals is found out before it is whether those were truncated: afterwards they
-        would not. An original that was truncated takes its copy, which is then not a suspect any more.
+        Each suspect is compared with its originals before those are checked for truncation: a truncated original would
+        no longer look like its copy. A truncated original takes over its copy, which is then no longer a suspect.
         """
         suspects = [file for file in name.files if file.is_suspect]
         looks_alike = {file: self._looks_like_an_original(file) for file in suspects}
@@ -192,7 +193,7 @@ class Truncations:
             case Wait():
                 pass
             case IsCopy():
-                self._registry.forget_copy(file)  # nobody has asked for it
+                self._registry.forget_copy(file)
             case SkipTo(offset):
                 file.skip_to(offset)
                 reason = "shipped already, from the file that this one is a copy of"

@@ -1,6 +1,6 @@
-"""Reads a followed name when it has its turn: one chunk, from the oldest of its files that has one.
+"""Reads a followed name when its turn comes: one chunk, from the oldest of its files that has one.
 
-Owns what a file is read as: whether it will not grow any more, whether its last event will not go on. Must never wait.
+Owns how the end of a file is read: whether the file is final, and whether its last event is complete. Must never wait.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from logferry.client.readers.follow.truncation import Truncations
 from logferry.errors import SourceError
 from logferry.model.chunk import Chunk
 
-# A file that is truncated again and again, faster than it is read, keeps others waiting for at most this many attempts.
+# A file that is truncated faster than it is read keeps other files waiting for at most this many attempts.
 _MAX_ATTEMPTS: Final = 3
 
 
 class NameReader:
-    """Reads names, one chunk at a time. Used by the reading thread alone."""
+    """Reads names, one chunk at a time. Used by the reading thread only."""
 
     def __init__(
         self, registry: Registry, truncations: Truncations, abandonment: Abandonment, clock: Callable[[], float]
@@ -31,24 +31,24 @@ class NameReader:
 
     def read(self, name: FollowedName, *, max_lines: int | None) -> Chunk | None:
         """Return the next chunk, from the oldest file that has one."""
-        self._abandonment.let_go(name)
+        self._abandonment.release_finished(name)
         chunk = self._read(name, max_lines)
         self._registry.note_attention(name)
         return chunk
 
     def _read(self, name: FollowedName, max_lines: int | None) -> Chunk | None:
-        """Return the next chunk; what a file holds that has started over comes after what is left of what it held."""
+        """Return the next chunk; when a file has started over, the rest of its earlier content comes first."""
         for _ in range(_MAX_ATTEMPTS):
             is_fine = self._truncations.act(name)
             is_fine &= self._truncations.decide_on_suspects(name)
             chunk, has_started_over = self._read_oldest(name, max_lines, is_fine=is_fine)
             if not has_started_over:
                 return chunk
-        name.seen = None  # look at it again, whatever its file looks like
+        name.seen = None  # so that the next sweep checks the name in any case
         return None
 
     def _read_oldest(self, name: FollowedName, max_lines: int | None, *, is_fine: bool) -> tuple[Chunk | None, bool]:
-        """Return the next chunk, if there is one, and whether a file turned out to have started over."""
+        """Return the next chunk or None, and whether a file turned out to have started over."""
         for file in [file for file in name.files if not file.is_suspect]:
             starts = len(file.overwritten)
             try:

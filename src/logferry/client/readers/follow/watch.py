@@ -1,7 +1,7 @@
-"""What the kernel reports of the followed files: which folders are watched for it, and whether it reports all changes.
+"""Takes change notifications for the followed files from the kernel: chooses the folders to watch.
 
-Owns the watcher. Where the kernel surely reports every change, nobody needs to look at every file all the time; this
-module says when that is so. It must never say so too early: a change that is not reported is seen by looking alone.
+Owns the watcher, and the knowledge whether the kernel reports every change; where it does, the reader need not sweep
+all the time. Must never claim that too early: only a sweep finds a change that was not reported.
 """
 
 import os
@@ -18,21 +18,21 @@ from logferry.client.readers.follow.registry import Registry
 class ReportedChanges(NamedTuple):
     """What the kernel has reported."""
 
-    names: Sequence[FollowedName] = ()  # whose files were written, or the like
+    names: Sequence[FollowedName] = ()  # their files were written to, or the like
     may_have_new_names: bool = False  # a name may have appeared, vanished or moved
-    has_missed_some: bool = False  # there was more than the kernel could report
+    has_missed_some: bool = False  # the kernel's queue overflowed
 
 
 class ChangeWatch:
-    """Watches the folders of the followed files, if there is a watcher. Used by the reading thread alone."""
+    """Watches the folders of the followed files, if there is a watcher. Used by the reading thread only."""
 
     def __init__(self, watcher: FolderWatcher | None, registry: Registry, folders: Folders) -> None:
         self._watcher = watcher
         self._registry = registry
         self._folders = folders
-        self._by_place: dict[str, FollowedName] = {}  # where a file really is
+        self._by_place: dict[str, FollowedName] = {}  # by the real path of each file
         self._revision = -1  # of the registry, when the folders were last chosen
-        self._is_all_watched = False  # since then, by all that is known of places and mounts
+        self._is_all_watched = False  # since then, as far as paths and mounts show
         self._is_complete = False
 
     @property
@@ -42,11 +42,11 @@ class ChangeWatch:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the kernel reports every change, also of the files that have been found since the last sweep."""
+        """Whether the kernel reports every change, and no file has come or gone since the folders were chosen."""
         return self._is_complete and self._revision == self._registry.revision
 
     def take_changes(self) -> ReportedChanges:
-        """Return what has changed since the last call; the listings of the folders that have changed are forgotten."""
+        """Return what has changed since the last call, and forget the listings of the folders that have changed."""
         if self._watcher is None:
             return ReportedChanges()
         changes = self._watcher.read()
@@ -56,7 +56,7 @@ class ChangeWatch:
         return ReportedChanges(changed, may_have_new_names=bool(changes.folders), has_missed_some=changes.overflow)
 
     def choose_folders(self, folders: Set[str]) -> bool:
-        """Watch `folders`, and those where the files really are; return whether these were watched all the time."""
+        """Watch `folders` and the real folders of the files; return whether exactly these were watched before."""
         before = self._revision
         if self._watcher is not None and self._revision != self._registry.revision:
             self._revision = self._registry.revision
@@ -65,9 +65,9 @@ class ChangeWatch:
         return before == self._revision
 
     def note_sweep(self, *, was_watched: bool, has_links: bool) -> None:
-        """Everything was looked at: note whether all changes since then are reported.
+        """Note after a sweep whether the kernel reports all changes from now on.
 
-        What is written by another name of a file (a hard link) is reported for that one's folder.
+        The kernel reports a write through a hard link only to the folder of that link.
         """
         self._is_complete = self._is_all_watched and was_watched and not has_links
 
@@ -86,11 +86,11 @@ class ChangeWatch:
         for folder in watcher.watched - wanted:
             watcher.unwatch(folder)
         for folder in wanted:
-            watcher.watch(folder)  # again if need be: a folder that went away may have come back
+            watcher.watch(folder)  # even if watched before: a folder that vanished may have come back
         self._is_all_watched = wanted <= watcher.watched and self._are_all_reported(folders, wanted)
 
     def _are_all_reported(self, folders: Iterable[str], wanted: Set[str]) -> bool:
-        """Whether no symbolic link leads to a file, and no other host writes one."""
+        """Whether no file is reached through a symbolic link, and no other host can write to one."""
         mounts = Mounts()
         return (
             all(mounts.is_local(folder) for folder in wanted)
@@ -102,4 +102,4 @@ class ChangeWatch:
     def _is_in_its_place(self, name: FollowedName) -> bool:
         if name.path in self._by_place or os.path.abspath(name.path) in self._by_place:
             return True
-        return not (name.files or os.path.lexists(name.path))  # it will appear in a folder that is watched
+        return not (name.files or os.path.lexists(name.path))  # a missing file will appear in a watched folder
