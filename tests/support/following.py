@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import pytest
 
-from logferry.client import run as job
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.verify import Verdict, verify
+from logferry.client.readers.follow import reader as follow_reader
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.model.chunk import Chunk
@@ -116,7 +116,7 @@ class Scene:
         self.settings: dict[str, Any] = {}  # of the client, in every run
         self.reader_options: dict[str, Any] = {}
         self.reader: Observed | None = None
-        monkeypatch.setattr(job, "FollowReader", self._open_reader)
+        monkeypatch.setattr(follow_reader, "FollowReader", self._open_reader)
 
     @property
     def log(self) -> Path:

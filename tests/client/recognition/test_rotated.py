@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client import run as job
 from logferry.client.finding.listing import Folders
+from logferry.client.readers.follow import reader as follow_reader
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.recognition.rotated import named_like_rotated_since
 from logferry.client.state.checkpoints import Checkpoints
@@ -239,7 +239,7 @@ def test_a_rotated_file_that_is_done_and_gone_is_finished_in_the_checkpoints_too
     run_client(tmp_path, server, 10)
     rotate(tmp_path)
     append(log, range(10, 20))
-    monkeypatch.setattr(job, "FollowReader", functools.partial(FollowReader, rotated_quiet_s=0.05))
+    monkeypatch.setattr(follow_reader, "FollowReader", functools.partial(FollowReader, rotated_quiet_s=0.05))
     with shipping(log, server.port, ack="auto", state_dir=tmp_path / "state", mode="continuous") as run:
         run.wait_for_acks(10)
         log.with_name("app.log.1").unlink()
