@@ -62,7 +62,7 @@ def test_the_deadline_bounds_a_run_that_would_wait_for_ever(tmp_path: Path) -> N
     log = append(tmp_path / "app.log", range(10))
     run = ship(log, free_port(), "--resilient", "--deadline", "0.5", folder=tmp_path)
     assert run.wait() == 1
-    assert "not delivered: the deadline of 0.5 s is over; 10 lines in flight are not acked" in run.stderr
+    assert "not delivered: the deadline of 0.5 s has passed; 10 lines in flight are not acked" in run.stderr
 
 
 def test_a_server_that_is_full_costs_no_line(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""From file to ack: read whole lines, render them, send them, wait for the server's word."""
+"""The client: reads whole lines from files, renders them, sends them, and waits for the server's acks."""

@@ -265,7 +265,7 @@ def test_the_deadline_ends_an_unfinished_run(tmp_path: Path) -> None:
     with (
         FakeServer(fakes.swallow) as server,
         shipping(log, server.port, deadline=0.2) as client,
-        pytest.raises(DeliveryAbandoned, match=r"deadline of 0.2 s is over; 10 lines in flight are not acked"),
+        pytest.raises(DeliveryAbandoned, match=r"deadline of 0.2 s has passed; 10 lines in flight are not acked"),
     ):
         client.result()
 

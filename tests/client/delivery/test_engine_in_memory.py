@@ -409,7 +409,7 @@ def test_when_a_connection_may_open_no_more_sources_another_one_begins() -> None
 def test_a_deadline_ends_the_run() -> None:
     run = Run(settings(deadline=10.0), {source(): LINES[:5]})
     run.output.behaviours[0] = answer_nothing
-    with pytest.raises(DeliveryAbandoned, match="the deadline of 10 s is over; 5 lines in flight are not acked"):
+    with pytest.raises(DeliveryAbandoned, match="the deadline of 10 s has passed; 5 lines in flight are not acked"):
         run.engine.run()
     assert run.time.now == 1010.0
 

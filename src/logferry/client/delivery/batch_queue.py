@@ -1,4 +1,4 @@
-"""The queue between the thread that reads ahead and the delivery engine: bounded, in order, and it never drops."""
+"""The queue between the prefetch thread and the delivery engine: bounded and in order. It never drops a batch."""
 
 import threading
 from collections import deque
@@ -10,22 +10,22 @@ from logferry.model.batch import Batch
 # The queue is bounded in bytes too: 50,000 lines of a megabyte each would not fit into any machine.
 QUEUE_BYTES: Final = 8 * 1024 * 1024
 
-# While the consumer keeps up, the producer stays one batch ahead, or several small ones, and no more: what it has just
-# rendered is then still in the processor's cache when it is sent (benchmarks/run.py: 8 MB ahead is 8 % slower).
-# A consumer that has taken nothing for this long is not keeping up; then the queue fills to its bounds.
+# While the consumer keeps up, the producer stays only one batch ahead, or several small ones: what it has just rendered
+# is then still in the processor's cache when it is sent (benchmarks/run.py: 8 MB ahead is 8 % slower). A consumer that
+# leaves more than this in the queue for _KEEPS_UP_S is not keeping up; the producer then fills the queue to its bounds.
 _AHEAD_BYTES: Final = 64 * 1024
 _AHEAD_BATCHES: Final = 128
 _KEEPS_UP_S: Final = 0.25
 
-# Batches without lines count neither as lines nor as bytes, but each takes memory.
+# Batches without lines add neither lines nor bytes to the queue, but each takes memory.
 _MAX_BATCHES: Final = 10_000
 
 
 class BatchQueue:
-    """Batches in order, bounded in lines and in bytes. One thread puts; the engine's thread gets, without waiting."""
+    """Batches in order, bounded in lines and in bytes. One thread puts; the engine's thread gets and never waits."""
 
     def __init__(self, *, max_lines: int, max_bytes: int = QUEUE_BYTES, not_empty: Wakeup) -> None:
-        """`not_empty` is set whenever a batch is put, for a consumer that sleeps in a `poll`."""
+        """A batch that is put into an empty queue sets `not_empty`, which wakes a consumer that sleeps in a `poll`."""
         self._max_lines = max_lines
         self._max_bytes = max_bytes
         self._not_empty = not_empty
@@ -39,7 +39,7 @@ class BatchQueue:
         return len(self._batches)
 
     def try_put(self, batch: Batch, *, timeout_s: float) -> bool:
-        """Wait for room and add `batch`; False when there was none within the time. An empty queue takes any batch."""
+        """Wait for room and add `batch`; return False if no room appeared in time. An empty queue takes any batch."""
         with self._not_full:
             self._not_full.wait_for(self._is_running_low, min(timeout_s, _KEEPS_UP_S))
             if not self._not_full.wait_for(lambda: self._has_room(batch), timeout_s):
@@ -64,7 +64,7 @@ class BatchQueue:
         return batch
 
     def lift_bounds(self) -> None:
-        """Let any batch fit from now on, so that the producer can put the one it holds, and end."""
+        """Accept any batch from now on, so that the producer can put the batch that it holds, and end."""
         with self._not_full:
             self._is_bounded = False
             self._not_full.notify_all()

@@ -1,6 +1,7 @@
-"""Where batches come from: the seam, and the producer that reads a chunk, renders it, and counts it.
+"""Where batches come from: the seam, and the producer that reads a chunk, renders it, and counts its lines.
 
-It also turns bytes that can never be read into batches without lines, in their place. It never sends anything.
+The producer also turns bytes that can never be read into batches without lines, in the order of the file. This module
+never sends anything.
 """
 
 import logging
@@ -23,20 +24,20 @@ from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-# Every loss is logged with its range. Only a disk that fails again and again loses more than this of one file for one
-# reason; those beyond are counted here, and the server's ledger has the range of each.
+# Every loss is logged with its range. Only a disk that keeps failing causes more losses than this in one file for one
+# reason; the log then counts the rest, and the server's ledger has the range of each.
 _LOSSES_LOGGED: Final = 1000
 
-# Lines of one file that are cut because they are too long; the server's ledger has the range of each.
+# At most this many cut lines are logged for each file, then their number; the server's ledger has the range of each.
 _CUT_LINES_LOGGED: Final = 10
 
-# Counting the lines of a chunk before rendering it takes a twentieth of a resilient client's time. So the producer
-# skips it while batches have less than a quarter of the lines that they may have.
+# Counting the lines of a chunk before rendering takes a twentieth of a resilient client's time. So the producer skips
+# the count while batches have less than a quarter of the lines that they may have.
 _SPARSE_FACTOR: Final = 4
 
 
 class BatchProducer(Protocol):
-    """Where the delivery engine takes its batches from. Nothing here ever blocks."""
+    """Where the delivery engine takes its batches from. No method blocks for long, except `agrees` and `holds`."""
 
     @property
     def is_finished(self) -> bool:
@@ -44,49 +45,49 @@ class BatchProducer(Protocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether `next_batch` should be called again soon although it returned None."""
+        """Whether the engine should call `next_batch` again soon although it returned None."""
 
     @property
     def wake_fds(self) -> Sequence[int]:
-        """File descriptors that become readable when there may be another batch; `tick` makes them unreadable again."""
+        """File descriptors that become readable when there may be another batch, until `tick` is called."""
 
     @property
     def patience_s(self) -> float:
-        """For how many seconds `tick` need not be called as long as nothing wakes the engine (see Reader)."""
+        """For how many seconds the engine need not call `tick` while nothing wakes it (see Reader)."""
 
     def next_batch(self) -> Batch | None:
-        """Return the next batch, or None when there is none now."""
+        """Return the next batch, or None if none is available now."""
 
     def tick(self) -> None:
-        """Look at the files; called every poll interval, and when one of `wake_fds` is readable."""
+        """Check the files; called every poll interval, and when one of `wake_fds` is readable."""
 
     def stop(self) -> None:
-        """Stop reading; what was read already may still come."""
+        """Stop reading; batches of what was already read may still come."""
 
     def send_back(self, source: Source, offset: int | None, *, one_by_one_until: int) -> None:
         """Read a source again from `offset`, in batches of one line up to `one_by_one_until`.
 
-        With None its file becomes a new source, read from its beginning.
+        With None, the file becomes a new source and is read from its beginning.
         """
 
     def agrees(self, source: Source, *, committed: int, crc32: int) -> bool:
         """Whether a source's file, rendered from its checkpoint to `committed`, has this CRC-32."""
 
     def holds(self, source: Source, extents: Iterable[Extent]) -> bool:
-        """Whether each of these pieces of a source's file, rendered, has the CRC-32 that the server says."""
+        """Whether each extent of a source's file, rendered again, has the CRC-32 that the extent states."""
 
 
 class RenderingProducer:
-    """Batches straight from a reader."""
+    """A BatchProducer that takes its batches straight from a reader."""
 
     def __init__(self, reader: Reader, *, metrics: Metrics, max_lines: int | None = None) -> None:
-        """`max_lines` bounds a batch; only the first batch after lines suddenly became short may exceed it."""
+        """A batch has at most `max_lines` lines, except the first batch after lines suddenly got short."""
         self._reader = reader
         self._metrics = metrics
         self._losses_log = RepeatLimit(logger, first=_LOSSES_LOGGED)
         self._cut_lines_log = RepeatLimit(logger, first=_CUT_LINES_LOGGED)
         self._max_lines = max_lines
-        self._lines_are_short = True  # so short that a chunk may have more of them than allowed
+        self._lines_are_short = True  # so short that a chunk may have more lines than allowed
         self._stopped = False
         self._send_backs: deque[tuple[Source, int | None, int]] = deque()
         self._lost: deque[Batch] = deque()
@@ -95,7 +96,7 @@ class RenderingProducer:
 
     @property
     def is_finished(self) -> bool:
-        """See BatchProducer. A failing file system ends a producer as the end of its files does; `error` says so."""
+        """See BatchProducer. A failing file system ends a producer as the end of its files does, and sets `error`."""
         is_stopped = self._stopped and not self._reader.is_draining
         if self._lost or self._next or (self._send_backs and not is_stopped):
             return False
@@ -103,7 +104,7 @@ class RenderingProducer:
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything that was to be read was read."""
+        """Whether the producer has read everything that it should read."""
         return self._reader.is_finished and self.error is None
 
     @property
@@ -122,7 +123,7 @@ class RenderingProducer:
         return self._reader.patience_s
 
     def next_batch(self) -> Batch | None:
-        """See BatchProducer. Bytes that are lost come as batches without lines, in their place."""
+        """See BatchProducer. Lost bytes become batches without lines, in the order of the file."""
         while self._send_backs:
             source, offset, one_by_one_until = self._send_backs.popleft()
             self._reader.rewind(source, offset, one_by_one_until=one_by_one_until)
@@ -146,19 +147,19 @@ class RenderingProducer:
         self._reader.stop()
 
     def send_back(self, source: Source, offset: int | None, *, one_by_one_until: int) -> None:
-        """See BatchProducer. The thread that reads does it, before the next batch."""
+        """See BatchProducer. The thread that reads rewinds the source before it returns the next batch."""
         self._send_backs.append((source, offset, one_by_one_until))
 
     def agrees(self, source: Source, *, committed: int, crc32: int) -> bool:
-        """See BatchProducer. May be called from another thread than the one that reads."""
+        """See BatchProducer. Safe in a thread other than the one that reads."""
         return self._renders_to(source, [(source.committed, committed, source.crc32, crc32)])
 
     def holds(self, source: Source, extents: Iterable[Extent]) -> bool:
-        """See BatchProducer. May be called from another thread than the one that reads."""
+        """See BatchProducer. Safe in a thread other than the one that reads."""
         return self._renders_to(source, [(extent.start, extent.end, 0, extent.crc32) for extent in extents])
 
     def _renders_to(self, source: Source, pieces: Iterable[tuple[int, int, int, int]]) -> bool:
-        """Whether the bytes from start to end of each piece take its first CRC-32 to its second one."""
+        """Whether rendering each piece (start, end, CRC-32 before, CRC-32 after) takes one CRC-32 to the other."""
         twin = self._reader.duplicate(source)
         if twin is None:
             return False

@@ -1,10 +1,11 @@
-"""The delivery engine: take batches from a producer, submit them to an output, resend what a connection left unstored.
+"""The delivery engine: takes batches from a producer, submits them to an output, and resends what was not stored.
 
-It owns the window, the checkpoints' advance and the retries. It never blocks, and knows neither sockets nor protocols:
-an output reports events. Basic mode is the engine alone; resilient.py puts a prefetch queue before it.
+It owns the window, the advance of the checkpoints, and the retries. It must never wait except in `EngineWait`, and
+knows neither sockets nor protocols: an output reports events. Basic mode is the engine alone; resilient.py puts a
+prefetch queue before it.
 
-One thread. In it checkpoints are synced: before an output that stores exactly once gets the first batch of a source, or
-the first that is rendered in another way, that is on disk (the price is shared by all batches of a turn).
+The engine runs in one thread, which also syncs checkpoints: before an exactly-once output gets the first batch of a
+source, or the first batch with a new render spec, that source or spec is on disk. All batches of a turn share the cost.
 """
 
 import logging
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from logferry.client.delivery.batches import BatchProducer
-from logferry.client.delivery.observer import ConnectionObserver, NobodyWatches
+from logferry.client.delivery.observer import ConnectionObserver, NullObserver
 from logferry.client.delivery.outgoing import OutgoingBatches
 from logferry.client.delivery.output import (
     BatchRejected,
@@ -45,17 +46,17 @@ from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-# Enough for a throughput of 100 MB/s over a round trip of 80 ms. It is the largest part of the client's memory.
+# Enough for a throughput of 100 MB/s at a round-trip time of 80 ms. The largest part of the client's memory.
 WINDOW_BYTES: Final = 8 * 1024 * 1024
 
-# A turn takes one large batch, or enough small ones to share what each costs beside its lines (above all the sync of
-# the checkpoint for the first batch of a source). That is a few milliseconds.
+# A turn takes one large batch, or enough small ones to share the fixed costs of a batch (above all the sync of the
+# checkpoint for the first batch of a source). That is a few milliseconds of work.
 _BATCHES_PER_TURN: Final = 128
 _BYTES_PER_TURN: Final = 64 * 1024
 
 
 class DeliveryEngine:
-    """Delivers everything that a producer gives to one output."""
+    """Delivers all batches of a producer to one output."""
 
     def __init__(
         self,
@@ -73,23 +74,23 @@ class DeliveryEngine:
         clock: Callable[[], float] = time.monotonic,
         poll: Wait = poll,
     ) -> None:
-        """`clock` and `poll` are how time passes, for tests in which none does."""
+        """Tests pass a `clock` and a `poll` of their own, so that no real time passes."""
         self._producer = producer
         self._output = output
         self._settings = settings
         self._metrics = metrics
         self._checkpoints = checkpoints
         self._gate = gate or AlwaysOpen()
-        self._observer = observer or NobodyWatches()
+        self._observer = observer or NullObserver()
         self._attempts = Attempts(settings, backoff or Backoff(ceiling_s=settings.backoff_max))
         self._clock = clock
 
         self._window = Window(max_bytes=WINDOW_BYTES)
         self._is_connecting = False
         self._outgoing: OutgoingBatches | None = None  # while there is a connection
-        self._guarantee = Guarantee.BEST_EFFORT  # of the present connection, or the last one
+        self._guarantee = Guarantee.BEST_EFFORT  # of the current connection, or of the last one
         self._max_batch_bytes = OutputLimits().max_batch_bytes  # likewise
-        self._unregistered: set[str] = set()  # sources opened on this connection of which nothing was submitted yet
+        self._unregistered: set[str] = set()  # sources opened on this connection whose first batch is still to come
 
         self._waiting = EngineWait(
             settings,
@@ -110,9 +111,9 @@ class DeliveryEngine:
         )
 
     def run(self) -> None:
-        """Deliver until the producer is finished (or a stop was asked for) and every line is answered.
+        """Deliver until the producer is finished (or a stop was requested) and every line is answered.
 
-        Raises DeliveryAbandoned when that cannot be reached; its message says what is not acked then.
+        Raises DeliveryAbandoned when the engine has to give up; the message says how many lines are not acked.
         """
         try:
             while self._has_work():
@@ -129,20 +130,20 @@ class DeliveryEngine:
         return bool(self._window) or not self._producer.is_finished
 
     def _turn(self) -> None:
-        """One round: take batches, submit what the output takes, apply its events; wait only if there is nothing."""
+        """Take batches, submit what the output accepts, and apply its events; wait only if there is nothing to take."""
         may_take = self._take_batches() or self._producer.is_busy
         if self._window:
             self._submit()
             timeout_s = 0.0 if may_take and self._wants_batch() else self._settings.poll_interval
             self._drive(timeout_s)
-        else:  # wait for the files, or for the end of a connection that nobody uses; nobody may need a tick for long
+        else:  # wait for files, or for the end of an idle connection; perhaps nothing needs a tick for a long time
             timeout_s = 0.0 if may_take else math.inf
             self._drive(timeout_s, patience_s=self._patience_s if timeout_s else 0.0)
 
     # --- taking and submitting ------------------------------------------------------------------------------------
 
     def _take_batches(self) -> bool:
-        """Take what the producer has, until it is worth sending; return whether there was anything."""
+        """Take batches from the producer until a turn has enough; return whether it took any."""
         taken = size = 0
         while taken < _BATCHES_PER_TURN and size < _BYTES_PER_TURN and self._wants_batch():
             batch = self._producer.next_batch()
@@ -150,7 +151,7 @@ class DeliveryEngine:
                 break
             taken += 1
             size += len(batch.payload)
-            if batch.epoch == batch.source.epoch:  # else it was read before its source was sent back
+            if batch.epoch == batch.source.epoch:  # otherwise it was read before its source was sent back
                 self._window.add(batch)
                 if self._outgoing is not None:
                     self._outgoing.add(batch)
@@ -162,27 +163,27 @@ class DeliveryEngine:
 
     @property
     def _announcing(self) -> Sequence[int]:
-        """The descriptors that announce a batch; none while the engine would not take one."""
+        """The descriptors that announce a batch; none while the engine would not take a batch."""
         return self._producer.wake_fds if self._wants_batch() else ()
 
     @property
     def _patience_s(self) -> float:
-        """For how long a tick can wait, if the producer announces what it has."""
+        """For how many seconds the engine can skip ticks, as long as no descriptor announces anything."""
         return min(self._producer.patience_s, self._checkpoints.patience_s)
 
     def _submit(self) -> None:
         if self._outgoing is not None:
             self._outgoing.submit()
-            if self._outgoing.is_used_up and self._outgoing.waiting_batches == len(self._window):
-                raise StartOver("a connection may not open more sources than this one has; beginning another")
+            if self._outgoing.is_exhausted and self._outgoing.waiting_batches == len(self._window):
+                raise StartOver("this connection has opened as many sources as it may; opening another connection")
         elif not self._is_connecting:
             self._output.connect(self._clock())
             self._is_connecting = True
 
     def _prepare(self, batches: Sequence[Batch]) -> None:
-        """Remember sources, and how batches of them are rendered, before an output has anything of that.
+        """Save sources, and how their batches are rendered, before an output gets any of these batches.
 
-        Raises StartOver when the output will not take one of the batches.
+        Raises StartOver when one of the batches is larger than the output accepts.
         """
         new = [batch for batch in batches if note_rendering(batch) or batch.source.id in self._unregistered]
         if new and self._guarantee is Guarantee.EXACTLY_ONCE:
@@ -220,7 +221,7 @@ class DeliveryEngine:
             case Sent():
                 self._note_sent(event)
             case SourceAt():
-                self._go_on_with_source(event)
+                self._resume_source(event)
             case LineRejected(batch, line, reason):
                 self._window.answered(batch, 1)
                 self._attempts.succeeded()
@@ -257,7 +258,7 @@ class DeliveryEngine:
                 again += batch.lines - batch.acked
         self._metrics.add(bytes_wire=sent.size, batches=sent.sends, lines_shipped=first, lines_retried=again)
 
-    def _go_on_with_source(self, position: SourceAt) -> None:
+    def _resume_source(self, position: SourceAt) -> None:
         source = self._window.source(position.source)
         if source is not None:
             self._resumption.resume(source, position)
@@ -291,7 +292,7 @@ class DeliveryEngine:
         self._is_connecting = False
 
     def _recover(self, error: DeliveryError) -> None:
-        """Drop the connection. Back off before the next one, unless nothing is in flight: then nobody needs one yet."""
+        """Drop the connection, and back off before the next one, unless an idle connection was closed."""
         self._disconnect()
         if isinstance(error, StartOver):
             logger.debug("%s", error)
@@ -314,7 +315,7 @@ class DeliveryEngine:
         return f"{self._window.unacked_lines} lines in flight are not acked"
 
     def _finish(self) -> None:
-        """Hand over what no answer will confirm. Raises DeliveryAbandoned with what is lost."""
+        """Wait until data that no answer confirms has left. Raises DeliveryAbandoned, which says what is lost."""
         self._output.finish(self._clock())
         while self._output.is_finishing:
             for event in self._wait_for_events(math.inf):

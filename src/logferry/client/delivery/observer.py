@@ -1,4 +1,4 @@
-"""Who watches a delivery engine's connection: what the engine reports, without knowing who shows it."""
+"""The seam through which the delivery engine reports the state of its connection; whatever shows it implements it."""
 
 from typing import Protocol
 
@@ -6,20 +6,20 @@ from logferry.client.delivery.output import Guarantee
 
 
 class ConnectionObserver(Protocol):
-    """Gets each change of the connection, in the engine's thread. None of its methods may block or raise."""
+    """Gets each change of the connection, in the engine's thread. Its methods must never block or raise."""
 
     def connected(self, guarantee: Guarantee) -> None:
-        """There is a connection, which gives `guarantee`."""
+        """The engine has a connection, which gives `guarantee`."""
 
     def closed(self) -> None:
         """The connection has ended; if it failed, `failed` follows."""
 
     def failed(self, error: str) -> None:
-        """A connection, or the attempt at one, has failed for the reason `error`; the engine will try again."""
+        """A connection, or an attempt to connect, has failed with `error`; the engine will retry."""
 
 
-class NobodyWatches:
-    """The observer of an engine that nobody watches."""
+class NullObserver:
+    """The observer that ignores everything."""
 
     def connected(self, guarantee: Guarantee) -> None:
         """See ConnectionObserver."""

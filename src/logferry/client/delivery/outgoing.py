@@ -1,4 +1,7 @@
-"""What is still to be submitted on one connection: sources are opened first, and known on disk, then come batches."""
+"""The order of submission on one connection: a source is opened, then saved on disk, then its batches are submitted.
+
+Owns the batches that the output does not have yet. It never sends, and never decides what is stored.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -9,32 +12,32 @@ from logferry.client.delivery.output import Connected, Guarantee, Output
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 
-# At most this many opens are unanswered at a time: what a server handles in one go, and 100 KB of questions.
+# At most this many opens are unanswered at a time: as many as a server handles in one go, in 100 KB of requests.
 MAX_OPENING: Final = 1000
 
-# Taking batches ahead of a connection further than this gains nothing.
+# Taking more than this ahead of the connection gains nothing.
 WAITING_BYTES: Final = 512 * 1024
 
 
 class OutgoingBatches:
     """Batches of the window that the output does not have yet, those of each source in order.
 
-    While the answer to an open is awaited, other sources are opened, and batches of those that are open submitted.
+    While an open is unanswered, other sources are opened, and batches of open sources are submitted.
     """
 
     def __init__(self, output: Output, connection: Connected, *, prepare: Callable[[Sequence[Batch]], None]) -> None:
-        """`prepare` is called with batches before the output gets any of them; it may raise DeliveryError."""
+        """`prepare` gets batches before the output gets any of them; it may raise DeliveryError."""
         self._output = output
         self._max_sources = connection.limits.max_sources
         self._opens_sources = connection.guarantee is Guarantee.EXACTLY_ONCE
         self._prepare = prepare
         self._unprepared: list[Batch] = []
         self._prepared: deque[Batch] = deque()
-        self._waiting: dict[str, list[Batch]] = {}  # by source: until that is open
+        self._waiting: dict[str, list[Batch]] = {}  # by source, until the source is open
         self._to_open: dict[str, Source] = {}
         self._opening: set[str] = set()
         self._open: set[str] = set()
-        self._bytes = 0  # of all of these batches
+        self._bytes = 0  # the payloads of all these batches
 
     @property
     def has_room(self) -> bool:
@@ -42,14 +45,14 @@ class OutgoingBatches:
         return not self._prepared and self._bytes < WAITING_BYTES
 
     @property
-    def is_used_up(self) -> bool:
-        """Whether all that is left is of more sources than the connection may open."""
+    def is_exhausted(self) -> bool:
+        """Whether all remaining batches belong to sources that the connection may not open any more."""
         is_ready = self._unprepared or self._prepared or self._opening
         return bool(self._to_open) and not is_ready and not self._may_open
 
     @property
     def waiting_batches(self) -> int:
-        """How many batches wait until their source is open."""
+        """The number of batches that wait until their source is open."""
         return sum(map(len, self._waiting.values()))
 
     def add(self, batch: Batch) -> None:
@@ -64,7 +67,7 @@ class OutgoingBatches:
         self._waiting.setdefault(source.id, []).append(batch)
 
     def opened(self, source_id: str, batches: Iterable[Batch]) -> None:
-        """The server has answered an open: go on with these batches, in place of those that waited."""
+        """The server has answered an open: `batches` replace those of the source that waited."""
         self._opening.discard(source_id)
         self._open.add(source_id)
         self._bytes -= sum(len(batch.payload) for batch in self._waiting.pop(source_id, ()))
@@ -72,7 +75,7 @@ class OutgoingBatches:
             self.add(batch)
 
     def submit(self) -> None:
-        """Open what may be opened, and submit what the output takes. Raises what `prepare` raises."""
+        """Open as many sources as allowed, and submit what the output accepts. Raises what `prepare` raises."""
         if count := self._may_open:
             sources = [self._to_open.pop(source_id) for source_id in list(islice(self._to_open, count))]
             self._opening.update(source.id for source in sources)
@@ -86,7 +89,7 @@ class OutgoingBatches:
 
     @property
     def _may_open(self) -> int:
-        """How many sources may be asked for now."""
+        """The number of sources that may be opened now."""
         if not self._to_open:
             return 0
         room = min(MAX_OPENING, self._max_sources - len(self._open)) - len(self._opening)

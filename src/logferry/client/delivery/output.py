@@ -1,8 +1,8 @@
 """The seam between the delivery engine and wherever batches go: a server, one of several, memory.
 
 An output owns its connection, its timers and what is in flight on the connection; the engine owns the window, and
-submits again what a connection left unstored. An output must never block, read a clock, or touch a checkpoint.
-Outputs are in outputs/. A client that ships to several servers is another output around these.
+resubmits what a connection left unstored. An output must never block, read a clock, or touch a checkpoint. The
+implementations are in outputs/; an output that ships to several servers would wrap these.
 """
 
 import sys
@@ -17,26 +17,26 @@ from logferry.model.source import Source
 
 
 class Guarantee(Enum):
-    """How often a line that was read is stored, whatever breaks on its way."""
+    """How often each line that was read is stored, whatever fails on its way."""
 
     EXACTLY_ONCE = "exactly once"
     AT_LEAST_ONCE = "at least once"
     BEST_EFFORT = "best effort"
 
 
-# The values below are named tuples, because a client defines them at each start: nine frozen dataclasses take about ten
-# milliseconds (what a start to the first byte takes is measured: benchmarks/run.py, `startup`), these take one.
+# The values below are named tuples, because every start of a client defines them: nine frozen dataclasses take about
+# ten milliseconds, these take one (benchmarks/run.py, `startup`, measures the time from the start to the first byte).
 
 
 class OutputLimits(NamedTuple):
-    """What an output takes: the largest payload of a batch, and how many sources may be opened on one connection."""
+    """What an output accepts: payloads of at most `max_batch_bytes`, and `max_sources` opened on one connection."""
 
     max_batch_bytes: int = sys.maxsize
     max_sources: int = sys.maxsize
 
 
 class Connected(NamedTuple):
-    """Batches may be submitted. `server` is the peer's name for people; the other two hold for this connection."""
+    """The output accepts batches. `server` names the peer for people; the other two fields hold for this connection."""
 
     server: str
     guarantee: Guarantee
@@ -44,7 +44,7 @@ class Connected(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """`size` bytes left in `sends` pieces; `begun` are the batches whose first byte is among them."""
+    """The output sent `size` bytes in `sends` sends; `begun` are the batches that it began to send."""
 
     begun: tuple[Batch, ...]
     size: int
@@ -52,9 +52,9 @@ class Sent(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """The next `lines` lines of a submitted batch are stored, as surely as the guarantee says.
+    """The next `lines` lines of a submitted batch are stored, as durably as the guarantee promises.
 
-    Of a batch without lines: that the source has moved on past it.
+    For a batch without lines, it means that the source has moved past the batch.
     """
 
     batch: Batch
@@ -79,9 +79,9 @@ class LineRejected(NamedTuple):
 
 
 class BatchRejected(NamedTuple):
-    """The oldest submitted batch of a source is not stored, nor is what followed it; the source ends at `committed`.
+    """The oldest submitted batch of a source, and those after it, are not stored; the source ends at `committed`.
 
-    With `is_final` the batch will never be stored as it is; else it does not begin where the source ends.
+    With `is_final`, the batch will never be stored as it is; without, it does not begin where the source ends.
     """
 
     source: str
@@ -91,13 +91,13 @@ class BatchRejected(NamedTuple):
 
 
 class Stalled(NamedTuple):
-    """The peer owes something, is connected, and has shown no progress for the time that it may take."""
+    """The peer is connected and owes an answer, but has shown no progress within the time allowed."""
 
     reason: str
 
 
 class Disconnected(NamedTuple):
-    """The connection ended, or could not be established. Whatever is not stored must be submitted again."""
+    """The connection ended, or could not be established. What is not stored must be submitted again."""
 
     error: DeliveryError
 
@@ -106,7 +106,7 @@ OutputEvent = Connected | Sent | Stored | SourceAt | LineRejected | BatchRejecte
 
 
 class Output(Protocol):
-    """Where batches go. For one thread; each call returns at once."""
+    """Where batches go. For one thread; no call blocks."""
 
     def connect(self, now: float) -> None:
         """Begin to connect; `drive` reports Connected or Disconnected. Only while not connected."""
@@ -114,36 +114,36 @@ class Output(Protocol):
     def open(self, sources: Sequence[Source]) -> None:
         """Ask how far sources are stored; a SourceAt follows for each, in any order.
 
-        Only on a connection that stores exactly once, and there before anything of a source is submitted.
+        Only on an exactly-once connection, which needs it before the first batch of a source.
         """
 
     def submit(self, batch: Batch) -> bool:
-        """Take a batch, those of each source in order; False when the output is full, until the next `drive`.
+        """Take a batch; return False when the output is full, until the next `drive`.
 
-        What the limits do not allow must not be submitted.
+        The batches of each source come in order, and never exceed the limits.
         """
 
     def interest(self) -> Readiness:
-        """Return the descriptors to wait for before the next `drive`, and what each is waited for."""
+        """Return the descriptors to wait for before the next `drive`, each with READ, WRITE or both."""
 
     def next_timer(self) -> float | None:
-        """Return when `drive` must be called although no descriptor is ready; None: whenever one is."""
+        """Return when to call `drive` even if no descriptor is ready; None means only when one is ready."""
 
     def drive(self, ready: Readiness, now: float) -> list[OutputEvent]:
-        """Send and receive as far as that is possible; return what has happened, in order.
+        """Send and receive as much as possible now; return what has happened, in order.
 
         A Disconnected is always the last event.
         """
 
     def abandon(self) -> None:
-        """Give up the connection, or the attempt at one, without an event."""
+        """Drop the connection, or the attempt to connect, without an event."""
 
     @property
     def is_finishing(self) -> bool:
-        """Whether `finish` was called, and something has still to leave or to be confirmed."""
+        """Whether `finish` was called, and some data is still unsent or unconfirmed."""
 
     def finish(self, now: float) -> None:
-        """Nothing more will be submitted: hand over what nobody will answer. Drive until `is_finishing` is False.
+        """End the submission: wait for data that no answer confirms. Call `drive` until `is_finishing` is False.
 
-        A Disconnected then says what is lost.
+        A Disconnected meanwhile says what is lost.
         """

@@ -1,6 +1,6 @@
 """Prefetch: a second thread reads and renders ahead of the delivery engine, into a queue of at most BUFFER_SIZE lines.
 
-A full queue is backpressure: the producer stops reading, goes on looking for rotations, and never drops a line.
+A full queue is backpressure: the producer stops reading but keeps looking for rotations. It never drops a line.
 """
 
 import math
@@ -20,12 +20,12 @@ from logferry.protocol.delivery_reports import Extent
 from logferry.telemetry.metrics import Metrics
 from logferry.worker import Worker
 
-# A batch is never more than a part of the buffer, so that both threads have work.
+# A batch fills only a part of the buffer, so that both threads have work.
 _BATCHES_PER_BUFFER: Final = 4
 
 
 class PrefetchingProducer:
-    """A BatchProducer whose batches come through a queue from a thread that works ahead.
+    """A BatchProducer whose batches come through a queue from a thread that reads ahead.
 
     The engine's thread calls the methods of BatchProducer. The producer's thread alone reads and renders; it sets
     `_is_drained`, which `send_back` clears under the lock.
@@ -39,7 +39,7 @@ class PrefetchingProducer:
         self._metrics = metrics
         self._wakeup_of_engine = wakeup
         self._queue = BatchQueue(max_lines=max_lines, not_empty=wakeup)
-        self._wakeup_of_producer = Wakeup()  # a source was sent back, or the thread should end
+        self._wakeup_of_producer = Wakeup()  # set when a source was sent back, or the thread should end
         self._poller = Poller()
         self._next_tick = time.monotonic() + poll_interval_s
         self._drained = threading.Lock()
@@ -54,7 +54,7 @@ class PrefetchingProducer:
 
     @property
     def is_finished(self) -> bool:
-        """See BatchProducer: all was read, the queue is empty. Raises what ended the thread, if it failed."""
+        """See BatchProducer: everything was read, and the queue is empty. Raises the error of a thread that failed."""
         if not self._is_drained or len(self._queue):
             return False
         if self._worker.failure is not None:
@@ -63,17 +63,17 @@ class PrefetchingProducer:
 
     @property
     def is_busy(self) -> bool:
-        """See BatchProducer: a batch that is put wakes the engine, so there is never a reason to ask again."""
+        """See BatchProducer: a batch that is put wakes the engine, so the engine never needs to ask again."""
         return False
 
     @property
     def wake_fds(self) -> Sequence[int]:
-        """See BatchProducer: the producer waits for those itself."""
+        """See BatchProducer: the producer's thread waits for the reader's descriptors."""
         return ()
 
     @property
     def patience_s(self) -> float:
-        """See BatchProducer: the producer looks at the file itself, and wakes the engine when it puts a batch."""
+        """See BatchProducer: the producer's thread checks the files, and wakes the engine when it puts a batch."""
         return 0.0 if len(self._queue) else math.inf
 
     def next_batch(self) -> Batch | None:
@@ -83,7 +83,7 @@ class PrefetchingProducer:
         return batch
 
     def tick(self) -> None:
-        """See BatchProducer: the producer's thread ticks by itself."""
+        """See BatchProducer: does nothing, because the producer's thread ticks on its own."""
 
     def stop(self) -> None:
         """See BatchProducer."""
@@ -92,7 +92,7 @@ class PrefetchingProducer:
         self._wakeup_of_producer.set()
 
     def send_back(self, source: Source, offset: int | None, *, one_by_one_until: int) -> None:
-        """See BatchProducer. What is in the queue of that source is of an earlier epoch; the engine discards it."""
+        """See BatchProducer. Batches of that source in the queue are of an earlier epoch; the engine discards them."""
         with self._drained:
             self._producer.send_back(source, offset, one_by_one_until=one_by_one_until)
             self._is_drained = False
@@ -107,7 +107,7 @@ class PrefetchingProducer:
         return self._producer.holds(source, extents)
 
     def join(self) -> None:
-        """Wait for the end of the thread; `stop` must have been called. `is_finished` raises what it failed with."""
+        """Wait for the end of the thread, after `stop`. Does not raise the thread's error; `is_finished` does."""
         self._worker.ask_to_stop()
         self._worker.wait_for_end()
         self._wakeup_of_producer.close()
@@ -117,7 +117,7 @@ class PrefetchingProducer:
             self._produce_one()
 
     def _note_end(self) -> None:
-        """Let the engine see the end and, if the thread has failed, raise its failure."""
+        """Let the engine see that the thread has ended, and raise its error if it failed."""
         self._is_drained = True
         self._wakeup_of_engine.set()
 
@@ -133,15 +133,15 @@ class PrefetchingProducer:
             self._tick()
 
     def _put(self, batch: Batch) -> None:
-        """Wait for room. Announcements of files do not matter meanwhile: nothing more would be read of them."""
+        """Wait for room in the queue. Announcements do not matter meanwhile: the producer would read nothing more."""
         while not self._queue.try_put(batch, timeout_s=self._poll_interval_s):
             self._tick()
         self._metrics.set_queue_lines(self._queue.lines)
-        if time.monotonic() >= self._next_tick:  # one batch may follow another for hours
+        if time.monotonic() >= self._next_tick:  # batches may come without a pause for hours
             self._tick()
 
     def _note_drained(self) -> bool:
-        with self._drained:  # the engine may send a source back at this moment
+        with self._drained:  # the engine may send a source back at the same time
             self._is_drained = self._producer.is_finished
             return self._is_drained
 
@@ -157,5 +157,5 @@ class PrefetchingProducer:
 
 
 def max_batch_lines(buffer_size: int) -> int:
-    """Return how many lines a batch may have so that a queue of `buffer_size` lines works well."""
+    """Return the most lines that a batch should have for a queue of `buffer_size` lines."""
     return max(1, buffer_size // _BATCHES_PER_BUFFER)

@@ -1,4 +1,4 @@
-"""What the delivery engine needs of whoever remembers how far each source is: of the checkpoints, in a client."""
+"""The seam through which the delivery engine saves the position of each source; a client's checkpoints implement it."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -14,10 +14,10 @@ class DeliveryProgress(Protocol):
         """For how many seconds `save_if_due` need not be called."""
 
     def register_all(self, sources: Iterable[Source]) -> None:
-        """Remember sources, and how they are rendered, on disk, before this returns: it syncs if one of them is new."""
+        """Save sources, and how they are rendered, on disk before this returns; syncs if one of them is new."""
 
     def follow(self, source: Source) -> None:
-        """Remember, when a save is due, where a source is by then."""
+        """Have the next save that is due include the source, at the position that it has reached by then."""
 
     def save_if_due(self) -> None:
-        """Save what has moved, if it is time."""
+        """Save the sources that have moved, if a save is due."""

@@ -1,4 +1,4 @@
-"""What the server refuses: lines are counted and passed over, batches are taken apart until the bad line is found.
+"""Refusals of the server: refused lines are counted and skipped, refused batches split until the bad line is found.
 
 docs/protocol.md, rules C3, E10 and E11.
 """
@@ -23,7 +23,7 @@ _MAX_SHOWN_CHARS: Final = 200
 
 
 class Refusals:
-    """Deals with the refusals of one run."""
+    """Handles the refusals of one run."""
 
     def __init__(self, producer: BatchProducer, window: Window, metrics: Metrics) -> None:
         self._producer = producer
@@ -32,7 +32,7 @@ class Refusals:
         self._limit = RepeatLimit(logger, first=_FIRST_REFUSALS)
 
     def batch(self, refusal: BatchRejected) -> NoReturn:
-        """The oldest batch of a source is not stored, nor is what followed it. Raises DeliveryError."""
+        """Handle a refused batch; later batches of its source are not stored either. Raises DeliveryError."""
         batch, reason = self._window.oldest_of(refusal.source), printable(refusal.reason, max_chars=MAX_REASON_CHARS)
         if batch is not None and refusal.is_final:
             self.one_by_one(batch, reason)
@@ -41,7 +41,7 @@ class Refusals:
         raise ProtocolError(f"the server refused a batch: {reason}")
 
     def one_by_one(self, batch: Batch, reason: str) -> NoReturn:
-        """Send the lines of a batch that will never be taken one by one; one that will not be taken is passed over.
+        """Send the lines of a batch that will never be stored as it is one by one; give up a batch of one line.
 
         Raises StartOver.
         """
@@ -53,10 +53,10 @@ class Refusals:
             read_again(
                 batch.source, first.start, window=self._window, producer=self._producer, one_by_one_until=batch.end
             )
-        raise StartOver(f"the server does not take a batch: {reason}")
+        raise StartOver(f"the server does not accept a batch: {reason}")
 
     def line(self, batch: Batch, line: bytes, reason: str) -> None:
-        """Count a line that the server will never store; log the first ones for each reason, then their number."""
+        """Count a line that the server will never store; log the first ones for each reason, then only their number."""
         self._metrics.add(lines_rejected=1)
         shown = printable(reason, max_chars=MAX_REASON_CHARS)
         self._limit.log(

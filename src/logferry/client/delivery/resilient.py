@@ -1,7 +1,7 @@
 """Resilient delivery: the engine behind a prefetch queue, and a health monitor that holds back reconnecting.
 
-Owns the producer's thread and the health monitor while a delivery runs. Basic delivery is the engine alone; only
-resilient runs import this module.
+Owns the producer's thread and the health monitor while a delivery runs. Only resilient runs import this module; basic
+delivery is the engine alone.
 """
 
 from logferry.client.delivery.batches import RenderingProducer
@@ -18,14 +18,14 @@ from logferry.telemetry.metrics import Metrics
 
 
 class HealthGate:
-    """See ReconnectGate: closed while the health monitor says that the server takes no connections.
+    """See ReconnectGate: open only while the health monitor reports that the server accepts connections.
 
     The monitor's thread writes its state; the engine's thread reads it.
     """
 
     def __init__(self, settings: ShipSettings, stop: StopSignal) -> None:
         self._stop = stop
-        self._is_counting = bool(settings.max_attempts)  # attempts that are to be counted must be made
+        self._counts_attempts = bool(settings.max_attempts)  # only attempts that are made can be counted
         self._monitor = HealthMonitor(
             lambda: probe(settings.server_host, settings.server_port, timeout_s=settings.connect_timeout),
             interval_s=settings.health_interval,
@@ -33,11 +33,11 @@ class HealthGate:
         )
 
     def start(self) -> None:
-        """Begin to probe."""
+        """Start to probe."""
         self._monitor.start()
 
     def close(self) -> None:
-        """End the monitor."""
+        """Stop the monitor."""
         self._monitor.stop()
 
     def connection_failed(self) -> None:
@@ -46,7 +46,7 @@ class HealthGate:
 
     def may_connect(self) -> bool:
         """See ReconnectGate."""
-        return self._is_counting or self._stop.is_requested or self._monitor.state is Health.HEALTHY
+        return self._counts_attempts or self._stop.is_requested or self._monitor.state is Health.HEALTHY
 
 
 def deliver_resilient(

@@ -1,4 +1,4 @@
-"""Going on with a source where the server has it: its position wins, if the content agrees.
+"""Resuming a source at the server's position, which overrides the checkpoint if the content agrees.
 
 docs/protocol.md, rules E10, E17 and E18.
 """
@@ -20,18 +20,18 @@ logger = logging.getLogger(__name__)
 
 
 class StartOver(DeliveryError):
-    """Nothing has failed, but only a new connection can go on."""
+    """Nothing has failed, but delivery can only continue on a new connection."""
 
 
 class StoredExtents(Protocol):
-    """Asks the server which pieces of a source it holds."""
+    """Asks the server which extents of a source it holds."""
 
     def __call__(self, source_id: str, *, wait: Wait) -> Sequence[Extent]:
-        """Return the pieces in order. Raises DeliveryError."""
+        """Return the extents in order. Raises DeliveryError."""
 
 
 class SourceResumption:
-    """Brings a source, the window and the producer to where the server is."""
+    """Brings a source, the window and the producer to the server's position."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class SourceResumption:
         stored_extents: StoredExtents,
         wait: Wait,
     ) -> None:
-        """`mark_stored` counts batches up to an offset as stored, and moves the checkpoint over them."""
+        """`mark_stored` counts the batches before an offset as stored, and moves the checkpoint past them."""
         self._producer = producer
         self._window = window
         self._mark_stored = mark_stored
@@ -50,14 +50,16 @@ class SourceResumption:
         self._wait = wait
 
     def resume(self, source: Source, position: SourceAt) -> None:
-        """Go on with a source where the server says. Raises DeliveryError.
+        """Resume a source at the server's position. Raises DeliveryError.
 
-        Where the server has more than the checkpoint knows of, this reads and renders the file, and may ask the server;
-        it does so in the engine's thread.
+        If the server has more than the checkpoint, this may read and render the file and query the server, in the
+        engine's thread.
         """
         committed = position.committed
         if committed > source.committed and not self._agrees(source, position):
-            logger.error("%s is not the file that the server knows as %s; it is a new source", source.path, source.id)
+            logger.error(
+                "%s is not the file that the server knows as %s; shipping it as a new source", source.path, source.id
+            )
             self._read_again(source, None)
         elif committed < source.plain_until:
             reason = "shipped by the plain protocol before"
@@ -69,7 +71,7 @@ class SourceResumption:
     def _agrees(self, source: Source, position: SourceAt) -> bool:
         """Whether what the server has beyond the checkpoint is what this client sent, or would send.
 
-        Lines that an earlier run has skipped there make a difference: then the server is asked for its extents.
+        Lines that an earlier run skipped there change the CRC-32, so on a mismatch the server's extents decide.
         """
         committed, crc32 = position.committed, self._window.crc32_up_to(source, position.committed)
         if crc32 is None:
@@ -85,12 +87,12 @@ class SourceResumption:
     def _go_to(self, source: Source, position: SourceAt) -> None:
         waiting = self._window.oldest_of(source.id)
         committed = position.committed
-        if committed < source.committed:  # what is stored no more may be rendered in another way now
+        if committed < source.committed:  # what is no longer stored may be rendered in another way now
             source.renderings = [entry for entry in source.renderings if entry[0] < committed]
         if committed != source.committed:
             source.go_to(committed, position.lines, position.crc32)
         if waiting is not None and waiting.start != committed:
-            logger.info("%s: the server has it up to byte %d; going on there", source.path, committed)
+            logger.info("%s: the server has the file up to byte %d; resuming there", source.path, committed)
             self._read_again(source, committed)
 
     def _read_again(self, source: Source, offset: int | None) -> None:
@@ -100,7 +102,7 @@ class SourceResumption:
 def read_again(
     source: Source, offset: int | None, *, window: Window, producer: BatchProducer, one_by_one_until: int = 0
 ) -> None:
-    """Read a source again from `offset`; None makes the file a new source. What was read of it does not count."""
+    """Read a source again from `offset` (None makes the file a new source) and discard what was read of it."""
     source.epoch = source.epoch + 1 if offset is not None else -1
     window.drop_source(source)
     producer.send_back(source, offset, one_by_one_until=one_by_one_until)

@@ -1,4 +1,4 @@
-"""Failures in a row: how long to wait after each of them, and when it is time to give up."""
+"""Failures in a row: how long to wait after each failure, and when to give up."""
 
 import logging
 import random
@@ -16,10 +16,10 @@ _AUTO_ATTEMPTS: Final = 5
 
 
 class Backoff:
-    """How long to wait after the n-th failure in a row: doubling, with a ceiling, and with jitter.
+    """How long to wait after the n-th failure in a row: exponential backoff with a ceiling and jitter.
 
-    The jitter keeps a thousand clients from returning in the same instant (the "equal jitter" scheme: half of
-    the delay is fixed, half is random).
+    The jitter keeps a thousand clients from reconnecting at the same moment (the "equal jitter" scheme: half of the
+    delay is fixed, half is random).
     """
 
     def __init__(self, *, first_s: float = 0.5, ceiling_s: float = 30.0, uniform: Callable[[], float] = random.random):
@@ -28,7 +28,7 @@ class Backoff:
         self._uniform = uniform
 
     def delay_s(self, failures: int) -> float:
-        """Return the seconds to wait after `failures` (1 or more) failures in a row."""
+        """Return how many seconds to wait after `failures` (at least 1) failures in a row."""
         full = min(self._ceiling_s, self._first_s * 2.0 ** min(failures - 1, 60))
         return full * (0.5 + 0.5 * self._uniform())
 
@@ -37,14 +37,14 @@ class ReconnectGate(Protocol):
     """Holds back the next connection after one has failed. Called in the engine's thread."""
 
     def connection_failed(self) -> None:
-        """A connection, or the attempt at one, has failed."""
+        """A connection, or an attempt to connect, has failed."""
 
     def may_connect(self) -> bool:
-        """Whether it is worth trying again; asked every poll interval, and whenever something wakes the engine."""
+        """Whether to try to connect now; called every poll interval, and whenever something wakes the engine."""
 
 
 class AlwaysOpen:
-    """The gate that holds nothing back: the backoff is enough."""
+    """The gate that never holds anything back: the backoff is enough."""
 
     def connection_failed(self) -> None:
         """See ReconnectGate."""
@@ -55,33 +55,36 @@ class AlwaysOpen:
 
 
 class Attempts:
-    """Counts connections that failed since a line was last answered."""
+    """Counts the connections that have failed since a line was last answered."""
 
     def __init__(self, settings: ShipSettings, backoff: Backoff) -> None:
         attempts = settings.max_attempts
         if attempts is None:
             is_patient = settings.resilient or settings.mode == "continuous"
             attempts = 0 if is_patient else _AUTO_ATTEMPTS
-        self._most = attempts
+        self._max_attempts = attempts  # 0 means unlimited
         self._backoff = backoff
         self._failures = 0
         self._limit = RepeatLimit(logger, first=3)
 
     def succeeded(self) -> None:
-        """A line was answered, that is: an answer to a hello or an open delivers nothing."""
+        """Note that a line was answered; the answer to a hello or an open does not count."""
         if self._failures:
             self._failures = 0
             self._limit.all_over("the server answers again")
 
     def failed(self, error: DeliveryError, unacked: str) -> float:
-        """Count a failure; return how many seconds to wait. Raises DeliveryAbandoned, which says what is `unacked`."""
+        """Count a failure; return how many seconds to wait.
+
+        Raises DeliveryAbandoned after the last attempt; the message includes `unacked`.
+        """
         self._failures += 1
-        if self._most and self._failures >= self._most:
+        if self._max_attempts and self._failures >= self._max_attempts:
             raise DeliveryAbandoned(f"{error}; gave up after {self._failures} failures in a row, {unacked}") from error
         delay_s = self._backoff.delay_s(self._failures)
         reason = printable(str(error))
         self._limit.log(
-            *(logging.WARNING, reason, "%s; failure %d in a row, trying again in %.1f s"),
+            *(logging.WARNING, reason, "%s; failure %d in a row, retrying in %.1f s"),
             *(reason, self._failures, delay_s),
         )
         return delay_s

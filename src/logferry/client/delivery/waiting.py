@@ -1,6 +1,6 @@
-"""The engine's only way to wait: for its output, for changes of files, for time to pass; and what falls due meanwhile.
+"""The engine's only way to wait: for its output, for changes of files, for time to pass; it does what is due meanwhile.
 
-Whatever the network does, the look at the log file, a stop request and the deadlines are never late.
+Whatever the network does, checks of the log files, stop requests and deadlines are never late.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class EngineWait:
     ) -> None:
         """Call `on_tick` every poll interval (or later, see `once`) and after an announcement, and `on_stop` once.
 
-        `describe` says what a deadline cuts off.
+        `describe` returns what is undelivered, for the message of a deadline.
         """
         self._settings = settings
         self._stop = stop
@@ -43,7 +43,7 @@ class EngineWait:
         self._drain_until: float | None = None
 
     def wait(self, interest: Readiness, timeout_s: float) -> dict[int, int]:
-        """Wait the whole time, or until a descriptor is ready (see Wait)."""
+        """Wait until a descriptor is ready or `timeout_s` has passed (see Wait)."""
         end = self._clock() + timeout_s
         while not (ready := self.once(interest, end - self._clock())):
             if self._clock() >= end:
@@ -58,19 +58,19 @@ class EngineWait:
         announcing: Sequence[int] = (),
         patience_s: float = 0.0,
     ) -> dict[int, int]:
-        """Wait until a descriptor is ready, something wakes the engine, or the time is over; do what is due.
+        """Wait until a descriptor is ready, something wakes the engine, or `timeout_s` has passed; do what is due.
 
-        `announcing` descriptors are only for an engine that would take a batch now. For `patience_s` nobody needs a
-        tick unless they announce something, however long ago the last one was.
+        Pass `announcing` descriptors only while the engine would take a batch. For `patience_s`, no tick is due
+        unless one of them announces something, however long ago the last tick was.
 
-        Raises DeliveryAbandoned when a deadline is over.
+        Raises DeliveryAbandoned when a deadline has passed.
         """
         now = self._clock()
         next_tick = max(self._next_tick, now + patience_s)
         ends = [now + timeout_s, next_tick, *(end for end in (self._deadline, self._drain_until) if end)]
         ready, is_announced = self._poll(interest, announcing, max(0.0, min(ends) - now))
         self._check_deadlines()
-        self.notice_stop()  # after the check: with no time to drain, a run that has nothing to drain still ends well
+        self.notice_stop()  # after the check: even with no time to drain, a run with nothing to drain ends well
         begin = self._clock()
         is_due = begin >= next_tick
         if is_due or is_announced:
@@ -81,7 +81,7 @@ class EngineWait:
         return ready
 
     def notice_stop(self) -> None:
-        """Begin to drain, if a stop was asked for."""
+        """Begin to drain, if a stop was requested."""
         if self._stop.is_requested and self._drain_until is None:
             self._drain_until = self._clock() + self._settings.shutdown_timeout
             self._on_stop()
@@ -96,7 +96,7 @@ class EngineWait:
     def _check_deadlines(self) -> None:
         now = self._clock()
         if self._deadline is not None and now >= self._deadline:
-            raise DeliveryAbandoned(f"the deadline of {self._settings.deadline:g} s is over; {self._describe()}")
+            raise DeliveryAbandoned(f"the deadline of {self._settings.deadline:g} s has passed; {self._describe()}")
         if self._drain_until is not None and now >= self._drain_until:
             raise DeliveryAbandoned(
                 f"stopped; {self._describe()} after {self._settings.shutdown_timeout:g} s of waiting"

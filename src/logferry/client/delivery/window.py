@@ -1,6 +1,6 @@
-"""The window: batches that were taken and are not yet acked, oldest first. A reconnection sends them again.
+"""The window: batches that were taken and are not acked yet, oldest first. A new connection resends them.
 
-It owns which batches are done, and the order in which checkpoints may move over them. It never sends, and knows neither
+It owns which batches are done, and the order in which checkpoints may move past them. It never sends, and knows neither
 connections nor answers.
 """
 
@@ -13,15 +13,15 @@ from logferry import checksum
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 
-# What a batch takes in memory beside its payload: a batch of blank or filtered lines has no payload, but is not free.
+# Memory that a batch takes besides its payload: a batch of blank or filtered lines has no payload, but is not free.
 _BATCH_BYTES: Final = 512
 
 
 class Window:
     """Unacked batches, bounded in bytes: in the order in which they were read, and by source.
 
-    A batch leaves when it is done and all before it of the same source are: other sources do not hold it back. It can
-    then be taken with `take_done`. Nothing here takes longer because there are many sources.
+    A batch leaves the window when it and all earlier batches of its source are done; other sources do not hold it back.
+    `take_done` then returns it. No operation takes longer because there are many sources.
     """
 
     def __init__(self, *, max_bytes: int) -> None:
@@ -39,33 +39,33 @@ class Window:
 
     @property
     def has_room(self) -> bool:
-        """Whether another batch may be added; the last one may exceed the bound, so one batch always fits."""
+        """Whether another batch may be added. That batch may exceed the bound, so an empty window accepts any batch."""
         return self._bytes < self._max_bytes
 
     def unfinished(self) -> list[Batch]:
-        """Return what is still to be delivered, in order."""
+        """Return the batches that are still to be delivered, in order."""
         return [batch for batch in self._batches if not batch.is_done]
 
     @property
     def unacked_lines(self) -> int:
-        """How many lines are not acked, whether sent or not."""
+        """The number of lines that are not acked, whether sent or not."""
         return sum(batch.lines - batch.acked for batch in self._batches)
 
     def add(self, batch: Batch) -> None:
-        """Take the next batch."""
+        """Add a batch after all others."""
         self._batches[batch] = None
         self._by_source.setdefault(batch.source.id, deque()).append(batch)
         self._bytes += len(batch.payload) + _BATCH_BYTES
 
     def add_first(self, batch: Batch) -> None:
-        """Put a batch before all others."""
+        """Add a batch before all others."""
         self._batches[batch] = None
         self._batches.move_to_end(batch, last=False)
         self._by_source.setdefault(batch.source.id, deque()).appendleft(batch)
         self._bytes += len(batch.payload) + _BATCH_BYTES
 
     def source(self, source_id: str) -> Source | None:
-        """Return the source of that id, if something of it is here."""
+        """Return the source with that id, if the window has batches of it."""
         queue = self._by_source.get(source_id)
         return queue[0].source if queue else None
 
@@ -78,18 +78,18 @@ class Window:
         return next((batch for batch in self._by_source.get(source_id, ()) if not batch.is_done), None)
 
     def answered(self, batch: Batch, lines: int) -> None:
-        """The next `lines` lines of a batch need no further delivery."""
+        """Note that the next `lines` lines of a batch need no further delivery."""
         batch.acked = min(batch.lines, batch.acked + lines)
         if batch.acked == batch.lines and not batch.is_done:
             self.finish(batch)
 
     def finish(self, batch: Batch) -> None:
-        """Mark a batch as done: no answer is expected for it any more."""
+        """Mark a batch as done: it needs no further answer."""
         batch.is_done = True
         self._release(batch.source.id)
 
     def crc32_up_to(self, source: Source, offset: int) -> int | None:
-        """Return the CRC-32 that a source has at `offset`, if the batches from its checkpoint to there are all here."""
+        """Return the CRC-32 of a source at `offset`; None if a batch between its checkpoint and there is missing."""
         position, crc32 = source.committed, source.crc32
         for batch in self._by_source.get(source.id, ()):
             if batch.start == position and batch.end <= offset:
@@ -97,7 +97,7 @@ class Window:
         return crc32 if position == offset else None
 
     def mark_stored(self, source_id: str, committed: int) -> list[Batch]:
-        """Everything of a source before `committed` is stored; return the batches that this completes."""
+        """Mark as done what a source has before `committed`; return the batches that this completes."""
         stored = takewhile(lambda batch: batch.end <= committed, self._by_source.get(source_id, ()))
         done = [batch for batch in stored if not batch.is_done]
         for batch in done:
@@ -107,22 +107,22 @@ class Window:
         return done
 
     def take_done(self) -> Iterator[Batch]:
-        """Remove and yield the batches that have left, those of each source in order."""
+        """Remove and yield the batches that have left the window, those of each source in order."""
         while self._done:
             yield self._done.popleft()
 
     def give_up(self, batch: Batch, reason: str) -> None:
-        """Turn a batch into the statement that its bytes will never come."""
+        """Turn a batch into a batch without lines, which declares its bytes lost."""
         self._bytes -= len(batch.payload)
         batch.payload, batch.lines, batch.lost, batch.known_crc32 = b"", 0, reason, None
 
     def drop_source(self, source: Source) -> None:
-        """Discard the batches of a source; it will be read again."""
+        """Discard the batches of a source that will be read again."""
         for batch in self._by_source.pop(source.id, ()):
             self._remove(batch)
 
     def _release(self, source_id: str) -> None:
-        """Let the first batches of a source leave, as far as they are done."""
+        """Remove the leading batches of a source that are done."""
         queue = self._by_source.get(source_id)
         while queue and queue[0].is_done:
             batch = queue.popleft()
@@ -137,9 +137,9 @@ class Window:
 
 
 def note_rendering(batch: Batch) -> bool:
-    """Let a source remember how a batch is rendered that is about to be sent; return whether this changed anything.
+    """Record in a source how a batch that is about to be sent is rendered; return whether that changed the record.
 
-    Nothing from the beginning of the batch on is stored yet, so what was noted of it before does not hold any more.
+    Nothing from the start of the batch onwards is stored yet, so earlier entries from there onwards are dropped.
     """
     if batch.rendering is None:
         return False
@@ -154,12 +154,12 @@ def note_rendering(batch: Batch) -> bool:
 
 
 def advance_checkpoint(batch: Batch, *, is_plain: bool) -> None:
-    """A batch is stored: move its source's checkpoint, unless the server has moved it further already."""
+    """Move a source's checkpoint past a stored batch, unless it is already further."""
     source = batch.source
     if batch.end <= source.committed:
         return
     if is_plain:
-        source.plain_until = batch.end  # what a server of the extension will not know of
+        source.plain_until = batch.end  # which a server with the extension will not know
     else:
         source.lines += batch.lines
         source.crc32 = checksum.extended(source.crc32, batch.payload, batch.crc32)

@@ -1,1 +1,1 @@
-"""The outputs: how batches reach a server, and what guarantee each gives."""
+"""The implementations of Output: how batches reach a server, and which guarantee each gives."""

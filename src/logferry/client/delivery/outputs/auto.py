@@ -1,4 +1,4 @@
-"""The output that chooses by the answer to its hello: the delivery extension, or line acks (rule E2)."""
+"""The output that negotiates: the delivery extension if the server answers the hello, otherwise line acks (rule E2)."""
 
 from typing import Final
 
@@ -13,14 +13,14 @@ from logferry.errors import PeerClosed, ProtocolError
 from logferry.protocol.delivery_answers import InvalidAnswer, NotUnderstood, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 
-# When the server has closed this many connections in a row on the hello, find out whether it dislikes the hello.
+# When the server has closed this many connections in a row after the hello, find out whether the hello is the cause.
 _HELLO_ATTEMPTS: Final = 3
 
 
 class AutoEstablish:
-    """See Establish. A server that turned out not to know the extension is not asked again in this run.
+    """See Establish. After falling back to the plain protocol, the client says no hello again in this run.
 
-    A server that was once welcome never gets plain lines.
+    A server that has ever known the extension never gets plain lines.
     """
 
     def __init__(self, dial: Dial, settings: ShipSettings, servers: KnownServers, *, server: str) -> None:
@@ -64,14 +64,14 @@ class AutoEstablish:
                 raise ProtocolError(reason)
             case _:
                 raise ProtocolError(
-                    "the server does not speak the delivery extension any more; without it lines may repeat"
+                    "the server no longer speaks the delivery extension; without it, lines may be stored twice"
                 )
 
     def _closes_on_hello(self) -> Steps[bool]:
-        """Whether it is the hello that the server does not like.
+        """Whether the hello is what makes the server close the connection.
 
-        A server that is away behind a proxy closes every connection too. Taking that for a server without the extension
-        would cost exactly-once, so the server must be seen alive right before and right after it closes on a hello.
+        A proxy whose server is down closes every connection too. Mistaking that for a server without the extension
+        would cost exactly-once delivery, so the server must answer right before and right after it closes on a hello.
         """
         return (
             (yield from self._answers_a_blank_line())

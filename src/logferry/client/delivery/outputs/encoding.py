@@ -1,4 +1,4 @@
-"""What a batch is on the wire: JSON lines or frames of the plain protocol, or a batch of the delivery extension."""
+"""How a batch is encoded for the wire: as JSON lines or frames of the plain protocol, or for the delivery extension."""
 
 import sys
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from logferry.protocol.delivery import batch_header, control_line
 from logferry.protocol.plain_client import PlainClientProtocol, cut_lines
 
 Piece = bytes | memoryview | tuple[bytes | memoryview, ...]
-"""What goes to the network in one send, if the transport takes it; parts are not joined, one of them may be large."""
+"""What goes to the network in one send, if the transport takes it all. Parts are not joined: they may be large."""
 
 
 class Encoder(Protocol):
@@ -22,28 +22,28 @@ class Encoder(Protocol):
 
     @property
     def lines_per_send(self) -> int:
-        """How many lines one send may have at most."""
+        """The most lines that one send may have."""
 
     def pieces(self, batch: Batch) -> Iterator[Piece]:
-        """Give the pieces of what is to be sent of a batch; none when it has nothing to say."""
+        """Yield the pieces of a batch that are to be sent, if any."""
 
 
 class PlainEncoder:
-    """The lines of a batch that have no answer yet, as JSON lines or in frames."""
+    """Encodes the lines of a batch that have no answer yet, as JSON lines or in frames."""
 
     def __init__(self, settings: ShipSettings, connection: PlainClientProtocol) -> None:
         self.lines_per_send = _lines_per_send(settings)
         self._connection = connection
 
     def pieces(self, batch: Batch) -> Iterator[Piece]:
-        """See Encoder: a batch without lines has nothing to say."""
+        """See Encoder: nothing is sent for a batch without lines."""
         if not batch.lines:
             return iter(())
         return self._connection.pieces(unanswered_part(batch), batch.lines - batch.acked)
 
 
 class DeliveryEncoder:
-    """Batches with their source and range."""
+    """Encodes batches with their source and range."""
 
     def __init__(self, settings: ShipSettings) -> None:
         self.lines_per_send = _lines_per_send(settings)
@@ -51,7 +51,7 @@ class DeliveryEncoder:
         self._batch_size = settings.batch_size if self._level is None else None
 
     def pieces(self, batch: Batch) -> Iterator[Piece]:
-        """See Encoder. A part of a batch cannot be sent by itself."""
+        """See Encoder. A batch is always sent as a whole."""
         where = {"source": batch.source.id, "start": batch.start, "end": batch.end}
         if batch.lost:
             return iter((control_line("skip", **where, reason=batch.lost),))
@@ -72,7 +72,7 @@ class DeliveryEncoder:
 
 
 def open_line(source: Source) -> bytes:
-    """Return the question how far a source is stored."""
+    """Return the `open` message, which asks how far a source is stored."""
     return control_line("open", source=source.id, path=source.path, known=source.committed)
 
 

@@ -1,6 +1,6 @@
-"""What it takes to establish a session: a way to dial, a way to agree on a protocol, and what is known of the server.
+"""What is needed to establish a session: a way to dial, a way to negotiate a protocol, and what is known of servers.
 
-A transport that encrypts is another `Dial`; each kind of output is another `Establish`.
+An encrypting transport would be another `Dial`; each kind of output has its own `Establish`.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,11 +15,11 @@ Dial = Callable[[], Steps[Transport]]
 """Opens a connection to the server. Raises Unreachable."""
 
 Establish = Callable[[], Steps[Session]]
-"""Dials, and returns what is then spoken. Raises DeliveryError; a connection that failed is closed."""
+"""Dials, and returns a session of the negotiated protocol. Raises DeliveryError, after closing the connection."""
 
 
 class KnownServers(Protocol):
-    """Who this client is, and what it has learned of servers, in this run or an earlier one."""
+    """The identity of this client, and what it has learned about servers, in this run or an earlier one."""
 
     client_id: str
 
@@ -27,12 +27,12 @@ class KnownServers(Protocol):
         """Whether `server` ("host:port") has ever spoken the delivery extension."""
 
     def learn_extension(self, server: str) -> None:
-        """Remember that it does, on disk. This syncs, in the thread of the engine."""
+        """Remember on disk that `server` speaks it. This syncs, in the engine's thread."""
 
 
 @contextmanager
 def closed_on_failure(transport: Transport) -> Iterator[None]:
-    """Close a connection that comes to nothing."""
+    """Close the connection if the block fails."""
     try:
         yield
     except BaseException:

@@ -1,4 +1,4 @@
-"""The plain protocol: JSON lines or frames, one answer for each line, in order. At least once."""
+"""The output for the plain protocol: JSON lines or frames, one answer for each line, in order. At least once."""
 
 from logferry.client.delivery.output import Guarantee, LineRejected, OutputEvent, OutputLimits, Stored
 from logferry.client.delivery.outputs.encoding import PlainEncoder
@@ -14,10 +14,10 @@ from logferry.protocol.plain_client import Acked, InvalidAck, PlainClientProtoco
 
 
 class LineAckSession(Session):
-    """A server that answers each line (docs/protocol.md, rules A1 to A6 and C1 to C5)."""
+    """A connection to a server that answers each line (docs/protocol.md, rules A1 to A6 and C1 to C5)."""
 
     guarantee = Guarantee.AT_LEAST_ONCE
-    limits = OutputLimits()  # lines are judged one by one, and nobody hears of sources
+    limits = OutputLimits()  # the server judges single lines, and does not know sources
 
     def __init__(self, transport: Transport, settings: ShipSettings) -> None:
         self._protocol = plain_protocol(settings)
@@ -25,14 +25,14 @@ class LineAckSession(Session):
         super().__init__(transport, PlainEncoder(settings, self._protocol), ack_timeout_s=settings.ack_timeout)
 
     @property
-    def _is_owed(self) -> bool:
+    def _expects_progress(self) -> bool:
         return bool(self._unanswered) or self._sender.has_output
 
     @property
     def _stall_reason(self) -> str:
         return f"{super()._stall_reason} (a receiver that never answers needs --ack none)"
 
-    def _understand(self, data: bytes, events: list[OutputEvent]) -> bool:
+    def _handle_data(self, data: bytes, events: list[OutputEvent]) -> bool:
         answers = self._protocol.receive_data(data)
         for answer in answers:
             match answer:
@@ -59,5 +59,5 @@ def plain_protocol(settings: ShipSettings) -> PlainClientProtocol:
 
 
 def establish(dial: Dial, settings: ShipSettings) -> Steps[Session]:
-    """See Establish: without a hello."""
+    """See Establish. Says no hello."""
     return LineAckSession((yield from dial()), settings)

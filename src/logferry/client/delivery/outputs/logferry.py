@@ -1,6 +1,6 @@
-"""The delivery extension: batches with their source and range, answers that say how far a source is stored.
+"""The output for the delivery extension: batches with their source and range; answers state how far a source is stored.
 
-Exactly once. docs/protocol.md, rules E1 to E20; new messages of the server are understood here.
+Exactly once. docs/protocol.md, rules E1 to E20. New messages of the server are handled here.
 """
 
 from collections import deque
@@ -29,12 +29,12 @@ from logferry.model.source import Source
 from logferry.protocol.delivery_answers import Alive, Answer, BatchRefused, InvalidAnswer, Position, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 
-# A server that knows the hello answers at once, whatever its disk does.
+# A server that knows the hello answers it immediately, whatever its disk does.
 HELLO_TIMEOUT_S: Final = 10.0
 
 
 class LogferrySession(Session):
-    """A server that has answered the hello with a welcome."""
+    """A connection to a server that has answered the hello with a welcome."""
 
     guarantee = Guarantee.EXACTLY_ONCE
 
@@ -44,11 +44,11 @@ class LogferrySession(Session):
         super().__init__(transport, DeliveryEncoder(settings), ack_timeout_s=settings.ack_timeout)
         self.limits = OutputLimits(welcome.max_batch_bytes, welcome.max_sources)
         self._protocol = protocol
-        self._opening: set[str] = set()  # asked for, not yet answered
+        self._opening: set[str] = set()  # opens without an answer yet
         self._in_flight: dict[str, deque[Batch]] = {}  # by source, in order; no queue is empty
 
     def open(self, sources: Sequence[Source]) -> None:
-        """See Output. All questions go together in one piece."""
+        """See Output. All `open` messages go in one piece."""
         self._opening.update(source.id for source in sources)
         self._sender.add_control(b"".join(map(open_line, sources)))
 
@@ -60,16 +60,16 @@ class LogferrySession(Session):
         return is_taken
 
     @property
-    def _is_owed(self) -> bool:
+    def _expects_progress(self) -> bool:
         return bool(self._in_flight or self._opening) or self._sender.has_output
 
-    def _understand(self, data: bytes, events: list[OutputEvent]) -> bool:
+    def _handle_data(self, data: bytes, events: list[OutputEvent]) -> bool:
         answers = self._protocol.receive_data(data)
         for answer in answers:
-            self._understand_one(answer, events)
+            self._handle_answer(answer, events)
         return bool(answers)
 
-    def _understand_one(self, answer: Answer, events: list[OutputEvent]) -> None:
+    def _handle_answer(self, answer: Answer, events: list[OutputEvent]) -> None:
         match answer:
             case Position(is_answer_to_open=True) if answer.source in self._opening:
                 self._opening.discard(answer.source)
@@ -83,10 +83,10 @@ class LogferrySession(Session):
             case InvalidAnswer(reason):
                 raise ProtocolError(reason)
             case _:
-                raise ProtocolError(f"the server answers what was not asked: {answer}")
+                raise ProtocolError(f"the server sent an answer that does not match any request: {answer}")
 
     def _note_stored(self, source_id: str, committed: int, events: list[OutputEvent]) -> None:
-        """Everything of a source before `committed` is stored."""
+        """Append a Stored for each batch of a source that ends at or before `committed`."""
         queue = self._in_flight.get(source_id)
         while queue and queue[0].end <= committed:
             batch = queue.popleft()
@@ -95,13 +95,13 @@ class LogferrySession(Session):
             self._in_flight.pop(source_id, None)
 
     def _note_sent(self, report: SendReport, events: list[OutputEvent]) -> None:
-        """Only answers say more."""
+        """See Session: sending alone proves nothing."""
 
 
 def say_hello(
     transport: Transport, protocol: DeliveryClientProtocol, settings: ShipSettings, client_id: str
 ) -> Steps[Answer]:
-    """Ask for the extension; return the answer. Raises PeerClosed or PeerTimeout when there is none."""
+    """Ask for the extension; return the answer. Raises PeerClosed or PeerTimeout if none arrives."""
     return greet(
         transport,
         protocol,
@@ -113,7 +113,7 @@ def say_hello(
 
 
 def establish(dial: Dial, settings: ShipSettings, servers: KnownServers, *, server: str) -> Steps[Session]:
-    """See Establish: a server that does not know the extension gets nothing."""
+    """See Establish. A server that does not know the extension gets no lines."""
     transport, protocol = (yield from dial()), DeliveryClientProtocol()
     with closed_on_failure(transport):
         answer = yield from say_hello(transport, protocol, settings, servers.client_id)

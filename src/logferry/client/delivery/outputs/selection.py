@@ -1,4 +1,4 @@
-"""Which output a client's settings ask for.
+"""Builds the output that a client's settings ask for.
 
 Outputs are imported when they are chosen: a client starts without the modules of the others.
 """
@@ -36,7 +36,7 @@ def output_for(settings: ShipSettings, servers: KnownServers) -> Output:
 
 
 def stored_extents(settings: ShipSettings, source_id: str, *, wait: Wait) -> Sequence[Extent]:
-    """Ask the server of `settings`, on a connection beside the output's, what it holds of a source.
+    """Ask the server of `settings` what it holds of a source, on a connection of its own beside the output's.
 
     Raises DeliveryError.
     """

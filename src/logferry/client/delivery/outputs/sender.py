@@ -1,4 +1,4 @@
-"""The sending half of a connection: control lines and batches, in as few sends as BATCH_SIZE allows."""
+"""The sending half of a connection: sends control lines and batches, in as few sends as BATCH_SIZE allows."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -8,38 +8,39 @@ from logferry.client.delivery.outputs.encoding import Encoder, Piece
 from logferry.client.net.transport import Transport
 from logferry.model.batch import Batch
 
-# How many sends in a row before the answers are looked at again.
+# At most this many sends in a row before the session reads answers again.
 SENDS_PER_TURN: Final = 256
 
-# Batches of fewer bytes are sent together, as many parts as any system takes in one call, if BATCH_SIZE allows.
+# Batches of fewer bytes are sent together if BATCH_SIZE allows, in at most MAX_PARTS parts: every system takes those
+# in one call.
 SMALL_BYTES: Final = 16 * 1024
 MAX_PARTS: Final = 64
 
 
 class SendReport:
-    """What a call of `send` has done, also when it raised."""
+    """What a call of `send` has done, even if it raised."""
 
     __slots__ = ("begun", "finished", "got_room", "sends", "size")
 
     def __init__(self) -> None:
         self.begun: list[Batch] = []
-        self.finished: list[Batch] = []  # in the hands of the transport to the last byte
+        self.finished: list[Batch] = []  # the transport has taken every byte
         self.size = 0
         self.sends = 0
         self.got_room = False  # the transport was full before, and took something
 
 
 class BatchSender:
-    """Sends batches in order; control lines go before the next batch that is not yet begun."""
+    """Sends batches in order; control lines go before the next batch whose sending has not begun."""
 
     def __init__(self, transport: Transport, encoder: Encoder) -> None:
         self._transport = transport
         self._encoder = encoder
         self._control: deque[bytes] = deque()
         self._outgoing: deque[Batch] = deque()
-        self._pieces: Iterator[Piece] | None = None  # of the first outgoing batch, once it is begun
-        self._rest: Piece | None = None  # what is left of a send that the transport took only a part of
-        self._finishing: list[Batch] = []  # all of these is sent when that is
+        self._pieces: Iterator[Piece] | None = None  # of the first outgoing batch, once sending it has begun
+        self._rest: Piece | None = None  # the rest of a piece that the transport took only in part
+        self._finishing: list[Batch] = []  # fully sent as soon as the current piece is
         self.unsent_bytes = 0
 
     @property
@@ -48,19 +49,19 @@ class BatchSender:
         return bool(self._rest or self._outgoing or self._control)
 
     def add(self, batch: Batch) -> None:
-        """Send a batch after all others."""
+        """Queue a batch after all others."""
         self.unsent_bytes += len(batch.payload)
         self._outgoing.append(batch)
 
     def add_control(self, lines: bytes) -> None:
-        """Send control lines as soon as no batch is under way."""
+        """Queue control lines, to be sent as soon as no batch is partly sent."""
         self._control.append(lines)
 
     def send(self, report: SendReport) -> None:
-        """Send what the transport takes, and put into `report` what that was. Raises PeerClosed."""
+        """Send as much as the transport takes, and record it in `report`. Raises PeerClosed."""
         was_held_back = self._rest is not None
         has_more = False
-        for _ in range(SENDS_PER_TURN):  # with a BATCH_SIZE of 1 this is what there is to do for each line
+        for _ in range(SENDS_PER_TURN):  # with a BATCH_SIZE of 1, this loop runs once for each line
             piece = self._rest or self._next_piece(report)
             if piece is None:
                 break
@@ -81,7 +82,7 @@ class BatchSender:
         report.got_room = was_held_back and bool(report.size)
 
     def _next_piece(self, report: SendReport) -> Piece | None:
-        """Return what is to be sent in one send; None when there is nothing."""
+        """Return the piece for the next send, or None if there is nothing to send."""
         while True:
             if self._pieces is None:
                 piece = self._control.popleft() if self._control else self._small_batches(report)
@@ -96,7 +97,7 @@ class BatchSender:
             self._finish(report)
 
     def _small_batches(self, report: SendReport) -> Piece | None:
-        """Begin small batches that may be sent together: of a thousand sources, each has a line or two."""
+        """Begin small batches that can be sent together: with a thousand sources, each often has only a line or two."""
         parts: list[bytes | memoryview] = []
         room = self._encoder.lines_per_send
         while self._outgoing and len(parts) < MAX_PARTS:
@@ -107,7 +108,7 @@ class BatchSender:
             for piece in self._begin(batch, report):
                 parts += piece if isinstance(piece, tuple) else (piece,)
             self._finishing.append(self._outgoing.popleft())
-        if not parts:  # the plain protocol has no words for batches without lines
+        if not parts:  # the plain protocol sends nothing for batches without lines
             self._finish(report)
         return tuple(parts) or None
 
@@ -123,7 +124,7 @@ class BatchSender:
 
 
 def _rest_of(piece: Piece, sent: int) -> Piece | None:
-    """Return what is left of a piece, None if nothing is."""
+    """Return the rest of a piece after its first `sent` bytes, or None if nothing is left."""
     if not isinstance(piece, tuple):
         return memoryview(piece)[sent:] if sent < len(piece) else None
     for place, part in enumerate(piece):

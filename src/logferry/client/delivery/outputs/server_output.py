@@ -1,6 +1,6 @@
-"""An output to one server: connecting, one session after the other, and the end.
+"""An output to one server: it connects, runs one session after the other, and finishes.
 
-What is spoken on a connection is the session's business; how one comes about is that of `establish`.
+The session knows the protocol; `establish` knows how to connect and negotiate.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class ServerOutput:
     """See Output."""
 
     def __init__(self, server: str, establish: Establish) -> None:
-        """`server` is what people call the peer, "host:port"."""
+        """`server` names the peer for people, as "host:port"."""
         self._server = server
         self._establish = establish
         self._connecting: Task[Session] | None = None
@@ -56,9 +56,9 @@ class ServerOutput:
         events: list[OutputEvent] = []
         try:
             if self._finishing:
-                self._go_on_finishing(self._finishing, ready, now)
+                self._continue_finishing(self._finishing, ready, now)
             elif self._connecting:
-                self._go_on_connecting(self._connecting, ready, now, events)
+                self._continue_connecting(self._connecting, ready, now, events)
             elif self._session:
                 self._session.drive(ready, now, events)
         except DeliveryError as error:
@@ -86,13 +86,15 @@ class ServerOutput:
         if steps is not None:
             self._finishing = Task(steps, now)
 
-    def _go_on_connecting(self, task: Task[Session], ready: Readiness, now: float, events: list[OutputEvent]) -> None:
+    def _continue_connecting(
+        self, task: Task[Session], ready: Readiness, now: float, events: list[OutputEvent]
+    ) -> None:
         task.advance(ready, now)
         if task.is_done:
             self._connecting, self._session = None, task.result
             events.append(Connected(self._server, self._session.guarantee, self._session.limits))
 
-    def _go_on_finishing(self, task: Task[None], ready: Readiness, now: float) -> None:
+    def _continue_finishing(self, task: Task[None], ready: Readiness, now: float) -> None:
         task.advance(ready, now)
         if task.is_done:
             self.abandon()

@@ -1,7 +1,7 @@
-"""One connection to a server, from the moment both ends speak the same protocol to its end.
+"""One connection to a server, from the moment when both ends have agreed on a protocol to its end.
 
-What all protocols share is here: what is sent when, what a stall is, and which answers still count after a failure. A
-session never connects, and never knows of a connection before or after it.
+This module owns what all protocols share: what is sent when, what a stall is, and which answers still count after a
+failure. A session never connects, and knows nothing of earlier or later connections.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ from logferry.errors import PeerClosed
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 
-# Taking batches ahead of the transport further than this gains nothing.
+# Taking more than this ahead of the transport gains nothing.
 UNSENT_BYTES: Final = 512 * 1024
 
 
 class Session(ABC):
-    """See Output, whose methods of the same name work on the session while there is one."""
+    """See Output: its methods call those of the same name on the current session."""
 
     guarantee: Guarantee
     limits: OutputLimits
@@ -33,10 +33,10 @@ class Session(ABC):
         self._transport = transport
         self._sender = BatchSender(transport, encoder)
         self._ack_timeout_s = ack_timeout_s
-        self._last_progress: float | None = None  # None: the peer has owed nothing until now
+        self._last_progress: float | None = None  # None: the peer owed nothing at the last check
 
     def open(self, sources: Sequence[Source]) -> None:
-        """See Output: only a protocol that knows sources is asked."""
+        """See Output. Only for protocols that know sources."""
         raise NotImplementedError
 
     def submit(self, batch: Batch) -> bool:
@@ -58,7 +58,7 @@ class Session(ABC):
         return None if self._last_progress is None else self._last_progress + self._ack_timeout_s
 
     def drive(self, ready: Readiness, now: float, events: list[OutputEvent]) -> None:
-        """Send and receive; append what happened to `events`, also when this raises DeliveryError."""
+        """Send and receive; append what happened to `events`, even if this raises DeliveryError."""
         mask = ready.get(self._transport.fileno(), 0)
         wants_both = mask and self._transport.wants()
         if mask & READ or wants_both or self._transport.has_buffered():
@@ -67,12 +67,12 @@ class Session(ABC):
             try:
                 self._send(now, events)
             except PeerClosed:
-                self._read_last_words(now, events)
+                self._read_remaining_answers(now, events)
                 raise
         self._check_progress(now, events)
 
     def hand_over(self) -> Steps[None] | None:
-        """Return what is to be done at the end where nobody answers; None where all is answered by then."""
+        """Return the steps that end a connection without answers; None if everything is answered by then."""
         return None
 
     def close(self) -> None:
@@ -81,16 +81,16 @@ class Session(ABC):
 
     @property
     @abstractmethod
-    def _is_owed(self) -> bool:
-        """Whether the peer owes an answer, or has still to take something."""
+    def _expects_progress(self) -> bool:
+        """Whether the peer owes an answer, or has not taken everything yet."""
 
     @abstractmethod
-    def _understand(self, data: bytes, events: list[OutputEvent]) -> bool:
-        """Turn what was received into events; return whether it is a sign of progress. Raises ProtocolError."""
+    def _handle_data(self, data: bytes, events: list[OutputEvent]) -> bool:
+        """Turn received data into events; return whether it is a sign of progress. Raises ProtocolError."""
 
     @abstractmethod
     def _note_sent(self, report: SendReport, events: list[OutputEvent]) -> None:
-        """Append what follows from having sent something."""
+        """Append the events that follow from sending alone."""
 
     @property
     def _stall_reason(self) -> str:
@@ -104,27 +104,27 @@ class Session(ABC):
             if report.begun or report.size:
                 events.append(Sent(tuple(report.begun), report.size, report.sends))
                 self._note_sent(report, events)
-        if report.got_room:  # else the kernel's buffer had room all the time, which says nothing about the peer
+        if report.got_room:  # otherwise the kernel's buffer never was full, which proves nothing about the peer
             self._last_progress = now
 
     def _receive(self, now: float, events: list[OutputEvent]) -> bool:
-        """Take what has come; return whether there was anything."""
+        """Handle received data; return whether there was any."""
         data = receive_some(self._transport)
         if data is None:
             return False
-        if self._understand(data, events):
+        if self._handle_data(data, events):
             self._last_progress = now
         return True
 
-    def _read_last_words(self, now: float, events: list[OutputEvent]) -> None:
-        """Answers that came before the connection broke still count: what they answer is not to be sent again."""
+    def _read_remaining_answers(self, now: float, events: list[OutputEvent]) -> None:
+        """Handle the answers that arrived before the connection broke, so that their lines are not sent again."""
         with contextlib.suppress(PeerClosed):
             while self._receive(now, events):
                 pass
 
     def _check_progress(self, now: float, events: list[OutputEvent]) -> None:
-        """After receiving, not before: a process that was stopped for a while finds its answers in the transport."""
-        if not self._is_owed:
+        """Report a stall; after receiving, because a process that was suspended finds its answers in the transport."""
+        if not self._expects_progress:
             self._last_progress = None
         elif self._last_progress is None:
             self._last_progress = now

@@ -1,6 +1,6 @@
-"""The plain protocol to a receiver that answers nothing (`--ack none`): lines count when the kernel has them.
+"""The output for receivers that do not answer (`--ack none`): lines count as stored once the kernel has them.
 
-Best effort: what the receiver had not read when it died is lost. docs/protocol.md, rule C7.
+Best effort: whatever the receiver had not read when it died is lost. docs/protocol.md, rule C7.
 """
 
 from logferry.client.delivery.output import Guarantee, OutputEvent, OutputLimits, Stored
@@ -16,7 +16,7 @@ from logferry.config import ShipSettings
 
 
 class UnacknowledgedSession(Session):
-    """A receiver whose answers, if it gives any, are passed over."""
+    """A connection to a receiver whose answers, if it sends any, are ignored."""
 
     guarantee = Guarantee.BEST_EFFORT
     limits = OutputLimits()
@@ -30,10 +30,10 @@ class UnacknowledgedSession(Session):
         return hand_over(self._transport, timeout_s=self._ack_timeout_s)
 
     @property
-    def _is_owed(self) -> bool:
+    def _expects_progress(self) -> bool:
         return self._sender.has_output
 
-    def _understand(self, data: bytes, events: list[OutputEvent]) -> bool:
+    def _handle_data(self, data: bytes, events: list[OutputEvent]) -> bool:
         return False
 
     def _note_sent(self, report: SendReport, events: list[OutputEvent]) -> None:
@@ -41,5 +41,5 @@ class UnacknowledgedSession(Session):
 
 
 def establish(dial: Dial, settings: ShipSettings) -> Steps[Session]:
-    """See Establish: without a hello."""
+    """See Establish. Says no hello."""
     return UnacknowledgedSession((yield from dial()), settings)

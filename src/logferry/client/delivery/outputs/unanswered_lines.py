@@ -1,4 +1,4 @@
-"""Lines in flight where answers name no line: the n-th answer is for the n-th line (rules C1 to C4)."""
+"""Lines in flight in the plain protocol, where the n-th answer is for the n-th line (rules C1 to C4)."""
 
 import re
 from collections import deque
@@ -14,14 +14,14 @@ class UnansweredLines:
     def __init__(self) -> None:
         self._batches: deque[Batch] = deque()
         self._answered = 0  # of the first batch
-        self._passed_lines = 0  # how many of those were counted off when a line was last looked up,
-        self._passed_bytes = 0  # and where they end
+        self._passed_lines = 0  # how many answered lines the last lookup skipped,
+        self._passed_bytes = 0  # and where they end in the payload
 
     def __bool__(self) -> bool:
         return bool(self._batches)
 
     def add(self, batch: Batch) -> None:
-        """The lines of a batch without an answer are being sent."""
+        """Note that the unanswered lines of a batch are being sent."""
         if batch.acked == batch.lines:
             return
         self._batches.append(batch)
@@ -29,13 +29,13 @@ class UnansweredLines:
             self._begin_first()
 
     def answer(self, lines: int) -> Iterator[tuple[Batch, int]]:
-        """The next `lines` lines were answered; give how many in which batch.
+        """Note that the next `lines` lines were answered; yield each batch with its share of them.
 
-        Raises ProtocolError when fewer lines were sent, after giving those.
+        Raises ProtocolError if fewer lines were sent, after yielding those.
         """
         while lines:
             if not self._batches:
-                raise ProtocolError(f"the server has sent {lines} more answers than it got lines")
+                raise ProtocolError(f"the server sent {lines} more answers than it received lines")
             batch = self._batches[0]
             count = min(lines, batch.lines - self._answered)
             self._answered += count
@@ -46,12 +46,12 @@ class UnansweredLines:
             yield batch, count
 
     def next_line(self) -> tuple[Batch, bytes]:
-        """Return the oldest line, as it was rendered, and its batch. Raises ProtocolError when there is none.
+        """Return the batch of the oldest line, and the line as rendered. Raises ProtocolError if there is none.
 
-        No byte is looked at twice: a server may refuse line by line.
+        Never scans a byte twice, because a server may refuse every line.
         """
         if not self._batches:
-            raise ProtocolError("the server has sent more answers than it got lines")
+            raise ProtocolError("the server sent more answers than it received lines")
         payload = self._batches[0].payload
         start = _end_of_lines(payload, self._answered - self._passed_lines, self._passed_bytes)
         self._passed_lines, self._passed_bytes = self._answered, start
@@ -68,7 +68,7 @@ def unanswered_part(batch: Batch) -> bytes:
 
 
 def _end_of_lines(payload: bytes, lines: int, start: int) -> int:
-    """Return where `lines` lines end that begin at `start`."""
+    """Return the end of the `lines` lines that begin at `start`."""
     if not lines:
         return start
     passed = re.compile(rb"(?:[^\n]*+\n){%d}" % lines).match(payload, start)
