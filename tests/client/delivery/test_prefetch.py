@@ -202,6 +202,23 @@ def test_a_producer_with_nothing_left_waits_until_a_source_is_sent_back_or_the_e
         assert reader.polls == 0
 
 
+def test_a_producer_that_failed_raises_its_error_also_after_a_source_was_sent_back(
+    wakeup: Wakeup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = AnnouncingReader()
+    monkeypatch.setattr(reader, "read", fails)
+    with producing(reader, wakeup) as producer:
+        with pytest.raises(RuntimeError, match="cannot read"):
+            wait_until(lambda: producer.is_finished, "the thread has failed")
+        producer.send_back(batch(1).source, 0, one_by_one_until=0)
+        with pytest.raises(RuntimeError, match="cannot read"):
+            wait_until(lambda: producer.is_finished, "the failure is still there")
+
+
+def fails(*_: object, **__: object) -> None:
+    raise RuntimeError("cannot read")
+
+
 # --- the whole ---
 
 

@@ -55,10 +55,12 @@ class PrefetchingProducer:
     @property
     def is_finished(self) -> bool:
         """See BatchProducer: everything was read, and the queue is empty. Raises the error of a thread that failed."""
-        if not self._is_drained or len(self._queue):
+        failure = self._worker.failure
+        has_ended = self._is_drained or failure is not None  # a source may have been sent back after the failure
+        if not has_ended or len(self._queue):  # in this order: the thread puts its last batch before it ends
             return False
-        if self._worker.failure is not None:
-            raise self._worker.failure
+        if failure is not None:
+            raise failure
         return True
 
     @property
