@@ -535,7 +535,7 @@ def test_a_server_that_was_welcome_once_never_gets_plain_lines() -> None:
     bench.output.connect(bench.clock.now)
     event = bench.drive_until(Disconnected)[-1]
     assert isinstance(event, Disconnected)
-    assert "does not speak the delivery extension any more" in str(event.error)
+    assert "no longer speaks the delivery extension" in str(event.error)
 
 
 def test_a_server_that_closes_on_the_hello_but_answers_a_blank_line_gets_plain_lines() -> None:
