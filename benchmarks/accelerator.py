@@ -1,4 +1,4 @@
-"""The compiled accelerator (`logferry._speedups`), and the extra isal: whether they are there, how to do without."""
+"""The compiled accelerator (`logferry._speedups`) and the extra isal: builds, finds and disables them."""
 
 import importlib.util
 import os
@@ -9,7 +9,7 @@ from typing import Final
 
 from benchmarks.ends import PYTHON, ROOT
 
-# A program with this in its environment uses the Python code alone.
+# A program with this environment uses only the Python code.
 PURE: Final[Mapping[str, str]] = {"LOGFERRY_SPEEDUPS": "0"}
 
 NO_ISAL: Final = "gzip-isal: no isal where the benchmark runs (pip install isal)"
@@ -18,7 +18,7 @@ _BUILD_LIMIT_S: Final = 120.0
 
 
 def build_accelerator() -> str | None:
-    """Build it in place, if this source has it; return why that did not work."""
+    """Build the accelerator in place, if this source tree has one; return the reason if that fails."""
     script = ROOT / "tools" / "build_speedups.py"
     if not script.exists():
         return None
@@ -31,7 +31,7 @@ def build_accelerator() -> str | None:
 
 
 def has_accelerator() -> bool:
-    """Whether the programs that are measured find it."""
+    """Whether the measured programs find the accelerator."""
     look = "import sys; sys.path.insert(0, sys.argv[1]); import logferry._speedups"
     words = [PYTHON, "-c", look, str(ROOT / "src")]
     environment = {name: value for name, value in os.environ.items() if name not in PURE}
@@ -40,6 +40,6 @@ def has_accelerator() -> bool:
 
 
 def with_isal() -> Mapping[str, str] | None:
-    """Return the environment in which a program finds isal, which the benchmark itself has; None if it has not."""
+    """Return an environment in which a program finds the benchmark's own isal; None if the benchmark has none."""
     found = importlib.util.find_spec("isal")
     return {"PYTHONPATH": str(Path(found.origin).parent.parent)} if found and found.origin else None

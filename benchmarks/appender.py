@@ -1,8 +1,8 @@
 """A program that logs: `python3 appender.py FOLDER FILES LINES_PER_S SECONDS` appends lines that carry their time.
 
-The lines go into the files in turns. The time is the system's monotonic clock in nanoseconds, taken right before the
-line's own `write`; it is the word behind the level. Lines that are due while others are written, or while the program
-sleeps, follow at once.
+The lines go to the files in turn, each with its own `write`. The word after the level is the time right before that
+`write`: the system's monotonic clock in nanoseconds. Lines that become due while the program writes or sleeps follow
+immediately.
 """
 
 import os
@@ -20,11 +20,13 @@ if __name__ == "__main__":
 from benchmarks.data import names_in  # noqa: E402  (the path comes first)
 
 _NS: Final = 1_000_000_000
-_PADDING: Final = b"request handled for customer, session opened\n"  # about 100 bytes a line, with what comes before
+_PADDING: Final = (
+    b"request handled for customer, session opened\n"  # about 100 bytes a line, including what comes before
+)
 
 
 def append(paths: Sequence[Path], *, lines_per_s: int, seconds: float) -> None:
-    """Append so many lines in all, evenly, each with a `write` of its own."""
+    """Append `lines_per_s` lines a second in total, evenly, each with its own `write`."""
     descriptors = [os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) for path in paths]
     files = len(descriptors)
     began, total = time.monotonic_ns(), int(lines_per_s * seconds)
@@ -48,7 +50,7 @@ def sent_at(paths: Iterable[Path]) -> list[int]:
 
 
 def main() -> None:
-    """See the module."""
+    """Run the program; see the docstring of the module."""
     folder, files, lines_per_s, seconds = sys.argv[1:]
     append(names_in(Path(folder), int(files)), lines_per_s=int(lines_per_s), seconds=float(seconds))
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# `make bench` and `make bench-quick`: the benchmark, in a virtual environment in .venv-bench that has matplotlib and isal.
-# PYTHON=... chooses the Python that makes it. Without matplotlib, the benchmark does everything but the plot.
+# `make bench` and `make bench-quick`: the benchmark, in the virtual environment .venv-bench with matplotlib and isal.
+# PYTHON=... chooses the Python for the environment. Without matplotlib, the benchmark does everything but the plot.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -1,4 +1,4 @@
-"""The ways to use the program that are measured, and how one of them is run."""
+"""The measured ways to use the program, and the code that runs one of them."""
 
 import time
 from dataclasses import dataclass
@@ -34,8 +34,8 @@ class Case:
     log: str = "plain"
     durability: str = "fsync"
     is_following: bool = False
-    is_verifying: bool = False  # what is measured is `verify`, after the file was shipped
-    has_server: bool = True  # otherwise what is sent is acked and thrown away
+    is_verifying: bool = False  # measures `verify`, after the file was shipped
+    has_server: bool = True  # otherwise a receiver acks and discards everything
     is_pure: bool = False  # without the compiled accelerator
     has_isal: bool = False  # with the extra isal
 
@@ -65,7 +65,7 @@ BIG: Final = Case("big", log="big")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One measurement. A sender or a receiver that only makes up or throws away what the other needs is left out."""
+    """One measurement. `sender` or `receiver` is None if it is only a load generator or a discarding receiver."""
 
     seconds: float
     sender: Usage | None = None
@@ -73,7 +73,7 @@ class Run:
 
 
 def run_case(case: Case, log: LogFile, folder: Path) -> Run:
-    """Ship `log` once. Raises BenchmarkError, also when anything else was stored than the log's lines."""
+    """Ship `log` once. Raises BenchmarkError, also if the stored lines differ from the log's lines."""
     if not case.has_server:
         return _run_client_alone(case, log, folder)
     with running_server(folder, durability=case.durability, environment=_environment(case)) as (server, port):
@@ -108,13 +108,13 @@ def _ship(case: Case, log: LogFile, folder: Path, server: Process, port: int) ->
 
 
 def _run_client_alone(case: Case, log: LogFile, folder: Path) -> Run:
-    """Ship to a receiver that acks and throws away: what the client costs by itself."""
+    """Ship to a receiver that acks and discards: the cost of the client alone."""
     with nothing_kept(folder), running_receiver(folder, "discarder") as (receiver, port):
         with start_client(log, folder, port, *case.flags, environment=_environment(case)) as client:
             sender = client.wait(limit_s=limit_s(log))
             seconds = time.monotonic() - client.started_at
         receiver.wait(limit_s=START_LIMIT_S)
-        taken = receiver.wait_for_words(r"took (\d+) lines of (\d+) bytes\n", limit_s=START_LIMIT_S)
+        taken = receiver.wait_for_output(r"took (\d+) lines of (\d+) bytes\n", limit_s=START_LIMIT_S)
     if (int(taken[1]), int(taken[2])) != (log.stored.lines, log.bytes):
         raise BenchmarkError(f"{log.stored.lines} lines of {log.bytes} bytes were shipped, but the receiver {taken[0]}")
     return Run(seconds, sender)

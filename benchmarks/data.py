@@ -1,6 +1,6 @@
-"""The log file that everybody ships: the same bytes for the same seed, and what a correct server has stored of it.
+"""The log file that all programs ship, the same bytes for the same seed; and what a correct server stores of it.
 
-What a server must have stored is found out by rendering the file here, in another process than those that are measured.
+The expected content of a store comes from rendering the file in this process, never in a measured one.
 """
 
 import random
@@ -18,7 +18,7 @@ from logferry.rendering.renderer import renderer
 _SEED: Final = 20240115
 _BLOCK_LINES: Final = 2000
 
-# Of a thousand lines: 2 % hold quotes or backslashes, 1 % other letters than ASCII, 0.1 % have no timestamp and level.
+# Of a thousand lines, 2 % hold quotes or backslashes, 1 % non-ASCII letters; 0.1 % have no timestamp and level.
 _KINDS: Final = {"plain": 969, "quoted": 20, "foreign": 10, "odd": 1}
 
 _WORDS: Final = (
@@ -43,7 +43,7 @@ _READ_BYTES: Final = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """NDJSON, as a whole: enough to see any missing, repeated, altered or reordered line."""
+    """A summary of NDJSON that reveals any missing, repeated, altered or reordered line."""
 
     lines: int
     bytes: int
@@ -52,10 +52,9 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """A log file, and what must be stored of it. `path` may be a pattern: then it is all files that fit, as one.
+    """A log file, and what must be stored of it. `path` may be a pattern; then all matching files count as one log.
 
-    The lines of such files follow each other in the order of the files' names, and so do the folders that a server
-    keeps them in.
+    The lines of several files follow each other in the order of the files' names, as do the server's folders for them.
     """
 
     path: Path
@@ -73,7 +72,7 @@ def make_log(path: Path, *, lines: int) -> LogFile:
 
 
 def make_logs(folder: Path, *, files: int, lines: int) -> LogFile:
-    """Write at least `lines` log lines into a new folder, as many into each file."""
+    """Write at least `lines` log lines to files in a new folder, the same number to each file."""
     folder.mkdir()
     paths = names_in(folder, files)
     each = -(-lines // files)
@@ -98,12 +97,12 @@ def repeat_log(source: LogFile, path: Path, *, size: int) -> LogFile:
 
 
 def describe(path: Path, spec: RenderSpec = _PLAIN) -> LogFile:
-    """Read a log file whole, and render it: what a correct server stores is decided without network or process."""
+    """Read and render a whole log file: this determines what a correct server stores, without a network."""
     return describe_all(path, [path], spec)
 
 
 def describe_all(pattern: Path, paths: Sequence[Path], spec: RenderSpec = _PLAIN) -> LogFile:
-    """As `describe`, of several files, in their order."""
+    """As `describe`, for several files, in their order."""
     lines = size = 0
     stored = Content(0, 0, 0)
     for path in paths:
@@ -116,7 +115,7 @@ def describe_all(pattern: Path, paths: Sequence[Path], spec: RenderSpec = _PLAIN
 
 
 def rendered_chunks(file: BinaryIO, spec: RenderSpec = _PLAIN) -> Iterator[tuple[bytes, Rendered]]:
-    """Yield whole events of a file, chunk by chunk, each with what it becomes."""
+    """Yield chunks of whole events of a file, each with its rendered records."""
     render = renderer(spec)
     is_start = True
     for chunk in _whole_events(_chunks_of_lines(file), event_boundaries(spec)):
@@ -125,12 +124,12 @@ def rendered_chunks(file: BinaryIO, spec: RenderSpec = _PLAIN) -> Iterator[tuple
 
 
 def extended(content: Content, piece: bytes) -> Content:
-    """Return `content` with `piece` at its end."""
+    """Return `content` with `piece` appended."""
     return Content(content.lines + piece.count(b"\n"), content.bytes + len(piece), zlib.crc32(piece, content.crc32))
 
 
 def read_stored(data_dir: Path) -> Content:
-    """Return what a server has stored, all its segments in their order."""
+    """Return the content of all segments of a server, in order."""
     content = Content(0, 0, 0)
     for path in sorted(data_dir.rglob("*.ndjson"), key=_order):
         with path.open("rb") as file:
@@ -140,12 +139,12 @@ def read_stored(data_dir: Path) -> Content:
 
 
 def stored_bytes(data_dir: Path) -> int:
-    """Return how many bytes a server has in its segments now."""
+    """Return the present size of all segments of a server."""
     return sum(path.stat().st_size for path in data_dir.rglob("*.ndjson"))
 
 
 def blocks(lines: int, *, block_lines: int = _BLOCK_LINES) -> Iterator[bytes]:
-    """Yield `lines` log lines in blocks, always the same."""
+    """Yield `lines` log lines in blocks, always the same ones."""
     chance = random.Random(_SEED)
     phrases = make_phrases(chance)
     for start in range(0, lines, block_lines):
@@ -154,7 +153,7 @@ def blocks(lines: int, *, block_lines: int = _BLOCK_LINES) -> Iterator[bytes]:
 
 
 def make_phrases(chance: random.Random) -> list[str]:
-    """Return what the messages of a log consist of."""
+    """Return the phrases that the messages of a log consist of."""
     return [" ".join(chance.choices(_WORDS, k=chance.randint(6, 11))) for _ in range(_PHRASES)]
 
 
@@ -187,7 +186,7 @@ def _chunks_of_lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _whole_events(chunks: Iterator[bytes], boundaries: EventBoundaries | None) -> Iterator[bytes]:
-    """Cut chunks of whole lines where events begin."""
+    """Cut chunks of whole lines at the beginnings of events."""
     rest = b""
     for chunk in chunks:
         data = rest + chunk

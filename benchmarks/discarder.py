@@ -1,8 +1,8 @@
-"""A receiver that speaks the delivery extension, acks each batch and throws it away: `python3 discarder.py`.
+"""A receiver that speaks the delivery extension, acks each batch and discards it: `python3 discarder.py`.
 
-Serves one client, and says "listening on port N" when it is ready and "took L lines of B bytes" when the client has
-left. It reads control lines only; the kernel drops what follows them (MSG_TRUNC), so it costs next to nothing. It sees
-that nothing is left out: a batch must begin where the one before it has ended.
+It serves one client, prints "listening on port N" when it is ready, and "took L lines of B bytes" when the client has
+disconnected. It reads only control lines; the kernel drops the rest (MSG_TRUNC), so it costs next to nothing. It checks
+that nothing is missing: each batch must begin where the previous one ended.
 """
 
 import json
@@ -11,31 +11,31 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 _WELCOME: Final = {"version": 1, "encodings": ["gzip"], "max_batch_bytes": 8 * 1024 * 1024, "durability": "none"}
-_LOOK_BYTES: Final = 4096  # at most so much of a batch is copied with its header
+_LOOK_BYTES: Final = 4096  # copy at most this much of a batch with its header
 _SKIP_BYTES: Final = 1024 * 1024
 
 
 class Discarder:
-    """One connection, and how far each source is taken."""
+    """One connection, and the position of each of its sources."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._buffer = bytearray()
         self._nowhere = bytearray(_SKIP_BYTES)
-        self._taken: dict[str, tuple[int, int]] = {}  # by source: up to which byte, how many lines
+        self._taken: dict[str, tuple[int, int]] = {}  # for each source: end offset, number of lines
 
     @property
     def lines(self) -> int:
-        """How many lines were taken."""
+        """The number of lines received."""
         return sum(lines for _, lines in self._taken.values())
 
     @property
     def source_bytes(self) -> int:
-        """How many bytes of log files they, and the blank lines between them, were made of."""
+        """The number of bytes of log files behind these lines, including blank lines."""
         return sum(end for end, _ in self._taken.values())
 
     def serve(self) -> None:
-        """Answer until the client has left."""
+        """Answer until the client disconnects."""
         for request in self._requests():
             answer = self._answer(request)
             if answer:
@@ -67,32 +67,32 @@ class Discarder:
                 self._skip(request["bytes"])
                 self._take(request["source"], request["start"], request["end"], request["lines"])
                 return {"message": "received", "durability": "none", **self._position(request["source"])}
-        raise ValueError(f"a client without anything unusual does not send {request}")
+        raise ValueError(f"an ordinary client does not send {request}")
 
     def _take(self, source: str, start: int, end: int, lines: int) -> None:
         before, count = self._taken[source]
         if start != before:
-            raise ValueError(f"a batch begins at {start}, but the one before it has ended at {before}")
+            raise ValueError(f"a batch begins at {start}, but the previous one ended at {before}")
         self._taken[source] = (end, count + lines)
 
     def _position(self, source: str) -> dict[str, Any]:
         end, lines = self._taken[source]
-        return {"source": source, "committed": end, "lines": lines, "crc32": 0}  # the client goes by its own
+        return {"source": source, "committed": end, "lines": lines, "crc32": 0}  # the client relies on its own
 
     def _skip(self, size: int) -> None:
-        """Drop the bytes of a batch, those that have been read with its header and those that have not."""
+        """Drop the bytes of a batch, both those read with its header and those not yet read."""
         have = min(size, len(self._buffer))
         del self._buffer[:have]
         size -= have
         while size:
             skipped = self._sock.recv_into(self._nowhere, min(size, _SKIP_BYTES), socket.MSG_TRUNC)
             if not skipped:
-                raise ValueError("the client has left in the middle of a batch")
+                raise ValueError("the client disconnected in the middle of a batch")
             size -= skipped
 
 
 def main() -> None:
-    """See the module."""
+    """Run the receiver; see the docstring of the module."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(f"listening on port {listener.getsockname()[1]}", flush=True)
         sock, _ = listener.accept()

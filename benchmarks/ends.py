@@ -1,7 +1,7 @@
-"""Our own client and server, real processes on loopback with their own folders; and the proof that nothing is missing.
+"""Our own client and server, as real processes on loopback with their own folders; and the check for missing lines.
 
-Both run with the Python that runs the benchmark, of a virtual environment the one that it was made with: what is
-measured are programs without anything installed.
+Both run with the Python that runs the benchmark, or with the base Python of its virtual environment, so that the
+measured programs have no packages installed.
 """
 
 import shutil
@@ -21,7 +21,7 @@ START_LIMIT_S: Final = 20.0
 _SLOWEST_LINES_PER_S: Final = 10_000
 
 Environment = Mapping[str, str]
-"""Variables that an end is started with."""
+"""Environment variables for one end."""
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def running_server(
     environment: Environment | None = None,
     core: int | None = None,
 ) -> Iterator[tuple[Process, int]]:
-    """Run a server with an empty store; give it and its port. What both ends have kept is removed at the end."""
+    """Run a server with an empty store; yield it and its port. Removes the data of both ends afterwards."""
     settings = {
         "--server-host": "127.0.0.1",
         "--server-port": "0",
@@ -44,13 +44,13 @@ def running_server(
         nothing_kept(folder),
         Process(words, log=folder / "server.log", environment=environment, core=core) as server,
     ):
-        match = server.wait_for_words(r"listening on \S+ port (\d+)\n", limit_s=START_LIMIT_S)
+        match = server.wait_for_output(r"listening on \S+ port (\d+)\n", limit_s=START_LIMIT_S)
         yield server, int(match[1])
 
 
 @contextmanager
 def nothing_kept(folder: Path) -> Iterator[None]:
-    """Remove at the end what both ends have kept, so that the next run begins with nothing."""
+    """Remove the data of both ends afterwards, so that the next run starts from scratch."""
     try:
         yield
     finally:
@@ -65,7 +65,7 @@ def start_client(log: LogFile, folder: Path, port: int, *flags: str, environment
 
 
 def start_verifier(log: LogFile, folder: Path, port: int, *, environment: Environment | None = None) -> Process:
-    """Start `verify`, which exits with an error unless all is there, once."""
+    """Start `verify`, which fails unless every line is stored, once."""
     words = [PYTHON, str(ROOT / "main.py"), "verify", *_where(log, folder, port)]
     return Process(words, log=folder / "verify.log", environment=environment)
 
@@ -73,47 +73,47 @@ def start_verifier(log: LogFile, folder: Path, port: int, *, environment: Enviro
 def start_script(
     name: str, *words: str, folder: Path, environment: Environment | None = None, core: int | None = None
 ) -> Process:
-    """Start one of the programs beside this module."""
+    """Start one of the scripts in this folder."""
     script = ROOT / "benchmarks" / f"{name}.py"
     return Process([PYTHON, str(script), *words], log=folder / f"{name}.log", environment=environment, core=core)
 
 
 def store_of(folder: Path) -> Path:
-    """Return where the server keeps what it stores."""
+    """Return the server's data folder."""
     return folder / "store"
 
 
 def client_state_of(folder: Path) -> Path:
-    """Return where the client keeps its checkpoints."""
+    """Return the client's state folder."""
     return folder / "client-state"
 
 
 def limit_s(log: LogFile) -> float:
-    """Return how long shipping may take until it counts as hung."""
+    """Return after how long shipping counts as hung."""
     return 60 + log.lines / _SLOWEST_LINES_PER_S
 
 
 def wait_until_stored(client: Process, log: LogFile, folder: Path, *, every_s: float = 0.01) -> None:
-    """Wait until a client has delivered all that a log file has, looking as often as `every_s` says."""
+    """Wait until a client has delivered a whole log file, checking every `every_s` seconds."""
     client.wait_until(
         lambda: stored_bytes(store_of(folder)) >= log.stored.bytes,
         limit_s=limit_s(log),
-        what="done with what there is",
+        what="done with the log file",
         every_s=every_s,
     )
 
 
 def check_conservation(log: LogFile, folder: Path) -> None:
-    """Raise BenchmarkError unless what is stored is what the log file has, once and in order."""
+    """Raise BenchmarkError unless every line of the log file is stored, once and in order."""
     stored = read_stored(store_of(folder))
     if stored.lines != log.stored.lines:
         raise BenchmarkError(f"{log.stored.lines} lines were shipped, but {stored.lines} are stored")
     if stored != log.stored:
-        raise BenchmarkError(f"the stored lines are not those of the file: {stored} instead of {log.stored}")
+        raise BenchmarkError(f"the stored lines differ from those of the file: {stored} instead of {log.stored}")
 
 
 def _where(log: LogFile, folder: Path, port: int) -> list[str]:
-    """Return what the client and `verify` need to know of each other."""
+    """Return the flags that the client and `verify` share."""
     settings = {
         "--log-file": str(log.path),
         "--server-host": "127.0.0.1",

@@ -1,4 +1,4 @@
-"""Everything that can be measured, by name: how large, how often, and how it is done."""
+"""All experiments by name: what each one measures, at which size, and how often."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -34,9 +34,9 @@ _FORMATTER_LIMIT_S: Final = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much of everything. What takes its time whatever we do (idle, latency) is done `special_runs` times.
+    """The sizes of all experiments. Experiments of fixed duration (idle, latency) run `special_runs` times.
 
-    What is in `left_out` is measured only when it is asked for by name.
+    Experiments in `left_out` run only if requested by name.
     """
 
     lines: int
@@ -50,12 +50,12 @@ class Sizes:
 
     @property
     def medium_lines(self) -> int:
-        """For logs that not everything is compared with."""
+        """The size of logs other than the main one."""
         return max(1, self.lines * 2 // 5)
 
     @property
     def short_lines(self) -> int:
-        """For what is slow: as long a measurement with fewer lines."""
+        """The size for slow programs, which take as long with fewer lines."""
         return max(1, self.lines // 5)
 
 
@@ -73,7 +73,7 @@ QUICK: Final = Sizes(
 
 
 class Logs:
-    """The files that are shipped: made when they are first asked for, then always the same."""
+    """The files to ship: created on first use, then always the same."""
 
     def __init__(self, folder: Path, sizes: Sizes) -> None:
         self._folder = folder
@@ -87,14 +87,14 @@ class Logs:
 
     @property
     def load(self) -> Path:
-        """What clients would send of the log "medium"."""
+        """The records that clients would send of the log "medium"."""
         path = self._folder / "load.ndjson"
         if not path.exists():
             render_load(self["medium"], path)
         return path
 
     def quiet(self, files: int) -> LogFile:
-        """Return so many files of one line."""
+        """Return a log of this many files with one line each."""
         name = f"quiet-{files}"
         if name not in self._made:
             self._made[name] = make_logs(self._folder / name, files=files, lines=files)
@@ -118,7 +118,7 @@ class Logs:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """Something to measure `runs` times. `prepare` makes the files that it needs; `log` is what it ships."""
+    """Something to measure `runs` times. `prepare` creates the files that it needs; `log` names the log it ships."""
 
     name: str
     runs: int
@@ -130,7 +130,7 @@ class Experiment:
 
 
 def all_experiments(sizes: Sizes, peers: Mapping[Peer, str]) -> Iterator[Experiment]:
-    """Yield them in the order in which they are run; `peers` are other programs, with their binaries."""
+    """Yield all experiments in the order of their runs. `peers` are other programs, with their binaries."""
     for peer, binary in peers.items():
         yield _of_peer(peer, binary, sizes)
     for name in LIMITS:

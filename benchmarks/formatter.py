@@ -1,7 +1,7 @@
 """How fast a single thread renders (the client's work) and validates (the server's), for each kind of line.
 
-`python3 benchmarks/formatter.py` prints it, with `--json FILE` it goes there. With LOGFERRY_SPEEDUPS=0 in the
-environment it is the Python code that is measured, as everywhere.
+`python3 benchmarks/formatter.py` prints the results; with `--json FILE` it writes them to the file instead. With
+LOGFERRY_SPEEDUPS=0 in the environment it measures the Python code.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from logferry.model.render_spec import RenderSpec  # noqa: E402  (the path comes
 from logferry.protocol.validation import Accept, validate  # noqa: E402
 from logferry.rendering.renderer import renderer  # noqa: E402
 
-# As large as what the client reads at once.
+# The size of the client's reads.
 _CHUNK_BYTES: Final = 256 * 1024
 _ROUNDS: Final = 3
 _ROUND_S: Final = 0.1
@@ -44,7 +44,7 @@ _VARIATIONS: Final[dict[str, bytes]] = {
 }
 
 
-# One line of each format, as programs write it; `@` is a number that is another one in each line.
+# One line of each format, as programs write it; `@` is replaced with a different number in each line.
 _JSON: Final = (
     '{"time":"2024-01-15T08:23:45.123Z","level":"info",'
     '"msg":"request handled for customer @","worker":3,"cache":"miss","path":"/items"}'
@@ -86,7 +86,7 @@ _FORMATS: Final[dict[str, tuple[RenderSpec, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class FormatSpeed:
-    """Lines a second of one kind of line."""
+    """The speed of one kind of line."""
 
     name: str
     render_lines_per_s: float
@@ -94,7 +94,7 @@ class FormatSpeed:
 
 
 def measure_formats() -> list[FormatSpeed]:
-    """Measure every kind of line; takes some seconds."""
+    """Measure every kind of line, which takes some seconds."""
     speeds = [_measure(name, RenderSpec(), line + b"\n") for name, line in _VARIATIONS.items()]
     return speeds + [_measure(name, spec, _numbered(line)) for name, (spec, line) in _FORMATS.items()]
 
@@ -117,7 +117,7 @@ def _measure(name: str, spec: RenderSpec, piece: bytes) -> FormatSpeed:
 
 
 def _best_s(work: Callable[[], object]) -> float:
-    """Return the seconds that `work` takes: the best of some rounds, because noise only ever adds."""
+    """Return the duration of `work` in seconds: the best of several rounds, because noise only adds time."""
     return min(_average_s(work) for _ in range(_ROUNDS))
 
 
@@ -131,9 +131,11 @@ def _average_s(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """See the module."""
+    """Measure everything, and print or write the results."""
     parser = argparse.ArgumentParser(description="Measure rendering and validating, without a network.")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found there, and print nothing")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the results to this file instead of printing them"
+    )
     options = parser.parse_args()
     found = measure_formats()
     if options.json:

@@ -1,4 +1,4 @@
-"""What it costs to follow files that nobody writes to."""
+"""The cost of following files that nothing writes to."""
 
 import time
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from typing import Final
 from benchmarks.data import LogFile
 from benchmarks.ends import check_conservation, running_server, start_client, wait_until_stored
 
-# Following begins with what a client does once: opening, connecting, shipping what is there, and a checkpoint.
+# A client starts with work that it does only once: opening, connecting, shipping existing lines, a checkpoint.
 _SETTLE_S: Final = 2.0
 _LOOK_EVERY_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """CPU in milliseconds, and memory in bytes, of each end: resident meanwhile, and at most since its start."""
+    """CPU (ms) and memory (bytes) of each end: resident during the measurement, and the peak since the start."""
 
     files: int
     seconds: float
@@ -28,7 +28,7 @@ class Idle:
 
 
 def measure_idle(log: LogFile, folder: Path, *, files: int, seconds: float) -> Idle:
-    """Follow quiet files for `seconds`, after their lines were shipped."""
+    """Follow quiet files for `seconds`, after shipping their lines."""
     with (
         running_server(folder) as (server, port),
         start_client(log, folder, port, "--mode", "continuous") as client,

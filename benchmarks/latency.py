@@ -1,8 +1,8 @@
-"""From a line's `write` to its ack. By hand: `python3 benchmarks/latency.py`. README.md says what the numbers mean.
+"""The latency from a line's `write` to its ack: `python3 benchmarks/latency.py`. README.md explains the numbers.
 
-A program appends lines with the time in them (appender.py) to a file, or to many in turns, that a client follows
-(witness.py), towards a real server: three processes, one clock. The exit code says whether every line was stored once,
-never how fast.
+One program appends lines with the time in them (appender.py) to one or more files in turn; a client follows the files
+(witness.py) and ships to a real server: three processes, one clock. The exit code says whether every line was stored
+once, never how fast.
 """
 
 import argparse
@@ -46,7 +46,7 @@ LATENCY_HEADER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What is appended, and how: `lines_per_s` in all, to so many files in turns."""
+    """What to append, and how: `lines_per_s` in total, to `files` files in turn."""
 
     lines_per_s: int
     files: int = 1
@@ -54,15 +54,15 @@ class Rate:
     is_resilient: bool = False
     poll_interval: str = "0.5"
     batch_size: str = "1"
-    warm_up_s: float = 1.0  # lines are written, shipped and checked, but not measured: the client connects and opens
+    warm_up_s: float = 1.0  # checked but not measured, because the client connects and opens files
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """What came of one rate. Times in milliseconds, from right before `write` until the client has its ack.
+    """The result for one rate. Times are milliseconds from right before `write` until the client has the ack.
 
-    `ack_p99_ms` is the server's part: from the network to the ack. `disturbance_ms` is how much too late the appending
-    program woke at worst: that is the machine's doing.
+    `ack_p99_ms` is the server's part, from the network to the ack. `disturbance_ms` is the longest delay of a wake-up
+    of the appending program, which the machine causes.
     """
 
     rate: Rate
@@ -80,7 +80,7 @@ class Latency:
 
 
 def main() -> int:
-    """Measure each rate; print a table, and write JSON if asked."""
+    """Measure each rate; print a table, and write JSON if requested."""
     options = _options()
     rates = [
         Rate(lines_per_s, options.files, options.durability, options.resilient, options.poll_interval)
@@ -103,14 +103,22 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure how long it takes from a line's write to its ack.")
-    parser.add_argument("--rate", type=_rates, default=(200,), help="lines per second, several with commas [200]")
-    parser.add_argument("--files", type=int, default=1, help="to which the lines are appended, in turns [1]")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of appending that count, for each rate [10]")
-    parser.add_argument("--durability", default="os", choices=("fsync", "os", "none"), help="of the server [os]")
-    parser.add_argument("--resilient", action="store_true", help="the client reads in a thread of its own")
-    parser.add_argument("--poll-interval", default="0.5", help="of the client, in seconds [0.5]")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured there, too")
-    parser.add_argument("--folder", type=Path, help="where the files go, on the disk to measure [the system's]")
+    parser.add_argument(
+        "--rate", type=_rates, default=(200,), help="lines per second; separate several rates with commas [200]"
+    )
+    parser.add_argument("--files", type=int, default=1, help="append to this many files in turn [1]")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="measure each rate for this long, after warming up [10]"
+    )
+    parser.add_argument(
+        "--durability", default="os", choices=("fsync", "os", "none"), help="the server's durability [os]"
+    )
+    parser.add_argument("--resilient", action="store_true", help="run the client with --resilient")
+    parser.add_argument("--poll-interval", default="0.5", help="the client's poll interval in seconds [0.5]")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all results to this file")
+    parser.add_argument(
+        "--folder", type=Path, help="the folder for all files, on the disk to measure [the system's temporary folder]"
+    )
     return parser.parse_args()
 
 
@@ -133,7 +141,7 @@ def measure_latency(rate: Rate, folder: Path, *, seconds: float) -> Latency:
             running_server(folder, durability=rate.durability) as (server, port),
             _client(rate, logs / "*.log", acks, folder, port) as client,
         ):
-            client.wait_for_words("following", limit_s=START_LIMIT_S)
+            client.wait_for_output("following", limit_s=START_LIMIT_S)
             percents = _append(rate, logs, seconds + rate.warm_up_s, folder, client, server)
             written = describe_all(logs / "*.log", paths)
             wait_until_stored(client, written, folder, every_s=_LOOK_EVERY_S)
@@ -162,7 +170,7 @@ def _client(rate: Rate, pattern: Path, acks: Path, folder: Path, port: int) -> P
 def _append(
     rate: Rate, logs: Path, seconds: float, folder: Path, client: Process, server: Process
 ) -> tuple[float, float]:
-    """Have lines appended; return what share of a core client and server took meanwhile, in percent."""
+    """Run the appender; return the CPU use of client and server meanwhile, in percent of a core."""
     words = (str(logs), str(rate.files), str(rate.lines_per_s), str(seconds))
     before = client.cpu_s(), server.cpu_s()
     with start_script("appender", *words, folder=folder) as appender:
@@ -174,13 +182,13 @@ def _append(
 def summarise(
     rate: Rate, sent: Sequence[int], acks: Sequence[tuple[int, int, int]], percents: tuple[float, float]
 ) -> Latency:
-    """Return what `sent` times and [time, lines, latency] of `acks` say, beside the CPU of both ends.
+    """Compute the result from the `sent` times, the [time, lines, latency] of `acks`, and the CPU use of both ends.
 
-    Lines are matched with acks by their order; of many files that is nearly that of the lines. Raises BenchmarkError.
+    Lines are matched with acks by order, which with many files is only nearly the right one. Raises BenchmarkError.
     """
     acked = list(_for_each_line((time, lines) for time, lines, _ in acks))
     if len(acked) != len(sent):
-        raise BenchmarkError(f"{len(sent)} lines were written, but {len(acked)} acks were seen")
+        raise BenchmarkError(f"{len(sent)} lines were written, but {len(acked)} were acked")
     first = next(number for number, time in enumerate(sent) if time >= sent[0] + rate.warm_up_s * _NS)
     times_ms = sorted((end - begin) / 1e6 for end, begin in zip(acked[first:], sent[first:], strict=True))
     ack_ms = sorted(list(_for_each_line((latency, lines) for _, lines, latency in acks))[first:])
@@ -202,7 +210,7 @@ def summarise(
 
 
 def _for_each_line(acks: Iterator[tuple[int, int]]) -> Iterator[int]:
-    """Yield the value of each line's ack: acks come in the order of the lines."""
+    """Yield the value of each line's ack; acks are in the order of the lines."""
     for value, lines in acks:
         yield from [value] * lines
 

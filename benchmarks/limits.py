@@ -1,4 +1,4 @@
-"""What nobody can be faster than: moving the bytes as they are, letting the kernel move them, compressing them."""
+"""Upper bounds for any shipper: piping the bytes unchanged, letting the kernel send them, compressing them."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ from benchmarks.receiving import arrival, running_receiver
 
 
 def run_cat_netcat(log: LogFile, folder: Path) -> Run:
-    """`cat FILE | nc`: what moving the bytes costs when nobody looks at them."""
+    """`cat FILE | nc`: the cost of moving bytes without looking at them."""
     script = f'cat "$1" | {_find_netcat()} -N 127.0.0.1 "$2"'
     with (
         running_receiver(folder, "sink", "bytes", str(log.bytes)) as (sink, port),
@@ -24,11 +24,11 @@ def run_cat_netcat(log: LogFile, folder: Path) -> Run:
     ):
         seconds = arrival(sink, log) - pipeline.started_at
         usage = pipeline.wait(limit_s=limit_s(log))
-    return Run(seconds, Usage(usage.cpu_s, 0))  # the peak would be the shell's
+    return Run(seconds, Usage(usage.cpu_s, 0))  # the peak would be that of the shell
 
 
 def run_sendfile(log: LogFile, folder: Path) -> Run:
-    """The kernel sends the file by itself."""
+    """Let the kernel send the file."""
     with (
         running_receiver(folder, "sink", "bytes", str(log.bytes)) as (sink, port),
         start_script("mover", "sendfile", str(log.path), str(port), folder=folder) as sender,
@@ -38,7 +38,7 @@ def run_sendfile(log: LogFile, folder: Path) -> Run:
 
 
 def run_zlib(log: LogFile, folder: Path) -> Run:
-    """Compressing at level 1 in one thread, and nothing else."""
+    """Compress the file at level 1 in one thread, and nothing else."""
     with start_script("mover", "zlib", str(log.path), folder=folder) as compressor:
         usage = compressor.wait(limit_s=limit_s(log))
         return Run(time.monotonic() - compressor.started_at, usage)
@@ -52,7 +52,7 @@ LIMITS: Final[Mapping[str, Callable[[LogFile, Path], Run]]] = {
 
 
 def _find_netcat() -> str:
-    """Return the netcat that can end a connection when its input ends (-N). Raises CannotMeasureError."""
+    """Return a netcat that can close the connection at the end of its input (-N). Raises CannotMeasureError."""
     for name in ("nc.openbsd", "nc"):
         program = shutil.which(name)
         if program and re.search(r"^\s+-N\s", _help_of(program), re.MULTILINE):

@@ -1,9 +1,9 @@
 """Load for a server alone: `python3 load.py PORT SERVER_PID CONNECTIONS FILE`.
 
-FILE is NDJSON as a client of ours has rendered it. It is cut into as many shares as there are connections, each one a
-source of a host of its own, and each share into batches, header and checksum and all, before anything counts. Says
-"sent everything in S s for C s of CPU of the server": from the first batch until the ack of the last one. What that
-costs here is little: whole batches go to the kernel from the mapped file, and of answers only the last number counts.
+FILE is NDJSON as our client renders it. Before the measurement, the program divides FILE into one share per connection,
+each a source of its own host, and cuts each share into complete batches with header and checksum. It prints "sent
+everything in S s for C s of CPU of the server", from the first batch until the ack of the last one. The program itself
+uses little CPU: the kernel takes whole batches from the mapped file, and only the last number of each answer is parsed.
 """
 
 import mmap
@@ -28,22 +28,22 @@ if __name__ == "__main__":
 
 from logferry.protocol.delivery import VERSION, batch_header, control_line  # noqa: E402   the path comes first
 
-# What all connections are in the middle of must be less than the server has memory for (--memory-limit-bytes):
-# otherwise it ends some, and their clients would have to come again.
+# The batches in flight on all connections must fit into the server's memory limit (--memory-limit-bytes): otherwise the
+# server drops some connections, and their clients would have to reconnect.
 _MOST_BATCH_BYTES: Final = 512 * 1024
 _ALL_BATCHES_BYTES: Final = 24 * 1024 * 1024
 _READ_BYTES: Final = 64 * 1024
 _PIECES_A_SEND: Final = 64
 
-# Connecting faster than the server accepts would leave some waiting for a second in the kernel.
-_CONNECT_AT_ONCE: Final = 256
+# Connecting faster than the server accepts would make some connections wait in the kernel for a second.
+_CONNECT_TOGETHER: Final = 256
 _SILENCE_LIMIT_S: Final = 60.0
 
 _committed = re.compile(rb'"committed": (\d+)')
 
 
 class Feeder:
-    """One connection with a source that is opened, and all of its batches."""
+    """One connection with an open source, and all of its batches."""
 
     def __init__(self, sock: socket.socket, number: int, share: memoryview, batch_bytes: int) -> None:
         self.sock = sock
@@ -58,7 +58,7 @@ class Feeder:
         return bool(self._pieces)
 
     def send(self) -> None:
-        """Send what the socket takes now."""
+        """Send as much as the socket accepts now."""
         sent = self.sock.sendmsg(islice(self._pieces, _PIECES_A_SEND))
         while sent:
             piece = self._pieces.popleft()
@@ -68,10 +68,10 @@ class Feeder:
             sent -= len(piece)
 
     def receive(self) -> bool:
-        """Read answers; say whether everything is acked. Raises ConnectionError if it never will be."""
+        """Read answers; return whether everything is acked. Raises ConnectionError if it never will be."""
         data = self.sock.recv(_READ_BYTES)
         if not data:
-            raise ConnectionError(f"the server has ended {self.source}")
+            raise ConnectionError(f"the server closed the connection of {self.source}")
         *answers, self._rest = (self._rest + data).split(b"\n")
         for answer in answers:
             if b'"status": "error"' in answer:
@@ -81,7 +81,7 @@ class Feeder:
 
 
 def batches_of(source: str, share: memoryview, batch_bytes: int) -> Iterator[memoryview]:
-    """Yield header and body of each batch of a share; a byte of NDJSON counts as a byte of the source."""
+    """Yield header and body of each batch of a share; offsets in the NDJSON serve as offsets of the source."""
     for start, end in pairwise(_cuts(share, batch_bytes)):
         body = share[start:end]
         lines = bytes(body).count(b"\n")
@@ -93,7 +93,7 @@ def batches_of(source: str, share: memoryview, batch_bytes: int) -> Iterator[mem
 
 
 def _cuts(data: memoryview, size: int) -> Iterator[int]:
-    """Yield where pieces of whole lines of about `size` bytes begin, and the end."""
+    """Yield the offsets that cut `data` into pieces of whole lines of about `size` bytes, including both ends."""
     place = 0
     while place < len(data):
         yield place
@@ -102,7 +102,7 @@ def _cuts(data: memoryview, size: int) -> Iterator[int]:
 
 
 def _next_line(data: memoryview, place: int) -> int:
-    """Return where the first line begins at or after `place`."""
+    """Return the beginning of the first line at or after `place`."""
     while place < len(data):
         newline = bytes(data[place - 1 : place + _READ_BYTES]).find(b"\n")
         if newline >= 0:
@@ -112,19 +112,19 @@ def _next_line(data: memoryview, place: int) -> int:
 
 
 def shares_of(data: memoryview, count: int) -> Sequence[memoryview]:
-    """Cut whole lines into as many shares, as equal as they can be."""
+    """Divide whole lines into `count` shares of nearly equal size."""
     cuts = [0, *(_next_line(data, len(data) * number // count) for number in range(1, count)), len(data)]
     return [data[start:end] for start, end in pairwise(cuts)]
 
 
 def _connect(port: int, shares: Sequence[memoryview]) -> list[Feeder]:
-    """Open a connection and a source for each share, some at a time."""
+    """Open a connection and a source for each share, a group at a time."""
     feeders: list[Feeder] = []
     batch_bytes = min(_MOST_BATCH_BYTES, _ALL_BATCHES_BYTES // len(shares))
-    for first in range(0, len(shares), _CONNECT_AT_ONCE):
+    for first in range(0, len(shares), _CONNECT_TOGETHER):
         some = [
             Feeder(socket.create_connection(("127.0.0.1", port)), number, share, batch_bytes)
-            for number, share in enumerate(shares[first : first + _CONNECT_AT_ONCE], first)
+            for number, share in enumerate(shares[first : first + _CONNECT_TOGETHER], first)
         ]
         for number, feeder in enumerate(some, first):
             feeder.sock.settimeout(_SILENCE_LIMIT_S)
@@ -145,11 +145,11 @@ def _wait_for(sock: socket.socket, word: bytes) -> None:
     while not answer.endswith(b"\n"):
         answer += sock.recv(_READ_BYTES)
     if word not in answer:
-        raise ConnectionError(f"the server has answered {answer!r}")
+        raise ConnectionError(f"the server answered {answer!r}")
 
 
 def _feed(feeders: Sequence[Feeder]) -> None:
-    """Send everything, until all of it is acked."""
+    """Send everything and wait until all of it is acked."""
     both, reading = select.EPOLLIN | select.EPOLLOUT, select.EPOLLIN
     waiting = {feeder.sock.fileno(): feeder for feeder in feeders}
     with select.epoll() as poll:
@@ -171,7 +171,7 @@ def _feed(feeders: Sequence[Feeder]) -> None:
 
 
 def main() -> None:
-    """See the module."""
+    """Run the program; see the docstring of the module."""
     port, pid, connections = map(int, sys.argv[1:4])
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

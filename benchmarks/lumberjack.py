@@ -1,9 +1,9 @@
-"""A receiver for Beats that acks events and throws them away: `python3 lumberjack.py COUNT`.
+"""A receiver for Beats that acks events and discards them: `python3 lumberjack.py COUNT`.
 
-It speaks version 2 of the lumberjack protocol: frames of a version, a type, and what the type says. A window frame (W)
-says how many events come until the next ack, a compressed frame (C) holds other frames, a JSON frame (J) is an event
-with a sequence number; an ack (A) names the last of them. Numbers have four bytes, the most significant first. Says
-"listening on port N" when it is ready, and "done at T" when COUNT events have come.
+It speaks version 2 of the lumberjack protocol, in which a frame has a version, a type, and a content. A window frame
+(W) announces the number of events until the next ack, a compressed frame (C) holds other frames, a JSON frame (J) is an
+event with a sequence number; an ack (A) names the last event. Numbers have four bytes, the most significant first. The
+program prints "listening on port N" when it is ready, and "done at T" when COUNT events have arrived.
 """
 
 import socket
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _VERSION: Final = b"2"
-_MAX_FRAMES_BYTES: Final = 256 * 1024 * 1024  # what one compressed frame may inflate to: far more than Beats send
+_MAX_FRAMES_BYTES: Final = 256 * 1024 * 1024  # the limit for an inflated frame: far more than Beats send
 _READ_BYTES: Final = 256 * 1024
 
 
@@ -29,7 +29,7 @@ class Window:
     _in_window: int = 0
 
     def receive_data(self, data: bytes) -> bytes:
-        """Take what has come; return what to answer. Raises ValueError for anything else than frames."""
+        """Take received bytes; return the acks to send. Raises ValueError for bytes that are not frames."""
         data = self._rest + data
         position, acks = 0, []
         while (end := self._frame_end(data, position)) is not None:
@@ -39,7 +39,7 @@ class Window:
         return b"".join(acks)
 
     def _frame_end(self, data: bytes, start: int) -> int | None:
-        """Return where the frame at `start` ends, None if it is not all there."""
+        """Return the end of the frame at `start`, or None if the frame is incomplete."""
         kind = data[start : start + 2]
         if kind and kind not in (_VERSION, b"2W", b"2C", b"2J"):
             raise ValueError(f"not a frame of the lumberjack protocol: {kind!r}")
@@ -72,7 +72,7 @@ def _number(data: bytes, start: int) -> int:
 
 
 def main() -> None:
-    """See the module."""
+    """Run the receiver; see the docstring of the module."""
     count = int(sys.argv[1])
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(f"listening on port {listener.getsockname()[1]}", flush=True)
@@ -82,7 +82,7 @@ def main() -> None:
         while window.events < count:
             data = sock.recv(_READ_BYTES)
             if not data:
-                sys.exit(f"the sender has left after {window.events} of {count} events")
+                sys.exit(f"the sender disconnected after {window.events} of {count} events")
             sock.sendall(window.receive_data(data))
     print(f"done at {time.monotonic():.6f}", flush=True)
 

@@ -1,4 +1,4 @@
-"""What was measured on: enough to judge figures by, nothing that tells whose machine it is."""
+"""Describes the machine: enough to judge the figures, nothing that identifies its owner."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def describe_machine(folder: Path) -> str:
-    """Return one line about processors, memory, the file system that `folder` is on, and the Python in use."""
+    """Return one line on the processors, the memory, the file system of `folder`, and the Python in use."""
     processors = f"{os.cpu_count()} x {_processor()}"
     memory = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 1e9:.0f} GB"
     kernel = platform.release().split("-")[0]
@@ -22,7 +22,7 @@ def _processor() -> str:
 
 
 def _file_system(folder: Path) -> str:
-    """Return the type of the mount whose path is the longest that `folder` is under."""
+    """Return the type of the file system that `folder` is on."""
     resolved = folder.resolve()
     mounts = (line.split() for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines())
     found = [(len(mount[1]), mount[2]) for mount in mounts if resolved.is_relative_to(mount[1])]

@@ -1,6 +1,6 @@
-"""Programs seen from outside: how long they take, what CPU they use, how much memory they hold at most.
+"""Measures programs from outside: their duration, CPU time, and peak memory.
 
-Linux only: it asks /proc, and waits for processes by descriptor (pidfd).
+Linux only: it reads /proc, and waits for processes by descriptor (pidfd).
 """
 
 import os
@@ -22,26 +22,26 @@ _QUOTED_LOG_BYTES: Final = 2000
 
 
 class BenchmarkError(Exception):
-    """Something went wrong that makes a measurement worthless; the message says what."""
+    """A failure that makes a measurement worthless; the message says what happened."""
 
 
 class CannotMeasureError(BenchmarkError):
-    """This machine, or somebody else's program, does not let it be measured; all else can be."""
+    """This machine or another program does not allow this measurement; others are still possible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process has taken: CPU seconds (user and system), and its largest resident memory in bytes."""
+    """The CPU seconds (user and system) of a process, and its peak resident memory in bytes."""
 
     cpu_s: float
     peak_bytes: int
 
 
 class Process:
-    """A program that says its piece into a log file. Leaving the `with` block kills it and all that it started.
+    """A program that writes its output to a log file. Leaving the `with` block kills it and its child processes.
 
-    It inherits nothing of the environment but the PATH, so that no setting of the user's shell changes a measurement;
-    what it shall know is in `environment`. With a `core` it runs on that one alone.
+    It inherits only PATH from the environment, so that no setting of the user's shell changes a measurement; further
+    variables are in `environment`. With a `core`, the program runs only on that core.
     """
 
     def __init__(
@@ -75,27 +75,27 @@ class Process:
             self._child.wait()
 
     def cpu_s(self) -> float:
-        """Return the CPU time of all threads until now, to the microsecond (clock_getcpuclockid(3))."""
+        """Return the CPU time of all threads so far, to the microsecond (clock_getcpuclockid(3))."""
         return time.clock_gettime((~self.pid << 3) | 2)
 
     def resident_bytes(self) -> int:
-        """Return the memory that is resident now."""
+        """Return the present resident memory."""
         return self._status("VmRSS")
 
     def peak_bytes(self) -> int:
-        """Return the most memory that was ever resident, as far as it was seen."""
+        """Return the peak resident memory, as far as it was observed."""
         self._peak_bytes = max(self._peak_bytes, self._status("VmHWM"))
         return self._peak_bytes
 
     def usage(self) -> Usage:
-        """Return what the running process has taken until now."""
+        """Return the usage of the running process so far."""
         return Usage(self.cpu_s(), self.peak_bytes())
 
     def wait(self, *, limit_s: float) -> Usage:
-        """Wait for the end; return what the process and the children that it waited for have taken.
+        """Wait for the end; return the usage of the process and of the children that it waited for.
 
-        The peak is the last that was seen, every few milliseconds: ru_maxrss of a child begins with that of its parent.
-        Raises BenchmarkError when it fails or takes too long.
+        The peak is sampled every few milliseconds, because the ru_maxrss of a child starts at that of its parent.
+        Raises BenchmarkError if the process fails or takes too long.
         """
         end = time.monotonic() + limit_s
         descriptor = os.pidfd_open(self.pid)
@@ -105,7 +105,7 @@ class Process:
             while not poll.poll(_LOOK_AT_MEMORY_S * 1000):
                 self.peak_bytes()
                 if time.monotonic() > end:
-                    raise BenchmarkError(f"{self.name} has not ended after {limit_s:g} s{self._last_words()}")
+                    raise BenchmarkError(f"{self.name} has not ended after {limit_s:g} s{self._quoted_output()}")
         finally:
             os.close(descriptor)
         return self._reap()
@@ -114,25 +114,25 @@ class Process:
         _, status, taken = os.wait4(self.pid, 0)
         self._child.returncode = os.waitstatus_to_exitcode(status)
         if self._child.returncode:
-            raise BenchmarkError(f"{self.name} has failed with exit code {self._child.returncode}{self._last_words()}")
+            raise BenchmarkError(f"{self.name} failed with exit code {self._child.returncode}{self._quoted_output()}")
         return Usage(taken.ru_utime + taken.ru_stime, self._peak_bytes)
 
     def stop(self) -> Usage:
-        """Ask for an end with SIGTERM, then as `wait`."""
+        """Send SIGTERM, then do as `wait`."""
         self.peak_bytes()
         os.kill(self.pid, signal.SIGTERM)
         return self.wait(limit_s=_STOP_LIMIT_S)
 
-    def wait_for_words(self, pattern: str, *, limit_s: float) -> re.Match[str]:
-        """Wait until the process has said something that matches. Raises BenchmarkError when it does not."""
+    def wait_for_output(self, pattern: str, *, limit_s: float) -> re.Match[str]:
+        """Wait for output that matches. Raises BenchmarkError if there is none in time."""
         found: list[re.Match[str]] = []
 
-        def has_said() -> bool:
+        def has_printed() -> bool:
             match = re.search(pattern, self._log.read_text(errors="replace"))
             found.extend([match] if match else [])
             return bool(found)
 
-        self.wait_until(has_said, limit_s=limit_s, what=f"saying {pattern!r}")
+        self.wait_until(has_printed, limit_s=limit_s, what=f"printing {pattern!r}")
         return found[0]
 
     def wait_until(self, condition: Callable[[], bool], *, limit_s: float, what: str, every_s: float = _POLL_S) -> None:
@@ -140,22 +140,22 @@ class Process:
         end = time.monotonic() + limit_s
         while not condition():
             if time.monotonic() > end:
-                raise BenchmarkError(f"{self.name} is not {what} after {limit_s:g} s{self._last_words()}")
+                raise BenchmarkError(f"{self.name} is not {what} after {limit_s:g} s{self._quoted_output()}")
             if self.has_ended and not condition():
-                raise BenchmarkError(f"{self.name} has ended without {what}{self._last_words()}")
+                raise BenchmarkError(f"{self.name} ended without {what}{self._quoted_output()}")
             time.sleep(every_s)
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process is there no more."""
+        """Whether the process has ended."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _status(self, field: str) -> int:
-        """Return a size from /proc, in bytes; 0 when the process has just ended."""
+        """Return a size from /proc in bytes; 0 if the process has just ended."""
         text = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
         match = re.search(rf"^{field}:\s+(\d+) kB$", text, re.MULTILINE)
         return int(match[1]) * 1024 if match else 0
 
-    def _last_words(self) -> str:
+    def _quoted_output(self) -> str:
         said = self._log.read_bytes()[-_QUOTED_LOG_BYTES:].decode(errors="replace").strip()
-        return f"; it said:\n{said}" if said else ""
+        return f"; its output:\n{said}" if said else ""

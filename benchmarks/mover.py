@@ -1,6 +1,6 @@
-"""What a machine does at best with a file: `python3 mover.py sendfile FILE PORT` or `python3 mover.py zlib FILE`.
+"""The best that a machine can do with a file: `python3 mover.py sendfile FILE PORT` or `python3 mover.py zlib FILE`.
 
-`sendfile` lets the kernel send the file, `zlib` compresses it at level 1 in one thread and throws the result away.
+`sendfile` lets the kernel send the file; `zlib` compresses it at level 1 in one thread and discards the result.
 """
 
 import socket
@@ -19,7 +19,7 @@ def send(path: Path, port: int) -> None:
 
 
 def deflate(path: Path) -> int:
-    """Compress a file as gzip; return how large it becomes."""
+    """Compress a file as gzip; return the compressed size."""
     compressor = zlib.compressobj(1, wbits=31)
     size = 0
     with path.open("rb", buffering=0) as file:
@@ -29,7 +29,7 @@ def deflate(path: Path) -> int:
 
 
 def main() -> None:
-    """See the module."""
+    """Run the program; see the docstring of the module."""
     what, path = sys.argv[1], Path(sys.argv[2])
     if what == "sendfile":
         send(path, int(sys.argv[3]))

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md: what one call of the benchmark has found, for readers. README.md, beside this, says how."""
+"""Writes docs/benchmarks.md: the results of one run of the benchmark. README.md explains how they are measured."""
 
 from pathlib import Path
 from typing import Final
@@ -10,13 +10,14 @@ from benchmarks.targets import targets
 
 _TOP: Final = """# Benchmarks
 
-Written by `make bench`; do not edit. [benchmarks/README.md](../benchmarks/README.md) says what is measured, and how
-it is fair. After every run all stored lines were compared with the file: none was missing, repeated or altered.
+Written by `make bench`; do not edit. [benchmarks/README.md](../benchmarks/README.md) explains what is measured and how
+the comparison is kept fair. After every run, all stored lines were compared with the file: none was missing, repeated
+or altered.
 """
 
 
 def write_page(report: Report, path: Path) -> str | None:
-    """Write the page, with the plot beside it; return why there is no plot, if so."""
+    """Write the page and the plot beside it; return the reason if there cannot be a plot."""
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = path.with_suffix(".svg")
     no_plot = draw(report, picture)
@@ -33,19 +34,19 @@ def as_text(report: Report) -> str:
 
 
 def describe(report: Report) -> str:
-    """Return what was measured on."""
+    """Return a line on the machine, the size of the largest log, and the accelerator."""
     accelerator = "with" if report.is_accelerated else "without"
     return f"{report.machine}; the largest log has {report.lines:,} lines; {accelerator} the compiled accelerator."
 
 
 def target_table(report: Report) -> str:
-    """Return what was to be reached."""
+    """Return the table of the targets."""
     cells = [(t.name, t.wanted, t.measured, "met" if t.met else "MISSED") for t in targets(report)]
     return table(("target", "wanted", "measured", ""), cells) + "\n" if cells else ""
 
 
 def notes(report: Report) -> str:
-    """Return what was not measured, and why."""
+    """Return what was skipped or failed, and why."""
     reasons = [
         *(f"skipped: {reason}" for reason in report.skipped),
         *(f"FAILED: {reason}" for reason in report.failures),

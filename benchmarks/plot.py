@@ -1,18 +1,18 @@
-"""The plot of the report: lines a second of everything, on a logarithmic scale. Needs matplotlib."""
+"""The plot of the report: lines per second of every case, on a logarithmic scale. Needs matplotlib."""
 
 from pathlib import Path
 from typing import Final
 
 from benchmarks.report import SCALE, Report, Row
 
-MISSING: Final = "the plot is left out, because matplotlib is not installed: pip install 'matplotlib>=3.8'"
+MISSING: Final = "skipping the plot, because matplotlib is not installed: pip install 'matplotlib>=3.8'"
 
 _OURS, _OTHERS = "#1f6f8b", "#b8b8b8"
 _BAR_INCHES: Final = 0.28
 
 
 def draw(report: Report, path: Path) -> str | None:
-    """Draw the rows of a report as SVG; return why that was not possible."""
+    """Draw the rows of a report as SVG; return the reason if that is impossible."""
     try:
         import matplotlib
     except ImportError:

@@ -1,4 +1,4 @@
-"""Receivers that throw everything away, for programs that need no answer from a server of ours."""
+"""Receivers that discard everything, for programs that do not need our server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +11,12 @@ from benchmarks.measure import Process
 
 @contextmanager
 def running_receiver(folder: Path, script: str, *words: str) -> Iterator[tuple[Process, int]]:
-    """Run a receiver; give it and its port."""
+    """Run a receiver; yield it and its port."""
     with start_script(script, *words, folder=folder) as receiver:
-        yield receiver, int(receiver.wait_for_words(r"listening on port (\d+)\n", limit_s=START_LIMIT_S)[1])
+        yield receiver, int(receiver.wait_for_output(r"listening on port (\d+)\n", limit_s=START_LIMIT_S)[1])
 
 
 def arrival(receiver: Process, log: LogFile) -> float:
-    """Wait until everything has arrived; return when that was, on the monotonic clock."""
+    """Wait until everything has arrived; return the time of arrival on the monotonic clock."""
     receiver.wait(limit_s=limit_s(log))
-    return float(receiver.wait_for_words(r"done at ([\d.]+)\n", limit_s=START_LIMIT_S)[1])
+    return float(receiver.wait_for_output(r"done at ([\d.]+)\n", limit_s=START_LIMIT_S)[1])

@@ -1,4 +1,4 @@
-"""From measurements to tables and JSON."""
+"""Turns measurements into tables and JSON."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -17,7 +17,7 @@ from benchmarks.tables import table
 MB: Final = 1_000_000
 GB: Final = 1_000_000_000
 
-# What 1.0 is on the scale.
+# The case that is 1.0 on the scale of speeds.
 SCALE: Final = "rsyslog"
 
 _HEADER: Final = (
@@ -35,9 +35,9 @@ _FORMAT_HEADER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The runs of one case: medians, but for memory the largest.
+    """The runs of one case: medians, and the largest value for memory.
 
-    None stands for what is not known: the sender is a load generator or a pipeline, the receiver throws away.
+    None means unknown: the sender is a load generator or a pipeline, or the receiver discards everything.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Row:
 
 @dataclass(slots=True)
 class Report:
-    """Everything that one call of the benchmark has found."""
+    """All results of one run of the benchmark."""
 
     machine: str
     lines: int
@@ -75,12 +75,12 @@ class Report:
         return next((row for row in self.rows if row.name == name), None)
 
     def ratio(self, name: str, other: str = SCALE) -> float | None:
-        """Return how many times as many lines a second one case makes as another, if both were measured."""
+        """Return the speed of one case divided by that of another, if both were measured."""
         row, base = self.row(name), self.row(other)
         return row.lines_per_s / base.lines_per_s if row and base else None
 
     def add(self, experiment: Experiment, log: LogFile | None, results: Sequence[object]) -> None:
-        """Take what was measured of one experiment."""
+        """Add the results of one experiment."""
         runs = [result for result in results if isinstance(result, Run)]
         if runs and log:
             is_accelerated = self.is_accelerated and experiment.is_ours and not experiment.is_pure
@@ -96,11 +96,11 @@ class Report:
                 self.formats[experiment.name] = result
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it in JSON's types. Of what is not among the failures, every line was stored, once."""
+        """Return the report in JSON's types. Unless an experiment is among the failures, every line was stored once."""
         return {**asdict(self), "conservation": "checked"}
 
     def tables(self) -> str:
-        """Return what was measured as Markdown."""
+        """Return the results as Markdown."""
         parts = []
         if self.rows:
             parts.append(table(_HEADER, [_cells(row, self.ratio(row.name)) for row in self.rows]))
@@ -144,7 +144,7 @@ Numbers = TypeVar("Numbers", Latency, Idle)
 
 
 def medians(found: Sequence[Numbers]) -> Numbers:
-    """Return the median of each number; what is no number is the same in all."""
+    """Return the median of each number; all other values are equal."""
     columns = {each.name: [getattr(one, each.name) for one in found] for each in fields(found[0])}
     return type(found[0])(**{name: _middle(values) for name, values in columns.items()})
 
@@ -193,7 +193,7 @@ def _idle_cells(idle: Idle) -> Sequence[str]:
 
 
 def _format_rows(formats: Mapping[str, Sequence[FormatSpeed]]) -> list[Sequence[str]]:
-    """Return a row for each kind of line: with what is there, and without the accelerator."""
+    """Return a row for each kind of line: speeds with the accelerator, if there is one, and without."""
     found = {name: {speed.name: speed for speed in speeds} for name, speeds in formats.items()}
     kinds = [speed.name for speed in next(iter(formats.values()))]
     columns = [found.get(name, {}) for name in ("formatter", "formatter-pure")]

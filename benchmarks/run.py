@@ -1,4 +1,4 @@
-"""The benchmark: `make bench`, or `python3 benchmarks/run.py`. README.md, beside this, says what the numbers mean.
+"""The benchmark: `make bench`, or `python3 benchmarks/run.py`. README.md in this folder explains the numbers.
 
 The exit code says whether the measurements are sound (every line stored, once), never whether they are good.
 """
@@ -29,7 +29,7 @@ from benchmarks.accelerator import (  # noqa: E402  (the path comes first)
     with_isal,
 )
 
-# What must be stored is found out here with the Python code, whatever the programs that are measured use.
+# This process computes what must be stored with the Python code, whatever the measured programs use.
 os.environ.update(PURE)
 
 from benchmarks.experiments import FULL, QUICK, Experiment, Logs, Sizes, all_experiments  # noqa: E402
@@ -40,14 +40,14 @@ from benchmarks.report import Report  # noqa: E402
 from benchmarks.schedule import measure  # noqa: E402
 from benchmarks.targets import targets  # noqa: E402
 
-# /tmp is often memory, where `fsync` costs nothing.
+# /tmp is often in memory, where `fsync` costs nothing.
 _ON_DISK: Final = Path("/var/tmp")
 
 _BEGAN: Final = time.monotonic()
 
 
 def main() -> int:
-    """Measure what was asked for; print the report, and write it as JSON and as a page if asked."""
+    """Run the requested experiments; print the report, and write it as JSON and as a page if requested."""
     options = _options()
     if options.list:
         print("\n".join(experiment.name for experiment in _experiments(options)))
@@ -70,21 +70,25 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure the client and the server, beside all others that are found.")
-    parser.add_argument("--quick", action="store_true", help="smaller files, one run: a look, not a measurement")
-    parser.add_argument("--lines", type=_positive, help=f"of the largest log [{FULL.lines}; if quick {QUICK.lines}]")
-    parser.add_argument(
-        "--runs", type=_positive, help=f"of which the median counts [{FULL.runs}; {QUICK.runs} if quick]"
+    parser = argparse.ArgumentParser(
+        description="Measure the client and the server, and other log shippers that are installed."
     )
-    parser.add_argument("--only", metavar="NAMES", help="names, or patterns of them, with commas [all but big]")
-    parser.add_argument("--list", action="store_true", help="say what there is, and measure nothing")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured there, too")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="write a page there, with a plot beside it")
+    parser.add_argument("--quick", action="store_true", help="smaller files, one run: an impression, not a measurement")
+    parser.add_argument("--lines", type=_positive, help=f"lines of the largest log [{FULL.lines}; quick {QUICK.lines}]")
     parser.add_argument(
-        "--folder", type=Path, help="where the files go, on the disk to measure [/var/tmp if it is there]"
+        "--runs", type=_positive, help=f"runs of each case; the median counts [{FULL.runs}; quick {QUICK.runs}]"
+    )
+    parser.add_argument("--only", metavar="NAMES", help="names or patterns of cases, separated by commas [all but big]")
+    parser.add_argument("--list", action="store_true", help="list all cases and exit")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all results to this file")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write a page to this file, with a plot beside it")
+    parser.add_argument(
+        "--folder", type=Path, help="the folder for all files, on the disk to measure [/var/tmp if it exists]"
     )
     for peer in PEERS:
-        parser.add_argument(f"--{peer.name}", metavar="PROGRAM", help=f"the binary [{peer.variable}, or on the path]")
+        parser.add_argument(
+            f"--{peer.name}", metavar="PROGRAM", help=f"the binary [{peer.variable}, or found on the PATH]"
+        )
     options = parser.parse_args()
     options.folder = options.folder or (_ON_DISK if _ON_DISK.is_dir() else None)
     return options
@@ -127,7 +131,7 @@ def _measure(options: argparse.Namespace, folder: Path) -> Report:
 
 
 def _experiments(options: argparse.Namespace) -> Sequence[Experiment]:
-    """Return what is wanted, of all that can be measured here."""
+    """Return the requested experiments that are possible on this machine."""
     sizes = _sizes(options)
     peers = find_peers({peer: getattr(options, peer.variable.lower()) for peer in PEERS})
     return [each for each in all_experiments(sizes, peers) if _is_wanted(each.name, options.only, sizes)]
@@ -138,7 +142,7 @@ def _is_wanted(name: str, only: str | None, sizes: Sizes) -> bool:
 
 
 def _say(text: str) -> None:
-    """Say what is going on, and after how many seconds."""
+    """Report progress, with the seconds since the start."""
     print(f"{time.monotonic() - _BEGAN:6.1f} s  {text}", file=sys.stderr, flush=True)
 
 

@@ -1,6 +1,6 @@
-"""Log files in other formats than the plain one, from the same seed: what is shipped, and what must be stored of it.
+"""Log files in formats other than plain, always the same for the same seed; and what must be stored of them.
 
-The lines are such as programs write: fields that change in every line, some that do not fit, the same at every call.
+The lines are like those of real programs: fields vary from line to line, and some lines do not fit the format.
 """
 
 import random
@@ -30,7 +30,7 @@ Maker = Callable[[random.Random, str, int], str]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A kind of log: how to ship it, and how one event of it is made, without its last newline."""
+    """A kind of log: how to ship it, and how to make one event, without its last newline."""
 
     flags: tuple[str, ...]
     spec: RenderSpec
@@ -74,7 +74,7 @@ SAMPLES: Final[Mapping[str, Sample]] = {
 
 
 def make_sample(name: str, path: Path, *, lines: int) -> LogFile:
-    """Write a log of `lines` lines of the kind `name`; of about so many where an event has several."""
+    """Write a log of the kind `name` with `lines` lines, or about that number if events have several lines."""
     sample = SAMPLES[name]
     with path.open("w", encoding="utf-8") as file:
         for block in _blocks(sample.make, lines // sample.lines_per_event):

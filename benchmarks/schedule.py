@@ -1,7 +1,7 @@
-"""The order in which things are measured: everything once, then everything again, in another order each time.
+"""The order of the measurements: every experiment once, then every one again, each time in another order.
 
-What disturbs the machine for a while disturbs all alike; and so does what was done before: after a minute without much
-writing a virtual machine has given its free memory back, which it must first get again.
+A temporary disturbance of the machine then affects all experiments alike. So do the effects of earlier runs: after a
+minute with few writes, a virtual machine has returned its free memory to the host and must first get it back.
 """
 
 import os
@@ -18,11 +18,11 @@ from benchmarks.report import Report
 def measure(
     experiments: Sequence[Experiment], logs: Logs, folder: Path, report: Report, *, say: Callable[[str], None]
 ) -> None:
-    """Do each experiment as often as it wants; what comes of it goes into the report, and news to `say`.
+    """Run each experiment as often as it requires; add results to the report, and pass progress messages to `say`.
 
-    What cannot be measured, or has failed, is not tried again: the report says why, and has no numbers of it.
+    An experiment that cannot run or has failed is not repeated: the report has the reason, and no numbers.
     """
-    say("making the files that are shipped")
+    say("creating the files to ship")
     _prepare(experiments, logs)
     results: dict[str, list[Result]] = {experiment.name: [] for experiment in experiments}
     left = list(experiments)
@@ -40,12 +40,12 @@ def measure(
 
 
 def _order(experiments: Sequence[Experiment], number: int) -> Sequence[Experiment]:
-    """Return the order of a round: the given one, then others, which are the same every time."""
+    """Return the order of a round: the given order first, then shuffled orders that are the same every time."""
     return experiments if number == 1 else random.Random(number).sample(experiments, len(experiments))
 
 
 def _prepare(experiments: Sequence[Experiment], logs: Logs) -> None:
-    """Make all files beforehand: nothing is written while something is measured, but by what is measured."""
+    """Create all files beforehand: during a measurement, only the measured programs write."""
     for experiment in experiments:
         if experiment.log:
             _ = logs[experiment.log]
@@ -56,7 +56,7 @@ def _prepare(experiments: Sequence[Experiment], logs: Logs) -> None:
 def _attempt(
     experiment: Experiment, logs: Logs, folder: Path, report: Report, say: Callable[[str], None]
 ) -> Result | None:
-    """Measure once; note in the report why that did not work."""
+    """Measure once; if that fails, add the reason to the report."""
     try:
         return experiment.measure(logs, folder)
     except CannotMeasureError as error:

@@ -1,4 +1,4 @@
-"""The server alone, on one core, fed with batches that were made beforehand, over few connections or many (load.py)."""
+"""The server alone, on one core, fed with prepared batches over few or many connections (load.py)."""
 
 import os
 import resource
@@ -13,19 +13,19 @@ from benchmarks.measure import CannotMeasureError, Usage
 
 CONNECTIONS: Final = (1, 16, 1000, 10_000)
 
-# Beside its connections the server needs descriptors for its files, and what feeds it some of its own.
+# Besides its connections the server needs descriptors for its files; the load generator needs a few of its own.
 _SPARE_DESCRIPTORS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class ServerCase:
-    """A server with so many clients at the same time."""
+    """A server with this many clients at the same time."""
 
     connections: int
 
     @property
     def name(self) -> str:
-        """What it is called in the table."""
+        """The name in the table."""
         return f"server-alone-{self.connections}"
 
 
@@ -33,14 +33,14 @@ SERVER_CASES: Final = tuple(ServerCase(connections) for connections in CONNECTIO
 
 
 def render_load(log: LogFile, path: Path) -> None:
-    """Write what the clients of a server would send of a log."""
+    """Write the records that clients would send of a log."""
     with log.path.open("rb") as source, path.open("wb") as load:
         for _, rendered in rendered_chunks(source):
             load.write(rendered.payload)
 
 
 def run_server_case(case: ServerCase, log: LogFile, load: Path, folder: Path) -> Run:
-    """Store what was rendered of `log`. Raises BenchmarkError, also when anything else was stored."""
+    """Send the rendered `log` to a server. Raises BenchmarkError, also if the stored lines differ."""
     server_core, load_core = _two_cores()
     _need_lines(case.connections, log)
     _need_descriptors(case.connections)
@@ -49,22 +49,24 @@ def run_server_case(case: ServerCase, log: LogFile, load: Path, folder: Path) ->
         words = (str(port), str(server.pid), str(case.connections), str(load))
         with start_script("load", *words, folder=folder, core=load_core) as generator:
             generator.wait(limit_s=limit_s(log))
-            said = generator.wait_for_words(r"in ([\d.]+) s for ([\d.]+) s of CPU", limit_s=1.0)
-        usage = Usage(float(said[2]), server.peak_bytes())
+            printed = generator.wait_for_output(r"in ([\d.]+) s for ([\d.]+) s of CPU", limit_s=1.0)
+        usage = Usage(float(printed[2]), server.peak_bytes())
         server.stop()
         check_conservation(log, folder)
-    return Run(float(said[1]), receiver=usage)
+    return Run(float(printed[1]), receiver=usage)
 
 
 def _two_cores() -> tuple[int, int]:
-    """Return a core for the server and one for its load; the same one where there is no other."""
+    """Return a core for the server and one for its load; both are the same on a machine with one core."""
     first, *others = sorted(os.sched_getaffinity(0))
     return first, others[0] if others else first
 
 
 def _need_lines(connections: int, log: LogFile) -> None:
     if log.lines < connections:
-        raise CannotMeasureError(f"{connections} connections have not one line each of the {log.lines} there are")
+        raise CannotMeasureError(
+            f"{connections} connections need at least one line each, but the log has {log.lines} lines"
+        )
 
 
 def _need_descriptors(connections: int) -> None:

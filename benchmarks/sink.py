@@ -1,7 +1,7 @@
-"""A receiver that throws everything away, on any number of connections: `python3 sink.py lines|bytes COUNT`.
+"""A receiver that discards everything, on any number of connections: `python3 sink.py lines|bytes COUNT`.
 
-Says "listening on port N" when it is ready, and "done at T" (the system's monotonic clock) when COUNT has arrived.
-Bytes are not even copied: the kernel drops them (MSG_TRUNC).
+It prints "listening on port N" when it is ready, and "done at T" (the system's monotonic clock) when COUNT lines or
+bytes have arrived. Bytes are not even copied: the kernel drops them (MSG_TRUNC).
 """
 
 import selectors
@@ -14,7 +14,7 @@ _BUFFER_BYTES: Final = 1024 * 1024
 
 
 def discard(listener: socket.socket, *, unit: str, count: int) -> None:
-    """Receive until `count` lines or bytes have come."""
+    """Receive until `count` lines or bytes have arrived."""
     buffer = bytearray(_BUFFER_BYTES)
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)
@@ -33,7 +33,7 @@ def discard(listener: socket.socket, *, unit: str, count: int) -> None:
 
 
 def main() -> None:
-    """See the module."""
+    """Run the receiver; see the docstring of the module."""
     unit, count = sys.argv[1], int(sys.argv[2])
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(f"listening on port {listener.getsockname()[1]}", flush=True)

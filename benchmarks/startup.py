@@ -1,4 +1,4 @@
-"""How long a client takes from its start to its first byte on the wire, the hello."""
+"""The time from the start of a client to its first byte on the wire, the hello."""
 
 import socket
 import statistics
@@ -13,7 +13,7 @@ from benchmarks.measure import BenchmarkError
 
 @dataclass(frozen=True, slots=True)
 class Startup:
-    """Milliseconds until the first byte: the median and the extremes of some starts."""
+    """Milliseconds until the first byte: the median and the extremes of several starts."""
 
     starts: int
     ms: float
@@ -22,7 +22,7 @@ class Startup:
 
 
 def measure_startup(log: LogFile, folder: Path, *, starts: int) -> Startup:
-    """Start a client so many times."""
+    """Start a client `starts` times."""
     times_ms = sorted(_first_byte_ms(log, folder) for _ in range(starts))
     return Startup(starts, statistics.median(times_ms), times_ms[0], times_ms[-1])
 
@@ -38,4 +38,4 @@ def _first_byte_ms(log: LogFile, folder: Path) -> float:
                     sock.recv(1)
                     return (time.monotonic() - client.started_at) * 1000
             except TimeoutError as error:
-                raise BenchmarkError(f"a client has sent nothing within {START_LIMIT_S:g} s") from error
+                raise BenchmarkError(f"a client sent nothing within {START_LIMIT_S:g} s") from error

@@ -1,4 +1,4 @@
-"""What is to be reached (issue 5), and whether it was."""
+"""The performance targets (issue 5), and whether a report meets them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from benchmarks.report import MB, SCALE, Report
 MAX_CLIENT_MB: Final = 60
 MAX_SERVER_MB: Final = 80
 
-# That of the server with ten thousand clients has a limit of its own.
+# The server with ten thousand clients has its own memory limit.
 _MOST_CONNECTIONS: Final = "server-alone-10000"
 _MAX_MB_WITH_MOST_CONNECTIONS: Final = 300
 
-# Of a case to another one, in lines a second.
+# The least ratio of the speeds of two cases.
 _RATIOS: Final = (
     *(("batch", SCALE, 7.0), ("client-alone", SCALE, 9.0), ("gzip", SCALE, 5.0), ("client-alone-gzip", SCALE, 5.0)),
     *(("resilient", "batch", 0.95), ("backlog", "batch", 0.9), ("raw", SCALE, 15.0), ("json", SCALE, 2.5)),
@@ -25,13 +25,13 @@ _IDLE_S: Final = 15
 _MAX_IDLE_MS: Final = 3.0
 _MAX_IDLE_MB: Final = 25
 
-# More than this share of the lines must be acked as fast as they come.
+# A client keeps up if it acks at least this share of the requested rate.
 _KEEPS_UP: Final = 0.99
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Something to reach, and whether it was."""
+    """A target, the measured value, and whether the target was met."""
 
     name: str
     wanted: str
@@ -40,7 +40,7 @@ class Target:
 
 
 def targets(report: Report) -> list[Target]:
-    """Return the targets for what was measured."""
+    """Return the targets for which the report has measurements."""
     return [
         *_ratios(report),
         *_client_alone(report),

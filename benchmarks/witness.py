@@ -1,8 +1,8 @@
 """A client that notes when each line was acked: `python3 witness.py ACKS SETTINGS`, until SIGTERM.
 
-SETTINGS are a JSON object of option names and texts. ACKS becomes a JSON list of [time, lines, latency]: at that time,
-in nanoseconds of the system's monotonic clock, the client had read and acted upon the ack of so many lines more, which
-had gone to the network `latency` nanoseconds before.
+SETTINGS is a JSON object of option names and texts. The program writes ACKS, a JSON list of [time, lines, latency]: at
+`time`, in nanoseconds of the system's monotonic clock, the client had processed the ack of `lines` further lines, which
+it had handed to the network `latency` nanoseconds before.
 """
 
 import json
@@ -25,20 +25,20 @@ from logferry.telemetry.metrics import Metrics  # noqa: E402
 
 
 class Witness(Metrics):
-    """Metrics that remember when."""
+    """Metrics that also record the time of each ack."""
 
     def __init__(self) -> None:
         super().__init__()
         self.acks: list[tuple[int, int, int]] = []
 
     def acked(self, lines: int, latency_s: float) -> None:
-        """Note the moment, then count as usual."""
+        """Record the time, then count as usual."""
         self.acks.append((time.monotonic_ns(), lines, int(latency_s * 1e9)))
         super().acked(lines, latency_s)
 
 
 def main() -> None:
-    """See the module."""
+    """Run the client; see the docstring of the module."""
     logging.basicConfig(level=logging.INFO)
     keep_freed_memory()
     collect_less_garbage()

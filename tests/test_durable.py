@@ -48,7 +48,7 @@ class _Full:
         raise OSError(28, "No space left on device")
 
 
-def test_a_temporary_file_that_a_crash_left_behind_is_no_obstacle(tmp_path: Path) -> None:
+def test_a_temporary_file_left_by_a_crash_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "checkpoints.json.new").write_bytes(b"half of something that was much longer")
     replace_file(tmp_path / "checkpoints.json", b"new")
     assert (tmp_path / "checkpoints.json").read_bytes() == b"new"

@@ -72,7 +72,7 @@ def test_a_thread_that_does_not_end_in_time_is_left_behind() -> None:
     assert worker.join(DEADLINE_S)
 
 
-def test_whoever_joins_gets_the_failure() -> None:
+def test_the_thread_that_joins_gets_the_failure() -> None:
     def fail(_: Worker) -> None:
         raise ValueError("bug")
 
@@ -83,7 +83,7 @@ def test_whoever_joins_gets_the_failure() -> None:
     assert isinstance(worker.failure, ValueError)
 
 
-def test_who_waits_for_the_end_elsewhere_finds_the_failure_there() -> None:
+def test_a_thread_that_only_waits_for_the_end_finds_the_failure_in_the_worker() -> None:
     ended, found = threading.Event(), list[BaseException | None]()
 
     def note_end() -> None:

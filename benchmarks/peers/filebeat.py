@@ -1,6 +1,6 @@
-"""Filebeat: a filestream input, a processor that parses, its Logstash output, to a receiver that acks (lumberjack.py).
+"""Filebeat: a filestream input, a parsing processor, and the Logstash output to a receiver that acks (lumberjack.py).
 
-It has no output for plain TCP. Its configuration is YAML; JSON is YAML.
+Filebeat has no output for plain TCP. Its configuration is YAML; JSON is valid YAML.
 """
 
 import json
@@ -28,7 +28,7 @@ def configure(home: Path, log: Path, port: int) -> Sequence[str]:
         "logging.level": "error",
     }
     configuration.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    configuration.chmod(0o600)  # it refuses one that others may write
+    configuration.chmod(0o600)  # Filebeat refuses a file that others may write
     return ["-c", str(configuration), "--path.data", str(home / "data"), "--path.logs", str(home), "-e"]
 
 

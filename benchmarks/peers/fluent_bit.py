@@ -1,6 +1,6 @@
-"""Fluent Bit: tail with a parser to tcp, JSON lines. It gets no acks this way: towards a plain receiver it knows none.
+"""Fluent Bit: tail with a parser to tcp, JSON lines, without acks, which it does not expect from a plain receiver.
 
-It pauses when it holds the memory given here; without a limit it would read the whole file into memory.
+It pauses at the memory limit given here; without a limit it would read the whole file into memory.
 """
 
 from collections.abc import Sequence

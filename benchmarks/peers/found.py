@@ -1,4 +1,4 @@
-"""Which other programs take part."""
+"""The other programs that take part."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -14,6 +14,6 @@ PEERS: Final = (RSYSLOG, SYSLOG_NG, FLUENT_BIT, VECTOR, FILEBEAT)
 
 
 def find_peers(given: Mapping[Peer, str | None]) -> dict[Peer, str]:
-    """Return those that are found, with their binaries; `given` names some."""
+    """Return the installed programs, with their binaries; `given` names some binaries."""
     found = {peer: peer.find(given.get(peer)) for peer in PEERS}
     return {peer: binary for peer, binary in found.items() if binary}

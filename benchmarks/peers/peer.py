@@ -1,4 +1,4 @@
-"""What there is to say of another program, and how it is run: from its start until its receiver has got everything."""
+"""Another log shipper: its properties, and how to run it until its receiver has received everything."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from benchmarks.ends import limit_s
 from benchmarks.measure import BenchmarkError, CannotMeasureError, Process
 from benchmarks.receiving import arrival, running_receiver
 
-# Daemons are not always on the path of a user.
+# Daemons are not always on a user's PATH.
 _SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -21,29 +21,29 @@ _SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/
 class Peer:
     """Another log shipper.
 
-    `configure` writes what the program needs into its home, which is empty, so that it ships the file at this path to
-    this port; it returns the words to give to the program. `receiver` is the script that takes what it sends.
+    `configure(home, log, port)` writes the configuration into the empty home, so that the program ships the log to the
+    port; it returns the program's arguments. `receiver` is the script that receives what the program sends.
     """
 
     name: str
     program: str
-    hint: str  # how to get it
+    hint: str  # how to install it
     configure: Callable[[Path, Path, int], Sequence[str]]
     receiver: tuple[str, ...] = ("sink", "lines")
 
     @property
     def variable(self) -> str:
-        """The environment variable that names its binary."""
+        """The environment variable that names the binary."""
         return self.name.replace("-", "_").upper()
 
     def find(self, given: str | None = None) -> str | None:
-        """Return its binary: the one that is `given`, in the environment or on the path. None if there is none."""
+        """Return the binary that is `given`, in the environment, or on the PATH; None if there is none."""
         given = given or os.environ.get(self.variable)
         return shutil.which(given or self.program, path=None if given else _SEARCH_PATH)
 
     @property
     def reason_to_skip(self) -> str:
-        """Why it does not take part, if it is not found."""
+        """The message for a program that was not found."""
         return (
             f"{self.name}: no {self.program} on this machine ({self.hint}; --{self.name} or {self.variable} names one)"
         )
@@ -51,7 +51,7 @@ class Peer:
     def run(self, binary: str, log: LogFile, folder: Path) -> Run:
         """Ship a log once. Raises CannotMeasureError."""
         home = folder / self.name
-        home.mkdir()  # it keeps how far it has read here, so each run gets a fresh one
+        home.mkdir()  # the program keeps its positions here, so each run gets a fresh home
         script, *words = self.receiver
         try:
             with running_receiver(folder, script, *words, str(log.lines)) as (receiver, port):

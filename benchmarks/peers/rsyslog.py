@@ -1,7 +1,7 @@
 """rsyslog: imfile to omfwd.
 
-The same JSON as ours, done in the fastest way that rsyslog was seen to do it: fields and columns where they suffice,
-one regular expression for the rest of the line (three of them took twice the time). Everything else is its default.
+The same JSON as ours, in the fastest way that we found for rsyslog: fields and columns where they suffice, and one
+regular expression for the rest of the line (three of them took twice the time). Everything else is the default.
 """
 
 from collections.abc import Sequence

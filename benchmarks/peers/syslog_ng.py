@@ -1,7 +1,7 @@
-"""syslog-ng: a file source, its parser for columns, its JSON formatter, a TCP destination.
+"""syslog-ng: a file source, its column parser, its JSON formatter, a TCP destination.
 
-Flow control is on: without it syslog-ng drops what its queue does not hold. The queue takes all that the source's
-window lets in, as its manual asks for.
+Flow control is on: without it, syslog-ng drops lines when its queue is full. The queue holds the source's whole
+window, as the manual requires.
 """
 
 from collections.abc import Sequence

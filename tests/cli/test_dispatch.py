@@ -67,7 +67,7 @@ def never_ship(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 
 @pytest.mark.parametrize("words", [["--version"], ["ship", "--version"], ["serve", "--version"], ["demo", "--version"]])
-def test_the_version_is_told_on_stdout(run: Run, words: Sequence[str]) -> None:
+def test_the_version_is_printed_to_stdout(run: Run, words: Sequence[str]) -> None:
     assert run(*words) == Result(0, f"logferry {__version__}\n", "")
 
 
@@ -99,22 +99,22 @@ def test_help_without_a_command_is_that_of_the_client_and_names_the_others(run: 
 
 @pytest.mark.parametrize("words", [["--no-such"], ["--no-such=1"], ["stray"], ["--log", "x"], ["-v"]])
 @pytest.mark.parametrize("command", ["ship", "serve", "demo"])
-def test_words_that_mean_nothing_are_told(run: Run, command: str, words: Sequence[str]) -> None:
+def test_unknown_arguments_are_reported(run: Run, command: str, words: Sequence[str]) -> None:
     result = run(command, *words)
     assert (result.code, result.out) == (2, "")
     assert f"logferry {command}: unknown argument: {words[0]}\n" in result.err
 
 
-def test_a_word_that_is_no_command_is_an_unknown_argument(run: Run) -> None:
+def test_a_word_that_is_not_a_command_is_an_unknown_argument(run: Run) -> None:
     assert run("shipp") == Result(2, "", "logferry ship: unknown argument: shipp\n")
 
 
-def test_an_option_without_its_value_is_told(run: Run) -> None:
+def test_an_option_without_its_value_is_an_error(run: Run) -> None:
     result = run("--server-port")
     assert result == Result(2, "", "logferry ship: argument --server-port: expected one argument\n")
 
 
-def test_all_mistakes_are_told_at_once_one_line_each(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_mistakes_are_reported_together_one_line_each(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BATCH_SIZE", "many")
     result = run("--server-port=0", "--mode", "stream", "--what")
     assert (result.code, result.out) == (2, "")
@@ -127,7 +127,7 @@ def test_all_mistakes_are_told_at_once_one_line_each(run: Run, monkeypatch: pyte
     ]
 
 
-def test_the_servers_mistakes_are_told_in_its_name(run: Run) -> None:
+def test_the_servers_mistakes_are_reported_in_its_name(run: Run) -> None:
     result = run("serve", "--durability", "maybe")
     assert result.code == 2
     assert result.err == (
@@ -179,7 +179,7 @@ def test_without_words_the_process_s_own_are_taken(
     assert "unknown argument: --nonsense" in capfd.readouterr().err
 
 
-def test_a_missing_file_is_told_with_exit_code_3_and_a_summary_as_last_line(run: Run, tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_exit_code_3_and_a_summary_as_last_line(run: Run, tmp_path: Path) -> None:
     result = run("--log-file", str(tmp_path / "missing.log"), "--ack", "line")
     lines = result.err.splitlines()
     assert result.code == 3
@@ -192,7 +192,7 @@ def test_a_missing_file_is_told_with_exit_code_3_and_a_summary_as_last_line(run:
     ("counted", "ending"),
     [({}, " 0 blank skipped"), ({"lines_filtered": 3, "redactions": 2}, " 0 blank skipped, 3 filtered, 2 redacted")],
 )
-def test_the_summary_tells_what_was_left_out_on_request(
+def test_the_summary_counts_filtered_and_redacted_lines(
     run: Run, monkeypatch: pytest.MonkeyPatch, counted: dict[str, int], ending: str
 ) -> None:
     def ship(*_: object, metrics: Metrics, **__: object) -> Outcome:
@@ -205,7 +205,7 @@ def test_the_summary_tells_what_was_left_out_on_request(
     assert result.err.splitlines()[-1].endswith(ending)
 
 
-def test_an_unreachable_server_is_told_with_exit_code_1(run: Run, tmp_path: Path) -> None:
+def test_an_unreachable_server_is_reported_with_exit_code_1(run: Run, tmp_path: Path) -> None:
     log = tmp_path / "app.log"
     log.write_text("line\n")
     with socket.socket() as taken:
@@ -217,7 +217,7 @@ def test_an_unreachable_server_is_told_with_exit_code_1(run: Run, tmp_path: Path
     assert "Traceback" not in result.err
 
 
-def test_a_demo_that_cannot_run_is_told_without_a_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_demo_that_cannot_run_is_reported_without_a_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> int:
         raise SourceError("sample_logs.txt", "not there")
 
@@ -225,7 +225,7 @@ def test_a_demo_that_cannot_run_is_told_without_a_traceback(run: Run, monkeypatc
     assert run("demo") == Result(1, "", "logferry demo: cannot read sample_logs.txt: not there\n")
 
 
-def test_a_port_that_is_taken_is_told_with_exit_code_1(run: Run, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_with_exit_code_1(run: Run, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = run("serve", "--server-host=127.0.0.1", f"--server-port={port}", f"--data-dir={tmp_path}")

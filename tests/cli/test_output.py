@@ -32,7 +32,7 @@ def test_a_result_goes_to_stdout_as_it_is(capfd: pytest.CaptureFixture[str]) -> 
     assert capfd.readouterr() == ("one\ntwo\n", "")
 
 
-def test_a_reader_who_leaves_early_is_no_problem() -> None:
+def test_a_reader_may_close_the_pipe_early() -> None:
     """As in `logferry verify | head -1`."""
     program = "from logferry.cli.output import print_result\nfor _ in range(9): print_result('x' * 100_000)"
     reader, writer = os.pipe()
@@ -46,7 +46,7 @@ def test_a_reader_who_leaves_early_is_no_problem() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_a_name_that_the_terminal_cannot_encode_is_no_problem() -> None:
+def test_a_name_that_the_terminal_cannot_encode_is_printed_escaped() -> None:
     program = "from logferry.cli.output import print_problem, print_result, shown\n"
     program += "print_problem('b\\u00fccher')\nprint_result(shown('b\\u00fccher'))"
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}

@@ -54,7 +54,7 @@ def test_the_server_reads_three_of_the_first_ten() -> None:
     assert {option.env for option in SERVE_OPTIONS} & UNPREFIXED == {"SERVER_HOST", "SERVER_PORT", "METRICS_INTERVAL"}
 
 
-def test_what_other_programs_read_changes_nothing() -> None:
+def test_variables_of_other_programs_change_nothing() -> None:
     """Build shells have INCLUDE=/usr/include; HOST and CONFIG are everywhere."""
     others = {"INCLUDE": "/usr/include", "CONFIG": "/etc/x", "HOST": "box", "DATA_DIR": "/srv", "FORMAT": "elf"}
     assert load(ShipSettings, {}, others) == load(ShipSettings, {}, {})
@@ -102,12 +102,12 @@ def test_an_empty_variable_that_nobody_knows_counts_as_not_set() -> None:
         ("LOGFERRY_SERVER_PORT_9000_TCP", "tcp://10.0.0.11:9000"),
     ],
 )
-def test_what_kubernetes_makes_of_a_service_of_that_name_is_no_mistake(name: str, value: str) -> None:
+def test_variables_that_kubernetes_sets_for_a_service_of_that_name_are_accepted(name: str, value: str) -> None:
     assert problems({name: value}) == ()
 
 
 @pytest.mark.parametrize("name", ["LOGFERRY_PORT", "LOGFERRY_PORT_TCP", "LOGFERRY_SERVICE"])
-def test_what_only_looks_like_a_service_is_a_mistake(name: str) -> None:
+def test_a_variable_that_only_looks_like_one_of_a_service_is_an_error(name: str) -> None:
     assert len(problems({name: "9000"})) == 1
 
 

@@ -109,14 +109,14 @@ def test_every_spelling_of_false(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["2", "y", "t", "enabled", " ", "true "])
-def test_other_words_are_no_booleans(text: str) -> None:
+def test_other_words_are_not_booleans(text: str) -> None:
     assert problems({"COMPRESS": text}) == (
         f"--compress: {text!r} (from the environment variable COMPRESS) "
         "must be one of 1, true, yes, on or 0, false, no, off",
     )
 
 
-def test_all_problems_are_told_at_once_with_option_source_and_what_is_allowed() -> None:
+def test_all_problems_are_reported_together_with_option_source_and_allowed_values() -> None:
     assert problems({"SHIPPING_MODE": "stream", "POLL_INTERVAL": "0"}, server_port="70000", batch_size="0") == (
         "--server-port: '70000' (from the command line) must be a whole number from 1 to 65535",
         "--mode: 'stream' (from the environment variable SHIPPING_MODE) must be one of batch, continuous",
@@ -143,7 +143,7 @@ def test_words_may_be_written_in_any_case() -> None:
 
 
 @pytest.mark.parametrize("text", [" ", "a\0b"])
-def test_a_path_has_a_name_and_no_nul(text: str) -> None:
+def test_a_path_is_not_blank_and_has_no_nul(text: str) -> None:
     assert len(problems(log_file=text)) == 1
 
 
@@ -163,7 +163,7 @@ def only_input(environment: Mapping[str, str] | None = None, **arguments: str) -
 
 
 class TestInputs:
-    def test_what_nobody_configured_is_rendered_as_by_default(self) -> None:
+    def test_unconfigured_values_are_the_defaults(self) -> None:
         only, spec = only_input(), RenderSpec()
         shared = names(InputSettings) & {field.name for field in fields(spec)} - {"exclude"}
         assert shared >= {"format", "max_line_bytes", "multiline", "multiline_max_lines", "multiline_max_bytes"}
@@ -192,7 +192,7 @@ class TestInputs:
         assert only.redact == ("email", r"pass:\S+")
 
     @pytest.mark.parametrize("name", ["exclude", "field", "include", "exclude_line", "redact", "multiline"])
-    def test_none_takes_back_what_the_environment_says(self, name: str) -> None:
+    def test_none_on_the_command_line_overrides_the_environment(self, name: str) -> None:
         assert only_input({f"LOGFERRY_{name.upper()}": "a=b"}, **{name: "none"}) == only_input()
 
     @pytest.mark.parametrize(
@@ -224,7 +224,9 @@ class TestInputs:
             ({"max_open_files": "0"}, "must be 'auto' or a whole number from 1 to 1000000"),
         ],
     )
-    def test_a_bad_value_is_one_sentence_that_says_what_is_wrong(self, changes: dict[str, Any], end: str) -> None:
+    def test_an_invalid_value_is_reported_in_one_sentence_with_the_reason(
+        self, changes: dict[str, Any], end: str
+    ) -> None:
         (problem,) = problems(**changes)
         (name,) = changes
         assert problem.startswith(f"--{name.replace('_', '-')}: ")
@@ -234,14 +236,12 @@ class TestInputs:
     def test_a_pattern_nested_too_deeply_is_a_bad_value(self) -> None:
         assert len(problems(include="(" * 20_000 + ")" * 20_000)) == 1
 
-    def test_a_pattern_that_python_may_mean_otherwise_one_day_is_taken_without_a_word(
-        self, recwarn: pytest.WarningsRecorder
-    ) -> None:
+    def test_a_pattern_with_a_future_warning_is_accepted_silently(self, recwarn: pytest.WarningsRecorder) -> None:
         assert only_input(include="[[a]x").include == ("[[a]x",)
         assert not recwarn.list
 
 
-class TestWhatDoesNotGoTogether:
+class TestConflicts:
     @pytest.mark.parametrize(
         ("changes", "sentence"),
         [
@@ -274,7 +274,7 @@ class TestWhatDoesNotGoTogether:
             ({"delete_after": "true", "move_after": "/x"}, "--delete-after and --move-after cannot be used together"),
         ],
     )
-    def test_it_is_told_in_a_sentence(self, changes: dict[str, Any], sentence: str) -> None:
+    def test_each_conflict_is_reported_in_a_sentence(self, changes: dict[str, Any], sentence: str) -> None:
         assert problems(**changes) == (sentence,)
 
     def test_standard_input_alone_is_fine(self) -> None:

@@ -63,7 +63,7 @@ format = "json"
 
 
 class TestWhatItSays:
-    def test_the_example_is_right_and_means_what_it_says(self) -> None:
+    def test_the_example_is_valid_and_has_the_values_that_it_shows(self) -> None:
         settings = ship((ROOT / "logferry.example.toml").read_text(encoding="utf-8"))
         web, app, cluster = settings.inputs
         assert (settings.server_host, settings.mode, settings.batch_size) == ("logs.example.com", "continuous", None)
@@ -146,7 +146,7 @@ class TestWhatItSays:
         assert subprocess.run([sys.executable, "-c", program], cwd=ROOT / "src", check=False).returncode == 0
 
 
-class TestWhatWins:
+class TestPrecedence:
     def test_command_line_over_environment_over_file_over_default(self) -> None:
         assert ship("").server_port == 9000
         assert ship("server_port = 9001").server_port == 9001
@@ -214,7 +214,7 @@ class TestTheServersFile:
             ("config = 'x'", "line 1: config: a configuration file cannot name another configuration file"),
         ],
     )
-    def test_what_is_wrong_is_told_with_file_line_key_and_a_hint(self, text: str, sentence: str) -> None:
+    def test_a_problem_is_reported_with_file_line_key_and_a_hint(self, text: str, sentence: str) -> None:
         with pytest.raises(ConfigError) as caught:
             serve(text)
         assert caught.value.problems == (f"logferry.toml, {sentence}",)
@@ -225,8 +225,8 @@ class TestTheServersFile:
         )
 
 
-class TestWhatIsWrong:
-    def test_all_problems_are_told_at_once_with_file_line_key_and_what_is_allowed(self) -> None:
+class TestProblems:
+    def test_all_problems_are_reported_together_with_file_line_key_and_allowed_values(self) -> None:
         text = """\
 server_port = 70000
 mode = "stream"
@@ -249,7 +249,7 @@ include = ["ok", "("]
             "one a line: '(': missing ), unterminated subpattern at position 0",
         )
 
-    def test_what_is_wrong_at_the_top_is_told_once_for_all_inputs(self) -> None:
+    def test_a_problem_at_the_top_is_reported_once_for_all_inputs(self) -> None:
         assert problems(TWO_INPUTS.replace('"logfmt"', "5").replace('format = "json"', "")) == (
             "logferry.toml, line 2: format: 5 must be one of auto, plain, raw, json, logfmt, syslog, "
             "nginx, apache, cri, docker, python, or regex: and a pattern with named groups",
@@ -317,7 +317,7 @@ include = ["ok", "("]
             ),
         ],
     )
-    def test_a_key_that_means_nothing_there_is_a_mistake_with_a_hint(self, text: str, sentence: str) -> None:
+    def test_an_unknown_or_misplaced_key_is_an_error_with_a_hint(self, text: str, sentence: str) -> None:
         (problem,) = problems(text)
         assert problem.startswith(f"logferry.toml, {sentence}")
 
@@ -325,7 +325,7 @@ include = ["ok", "("]
         text = "[[input]]\nlog_file = '-'\n[[input]]\nlog_file = 'y'\n"
         assert problems(text) == ("standard input (-) must be the only input",)
 
-    def test_what_does_not_go_together_is_told_with_the_section(self) -> None:
+    def test_a_conflict_is_reported_with_the_section(self) -> None:
         text = "[[input]]\nlog_file = 'x'\n\n[[input]]\nlog_file = 'y'\nformat = 'cri'\nmultiline = 'timestamp'\n"
         assert problems(text) == (
             "logferry.toml, line 4: [[input]] 2: --multiline cannot be used with --format cri, "
@@ -344,7 +344,7 @@ include = ["ok", "("]
             (b"#" * (4 * 1024 * 1024 + 1), "a configuration file may have at most 4194304 bytes"),
         ],
     )
-    def test_what_is_no_toml_is_told_with_its_line(self, content: bytes, sentence: str) -> None:
+    def test_invalid_toml_is_reported_with_its_line(self, content: bytes, sentence: str) -> None:
         Path("logferry.toml").write_bytes(content)
         with pytest.raises(ConfigError) as caught:
             load(ShipSettings, {"config": "logferry.toml"}, {})
@@ -357,7 +357,7 @@ include = ["ok", "("]
         with pytest.raises(ConfigError, match="cannot read the configuration file: "):
             load(ShipSettings, {"config": name}, {})
 
-    def test_problems_outside_the_file_are_told_too_when_it_cannot_be_read(self) -> None:
+    def test_problems_outside_an_unreadable_file_are_reported_too(self) -> None:
         with pytest.raises(ConfigError) as caught:
             load(ShipSettings, {"config": "missing.toml", "server_port": "0"}, {})
         assert len(caught.value.problems) == 2
@@ -373,7 +373,7 @@ class TestLines:
             'include = """\n[[input]]\n"""\n[[input]]\nlog_file = "x"\nformat = 5\n',
         ],
     )
-    def test_a_line_that_is_not_certain_is_not_told(self, text: str) -> None:
+    def test_an_uncertain_line_is_not_reported(self, text: str) -> None:
         (problem,) = (problem for problem in problems(text) if "format: " in problem)
         assert problem.startswith("logferry.toml: ")
 
@@ -406,7 +406,7 @@ class TestLines:
             max_size=12,
         )
     )
-    def test_a_line_that_is_told_has_the_key(self, lines: list[str]) -> None:
+    def test_a_reported_line_has_the_key(self, lines: list[str]) -> None:
         for problem in told("\n".join(lines)):
             match = re.match(r"logferry\.toml, line (\d+):(?: \[\[input\]\] \d+:)? (\w+): ", problem)
             assert match is None or match[2] in lines[int(match[1]) - 1]

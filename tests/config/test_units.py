@@ -53,7 +53,7 @@ def test_a_size_is_a_whole_number_with_at_most_one_unit(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "value"), [("0", 0), ("7", 7), ("7d", 7), ("100000", 100_000)])
-def test_days_are_a_number_with_or_without_their_unit(text: str, value: int) -> None:
+def test_days_are_a_number_with_or_without_the_unit(text: str, value: int) -> None:
     assert days(100_000).parse(text) == value
 
 

@@ -51,7 +51,7 @@ def test_only_what_is_not_the_default_is_saved(saved: str, spec: RenderSpec) -> 
     ],
     ids=str,
 )
-def test_what_nobody_saved_is_refused(content: dict[str, Any]) -> None:
+def test_content_that_was_never_saved_is_refused(content: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError)):
         RenderSpec.from_json(content)
 

@@ -50,7 +50,7 @@ def test_latencies_out_of_all_bounds_are_counted(seconds: float) -> None:
     assert (histogram.count, histogram.max_s, histogram.percentile_s(0.5)) == (1, seconds, seconds)
 
 
-def test_many_events_at_once_are_as_many_single_ones() -> None:
+def test_recording_many_events_together_equals_recording_them_singly() -> None:
     at_once = LatencyHistogram()
     at_once.record(0.5, 99)
     at_once.record(0.001)

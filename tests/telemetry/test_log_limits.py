@@ -136,7 +136,7 @@ def test_any_number_of_keys_takes_bounded_memory_and_no_count_is_lost(
     assert caplog.messages[-2:] == ["key e", "key b (repeated once in 0 s)"]
 
 
-def test_what_the_level_leaves_out_is_not_even_counted(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
+def test_messages_below_the_log_level_are_not_counted(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
     limit = RepeatLimit(logger, clock=clock)
     assert not limit.log(logging.DEBUG, "x", "detail")
     limit.flush()
@@ -169,9 +169,7 @@ def test_in_a_busy_second_a_few_events_are_logged_and_the_others_counted(
     ]
 
 
-def test_after_the_last_event_the_count_is_logged_by_whoever_looks(
-    caplog: pytest.LogCaptureFixture, clock: Clock
-) -> None:
+def test_after_the_last_event_a_regular_call_logs_the_count(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
     limit = RateLimit(logger, per_second=1, what="refusals", clock=clock)
     limit.log(logging.INFO, "refused")
     limit.log(logging.WARNING, "refused")

@@ -37,7 +37,7 @@ def test_rare_things_are_described_only_when_there_are_any() -> None:
     )
 
 
-def test_each_kind_of_shortcoming_is_told_in_a_sentence_of_its_own() -> None:
+def test_each_kind_of_shortcoming_has_its_own_sentence() -> None:
     assert shortcomings(Counters(lines_read=9, lines_blank=9, lines_retried=9, lines_filtered=9, redactions=9)) == []
     assert shortcomings(Counters(lines_rejected=1, lines_cut=2, bytes_lost=3, bytes_given_up=4)) == [
         "1 lines were refused by the server",
@@ -47,14 +47,14 @@ def test_each_kind_of_shortcoming_is_told_in_a_sentence_of_its_own() -> None:
     ]
 
 
-def test_an_interval_of_no_length_is_described_without_dividing_by_zero() -> None:
+def test_an_interval_of_zero_length_is_described_without_dividing_by_zero() -> None:
     assert "acked 0 (0/s)" in describe(Metrics(clock=Clock()).take())
 
 
 # --- the reporter -----------------------------------------------------------------------------------------------------
 
 
-def test_the_reporter_logs_each_interval_and_stops_at_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_reporter_logs_each_interval_and_stops_immediately(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="logferry.telemetry.report_line")
     metrics = Metrics()
     metrics.add(lines_read=42)

@@ -83,7 +83,7 @@ def test_standard_input_is_named(check: Check) -> None:
     assert printed.out.splitlines()[-1] == "input 1  -: standard input; format json"
 
 
-def test_all_that_is_wrong_is_told_with_exit_code_2(check: Check, tmp_path: Path) -> None:
+def test_all_problems_are_reported_with_exit_code_2(check: Check, tmp_path: Path) -> None:
     (tmp_path / "logferry.toml").write_text("server_port = 0\n[[input]]\nlog_file = 'a'\nformat = 'xml'\n")
     printed = check("--config", "logferry.toml", "--compress=perhaps", "--nonsense")
     assert (printed.code, printed.out) == (2, "")
@@ -96,7 +96,7 @@ def test_all_that_is_wrong_is_told_with_exit_code_2(check: Check, tmp_path: Path
     ]
 
 
-def test_a_directory_is_no_log_file(check: Check, tmp_path: Path) -> None:
+def test_a_directory_is_not_a_log_file(check: Check, tmp_path: Path) -> None:
     printed = check("--log-file", str(tmp_path))
     assert printed == Printed(
         2,
@@ -105,7 +105,7 @@ def test_a_directory_is_no_log_file(check: Check, tmp_path: Path) -> None:
     )
 
 
-def test_a_file_that_may_not_be_read_is_told(check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_is_reported(check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = append(tmp_path / "secret.log", range(3))
     append(tmp_path / "app.log", range(3))
     monkeypatch.setattr("logferry.client.finding.preview.os.access", lambda path, _: path != str(secret))
@@ -143,7 +143,7 @@ sizes       lines up to 8388608 bytes, frames up to 16777215, inflated up to 335
         ]
         assert "retention   at most 2147483648 bytes\n" in printed.out
 
-    def test_all_that_is_wrong_is_told_with_exit_code_2(self, check: Check, tmp_path: Path) -> None:
+    def test_all_problems_are_reported_with_exit_code_2(self, check: Check, tmp_path: Path) -> None:
         (tmp_path / "server.toml").write_text("durability = 'maybe'\nlog_file = 'a'\n")
         printed = check("--serve", "--config", "server.toml", "--idle-timeout=soon", "--nonsense")
         assert (printed.code, printed.out) == (2, "")
