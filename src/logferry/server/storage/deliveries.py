@@ -4,6 +4,8 @@ A delivery belongs to the thread that made it until it is submitted, then to the
 thread that submitted it again; so it needs no lock.
 """
 
+import itertools
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -42,7 +44,8 @@ class Delivery:
     """Lines to store together: `pieces` joined is NDJSON of `lines` lines and `size` bytes.
 
     With a `source_request` the lines are those of a source: the store decides whether and where to keep them. Without
-    one they are kept in `log`. The store sets `is_stored`: a repeat, a refused batch and an empty delivery are not.
+    one they are kept in `log`. The store sets `is_stored`: a repeat, a refused batch and an empty delivery are not. It
+    keeps the callback in `on_stored`, because a tuple of both costs more than a field.
     """
 
     log: LogName
@@ -51,6 +54,7 @@ class Delivery:
     size: int
     source_request: SourceRequest | None = field(default=None, kw_only=True)
     is_stored: bool = field(default=False, init=False)
+    on_stored: "OnStored[Any]" = field(init=False, repr=False)
 
 
 AnyDelivery = TypeVar("AnyDelivery", bound=Delivery)
@@ -58,18 +62,14 @@ AnyDelivery = TypeVar("AnyDelivery", bound=Delivery)
 OnStored = Callable[[Sequence[AnyDelivery]], None]
 """Called with deliveries that have become safe together."""
 
-Submitted = tuple[Delivery, OnStored[Any]]
 
-
-def report_stored(group: Sequence[Submitted]) -> None:
+def report_stored(group: Sequence[Delivery]) -> None:
     """Call each `on_stored` once, with its deliveries in their order."""
+    if len(group) == 1:
+        group[0].on_stored(group)
+        return
     by_callback: dict[OnStored[Any], list[Delivery]] = {}
-    last: OnStored[Any] | None = None
-    deliveries: list[Delivery] = []
-    for delivery, on_stored in group:
-        if on_stored != last:  # rarely: a server submits with one callback
-            last = on_stored
-            deliveries = by_callback.setdefault(on_stored, [])
-        deliveries.append(delivery)
+    for on_stored, run in itertools.groupby(group, key=operator.attrgetter("on_stored")):
+        by_callback.setdefault(on_stored, []).extend(run)
     for on_stored, deliveries in by_callback.items():
         on_stored(deliveries)

@@ -15,7 +15,7 @@ from logferry.protocol.delivery_answers import Position
 from logferry.protocol.delivery_reports import REPORT_PAGE, Extent, RecordedLoss, ReportPage
 from logferry.protocol.delivery_requests import BatchRequest
 from logferry.server.storage.admission import GroupChanges, SourceTable
-from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored, Submitted, report_stored
+from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored, report_stored
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRow
 from logferry.server.storage.store import (
@@ -90,7 +90,7 @@ class MemoryStore:
         self._state = StateTracker()
         self._counters = StoreCounters()
         self._lock = threading.RLock()
-        self._queue: deque[Submitted] = deque()
+        self._queue: deque[Delivery] = deque()
         self._is_storing = False
         self._on_failure: OnFailure = lambda: None
 
@@ -105,8 +105,9 @@ class MemoryStore:
         return RecoveryReport(segments=len(self.records.logs))
 
     def submit(self, delivery: AnyDelivery, on_stored: OnStored[AnyDelivery]) -> None:
+        delivery.on_stored = on_stored
         with self._lock:
-            self._queue.append((delivery, on_stored))
+            self._queue.append(delivery)
             self._store_queue()
 
     def position(self, source: str) -> Position | None:
@@ -134,7 +135,7 @@ class MemoryStore:
 
     def close(self, timeout_s: float) -> int:
         with self._lock:
-            unstored_lines = sum(delivery.lines for delivery, _ in self._queue)
+            unstored_lines = sum(delivery.lines for delivery in self._queue)
             self._queue.clear()
             self._state.change(StoreState.CLOSING)
             self._state.change(StoreState.CLOSED)
@@ -168,7 +169,7 @@ class MemoryStore:
             while self._queue and self._state.state is StoreState.STORING:
                 group = list(self._queue)
                 self._queue.clear()
-                self._store([delivery for delivery, _ in group])
+                self._store(group)
                 report_stored(group)
         finally:
             self._is_storing = False
