@@ -3,13 +3,15 @@
 import errno
 import os
 import shutil
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from logferry.server.storage.deliveries import Delivery
+from logferry.protocol.delivery_requests import BatchRequest, Open
+from logferry.server.storage.deliveries import Delivery, SourceRequest
 from logferry.server.storage.disk.deferred_sync import DeferredSync
 from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.file_system import FileSystem
@@ -100,6 +102,27 @@ def test_what_a_power_cut_takes_from_segments_is_written_again(tmp_path: Path, l
     with opened(tmp_path / "after"):
         assert sorted(stored_lines(tmp_path / "after")) == sorted([*FIRST, *SECOND])
         assert kept(tmp_path / "after") == []
+
+
+@pytest.mark.usefixtures("never_synced")
+def test_sources_that_need_more_segments_than_may_be_open_are_stored_in_several_groups(tmp_path: Path) -> None:
+    """A group that closes segments to open others must sync them one after the other."""
+
+    class NoSync(FileSystem):
+        def sync(self, descriptor: int) -> None:
+            raise AssertionError("a segment was synced")
+
+    stored = Stored()
+    with opened(tmp_path, file_system=NoSync(), max_open_segments=10) as store:
+        with in_one_group(store):
+            for number, line in enumerate(FIRST):
+                source = f"s{number}"
+                opening = SourceRequest(Open(source, f"/x/app-{number}.log"), 1, "c", "h")
+                store.submit(Delivery(LogName("", ""), [], 0, 0, source_request=opening), stored)
+                batch = SourceRequest(BatchRequest(source, 0, 1, 1, zlib.crc32(line), line), 1, "c", "h")
+                store.submit(Delivery(LogName("", ""), [line], 1, len(line), source_request=batch), stored)
+        wait_until(lambda: len(stored.deliveries) == 2 * len(FIRST), "all are stored")
+    assert sorted(stored_lines(tmp_path)) == sorted(FIRST)
 
 
 @pytest.mark.usefixtures("synced_at_once")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from logferry.errors import cause_of
+from logferry.protocol.delivery_requests import BatchRequest
 from logferry.server.storage.deliveries import Delivery, OnStored, report_stored
 from logferry.server.storage.disk.group_commit import GroupCommit, WrittenGroup
 from logferry.server.storage.log_names import LogName
@@ -117,9 +118,9 @@ class Writer:
                 group.extend(self._queue)
                 self._queue.clear()
                 return group
-            logs: set[LogName] = set()
+            logs: set[LogName | str] = set()
             while self._queue:
-                logs.add(self._queue[0].log)
+                logs.add(_log_or_source(self._queue[0]))
                 if len(logs) > self._max_logs:
                     break
                 group.append(self._queue.popleft())
@@ -168,6 +169,12 @@ class Writer:
             "cannot write %s: holding back acks and trying again; %d lines wait in memory",
             *(cause, _lines(group) + self.lines_in_queue()),
         )
+
+
+def _log_or_source(delivery: Delivery) -> LogName | str:
+    """Return the log of plain lines, and the source of a batch: which log a source has is known to admission only."""
+    message = delivery.source_request and delivery.source_request.message
+    return message.source if isinstance(message, BatchRequest) else delivery.log
 
 
 def _lines(group: Sequence[Delivery]) -> int:
