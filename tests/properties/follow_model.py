@@ -138,10 +138,10 @@ class World:
         pieces = [piece for piece in self._stored.get(source.id, []) if piece[0] >= source.committed]
         if not pieces:
             return False
-        twin = self.reader.duplicate(source)
-        assert twin is not None
-        agrees = all(twin.peek(start, len(data)) == data for start, data in pieces)
-        twin.close()
+        duplicate = self.reader.duplicate(source)
+        assert duplicate is not None
+        agrees = all(duplicate.peek(start, len(data)) == data for start, data in pieces)
+        duplicate.close()
         committed = pieces[-1][0] + len(pieces[-1][1]) if agrees else None
         self.counts["sent back" if agrees else "made anew"] += 1
         if committed is not None:

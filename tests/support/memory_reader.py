@@ -40,7 +40,7 @@ class MemoryContent:
     def status(self) -> os.stat_result:
         return os.stat_result((stat.S_IFREG | 0o600, self._inode, 0, 1, 0, 0, len(self._data), 0, 0, 0))
 
-    def twin(self) -> "MemoryContent":
+    def duplicate(self) -> "MemoryContent":
         return self
 
     def close(self) -> None:
@@ -104,12 +104,12 @@ class MemoryReader:
 
     def rewind(self, source: Source, offset: int | None, *, one_by_one_until: int = 0) -> None:
         if source is self._file.source:
-            self._file.read_again(offset, one_by_one_until=one_by_one_until)
+            self._file.rewind(offset, one_by_one_until=one_by_one_until)
         else:
             self._losses += losses_if_unreachable(source, offset)
 
     def duplicate(self, source: Source) -> SourceFile | None:
-        return self._file.twin() if source is self._file.source else None
+        return self._file.duplicate() if source is self._file.source else None
 
     def close(self) -> None:
         self._announcement.close()

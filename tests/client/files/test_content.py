@@ -214,10 +214,10 @@ def test_a_twin_is_read_on_its_own_whatever_the_name_leads_to(opened: Open, tmp_
     content = opened(gzip.compress(text(1000)))
     assert content.pread(100, 5000) == text(1000)[5000:5100]
     (tmp_path / "app.log.gz").unlink()
-    twin = content.twin()
-    assert all_of(twin) == text(1000)
+    duplicate = content.duplicate()
+    assert all_of(duplicate) == text(1000)
     assert content.pread(100, 5100) == text(1000)[5100:5200]
-    twin.close()
+    duplicate.close()
 
 
 def test_what_is_appended_later_is_not_read(tmp_path: Path) -> None:

@@ -75,9 +75,9 @@ def test_sound_bytes_are_no_problem(content: Content) -> None:
 
 def test_a_twin_reads_the_same_after_the_name_is_gone(content: Content, tmp_path: Path) -> None:
     content.pread(len(DATA), 0)
-    twin = content.twin()
+    duplicate = content.duplicate()
     (tmp_path / "app.log").unlink(missing_ok=True)
-    assert twin.pread(len(DATA), 0) == DATA
-    assert (twin.status().st_dev, twin.status().st_ino) == (content.status().st_dev, content.status().st_ino)
-    twin.close()
+    assert duplicate.pread(len(DATA), 0) == DATA
+    assert (duplicate.status().st_dev, duplicate.status().st_ino) == (content.status().st_dev, content.status().st_ino)
+    duplicate.close()
     assert content.pread(10, 0) == DATA[:10]

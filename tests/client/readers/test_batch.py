@@ -371,13 +371,13 @@ def test_a_twin_of_a_closed_and_renamed_file_is_read_on_its_own(tmp_path: Path, 
     reader = reading(tmp_path / "*.log", max_open_files=8)
     chunks = [chunk for _ in range(30) if (chunk := reader.read(max_lines=None))]
     paths[3].rename(tmp_path / "renamed")
-    twin = reader.duplicate(chunks[3].source)
-    assert twin is not None
-    twin.read_again(0)
-    chunk = twin.read(is_final=True)
+    duplicate = reader.duplicate(chunks[3].source)
+    assert duplicate is not None
+    duplicate.rewind(0)
+    chunk = duplicate.read(is_final=True)
     assert chunk is not None
     assert chunk.data == b"line of 3\n"
-    twin.close()
+    duplicate.close()
 
 
 # --- compressed -------------------------------------------------------------------------------------------------------

@@ -189,7 +189,7 @@ def test_a_duplicate_has_the_same_bytes_and_a_position_of_its_own(opened: Input)
     chunk = read_all(opened.reader, max_lines=7)[0]
     duplicate = opened.reader.duplicate(chunk.source)
     assert duplicate is not None
-    duplicate.read_again(0)
+    duplicate.rewind(0)
     assert duplicate.peek(0, len(LINES)) == LINES
     found = duplicate.read(limit=chunk.end, is_final=True)
     duplicate.close()

@@ -261,14 +261,14 @@ def test_a_twin_reads_what_is_kept_and_takes_nothing_from_the_pipe(pipe: Pipe, r
     pipe.write(b"1\n2\n")
     first = next_chunk(reader)
     pipe.write(b"3\n")
-    twin = reader.duplicate(first.source)
-    assert twin is not None
-    twin.read_again(2)
-    chunk = twin.read(is_final=True)
+    duplicate = reader.duplicate(first.source)
+    assert duplicate is not None
+    duplicate.rewind(2)
+    chunk = duplicate.read(is_final=True)
     assert chunk is not None
     assert chunk.data == b"2\n"
-    assert twin.read(is_final=True) is None
-    twin.close()
+    assert duplicate.read(is_final=True) is None
+    duplicate.close()
     assert next_chunk(reader).data == b"3\n"
     assert reader.duplicate(Source("stdin")) is None
 
@@ -429,8 +429,8 @@ def test_twins_may_be_read_while_it_is_read(pipe: Pipe, reading: Open) -> None:
     def look() -> None:
         while not may_end.is_set():
             for chunk in seen[-3:]:
-                twin = reader.duplicate(chunk.source)
-                if twin is not None and twin.peek(chunk.start, len(chunk.data)) not in (chunk.data, b""):
+                duplicate = reader.duplicate(chunk.source)
+                if duplicate is not None and duplicate.peek(chunk.start, len(chunk.data)) not in (chunk.data, b""):
                     failures.append(chunk)
 
     watcher = threading.Thread(target=look)

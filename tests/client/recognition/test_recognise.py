@@ -175,10 +175,10 @@ def test_another_open_of_a_file_does_not_disturb_what_is_known_of_it(tmp_path: P
     file = SourceFile(log, max_line_bytes=1000)
     file.read()
     head = file.source.head
-    twin = file.twin()
-    twin.read_again(0)
-    assert twin.read(max_lines=1)
-    twin.close()
+    duplicate = file.duplicate()
+    duplicate.rewind(0)
+    assert duplicate.read(max_lines=1)
+    duplicate.close()
     assert file.source.head == head == log.read_bytes()
     file.close()
 

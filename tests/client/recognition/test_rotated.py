@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.finding.listing import Folders
+from logferry.client.finding.listing import FolderListings
 from logferry.client.readers.follow import reader as follow_reader
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.recognition.rotated import named_like_rotated_since
@@ -41,7 +41,7 @@ def test_only_plain_files_with_names_of_rotated_ones_are_taken_for_such(tmp_path
     for name in rotated + others:
         append(tmp_path / name, [2])
     (tmp_path / "app.log.7").mkdir()
-    assert {found.path.name for found in named_like_rotated_since(log, 0, set(), Folders())} == set(rotated)
+    assert {found.path.name for found in named_like_rotated_since(log, 0, set(), FolderListings())} == set(rotated)
 
 
 # --- rotated while the client was stopped -----------------------------------------------------------------------------

@@ -160,21 +160,21 @@ class RenderingProducer:
 
     def _renders_to(self, source: Source, pieces: Iterable[tuple[int, int, int, int]]) -> bool:
         """Whether rendering each piece (start, end, CRC-32 before, CRC-32 after) takes one CRC-32 to the other."""
-        twin = self._reader.duplicate(source)
-        if twin is None:
+        duplicate = self._reader.duplicate(source)
+        if duplicate is None:
             return False
-        renderings: Renderings = source.renderings or [(0, twin.rendering)]
+        renderings: Renderings = source.renderings or [(0, duplicate.rendering)]
         try:
             for start, end, before, after in pieces:
-                twin.read_again(start)
-                if rerender(twin, end, renderings, crc32=before).crc32 != after:
+                duplicate.rewind(start)
+                if rerender(duplicate, end, renderings, crc32=before).crc32 != after:
                     return False
             return True
         except SourceError as error:
             logger.error("%s", error)
             return False
         finally:
-            twin.close()
+            duplicate.close()
 
     def _read(self) -> Chunk | None:
         try:

@@ -32,7 +32,7 @@ class Content(Protocol):
     def status(self) -> os.stat_result:
         """Return the status of the file behind it."""
 
-    def twin(self) -> "Content":
+    def duplicate(self) -> "Content":
         """Return the same content, to be read and closed independently. Works after a rename or deletion too."""
 
     def close(self) -> None:
@@ -66,7 +66,7 @@ class FileContent:
         """See Content."""
         return os.fstat(self._fd)
 
-    def twin(self) -> Self:
+    def duplicate(self) -> Self:
         """See Content."""
         return type(self)(os.dup(self._fd))
 

@@ -37,7 +37,7 @@ _TRIED: Final = 32
 _SEARCHES: Final = 10
 
 
-class Gone(FileNotFoundError):
+class FileGone(FileNotFoundError):
     """A file that was closed cannot be opened again: it was deleted, or moved out of reach."""
 
 
@@ -64,7 +64,7 @@ class DescriptorPool:
     def lend(self, content: "PooledContent") -> int:
         """Return a descriptor of a file, to be used under the lock.
 
-        Raises Gone when it was closed and is no more, another OSError when it cannot be opened now.
+        Raises FileGone when it was closed and is no more, another OSError when it cannot be opened now.
         """
         fd = self._open.get(content)
         if fd is None:
@@ -95,7 +95,7 @@ class DescriptorPool:
             if not content.has_its_name():
                 content.seek()
             if not content.has_its_name():
-                raise Gone(errno.ENOENT, "it was deleted", str(content.path))
+                raise FileGone(errno.ENOENT, "it was deleted", str(content.path))
             try:
                 fd = self._open_path(content.path)
             except FileNotFoundError:
@@ -111,7 +111,7 @@ class DescriptorPool:
         self._open[content] = fd
         if not content.is_expected():
             self.release(content)
-            raise Gone(errno.ENOENT, "another file has its inode now", str(content.path))
+            raise FileGone(errno.ENOENT, "another file has its inode now", str(content.path))
         return fd
 
     def _open_path(self, path: Path) -> int:
@@ -237,8 +237,8 @@ class PooledContent:
                 return True if error.errno == errno.EAGAIN else None
             return False
 
-    def twin(self) -> FileContent:
-        """See Content. The twin has a descriptor of its own."""
+    def duplicate(self) -> FileContent:
+        """See Content. The duplicate has a descriptor of its own."""
         with self._descriptors.lock:
             return FileContent(os.dup(self._descriptors.lend(self)))
 

@@ -73,9 +73,9 @@ class GzipContent:
         """See Content."""
         return self._raw.status()
 
-    def twin(self) -> "GzipContent":
+    def duplicate(self) -> "GzipContent":
         """See Content. It is inflated on its own."""
-        return GzipContent(self._raw.twin(), compressed_bytes=self._end)
+        return GzipContent(self._raw.duplicate(), compressed_bytes=self._end)
 
     def close(self) -> None:
         """See Content."""

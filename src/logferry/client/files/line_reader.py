@@ -57,8 +57,8 @@ class SourceFile:
         "offset",
         "overwritten",
         "path",
-        "prepared_for",
         "rendering",
+        "rendering_decided_for",
         "source",
     )
 
@@ -80,7 +80,7 @@ class SourceFile:
         self.is_scanning = False  # the end of a long line is being searched: read again at once
         self.is_pending = False  # whole lines are held back: the event that they belong to may go on
         self._starts_event = True  # an event begins at the offset, and not only a piece of one
-        self.prepared_for: Source | None = None  # for the owner: the source for which the rendering was decided
+        self.rendering_decided_for: Source | None = None  # for the owner
         self.render_as(RenderSpec(max_line_bytes=max_line_bytes))
         self.identity = identity_of(self._content.status())
         self.source = self._new_source()
@@ -149,11 +149,11 @@ class SourceFile:
         return not self.peek(self.offset, 1)
 
     @property
-    def is_marked(self) -> bool:
+    def has_known_content(self) -> bool:
         """Whether anything of its content is known, to tell it from another file with its inode."""
         return bool(self._tail or self._beginning)
 
-    def read_again(self, offset: int | None, *, one_by_one_until: int = 0) -> None:
+    def rewind(self, offset: int | None, *, one_by_one_until: int = 0) -> None:
         """Go back to `offset`, the beginning of a line, and give single lines up to `one_by_one_until`.
 
         With None the file is a new source, and read from its beginning.
@@ -165,13 +165,13 @@ class SourceFile:
         self._one_by_one_until = one_by_one_until
         self._move_to(offset or 0)
 
-    def twin(self) -> Self:
+    def duplicate(self) -> Self:
         """Open the same file once more, whatever its name is by now; it has a position of its own."""
-        twin = copy.copy(self)
-        twin._content = self._content.twin()
-        twin.source = copy.copy(self.source)  # its owner goes on changing it
-        twin.overwritten, twin.lost = [], []
-        return twin
+        duplicate = copy.copy(self)
+        duplicate._content = self._content.duplicate()
+        duplicate.source = copy.copy(self.source)  # its owner goes on changing it
+        duplicate.overwritten, duplicate.lost = [], []
+        return duplicate
 
     def skip_to(self, offset: int) -> None:
         """Go on at `offset`: what is before it is not to be read."""
@@ -209,12 +209,12 @@ class SourceFile:
         except OSError as error:
             raise SourceError(str(self.path), cause_of(error)) from error
 
-    def notice(self) -> bool:
-        """Whether the file is still what was read; if not, it starts over, as it would when it is read."""
+    def detect_rewrite(self) -> bool:
+        """Whether the file was truncated or rewritten; if so, start over, as the next read would."""
         if self.is_unchanged():
-            return True
+            return False
         self._start_over()
-        return False
+        return True
 
     def _read(self, limit: int | None, is_final: bool, max_lines: int | None, is_settled: bool) -> Chunk | None:
         wanted = CHUNK_BYTES if limit is None else min(CHUNK_BYTES, limit - self.offset)

@@ -58,7 +58,7 @@ class Listing:
         return {found: self.names[found] for found in (*self.rotated.get(name, ()), *self.archives.get(name, ()))}
 
 
-class Folders:
+class FolderListings:
     """Listings of folders. A folder that has not changed is not read again. For one thread."""
 
     def __init__(self, *, clock_ns: Callable[[], int] = time.time_ns) -> None:

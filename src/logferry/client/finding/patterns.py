@@ -4,7 +4,7 @@ Patterns are those of a shell: `*`, `?`, `[a-z]` within a name, and `**` for any
 leading dot is matched by a dot only, and `**` does not follow symbolic links to folders. A name that exists exactly as
 it is written is not a pattern.
 
-Must never open a file, and lists a folder only through `Folders`.
+Must never open a file, and lists a folder only through `FolderListings`.
 """
 
 import fnmatch
@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from logferry.client.finding.listing import Folders
+from logferry.client.finding.listing import FolderListings
 
 _MAGIC: Final = re.compile(r"[*?\[]")
 
@@ -21,10 +21,12 @@ _MAGIC: Final = re.compile(r"[*?\[]")
 class Discovery:
     """Finds the names that some patterns match, again and again. For one thread."""
 
-    def __init__(self, patterns: Sequence[str], exclude: Sequence[str] = (), *, folders: Folders | None = None) -> None:
+    def __init__(
+        self, patterns: Sequence[str], exclude: Sequence[str] = (), *, folders: FolderListings | None = None
+    ) -> None:
         self._patterns = patterns
         self._is_excluded = _exclusion(exclude)
-        self._folders = folders or Folders()
+        self._folders = folders or FolderListings()
         self.visited: set[str] = set()  # the folders in which a new name may appear
 
     def find(self) -> list[str]:

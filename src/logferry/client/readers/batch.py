@@ -16,7 +16,7 @@ from typing import Final
 from logferry.client.files.fd_pool import DescriptorPool
 from logferry.client.files.identity import FileIdentity
 from logferry.client.files.line_reader import SourceFile
-from logferry.client.finding.listing import Folders
+from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.patterns import Discovery
 from logferry.client.readers.base import losses_if_unreachable
 from logferry.client.readers.batch_file import BatchFile, PlannedFile, plan
@@ -52,7 +52,7 @@ class BatchReader:
     ) -> None:
         """Find the files. Raises SourceError if there are none, or if there is only one and it cannot be read."""
         self._recogniser = recogniser
-        self._folders = recogniser.folders if recogniser else Folders()
+        self._folders = recogniser.folders if recogniser else FolderListings()
         self._descriptors = DescriptorPool(min(max_open_files or _MAX_OPEN, _MAX_OPEN), is_quiet=True)
         self._lock = threading.Lock()  # held while a file is closed or duplicated
         self._errors: list[SourceError] = []
@@ -144,7 +144,7 @@ class BatchReader:
         planned, file = found
         try:
             file.ensure_reachable()
-            file.read_again(offset, one_by_one_until=one_by_one_until)
+            file.rewind(offset, one_by_one_until=one_by_one_until)
         except (SourceError, OSError) as error:
             logger.error("cannot read %s again: %s", planned.path, error)
             self._lost += losses_if_unreachable(source, offset)
@@ -160,7 +160,7 @@ class BatchReader:
                 return None
             try:
                 found[1].ensure_reachable()
-                return found[1].twin()
+                return found[1].duplicate()
             except (SourceError, OSError) as error:
                 logger.error("cannot open %s a second time: %s", source.path, error)
                 return None

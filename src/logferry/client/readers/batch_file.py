@@ -12,7 +12,7 @@ from logferry.client.files.fd_pool import DescriptorPool, PooledContent
 from logferry.client.files.gzip import inflated
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.files.line_reader import SourceFile
-from logferry.client.finding.listing import Folders
+from logferry.client.finding.listing import FolderListings
 from logferry.client.readers.input_rules import InputRules
 from logferry.client.recognition.recognise import Recogniser
 from logferry.errors import SourceError, cause_of
@@ -31,7 +31,7 @@ class PlannedFile:
     identity: FileIdentity
     size: int
 
-    def find(self, folders: Folders) -> Path:
+    def find(self, folders: FolderListings) -> Path:
         """Return the file's current path, which may be another name in the same folder. Raises SourceError."""
         if self._is_at(self.place):
             return self.place
@@ -66,7 +66,11 @@ class BatchFile(SourceFile):
     """A file that is read to its planned size, or to its end if it is compressed."""
 
     def __init__(
-        self, planned: PlannedFile, descriptors: DescriptorPool, folders: Folders, recogniser: Recogniser | None = None
+        self,
+        planned: PlannedFile,
+        descriptors: DescriptorPool,
+        folders: FolderListings,
+        recogniser: Recogniser | None = None,
     ) -> None:
         """Open the file, and resume from its checkpoint if a `recogniser` finds one. Raises SourceError on failure."""
         self.planned = planned

@@ -50,13 +50,13 @@ class InputRules:
     def prepare(self, file: SourceFile) -> None:
         """Set the rendering of a file's next chunk as this input requires. Raises OSError."""
         source = file.source
-        if file.prepared_for is source:
+        if file.rendering_decided_for is source:
             return
         log_format = self.settings.format
         if log_format == AUTO:
             log_format = self._decide(file)
         else:
-            file.prepared_for = source
+            file.rendering_decided_for = source
         file.render_as(self.rendering(source.path, log_format))
 
     def _decide(self, file: SourceFile) -> str:
@@ -69,7 +69,7 @@ class InputRules:
         known = renderings[-1][1].format if renderings else ""
         found = known if known not in ("", "plain") else _detected(file)
         if found is not None or file.offset > _DECIDING_BYTES:
-            file.prepared_for = source
+            file.rendering_decided_for = source
             if found not in (None, known):
                 logger.info("%s: its lines are %s", source.path, found)
         return found or "plain"

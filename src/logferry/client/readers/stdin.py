@@ -49,7 +49,7 @@ class StdinReader:
         self._content = StdinContent(self._fd, max_line_bytes=settings.max_line_bytes)
         self._file = SourceFile(Path(NAME), max_line_bytes=settings.max_line_bytes, content=self._content)
         self._file.identity = (0, 0)  # not a file: a later file that happens to have the pipe's inode is another source
-        self._file.read_again(None)
+        self._file.rewind(None)
         self._lost: list[Loss] = []
         self._kept_from = 0  # the beginning of the first line that can be read again
         self._grown_at = clock()
@@ -127,14 +127,14 @@ class StdinReader:
         if source is not file.source:
             self._lost += losses_if_unreachable(source, offset)
             return
-        file.read_again(offset, one_by_one_until=one_by_one_until)
+        file.rewind(offset, one_by_one_until=one_by_one_until)
         if start < self._kept_from:
             self._lost.append(Loss(file.source, start, self._kept_from, "acked before, and gone when it was asked for"))
-            file.read_again(self._kept_from, one_by_one_until=one_by_one_until)
+            file.rewind(self._kept_from, one_by_one_until=one_by_one_until)
 
     def duplicate(self, source: Source) -> SourceFile | None:
         """See Reader. The duplicate holds only unacked bytes."""
-        return self._file.twin() if source is self._file.source else None
+        return self._file.duplicate() if source is self._file.source else None
 
     def close(self) -> None:
         """See Reader. The source ends with this run; the descriptor stays open."""

@@ -34,7 +34,7 @@ _PIPE_BYTES: Final = 1024 * 1024
 class StdinContent:
     """The bytes (see Content) of a pipe, a terminal or a file, kept until they are trimmed.
 
-    The reading thread takes bytes in and trims them; any thread may use `kept` and the content that `twin` returns.
+    The reading thread takes bytes in and trims them; any thread may use `kept` and what `duplicate` returns.
     """
 
     is_stream = True
@@ -76,8 +76,8 @@ class StdinContent:
         """See Content."""
         return os.fstat(self._fd)
 
-    def twin(self) -> "_ReadBytes":
-        """See Content. The twin has only bytes that were taken in before."""
+    def duplicate(self) -> "_ReadBytes":
+        """See Content. The duplicate has only bytes that were taken in before."""
         return _ReadBytes(self)
 
     def close(self) -> None:
@@ -140,7 +140,7 @@ class _ReadBytes:
         """See Content."""
         return self._content.status()
 
-    def twin(self) -> "_ReadBytes":
+    def duplicate(self) -> "_ReadBytes":
         """See Content."""
         return self
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from logferry.client.files.identity import HEAD_BYTES, fingerprint
 from logferry.client.files.line_reader import SourceFile
-from logferry.client.finding.listing import Folders
+from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.rotation_names import former_names, without_archive_suffix
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 class Recogniser:
     """Recognises files by the checkpoints of earlier runs. Used by the reading thread only."""
 
-    def __init__(self, checkpoints: Checkpoints, folders: Folders | None = None) -> None:
+    def __init__(self, checkpoints: Checkpoints, folders: FolderListings | None = None) -> None:
         self.checkpoints = checkpoints
-        self.folders = folders or Folders()
+        self.folders = folders or FolderListings()
         self._copied: set[str] = set()  # IDs of sources that continue in a copy of their file
 
     def recognise(self, file: SourceFile, *, live: Container[str] = ()) -> None:

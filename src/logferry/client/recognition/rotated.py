@@ -18,7 +18,7 @@ from logferry.client.files.gzip import open_content
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.compressed import is_compressed
-from logferry.client.finding.listing import Folders
+from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.rotation_names import is_archive_name, rotation_number, without_archive_suffix
 from logferry.client.recognition.recognise import Recogniser, is_copy, modified_ns_if_same
 from logferry.client.state.checkpoint import Checkpoint
@@ -153,7 +153,7 @@ class RotatedFiles:
 
 
 def named_like_rotated_since(
-    path: Path, since_ns: int, exclude: Container[FileIdentity | None], folders: Folders
+    path: Path, since_ns: int, exclude: Container[FileIdentity | None], folders: FolderListings
 ) -> list[RotatedFile]:
     """Return files beside `path` that have rotated names of it and were written to at `since_ns` or later.
 
@@ -170,7 +170,7 @@ def named_like_rotated_since(
 
 
 def _written_since(
-    path: Path, since_ns: int, exclude: Container[FileIdentity | None], folders: Folders
+    path: Path, since_ns: int, exclude: Container[FileIdentity | None], folders: FolderListings
 ) -> list[RotatedFile] | None:
     """Return the files, in no order; None if files were renamed during the search."""
     found = []

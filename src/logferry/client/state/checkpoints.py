@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from logferry.client.files.identity import FileIdentity, identity_of
-from logferry.client.finding.listing import Folders
+from logferry.client.finding.listing import FolderListings
 from logferry.client.state.checkpoint import Checkpoint, checkpoint_of, from_entry, to_entry
 from logferry.client.state.checkpoint_index import CheckpointIndex
 from logferry.client.state.journal_format import CheckpointFile, Entry
@@ -233,7 +233,7 @@ class Checkpoints:
         if len(self._known) - len(self._live) <= self._forget_at:
             return
         idle = sorted((known for known in self if known.id not in self._live), key=attrgetter("seen_at"))
-        folders = Folders()
+        folders = FolderListings()
         gone = (known.id for known in idle if self._is_superseded(known) or not _may_exist(known, folders))
         for source_id in list(islice(gone, max(0, len(idle) - MAX_IDLE))):
             with self._changing:
@@ -317,7 +317,7 @@ def _forget_at(idle: int) -> int:
     return max(idle, MAX_IDLE) + MAX_IDLE // 10
 
 
-def _may_exist(checkpoint: Checkpoint, folders: Folders) -> bool:
+def _may_exist(checkpoint: Checkpoint, folders: FolderListings) -> bool:
     """Whether a source's file is still there under its name, or possibly beside it under another one."""
     with contextlib.suppress(OSError):
         status = os.stat(checkpoint.path)

@@ -7,7 +7,7 @@ import pytest
 
 from logferry.client.files.fd_pool import DescriptorPool
 from logferry.client.files.overwritten import OverwrittenSource
-from logferry.client.finding.listing import Folders
+from logferry.client.finding.listing import FolderListings
 from logferry.client.readers.follow.copies import (
     COPY_SETTLE_S,
     IsCopy,
@@ -29,7 +29,7 @@ def followed_file(path: Path, data: bytes) -> FollowedFile:
     """Write a file, and open it as one that was called app.log."""
     path.write_bytes(data)
     return FollowedFile(
-        str(path), str(path.with_name("app.log")), descriptors=DescriptorPool(8), folders=Folders(), now=NOW
+        str(path), str(path.with_name("app.log")), descriptors=DescriptorPool(8), folders=FolderListings(), now=NOW
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from logferry.client.files.fd_pool import DescriptorPool
-from logferry.client.finding.listing import Folders
+from logferry.client.finding.listing import FolderListings
 from logferry.client.readers.follow.file import TRANSITIONS, FollowedFile, Standing
 
 
@@ -14,7 +14,7 @@ def file(tmp_path: Path) -> FollowedFile:
     """Return a file that has its name."""
     path = tmp_path / "app.log"
     path.write_bytes(b"one\n")
-    return FollowedFile(str(path), str(path), descriptors=DescriptorPool(8), folders=Folders(), now=0.0)
+    return FollowedFile(str(path), str(path), descriptors=DescriptorPool(8), folders=FolderListings(), now=0.0)
 
 
 def test_every_standing_has_its_transitions_and_only_the_last_has_none() -> None:
@@ -25,7 +25,9 @@ def test_every_standing_has_its_transitions_and_only_the_last_has_none() -> None
 def test_a_file_that_is_opened_under_another_name_does_not_have_the_followed_one(tmp_path: Path) -> None:
     path = tmp_path / "app.log.1"
     path.write_bytes(b"one\n")
-    file = FollowedFile(str(path), str(tmp_path / "app.log"), descriptors=DescriptorPool(8), folders=Folders(), now=0.0)
+    file = FollowedFile(
+        str(path), str(tmp_path / "app.log"), descriptors=DescriptorPool(8), folders=FolderListings(), now=0.0
+    )
     assert file.standing is Standing.RENAMED
     assert file.source.path == str(tmp_path / "app.log")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from logferry.client.files.fd_pool import DescriptorPool
-from logferry.client.finding.listing import Folders
+from logferry.client.finding.listing import FolderListings
 from logferry.client.readers.follow.file import FollowedFile, Standing
 from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.follow.registry import Registry
@@ -20,7 +20,7 @@ class Folder:
         self.path = path
         self.registry = registry
         self._descriptors = DescriptorPool(8)
-        self._folders = Folders()
+        self._folders = FolderListings()
 
     def follow(self, base: str) -> FollowedName:
         path = str(self.path / base)

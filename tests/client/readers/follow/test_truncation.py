@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.files.fd_pool import Gone
+from logferry.client.files.fd_pool import FileGone
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.readers.follow.file import FollowedFile
 from logferry.client.readers.follow.reader import FollowReader
@@ -76,7 +76,7 @@ def fail(error: OSError) -> Callable[..., Any]:
     [(OverwrittenSource, "is_continued_in"), (FollowedFile, "take_over"), (InputRules, "prepare")],
     ids=["content", "position", "format"],
 )
-@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), Gone(errno.ENOENT, "it was deleted")], ids=repr)
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), FileGone(errno.ENOENT, "it was deleted")], ids=repr)
 def test_a_copy_that_cannot_be_read_is_closed_and_read_once_it_can_be(
     log: Path, reader: FollowReader, monkeypatch: pytest.MonkeyPatch, owner: type, method: str, error: OSError
 ) -> None:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from logferry.client.files.fd_pool import Gone
+from logferry.client.files.fd_pool import FileGone
 from logferry.client.readers.follow.file import FollowedFile
 from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.follow.registry import Registry
@@ -66,7 +66,7 @@ class Abandonment:
         self._registry.find_name(file)
         for problem in file.problems:
             logger.error("%s: %s", file.path, problem)
-        if file.content.is_pinned or file.is_archive or not file.is_marked:
+        if file.content.is_pinned or file.is_archive or not file.has_known_content:
             self._registry.forget(file)
         elif (heir := self._registry.heir(file)) is not None:
             self._registry.hand_over(file, heir)  # late writes are read under the new name
@@ -86,7 +86,7 @@ class Abandonment:
                 if file.state() == file.rested:
                     continue
                 is_still = file.is_still()
-            except Gone:
+            except FileGone:
                 is_still = False
             except OSError:
                 continue  # out of reach for now

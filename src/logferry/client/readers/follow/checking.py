@@ -131,7 +131,7 @@ class NameChecker:
             if size != before:
                 file.quiet_since = self._clock()
             if not before < size == file.seen_size:  # else `size` has found the file unchanged and longer
-                file.notice()
+                file.detect_rewrite()
         except OSError as error:
             self._registry.note_failure(file, error)
 

@@ -10,12 +10,12 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
-from logferry.client.files.fd_pool import DescriptorPool, Gone, PooledContent
+from logferry.client.files.fd_pool import DescriptorPool, FileGone, PooledContent
 from logferry.client.files.gzip import inflated
 from logferry.client.files.identity import begins_alike
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.compressed import is_compressed
-from logferry.client.finding.listing import Folders
+from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.rotation_names import is_archive_name, original_names
 from logferry.model.file_report import FileReport
 
@@ -58,7 +58,7 @@ class FollowedFile(SourceFile):
     )
 
     def __init__(
-        self, path: str, followed_path: str, *, descriptors: DescriptorPool, folders: Folders, now: float
+        self, path: str, followed_path: str, *, descriptors: DescriptorPool, folders: FolderListings, now: float
     ) -> None:
         """Open `path`, a file that has or had the name `followed_path`. Raises FileNotFoundError or SourceError."""
         self.followed_path = followed_path
@@ -129,7 +129,7 @@ class FollowedFile(SourceFile):
 
     def is_recognisable(self) -> bool:
         """See FileFinder: whatever the followed name leads to is followed, whatever its content."""
-        return self.has_name or self.is_marked
+        return self.has_name or self.has_known_content
 
     def is_expected(self) -> bool:
         """See FileFinder: another file may have its inode by now."""
@@ -137,7 +137,7 @@ class FollowedFile(SourceFile):
             return True
         if self.is_archive:
             return is_compressed(str(self.content.path))
-        if self.is_marked:
+        if self.has_known_content:
             return self.is_unchanged()
         return not self.content.size() or Path(self.followed_path).name in original_names(self.content.path.name)
 
@@ -145,7 +145,7 @@ class FollowedFile(SourceFile):
         """Whether a closed file is still the same: another file may have its inode by now. Raises OSError."""
         try:
             return self.is_expected()
-        except Gone:
+        except FileGone:
             return False
 
     def seek(self) -> None:

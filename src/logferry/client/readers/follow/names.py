@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from logferry.client.finding.listing import Folders
+from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.patterns import Discovery, is_pattern
 from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.follow.registry import Registry
@@ -25,7 +25,7 @@ _MAX_NAMES_LOGGED: Final = 20
 class FollowedNames:
     """Finds the names to follow. Used by the reading thread only."""
 
-    def __init__(self, inputs: Iterable[InputSettings], registry: Registry, folders: Folders) -> None:
+    def __init__(self, inputs: Iterable[InputSettings], registry: Registry, folders: FolderListings) -> None:
         """Check the inputs, but find no names yet. Raises SourceError when a name is a directory or the like."""
         self._registry = registry
         self._folders = folders

@@ -191,7 +191,7 @@ class FollowReader:
         file = self._registry.of_source(source)
         try:
             if file is not None:
-                file.read_again(offset, one_by_one_until=one_by_one_until)
+                file.rewind(offset, one_by_one_until=one_by_one_until)
         except OSError:
             file = None
         if file is None:
@@ -207,7 +207,7 @@ class FollowReader:
         """See Reader."""
         file = self._registry.of_source(source)
         try:
-            return file.twin() if file is not None else None
+            return file.duplicate() if file is not None else None
         except (OSError, SourceError) as error:
             logger.error("cannot open %s a second time: %s", source.path, error)
             return None

@@ -8,7 +8,7 @@ files together: the losses and the revision. Must never open a file to read it, 
 import logging
 from collections.abc import Iterator
 
-from logferry.client.files.fd_pool import Gone
+from logferry.client.files.fd_pool import FileGone
 from logferry.client.files.identity import FileIdentity
 from logferry.client.readers.follow.copies import paths_of_originals
 from logferry.client.readers.follow.file import FollowedFile, Standing
@@ -170,7 +170,7 @@ class Registry:
 
     def note_failure(self, file: FollowedFile, error: SourceError | OSError) -> None:
         """Note that a file cannot be read now, or never again if it was deleted while its descriptor was lent out."""
-        if isinstance(error, Gone) or isinstance(error.__cause__, Gone):
+        if isinstance(error, FileGone) or isinstance(error.__cause__, FileGone):
             self.lose(file)
             return
         name = self.owner(file)

@@ -9,10 +9,10 @@ import logging
 import os
 from collections.abc import Callable
 
-from logferry.client.files.fd_pool import Gone
+from logferry.client.files.fd_pool import FileGone
 from logferry.client.files.identity import identity_of
 from logferry.client.files.overwritten import OverwrittenSource
-from logferry.client.finding.listing import Folders
+from logferry.client.finding.listing import FolderListings
 from logferry.client.readers.follow.copies import IsCopy, Read, SkipTo, Verdict, Wait, is_same_copy, judge
 from logferry.client.readers.follow.file import FollowedFile, Standing
 from logferry.client.readers.follow.name import FollowedName
@@ -27,7 +27,9 @@ logger = logging.getLogger(__name__)
 class Truncations:
     """Acts on files that have started over, and on suspects. Used by the reading thread only."""
 
-    def __init__(self, registry: Registry, opener: FileOpener, folders: Folders, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, registry: Registry, opener: FileOpener, folders: FolderListings, clock: Callable[[], float]
+    ) -> None:
         self._registry = registry
         self._opener = opener
         self._folders = folders
@@ -38,7 +40,7 @@ class Truncations:
     def notice(self, file: FollowedFile) -> None:
         """Check whether a file was truncated, and act on it if so."""
         try:
-            if not file.notice():
+            if file.detect_rewrite():
                 self._act_on(file)
         except OSError as error:
             self._registry.note_failure(file, error)
@@ -76,7 +78,7 @@ class Truncations:
         file.source.path = name.path
         try:
             found = self._take_over_copy(name, file, overwritten)
-        except Gone as error:  # the copy is gone; note_failure would take Gone to mean the original
+        except FileGone as error:  # the copy is gone; note_failure would take FileGone to mean the original
             raise FileNotFoundError(error.errno, error.strerror, error.filename) from None
         if found is None:
             name.note_truncated(overwritten, self._clock())

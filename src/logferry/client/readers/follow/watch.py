@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import NamedTuple
 
 from logferry.client.finding.inotify import FolderWatcher
-from logferry.client.finding.listing import Folders
+from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.mounts import Mounts
 from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.follow.registry import Registry
@@ -26,7 +26,7 @@ class ReportedChanges(NamedTuple):
 class ChangeWatch:
     """Watches the folders of the followed files, if there is a watcher. Used by the reading thread only."""
 
-    def __init__(self, watcher: FolderWatcher | None, registry: Registry, folders: Folders) -> None:
+    def __init__(self, watcher: FolderWatcher | None, registry: Registry, folders: FolderListings) -> None:
         self._watcher = watcher
         self._registry = registry
         self._folders = folders
