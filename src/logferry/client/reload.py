@@ -1,8 +1,8 @@
 """Applies a changed configuration while the client runs.
 
-A signal handler requests it; a thread of its own reads the file, so that neither the handler nor the engine does. The
-inputs and the log level change; other settings are logged as needing a restart. A configuration with a problem changes
-nothing and never ends the client.
+A signal handler requests the reload; a worker thread reads the file, so that neither the handler nor the engine has to.
+The inputs and the log level change; changes of other settings are logged as needing a restart. A configuration with a
+problem changes nothing and must never end the client.
 """
 
 import dataclasses
@@ -23,13 +23,13 @@ _CHANGEABLE: Final = ("inputs", "log_level")
 
 
 class Reloads:
-    """Requests to reload the configuration of a running client, and the worker that answers them.
+    """Requests to reload the configuration of a running client, and the worker that handles them.
 
     Any thread and any signal handler may request; only the worker's thread changes the settings.
     """
 
     def __init__(self, settings: ShipSettings, load_again: Callable[[], ShipSettings]) -> None:
-        """`load_again` raises ConfigError."""
+        """`load_again` loads the configuration once more; it may raise ConfigError."""
         self._settings = settings
         self._load_again = load_again
         self._requested = Wakeup()
@@ -40,7 +40,7 @@ class Reloads:
 
     @contextmanager
     def delivering_to(self, reconfigure: Callable[[Sequence[InputSettings]], None]) -> Iterator[None]:
-        """Answer requests, also earlier ones, inside a `with`; the worker's thread calls `reconfigure`."""
+        """Handle requests, even earlier ones, inside a `with`; the worker's thread calls `reconfigure`."""
         worker = Worker(lambda worker: self._run(worker, reconfigure), name="reload", on_stop=self._requested.set)
         worker.start()
         try:
@@ -59,7 +59,7 @@ class Reloads:
             except ConfigError as error:
                 for problem in error.problems:
                     logger.error("the old configuration stays in force: %s", problem)
-            except Exception:  # the top of a worker: the client goes on as it is
+            except Exception:  # the top of a thread: the client continues with its old settings
                 logger.exception("the old configuration stays in force")
 
     def _reload(self, reconfigure: Callable[[Sequence[InputSettings]], None]) -> None:
@@ -79,7 +79,7 @@ class Reloads:
 
 
 def _needing_restart(inputs: Sequence[InputSettings]) -> list[str]:
-    """Return why a client that follows files cannot change to these inputs."""
+    """Return why a client that follows files cannot switch to these inputs."""
     if any(STANDARD_INPUT in settings.log_file for settings in inputs):
         return ["log_file: to read standard input (-) a restart is needed"]
     return []

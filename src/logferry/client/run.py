@@ -1,7 +1,7 @@
-"""One run of the client: puts reader, engine, output, checkpoints and status together, and ends them in order.
+"""One run of the client: connects reader, engine, output, checkpoints and status, and shuts them down in order.
 
 Owns nothing that outlives the run. The modules of a mode are imported when that mode is chosen: a client starts without
-those of the others, which halves its start.
+the modules of other modes, which halves its start-up time.
 """
 
 import os
@@ -30,19 +30,19 @@ _ROOT_STATE_DIR: Final = Path("/var/lib/logferry")
 
 Reconfigure = Callable[[Sequence[InputSettings]], None]
 Reloading = Callable[[Reconfigure], AbstractContextManager[None]]
-"""Delivers changed inputs to a reader inside a `with`, as Reloads.delivering_to does."""
+"""A context manager that passes changed inputs to a reader, as Reloads.delivering_to does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended that delivered everything it read; `problems` lists what was refused or could not be read."""
+    """The result of a run that delivered everything it read; `problems` lists what was refused or unreadable."""
 
     problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A reader, and what only some readers can do: take other inputs, or list files that may be disposed of."""
+    """A reader, and what only some readers can do: change their inputs, or list the files that may be disposed of."""
 
     reader: Reader
     reconfigure: Reconfigure | None = None
@@ -50,7 +50,7 @@ class _Opened:
 
 
 def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloading: Reloading | None = None) -> Outcome:
-    """Ship the log files as `settings` say. Returns when the server has answered every line that was read.
+    """Ship the log files of `settings`. Returns when the server has answered every line that was read.
 
     `reloading` changes the inputs of a client that follows files.
 
@@ -78,7 +78,7 @@ def _delivering(reloading: Reloading | None, reconfigure: Reconfigure | None) ->
 
 
 def state_dir(asked_for: Path | None) -> Path:
-    """Return the folder for checkpoints: the one asked for, or the user's (XDG Base Directory Specification)."""
+    """Return the folder for checkpoints: the requested one, or the user's (XDG Base Directory Specification)."""
     if asked_for is not None:
         return asked_for
     if os.geteuid() == 0:
@@ -131,7 +131,7 @@ def _deliver(
     stop: StopSignal,
     connection: ConnectionTracker,
 ) -> None:
-    """Deliver everything that the producer gives. Raises DeliveryAbandoned."""
+    """Deliver all batches of the producer. Raises DeliveryAbandoned."""
     output = output_for(settings, checkpoints)
     parts: dict[str, Any] = {"metrics": metrics, "stop": stop, "checkpoints": checkpoints, "observer": connection}
     parts["stored_extents"] = partial(stored_extents, settings)

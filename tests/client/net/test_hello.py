@@ -145,7 +145,7 @@ def test_a_server_that_closes_is_peer_closed() -> None:
 
 def test_a_server_that_takes_no_data_is_silent() -> None:
     peer = Peer(capacity=0)
-    with pytest.raises(PeerTimeout, match="the server takes no data"):
+    with pytest.raises(PeerTimeout, match="the server accepts no data"):
         peer.take(hello(peer))
 
 

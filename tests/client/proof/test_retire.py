@@ -82,7 +82,7 @@ def test_a_file_that_was_moved_before_is_not_overwritten(tmp_path: Path, run_shi
     yesterday = append(tmp_path / "app.log.old", range(5)).rename(_folder(tmp_path / "done") / "app.log")
     printed = run_ship("--move-after", str(tmp_path / "done"))
     assert printed.code == EXIT_INCOMPLETE
-    assert f"{log} stays: {yesterday} exists already" in printed.err
+    assert f"{log} stays: {yesterday} already exists" in printed.err
     assert log.exists()
     assert yesterday.read_bytes() == b"".join(map(log_line, range(5)))
 
@@ -101,7 +101,7 @@ def test_a_file_that_grew_stays(tmp_path: Path, run_ship: Ship, monkeypatch: pyt
     )
     printed = run_ship("--delete-after")
     assert printed.code == EXIT_INCOMPLETE
-    assert f"{log} stays: not all of it is proven to be stored (logferry verify says more)" in printed.err
+    assert f"{log} stays: not all of it is proven to be stored (`logferry verify` shows the details)" in printed.err
     assert log.exists()
 
 
@@ -123,7 +123,7 @@ def test_a_file_that_changes_while_it_is_verified_stays(
     monkeypatch.setattr(disposal, "verify", verify_slowly)
     printed = run_ship("--delete-after")
     assert printed.code == EXIT_INCOMPLETE
-    assert f"{log} stays: it has changed meanwhile" in printed.err
+    assert f"{log} stays: it changed while it was verified" in printed.err
     assert log.exists()
 
 

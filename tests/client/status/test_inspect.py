@@ -157,13 +157,13 @@ def _rotate(log: Path) -> None:
         (lambda log: os.truncate(log, 50), "truncated since", 50),
         (
             lambda log: log.parent.joinpath("x").symlink_to("x") or log.unlink() or log.symlink_to("x"),
-            "cannot look",
+            "cannot check it now",
             300,
         ),
     ],
     ids=["rotated", "deleted", "truncated", "unreachable"],
 )
-def test_what_happened_to_a_file_since_is_told(
+def test_what_has_happened_to_a_file_since_is_reported(
     tmp_path: Path, log: Path, change: Callable[[Path], object], since_then: str, lag: int
 ) -> None:
     folder = say(tmp_path / "state", of_file(log, committed=400, size=700))
@@ -242,7 +242,7 @@ def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
 
 def test_a_lock_that_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
     (tmp_path / "state").write_bytes(b"")
-    with pytest.raises(StateError, match=r"cannot look into the state folder .*Not a directory"):
+    with pytest.raises(StateError, match=r"cannot read the state folder .*Not a directory"):
         inspect(tmp_path / "state", now=NOW)
 
 
@@ -396,7 +396,7 @@ def test_the_exit_code_says_whether_all_is_well(tmp_path: Path, status: Callable
     folder = tmp_path / "state"
     never = status(*words_of(folder))
     assert (never.code, never.out) == (1, "")
-    assert never.err.startswith("logferry status: there is no status in")
+    assert never.err.startswith("logferry status: found no status in")
     with running(say(folder, pid=os.getpid())):
         assert status(*words_of(folder)).code == 0
     assert status(*words_of(folder)).code == 3

@@ -1,1 +1,1 @@
-"""Connections to the server, and the waits between."""
+"""Connections to the server, and waiting for them."""

@@ -1,6 +1,6 @@
-"""From the name of a server to a connected transport: every address of the name, IPv4 or IPv6.
+"""From the name of a server to a connected transport: tries every address of the name, IPv4 or IPv6.
 
-The procedures here are steps (steps.py): whoever takes them decides what happens while they wait.
+The procedures here are steps (steps.py): their caller decides what happens while they wait.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ from logferry.errors import Unreachable, cause_of
 
 
 def connect(host: str, port: int, *, timeout_s: float) -> Steps[Transport]:
-    """Connect to the first address of `host` that answers, `timeout_s` for each.
+    """Connect to the first address of `host` that answers; each address has `timeout_s`.
 
-    Raises Unreachable with the reason of every address.
+    Raises Unreachable with a reason for every address.
     """
     reasons = []
     for family, address in (yield from _resolve(host, port, timeout_s=timeout_s)):
@@ -48,7 +48,7 @@ def _connect(family: socket.AddressFamily, address: Any, *, timeout_s: float) ->
 
 
 def _resolve(host: str, port: int, *, timeout_s: float) -> Steps[list[tuple[socket.AddressFamily, Any]]]:
-    """Return the addresses of a name. The resolver cannot be interrupted, so it runs in a thread that can be left."""
+    """Return the addresses of a name. The resolver cannot be interrupted: it runs in a thread that can be abandoned."""
     try:
         return _addresses(host, port, socket.AI_NUMERICHOST)
     except socket.gaierror:

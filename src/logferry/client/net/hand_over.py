@@ -1,4 +1,4 @@
-"""The end of a connection whose peer answers nothing: wait until its kernel has confirmed every byte."""
+"""The end of a connection whose peer does not answer: waits until the peer's kernel has confirmed every byte."""
 
 import sys
 from typing import Final
@@ -12,12 +12,12 @@ _CLOSE_WAIT_S: Final = 1.0
 
 
 def hand_over(transport: Transport, *, timeout_s: float) -> Steps[None]:
-    """Wait for the peer's kernel, then a moment for the peer to close.
+    """Wait until the peer's kernel has confirmed every byte, then briefly for the peer to close.
 
-    It may be one that does answer, and a close with unread answers would send a reset, which makes some receivers throw
-    away what they have not read.
+    The peer may answer nevertheless. Closing a socket with unread answers would send a reset, and some receivers then
+    discard what they have not read.
 
-    Raises PeerClosed after a reset, PeerTimeout when the peer takes nothing for `timeout_s`.
+    Raises PeerClosed after a reset, PeerTimeout when the peer's kernel confirms nothing for `timeout_s`.
     """
     transport.end_of_data()
     waiting, left_s = sys.maxsize, 0.0
@@ -35,7 +35,7 @@ def hand_over(transport: Transport, *, timeout_s: float) -> Steps[None]:
 
 
 def _has_ended(transport: Transport) -> bool:
-    """Throw away what has arrived; return whether the peer has closed its side."""
+    """Discard what has arrived; return whether the peer has closed its side."""
     try:
         while data := transport.receive(RECEIVE_BYTES):
             pass

@@ -1,7 +1,7 @@
-"""Whether the server takes connections: a TCP connect probe, repeated in a thread, and its last result.
+"""Whether the server accepts connections: a thread probes it with a TCP connect and keeps the last result.
 
-Holds back reconnecting while the server is unhealthy. It knows the address only: a server that takes connections may
-still refuse every line.
+The client does not reconnect while the server is unhealthy. The monitor knows only the address: a server that accepts
+connections may still refuse every line.
 """
 
 import logging
@@ -16,12 +16,12 @@ from logferry.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-# An unhealthy server is probed more often: the sooner the monitor sees it again, the sooner lines flow.
+# An unhealthy server is probed more often: the sooner the monitor notices its return, the sooner lines flow.
 _UNHEALTHY_INTERVAL_S: Final = 1.0
 
 
 class Health(Enum):
-    """What is known of the server."""
+    """What the monitor knows about the server."""
 
     UNKNOWN = "unknown"
     HEALTHY = "healthy"
@@ -29,7 +29,7 @@ class Health(Enum):
 
 
 def probe(host: str, port: int, *, timeout_s: float) -> str | None:
-    """Connect and close at once. Return None when that worked, else the reason why not."""
+    """Connect, then close immediately. Return None if that worked, otherwise the reason why it failed."""
     try:
         socket.create_connection((host, port), timeout=timeout_s).close()
     except OSError as error:
@@ -40,9 +40,9 @@ def probe(host: str, port: int, *, timeout_s: float) -> str | None:
 
 
 class HealthMonitor:
-    """Probes the server from a thread of its own and reports each change of its state once.
+    """Probes the server in a thread of its own, and reports each change of its state once.
 
-    The monitor's thread and `suspect`, called by the engine's, write `state`; any thread may read it.
+    The monitor's thread writes `state`, and so does the engine's in `suspect`; any thread may read it.
     """
 
     def __init__(
@@ -56,22 +56,22 @@ class HealthMonitor:
         self._probe_server = probe_server
         self._interval_s = interval_s
         self._on_transition = on_transition
-        self._judging = threading.Lock()  # an answer is judged, or the server is suspected, never both at once
+        self._judging = threading.Lock()  # held while a result is judged or the server is suspected
         self._logged = Health.UNKNOWN
         self._worker = Worker(self._run, name="health-monitor")
         self.state = Health.UNKNOWN
 
     def start(self) -> None:
-        """Begin to probe."""
+        """Start to probe."""
         self._worker.start()
 
     def stop(self) -> None:
-        """End the thread, without waiting for a probe that is under way."""
+        """Ask the thread to end, without waiting for a probe in progress."""
         with self._judging:
             self._worker.ask_to_stop()
 
     def suspect(self) -> None:
-        """Probe again now: a connection failed, so the last result means nothing any more."""
+        """Probe again now: a connection has failed, so the last result is no longer valid."""
         with self._judging:
             self.state = Health.UNKNOWN
             self._worker.wake()
@@ -82,7 +82,7 @@ class HealthMonitor:
             with self._judging:
                 if worker.is_stopping:
                     return
-                if not worker.is_woken:  # else the answer may be older than the failure
+                if not worker.is_woken:  # otherwise the result may be older than the failure
                     self._judge(reason)
             worker.wait(self._pause_s())
 

@@ -1,7 +1,7 @@
-"""The first words on a connection, and questions to a server that knows the delivery extension.
+"""The hello that begins a connection, and requests to a server that knows the delivery extension.
 
-Everybody who asks a server something and waits for the answer does it here. docs/protocol.md, rules E1 to E3, E14, E19.
-Credentials of a client follow the welcome; they belong here too.
+Every request whose caller waits for the answer goes through this module. docs/protocol.md, rules E1 to E3, E14, E19.
+A client's credentials would follow the welcome, and belong here too.
 """
 
 from collections.abc import Sequence
@@ -24,16 +24,16 @@ def greet(
     encodings: Sequence[str],
     timeout_s: float,
 ) -> Steps[Answer]:
-    """Say hello, under the name `client_host`; return the answer, a Welcome from a server that knows the extension.
+    """Send the hello of the client `client_host`; return the answer, a Welcome if the server knows the extension.
 
-    Raises PeerClosed or PeerTimeout when there is none.
+    Raises PeerClosed or PeerTimeout if no answer arrives.
     """
     fields = {"version": VERSION, "client": client_id, "host": client_host, "encodings": list(encodings)}
     return (yield from ask(transport, protocol, control_line("hello", **fields), timeout_s=timeout_s, what="the hello"))
 
 
 def answers_a_blank_line(transport: Transport, *, timeout_s: float) -> Steps[bool]:
-    """Whether the server is there and speaks the plain protocol: it answers every line, a blank one too (rule L5)."""
+    """Whether a server is up and speaks the plain protocol, in which even a blank line gets an answer (rule L5)."""
     try:
         answer = yield from ask(transport, DeliveryClientProtocol(), b"\n", timeout_s=timeout_s, what="a blank line")
     except (PeerClosed, PeerTimeout):
@@ -44,9 +44,9 @@ def answers_a_blank_line(transport: Transport, *, timeout_s: float) -> Steps[boo
 def ask(
     transport: Transport, protocol: DeliveryClientProtocol, question: bytes, *, timeout_s: float, what: str
 ) -> Steps[Answer]:
-    """Send a question, which messages call `what`; return the answer.
+    """Send a request, which messages call `what`; return the answer.
 
-    Raises PeerTimeout when neither the answer nor a sign of life has come for `timeout_s`, PeerClosed.
+    Raises PeerClosed, or PeerTimeout when neither the answer nor a heartbeat arrives for `timeout_s`.
     """
     yield from _send_all(transport, question, timeout_s)
     left_s = timeout_s
@@ -69,4 +69,4 @@ def _send_all(transport: Transport, data: bytes, timeout_s: float) -> Steps[None
         if not rest:
             return
         if not (yield Await(transport.fileno(), WRITE | transport.wants(), timeout_s)).ready:
-            raise PeerTimeout("the server takes no data")
+            raise PeerTimeout("the server accepts no data")

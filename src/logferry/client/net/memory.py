@@ -1,6 +1,6 @@
-"""The transport without a network: two ends in one process, deterministic, for what is built on transports.
+"""A transport without a network: two ends in one process, deterministic, for tests of what is built on transports.
 
-Each end has a number in place of a descriptor; `ready` says what a poll would say.
+Each end has a number in place of a descriptor; `ready` returns what a poll would return.
 """
 
 import itertools
@@ -11,7 +11,7 @@ from logferry.client.net.readiness import READ, WRITE
 from logferry.client.net.transport import Part
 from logferry.errors import PeerClosed
 
-# As much as one end takes before the other has read it.
+# At most this many bytes wait in one direction.
 CAPACITY_BYTES: Final = 1024 * 1024
 
 _numbers = itertools.count(1_000_000)  # far above the descriptors of a process
@@ -31,17 +31,17 @@ class MemoryTransport:
 
     @classmethod
     def pair(cls, *, capacity: int = CAPACITY_BYTES) -> tuple[Self, Self]:
-        """Return two ends; each takes `capacity` bytes that the other has not yet received."""
+        """Return two ends; each accepts at most `capacity` bytes that the other has not received."""
         ours, theirs = cls(capacity), cls(capacity)
         ours._peer, theirs._peer = theirs, ours
         return ours, theirs
 
     def fileno(self) -> int:
-        """See Transport: a number that no descriptor has."""
+        """See Transport: a number that is not a descriptor."""
         return self._number
 
     def ready(self) -> int:
-        """Return what this end is ready for, as a poll would."""
+        """Return what this end is ready for, as a poll would return it."""
         if self._is_broken:
             return READ | WRITE
         can_read = self._arrived or self._peer._has_ended
@@ -67,15 +67,15 @@ class MemoryTransport:
         return data or (b"" if self._peer._has_ended else None)
 
     def wants(self) -> int:
-        """See Transport: nothing of its own."""
+        """See Transport: always 0."""
         return 0
 
     def has_buffered(self) -> bool:
-        """See Transport: `ready` knows all that has arrived."""
+        """See Transport: always False, because `ready` knows everything that has arrived."""
         return False
 
     def unconfirmed_bytes(self) -> int:
-        """See Transport: what the other end has not received."""
+        """See Transport: the bytes that the other end has not received."""
         return len(self._peer._arrived)
 
     def end_of_data(self) -> None:
@@ -88,7 +88,7 @@ class MemoryTransport:
         self.is_closed = True
 
     def reset(self) -> None:
-        """Break the connection: what has not been received is lost."""
+        """Break the connection: what the other end has not received is lost."""
         self._peer._is_broken = True
         self._peer._arrived.clear()
         self.close()

@@ -1,4 +1,4 @@
-"""What a file descriptor is waited for, and the system's way to wait for it."""
+"""What a caller waits for on file descriptors, and the system's way to wait."""
 
 import math
 import select
@@ -9,23 +9,23 @@ READ: Final = 1
 WRITE: Final = 2
 
 Readiness = Mapping[int, int]
-"""By file descriptor: READ, WRITE or both. What it is waited for, or what it is ready for."""
+"""READ, WRITE or both for each file descriptor: what a caller waits for, or what the descriptor is ready for."""
 
 
 class Wait(Protocol):
-    """How a caller lets others wait without giving up its own duties."""
+    """A way to wait that a caller passes on, so that its own duties continue meanwhile."""
 
     def __call__(self, interest: Readiness, timeout_s: float) -> dict[int, int]:
-        """Wait until a descriptor is ready for what is asked of it, or `timeout_s` is over; return which are ready.
+        """Wait until a descriptor is ready for what `interest` asks, or `timeout_s` has passed; return what is ready.
 
-        Raises an exception of the caller's when whoever waits should stop.
+        Raises an exception of the caller's choice when the wait should be abandoned.
         """
 
 
 def poll(interest: Readiness, timeout_s: float) -> dict[int, int]:
-    """Wait until a descriptor is ready, or `timeout_s` (may be infinite) is over; return which are ready for what.
+    """Wait until a descriptor is ready, or `timeout_s` (may be infinite) has passed; return what is ready.
 
-    A descriptor that has failed is ready for everything: whoever uses it next gets the failure.
+    A descriptor that has failed is ready for everything: the next call that uses it gets the error.
     """
     waiting = select.poll()
     for fd, events in interest.items():

@@ -1,4 +1,4 @@
-"""Asking a server what it holds of a source, on a connection of its own, beside any delivery."""
+"""Asking a server what it has stored of a source, on a connection separate from any delivery."""
 
 import time
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _CLIENT_ID: Final = "verify"
 
 
 class ReportClient:
-    """A connection for questions. Raises DeliveryError wherever the server does not answer them."""
+    """A connection for requests. Every method raises DeliveryError if the server does not answer."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class ReportClient:
         answer_timeout_s: float,
         wait: Wait = poll,
     ) -> None:
-        """`client_host` is this client's name; `wait` is for callers that have other things to do meanwhile."""
+        """`client_host` is this client's name; `wait` lets callers do other things meanwhile."""
         self._client_host = client_host
         self._answer_timeout_s = answer_timeout_s
         self._wait = wait
@@ -48,18 +48,18 @@ class ReportClient:
             raise
 
     def report(self, source_id: str) -> Iterator[ReportPage]:
-        """Give all that the server knows of a source, page by page."""
+        """Yield everything that the server knows about a source, page by page."""
         after, has_more = 0, True
         while has_more:
             page = self._ask(control_line("report", source=source_id, after=after))
             if not isinstance(page, ReportPage):
-                raise ProtocolError(f"the server has not answered the question but: {page}")
+                raise ProtocolError(f"the server's answer to a report request is not a report: {page}")
             yield page
             has_more = page.has_more
             after = page.extents[-1].end if page.extents else 0
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._transport.close()
 
     def _hello(self) -> Steps[Answer]:
@@ -74,6 +74,6 @@ class ReportClient:
 
     def _ask(self, question: bytes) -> Answer:
         steps = ask(
-            self._transport, self._protocol, question, timeout_s=self._answer_timeout_s, what="a question for a report"
+            self._transport, self._protocol, question, timeout_s=self._answer_timeout_s, what="a report request"
         )
         return run(steps, wait=self._wait, clock=time.monotonic)

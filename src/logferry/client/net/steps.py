@@ -1,7 +1,7 @@
-"""Procedures with waits in them, written straight on: connecting, saying hello, asking, handing over.
+"""Procedures that wait, written as straight-line code: connecting, saying hello, requesting, finishing.
 
-A procedure is a generator that yields an `Await` wherever it has to wait. So the same text serves an engine that has
-other things to do meanwhile (`Task`), a command that has not (`run`), and tests that have neither socket nor clock.
+A procedure is a generator that yields an `Await` wherever it has to wait. So the same code serves an engine that has
+other things to do meanwhile (`Task`), a command that has not (`run`), and tests without sockets and clocks.
 """
 
 from collections.abc import Callable, Generator
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Await(NamedTuple):
-    """Go on when `fd` is ready for one of `events`, or when `timeout_s` is over; without `fd`, only then."""
+    """Resume when `fd` is ready for one of `events` or `timeout_s` has passed; without `fd`, after the timeout."""
 
     fd: int | None
     events: int
@@ -21,7 +21,7 @@ class Await(NamedTuple):
 
 
 class Resumed(NamedTuple):
-    """What ended a wait: `ready` is what the descriptor is ready for (0: the time was over)."""
+    """What ended a wait: `ready` is what the descriptor is ready for, 0 after a timeout."""
 
     ready: int
     waited_s: float
@@ -31,10 +31,10 @@ Steps = Generator[Await, Resumed, T]
 
 
 class Task(Generic[T]):
-    """Steps under way, for an engine that waits for several things at once."""
+    """Steps in progress, for an engine that waits for several things at the same time."""
 
     def __init__(self, steps: Steps[T], now: float) -> None:
-        """The first step is taken by the first `advance`."""
+        """Nothing runs before the first `advance`."""
         self._steps = steps
         self._awaited: Await | None = None
         self._since = now
@@ -43,22 +43,22 @@ class Task(Generic[T]):
 
     @property
     def result(self) -> T:
-        """What the steps returned; only when `is_done`."""
+        """What the steps have returned; valid once `is_done`."""
         return cast("T", self._result)
 
     @property
     def deadline(self) -> float:
-        """When `advance` must be called at the latest."""
+        """The latest time to call `advance`."""
         return self._since + (self._awaited.timeout_s if self._awaited else 0.0)
 
     def interest(self) -> dict[int, int]:
-        """Return what the steps wait for."""
+        """Return the descriptor that the steps wait for, if any."""
         if self.is_done or self._awaited is None or self._awaited.fd is None:
             return {}
         return {self._awaited.fd: self._awaited.events}
 
     def advance(self, ready: Readiness, now: float) -> None:
-        """Take the next steps if what they wait for has come, or its time is over. Raises what they raise."""
+        """Resume the steps if what they wait for is ready, or after its timeout. Raises what the steps raise."""
         awaited = self._awaited
         try:
             if awaited is None:
@@ -72,12 +72,12 @@ class Task(Generic[T]):
             self.is_done = True
 
     def cancel(self) -> None:
-        """End the steps where they are; they release what they hold."""
+        """Stop the steps where they are; their cleanup releases what they hold."""
         self._steps.close()
 
 
 def run(steps: Steps[T], *, wait: Wait, clock: Callable[[], float]) -> T:
-    """Take all steps and return their result. Raises what they raise, or what `wait` raises."""
+    """Run all steps and return their result. Raises what the steps or `wait` raise."""
     task = Task(steps, clock())
     try:
         task.advance({}, clock())

@@ -1,4 +1,4 @@
-"""The transport over a TCP socket: options, failures, and what the kernel knows of the peer."""
+"""The transport over a TCP socket: its options, its failures, and what the kernel knows about the peer."""
 
 import contextlib
 import fcntl
@@ -14,14 +14,14 @@ from logferry.errors import PeerClosed, cause_of
 
 _MSG_MORE: Final = getattr(socket, "MSG_MORE", 0)  # Linux
 
-# A peer's machine that vanished is found out within about a minute, also while nothing is sent.
+# The client notices within about a minute that the peer's machine has vanished, even while it sends nothing.
 _KEEPALIVE_IDLE_S: Final = 30
 _KEEPALIVE_INTERVAL_S: Final = 10
 _KEEPALIVE_COUNT: Final = 3
 
 
 class TcpTransport:
-    """See Transport; over a connected, non-blocking socket."""
+    """See Transport. Takes a connected, non-blocking socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -42,7 +42,7 @@ class TcpTransport:
             raise PeerClosed(f"the connection broke while sending: {cause_of(error)}") from error
 
     def flush(self) -> None:
-        """See Transport. To set TCP_NODELAY sends what MSG_MORE holds back (tcp(7))."""
+        """See Transport. Setting TCP_NODELAY sends what MSG_MORE holds back (tcp(7))."""
         with contextlib.suppress(OSError):
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -56,15 +56,15 @@ class TcpTransport:
             raise PeerClosed(f"the connection broke: {cause_of(error)}") from error
 
     def wants(self) -> int:
-        """See Transport: nothing of its own."""
+        """See Transport: always 0."""
         return 0
 
     def has_buffered(self) -> bool:
-        """See Transport: what has arrived is in the kernel."""
+        """See Transport: always False, because the kernel holds what has arrived."""
         return False
 
     def unconfirmed_bytes(self) -> int:
-        """See Transport: what Linux has not yet seen acknowledged (SIOCOUTQ of tcp(7))."""
+        """See Transport: on Linux, the bytes that TCP has not seen acknowledged (SIOCOUTQ in tcp(7))."""
         if not sys.platform.startswith("linux"):
             return 0
         answer = fcntl.ioctl(self.sock, termios.TIOCOUTQ, b"\0" * 4)
@@ -81,14 +81,14 @@ class TcpTransport:
 
 
 def tune(sock: socket.socket) -> None:
-    """Send at once, and notice a peer that vanished."""
+    """Make a socket send without delay, and notice a peer that has vanished."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     limits = {
         "TCP_KEEPIDLE": _KEEPALIVE_IDLE_S,
         "TCP_KEEPINTVL": _KEEPALIVE_INTERVAL_S,
         "TCP_KEEPCNT": _KEEPALIVE_COUNT,
-        # Data that nobody confirms for this long ends the connection (RFC 5482), in milliseconds.
+        # Data that stays unconfirmed for this many milliseconds ends the connection (RFC 5482).
         "TCP_USER_TIMEOUT": 1000 * (_KEEPALIVE_IDLE_S + _KEEPALIVE_INTERVAL_S * _KEEPALIVE_COUNT),
     }
     for name, value in limits.items():

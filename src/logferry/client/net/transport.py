@@ -1,7 +1,7 @@
-"""Bytes to and from one peer: the seam between what is said and what carries it (TCP, memory; TLS later).
+"""Bytes to and from one peer: the seam between a protocol and what carries it (TCP, memory; TLS later).
 
-A transport never blocks and never interprets. It owns its connection from the moment it is connected, and maps what the
-system raises to PeerClosed.
+A transport owns its connection as soon as that is established, and turns the system's errors into PeerClosed. It must
+never block, and never interprets the bytes.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from logferry.errors import PeerClosed
 
 Part = bytes | memoryview
 
-# How much is taken from a transport at once.
+# At most this many bytes are received in one call.
 RECEIVE_BYTES: Final = 256 * 1024
 
 
@@ -22,42 +22,42 @@ class Transport(Protocol):
         """Return the descriptor to wait for."""
 
     def send(self, parts: Sequence[Part], *, more: bool) -> int:
-        """Take bytes that follow each other; return how many were taken (0: none now). Raises PeerClosed.
+        """Send consecutive parts; return how many bytes were accepted (0: none now). Raises PeerClosed.
 
-        With `more`, they may be held back until `flush`: lines that are sent one by one then do not wake the peer one
-        by one.
+        With `more`, the transport may hold the bytes back until `flush`, so that lines sent one by one do not each wake
+        the peer.
         """
 
     def flush(self) -> None:
-        """Let go what was held back. A failure shows in the next call that can raise."""
+        """Send what was held back. A failure shows in the next call that can raise."""
 
     def receive(self, limit: int) -> bytes | None:
-        """Return at most `limit` bytes that have arrived; None when there are none yet, `b""` at the peer's end.
+        """Return at most `limit` received bytes; None if none have arrived yet, `b""` once the peer has ended its data.
 
-        Raises PeerClosed when the connection broke.
+        Raises PeerClosed if the connection is broken.
         """
 
     def wants(self) -> int:
-        """Return what the transport itself has to wait for, beside what its user asks for: READ, WRITE or 0.
+        """Return what the transport itself waits for, in addition to its user: READ, WRITE, both or 0.
 
-        A transport that encrypts may have to read in order to send.
+        An encrypting transport may have to read in order to send.
         """
 
     def has_buffered(self) -> bool:
         """Whether `receive` would return bytes although the descriptor is not readable."""
 
     def unconfirmed_bytes(self) -> int:
-        """Return how many bytes the peer's machine has not yet confirmed (0 where that cannot be asked)."""
+        """Return how many bytes the peer's machine has not confirmed yet (0 where the system does not report it)."""
 
     def end_of_data(self) -> None:
-        """Tell the peer that no more will come; what it still sends can be received."""
+        """Signal to the peer that no more data follows; `receive` still returns what the peer sends."""
 
     def close(self) -> None:
-        """Release the connection. May be called twice."""
+        """Release the connection. Calling it again has no effect."""
 
 
 def receive_some(transport: Transport) -> bytes | None:
-    """Return what has arrived, None when nothing has. Raises PeerClosed, also at the peer's end."""
+    """Return what has arrived, or None. Raises PeerClosed if the peer has closed or broken the connection."""
     data = transport.receive(RECEIVE_BYTES)
     if data == b"":
         raise PeerClosed("the server closed the connection")

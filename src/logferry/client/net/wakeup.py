@@ -1,4 +1,4 @@
-"""Waking a thread that waits in a poll, and asking a run to stop. Both are safe in all threads and signal handlers."""
+"""Waking a thread that waits in a poll, and requesting the end of a run, from any thread or signal handler."""
 
 import contextlib
 import select
@@ -14,21 +14,21 @@ class Wakeup:
         self._sender.setblocking(False)
 
     def fileno(self) -> int:
-        """Readable while the flag is set."""
+        """Return a descriptor that is readable while the flag is set."""
         return self._receiver.fileno()
 
     def set(self) -> None:
-        """Wake whoever waits, now or at its next wait."""
-        with contextlib.suppress(OSError):  # full: it is set already; closed: nobody waits
+        """Wake the thread that waits, now or at its next wait."""
+        with contextlib.suppress(OSError):  # full: already set; closed: nothing waits any more
             self._sender.send(b"\0")
 
     def clear(self) -> None:
-        """Reset the flag; call this before looking at what it announced."""
+        """Reset the flag; call this before checking what it announced."""
         with contextlib.suppress(OSError):
             self._receiver.recv(4096)
 
     def wait(self) -> None:
-        """Wait until the flag is set, without a limit, and reset it."""
+        """Wait until the flag is set, without a timeout, and reset it."""
         poll = select.poll()
         poll.register(self._receiver.fileno(), select.POLLIN)
         poll.poll()
@@ -48,10 +48,10 @@ class StopSignal:
         self.wakeup = Wakeup()
 
     def request(self) -> None:
-        """Ask for an end. Safe in a signal handler."""
+        """Request the end of the run. Safe in a signal handler."""
         self.is_requested = True
         self.wakeup.set()
 
     def close(self) -> None:
-        """Release the sockets, when the run is over."""
+        """Release the sockets after the run."""
         self.wakeup.close()

@@ -1,1 +1,1 @@
-"""Proving that a file is stored, and what may follow from that proof."""
+"""Proving that files are stored, and retiring files after that proof."""

@@ -1,7 +1,7 @@
-"""What happens to a log file after it was shipped: it stays, or is deleted or moved once it is proven to be stored.
+"""Deletes or moves a shipped log file once all of it is proven to be stored; otherwise the file stays.
 
-This module owns the decision. It never lets a file go whose lines are not all stored, with one exception that the user
-has to ask for: lines that were filtered away, of a file from which others were stored.
+This module owns that decision. It must never delete or move a file unless all of its lines are stored. The only
+exception, which the user has to request, are lines that were filtered out of a file whose other lines are stored.
 """
 
 import logging
@@ -19,12 +19,12 @@ logger = logging.getLogger(__name__)
 
 
 def dispose(path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> list[str]:
-    """Verify a shipped file; delete or move it if all of it is stored, once. Return why it had to stay, if it had."""
+    """Verify a shipped file; delete or move it if all of it is stored once. Return why it stays, if it does."""
     try:
         before = _state(path)
         reason = _why_it_stays(_verdict(path, settings, checkpoints), disposes_filtered=settings.dispose_filtered)
         if not reason and _state(path) != before:
-            reason = "it has changed meanwhile"
+            reason = "it changed while it was verified"
         if not reason:
             reason = _delete(path) if settings.move_after is None else _move(path, settings.move_after)
     except (OSError, DeliveryError) as error:
@@ -33,9 +33,9 @@ def dispose(path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> lis
 
 
 def _why_it_stays(verdict: Verdict, *, disposes_filtered: bool) -> str:
-    """Return what of a file is stored nowhere, "" if nothing. Blank lines do not count: nobody stores them."""
+    """Return what part of a file is not stored, or "". Blank lines do not count: they are never stored."""
     if not verdict.is_proven:
-        return "not all of it is proven to be stored (logferry verify says more)"
+        return "not all of it is proven to be stored (`logferry verify` shows the details)"
     if verdict.filtered and not verdict.stored:
         return (
             f"nothing of it is stored: all of its {verdict.filtered} lines were left out by --include or --exclude-line"
@@ -55,10 +55,10 @@ def _delete(path: Path) -> str:
 
 
 def _move(path: Path, folder: Path) -> str:
-    """Move the file into a folder; return why it could not be moved, or ""."""
+    """Move the file into a folder; return "", or why it cannot be moved."""
     target = folder / path.name
     if os.path.lexists(target):
-        return f"{target} exists already"
+        return f"{target} already exists"
     folder.mkdir(parents=True, exist_ok=True)
     shutil.move(path, target)
     logger.info("moved %s to %s", path, folder)
@@ -66,7 +66,7 @@ def _move(path: Path, folder: Path) -> str:
 
 
 def _state(path: Path) -> tuple[int, ...]:
-    """Return what changes when the name gets another file, or the file other content."""
+    """Return values that change when the path is replaced by another file, or the content of the file changes."""
     status = path.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 

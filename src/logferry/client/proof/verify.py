@@ -1,8 +1,8 @@
-"""`logferry verify`: is everything that is in a file on the server's disk, once, as it was?
+"""`logferry verify`: is everything in a file on the server's disk, once and unchanged?
 
-The file is rendered again, piece by piece, as the checkpoint says it was rendered, and each piece's CRC-32 is compared
-with that of the server's ledger; the server has compared its ledger with its disk. So a line that was removed, changed
-or added on either side is seen.
+The client renders the file again, extent by extent, as the checkpoint says that it was rendered, and compares each
+CRC-32 with the server's ledger; the server compares its ledger with its disk. So a line that was removed, changed or
+added on either side is detected.
 """
 
 import os
@@ -25,12 +25,12 @@ from logferry.errors import SourceError
 from logferry.model.render_spec import PLAIN
 from logferry.protocol.delivery_reports import Extent, RecordedLoss, ReportPage
 
-_UNKNOWN: Final[Renderings] = ((0, PLAIN),)  # nothing was sent, or by a version that knew no other rendering
+_UNKNOWN: Final[Renderings] = ((0, PLAIN),)  # nothing was sent, or a version that knew no other rendering sent it
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Bytes `[start, end)` of a file, `lines` lines, and what is wrong with them."""
+    """Bytes `[start, end)` of a file with `lines` lines, and what is wrong with them."""
 
     start: int
     end: int
@@ -40,33 +40,33 @@ class Range:
 
 @dataclass(slots=True)
 class Verdict:
-    """What became of one file. Ranges are in bytes of the file."""
+    """The result for one file. Ranges are in bytes of the file."""
 
     path: str
     source: str = ""
     lines: int = 0  # in the file now
-    stored: int = 0  # of these, on the server's disk as they should be
+    stored: int = 0  # of these, on the server's disk unchanged
     repeated: int = 0
-    filtered: int = 0  # left out by the user's patterns when they were shipped: these are not in `lines`
+    filtered: int = 0  # left out by the user's patterns when the file was shipped; not counted in `lines`
     missing: list[Range] = field(default_factory=list)
     altered: list[Range] = field(default_factory=list)
     losses: list[RecordedLoss] = field(default_factory=list)
-    problem: str = ""  # why nothing could be compared, or not all of it
+    problem: str = ""  # why the file could not be compared, or only in part
 
     @property
     def is_proven(self) -> bool:
-        """Whether everything is there once."""
+        """Whether everything is stored once."""
         return not (self.problem or self.missing or self.altered or self.losses or self.repeated)
 
 
 def verify_all(inputs: Iterable[FileSettings], checkpoints: Checkpoints, reports: ReportClient) -> list[Verdict]:
-    """Compare all files of these inputs, each once, with what the server has stored. Raises DeliveryError."""
+    """Compare each file of these inputs, once, with what the server has stored. Raises DeliveryError."""
     paths = dict.fromkeys(path for own in inputs for path in _files_of(own))
     return [verify(Path(path), checkpoints, reports) for path in paths]
 
 
 def _files_of(wanted: FileSettings) -> Iterator[str]:
-    """Give the files that are meant; a pattern that means none stands for itself, as a file that is not there."""
+    """Yield the files of an input; a pattern that matches none is yielded itself, and reported as a missing file."""
     for name in wanted.log_file:
         if is_pattern(name):
             yield from list(filter(os.path.isfile, matching([name], wanted.exclude))) or [name]
@@ -94,9 +94,10 @@ def verify(path: Path, checkpoints: Checkpoints, reports: ReportClient) -> Verdi
 
 
 def _find(file: SourceFile, checkpoints: Checkpoints) -> Checkpoint | None:
-    """Return the latest checkpoint of the file; of the same file with other content if there is none.
+    """Return the latest checkpoint of the file, or else that of the same inode with other content.
 
-    An archive is another file than what was shipped: its name says what that was called, and its content that it is it.
+    An archive is a different file from the one that was shipped: the archive's name gives the original names, and its
+    content decides whether it is that file.
     """
     of_inode = checkpoints.of_identity(*file.identity)
     same = [checkpoint for checkpoint in of_inode if has_content(file, checkpoint)]
@@ -118,7 +119,7 @@ def _compare(file: SourceFile, checkpoint: Checkpoint, pages: list[ReportPage]) 
     for extent in _extents(pages):
         comparison.compare(extent)
     committed = pages[0].committed
-    comparison.expect_nothing(committed, "not on the server although it says so")
+    comparison.expect_nothing(committed, "not on the server, although the server reports it as stored")
     comparison.expect_nothing(file.readable_end, "not shipped yet")
     verdict.problem = "; ".join(file.problems)
     return verdict
@@ -131,7 +132,7 @@ def _extents(pages: list[ReportPage]) -> Iterator[Extent]:
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """Goes through a file, and enters what it finds into a verdict."""
+    """Reads through a file, and records what it finds in a verdict."""
 
     file: SourceFile
     renderings: Renderings
@@ -161,7 +162,7 @@ class _Comparison:
             verdict.stored += extent.lines
 
     def expect_nothing(self, end: int, reason: str) -> None:
-        """Between what is stored there may be blank lines, and what is known to be lost; lines are missing."""
+        """Read on to `end`, where only blank lines and known losses are expected; record other lines as missing."""
         start = self.file.offset
         if start >= end:
             return

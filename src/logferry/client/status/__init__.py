@@ -1,1 +1,1 @@
-"""What the client reports about itself, and what `logferry status` makes of it."""
+"""What the client reports about itself, and how `logferry status` interprets it."""

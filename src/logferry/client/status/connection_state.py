@@ -1,6 +1,6 @@
-"""The connection to the server as it is now: the delivery engine reports it, the status shows it.
+"""The current state of the connection to the server: the delivery engine reports it, the status shows it.
 
-Owns the one current state; keeps no history but the last failure. Never calls back into delivery.
+Owns that state; the only history that it keeps is the last failure. Must never call back into delivery.
 """
 
 import time
@@ -17,17 +17,17 @@ WAITING: Final = "waiting"
 
 @dataclass(frozen=True, slots=True)
 class ConnectionState:
-    """One moment. Times are Unix times, 0 for never.
+    """The state at one moment. Times are Unix times, 0 for never.
 
     `state` is `idle` (not connected, and nothing to send), `connected`, or `waiting` (the last attempt or connection
-    failed; the client will retry), `since` when it became so. `delivery` is what the last connection guaranteed:
+    failed; the client will retry); it began at `since`. `delivery` is what the last connection guaranteed:
     `exactly once`, `at least once` or `best effort`; "" before the first connection.
     """
 
     state: str = IDLE
     since: float = 0.0
     delivery: str = ""
-    error: str = ""  # the last failure, also when it is over
+    error: str = ""  # the last failure, even if the client has recovered
     error_at: float = 0.0
 
 
@@ -35,13 +35,13 @@ class ConnectionTracker:
     """Keeps the state of one client's connection; a ConnectionObserver of the delivery engine.
 
     Only the engine's thread calls `connected`, `closed` and `failed`. Any thread may read `state`: each change replaces
-    it as a whole.
+    the whole object.
     """
 
     def __init__(
         self, *, clock: Callable[[], float] = time.time, on_change: Callable[[], object] = lambda: None
     ) -> None:
-        """`clock` gives Unix time; `on_change` is called after each change, in the engine's thread."""
+        """`clock` returns Unix time; `on_change` is called after each change, in the engine's thread."""
         self._clock = clock
         self._on_change = on_change
         self.state = ConnectionState(since=clock())
@@ -51,12 +51,12 @@ class ConnectionTracker:
         self._become(state=CONNECTED, since=self._clock(), delivery=guarantee.value)
 
     def closed(self) -> None:
-        """Note the end of a connection; after a failure the client is still waiting for the next one."""
+        """Note the end of a connection; a client that waits after a failure keeps waiting."""
         if self.state.state == CONNECTED:
             self._become(state=IDLE, since=self._clock())
 
     def failed(self, error: str) -> None:
-        """Note that a connection, or the attempt at one, failed and that the client will retry."""
+        """Note that a connection, or an attempt to connect, has failed and that the client will retry."""
         now = self._clock()
         since = self.state.since if self.state.state == WAITING else now
         self._become(state=WAITING, since=since, error=error, error_at=now)

@@ -1,7 +1,7 @@
-"""How a client does now: what it reported last (snapshot.py), compared with its lock and with the disk.
+"""The state of a client now: its last report (snapshot.py), compared with its lock and with the disk.
 
-A quiet client writes nothing, and a client that hangs or is dead cannot. So this module computes ages and asks the disk
-for the sizes of files: how far a client is behind is true whatever has become of it. It only reads.
+A quiet client writes no reports, and a client that hangs or has died cannot. So this module computes ages and reads the
+sizes of files from the disk: the lag that it returns is right whatever has happened to the client. It only reads.
 """
 
 import os
@@ -24,12 +24,12 @@ UNREADABLE: Final = "unreadable"
 
 @dataclass(frozen=True, slots=True)
 class InspectedFile:
-    """One file: what the client reported about it, and what has become of it since then.
+    """One file: what the client reported about it, and what has happened to it since.
 
-    `other_name` is the name it has now, if that is not the one that is followed.
+    `other_name` is the file's current name, if that is not the one that the client follows.
 
-    `lag_seconds` is for how long there has been something that is not acked. When that began after the client's last
-    report about the file, it is the time since the file was written to if the client runs, else since the last report.
+    `lag_seconds` is how long the file has had unacked data. If that began after the client's last report about the
+    file, it counts from the last write to the file while the client runs, otherwise from the last report.
     """
 
     report: FileReport
@@ -41,25 +41,25 @@ class InspectedFile:
 
     @property
     def is_held(self) -> bool:
-        """Whether it was rotated or deleted, and is kept open until the rest of it is acked."""
+        """Whether the file was rotated or deleted, and is kept open until the rest of it is acked."""
         return self.report.state == HELD
 
     @property
     def is_unreadable(self) -> bool:
-        """Whether the client cannot read it."""
+        """Whether the client cannot read the file."""
         return self.report.state == UNREADABLE
 
     @property
     def reason(self) -> str:
-        """Why it is not read, what failed last, what happened to it since; "" when there is nothing to report."""
+        """Why the file is not read, what failed last, and what has happened since; "" if there is nothing to report."""
         return "; ".join(filter(None, (self.report.problem, self.since_then)))
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A client as it is now. `pid` is that of the running client, else that of the last one; times in seconds.
+    """A client as it is now. `pid` belongs to the running client, or else to the last one; times are in seconds.
 
-    `problems` has a sentence for each thing that is not as it should be.
+    `problems` has one sentence for each problem.
     """
 
     folder: str
@@ -72,9 +72,9 @@ class Inspection:
 
 
 def inspect(folder: Path, *, now: float) -> Inspection:
-    """Look at the client of a state folder; `now` is Unix time.
+    """Inspect the client of a state folder; `now` is Unix time.
 
-    Raises StateError when nothing is known of a client.
+    Raises StateError if the folder has no status of a client.
     """
     holder = _holder(folder)
     status = read(folder)
@@ -82,7 +82,7 @@ def inspect(folder: Path, *, now: float) -> Inspection:
         raise StateError(
             f"process {holder} is using the state folder {folder}, but has not reported a status yet"
             if holder
-            else f"there is no status in {folder}: no client has run with this state folder (--state-dir names another)"
+            else f"found no status in {folder}: no client has run with this state folder (--state-dir names another)"
         )
     client = status.client
     files = tuple(_inspected(report, client, is_running=holder is not None, now=now) for report in status.files)
@@ -101,7 +101,7 @@ def _holder(folder: Path) -> str | None:
     try:
         return lock_holder(folder)
     except OSError as error:
-        raise StateError(f"cannot look into the state folder {folder}: {cause_of(error)}") from None
+        raise StateError(f"cannot read the state folder {folder}: {cause_of(error)}") from None
 
 
 def _problems(status: Status, holder: str | None, now: float) -> Iterator[str]:
@@ -128,7 +128,7 @@ def _why_not_running(client: ClientReport) -> Iterator[str]:
 
 
 def _inspected(report: FileReport, client: ClientReport, *, is_running: bool, now: float) -> InspectedFile:
-    """Ask the disk for what was appended since, unless the file has no name, or the client will not ship more of it."""
+    """Compare a report with the disk, unless the file has no name, or the client will ship no more of it."""
     size, since_then, written_at = report.size, "", client.written_at
     if client.mode != "batch" and report.name and report.inode:
         try:
@@ -136,7 +136,7 @@ def _inspected(report: FileReport, client: ClientReport, *, is_running: bool, no
         except FileNotFoundError:
             since_then = "deleted or renamed since"
         except OSError as error:
-            since_then = f"cannot look at it now: {cause_of(error)}"
+            since_then = f"cannot check it now: {cause_of(error)}"
         else:
             if identity_of(status) != (report.device, report.inode):
                 since_then = "replaced: this path is now a different file"

@@ -1,4 +1,4 @@
-"""What a client reports about itself, and the format of `STATE_DIR/status.json` in which it does.
+"""What a client reports about itself, and the format of `STATE_DIR/status.json`, which holds the report.
 
     {"version": 1,
     "client": {<ClientReport>},
@@ -7,9 +7,9 @@
     ...
     ]}
 
-Keys are the names of the fields; a value that is the default of its field is left out, and a reader takes the default
-for it. A reader ignores keys it does not know, so that fields can be added without a new version; a file of another
-version is refused. The file is not synced: a crash of the machine may leave it empty, or an older one.
+Keys are the names of the fields. A value that equals the default of its field is left out, and a reader assumes the
+default. A reader ignores unknown keys, so that fields can be added without a new version, and refuses a file of another
+version. The file is not synced: a crash of the machine may leave it empty, or leave an older one.
 """
 
 import json
@@ -30,8 +30,8 @@ STATUS_FILE: Final = "status.json"
 class ClientReport:
     """The client as a whole. Times are Unix times, 0 for never; sizes are bytes.
 
-    `directory` is what relative names of files are relative to. `outcome` says how a finished run ended, "" that all
-    went well. `lines_per_second` counts lines acked in the second, or longer, before `written_at`. `link` is the
+    Relative names of files start at `directory`. `outcome` says how a finished run ended, "" if all went
+    well. `lines_per_second` counts lines acked in the second, or longer, before `written_at`. `link` is the
     connection to the server.
     """
 
@@ -53,7 +53,7 @@ class ClientReport:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All that the file holds."""
+    """The whole content of the file."""
 
     client: ClientReport
     files: tuple[FileReport, ...]
@@ -72,14 +72,14 @@ _DEFAULTS: Final = {
 
 
 def encode(status: Status) -> bytes:
-    """Return the content of the file. It is encoded a line at a time: one call for all would block other threads."""
+    """Return the content of the file, encoded line by line: one call for everything would block other threads."""
     client = json.dumps(_entry(status.client), default=_entry)
     files = ",\n".join(json.dumps(_entry(report)) for report in status.files)
     return f'{{"version": {VERSION},\n"client": {client},\n"files": [\n{files}\n]}}\n'.encode()
 
 
 def decode(data: bytes) -> Status:
-    """Return what the file holds. Raises ValueError, TypeError or KeyError for what is not a status."""
+    """Return the content of the file. Raises ValueError, TypeError or KeyError if the data is not a status."""
     content = json.loads(data)
     if content["version"] != VERSION:
         raise ValueError(f"its version is {content['version']!r}, this program knows {VERSION}")
@@ -94,9 +94,9 @@ def decode(data: bytes) -> Status:
 
 
 def read(folder: Path) -> Status | None:
-    """Return what the client of a state folder has reported last; None if it never has.
+    """Return the last report of the client of a state folder, or None if it never wrote one.
 
-    Raises StateError when the file cannot be read, or understood.
+    Raises StateError if the file cannot be read or understood.
     """
     path = folder / STATUS_FILE
     try:
@@ -110,13 +110,13 @@ def read(folder: Path) -> Status | None:
 
 
 def _entry(part: Any) -> dict[str, object]:
-    """Return what differs from the defaults."""
+    """Return the values that differ from the defaults."""
     values = ((name, getattr(part, name), default) for name, default in _DEFAULTS[type(part)])
     return {name: value for name, value, default in values if value != default}
 
 
 def _part(kind: type[Part], entry: Any) -> Part:
-    """Return the part that an entry describes, ignoring unknown keys. Raises ValueError or TypeError."""
+    """Return the part that an entry describes; ignores unknown keys. Raises ValueError or TypeError."""
     if not isinstance(entry, dict):
         raise TypeError(f"{kind.__name__} is {entry!r}")
     part = kind(**{name: entry[name] for name, _ in _DEFAULTS[kind] if name in entry})

@@ -1,4 +1,4 @@
-"""The client's answer to whoever asks how it does: its counters and gauges, and whether it can deliver."""
+"""The client's StatusSource: its counters and gauges, and whether it can deliver."""
 
 from dataclasses import asdict
 
@@ -8,14 +8,14 @@ from logferry.telemetry.status_source import Snapshot, Verdict
 
 
 class ClientStatus:
-    """A StatusSource. It owns nothing: metrics and tracker belong to the run."""
+    """See StatusSource. Owns nothing: metrics and tracker belong to the run."""
 
     def __init__(self, metrics: Metrics, connection: ConnectionTracker) -> None:
         self._metrics = metrics
         self._connection = connection
 
     def snapshot(self) -> Snapshot:
-        """See StatusSource. A client that has nothing to send and is not connected is ready."""
+        """See StatusSource. A client that is not connected is ready if it has nothing to send."""
         total, connection = self._metrics.total(), self._connection.state
         verdict = Verdict.ready()
         if connection.state == WAITING:

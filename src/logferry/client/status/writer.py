@@ -1,8 +1,8 @@
-"""Writes `STATE_DIR/status.json` while a client runs, from a thread of its own, for `logferry status` and for people.
+"""Writes `STATE_DIR/status.json` while a client runs, in a thread of its own, for `logferry status` and for people.
 
-The file is written at the start, at the end, and in between when something has changed: at most once a second, and so
-rarely that writing takes at most a fiftieth of the time, however many files there are. While nothing changes the thread
-sleeps, so the file may be old; inspect.py compares it with the disk. Never delays the engine, never ends a run.
+The thread writes at the start, at the end, and whenever something has changed: at most once a second, and rarely enough
+to spend at most a fiftieth of the time on writing, whatever the number of files. While nothing changes the thread
+sleeps, so the file may be old; inspect.py compares it with the disk. Writing must never delay the engine or end a run.
 """
 
 import logging
@@ -27,15 +27,15 @@ from logferry.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-# People read the file, so writing it more often is useless. After a write the thread pauses for 50 times the processor
-# time of the write (not its duration: in a busy client that is mostly waiting for the other threads).
+# People read the file, so writing more often is useless. After a write, the thread pauses for 50 times the processor
+# time of the write (not 50 times its duration: in a busy client, the thread mostly waits for other threads).
 WRITE_INTERVAL_S: Final = 1.0
 _PAUSE_PER_WRITE: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
 class _Observation:
-    """What is cheap to look at, and differs whenever there is something to write."""
+    """What is cheap to read, and differs whenever there is something new to write."""
 
     counters: Counters
     gauges: Gauges
@@ -45,8 +45,8 @@ class _Observation:
 
 
 class StatusWriter:
-    """Writes the status of one run. After `__enter__` only its own thread touches its attributes, but for `problems`:
-    the run sets them before `__exit__`, which writes the last status when the thread has ended.
+    """Writes the status of one run. After `__enter__`, only its own thread touches its attributes, except `problems`:
+    the run sets `problems` before `__exit__`, which writes the last status after the thread has ended.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class StatusWriter:
         wall_clock: Callable[[], float] = time.time,
         work_clock: Callable[[], float] = time.thread_time,
     ) -> None:
-        """`clock` gives seconds from anywhere, `wall_clock` Unix time, `work_clock` what this thread has worked."""
+        """`clock` is monotonic; `wall_clock` returns Unix time, `work_clock` the processor time of its thread."""
         self._path = folder / STATUS_FILE
         self._settings = settings
         self._reader = reader
@@ -73,7 +73,7 @@ class StatusWriter:
         self._started_at = wall_clock()
         self._directory = _working_directory()
         self._written: _Observation | None = None
-        self._is_quiet = False  # nothing had changed at the last look
+        self._is_quiet = False  # nothing had changed at the last check
         self._looked_at = clock()
         self._acked_then = 0
         self._next_look = clock()
@@ -92,11 +92,11 @@ class StatusWriter:
         outcome = (str(error) or repr(error)) if error else "; ".join(self.problems)
         try:
             self._write(self._look(), ended_at=self._wall_clock(), outcome=outcome)
-        except Exception:  # how the run ended matters more than what is written about it
+        except Exception:  # the result of the run matters more than the report about it
             logger.exception("cannot write how the run ended to %s", self._path)
 
     def write_if_due(self) -> None:
-        """Write, if something has changed and the last time was long enough ago."""
+        """Write if something has changed and the last write is long enough ago."""
         if self._clock() < self._next_look:
             return
         self._next_look = self._clock() + WRITE_INTERVAL_S
@@ -115,13 +115,13 @@ class StatusWriter:
             self.write_if_due()
             while not worker.wait(max(0.0, self._next_look - self._clock())):
                 self.write_if_due()
-                if self._is_quiet and not worker.is_stopping:  # asked after `changed` was cleared
+                if self._is_quiet and not worker.is_stopping:  # read after `changed` was cleared
                     self._wait_for_change()
-        except Exception:  # the top of a worker; a client that cannot report its status still ships
+        except Exception:  # the top of a thread; a client that cannot report its status still ships
             logger.exception("%s is no longer written", self._path)
 
     def _wait_for_change(self) -> None:
-        """Wait until something is counted, then a second more: its speed is that of this second."""
+        """Wait until something is counted, then let a second pass, to measure the speed over that second."""
         self._metrics.changed.wait()
         self._looked_at = self._clock()
         self._next_look = self._looked_at + WRITE_INTERVAL_S
