@@ -149,7 +149,7 @@ def producing(
         reader.close()
 
 
-def test_the_producer_wakes_for_news_of_files_and_the_engine_need_not(wakeup: Wakeup) -> None:
+def test_announced_changes_wake_the_producer_and_not_the_engine(wakeup: Wakeup) -> None:
     reader = AnnouncingReader()
     with producing(reader, wakeup) as producer:
         assert producer.wake_fds == ()
@@ -170,7 +170,7 @@ def next_batch(producer: PrefetchingProducer) -> Batch:
     return found[0]
 
 
-def test_news_that_no_look_takes_do_not_drive_the_producer_in_a_circle(wakeup: Wakeup) -> None:
+def test_announcements_that_no_check_resets_do_not_make_the_producer_spin(wakeup: Wakeup) -> None:
     reader = AnnouncingReader(is_deaf=True)
     reader.grow(b"")
     with producing(reader, wakeup):
@@ -178,7 +178,7 @@ def test_news_that_no_look_takes_do_not_drive_the_producer_in_a_circle(wakeup: W
         assert reader.reads <= reader.polls + 2
 
 
-def test_while_the_queue_is_full_news_of_files_do_not_wake_the_producer(wakeup: Wakeup) -> None:
+def test_while_the_queue_is_full_announced_changes_do_not_wake_the_producer(wakeup: Wakeup) -> None:
     reader = AnnouncingReader(is_deaf=True, is_endless=True)
     reader.grow(b"")
     with producing(reader, wakeup, poll_interval_s=0.02, max_lines=1):

@@ -31,10 +31,10 @@ from tests.support.stopping import stop_signal
 
 
 @pytest.fixture
-def news() -> Iterator[Wakeup]:
-    news = Wakeup()
-    yield news
-    news.close()
+def announcement() -> Iterator[Wakeup]:
+    announcement = Wakeup()
+    yield announcement
+    announcement.close()
 
 
 @pytest.fixture
@@ -60,22 +60,22 @@ def waiting(
     )
 
 
-def test_news_of_files_end_a_wait_and_have_the_reader_look(tmp_path: Path, news: Wakeup) -> None:
+def test_an_announced_change_ends_a_wait_and_makes_the_reader_check(tmp_path: Path, announcement: Wakeup) -> None:
     ticks: list[float] = []
-    news.set()
-    assert waiting(tmp_path, stop_signal(), ticks).once({}, DEADLINE_S, announcing=[news.fileno()]) == {}
+    announcement.set()
+    assert waiting(tmp_path, stop_signal(), ticks).once({}, DEADLINE_S, announcing=[announcement.fileno()]) == {}
     assert len(ticks) == 1
 
 
-def test_news_do_not_put_off_the_regular_look(tmp_path: Path, news: Wakeup) -> None:
+def test_announcements_do_not_delay_the_regular_check(tmp_path: Path, announcement: Wakeup) -> None:
     now, ticks = [0.0], list[float]()
     wait = waiting(tmp_path, stop_signal(), ticks, clock=lambda: now[0], poll_interval=10.0)
-    news.set()
+    announcement.set()
     now[0] = 9.0
-    wait.once({}, 0.0, announcing=[news.fileno()])
-    news.clear()
+    wait.once({}, 0.0, announcing=[announcement.fileno()])
+    announcement.clear()
     now[0] = 10.0
-    wait.once({}, 0.0, announcing=[news.fileno()])
+    wait.once({}, 0.0, announcing=[announcement.fileno()])
     assert ticks == [9.0, 10.0]
 
 
@@ -90,34 +90,34 @@ def test_a_look_that_nobody_needs_is_put_off(tmp_path: Path) -> None:
     assert ticks == [39.0, 49.0]
 
 
-def test_patience_puts_off_neither_news_nor_deadlines(tmp_path: Path, news: Wakeup) -> None:
+def test_patience_delays_neither_announcements_nor_deadlines(tmp_path: Path, announcement: Wakeup) -> None:
     ticks: list[float] = []
     wait = waiting(tmp_path, stop_signal(), ticks, deadline=0.01)
-    news.set()
-    wait.once({}, math.inf, announcing=[news.fileno()], patience_s=math.inf)
+    announcement.set()
+    wait.once({}, math.inf, announcing=[announcement.fileno()], patience_s=math.inf)
     assert len(ticks) == 1
-    news.clear()
+    announcement.clear()
     with pytest.raises(DeliveryAbandoned, match="deadline"):
-        wait.once({}, math.inf, announcing=[news.fileno()], patience_s=math.inf)
+        wait.once({}, math.inf, announcing=[announcement.fileno()], patience_s=math.inf)
 
 
-def test_a_ready_socket_is_told_beside_the_news(
-    tmp_path: Path, news: Wakeup, sockets: tuple[socket.socket, socket.socket]
+def test_a_ready_socket_is_reported_beside_an_announcement(
+    tmp_path: Path, announcement: Wakeup, sockets: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = sockets
     ticks: list[float] = []
     theirs.send(b"x")
-    news.set()
+    announcement.set()
     wait = waiting(tmp_path, stop_signal(), ticks)
     fd = ours.fileno()
-    assert wait.once({fd: READ}, DEADLINE_S, announcing=[news.fileno()]) == {fd: READ}
+    assert wait.once({fd: READ}, DEADLINE_S, announcing=[announcement.fileno()]) == {fd: READ}
     assert len(ticks) == 1
 
 
-def test_a_stop_ends_a_wait_for_news(tmp_path: Path, news: Wakeup) -> None:
+def test_a_stop_ends_a_wait_for_announcements(tmp_path: Path, announcement: Wakeup) -> None:
     stop, ticks = stop_signal(), list[float]()
     threading.Timer(0.01, stop.request).start()
-    waiting(tmp_path, stop, ticks).once({}, DEADLINE_S, announcing=[news.fileno()])
+    waiting(tmp_path, stop, ticks).once({}, DEADLINE_S, announcing=[announcement.fileno()])
     assert stop.is_requested
     assert ticks == []
 
@@ -202,7 +202,7 @@ def test_what_is_acked_is_saved_soon_however_patient_the_reader_is(tmp_path: Pat
         )
 
 
-def test_news_that_no_look_takes_do_not_drive_an_idle_engine_in_a_circle(tmp_path: Path) -> None:
+def test_announcements_that_no_check_resets_do_not_make_an_idle_engine_spin(tmp_path: Path) -> None:
     reader = AnnouncingReader(is_deaf=True)
     reader.grow(b"")
     with FakeServer(fakes.swallow) as server, running(reader, tmp_path, server.port):
@@ -210,7 +210,7 @@ def test_news_that_no_look_takes_do_not_drive_an_idle_engine_in_a_circle(tmp_pat
         assert reader.reads <= reader.polls + 2, "each look is followed by one read"
 
 
-def test_while_the_window_is_full_news_of_files_wake_nobody(tmp_path: Path) -> None:
+def test_while_the_window_is_full_announced_changes_wake_no_thread(tmp_path: Path) -> None:
     reader = AnnouncingReader(is_deaf=True, is_endless=True)
     reader.grow(b"")
     with FakeServer(fakes.swallow) as server, running(reader, tmp_path, server.port, poll_interval=0.02):
@@ -221,7 +221,7 @@ def test_while_the_window_is_full_news_of_files_wake_nobody(tmp_path: Path) -> N
         assert reader.reads <= reads + 2
 
 
-def test_while_the_server_is_away_news_of_files_wake_nobody(tmp_path: Path) -> None:
+def test_while_the_server_is_away_announced_changes_wake_no_thread(tmp_path: Path) -> None:
     reader = AnnouncingReader(is_deaf=True)
     reader.grow(log_line(1))
     with FakeServer(fakes.accept_and_close) as server:

@@ -93,7 +93,7 @@ def test_every_address_of_a_name_is_tried_in_order(monkeypatch: pytest.MonkeyPat
         connection.close()
 
 
-def test_when_no_address_answers_each_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_no_address_answers_the_error_has_each_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     resolve_to(
         monkeypatch, (socket.AF_INET, ("127.0.0.2", closed_port())), (12345, ("nowhere", 1)), (socket.AF_INET, ("", 0))
     )

@@ -24,18 +24,18 @@ def test_a_port_where_somebody_listens_is_healthy() -> None:
             assert connection.recv(1) == b"", "the probe says nothing and closes"
 
 
-def test_a_closed_port_is_told_with_the_reason() -> None:
+def test_a_probe_of_a_closed_port_returns_the_reason() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening
         assert probe("127.0.0.1", taken.getsockname()[1], timeout_s=DEADLINE_S) == "Connection refused"
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".invalid"])
-def test_what_can_be_no_host_name_is_told(host: str) -> None:
+def test_a_probe_of_an_invalid_host_name_returns_the_reason(host: str) -> None:
     assert probe(host, 9, timeout_s=DEADLINE_S) == "not a host name"
 
 
-def test_a_name_that_nobody_knows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_of_an_unknown_host_name_returns_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object) -> list[object]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -43,7 +43,7 @@ def test_a_name_that_nobody_knows_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     assert probe("name.invalid", 9, timeout_s=DEADLINE_S) == "Name or service not known"
 
 
-def test_a_host_that_does_not_answer_is_told_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_of_a_host_that_does_not_answer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_answer(address: tuple[str, int], timeout: float) -> socket.socket:
         assert timeout == 1.5
         raise TimeoutError("timed out")
@@ -110,7 +110,7 @@ def test_before_the_first_probe_nothing_is_known(watched: Monitored) -> None:
     assert watched.transitions == []
 
 
-def test_each_transition_is_told_and_logged_once(watched: Monitored, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_transition_is_reported_and_logged_once(watched: Monitored, caplog: pytest.LogCaptureFixture) -> None:
     watched.answer(None, None, None)
     assert watched.knows(Health.HEALTHY)
     watched.answer("refused", "refused", "no route")

@@ -15,10 +15,10 @@ from tests.support.running import DEADLINE_S
 
 
 @pytest.fixture
-def news() -> Iterator[Wakeup]:
-    news = Wakeup()
-    yield news
-    news.close()
+def announcement() -> Iterator[Wakeup]:
+    announcement = Wakeup()
+    yield announcement
+    announcement.close()
 
 
 @pytest.fixture
@@ -28,32 +28,32 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-def test_an_announcement_ends_a_wait(news: Wakeup) -> None:
+def test_an_announcement_ends_a_wait(announcement: Wakeup) -> None:
     poller = Poller()
-    threading.Timer(0.01, news.set).start()
-    assert poller.poll({}, [news.fileno()], DEADLINE_S) == ({}, True)
+    threading.Timer(0.01, announcement.set).start()
+    assert poller.poll({}, [announcement.fileno()], DEADLINE_S) == ({}, True)
 
 
-def test_without_an_announcement_the_time_runs_out(news: Wakeup) -> None:
-    assert Poller().poll({}, [news.fileno()], 0.005) == ({}, False)
+def test_without_an_announcement_the_time_runs_out(announcement: Wakeup) -> None:
+    assert Poller().poll({}, [announcement.fileno()], 0.005) == ({}, False)
 
 
 def test_what_is_wanted_and_what_announces_are_told_apart(
-    news: Wakeup, sockets: tuple[socket.socket, socket.socket]
+    announcement: Wakeup, sockets: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = sockets
     wanted = {ours.fileno(): READ}
     theirs.send(b"x")
-    assert Poller().poll(wanted, [news.fileno()], DEADLINE_S) == ({ours.fileno(): READ}, False)
-    news.set()
-    assert Poller().poll(wanted, [news.fileno()], DEADLINE_S) == ({ours.fileno(): READ}, True)
+    assert Poller().poll(wanted, [announcement.fileno()], DEADLINE_S) == ({ours.fileno(): READ}, False)
+    announcement.set()
+    assert Poller().poll(wanted, [announcement.fileno()], DEADLINE_S) == ({ours.fileno(): READ}, True)
 
 
-def test_news_that_nobody_takes_are_announced_only_so_often(news: Wakeup) -> None:
+def test_an_announcement_that_is_never_reset_is_returned_at_a_limited_rate(announcement: Wakeup) -> None:
     poller, began, times = Poller(), time.monotonic(), 50
-    news.set()
+    announcement.set()
     for _ in range(times):
-        assert poller.poll({}, [news.fileno()], DEADLINE_S) == ({}, True)
+        assert poller.poll({}, [announcement.fileno()], DEADLINE_S) == ({}, True)
     assert time.monotonic() - began >= (times - 1) * PAUSE_S
 
 
@@ -67,32 +67,34 @@ def test_a_descriptor_that_is_closed_is_announced_only_so_often() -> None:
     assert time.monotonic() - began >= (times - 1) * PAUSE_S
 
 
-def test_while_it_rests_everything_else_is_heard(news: Wakeup, sockets: tuple[socket.socket, socket.socket]) -> None:
+def test_during_a_pause_other_descriptors_still_end_a_wait(
+    announcement: Wakeup, sockets: tuple[socket.socket, socket.socket]
+) -> None:
     ours, theirs = sockets
     clock_stands_still = Poller(lambda: 0.0)
-    news.set()
-    assert clock_stands_still.poll({}, [news.fileno()], DEADLINE_S) == ({}, True)
+    announcement.set()
+    assert clock_stands_still.poll({}, [announcement.fileno()], DEADLINE_S) == ({}, True)
     theirs.send(b"x")
-    ready, is_announced = clock_stands_still.poll({ours.fileno(): READ}, [news.fileno()], DEADLINE_S)
+    ready, is_announced = clock_stands_still.poll({ours.fileno(): READ}, [announcement.fileno()], DEADLINE_S)
     assert ready == {ours.fileno(): READ}
     assert not is_announced
 
 
 @pytest.mark.parametrize(("took_s", "rest_s"), [(0.01, 0.01 * PAUSE_FACTOR), (60.0, MAX_PAUSE_S)], ids=["some", "long"])
-def test_news_that_take_time_are_not_listened_to_for_longer(news: Wakeup, took_s: float, rest_s: float) -> None:
+def test_the_longer_a_check_takes_the_longer_is_the_pause(announcement: Wakeup, took_s: float, rest_s: float) -> None:
     """Lines of thousands of files gather meanwhile; but a disk that does not answer is no reason to be deaf."""
     clock = Clock()
     poller = Poller(clock)
-    news.set()
+    announcement.set()
     poller.pause(took_s)
     clock.now += 0.99 * rest_s
-    assert poller.poll({}, [news.fileno()], 0.0) == ({}, False)
+    assert poller.poll({}, [announcement.fileno()], 0.0) == ({}, False)
     clock.now += 0.02 * rest_s
-    assert poller.poll({}, [news.fileno()], 0.0) == ({}, True)
+    assert poller.poll({}, [announcement.fileno()], 0.0) == ({}, True)
 
 
-def test_a_rest_is_no_longer_than_the_wait(news: Wakeup) -> None:
+def test_a_pause_is_at_most_as_long_as_the_wait(announcement: Wakeup) -> None:
     clock_stands_still = Poller(lambda: 0.0)
-    news.set()
-    clock_stands_still.poll({}, [news.fileno()], DEADLINE_S)
-    assert clock_stands_still.poll({}, [news.fileno()], 0.0) == ({}, False)
+    announcement.set()
+    clock_stands_still.poll({}, [announcement.fileno()], DEADLINE_S)
+    assert clock_stands_still.poll({}, [announcement.fileno()], 0.0) == ({}, False)

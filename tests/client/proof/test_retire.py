@@ -144,7 +144,7 @@ def test_a_file_whose_segment_is_damaged_stays(
     assert log.exists()
 
 
-def test_a_file_of_which_a_line_was_cut_stays(tmp_path: Path, run_ship: Ship) -> None:
+def test_a_file_with_a_cut_line_stays(tmp_path: Path, run_ship: Ship) -> None:
     log = append(tmp_path / "app.log", range(3))
     log.write_bytes(log.read_bytes() + b"x" * 5000 + b"\n")
     assert run_ship("--delete-after", "--max-line-bytes", "1000").code == EXIT_INCOMPLETE
@@ -165,7 +165,7 @@ class TestWhatPatternsLeftOut:
 
     @pytest.mark.parametrize("disposal", ["--delete-after", "--move-after=done"])
     @pytest.mark.parametrize("pattern", ["--exclude-line=line 1", "--include=line [02-9]"])
-    def test_a_file_of_which_lines_were_left_out_stays(
+    def test_a_file_with_filtered_lines_stays(
         self, tmp_path: Path, server: RunningServer, run_ship: Ship, pattern: str, disposal: str
     ) -> None:
         log = append(tmp_path / "app.log", range(10))
@@ -187,7 +187,7 @@ class TestWhatPatternsLeftOut:
 
     @pytest.mark.parametrize("way", ["--include=/usr/include", "--exclude-line=INFO"])
     @pytest.mark.parametrize("asked", [(), ("--dispose-filtered",)], ids=["not asked", "asked"])
-    def test_a_file_of_which_nothing_was_stored_always_stays(
+    def test_a_file_without_stored_lines_always_stays(
         self, tmp_path: Path, server: RunningServer, run_ship: Ship, way: str, asked: tuple[str, ...]
     ) -> None:
         log = append(tmp_path / "app.log", range(10))

@@ -266,7 +266,7 @@ def test_a_copy_of_a_shipped_file_was_never_shipped(tmp_path: Path, server: Runn
     assert "never shipped" in judge(tmp_path / "copy.log", server).problem
 
 
-def test_a_server_that_has_never_heard_of_the_source_says_so(tmp_path: Path, server: RunningServer) -> None:
+def test_a_source_that_the_server_does_not_know_is_reported(tmp_path: Path, server: RunningServer) -> None:
     log = append(tmp_path / "app.log", range(100))
     deliver(log, server)
     with running_server(tmp_path, data_dir=tmp_path / "other") as other:

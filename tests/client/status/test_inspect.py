@@ -75,7 +75,7 @@ def test_a_batch_run_that_ended_well_is_no_problem(tmp_path: Path) -> None:
     assert inspect(say(tmp_path, mode="batch", ended_at=NOW), now=NOW).problems == ()
 
 
-def test_what_went_wrong_in_a_run_is_told_once(tmp_path: Path) -> None:
+def test_a_problem_of_a_run_is_reported_once(tmp_path: Path) -> None:
     counters = Counters(bytes_lost=5)
     assert inspect(say(tmp_path, counters=counters, mode="batch", ended_at=NOW), now=NOW).problems == (
         "5 bytes were gone before they were read",
@@ -122,7 +122,7 @@ def test_what_was_appended_since_is_lag(tmp_path: Path, log: Path) -> None:
     assert (file.size, file.lag_bytes, file.lag_seconds) == (1000, 600, 40), "since the file was written to"
 
 
-def test_a_client_that_is_dead_has_lagged_since_its_last_word(tmp_path: Path, log: Path) -> None:
+def test_the_lag_of_a_dead_client_counts_from_its_last_report(tmp_path: Path, log: Path) -> None:
     (file,) = inspect(say(tmp_path / "state", of_file(log, committed=400)), now=NOW + 50).files
     assert (file.lag_bytes, file.lag_seconds) == (600, 50)
 
@@ -192,13 +192,13 @@ def test_a_file_that_cannot_be_read_is_a_problem_and_says_why(tmp_path: Path) ->
 # --- a file that says nothing -----------------------------------------------------------------------------------------
 
 
-def test_a_folder_that_no_client_has_used_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_no_client_has_used_is_an_error(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(StateError, match="no client has run with this state folder"):
             inspect(folder, now=NOW)
 
 
-def test_a_client_that_has_said_nothing_yet_is_told(tmp_path: Path) -> None:
+def test_a_client_that_has_not_reported_yet_is_an_error(tmp_path: Path) -> None:
     with running(tmp_path), pytest.raises(StateError, match=f"process {os.getpid()} is using the state folder"):
         inspect(tmp_path, now=NOW)
 
@@ -210,8 +210,8 @@ GOOD: dict[str, Any] = {
 }
 
 
-def test_what_a_later_version_says_besides_is_passed_over() -> None:
-    later = {**GOOD, "news": 1, "files": [{"path": "/a", "colour": "red"}]}
+def test_unknown_keys_of_a_later_version_are_ignored() -> None:
+    later = {**GOOD, "another": 1, "files": [{"path": "/a", "colour": "red"}]}
     assert decode(json.dumps(later).encode()).files == (FileReport("/a"),)
 
 
@@ -227,20 +227,20 @@ def test_what_a_later_version_says_besides_is_passed_over() -> None:
     ],
     ids=repr,
 )
-def test_a_file_that_is_no_status_is_told(tmp_path: Path, content: object) -> None:
+def test_a_file_that_is_not_a_status_is_an_error(tmp_path: Path, content: object) -> None:
     text = content if isinstance(content, str) else json.dumps(content)
     (tmp_path / "status.json").write_text(text)
     with pytest.raises(StateError, match="cannot understand"):
         inspect(tmp_path, now=NOW)
 
 
-def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+def test_a_status_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "status.json").mkdir()
     with pytest.raises(StateError, match=r"cannot read .*Is a directory"):
         inspect(tmp_path, now=NOW)
 
 
-def test_a_lock_that_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "state").write_bytes(b"")
     with pytest.raises(StateError, match=r"cannot read the state folder .*Not a directory"):
         inspect(tmp_path / "state", now=NOW)

@@ -204,7 +204,9 @@ def test_the_speed_is_that_of_the_last_interval_and_ends_at_zero(tmp_path: Path)
     assert writing.reader.asked == asked + 1, "once it is quiet, nothing is written"
 
 
-def test_a_disk_that_is_full_is_told_once_and_tried_again(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_is_logged_once_and_the_write_is_retried(
+    small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     writing = Writing(small_disk, *many(10))
     fill(small_disk / "filler")
     writing.look(times=5)
@@ -255,7 +257,7 @@ def test_a_run_that_gave_up_says_why(tmp_path: Path) -> None:
     assert found.problems == (f"not running: {found.client.outcome}",)
 
 
-def test_a_file_may_be_replaced_without_being_synced_and_is_still_replaced_at_once(
+def test_a_file_may_be_replaced_without_being_synced_and_is_still_replaced_atomically(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "status.json"
