@@ -324,7 +324,7 @@ def test_rubbish_is_logged_once_with_its_reason_and_then_counted(
     about = [message for message in caplog.messages if "rejected" in message]
     assert len(about) == 2
     assert "rejected: invalid JSON" in about[0]
-    assert "500 lines rejected in all" in about[1]
+    assert "500 lines rejected in total" in about[1]
 
 
 _SMALL_SERVER = """

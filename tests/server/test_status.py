@@ -104,10 +104,13 @@ def test_the_line_with_the_counters_leaves_out_what_has_not_happened() -> None:
 
 
 def test_recovery_is_described_by_what_it_did() -> None:
-    assert describe_recovery(RecoveryReport(segments=3)) == "recovered 3 segments: the last stop was clean"
+    assert describe_recovery(RecoveryReport()) == "nothing to recover: the data folder has no segments"
+    assert describe_recovery(RecoveryReport(segments=3)) == "recovered 3 segments: nothing to repair"
+    unknown = "recovered 0 segments: left 2 files alone that are not in the ledger"
+    assert describe_recovery(RecoveryReport(segments_unknown=2)) == unknown
     report = RecoveryReport(segments=9, bytes_cut=500, segments_cut=2, segments_too_short=1)
     assert describe_recovery(report) == (
-        "recovered 9 segments: cut 500 bytes that were never acked off 2 segments, 1 segments are damaged: "
+        "recovered 9 segments: cut 500 bytes that were never acked off 2 segments, damage in 1 segment: "
         "run `logferry fsck`"
     )
 
@@ -122,7 +125,7 @@ def test_a_server_says_what_it_is_and_what_it_did(tmp_path: Path, caplog: pytest
         assert client.answers(1) == ["ok"]
     first, second, *_, last = caplog.messages
     assert first == f"logferry {__version__}: data folder '{tmp_path / 'data'}', durability os"
-    assert second == "recovered 0 segments: the last stop was clean"
+    assert second == "nothing to recover: the data folder has no segments"
     assert last.startswith("metrics: 0 clients connected (1 connections in all), stored 1 lines (")
 
 

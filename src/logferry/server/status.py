@@ -98,14 +98,20 @@ def describe(stats: ServerStats) -> str:
 
 
 def describe_recovery(report: RecoveryReport) -> str:
-    """Return one line for the log about what a store found when it was opened; what is not there is left out."""
+    """Return one line for the log about what a store repaired when it was opened."""
     found = (
-        (report.bytes_cut, f"cut {report.bytes_cut} bytes that were never acked off {report.segments_cut} segments"),
-        (report.segments_rewritten, f"rewrote {report.segments_rewritten} segments that may not have been synced"),
-        (report.segments_adopted, f"adopted {report.segments_adopted} segments of an older version"),
-        (report.segments_deleted, f"deleted {report.segments_deleted} expired segments"),
-        (report.segments_unknown, f"left {report.segments_unknown} files alone that the ledger does not have"),
-        (report.segments_too_short, f"{report.segments_too_short} segments are damaged: run `logferry fsck`"),
+        (report.bytes_cut, f"cut {report.bytes_cut} bytes that were never acked off {_segments(report.segments_cut)}"),
+        (report.segments_rewritten, f"rewrote {_segments(report.segments_rewritten)} that may not have been synced"),
+        (report.segments_adopted, f"adopted {_segments(report.segments_adopted)} from an older version"),
+        (report.segments_deleted, f"deleted {_segments(report.segments_deleted)} that had expired"),
+        (report.segments_unknown, f"left {report.segments_unknown} files alone that are not in the ledger"),
+        (report.segments_too_short, f"damage in {_segments(report.segments_too_short)}: run `logferry fsck`"),
     )
     actions = ", ".join(text for count, text in found if count)
-    return f"recovered {report.segments} segments: {actions or 'the last stop was clean'}"
+    if not report.segments and not actions:
+        return "nothing to recover: the data folder has no segments"
+    return f"recovered {_segments(report.segments)}: {actions or 'nothing to repair'}"
+
+
+def _segments(count: int) -> str:
+    return f"{count} segment{'s' * (count != 1)}"

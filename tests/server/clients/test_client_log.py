@@ -49,7 +49,7 @@ def test_a_plain_client_comes_and_goes(messages: list[str]) -> None:
     shown = "10.0.0.7 port 5000 (plain protocol, principal anonymous)"
     assert messages == [
         f"connected: {shown}",
-        f"disconnected: {shown}: the connection broke: Connection reset by peer; 1 lines acked",
+        f"disconnected: {shown}: the connection broke: Connection reset by peer; 1 line acked",
     ]
 
 
@@ -146,7 +146,7 @@ def test_rejected_lines_are_logged_once_and_counted_at_the_end(messages: list[st
     about = [message for message in messages if "rejected" in message]
     assert len(about) == 2
     assert "rejected: invalid JSON" in about[0]
-    assert about[1].endswith("1 lines acked, 500 lines rejected in all")
+    assert about[1].endswith("1 line acked, 500 lines rejected in total")
 
 
 def test_a_loss_is_logged_once_however_often_it_is_reported(messages: list[str]) -> None:

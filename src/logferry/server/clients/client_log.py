@@ -65,11 +65,11 @@ class ClientLog:
         self, client: ClientLabel, why: str, *, lines_acked: int, lines_rejected: int, was_dropped: bool
     ) -> None:
         """The connection of a client that was let in has ended; `was_dropped` is a warning, and so are many rejects."""
-        rejected = f", {lines_rejected} lines rejected in all" if lines_rejected else ""
-        values = (client, printable(why), lines_acked, rejected)
+        rejected = f", {_lines(lines_rejected)} rejected in total" if lines_rejected else ""
+        values = (client, printable(why), _lines(lines_acked), rejected)
         is_problem = was_dropped or lines_rejected > 1
         limit, level = (self._problems, logging.WARNING) if is_problem else (self._disconnects, logging.INFO)
-        _log(limit, level, "disconnected: %s: %s; %d lines acked%s", *values)
+        _log(limit, level, "disconnected: %s: %s; %s acked%s", *values)
 
     def left_unknown(self, client: ClientLabel, why: str) -> None:
         """A connection has ended that never was a client's: a health probe, or one that was not let in."""
@@ -108,6 +108,10 @@ class ClientLog:
         """Log all counts, at the end."""
         for limit in self._limits:
             limit.flush()
+
+
+def _lines(count: int) -> str:
+    return f"{count} line{'s' * (count != 1)}"
 
 
 def _log(limit: RateLimit, level: int, message: str, *values: object) -> None:
