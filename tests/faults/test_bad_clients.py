@@ -274,7 +274,7 @@ def test_a_client_that_never_reads_its_acks_is_bounded_and_dropped(
         assert server.stats.lines_stored < 4_000_000
         assert server.stats.bytes_in_memory == 0
     assert memory.grown_bytes < 60 * MIB
-    assert len([message for message in caplog.messages if "has not taken its acks for 0.5 s" in message]) == 1
+    assert len([message for message in caplog.messages if "has not read its acks for 0.5 s" in message]) == 1
 
 
 def test_a_client_that_reads_its_acks_slowly_is_not_dropped(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Accepting clients: what happens when the system has nothing left to accept them with."""
+"""Accepting clients, and what the listener does when the system has no resources left."""
 
 import asyncio
 import errno
@@ -72,9 +72,7 @@ def test_clients_are_accepted_until_the_listener_closes() -> None:
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM])
-def test_at_a_limit_of_the_system_the_listener_pauses_and_logs_once(
-    code: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_at_a_system_limit_the_listener_pauses_and_logs_once(code: int, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(loop: asyncio.AbstractEventLoop) -> None:
         (sock,) = open_listeners("127.0.0.1", 0)
         failing: Any = FailingSocket(sock, [code] * 20)
@@ -86,12 +84,12 @@ def test_at_a_limit_of_the_system_the_listener_pauses_and_logs_once(
         listener.close()
 
     run(scenario)
-    assert caplog.messages[0] == f"cannot accept more connections now: {os.strerror(code)}"
+    assert caplog.messages[0] == f"cannot accept connections, retrying: {os.strerror(code)}"
     assert len(caplog.messages) == 2
     assert "repeated 19 times" in caplog.messages[1]
 
 
-def test_one_attempt_is_made_and_then_the_listener_waits() -> None:
+def test_after_one_failed_attempt_the_listener_waits() -> None:
     async def scenario(loop: asyncio.AbstractEventLoop) -> None:
         (sock,) = open_listeners("127.0.0.1", 0)
         failing: Any = FailingSocket(sock, [errno.EMFILE] * 1000)
@@ -107,7 +105,7 @@ def test_one_attempt_is_made_and_then_the_listener_waits() -> None:
     run(scenario)
 
 
-def test_a_client_that_is_gone_before_it_is_accepted_harms_nobody() -> None:
+def test_a_client_that_leaves_before_it_is_accepted_does_no_harm() -> None:
     async def scenario(loop: asyncio.AbstractEventLoop) -> None:
         (sock,) = open_listeners("127.0.0.1", 0)
         failing: Any = FailingSocket(sock, [errno.ECONNABORTED] * 3)

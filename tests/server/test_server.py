@@ -1,4 +1,4 @@
-"""The server on a real socket: acks, order, durability modes, limits, and its end."""
+"""The server on a real socket: acks, order, durability modes, limits, and shutdown."""
 
 import asyncio
 import errno
@@ -31,7 +31,7 @@ from tests.support.stores import FailingFiles
 LINES = [numbered_line(number) for number in range(1000)]
 
 
-def test_every_line_is_acked_and_stored_as_it_was_sent(tmp_path: Path) -> None:
+def test_every_line_is_acked_and_stored_unchanged(tmp_path: Path) -> None:
     """Rules A1 and L7."""
     with running_server(tmp_path) as server, server.connect() as client:
         client.send(b"".join(LINES))
@@ -50,7 +50,7 @@ def test_lines_and_frames_may_alternate_on_one_connection(tmp_path: Path) -> Non
         assert server.stored_lines() == LINES[:40]
 
 
-def test_a_message_may_come_byte_by_byte(tmp_path: Path) -> None:
+def test_a_message_may_arrive_byte_by_byte(tmp_path: Path) -> None:
     with running_server(tmp_path) as server, server.connect() as client:
         for byte in LINES[0] + encode_frame(LINES[1], level=1):
             client.send(bytes([byte]))
@@ -58,7 +58,7 @@ def test_a_message_may_come_byte_by_byte(tmp_path: Path) -> None:
         assert server.stored_lines() == LINES[:2]
 
 
-def test_acks_and_errors_come_in_the_order_of_the_lines(tmp_path: Path) -> None:
+def test_acks_and_errors_follow_the_order_of_the_lines(tmp_path: Path) -> None:
     """Rules A1 and A4."""
     with running_server(tmp_path) as server, server.connect() as client:
         for start in range(0, 60, 3):
@@ -68,7 +68,7 @@ def test_acks_and_errors_come_in_the_order_of_the_lines(tmp_path: Path) -> None:
         assert server.stats.lines_rejected == 20
 
 
-def test_a_large_frame_is_judged_in_steps_and_what_follows_stays_behind_it(tmp_path: Path) -> None:
+def test_a_large_frame_is_judged_in_steps_and_later_lines_stay_behind_it(tmp_path: Path) -> None:
     lines = [numbered_line(number) for number in range(20_000)]  # more than one step of 256 KiB
     with running_server(tmp_path) as server, server.connect() as client:
         client.send(encode_frame(b"".join(lines[:19_000]), level=1) + b"".join(lines[19_000:]))
@@ -86,7 +86,7 @@ def test_a_client_that_closes_its_sending_half_gets_all_its_acks(tmp_path: Path)
         wait_until(lambda: server.stats.connections == 0, "the connection is closed")
 
 
-def test_what_came_whole_before_a_reset_is_stored(tmp_path: Path) -> None:
+def test_complete_lines_before_a_reset_are_stored(tmp_path: Path) -> None:
     with running_server(tmp_path) as server:
         client = server.connect()
         client.send(b"".join(LINES[:10]) + LINES[10][:20])
@@ -109,7 +109,7 @@ def test_every_durability_stores_everything(tmp_path: Path, durability: str) -> 
 
 
 class BlockedFiles(FileSystem):
-    """A disk that stands still at one operation until it is let go."""
+    """A disk that blocks at one operation until `may_go_on` is set."""
 
     def __init__(self, operation: str) -> None:
         self.may_go_on = threading.Event()
@@ -125,7 +125,7 @@ class BlockedFiles(FileSystem):
 
 
 @pytest.mark.parametrize(("durability", "operation"), [("fsync", "sync"), ("fsync", "sync_folder"), ("os", "write")])
-def test_no_ack_comes_before_the_promise_is_kept(tmp_path: Path, durability: str, operation: str) -> None:
+def test_no_ack_precedes_its_durability(tmp_path: Path, durability: str, operation: str) -> None:
     """Rule A2."""
     files = BlockedFiles(operation)
     with running_server(tmp_path, durability=durability, files=files) as server, server.connect() as client:
@@ -149,7 +149,7 @@ def test_with_durability_none_the_ack_does_not_wait_for_the_disk(tmp_path: Path)
         wait_until(lambda: server.stored_lines() == LINES[:1], "the line is stored")
 
 
-def test_a_line_is_not_answered_before_the_disk_takes_it(tmp_path: Path) -> None:
+def test_a_line_is_not_answered_before_the_disk_accepts_it(tmp_path: Path) -> None:
     """Rule A5."""
     files = FailingFiles(write=[errno.ENOSPC] * 1_000_000)
     with running_server(tmp_path, files=files) as server, server.connect() as client:
@@ -172,7 +172,7 @@ def test_many_waiting_clients_share_one_sync(tmp_path: Path) -> None:
         assert files.is_waiting.wait(DEADLINE_S)
         for client, line in zip(clients[1:], LINES[1:], strict=False):
             client.send(line)
-        wait_until(lambda: server.stats.bytes_in_memory == sum(map(len, LINES[:20])), "all lines have come")
+        wait_until(lambda: server.stats.bytes_in_memory == sum(map(len, LINES[:20])), "all lines have arrived")
         files.may_go_on.set()
         assert [client.answers(1) for client in clients] == [["ok"]] * 20
         assert server.stats.groups == 2
@@ -180,15 +180,15 @@ def test_many_waiting_clients_share_one_sync(tmp_path: Path) -> None:
         assert sorted(server.stored_lines()) == sorted(LINES[:20])
 
 
-def let_the_loop_turn(server: RunningServer) -> None:
-    """Give the server every occasion to read what it should not: it must serve twenty new connections meanwhile."""
+def let_the_loop_run(server: RunningServer) -> None:
+    """Give the server ample opportunity to read too much: it accepts twenty new connections meanwhile."""
     for _ in range(20):
         before = server.stats.connections_total
         server.connect().close()
         wait_until(lambda before=before: server.stats.connections_total > before, "it is accepted")  # type: ignore[misc]
 
 
-def test_reading_pauses_while_a_client_has_too_much_that_is_not_stored(tmp_path: Path) -> None:
+def test_reading_pauses_while_a_client_has_too_much_unstored_data(tmp_path: Path) -> None:
     """Rule A3."""
     files = BlockedFiles("sync")
     lines = [numbered_line(number) for number in range(200_000)]  # 15 MB
@@ -196,7 +196,7 @@ def test_reading_pauses_while_a_client_has_too_much_that_is_not_stored(tmp_path:
         sender = threading.Thread(target=client.send, args=(b"".join(lines),))
         sender.start()
         wait_until(lambda: server.stats.bytes_in_memory > MAX_UNSTORED_BYTES, "the limit of one client is reached")
-        let_the_loop_turn(server)
+        let_the_loop_run(server)
         assert server.stats.bytes_in_memory < MAX_UNSTORED_BYTES + 1024 * 1024
         files.may_go_on.set()
         assert client.answers(200_000) == ["ok"] * 200_000
@@ -214,8 +214,8 @@ def test_all_clients_together_stay_within_the_memory_limit(tmp_path: Path) -> No
         for sender in senders:
             sender.start()
         wait_until(lambda: server.stats.bytes_in_memory > limit, "the limit is reached")
-        let_the_loop_turn(server)
-        assert server.stats.bytes_in_memory <= limit + 300 * 1024  # one read more
+        let_the_loop_run(server)
+        assert server.stats.bytes_in_memory <= limit + 300 * 1024  # one more read
         files.may_go_on.set()
         for client in clients:
             assert client.answers(per_client) == ["ok"] * per_client
@@ -223,13 +223,13 @@ def test_all_clients_together_stay_within_the_memory_limit(tmp_path: Path) -> No
         assert server.stats.bytes_in_memory == 0
 
 
-def test_unfinished_messages_that_fill_the_memory_cost_the_largest_its_connection(tmp_path: Path) -> None:
+def test_when_incomplete_messages_fill_the_memory_the_client_with_the_largest_is_dropped(tmp_path: Path) -> None:
     """Rule A6."""
-    # Nobody can finish a message any more, and waiting would not help.
+    # No client can complete its message, so waiting would not help.
     with running_server(tmp_path, memory_limit_bytes=1024 * 1024) as server:
         small, large, good = server.connect(), server.connect(), server.connect()
         small.send(b'{"level": "' + b"S" * 300_000)
-        wait_until(lambda: server.stats.bytes_in_memory > 300_000, "the small beginning has come")
+        wait_until(lambda: server.stats.bytes_in_memory > 300_000, "the small beginning has arrived")
         large.send(b'{"level": "' + b"L" * 1_000_000)
         assert large.read_to_end() == b""  # rule A6: an answer would refuse a line for good
         small.send(b'", "message": ""}\n')
@@ -237,7 +237,7 @@ def test_unfinished_messages_that_fill_the_memory_cost_the_largest_its_connectio
         assert (small.answers(1), good.answers(1)) == (["ok"], ["ok"])
 
 
-def test_a_health_probe_is_taken_silently(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_health_probe_is_not_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO), running_server(tmp_path) as server:
         server.connect().close()
         server.connect().reset()
@@ -283,7 +283,7 @@ def test_a_client_that_waits_for_the_disk_is_not_idle(tmp_path: Path) -> None:
         assert client.answers(1) == ["ok"]
 
 
-def test_foreign_objects_are_taken_when_asked_for(tmp_path: Path) -> None:
+def test_foreign_objects_are_accepted_if_the_option_says_so(tmp_path: Path) -> None:
     foreign = b'{"log": "from another agent"}\n'
     with running_server(tmp_path, accept="any-object") as server, server.connect() as client:
         client.send(foreign + b"[1]\n")
@@ -299,7 +299,7 @@ def test_stored_lines_are_echoed(tmp_path: Path) -> None:
         wait_until(lambda: b"".join(echoed) == b"".join(LINES[:10]), "all is echoed")
 
 
-def test_an_echo_that_breaks_is_switched_off_and_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_echo_is_disabled_and_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def broken(_: bytes) -> None:
         raise BrokenPipeError("nobody listens")
 
@@ -307,7 +307,9 @@ def test_an_echo_that_breaks_is_switched_off_and_nothing_else(tmp_path: Path, ca
         for line in LINES[:5]:
             client.send(line)
             assert client.answers(1) == ["ok"]
-    assert [message for message in caplog.messages if "echo" in message] == ["cannot echo any more: nobody listens"]
+    assert [message for message in caplog.messages if "echo" in message] == [
+        "cannot echo stored lines, not trying again: nobody listens"
+    ]
 
 
 def test_ipv6_clients_have_folders_of_their_own(tmp_path: Path) -> None:
@@ -363,7 +365,7 @@ def test_a_second_server_on_the_same_folder_names_the_first(tmp_path: Path) -> N
         RunningServer(serve_settings(server.data_dir))
 
 
-def test_a_stop_stores_and_acks_what_was_received(tmp_path: Path) -> None:
+def test_a_stop_stores_and_acks_all_received_lines(tmp_path: Path) -> None:
     files = BlockedFiles("sync")
     with running_server(tmp_path, files=files) as server, server.connect() as client:
         client.send(b"".join(LINES))
@@ -379,7 +381,7 @@ def test_a_stop_stores_and_acks_what_was_received(tmp_path: Path) -> None:
         assert server.stored_lines() == LINES
 
 
-def test_a_stop_is_bounded_when_the_disk_stands_still(tmp_path: Path) -> None:
+def test_a_stop_is_bounded_when_the_disk_hangs(tmp_path: Path) -> None:
     """Rule A6."""
     files = BlockedFiles("sync")
     patience = Patience(linger_s=0.1)
@@ -387,12 +389,12 @@ def test_a_stop_is_bounded_when_the_disk_stands_still(tmp_path: Path) -> None:
         client = server.connect()
         client.send(LINES[0])
         assert files.is_waiting.wait(DEADLINE_S)
-        server.stop()  # fails at the deadline of the helper if it is not bounded
+        server.stop()  # exceeds the helper's deadline if the stop is not bounded
         assert client.read_to_end() == b""  # no ack for what is not stored
         files.may_go_on.set()
 
 
-def test_after_a_stop_the_next_server_goes_on_where_the_first_ended(tmp_path: Path) -> None:
+def test_after_a_stop_the_next_server_continues_where_the_first_ended(tmp_path: Path) -> None:
     for start in (0, 500):
         with running_server(tmp_path) as server, server.connect() as client:
             client.send(b"".join(LINES[start : start + 500]))

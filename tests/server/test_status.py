@@ -1,4 +1,4 @@
-"""What the server says about itself: its numbers, its verdict, and the lines in its log."""
+"""The server's status: its numbers, its verdict, and its log lines."""
 
 import asyncio
 import dataclasses
@@ -74,7 +74,7 @@ def test_a_snapshot_has_the_numbers_of_the_table_and_no_others() -> None:
     assert {*snapshot.counters, *snapshot.gauges} == names
 
 
-def test_the_numbers_of_a_running_server_may_be_asked_for_by_any_thread(tmp_path: Path) -> None:
+def test_any_thread_may_take_a_snapshot_of_a_running_server(tmp_path: Path) -> None:
     with running_server(tmp_path) as server, server.connect() as client:
         client.send(b"".join(LINES) + b"rubbish\n")
         assert client.answers(101) == ["ok"] * 100 + ["error"]
@@ -90,11 +90,11 @@ def test_the_numbers_of_a_running_server_may_be_asked_for_by_any_thread(tmp_path
         assert server.stats.connections_by_principal == {ANONYMOUS.name: 1}
 
 
-def test_the_line_with_the_counters_leaves_out_what_has_not_happened() -> None:
+def test_the_metrics_line_omits_what_has_not_happened() -> None:
     counters = ClientCounters(connections=2, connections_total=7, lines_rejected=3)
     line = describe(status_of(MemoryStore(), counters).stats())
     assert line == (
-        "2 clients connected (7 connections in all), stored 0 lines (0 bytes), rejected 3, repeats 0, groups 0, "
+        "2 clients connected (7 connections in total), stored 0 lines (0 bytes), rejected 3, repeats 0, groups 0, "
         "syncs 0, 0 bytes in memory"
     )
     counters.connections_silent, counters.clients_dropped = 5, 1
@@ -103,7 +103,7 @@ def test_the_line_with_the_counters_leaves_out_what_has_not_happened() -> None:
     )
 
 
-def test_recovery_is_described_by_what_it_did() -> None:
+def test_recovery_is_described_by_its_repairs() -> None:
     assert describe_recovery(RecoveryReport()) == "nothing to recover: the data folder has no segments"
     assert describe_recovery(RecoveryReport(segments=3)) == "recovered 3 segments: nothing to repair"
     unknown = "recovered 0 segments: left 2 files alone that are not in the ledger"
@@ -115,7 +115,7 @@ def test_recovery_is_described_by_what_it_did() -> None:
     )
 
 
-def test_a_server_says_what_it_is_and_what_it_did(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_logs_its_version_folder_and_numbers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with (
         caplog.at_level(logging.INFO, "logferry"),
         running_server(tmp_path, durability="os") as server,
@@ -126,7 +126,7 @@ def test_a_server_says_what_it_is_and_what_it_did(tmp_path: Path, caplog: pytest
     first, second, *_, last = caplog.messages
     assert first == f"logferry {__version__}: data folder '{tmp_path / 'data'}', durability os"
     assert second == "nothing to recover: the data folder has no segments"
-    assert last.startswith("metrics: 0 clients connected (1 connections in all), stored 1 lines (")
+    assert last.startswith("metrics: 0 clients connected (1 connections in total), stored 1 lines (")
 
 
 def test_the_counters_are_logged_at_the_interval(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""From socket to disk: the server, its connections and their sessions (clients/), and its store (storage/)."""
+"""The server: from sockets, through connections and their sessions (clients/), to the disk (storage/)."""
 
 from logferry.server.clients.patience import Patience
 from logferry.server.server import Replacements, Server, serve

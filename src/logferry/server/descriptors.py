@@ -1,4 +1,4 @@
-"""How many files this process may have open, and how many of them clients may take."""
+"""The limit on open files: raising it, and dividing it between clients and the store."""
 
 import contextlib
 import logging
@@ -7,14 +7,14 @@ from typing import Final
 
 logger = logging.getLogger(__name__)
 
-# The event loop, the lock, the listeners, the standard streams, clients that are being refused.
+# For the event loop, the lock, the listeners, the standard streams, and clients that the server is refusing.
 _OTHER_DESCRIPTORS: Final = 32
 
 
 def raise_descriptor_limit() -> int:
-    """Allow this process as many descriptors as the system lets it; return how many that is.
+    """Raise this process's limit on descriptors to the hard limit; return the limit that now applies.
 
-    Each client needs one, and many systems begin with 1024 although a process may have a million.
+    Each client needs a descriptor, and many systems start processes at 1024 although they allow a million.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == hard:
@@ -25,11 +25,12 @@ def raise_descriptor_limit() -> int:
 
 
 def affordable_connections(wanted: int, descriptors: int) -> int:
-    """Return for how many connections `descriptors` are enough, at most `wanted`.
+    """Return how many connections `descriptors` are enough for, at most `wanted`.
 
-    The store keeps its share: a client that is refused knows why, a store that cannot open a file must wait.
+    The store keeps its share: refusing a client does little harm, but a store that cannot open a file stalls.
     """
     affordable = max(1, descriptors - _OTHER_DESCRIPTORS)
     if affordable < wanted:
-        logger.warning("only %d connections, not %d: the system's limit of open files is too low", affordable, wanted)
+        message = "accepting at most %d connections, not %d: the limit on open files is too low (ulimit -n)"
+        logger.warning(message, affordable, wanted)
     return min(wanted, affordable)

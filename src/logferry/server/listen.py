@@ -1,7 +1,8 @@
-"""Listening: sockets on every address of a name, one port for all of them, and accepting clients on them.
+"""Listening: binds every address of a host name to the same port, and accepts clients on them.
 
-`Listener` accepts by itself, because asyncio's own accept loop goes on after a failure: at the limit of open files it
-reports each of BACKLOG failures and schedules as many new attempts, and the server does nothing else any more.
+`Listener` has an accept loop of its own because asyncio's continues after a failure: at the limit on open files,
+asyncio reports each of BACKLOG failures and schedules another attempt for each, which leaves the server no time for
+anything else.
 """
 
 import asyncio
@@ -18,22 +19,22 @@ from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)
 
-# A thousand clients that reconnect at the same moment after a restart shall not be turned away. The system caps it.
+# Enough for thousands of clients that reconnect simultaneously after a restart. The system may lower it.
 BACKLOG: Final = 4096
 
-# As many clients are accepted before those that are already there have their turn.
+# Accept at most this many clients before connected clients have their turn.
 _ACCEPTS_PER_TURN: Final = 128
 
-# The system has no descriptor or no memory left: it makes no sense to ask again at once.
+# The system has run out of descriptors or memory: retrying immediately would fail again.
 _RETRY_S: Final = 1.0
 _NO_RESOURCES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 Address = tuple[Any, ...]
-"""What `bind` takes: host and port, and for IPv6 two numbers more."""
+"""What `bind` takes: host and port, and two more numbers for IPv6."""
 
 
 class Listener:
-    """Accepts clients and makes a connection of each. Everything runs in the event loop."""
+    """Accepts clients and makes a connection for each. Everything runs in the event loop."""
 
     def __init__(
         self,
@@ -49,15 +50,15 @@ class Listener:
         self._retry_s = retry_s
         self._failures = RepeatLimit(logger)
         self._retries: dict[socket.socket, asyncio.TimerHandle] = {}
-        self._connecting: set[asyncio.Task[Any]] = set()  # the loop itself would let go of them
+        self._connecting: set[asyncio.Task[Any]] = set()  # the loop holds only weak references to tasks
 
     def open(self) -> None:
-        """Accept clients from now on."""
+        """Start accepting clients."""
         for sock in self._sockets:
             self._resume(sock)
 
     def close(self) -> None:
-        """Accept nobody any more."""
+        """Stop accepting clients and close the sockets."""
         for retry in self._retries.values():
             retry.cancel()
         for sock in self._sockets:
@@ -70,14 +71,14 @@ class Listener:
         self._loop.add_reader(sock, self._accept, sock)
 
     def _accept(self, listening: socket.socket) -> None:
-        """Accept clients that wait. What one attempt cannot get, the next one does not get either: pause."""
+        """Accept waiting clients. Pause after a failure: the next attempt would fail in the same way."""
         for _ in range(_ACCEPTS_PER_TURN):
             try:
                 accepted, _address = listening.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except ConnectionAbortedError:
-                continue  # this client is gone already
+                continue  # this client has already gone
             except OSError as error:
                 self._pause(listening, error)
                 return
@@ -88,22 +89,22 @@ class Listener:
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:
         key = error.errno if error.errno in _NO_RESOURCES else None
-        self._failures.log(logging.WARNING, key, "cannot accept more connections now: %s", cause_of(error))
+        self._failures.log(logging.WARNING, key, "cannot accept connections, retrying: %s", cause_of(error))
         self._loop.remove_reader(listening)
         self._retries[listening] = self._loop.call_later(self._retry_s, self._resume, listening)
 
     async def _connect(self, accepted: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(self._new_connection, accepted)
-        except OSError as error:  # the client is gone already
-            logger.debug("a client left before it was connected: %s", cause_of(error))
+        except OSError as error:  # the client has already gone
+            logger.debug("a client left before its connection was set up: %s", cause_of(error))
             accepted.close()
 
 
 def open_listeners(host: str, port: int) -> list[socket.socket]:
-    """Bind and listen on every address of `host`; port 0 takes a free port, the same for all addresses.
+    """Bind and listen on every address of `host`; port 0 selects one free port for all addresses.
 
-    `::` takes IPv4 too. Raises LogferryError.
+    `::` accepts IPv4 as well. Raises LogferryError.
     """
     sockets: list[socket.socket] = []
     try:
@@ -122,7 +123,7 @@ def _addresses(host: str, port: int) -> list[tuple[int, Address]]:
     unique: list[tuple[int, Address]] = list(
         dict.fromkeys((int(family), address) for family, _, _, _, address in found)
     )
-    # A name may have an IPv6 address on a machine that has IPv6 switched off; any one address will do.
+    # A name may have an IPv6 address on a machine with IPv6 disabled; one usable address is enough.
     return [entry for entry in unique if len(unique) == 1 or _can_bind(*entry)] or unique
 
 

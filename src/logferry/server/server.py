@@ -1,7 +1,7 @@
-"""The server: puts a store, a listener and a roster of connections together, starts them, and stops them cleanly.
+"""The server: assembles a store, a listener and a roster of connections, starts them, and stops them cleanly.
 
-One event loop has all connections (clients/), the store has threads of its own (storage/); they meet in
-clients/store_bridge.py. What the server logs about itself is here: how it started, and its counters.
+One event loop runs all connections (clients/) and the store runs its own threads (storage/); the two meet in
+clients/store_bridge.py. This module also logs how the server started, and its counters.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from logferry.telemetry.status_source import Snapshot
 
 logger = logging.getLogger(__name__)
 
-# How often connections are looked at for what has gone on too long; at most, so that short limits are kept too.
+# Check connections for exceeded time limits at least this often, and several times within the shortest limit.
 _SWEEP_S: Final = 5.0
 _SWEEPS_PER_LIMIT: Final = 4
 _POLL_S: Final = 0.01
@@ -45,7 +45,7 @@ _POLL_S: Final = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Replacements:
-    """What may take the place of a server's usual parts; tests use most of it."""
+    """Parts to use instead of the server's usual ones; mostly for tests."""
 
     store: Store | None = None
     authenticator: Authenticator | None = None
@@ -55,7 +55,7 @@ class Replacements:
 
 
 class Server:
-    """A log server on its addresses. `start`, then `stop`; both once, in the same event loop."""
+    """A log server on its addresses. Call `start` once, then `stop` once, in the same event loop."""
 
     def __init__(
         self,
@@ -89,12 +89,12 @@ class Server:
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """The addresses and ports that are really bound."""
+        """The addresses and ports that are actually bound."""
         return list(self._addresses)
 
     @property
     def stats(self) -> ServerStats:
-        """This moment's numbers; any thread may ask for them."""
+        """The current numbers. Any thread may call this."""
         return self._status.stats()
 
     def snapshot(self) -> Snapshot:
@@ -102,7 +102,7 @@ class Server:
         return self._status.snapshot()
 
     async def start(self) -> None:
-        """Recover what is stored, then listen. Raises StoreError, or LogferryError when it cannot listen."""
+        """Open and recover the store, then listen. Raises StoreError, or LogferryError if it cannot listen."""
         self._loop = asyncio.get_running_loop()
         self._bridge = StoreBridge(self._store, self._loop, answer=self._answer, echo=self._echo)
         recovery = self._store.open(lambda: self._bridge.call_soon_from_thread(self._on_failure))
@@ -123,25 +123,25 @@ class Server:
             self._repeat("metrics", self._settings.metrics_interval, self._log_metrics)
 
     async def stop(self) -> None:
-        """Stop in five steps, all within `shutdown_timeout` seconds and a little."""
+        """Stop in five steps, which together take little more than `shutdown_timeout` seconds."""
         deadline = self._loop.time() + self._settings.shutdown_timeout
         roster = self._roster
         # 1. No new clients.
         self._listener.close()
         # 2. No new data.
         roster.stop_reading()
-        # 3. What came whole is stored, and its acks are handed to the system.
+        # 3. Store every complete message received, and hand its acks to the kernel.
         await self._until(self._has_nothing_pending, deadline)
-        # 4. Close the server's half, let the clients close theirs; cut off those who do not.
+        # 4. Close the server's half, let clients close theirs, and cut off those that do not.
         roster.finish()
         await self._until(lambda: roster.is_empty, min(deadline, self._loop.time() + self._patience.linger_s))
         roster.cut()
         for timer in self._timers.values():
             timer.cancel()
         self._bridge.close()
-        # 5. Close the store; what a failing disk has not taken by now was never acked.
+        # 5. Close the store; data that a failing disk has not accepted by now was never acked.
         await asyncio.to_thread(self._store.close, max(0.0, deadline - self._loop.time()))
-        await asyncio.sleep(0)  # lets the cut connections close their sockets
+        await asyncio.sleep(0)  # let the aborted connections close their sockets
         self._client_log.flush()
         self._log_metrics()
 
@@ -176,7 +176,7 @@ class Server:
             await asyncio.sleep(_POLL_S)
 
     def _repeat(self, name: str, interval_s: float, action: Callable[[], None]) -> None:
-        """Do something every `interval_s` seconds, until `stop`."""
+        """Call `action` every `interval_s` seconds until `stop`."""
 
         def act() -> None:
             self._timers[name] = self._loop.call_later(interval_s, act)
@@ -204,18 +204,18 @@ def _disk_store(settings: ServeSettings, open_segments: int, replacements: Repla
 
 
 class _LoopErrors:
-    """Logs what went wrong in callbacks of the event loop: the first of a kind with its traceback, then counts."""
+    """Logs exceptions in event loop callbacks: the first of each kind with its traceback, then counts."""
 
     def __init__(self) -> None:
         self._limit = RepeatLimit(logger)
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error, message = context.get("exception"), context.get("message", "")
-        if self._limit.log(logging.ERROR, (type(error), message), "in the event loop: %s (%r)", message, error):
+        if self._limit.log(logging.ERROR, (type(error), message), "error in the event loop: %s (%r)", message, error):
             loop.default_exception_handler(context)
 
     def flush(self) -> None:
-        """Log the counts."""
+        """Log the pending counts."""
         self._limit.flush()
 
 
@@ -226,9 +226,9 @@ async def serve(
     on_ready: Callable[[list[tuple[str, int]]], None],
     echo: Callable[[bytes], None] | None = None,
 ) -> ServerStats:
-    """Run a server until `stop_requested` is set; return what it did.
+    """Run a server until `stop_requested` is set; return its final numbers.
 
-    Raises StoreError or LogferryError when it cannot start, StoreError when the store has failed for good.
+    Raises StoreError or LogferryError if the server cannot start, and StoreError if the store fails permanently.
     """
     loop_errors = _LoopErrors()
     asyncio.get_running_loop().set_exception_handler(loop_errors)

@@ -1,6 +1,6 @@
-"""What the server can say about itself: its numbers, and whether it does its work.
+"""The server's status: its numbers, and whether it is storing.
 
-Reads the counters of the clients and the health of the store; owns nothing and changes nothing, so any thread may ask.
+Reads the client counters and the store's health. Owns nothing and changes nothing, so any thread may call it.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _GAUGE_NAMES: Final = tuple(metric.name for metric in SERVER_GAUGES)
 
 @dataclass(frozen=True, kw_only=True)
 class ServerStats(ServerCounters, ServerGauges):
-    """One moment of a server: the numbers of the table, and who is connected."""
+    """A server's numbers at one moment: those of the metrics table, and who is connected."""
 
     connections_by_principal: Mapping[str, int] = field(default_factory=dict)  # open now
 
@@ -43,7 +43,7 @@ class ServerStatus:
         )
 
     def stats(self) -> ServerStats:
-        """Return this moment's numbers."""
+        """Return the current numbers."""
         return self._stats(self._store.health())
 
     def _stats(self, health: StoreHealth) -> ServerStats:
@@ -72,10 +72,10 @@ class ServerStatus:
 def _verdict(health: StoreHealth) -> Verdict:
     if health.state is StoreState.STORING:
         return Verdict.ready()
-    return Verdict.not_ready(f"the store is {_SAID[health.state]}{health.reason and f': {health.reason}'}")
+    return Verdict.not_ready(f"the store is {_STATE_NAMES[health.state]}{health.reason and f': {health.reason}'}")
 
 
-_SAID: Final[Mapping[StoreState, str]] = {
+_STATE_NAMES: Final[Mapping[StoreState, str]] = {
     StoreState.NEW: "not open yet",
     StoreState.STALLED: "stalled",
     StoreState.CLOSING: "closing",
@@ -85,9 +85,9 @@ _SAID: Final[Mapping[StoreState, str]] = {
 
 
 def describe(stats: ServerStats) -> str:
-    """Return one line for the log; rare events only if they have happened."""
+    """Return one line for the log; it mentions rare events only if they have happened."""
     parts = [
-        f"{stats.connections} clients connected ({stats.connections_total} connections in all)",
+        f"{stats.connections} clients connected ({stats.connections_total} connections in total)",
         f"stored {stats.lines_stored} lines ({stats.bytes_stored} bytes), rejected {stats.lines_rejected}",
         f"repeats {stats.repeats}, groups {stats.groups}, syncs {stats.syncs}",
         f"{stats.bytes_in_memory} bytes in memory",
@@ -98,7 +98,7 @@ def describe(stats: ServerStats) -> str:
 
 
 def describe_recovery(report: RecoveryReport) -> str:
-    """Return one line for the log about what a store repaired when it was opened."""
+    """Return one line for the log about what the store repaired on opening."""
     found = (
         (report.bytes_cut, f"cut {report.bytes_cut} bytes that were never acked off {_segments(report.segments_cut)}"),
         (report.segments_rewritten, f"rewrote {_segments(report.segments_rewritten)} that may not have been synced"),

@@ -1,4 +1,4 @@
-"""Answers that are owed: in order, in pieces, and cheap however many they are."""
+"""The answer queue: in order, in pieces, and cheap for any number of answers."""
 
 from logferry.server.clients.answers import AnswerQueue
 
@@ -20,7 +20,7 @@ def test_answers_leave_in_the_order_in_which_they_came() -> None:
     assert not queue
 
 
-def test_many_answers_leave_in_pieces_that_are_whole_lines() -> None:
+def test_many_answers_leave_in_pieces_of_whole_lines() -> None:
     queue = AnswerQueue()
     queue.extend([(OK, 50_000), (NO, 3)])
     pieces = everything(queue)
@@ -29,7 +29,7 @@ def test_many_answers_leave_in_pieces_that_are_whole_lines() -> None:
     assert all(piece.endswith(b"\n") and len(piece) < 129 * 1024 for piece in pieces)
 
 
-def test_the_same_answer_again_and_again_costs_nothing() -> None:
+def test_identical_answers_share_one_entry() -> None:
     queue = AnswerQueue()
     for _ in range(1000):
         queue.add(OK)
@@ -37,7 +37,7 @@ def test_the_same_answer_again_and_again_costs_nothing() -> None:
     assert everything(queue) == [OK * 1000]
 
 
-def test_a_client_that_is_gone_is_owed_nothing() -> None:
+def test_a_cleared_queue_owes_nothing() -> None:
     queue = AnswerQueue()
     queue.extend([(OK, 2)])
     queue.clear()

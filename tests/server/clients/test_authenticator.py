@@ -1,4 +1,4 @@
-"""What every authenticator promises, and that the server asks it about every client."""
+"""The contract of authenticators, and the server's use of them for every client."""
 
 import dataclasses
 from collections.abc import Callable
@@ -22,15 +22,15 @@ WEB = Credentials("test", "web-1")
 
 
 class OnlyHosts:
-    """Lets in clients that say they are one of these hosts, each as a principal of its own. Remembers who asked."""
+    """Admits clients that claim to be one of these hosts, each as its own principal. Records every check."""
 
     def __init__(self, *hosts: str) -> None:
         self._hosts = hosts
-        self.asked: list[tuple[Credentials | None, PeerInfo]] = []
+        self.checked: list[tuple[Credentials | None, PeerInfo]] = []
 
     def check(self, credentials: Credentials | None, peer_info: PeerInfo) -> Principal | Denied:
         """See Authenticator."""
-        self.asked.append((credentials, peer_info))
+        self.checked.append((credentials, peer_info))
         if credentials is None:
             return Denied("a client must say who it is")
         return Principal(credentials.host) if credentials.host in self._hosts else Denied("not one of ours")
@@ -61,24 +61,24 @@ def test_the_same_client_gets_the_same_answer(
     assert authenticator.check(credentials, HERE) == authenticator.check(credentials, HERE)
 
 
-def test_everybody_is_let_in_as_one_principal() -> None:
+def test_everybody_admits_every_client_as_one_principal() -> None:
     assert Everybody().check(None, HERE) == Everybody().check(WEB, HERE) == ANONYMOUS
 
 
 @pytest.mark.parametrize("value", [HERE, WEB, ANONYMOUS, Denied("no")])
-def test_nobody_can_change_what_was_checked(value: object) -> None:
+def test_identities_are_immutable(value: object) -> None:
     field = dataclasses.fields(value)[0].name  # type: ignore[arg-type]
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(value, field, "someone else")
 
 
-def test_a_client_with_a_hello_is_checked_by_it_and_known_from_then_on() -> None:
+def test_a_client_is_identified_by_its_hello() -> None:
     only = OnlyHosts("web-1")
     world = World(authenticator=only)
     client = world.connect()
-    assert only.asked == []
+    assert only.checked == []
     client.send(hello() + opening() + batch(LINES[:3], start=0))
-    assert only.asked == [(WEB, HERE)]
+    assert only.checked == [(WEB, HERE)]
     assert client.statuses() == ["ok"] * 3
     assert world.counters.connections_by_principal == {"web-1": 1}
     client.leave()
@@ -89,11 +89,11 @@ def test_a_plain_client_is_checked_without_credentials() -> None:
     only = OnlyHosts()
     world = World(authenticator=only)
     world.connect().send(LINES[0])
-    assert only.asked == [(None, HERE)]
+    assert only.checked == [(None, HERE)]
 
 
 @pytest.mark.parametrize("sent", [LINES[0], hello(host="db-1") + opening() + batch(LINES[:1], start=0)])
-@pytest.mark.parametrize("step", [1, 10_000], ids=["byte by byte", "at once"])
+@pytest.mark.parametrize("step", [1, 10_000], ids=["byte by byte", "all in one"])
 def test_a_client_that_is_denied_stores_nothing_and_is_closed_without_an_answer(sent: bytes, step: int) -> None:
     """Rule A6: an error would refuse the line for good."""
     world = World(authenticator=OnlyHosts("web-1"))
@@ -105,7 +105,7 @@ def test_a_client_that_is_denied_stores_nothing_and_is_closed_without_an_answer(
     assert world.budget.partial == world.budget.unstored == 0
 
 
-def test_a_line_without_an_end_is_checked_too() -> None:
+def test_a_client_that_sends_only_an_incomplete_line_is_checked_too() -> None:
     world = World(authenticator=OnlyHosts())
     client = world.connect()
     client.send(b"{")  # could still become a hello
@@ -117,4 +117,4 @@ def test_a_connection_that_sends_nothing_is_not_checked() -> None:
     only = OnlyHosts()
     world = World(authenticator=only)
     world.connect().leave()
-    assert (only.asked, world.counters.connections_silent) == ([], 1)
+    assert (only.checked, world.counters.connections_silent) == ([], 1)

@@ -1,4 +1,4 @@
-"""What the log says about clients: enough about a few, not more about thousands, and nothing that a client forges."""
+"""The log about clients: details of a few, counts of thousands, and nothing that a client can forge."""
 
 import logging
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ SHOWN = "web-1 at 10.0.0.7 port 5000 (delivery protocol, principal anonymous)"
 
 @pytest.fixture
 def messages(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
-    """What the log has at the usual level; `caplog.messages` is a new list each time."""
+    """The messages logged at the usual level, in one list that grows; `caplog.messages` is a new list each time."""
     found: list[str] = []
 
     class Keeper(logging.Handler):
@@ -32,7 +32,7 @@ def messages(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
     logging.getLogger("logferry").removeHandler(keeper)
 
 
-def test_a_delivery_client_comes_and_goes(messages: list[str]) -> None:
+def test_a_delivery_client_connects_and_leaves(messages: list[str]) -> None:
     world = World()
     client = world.connect()
     assert messages == []
@@ -42,7 +42,7 @@ def test_a_delivery_client_comes_and_goes(messages: list[str]) -> None:
     assert messages[1:] == [f"disconnected: {SHOWN}: the client closed the connection; 6 lines acked"]
 
 
-def test_a_plain_client_comes_and_goes(messages: list[str]) -> None:
+def test_a_plain_client_connects_and_leaves(messages: list[str]) -> None:
     client = World().connect()
     client.send(LINES[0])
     client.leave(ConnectionResetError(104, "Connection reset by peer"))
@@ -61,7 +61,7 @@ def test_a_connection_that_sends_nothing_is_only_counted(messages: list[str]) ->
     assert world.counters.connections_silent == 500
 
 
-def test_a_thousand_clients_at_once_are_a_few_lines_and_a_count(messages: list[str]) -> None:
+def test_a_thousand_simultaneous_clients_are_a_few_lines_and_a_count(messages: list[str]) -> None:
     world = World(max_connections=1000)
     clients = [world.connect(port=port) for port in range(1000)]
     for client in clients:
@@ -76,7 +76,7 @@ def test_a_thousand_clients_at_once_are_a_few_lines_and_a_count(messages: list[s
     ]
 
 
-def test_at_debug_nothing_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_at_debug_level_nothing_is_suppressed(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, "logferry"):
         world = World()
         for port in range(50):
@@ -93,12 +93,12 @@ def test_at_debug_nothing_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     [
         ("silent", "silent for 600 s"),
         ("stop", "the server is stopping"),
-        ("stuck", "it has not taken its acks for 30 s"),
+        ("stuck", "it has not read its acks for 30 s"),
         ("broken", "it broke the protocol: open: source is not an id"),
         ("memory", "too many unfinished messages in memory, and this is the largest"),
     ],
 )
-def test_the_log_says_why_the_server_has_ended_a_connection(messages: list[str], why: str, expected: str) -> None:
+def test_the_log_says_why_the_server_ended_a_connection(messages: list[str], why: str, expected: str) -> None:
     world = World(patience=Patience(idle_s=600, ack_stall_s=30), memory_limit_bytes=MIB)
     client = world.connect()
     client.send(hello() if why in ("broken", "silent") else LINES[0])
@@ -129,7 +129,7 @@ def test_the_log_says_why_a_client_was_denied(messages: list[str]) -> None:
     assert messages == [r"denied: web-1 at 10.0.0.7 port 5000: the token has expired\n\x1b[2J"]
 
 
-def test_a_hostile_name_forges_nothing(messages: list[str]) -> None:
+def test_a_hostile_name_cannot_forge_log_lines(messages: list[str]) -> None:
     client = World().connect()
     client.send(hello(host="web\n2024 ERROR all is lost\x1b[31m\u202e", client="x" * 10_000))
     client.leave()
@@ -149,7 +149,7 @@ def test_rejected_lines_are_logged_once_and_counted_at_the_end(messages: list[st
     assert about[1].endswith("1 line acked, 500 lines rejected in total")
 
 
-def test_a_loss_is_logged_once_however_often_it_is_reported(messages: list[str]) -> None:
+def test_a_loss_reported_repeatedly_is_logged_once(messages: list[str]) -> None:
     world = World()
     skip = control_line("skip", source="s1", start=0, end=10, reason="the disk ate it\x1b[2J")
     note = control_line("note", source="s1", start=10, end=20, reason="cut to 1 MiB")
@@ -165,19 +165,19 @@ def test_a_loss_is_logged_once_however_often_it_is_reported(messages: list[str])
     assert world.counters.losses_reported == 2
 
 
-def test_what_a_client_is_about_to_repeat_is_logged(messages: list[str]) -> None:
+def test_bytes_that_a_client_is_about_to_resend_are_logged(messages: list[str]) -> None:
     world = World()
     world.connect().send(hello() + opening() + batch(LINES[:1], start=0))
     client = world.connect(port=5001)
     client.send(hello() + control_line("open", source="s1", path="/var/log/app.log", known=7))
     end = len(LINES[0])
     assert messages[-1] == (
-        f"{SHOWN.replace('5000', '5001')}: bytes 7 to {end} of '/var/log/app.log' are stored already; if they are "
-        "resent, they are not stored again"
+        f"{SHOWN.replace('5000', '5001')}: bytes 7 to {end} of '/var/log/app.log' are already stored and will not be "
+        "stored again if the client resends them"
     )
 
 
-def test_hundreds_of_losses_are_some_lines_and_a_count(messages: list[str]) -> None:
+def test_hundreds_of_losses_are_a_few_lines_and_a_count(messages: list[str]) -> None:
     world = World()
     client = world.connect()
     notes = (control_line("note", source="s1", start=n, end=n + 1, reason="cut") for n in range(300))
@@ -188,22 +188,22 @@ def test_hundreds_of_losses_are_some_lines_and_a_count(messages: list[str]) -> N
     assert world.counters.losses_reported == 300
 
 
-def test_a_full_server_says_so_without_flooding_the_log(messages: list[str]) -> None:
+def test_a_full_server_logs_refusals_without_flooding_the_log(messages: list[str]) -> None:
     world = World(max_connections=1)
     world.connect()
     for port in range(1000):
         world.connect(port=port)
-    assert messages == ["full: 1 connections; more are refused"] * 3
+    assert messages == ["full: 1 connections; refusing more"] * 3
     world.pass_time(1)
     assert messages[-1] == "... 997 more problems with clients in 1.0 s were not logged"
 
 
-def test_a_label_says_what_is_known() -> None:
+def test_a_label_shows_what_is_known() -> None:
     assert str(ClientLabel(PeerInfo("10.0.0.7", 5000))) == "10.0.0.7 port 5000"
     assert str(CLIENT) == SHOWN
 
 
-def test_what_is_left_out_is_counted_at_the_end_of_the_run_too(messages: list[str]) -> None:
+def test_pending_counts_are_logged_at_the_end_of_the_run(messages: list[str]) -> None:
     log = ClientLog(clock=lambda: 0.0)
     for _ in range(10):
         log.connected(CLIENT)

@@ -1,4 +1,4 @@
-"""A connection and its session on a store in memory: no socket, no thread, no waiting."""
+"""A connection and its session with a memory store: without sockets, threads or waiting."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from tests.support.running import numbered_line
 PATIENCE = Patience(ack_stall_s=30, linger_s=2, alive_s=5, idle_s=600)
 
 
-@pytest.mark.parametrize("step", [1, 7, 1_000_000], ids=["byte by byte", "seven bytes", "at once"])
+@pytest.mark.parametrize("step", [1, 7, 1_000_000], ids=["byte by byte", "seven bytes", "all in one"])
 def test_a_plain_client_gets_an_answer_to_each_line(step: int) -> None:
     world = World()
     client = world.connect()
@@ -26,7 +26,7 @@ def test_a_plain_client_gets_an_answer_to_each_line(step: int) -> None:
     assert world.budget.unstored == world.budget.partial == 0
 
 
-@pytest.mark.parametrize("step", [1, 7, 1_000_000], ids=["byte by byte", "seven bytes", "at once"])
+@pytest.mark.parametrize("step", [1, 7, 1_000_000], ids=["byte by byte", "seven bytes", "all in one"])
 def test_a_delivery_client_gets_a_position_for_each_batch(step: int) -> None:
     world = World()
     client = world.connect()
@@ -40,7 +40,7 @@ def test_a_delivery_client_gets_a_position_for_each_batch(step: int) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", LINES[0][:1], b'{"logf'])
-def test_the_end_of_what_a_client_sends_is_the_end_of_the_connection(sent: bytes) -> None:
+def test_the_connection_ends_when_the_client_stops_sending(sent: bytes) -> None:
     world = World()
     client = world.connect()
     if sent:
@@ -74,7 +74,7 @@ def test_nothing_is_answered_before_the_store_has_it() -> None:
     assert delivery.answers() == [position(LINES[1:2])]
 
 
-def test_with_durability_none_a_plain_line_is_answered_at_once_and_a_batch_is_not() -> None:
+def test_with_durability_none_a_plain_line_is_answered_immediately_and_a_batch_is_not() -> None:
     """Rules A2 and E8."""
     world = World(durability="none")
     plain, delivery = world.connect(), world.connect(port=5001)
@@ -86,7 +86,7 @@ def test_with_durability_none_a_plain_line_is_answered_at_once_and_a_batch_is_no
     assert (plain.statuses(), delivery.received) == (["ok"], b"")
 
 
-def test_what_came_whole_is_stored_after_the_client_has_gone() -> None:
+def test_complete_lines_are_stored_after_the_client_has_gone() -> None:
     world = World()
     client = world.connect()
     world.store.stall("No space left on device")
@@ -98,7 +98,7 @@ def test_what_came_whole_is_stored_after_the_client_has_gone() -> None:
     assert world.budget.unstored == 0
 
 
-def test_a_client_that_leaves_gives_its_sources_free() -> None:
+def test_a_client_that_leaves_releases_its_sources() -> None:
     world = World()
     first, second = world.connect(), world.connect(port=5001)
     first.send(hello() + opening() + batch(LINES[:1], start=0))
@@ -124,7 +124,7 @@ def test_reading_stops_at_the_limit_of_one_client_and_resumes_at_half_of_it() ->
     assert client.statuses() == ["ok"] * (sent // len(block) * 1000)
 
 
-def test_nobody_is_read_from_while_all_together_hold_too_much() -> None:
+def test_no_client_is_read_from_while_their_total_is_too_high() -> None:
     world = World(memory_limit_bytes=MIB)
     first, second = world.connect(), world.connect(port=5001)
     world.store.stall("No space left on device")
@@ -136,7 +136,7 @@ def test_nobody_is_read_from_while_all_together_hold_too_much() -> None:
     assert second.is_read_from
 
 
-def test_the_largest_unfinished_message_is_dropped_when_waiting_cannot_help() -> None:
+def test_the_largest_incomplete_message_is_dropped_when_waiting_cannot_help() -> None:
     """Rule A6."""
     world = World(memory_limit_bytes=MIB)
     small, large = world.connect(), world.connect(port=5001)
@@ -147,18 +147,18 @@ def test_the_largest_unfinished_message_is_dropped_when_waiting_cannot_help() ->
     assert world.budget.partial == len(b'{"level": "') + 300_000
 
 
-def test_a_client_is_not_read_from_while_it_does_not_take_its_acks() -> None:
+def test_a_client_is_not_read_from_while_it_does_not_read_its_acks() -> None:
     world = World()
     client = world.connect()
     client.connection.pause_writing()
     assert not client.is_read_from
-    client.send(LINES[0])  # was on its way
+    client.send(LINES[0])  # was already in transit
     assert client.received == b""
     client.connection.resume_writing()
     assert (client.statuses(), client.is_read_from) == (["ok"], True)
 
 
-def test_a_client_that_takes_no_acks_at_all_is_dropped() -> None:
+def test_a_client_that_reads_no_acks_at_all_is_dropped() -> None:
     world = World(patience=PATIENCE)
     client = world.connect()
     client.untaken_bytes = 1000
@@ -182,8 +182,8 @@ def test_a_silent_client_is_closed_and_cut_off_when_it_does_not_close() -> None:
     assert world.counters.clients_dropped == 0
 
 
-def test_a_delivery_client_that_waits_sees_that_the_server_is_alive() -> None:
-    """Rule E18 says what it is for; the plain protocol has nothing like it."""
+def test_a_waiting_delivery_client_gets_signs_of_life() -> None:
+    """Rule E18 gives the reason; the plain protocol has no such message."""
     world = World(patience=PATIENCE)
     plain, delivery = world.connect(), world.connect(port=5001)
     delivery.send(hello() + opening())
@@ -255,7 +255,7 @@ def test_reports_are_answered_one_after_the_other() -> None:
     assert (second["source"], second["known"]) == ("other", False)
 
 
-def test_a_report_for_a_client_that_has_gone_goes_nowhere() -> None:
+def test_a_report_for_a_client_that_has_gone_is_discarded() -> None:
     world = World()
     client = world.connect()
     client.send(hello())
@@ -265,7 +265,7 @@ def test_a_report_for_a_client_that_has_gone_goes_nowhere() -> None:
     assert client.received == b""
 
 
-def test_a_stop_stores_and_acks_what_came_whole_and_takes_nothing_more() -> None:
+def test_a_stop_stores_and_acks_complete_lines_and_takes_nothing_more() -> None:
     world = World()
     client = world.connect()
     world.store.stall("No space left on device")

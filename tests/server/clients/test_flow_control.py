@@ -1,4 +1,4 @@
-"""The account of what all clients hold, and one client's share of it."""
+"""The memory budget of all clients, and one client's share of it."""
 
 import random
 
@@ -18,7 +18,7 @@ def test_the_gate_closes_over_the_limit_and_opens_well_below_it() -> None:
     assert states == [(False, False), (True, True), (False, True), (False, True), (True, False)]
 
 
-def test_the_gate_opens_when_nothing_waits_for_the_store_any_more() -> None:
+def test_the_gate_opens_when_nothing_is_waiting_for_the_store() -> None:
     budget = MemoryBudget(MIB)
     budget.partial, budget.unstored = MIB - 10, 100
     assert budget.update_gate()
@@ -27,7 +27,7 @@ def test_the_gate_opens_when_nothing_waits_for_the_store_any_more() -> None:
     assert not budget.must_drop
 
 
-def test_only_unfinished_messages_make_waiting_useless() -> None:
+def test_only_incomplete_messages_make_waiting_useless() -> None:
     budget = MemoryBudget(MIB)
     budget.unstored = 10 * MIB
     assert not budget.must_drop
@@ -35,7 +35,7 @@ def test_only_unfinished_messages_make_waiting_useless() -> None:
     assert budget.must_drop
 
 
-def test_one_client_stops_at_its_limit_and_goes_on_at_half_of_it() -> None:
+def test_one_client_stops_at_its_limit_and_resumes_at_half_of_it() -> None:
     share = MemoryShare(MemoryBudget(1024 * MIB))
     share.submitted(MAX_UNSTORED_BYTES)
     assert share.has_room(is_reading=True)

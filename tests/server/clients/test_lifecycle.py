@@ -1,4 +1,4 @@
-"""The states of a connection: what follows what, and what cannot happen."""
+"""The states of a connection: every transition, and the events that cannot happen."""
 
 import itertools
 
@@ -29,7 +29,7 @@ def after(*events: Event) -> Lifecycle:
         ((Event.LOSE,), (Input.IGNORED, Output.LOST)),
     ],
 )
-def test_the_states_follow_each_other(events: tuple[Event, ...], expected: tuple[Input, Output]) -> None:
+def test_events_lead_to_the_expected_states(events: tuple[Event, ...], expected: tuple[Input, Output]) -> None:
     life = after(*events)
     assert (life.input, life.output) == expected
 
@@ -45,7 +45,7 @@ def test_the_states_follow_each_other(events: tuple[Event, ...], expected: tuple
         ((Event.END_TAKEN,), Event.END_ARRIVED),
     ],
 )
-def test_what_cannot_happen_changes_nothing(events: tuple[Event, ...], impossible: Event) -> None:
+def test_an_impossible_event_changes_nothing(events: tuple[Event, ...], impossible: Event) -> None:
     life = after(*events)
     before = (life.input, life.output)
     with pytest.raises(KeyError):
@@ -53,7 +53,7 @@ def test_what_cannot_happen_changes_nothing(events: tuple[Event, ...], impossibl
     assert (life.input, life.output) == before
 
 
-def test_an_end_is_never_taken_back() -> None:
+def test_an_end_is_permanent() -> None:
     for events in itertools.product(Event, repeat=4):
         life, has_ended, was_lost, has_closed = Lifecycle(), False, False, False
         for event in events:

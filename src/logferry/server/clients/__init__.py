@@ -1,1 +1,1 @@
-"""Connected clients: who they are, what they say, what they are owed, and what they may cost."""
+"""Connected clients: identifying them, parsing their data, answering them, and bounding what they cost."""

@@ -1,11 +1,11 @@
-"""Who a client is: the seam between connections and whatever proves an identity.
+"""Authentication: the seam between connections and whatever proves a client's identity.
 
-`Authenticator.check` gets what the client says about itself and what the socket says about the client. Today's clients
-prove nothing, and `Everybody` lets all of them in under one name. What proves an identity later (a token in the hello,
-a certificate of the transport) becomes a field of `Credentials` or `PeerInfo`, and what is granted to an identity
-(limits, folders) a field of `Principal`.
+`Authenticator.check` gets what the client claims about itself and what the socket reports about the client. Today's
+clients prove nothing, and `Everybody` admits all of them under one name. A future proof of identity (a token in the
+hello, a certificate of the transport) becomes a field of `Credentials` or `PeerInfo`; what an identity is granted
+(limits, folders) becomes a field of `Principal`.
 
-A check runs in the server's event loop before anything of the client is stored, so an implementation must never wait.
+A check runs in the server's event loop before any of the client's data is stored: an implementation must never block.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 @dataclass(frozen=True, slots=True)
 class PeerInfo:
-    """What the socket says about a client: the IP address and the port at the client's end."""
+    """What the socket reports about a client: the IP address and port of the client's end."""
 
     address: str
     port: int
@@ -25,7 +25,7 @@ class PeerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a client says about itself in its hello; nothing of it is proven."""
+    """What a client claims about itself in its hello; none of it is proven."""
 
     client: str
     host: str
@@ -33,14 +33,14 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a client is, as far as the server is concerned. Clients with the same principal are not told apart."""
+    """The identity that the server has assigned to a client. Clients may share a principal."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The client may not ship. The reason is for the server's log: the client is disconnected without an answer."""
+    """The client may not ship. The server logs the reason and disconnects the client without an answer."""
 
     reason: str
 
@@ -49,10 +49,10 @@ class Authenticator(Protocol):
     """Decides who a client is and whether the client may ship."""
 
     def check(self, credentials: Credentials | None, peer_info: PeerInfo) -> Principal | Denied:
-        """Return who the client is, or why it may not ship. Never wait and never raise.
+        """Return the client's identity, or why it may not ship. Must never block and never raise.
 
-        `credentials` is None for the plain protocol, which has no hello. Called once for each connection that has sent
-        enough to tell its protocol.
+        `credentials` is None for the plain protocol, which has no hello. Called once per connection, as soon as the
+        client has sent enough to identify its protocol.
         """
 
 
@@ -60,7 +60,7 @@ ANONYMOUS: Final = Principal("anonymous")
 
 
 class Everybody:
-    """Lets every client in, all as one principal."""
+    """Admits every client, all as one principal."""
 
     def check(self, credentials: Credentials | None, peer_info: PeerInfo) -> Principal | Denied:
         """Return ANONYMOUS; see Authenticator."""

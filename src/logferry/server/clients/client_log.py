@@ -1,7 +1,7 @@
-"""What the server logs about its clients: who came, who left and why, and what was wrong with them.
+"""What the server logs about its clients: who connected, who left and why, and what went wrong.
 
-Every message here can be caused by a client, ten thousand times a second if it likes, so each kind has a limit a second
-and a count of what was left out. At debug level nothing is left out.
+A client can cause any message here, thousands of times a second if it is hostile, so each kind of message is limited
+per second and suppressed messages are counted. At debug level nothing is suppressed.
 """
 
 import logging
@@ -16,10 +16,10 @@ from logferry.telemetry.log_limits import RateLimit
 
 logger = logging.getLogger(__name__)
 
-# Of each kind of message. A few clients are seen one by one; of a thousand that come at once the count says enough.
+# For each kind of message. A few clients are logged one by one; for a thousand simultaneous clients a count is enough.
 _MESSAGES_PER_SECOND: Final = 3
 
-# Of losses: each is a reason to look at that file, so more of them are logged.
+# Each loss is a reason to look at that file, so more losses are logged.
 _LOSSES_PER_SECOND: Final = 20
 
 _MAX_PATH_CHARS: Final = 1000
@@ -28,7 +28,7 @@ _MAX_NAME_CHARS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class ClientLabel:
-    """Who a client is, for the log: what is not known yet is empty or None."""
+    """Identifies a client in the log. What is not known yet is empty or None."""
 
     peer: PeerInfo
     host: str = ""
@@ -58,13 +58,13 @@ class ClientLog:
         self._limits = (self._connects, self._disconnects, self._problems, self._losses, self._repeats)
 
     def connected(self, client: ClientLabel) -> None:
-        """The client has sent enough to be known, and is let in."""
+        """Log that a client has identified itself and is admitted."""
         _log(self._connects, logging.INFO, "connected: %s", client)
 
     def disconnected(
         self, client: ClientLabel, why: str, *, lines_acked: int, lines_rejected: int, was_dropped: bool
     ) -> None:
-        """The connection of a client that was let in has ended; `was_dropped` is a warning, and so are many rejects."""
+        """Log that an admitted client's connection has ended; as a warning if it was dropped or had several rejects."""
         rejected = f", {_lines(lines_rejected)} rejected in total" if lines_rejected else ""
         values = (client, printable(why), _lines(lines_acked), rejected)
         is_problem = was_dropped or lines_rejected > 1
@@ -72,40 +72,40 @@ class ClientLog:
         _log(limit, level, "disconnected: %s: %s; %s acked%s", *values)
 
     def left_unknown(self, client: ClientLabel, why: str) -> None:
-        """A connection has ended that never was a client's: a health probe, or one that was not let in."""
+        """Log the end of a connection that was never a client's: a health probe, or a client that was not admitted."""
         logger.debug("disconnected: %s: %s", client, why)
 
     def rejected(self, client: ClientLabel, reason: str) -> None:
-        """The first line of a client that is not taken."""
-        message = "%s: rejected: %s (more of this client are only counted)"
+        """Log the first line of a client that the server rejects."""
+        message = "%s: rejected: %s (further rejects from this client are only counted)"
         _log(self._problems, logging.WARNING, message, client, printable(reason))
 
     def denied(self, client: ClientLabel, reason: str) -> None:
-        """A client is not let in."""
+        """Log that a client is denied."""
         _log(self._problems, logging.WARNING, "denied: %s: %s", client, printable(reason))
 
     def refused(self, connections: int) -> None:
-        """A connection is closed at once, because the server has as many as it may have."""
-        _log(self._problems, logging.WARNING, "full: %d connections; more are refused", connections)
+        """Log that a new connection was closed immediately because the server has reached its limit."""
+        _log(self._problems, logging.WARNING, "full: %d connections; refusing more", connections)
 
     def lost(self, client: ClientLabel, path: str, start: int, end: int, reason: str) -> None:
-        """A client has reported bytes of a file that it cannot deliver as they were."""
+        """Log that a client has reported bytes of a file that it cannot deliver unchanged."""
         message = "%s: lost: bytes %d to %d of %s: %s"
         values = (start, end, quoted(path, max_chars=_MAX_PATH_CHARS), printable(reason))
         _log(self._losses, logging.WARNING, message, client, *values)
 
     def repeats(self, client: ClientLabel, path: str, start: int, end: int) -> None:
-        """A client does not know that a part of a file is stored already."""
-        message = "%s: bytes %d to %d of %s are stored already; if they are resent, they are not stored again"
+        """Log that a part of a file is already stored and the client does not know it."""
+        message = "%s: bytes %d to %d of %s are already stored and will not be stored again if the client resends them"
         _log(self._repeats, logging.INFO, message, client, start, end, quoted(path, max_chars=_MAX_PATH_CHARS))
 
     def flush_if_due(self) -> None:
-        """Log the counts of seconds that are over; to be called now and then."""
+        """Log the counts of past seconds. Call this regularly."""
         for limit in self._limits:
             limit.flush_if_due()
 
     def flush(self) -> None:
-        """Log all counts, at the end."""
+        """Log all pending counts, at the end of a run."""
         for limit in self._limits:
             limit.flush()
 

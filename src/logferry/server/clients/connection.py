@@ -1,12 +1,12 @@
-"""One connected client: its bytes become deliveries, stored deliveries become its answers.
+"""One connected client: turns its bytes into deliveries, and stored deliveries into answers.
 
-Which protocol the client speaks is seen from its first bytes; a session speaks it (sessions/). The order of a client's
-answers is that of its lines because there is one road: every answer, an error too, travels with a delivery through the
-store's queue (an empty one if nothing is to be stored) and is sent when that delivery comes back.
+The client's first bytes show which protocol it speaks; a session (sessions/) implements the protocol. Answers keep the
+order of the client's lines because they all take one path: every answer, including an error, travels with a delivery
+through the store's queue (an empty delivery if there is nothing to store) and is sent when the delivery comes back.
 
-What a client can cost is bounded here: the server does not read from it while it has too much unstored, while it does
-not take its answers, or while all clients together have too much (flow_control.py). A connection must never know the
-server: it gets what it uses as `Services`.
+The connection bounds what a client can cost: it does not read while the client has too much unstored data, while the
+client does not read its answers, or while all clients together hold too much (flow_control.py). A connection must
+never know the server: `Services` has everything that it uses.
 """
 
 import asyncio
@@ -29,48 +29,48 @@ from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget, MemoryShare
 from logferry.server.clients.lifecycle import Event, Lifecycle, Output
 from logferry.server.clients.patience import Overdue, Patience, Watch
-from logferry.server.clients.sessions.base import ClientDelivery, Session, SessionTerms, Silence, Turn
+from logferry.server.clients.sessions.base import ClientDelivery, Session, SessionTerms, Turn, UnknownProtocol
 from logferry.server.clients.sessions.delivery import ALIVE, DeliverySession
 from logferry.server.clients.sessions.plain import PlainSession
 from logferry.server.storage.log_names import LogName, host_name
 
 
 class Scheduler(Protocol):
-    """The clock and the queue of the event loop."""
+    """The event loop's clock and callback queue."""
 
     def time(self) -> float:
         """Return the monotonic time, in seconds."""
 
     def call_soon(self, callback: Callable[[], object], /) -> object:
-        """Call back after other clients have had their turn."""
+        """Call `callback` after other clients have had their turn."""
 
 
 class StoreAccess(Protocol):
-    """The way to the store."""
+    """A connection's access to the store."""
 
     def submit(self, delivery: ClientDelivery) -> None:
-        """Have a delivery stored; `stored` and `after_stored` of its channel are called in the event loop."""
+        """Submit a delivery; its channel's `stored` and `after_stored` are called in the event loop."""
 
     def make_report(self, request: Report, on_made: Callable[[bytes], None]) -> None:
-        """Have a report made in another thread; its answer line comes back in the event loop."""
+        """Make a report in another thread; `on_made` receives its answer line in the event loop."""
 
 
 class Registry(Protocol):
-    """All connections, as far as one of them needs to know the others."""
+    """What a connection needs to know of all the others."""
 
     def admit(self, connection: "Connection") -> str:
-        """Take a new connection into account; return why there is no room for it, or "" if there is."""
+        """Register a new connection; return why the server refuses it, or "" if it is admitted."""
 
     def forget(self, connection: "Connection") -> None:
-        """A connection has ended."""
+        """Remove a connection that has ended."""
 
     def regulate_memory(self) -> None:
-        """Stop reading from all clients while they hold too much together, and go on when there is room."""
+        """Stop reading from all clients while their total is too high, and resume when there is room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What every connection of a server uses."""
+    """What all connections of a server share."""
 
     scheduler: Scheduler
     store: StoreAccess
@@ -84,7 +84,7 @@ class Services:
 
 
 class Connection(asyncio.Protocol):
-    """A client's connection. All methods run in the server's event loop. No two connections have the same number."""
+    """A client's connection. All methods run in the server's event loop. `number` is unique among connections."""
 
     def __init__(self, number: int, services: Services) -> None:
         self._number = number
@@ -97,13 +97,13 @@ class Connection(asyncio.Protocol):
         self._label: ClientLabel
         self._watch: Watch
         self._life = Lifecycle()
-        self._session: Session = Silence()
-        self._opening: bytes | None = b""  # too few bytes to tell the protocol; None once it is known
+        self._session: Session = UnknownProtocol()
+        self._opening: bytes | None = b""  # too few bytes to identify the protocol; None once identified
         self._answers = AnswerQueue()
         self._memory = MemoryShare(services.budget)
         self._deliveries = 0  # in the store's queue
         self._is_reading = True
-        self._will_judge = False  # `_judge_more` is about to be called
+        self._will_judge = False  # `_judge_more` is scheduled
         self._is_admitted = False
         self._was_dropped = False
         self._lines_acked = 0
@@ -111,10 +111,10 @@ class Connection(asyncio.Protocol):
         self._last_rejection = ""
         self._why_ended = ""
 
-    # --- what asyncio calls
+    # --- asyncio's callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a new connection, or refuse it when there is no room."""
+        """Admit a new connection, or refuse it if the server is full or stopping."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         address, port = (transport.get_extra_info("peername") or ("unknown", 0))[:2]
@@ -132,7 +132,7 @@ class Connection(asyncio.Protocol):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def data_received(self, data: bytes) -> None:
-        """Judge what came and hand it to the store."""
+        """Judge what has arrived and submit it to the store."""
         self._watch.heard = self._scheduler.time()
         if not self._life.takes_input:
             return
@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
         self._take(self._session.take(data))
 
     def eof_received(self) -> bool:
-        """The client sends no more (`nc -N`); the connection stays open until everything is acked."""
+        """Note that the client sends no more (`nc -N`); the connection stays open until everything is acked."""
         if self._life.output is not Output.OPEN:
             self._life.on(Event.END_TAKEN)
             return False  # both sides have sent everything: asyncio closes
@@ -154,19 +154,19 @@ class Connection(asyncio.Protocol):
         return True
 
     def pause_writing(self) -> None:
-        """The client does not take its acks: take nothing from it."""
+        """Stop reading from a client that does not read its acks."""
         self._watch.blocked(self._scheduler.time(), self._untaken_bytes())
         self.regulate()
 
     def resume_writing(self) -> None:
-        """The client takes its acks again."""
+        """Resume: the client is reading its acks again."""
         self._watch.unblocked()
         self._send_answers()
-        self._go_on_judging()
+        self._continue_judging()
         self.regulate()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Forget the connection; what has come of it whole is in the store's queue and stays there."""
+        """Remove the connection. Its complete messages are in the store's queue and stay there."""
         self._life.on(Event.LOSE)
         self._answers.clear()
         self._discard_input()
@@ -174,9 +174,9 @@ class Connection(asyncio.Protocol):
         if farewell:
             self._submit(farewell)
         self._registry.forget(self)
-        self._log_the_end(error)
+        self._log_end(error)
 
-    def _log_the_end(self, error: Exception | None) -> None:
+    def _log_end(self, error: Exception | None) -> None:
         services, principal = self._services, self._label.principal
         why = self._why_ended or _why_closed(error)
         if principal:
@@ -192,19 +192,19 @@ class Connection(asyncio.Protocol):
             services.counters.connections_silent += self._is_admitted and self._opening == b""
             services.log.left_unknown(self._label, why)
 
-    # --- who it is and what it speaks
+    # --- identifying the client and its protocol
 
     def _choose_session(self, data: bytes) -> bool:
-        """Choose the session from the first bytes; return whether there is one now."""
+        """Choose the session from the first bytes; return whether it can take them."""
         is_hello = is_hello_prefix(data)
         self._opening = data if is_hello is None else None
         if is_hello:
             self._session = DeliverySession(self, self._number, terms=self._services.terms)
         elif is_hello is False:
-            self._begin_plain_session()
+            self._start_plain_session()
         return self._opening is None and self._life.takes_input
 
-    def _begin_plain_session(self) -> None:
+    def _start_plain_session(self) -> None:
         log = LogName(host_name(self._label.peer.address), "plain")
         self._session = PlainSession(self, log, terms=self._services.terms)
         if not self._identify(None):
@@ -212,7 +212,7 @@ class Connection(asyncio.Protocol):
             self._finish_if_done()
 
     def identify(self, credentials: Credentials) -> Principal | None:
-        """Have a client that has sent a hello checked; return who it is, or None if it is denied."""
+        """Authenticate a client that has sent a hello; return its principal, or None if it is denied."""
         return self._identify(credentials)
 
     def _identify(self, credentials: Credentials | None) -> Principal | None:
@@ -247,7 +247,7 @@ class Connection(asyncio.Protocol):
             self.regulate()
 
     def note_rejected(self, reason: str) -> None:
-        """Count a line, frame or batch that is not taken, and log the first."""
+        """Count a rejected line, frame or batch, and log the first."""
         self._lines_rejected += 1
         self._last_rejection = reason
         self._services.counters.lines_rejected += 1
@@ -255,12 +255,12 @@ class Connection(asyncio.Protocol):
             self._services.log.rejected(self._label, reason)
 
     def note_loss(self, path: str, loss: Skip | Note) -> None:
-        """Count and log bytes of a file that are not stored as they were."""
+        """Count and log bytes of a file that are not stored unchanged."""
         self._services.counters.losses_reported += 1
         self._services.log.lost(self._label, path, loss.start, loss.end, loss.reason)
 
     def note_repeat(self, path: str, start: int, end: int) -> None:
-        """Log that bytes of a file, which the client is about to resend, are stored already."""
+        """Log that bytes of a file that the client is about to resend are already stored."""
         self._services.log.repeats(self._label, path, start, end)
 
     def _submit(self, delivery: ClientDelivery) -> None:
@@ -277,7 +277,7 @@ class Connection(asyncio.Protocol):
         self._scheduler.call_soon(self._judge_more)
 
     def _judge_more(self) -> None:
-        """Go on with a large frame, one step at a time, so that other clients have their turn."""
+        """Judge the next step of a large frame; between steps, other clients have their turn."""
         self._will_judge = False
         if self._life.is_lost:
             return
@@ -288,7 +288,7 @@ class Connection(asyncio.Protocol):
         if self._life.is_ending and not self._session.has_more:
             self._take_end()
 
-    def _go_on_judging(self) -> None:
+    def _continue_judging(self) -> None:
         is_unfinished = self._session.has_more or self._life.is_ending
         if is_unfinished and not self._will_judge and not self._must_wait():
             self._judge_soon()
@@ -299,7 +299,7 @@ class Connection(asyncio.Protocol):
         if takes_input:
             if self._opening:
                 opening, self._opening = self._opening, None
-                self._begin_plain_session()
+                self._start_plain_session()
                 self._take(self._session.take(opening))
             self._take(self._session.take_end())
         self._finish_if_done()
@@ -307,29 +307,29 @@ class Connection(asyncio.Protocol):
     # --- from the store to answers
 
     def stored(self, delivery: ClientDelivery) -> None:
-        """A delivery has come back from the store; `after_stored` follows once for the group."""
+        """Take a delivery back from the store; one `after_stored` follows for the group."""
         self._deliveries -= 1
         self._memory.stored(delivery.cost)
         if not self._life.is_lost:
             self._lines_acked += self._session.stored(delivery)
 
     def after_stored(self) -> None:
-        """Send what is owed after a group, and read on."""
+        """Send the answers to a stored group, and resume judging and reading."""
         if self._life.is_lost:
             return
         self._answers.extend(self._session.take_answers())
         self._send_answers()
-        self._go_on_judging()
+        self._continue_judging()
         self.regulate()
 
     def answer_now(self, line: bytes) -> None:
-        """Send something that does not wait for the store."""
+        """Send an answer that does not wait for the store."""
         if not self._life.is_lost:
             self._answers.add(line)
             self._send_answers()
 
     def make_report(self, request: Report) -> None:
-        """Have a report of a source made in another thread."""
+        """Request a report of a source, which another thread makes."""
         self._store.make_report(request, self._report_made)
 
     def _report_made(self, line: bytes) -> None:
@@ -346,20 +346,20 @@ class Connection(asyncio.Protocol):
 
     @property
     def has_nothing_pending(self) -> bool:
-        """Whether everything that came whole is stored, and every ack handed to the system."""
+        """Whether every complete message is stored and every ack handed to the kernel."""
         session = self._session
         return not (self._deliveries or self._answers or session.has_more or session.is_busy or self._life.is_ending)
 
     @property
     def partial_bytes(self) -> int:
-        """What the server holds of a message that is not whole yet."""
+        """How many bytes of an incomplete message the server holds."""
         return self._memory.partial
 
     def _must_wait(self) -> bool:
         return self._memory.is_exhausted or self._watch.is_blocked
 
     def regulate(self) -> None:
-        """Read from the client if, and only if, there is room for what it sends; what is discarded needs no room."""
+        """Read from the client if and only if there is room for what it sends; discarded input needs no room."""
         life = self._life
         if life.is_lost or life.client_has_closed or self._transport.is_closing():
             return
@@ -374,15 +374,15 @@ class Connection(asyncio.Protocol):
             (self._transport.resume_reading if wanted else self._transport.pause_reading)()
 
     def sweep(self, now: float) -> None:
-        """End what has gone on for too long, and show a client that waits that the server is alive."""
+        """Enforce the time limits, and send a waiting client a sign of life."""
         is_idle = self.has_nothing_pending
-        is_waited_for = self._session.expects_signs_of_life and not (is_idle and self._is_reading)
+        client_waits = self._session.expects_signs_of_life and not (is_idle and self._is_reading)
         patience = self._services.patience
-        match self._watch.overdue(now, is_idle=is_idle, is_waited_for=is_waited_for, untaken_bytes=self._untaken_bytes):
+        match self._watch.overdue(now, is_idle=is_idle, client_waits=client_waits, untaken_bytes=self._untaken_bytes):
             case Overdue.CLOSE:
                 self._transport.abort()
             case Overdue.ACKS_NOT_TAKEN:
-                self._drop(f"it has not taken its acks for {patience.ack_stall_s:g} s")
+                self._drop(f"it has not read its acks for {patience.ack_stall_s:g} s")
             case Overdue.SILENCE:
                 self._why_ended = self._why_ended or f"silent for {patience.idle_s:g} s"
                 self.finish()
@@ -390,7 +390,7 @@ class Connection(asyncio.Protocol):
                 self.answer_now(ALIVE)
 
     def _untaken_bytes(self) -> int:
-        """Return how many bytes of acks wait in the transport and, where the system has a count, in the socket."""
+        """Return how many bytes of acks wait in the transport and, where the system reports it, in the socket."""
         in_socket = bytearray(4)
         with contextlib.suppress(OSError):
             fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, in_socket)
@@ -404,16 +404,16 @@ class Connection(asyncio.Protocol):
         session = self._session
         self._memory.hold(session.buffered_bytes, session.unjudged_bytes)
 
-    # --- the end
+    # --- closing
 
     def stop(self) -> None:
-        """The server stops: read no more; what came whole is still stored and acked."""
+        """Read no more, because the server is stopping; complete messages are still stored and acked."""
         self._why_ended = self._why_ended or "the server is stopping"
         self._life.on(Event.STOP)
         self.regulate()
 
     def refuse_partial(self, why: str) -> None:
-        """Discard the message that is on its way; answer what came before it, and close (rule A6: without an error)."""
+        """Discard the incomplete message, answer what came before it, and close (rule A6: without an error)."""
         self._note_dropped(why)
         self._ignore_input()
         self._finish_if_done()
@@ -423,7 +423,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def cut(self) -> None:
-        """Close at once, whatever is still to be sent."""
+        """Close immediately, discarding what is still to be sent."""
         self._transport.abort()
 
     def _note_dropped(self, why: str) -> None:
@@ -438,8 +438,8 @@ class Connection(asyncio.Protocol):
     def finish(self) -> None:
         """Send what is in the transport's buffer, then close.
 
-        The write side goes first, and what the client still sends is discarded until it closes too: closing a socket
-        with unread bytes in it sends a reset, which can overtake the last acks. `sweep` sets that an end.
+        The write side closes first, and the server discards what the client still sends until the client closes too:
+        closing a socket that has unread bytes sends a reset, which can overtake the last acks. `sweep` limits the wait.
         """
         if self._life.output is not Output.OPEN:
             return

@@ -1,4 +1,4 @@
-"""What clients have done since the server started, in numbers. The event loop writes; any thread may read."""
+"""Counters of what clients have done since the server started. The event loop writes; any thread may read."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from logferry.server.clients.authenticator import Principal
 
 @dataclass(slots=True)
 class ClientCounters:
-    """Counted by the connections of a server and by their roster."""
+    """Updated by a server's connections and their roster."""
 
     connections: int = 0  # open now
     connections_total: int = 0
@@ -16,16 +16,16 @@ class ClientCounters:
     connections_silent: int = 0  # ended without having sent a byte: health probes
     clients_dropped: int = 0
     lines_rejected: int = 0
-    losses_reported: int = 0  # ranges of files that are not stored as they were, each once
+    losses_reported: int = 0  # ranges of files that are not stored unchanged, each counted once
     connections_by_principal: dict[str, int] = field(default_factory=dict)  # open now
 
     def enter(self, principal: Principal) -> None:
-        """Count a connection whose client is known now."""
+        """Count a connection whose client has just been identified."""
         known = self.connections_by_principal
         known[principal.name] = known.get(principal.name, 0) + 1
 
     def leave(self, principal: Principal) -> None:
-        """Count the end of a connection whose client was known."""
+        """Count the end of a connection whose client had been identified."""
         known = self.connections_by_principal
         known[principal.name] -= 1
         if not known[principal.name]:

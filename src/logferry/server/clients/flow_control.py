@@ -1,32 +1,32 @@
-"""Backpressure: how much of all clients' data the server holds, and when it stops reading.
+"""Backpressure: how much client data the server holds in memory, and when it stops reading.
 
-`MemoryBudget` is one account for all clients with a gate that closes when they hold too much together; `MemoryShare` is
-one client's part of it. All of it belongs to the event loop; other threads may read the numbers.
+`MemoryBudget` is one account for all clients, with a gate that closes when their total is too high; `MemoryShare` is
+one client's part of the account. Both belong to the event loop; other threads may read the numbers.
 """
 
 from typing import Final
 
-# More than this waiting to be stored keeps no disk busier; and of many small deliveries the ledger has a copy beside.
+# A longer queue does not make a disk busier, and the ledger holds a second copy of many small deliveries.
 _MAX_UNSTORED_BYTES: Final = 16 * 1024 * 1024
 
-# Of one client. Twenty milliseconds of work for the store: while half of it is synced the other half is read and judged
-# (with 4 MiB one client gets a quarter less), and little enough that the server stays below 80 MB.
+# Of one client. This is twenty milliseconds of work for the store: the server reads and judges one half while the store
+# syncs the other (4 MiB would reduce one client's throughput by a quarter). It also keeps the server below 80 MB.
 MAX_UNSTORED_BYTES: Final = 8 * 1024 * 1024
 
 
 class MemoryBudget:
-    """Bytes that clients have sent and that are not stored yet, against one limit for all of them.
+    """Bytes that clients have sent and the server has not stored yet, against one limit for all clients.
 
-    `partial` is what cannot be stored yet: the beginnings of messages. `unstored` is what the store or the next
-    step of judging will take; it has a limit of its own too. While the gate is closed nobody is read from.
+    `partial` counts what cannot be stored yet: incomplete messages. `unstored` counts what the store or the next step
+    of judging will take; it also has a limit of its own. While the gate is closed, the server reads from no client.
 
-    Why this cannot come to a standstill: with the gate closed, `unstored` falls without the clients' help, because the
-    store writes (or waits for its disk, and then waiting is right) and because a client that does not take its acks
-    is dropped after a while. When `unstored` is zero the gate opens, unless `partial` alone is over the limit;
-    then waiting would not help, and `must_drop` says so: the client with the largest beginning is dropped.
+    This cannot deadlock. With the gate closed, `unstored` falls without the clients' help, because the store writes
+    (or waits for its disk, and then waiting is right) and because a client that does not read its acks is dropped
+    after a while. When `unstored` is zero the gate opens, unless `partial` alone exceeds the limit. Waiting would not
+    help then, so `must_drop` is true, and the client with the largest incomplete message is dropped.
     """
 
-    # Open again well below the limit, so that 10,000 clients are not paused and resumed for every delivery.
+    # Reopen well below the limit, so that 10,000 clients are not paused and resumed for every delivery.
     _REOPEN_AT: Final = 0.75
 
     def __init__(self, limit_bytes: int) -> None:
@@ -37,11 +37,11 @@ class MemoryBudget:
 
     @property
     def must_drop(self) -> bool:
-        """Whether waiting cannot help any more."""
+        """Whether waiting cannot help, so that a client must be dropped."""
         return self.partial > self._limit
 
     def update_gate(self) -> bool:
-        """Close or open the gate as the account says; return whether that changed anything."""
+        """Close or open the gate according to the account; return whether the gate changed."""
         total = self.partial + self.unstored
         was_closed = self.gate_is_closed
         fullness = max(total / self._limit, self.unstored / _MAX_UNSTORED_BYTES)
@@ -53,29 +53,29 @@ class MemoryBudget:
 
 
 class MemoryShare:
-    """What one client holds, entered into the budget of all."""
+    """One client's share of the memory budget."""
 
     __slots__ = ("_budget", "_unjudged", "partial", "unstored")
 
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
         self._unjudged = 0
-        self.partial = 0  # of a message that is not whole yet
+        self.partial = 0  # of an incomplete message
         self.unstored = 0  # in the store's queue
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the store must catch up before anything more of this client is judged."""
+        """Whether the store must catch up before more of this client's data is judged."""
         return self.unstored > MAX_UNSTORED_BYTES
 
     def has_room(self, *, is_reading: bool) -> bool:
-        """Whether there is room for what the client sends next; reading resumes at half of what stops it."""
+        """Whether there is room for what the client sends next; reading resumes at half the level that stops it."""
         if self._budget.gate_is_closed:
             return False
         return self.unstored <= (MAX_UNSTORED_BYTES if is_reading else MAX_UNSTORED_BYTES // 2)
 
     def hold(self, partial: int, unjudged: int) -> None:
-        """Enter what the client's session holds now."""
+        """Record what the client's session holds now."""
         if partial == self.partial and unjudged == self._unjudged:
             return
         budget = self._budget
@@ -84,10 +84,10 @@ class MemoryShare:
         self.partial, self._unjudged = partial, unjudged
 
     def submitted(self, size: int) -> None:
-        """Enter a delivery that waits in the store's queue from now on."""
+        """Record a delivery that has entered the store's queue."""
         self.unstored += size
         self._budget.unstored += size
 
     def stored(self, size: int) -> None:
-        """A delivery has come back from the store."""
+        """Record a delivery that has come back from the store."""
         self.submitted(-size)

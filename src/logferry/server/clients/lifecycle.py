@@ -1,7 +1,7 @@
-"""The states of a connection, as a table: what the client may still send, and what the server may still answer.
+"""The states of a connection, as tables: what the client may still send, and what the server may still answer.
 
-The two directions of a TCP connection end independently of each other, so each has a state of its own. This module owns
-which state follows which; what a connection does in a state is up to the connection.
+The two directions of a TCP connection end independently, so each has its own state. This module owns the transitions;
+what a connection does in a state is up to the connection.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from typing import Final
 class Input(Enum):
     """The direction from the client."""
 
-    OPEN = auto()  # messages are taken
-    STOPPED = auto()  # the server stops and reads no more; what has arrived is still taken
-    ENDING = auto()  # the client has closed its half; a large frame must be judged before the end is taken
-    ENDED = auto()  # the client has closed its half, and all it sent has been taken
-    IGNORED = auto()  # the server discards whatever the client still sends
+    OPEN = auto()  # the server takes messages
+    STOPPED = auto()  # the server is stopping and reads no more; it still takes what has arrived
+    ENDING = auto()  # the client has closed its half; a large frame must be judged before the server takes the end
+    ENDED = auto()  # the client has closed its half, and the server has taken everything it sent
+    IGNORED = auto()  # the server discards everything the client still sends
 
 
 class Output(Enum):
@@ -30,10 +30,10 @@ class Output(Enum):
 class Event(Enum):
     """What changes a state."""
 
-    STOP = auto()  # the server stops
+    STOP = auto()  # the server is stopping
     END_ARRIVED = auto()  # the client has closed its half, but a large frame is still being judged
     END_TAKEN = auto()  # the client has closed its half, and nothing is left to judge
-    IGNORE = auto()  # the server takes nothing more from this client
+    IGNORE = auto()  # the server stops taking messages from this client
     CLOSE = auto()  # the server has nothing more to send
     LOSE = auto()  # the connection is gone
 
@@ -88,9 +88,9 @@ _OF_OUTPUT: Final = frozenset({Event.CLOSE, Event.LOSE})
 
 
 class Lifecycle:
-    """Where one connection stands. Everything here is only ever changed by `on`.
+    """The state of one connection. Only `on` changes it.
 
-    What every read asks is kept as booleans: looking up a member of an enum costs more than the rest of the question.
+    The booleans are for the read path: looking up an enum member costs more than the rest of the check.
     """
 
     __slots__ = (
@@ -109,7 +109,7 @@ class Lifecycle:
         self._enter(Input.OPEN)
 
     def on(self, event: Event) -> None:
-        """Go to the state that follows. Raises KeyError for an event that cannot happen in this state."""
+        """Move to the next state. Raises KeyError for an event that cannot happen in this state."""
         output = _OUTPUT[self.output][event] if event in _OF_OUTPUT else self.output
         following = _INPUT[self.input][event]
         self.output = output

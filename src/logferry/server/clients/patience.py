@@ -1,6 +1,6 @@
-"""How long a client may keep the server waiting, and which connection has used that up.
+"""Time limits for clients: how long a client may keep the server waiting, and which connection exceeds a limit.
 
-`Patience` holds the limits, `Watch` what one connection did when. Time is an argument: neither reads a clock.
+`Patience` holds the limits and `Watch` the times of one connection. Time is an argument: neither reads a clock.
 """
 
 from collections.abc import Callable
@@ -10,67 +10,68 @@ from enum import Enum, auto
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a client may keep the server waiting, in seconds; silence is IDLE_TIMEOUT."""
+    """How long a client may keep the server waiting, in seconds."""
 
-    # A client that works takes its acks within milliseconds; one behind a bad line within a few retransmissions.
+    # A healthy client reads its acks within milliseconds; a client behind a bad network, within a few retransmissions.
     ack_stall_s: float = 30.0
-    # A peer that sees the server close its half closes at once; longer only if it is gone or does not care.
+    # A peer that sees the server close its half closes immediately, unless it has gone or is misbehaving.
     linger_s: float = 2.0
-    # A sixth of the ack timeout that our client has by default: it sees the server alive however late one sign is.
+    # A sixth of our client's default ack timeout, so that one sign of life may be late.
     alive_s: float = 5.0
-    # Set from IDLE_TIMEOUT.
+    # How long an idle client may be silent; set from IDLE_TIMEOUT.
     idle_s: float = 600.0
 
     @property
     def shortest_s(self) -> float:
-        """The shortest limit: connections must be looked at several times in it."""
+        """The shortest limit: connections must be checked several times within it."""
         return min(self.ack_stall_s, self.linger_s, self.alive_s, self.idle_s)
 
 
 class Overdue(Enum):
-    """What has gone on for too long."""
+    """A time limit that a connection has exceeded."""
 
-    CLOSE = auto()  # the client does not close, although the server has
+    CLOSE = auto()  # the server has closed its half, the client has not
     ACKS_NOT_TAKEN = auto()
     SILENCE = auto()
-    SIGN_OF_LIFE = auto()  # the client waits, and the server has not said anything for long
+    SIGN_OF_LIFE = auto()  # the client is waiting, and the server has sent nothing for a while
 
 
 class Watch:
-    """When a connection last heard, answered, got stuck and began to close."""
+    """When a connection last received and sent data, became blocked, and began to close."""
 
     __slots__ = ("_blocked_since", "_closing_since", "_patience", "_untaken_before", "answered", "heard", "is_blocked")
 
     def __init__(self, patience: Patience, now: float) -> None:
         self._patience = patience
-        self.heard = now  # when the client last sent something; every read sets it
-        self.answered = now  # when the server last sent something
-        self.is_blocked = False  # the client does not take its acks at present
+        self.heard = now  # when the client last sent data; set by every read
+        self.answered = now  # when the server last sent data
+        self.is_blocked = False  # the client is not reading its acks at present
         self._blocked_since = now
         self._untaken_before = 0
         self._closing_since: float | None = None
 
     def blocked(self, now: float, untaken_bytes: int) -> None:
-        """The client does not take its acks; so many bytes of them wait for it."""
+        """Note that the client is not reading its acks, and that `untaken_bytes` of them are waiting."""
         self.is_blocked = True
         self._blocked_since = now
         self._untaken_before = untaken_bytes
 
     def unblocked(self) -> None:
-        """The client takes its acks again."""
+        """Note that the client is reading its acks again."""
         self.is_blocked = False
 
     def closing(self, now: float) -> None:
-        """The server has closed its half."""
+        """Note that the server has closed its half."""
         self._closing_since = now
 
     def overdue(
-        self, now: float, *, is_idle: bool, is_waited_for: bool, untaken_bytes: Callable[[], int]
+        self, now: float, *, is_idle: bool, client_waits: bool, untaken_bytes: Callable[[], int]
     ) -> Overdue | None:
-        """Return what has gone on for too long, if anything.
+        """Return the limit that the connection exceeds, if any.
 
-        A slow client is not a dead one: while acks wait nothing is written, so `untaken_bytes` falls if the client
-        takes any. An idle connection owes nothing to anybody; a client is waited for when it expects something.
+        A slow client is not a dead client: the server writes nothing while acks are waiting, so `untaken_bytes` falls
+        if the client reads any. On an idle connection neither side owes the other anything; `client_waits` means that
+        the client expects an answer.
         """
         if self._closing_since is not None:
             return Overdue.CLOSE if now - self._closing_since > self._patience.linger_s else None
@@ -78,7 +79,7 @@ class Watch:
             return self._stalled(now, untaken_bytes())
         if is_idle and now - self.heard > self._patience.idle_s:
             return Overdue.SILENCE
-        is_due = is_waited_for and now - self.answered > self._patience.alive_s
+        is_due = client_waits and now - self.answered > self._patience.alive_s
         return Overdue.SIGN_OF_LIFE if is_due else None
 
     def _stalled(self, now: float, untaken: int) -> Overdue | None:

@@ -1,6 +1,6 @@
-"""All connections of a server: who may come in, who must wait, who has gone on for too long, and how all of them end.
+"""All connections of a server: admitting them, regulating their memory, enforcing time limits, and closing them all.
 
-Owns the set of connections and makes new ones. Everything runs in the event loop.
+Owns the set of connections and creates new ones. Everything runs in the event loop.
 """
 
 import itertools
@@ -19,7 +19,7 @@ from logferry.server.clients.sessions.base import Channel, ClientDelivery, Sessi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RosterSettings:
-    """What does not change while a server runs."""
+    """Settings that do not change while a server runs."""
 
     max_connections: int
     patience: Patience
@@ -27,7 +27,7 @@ class RosterSettings:
 
 
 class Roster:
-    """The connections of a server, and the Registry that each of them knows."""
+    """The connections of a server; the Registry that each connection uses."""
 
     def __init__(
         self,
@@ -62,13 +62,13 @@ class Roster:
         self._is_stopping = False
 
     def new_connection(self) -> Connection:
-        """Make the connection of a client that has just been accepted."""
+        """Create the connection for a client that has just been accepted."""
         return Connection(next(self._numbers), self._services)
 
     # --- for the connections: see Registry
 
     def admit(self, connection: Connection) -> str:
-        """Take a new connection into account; return why there is no room for it, or "" if there is."""
+        """Register a new connection; return why the server refuses it, or "" if it is admitted."""
         self._counters.connections_total += 1
         if self._is_stopping:
             self._refused.add(connection)
@@ -83,14 +83,14 @@ class Roster:
         return ""
 
     def forget(self, connection: Connection) -> None:
-        """A connection has ended."""
+        """Remove a connection that has ended."""
         self._connections.discard(connection)
         self._refused.discard(connection)
         self._counters.connections = len(self._connections)
         self.regulate_memory()
 
     def regulate_memory(self) -> None:
-        """Stop reading from all clients while they hold too much together, and go on when there is room."""
+        """Stop reading from all clients while their total is too high, and resume when there is room."""
         while self._budget.must_drop:
             largest = max(self._connections, key=lambda connection: connection.partial_bytes)
             largest.refuse_partial("too many unfinished messages in memory, and this is the largest")
@@ -101,7 +101,7 @@ class Roster:
     # --- for the server
 
     def answer(self, group: Sequence[ClientDelivery]) -> None:
-        """A group has come back from the store: answer each client once."""
+        """Answer each client once for a group that has come back from the store."""
         for delivery in group:
             delivery.channel.stored(delivery)
         self.regulate_memory()
@@ -110,21 +110,21 @@ class Roster:
             channel.after_stored()
 
     def sweep(self) -> None:
-        """Look at every connection for what has gone on for too long, and log what was left out."""
+        """Enforce the time limits of every connection, and log the counts of suppressed messages."""
         now = self._scheduler.time()
         for connection in [*self._connections, *self._refused]:
             connection.sweep(now)
         self._log.flush_if_due()
 
     def stop_reading(self) -> None:
-        """The server stops: no new clients, no new data."""
+        """Accept no new clients and read no new data: the server is stopping."""
         self._is_stopping = True
         for connection in list(self._connections):
             connection.stop()
 
     @property
     def has_nothing_pending(self) -> bool:
-        """Whether everything that came whole is stored, and its acks are handed to the system."""
+        """Whether every complete message is stored and its acks are handed to the kernel."""
         return all(connection.has_nothing_pending for connection in self._connections)
 
     @property
@@ -138,6 +138,6 @@ class Roster:
             connection.finish()
 
     def cut(self) -> None:
-        """Close every connection at once."""
+        """Abort every connection immediately."""
         for connection in [*self._connections, *self._refused]:
             connection.cut()

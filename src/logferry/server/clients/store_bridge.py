@@ -1,7 +1,7 @@
-"""Between the event loop and the store: deliveries go over one by one, and come back in groups.
+"""The bridge between the event loop and the store: deliveries cross one by one and come back in groups.
 
-The store calls back in threads of its own; everything about clients happens in the loop. The two meet only here. Owns
-the thread that makes reports, and the echo of what was stored.
+The store calls back in its own threads, and everything about clients happens in the loop; the two meet only here. Owns
+the thread that makes reports, and the echo of stored lines.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ logger = logging.getLogger(__name__)
 
 
 class StoreBridge:
-    """The StoreAccess of all connections. `answer` is called in the loop with each group that is stored.
+    """The StoreAccess of all connections. Calls `answer` in the loop with each stored group.
 
-    `_on_stored` and what it calls run in a thread of the store, the report in a thread of its own, everything else in
+    `_on_stored` and what it calls run in a thread of the store, reports in a thread of their own, everything else in
     the loop.
     """
 
@@ -40,15 +40,15 @@ class StoreBridge:
         self._loop = loop
         self._answer = answer
         self._echo = echo
-        # One report at a time: the disk is for storing first. The first report starts the thread.
+        # One report at a time, because storing has priority on the disk. The first report starts the thread.
         self._reporting = ThreadPoolExecutor(1, thread_name_prefix="logferry-report")
 
     def submit(self, delivery: ClientDelivery) -> None:
-        """Have a delivery stored."""
+        """Submit a delivery to the store."""
         self._store.submit(delivery, self._on_stored)
 
     def make_report(self, request: Report, on_made: Callable[[bytes], None]) -> None:
-        """Have a report made while everything else goes on."""
+        """Make a report in another thread; `on_made` receives its answer line in the event loop."""
 
         def make() -> None:
             try:
@@ -60,11 +60,11 @@ class StoreBridge:
         self._reporting.submit(make)
 
     def close(self) -> None:
-        """Make no more reports; a report that is being made is not waited for."""
+        """Cancel waiting reports, without waiting for the report in progress."""
         self._reporting.shutdown(wait=False, cancel_futures=True)
 
     def call_soon_from_thread(self, callback: Callable[[], None]) -> None:
-        """Call back in the event loop; nothing happens when that is closed already."""
+        """Call back in the event loop, unless the loop is already closed."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(callback)
 
@@ -80,4 +80,4 @@ class StoreBridge:
                     echo(piece)
         except (OSError, ValueError) as error:  # a closed file is a ValueError
             self._echo = None
-            logger.warning("cannot echo any more: %s", printable(str(error)))
+            logger.warning("cannot echo stored lines, not trying again: %s", printable(str(error)))

@@ -53,7 +53,7 @@ def test_e4_e7_e8_a_batch_is_stored_and_the_answer_says_how_far(tmp_path: Path, 
         assert server.stats.lines_stored == 10
 
 
-def test_e8_the_extension_may_come_byte_by_byte(tmp_path: Path) -> None:
+def test_e8_a_batch_may_arrive_byte_by_byte(tmp_path: Path) -> None:
     """Rule E8."""
     with running_server(tmp_path) as server, server.connect() as client:
         for byte in hello() + opening() + batch(LINES[:2], start=0):
@@ -69,7 +69,7 @@ def test_e8_one_answer_covers_all_batches_of_a_group(tmp_path: Path) -> None:
         for number in range(20):
             client.send(batch([LINES[number]], start=size_of(LINES[:number])))
         assert files.is_waiting.wait(DEADLINE_S)
-        wait_until(lambda: server.stats.bytes_in_memory > size_of(LINES[:20]), "all have come")
+        wait_until(lambda: server.stats.bytes_in_memory > size_of(LINES[:20]), "all have arrived")
         files.may_go_on.set()
         answers = [client.answer()]
         while answers[-1]["lines"] < 20:
@@ -127,7 +127,7 @@ def test_e10_what_was_sent_after_a_refused_batch_is_refused_too(tmp_path: Path) 
         assert server.stored_lines() == []
 
 
-def test_e11_a_line_that_is_not_taken_refuses_its_batch_for_good(tmp_path: Path) -> None:
+def test_e11_an_invalid_line_refuses_its_batch_permanently(tmp_path: Path) -> None:
     """Rule E11."""
     bad = b'{"level": "INFO"}\n'
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
@@ -163,7 +163,7 @@ def test_e12_a_skip_moves_the_position_and_is_in_the_report(tmp_path: Path) -> N
         assert client.report()["losses"] == [[0, 500, "truncated before it was read"]]
 
 
-def test_e13_a_note_is_kept_and_not_answered(tmp_path: Path) -> None:
+def test_e13_a_note_is_recorded_and_not_answered(tmp_path: Path) -> None:
     """Rule E13."""
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
         note = control_line("note", source="s1", start=0, end=76, reason="cut after 1048576 bytes")
@@ -177,13 +177,13 @@ def test_e4_what_a_client_does_not_know_to_be_stored_is_counted_as_a_repeat(
     tmp_path: Path, known: int | None, repeats: int
 ) -> None:
     """Rule E4."""
-    said = {} if known is None else {"known": size_of(LINES[:known])}
+    known_field = {} if known is None else {"known": size_of(LINES[:known])}
     with running_server(tmp_path) as server:
         with DeliveryClient(server, source="s1") as client:
             client.send(batch(LINES[:10], start=0))
             assert client.answer() == position(LINES[:10])
         with DeliveryClient(server) as client:
-            client.send(control_line("open", source="s1", path="/var/log/app.log", **said))
+            client.send(control_line("open", source="s1", path="/var/log/app.log", **known_field))
             answer = client.answer()
             assert (answer["message"], answer["committed"], answer["lines"]) == ("open", size_of(LINES[:10]), 10)
         assert server.stats.repeats == repeats
@@ -205,7 +205,7 @@ def test_e5_a_source_belongs_to_the_connection_that_opened_it_last(tmp_path: Pat
         assert server.stored_lines() == LINES[:8]
 
 
-def test_e5_the_answer_to_an_open_comes_after_what_older_connections_have_sent(tmp_path: Path) -> None:
+def test_e5_the_answer_to_an_open_follows_the_data_of_older_connections(tmp_path: Path) -> None:
     """Rule E5."""
     files = BlockedFiles("sync")
     with running_server(tmp_path, files=files) as server:
@@ -237,7 +237,7 @@ def test_e5_an_older_connection_that_ends_takes_nothing_from_the_newer_one(tmp_p
         new.close()
 
 
-def test_two_sources_on_one_connection_do_not_know_of_each_other(tmp_path: Path) -> None:
+def test_two_sources_on_one_connection_are_independent(tmp_path: Path) -> None:
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
         client.send(opening("s2", "/var/log/app.log"))
         assert client.answer()["committed"] == 0
@@ -247,7 +247,7 @@ def test_two_sources_on_one_connection_do_not_know_of_each_other(tmp_path: Path)
         assert server.stored_lines() == LINES[:5]
 
 
-def test_e4_many_sources_may_be_opened_at_once_and_each_has_its_own_order(tmp_path: Path) -> None:
+def test_e4_many_sources_may_be_opened_together_and_each_has_its_own_order(tmp_path: Path) -> None:
     """Rule E4."""
     names = [f"s{number}" for number in range(500)]
     with running_server(tmp_path) as server, DeliveryClient(server) as client:
@@ -266,9 +266,7 @@ def test_e4_many_sources_may_be_opened_at_once_and_each_has_its_own_order(tmp_pa
             assert path.read_bytes() == b"".join(LINES[:2])
 
 
-def test_e4_a_connection_that_opens_more_sources_than_it_may_is_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_e4_a_connection_that_opens_too_many_sources_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule E4."""
     monkeypatch.setattr("logferry.server.clients.sessions.delivery.MAX_SOURCES", 3)
     with running_server(tmp_path) as server, DeliveryClient(server) as client:
@@ -286,7 +284,7 @@ def test_e14_a_ping_is_answered(tmp_path: Path) -> None:
         assert [client.answer() for _ in range(3)] == [{"status": "ok", "message": "alive"}] * 3
 
 
-def test_e14_a_client_that_is_owed_an_answer_hears_that_the_server_is_alive_while_its_disk_fails(
+def test_e14_a_client_that_is_owed_an_answer_gets_signs_of_life_while_the_disk_fails(
     tmp_path: Path,
 ) -> None:
     """Rule E14."""
@@ -305,7 +303,7 @@ def test_e14_a_client_that_is_owed_an_answer_hears_that_the_server_is_alive_whil
         assert answer == position(LINES[:10])
 
 
-def test_e14_a_client_that_is_owed_nothing_hears_nothing(tmp_path: Path) -> None:
+def test_e14_a_client_that_is_owed_nothing_gets_no_sign_of_life(tmp_path: Path) -> None:
     """Rule E14."""
     patience = Patience(linger_s=0.2, alive_s=0.02)
     with running_server(tmp_path, patience=patience) as server, DeliveryClient(server, source="s1") as client:
@@ -318,21 +316,21 @@ def violations() -> dict[str, bytes]:
     payload = numbered_line(1)
     fields: dict[str, Any] = {"source": "s1", "start": 0, "end": 9, "lines": 1, "size": len(payload), "is_gzip": False}
     return {
-        "a line that is no control line": numbered_line(1),
+        "a line that is not a control line": numbered_line(1),
         "a second hello": hello(),
         "an unknown kind": control_line("sing"),
         "a batch of a source that was not opened": batch(LINES[:1], start=0, source="s2"),
         "a wrong checksum": batch_header(**fields, crc32=1) + payload,
         "a wrong line count": batch(LINES[:1], start=0).replace(b'"lines": 1', b'"lines": 2'),
-        "gzip that is none": batch_header(**(fields | {"is_gzip": True}), crc32=1) + payload,
+        "a payload that is not gzip": batch_header(**(fields | {"is_gzip": True}), crc32=1) + payload,
         "a batch that is too large": batch_header(**(fields | {"size": 9_000_000}), crc32=1),
-        "a source that is no id": opening("../etc"),
+        "a source that is not an id": opening("../etc"),
         "an endless control line": b'{"logferry": "' + b"x" * 70_000,
     }
 
 
 @pytest.mark.parametrize("name", violations())
-def test_e3_e16_a_client_that_breaks_the_rules_gets_one_error_and_the_end(tmp_path: Path, name: str) -> None:
+def test_e3_e16_a_client_that_breaks_the_rules_gets_one_error_and_is_disconnected(tmp_path: Path, name: str) -> None:
     """Rules E3 and E16."""
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
         client.send(batch(LINES[:1], start=0) + violations()[name])
@@ -343,7 +341,7 @@ def test_e3_e16_a_client_that_breaks_the_rules_gets_one_error_and_the_end(tmp_pa
         wait_until(lambda: server.stats.bytes_in_memory == 0, "nothing is left")
 
 
-def test_e3_nothing_comes_before_the_hello(tmp_path: Path) -> None:
+def test_e3_the_hello_comes_first(tmp_path: Path) -> None:
     """Rule E3."""
     with running_server(tmp_path) as server, server.connect() as client:
         client.send(opening())
@@ -351,7 +349,7 @@ def test_e3_nothing_comes_before_the_hello(tmp_path: Path) -> None:
         assert client.read_to_end() == b""
 
 
-def test_half_a_batch_and_then_the_end_stores_nothing_of_it(tmp_path: Path) -> None:
+def test_an_incomplete_batch_at_the_end_is_not_stored(tmp_path: Path) -> None:
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
         client.send(batch(LINES[:1], start=0) + batch(LINES[1:9], start=size_of(LINES[:1]))[:-1])
         client.finish_sending()
@@ -372,14 +370,14 @@ def test_a_plain_client_whose_first_bytes_look_like_a_hello_is_a_plain_client(tm
         assert server.stored_lines() == [line]
 
 
-def test_a_plain_client_that_ends_within_what_may_be_a_hello_is_answered(tmp_path: Path) -> None:
+def test_a_plain_client_that_ends_within_a_possible_hello_is_answered(tmp_path: Path) -> None:
     with running_server(tmp_path) as server, server.connect() as client:
         client.send(b'{"log')
         client.finish_sending()
         assert b"invalid JSON" in client.read_to_end()
 
 
-def test_plain_clients_and_clients_of_the_extension_do_not_disturb_each_other(tmp_path: Path) -> None:
+def test_plain_and_delivery_clients_do_not_disturb_each_other(tmp_path: Path) -> None:
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client, server.connect() as plain:
         for number in range(0, 100, 2):
             client.send(batch([LINES[number]], start=size_of(LINES[:number:2]), end=size_of(LINES[: number + 1 : 2])))
@@ -390,7 +388,7 @@ def test_plain_clients_and_clients_of_the_extension_do_not_disturb_each_other(tm
         assert sorted(server.stored_lines()) == sorted(LINES[:100])
 
 
-def test_a_restart_keeps_the_position_and_goes_on_in_the_same_segment(tmp_path: Path) -> None:
+def test_a_restart_keeps_the_position_and_continues_in_the_same_segment(tmp_path: Path) -> None:
     for start in (0, 10, 20):
         with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
             assert client.opened["committed"] == size_of(LINES[:start])
@@ -402,7 +400,7 @@ def test_a_restart_keeps_the_position_and_goes_on_in_the_same_segment(tmp_path: 
     assert segment_of(tmp_path / "data").read_bytes() == b"".join(LINES[:30])
 
 
-def test_with_durability_none_a_position_is_not_told_before_the_store_has_it(tmp_path: Path) -> None:
+def test_with_durability_none_a_position_is_not_sent_before_the_store_has_it(tmp_path: Path) -> None:
     files = BlockedFiles("write")
     with (
         running_server(tmp_path, durability="none", files=files) as server,
@@ -419,7 +417,7 @@ def test_with_durability_none_a_position_is_not_told_before_the_store_has_it(tmp
 
 
 @pytest.mark.parametrize("operation", ["open_for_append", "write", "sync", "sync_folder"])
-def test_a_disk_that_refuses_for_a_while_loses_and_repeats_nothing(tmp_path: Path, operation: str) -> None:
+def test_a_disk_that_fails_for_a_while_loses_and_repeats_nothing(tmp_path: Path, operation: str) -> None:
     files: FileSystem = FailingFiles(**{operation: [28] * 3})
     with running_server(tmp_path, files=files) as server, DeliveryClient(server, source="s1") as client:
         for number in range(20):
@@ -432,7 +430,7 @@ def test_a_disk_that_refuses_for_a_while_loses_and_repeats_nothing(tmp_path: Pat
 
 
 def test_a_disk_that_is_really_full_stores_everything_once_there_is_room(tmp_path: Path) -> None:
-    lines = [numbered_line(number) for number in range(15_000)]  # 1.2 MB for the half of 2 MB
+    lines = [numbered_line(number) for number in range(15_000)]  # 1.2 MB, onto a disk with about 1 MB free
     patience = Patience(linger_s=0.2, alive_s=0.1)
     with (
         small_disk(tmp_path / "disk", megabytes=2) as disk,
@@ -467,7 +465,7 @@ def test_a_path_that_is_not_utf8_and_a_reason_full_of_surrogates_do_no_harm(tmp_
 # --- reports
 
 
-def test_e19_a_report_says_where_a_source_lies_and_that_it_is_there(tmp_path: Path) -> None:
+def test_e19_a_report_lists_the_extents_of_a_source_and_checks_them(tmp_path: Path) -> None:
     """Rule E19."""
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
         client.send(batch(LINES[:10], start=0) + batch(LINES[10:20], start=size_of(LINES[:10])))
@@ -496,7 +494,7 @@ def test_e19_an_unknown_source_is_reported_as_unknown(tmp_path: Path) -> None:
         assert (page["known"], page["committed"], page["extents"]) == (False, 0, [])
 
 
-def test_e19_a_report_sees_what_happened_to_the_segments(tmp_path: Path) -> None:
+def test_e19_a_report_shows_damage_to_the_segments(tmp_path: Path) -> None:
     """Rule E19."""
     with running_server(tmp_path, segment_bytes=1024) as server, DeliveryClient(server, source="s1") as client:
         for number in range(4):
@@ -554,11 +552,11 @@ def test_e19_a_ledger_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatc
 
 
 def extents(client: DeliveryClient) -> list[list[int]]:
-    """Return first and last offset of each extent of the source."""
+    """Return the first and last offset of each extent of the source."""
     return [extent[:2] for extent in client.report()["extents"]]
 
 
-def test_e20_a_batch_that_is_split_begins_a_new_extent_and_others_prolong_the_last_one(tmp_path: Path) -> None:
+def test_e20_a_split_batch_begins_a_new_extent_and_others_extend_the_last(tmp_path: Path) -> None:
     """Rule E20."""
     ends = [size_of(LINES[:number]) for number in range(5)]
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
@@ -570,9 +568,7 @@ def test_e20_a_batch_that_is_split_begins_a_new_extent_and_others_prolong_the_la
 
 
 @pytest.mark.parametrize("operation", ["write", "sync"])
-def test_e20_a_repeat_and_a_disk_that_refuses_for_a_while_begin_no_further_extent(
-    tmp_path: Path, operation: str
-) -> None:
+def test_e20_a_repeat_and_a_disk_that_fails_for_a_while_begin_no_further_extent(tmp_path: Path, operation: str) -> None:
     """Rule E20."""
     ends = [size_of(LINES[:number]) for number in range(4)]
     files = FailingFiles(**{operation: [5, 5]})

@@ -1,1 +1,1 @@
-"""The protocols that clients speak, each as a session between a connection and the store."""
+"""Sessions: one implementation for each protocol that clients speak, between a connection and the store."""

@@ -1,7 +1,7 @@
-"""What a connection and a session agree on: bytes become deliveries, stored deliveries become answers.
+"""The interface between a connection and a session: bytes become deliveries, stored deliveries become answers.
 
-A session speaks one protocol with one client (plain.py, delivery.py). It knows neither sockets nor clocks nor limits of
-time: connection.py has those, and hands the session a `Channel` to reach the client and the server with.
+A session speaks one protocol with one client (plain.py, delivery.py). It must never know sockets, clocks or time
+limits: connection.py owns those, and gives the session a `Channel` through which it reaches the client and the server.
 """
 
 from dataclasses import dataclass
@@ -14,64 +14,64 @@ from logferry.server.clients.authenticator import Credentials, Principal
 from logferry.server.storage.deliveries import Delivery
 
 Answers = list[tuple[bytes, int]]
-"""Answer lines and how often each is to be sent, in order."""
+"""Answer lines in order, each with the number of times to send it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionTerms:
-    """What the server offers every client: the largest messages it takes, which objects, and what an ack promises."""
+    """What the server offers every client: its size limits, the objects it accepts, and what an ack promises."""
 
-    limits: Limits  # of the plain protocol's messages; a frame and a batch inflate to at most the same size
+    limits: Limits  # for the plain protocol's messages; `max_inflated_bytes` also limits a batch
     accept: Accept
     durability: str
     max_batch_bytes: int  # of NDJSON in one batch of the delivery extension
 
 
 class Channel(Protocol):
-    """What a session may ask of the connection on which it speaks."""
+    """What a session may ask of its connection."""
 
     def identify(self, credentials: Credentials) -> Principal | None:
-        """Have the client checked; return who it is, or None if it is denied and the connection is about to end."""
+        """Authenticate the client; return its principal, or None if it is denied and the connection is about to end."""
 
     def note_rejected(self, reason: str) -> None:
-        """Count a line, frame or batch that is not taken, and log the first."""
+        """Count a rejected line, frame or batch, and log the first."""
 
     def note_loss(self, path: str, loss: Skip | Note) -> None:
-        """Count and log bytes of a file that are not stored as they were."""
+        """Count and log bytes of a file that are not stored unchanged."""
 
     def note_repeat(self, path: str, start: int, end: int) -> None:
-        """Log that bytes of a file, which the client is about to resend, are stored already."""
+        """Log that bytes of a file that the client is about to resend are already stored."""
 
     def answer_now(self, line: bytes) -> None:
-        """Send something that does not wait for the store."""
+        """Send an answer that does not wait for the store."""
 
     def make_report(self, request: Report) -> None:
-        """Have a report made in another thread; the session's `report_made` is called with it."""
+        """Request a report, which another thread makes; the session's `report_made` receives it."""
 
     def stored(self, delivery: "ClientDelivery") -> None:
-        """A delivery has come back from the store; `after_stored` follows once for the group."""
+        """Take a delivery back from the store; one `after_stored` follows for the group."""
 
     def after_stored(self) -> None:
-        """Send what is owed after a group, and read on."""
+        """Send the answers to a stored group, and resume judging and reading."""
 
 
 @dataclass(slots=True, eq=False)
 class ClientDelivery(Delivery):
-    """A delivery that knows whom to answer, and what, once it is stored."""
+    """A delivery with the channel to answer once it is stored, and its answers."""
 
     channel: Channel
     answers: Answers
-    overhead: int = 0  # bytes that it costs in memory beside its lines
+    overhead: int = 0  # bytes of memory that the delivery takes in addition to its lines
 
     @property
     def cost(self) -> int:
-        """What the delivery takes of the server's memory until it is stored."""
+        """How many bytes of the server's memory the delivery takes until it is stored."""
         return self.size + self.overhead
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What some bytes led to; after `is_broken` nothing more is to be taken from this client."""
+    """What taking bytes has produced. After `is_broken` the connection takes nothing more from this client."""
 
     deliveries: list[ClientDelivery]
     is_broken: bool = False
@@ -81,60 +81,60 @@ NOTHING: Final = Turn([])
 
 
 class Session(Protocol):
-    """One client's use of one protocol. Knows no socket and no clock."""
+    """The server's end of one protocol with one client."""
 
     protocol: str
     """The protocol's name, for logs."""
 
     expects_signs_of_life: bool
-    """Whether a client that waits for answers is to see, now and then, that the server is alive."""
+    """Whether the server sends a sign of life, now and then, to a client that is waiting for answers."""
 
     answers_on_receipt: bool
-    """Whether, where the durability promises nothing, answers go out before the store has taken the lines."""
+    """Whether answers precede the storing of the lines if the durability promises nothing."""
 
     @property
     def buffered_bytes(self) -> int:
-        """How much is held of a message that is not yet whole."""
+        """How many bytes of an incomplete message the session holds."""
 
     @property
     def unjudged_bytes(self) -> int:
-        """How much is held of a whole message that `take_more` has yet to judge."""
+        """How many bytes of a complete message `take_more` has yet to judge."""
 
     @property
     def has_more(self) -> bool:
-        """Whether `take_more` must be called before anything else is taken."""
+        """Whether `take_more` must be called before `take` or `take_end`."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether it will answer something that is not in the store's queue."""
+        """Whether the session owes an answer to something outside the store's queue (a report)."""
 
     def take(self, data: bytes) -> Turn:
         """Take bytes from the client."""
 
     def take_more(self) -> Turn:
-        """Go on with a large message."""
+        """Judge the next step of a large message."""
 
     def take_end(self) -> Turn:
-        """The client sends no more."""
+        """Take the end of the client's data."""
 
     def stored(self, delivery: ClientDelivery) -> int:
-        """A delivery has come back from the store; return how many of its lines are acked to the client."""
+        """Take a delivery back from the store; return how many of its lines the client's ack covers."""
 
     def take_answers(self) -> Answers:
-        """Return what is to be answered to all that was stored since the last call."""
+        """Return the answers to everything stored since the last call."""
 
     def report_made(self, line: bytes) -> None:
-        """A report that was asked for is there, as its answer line."""
+        """Take a requested report, as its answer line."""
 
     def discard(self) -> None:
-        """Forget what is held and take nothing more."""
+        """Discard what the session holds, and take nothing more."""
 
     def leave(self) -> ClientDelivery | None:
-        """The connection has ended; return what the store must know about that, if anything."""
+        """Return what the store must be sent now that the connection has ended, if anything."""
 
 
-class Silence:
-    """The session of a client that has not sent enough to tell its protocol: takes nothing and answers nothing."""
+class UnknownProtocol:
+    """The session of a client whose protocol is not identified yet: takes nothing and answers nothing."""
 
     protocol = "unknown"
     expects_signs_of_life = False
@@ -171,7 +171,7 @@ class Silence:
 
 
 def add_answer(answers: Answers, line: bytes, count: int) -> None:
-    """Add an answer that is sent `count` times; a run of the same one stays one entry."""
+    """Add an answer to be sent `count` times; identical consecutive answers share one entry."""
     if answers and answers[-1][0] == line:
         answers[-1] = (line, answers[-1][1] + count)
     else:

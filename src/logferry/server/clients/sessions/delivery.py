@@ -1,6 +1,6 @@
-"""The delivery extension: requests become deliveries for the store, outcomes become answers.
+"""The delivery extension: turns requests into deliveries for the store, and outcomes into answers.
 
-Nothing about offsets is judged here: the store does that, in the order in which it stores everything (admission.py).
+This module must never judge offsets: the store does, in the order in which it stores everything (admission.py).
 """
 
 from collections import deque
@@ -19,25 +19,25 @@ from logferry.server.storage.log_names import LogName
 
 ALIVE: Final = answer_line("alive")
 
-# What a request without lines costs in memory, more or less.
+# Roughly what a request without lines costs in memory.
 _OVERHEAD_BYTES: Final = 2048
 
-# Our client asks for one page after the other.
+# Our client requests one page at a time.
 _MAX_WAITING_REPORTS: Final = 100
 
 _MAX_PATH_CHARS: Final = 4096
 _MAX_NAME_CHARS: Final = 255
 
-# The store decides where the lines of a source are kept.
+# The store decides where it keeps the lines of a source.
 _NO_LOG: Final = LogName("", "")
 
 
 class DeliverySession:
-    """Batches of sources; each answered with how far its source is stored. No two connections have one `number`."""
+    """Batches of sources, each answered with its source's position. `number` is unique among connections."""
 
     protocol = "delivery"
     expects_signs_of_life = True
-    answers_on_receipt = False  # a position that a client knows must be true after a restart, whatever the durability
+    answers_on_receipt = False  # a reported position must hold after a restart, whatever the durability
     unjudged_bytes = 0
     has_more = False
 
@@ -80,7 +80,7 @@ class DeliverySession:
         return NOTHING
 
     def take_end(self) -> Turn:
-        self.discard()  # half a batch is not a batch; the client will send it again
+        self.discard()  # an incomplete batch is not stored; the client will resend it
         return NOTHING
 
     def stored(self, delivery: ClientDelivery) -> int:
@@ -93,7 +93,7 @@ class DeliverySession:
         return delivery.lines
 
     def _note(self, request: SourceRequest) -> None:
-        """Have logged what an operator should know about a file."""
+        """Log what an operator should know about a file."""
         message, outcome = request.message, request.outcome
         match message:
             case Open() if isinstance(outcome, Position) and outcome.committed > message.known:
@@ -119,7 +119,7 @@ class DeliverySession:
         self._make_next_report()
 
     def _take_request(self, request: Request, deliveries: list[ClientDelivery]) -> str | None:
-        """Act on a request; return what is wrong with it, if it breaks the rules."""
+        """Act on a request; return what is wrong with the request if it breaks the rules."""
         if isinstance(request, Violation):
             return request.reason
         if isinstance(request, Hello) != (self._hello is None):
@@ -140,7 +140,7 @@ class DeliverySession:
         return None
 
     def _take_hello(self, hello: Hello) -> None:
-        """Have the client checked and welcome it. A client that is denied stays without a hello."""
+        """Authenticate the client and welcome it. For a denied client, `_hello` stays None."""
         credentials = Credentials(_storable(hello.client, _MAX_NAME_CHARS), _storable(hello.host, _MAX_NAME_CHARS))
         if not self._channel.identify(credentials):
             return
@@ -176,7 +176,7 @@ class DeliverySession:
 
     def _source_delivery(self, request: BatchRequest | Skip | Note) -> ClientDelivery:
         if isinstance(request, BatchRequest):
-            if request.refusal and request.lines == 1:  # a larger batch comes again, line by line
+            if request.refusal and request.lines == 1:  # the client resends a larger batch line by line
                 self._channel.note_rejected(request.refusal)
             return self._delivery(self._source_request(request), request.payload, request.lines)
         reason = _storable(request.reason, MAX_REASON_CHARS)
@@ -197,5 +197,5 @@ class DeliverySession:
 
 
 def _storable(text: str, max_chars: int) -> str:
-    """Return `text` as SQLite takes it: no lone surrogates (bytes of a name that are not UTF-8), not too long."""
+    """Return `text` as SQLite accepts it: cut, without lone surrogates (bytes of a name that are not UTF-8)."""
     return text[:max_chars].encode(errors="backslashreplace").decode()

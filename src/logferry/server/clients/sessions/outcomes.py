@@ -1,7 +1,7 @@
-"""Outcomes of the delivery extension's requests, on their way to becoming answer lines.
+"""Turns the outcomes of the delivery extension's requests into answer lines.
 
-Acks are cumulative: of several positions of one source in a row, the last one says all, so a group of a thousand small
-batches is answered with one line a source.
+Acks are cumulative: the last of several positions of a source replaces the earlier positions, so the server answers a
+group of a thousand small batches with one line per source.
 """
 
 from typing import Final
@@ -13,15 +13,15 @@ from logferry.server.clients.sessions.base import Answers, ClientDelivery, add_a
 
 
 class Outcomes:
-    """What is to be answered to a group of deliveries, in order."""
+    """The outcomes of a group of deliveries, in the order of their answers."""
 
     def __init__(self, *, durability: str) -> None:
         self._durability: Final = durability
         self._outcomes: list[tuple[bytes, int] | Position] = []
-        self._last_position: dict[str, int] = {}  # where in `_outcomes`
+        self._last_position: dict[str, int] = {}  # index in `_outcomes`
 
     def add(self, delivery: ClientDelivery) -> None:
-        """Add what the store decided about a delivery, after the answers that the delivery brings itself."""
+        """Add the answers that a delivery carries, then the store's outcome for it."""
         self._outcomes += delivery.answers
         outcome = delivery.source_request.outcome if delivery.source_request else None
         if isinstance(outcome, Position):
@@ -31,7 +31,7 @@ class Outcomes:
             self._outcomes.append((_refusal(outcome), 1))
 
     def take_answers(self) -> Answers:
-        """Return the answers to everything that was added since the last call."""
+        """Return the answers to everything added since the last call."""
         answers: Answers = []
         for outcome in self._outcomes:
             if isinstance(outcome, Position):

@@ -1,4 +1,4 @@
-"""The plain protocol: lines and frames, each line answered in the order of the lines."""
+"""The plain protocol: lines and frames, with an answer to each line, in order."""
 
 from collections.abc import Iterable
 
@@ -8,12 +8,12 @@ from logferry.protocol.validation import Lines
 from logferry.server.clients.sessions.base import Answers, Channel, ClientDelivery, SessionTerms, Turn, add_answer
 from logferry.server.storage.log_names import LogName
 
-# More pieces than this are joined: a copy is cheaper than a long writev of crumbs.
+# Join more pieces than this: a copy is cheaper than a writev of many small buffers.
 _MAX_PIECES = 16
 
 
 class PlainSession:
-    """Lines and frames, each line answered. The lines are kept in `log`."""
+    """Lines and frames, with an answer to each line. The store keeps the lines in `log`."""
 
     protocol = "plain"
     expects_signs_of_life = False
@@ -66,7 +66,7 @@ class PlainSession:
         return None
 
     def _combine(self, events: Iterable[ServerEvent]) -> Turn:
-        """Make one delivery of a read's events."""
+        """Combine the events of one read into one delivery."""
         delivery = ClientDelivery(self._log, [], 0, 0, self._channel, [])
         is_broken = False
         for event in events:
