@@ -48,7 +48,10 @@ class StoreBridge:
         self._store.submit(delivery, self._on_stored)
 
     def make_report(self, request: Report, on_made: Callable[[bytes], None]) -> None:
-        """Make a report in another thread; `on_made` receives its answer line in the event loop."""
+        """Make a report in another thread; `on_made` receives its answer line in the event loop.
+
+        Does nothing once the bridge is closed.
+        """
 
         def make() -> None:
             try:
@@ -57,7 +60,8 @@ class StoreBridge:
                 line = error_ack(f"cannot report: {error}")
             self.call_soon_from_thread(lambda: on_made(line))
 
-        self._reporting.submit(make)
+        with contextlib.suppress(RuntimeError):  # closed: a connection that is being cut may still request a report
+            self._reporting.submit(make)
 
     def close(self) -> None:
         """Cancel waiting reports, without waiting for the report in progress."""

@@ -1,0 +1,44 @@
+"""The bridge between the event loop and the store, at its edges: reports that fail and reports that come too late."""
+
+import asyncio
+
+import pytest
+
+from logferry.protocol.delivery_requests import Report
+from logferry.server.clients.store_bridge import StoreBridge
+from logferry.server.storage.memory_store import MemoryStore
+from tests.support.running import DEADLINE_S
+
+REPORT = Report("s1", 0)
+
+
+def new_bridge(store: MemoryStore) -> StoreBridge:
+    return StoreBridge(store, asyncio.get_running_loop(), answer=lambda _: None)
+
+
+def test_a_report_requested_after_the_close_is_ignored() -> None:
+    async def scenario() -> list[bytes]:
+        reports: list[bytes] = []
+        bridge = new_bridge(MemoryStore())
+        bridge.close()
+        bridge.make_report(REPORT, reports.append)
+        return reports
+
+    assert asyncio.run(scenario()) == []
+
+
+def test_a_report_that_cannot_be_made_is_answered_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    async def scenario() -> bytes:
+        store = MemoryStore()
+        monkeypatch.setattr(store, "report", fail)
+        bridge = new_bridge(store)
+        made: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        bridge.make_report(REPORT, made.set_result)
+        line = await asyncio.wait_for(made, DEADLINE_S)
+        bridge.close()
+        return line
+
+    assert b"cannot report: " in asyncio.run(scenario())
