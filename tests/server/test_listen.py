@@ -89,6 +89,21 @@ def test_at_a_system_limit_the_listener_pauses_and_logs_once(code: int, caplog: 
     assert "repeated 19 times" in caplog.messages[1]
 
 
+def test_errors_that_differ_are_each_logged(caplog: pytest.LogCaptureFixture) -> None:
+    codes = [errno.EPERM, errno.EPROTO, errno.EMFILE]
+
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        (sock,) = open_listeners("127.0.0.1", 0)
+        failing: Any = FailingSocket(sock, codes * 2)
+        listener = Listener([failing], loop, new_connection=Greeter, retry_s=0.001)
+        listener.open()
+        assert await greeting(sock.getsockname()) == b"hello\n"
+        assert caplog.messages == [f"cannot accept connections, retrying: {os.strerror(code)}" for code in codes]
+        listener.close()
+
+    run(scenario)
+
+
 def test_after_one_failed_attempt_the_listener_waits() -> None:
     async def scenario(loop: asyncio.AbstractEventLoop) -> None:
         (sock,) = open_listeners("127.0.0.1", 0)

@@ -7,7 +7,6 @@ anything else.
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import socket
@@ -25,9 +24,8 @@ BACKLOG: Final = 4096
 # Accept at most this many clients before connected clients have their turn.
 _ACCEPTS_PER_TURN: Final = 128
 
-# The system has run out of descriptors or memory: retrying immediately would fail again.
+# Most failures mean that the system has run out of descriptors or memory: an immediate retry would fail too.
 _RETRY_S: Final = 1.0
-_NO_RESOURCES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 Address = tuple[Any, ...]
 """What `bind` takes: host and port, and two more numbers for IPv6."""
@@ -88,8 +86,7 @@ class Listener:
             task.add_done_callback(self._connecting.discard)
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:
-        key = error.errno if error.errno in _NO_RESOURCES else None
-        self._failures.log(logging.WARNING, key, "cannot accept connections, retrying: %s", cause_of(error))
+        self._failures.log(logging.WARNING, error.errno, "cannot accept connections, retrying: %s", cause_of(error))
         self._loop.remove_reader(listening)
         self._retries[listening] = self._loop.call_later(self._retry_s, self._resume, listening)
 
