@@ -39,6 +39,12 @@ def test_a_duration_is_a_plain_number_with_at_most_one_unit(text: str) -> None:
     assert refused(duration(0), text)
 
 
+@pytest.mark.parametrize("text", ["", ".", "s", ".ms"])
+def test_a_duration_without_digits_is_refused_without_words_of_python(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^$"):
+        duration(0).parse(text)
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [("64", 64), ("64K", 64 * KIB), ("64k", 64 * KIB), ("1M", MIB), ("2G", 2 * GIB), ("3T", 3 * TIB), ("0", 0)],

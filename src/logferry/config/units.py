@@ -27,9 +27,9 @@ def duration(minimum: float, maximum: float = 1e6) -> Kind:
 
     def parse(text: str) -> float:
         match = _duration(text)
-        if match is None:
+        if match is None or not match[1].strip("."):
             raise ValueError
-        number = float(match[1])  # ValueError for a lone dot and for an empty text
+        number = float(match[1])
         seconds = number / 1000 if match[2] == "ms" else number * _SECONDS.get(match[2], 1)
         if not minimum <= seconds <= maximum:
             raise ValueError
