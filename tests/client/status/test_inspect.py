@@ -320,7 +320,8 @@ def test_fifty_files_are_all_shown(tmp_path: Path) -> None:
 
 
 def test_a_name_never_reaches_the_terminal_as_it_is(tmp_path: Path) -> None:
-    found = inspected(tmp_path / "state", FileReport("/l/\udcff\n\x1b[2J", state="unreadable", problem="\x07"))
+    unreadable = FileReport("/l/\udcff\n\x1b[2J", state="unreadable", problem="\x07")
+    found = inspected(tmp_path / "state", unreadable, server="lo\x1bgs:9000", mode="b\x1batch")
     table = status_as_table(found)
     assert table.isascii()
     assert "\x1b" not in table

@@ -64,14 +64,14 @@ def _client_lines(status: Inspection) -> list[str]:
         f"lost {counters.bytes_lost + counters.bytes_given_up} bytes",
     )
     return [
-        f"{head}; {client.mode}, state folder {shown(status.folder)}",
-        f"server {client.server}: {_link(client.link, is_running=status.is_running)}",
+        f"{head}; {shown(client.mode)}, state folder {shown(status.folder)}",
+        f"server {shown(client.server)}: {_link(client.link, is_running=status.is_running)}",
         f"{', '.join(numbers)} (as of {_duration(status.age_seconds)} ago, when something last changed)",
     ]
 
 
 def _link(link: ConnectionState, *, is_running: bool) -> str:
-    words = {CONNECTED: f"connected since {_moment(link.since)}, {link.delivery}"}
+    words = {CONNECTED: f"connected since {_moment(link.since)}, {shown(link.delivery)}"}
     words[WAITING] = f"waiting since {_moment(link.since)}"
     state = words.get(link.state, "not connected") if is_running else "not connected"
     return f"{state} (last failure {_moment(link.error_at)}: {shown(link.error)})" if link.error else state
