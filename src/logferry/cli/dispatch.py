@@ -3,6 +3,7 @@
 Each command has its own module (`command_line.COMMANDS`), which is imported only when the command is called.
 """
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -28,3 +29,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LogferryError as error:
         print_problem(str(error), command=command)
         return EXIT_NOT_DELIVERED
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT

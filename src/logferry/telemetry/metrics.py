@@ -36,7 +36,9 @@ class Metrics:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.changed: Final = threading.Event()
         self._clock = clock
-        self._lock = threading.Lock()  # protects all that follows
+        self._lock = (
+            threading.Lock()
+        )  # protects all that follows; only the queue length, a single value, is set without it
         self._gauges = Gauges()
         self._counters = Counters()
         self._latency = LatencyHistogram()
