@@ -295,6 +295,20 @@ def test_of_a_batch_that_is_refused_for_good_only_the_bad_line_is_lost(caplog: p
     assert [message for message in caplog.messages if "refused a line (bad)" in message] != []
 
 
+def test_a_batch_without_lines_that_is_refused_for_good_counts_as_a_failure() -> None:
+    """A server that refuses even the skip of a line must not make the client reconnect without a pause."""
+    one = source()
+
+    def refuse(output: MemoryOutput) -> None:
+        answer_nothing(output)
+        output.events += [BatchRejected(one.id, 0, "bad", is_final=True) for _ in list(output.arrived)[:1]]
+
+    run = Run(settings(max_attempts=3), {one: LINES[:1]})
+    run.output.behaviours[0] = refuse
+    with pytest.raises(DeliveryAbandoned, match="the server refused a batch: bad; gave up after 3 failures in a row"):
+        run.engine.run()
+
+
 def test_a_batch_that_is_larger_than_the_output_takes_is_sent_line_by_line() -> None:
     one = source()
     run = Run(settings(), {one: LINES[:20]}, lines_per_batch=10, limits=OutputLimits(max_batch_bytes=5 * SIZE))

@@ -34,7 +34,7 @@ class Refusals:
     def batch(self, refusal: BatchRejected) -> NoReturn:
         """Handle a refused batch; later batches of its source are not stored either. Raises DeliveryError."""
         batch, reason = self._window.oldest_of(refusal.source), printable(refusal.reason, max_chars=MAX_REASON_CHARS)
-        if batch is not None and refusal.is_final:
+        if batch is not None and refusal.is_final and batch.lines:  # else there is no line to skip: back off and retry
             self.one_by_one(batch, reason)
         if batch is not None:
             read_again(batch.source, refusal.committed, window=self._window, producer=self._producer)
