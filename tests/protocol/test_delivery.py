@@ -270,6 +270,24 @@ def test_e1_a_welcome_says_what_the_server_takes_and_promises() -> None:
     assert answers(answer_line("hello", **fields)) == [Welcome(1, 5, "os", max_sources=77)]
 
 
+@pytest.mark.parametrize("name", ["version", "max_batch_bytes", "max_sources"])
+@pytest.mark.parametrize("value", [b"1e400", b"-1e400", b"NaN", b'"x"', b"null"])
+def test_e2_a_welcome_with_a_number_that_is_not_an_integer_is_not_an_answer(name: str, value: bytes) -> None:
+    """Rule E2."""
+    fields = {"version": 1, "max_batch_bytes": 5, "durability": "os", "max_sources": 77} | {name: 123456}
+    (answer,) = answers(answer_line("hello", **fields).replace(b"123456", value))
+    assert isinstance(answer, InvalidAnswer)
+
+
+@pytest.mark.parametrize("name", ["max_batch_bytes", "max_sources"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_e2_a_welcome_whose_limits_allow_nothing_is_not_an_answer(name: str, value: int) -> None:
+    """Rule E2. The client would reconnect for ever, because each connection is used up before it sends anything."""
+    fields = {"version": 1, "max_batch_bytes": 5, "durability": "os", "max_sources": 77} | {name: value}
+    (answer,) = answers(answer_line("hello", **fields))
+    assert isinstance(answer, InvalidAnswer)
+
+
 def test_e2_an_error_or_a_plain_ack_means_that_the_hello_was_not_understood() -> None:
     """Rule E2."""
     assert answers(error_ack('missing field "level"')) == [NotUnderstood(answered_as_line=False)]

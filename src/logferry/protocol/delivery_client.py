@@ -48,18 +48,16 @@ class DeliveryClientProtocol:
             if not self._is_welcome:
                 return self._read_welcome(fields, line)
             return _ANSWERS[str(fields["message"]) if fields["status"] == "ok" else "error"](fields)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):  # OverflowError: JSON has numbers like 1e400
             return InvalidAnswer(f"the server's answer is not part of the delivery extension: {line[:80]!r}")
 
     def _read_welcome(self, fields: Mapping[str, Any], line: bytes) -> Answer:
         if fields.get("message") == "hello" and "version" in fields:
             self._is_welcome = True
-            return Welcome(
-                int(fields["version"]),
-                int(fields["max_batch_bytes"]),
-                str(fields["durability"]),
-                int(fields.get("max_sources", MAX_SOURCES)),
-            )
+            max_batch_bytes, max_sources = int(fields["max_batch_bytes"]), int(fields.get("max_sources", MAX_SOURCES))
+            if min(max_batch_bytes, max_sources) < 1:
+                raise ValueError("with such limits the client could never send anything")
+            return Welcome(int(fields["version"]), max_batch_bytes, str(fields["durability"]), max_sources)
         if fields.get("status") in ("ok", "error"):
             return NotUnderstood(answered_as_line=fields["status"] == "ok")
         return InvalidAnswer(f"the server's answer is not an ack: {line[:80]!r}")
