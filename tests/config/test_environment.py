@@ -114,11 +114,11 @@ def test_a_variable_that_only_looks_like_one_of_a_service_is_an_error(name: str)
 class TestFormerNames:
     def test_each_command_names_what_it_would_have_read(self) -> None:
         environment = {"INCLUDE": "/usr/include", "STATE_DIR": "/s", "DATA_DIR": "/d", "STATUS_ALL": "1", "JSON": "1"}
-        told = {command: tuple(former_names(table, environment)) for command, table in EVERY_TABLE.items()}
+        found = {command: tuple(former_names(table, environment)) for command, table in EVERY_TABLE.items()}
         state_dir = "STATE_DIR is set but no longer read; use LOGFERRY_STATE_DIR"
         data_dir = "DATA_DIR is set but no longer read; use LOGFERRY_DATA_DIR"
         json = "JSON is set but no longer read; use LOGFERRY_JSON"
-        assert told == {
+        assert found == {
             "ship": ("INCLUDE is set but no longer read; use LOGFERRY_INCLUDE", state_dir),
             "verify": (json, state_dir),
             "status": (json, "STATUS_ALL is set but no longer read; use LOGFERRY_ALL", state_dir),

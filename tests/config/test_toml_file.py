@@ -40,7 +40,7 @@ def problems(text: str, environment: Mapping[str, str] | None = None, **argument
     return caught.value.problems
 
 
-def told(text: str) -> Sequence[str]:
+def found(text: str) -> Sequence[str]:
     """Return what is wrong with a text, which may be nothing."""
     try:
         ship(text)
@@ -300,7 +300,7 @@ include = ["ok", "("]
             ("x = 1", "line 1: x: unknown key; the keys are the long options with underscores"),
             ("[server]\nport = 1", "line 1: server: unknown key; the only sections are [[input]]"),
             ("[[inputs]]\nlog_file = 'x'", "line 1: inputs: unknown key; the only sections are [[input]]"),
-            ("[input]\nlog_file = 'x'", "line 1: input: each input is a section of its own, headed [[input]]"),
+            ("[input]\nlog_file = 'x'", "line 1: input: write each input as its own section, headed [[input]]"),
             ("config = 'x'", "line 1: config: a configuration file cannot name another configuration file"),
             ("[[input]]\nformat = 'json'", "line 1: [[input]] 1: log_file is missing"),
             (
@@ -407,10 +407,10 @@ class TestLines:
         )
     )
     def test_a_reported_line_has_the_key(self, lines: list[str]) -> None:
-        for problem in told("\n".join(lines)):
+        for problem in found("\n".join(lines)):
             match = re.match(r"logferry\.toml, line (\d+):(?: \[\[input\]\] \d+:)? (\w+): ", problem)
             assert match is None or match[2] in lines[int(match[1]) - 1]
 
     @given(st.text(alphabet="[]{}=\"'\\\n#.-:_ input1eformat\0\u00e9\ud7ff", max_size=60))
     def test_any_text_is_taken_or_refused_with_sentences(self, text: str) -> None:
-        assert not any("\n" in problem for problem in told(text))
+        assert not any("\n" in problem for problem in found(text))

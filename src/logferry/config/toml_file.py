@@ -127,7 +127,7 @@ def read(path: Path, vocabulary: Vocabulary) -> TomlFile:
     is_certain = isinstance(sections, list) and len(sections) == lines.sections
     file = TomlFile(Table(path, 0, values, lines))
     if not isinstance(sections, list) or not all(isinstance(section, dict) for section in sections):
-        file.problems.append(file.top.complaint(INPUT, f"each input is a section of its own, headed [[{INPUT}]]"))
+        file.problems.append(file.top.complaint(INPUT, f"write each input as its own section, headed [[{INPUT}]]"))
         sections = []
     file.inputs = [Table(path, n, section, lines if is_certain else None) for n, section in enumerate(sections, 1)]
     for table in (file.top, *file.inputs):

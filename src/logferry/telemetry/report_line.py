@@ -41,7 +41,7 @@ def shortcomings(counters: Counters) -> list[str]:
 
 
 class Reporter:
-    """Logs one line about the last interval every `interval_s` seconds, in a thread of its own."""
+    """Logs one line about the last interval every `interval_s` seconds, in its own thread."""
 
     def __init__(self, metrics: Metrics, *, interval_s: float) -> None:
         self._metrics = metrics
