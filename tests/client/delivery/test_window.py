@@ -1,6 +1,7 @@
 """The window of unacked batches: which answers it takes, and what is left to send again."""
 
 import time
+import zlib
 
 from logferry.client.delivery.engine import WINDOW_BYTES
 from logferry.client.delivery.window import Window, advance_checkpoint, note_rendering
@@ -52,6 +53,13 @@ def test_the_bound_counts_bytes_and_lets_one_batch_in_always() -> None:
     assert window.has_room
 
 
+def test_the_window_is_full_when_its_batches_take_exactly_the_bound() -> None:
+    """Rule C1. A batch takes its payload and 512 bytes."""
+    size = len(batch(0).payload) + 512
+    full, open_ = window_of(batch(0), max_bytes=size), window_of(batch(0), max_bytes=size + 1)
+    assert (full.has_room, open_.has_room) == (False, True)
+
+
 def test_a_window_is_8_mib_of_rendered_lines() -> None:
     """Rule C1."""
     assert WINDOW_BYTES == 8 * 1024 * 1024
@@ -99,6 +107,9 @@ def test_a_batch_without_lines_waits_for_what_was_read_before_it_of_its_source_a
     window.finish(blank)
     window.finish(blank_of_other)
     assert list(window.take_done()) == [blank_of_other]
+    assert list(window) == [unanswered, blank]
+    assert window.unfinished() == window.of_source(SOURCE) == [unanswered]
+    assert window.oldest_of(SOURCE.id) is unanswered
     window.answered(unanswered, 1)
     assert list(window.take_done()) == [unanswered, blank]
     assert len(window) == 0
@@ -142,6 +153,35 @@ def test_the_time_for_an_ack_does_not_depend_on_how_many_sources_there_are() -> 
         assert len(list(window.take_done())) == 1
     assert time.process_time() - begin < 3  # with a look at all that is in flight it would be 20
     assert len(window) == 0
+
+
+def test_the_crc32_at_an_offset_is_known_if_the_batches_up_to_there_are_here() -> None:
+    source = Source("app.log", committed=3, crc32=zlib.crc32(b"before"))
+    first, second = batch_of(source, 3, 9), batch_of(source, 9, 12)
+    window = window_of(first, second)
+    expected = {
+        3: zlib.crc32(b"before"),
+        9: zlib.crc32(b"before" + first.payload),
+        12: zlib.crc32(b"before" + first.payload + second.payload),
+    }
+    for offset in range(15):
+        assert window.crc32_up_to(source, offset) == expected.get(offset), offset
+    window.drop_source(source)
+    window.add(second)
+    assert window.crc32_up_to(source, 12) is None
+
+
+def test_a_batch_that_is_given_up_has_no_lines_and_leaves_room_for_its_payload() -> None:
+    given_up = batch(*range(100))
+    window = window_of(given_up, max_bytes=600)
+    assert not window.has_room
+    window.give_up(given_up, "refused")
+    assert window.has_room
+    assert (given_up.payload, given_up.lines, given_up.lost) == (b"", 0, "refused")
+    assert given_up.crc32 == 0
+    window.finish(given_up)
+    assert list(window.take_done()) == [given_up]
+    assert window_of(max_bytes=1).has_room
 
 
 PLAIN, JSON = RenderSpec(), RenderSpec(format="json")

@@ -80,7 +80,7 @@ class Window:
     def answered(self, batch: Batch, lines: int) -> None:
         """Note that the next `lines` lines of a batch need no further delivery."""
         batch.acked = min(batch.lines, batch.acked + lines)
-        if batch.acked == batch.lines and not batch.is_done:
+        if batch.acked == batch.lines:
             self.finish(batch)
 
     def finish(self, batch: Batch) -> None:

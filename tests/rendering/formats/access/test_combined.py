@@ -100,6 +100,7 @@ def test_a_status_of_zeros_is_the_number_zero() -> None:
         "get / HTTP/1.1",
         r"GET / HTTP/1.1\"",
         "GET / HTTP/1.1 ",
+        "GET  HTTP/1.1",
         "SSH-2.0-Go",
         "\x03\x00\x00/*\xe0\x00",
     ],
@@ -148,6 +149,8 @@ def test_an_address_is_kept_as_written(name: str, address: str) -> None:
         COMMON.replace('.1" ', '.1 "'),
         f'{COMBINED}"',
         f" {COMBINED}",
+        COMBINED.removeprefix("192.0.2.7"),
+        COMBINED.replace("15/Jan/2024:08:23:45 +0000", ""),
     ],
 )
 def test_a_line_of_another_shape_is_shipped_whole(name: str, line: str) -> None:

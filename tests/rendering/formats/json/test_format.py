@@ -61,6 +61,12 @@ def test_order_and_duplicate_keys_are_kept() -> None:
     assert shipped(line) == line
 
 
+def test_of_duplicate_keys_only_those_with_a_scalar_value_are_renamed() -> None:
+    """Rule F15."""
+    line = '{"level":"INFO","msg":"a","msg":{"b":1},"msg":2,"timestamp":"t"}'
+    assert shipped(line) == '{"level":"INFO","message":"a","msg":{"b":1},"message":2,"timestamp":"t"}'
+
+
 @pytest.mark.parametrize("key", ["level", "severity", "lvl", "log.level", "levelname", "loglevel"])
 def test_a_level_has_many_names_and_is_upper_cased(key: str) -> None:
     """Rule F15."""
@@ -172,6 +178,12 @@ def test_a_line_with_a_key_that_a_mark_needs_is_shipped_whole() -> None:
     payload = render_both_ways("json", b'{"level":"info","message":"caf\xe9","raw":1}\n').payload
     record = json.loads(payload)
     assert (record["level"], list(record)) == ("UNKNOWN", ["level", "message", "timestamp", "raw"])
+
+
+def test_a_key_of_a_nested_object_does_not_clash_with_a_mark() -> None:
+    payload = render_both_ways("json", b'{"level":"info","message":"caf\xe9","a":{"raw":1}}\n').payload
+    record = json.loads(payload)
+    assert (record["level"], record["a"], list(record)[-1]) == ("INFO", {"raw": 1}, "raw")
 
 
 def test_a_truncated_line_is_shipped_whole_unless_the_object_precedes_the_cut() -> None:

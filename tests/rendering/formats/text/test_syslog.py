@@ -144,6 +144,7 @@ def test_nil_values_become_null() -> None:
         r'[a@1 b="[x\]"]',
         r'[a@1 b="C:\\"]',
         r'[a@1 b="\]"][c@1 d="\\\]"]',
+        "[]",
         '[a@1 b="zażółć"]',
         '[a@1 b="tab\there"]',
     ],
@@ -173,6 +174,9 @@ def test_a_byte_order_mark_before_the_message_is_dropped() -> None:
         "<14>1 2024-01-15T08:23:45Z web-1 app - -",
         "<14>1 2024-01-15T08:23:45Z web-1 app - - [open x",
         "<14>1 2024-01-15T08:23:45Z web-1 app - - [a@1]x",
+        "<14>1 2024-01-15T08:23:45Z  app - - [a@1] x",
+        "<14>1 2024-01-15T08:23:45Z web-1 app -  [a@1] x",
+        "<14>1 2024-01-15T08:23:45Z web-1 app - -  x",
     ],
 )
 def test_a_line_of_another_shape_is_shipped_whole(line: str) -> None:

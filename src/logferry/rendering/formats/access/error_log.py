@@ -1,6 +1,6 @@
 """Defines what the error logs of web servers have in common (docs/protocol.md, rule F25)."""
 
-from logferry.rendering.engine.fields import of_each, text, text_or_null
+from logferry.rendering.engine.fields import level, text, text_or_null
 from logferry.rendering.engine.line_format import LineKind, ending_with_message
 
 
@@ -11,9 +11,4 @@ def error_log(beginning: str, *others: str) -> LineKind:
     not match.
     """
     optional = [text_or_null(key, nil="") for key in others]
-    level = of_each("level", "word", _upper)
-    return ending_with_message(beginning, [level, text("message"), text("timestamp"), *optional])
-
-
-def _upper(word: str | None) -> str:
-    return (word or "").upper()
+    return ending_with_message(beginning, [level("word"), text("message"), text("timestamp"), *optional])
