@@ -2,6 +2,7 @@
 
 import datetime
 import errno
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from tests.support.delivery import LINES
 from tests.support.running import stored_lines
 from tests.support.stores import LOG, MONDAY, SIZE, FailingFiles, Stored, delivery, names, opened, problems, submit_each
 
+SUPPRESSED = re.compile(r"^\.\.\. ([0-9]+) more segments that retention deleted in .* were not logged$")
+
 
 def test_retention_by_size_deletes_the_oldest_closed_segments(tmp_path: Path) -> None:
     with opened(tmp_path, segment_bytes=3 * SIZE, retention_bytes=8 * SIZE) as store:
@@ -18,9 +21,37 @@ def test_retention_by_size_deletes_the_oldest_closed_segments(tmp_path: Path) ->
             store.submit(delivery(line), Stored())
     assert stored_lines(tmp_path) == LINES[16:22]
     assert problems(tmp_path) == ["", ""]
-    ledger = Ledger(tmp_path, durable=False, read_only=True)
-    assert [row.state for row in ledger.segments()] == ["expired", "expired", "closed", "open"]
+    assert states(tmp_path) == ["expired", "expired", "closed", "open"]
+
+
+def states(data_dir: Path) -> list[str]:
+    ledger = Ledger(data_dir, durable=False, read_only=True)
+    found = [row.state for row in ledger.segments()]
     ledger.close()
+    return found
+
+
+def test_segments_of_exactly_the_limit_are_kept(tmp_path: Path) -> None:
+    with opened(tmp_path, segment_bytes=3 * SIZE) as store:
+        submit_each(store, LINES[10:22], Stored())
+    assert states(tmp_path) == ["closed", "closed", "closed", "open"]
+    with opened(tmp_path, retention_bytes=9 * SIZE):
+        pass
+    assert states(tmp_path) == ["expired", "closed", "closed", "open"]
+
+
+def test_a_store_that_closes_logs_how_many_deletions_it_did_not_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with opened(tmp_path, segment_bytes=SIZE) as store:
+        submit_each(store, LINES[10:42], Stored())
+    with opened(tmp_path, retention_bytes=SIZE):
+        pass
+    assert states(tmp_path) == ["expired"] * 31 + ["open"]
+    logged = [message for message in caplog.messages if message.startswith("retention: deleted")]
+    suppressed = [int(found[1]) for found in map(SUPPRESSED.search, caplog.messages) if found]
+    assert len(logged) + sum(suppressed) == 31
 
 
 def test_retention_never_deletes_the_segment_that_is_open(tmp_path: Path) -> None:
