@@ -37,7 +37,7 @@ def test_neither_the_renderer_nor_a_format_is_imported() -> None:
 def test_formats_that_join_their_own_lines_refuse_a_pattern(name: str) -> None:
     spec = RenderSpec(format=name, multiline="timestamp")
     for judge in (renderer, event_boundaries):
-        with pytest.raises(ValueError, match=f"lines of the format {name} cannot be joined by a pattern"):
+        with pytest.raises(ValueError, match=f"by a multiline pattern: the format {name} joins its lines itself"):
             judge(spec)
 
 

@@ -32,7 +32,7 @@ def event_joiner(spec: RenderSpec) -> EventJoiner | None:
 def _joiner(format_name: str, multiline: str, max_lines: int, max_bytes: int) -> EventJoiner | None:
     has_own_joiner = format_name in JOINING_FORMATS
     if multiline and has_own_joiner:
-        raise ValueError(f"lines of the format {format_name} cannot be joined by a pattern: it joins its own")
+        raise ValueError(f"cannot join lines by a multiline pattern: the format {format_name} joins its lines itself")
     if multiline:
         return Multiline(multiline, max_lines=max_lines, max_bytes=max_bytes)
     return format_named(format_name).event_joiner(max_bytes=max_bytes) if has_own_joiner else None

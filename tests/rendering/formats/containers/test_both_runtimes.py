@@ -124,6 +124,12 @@ def test_a_group_ends_where_no_stream_has_an_unfinished_line(name: str, line: Li
 
 
 @BOTH
+def test_no_line_is_known_to_begin_a_group_because_any_may_complete_an_earlier_line(name: str, line: Line) -> None:
+    """Rule F27."""
+    assert not joiner_of(name).begins_group(chunk(line("whole")))
+
+
+@BOTH
 def test_a_group_is_cut_before_the_line_that_exceeds_the_limit(name: str, line: Line) -> None:
     """Rule F27."""
     parts = [line(f"{number} ", is_last=False, at=number) for number in range(5)]

@@ -222,6 +222,7 @@ def test_lines_of_many_layouts_and_other_lines_keep_their_order() -> None:
         '{"level": "info", "ts": 1705307025.1, "at": "a.go:1", "msg": "say \\"hi\\"", "k": {"x": [1, {"y": null}]}}',
         '{"level":30,"time":1705307025123,"pid":1,"hostname":"web-1","msg":"m"}',
         '{"remote":"192.0.2.1","status":200}',
+        '{"worker":3,"context":{},"tags":[],"level":"info","msg":"m"}',
     ],
 )
 def test_lines_of_common_programs_are_rendered_by_a_pattern(line: str) -> None:
