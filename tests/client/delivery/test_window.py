@@ -99,6 +99,14 @@ def test_an_ack_completes_the_batches_of_its_source_up_to_its_offset_in_order() 
     assert window.mark_stored("unknown", 99) == []
 
 
+def test_an_ack_does_not_complete_a_batch_that_was_done_before() -> None:
+    unanswered, blank = batch_of(SOURCE, 0, 1), Batch(SOURCE, 1, 2)
+    window = window_of(unanswered, blank)
+    window.finish(blank)
+    assert window.mark_stored(SOURCE.id, 2) == [unanswered]
+    assert list(window.take_done()) == [unanswered, blank]
+
+
 def test_a_batch_without_lines_waits_for_what_was_read_before_it_of_its_source_and_for_nothing_else() -> None:
     """The plain protocol has no answer to it; a checkpoint that moves over it says that all before it is stored."""
     other = Source("other.log")

@@ -40,6 +40,14 @@ def test_segments_of_exactly_the_limit_are_kept(tmp_path: Path) -> None:
     assert states(tmp_path) == ["expired", "closed", "closed", "open"]
 
 
+def test_a_limit_of_bytes_alone_keeps_segments_of_any_age(tmp_path: Path) -> None:
+    with opened(tmp_path, segment_bytes=3 * SIZE) as store:
+        submit_each(store, LINES[10:22], Stored())
+    with opened(tmp_path, retention_bytes=12 * SIZE, today=lambda: MONDAY + datetime.timedelta(5000)):
+        pass
+    assert states(tmp_path) == ["closed"] * 4
+
+
 def test_a_store_that_closes_logs_how_many_deletions_it_did_not_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
