@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from logferry.model.render_spec import RenderSpec
+from logferry.rendering.engine.escape import BOM
 from logferry.rendering.engine.events import EventJoiner
+from logferry.rendering.engine.format import Rendered
 from logferry.rendering.event_boundaries import event_joiner
-from logferry.rendering.renderer import BOM, renderer
+from logferry.rendering.renderer import renderer
 
 TIME = "2024-01-15 08:23:45"
 TRACE = f"{TIME} ERROR failed\nTraceback:\n  File x\nValueError\n"
@@ -147,6 +149,11 @@ def test_a_byte_order_mark_does_not_hide_the_beginning_of_an_event() -> None:
     assert rendered == renderer(RenderSpec(multiline="timestamp")).render(TRACE.encode())
 
 
+def test_an_empty_chunk_gives_nothing() -> None:
+    spec = RenderSpec(multiline="timestamp")
+    assert renderer(spec).render(b"") == renderer(spec).render(BOM, is_start=True) == Rendered(b"", 0)
+
+
 @pytest.mark.parametrize("code", range(0x20))
 def test_every_control_character_survives_in_an_event(code: int) -> None:
     if code not in b"\n":
@@ -163,6 +170,16 @@ def test_garbage_with_every_control_character_is_joined_like_other_lines() -> No
     for piece, missing in zip(pieces, "\x01\x02", strict=True):
         expected = [json.loads(record)["message"] for record in piece.payload.splitlines()]
         assert [message.replace(missing, "") for message in found] == expected
+
+
+def test_garbage_with_every_control_character_is_filtered_and_redacted_like_other_lines() -> None:
+    data = b"x " + RUBBISH + b" secret\r\n" + RUBBISH + b" secret\r\n"
+    kept = renderer(RenderSpec(multiline="x", include=("^x",), exclude=("secret\\r",), redact=("secret",))).render(data)
+    text = RUBBISH.decode()
+    assert json.loads(kept.payload)["message"] == f"x {text} [redacted]\n{text} [redacted]"
+    assert (kept.lines, kept.joined, kept.redacted) == (1, 1, 2)
+    filtered = renderer(RenderSpec(multiline="x", exclude=("secret$",))).render(data)
+    assert filtered == Rendered(b"", 0, joined=1, filtered=1)
 
 
 def test_an_event_that_can_grow_is_not_complete() -> None:

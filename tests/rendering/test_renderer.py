@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from logferry.model.render_spec import RenderSpec
+from logferry.rendering.engine.escape import BOM
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.reference import render_event
 from logferry.rendering.registry import format_named
-from logferry.rendering.renderer import BOM, renderer
+from logferry.rendering.renderer import renderer
 from tests.support.formats import render, render_line
 
 TIME = "2024-01-15 08:23:45"
@@ -187,6 +188,19 @@ def test_a_byte_order_mark_is_dropped_at_the_start_only() -> None:
     assert json.loads(render(BOM + line).payload) == unknown(f"\ufeff{TIME} INFO first")
     second = render(line + BOM + line, is_start=True).payload.splitlines()[1]
     assert json.loads(second)["message"].startswith("\ufeff")
+
+
+def test_a_start_without_a_byte_order_mark_loses_nothing() -> None:
+    """Rule F6."""
+    for truncated in (False, True):
+        rendered = render(b"message", is_start=True, truncated=truncated)
+        assert json.loads(rendered.payload)["message"] == "message"
+
+
+def test_a_byte_order_mark_alone_is_dropped_at_the_start_only() -> None:
+    """Rule F6."""
+    assert render(BOM, is_start=True) == render(b"")
+    assert json.loads(render(BOM).payload)["message"] == "\ufeff"
 
 
 def test_control_characters_use_the_short_escape_if_they_have_one() -> None:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from logferry.rendering.engine.escape import WHITE_SPACE
+from logferry.rendering.engine.escape import BOM, WHITE_SPACE
 from logferry.rendering.registry import format_named
 
 # The first lines of a program are not always typical, and a new file may not have many more than this.
@@ -20,7 +20,7 @@ def detect(data: bytes) -> str | None:
 
     A format must fit at least half of the lines that are neither blank nor indented.
     """
-    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    lines = data.removeprefix(BOM).split(b"\n")
     texts = [line.removesuffix(b"\r").decode("utf-8", "replace") for line in lines if line.strip()][:_SAMPLE_LINES]
     texts = [text for text in texts if text[0] not in WHITE_SPACE]
     counts = {}

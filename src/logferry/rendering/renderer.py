@@ -16,7 +16,7 @@ from typing import Final
 
 from logferry.model.render_spec import RenderSpec
 from logferry.protocol.text import runs_by_validity
-from logferry.rendering.engine.escape import NEWLINE
+from logferry.rendering.engine.escape import BOM, NEWLINE
 from logferry.rendering.engine.events import EventJoiner, JoinedEvents
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.event_boundaries import event_joiner
@@ -26,7 +26,6 @@ from logferry.rendering.redaction import Redactor
 from logferry.rendering.reference import is_text, render_event
 from logferry.rendering.registry import format_named
 
-BOM: Final = b"\xef\xbb\xbf"
 _NOTHING: Final = Rendered(b"", 0)
 _columns: Final = attrgetter(*(field.name for field in fields(Rendered)))
 

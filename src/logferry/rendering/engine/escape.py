@@ -15,6 +15,8 @@ NEWLINE: Final = b"\n"
 # Characters beyond ASCII stay as they are. All records share one encoder; `json.dumps` would make one for each.
 _encode: Final = json.JSONEncoder(ensure_ascii=False).encode
 
+BOM: Final = b"\xef\xbb\xbf"
+
 # A line of nothing but these is blank. The other white space of Unicode does not count.
 WHITE_SPACE: Final = " \t\n\r\v\f"
 

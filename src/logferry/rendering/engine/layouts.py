@@ -25,6 +25,10 @@ _SAMPLE_LINES: Final = 4
 # Fewer lines than this go one by one: finding their layout would cost more.
 _FEW_LINES: Final = 8
 
+# What may stand between the quotes of a JSON string, without escapes and with them.
+PLAIN_CHARACTERS: Final = r'[^"\\\x00-\x1f]*+'
+INSIDE_STRING: Final = rf'{PLAIN_CHARACTERS}(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{{4}}){PLAIN_CHARACTERS})*+'
+
 # A part of a line's pattern, and what the record gets for the text that it matches: the text itself (None), other
 # bytes, or the result of an edit.
 Piece = tuple[str, bytes | Edit | None]

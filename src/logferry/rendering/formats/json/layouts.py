@@ -12,7 +12,7 @@ from typing import Final
 
 from logferry.rendering.engine.field_roles import ALL_NAMES, sources_of
 from logferry.rendering.engine.fields import upper_levels
-from logferry.rendering.engine.layouts import Piece, composed
+from logferry.rendering.engine.layouts import INSIDE_STRING, PLAIN_CHARACTERS, Piece, composed
 from logferry.rendering.engine.records import LinePattern
 from logferry.rendering.formats.json.members import members_of
 
@@ -57,15 +57,14 @@ def _depth(value: object) -> int:
 
 
 # All quantifiers are possessive: the time is linear in the bytes for any input.
-_PLAIN_CHARACTERS: Final = r'[^"\\\x00-\x1f]*+'
-_STRING: Final = rf'"{_PLAIN_CHARACTERS}(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{{4}}){_PLAIN_CHARACTERS})*+"'
+_STRING: Final = f'"{INSIDE_STRING}"'
 _NUMBER: Final = r"-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+"
 _CONSTANT: Final = "true|false|null"
 _COMMA: Final = ", ?+"
 _COLON: Final = ": ?+"
 
 # A key that cannot have a role.
-_OTHER_KEY: Final = f'"(?!(?:{"|".join(map(re.escape, ALL_NAMES))})"){_PLAIN_CHARACTERS}"'
+_OTHER_KEY: Final = f'"(?!(?:{"|".join(map(re.escape, ALL_NAMES))})"){PLAIN_CHARACTERS}"'
 
 
 def _nested(depth: int) -> str:
@@ -73,7 +72,7 @@ def _nested(depth: int) -> str:
     if not depth:
         return "(?!)"
     value = _value(depth - 1)
-    member = rf'"{_PLAIN_CHARACTERS}"{_COLON}(?:{value})'
+    member = rf'"{PLAIN_CHARACTERS}"{_COLON}(?:{value})'
     return rf'\{{(?:{member}(?:{_COMMA}(?=")|(?=\}})))*+\}}|\[(?:(?:{value})(?:{_COMMA}(?!\])|(?=\])))*+\]'
 
 

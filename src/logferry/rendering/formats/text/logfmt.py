@@ -17,7 +17,7 @@ from logferry.rendering.engine.escape import to_json
 from logferry.rendering.engine.field_roles import ALL_NAMES, missing_fields, sources_of, upper_text
 from logferry.rendering.engine.fields import upper_levels
 from logferry.rendering.engine.format import unknown_fields
-from logferry.rendering.engine.layouts import LayoutFormat, Piece, composed
+from logferry.rendering.engine.layouts import INSIDE_STRING, LayoutFormat, Piece, composed
 from logferry.rendering.engine.records import LinePattern, Texts, Written
 
 _KEY: Final = r'[^\x00-\x20="\\]++'
@@ -97,8 +97,6 @@ def _value_of(written: str | None) -> str:
 
 # All quantifiers are possessive: the time is linear in the bytes for any input. A value is a quoted string that has
 # only JSON's escapes, or a word without backslashes: both go between quotes in the record, unchanged.
-_PLAIN_CHARACTERS: Final = r'[^"\\\x00-\x1f]*+'
-_QUOTED: Final = rf'{_PLAIN_CHARACTERS}(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{{4}}){_PLAIN_CHARACTERS})*+'
 _WORD: Final = r'[^\x00-\x20"\\]*+'
 _QUOTE: Final = '"?+'
 
@@ -108,9 +106,9 @@ def _value(quoted: str, word: str) -> str:
     return f'(?:(?<="){quoted}(?=")|(?<!"){word}(?!"))'
 
 
-_VALUE: Final = _value(_QUOTED, _WORD)
+_VALUE: Final = _value(INSIDE_STRING, _WORD)
 _LEVEL: Final = _value("[A-Za-z]++", "[A-Za-z]++")
-_OTHER: Final = f'(?!(?:{"|".join(map(re.escape, ALL_NAMES))})=){_KEY}=(?:"{_QUOTED}"|{_WORD})'
+_OTHER: Final = f'(?!(?:{"|".join(map(re.escape, ALL_NAMES))})=){_KEY}=(?:"{INSIDE_STRING}"|{_WORD})'
 _pair: Final = compile_pattern(f"({_KEY})={_QUOTE}({_VALUE}){_QUOTE}".encode())
 
 
