@@ -15,6 +15,8 @@ ACCESS = '192.0.2.7 - frank [15/Jan/2024:08:23:45 +0000] "GET /a?b=c HTTP/1.1"'
     ("name", "line"),
     [
         ("nginx", f"{ACCESS} 200 2326"),
+        ("nginx", f"{ACCESS} 200 7".replace("GET", "ZAP").replace("1.1", "9.0")),
+        ("nginx", f'{ACCESS} 599 12 "" "" more'),
         ("nginx", f'{ACCESS} 499 0 "https://example.com/" "curl/8.5"'),
         ("apache", f'{ACCESS} 301 - "-" "Mozilla/5.0 (X11)" more'),
         ("apache", f"{ACCESS} 200 2326".replace("15/Jan", "1/Zzz")),

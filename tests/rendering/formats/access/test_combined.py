@@ -101,6 +101,8 @@ def test_a_status_of_zeros_is_the_number_zero() -> None:
         r"GET / HTTP/1.1\"",
         "GET / HTTP/1.1 ",
         "GET  HTTP/1.1",
+        "GET / HTTP/",
+        " / HTTP/1.1",
         "SSH-2.0-Go",
         "\x03\x00\x00/*\xe0\x00",
     ],
@@ -150,6 +152,8 @@ def test_an_address_is_kept_as_written(name: str, address: str) -> None:
         f'{COMBINED}"',
         f" {COMBINED}",
         COMBINED.removeprefix("192.0.2.7"),
+        COMBINED.replace(" - frank", "  frank"),
+        COMBINED.replace(" - frank", " - "),
         COMBINED.replace("15/Jan/2024:08:23:45 +0000", ""),
     ],
 )

@@ -26,7 +26,7 @@ def test_retention_by_size_deletes_the_oldest_closed_segments(tmp_path: Path) ->
 
 def states(data_dir: Path) -> list[str]:
     ledger = Ledger(data_dir, durable=False, read_only=True)
-    found = [row.state for row in ledger.segments()]
+    found: list[str] = [row.state for row in ledger.segments()]
     ledger.close()
     return found
 
