@@ -122,7 +122,7 @@ def test_whatever_is_sent_and_whatever_fails_the_store_does_what_the_rules_say(
 
 
 @pytest.mark.parametrize("most", [4, 1000])
-def test_more_sources_than_there_are_positions_in_memory_keep_theirs(
+def test_sources_keep_their_positions_even_if_memory_holds_only_some(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     monkeypatch.setattr("logferry.server.storage.admission.MAX_ROWS", most)
@@ -177,7 +177,7 @@ def test_the_lines_of_a_source_stay_together_although_its_file_was_renamed() -> 
 
 
 @pytest.mark.parametrize(("host", "path"), [("", ""), ("..", ".."), ("a/b", "/"), ("x" * 500, "y" * 500)])
-def test_the_name_of_a_log_is_two_safe_folder_names_whatever_the_client_says(host: str, path: str) -> None:
+def test_the_name_of_a_log_is_two_safe_folder_names_whatever_the_client_sends(host: str, path: str) -> None:
     for name in log_of_source(host, path):
         assert name
         assert "/" not in name

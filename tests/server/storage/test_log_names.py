@@ -1,4 +1,4 @@
-"""Names of folders are safe whatever a client says, and people recognise them."""
+"""Names of folders are safe, whatever a client sends, and people recognise them."""
 
 import re
 
@@ -35,5 +35,5 @@ def test_an_address_is_a_folder_name_that_people_recognise(address: str, folder:
     assert host_name(address) == folder
 
 
-def test_an_address_that_is_none_is_made_safe() -> None:
+def test_an_invalid_address_becomes_a_safe_name() -> None:
     assert "/" not in host_name("../../etc/passwd")

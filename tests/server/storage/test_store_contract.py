@@ -1,4 +1,4 @@
-"""What every store promises to whoever stands above it; each implementation runs all of it."""
+"""What every store promises to its callers; each implementation runs all of these tests."""
 
 import errno
 import os
@@ -26,26 +26,26 @@ REASON = "No space left on device"
 
 
 class StoreUnderTest(Protocol):
-    """One implementation: new stores of the same place, and what can befall them."""
+    """One implementation: new stores in the same place, and what can happen to them."""
 
     def new(self) -> Store:
-        """Return a store that is not open, of what the former one has kept."""
+        """Return a store that is not open, with what the previous store kept."""
 
     def stall(self) -> None:
-        """Let the store be unable to store, because of REASON."""
+        """Make the store stall because of REASON."""
 
     def resume(self) -> None:
-        """Let the store store again."""
+        """Let the store continue."""
 
     def fail(self) -> None:
-        """Let the store fail for good, at the next delivery or at once."""
+        """Make the store fail for good, immediately or at the next delivery."""
 
     def lines(self) -> list[bytes]:
-        """Return all lines that are kept, each log's in order."""
+        """Return all stored lines, those of each log in order."""
 
 
 class FaultyFileSystem(FileSystem):
-    """Raises `error`, while there is one, in place of each write."""
+    """Raises `error`, if set, instead of writing."""
 
     error: Exception | None = None
 
@@ -201,7 +201,7 @@ def test_an_empty_delivery_keeps_its_place_and_is_not_stored(tested: StoreUnderT
     assert tested.lines() == LINES[:2]
 
 
-def test_each_submitter_hears_of_its_own_deliveries(tested: StoreUnderTest) -> None:
+def test_each_submitter_gets_the_reports_of_its_own_deliveries(tested: StoreUnderTest) -> None:
     one, other = Stored(), Stored()
     with opened(tested) as store:
         for first, second in zip(LINES[:50], LINES[50:], strict=True):
@@ -211,7 +211,7 @@ def test_each_submitter_hears_of_its_own_deliveries(tested: StoreUnderTest) -> N
     assert (one.lines, other.lines) == (LINES[:50], LINES[50:])
 
 
-def test_a_delivery_may_be_submitted_when_another_one_is_reported(tested: StoreUnderTest) -> None:
+def test_a_callback_may_submit_another_delivery(tested: StoreUnderTest) -> None:
     stored = Stored()
     with opened(tested) as store:
         store.submit(delivery(LINES[0]), lambda _: store.submit(delivery(LINES[1]), stored))
@@ -258,7 +258,7 @@ def test_a_batch_that_does_not_begin_where_its_source_ends_is_refused_with_the_p
     assert tested.lines() == LINES[:1]
 
 
-def test_a_batch_with_a_line_that_cannot_be_taken_is_refused_for_good(tested: StoreUnderTest) -> None:
+def test_a_batch_with_an_unacceptable_line_is_refused_for_good(tested: StoreUnderTest) -> None:
     with opened(tested) as store:
         client = Connection(store)
         client.open()
@@ -277,7 +277,7 @@ def test_the_connection_that_opened_a_source_last_owns_it(tested: StoreUnderTest
     assert tested.lines() == [LINES[0], LINES[2]]
 
 
-def test_a_source_that_its_connection_has_released_takes_nothing_from_it(tested: StoreUnderTest) -> None:
+def test_a_connection_that_released_a_source_cannot_send_batches_of_it(tested: StoreUnderTest) -> None:
     with opened(tested) as store:
         client = Connection(store)
         client.open()
@@ -348,7 +348,7 @@ def test_a_report_has_the_extents_of_a_source_with_their_states(tested: StoreUnd
     assert not page.has_more
 
 
-def test_a_report_of_a_source_that_is_not_known_says_so(tested: StoreUnderTest) -> None:
+def test_a_report_of_an_unknown_source_says_that_it_is_unknown(tested: StoreUnderTest) -> None:
     with opened(tested) as store:
         assert not store.report("s1", 0).is_known
 
@@ -369,7 +369,7 @@ def test_the_pages_of_a_report_have_every_extent_once(tested: StoreUnderTest) ->
     assert [extent.start for extent in (*first.extents, *second.extents)] == list(starts)
 
 
-# --- what can befall a store
+# --- what can happen to a store
 
 
 def test_a_store_that_is_stalled_says_why_reports_nothing_and_loses_nothing(tested: StoreUnderTest) -> None:

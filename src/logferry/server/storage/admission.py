@@ -1,8 +1,8 @@
 """Admission: which batches of a source are stored. The one place that decides about offsets, in the writer thread.
 
 Owns the positions and owners of open sources, and the changes that a group of deliveries makes to them.
-Changes that could not be written are discarded and the group is judged anew, so a retry begins where the first
-attempt began; changes that are recorded are applied, and the next group is judged by them. Never writes a file.
+Changes that could not be written are discarded and the group is judged again, so a retry begins where the first
+attempt began. Recorded changes are applied, and the next group is judged by the result. Never writes a file.
 
 Implements docs/protocol.md, rules E4, E5, E8 to E13 and E20.
 """
@@ -27,9 +27,10 @@ MAX_ROWS: Final = 20_000
 
 
 class SourceTable:
-    """The owners of the sources that connections have open, and some of their positions; the others are in `records`.
+    """The owners of all open sources, and the positions of some; `records` has all positions.
 
-    An open source costs about 200 bytes, and a kilobyte while its position is here. Used by the writer thread alone.
+    An open source takes about 200 bytes of memory, or a kilobyte while its position is here. Only the writer thread
+    uses the table.
     """
 
     def __init__(self, records: SourceRecords) -> None:
@@ -46,7 +47,7 @@ class SourceTable:
         return GroupChanges(self)
 
     def apply(self, changes: "GroupChanges") -> None:
-        """Take over changes that are recorded now."""
+        """Apply changes that have been recorded."""
         self.rows.update(changes.rows)
         if len(self.rows) > MAX_ROWS:
             self.rows = dict(islice(self.rows.items(), len(self.rows) - MAX_ROWS // 2, None))
@@ -94,7 +95,7 @@ class GroupChanges:
         return False
 
     def place(self, request: SourceRequest, placement: Placement) -> None:
-        """Note where the batch of a request has been written; in the order of the requests."""
+        """Note where the batch of a request was written. Must be called in the order of the requests."""
         batch = request.message
         assert isinstance(batch, BatchRequest)
         row = self.rows[batch.source]
@@ -122,7 +123,7 @@ class GroupChanges:
             row = SourceRow(message.source, request.host, message.path)
             self._new[message.source] = request.client
         elif row.committed > message.known:
-            self.repeats += 1  # what the client resends of it will not be stored again
+            self.repeats += 1  # the client will resend bytes that are already stored
         self.rows[message.source] = row
         self.owners[message.source] = request.connection
         return _position(row, is_answer_to_open=True)

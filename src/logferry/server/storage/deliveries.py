@@ -1,7 +1,7 @@
 """What connections submit to a store: deliveries, and the requests of the delivery extension that travel with them.
 
-A delivery belongs to the thread that made it until it is submitted, then to the store, and after `on_stored` to the
-thread that submitted it again; so it needs no lock.
+A delivery belongs to the thread that made it until that thread submits it, then to the store, and after `on_stored` to
+the first thread again. So a delivery needs no lock.
 """
 
 import itertools
@@ -17,17 +17,17 @@ from logferry.server.storage.log_names import LogName
 
 @dataclass(frozen=True, slots=True)
 class ReleaseSources:
-    """A connection has ended: those of `sources` that the connection still owns have no owner any more."""
+    """A connection has ended: those of `sources` that the connection still owns no longer have an owner."""
 
     sources: tuple[str, ...]
 
 
 @dataclass(slots=True, eq=False)
 class SourceRequest:
-    """What a connection of a client on `host` asks for a source. No two connections have the same number.
+    """A request about a source, from a client on `host`. No two connections have the same number.
 
-    The store sets `outcome`, what to answer, if anything; `log`, where the lines of a batch are kept; and `path`, that
-    of the source, if the request has recorded a loss that was not recorded before.
+    The store sets `outcome` (the answer, if the request needs one), `log` (where the lines of a batch are kept), and
+    `path` (the path of the source, if the request recorded a loss that was not recorded before).
     """
 
     message: Open | BatchRequest | Skip | Note | ReleaseSources
@@ -43,9 +43,10 @@ class SourceRequest:
 class Delivery:
     """Lines to store together: `pieces` joined is NDJSON of `lines` lines and `size` bytes.
 
-    With a `source_request` the lines are those of a source: the store decides whether and where to keep them. Without
-    one they are kept in `log`. The store sets `is_stored`: a repeat, a refused batch and an empty delivery are not. It
-    keeps the callback in `on_stored`, because a tuple of both costs more than a field.
+    With a `source_request`, the lines belong to a source, and the store decides whether and where to keep them. Without
+    one, the store keeps the lines in `log`. The store sets `is_stored`: a repeat, a refused batch and an empty delivery
+    are not. The store keeps the callback of `submit` in `on_stored`: a tuple of delivery and callback costs more than a
+    field.
     """
 
     log: LogName
@@ -60,7 +61,7 @@ class Delivery:
 AnyDelivery = TypeVar("AnyDelivery", bound=Delivery)
 
 OnStored = Callable[[Sequence[AnyDelivery]], None]
-"""Called with deliveries that have become safe together."""
+"""Called with deliveries that became safe together."""
 
 
 def report_stored(group: Sequence[Delivery]) -> None:

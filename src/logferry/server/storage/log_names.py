@@ -5,7 +5,7 @@ gave; the name is `plain`, or the last part of the path under which a source was
 stay in one log when its file is renamed, and files of the same name on one host share a log.
 
 Limits: each name has at most 109 characters of `A-Za-z0-9._-` and does not begin with a dot. A name that had to be
-changed for that ends in eight digits of a hash of the original, so that different names stay different.
+changed ends in eight digits of a hash of the original, so that different names stay different.
 """
 
 import hashlib

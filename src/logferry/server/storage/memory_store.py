@@ -1,7 +1,7 @@
-"""A store in memory, for tests of the server and of sessions: it decides as a disk store does, and waits for nothing.
+"""A store in memory, for tests of the server and of sessions: it decides as a disk store does, but never waits.
 
-Owns records and lines in memory, judged by the same admission as on a disk. A test says when the store stalls, resumes
-or fails. Never use it for lines that matter: they end with the process.
+Owns records and lines in memory; admission judges them as it does for a disk store. A test makes the store stall,
+resume or fail. Never use it for lines that matter: they are lost when the process ends.
 """
 
 import threading
@@ -30,9 +30,9 @@ from logferry.server.storage.store_state import StateTracker
 
 
 class MemoryRecords:
-    """What a ledger and segments hold, in memory: `SourceRecords`, and the lines of each log.
+    """What a ledger and segments would hold: `SourceRecords`, and the lines of each log.
 
-    Hand the records of a closed store to a new one to open it again.
+    To reopen a closed store, pass its records to a new one.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class MemoryRecords:
 class MemoryStore:
     """A `Store` that reports each delivery before `submit` returns, unless it is stalled.
 
-    Under its lock all methods belong to one thread at a time.
+    A lock lets one thread at a time use it.
     """
 
     limits: Final = StoreLimits()
@@ -148,20 +148,20 @@ class MemoryStore:
         self._state.change(StoreState.STALLED, reason)
 
     def resume(self) -> None:
-        """Store what has gathered, as one group."""
+        """Store the queued deliveries as one group."""
         with self._lock:
             self._state.change(StoreState.STORING)
             self._store_queue()
 
     def fail(self, reason: str) -> None:
-        """Store nothing any more."""
+        """Stop storing for good."""
         if self._state.change(StoreState.FAILED, reason):
             self._on_failure()
 
     # --- within
 
     def _store_queue(self) -> None:
-        """Store what has gathered; a delivery that `on_stored` submits has its turn in the loop that called it."""
+        """Store the queue; the loop that calls `on_stored` also stores what `on_stored` submits."""
         if self._is_storing:
             return
         self._is_storing = True

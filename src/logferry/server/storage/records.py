@@ -1,7 +1,7 @@
-"""What a store records beside the lines, as values: positions of sources, extents, losses, and segments.
+"""What a store records besides the lines, as values: positions of sources, extents, losses, and segments.
 
-Owns the rows that the ledger (ledger.py) and the memory store keep, and what admission needs of either of them.
-Only values: reads and writes nothing.
+Owns the rows that the disk store's ledger and the memory store keep, and `SourceRecords`, the part of both that
+admission uses. Only values: never reads or writes a file.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 SegmentState = Literal["open", "closed", "expired"]
-"""open: appended to. closed: complete, never written to again. expired: given up by retention, its file is deleted."""
+"""open: the store appends to it. closed: complete, never written again. expired: retention deletes its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class SegmentRow:
 
 @dataclass(frozen=True, slots=True)
 class UnsyncedRow:
-    """Bytes that a segment has at `position`; rows with a higher `id` were entered later."""
+    """Bytes at `position` of a segment; a row with a higher `id` was added later."""
 
     id: int
     segment: int
@@ -78,7 +78,7 @@ class Placement(NamedTuple):
 
 
 class SourceRecords(Protocol):
-    """Where positions, extents and losses are recorded: the ledger, or a store's memory."""
+    """Where a store records positions, extents and losses: the ledger, or memory."""
 
     def source(self, source_id: str, /) -> SourceRow | None:
         """Return the position of a source, and its last extent. Raises OSError."""

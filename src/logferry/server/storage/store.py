@@ -1,12 +1,12 @@
 """The seam between the server and what keeps the lines: `Store`, and the values that a store reports.
 
-A connection submits deliveries (deliveries.py); the store decides about them in the order in which they were submitted,
-keeps the lines, and calls back when they are as safe as its durability promises. Connections and sessions use only
-what is declared here. Implementations: `DiskStore` (segments and a ledger on this machine) and `MemoryStore` (tests).
+A connection submits deliveries (deliveries.py). The store judges them in the order in which they were submitted, keeps
+the lines, and calls back when the lines are as safe as its durability promises. Connections and sessions use only what
+is declared here. Implementations: `DiskStore` (segments and a ledger on this machine) and `MemoryStore` (tests).
 Every implementation passes tests/server/storage/test_store_contract.py.
 
-Not part of the seam yet: an id that survives the move of a store (the ledger has no room for it in its present
-version), and the repair of damaged extents (nothing asks for it).
+Not yet part of the seam: an id that stays the same when a store is moved (this version of the ledger has no place for
+it), and the repair of damaged extents (nothing needs it yet).
 """
 
 import enum
@@ -22,7 +22,7 @@ OnFailure = Callable[[], None]
 
 
 class StoreState(enum.Enum):
-    """What a store does now; store_state.py has the table of changes."""
+    """What a store is doing; store_state.py has the table of transitions."""
 
     NEW = "not opened yet"
     STORING = "storing"
@@ -34,9 +34,10 @@ class StoreState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class StoreLimits:
-    """The largest batch that the store takes, in bytes of NDJSON; None: a store without a limit of its own.
+    """The largest batch that the store accepts, in bytes of NDJSON; None means that the store sets no limit.
 
-    A replicated log has one (its largest message); the server announces the smaller of this and its own.
+    A replicated log has a limit: its largest message. The server announces the smaller of the store's limit and its
+    own.
     """
 
     max_batch_bytes: int | None = None
@@ -48,13 +49,13 @@ class StoreCounters:
 
     lines_stored: int = 0
     bytes_stored: int = 0
-    repeats: int = 0  # batches that were stored before: recognised, and not stored again
-    groups: int = 0  # deliveries that were stored together
+    repeats: int = 0  # batches that were stored already, and not stored again
+    groups: int = 0  # sets of deliveries that were stored together
     syncs: int = 0  # files that were synced with their group
-    recovered_bytes: int = 0  # cut off, because nobody ever got an ack for them
+    recovered_bytes: int = 0  # cut off segments, because they were never acked
 
     def after_group(self, stored: Sequence[Delivery], *, repeats: int) -> Self:
-        """Return the counters after one more group, of which the deliveries `stored` were kept."""
+        """Return the counters after one more group, with the deliveries that were stored."""
         return replace(
             self,
             repeats=self.repeats + repeats,
@@ -75,71 +76,71 @@ class StoreHealth:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryReport:
-    """What a store found when it was opened, and what it did about that. All zero after a clean stop.
+    """What a store found when it was opened, and what it did. After a clean stop, everything but `segments` is zero.
 
-    Bytes and segments that nobody ever got an ack for are no loss; `segments_too_short` is damage (`logferry fsck`).
+    Cut bytes were never acked, so they are not a loss. `segments_too_short` is damage (see `logferry fsck`).
     """
 
-    segments: int = 0  # that the store has
-    bytes_cut: int = 0  # written, but never acknowledged
+    segments: int = 0  # in the store
+    bytes_cut: int = 0  # written, but never acked
     segments_cut: int = 0
-    segments_rewritten: int = 0  # written again, because their last lines may not have been synced
-    segments_too_short: int = 0  # hold less than was acknowledged: closed, and left as they are
-    segments_adopted: int = 0  # of a version without a ledger
-    segments_deleted: int = 0  # by retention, which a crash had interrupted
-    segments_unknown: int = 0  # files that the ledger does not have: left alone
+    segments_rewritten: int = 0  # their last lines, which may not have been synced, were written again
+    segments_too_short: int = 0  # hold less than was acked: closed, and left as they are
+    segments_adopted: int = 0  # from a version that had no ledger
+    segments_deleted: int = 0  # expired before, but not deleted because of a crash
+    segments_unknown: int = 0  # files that are not in the ledger: left as they are
 
 
 class Store(Protocol):
     """Keeps deliveries in the order in which they are submitted, and reports when they are safe.
 
-    All methods may be called from any thread. Only `open`, `close`, `position` and `report` wait for the disk or the
-    network; call those from a thread that may wait.
+    Any thread may call any method. Only `open`, `close`, `position` and `report` wait for the disk or the network; call
+    those from a thread that may block.
     """
 
     @property
     def durability(self) -> str:
         """What `on_stored` promises: "fsync" (on the disk), "os" (handed to the kernel) or "none"; see --durability.
 
-        Known once the store is open: a replicated log says only then how it syncs.
+        Known once the store is open: a replicated log learns only then how its servers sync.
         """
 
     @property
     def limits(self) -> StoreLimits:
-        """What the store cannot take; known once it is open."""
+        """The limits of what the store accepts; known once it is open."""
 
     def open(self, on_failure: OnFailure) -> RecoveryReport:
-        """Make what is stored consistent, and begin to store. Raises StoreError; the store is then as it was before.
+        """Recover, then begin to store. Raises StoreError; the store is then as it was before.
 
-        `on_failure` is called once, in a thread of the store, if the store changes to FAILED.
+        The store calls `on_failure` once, in a thread of its own, if it changes to FAILED.
         """
 
     def submit(self, delivery: AnyDelivery, on_stored: OnStored[AnyDelivery]) -> None:
         """Queue a delivery. Never waits, never raises.
 
-        `on_stored` is called with the deliveries that have become safe together, with `is_stored` and the `outcome` of
-        their requests set. Deliveries with the same `on_stored` are reported in the order in which they were
-        submitted, an empty delivery too: it stores nothing and keeps its place. `on_stored` is called in a thread of
-        the store, or before `submit` returns; it must be quick, and must not raise. While the store is STALLED, and
-        once it is FAILED or CLOSED, nothing is reported.
+        The store calls `on_stored` with the deliveries that became safe together, after setting their `is_stored` and
+        the `outcome` of their requests. It reports deliveries with the same `on_stored` in the order in which they were
+        submitted. An empty delivery stores nothing, but keeps its place in that order. The store calls `on_stored` in a
+        thread of its own, or before `submit` returns; `on_stored` must be quick and must not raise. While the store is
+        STALLED, and once it is FAILED or CLOSED, it reports nothing.
 
-        The queue has no limit of its own: whoever submits must stop at some amount of bytes that are not stored yet.
+        The queue has no limit: the caller must limit the bytes that it has submitted and that are not stored yet.
         """
 
     def position(self, source: str) -> Position | None:
         """Return how far a source is stored; None if the store does not know it. Raises StoreError or OSError."""
 
     def report(self, source: str, after: int) -> ReportPage:
-        """Compare the records of a source with the lines that are kept, from its offset `after` on; one page of it.
+        """Compare the records of a source with its stored lines, from offset `after` on; return one page.
 
         Raises StoreError or OSError when the records cannot be read.
         """
 
     def health(self) -> StoreHealth:
-        """Return a snapshot. Cheap: never waits for the disk or the network."""
+        """Return a snapshot, without waiting for the disk or the network."""
 
     def close(self, timeout_s: float) -> int:
-        """Store what was submitted, within `timeout_s`, then close; return how many lines were not stored in time.
+        """Store what was submitted, for at most `timeout_s`, then close; return how many lines were not stored.
 
-        Nobody got an ack for those lines. A second call does nothing and returns 0.
+        Those lines were never acked. A second call does nothing and returns 0.
         """

@@ -1,4 +1,4 @@
-"""What a store does now: one value that changes only as a table allows, shared by all implementations of the seam."""
+"""The state of a store: one value that changes only as a table allows. All implementations of the seam share it."""
 
 import threading
 from typing import Final
@@ -16,7 +16,7 @@ STATE_CHANGES: Final = {
 
 
 class StateTracker:
-    """The state of one store and the reason for it, changed and read by any thread.
+    """The state of one store and the reason for that state. Any thread may read and change it.
 
     The writer thread changes to STALLED, back to STORING, and to FAILED. The thread that opens and closes the store
     makes the other changes.
@@ -33,14 +33,14 @@ class StateTracker:
 
     @property
     def now(self) -> tuple[StoreState, str]:
-        """The present state and the reason for it; "" when it needs none."""
+        """The present state and its reason, "" if the state needs none."""
         return self._now
 
     def change(self, state: StoreState, reason: str = "") -> bool:
-        """Change to `state` if the table allows it; return whether it did.
+        """Change to `state` if the table allows it; return whether the state changed.
 
-        Two threads may be about to change the state at once; then the table decides. A store that is closing, for
-        example, does not become STALLED any more.
+        Two threads may try to change the state at the same time; then the table decides. For example, a store that is
+        CLOSING cannot become STALLED.
         """
         with self._lock:
             is_allowed = state in STATE_CHANGES[self.state]

@@ -1,4 +1,4 @@
-"""Small writes to many segments: in the ledger when they are acked, in their synced segments soon after."""
+"""Small writes to many segments: in the ledger when they are acked, synced in their segments soon after."""
 
 import errno
 import os
@@ -28,13 +28,13 @@ SECOND = [numbered_line(number) for number in range(50, 100)]
 
 @pytest.fixture
 def never_synced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing be synced later, not even at the end: as if the power were cut first."""
+    """Disable deferred sync, even on close, as if the power were cut first."""
     monkeypatch.setattr(DeferredSync, "start", lambda _: None)
     monkeypatch.setattr(DeferredSync, "stop", lambda *_: None)
 
 
 @pytest.fixture
-def synced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def synced_immediately(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DeferredSync.__init__, "__kwdefaults__", {"interval_s": 0.0})
 
 
@@ -57,7 +57,7 @@ def ledger_of(data_dir: Path) -> Iterator[Ledger]:
 
 
 def kept(data_dir: Path) -> list[bytes]:
-    """Return what the ledger keeps because segments may lack it."""
+    """Return the bytes that the ledger keeps because segments may lack them."""
     with ledger_of(data_dir) as ledger:
         last, segments = ledger.unsynced_segments()
         return [row.data for segment in segments for row in ledger.unsynced_of(segment.id, last=last)]
@@ -125,7 +125,7 @@ def test_sources_that_need_more_segments_than_may_be_open_are_stored_in_several_
     assert sorted(stored_lines(tmp_path)) == sorted(FIRST)
 
 
-@pytest.mark.usefixtures("synced_at_once")
+@pytest.mark.usefixtures("synced_immediately")
 def test_segments_are_synced_soon_and_then_the_ledger_keeps_nothing(tmp_path: Path) -> None:
     synced: set[str] = set()
 
@@ -153,7 +153,7 @@ def test_a_store_that_is_closed_has_nothing_left_to_sync(tmp_path: Path) -> None
     assert sorted(stored_lines(tmp_path)) == sorted(FIRST)
 
 
-@pytest.mark.usefixtures("synced_at_once")
+@pytest.mark.usefixtures("synced_immediately")
 def test_after_a_failed_sync_the_lines_are_written_again_before_the_ledger_forgets_them(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -202,7 +202,7 @@ def test_a_segment_that_somebody_has_shortened_is_not_filled_with_a_hole(
     assert any("is damaged: it ends before byte" in record.message for record in caplog.records)
 
 
-@pytest.mark.usefixtures("synced_at_once")
+@pytest.mark.usefixtures("synced_immediately")
 def test_a_bug_in_deferred_sync_is_logged_and_nothing_that_is_acked_is_lost(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

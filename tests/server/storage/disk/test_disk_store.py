@@ -103,7 +103,7 @@ def test_more_logs_than_may_be_open_are_all_stored(tmp_path: Path) -> None:
     assert stored_lines(tmp_path) == [numbered_line(turn) for turn in range(4)] * 10
 
 
-def test_a_segment_that_somebody_removed_is_not_written_to_any_more(tmp_path: Path) -> None:
+def test_a_removed_segment_is_not_written_to_again(tmp_path: Path) -> None:
     stored = Stored()
     with opened(tmp_path) as store:
         submit_each(store, LINES[:1], stored)
@@ -141,7 +141,7 @@ MANY = [LogName("10.0.0.7", f"app-{number}.log") for number in range(100)]
 
 @pytest.fixture
 def much_is_written_to_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let writes to many segments be large enough to be synced with their group; test_deferred_sync.py has the rest."""
+    """Make writes to many segments count as large, so that they are synced with their group, not later."""
     monkeypatch.setattr("logferry.server.storage.disk.pending_appends._LITTLE_BYTES", 1)
 
 
@@ -209,7 +209,7 @@ def test_the_folder_belongs_to_one_server_and_the_error_names_it(tmp_path: Path)
         pass  # free again
 
 
-def test_a_data_folder_that_cannot_be_is_a_clear_error(tmp_path: Path) -> None:
+def test_an_impossible_data_folder_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with (
         pytest.raises(StoreError, match=r"cannot use the data folder .*/file/data: .*Not a directory"),
@@ -272,7 +272,7 @@ def test_nothing_half_written_stays_while_the_disk_refuses(tmp_path: Path) -> No
     assert stored_lines(tmp_path) == LINES[:6]
 
 
-def test_a_cut_that_fails_too_is_made_up_for_before_anything_is_written(tmp_path: Path) -> None:
+def test_a_truncation_that_fails_too_is_repeated_before_anything_is_written(tmp_path: Path) -> None:
     stored = Stored()
     files = FailingFiles(write=[errno.ENOSPC, errno.EIO], truncate=[errno.EIO, errno.EIO])
     with opened(tmp_path, file_system=files) as store:
@@ -306,7 +306,7 @@ def test_short_writes_are_continued(tmp_path: Path) -> None:
     assert stored_lines(tmp_path) == LINES[:20]
 
 
-def test_a_stop_with_a_disk_that_still_refuses_says_how_many_lines_are_not_stored(
+def test_a_stop_while_the_disk_refuses_reports_how_many_lines_are_not_stored(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     stored = Stored()
@@ -350,7 +350,7 @@ def test_whatever_fails_in_whatever_order_each_line_is_stored_once(
     assert stored_lines(data_dir) == [numbered_line(n) for n in range(number)] == stored.lines
 
 
-def test_a_disk_that_is_really_full_loses_and_repeats_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_loses_and_repeats_nothing(tmp_path: Path) -> None:
     stored = Stored()
     lines = [numbered_line(number) for number in range(40_000)]  # 3 MB for a disk of 2 MB
     with small_disk(tmp_path / "disk", megabytes=2) as disk, opened(disk / "data", first_retry_s=0.2) as store:

@@ -1,4 +1,4 @@
-"""fsck tells the truth about the segments."""
+"""fsck finds what is wrong with segments, and nothing else."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def test_fsck_finds_every_segment_sound_and_counts_it(tmp_path: Path) -> None:
     assert findings[0].path == "10.0.0.7/plain/2024-01-15-1.ndjson"
 
 
-def test_fsck_says_what_is_wrong_with_a_segment(tmp_path: Path) -> None:
+def test_fsck_reports_what_is_wrong_with_a_segment(tmp_path: Path) -> None:
     store_twelve(tmp_path)
     first, second, third, fourth = segments_of(tmp_path)
     first.unlink()
@@ -35,7 +35,7 @@ def test_fsck_says_what_is_wrong_with_a_segment(tmp_path: Path) -> None:
     ]
 
 
-def test_fsck_minds_what_was_added_to_a_closed_segment_but_not_to_the_open_one(tmp_path: Path) -> None:
+def test_fsck_reports_bytes_added_to_a_closed_segment_but_not_to_the_open_one(tmp_path: Path) -> None:
     store_twelve(tmp_path)
     for path in segments_of(tmp_path)[2:]:
         path.write_bytes(path.read_bytes() + LINES[10])

@@ -1,4 +1,4 @@
-"""The ledger by itself: what is entered stays, half a transaction does not, and other files are refused."""
+"""The ledger alone: recorded data stays, half a transaction does not, and other files are refused."""
 
 import errno
 import sqlite3
@@ -159,7 +159,7 @@ def test_a_ledger_without_the_table_of_deferred_bytes_gets_one(tmp_path: Path) -
         assert ledger.unsynced_segments() == (0, [])
 
 
-def test_a_full_disk_has_the_name_that_the_system_gives_it(ledger: Ledger) -> None:
+def test_a_full_disk_is_reported_as_the_system_reports_it(ledger: Ledger) -> None:
     ledger._database.execute("PRAGMA max_page_count = 1")  # no fewer than there are: the next new page is one too many
 
     def add_many_extents() -> None:

@@ -1,4 +1,4 @@
-"""What a store does with what it finds at its start."""
+"""What a store does with what it finds when it is opened."""
 
 from contextlib import closing
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_a_restart_cuts_off_an_unfinished_line_and_nothing_else(
     assert [m for m in caplog.messages if m.startswith("cut 30 bytes")] == [caplog.messages[0]]
 
 
-def test_a_restart_recovers_segments_that_nobody_writes_to_any_more(tmp_path: Path) -> None:
+def test_a_restart_recovers_segments_that_are_not_written_to_again(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         store.submit(delivery(*LINES[:5]), Stored())
     path = next(tmp_path.glob("segments/*/*/*"))

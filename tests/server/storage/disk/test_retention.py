@@ -1,4 +1,4 @@
-"""Retention deletes what is old, or too much, and only that."""
+"""Retention deletes segments that are too old or exceed the size limit, and no others."""
 
 import datetime
 import errno
@@ -69,7 +69,7 @@ def test_retention_never_deletes_the_segment_that_is_open(tmp_path: Path) -> Non
     assert stored_lines(tmp_path) == LINES[:4]
 
 
-def test_retention_by_days_closes_and_deletes_what_nobody_writes_to_any_more(tmp_path: Path) -> None:
+def test_retention_by_days_closes_and_deletes_segments_of_quiet_logs(tmp_path: Path) -> None:
     days = [MONDAY + datetime.timedelta(n) for n in (0, 1, 2, 3)]
     quiet = LOG._replace(host="quiet")
     stored = Stored()
@@ -83,9 +83,7 @@ def test_retention_by_days_closes_and_deletes_what_nobody_writes_to_any_more(tmp
     assert problems(tmp_path) == ["", ""]
 
 
-def test_a_deletion_that_fails_is_made_up_for_at_the_next_roll(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failed_deletion_is_repeated_at_the_next_roll(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     stored = Stored()
     files = FailingFiles(delete=[errno.EROFS])
     with opened(tmp_path, file_system=files, segment_bytes=3 * SIZE, retention_bytes=8 * SIZE) as store:

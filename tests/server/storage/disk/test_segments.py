@@ -1,4 +1,4 @@
-"""Segments by themselves."""
+"""Segments alone, without a store."""
 
 import datetime
 from collections.abc import Callable

@@ -1,16 +1,13 @@
-"""Deferred sync: small writes to many segments are safe in the ledger at once, and synced in their segments later.
+"""Deferred sync: small writes to many segments are durable in the ledger first, and synced in their segments later.
 
-A sync of a file waits for the disk, and a thousand sources have a thousand segments: a group that waited for each of
-them would take seconds. So what a group writes to many segments, little to each, is not synced there (segments.py
-decides that). The same bytes go into the ledger's table `unsynced`, in the transaction that records the group, and the
-one sync of that transaction puts them on the disk. The segments hold them too, for all who read them.
+A sync waits for the disk, and a thousand sources have a thousand segments: a group that synced each of them would take
+seconds. When a group writes little to each of many segments, the store does not sync them (segments.py decides). The
+transaction that records the group also puts the bytes into the ledger's table `unsynced`, with one sync.
 
-Layout: a row of `unsynced` is the number of a segment, a position in it, and the bytes there. A thread syncs those
-segments every few seconds while there are any; only then does it delete the rows. About 16 MiB of them hurry it.
-
-What a power cut leaves: rows whose bytes their segment may lack, or hold as zeros. Recovery writes all of them again,
-syncs the segments, and then deletes the rows. A segment that lacks even what is before such bytes was damaged by
-something else, and stays as it is.
+Layout: a row of `unsynced` has the number of a segment, a position in it, and the bytes at that position. A thread
+syncs these segments every few seconds, earlier after about 16 MiB, and only then deletes the rows. After a power cut,
+segments may lack the bytes of such rows, or hold zeros instead. Recovery writes the bytes again, syncs the segments,
+and deletes the rows. A segment that is too short even for that was damaged by something else, and stays as it is.
 """
 
 import logging
@@ -30,7 +27,7 @@ from logferry.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-# Long enough that a segment has many writes to sync at once; but the ledger is not to become large meanwhile.
+# Long enough that one sync covers many writes to a segment, short enough that the ledger stays small.
 SYNC_INTERVAL_S: Final = 5.0
 SYNC_AT_BYTES: Final = 16 * 1024 * 1024
 
@@ -38,10 +35,12 @@ SYNC_AT_BYTES: Final = 16 * 1024 * 1024
 def sync_deferred(
     root: Path, ledger: Ledger, files: FileSystem, *, rewrites: bool = False, synced_names: Container[int] = ()
 ) -> Sequence[int]:
-    """Sync all segments of which the ledger keeps bytes, then delete these; return their numbers. Raises OSError.
+    """Sync all segments whose bytes the ledger keeps, then delete the bytes; return the segments' numbers.
 
-    With `rewrites` the bytes are written once more, whatever the segments seem to hold. The names of the segments in
-    `synced_names` are known to be on the disk, so the folders of these are not synced.
+    Raises OSError.
+
+    With `rewrites`, the bytes are first written again, whatever the segments seem to hold. `synced_names` are segments
+    whose names are known to be on the disk, so their folders need no sync.
     """
     last, segments = ledger.unsynced_segments()
     if not last:
@@ -61,7 +60,7 @@ def sync_deferred(
 
 
 def recover_deferred(root: Path, ledger: Ledger, files: FileSystem) -> int:
-    """Write again what a power cut may have taken from segments, and sync them; return how many. Raises OSError."""
+    """Rewrite bytes that segments may have lost in a power cut, and sync; return how many segments. Raises OSError."""
     segments = ledger.unsynced_segments()[1]
     for segment in segments:
         folder = (root / segment.path).parent
@@ -72,7 +71,7 @@ def recover_deferred(root: Path, ledger: Ledger, files: FileSystem) -> int:
 
 
 def _rewrite(path: Path, pieces: list[UnsyncedRow], files: FileSystem) -> None:
-    """Write pieces where they belong, unless the file lacks what is before them: then it was damaged, and stays so."""
+    """Write pieces at their positions. A file that ends before a piece is damaged, and stays as it is."""
     with naming(path):
         descriptor = files.open_for_rewriting(path)
         try:
@@ -89,7 +88,7 @@ def _rewrite(path: Path, pieces: list[UnsyncedRow], files: FileSystem) -> None:
 
 
 def _sync(path: Path, files: FileSystem) -> None:
-    """Sync a file; one that somebody has removed has nothing to sync."""
+    """Sync a file, unless it was removed."""
     with naming(path):
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -112,8 +111,9 @@ def _sync_folder(folder: Path, files: FileSystem) -> None:
 class DeferredSync:
     """The thread that syncs what was deferred.
 
-    The writer thread calls `add`; whoever opens and closes the store calls `start` and `stop`. `_waiting_bytes` is an
-    estimate that both threads write: a lost update only moves one sync. All else belongs to the thread.
+    The writer thread calls `add`; the thread that opens and closes the store calls `start` and `stop`. `_waiting_bytes`
+    is an estimate that both the writer and this thread write: a lost update only moves one sync. Everything else
+    belongs to this thread.
     """
 
     def __init__(self, data_dir: Path, root: Path, files: FileSystem, *, interval_s: float = SYNC_INTERVAL_S) -> None:
@@ -133,7 +133,7 @@ class DeferredSync:
         self._worker.start()
 
     def add(self, size: int) -> None:
-        """Note that the ledger keeps `size` bytes more. Never waits."""
+        """Note that the ledger keeps another `size` bytes. Never waits."""
         self._waiting_bytes += size
         if self._waiting_bytes > SYNC_AT_BYTES:
             self._must_hurry.set()
@@ -144,13 +144,13 @@ class DeferredSync:
         self._has_work.set()
 
     def stop(self, timeout_s: float) -> None:
-        """Sync what is left, within `timeout_s`; the next start does what remains."""
+        """Sync what is left, for at most `timeout_s`; the next start of the server syncs what remains."""
         self._worker.stop(timeout_s)
 
     def _run(self, worker: Worker) -> None:
         try:
             self._sync_until_stopped(worker)
-        except Exception:  # the top of a worker; what is acked is safe all the same, in the ledger
+        except Exception:  # the top of a worker; acked lines stay safe in the ledger
             logger.exception(
                 "deferred sync has failed: the newest lines of many segments stay in the ledger until the next start"
             )
@@ -174,7 +174,7 @@ class DeferredSync:
             ledger.close()
 
     def _try_to_sync(self, ledger: Ledger, *, has_failed: bool) -> bool:
-        """Sync once. After a failure the system may have dropped the bytes: write them again (see group_commit.py)."""
+        """Sync. After a failed sync the system may have dropped the bytes, so rewrite them (see group_commit.py)."""
         try:
             synced = sync_deferred(
                 self._root, ledger, self._files, rewrites=has_failed, synced_names=self._synced_names

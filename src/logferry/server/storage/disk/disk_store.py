@@ -1,14 +1,14 @@
-"""The store on this machine's disk: puts its parts together, opens, recovers and closes them.
+"""The store on this machine's disk: creates, opens, recovers and closes its parts.
 
 On disk, under the data folder:
 
-    lock                                        held by the one server that uses the folder; holds its process id
-    ledger.sqlite3                              what is stored, of which source, in which segment: see ledger.py
+    lock                                        locked by the server that uses the folder; holds its process id
+    ledger.sqlite3                              what is stored, from which source, in which segment: see ledger.py
     segments/<host>/<log>/<date>-<n>.ndjson     the lines: see segments.py
 
-Threads: any thread submits. One writer thread (writer.py) owns the ledger, the segments and the positions. Another one
-syncs what was deferred (deferred_sync.py); the two share nothing but the ledger, each through its own connection.
-Reports and positions are read through connections of their own, too.
+Threads: any thread may submit. The writer thread (writer.py) owns the ledger, the segments and the positions. Another
+thread syncs what was deferred (deferred_sync.py); the two share only the ledger, each through its own connection.
+Reports and positions are read through further connections.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)
 
-_RETENTION: Final = "retention"  # what fails, for the limit of messages
+_RETENTION: Final = "retention"  # what fails, for the limit of log messages
 
 
 def utc_today() -> datetime.date:
@@ -53,7 +53,7 @@ def utc_today() -> datetime.date:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskStoreSettings:
-    """Where a disk store keeps lines, how safely, how much and how long; 0 sets retention no limit."""
+    """Where a disk store keeps lines, how safely, how many and how long; 0 means no limit to retention."""
 
     data_dir: Path
     durability: str
@@ -66,7 +66,7 @@ class DiskStoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """What an open store consists of; closing `resources` closes its files, its ledger and its lock."""
+    """The parts of an open store; closing `resources` closes its files, its ledger and its lock."""
 
     segments: Segments
     commit: GroupCommit
@@ -79,8 +79,8 @@ class _Opened:
 class DiskStore:
     """A `Store` in one folder.
 
-    `file_system`, `today` and `crash_point` are what tests replace. `_opened` is written once, by the thread that opens
-    the store, before another thread can have it.
+    Tests replace `file_system`, `today` and `crash_point`. The thread that opens the store writes `_opened`, once,
+    before any other thread can use the store.
     """
 
     limits: Final = StoreLimits()
@@ -151,7 +151,7 @@ class DiskStore:
         self._state.change(StoreState.CLOSING)
         unstored_lines = opened.writer.stop(timeout_s)
         if unstored_lines is None:
-            # The lock stays until the process ends: that thread may still write.
+            # Keep the folder locked until the process ends: the writer may still write.
             logger.error("the disk under %s does not answer; shutting down without it", self._settings.data_dir)
             unstored_lines = opened.writer.lines_in_queue()
         else:
@@ -162,7 +162,7 @@ class DiskStore:
         return unstored_lines
 
     def _open_parts(self, resources: contextlib.ExitStack, on_failure: OnFailure) -> _Opened:
-        """Open the ledger and the segments, recover, and make what writes to them. Raises OSError or StoreError."""
+        """Open the ledger and the segments, recover, and create the writer. Raises OSError or StoreError."""
         settings, files = self._settings, self._file_system
         ledger = Ledger(settings.data_dir, durable=self._is_durable)
         resources.callback(ledger.close)
@@ -201,7 +201,7 @@ class DiskStore:
         )
 
     def _apply(self, retention: Retention, segments: Segments) -> None:
-        """Delete what retention does not keep. A failure does no harm: the next segment or day begins another try."""
+        """Delete expired segments. A failure does no harm: the next segment or day tries again."""
         try:
             if retention.apply(self._today(), segments.opened):
                 self._repeats.all_over()

@@ -1,6 +1,7 @@
-"""The file calls that the store makes, in one place, so that tests can replace them by calls that fail.
+"""The store's file calls, in one place, so that tests can replace them with calls that fail.
 
-Also what the store needs around them: writing all of many pieces, many waits at once, errors that name their file.
+Also what the store needs around these calls: complete writes of many pieces, concurrent syncs, and errors that name
+their file.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ from typing import Final, TypeVar
 
 from logferry import durable
 
-# Linux takes 1024 pieces in one writev; every system that Python runs on takes at least 16.
+# Linux accepts 1024 pieces in one writev; every system that Python runs on accepts at least 16.
 IOV_MAX: Final = os.sysconf("SC_IOV_MAX") if os.sysconf("SC_IOV_MAX") > 0 else 16
 
 
@@ -24,7 +25,7 @@ Item = TypeVar("Item")
 
 
 class FileSystem:
-    """The operating system's file calls, without state: several threads call `sync` and `sync_folder` at once."""
+    """The operating system's file calls. No state: several threads call `sync` and `sync_folder` at the same time."""
 
     def make_folder(self, path: Path) -> None:
         """Create one folder if it is missing."""
@@ -46,7 +47,7 @@ class FileSystem:
             data, position = data[written:], position + written
 
     def write(self, descriptor: int, pieces: Sequence[bytes | memoryview]) -> int:
-        """Append some of `pieces` (at most IOV_MAX of them); return how many bytes were taken."""
+        """Append some of `pieces` (at most IOV_MAX of them); return how many bytes were written."""
         return os.writev(descriptor, pieces)
 
     def sync(self, descriptor: int) -> None:
@@ -67,7 +68,7 @@ class FileSystem:
 
 
 def write_all(files: FileSystem, descriptor: int, pieces: Sequence[bytes]) -> None:
-    """Append all of `pieces`, however little the system takes at a time. Raises OSError."""
+    """Append all of `pieces`, even if the system writes only part of them at a time. Raises OSError."""
     for start in range(0, len(pieces), IOV_MAX):
         _write_some(files, descriptor, list(pieces[start : start + IOV_MAX]))
 
@@ -85,10 +86,10 @@ def _write_some(files: FileSystem, descriptor: int, pieces: list[bytes | memoryv
 
 
 def for_each(action: Callable[[Item], None], items: Sequence[Item]) -> None:
-    """Call `action`, which waits for the disk, with each of `items`, in several threads when there are many.
+    """Call `action`, which waits for the disk, with each of `items`, in several threads if there are many items.
 
-    A file system puts what is waited for at the same time on the disk together (1000 small files on ext4: 0.1 s
-    instead of 1 to 3 s). Raises the first error, once no call is running any more; some items are done then.
+    A file system combines syncs that run at the same time (1000 small files on ext4: 0.1 s instead of 1 to 3 s). Raises
+    the first error, after all threads have ended; some items are done then.
     """
     if len(items) <= _MIN_ITEMS_PER_THREAD:
         for item in items:

@@ -1,7 +1,7 @@
-"""`logferry fsck`: does every segment still hold what the ledger says of it?
+"""`logferry fsck`: does every segment still hold what the ledger records?
 
-Only reads: the ledger through a connection of its own, the segments in blocks. So it may run beside a server that
-stores. `source_report.py` answers the same question for one source.
+Only reads: the ledger through its own connection, the segments in blocks. So it may run beside a server that is
+storing. `source_report.py` answers the same question for one source.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from logferry.server.storage.records import SegmentRow
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One segment and what is wrong with it; `problem` is empty when nothing is."""
+    """A segment and what is wrong with it; `problem` is empty if the segment is sound."""
 
     path: str
     bytes: int
@@ -28,8 +28,8 @@ class Finding:
 def fsck(data_dir: Path) -> Iterator[Finding]:
     """Check every segment that should be there against its length, line count and checksum, oldest first.
 
-    Beside a running server, what the server appends meanwhile is not checked, and what it deletes meanwhile is left
-    out. Raises StoreError when there is no ledger, OSError when it cannot be read.
+    Lines that a running server appends meanwhile are not checked, and segments that it deletes meanwhile are left out.
+    Raises StoreError if the ledger is missing, OSError if it cannot be read.
     """
     if not (data_dir / FILE_NAME).exists():
         raise StoreError(f"cannot check {data_dir}: it has no ledger ({FILE_NAME})")
@@ -50,7 +50,7 @@ def _segment_problem(data_dir: Path, row: SegmentRow) -> str:
         found = measure(path, 0, row.bytes)
         size = path.stat().st_size
     except FileNotFoundError:
-        return "is missing" if row.bytes else ""  # entered, and then nothing was ever stored in it
+        return "is missing" if row.bytes else ""  # recorded, but nothing was ever stored in it
     except OSError as error:
         return f"cannot be read: {cause_of(error)}"
     if found.bytes < row.bytes:

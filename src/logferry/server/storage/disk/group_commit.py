@@ -1,11 +1,11 @@
 """Group commit: puts one group of deliveries on the disk, the segments first, then the ledger.
 
-A group is judged (admission.py), appended segment by segment, and synced once for each segment; small writes to many
-segments are synced later (deferred_sync.py). Then one transaction of the ledger records the whole group. So all
-deliveries of a group share the cost of its syncs, and neither a clock nor a batch size has to be tuned.
+Admission judges the group (admission.py). The store appends its lines segment by segment, and syncs each segment once;
+small writes to many segments are synced later (deferred_sync.py). Then one transaction of the ledger records the whole
+group. So all deliveries of a group share the cost of its syncs, and no interval or batch size has to be tuned.
 
-What a crash leaves: of the group that was being written, any part, none of it acked and none of it in the ledger.
-Recovery cuts it off (recovery.py).
+A crash may leave any part of the group that was being written. None of that part was acked, and none of it is in the
+ledger; recovery cuts it off (recovery.py).
 """
 
 import contextlib
@@ -26,21 +26,21 @@ CrashPoint = Callable[[str], None]
 
 
 def no_crash(_: str) -> None:
-    """Pass a crash point; tests end the process there instead."""
+    """Do nothing at a crash point; tests end the process there instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenGroup:
-    """A group whose lines are in the segments, and what the ledger has to record of it."""
+    """A group whose lines are in the segments, and the changes that the ledger must record."""
 
     stored: Sequence[Delivery]
     changes: GroupChanges
 
 
 class GroupCommit:
-    """Stores one group after the other: `write`, `record`, `finish`. The writer thread alone calls these.
+    """Stores one group after the other: `write`, `record`, `finish`. Only the writer thread calls these.
 
-    `counters` is replaced as a whole after each group; any thread may read it.
+    The writer thread replaces `counters` as a whole; any thread may read it.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class GroupCommit:
         self.counters = StoreCounters()
 
     def write(self, group: Sequence[Delivery]) -> WrittenGroup:
-        """Judge, append and sync a group. Raises OSError; then nothing of the group stays, and it can be tried again.
+        """Judge, append and sync a group. Raises OSError; then nothing of it is kept, and the caller may try again.
 
-        After a failed sync the system may have dropped the written pages and would report success the next time.
-        That is why the group is always written again from memory, and never only synced again.
+        After a failed sync the system may have dropped the written pages, and would report success the next time. So a
+        retry always writes the group again from memory, and never only repeats the sync.
         """
         try:
             self._segments.undo_if_needed()
@@ -74,17 +74,17 @@ class GroupCommit:
             syncs = self._segments.sync()
             self._crash_point("after fsync")
         except OSError:
-            with contextlib.suppress(OSError):  # the next attempt undoes it before it writes anything
+            with contextlib.suppress(OSError):  # the next attempt will undo it before writing
                 self._segments.undo_if_needed()
             raise
         self.counters = replace(self.counters, syncs=self.counters.syncs + syncs)
         return WrittenGroup(stored, changes)
 
     def record(self, written: WrittenGroup) -> None:
-        """Enter a group into the ledger, in one transaction. Raises OSError; then try again.
+        """Record a group in the ledger, in one transaction. Raises OSError; then the caller tries again.
 
-        The segments are synced already and stay as they are: a transaction that has failed may still be found on the
-        disk after a crash.
+        The segments are synced already and stay as they are: after a crash, even a transaction that failed may turn out
+        to be on the disk.
         """
         rows = self._segments.changed_rows
         if not rows and not written.changes.must_be_saved:
@@ -97,7 +97,7 @@ class GroupCommit:
             self._deferred_sync.add(sum(len(data) for _, _, data in self._segments.deferred_pieces))
 
     def finish(self, written: WrittenGroup) -> None:
-        """Make a group that is recorded the state on which the next one is built."""
+        """Apply a recorded group: the next group builds on it."""
         self._segments.confirm_appended()
         self._sources.apply(written.changes)
         for delivery in written.stored:

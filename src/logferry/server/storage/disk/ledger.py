@@ -1,23 +1,24 @@
-"""The ledger: what the store holds, of which source, in which segment. One SQLite file, written by the writer thread.
+"""The ledger: what the store holds, from which source, in which segment. One SQLite file, written by the writer thread.
 
 Layout of `ledger.sqlite3` (PRAGMA user_version 1):
 
     sources    how far each source is stored: offset, lines, CRC-32 of all its NDJSON; its client, host and path
     segments   how long each segment file is, its lines and its CRC-32; open, closed or expired
-    extents    which bytes of which source lie where in which segment
+    extents    where each range of bytes of a source is: segment and position
     losses     bytes of a source that are not stored as they were, with the reason
-    unsynced   bytes that were written to segments and not synced there yet (deferred_sync.py); new in later servers
+    unsynced   bytes that were written to segments but are not synced there yet (deferred_sync.py); added later
 
-Limits: offsets and lengths up to 2^63 - 1. An extent has at most 4 MiB of lines and one batch more. A ledger of another
-version is refused and stays as it is.
+Limits: offsets and lengths up to 2^63 - 1. An extent has at most 4 MiB of lines plus one batch. The server refuses a
+ledger of another version and leaves it as it is.
 
-A group of deliveries is one transaction, committed after its segments are synced and before its acks. So what a segment
-holds beyond its length here was never acked. A segment is entered before its first byte is written; a file that is not
-entered is not the store's.
+A group of deliveries is one transaction, committed after its segments are synced and before its acks are sent. So what
+a segment holds beyond its length in the ledger was never acked. A segment is recorded before its first byte is written;
+a file that is not recorded does not belong to the store.
 
-A crash leaves the last transaction whole or not at all: SQLite reads its log (`ledger.sqlite3-wal`) when the file is
-opened again; recovery.py then makes the segments agree. Under `fsync` a committed transaction is on the disk (WAL,
-synchronous=FULL). Otherwise a power cut may take the last transactions, and the file stays whole (synchronous=NORMAL).
+After a crash the last transaction is either complete or absent: SQLite reads its log (`ledger.sqlite3-wal`) when it
+opens the file again, and recovery.py then makes the segments agree. With `fsync`, a committed transaction is on the
+disk (WAL, synchronous=FULL). Otherwise a power cut may undo the last transactions, but the file stays intact
+(synchronous=NORMAL).
 """
 
 import errno
@@ -35,10 +36,10 @@ from logferry.server.storage.records import ExtentRow, LossRow, SegmentRow, Segm
 FILE_NAME: Final = "ledger.sqlite3"
 
 _VERSION: Final = 1
-_BUSY_S: Final = 10.0  # a reader (fsck, report) holds a lock for moments only
+_BUSY_S: Final = 10.0  # readers (fsck, report) hold a lock only briefly
 
-# SQLite moves its log into the file once the log has this many pages (8 MiB): small beside any disk, rare beside the
-# transactions, and more than what is unsynced at a time, so that most of that is never written anywhere else.
+# SQLite moves its log into the file once the log has this many pages (8 MiB): little for any disk, and rare compared
+# with transactions. Most unsynced rows are deleted before that, so they are never written to the file itself.
 _CHECKPOINT_PAGES: Final = 2048
 
 _SCHEMA: Final = """
@@ -60,7 +61,7 @@ CREATE TABLE losses (
 CREATE INDEX losses_of_source ON losses (source, start);
 """
 
-# Added when a ledger is opened that lacks it: the first ones of version 1 do, and nothing else in them differs.
+# Created when a ledger without it is opened: the first ledgers of version 1 lack this table, and nothing else.
 _UNSYNCED: Final = """
 CREATE TABLE IF NOT EXISTS unsynced (
     id INTEGER PRIMARY KEY, segment INTEGER NOT NULL, position INTEGER NOT NULL, data BLOB NOT NULL
@@ -74,12 +75,12 @@ _EXTENT_COLUMNS: Final = "start, end, lines, crc32, segment, position, bytes"
 class Ledger:
     """An open ledger, used by one thread at a time.
 
-    The writer thread has the one that records groups; the thread of deferred sync has its own, which only takes rows
-    out of `unsynced`; all others read through read-only ones. SQLite lets them in one after the other.
+    The writer thread has the ledger object that records groups. The deferred sync thread has its own, which only
+    deletes rows from `unsynced`. All others are read-only. SQLite serialises the writes.
     """
 
     def __init__(self, data_dir: Path, *, durable: bool, read_only: bool = False) -> None:
-        """Open or create the file. Raises StoreError when it is not a ledger, or one of another version."""
+        """Open or create the file. Raises StoreError if it is not a ledger, or a ledger of another version."""
         self.path = data_dir / FILE_NAME
         try:
             self._database = _connect(self.path, read_only=read_only)
@@ -120,15 +121,15 @@ class Ledger:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was ever entered."""
+        """Whether nothing was ever recorded."""
         query = "SELECT EXISTS (SELECT 1 FROM segments) + EXISTS (SELECT 1 FROM sources)"
         return bool(self._query(query) == [(0,)])
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Record all of it or nothing; within another transaction, as a part of that one.
+        """Record everything or nothing. A transaction within another one is part of it.
 
-        Raises OSError when the disk refuses; then nothing is changed.
+        Raises OSError if the disk refuses; then nothing has changed.
         """
         if self._database.in_transaction:
             yield
@@ -140,7 +141,7 @@ class Ledger:
         except sqlite3.Error as error:
             self._roll_back()
             with suppress(sqlite3.Error):
-                # On a full disk the log must use its pages again; this needs no new ones.
+                # On a full disk the log must reuse its pages; a checkpoint makes that possible and needs no new ones.
                 self._database.execute("PRAGMA wal_checkpoint(PASSIVE)")
             raise self._os_error(error) from error
         except BaseException:
@@ -160,7 +161,7 @@ class Ledger:
             raise self._os_error(error) from error
 
     def _os_error(self, error: sqlite3.Error) -> OSError:
-        """Return an error of the database as the system would raise it: callers know one error for a full disk."""
+        """Return the OSError for a database error: callers see one error for a full disk, wherever it occurs."""
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         return OSError(None, str(error), str(self.path))
@@ -168,7 +169,7 @@ class Ledger:
     # --- sources
 
     def source(self, source_id: str) -> SourceRow | None:
-        """Return what is stored of a source."""
+        """Return the position of a source; None if the ledger does not have it. Raises OSError."""
         rows = self._query("SELECT host, path, committed, lines, crc32 FROM sources WHERE id = ?", (source_id,))
         if not rows:
             return None
@@ -179,7 +180,7 @@ class Ledger:
         return SourceRow(source_id, host, path, committed, lines, crc32, ExtentRow(*last[0]) if last else None)
 
     def add_sources(self, rows: Iterable[tuple[SourceRow, str]]) -> None:
-        """Enter new sources, each with the id of its client."""
+        """Record new sources, each with the id of its client."""
         now = time.time()
         self._database.executemany(
             "INSERT INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -187,14 +188,14 @@ class Ledger:
         )
 
     def set_sources(self, rows: Iterable[SourceRow]) -> None:
-        """Record how far sources are stored now."""
+        """Record new positions of sources."""
         self._database.executemany(
             "UPDATE sources SET committed = ?, lines = ?, crc32 = ? WHERE id = ?",
             ((row.committed, row.lines, row.crc32, row.id) for row in rows),
         )
 
     def set_extents(self, extents: Iterable[tuple[str, ExtentRow]]) -> None:
-        """Enter extents, each with the id of its source; one with the same start is replaced."""
+        """Record extents, each with the id of its source. An extent replaces one with the same start."""
         self._database.executemany(
             "INSERT OR REPLACE INTO extents VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -204,7 +205,7 @@ class Ledger:
         )
 
     def add_loss(self, loss: LossRow) -> bool:
-        """Enter bytes that are not stored as they were, if they are not entered yet; return whether they were not."""
+        """Record bytes that are not stored as they were; return whether they were not recorded before."""
         values = (loss.source, loss.start, loss.end, loss.reason)
         known = self._database.execute(
             "SELECT 1 FROM losses WHERE source = ? AND start = ? AND end = ? AND reason = ?", values
@@ -231,7 +232,7 @@ class Ledger:
     # --- segments
 
     def add_segment(self, path: str) -> SegmentRow:
-        """Enter a new, empty segment."""
+        """Record a new, empty segment."""
         cursor = self._database.execute(
             "INSERT INTO segments (path, bytes, lines, crc32, state) VALUES (?, 0, 0, 0, 'open')", (path,)
         )
@@ -239,11 +240,11 @@ class Ledger:
         return SegmentRow(cursor.lastrowid, path)
 
     def set_segment(self, row: SegmentRow) -> None:
-        """Record what a segment holds now."""
+        """Record what a segment holds."""
         self.set_segments((row,))
 
     def set_segments(self, rows: Iterable[SegmentRow]) -> None:
-        """Record what segments hold now."""
+        """Record what segments hold."""
         self._database.executemany(
             "UPDATE segments SET bytes = ?, lines = ?, crc32 = ?, state = ? WHERE id = ?",
             ((row.bytes, row.lines, row.crc32, row.state, row.id) for row in rows),
@@ -263,7 +264,7 @@ class Ledger:
         return [SegmentRow(*row) for row in rows]
 
     def segments(self, *states: SegmentState) -> list[SegmentRow]:
-        """Return the segments in any of `states` (all when none is given), oldest first."""
+        """Return the segments in any of `states` (all segments if none is given), oldest first."""
         rows = self._query("SELECT * FROM segments ORDER BY id")
         return [row for row in (SegmentRow(*values) for values in rows) if not states or row.state in states]
 
@@ -274,22 +275,22 @@ class Ledger:
         self._database.executemany("INSERT INTO unsynced (segment, position, data) VALUES (?, ?, ?)", pieces)
 
     def unsynced_segments(self) -> tuple[int, list[SegmentRow]]:
-        """Return the highest id of what is kept (0: nothing), and the segments that it is of."""
+        """Return the highest id of the kept bytes (0 if there are none), and the segments to which the bytes belong."""
         ((last,),) = self._query("SELECT coalesce(max(id), 0) FROM unsynced")
         rows = self._query("SELECT * FROM segments WHERE id IN (SELECT segment FROM unsynced WHERE id <= ?)", (last,))
         return last, [SegmentRow(*row) for row in rows]
 
     def unsynced_of(self, segment: int, *, last: int) -> list[UnsyncedRow]:
-        """Return what is kept of a segment up to the id `last`, in order."""
+        """Return the kept bytes of a segment up to the id `last`, in order."""
         rows = self._query("SELECT * FROM unsynced WHERE segment = ? AND id <= ? ORDER BY id", (segment, last))
         return [UnsyncedRow(*row) for row in rows]
 
     def forget_unsynced(self, last: int) -> None:
-        """Take out what was kept up to the id `last`: it is on the disk in its segments."""
+        """Delete the kept bytes up to the id `last`: their segments are synced."""
         self._database.execute("DELETE FROM unsynced WHERE id <= ?", (last,))
 
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    """Open the database. Transactions are begun by hand; the thread that opens it is not the one that uses it."""
+    """Open the database, for explicit transactions, and for use in a thread other than the one that opens it."""
     name = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     return sqlite3.connect(name, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)

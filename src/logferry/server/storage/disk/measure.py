@@ -20,7 +20,7 @@ class Measure:
 
 
 def measure(path: Path, position: int, size: int) -> Measure:
-    """Count a range of a file; fewer bytes are found when the file is too short. Raises OSError."""
+    """Count a range of a file, or as much of the range as the file has. Raises OSError."""
     found = Measure()
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

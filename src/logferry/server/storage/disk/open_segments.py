@@ -1,8 +1,8 @@
-"""Open segments: which file a log is appended to now, and the files that are open for that.
+"""Open segments: to which file the lines of a log are appended, and the files that are open for that.
 
-Owns the choice (the last segment of a folder; a new one when the day ends or the file has gone), the open descriptors,
-and the folders that must still be synced. At most `max_open` files are open; the one that was not written to for the
-longest time is closed for another. Never writes to a file; segments.py does, and describes the files.
+Owns the choice (the last segment of a folder; a new one when the day ends or the file was removed), the open
+descriptors, and the folders that must still be synced. At most `max_open` files are open; the least recently used one
+is closed to open another. Never writes to a file: segments.py does, and describes the files.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from logferry.telemetry.log_limits import RateLimit
 
 logger = logging.getLogger(__name__)
 
-# Enough that thousands of busy sources do not thrash, and few beside the descriptors of 10,000 clients.
+# Enough for thousands of busy sources without thrashing, and few compared with the descriptors of 10,000 clients.
 MAX_OPEN_SEGMENTS: Final = 4096
 
 _MESSAGES_PER_SECOND: Final = 10
@@ -33,7 +33,7 @@ _MESSAGES_PER_SECOND: Final = 10
 
 @dataclass(slots=True)
 class OpenSegment:
-    """The open segment of a log. `row` is what the ledger is to record of it with the next group."""
+    """The open segment of a log. The ledger records `row` with the next group."""
 
     path: Path
     name: SegmentName
@@ -42,9 +42,9 @@ class OpenSegment:
 
 
 class OpenSegments:
-    """The open segment of each log that was written to lately. The writer thread owns it.
+    """The open segments of recently used logs. The writer thread owns them.
 
-    Rows that it closes go into `pending`, like those of segments that were appended to.
+    Rows of closed segments go into `pending`, like those of segments that were appended to.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class OpenSegments:
         self._root = root
         self._ledger = ledger
         self._pending = pending
-        self._durable = durable  # otherwise nothing is ever synced
+        self._durable = durable  # otherwise the store never syncs
         self._files = files
         self._today = today
         self._max_open = max_open
@@ -72,7 +72,7 @@ class OpenSegments:
         self.recovered_bytes = 0  # cut off segments that were longer than the ledger records
 
     def prepare(self, logs: Iterable[LogName]) -> None:
-        """Open a segment for each log, and enter those that are new into the ledger, in one transaction.
+        """Open a segment for each log, and record new segments in the ledger, in one transaction.
 
         Raises OSError.
         """
@@ -84,13 +84,13 @@ class OpenSegments:
                 for log in missing:
                     self.writable(log)
         except OSError:
-            self.close()  # they may not be in the ledger
+            self.close()  # new ones may not be in the ledger
             raise
 
     def writable(self, log: LogName) -> OpenSegment:
         """Return the segment to append to: open, still there, and of today. Raises OSError."""
         segment = self._open.get(log)
-        # Somebody may have removed the file while it was open: what is written there would be gone.
+        # The file may have been removed while it was open; lines written to it would be lost.
         if segment and os.fstat(segment.descriptor).st_nlink == 0:
             self._close_file(log)
             segment = None
@@ -102,13 +102,13 @@ class OpenSegments:
         return segment
 
     def roll(self, log: LogName, old: OpenSegment) -> OpenSegment:
-        """Close the segment of a log for good; return its next one. Raises OSError."""
+        """Close the segment of a log for good; return the log's next segment. Raises OSError."""
         self._close_file(log)
         self._close_row(old.row)
         return self._begin(log, old.path.parent)
 
     def close_days_before(self, day: str) -> None:
-        """Close the files of segments of former days: they are not written to again. Raises OSError."""
+        """Close the files of segments from earlier days, which are not written again. Raises OSError."""
         for log in [log for log, segment in self._open.items() if segment.name.day < day]:
             self._close_file(log)
 
@@ -153,7 +153,7 @@ class OpenSegments:
         self._pending.rows[row.id] = replace(row, state="closed")
 
     def _begin(self, log: LogName, folder: Path) -> OpenSegment:
-        """Enter the next segment of a folder into the ledger and open it."""
+        """Record the next segment of a folder in the ledger, and open it."""
         with naming(folder):
             names = [segment_name(name) for name in os.listdir(folder)]
         names += [segment_name(os.path.basename(row.path)) for row in self._ledger.segments_in("/".join(log))]
@@ -166,7 +166,7 @@ class OpenSegments:
         return self._open_file(log, row)
 
     def _make_folders(self, log: LogName) -> Path:
-        """Create a log's folders. Their names are synced even if they exist: a crash may have come in between."""
+        """Create a log's folders. Sync their names even if they exist: a crash may have come before the sync."""
         folder = self._root / log.host / log.name
         for path in (self._root, folder.parent, folder):
             with naming(path):
@@ -196,14 +196,14 @@ class OpenSegments:
 
 
 def new_damage_log() -> RateLimit:
-    """Return the limit for what `restore_length` logs: a crash may have touched thousands of segments."""
+    """Return the rate limit for what `restore_length` logs: a crash may have affected thousands of segments."""
     return RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="segments that were cut or are damaged")
 
 
 def restore_length(path: Path, row: SegmentRow, files: FileSystem, *, log: RateLimit) -> int | None:
-    """Cut a segment back to its length in the ledger; return how many bytes went. None: it is too short.
+    """Cut a segment back to its length in the ledger; return how many bytes were cut, None if the segment is too short.
 
-    Raises OSError. A segment of which nothing was ever stored may lack its file.
+    Raises OSError. A segment in which nothing was ever stored may have no file.
     """
     with naming(path):
         try:

@@ -1,6 +1,6 @@
-"""What was appended to segments and is not recorded in the ledger yet: what to sync, what to record, what to undo.
+"""Appends that the ledger has not recorded yet: what to sync, what to record, and what to undo.
 
-Owned by `Segments`, in the writer thread. Knows neither files nor the ledger.
+Owned by `Segments`, in the writer thread. Never touches a file or the ledger.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from typing import Final
 
 from logferry.server.storage.records import SegmentRow
 
-# Several segments with fewer bytes for each on the average are not synced with a group: to write that into the ledger
-# takes less time than a sync.
+# If a group writes less than this to each of several segments on average, their sync is deferred: writing the bytes
+# into the ledger takes less time than the syncs.
 _LITTLE_BYTES: Final = 64 * 1024
 
 Piece = tuple[int, int, bytes]
@@ -20,7 +20,7 @@ Piece = tuple[int, int, bytes]
 
 @dataclass(slots=True)
 class PendingAppends:
-    """Appends since the last group was recorded. `keeps_pieces`: whether a sync of them may be deferred."""
+    """Appends since the last group was recorded. `keeps_pieces` says whether their sync may be deferred."""
 
     keeps_pieces: bool
     rows: dict[int, SegmentRow] = field(default_factory=dict)  # what the ledger must record of the segments
@@ -38,7 +38,7 @@ class PendingAppends:
         self.rows[after.id] = after
 
     def defer_if_small(self) -> bool:
-        """Hand over to `deferred` what is to be synced, if it is little for each of several files; return whether."""
+        """Move what needs a sync to `deferred`, if that is little for each of several files; return whether it was."""
         count = len(self.unsynced)
         if count <= 1 or self._size >= count * _LITTLE_BYTES:
             return False
@@ -47,7 +47,7 @@ class PendingAppends:
         return True
 
     def clear(self) -> None:
-        """Forget all but what is still to be synced: everything was recorded, or undone."""
+        """Forget the appends, which were recorded or undone, but not which files need a sync."""
         self.rows.clear()
         self.lengths_before.clear()
         self.deferred = []

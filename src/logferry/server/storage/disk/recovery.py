@@ -1,13 +1,13 @@
-"""Recovery: what a store does before it takes anything, so that segments and ledger agree whatever the last crash left.
+"""Recovery: makes segments and ledger agree when a store is opened, whatever the last crash left.
 
-1. The segments of a version that had no ledger are entered into the ledger (adopted).
-2. Bytes that the ledger keeps because their segment was not synced yet are written there again (deferred_sync.py).
+1. Segments from a version that had no ledger are recorded in the ledger (adopted).
+2. Bytes that the ledger keeps because their segment was not synced yet are rewritten there (deferred_sync.py).
 3. Every open segment is cut back to its length in the ledger. One that is too short is damaged: it is closed and left
    as it is. One segment of each folder stays open.
-4. The files of segments that retention had given up, but not yet deleted, are deleted.
+4. Files of expired segments that were not deleted yet are deleted.
 
-Recovery cuts only what nobody ever got an ack for, counts what it did, and leaves files alone that the ledger does not
-have. A crash during recovery leaves work for the next start, nothing else.
+Recovery never cuts bytes that were acked, and never touches files that the ledger does not have. It counts what it did.
+After a crash during recovery, the next start finishes the work.
 """
 
 import logging
@@ -32,7 +32,7 @@ _BLOCK: Final = 64 * 1024
 
 
 def recover(root: Path, ledger: Ledger, files: FileSystem) -> RecoveryReport:
-    """Make the segments under `root` what the ledger says; return what that took. Raises OSError."""
+    """Make the segments under `root` agree with the ledger; return what was done. Raises OSError."""
     report = _adopt(root, ledger, files) if ledger.is_empty else RecoveryReport()
     report = replace(report, segments_rewritten=recover_deferred(root, ledger, files))
     rows = ledger.segments()
@@ -61,7 +61,7 @@ def unfinished_bytes(path: Path) -> int:
 
 
 def _adopt(root: Path, ledger: Ledger, files: FileSystem) -> RecoveryReport:
-    """Enter the segments of an earlier version, which cut an unfinished line off the last one of each folder."""
+    """Record the segments of an earlier version; as it did, cut an unfinished line off the last one of a folder."""
     found = list(_segment_files(root))
     if not found:
         return RecoveryReport()
@@ -91,7 +91,7 @@ def _cut_unfinished_line(path: Path, files: FileSystem) -> int:
 def _restore_lengths(
     root: Path, ledger: Ledger, files: FileSystem, rows: Sequence[SegmentRow], report: RecoveryReport
 ) -> RecoveryReport:
-    last_of_folder = {os.path.dirname(row.path): row.id for row in rows}  # they come oldest first
+    last_of_folder = {os.path.dirname(row.path): row.id for row in rows}  # rows come oldest first
     log = new_damage_log()
     surpluses = {row.id: restore_length(root / row.path, row, files, log=log) for row in rows}
     log.flush()
@@ -113,7 +113,7 @@ def _restore_lengths(
 
 
 def _delete_expired(root: Path, files: FileSystem, rows: Sequence[SegmentRow]) -> int:
-    """Delete the files of expired segments; return how many there still were."""
+    """Delete the remaining files of expired segments; return how many there were."""
     paths = [root / row.path for row in rows]
     remaining = [path for path in paths if path.exists()]
     for path in remaining:
@@ -123,7 +123,7 @@ def _delete_expired(root: Path, files: FileSystem, rows: Sequence[SegmentRow]) -
 
 
 def _segment_files(root: Path) -> Iterator[tuple[str, SegmentName]]:
-    """Return every segment under `root`: its folder, "<host>/<name>", and its name; each folder's in their order."""
+    """Yield the folder ("<host>/<name>") and the name of every segment under `root`, in order."""
     for folder in sorted(root.glob("*/*/")):
         names = (segment_name(name) for name in os.listdir(folder))
         for name in sorted(name for name in names if name):

@@ -1,7 +1,7 @@
-"""Retention: deletes whole segments that are too old or too much, oldest first, and records that in the ledger.
+"""Retention: deletes segments that are too old or exceed the size limit, oldest first, and records that in the ledger.
 
-A segment becomes "expired" in the ledger first, then its file is deleted. A crash in between leaves the file of an
-expired segment; recovery deletes it. Never deletes an open segment; one of a former day is closed first.
+A segment becomes "expired" in the ledger before its file is deleted. After a crash in between, recovery deletes the
+file. Never deletes an open segment; open segments from earlier days are closed first.
 """
 
 import datetime
@@ -25,9 +25,9 @@ _MESSAGES_PER_SECOND: Final = 10
 
 
 class Retention:
-    """Keeps at most `max_bytes` bytes, and segments of the last `max_days` days; 0 sets no limit.
+    """Keeps at most `max_bytes` bytes, and segments of the last `max_days` days; 0 means no limit.
 
-    Used by the writer thread, and before that starts by the thread that opens the store.
+    The writer thread uses it; before that thread starts, the thread that opens the store does.
     """
 
     def __init__(self, root: Path, ledger: Ledger, files: FileSystem, *, max_bytes: int, max_days: int) -> None:
@@ -36,13 +36,13 @@ class Retention:
         self._files = files
         self._max_bytes = max_bytes
         self._max_days = max_days
-        self._begun = -1  # segments begun when it was last applied
+        self._begun = -1  # how many segments had begun when retention was last applied
         self._day: datetime.date | None = None
         self._undeleted: list[SegmentRow] = []
         self._log = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="segments that retention deleted")
 
     def apply(self, today: datetime.date, opened: OpenSegments) -> bool:
-        """Delete what is not kept, if a segment or a day has begun since the last time; return whether one had.
+        """Delete expired segments if a segment or a day has begun since the last call; return whether one had.
 
         Raises OSError.
         """
@@ -63,7 +63,7 @@ class Retention:
         return True
 
     def close(self) -> None:
-        """Log what was left out of the log."""
+        """Log how many messages the rate limit left out."""
         self._log.flush()
 
     def _close_former_days(self, today: datetime.date, opened: OpenSegments) -> None:
@@ -74,7 +74,7 @@ class Retention:
                     self._ledger.set_segment(replace(row, state="closed"))
 
     def _choose(self, rows: Sequence[SegmentRow], today: datetime.date) -> list[SegmentRow]:
-        """Return the closed ones of `rows` (oldest first) that are not to be kept."""
+        """Return the closed segments among `rows` (oldest first) that must be deleted."""
         total = sum(row.bytes for row in rows)
         first_day = (today - datetime.timedelta(self._max_days)).isoformat() if self._max_days else ""
         expired: list[SegmentRow] = []

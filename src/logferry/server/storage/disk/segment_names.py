@@ -1,6 +1,6 @@
 """The names of segment files: `<UTC date>-<n>.ndjson`, in the folder of their log below `segments`.
 
-Only names: reads and writes no files.
+Only names: never reads or writes a file.
 """
 
 import re
@@ -22,6 +22,6 @@ class SegmentName(NamedTuple):
 
 
 def segment_name(file_name: str) -> SegmentName | None:
-    """Read the name of a segment file; None for any other file."""
+    """Parse the name of a segment file; return None for any other name."""
     match = _segment_name.fullmatch(file_name)
     return SegmentName(match[1], int(match[2])) if match else None

@@ -2,20 +2,19 @@
 
 Layout under the folder `segments` (names: log_names.py and segment_names.py):
 
-    <host>/<log>/<UTC date>-<n>.ndjson     n counts from 1 each day; plain-protocol lines have the log `plain`
+    <host>/<log>/<UTC date>-<n>.ndjson     n counts from 1 each day; the log of plain-protocol lines is `plain`
 
-A folder has one open segment, its last one, and it is only ever written to at its end. The next one begins when a
-delivery would push it over `segment_bytes`, or when the UTC day ends. A delivery is never split: one that is larger
-than a segment gets a segment of its own. A clock that is set back does not reopen the past. The ledger says how long
-each segment is: what a file holds beyond that was never acked.
+The last segment of a folder is open, and is only ever appended to. The next segment begins when a delivery would push
+the open one over `segment_bytes`, or when the UTC day ends, but not when the clock is set back. A delivery is never
+split: one that is larger than a segment gets a segment of its own. The ledger records the length of each segment: what
+a file holds beyond that length was never acked.
 
-open_segments.py decides which segment is written to. The segments of a group are synced each by itself, several at the
-same time: one call for the whole file system would be no faster, would wait for what other programs have written, and
-before Linux 5.8 would not report errors. Small writes to many segments are synced later (deferred_sync.py).
+The segments of a group are synced one by one, in several threads: a sync of the whole file system would not be faster,
+would wait for what other programs have written, and before Linux 5.8 would not report errors.
 
-What a crash leaves, and who mends it: bytes beyond the length in the ledger (recovery cuts them off); a segment that is
-entered but has no file yet (the next append creates it); two open segments of a folder (recovery or the next append
-closes the older one). What a failed write leaves is cut back by `undo_if_needed`.
+A crash may leave bytes beyond the length in the ledger (recovery cuts them off), a segment that is recorded but has no
+file yet (the next append creates it), or two open segments in a folder (recovery or the next append closes the older
+one). `undo_if_needed` cuts back what a failed write leaves.
 """
 
 import contextlib
@@ -35,7 +34,7 @@ from logferry.server.storage.records import Placement, SegmentRow
 
 
 class Payload(NamedTuple):
-    """What is written together: `pieces` joined is NDJSON of `lines` lines; its CRC-32, if that is known."""
+    """What is written together: `pieces` joined is NDJSON of `lines` lines, with its CRC-32 if that is known."""
 
     pieces: Sequence[bytes]
     lines: int
@@ -43,11 +42,11 @@ class Payload(NamedTuple):
 
 
 class Segments:
-    """All segments under one folder. The writer thread owns it: nothing here may be called from another one.
+    """All segments under one folder. The writer thread owns them; no other thread may call a method.
 
-    For each group: `prepare`, `append` any number of times, `sync`; then the ledger records `changed_rows` and
-    `deferred_pieces`, then `confirm_appended`. After an OSError from one of the first three, `undo_if_needed` cuts back
-    everything since the last confirmed group; it may itself raise, and must then be called again.
+    For each group, call `prepare`, `append` any number of times, and `sync`; record `changed_rows` and
+    `deferred_pieces` in the ledger; then call `confirm_appended`. After an OSError from one of the first three,
+    `undo_if_needed` cuts back everything since the last confirmed group. If `undo_if_needed` raises, call it again.
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class Segments:
         max_open: int = MAX_OPEN_SEGMENTS,
     ) -> None:
         self._segment_bytes = segment_bytes
-        self._durable = durable  # otherwise nothing is ever synced
+        self._durable = durable  # otherwise the store never syncs
         self._files = files
         self._pending = PendingAppends(keeps_pieces=durable)
         self.opened: Final = OpenSegments(
@@ -71,12 +70,12 @@ class Segments:
 
     @property
     def changed_rows(self) -> Sequence[SegmentRow]:
-        """What the ledger must record of the segments."""
+        """The changed segments that the ledger must record."""
         return list(self._pending.rows.values())
 
     @property
     def deferred_pieces(self) -> Sequence[Piece]:
-        """What the ledger must keep of the segments, because `sync` has deferred it."""
+        """The bytes that the ledger must keep, because `sync` deferred their sync."""
         return self._pending.deferred
 
     def prepare(self, logs: Iterable[LogName]) -> None:
@@ -84,7 +83,7 @@ class Segments:
         self.opened.prepare(logs)
 
     def append(self, log: LogName, payloads: Sequence[Payload]) -> list[Placement]:
-        """Write each payload, in order; return where. Raises OSError, whose `filename` is set."""
+        """Write each payload, in order; return where each was written. Raises OSError with its `filename` set."""
         placements: list[Placement] = []
         waiting: list[Payload] = []
         segment = self.opened.writable(log)
@@ -102,13 +101,13 @@ class Segments:
         return placements
 
     def sync(self) -> int:
-        """Put what was appended on the disk, or defer that; return how many files were synced. Raises OSError."""
+        """Sync what was appended, or defer that; return how many files were synced. Raises OSError."""
         if self._pending.defer_if_small():
-            return 0  # the folders stay unsynced: a file that is synced with a later group must have its name by then
+            return 0  # keep `unsynced_folders`: a file that a later group syncs needs its name on the disk too
         files = list(self._pending.unsynced.items())
         for_each(lambda file: self.opened.sync_file(*file), files)
         self._pending.unsynced.clear()
-        # Children first: the order does not matter to the disk, but makes failures predictable.
+        # Children first: a fixed order makes failures predictable; the disk does not need it.
         for_each(self.opened.sync_folder, sorted(self.opened.unsynced_folders, reverse=True))
         return len(files)
 
@@ -117,9 +116,9 @@ class Segments:
         self._pending.clear()
 
     def undo_if_needed(self) -> None:
-        """Cut every file back to its length in the ledger. Raises OSError; call it again then.
+        """Cut every file back to its length in the ledger. Raises OSError; then call it again.
 
-        Does nothing unless there was an `append` without a `confirm_appended`.
+        Does nothing unless something was appended since the last `confirm_appended`.
         """
         if not self._pending.lengths_before and not self._pending.rows:
             return
@@ -149,7 +148,7 @@ class Segments:
 
 
 def _extended_row(row: SegmentRow, payloads: Sequence[Payload], *, size: int) -> SegmentRow:
-    """Return the row of a segment with payloads of `size` bytes at its end."""
+    """Return the row of a segment after payloads of `size` bytes were appended."""
     crc32 = row.crc32
     for payload in payloads:
         if payload.crc32 is not None and len(payload.pieces) == 1:

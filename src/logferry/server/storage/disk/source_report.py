@@ -1,7 +1,7 @@
-"""The answer to `verify`: what the ledger has about one source, and whether the segments still agree with that.
+"""The answer to `verify`: what the ledger records about one source, and whether the segments still agree.
 
-Only reads: the ledger through a connection of its own, the segments in blocks. So a report may be made in any thread or
-process, beside a server that stores. `fsck.py` checks whole segments instead.
+Only reads: the ledger through its own connection, the segments in blocks. So any thread or process may make a report,
+beside a server that is storing. `fsck.py` checks whole segments instead.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from logferry.server.storage.disk.measure import measure
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
 from logferry.server.storage.records import ExtentRow, SegmentRow
 
-# One page reads at most this, and at most one extent more: a second of work for a disk, then others have their turn.
+# One page reads at most this much plus one extent: a second of work for a disk, then other clients have their turn.
 _PAGE_BYTES: Final = 256 * 1024 * 1024
 
-# A report lists at most this many losses of a source; a client that loses more often knows how many bytes it lost.
+# A report lists at most this many losses of a source. A client with more losses knows how many bytes it lost.
 _MAX_LOSSES: Final = 200
 
 
@@ -33,7 +33,7 @@ def position(data_dir: Path, source_id: str) -> Position | None:
 
 
 def report(data_dir: Path, source_id: str, *, after: int) -> ReportPage:
-    """Compare what the ledger has about a source with the disk, from its offset `after` on.
+    """Compare what the ledger records about a source with the segments, from offset `after` on; return one page.
 
     Raises StoreError or OSError when the ledger cannot be read.
     """
@@ -72,7 +72,7 @@ def _first_page(rows: Sequence[ExtentRow]) -> Sequence[ExtentRow]:
 def _check_extent(data_dir: Path, ledger: Ledger, row: ExtentRow) -> Extent:
     segment = ledger.segment(row.segment)
     state = _extent_state(data_dir, segment, row)
-    if state == "missing":  # or deleted by retention just now
+    if state == "missing":  # perhaps retention has just deleted it: read the state again
         state = _extent_state(data_dir, ledger.segment(row.segment), row)
     return Extent(row.start, row.end, row.lines, row.crc32, state, segment.path if segment else "?")
 

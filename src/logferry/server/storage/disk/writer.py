@@ -1,8 +1,8 @@
-"""The writer thread: gathers deliveries into groups, has each group stored, and reports it.
+"""The writer thread: takes queued deliveries as a group, stores the group, and reports it.
 
-While one group is being written, the next one gathers. When the disk refuses (full, read-only, an error), the group
-stays in memory, and the writer tries again every 0.1 to 2 seconds until it succeeds or has to give up. Owns the queue;
-knows nothing of files (group_commit.py does).
+While the thread writes one group, the next one gathers in the queue. If the disk refuses (full, read-only, an error),
+the group stays in memory, and the writer tries again every 0.1 to 2 seconds until it succeeds or has to give up. Owns
+the queue; never touches a file (group_commit.py does).
 """
 
 import logging
@@ -23,21 +23,21 @@ from logferry.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-# A disk that was full for a moment is not waited for; a disk that stays full is not asked all the time.
+# Short, for a disk that was full for a moment; then longer, for a disk that stays full.
 FIRST_RETRY_S: Final = 0.1
 LAST_RETRY_S: Final = 2.0
 _RETRY_GROWTH: Final = LAST_RETRY_S / FIRST_RETRY_S
 
-# A stuck disk gets this much longer to end the thread; then the process ends without waiting for it.
+# With a stuck disk, the thread gets this much longer to end; then the process ends without it.
 LAST_WAIT_S: Final = 0.5
 
 Result = TypeVar("Result")
 
 
 class Writer:
-    """The thread and its queue. `submit` and `stop` may be called from any thread; everything else runs in the thread.
+    """The thread and its queue. Any thread may call the public methods; everything else runs in the writer thread.
 
-    The queue is shared, under the lock of `_gathered`. All that the group commit reaches belongs to the thread alone.
+    Threads share the queue under `_lock`. Whatever the group commit uses belongs to this thread alone.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Writer:
     ) -> None:
         self._commit = commit
         self._state = state
-        self._place = place  # for messages: where it writes to
+        self._place = place  # where it writes to, for messages
         self._max_logs = max_logs  # of one group
         self._after_group = after_group
         self._on_failure = on_failure
@@ -78,9 +78,9 @@ class Writer:
                 self._gathered.notify()
 
     def stop(self, timeout_s: float) -> int | None:
-        """Store what was submitted, within `timeout_s`, then end the thread; return how many lines were not stored.
+        """Store what was submitted, for at most `timeout_s`, and end the thread; return how many lines were not stored.
 
-        None: the disk does not answer, and the thread is left behind; it may still write.
+        Returns None if the disk does not answer: then the thread still runs, and may still write.
         """
         self._worker.ask_to_stop()
         has_ended = self._worker.wait_for_end(timeout_s)
@@ -88,7 +88,7 @@ class Writer:
         return self._unstored_lines if has_ended or self._worker.wait_for_end(LAST_WAIT_S) else None
 
     def lines_in_queue(self) -> int:
-        """Return how many lines were submitted and are not part of a group yet."""
+        """Return how many submitted lines are not part of a group yet."""
         with self._gathered:
             return sum(delivery.lines for delivery in self._queue)
 
@@ -104,12 +104,12 @@ class Writer:
                 report_stored(group)
                 self._after_group()
         except Exception:  # the top of the thread
-            logger.exception("the writer of %s has failed; nothing is stored any more", self._place)
+            logger.exception("the writer of %s has failed; the server stores nothing more", self._place)
             self._state.change(StoreState.FAILED, "a bug in the server ended the writer thread; see the log")
             self._on_failure()
 
     def _take_group(self, worker: Worker) -> list[Delivery]:
-        """Wait for deliveries; return all that have gathered, for at most `max_logs` logs; [] at the end."""
+        """Wait for deliveries; return those in the queue, for at most `max_logs` logs, or [] when the writer stops."""
         with self._gathered:
             while not self._queue and not worker.is_stopping:
                 self._gathered.wait()
@@ -127,7 +127,7 @@ class Writer:
             return group
 
     def _store(self, group: Sequence[Delivery]) -> bool:
-        """Store a group, however often that has to be tried; return False when the server stops before it succeeds."""
+        """Store a group, with as many attempts as needed; return False if the server stops first."""
         written = self._retry(lambda: self._commit.write(group), group)
         if written is None or self._retry(lambda: self._record(written), group) is None:
             self._unstored_lines = _lines(group) + self.lines_in_queue()
@@ -143,7 +143,7 @@ class Writer:
         return True
 
     def _retry(self, step: Callable[[], Result], group: Sequence[Delivery]) -> Result | None:
-        """Return what `step` returns once it raises no OSError any more; None when the server stops before that."""
+        """Repeat `step` until it raises no OSError; return its result, or None if the server stops first."""
         retry_s = self._first_retry_s
         stalled_since: float | None = None
         while True:
@@ -172,7 +172,7 @@ class Writer:
 
 
 def _log_or_source(delivery: Delivery) -> LogName | str:
-    """Return the log of plain lines, and the source of a batch: which log a source has is known to admission only."""
+    """Return the log of plain lines, or the source of a batch: only admission knows the log of a source."""
     message = delivery.source_request and delivery.source_request.message
     return message.source if isinstance(message, BatchRequest) else delivery.log
 
