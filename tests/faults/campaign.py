@@ -317,7 +317,7 @@ class Campaign:
         result = self.result
         result.written, result.rotations = writer.written, writer.files
         for running in self._programs:
-            result.suppressed += len(re.findall(r"bytes \d+ to \d+ of .* are stored already", running.stderr))
+            result.suppressed += len(re.findall(r"bytes \d+ to \d+ of .* are already stored", running.stderr))
             result.recovered += len(re.findall(r"cut \d+ bytes", running.stderr))
         seen: Counter[int] = Counter()
         last_of_file: dict[int, int] = {}
