@@ -47,17 +47,8 @@ def verify_and_print(settings: VerifySettings) -> int:
 
 def _verify(settings: VerifySettings) -> list[Verdict]:
     checkpoints = Checkpoints(state_dir(settings.state_dir), read_only=True)
-    reports = ReportClient(
-        settings.server_host,
-        settings.server_port,
-        client_host=settings.host,
-        connect_timeout_s=settings.connect_timeout,
-        answer_timeout_s=settings.ack_timeout,
-    )
-    try:
+    with ReportClient.for_server_of(settings) as reports:
         return verify_all(settings.inputs, checkpoints, reports)
-    finally:
-        reports.close()
 
 
 def verdicts_as_table(verdicts: Sequence[Verdict]) -> str:

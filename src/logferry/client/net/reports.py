@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Iterator
-from typing import Final
+from contextlib import contextmanager
+from typing import Final, Self
 
 from logferry.client.net.connect import connect
 from logferry.client.net.hello import ask, greet
 from logferry.client.net.readiness import Wait, poll
 from logferry.client.net.steps import Steps, run
 from logferry.client.net.transport import Transport
+from logferry.config import ShipSettings, VerifySettings
 from logferry.errors import ProtocolError
 from logferry.protocol.delivery import control_line
 from logferry.protocol.delivery_answers import Answer, Welcome
@@ -46,6 +48,23 @@ class ReportClient:
         except BaseException:
             self.close()
             raise
+
+    @classmethod
+    @contextmanager
+    def for_server_of(cls, settings: ShipSettings | VerifySettings, *, wait: Wait = poll) -> Iterator[Self]:
+        """Give a connection to the server of `settings` for the length of a `with`. Raises DeliveryError."""
+        reports = cls(
+            settings.server_host,
+            settings.server_port,
+            client_host=settings.host,
+            connect_timeout_s=settings.connect_timeout,
+            answer_timeout_s=settings.ack_timeout,
+            wait=wait,
+        )
+        try:
+            yield reports
+        finally:
+            reports.close()
 
     def report(self, source_id: str) -> Iterator[ReportPage]:
         """Yield everything that the server knows about a source, page by page."""

@@ -72,14 +72,5 @@ def _state(path: Path) -> tuple[int, ...]:
 
 
 def _verdict(path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> Verdict:
-    reports = ReportClient(
-        settings.server_host,
-        settings.server_port,
-        client_host=settings.host,
-        connect_timeout_s=settings.connect_timeout,
-        answer_timeout_s=settings.ack_timeout,
-    )
-    try:
+    with ReportClient.for_server_of(settings) as reports:
         return verify(path, checkpoints, reports)
-    finally:
-        reports.close()

@@ -42,18 +42,8 @@ def stored_extents(settings: ShipSettings, source_id: str, *, wait: Wait) -> Seq
     """
     from logferry.client.net.reports import ReportClient
 
-    reports = ReportClient(
-        settings.server_host,
-        settings.server_port,
-        client_host=settings.host,
-        connect_timeout_s=settings.connect_timeout,
-        answer_timeout_s=settings.ack_timeout,
-        wait=wait,
-    )
-    try:
+    with ReportClient.for_server_of(settings, wait=wait) as reports:
         return [extent for page in reports.report(source_id) for extent in page.extents]
-    finally:
-        reports.close()
 
 
 def _dialing(settings: ShipSettings) -> Dial:
