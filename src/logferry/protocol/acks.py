@@ -1,4 +1,4 @@
-"""The answers of the plain protocol: one ack or error a line (docs/protocol.md, rules A1 to A6)."""
+"""The answers of the plain protocol: one ack or error per line (docs/protocol.md, rules A1 to A6)."""
 
 import json
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ def error_ack(reason: str) -> bytes:
 
 
 def parse_ack(line: bytes) -> Ack | None:
-    """Read one answer; return None for anything else."""
+    """Parse one answer; return None for anything else."""
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError):

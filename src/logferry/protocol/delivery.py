@@ -1,7 +1,7 @@
 """How the messages of the delivery extension are written (docs/protocol.md, rules E1 to E20).
 
-A control line is a JSON object whose first key is `logferry`; the header of a batch is followed by the number of bytes
-it states. What each side reads are values: `delivery_requests.py` and `delivery_answers.py`.
+A control line is a JSON object whose first key is `logferry`; after the header of a batch come as many bytes as it
+states. Each side parses messages into values: `delivery_requests.py` and `delivery_answers.py`.
 """
 
 import json
@@ -15,7 +15,7 @@ MAX_CONTROL_BYTES: Final = 64 * 1024
 
 MAX_OFFSET: Final = 2**63 - 1  # the largest offset of SQLite and of file systems
 
-# How many sources one connection may open if the welcome does not say.
+# How many sources one connection may open if the welcome states no limit.
 MAX_SOURCES: Final = 10_000
 
 

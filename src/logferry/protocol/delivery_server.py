@@ -161,7 +161,7 @@ _TYPE_NAMES: Final[Mapping[type, str]] = {int: "a number", str: "a text", bool: 
 
 
 def _read_control(line: bytes) -> Request | dict[str, Any]:
-    """Read one control line; a batch's header comes back as its fields."""
+    """Parse one control line; return the header of a batch as its fields."""
     fields = json_object(line)
     kind = fields.get("logferry")
     if not isinstance(kind, str) or kind not in _FIELDS:

@@ -20,8 +20,8 @@ from logferry.protocol.compressor import (
 from logferry.protocol.patterns import compile_pattern
 from logferry.protocol.validation import Accept, Lines, Rejected, validate
 
-# The server judges the content of a frame in steps of about this size: a frame of 40 KB can hold 16 million lines, each
-# of which gets an error of its own. Between two steps the server writes acks, stores lines, and serves other clients.
+# The server judges the content of a frame in steps of about this size: a frame of 40 KB can hold 16 million lines, and
+# each line may get its own error. Between two steps the server writes acks, stores lines, and serves other clients.
 JUDGE_STEP_BYTES: Final = 256 * 1024
 
 # A frame of 16 MiB or more begins like neither a line nor a legal frame.

@@ -1,4 +1,4 @@
-"""What the store needs around the file calls of the system."""
+"""The helpers around the system's file calls."""
 
 import pytest
 
