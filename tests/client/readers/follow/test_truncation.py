@@ -1,6 +1,7 @@
-"""A copy that cannot be read when its original turns out to be truncated: the reader closes the copy and retries."""
+"""Copies: those that cannot be read when the original turns out to be truncated, and those that are not read."""
 
 import errno
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from logferry.client.files.fd_pool import FileGone
 from logferry.client.files.overwritten import OverwrittenSource
+from logferry.client.readers.follow.copies import COPY_SETTLE_S
 from logferry.client.readers.follow.file import FollowedFile
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.readers.input_rules import InputRules
@@ -105,3 +107,24 @@ def test_the_loss_is_recorded_once_although_the_format_of_the_copy_cannot_be_rea
         assert open_descriptors(copy) == 0
     assert read_all(reader) == b"two\nthree\n"
     assert [(loss.start, loss.end) for loss in reader.take_losses()] == [(8, 21)]
+
+
+@pytest.mark.parametrize(("pattern", "is_read"), [("app.log", False), ("app.log*", True)])
+def test_a_file_rotated_between_two_polls_that_its_successor_repeats_is_read_only_if_it_is_followed_itself(
+    log: Path, pattern: str, is_read: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing distinguishes it from a copy of the file that has the name now."""
+    caplog.set_level(logging.INFO)
+    clock = Clock()
+    log.write_bytes(b"one\n")
+    reader = FollowReader([input_settings(log.with_name(pattern))], clock=clock)
+    data = read_all(reader)
+    log.rename(log.with_name("app.log.2"))
+    log.with_name("app.log.1").write_bytes(b"two\n")
+    log.write_bytes(b"two\n")
+    for _ in range(3):
+        data += read_all(reader)
+        clock.now += COPY_SETTLE_S
+    reader.close()
+    assert data == b"one\ntwo\n" + is_read * b"two\n"
+    assert ("app.log.1: it looks like a copy of a followed file" in caplog.text) is not is_read

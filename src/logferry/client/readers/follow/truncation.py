@@ -195,6 +195,7 @@ class Truncations:
             case Wait():
                 pass
             case IsCopy():
+                logger.info("not reading %s: it looks like a copy of a followed file", file.path)
                 self._registry.forget_copy(file)
             case SkipTo(offset):
                 file.skip_to(offset)
