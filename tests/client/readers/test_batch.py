@@ -81,7 +81,7 @@ def test_batch_reads_a_file_to_its_end_and_is_finished(batch: MakeBatch) -> None
     assert reader.take_losses() == []
 
 
-def test_batch_of_an_empty_file_is_finished_at_once(batch: MakeBatch) -> None:
+def test_batch_of_an_empty_file_is_finished_immediately(batch: MakeBatch) -> None:
     assert batch(b"").is_finished
 
 
@@ -97,12 +97,12 @@ def test_batch_stops_at_the_size_at_start(batch: MakeBatch, path: Path, more: by
     assert reader.is_finished
 
 
-def test_batch_gives_no_more_lines_at_once_than_asked_for(batch: MakeBatch) -> None:
+def test_batch_returns_at_most_as_many_lines_as_asked_for(batch: MakeBatch) -> None:
     assert [chunk.data for chunk in chunks_of(batch(b"1\n2\n3\n"), max_lines=2)] == [b"1\n2\n", b"3\n"]
 
 
 @pytest.mark.parametrize("how", ["missing", "directory", "fifo", "under a file"])
-def test_batch_of_what_is_no_file_is_refused_with_the_reason(path: Path, reading: Open, how: str) -> None:
+def test_batch_of_what_is_not_a_file_is_refused_with_the_reason(path: Path, reading: Open, how: str) -> None:
     name, reason = path, "no such file"
     if how == "directory":
         path.mkdir()
@@ -200,7 +200,7 @@ def test_each_file_is_read_once_whatever_it_is_called(tmp_path: Path, reading: O
     assert [chunk.source.path for chunk in chunks_of(reader)] == [f"{tmp_path}/a.log", f"{tmp_path}/twin.log"]
 
 
-def test_a_file_belongs_to_the_first_input_that_means_it(tmp_path: Path) -> None:
+def test_a_file_belongs_to_the_first_input_that_matches_it(tmp_path: Path) -> None:
     for name in ("a.log", "b.log"):
         (tmp_path / name).write_bytes(b"x" * 100 + b"\n")
     inputs = [
@@ -220,7 +220,7 @@ def test_ten_thousand_files_need_few_descriptors(tmp_path: Path, reading: Open) 
     before, most = open_files(), 0
     reader = reading(tmp_path / "*.log")
     found = []
-    while chunk := reader.read(max_lines=None):  # nothing is acked meanwhile
+    while chunk := reader.read(max_lines=None):  # nothing is acked in between
         found.append(chunk.data)
         if len(found) % 100 == 0:
             most = max(most, open_files())
@@ -228,7 +228,7 @@ def test_ten_thousand_files_need_few_descriptors(tmp_path: Path, reading: Open) 
     assert most - before < 100
 
 
-def test_what_is_acked_to_its_end_is_closed_and_done(tmp_path: Path, reading: Open) -> None:
+def test_a_file_that_is_acked_to_its_end_is_closed_and_finished(tmp_path: Path, reading: Open) -> None:
     numbered_files(tmp_path, 3)
     before = open_files()
     reader = reading(tmp_path / "*.log")
@@ -239,7 +239,7 @@ def test_what_is_acked_to_its_end_is_closed_and_done(tmp_path: Path, reading: Op
     assert all(chunk.source.is_finished for chunk in chunks)
 
 
-def test_of_a_file_that_grows_before_its_turn_nothing_more_is_read(tmp_path: Path, reading: Open) -> None:
+def test_what_is_appended_to_a_file_before_its_turn_is_not_read(tmp_path: Path, reading: Open) -> None:
     paths = numbered_files(tmp_path, 5)
     reader = reading(tmp_path / "*.log", max_open_files=2)
     for path in paths:
@@ -282,7 +282,7 @@ def test_what_cannot_be_opened_is_a_problem_and_the_others_are_read(tmp_path: Pa
     ]
 
 
-def test_a_pattern_means_files_only(tmp_path: Path, reading: Open) -> None:
+def test_a_pattern_matches_only_files(tmp_path: Path, reading: Open) -> None:
     numbered_files(tmp_path, 1)
     (tmp_path / "folder.log").mkdir()
     os.mkfifo(tmp_path / "pipe.log")
@@ -298,7 +298,7 @@ def test_patterns_that_match_nothing_are_refused(tmp_path: Path, reading: Open) 
     assert (caught.value.path, caught.value.reason) == (f"{tmp_path}/*.log:{tmp_path}/*.txt", "no such file")
 
 
-def test_several_files_of_which_none_can_be_read_are_so_many_problems(tmp_path: Path, reading: Open) -> None:
+def test_each_of_several_unreadable_files_is_a_problem(tmp_path: Path, reading: Open) -> None:
     reader = reading(tmp_path / "a.log", tmp_path / "b.log")
     assert reader.is_finished
     assert len(reader.problems) == 2
@@ -359,7 +359,7 @@ def test_what_is_to_be_read_again_and_is_gone_is_lost(tmp_path: Path, reading: O
     assert reader.duplicate(chunks[3].source) is None
 
 
-def test_a_source_that_nobody_knows_has_no_twin_and_cannot_be_sent_back(path: Path, batch: MakeBatch) -> None:
+def test_an_unknown_source_has_no_twin_and_cannot_be_sent_back(path: Path, batch: MakeBatch) -> None:
     reader = batch(b"one\n")
     assert reader.duplicate(Source(str(path))) is None
     reader.rewind(Source(str(path), read_until=5), 2)
@@ -404,7 +404,7 @@ def test_compressed_files_are_read_among_others(tmp_path: Path, reading: Open) -
     assert reader.problems == [f"cannot read all of {tmp_path}/3.log.gz: truncated at compressed byte 12"]
 
 
-def test_of_a_damaged_file_everything_is_read_before_it_is_reported(batch: MakeBatch, path: Path) -> None:
+def test_a_damaged_file_is_read_as_far_as_possible_before_it_is_reported(batch: MakeBatch, path: Path) -> None:
     reader = batch(packed(b"one\ntwo\nthree")[:-2])
     first = reader.read(max_lines=1)
     assert first is not None
@@ -414,7 +414,7 @@ def test_of_a_damaged_file_everything_is_read_before_it_is_reported(batch: MakeB
     assert reader.take_losses() == []
 
 
-def test_of_a_compressed_file_that_grows_nothing_more_is_read(batch: MakeBatch, path: Path) -> None:
+def test_what_is_appended_to_a_compressed_file_is_not_read(batch: MakeBatch, path: Path) -> None:
     reader = batch(packed(b"one\n"))
     append(path, packed(b"two\n"))
     assert read(reader) == b"one\n"

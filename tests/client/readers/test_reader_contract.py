@@ -138,7 +138,7 @@ def test_a_chunk_has_whole_lines_and_at_most_as_many_as_allowed(opened: Input) -
     assert all(chunk.data.endswith(b"\n") and chunk.data.count(b"\n") <= 7 for chunk in chunks)
 
 
-def test_the_last_bytes_of_a_chunk_tell_where_it_ends(opened: Input) -> None:
+def test_the_tail_of_a_chunk_is_the_bytes_before_its_end(opened: Input) -> None:
     for chunk in read_all(opened.reader, max_lines=7):
         assert LINES[: chunk.end].endswith(chunk.tail)
         assert len(chunk.tail) >= min(chunk.end, 64)
@@ -168,7 +168,7 @@ def test_a_rewound_source_is_read_line_by_line_as_far_as_is_asked_for(opened: In
     assert [chunk.data.count(b"\n") for chunk in again[:8]] == [1] * 7 + [7]
 
 
-def test_a_source_that_is_rewound_to_nowhere_is_read_from_its_beginning_as_another_one(opened: Input) -> None:
+def test_a_source_rewound_to_none_is_read_from_its_beginning_as_a_new_source(opened: Input) -> None:
     chunk = read_all(opened.reader)[0]
     opened.reader.rewind(chunk.source, None)
     again = read_all(opened.reader)
@@ -240,7 +240,7 @@ def test_the_revision_does_not_grow_while_nothing_happens(opened: Input) -> None
     assert opened.reader.revision == before
 
 
-def test_it_can_be_waited_for(opened: Input) -> None:
+def test_its_patience_and_its_descriptors_can_be_waited_for(opened: Input) -> None:
     assert opened.reader.patience_s >= 0
     for fd in opened.reader.wake_fds:
         os.fstat(fd)

@@ -1,4 +1,4 @@
-"""Standard input as a source: lines as they come, nothing read that nobody has room for, nothing lost at the end."""
+"""Standard input as a source: lines as they come, nothing read without room for it, nothing lost at the end."""
 
 import fcntl
 import os
@@ -125,7 +125,7 @@ def test_lines_come_with_their_offsets_under_one_source(pipe: Pipe, reading: Ope
     assert (source.path, source.device, source.inode) == ("stdin", 0, 0)
 
 
-def test_the_descriptor_tells_when_there_is_more(pipe: Pipe, reading: Open) -> None:
+def test_the_descriptor_signals_when_there_is_more(pipe: Pipe, reading: Open) -> None:
     assert list(reading(pipe.reader).wake_fds) == [pipe.reader]
 
 
@@ -175,7 +175,7 @@ def test_a_line_without_end_takes_no_memory(pipe: Pipe, reading: Open) -> None:
 # --- backpressure and memory ------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_taken_from_the_pipe_before_somebody_reads(pipe: Pipe, reading: Open) -> None:
+def test_nothing_is_taken_from_the_pipe_before_a_read(pipe: Pipe, reading: Open) -> None:
     reader = reading(pipe.reader)
     written = 0
     while count := pipe.write(b"0123456\n" * 512):  # a page
@@ -204,7 +204,7 @@ def test_what_is_not_acked_is_kept_and_then_nothing_more_is_read(
     assert list(reader.wake_fds) == [pipe.reader]
 
 
-def test_what_is_acked_is_given_up(pipe: Pipe, reading: Open) -> None:
+def test_the_memory_of_acked_bytes_is_freed(pipe: Pipe, reading: Open) -> None:
     reader, size = reading(pipe.reader), 0
     with PeakMemory() as memory:
         while size < 200 * MIB:
@@ -276,7 +276,7 @@ def test_a_twin_reads_what_is_kept_and_takes_nothing_from_the_pipe(pipe: Pipe, r
 # --- stopping ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_stop_waits_a_moment_for_the_last_words_and_delivers_all_that_was_read(
+def test_a_stop_waits_a_moment_for_the_last_output_and_delivers_all_that_was_read(
     pipe: Pipe, reading: Open, clock: Clock
 ) -> None:
     reader = reading(pipe.reader)
@@ -317,13 +317,13 @@ def test_what_is_left_in_the_pipe_after_a_stop_is_a_problem(pipe: Pipe, reading:
     assert reader.problems == ["8 bytes of stdin were left unread"]
 
 
-def test_it_is_done_with_when_it_is_closed(pipe: Pipe, reading: Open) -> None:
+def test_closing_the_reader_finishes_the_source(pipe: Pipe, reading: Open) -> None:
     reader = reading(pipe.reader)
     pipe.write(b"one\n")
     chunk = next_chunk(reader)
     reader.close()
     assert chunk.source.is_finished
-    os.fstat(pipe.reader)  # it is still there: it is not the reader's
+    os.fstat(pipe.reader)  # still open: it belongs to the caller
 
 
 # --- what standard input can be ---------------------------------------------------------------------------------------
@@ -339,7 +339,7 @@ def test_a_file_is_read_from_where_it_is(tmp_path: Path, reading: Open) -> None:
         assert reader.is_finished
 
 
-def test_nothing_at_all_is_finished_at_once(reading: Open) -> None:
+def test_an_empty_input_is_finished_immediately(reading: Open) -> None:
     with Path(os.devnull).open("rb") as nothing:
         reader = reading(nothing.fileno())
         assert read(reader) == b""
@@ -377,7 +377,7 @@ def test_a_descriptor_that_is_closed_is_refused(reading: Open) -> None:
         reading(reader)
 
 
-def test_a_process_without_standard_input_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_without_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(SourceError, match="cannot read stdin: it is closed"):
         StdinReader(input_settings("-"))

@@ -123,7 +123,7 @@ def test_twins_are_two_sources(tmp_path: Path, memory: Memory) -> None:
     assert memory.recognise(log)[0] == source
 
 
-def test_of_several_runs_of_a_file_the_last_one_is_remembered(
+def test_the_last_of_several_runs_of_a_file_is_remembered(
     tmp_path: Path, memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = append(tmp_path / "app.log", range(100))
@@ -134,7 +134,7 @@ def test_of_several_runs_of_a_file_the_last_one_is_remembered(
 
 
 def test_a_checkpoint_without_any_byte_fits_any_file_of_its_inode(tmp_path: Path, memory: Memory) -> None:
-    """What the server says of it decides (rule E17)."""
+    """The position that the server reports decides (rule E17)."""
     log = tmp_path / "app.log"
     log.touch()
     source = memory.ship(log)
@@ -142,9 +142,7 @@ def test_a_checkpoint_without_any_byte_fits_any_file_of_its_inode(tmp_path: Path
     assert memory.recognise(log) == (source, 0)
 
 
-def test_a_file_of_which_nothing_is_shipped_is_known_by_its_content_at_every_start(
-    tmp_path: Path, memory: Memory
-) -> None:
+def test_an_unshipped_file_is_known_by_its_content_at_every_start(tmp_path: Path, memory: Memory) -> None:
     log = append(tmp_path / "app.log", range(100))
     file = SourceFile(log, max_line_bytes=1000)
     Recogniser(memory.checkpoints).remember(file)
@@ -183,7 +181,7 @@ def test_another_open_of_a_file_does_not_disturb_what_is_known_of_it(tmp_path: P
     file.close()
 
 
-def test_a_checkpoint_is_not_of_a_file_that_is_shorter(tmp_path: Path, memory: Memory) -> None:
+def test_a_checkpoint_does_not_match_a_shorter_file(tmp_path: Path, memory: Memory) -> None:
     log = append(tmp_path / "app.log", range(100))
     memory.ship(log)
     checkpoint = next(iter(memory.checkpoints))

@@ -48,7 +48,7 @@ def test_only_plain_files_with_names_of_rotated_ones_are_taken_for_such(tmp_path
 
 
 def run_client(tmp_path: Path, server: RunningServer, lines: int, *, resilient: bool = False) -> None:
-    """Follow app.log until the server has so many lines in all; then stop."""
+    """Follow app.log until the server has this many lines in all; then stop."""
     with shipping(
         tmp_path / "app.log",
         server.port,
@@ -69,7 +69,7 @@ def rotate(tmp_path: Path, rotations: int = 1) -> None:
 
 
 def age(path: Path, seconds: float) -> None:
-    """Make a file look as if it was last written so long ago."""
+    """Make a file look as if it was last written this long ago."""
     then = path.stat().st_mtime - seconds
     os.utime(path, (then, then))
 
@@ -128,7 +128,7 @@ def test_a_rotated_file_is_found_by_its_content_under_a_name_of_its_own(tmp_path
     assert_conserved(range(30), server.stored_lines())
 
 
-def test_what_was_rotated_before_the_first_run_is_nobodys_business(tmp_path: Path, server: RunningServer) -> None:
+def test_files_rotated_before_the_first_run_are_not_read(tmp_path: Path, server: RunningServer) -> None:
     append(tmp_path / "app.log.1", range(100, 110))
     log = append(tmp_path / "app.log", range(10))
     run_client(tmp_path, server, 10)
@@ -167,7 +167,7 @@ def test_compressed_and_foreign_siblings_are_left_alone(
 
 
 def test_a_new_file_with_the_inode_of_one_that_was_deleted_is_shipped(tmp_path: Path, server: RunningServer) -> None:
-    """File systems hand out inodes again at once; that of an old file says nothing about the new one."""
+    """File systems reuse inodes immediately; the inode of an old file says nothing about the new one."""
     log = append(tmp_path / "app.log", range(10))
     run_client(tmp_path, server, 10)
     inode = log.stat().st_ino
@@ -184,7 +184,7 @@ def test_a_new_file_with_the_inode_of_one_that_was_deleted_is_shipped(tmp_path: 
 def test_a_copy_made_before_the_file_was_truncated_is_the_rest_of_it_and_not_shipped_again(
     tmp_path: Path, server: RunningServer, unread: int
 ) -> None:
-    """What logrotate does with copytruncate; more copies of the same are nobody's business."""
+    """What logrotate does with copytruncate; further copies of the same file are not read."""
     log = append(tmp_path / "app.log", range(10))
     run_client(tmp_path, server, 10)
     append(log, range(10, 10 + unread))
@@ -210,9 +210,7 @@ def test_a_twin_of_a_file_that_was_rotated_is_shipped_as_the_other_file_that_it_
     assert_conserved(range(20), server.stored_lines(), retried=10)
 
 
-def test_a_rotated_file_of_which_half_was_shipped_is_known_by_the_name_that_is_followed(
-    tmp_path: Path, server: RunningServer
-) -> None:
+def test_a_half_shipped_rotated_file_is_known_by_the_followed_name(tmp_path: Path, server: RunningServer) -> None:
     """It was opened as app.log.1, for the first time; at the next start it is app.log.2, and still not done."""
     log = append(tmp_path / "app.log", range(10))
     run_client(tmp_path, server, 10)
@@ -232,7 +230,7 @@ def test_a_rotated_file_of_which_half_was_shipped_is_known_by_the_name_that_is_f
     assert sorted(stored) == sorted(map(numbered_line, range(50)))
 
 
-def test_a_rotated_file_that_is_done_and_gone_is_finished_in_the_checkpoints_too(
+def test_a_rotated_file_that_is_shipped_and_gone_is_finished_in_the_checkpoints_too(
     tmp_path: Path, server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = append(tmp_path / "app.log", range(10))
@@ -243,7 +241,7 @@ def test_a_rotated_file_that_is_done_and_gone_is_finished_in_the_checkpoints_too
     with shipping(log, server.port, ack="auto", state_dir=tmp_path / "state", mode="continuous") as run:
         run.wait_for_acks(10)
         log.with_name("app.log.1").unlink()
-        wait_until(lambda: _finished(tmp_path) == {"app.log": 1}, "the rotated file is let go of", deadline_s=5)
+        wait_until(lambda: _finished(tmp_path) == {"app.log": 1}, "the rotated file is closed", deadline_s=5)
         run.stop()
 
 
@@ -256,7 +254,7 @@ def _finished(tmp_path: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("offset_s", [-86400 * 400, 86400 * 400], ids=["back", "forward"])
-def test_a_clock_that_was_set_meanwhile_hides_no_file(
+def test_a_clock_that_was_set_in_between_hides_no_file(
     tmp_path: Path, server: RunningServer, monkeypatch: pytest.MonkeyPatch, offset_s: float
 ) -> None:
     real = time.time

@@ -65,7 +65,7 @@ class InputRules:
         A detected format holds for the source, whatever lines follow.
         """
         source = file.source
-        renderings = source.renderings  # read once: the engine may replace the list meanwhile
+        renderings = source.renderings  # read once: the engine may replace the list in between
         known = renderings[-1][1].format if renderings else ""
         found = known if known not in ("", "plain") else _detected(file)
         if found is not None or file.offset > _DECIDING_BYTES:

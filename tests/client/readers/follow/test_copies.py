@@ -51,11 +51,11 @@ def suspect(tmp_path: Path) -> FollowedFile:
     return followed_file(tmp_path / "app.log.1", b"one\ntwo\n")
 
 
-def test_of_an_empty_file_nobody_knows(tmp_path: Path) -> None:
+def test_an_empty_suspect_waits(tmp_path: Path) -> None:
     assert verdict_on(followed_file(tmp_path / "app.log.1", b"")) == Wait()
 
 
-def test_a_file_that_is_like_none_that_is_followed_is_read(suspect: FollowedFile) -> None:
+def test_a_file_that_looks_like_no_followed_file_is_read(suspect: FollowedFile) -> None:
     assert verdict_on(suspect, after_s=0.0) == Read()
 
 
@@ -72,15 +72,15 @@ def test_a_copy_that_grows_is_not_settled(suspect: FollowedFile) -> None:
     assert judge(suspect, **facts, now=NOW + 2 * COPY_SETTLE_S) == Read()
 
 
-def test_a_settled_copy_that_nobody_asked_for_is_not_read(suspect: FollowedFile) -> None:
+def test_a_settled_copy_that_is_not_followed_itself_is_not_read(suspect: FollowedFile) -> None:
     assert verdict_on(suspect, looks_alike=True) == IsCopy()
 
 
-def test_a_copy_of_what_was_truncated_is_read_on_where_that_was_left(suspect: FollowedFile) -> None:
+def test_a_copy_of_a_truncated_file_is_read_from_where_the_original_was_left(suspect: FollowedFile) -> None:
     assert verdict_on(suspect, truncated=[overwritten(b"one\ntwo\n", offset=4)], after_s=0.0) == SkipTo(4)
 
 
-def test_of_several_truncations_the_one_that_was_read_furthest_counts(suspect: FollowedFile) -> None:
+def test_the_truncation_that_was_read_furthest_counts(suspect: FollowedFile) -> None:
     truncated = [overwritten(b"one\ntwo\n", offset=8), overwritten(b"one\n", offset=4)]
     assert verdict_on(suspect, truncated=truncated) == SkipTo(8)
 

@@ -65,7 +65,7 @@ def test_a_file_that_was_copied_and_truncated_while_no_client_ran_is_read_from_i
 def test_a_copy_that_is_older_than_what_is_remembered_of_its_file_is_read_all_the_same(
     scene: Scene, pattern: str, copies: int
 ) -> None:
-    """The client remembers, then it is killed before it looks: the content of the copy tells, not its time."""
+    """The client remembers, then it is killed before it looks: the content of the copy decides, not its time."""
     scene.names = [scene.folder / pattern]
     append(scene.log, range(10))
     scene.follow()
@@ -107,13 +107,13 @@ def checkpoint_lines(scene: Scene) -> dict[str, str]:
 
 
 def forget_since(scene: Scene, before: dict[str, str]) -> None:
-    """Say of sources what the client remembered before, and nothing else."""
+    """Append earlier checkpoints of the sources, so that these count again."""
     with (scene.state / "checkpoints.json").open("a") as file:
         file.writelines(line + "\n" for line in before.values())
 
 
 def age(path: Path, seconds: float) -> None:
-    """Make a file look as if it was last written so long ago."""
+    """Make a file look as if it was last written this long ago."""
     then = path.stat().st_mtime - seconds
     os.utime(path, (then, then))
 
@@ -136,7 +136,7 @@ def test_copies_of_several_rotations_are_each_read_once(scene: Scene, pattern: s
     scene.conclude(range(70), proven=scene.folder.iterdir())
 
 
-def test_a_copy_that_is_just_being_made_is_not_taken_for_a_file_of_its_own(scene: Scene) -> None:
+def test_an_unfinished_copy_is_not_taken_for_a_separate_file(scene: Scene) -> None:
     scene.names = [scene.folder / "app.log*"]
     append(scene.log, range(1000))
     with scene.running() as run:
@@ -170,7 +170,7 @@ def test_lines_that_are_written_while_the_copy_is_made_are_in_it_too(scene: Scen
     scene.conclude(range(110), proven=[copy, scene.log])
 
 
-def test_a_copy_of_a_file_that_is_not_truncated_is_a_file_of_its_own(
+def test_a_copy_of_a_file_that_is_not_truncated_is_a_separate_file(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settle_copies_at_once(monkeypatch)
@@ -185,7 +185,7 @@ def test_a_copy_of_a_file_that_is_not_truncated_is_a_file_of_its_own(
     scene.conclude([*range(20), *range(10)], proven=[copy, scene.log])
 
 
-def test_what_was_written_between_the_copy_and_the_truncation_is_told(scene: Scene) -> None:
+def test_what_was_written_between_the_copy_and_the_truncation_is_reported_lost(scene: Scene) -> None:
     """No shipper can have it, unless it has read it before; how much that is was seen, though."""
     append(scene.log, range(10))
     with scene.running() as run:
@@ -203,7 +203,7 @@ def test_what_was_written_between_the_copy_and_the_truncation_is_told(scene: Sce
     scene.conclude([*range(10), *range(12, 20)], proven=[copy, scene.log])
 
 
-def test_a_file_that_is_truncated_without_a_copy_loses_what_was_not_read_and_says_so(scene: Scene) -> None:
+def test_a_file_that_is_truncated_without_a_copy_loses_its_unread_bytes_and_reports_that(scene: Scene) -> None:
     append(scene.log, range(10))
     size = scene.log.stat().st_size
     with scene.running() as run:
@@ -272,7 +272,7 @@ def test_an_archive_of_a_file_that_was_followed_under_the_name_of_a_rotated_one_
     scene.conclude([*range(20), *range(100, 120)], proven=[newer, scene.log])
 
 
-def test_archives_that_a_pattern_means_are_not_followed(scene: Scene) -> None:
+def test_archives_that_a_pattern_matches_are_not_followed(scene: Scene) -> None:
     scene.names = [scene.folder / "*"]
     append(scene.log, range(10))
     for suffix, begin in ((".bz2", b"BZh91AY"), (".xz", b"\xfd7zXZ\0"), (".zst", b"\x28\xb5\x2f\xfd")):
@@ -359,7 +359,7 @@ def test_the_archive_of_what_a_truncated_file_held_next_is_not_read_beside_it(sc
 
 
 def set_modified(path: Path, nanoseconds: int) -> None:
-    """Say when a file was last written to."""
+    """Set the time when a file was last written to."""
     os.utime(path, ns=(nanoseconds, nanoseconds))
 
 
@@ -382,7 +382,7 @@ def test_what_a_truncated_file_held_next_is_read_from_its_archive_however_close_
     scene.conclude(range(40), proven=[copy, archive, scene.log])
 
 
-def test_a_copy_of_which_nothing_was_read_is_known_by_its_archive_after_a_restart(scene: Scene) -> None:
+def test_an_unread_copy_is_known_by_its_archive_after_a_restart(scene: Scene) -> None:
     scene.log.touch()
     with scene.running() as run:
         run.settle()

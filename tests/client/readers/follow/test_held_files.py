@@ -17,7 +17,7 @@ LINE = len(log_line(1000))
 
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tell at once what is held, and do not wait for the end of a line that nobody writes."""
+    """Report held files immediately, and do not wait for the end of a line that no process writes."""
     monkeypatch.setattr("logferry.client.readers.follow.held._HELD_WARNING_S", 0.0)
     monkeypatch.setattr("logferry.client.readers.follow.abandonment._UNWRITTEN_QUIET_S", 0.0)
 
@@ -91,7 +91,7 @@ def test_a_descriptor_is_released_as_soon_as_the_last_byte_is_acked_and_not_befo
     scene.conclude(range(30), proven=[scene.log])
 
 
-def test_a_deleted_file_is_read_for_as_long_as_somebody_has_it_open_for_writing(scene: Scene) -> None:
+def test_a_deleted_file_is_read_for_as_long_as_a_process_has_it_open_for_writing(scene: Scene) -> None:
     """However quiet it is: the disk would not get its bytes back in any case."""
     scene.reader_options = {"rotated_quiet_s": 0.0}
     append(scene.log, range(10))
@@ -104,7 +104,7 @@ def test_a_deleted_file_is_read_for_as_long_as_somebody_has_it_open_for_writing(
             run.settle()
             late.write(log_line(number))
         run.settle()
-        for number in range(1, 4):  # and those that come and go meanwhile are let go
+        for number in range(1, 4):  # files that come and go in the meantime are closed
             rotated = scene.log.rename(scene.folder / f"app.log.{number}")
             append(scene.log, range(100 + 10 * number, 110 + 10 * number))
             wait_until(lambda: not is_read(rotated.stat().st_ino), "the rotated file is released")  # noqa: B023
@@ -115,7 +115,7 @@ def test_a_deleted_file_is_read_for_as_long_as_somebody_has_it_open_for_writing(
     scene.conclude([*range(15), *range(100, 140)], proven=scene.folder.iterdir())
 
 
-def test_beyond_a_bound_the_oldest_that_is_held_is_given_up_told_and_in_the_ledger(
+def test_beyond_the_bound_the_oldest_held_bytes_are_dropped_logged_and_in_the_ledger(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Of three files with ten unread lines each, 15 lines may be held; of the first, five lines were read before."""
@@ -145,7 +145,7 @@ def test_beyond_a_bound_the_oldest_that_is_held_is_given_up_told_and_in_the_ledg
         assert (verdict.missing, verdict.altered, verdict.repeated) == ([], [], 0)
 
 
-def test_without_a_bound_everything_is_waited_for(scene: Scene) -> None:
+def test_without_a_bound_everything_is_held(scene: Scene) -> None:
     with scene.running() as run:
         with run.paused():
             for number in range(20):
@@ -157,8 +157,8 @@ def test_without_a_bound_everything_is_waited_for(scene: Scene) -> None:
     scene.conclude(range(2001), proven=[scene.log])
 
 
-def test_giving_up_what_is_held_makes_the_exit_code_3(scene: Scene) -> None:
-    """A real client that gets no acks any more has so much in flight, and no more; the rest of a file is given up."""
+def test_dropping_held_bytes_makes_the_exit_code_3(scene: Scene) -> None:
+    """A real client that gets no more acks has a full window in flight; the rest of the file is dropped."""
     append(scene.log, [0])
     words = ("--mode", "continuous", "--max-held-bytes", "1", "--poll-interval", "0.02", "--batch-size", "auto")
     with (

@@ -1,4 +1,4 @@
-"""Which file is which: inodes that are used again, files that are rewritten, twins, dwarfs, and files out of reach."""
+"""Which file is which: reused inodes, rewritten files, identical files, tiny files, and files out of reach."""
 
 import os
 import shutil
@@ -68,7 +68,7 @@ def test_a_file_that_is_rewritten_in_place_is_a_new_one(scene: Scene, lines: int
 def test_a_file_that_is_rewritten_with_the_same_size_and_beginning_is_a_new_one(
     scene: Scene, lines: int, is_running: bool
 ) -> None:
-    """It is shipped whole: nobody can say which of its lines are meant to be the same."""
+    """It is shipped whole: nothing shows which of its lines are meant to be the same."""
     append(scene.log, range(1000, 1000 + lines))
     new = scene.log.read_bytes()[: -len(log_line(1000))] + log_line(9999)
     assert len(new) == scene.log.stat().st_size
@@ -109,7 +109,7 @@ def dwarf_line(text: str) -> bytes:
     return b'{"level": "UNKNOWN", "message": "%s", "timestamp": null}\n' % text.encode()
 
 
-def test_dwarfs_are_shipped_at_once_and_told_apart(scene: Scene) -> None:
+def test_tiny_files_are_shipped_immediately_and_told_apart(scene: Scene) -> None:
     """Two of twelve bytes and the same content; one is rewritten with other twelve bytes, one is rotated."""
     one, two = scene.folder / "one.log", scene.folder / "two.log"
     scene.names = [scene.folder / "*.log"]
@@ -128,7 +128,7 @@ def test_dwarfs_are_shipped_at_once_and_told_apart(scene: Scene) -> None:
     scene.reckon(map(dwarf_line, texts), proven=[one, two, scene.folder / "two.log.1"])
 
 
-def test_a_dwarf_that_grows_a_byte_at_a_time_is_one_file(scene: Scene) -> None:
+def test_a_tiny_file_that_grows_a_byte_at_a_time_is_one_file(scene: Scene) -> None:
     line = log_line(7)
     with scene.running() as run:
         for end in range(1, len(line) + 1):
@@ -145,7 +145,7 @@ def test_a_dwarf_that_grows_a_byte_at_a_time_is_one_file(scene: Scene) -> None:
 
 @contextmanager
 def unreadable(monkeypatch: pytest.MonkeyPatch, path: Path, *, opening: bool) -> Iterator[None]:
-    """Let a file not be opened, or not be read, for the length of a `with`; root may read everything otherwise."""
+    """Make opening or reading a file fail for the length of a `with`, which permissions would not do for root."""
     open_regular, pread = content.open_regular, os.pread
 
     def refuse_to_open(wanted: Path) -> int:
@@ -167,7 +167,7 @@ def unreadable(monkeypatch: pytest.MonkeyPatch, path: Path, *, opening: bool) ->
 
 
 @pytest.mark.parametrize("pattern", ["app.log", "*.log"])
-def test_a_file_that_cannot_be_opened_for_a_while_is_read_then(
+def test_a_file_that_cannot_be_opened_for_a_while_is_read_afterwards(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, pattern: str
 ) -> None:
     scene.names = [scene.folder / pattern]
@@ -185,8 +185,8 @@ def test_a_file_that_cannot_be_opened_for_a_while_is_read_then(
     scene.conclude([*range(10), *range(100, 110)], proven=[scene.log, scene.folder / "app.log.1"])
 
 
-@pytest.mark.parametrize("is_rotated", [False, True], ids=["in place", "rotated meanwhile"])
-def test_a_file_that_cannot_be_read_for_a_while_is_read_then_and_delays_no_other(
+@pytest.mark.parametrize("is_rotated", [False, True], ids=["in place", "rotated"])
+def test_a_file_that_cannot_be_read_for_a_while_is_read_afterwards_and_delays_no_other(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_rotated: bool
 ) -> None:
     other = append(scene.folder / "other.log", range(200, 210))
@@ -213,7 +213,7 @@ def test_a_file_that_cannot_be_read_for_a_while_is_read_then_and_delays_no_other
 
 
 @pytest.mark.skipif(not shutil.which("setpriv") or os.geteuid() != 0, reason="needs root that gives up its rights")
-def test_a_file_whose_rights_are_taken_and_given_back_is_read_then(scene: Scene) -> None:
+def test_a_file_whose_permissions_are_removed_and_restored_is_read_afterwards(scene: Scene) -> None:
     """A real process that is not allowed to read everything: at the start, then while it follows."""
     append(scene.log, range(10)).chmod(0)
     words: list[str | Path] = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
@@ -228,7 +228,7 @@ def test_a_file_whose_rights_are_taken_and_given_back_is_read_then(scene: Scene)
         wait_until(lambda: scene.server.stats.lines_stored == 20, "who has it open reads on")
         scene.log.rename(scene.folder / "app.log.1")
         append(scene.log, range(20, 30)).chmod(0)
-        wait_until(lambda: run.stderr.count("Permission denied") == 2, "it is told again")
+        wait_until(lambda: run.stderr.count("Permission denied") == 2, "the problem is logged again")
         scene.log.chmod(0o600)
         wait_until(lambda: scene.server.stats.lines_stored == 30, "it is read")
         assert run.terminate() == 0
@@ -237,7 +237,7 @@ def test_a_file_whose_rights_are_taken_and_given_back_is_read_then(scene: Scene)
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
 @pytest.mark.parametrize("pattern", ["app.log", "*.log"])
-def test_a_name_that_is_a_folder_or_a_pipe_for_a_while_is_followed_again_then(
+def test_a_name_that_is_a_folder_or_a_pipe_for_a_while_is_followed_again_afterwards(
     scene: Scene, make: Callable[[Path], None], pattern: str
 ) -> None:
     scene.names = [scene.folder / pattern]

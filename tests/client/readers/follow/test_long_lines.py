@@ -31,7 +31,7 @@ def arrived() -> list[bytes]:
 
 @pytest.fixture
 def server(tmp_path: Path, arrived: list[bytes]) -> Iterator[RunningServer]:
-    """Run a server that tells in which order it stores."""
+    """Run a server that records the order in which it stores lines."""
     with running_server(tmp_path, echo=lambda piece: arrived.extend(piece.splitlines(keepends=True))) as running:
         yield running
 
@@ -48,7 +48,7 @@ def punch(path: Path, size: int) -> None:
 
 
 def is_cut(start: int, end: int) -> Any:
-    """Return what says whether a loss is that of a long line's rest."""
+    """Return a predicate: whether a loss is the rest of a long line."""
     return lambda loss: start <= loss.start <= loss.end == end and "cut" in loss.reason
 
 
@@ -131,7 +131,7 @@ def test_a_file_that_grows_to_200_megabytes_without_a_newline_takes_bounded_memo
     scene.reckon([*map(numbered_line, numbers), cut], proven=[other], lost=is_cut(start, end))
 
 
-def test_however_long_the_search_for_the_end_of_a_line_takes_other_files_are_read_meanwhile(
+def test_other_files_are_read_however_long_the_search_for_the_end_of_a_line_takes(
     scene: Scene, arrived: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The line grows as fast as it is searched, until the lines of the other file are stored, one after the other."""

@@ -1,4 +1,4 @@
-"""Many files at once: which of them are followed, in what turns, and with how few descriptors."""
+"""Many files at the same time: which of them are followed, in what turns, and with how few descriptors."""
 
 import os
 import resource
@@ -14,7 +14,7 @@ from tests.support.processes import ROOT, client, program
 from tests.support.running import running_server, wait_until
 from tests.support.shipping import append, log_line
 
-# Legal names of files, none of them what somebody had in mind who writes `name.split()`.
+# Legal file names, none of which suits code like `name.split()`.
 ODD_NAMES = [
     *(b"with space.log", b"two\nlines.log", b"[ab].log", b"a.log", b"star*.log", b"what?.log", b"back\\slash.log"),
     *(b"caf\xe9.log", b"\xff\xfe.log", b"-rf.log", b"'quoted\".log", b"tab\t.log", "日本語.log".encode(), b"a:b.log"),
@@ -93,7 +93,7 @@ def test_files_with_odd_names_are_followed_found_and_rotated_as_any_other(scene:
 
 
 @pytest.mark.parametrize("name", [name for name in ODD_NAMES if any(sign in name for sign in b"*?[")])
-def test_a_name_that_exists_as_it_is_written_is_no_pattern(scene: Scene, name: bytes) -> None:
+def test_a_name_that_exists_literally_is_not_a_pattern(scene: Scene, name: bytes) -> None:
     wanted = scene.folder / os.fsdecode(name)
     scene.names = [wanted]
     append(wanted, range(10))
@@ -102,7 +102,7 @@ def test_a_name_that_exists_as_it_is_written_is_no_pattern(scene: Scene, name: b
     scene.conclude(range(10), proven=[wanted])
 
 
-def test_a_file_that_two_patterns_mean_is_followed_once(scene: Scene) -> None:
+def test_a_file_that_two_patterns_match_is_followed_once(scene: Scene) -> None:
     files = fill(scene.folder, ["a.log", "b.log"], 10)
     link = scene.folder / "link.log"
     link.symlink_to(scene.folder / "a.log")
@@ -193,7 +193,7 @@ def _is_read_in(folder: Path, descriptor: str) -> bool:
         return False  # closed since
 
 
-def test_more_files_than_descriptors_take_turns_and_it_is_said_once(
+def test_more_files_than_descriptors_take_turns_which_is_logged_once(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     files = fill(scene.folder, [f"{number}.log" for number in range(60)], 3)
@@ -221,7 +221,7 @@ def test_more_files_than_descriptors_take_turns_and_it_is_said_once(
     scene.conclude([*always, *extra], proven=[*files, *renamed])
 
 
-def test_a_file_that_is_deleted_unread_while_its_descriptor_is_lent_is_told_and_in_the_ledger(scene: Scene) -> None:
+def test_a_file_that_is_deleted_unread_while_its_descriptor_is_lent_is_reported_lost(scene: Scene) -> None:
     files = fill(scene.folder, [f"{number:02}.log" for number in range(20)], 3)
     scene.names = [scene.folder / "*.log"]
     victim = scene.folder / "00.log"

@@ -115,7 +115,7 @@ def test_following_what_can_never_be_a_log_file_is_refused(follow: Follow, path:
         follow()
 
 
-def test_a_name_that_becomes_a_directory_for_a_while_is_waited_for(
+def test_a_name_that_becomes_a_directory_for_a_while_is_followed_again(
     follow: Follow, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     append(path, b"one\n")
@@ -209,7 +209,7 @@ def test_the_unfinished_last_line_of_a_rotated_file_is_a_line_once_it_is_quiet(
     assert look_and_read(reader) == b"unfinished"
 
 
-def test_a_rotated_file_is_let_go_when_it_is_read_stored_and_quiet(follow: Follow, path: Path, clock: Clock) -> None:
+def test_a_rotated_file_is_closed_when_it_is_read_acked_and_quiet(follow: Follow, path: Path, clock: Clock) -> None:
     append(path, b"one\n")
     reader = follow()
     before = open_files()
@@ -240,7 +240,7 @@ def test_a_quiet_old_file_that_is_not_stored_yet_ends_no_line_of_its_successor(
     assert reader.read(max_lines=None) is None
 
 
-def test_a_rotated_file_is_let_go_however_busy_its_successor_is(follow: Follow, path: Path, clock: Clock) -> None:
+def test_a_rotated_file_is_closed_however_busy_its_successor_is(follow: Follow, path: Path, clock: Clock) -> None:
     append(path, b"one\n")
     reader = follow()
     before = open_files()
@@ -253,7 +253,7 @@ def test_a_rotated_file_is_let_go_however_busy_its_successor_is(follow: Follow, 
     assert open_files() == before
 
 
-def test_the_file_that_has_the_name_is_never_let_go(follow: Follow, path: Path, clock: Clock) -> None:
+def test_the_file_that_has_the_name_is_never_closed(follow: Follow, path: Path, clock: Clock) -> None:
     append(path, b"one\n")
     reader = follow()
     for _ in range(5):
@@ -288,7 +288,7 @@ def test_a_file_that_is_deleted_and_created_again_is_read_from_its_beginning(fol
     assert old.source.id != new.source.id
 
 
-def test_a_deleted_file_is_let_go_at_last(follow: Follow, path: Path, clock: Clock) -> None:
+def test_a_deleted_file_is_closed_in_the_end(follow: Follow, path: Path, clock: Clock) -> None:
     append(path, b"one\nunfinished")
     reader = follow()
     before = open_files()

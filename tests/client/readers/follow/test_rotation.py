@@ -99,9 +99,7 @@ def test_whatever_its_new_name_a_renamed_file_is_read_to_its_end(scene: Scene, n
 
 
 @pytest.mark.parametrize("name", ["app.log.1", "kept"])
-def test_a_file_of_which_nothing_was_shipped_when_the_client_ended_is_known_by_its_new_name(
-    scene: Scene, name: str
-) -> None:
+def test_a_file_with_nothing_shipped_when_the_client_ended_is_known_by_its_new_name(scene: Scene, name: str) -> None:
     log = append(scene.log, range(10))
     scene.reader_options = {"is_paused": True}
     with scene.running() as run:
@@ -136,7 +134,7 @@ def test_files_that_were_found_but_not_read_when_the_client_ended_are_all_found_
 def test_files_that_were_read_but_not_delivered_when_the_client_was_killed_are_all_found_again(
     scene: Scene, archived: tuple[int, ...]
 ) -> None:
-    """The server is away all the time, so nothing but its own memory tells the client what there was."""
+    """The server is away all the time, so only its own checkpoints show the client what there was."""
     log = append(scene.log, range(10))
     scene.follow()
     for number in (1, 2, 3):
@@ -157,7 +155,7 @@ def test_files_that_were_read_but_not_delivered_when_the_client_was_killed_are_a
     scene.conclude(range(60), proven=[path for path in rotations(log) if path.suffix != ".gz"])
 
 
-def test_a_name_that_is_nobodys_for_the_moment_in_which_the_folder_is_listed_stays_followed(
+def test_a_name_that_is_missing_while_the_folder_is_listed_stays_followed(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.names = [scene.folder / "*.log"]
@@ -216,7 +214,7 @@ def test_files_that_swap_their_names_are_told_apart(scene: Scene) -> None:
     scene.conclude([*range(30), *range(100, 130)], proven=[one, two])
 
 
-def test_a_client_that_is_killed_between_rotations_goes_on_in_all_files(scene: Scene) -> None:
+def test_a_client_that_is_killed_between_rotations_resumes_in_all_files(scene: Scene) -> None:
     log = append(scene.log, range(10))
     words = ("--mode", "continuous", "--poll-interval", "0.02")
     written = 10
@@ -282,7 +280,7 @@ def test_files_that_are_rotated_while_rotated_ones_are_searched_are_all_read(
 
 
 @pytest.mark.parametrize("is_running", [True, False], ids=["running", "stopped"])
-def test_what_was_rotated_before_the_first_run_is_nobodys_business_when_another_is_rotated(
+def test_files_rotated_before_the_first_run_are_not_read_when_another_is_rotated(
     scene: Scene, is_running: bool
 ) -> None:
     old = append(scene.folder / "app.log.3", range(100, 110))
@@ -317,7 +315,7 @@ def test_a_copy_of_a_rotated_file_that_was_shipped_is_not_read_when_both_are_old
 
 
 def test_files_that_wait_behind_an_unread_one_are_known_by_what_they_are_after_a_restart(scene: Scene) -> None:
-    """Two were rotated between two looks; one of them was touched by somebody while no client was running."""
+    """Two were rotated between two looks; one of them was touched while no client was running."""
     append(scene.log, range(10))
     with scene.running() as run:
         run.settle()
@@ -382,7 +380,7 @@ def test_late_writes_to_a_renamed_file_are_read(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
-def test_late_writes_to_a_file_that_was_let_go_long_ago_are_read(scene: Scene, pattern: str) -> None:
+def test_late_writes_to_a_file_that_was_closed_long_ago_are_read(scene: Scene, pattern: str) -> None:
     scene.names = [scene.folder / pattern]
     scene.reader_options = {"rotated_quiet_s": 0.0}
     log = append(scene.log, range(10))
@@ -392,7 +390,7 @@ def test_late_writes_to_a_file_that_was_let_go_long_ago_are_read(scene: Scene, p
         append(log, range(100, 110))
         for number in range(10, 14):
             run.settle()
-            wait_until(lambda: not is_open(rotated) or "*" in pattern, "nobody holds it any more")
+            wait_until(lambda: not is_open(rotated) or "*" in pattern, "the file is closed")
             append(rotated, [number])
             run.settle()
     scene.conclude([*range(14), *range(100, 110)], proven=[rotated, log])
@@ -409,7 +407,7 @@ def is_open(path: Path) -> bool:
 
 
 def point(link: Path, target: Path) -> None:
-    """Let a symbolic link lead to `target` from now on, at once."""
+    """Point a symbolic link to `target`, atomically."""
     aside = link.with_name("link-in-the-making")
     aside.symlink_to(target)
     aside.rename(link)

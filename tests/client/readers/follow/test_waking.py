@@ -105,8 +105,8 @@ CHANGES = pytest.mark.parametrize(
 
 
 @CHANGES
-def test_the_kernel_tells_of_a_change_long_before_it_is_time_to_look(scene: Scene, change: Change) -> None:
-    """Far more seconds than any test may take go by between two looks."""
+def test_the_kernel_reports_a_change_long_before_the_next_sweep(scene: Scene, change: Change) -> None:
+    """Far more time than any test may take passes between two sweeps."""
     scene.names = [scene.folder / "**" / "*.log"]
     append(scene.log, range(10))
     with scene.running(poll_interval=3600.0):
@@ -117,7 +117,7 @@ def test_the_kernel_tells_of_a_change_long_before_it_is_time_to_look(scene: Scen
 
 
 @CHANGES
-def test_where_the_kernel_tells_of_nothing_a_change_is_found_by_looking(
+def test_where_the_kernel_reports_nothing_a_sweep_finds_the_change(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, change: Change
 ) -> None:
     monkeypatch.setattr("logferry.client.finding.inotify.FolderWatcher.create", lambda: None)
@@ -133,11 +133,11 @@ def test_where_the_kernel_tells_of_nothing_a_change_is_found_by_looking(
 # --- nothing happens --------------------------------------------------------------------------------------------------
 
 FILES = 200
-STAT_S = 250e-6  # so long that these files take as much time as ten thousand
+STAT_S = 250e-6  # long enough for these files to take as much time as ten thousand
 
 
 class Calls:
-    """Counts what is asked of the file system about a folder; each look at a file takes a moment of a fake clock."""
+    """Counts the file system calls in a folder; each check of a file takes a moment of a fake clock."""
 
     def __init__(self, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
         self.counts: Counter[str] = Counter()
@@ -174,7 +174,7 @@ def quiet_scene(scene: Scene) -> Clock:
     return clock
 
 
-def test_quiet_files_are_not_opened_and_looked_at_so_rarely_that_it_takes_a_hundredth_of_the_time(
+def test_quiet_files_are_not_opened_and_sweeps_take_a_hundredth_of_the_time(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = quiet_scene(scene)
@@ -198,7 +198,7 @@ def test_quiet_files_are_not_opened_and_looked_at_so_rarely_that_it_takes_a_hund
     scene.conclude(range(FILES), proven=[scene.folder / "000.log"])
 
 
-def test_of_many_files_only_the_one_that_has_grown_is_looked_at(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_one_of_many_files_that_has_grown_is_checked(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = quiet_scene(scene)
     grown = scene.folder / "077.log"
     with scene.running() as run, monkeypatch.context() as patch:
@@ -216,7 +216,7 @@ def test_of_many_files_only_the_one_that_has_grown_is_looked_at(scene: Scene, mo
 
 # --- patience ---------------------------------------------------------------------------------------------------------
 
-linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only inotify tells of changes")
+linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only inotify reports changes")
 
 
 @contextmanager
@@ -239,7 +239,7 @@ def following(
 
 
 def look(reader: FollowReader) -> bytes:
-    """Look so often that what was found is watched; return what was read."""
+    """Poll until the files that were found are watched; return what was read."""
     found = b""
     for _ in range(3):
         reader._next_sweep = reader._clock()  # a sweep takes no time by this clock
@@ -249,7 +249,7 @@ def look(reader: FollowReader) -> bytes:
 
 
 @linux_only
-def test_a_quiet_file_is_looked_at_every_few_seconds_because_the_kernel_tells_of_all_else(tmp_path: Path) -> None:
+def test_a_quiet_file_is_checked_every_few_seconds_because_the_kernel_reports_all_else(tmp_path: Path) -> None:
     clock = Clock()
     with following(append(tmp_path / "app.log", [0]), clock=clock) as reader:
         assert reader.patience_s == 5.0
@@ -263,7 +263,7 @@ def test_a_quiet_file_is_looked_at_every_few_seconds_because_the_kernel_tells_of
 
 
 @linux_only
-def test_a_pattern_and_a_name_that_nothing_has_yet_are_waited_for_as_patiently(tmp_path: Path) -> None:
+def test_a_missing_name_and_a_pattern_without_files_need_no_polling_either(tmp_path: Path) -> None:
     clock = Clock()
     with following(tmp_path / "app.log", tmp_path / "*.txt", clock=clock) as reader:
         assert reader.patience_s == 5.0
@@ -277,7 +277,7 @@ def test_a_pattern_and_a_name_that_nothing_has_yet_are_waited_for_as_patiently(t
 
 
 @linux_only
-def test_a_file_that_was_read_again_and_again_is_still_waited_for_patiently(tmp_path: Path) -> None:
+def test_a_file_that_was_read_again_and_again_needs_no_polling_either(tmp_path: Path) -> None:
     clock, log = Clock(), append(tmp_path / "app.log", [0])
     with following(log, clock=clock) as reader:
         for number in range(1, 4):
@@ -287,14 +287,16 @@ def test_a_file_that_was_read_again_and_again_is_still_waited_for_patiently(tmp_
             assert reader.patience_s == 5.0
 
 
-def test_without_a_watcher_nobody_is_patient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_watcher_the_files_are_checked_every_poll_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(FolderWatcher, "create", lambda: None)
     with following(append(tmp_path / "app.log", [0]), clock=Clock()) as reader:
         assert reader.patience_s == 0.0
 
 
 def by_a_link(tmp_path: Path) -> Path:
-    """What the link leads to may be told of, but not what a link on the way to that leads to."""
+    """The kernel may report changes of the target, but not of a link on the way to the target."""
     append(tmp_path / "real.log", [0])
     (tmp_path / "app.log").symlink_to(tmp_path / "real.log")
     return tmp_path / "app.log"
@@ -309,7 +311,7 @@ def below_a_link(tmp_path: Path) -> Path:
 
 
 def with_two_names(tmp_path: Path) -> Path:
-    """What is written by the other name is told to the other folder."""
+    """The kernel reports a write through the other name to the other folder."""
     (tmp_path / "other").mkdir()
     log = append(tmp_path / "app.log", [0])
     (tmp_path / "other" / "app.log").hardlink_to(log)
@@ -323,7 +325,7 @@ def in_no_folder(tmp_path: Path) -> Path:
 
 @linux_only
 @pytest.mark.parametrize("make", [by_a_link, below_a_link, with_two_names, in_no_folder])
-def test_what_the_kernel_may_not_tell_of_is_looked_at_every_poll_interval(
+def test_what_the_kernel_may_not_report_is_checked_every_poll_interval(
     tmp_path: Path, make: Callable[[Path], Path]
 ) -> None:
     with following(make(tmp_path), clock=Clock()) as reader:
@@ -331,7 +333,7 @@ def test_what_the_kernel_may_not_tell_of_is_looked_at_every_poll_interval(
 
 
 @linux_only
-def test_a_file_system_that_others_write_to_is_looked_at_every_poll_interval(
+def test_a_file_system_that_other_hosts_write_to_is_checked_every_poll_interval(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("logferry.client.finding.mounts.file_system", lambda *_: "nfs4")
@@ -340,7 +342,7 @@ def test_a_file_system_that_others_write_to_is_looked_at_every_poll_interval(
 
 
 @linux_only
-def test_a_file_that_is_mounted_alone_is_looked_at_every_poll_interval(
+def test_a_file_that_is_a_mount_point_is_checked_every_poll_interval(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = append(tmp_path / "app.log", [0])
@@ -350,7 +352,7 @@ def test_a_file_that_is_mounted_alone_is_looked_at_every_poll_interval(
 
 
 @linux_only
-def test_a_second_name_that_a_file_gets_ends_the_patience(tmp_path: Path) -> None:
+def test_a_second_hard_link_to_a_file_ends_the_patience(tmp_path: Path) -> None:
     log = append(tmp_path / "app.log", [0])
     with following(log, clock=Clock()) as reader:
         (tmp_path / "other.log").hardlink_to(log)
@@ -359,7 +361,7 @@ def test_a_second_name_that_a_file_gets_ends_the_patience(tmp_path: Path) -> Non
 
 
 @linux_only
-def test_an_event_that_may_go_on_is_waited_for_every_poll_interval(tmp_path: Path) -> None:
+def test_an_event_that_may_continue_is_checked_every_poll_interval(tmp_path: Path) -> None:
     clock, log = Clock(), append(tmp_path / "app.log", [0])
     with following(log, clock=clock, multiline="timestamp") as reader:
         assert reader.patience_s == 0.0
@@ -369,7 +371,7 @@ def test_an_event_that_may_go_on_is_waited_for_every_poll_interval(tmp_path: Pat
 
 
 @linux_only
-def test_a_renamed_file_that_is_not_acked_is_looked_after_every_poll_interval(tmp_path: Path) -> None:
+def test_a_renamed_file_that_is_not_acked_is_checked_every_poll_interval(tmp_path: Path) -> None:
     log = append(tmp_path / "app.log", [0])
     with following(log, clock=Clock()) as reader:
         append(log, [1])
@@ -382,7 +384,7 @@ def test_a_renamed_file_that_is_not_acked_is_looked_after_every_poll_interval(tm
 
 
 @linux_only
-def test_a_rotated_file_that_is_done_is_waited_for_patiently_and_late_writes_to_it_are_told_of(tmp_path: Path) -> None:
+def test_a_finished_rotated_file_needs_no_polling_and_late_writes_to_it_are_reported(tmp_path: Path) -> None:
     clock, log = Clock(), append(tmp_path / "app.log", [0])
     with following(log, clock=clock) as reader:
         log.rename(tmp_path / "app.log.1")
@@ -402,7 +404,7 @@ def test_a_rotated_file_that_is_done_is_waited_for_patiently_and_late_writes_to_
 
 
 @linux_only
-def test_other_inputs_are_taken_over_at_once(tmp_path: Path) -> None:
+def test_new_inputs_are_used_immediately(tmp_path: Path) -> None:
     other = append(tmp_path / "other.log", [7])
     with following(append(tmp_path / "app.log", [0]), clock=Clock()) as reader:
         reader.reconfigure([input_settings(other)])
