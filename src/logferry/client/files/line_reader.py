@@ -82,10 +82,14 @@ class SourceFile:
         self._starts_event = True  # an event begins at the offset, and not only a piece of one
         self.rendering_decided_for: Source | None = None  # for the owner
         self.render_as(RenderSpec(max_line_bytes=max_line_bytes))
-        self.identity = identity_of(self._content.status())
-        self.source = self._new_source()
-        self._seen_size = 0
-        self.size()
+        try:
+            self.identity = identity_of(self._content.status())
+            self.source = self._new_source()
+            self._seen_size = 0
+            self.size()
+        except BaseException:
+            self._content.close()
+            raise
 
     def render_as(self, rendering: RenderSpec) -> None:
         """Give chunks for this rendering from now on: it says how long a line may be, and where an event ends."""

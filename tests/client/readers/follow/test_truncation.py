@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from logferry.client.readers.follow.file import FollowedFile
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.readers.input_rules import InputRules
 from tests.support.builders import Clock
+from tests.support.reading import open_descriptors
 from tests.support.shipping import input_settings
 
 
@@ -51,17 +51,6 @@ def read_all(reader: FollowReader) -> bytes:
     while chunk := reader.read(max_lines=None):
         data += chunk.data
     return data
-
-
-def open_descriptors(path: Path) -> int:
-    """Return how many descriptors of a file this process has."""
-    count = 0
-    for fd in os.listdir("/proc/self/fd"):
-        try:
-            count += os.readlink(f"/proc/self/fd/{fd}") == str(path)
-        except OSError:
-            continue  # the descriptor of the listing itself
-    return count
 
 
 def fail(error: OSError) -> Callable[..., Any]:

@@ -66,8 +66,11 @@ class FollowedFile(SourceFile):
         place = Path(os.path.realpath(path))
         self.content = PooledContent(place, descriptors)
         self.is_archive = is_archive_name(path) and is_compressed(path)
-        readable = inflated(self.content) if self.is_archive else self.content
-        super().__init__(place if str(place) == path else Path(path), max_line_bytes=1, content=readable)
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(self.content.close)
+            readable = inflated(self.content) if self.is_archive else self.content
+            super().__init__(place if str(place) == path else Path(path), max_line_bytes=1, content=readable)
+            on_failure.pop_all()
         self.source.path = followed_path  # whatever name rotation has given the file since
         self.content.finder = self
         self.quiet_since = now

@@ -57,7 +57,11 @@ class FileOpener:
         if self._registry.find(identity) is not None:
             file.close()
             return None
-        self._recogniser.recognise(file, live=self._registry.source_ids)
+        try:
+            self._recogniser.recognise(file, live=self._registry.source_ids)
+        except BaseException:
+            file.close()
+            raise
         file.is_suspect = self.may_be_copy(file)
         self._registry.add(file, before=before)
         return file
