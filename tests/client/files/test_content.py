@@ -298,7 +298,7 @@ def test_a_member_whose_checksum_is_wrong_is_read_and_reported_and_the_next_ones
     assert all_of(content) == b"one\nhalf a li\nthree\nfour\n", "a line does not go on behind a damaged place"
     (problem,) = content.problems
     assert problem.startswith("damaged at compressed byte")
-    assert problem.endswith(f"it goes on at compressed byte {len(first)}")
+    assert problem.endswith(f"reading resumes at compressed byte {len(first)}")
 
 
 def test_damaged_places_are_passed_over_up_to_the_next_sound_member(opened: Open) -> None:

@@ -1,1 +1,1 @@
-"""Bytes of files by offset, and lines cut from them."""
+"""Reads files: bytes by offset, and whole lines cut from those bytes."""

@@ -1,6 +1,6 @@
-"""The bytes of a source, addressed by offset: a seam between whatever holds them and the line reader.
+"""The bytes of a source, addressed by offset: the seam between the storage of those bytes and the line reader.
 
-Owns the protocol and its plainest implementation, an open file. Must never interpret the bytes.
+Owns the protocol and its simplest implementation, an open file. Must never interpret the bytes.
 """
 
 import os
@@ -17,23 +17,23 @@ class Content(Protocol):
 
     @property
     def is_stream(self) -> bool:
-        """Whether the number of bytes is known only once all of them were read."""
+        """Whether the size is known only after all bytes have been read."""
 
     @property
     def problems(self) -> Sequence[str]:
-        """Why the bytes that were read so far are not all that there should be; empty if they are."""
+        """Why bytes are missing from what has been read so far; empty if none are."""
 
     def pread(self, size: int, offset: int) -> bytes:
-        """Return up to `size` bytes at `offset`; fewer only when there are no more now."""
+        """Return up to `size` bytes at `offset`; fewer only when no more are available now."""
 
     def size(self) -> int:
-        """Return how many bytes there are now, as far as that is known."""
+        """Return the current size in bytes, as far as it is known."""
 
     def status(self) -> os.stat_result:
-        """Return the status of the file behind it."""
+        """Return the status of the underlying file."""
 
     def duplicate(self) -> "Content":
-        """Return the same content, to be read and closed independently. Works after a rename or deletion too."""
+        """Return the same content, read and closed independently. Also works after a rename or deletion."""
 
     def close(self) -> None:
         """Release the file."""
@@ -76,9 +76,9 @@ class FileContent:
 
 
 def open_regular(path: Path) -> int:
-    """Return a descriptor of a regular file. Raises SourceError, or FileNotFoundError when it is missing."""
+    """Open a regular file and return its descriptor. Raises SourceError, or FileNotFoundError when it is missing."""
     try:
-        # O_NONBLOCK: opening a FIFO must not wait for a writer; it means nothing for regular files.
+        # O_NONBLOCK: opening a FIFO must not wait for a writer; the flag has no effect on regular files.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         raise

@@ -1,8 +1,8 @@
-"""Reading more files than a process may have open: the files that were used last are open, others are reopened on use.
+"""Reads more files than a process may have open: recently used files stay open, and others are reopened on use.
 
-Owns the descriptors, and how many there may be. A file that is closed can only be found by its path: when that leads to
-nothing, or to another file, its finder looks for the path that it has now. A file without a name is never closed. Must
-never decide what a file is: its finder does.
+Owns the descriptors and their limit. A closed file can only be found by its path: when the path is missing or leads to
+another file, the content's finder looks for the current path. A file without a name is never closed. Must never decide
+whether a reopened file is the right one: the finder does.
 """
 
 import contextlib
@@ -30,41 +30,42 @@ logger = logging.getLogger(__name__)
 _RESERVE: Final = 64
 _LEAST: Final = 8
 
-# How many files to try to close before exceeding the limit by one.
+# The number of files that the pool tries to close before it exceeds the limit by one.
 _TRIED: Final = 32
 
-# How often to look again for a file that is renamed in the very moment when it is reopened.
+# The number of searches for a file that is renamed while the pool reopens it.
 _SEARCHES: Final = 10
 
 
 class FileGone(FileNotFoundError):
-    """A file that was closed cannot be opened again: it was deleted, or moved out of reach."""
+    """A closed file cannot be reopened: it was deleted, or moved out of reach."""
 
 
 class DescriptorPool:
-    """Lends descriptors of files, and closes those that were used least recently.
+    """Lends descriptors of files, and closes the least recently used ones.
 
-    At most `limit` are open, unless too few can be closed. For several threads: `lock` is held while a descriptor is in
-    use, so that no other thread can close it.
+    At most `limit` files are open, unless too few of them can be closed. Thread-safe: a thread holds `lock` while it
+    uses a descriptor, so that no other thread can close the descriptor.
     """
 
     def __init__(self, limit: int | None = None, *, is_quiet: bool = False) -> None:
-        """Without `limit`, use what the process may have after raising its soft limit to its hard limit.
+        """Without `limit`, raise the soft limit of the process to its hard limit and use that, minus a reserve.
 
-        `is_quiet` says that files taking turns are not worth a warning.
+        `is_quiet` suppresses the warning that the limit was reached.
         """
         self.limit = limit or max(_LEAST, _raise_limit() - _RESERVE)
-        self._open: OrderedDict[PooledContent, int] = OrderedDict()  # the one that was used last is at the end
+        self._open: OrderedDict[PooledContent, int] = OrderedDict()  # the most recently used one is last
         self._limit_log = None if is_quiet else RepeatLimit(logger, interval_s=LAST_INTERVAL_S)
-        self.lock = threading.RLock()  # held while a descriptor is in use: another thread could lend it to another file
+        # Held while a descriptor is in use: after a close, another file may get the same number.
+        self.lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._open)
 
     def lend(self, content: "PooledContent") -> int:
-        """Return a descriptor of a file, to be used under the lock.
+        """Return a descriptor of a file. The caller holds the lock while using the descriptor.
 
-        Raises FileGone when it was closed and is no more, another OSError when it cannot be opened now.
+        Raises FileGone when the file was closed and no longer exists, another OSError when it cannot be opened now.
         """
         fd = self._open.get(content)
         if fd is None:
@@ -73,7 +74,7 @@ class DescriptorPool:
         return fd
 
     def is_open(self, content: "PooledContent") -> bool:
-        """Whether a file is open now."""
+        """Whether a file is open."""
         return content in self._open
 
     def release(self, content: "PooledContent") -> None:
@@ -115,24 +116,24 @@ class DescriptorPool:
         return fd
 
     def _open_path(self, path: Path) -> int:
-        """Open a file, if need be with fewer descriptors for the others from now on."""
+        """Open a file. If the system is out of descriptors, lower the limit and try again."""
         self._make_room()
         try:
             return open_regular(path)
         except SourceError as error:
             if getattr(error.__cause__, "errno", 0) not in (errno.EMFILE, errno.ENFILE) or not self._open:
                 raise
-        self.limit = max(_LEAST, len(self._open) - 1)  # others in this process, or on this machine, need some too
+        self.limit = max(_LEAST, len(self._open) - 1)  # the rest of the process, or of the machine, needs some too
         self._make_room()
         return open_regular(path)
 
     def _make_room(self) -> None:
-        """Close the files that were not used for longest, until one more may be opened."""
+        """Close the least recently used files until one more file may be opened."""
         if len(self._open) < self.limit:
             return
         if self._limit_log:
             self._limit_log.log(
-                *(logging.WARNING, "full", "%d files are open, as many as this process may have: files take turns"),
+                *(logging.WARNING, "full", "%d files are open, the most that this process may open: files take turns"),
                 len(self._open),
             )
         for content in list(islice(self._open, _TRIED)):
@@ -145,20 +146,20 @@ class DescriptorPool:
 
 
 class FileFinder(Protocol):
-    """Knows a file well enough to tell it from others, and to find it after a rename."""
+    """Knows a file well enough to recognise it, and to find it after a rename."""
 
     def seek(self) -> None:
-        """Set the content's `path` to where the file is now, if it can be found."""
+        """Set the content's `path` to the file's current path, if it can be found."""
 
     def is_expected(self) -> bool:
-        """Whether a file that was reopened is the one that was closed."""
+        """Whether the reopened file is the one that was closed."""
 
     def is_recognisable(self) -> bool:
-        """Whether the file may be closed: whether `is_expected` can be answered afterwards."""
+        """Whether the file may be closed: `is_expected` could recognise it afterwards."""
 
 
 class PooledContent:
-    """The bytes of a file (see Content) that is open only while its turn lasts."""
+    """The bytes of a file (see Content) that the pool closes and reopens as needed."""
 
     __slots__ = ("_descriptors", "finder", "identity", "is_pinned", "path")
 
@@ -169,33 +170,33 @@ class PooledContent:
         """Open `path`. Raises as FileContent.open does."""
         self.path = path
         self.identity: FileIdentity | None = None
-        self.finder: FileFinder | None = None  # without one, whatever `path` leads to is the file
-        self.is_pinned = False  # without a name it could not be reopened: only `close` closes it
+        self.finder: FileFinder | None = None  # None: any file at `path` is taken for the right one
+        self.is_pinned = False  # without a name the file could not be reopened: only `close` closes it
         self._descriptors = descriptors
         with descriptors.lock:
             descriptors.lend(self)
 
     @property
     def is_open(self) -> bool:
-        """Whether it has a descriptor now."""
+        """Whether the file has a descriptor."""
         return self._descriptors.is_open(self)
 
     def seek(self) -> None:
-        """Let the finder update `path` when that does not lead to the file any more."""
+        """Let the finder update `path`, which no longer leads to the file."""
         if self.finder:
             self.finder.seek()
 
     def is_expected(self) -> bool:
-        """Whether what was opened again may be taken for it."""
+        """Whether the finder accepts the reopened file."""
         return self.finder is None or self.finder.is_expected()
 
     def may_be_closed(self) -> bool:
-        """Whether it can be opened again, and known for what it is."""
+        """Whether the file could be reopened and recognised."""
         is_recognisable = self.finder is None or self.finder.is_recognisable()
         return not self.is_pinned and is_recognisable and self.has_its_name()
 
     def has_its_name(self) -> bool:
-        """Whether `path` still leads to it."""
+        """Whether `path` still leads to the file."""
         try:
             return identity_of(os.stat(self.path)) == self.identity
         except OSError:
@@ -211,7 +212,7 @@ class PooledContent:
         return self.status().st_size
 
     def status(self) -> os.stat_result:
-        """See Content. A file that is not open is asked by its name."""
+        """See Content. A closed file is looked up by its path."""
         with self._descriptors.lock:
             if self.identity is not None and not self.is_open:
                 with contextlib.suppress(OSError):
@@ -221,15 +222,15 @@ class PooledContent:
             return os.fstat(self._descriptors.lend(self))
 
     def has_writer(self) -> bool | None:
-        """Whether some process has the file open for writing; None when that cannot be found out.
+        """Whether some process has the file open for writing; None when that is unknown.
 
-        A read lease is only given for a file that nobody has open for writing (fcntl(2), F_SETLEASE). It is given back
-        at once; a process that opens the file in that moment waits for these few microseconds.
+        The kernel grants a read lease only for a file that no process has open for writing (fcntl(2), F_SETLEASE). The
+        lease is released immediately; a process that opens the file meanwhile waits for these few microseconds.
         """
         with self._descriptors.lock:
             try:
                 fd = self._descriptors.lend(self)
-                # The kernel announces a broken lease by SIGIO, which ends a process; SIGURG is ignored by default.
+                # By default, the kernel signals a broken lease with SIGIO, which kills the process; SIGURG is ignored.
                 fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
                 fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
                 fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -249,7 +250,7 @@ class PooledContent:
 
 
 def _raise_limit() -> int:
-    """Let the process have as many descriptors as it may ask for; return how many that are."""
+    """Raise the soft limit on open files to the hard limit; return the limit that is in force."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:

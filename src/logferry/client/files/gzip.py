@@ -1,8 +1,8 @@
-"""A gzip file as the bytes that it was made from: RFC 1952, any number of members one after the other.
+"""Reads a gzip file as its uncompressed bytes: RFC 1952, any number of consecutive members.
 
-Owns what becomes of damaged files: the damage ends a line, is skipped and reported, and reading goes on with the next
-member that can be inflated. A file is inflated from front to back, with a window of the latest bytes; reading further
-back inflates it again from its beginning. How many bytes there are, and whether all are sound, is known at the end.
+Owns the handling of damaged files: damage ends a line, is skipped and reported, and reading resumes at the next member
+that can be inflated. A file is inflated from front to back, with a window of the latest bytes; reading before the
+window inflates the file again from its beginning. The size, and whether all bytes are sound, is known only at the end.
 Must never hold more than the window and one long line.
 """
 
@@ -18,20 +18,20 @@ from logferry.client.files.replay_buffer import BLOCK_BYTES, ReplayBuffer
 from logferry.errors import SourceError, cause_of
 from logferry.protocol.compressor import GZIP_MAGIC
 
-_MAGIC_AND_METHOD: Final = GZIP_MAGIC + b"\x08"  # deflate, the only method there is
+_MAGIC_AND_METHOD: Final = GZIP_MAGIC + b"\x08"  # deflate, the only method that RFC 1952 defines
 
 # One read of the compressed file.
 _READ_BYTES: Final = 64 * 1024
 
-# How much is kept for going back, besides a long line: a chunk is read again when its source is sent back.
+# The bytes kept for going back, besides a long line: a chunk is read again when its source is sent back.
 _WINDOW_BYTES: Final = 4 * 1024 * 1024
 
-# The most that --max-line-bytes may be. What is read must not depend on the settings: they may change until it is
+# The maximum of --max-line-bytes. The bytes returned must not depend on the setting: it may change before they are
 # verified.
 _LONGEST_LINE_BYTES: Final = 16 * 1024 * 1024
 
-# Three bytes look like the beginning of a member once in 16 MiB. A hostile file may be full of them.
-_MOST_FALSE_BEGINNINGS: Final = 100
+# In random data, three bytes look like the beginning of a member once in 16 MiB. A hostile file may be full of them.
+_MAX_FALSE_BEGINNINGS: Final = 100
 
 
 class GzipContent:
@@ -43,38 +43,38 @@ class GzipContent:
         """Take over the compressed file, up to its end now, or up to `compressed_bytes`."""
         self._raw = raw
         self._end = raw.size() if compressed_bytes is None else compressed_bytes
-        self._head = b""  # kept: it tells whether a file is one that was shipped before
+        self._head = b""  # kept to recognise a file that was shipped before
         self._begin()
 
     @property
     def problems(self) -> Sequence[str]:
-        """See Content: what is damaged, with its place in the compressed file."""
+        """See Content: each damaged place, by its offset in the compressed file."""
         return self._problems
 
     def pread(self, size: int, offset: int) -> bytes:
         """See Content."""
         if offset + size <= len(self._head):
             return self._head[offset : offset + size]
-        if offset < self._spool.begin:
+        if offset < self._buffer.begin:
             self._begin()
         try:
-            while self._spool.end < offset + size and (block := next(self._blocks, b"")):
+            while self._buffer.end < offset + size and (block := next(self._blocks, b"")):
                 self._take(block, offset)
         except OSError:
-            self._begin()  # else it would go on as if this were the end
+            self._begin()  # the iterator is exhausted: without this, the next read would see the end of the file
             raise
-        return self._spool.read(size, offset)
+        return self._buffer.read(size, offset)
 
     def size(self) -> int:
-        """See Content: how much has been inflated so far."""
-        return self._spool.end
+        """See Content: the number of bytes inflated so far."""
+        return self._buffer.end
 
     def status(self) -> os.stat_result:
         """See Content."""
         return self._raw.status()
 
     def duplicate(self) -> "GzipContent":
-        """See Content. It is inflated on its own."""
+        """See Content. The duplicate inflates the file independently."""
         return GzipContent(self._raw.duplicate(), compressed_bytes=self._end)
 
     def close(self) -> None:
@@ -83,19 +83,19 @@ class GzipContent:
 
     def _begin(self) -> None:
         self._problems: list[str] = []
-        self._spool = ReplayBuffer(max_line_bytes=_LONGEST_LINE_BYTES)
+        self._buffer = ReplayBuffer(max_line_bytes=_LONGEST_LINE_BYTES)
         self._blocks = _inflate(self._raw, self._end, self._problems)
 
     def _take(self, block: bytes, wanted_from: int) -> None:
-        if self._spool.end < HEAD_BYTES:
-            self._head = (self._spool.read(self._spool.end, 0) + block)[:HEAD_BYTES]
-        self._spool.append(block)
-        wanted = max(0, self._spool.end - wanted_from)
-        self._spool.trim_to(_WINDOW_BYTES + 2 * self._spool.longest_line + wanted)
+        if self._buffer.end < HEAD_BYTES:
+            self._head = (self._buffer.read(self._buffer.end, 0) + block)[:HEAD_BYTES]
+        self._buffer.append(block)
+        wanted = max(0, self._buffer.end - wanted_from)
+        self._buffer.trim_to(_WINDOW_BYTES + 2 * self._buffer.longest_line + wanted)
 
 
 def open_content(path: Path) -> Content:
-    """Open a file to be read from its beginning to its end. Raises SourceError, or FileNotFoundError."""
+    """Open a plain or gzip file to be read from beginning to end. Raises SourceError, or FileNotFoundError."""
     raw = FileContent.open(path)
     try:
         return inflated(raw)
@@ -105,9 +105,9 @@ def open_content(path: Path) -> Content:
 
 
 def inflated(raw: Content, *, compressed_bytes: int | None = None) -> Content:
-    """Return what a file is to be read as: inflated if it begins as gzip does, whatever its name, else as it is.
+    """Return the content to read from a file: inflated if the file begins as gzip does, under any name, else unchanged.
 
-    Raises OSError. Of a compressed file nothing from `compressed_bytes` on is read.
+    Reads a compressed file only up to `compressed_bytes`. Raises OSError.
     """
     if raw.pread(len(GZIP_MAGIC), 0) != GZIP_MAGIC:
         return raw
@@ -115,7 +115,7 @@ def inflated(raw: Content, *, compressed_bytes: int | None = None) -> Content:
 
 
 def _inflate(raw: Content, end: int, problems: list[str]) -> Iterator[bytes]:
-    """Yield the bytes of all members, in blocks of up to BLOCK_BYTES; add to `problems` what is damaged, and where."""
+    """Yield the bytes of all members, in blocks of up to BLOCK_BYTES; append each damaged place to `problems`."""
     offset, line_is_open = 0, False
     while offset < end:
         member = _Member(raw, offset, end)
@@ -124,18 +124,18 @@ def _inflate(raw: Content, end: int, problems: list[str]) -> Iterator[bytes]:
             line_is_open = not block.endswith(b"\n")
         offset, problem = _end_of_padding(raw, member.end, end), member.problem
         if offset < end and not problem and raw.pread(len(GZIP_MAGIC), offset) != GZIP_MAGIC:
-            problem = f"what follows at compressed byte {offset} is no gzip"
+            problem = f"what follows at compressed byte {offset} is not gzip data"
         if problem:
             offset = _next_member(raw, offset, end)
             if offset < end:
-                problem += f"; it goes on at compressed byte {offset}"
+                problem += f"; reading resumes at compressed byte {offset}"
                 if line_is_open:
                     yield b"\n"
             problems.append(problem)
 
 
 class _Member:
-    """One member of a gzip file; `end` is how far it was understood, and `problem` why no further."""
+    """One member of a gzip file: decoded up to `end`; `problem` says why no further."""
 
     def __init__(self, raw: Content, start: int, file_end: int) -> None:
         self._raw = raw
@@ -145,7 +145,7 @@ class _Member:
         self.is_truncated = False
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield its bytes, including those before a damaged place."""
+        """Yield the bytes of the member, including those before a damaged place."""
         inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
         data = b""
         while not (inflater.eof or self.problem):
@@ -153,22 +153,22 @@ class _Member:
             before = inflater.copy()
             try:
                 block = inflater.decompress(data, BLOCK_BYTES)
-                understood = len(data) - len(inflater.unused_data if inflater.eof else inflater.unconsumed_tail)
+                decoded = len(data) - len(inflater.unused_data if inflater.eof else inflater.unconsumed_tail)
                 if not data and not block:
                     self.is_truncated = True
                     self.problem = f"truncated at compressed byte {self.end}"
             except zlib.error as error:
-                block, understood = _inflate_by_byte(before, data)
+                block, decoded = _inflate_by_byte(before, data)
                 reason = str(error).rpartition(": ")[2]
-                self.problem = f"damaged at compressed byte {self.end + understood} ({reason})"
-            self.end += understood
-            data = data[understood:]
+                self.problem = f"damaged at compressed byte {self.end + decoded} ({reason})"
+            self.end += decoded
+            data = data[decoded:]
             if block:
                 yield block
 
 
 def _inflate_by_byte(inflater: "zlib._Decompress", data: bytes) -> tuple[bytes, int]:
-    """Return what comes out before the first byte that is damaged, and which one that is."""
+    """Return the bytes inflated before the first damaged byte, and the index of that byte."""
     inflated = bytearray()
     for index in range(len(data)):
         try:
@@ -179,7 +179,7 @@ def _inflate_by_byte(inflater: "zlib._Decompress", data: bytes) -> tuple[bytes, 
 
 
 def _end_of_padding(raw: Content, offset: int, end: int) -> int:
-    """Skip NULs: tapes and block devices leave them behind."""
+    """Skip NULs, which tapes and block devices leave behind; return the offset after them."""
     while data := raw.pread(min(_READ_BYTES, end - offset), offset):
         rest = data.lstrip(b"\0")
         offset += len(data) - len(rest)
@@ -189,12 +189,12 @@ def _end_of_padding(raw: Content, offset: int, end: int) -> int:
 
 
 def _next_member(raw: Content, offset: int, end: int) -> int:
-    """Return where the next member begins that is sound; if there is none, one that is as far as the file goes.
+    """Return the offset of the next sound member; failing that, of a truncated one; `end` if neither exists.
 
-    Anything may look like the beginning of a truncated member, so that is the one that gives most. `end` is none.
+    Any bytes may look like the beginning of a truncated member, so the one that yields the most bytes is chosen.
     """
     truncated, most = end, 0
-    for _ in range(_MOST_FALSE_BEGINNINGS):
+    for _ in range(_MAX_FALSE_BEGINNINGS):
         offset = _find_beginning(raw, offset, end)
         if offset == end:
             break
@@ -209,7 +209,7 @@ def _next_member(raw: Content, offset: int, end: int) -> int:
 
 
 def _find_beginning(raw: Content, offset: int, end: int) -> int:
-    """Return where there is something, from `offset` on, that looks like the beginning of a member; else `end`."""
+    """Return the first offset, from `offset` on, that looks like the beginning of a member; else `end`."""
     overlap = len(_MAGIC_AND_METHOD) - 1
     while len(data := raw.pread(min(_READ_BYTES, end - offset), offset)) > overlap:
         found = data.find(_MAGIC_AND_METHOD)

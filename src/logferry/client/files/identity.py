@@ -1,8 +1,8 @@
-"""What makes a file the same file: device and inode while it exists, its first and last known bytes at any time.
+"""What identifies a file: device and inode while it exists, its first and last known bytes at any time.
 
-Owns how many bytes of a file are remembered to recognise it, and how they become a fingerprint that is stored.
-Fingerprints are in the checkpoints of earlier versions: neither the sizes nor the hash may change without a way to read
-those. Must never open a file.
+Owns how many bytes of a file are remembered to recognise it, and the fingerprint of those bytes. Checkpoints of earlier
+versions contain fingerprints: neither the sizes nor the hash may change unless those stay readable. Must never open a
+file.
 """
 
 import os
@@ -11,10 +11,10 @@ from typing import Final, Protocol
 
 from logferry import speedups
 
-# How many of its first bytes tell a file from others.
+# The number of first bytes that distinguish a file from others.
 HEAD_BYTES: Final = 1024
 
-# How many bytes before an offset tell whether a file is the one that was read up to there.
+# The number of bytes before an offset that show whether a file is the one that was read up to that offset.
 TAIL_BYTES: Final = 256
 
 FileIdentity = tuple[int, int]
@@ -24,14 +24,14 @@ FINGERPRINT_OF_NOTHING: Final = "cae66941d9efbd404e4d88758ea67670"
 
 
 class Peekable(Protocol):
-    """A file of which any part can be looked at."""
+    """A file that can be read at any offset."""
 
     def peek(self, offset: int, size: int) -> bytes:
         """Return up to `size` bytes at `offset`; fewer only when the file ends there. Raises OSError."""
 
 
 def identity_of(status: os.stat_result) -> FileIdentity:
-    """Return what identifies a file while it exists. After that another file may get the same."""
+    """Return the identity of a file while it exists. Later another file may get the same identity."""
     return status.st_dev, status.st_ino
 
 
@@ -42,13 +42,13 @@ def fingerprint(data: bytes) -> str:
     compiled: Callable[[bytes], str] | None = getattr(speedups.compiled, "fingerprint", None)
     if compiled is not None:
         return compiled(data)
-    from hashlib import blake2b  # late, because it loads OpenSSL as well: 5 ms and 3.9 MB
+    from hashlib import blake2b  # imported here because it also loads OpenSSL: 5 ms and 3.9 MB
 
     return blake2b(data, digest_size=16).hexdigest()
 
 
 def has_bytes(file: Peekable, offset: int, expected: bytes) -> bool:
-    """Whether a file has just these bytes at `offset`."""
+    """Whether a file has exactly these bytes at `offset`."""
     return file.peek(offset, len(expected)) == expected
 
 
@@ -58,7 +58,7 @@ def has_head_and_tail(file: Peekable, *, head: bytes, tail: bytes, end: int) -> 
 
 
 def begins_alike(file: Peekable, other: Peekable, size: int) -> bool:
-    """Whether two files have the same first `size` bytes, as far as those at both ends of them say."""
+    """Whether two files seem to have the same first `size` bytes; compares only both ends of that range."""
     head, tail = min(size, HEAD_BYTES), min(size, TAIL_BYTES)
     return all(file.peek(at, length) == other.peek(at, length) for at, length in ((0, head), (size - tail, tail)))
 

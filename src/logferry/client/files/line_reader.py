@@ -1,8 +1,8 @@
-"""One open log file: whole lines from it, a chunk at a time, and the proof that it is still the same file.
+"""Reads whole lines from one open log file, a chunk at a time, and checks that it is still the same file.
 
-Nothing read is kept between calls but an offset and the last bytes before it: an unfinished line is simply read again
-once it has grown, so memory is bounded whatever the file holds. Every read begins with the bytes that end at the
-offset; when they are not what they were, the file was truncated or rewritten, however long it is by now.
+Between calls it keeps only an offset and the last bytes before it: an unfinished line is read again once it has grown,
+so memory is bounded for any file. Every read begins with the bytes that end at the offset; when these have changed, the
+file was truncated or rewritten, whatever its size is now.
 """
 
 import copy
@@ -28,18 +28,18 @@ from logferry.model.loss import Loss, LossKind
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
 
-# One read. Large enough that the cost of a call does not matter (rendering one takes a millisecond), small enough that
-# a few of them in flight stay far below the memory promised.
+# One read. Large enough that the cost of a call does not matter (rendering a chunk takes a millisecond), small enough
+# that a few chunks in flight stay far below the promised memory limit.
 CHUNK_BYTES: Final = 256 * 1024
 
-# A line that is longer than a chunk is searched for its end in steps of this size, with other work in between.
+# The end of a line that is longer than a chunk is searched for in steps of this size, with other work in between.
 SCAN_BYTES: Final = 32 * 1024 * 1024
 
 
 class SourceFile:
     """An open file that is read forward from `offset`, which is always the beginning of a line."""
 
-    # There may be tens of thousands of them: without slots each would take 1.3 KB more.
+    # There may be tens of thousands of instances: without slots each would take 1.3 KB more.
     __slots__ = (
         "_beginning",
         "_content",
@@ -63,23 +63,23 @@ class SourceFile:
     )
 
     def __init__(self, path: Path, *, max_line_bytes: int, content: Content | None = None) -> None:
-        """Open `path`, or take over the `content` that stands for it.
+        """Open `path`, or take over an open `content`.
 
-        Raises SourceError when it is not a readable regular file, FileNotFoundError when it is missing.
+        Raises SourceError when `path` is not a readable regular file, FileNotFoundError when it is missing.
         """
         self._content: Content = content or FileContent.open(path)
         self.path = path
         self.offset = 0
         self._epoch = 0
         self._one_by_one_until = 0
-        self.overwritten: list[OverwrittenSource] = []  # for the owner to handle, and to clear
-        self.lost: list[Loss] = []  # likewise
+        self.overwritten: list[OverwrittenSource] = []  # the owner handles and clears these
+        self.lost: list[Loss] = []  # the owner handles and clears these too
         self._tail = b""  # the bytes that end at the offset
-        self._beginning = b""  # before anything is read there is no tail: the first bytes that were seen
-        self._scanned = 0  # up to where an over-long line at the offset has no newline
-        self.is_scanning = False  # the end of a long line is being searched: read again at once
-        self.is_pending = False  # whole lines are held back: the event that they belong to may go on
-        self._starts_event = True  # an event begins at the offset, and not only a piece of one
+        self._beginning = b""  # the first bytes that were seen; for as long as nothing was read and there is no tail
+        self._scanned = 0  # the over-long line at the offset has no newline before this offset
+        self.is_scanning = False  # the end of a long line is not found yet: read again immediately
+        self.is_pending = False  # whole lines are held back: their event may continue
+        self._starts_event = True  # an event begins at the offset, not the rest of one
         self.rendering_decided_for: Source | None = None  # for the owner
         self.render_as(RenderSpec(max_line_bytes=max_line_bytes))
         try:
@@ -92,7 +92,7 @@ class SourceFile:
             raise
 
     def render_as(self, rendering: RenderSpec) -> None:
-        """Give chunks for this rendering from now on: it says how long a line may be, and where an event ends."""
+        """Return chunks for this rendering from now on: it decides how long a line may be and where an event ends."""
         self.rendering = rendering
         self._splitter = splitter_for(rendering)
 
@@ -103,18 +103,18 @@ class SourceFile:
     def size(self) -> int:
         """Return the file's size now, in bytes."""
         size = self._content.size()
-        if size > self._seen_size and self.is_unchanged():  # if it has changed, the next read will notice
+        if size > self._seen_size and self.is_unchanged():  # if it has changed, the next read detects that
             self._seen_size = size
         return size
 
     @property
     def readable_end(self) -> int:
-        """Up to where there may be something to read: its size now, or more than any file has if only reading tells."""
+        """The offset up to which bytes may be readable: the current size, or unlimited for a stream."""
         return sys.maxsize if self._content.is_stream else self.size()
 
     @property
     def problems(self) -> Sequence[str]:
-        """What is wrong with the file, as far as it was read."""
+        """What is wrong with the part of the file that was read."""
         return self._content.problems
 
     def modified_ns(self) -> int:
@@ -123,7 +123,7 @@ class SourceFile:
 
     @property
     def is_deleted(self) -> bool:
-        """Whether no name is left for the file."""
+        """Whether the file has no name left."""
         return self._content.status().st_nlink == 0
 
     def peek(self, offset: int, size: int) -> bytes:
@@ -131,12 +131,12 @@ class SourceFile:
         return self._content.pread(size, offset)
 
     def resume(self, source: Source) -> None:
-        """Go on with a source that is known to be this file, from where it is committed."""
+        """Continue a source that is known to be this file, from its committed offset."""
         self.source = source
         self._move_to(source.committed)
 
     def take_over(self, overwritten: OverwrittenSource) -> None:
-        """Go on with the source of a file that this one is a copy of, from where that was read."""
+        """Continue the source of the file that this file is a copy of, from the offset that was reached there."""
         self.source = overwritten.source
         self.source.device, self.source.inode = self.identity
         self._epoch = self.source.epoch
@@ -144,23 +144,23 @@ class SourceFile:
 
     @property
     def seen_size(self) -> int:
-        """The size that the file had when it was last looked at."""
+        """The size at which the file was last seen unchanged."""
         return self._seen_size
 
     @property
     def is_at_end(self) -> bool:
-        """Whether there is nothing at or behind the offset now."""
+        """Whether the file has no bytes at or after the offset."""
         return not self.peek(self.offset, 1)
 
     @property
     def has_known_content(self) -> bool:
-        """Whether anything of its content is known, to tell it from another file with its inode."""
+        """Whether any of the content is known, which tells the file from another one with its inode."""
         return bool(self._tail or self._beginning)
 
     def rewind(self, offset: int | None, *, one_by_one_until: int = 0) -> None:
-        """Go back to `offset`, the beginning of a line, and give single lines up to `one_by_one_until`.
+        """Go back to `offset`, the beginning of a line, and return single lines up to `one_by_one_until`.
 
-        With None the file is a new source, and read from its beginning.
+        None starts a new source at the beginning of the file.
         """
         if offset is None:
             self.source = self._new_source()
@@ -170,19 +170,19 @@ class SourceFile:
         self._move_to(offset or 0)
 
     def duplicate(self) -> Self:
-        """Open the same file once more, whatever its name is by now; it has a position of its own."""
+        """Open the same file once more, under any name, with a position of its own."""
         duplicate = copy.copy(self)
         duplicate._content = self._content.duplicate()
-        duplicate.source = copy.copy(self.source)  # its owner goes on changing it
+        duplicate.source = copy.copy(self.source)  # the owner keeps changing the original
         duplicate.overwritten, duplicate.lost = [], []
         return duplicate
 
     def skip_to(self, offset: int) -> None:
-        """Go on at `offset`: what is before it is not to be read."""
+        """Continue at `offset` without reading what is before it."""
         self._move_to(offset)
 
     def skip_to_end(self) -> None:
-        """Begin after the last whole line that is there now."""
+        """Continue after the last whole line that the file has now."""
         end = self.size()
         while end > self.offset:
             start = max(self.offset, end - CHUNK_BYTES)
@@ -200,11 +200,11 @@ class SourceFile:
         max_lines: int | None = None,
         is_settled: bool = False,
     ) -> Chunk | None:
-        """Return the next chunk, or None when no whole line, or no whole event, is there.
+        """Return the next chunk, or None when the file has no whole line, or no whole event, yet.
 
-        No byte from `limit` on is read. `is_final` says that the file will not grow: a last line without newline is
-        then a line too. `is_settled` says that the last event there will not go on. Raises SourceError when the file
-        system fails.
+        Bytes from `limit` on are not read. `is_final` says that the file will not grow: a last line without a newline
+        then counts as a line. `is_settled` says that the last event will not continue. Raises SourceError when the
+        file system fails.
         """
         if self.offset < self._one_by_one_until:
             max_lines = 1
@@ -248,7 +248,7 @@ class SourceFile:
         return self._chunk(piece) if piece else None
 
     def _note_size(self, size: int, *, is_whole: bool) -> None:
-        """The file has at least this size, or if `is_whole` exactly. If it had more, those bytes are gone unread."""
+        """Note that the file has at least this size, or if `is_whole` exactly; record vanished unread bytes as lost."""
         if is_whole and size < self._seen_size:
             reason = "truncated before it was read, and written again since"
             self.lost.append(Loss(self.source, size, self._seen_size, reason, kind=LossKind.OVERWRITTEN))
@@ -256,7 +256,7 @@ class SourceFile:
         self._seen_size = max(self._seen_size, size)
 
     def is_unchanged(self) -> bool:
-        """Whether the known bytes before the offset, and at the beginning, are still there."""
+        """Whether the known bytes before the offset and at the beginning of the file are unchanged."""
         if self._tail:
             is_same = has_bytes(self, self.offset - len(self._tail), self._tail)
             head = self.source.head
@@ -268,7 +268,7 @@ class SourceFile:
         return True
 
     def _start_over(self) -> None:
-        """The bytes before the offset have changed: what is in the file now is another source."""
+        """Begin a new source: the bytes before the offset have changed."""
         self.overwritten.append(
             OverwrittenSource(self.source, self.offset, self._tail, self._beginning, self._seen_size)
         )
@@ -280,7 +280,7 @@ class SourceFile:
         self.size()
 
     def _read_long_line(self, limit: int | None, is_final: bool) -> Chunk | None:
-        """A line that is longer than one read, or than the limit: look for its end, a bounded way at a time."""
+        """Search for the end of a line that is longer than one read or than the limit, at most SCAN_BYTES per call."""
         position = max(self._scanned, self.offset)
         stop = position + SCAN_BYTES if limit is None else min(position + SCAN_BYTES, limit)
         while position < stop:
@@ -303,7 +303,7 @@ class SourceFile:
         """Return the line of `length` bytes, newline included, at the offset: whole, or cut at the limit."""
         wanted = self._splitter.head_bytes(length)
         head = self._content.pread(wanted, self.offset)
-        if len(head) < wanted:  # truncated since; the next read will notice
+        if len(head) < wanted:  # truncated since; the next read detects that
             return None
         return self._chunk(self._splitter.whole_or_cut(head, length, starts_event=self._starts_event))
 
@@ -324,7 +324,7 @@ class SourceFile:
         )
 
     def _move_to(self, offset: int) -> None:
-        """Go to `offset`, where nothing of what is before it was read in this run."""
+        """Go to `offset`, and read the bytes before it that are needed to recognise the file."""
         self.offset = offset
         self._starts_event = offset == 0
         start = max(0, offset - TAIL_BYTES)

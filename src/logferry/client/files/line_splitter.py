@@ -1,7 +1,7 @@
-"""From bytes to whole lines and whole events: where a chunk may end, and where a line that is too long is cut.
+"""Splits bytes into whole lines and whole events: where a chunk may end, and where an over-long line is cut.
 
-Owns the rules for long lines, and for events that may go on. Pure: bytes in, pieces out. Must never read a file, and
-remembers nothing between two calls: files that are rendered alike share a splitter.
+Owns the rules for long lines, and for events that may continue. Pure: bytes in, pieces out. Must never read a file or
+keep state between calls: files that are rendered alike share a splitter.
 """
 
 import re
@@ -12,15 +12,15 @@ from typing import Final, NamedTuple
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering.event_boundaries import EventBoundaries, event_boundaries
 
-# What may follow the content of a line.
+# The longest line ending.
 _LONGEST_ENDING: Final = b"\r\n"
 
 
 class Piece(NamedTuple):
-    """The next bytes of a file that can be handed over: whole lines, or the kept beginning of a line that is too long.
+    """The next bytes of a file to deliver: whole lines, or the kept beginning of an over-long line.
 
-    `length` is how many bytes of the file it stands for. `continues_event` says that its first line may belong to the
-    event before, `ends_event` that an event may begin behind it.
+    `length` is the number of bytes of the file that the piece covers. `continues_event` says that its first line may
+    belong to the previous event, `ends_event` that an event may begin after the piece.
     """
 
     data: bytes
@@ -36,27 +36,27 @@ class LineSplitter:
     __slots__ = ("_boundaries", "_long_line", "max_line_bytes")
 
     def __init__(self, max_line_bytes: int, boundaries: EventBoundaries | None) -> None:
-        """Lines end where they end; events end by `boundaries`, or with every line if there are none."""
+        """Events end as `boundaries` decides; without it, every line is an event."""
         self.max_line_bytes = max_line_bytes
         self._boundaries = boundaries
-        # A line of more bytes than the limit, its line ending (`\n` or `\r\n`) not counted.
+        # A line of more bytes than the limit, not counting its line ending (`\n` or `\r\n`).
         pattern = rb"(?m:^)(?![^\n]{%d}\r\n)[^\n]{%d,}+\n" % (max_line_bytes, max_line_bytes + 1)
         self._long_line = re.compile(pattern)
 
     def split(
         self, data: bytes, *, starts_event: bool, max_lines: int | None, has_more: bool, is_settled: bool
     ) -> Piece | None:
-        """Return the first piece of `data`, which consists of whole lines; None while the only event there may go on.
+        """Return the first piece of `data`, which consists of whole lines; None while its only event may continue.
 
-        `starts_event` says that an event begins with `data`. `has_more` says that a line without end follows: one that
-        is longer than any event. `is_settled` says that the last event will not go on.
+        `starts_event` says that an event begins with `data`. `has_more` says that the read was full:
+        an event that fills all of it is split. `is_settled` says that the last event will not continue.
         """
         is_before_long_line = False
         if len(data) > self.max_line_bytes and (match := self._long_line.search(data)):
             if match.start() == 0:
                 return self.cut(data[: self.max_line_bytes + 1], match.end())
             data = data[: match.start()]
-            is_before_long_line = True  # a line that is cut belongs to no event
+            is_before_long_line = True  # a cut line does not belong to an event
         if self._boundaries is None:
             data = _first_lines(data, max_lines)
             return Piece(data, len(data), ends_event=starts_event)
@@ -75,11 +75,11 @@ class LineSplitter:
         return Piece(data[:size], size, continues_event=continues, ends_event=ends_event)
 
     def head_bytes(self, length: int) -> int:
-        """Return how much of a line of `length` bytes, its ending included, `whole_or_cut` needs to see."""
+        """Return how many bytes `whole_or_cut` needs of a line of `length` bytes, including its ending."""
         return min(length, self.max_line_bytes + len(b"x" + _LONGEST_ENDING))
 
     def whole_or_cut(self, head: bytes, length: int, *, starts_event: bool) -> Piece:
-        """Return a line of `length` bytes that begins with `head`: whole if it may be that long, else cut."""
+        """Return a line of `length` bytes that begins with `head`: whole if the limit allows it, else cut."""
         is_whole = len(head) == length and len(head.removesuffix(b"\n").removesuffix(b"\r")) <= self.max_line_bytes
         return Piece(head, length, ends_event=starts_event) if is_whole else self.cut(head, length)
 
@@ -94,8 +94,8 @@ class LineSplitter:
 
 
 def splitter_for(spec: RenderSpec) -> LineSplitter:
-    """Return the splitter for a rendering. Raises ValueError that says what of `spec` cannot be used."""
-    # What has nothing to do with splitting is left out: constant fields often differ from file to file.
+    """Return the splitter for a rendering. Raises ValueError that names the unusable part of `spec`."""
+    # Fields that do not affect splitting are cleared: constant fields often differ from file to file.
     return _splitter(replace(spec, fields=(), include=(), exclude=(), redact=()))
 
 

@@ -1,8 +1,8 @@
-"""The bytes of a stream that may be read again: appended at the end, dropped at the beginning, addressed by offset.
+"""Keeps the bytes of a stream that may be read again: appended at the end, dropped at the beginning, read by offset.
 
-Of a line that is longer than anybody will look at, only the beginning, the last TAIL_BYTES bytes and the length are
-kept. So a stream without newlines takes no more memory than one with them. Where the middle of such a line was, NULs
-are read: any byte but a newline would do.
+Of an over-long line, the buffer keeps only the beginning, the last TAIL_BYTES bytes and the length, so a stream without
+newlines takes no more memory than one with them. The omitted middle of such a line reads as NULs: any byte except a
+newline would do.
 """
 
 from bisect import bisect_right
@@ -10,14 +10,14 @@ from typing import Final
 
 from logferry.client.files.identity import TAIL_BYTES
 
-# The most that is appended at once. At least so much of every line is kept, so that what is not kept depends on the
-# lines alone, and not on how they came.
+# The maximum size of one append. At least this much of every line is kept, so that the omitted bytes depend only on the
+# lines, not on how they were split into appends.
 BLOCK_BYTES: Final = 256 * 1024
 
 # A stream may come a byte at a time; pieces are joined up to this size.
 _PIECE_BYTES: Final = 64 * 1024
 
-# A line's ending, and one byte more, which says that the line is too long.
+# A line's ending, and one byte more, which shows that the line is too long.
 _BEYOND_LIMIT: Final = len(b"x\r\n") + 1
 
 
@@ -25,16 +25,16 @@ class ReplayBuffer:
     """Bytes `[begin, end)` of a stream; `kept_bytes` of them are in memory. For one thread at a time."""
 
     def __init__(self, *, max_line_bytes: int) -> None:
-        """Readers need at most `max_line_bytes` of a line, its ending not counted."""
+        """Readers need at most `max_line_bytes` of a line, not counting its ending."""
         self._line_bytes = max(max_line_bytes + _BEYOND_LIMIT, BLOCK_BYTES)
         self._starts: list[int] = []
-        self._pieces: list[bytes | bytearray | int] = []  # a number is how many bytes are not kept
-        self._line_start = 0  # where the last line begins, which has no newline yet
-        self._has_last_bytes = False  # the last piece is what is last in a line of which the middle is left out
+        self._pieces: list[bytes | bytearray | int] = []  # a number is a count of omitted bytes
+        self._line_start = 0  # where the last, unfinished line begins
+        self._has_last_bytes = False  # the last piece is the end of a line whose middle is omitted
         self.begin = 0
         self.end = 0
         self.kept_bytes = 0
-        self.longest_line = 0  # the most that is, or was, kept of any line that did not come at once
+        self.longest_line = 0  # the most bytes ever kept of a line that spans appends
 
     def append(self, data: bytes) -> None:
         """Add up to BLOCK_BYTES bytes at the end."""
@@ -45,7 +45,7 @@ class ReplayBuffer:
         end = self.end + len(data)
         if kept < of_line:
             self._keep(data[:kept])
-            self._leave_out(data[kept:of_line])
+            self._omit(data[kept:of_line])
             data = data[of_line:]
         if newline >= 0:
             self._line_start = end - len(data) + data.rfind(b"\n") + 1
@@ -53,7 +53,7 @@ class ReplayBuffer:
         self._keep(data)
 
     def read(self, size: int, offset: int) -> bytes:
-        """Return up to `size` bytes at `offset`; none when they were dropped already."""
+        """Return up to `size` bytes at `offset`; empty when they were already dropped."""
         if offset < self.begin:
             return b""
         stop = min(offset + size, self.end)
@@ -69,13 +69,13 @@ class ReplayBuffer:
         return b"".join(parts)
 
     def trim(self, offset: int) -> None:
-        """Drop what is before `offset`, as far as that frees memory."""
+        """Drop the whole pieces before `offset`."""
         count = bisect_right(self._starts, offset) - 1
         if count > 0:
             self._drop(count)
 
     def trim_to(self, max_bytes: int) -> None:
-        """Drop as much of the beginning as is needed to keep at most `max_bytes` and a piece."""
+        """Drop pieces from the beginning until at most `max_bytes` plus one piece are kept."""
         count, kept = 0, self.kept_bytes
         while kept > max_bytes and count < len(self._pieces) - 1:
             piece = self._pieces[count]
@@ -103,8 +103,8 @@ class ReplayBuffer:
         self.end += len(data)
         self.kept_bytes += len(data)
 
-    def _leave_out(self, data: bytes) -> None:
-        """Add the next bytes of a line that is too long: only the last ones are kept, until more of it comes."""
+    def _omit(self, data: bytes) -> None:
+        """Add the next bytes of an over-long line, and keep only the last of them until more of the line arrives."""
         if self._has_last_bytes:
             data = self._take_back() + data
         length = len(data) - TAIL_BYTES

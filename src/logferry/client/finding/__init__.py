@@ -1,1 +1,1 @@
-"""Which files there are: patterns, listings, notifications, mounts."""
+"""Finds log files: patterns, folder listings, change notifications, mounts."""

@@ -1,4 +1,4 @@
-"""Which files are compressed, by their names and first bytes: there is nothing in them to follow.
+"""Recognises compressed files, which cannot be followed, by their names and first bytes.
 
 Owns the table of suffixes and magic numbers. Must never decompress anything: client/files/gzip.py does.
 """
@@ -7,10 +7,10 @@ from typing import Final
 
 from logferry.protocol.compressor import GZIP_MAGIC
 
-# Compressed files of this kind can be read on where the file that they were made from was not read to its end.
+# The client can continue in an archive of this kind if the original file was not read to its end.
 READABLE_SUFFIX: Final = ".gz"
 
-# What logrotate and similar tools make of rotated files, with the bytes that each begins with.
+# The suffixes that logrotate and similar tools give to compressed files, with the first bytes of each format.
 _MAGIC_BY_SUFFIX: Final = {
     READABLE_SUFFIX: GZIP_MAGIC,
     ".bz2": b"BZh",
@@ -23,10 +23,10 @@ _LONGEST_MAGIC: Final = max(map(len, _MAGIC_BY_SUFFIX.values()))
 
 
 def is_compressed(path: str, *, or_unfinished: bool = False) -> bool:
-    """Whether a file is compressed, by its name and by its first bytes. A file that cannot be read is not.
+    """Whether a file is compressed, judging by its name and first bytes. A file that cannot be read is not.
 
-    With `or_unfinished` also a file that may still become one: while a compressor has only just opened its output, the
-    magic number is missing, or incomplete.
+    `or_unfinished` also accepts a file that may become compressed: a compressor that has just opened its output has not
+    written the whole magic number yet.
     """
     if not path.endswith(tuple(_MAGIC_BY_SUFFIX)):
         return False

@@ -1,11 +1,11 @@
-"""Notifications from the kernel that something has changed in a folder: inotify(7), through ctypes.
+"""Receives the kernel's notifications of changes in folders: inotify(7), through ctypes.
 
 Owns the watches of one inotify instance. It watches folders, not files: one watch covers thousands of files, and the
 names that appear later.
 
-A notification is a hint and not a promise: a change made on another host, or through a memory mapping, is reported late
-or never, and a folder does not report that one above it was renamed. So users of this module must never rely on it
-alone; they look at the files themselves from time to time.
+A notification is a hint, not a guarantee: the kernel reports a change made on another host, or through a memory
+mapping, late or never, and it does not report that a parent folder was renamed. Callers must never rely on
+notifications alone: they also check the files themselves from time to time.
 """
 
 import errno
@@ -46,8 +46,8 @@ _MASK: Final = _GROWN | _RENAMED | _DELETE_SELF | _MOVE_SELF | _ONLYDIR
 _EVENT: Final = struct.Struct("=iIII")
 _NAME_BYTES: Final = struct.Struct("=12xI").unpack_from
 
-# One read takes at most this much, which is more than 2000 events. This many reads in a row empty the longest queue
-# that the kernel keeps by default (16,384 events), and come to an end even if events arrive faster than they are read.
+# One read takes at most this much, which is more than 2000 events. This many reads empty the longest queue that
+# the kernel keeps by default (16,384 events), and are bounded even if events arrive faster than they are read.
 _READ_BYTES: Final = 64 * 1024
 _READS: Final = 128
 
@@ -59,11 +59,11 @@ _HINTS: Final = {
 
 @dataclass(slots=True)
 class Changes:
-    """What has happened since the last read.
+    """The changes since the last read.
 
     `paths` are files whose content may have grown. In `folders`, names appeared, vanished, moved or changed their
-    permissions, or the folder itself is gone (then it is no longer watched). After an `overflow` events are missing:
-    look at everything.
+    permissions, or the folder itself is gone (then it is no longer watched). After an `overflow`, events are missing:
+    the caller must check everything.
     """
 
     paths: set[str] = field(default_factory=set)
@@ -72,7 +72,7 @@ class Changes:
 
 
 class FolderWatcher:
-    """Watches folders for changes in them, and of the files in them. For one thread."""
+    """Watches folders for changes of their entries and files. For one thread."""
 
     def __init__(self, inotify: "_Inotify") -> None:
         """Use `create`."""
@@ -83,10 +83,10 @@ class FolderWatcher:
 
     @classmethod
     def create(cls) -> Self | None:
-        """Return a watcher; log why and return None where inotify is missing, or its instances are used up."""
+        """Return a watcher; if inotify is missing or its instances are used up, log why and return None."""
         try:
             return cls(_Inotify())
-        except (ImportError, AttributeError, TypeError) as error:  # no ctypes, or no libc that has it
+        except (ImportError, AttributeError, TypeError) as error:  # ctypes is missing, or libc lacks inotify
             logger.debug("inotify is not available: %s", error)
         except OSError as error:
             logger.warning("cannot watch for changes, polling instead: %s", _explained(error))
@@ -94,17 +94,17 @@ class FolderWatcher:
 
     @property
     def watched(self) -> Set[str]:
-        """The folders that are watched, under the names given to `watch`."""
+        """The watched folders, under the names given to `watch`."""
         return self._wds.keys()
 
     def fileno(self) -> int:
-        """Readable while there is something to `read`."""
+        """Return the descriptor that is readable while `read` has something to return."""
         return self._inotify.fd
 
     def watch(self, folder: str) -> bool:
         """Watch the folder that `folder` leads to now; return False when that fails. Log each kind of failure once.
 
-        Watching a folder again costs little, and repairs the watch of a name that leads to another folder by now.
+        Watching a folder again is cheap, and repairs the watch of a name that now leads to another folder.
         """
         try:
             wd = self._inotify.add_watch(folder, _MASK)
@@ -119,7 +119,7 @@ class FolderWatcher:
         return True
 
     def unwatch(self, folder: str) -> None:
-        """Stop watching a folder, if it is watched. Its events that are still in the queue are dropped."""
+        """Stop watching a folder, if it is watched. Its queued events are dropped."""
         wd = self._wds.pop(folder, None)
         if wd is None:
             return
@@ -129,7 +129,7 @@ class FolderWatcher:
             self._inotify.rm_watch(wd)
 
     def read(self) -> Changes:
-        """Return what has happened, each change once. Never waits."""
+        """Return the changes since the last read, each once. Never waits."""
         events: dict[bytes, None] = {}
         for _ in range(_READS):
             try:
@@ -138,7 +138,7 @@ class FolderWatcher:
                 break
         changes = Changes()
         for event in events:
-            self._sort(event, changes)
+            self._add_event(event, changes)
         if changes.overflow:
             self._start_over(changes)
         return changes
@@ -149,11 +149,11 @@ class FolderWatcher:
         self._wds.clear()
         self._folders.clear()
 
-    def _sort(self, event: bytes, changes: Changes) -> None:
+    def _add_event(self, event: bytes, changes: Changes) -> None:
         """Add one event to `changes`.
 
-        Events of a watch that was removed are ignored. Its number does not belong to another watch by now: the kernel
-        counts to INT_MAX before it starts again (inotify(7), section BUGS).
+        Events of a removed watch are ignored. Its number cannot belong to a newer watch yet: the kernel counts to
+        INT_MAX before it reuses numbers (inotify(7), section BUGS).
         """
         wd, mask, _, _ = _EVENT.unpack_from(event)
         changes.overflow |= bool(mask & _OVERFLOW)
@@ -165,7 +165,7 @@ class FolderWatcher:
         changes.folders.update(folders)
         if mask & _IGNORED:  # the kernel removed the watch: the folder was deleted, or unmounted
             self._forget(wd)
-        elif mask & _MOVE_SELF:  # the watch has followed the folder to a name that nobody asked for
+        elif mask & _MOVE_SELF:  # the watch followed the folder to a name that is not wanted
             for folder in list(folders):
                 self.unwatch(folder)
 
@@ -174,11 +174,11 @@ class FolderWatcher:
             del self._wds[folder]
 
     def _start_over(self, changes: Changes) -> None:
-        """Renew all watches: the end of one may be among the events that were lost."""
+        """Renew all watches: the lost events may include the end of a watch."""
         changes.folders.update(folder for folder in list(self._wds) if not self.watch(folder))
 
     def _log_failure(self, folder: str, error: OSError) -> None:
-        level = logging.DEBUG if error.errno == errno.ENOENT else logging.WARNING  # missing is normal
+        level = logging.DEBUG if error.errno == errno.ENOENT else logging.WARNING  # a missing folder is normal
         self._failures.log(
             *(level, error.errno, "cannot watch %s for changes, polling it instead: %s"),
             *(printable(folder), _explained(error)),
@@ -186,11 +186,11 @@ class FolderWatcher:
 
 
 class _Inotify:
-    """The three system calls. They raise OSError when they fail."""
+    """The three system calls of inotify. They raise OSError when they fail."""
 
     def __init__(self) -> None:
         """Raise ImportError, AttributeError or TypeError where inotify does not exist."""
-        import ctypes  # not everywhere, and not needed by those who only poll
+        import ctypes  # not available everywhere, and not needed for polling
 
         libc = ctypes.CDLL(None, use_errno=True)
         libc.inotify_add_watch.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32]
@@ -204,7 +204,7 @@ class _Inotify:
         return self._checked(self._libc.inotify_add_watch(self.fd, os.fsencode(folder), mask))
 
     def rm_watch(self, wd: int) -> None:
-        """Remove a watch. That of a folder that is gone is gone already."""
+        """Remove a watch. Ignores errors: the watch of a deleted folder no longer exists."""
         self._libc.inotify_rm_watch(self.fd, wd)
 
     def _checked(self, result: int) -> int:
@@ -219,10 +219,10 @@ def _explained(error: OSError) -> str:
 
 
 def _collect(data: bytes, events: dict[bytes, None]) -> None:
-    """Add the events in `data` to `events`, each once, before anything else is done with them.
+    """Add the events in `data` to `events`, each once, before they are interpreted.
 
     A burst of 16,384 events takes 8 ms here, and as long in the kernel. A file that grows fast causes one event: the
-    kernel merges equal neighbours.
+    kernel merges equal consecutive events.
     """
     offset, size = 0, len(data)
     while offset < size:

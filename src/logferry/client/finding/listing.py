@@ -1,7 +1,7 @@
-"""What is in a folder at one moment: its names with their inodes, found by name, by inode, or as rotated files.
+"""Lists folders: the names in a folder with their inodes, looked up by name, by inode, or as rotated files.
 
-Owns the cache of listings: a folder is read again only when its time of modification says that it has changed. Must
-never open a file.
+Owns the cache of listings: a folder is read again only when its modification time has changed. Must never open a
+file.
 """
 
 import os
@@ -13,13 +13,13 @@ from typing import Final
 
 from logferry.client.finding.rotation_names import is_archive_name, original_names, without_archive_suffix
 
-# A folder that was changed this recently may change again within the same tick of the clock that its time comes from.
+# A folder that changed this recently may change again within the same tick of the clock behind its modification time.
 _RACY_NS: Final = 50_000_000
 
 
 @dataclass
 class Listing:
-    """The entries of a folder: `names` with the inode of each, symbolic links included, and `folders` apart."""
+    """The entries of a folder: `names`, including symbolic links, with their inodes, and the names of `folders`."""
 
     modified_ns: int = -1
     names: dict[str, int] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Listing:
 
     @cached_property
     def rotated(self) -> dict[str, list[str]]:
-        """Map a name to the names here that its rotated files may have."""
+        """Map each original name to the names in this folder that its rotated files may have."""
         found: dict[str, list[str]] = {}
         for name in self.names:
             for original in original_names(name):
@@ -41,9 +41,9 @@ class Listing:
 
     @cached_property
     def archives(self) -> dict[str, list[str]]:
-        """Map a name to the archives here that its rotated files may have become.
+        """Map each original name to the archives in this folder that its rotated files may have become.
 
-        An archive that stands beside the file that it was made from is left out.
+        An archive is left out while the file that it was made from is still beside it.
         """
         found: dict[str, list[str]] = {}
         for name in filter(is_archive_name, self.names):
@@ -54,20 +54,20 @@ class Listing:
         return found
 
     def rotated_or_archived(self, name: str) -> dict[str, int]:
-        """Return the names here that the rotated files of `name` may have, compressed or not, with their inodes."""
+        """Return the names, with inodes, that the rotated files of `name` may have here, compressed or not."""
         return {found: self.names[found] for found in (*self.rotated.get(name, ()), *self.archives.get(name, ()))}
 
 
 class FolderListings:
-    """Listings of folders. A folder that has not changed is not read again. For one thread."""
+    """Returns listings of folders, and reads a folder again only after it has changed. For one thread."""
 
     def __init__(self, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._clock_ns = clock_ns
         self._listings: dict[str, Listing] = {}
-        self.generation = 0  # how often a folder had changed
+        self.generation = 0  # the number of changes that were seen in any folder
 
     def listing(self, folder: str) -> Listing:
-        """Return what is in a folder now; an empty listing when the folder cannot be read."""
+        """Return the current listing of a folder; an empty one when the folder cannot be read."""
         try:
             modified_ns = os.stat(folder).st_mtime_ns
             known = self._listings.get(folder)
@@ -85,7 +85,7 @@ class FolderListings:
         return listing
 
     def forget(self, folder: str) -> None:
-        """Read a folder again the next time, whether or not it seems to have changed."""
+        """Discard the cached listing of a folder, so that the next call reads the folder again."""
         self._listings.pop(folder, None)
 
 
@@ -96,7 +96,7 @@ def _list(folder: str) -> Listing:
             try:
                 is_folder = entry.is_dir(follow_symlinks=False)
             except OSError:
-                continue  # gone since
+                continue  # deleted meanwhile
             if is_folder:
                 listing.folders.append(entry.name)
             else:

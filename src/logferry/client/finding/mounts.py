@@ -1,8 +1,8 @@
-"""Which file systems report every change to inotify: those that only this machine writes to.
+"""Decides which file systems report every change to inotify: those that only this machine writes to.
 
-Owns the list of local file systems. This kernel does not see what another host changes on a network file system, or
-the host of a virtual machine in a shared folder, and so it cannot report that. A file system that is not in the list
-counts as one of those: polling is always right and only slower.
+Owns the list of local file systems. The kernel cannot report changes that another host makes on a network file system,
+or that the host of a virtual machine makes in a shared folder. A file system that is not in the list is treated as
+such: polling is always correct, only slower.
 """
 
 import os
@@ -22,14 +22,14 @@ _ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 
 
 class Mounts:
-    """The mounts of this machine at one moment."""
+    """A snapshot of the mounts of this machine."""
 
     def __init__(self) -> None:
         self._mountinfo = _read_mountinfo()
         self._points = mount_points(self._mountinfo)
 
     def is_local(self, folder: str) -> bool:
-        """Whether this kernel sees every change in a folder; False when it does not, or nobody knows."""
+        """Whether this kernel sees every change in a folder; False when it does not, or when that is unknown."""
         try:
             fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
             try:
@@ -41,7 +41,7 @@ class Mounts:
         return file_system(self._mountinfo, mount_id(fdinfo)) in _LOCAL
 
     def is_point(self, path: str) -> bool:
-        """Whether `path` is a mount point. Where a file is one, its notifications are for another folder."""
+        """Whether `path` is a mount point. A file that is a mount point is reported to the watch of another folder."""
         return path in self._points
 
 
@@ -53,7 +53,7 @@ def _read_mountinfo() -> str:
 
 
 def mount_id(fdinfo: str) -> str:
-    """Return the number of the mount that an open file is on, "" if the kernel does not say (proc_pid_fdinfo(5))."""
+    """Return the id of the mount of an open file, "" if the kernel does not report it (proc_pid_fdinfo(5))."""
     fields = dict(line.split(":", 1) for line in fdinfo.splitlines() if ":" in line)
     return fields.get("mnt_id", "").strip()
 
@@ -68,7 +68,7 @@ def file_system(mountinfo: str, mount: str) -> str:
     r"""Return the type of the file system of a mount, "" if it is not listed (proc_pid_mountinfo(5)).
 
     A line is `ID parent device root mount-point options [tags...] - type source options`. Spaces in paths are written
-    as `\040`, so splitting at spaces is safe. The mount is looked up by its number: paths would be ambiguous where one
+    as `\040`, so splitting at spaces is safe. The mount is looked up by its id: paths would be ambiguous where one
     mount covers another.
     """
     for line in mountinfo.splitlines():

@@ -1,10 +1,10 @@
-"""From patterns to names: which files the user means, and which of these are excluded.
+"""Expands patterns to file names, and removes the excluded ones.
 
-Patterns are those of a shell: `*`, `?`, `[a-z]` within a name, and `**` for any number of folders. As in a shell, a
-leading dot is matched by a dot only, and `**` does not follow symbolic links to folders. A name that exists exactly as
-it is written is not a pattern.
+The patterns are those of a shell: `*`, `?`, `[a-z]` within a name, and `**` for any number of folders. As in a shell,
+only a dot matches a leading dot, and `**` does not follow symbolic links to folders. A name that exists exactly as
+written is not a pattern.
 
-Must never open a file, and lists a folder only through `FolderListings`.
+Must never open a file, and must list folders only through `FolderListings`.
 """
 
 import fnmatch
@@ -19,7 +19,7 @@ _MAGIC: Final = re.compile(r"[*?\[]")
 
 
 class Discovery:
-    """Finds the names that some patterns match, again and again. For one thread."""
+    """Finds the names that match a set of patterns, as often as it is called. For one thread."""
 
     def __init__(
         self, patterns: Sequence[str], exclude: Sequence[str] = (), *, folders: FolderListings | None = None
@@ -27,12 +27,12 @@ class Discovery:
         self._patterns = patterns
         self._is_excluded = _exclusion(exclude)
         self._folders = folders or FolderListings()
-        self.visited: set[str] = set()  # the folders in which a new name may appear
+        self.visited: set[str] = set()  # the folders in which a new match may appear
 
     def find(self) -> list[str]:
         """Return all names that match now, each once, in the order of the patterns.
 
-        A name that is not a pattern is among them even if there is not a file of that name.
+        A name that is not a pattern is returned even if the file does not exist.
         """
         self.visited = set()
         found: dict[str, None] = {}
@@ -76,7 +76,7 @@ def matching(patterns: Sequence[str], exclude: Sequence[str]) -> list[str]:
 
 
 def is_pattern(name: str) -> bool:
-    """Whether a name is matched against what is there, rather than taken as it is written."""
+    """Whether a name is matched against existing files rather than taken literally."""
     return bool(_MAGIC.search(name)) and not os.path.lexists(name)
 
 

@@ -1,6 +1,6 @@
-"""What the inputs of a configuration mean on this machine at this moment; for `check-config`, and before a start.
+"""Previews what the inputs of a configuration match on this machine now; for `check-config`, and before a start.
 
-Owns which names are rejected because they can never become log files. Must never change or open anything.
+Owns the check for names that can never become log files. Must never change or open anything.
 """
 
 import os
@@ -14,7 +14,7 @@ from logferry.printable import quoted
 
 @dataclass(frozen=True, slots=True)
 class InputPreview:
-    """The `files` that an input matches now; which of them are `unreadable`, and which an earlier input ships."""
+    """The `files` that an input matches now: those that are `unreadable`, and those that an earlier input ships."""
 
     settings: InputSettings
     files: Sequence[str]
@@ -23,7 +23,7 @@ class InputPreview:
 
 
 def preview(inputs: Iterable[InputSettings]) -> list[InputPreview]:
-    """Find the files of each input. A file that several inputs match belongs to the first of them."""
+    """Find the files of each input. A file that matches several inputs belongs to the first of them."""
     found: list[InputPreview] = []
     seen: set[str] = set()
     for settings in inputs:
@@ -36,12 +36,12 @@ def preview(inputs: Iterable[InputSettings]) -> list[InputPreview]:
 
 
 def not_log_files(inputs: Iterable[InputSettings]) -> list[str]:
-    """Return one complaint for each configured name that exists and is not a file: to wait for it is useless."""
+    """Return a message for each configured name that exists but is not a file, so that waiting for it is useless."""
     names = (name for settings in inputs for name in settings.log_file if name != STANDARD_INPUT)
-    return [f"log_file: {_complaint(name)}" for name in names if os.path.exists(name) and not os.path.isfile(name)]
+    return [f"log_file: {_reason(name)}" for name in names if os.path.exists(name) and not os.path.isfile(name)]
 
 
-def _complaint(name: str) -> str:
+def _reason(name: str) -> str:
     if os.path.isdir(name):
         return f"{quoted(name)} is a directory; '{name.rstrip('/')}/*' means the files in it"
     return f"{quoted(name)} is not a regular file"
