@@ -1,6 +1,7 @@
 """Replaces files so that a crash leaves the old content or the new, never a mixture.
 
-Both ends keep records beside their data. This module defines what they may assume about a record after a crash.
+Owns what client and server may assume after a crash about a record that they keep beside their data. Must never
+interpret the content.
 """
 
 import contextlib
@@ -11,9 +12,9 @@ from pathlib import Path
 def replace_file(path: Path, content: bytes, *, mode: int = 0o600, is_synced: bool = True) -> None:
     """Replace (or create) a file so that a crash at any moment leaves the old content or the new, never a mixture.
 
-    Without `is_synced`, this holds for a crash of the process only; a crash of the machine may leave any content, even
-    none. Raises OSError; then the old file is unchanged (or replaced, if only syncing the folder failed), and the
-    temporary file is gone.
+    Without `is_synced`, this holds only for a crash of the process; a crash of the machine may leave any content or an
+    empty file. Raises OSError; then the old file is unchanged (or replaced, if only syncing the folder failed), and the
+    temporary file is removed.
     """
     temporary = path.with_name(f"{path.name}.new")
     try:

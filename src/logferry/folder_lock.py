@@ -1,7 +1,7 @@
 """Locks a folder for one process: `folder/lock` is locked with flock(2) and holds the id of the process.
 
-Both ends lock the folder of their records. The lock ends with the process, however the process ends. A process that
-only reads must never take the lock; it calls `lock_holder`.
+Client and server lock the folder of their records. The kernel releases the lock when the process ends, even after a
+crash. A process that only reads must never take the lock; it calls `lock_holder`.
 """
 
 import contextlib
@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-# A process that checks whether a folder is locked (`lock_holder`) holds a shared lock for a moment. So `lock_folder`
-# tries this many times, with this pause.
+# `lock_holder` takes a shared lock for a moment to check whether a folder is locked. So `lock_folder` tries this many
+# times, with this pause in between.
 _LOCK_ATTEMPTS: Final = 10
 _LOCK_PAUSE_S: Final = 0.01
 
@@ -28,7 +28,7 @@ class FolderInUse(Exception):
 def lock_folder(folder: Path) -> int:
     """Lock `folder/lock` for this process and write its id into it; return the descriptor that holds the lock.
 
-    The lock ends with the process, however it ends. Raises FolderInUse, or OSError.
+    The kernel releases the lock when the process ends. Raises FolderInUse, or OSError.
     """
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
@@ -47,7 +47,7 @@ def lock_folder(folder: Path) -> int:
 
 
 def lock_holder(folder: Path) -> str | None:
-    """Return the id of the process that has locked `folder`, as text ("unknown" if it left none); None if none has.
+    """Return the id of the process that has locked `folder`, as text ("unknown" if not recorded); None if not locked.
 
     Raises OSError when the lock cannot be checked.
     """

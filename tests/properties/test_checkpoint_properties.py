@@ -144,7 +144,7 @@ def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.fsync", lambda _: None)
     monkeypatch.setattr("os.fdatasync", lambda _: None)
     monkeypatch.setattr("logferry.client.state.checkpoints.MAX_IDLE", MAX_IDLE)
-    monkeypatch.setattr("logferry.client.state.checkpoints._PAST_LINES", 6)
+    monkeypatch.setattr("logferry.client.state.checkpoints._OUTDATED_LINES", 6)
 
 
 @given(actions)

@@ -1,4 +1,4 @@
-"""What stands for a file's bytes: a spool of what came, and a gzip file as what it was made of."""
+"""Contents: the replay buffer of a stream, and a gzip file read as its uncompressed bytes."""
 
 import gzip
 import os
@@ -21,48 +21,48 @@ MIB = 1024 * 1024
 LIMIT = 100
 
 
-# --- spool ------------------------------------------------------------------------------------------------------------
+# --- replay buffer ----------------------------------------------------------------------------------------------------
 
 
-def spool_of(*parts: bytes, limit: int = LIMIT) -> ReplayBuffer:
-    spool = ReplayBuffer(max_line_bytes=limit)
+def buffer_of(*parts: bytes, limit: int = LIMIT) -> ReplayBuffer:
+    buffer = ReplayBuffer(max_line_bytes=limit)
     for part in parts:
         for start in range(0, len(part), BLOCK_BYTES):
-            spool.append(part[start : start + BLOCK_BYTES])
-    return spool
+            buffer.append(part[start : start + BLOCK_BYTES])
+    return buffer
 
 
-def test_a_spool_gives_what_was_appended() -> None:
-    spool = spool_of(b"one\n", b"tw", b"o\n", b"x" * 100_000, b"\n")
-    assert spool.end == 100_009
-    assert spool.read(7, 2) == b"e\ntwo\nx"
-    assert spool.read(MIB, 100_000) == b"x" * 8 + b"\n"
-    assert spool.read(10, spool.end) == b""
+def test_a_buffer_returns_what_was_appended() -> None:
+    buffer = buffer_of(b"one\n", b"tw", b"o\n", b"x" * 100_000, b"\n")
+    assert buffer.end == 100_009
+    assert buffer.read(7, 2) == b"e\ntwo\nx"
+    assert buffer.read(MIB, 100_000) == b"x" * 8 + b"\n"
+    assert buffer.read(10, buffer.end) == b""
 
 
-def test_a_spool_gives_nothing_of_what_it_gave_up() -> None:
-    spool = spool_of(b"x" * 200_000, b"\n", b"y" * 200_000)
-    spool.trim(200_001)
-    assert 0 < spool.begin <= 200_001
-    assert spool.read(10, spool.begin - 1) == b""
-    assert spool.read(3, 199_999 if spool.begin <= 199_999 else 200_001)
-    assert spool.read(MIB, 200_001) == b"y" * 200_000
+def test_a_buffer_returns_nothing_that_it_has_dropped() -> None:
+    buffer = buffer_of(b"x" * 200_000, b"\n", b"y" * 200_000)
+    buffer.trim(200_001)
+    assert 0 < buffer.begin <= 200_001
+    assert buffer.read(10, buffer.begin - 1) == b""
+    assert buffer.read(3, 199_999 if buffer.begin <= 199_999 else 200_001)
+    assert buffer.read(MIB, 200_001) == b"y" * 200_000
 
 
-def test_a_spool_keeps_no_more_than_it_is_told_to() -> None:
-    spool = spool_of(b"".join(b"%07d\n" % number for number in range(200_000)))
-    spool.trim_to(300_000)
-    assert 300_000 - BLOCK_BYTES < spool.kept_bytes <= 300_000
-    assert spool.end - spool.begin == spool.kept_bytes
-    assert spool.read(8, spool.end - 8) == b"0199999\n"
+def test_a_buffer_keeps_at_most_what_trim_to_allows() -> None:
+    buffer = buffer_of(b"".join(b"%07d\n" % number for number in range(200_000)))
+    buffer.trim_to(300_000)
+    assert 300_000 - BLOCK_BYTES < buffer.kept_bytes <= 300_000
+    assert buffer.end - buffer.begin == buffer.kept_bytes
+    assert buffer.read(8, buffer.end - 8) == b"0199999\n"
 
 
-def test_bytes_that_come_one_by_one_take_no_more_memory_than_at_once() -> None:
+def test_bytes_appended_one_by_one_take_no_more_memory_than_one_append() -> None:
     with PeakMemory() as memory:
-        spool = ReplayBuffer(max_line_bytes=LIMIT)
+        buffer = ReplayBuffer(max_line_bytes=LIMIT)
         for _ in range(MIB // 2):
-            spool.append(b"\n")
-    assert spool.read(4 * MIB, 0) == b"\n" * (MIB // 2)
+            buffer.append(b"\n")
+    assert buffer.read(4 * MIB, 0) == b"\n" * (MIB // 2)
     assert memory.grown_bytes < 8 * MIB
 
 
@@ -72,29 +72,29 @@ def test_bytes_that_come_one_by_one_take_no_more_memory_than_at_once() -> None:
     st.lists(st.integers(1, BLOCK_BYTES), min_size=1, max_size=4),
     st.sampled_from([LIMIT, BLOCK_BYTES, 400_000]),
 )
-def test_of_a_line_that_is_too_long_its_middle_is_left_out_however_it_comes(
+def test_the_middle_of_an_over_long_line_is_omitted_however_it_is_split(
     lengths: list[int], cuts: list[int], limit: int
 ) -> None:
     content = b"\n".join(random.Random(length).randbytes(length).replace(b"\n", b".") for length in lengths)
-    spool, position, number = ReplayBuffer(max_line_bytes=limit), 0, 0
+    buffer, position, number = ReplayBuffer(max_line_bytes=limit), 0, 0
     while position < len(content):
         size = cuts[number % len(cuts)] if number < 50 else BLOCK_BYTES
-        spool.append(content[position : position + size])
+        buffer.append(content[position : position + size])
         position, number = position + size, number + 1
     kept, expected = max(limit + 4, BLOCK_BYTES), []
     for line in content.split(b"\n"):
         left_out = max(0, len(line) - kept - 256)
         expected.append(line[:kept] + bytes(left_out) + line[kept + left_out :])
-    assert spool.read(len(content), 0) == b"\n".join(expected)
-    assert spool.kept_bytes == len(content) - sum(max(0, length - kept - 256) for length in lengths)
+    assert buffer.read(len(content), 0) == b"\n".join(expected)
+    assert buffer.kept_bytes == len(content) - sum(max(0, length - kept - 256) for length in lengths)
 
 
-def test_a_line_without_end_takes_no_memory() -> None:
-    spool = ReplayBuffer(max_line_bytes=MIB)
+def test_an_endless_line_takes_no_memory() -> None:
+    buffer = ReplayBuffer(max_line_bytes=MIB)
     with PeakMemory() as memory:
         for _ in range(1000):
-            spool.append(b"x" * BLOCK_BYTES)
-    assert spool.end == 1000 * BLOCK_BYTES
+            buffer.append(b"x" * BLOCK_BYTES)
+    assert buffer.end == 1000 * BLOCK_BYTES
     assert memory.grown_bytes < 8 * MIB
 
 
@@ -130,14 +130,14 @@ def all_of(content: Content, step: int = BLOCK_BYTES) -> bytes:
     return b"".join(parts)
 
 
-def test_a_file_that_is_not_compressed_is_what_it_is(opened: Open) -> None:
+def test_a_file_that_is_not_compressed_is_read_unchanged(opened: Open) -> None:
     content = opened(b"one\ntwo\n")
     assert isinstance(content, FileContent)
     assert all_of(content) == b"one\ntwo\n"
     assert (content.size(), content.is_stream, list(content.problems)) == (8, False, [])
 
 
-def test_a_gzip_file_is_known_by_its_content_not_by_its_name(tmp_path: Path) -> None:
+def test_a_gzip_file_is_recognised_by_its_content_not_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "app.log").write_bytes(gzip.compress(b"one\n"))
     content = open_content(tmp_path / "app.log")
     assert all_of(content) == b"one\n"
@@ -145,7 +145,7 @@ def test_a_gzip_file_is_known_by_its_content_not_by_its_name(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("step", [1000, BLOCK_BYTES, 3 * MIB])
-def test_a_gzip_file_gives_what_it_was_made_of(opened: Open, step: int) -> None:
+def test_a_gzip_file_reads_as_its_uncompressed_bytes(opened: Open, step: int) -> None:
     content = opened(gzip.compress(text(100_000)))
     assert all_of(content, step) == text(100_000)
     assert content.size() == len(text(100_000))
@@ -164,7 +164,7 @@ def test_thousands_of_members_are_read(opened: Open) -> None:
     assert all_of(content) == b"".join(b"%d\n" % number for number in range(5000))
 
 
-def test_a_header_may_have_all_that_it_can_have(opened: Open) -> None:
+def test_a_header_may_have_every_optional_field(opened: Open) -> None:
     """RFC 1952, 2.3: extra field, file name, comment and a checksum of the header."""
     header = b"\x1f\x8b\x08" + bytes([0x1E]) + bytes(4) + b"\x00\x03" + b"\x04\x00abcd" + b"name\0" + b"comment\0"
     header += (zlib.crc32(header) & 0xFFFF).to_bytes(2, "little")
@@ -180,7 +180,7 @@ def test_nuls_after_the_last_member_are_padding(opened: Open, padding: int) -> N
     assert list(content.problems) == []
 
 
-def test_going_back_further_than_is_kept_begins_again(opened: Open) -> None:
+def test_reading_before_the_window_inflates_the_file_again(opened: Open) -> None:
     data = text(300_000)
     content = opened(gzip.compress(data, 1))
     assert content.pread(100, len(data) - 100) == data[-100:]
@@ -189,13 +189,13 @@ def test_going_back_further_than_is_kept_begins_again(opened: Open) -> None:
     assert all_of(content) == data
 
 
-def test_more_than_the_window_can_be_read_at_once(opened: Open) -> None:
+def test_one_read_may_be_larger_than_the_window(opened: Open) -> None:
     data = text(300_000)
     content = opened(gzip.compress(data, 1))
     assert content.pread(len(data), 100) == data[100:]
 
 
-def test_a_failing_disk_is_no_end_of_the_file(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_disk_is_not_the_end_of_the_file(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     data = text(100_000)
     content = opened(gzip.compress(data))
     assert content.pread(100, 0) == data[:100]
@@ -210,7 +210,7 @@ def test_a_failing_disk_is_no_end_of_the_file(opened: Open, monkeypatch: pytest.
     assert all_of(content) == data
 
 
-def test_a_twin_is_read_on_its_own_whatever_the_name_leads_to(opened: Open, tmp_path: Path) -> None:
+def test_a_duplicate_is_read_independently_whatever_the_name_leads_to(opened: Open, tmp_path: Path) -> None:
     content = opened(gzip.compress(text(1000)))
     assert content.pread(100, 5000) == text(1000)[5000:5100]
     (tmp_path / "app.log.gz").unlink()
@@ -248,7 +248,7 @@ def test_a_file_that_inflates_to_far_more_takes_no_more_memory(opened: Open) -> 
 
 
 @pytest.mark.parametrize("cut", [1, 5, 8, 20, 5000])
-def test_of_a_truncated_file_everything_is_read_that_can_be(opened: Open, cut: int) -> None:
+def test_everything_readable_in_a_truncated_file_is_read(opened: Open, cut: int) -> None:
     data, last = text(20_000), text(21_000, 20_000)
     packed = gzip.compress(data)
     content = opened((packed + gzip.compress(last))[:-cut])
@@ -260,14 +260,14 @@ def test_of_a_truncated_file_everything_is_read_that_can_be(opened: Open, cut: i
 
 
 @pytest.mark.parametrize("size", [2, 3, 9, 10])
-def test_of_a_file_with_half_a_header_nothing_is_read(opened: Open, size: int) -> None:
+def test_nothing_is_read_from_a_file_with_half_a_header(opened: Open, size: int) -> None:
     content = opened(gzip.compress(b"one\n")[:size])
     assert all_of(content) == b""
     assert list(content.problems) == [f"truncated at compressed byte {size}"]
 
 
 @pytest.mark.parametrize("rubbish", [b"x", b"\x1f", b"rubbish\n" * 20_000, b"\0\0\0x", b"\x1f\x8b"])
-def test_what_follows_the_last_member_and_is_none_is_reported(opened: Open, rubbish: bytes) -> None:
+def test_bytes_after_the_last_member_that_are_not_a_member_are_reported(opened: Open, rubbish: bytes) -> None:
     packed = gzip.compress(text(1000))
     content = opened(packed + rubbish)
     assert all_of(content) == text(1000)
@@ -295,13 +295,13 @@ def test_a_member_whose_checksum_is_wrong_is_read_and_reported_and_the_next_ones
     first = bytearray(gzip.compress(b"one\nhalf a li"))
     first[place] ^= 1
     content = opened(bytes(first) + gzip.compress(b"three\n") + gzip.compress(b"four\n"))
-    assert all_of(content) == b"one\nhalf a li\nthree\nfour\n", "a line does not go on behind a damaged place"
+    assert all_of(content) == b"one\nhalf a li\nthree\nfour\n", "a line does not continue after a damaged place"
     (problem,) = content.problems
     assert problem.startswith("damaged at compressed byte")
     assert problem.endswith(f"reading resumes at compressed byte {len(first)}")
 
 
-def test_damaged_places_are_passed_over_up_to_the_next_sound_member(opened: Open) -> None:
+def test_damaged_places_are_skipped_up_to_the_next_sound_member(opened: Open) -> None:
     broken = bytearray(gzip.compress(text(3000)))
     broken[2000:2100] = b"\x1f\x8b\x08 is no member" * 5 + bytes(15)
     rubbish = b"rubbish \x1f\x8b\x08\0 rubbish"
@@ -314,7 +314,7 @@ def test_damaged_places_are_passed_over_up_to_the_next_sound_member(opened: Open
     assert len(content.problems) == 2
 
 
-def test_after_beginning_again_nothing_is_reported_twice(opened: Open) -> None:
+def test_inflating_the_file_again_reports_nothing_twice(opened: Open) -> None:
     content = opened(gzip.compress(text(300_000), 1)[:-1])
     before = all_of(content)
     assert len(content.problems) == 1
@@ -342,7 +342,7 @@ def test_no_damage_alters_what_came_before_it(
     content.close()
 
 
-def test_a_file_that_cannot_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_read_raises_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> bytes:
         raise OSError(5, "Input/output error")
 

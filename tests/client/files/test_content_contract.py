@@ -1,4 +1,4 @@
-"""What every Content promises, whatever holds the bytes: a file, a gzip file, a pooled file, standard input."""
+"""What every Content guarantees for every implementation: a file, a gzip file, a pooled file, standard input."""
 
 import gzip
 import os
@@ -62,18 +62,18 @@ def test_fewer_bytes_than_asked_for_mean_the_end(content: Content) -> None:
     assert content.pread(100, len(DATA)) == b""
 
 
-def test_the_size_is_known_at_once_or_for_a_stream_when_everything_was_read(content: Content) -> None:
+def test_the_size_is_known_immediately_or_for_a_stream_after_everything_was_read(content: Content) -> None:
     assert content.is_stream or content.size() == len(DATA)
     content.pread(len(DATA) + 1, 0)
     assert content.size() == len(DATA)
 
 
-def test_sound_bytes_are_no_problem(content: Content) -> None:
+def test_sound_bytes_report_no_problem(content: Content) -> None:
     content.pread(len(DATA) + 1, 0)
     assert list(content.problems) == []
 
 
-def test_a_twin_reads_the_same_after_the_name_is_gone(content: Content, tmp_path: Path) -> None:
+def test_a_duplicate_reads_the_same_after_the_name_is_gone(content: Content, tmp_path: Path) -> None:
     content.pread(len(DATA), 0)
     duplicate = content.duplicate()
     (tmp_path / "app.log").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What makes a file the same file: identities, fingerprints, and the bytes that are remembered of it."""
+"""What identifies a file: device and inode, fingerprints, and the remembered first and last bytes."""
 
 import os
 import subprocess
@@ -81,7 +81,7 @@ def test_files_begin_alike_when_they_agree_at_both_ends_of_that(size: int) -> No
 
 
 @pytest.mark.parametrize("step", [1, 7, TAIL_BYTES - 1, TAIL_BYTES, TAIL_BYTES + 1, HEAD_BYTES, HEAD_BYTES + 1])
-def test_what_is_remembered_does_not_depend_on_how_it_came(step: int) -> None:
+def test_the_remembered_bytes_do_not_depend_on_how_they_were_split(step: int) -> None:
     data = bytes(number % 251 for number in range(3000))
     head = tail = b""
     for start in range(0, len(data), step):
@@ -91,6 +91,6 @@ def test_what_is_remembered_does_not_depend_on_how_it_came(step: int) -> None:
         assert (head, tail) == (data[:end][:HEAD_BYTES], data[:end][-TAIL_BYTES:])
 
 
-def test_bytes_beyond_a_gap_are_not_the_beginning_of_a_file() -> None:
+def test_bytes_after_a_gap_are_not_the_beginning_of_a_file() -> None:
     assert extended_head(b"one", b"three", 5) == b"one"
     assert extended_head(b"one", b"ENDING", 2) == b"onENDING"

@@ -1,4 +1,4 @@
-"""One open file: whole lines in chunks, long lines cut, and the proof that it is still the same file."""
+"""One open file: whole lines in chunks, long lines cut, and the check that it is still the same file."""
 
 import os
 import re
@@ -82,7 +82,7 @@ def test_an_unfinished_line_is_held_until_its_newline_comes(opened: SourceFile, 
     assert opened.offset == 14
 
 
-def test_a_last_line_without_newline_is_a_line_once_the_file_will_not_grow(opened: SourceFile, path: Path) -> None:
+def test_a_last_line_without_newline_counts_once_the_file_will_not_grow(opened: SourceFile, path: Path) -> None:
     append(path, b"one\ntwo")
     assert data_of(read_all(opened, is_final=True)) == [b"one\n", b"two"]
 
@@ -115,7 +115,7 @@ def test_a_chunk_holds_no_more_lines_than_asked_for(opened: SourceFile, path: Pa
     assert [chunk.count(b"\n") for chunk in chunks[:-1]] == [max_lines] * (len(chunks) - 1)
 
 
-def test_what_is_not_a_file_is_refused(tmp_path: Path, path: Path) -> None:
+def test_what_is_not_a_regular_file_is_refused(tmp_path: Path, path: Path) -> None:
     with pytest.raises(SourceError, match="is a directory"):
         SourceFile(tmp_path, max_line_bytes=LIMIT)
     os.mkfifo(path)
@@ -125,7 +125,7 @@ def test_what_is_not_a_file_is_refused(tmp_path: Path, path: Path) -> None:
         SourceFile(tmp_path / "missing", max_line_bytes=LIMIT)
 
 
-def test_a_failing_disk_is_told_with_the_file_s_name(
+def test_the_error_of_a_failing_disk_names_the_file(
     opened: SourceFile, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> bytes:
@@ -175,9 +175,7 @@ def test_several_long_lines_in_a_row_are_all_cut(opened: SourceFile, path: Path)
     assert data_of(read_all(opened)) == [b"%d" % digit * LIMIT for digit in range(5)]
 
 
-def test_a_long_line_without_end_waits_and_is_searched_from_where_the_search_ended(
-    opened: SourceFile, path: Path
-) -> None:
+def test_the_search_for_the_end_of_a_long_line_continues_where_it_ended(opened: SourceFile, path: Path) -> None:
     append(path, b"x" * (2 * CHUNK_BYTES))
     assert read_all(opened) == []
     append(path, b"x" * 10)
@@ -205,7 +203,7 @@ def test_no_character_is_cut_in_two(opened: SourceFile, path: Path, character: s
     assert LIMIT - len(character.encode()) < len(cut.data) <= LIMIT
 
 
-def test_bytes_that_are_no_text_are_cut_at_the_limit(opened: SourceFile, path: Path) -> None:
+def test_bytes_that_are_not_text_are_cut_at_the_limit(opened: SourceFile, path: Path) -> None:
     append(path, b"\x80" * 100 + b"\n")
     assert data_of(read_all(opened)) == [b"\x80" * LIMIT]
 
@@ -256,7 +254,9 @@ def test_after_a_truncation_the_file_is_a_new_source_from_its_beginning(opened: 
 
 
 @pytest.mark.parametrize("content", [b"1\n2\n3\n", b"new\n" * 100, b"new\n" + b"one\ntwo\n" * 9])
-def test_a_file_rewritten_to_any_size_is_seen_by_its_content(opened: SourceFile, path: Path, content: bytes) -> None:
+def test_a_file_rewritten_to_any_size_is_detected_by_its_content(
+    opened: SourceFile, path: Path, content: bytes
+) -> None:
     append(path, b"one\ntwo\n")
     read_all(opened)
     rewrite(path, content)
@@ -264,7 +264,7 @@ def test_a_file_rewritten_to_any_size_is_seen_by_its_content(opened: SourceFile,
     assert b"".join(data_of(read_all(opened))) == content
 
 
-def test_a_rewrite_far_before_the_offset_is_no_business_of_ours(opened: SourceFile, path: Path) -> None:
+def test_a_rewrite_far_before_the_offset_is_ignored(opened: SourceFile, path: Path) -> None:
     append(path, b"x" * 20 + b"\n" + b"line\n" * TAIL_BYTES)
     read_all(opened)
     with path.open("r+b") as file:
@@ -296,7 +296,7 @@ def test_an_unfinished_line_that_was_seen_by_reading_is_lost_when_it_is_truncate
 
 
 @pytest.mark.parametrize("content", [b"", b"a\n", b"longer than before\n"])
-def test_a_file_of_which_nothing_was_read_yet_is_known_by_its_beginning(
+def test_a_file_that_was_not_read_yet_is_recognised_by_its_beginning(
     opened: SourceFile, path: Path, content: bytes
 ) -> None:
     append(path, b"unread\n")
@@ -330,7 +330,7 @@ def test_a_search_for_the_end_of_a_long_line_ends_with_a_truncation(
     assert data_of(read_all(opened)) == [b"y" * LIMIT, b"new\n"]
 
 
-def test_a_long_line_that_is_truncated_while_it_is_read_is_no_crash(
+def test_truncating_a_long_line_while_it_is_read_does_not_crash(
     opened: SourceFile, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append(path, b"one\n" + b"x" * (2 * CHUNK_BYTES) + b"\n")

@@ -1,4 +1,4 @@
-"""Bytes into pieces: whole lines, whole events, and lines that are cut."""
+"""Splitting bytes into pieces: whole lines, whole events, and cut lines."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def test_the_last_event_is_held_back_until_it_is_settled_and_then_its_rest_conti
     assert split(EVENTS, b"E3\nE4\n", starts_event=False) == Piece(b"E3\n", 3)
 
 
-def test_an_event_ends_before_a_line_that_belongs_to_none() -> None:
+def test_an_event_ends_before_an_over_long_line() -> None:
     assert split(EVENTS, b"E1\n123456789\n") == Piece(b"E1\n", 3)
     assert split(EVENTS, b"E1\n", has_more=True) == Piece(b"E1\n", 3)
 

@@ -1,4 +1,4 @@
-"""The kernel's word on changes in folders: what it says, what it cannot say, and what remains when it says nothing."""
+"""Notifications of changes in folders: what the kernel reports, what it misses, and what happens without inotify."""
 
 import ctypes
 import errno
@@ -46,17 +46,17 @@ def is_readable(watcher: FolderWatcher, timeout_s: float = 0.0) -> bool:
     return bool(select.select([watcher], [], [], timeout_s)[0])
 
 
-# --- what it says ---
+# --- what the kernel reports ---
 
 
-def test_a_file_that_grows_is_told_once_by_its_path(watcher: FolderWatcher, folder: Path) -> None:
+def test_a_file_that_grows_is_reported_once_by_its_path(watcher: FolderWatcher, folder: Path) -> None:
     append(folder / "app.log")
     append(folder / "app.log")
     assert watcher.read() == Changes(paths={f"{folder}/app.log"})
-    assert watcher.read() == Changes(), "what was told is not told again"
+    assert watcher.read() == Changes(), "a change is reported only once"
 
 
-def test_the_descriptor_is_readable_until_the_news_are_read(watcher: FolderWatcher, folder: Path) -> None:
+def test_the_descriptor_is_readable_until_the_changes_are_read(watcher: FolderWatcher, folder: Path) -> None:
     assert not is_readable(watcher)
     append(folder / "app.log")
     assert is_readable(watcher, DEADLINE_S)
@@ -64,29 +64,27 @@ def test_the_descriptor_is_readable_until_the_news_are_read(watcher: FolderWatch
     assert not is_readable(watcher)
 
 
-def test_nothing_is_told_of_a_file_that_is_only_read(watcher: FolderWatcher, folder: Path) -> None:
+def test_reading_a_file_is_not_reported(watcher: FolderWatcher, folder: Path) -> None:
     (folder / "app.log").read_bytes()
     list(folder.iterdir())
     assert watcher.read() == Changes()
 
 
-def test_a_file_that_is_truncated_is_told(watcher: FolderWatcher, folder: Path) -> None:
+def test_a_truncation_is_reported(watcher: FolderWatcher, folder: Path) -> None:
     os.truncate(folder / "app.log", 0)
     assert watcher.read() == Changes(paths={f"{folder}/app.log"})
 
 
-def test_a_file_that_was_written_through_a_mapping_is_told_when_it_is_closed(
-    watcher: FolderWatcher, folder: Path
-) -> None:
+def test_a_file_written_through_a_mapping_is_reported_when_it_is_closed(watcher: FolderWatcher, folder: Path) -> None:
     with (folder / "app.log").open("r+b") as file:
         with mmap.mmap(file.fileno(), 0) as mapping:
             mapping[0:3] = b"two"
-        assert watcher.read() == Changes(), "a mapping is written without a word"
+        assert watcher.read() == Changes(), "writing through a mapping is not reported"
     assert watcher.read() == Changes(paths={f"{folder}/app.log"})
 
 
 @pytest.mark.parametrize("change", ["create", "delete", "rename", "arrive", "leave", "link", "chmod"])
-def test_a_change_of_names_or_rights_tells_the_folder(
+def test_a_change_of_names_or_permissions_reports_the_folder(
     watcher: FolderWatcher, folder: Path, tmp_path: Path, change: str
 ) -> None:
     log, elsewhere = folder / "app.log", tmp_path / "elsewhere.log"
@@ -109,19 +107,19 @@ def test_a_change_of_names_or_rights_tells_the_folder(
     assert watcher.read() == Changes(folders={str(folder)})
 
 
-def test_a_new_file_with_content_tells_both(watcher: FolderWatcher, folder: Path) -> None:
+def test_a_new_file_with_content_reports_file_and_folder(watcher: FolderWatcher, folder: Path) -> None:
     append(folder / "new.log")
     assert watcher.read() == Changes(paths={f"{folder}/new.log"}, folders={str(folder)})
 
 
-def test_a_name_that_is_no_text_comes_back_as_python_spells_it(watcher: FolderWatcher, folder: Path) -> None:
+def test_a_name_that_is_not_text_is_decoded_as_python_does(watcher: FolderWatcher, folder: Path) -> None:
     name = os.fsencode(folder) + b"/caf\xe9 \n.log"
     os.close(os.open(name, os.O_CREAT | os.O_WRONLY))
     (path,) = watcher.read().paths
     assert os.fsencode(path) == name
 
 
-def test_a_folder_with_two_names_is_told_by_both(watcher: FolderWatcher, folder: Path, tmp_path: Path) -> None:
+def test_a_folder_with_two_names_is_reported_under_both(watcher: FolderWatcher, folder: Path, tmp_path: Path) -> None:
     alias = tmp_path / "alias"
     alias.symlink_to(folder)
     assert watcher.watch(str(alias))
@@ -142,7 +140,7 @@ def test_many_events_of_many_files_are_each_path_once(watcher: FolderWatcher, fo
 # --- the end of a watch ---
 
 
-def test_an_unwatched_folder_says_nothing_more_not_even_what_was_queued(watcher: FolderWatcher, folder: Path) -> None:
+def test_an_unwatched_folder_reports_nothing_not_even_queued_events(watcher: FolderWatcher, folder: Path) -> None:
     append(folder / "app.log")
     watcher.unwatch(str(folder))
     append(folder / "app.log")
@@ -161,20 +159,20 @@ def test_watching_twice_is_watching_once(watcher: FolderWatcher, folder: Path) -
     assert watcher.read() == Changes()
 
 
-def test_a_folder_that_is_deleted_is_told_and_can_be_watched_again(watcher: FolderWatcher, folder: Path) -> None:
+def test_a_deleted_folder_is_reported_and_can_be_watched_again(watcher: FolderWatcher, folder: Path) -> None:
     (folder / "app.log").unlink()
     folder.rmdir()
     assert watcher.read() == Changes(folders={str(folder)})
     assert watcher.watched == set()
     folder.mkdir()
     append(folder / "app.log")
-    assert watcher.read() == Changes(), "nobody watches it"
+    assert watcher.read() == Changes(), "it is not watched"
     assert watcher.watch(str(folder))
     append(folder / "app.log")
     assert watcher.read() == Changes(paths={f"{folder}/app.log"})
 
 
-def test_a_folder_that_is_renamed_is_told_and_no_longer_watched(
+def test_a_renamed_folder_is_reported_and_no_longer_watched(
     watcher: FolderWatcher, folder: Path, tmp_path: Path
 ) -> None:
     folder.rename(tmp_path / "old")
@@ -187,7 +185,7 @@ def test_a_folder_that_is_renamed_is_told_and_no_longer_watched(
 def test_watching_a_name_again_follows_it_to_another_folder(
     watcher: FolderWatcher, folder: Path, tmp_path: Path
 ) -> None:
-    """As when a folder above was renamed, of which the kernel says nothing."""
+    """As after a parent folder was renamed, which the kernel does not report."""
     parent = tmp_path / "parent"
     inner = parent / "log"
     inner.mkdir(parents=True)
@@ -214,12 +212,10 @@ def test_a_folder_that_came_back_before_anybody_read_is_watched_as_the_new_one(
     assert watcher.read().paths == {f"{folder}/app.log"}
 
 
-# --- what it cannot say ---
+# --- what the kernel misses ---
 
 
-def test_a_queue_that_ran_over_says_so_and_watching_goes_on(
-    watcher: FolderWatcher, folder: Path, tmp_path: Path
-) -> None:
+def test_an_overflow_is_reported_and_watching_continues(watcher: FolderWatcher, folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     assert watcher.watch(str(other))
@@ -233,14 +229,14 @@ def test_a_queue_that_ran_over_says_so_and_watching_goes_on(
     other.rmdir()
     changes = watcher.read()
     assert changes.overflow
-    assert changes.folders >= {str(other)}, "the end of its watch was among what is lost"
+    assert changes.folders >= {str(other)}, "the lost events included the end of its watch"
     assert watcher.watched == {str(folder)}
     assert not watcher.read().overflow
     append(folder / "app.log")
     assert watcher.read() == Changes(paths={f"{folder}/app.log"})
 
 
-def test_what_is_missing_or_no_folder_cannot_be_watched(
+def test_what_is_missing_or_not_a_folder_cannot_be_watched(
     watcher: FolderWatcher, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
@@ -262,7 +258,7 @@ def test_a_watched_folder_that_is_missing_when_it_is_watched_again_is_watched_no
     assert watcher.read() == Changes()
 
 
-def test_too_many_watches_are_told_once_with_the_limit_that_they_meet(
+def test_too_many_watches_are_logged_once_with_the_limit_that_was_reached(
     watcher: FolderWatcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def no_more(*_: object) -> int:
@@ -277,7 +273,7 @@ def test_too_many_watches_are_told_once_with_the_limit_that_they_meet(
     ]
 
 
-def test_a_c_library_without_it_means_no_watcher(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_c_library_without_inotify_means_no_watcher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
     assert FolderWatcher.create() is None
 
@@ -287,7 +283,7 @@ def test_without_ctypes_there_is_no_watcher(monkeypatch: pytest.MonkeyPatch) -> 
     assert FolderWatcher.create() is None
 
 
-def test_no_more_instances_means_no_watcher_and_a_word(
+def test_no_more_instances_means_no_watcher_and_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())

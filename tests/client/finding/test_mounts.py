@@ -1,4 +1,4 @@
-"""Which file systems tell of every change."""
+"""Which file systems report every change."""
 
 import os
 import sys
@@ -27,12 +27,12 @@ def test_the_type_is_that_of_the_mount_with_the_number(mount: str, kind: str) ->
     assert file_system(MOUNTINFO, mount) == kind
 
 
-def test_the_number_of_a_mount_is_in_what_the_kernel_says_of_a_descriptor() -> None:
+def test_the_id_of_a_mount_is_read_from_fdinfo() -> None:
     assert mount_id(FDINFO) == "78"
     assert mount_id("pos:\t0\nflags:\t02\n") == ""
 
 
-def test_what_is_mounted_where_is_known_by_the_real_names() -> None:
+def test_mount_points_are_listed_with_their_real_names() -> None:
     assert mount_points(MOUNTINFO) == {"/proc", "/", "/mnt/my logs - old", "/mnt/more"}
     assert mount_points("") == frozenset()
 
@@ -63,7 +63,7 @@ def test_the_kernel_is_asked_about_the_real_folder(tmp_path: Path) -> None:
     assert not Mounts().is_local(str(to_proc))
 
 
-def test_what_is_missing_or_no_folder_is_not_trusted(tmp_path: Path) -> None:
+def test_what_is_missing_or_not_a_folder_is_not_trusted(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     assert not Mounts().is_local(str(tmp_path / "missing"))
     assert not Mounts().is_local(str(tmp_path / "file"))
@@ -75,6 +75,6 @@ def test_without_the_means_nothing_is_trusted(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it asks /proc")
-def test_a_place_where_something_is_mounted_is_known(tmp_path: Path) -> None:
+def test_a_mount_point_is_recognised(tmp_path: Path) -> None:
     assert Mounts().is_point("/proc")
     assert not Mounts().is_point(str(tmp_path))

@@ -49,7 +49,7 @@ def test_a_number_of_more_than_three_digits_is_a_date(name: str, number: int) ->
     assert rotation_number(name) == number
 
 
-def test_an_archive_is_known_by_its_suffix_which_comes_off_once() -> None:
+def test_an_archive_is_recognised_by_its_suffix_which_is_removed_once() -> None:
     names = ("app.log.1.gz", "app.log.1", "app.log.1.xz")
     assert [is_archive_name(name) for name in names] == [True, False, False]
     assert without_archive_suffix("app.log.1.gz") == "app.log.1"

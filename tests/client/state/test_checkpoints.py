@@ -1,4 +1,4 @@
-"""The client's memory on disk: saved in time, locked, never in the way of shipping, never ahead of an ack."""
+"""Checkpoints on disk: saved in time, locked, never blocking shipping, never ahead of an ack."""
 
 import functools
 import json
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("quick_backoff")
 
 
 class Clock:
-    """A clock that stands still until it is told."""
+    """A clock that only moves when a test sets it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -42,7 +42,7 @@ class Clock:
 
 
 def saved(folder: Path) -> list[dict[str, Any]]:
-    """Return the checkpoints that are on the disk, by the words of checkpoint_file.py."""
+    """Return the checkpoints on disk, read as journal_format.py specifies."""
     found: dict[str, dict[str, Any]] = {}
     for line in (folder / "checkpoints.json").read_bytes().splitlines():
         entry = json.loads(line)
@@ -96,7 +96,7 @@ def test_nobody_else_may_read_the_checkpoints(tmp_path: Path) -> None:
 # --- one process per folder -------------------------------------------------------------------------------------------
 
 
-def test_a_second_client_is_told_who_holds_the_folder(tmp_path: Path) -> None:
+def test_a_second_client_gets_the_process_that_holds_the_folder(tmp_path: Path) -> None:
     first = Checkpoints(tmp_path)
     with pytest.raises(StateError, match=rf"\(process {os.getpid()}\) is using it.*--state-dir"):
         Checkpoints(tmp_path)
@@ -268,7 +268,7 @@ LINE_BYTES = 400
 
 
 def test_sources_are_registered_by_as_many_short_appends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fdatasync", lambda _: None)  # what it takes is counted, not waited for
+    monkeypatch.setattr(os, "fdatasync", lambda _: None)  # counted, not awaited
     written = Written(monkeypatch)
     checkpoints = Checkpoints(tmp_path)
     for number in range(2000):
@@ -288,13 +288,13 @@ def test_ten_thousand_sources_are_registered_by_a_single_write(tmp_path: Path, m
     checkpoints.close()
 
 
-def test_what_a_reader_changes_by_itself_is_saved_soon(tmp_path: Path) -> None:
+def test_what_a_reader_changes_without_a_notification_is_saved_soon(tmp_path: Path) -> None:
     clock = Clock()
     checkpoints = Checkpoints(tmp_path, clock=clock)
     sources = [a_source(10, inode=number) for number in range(1000)]
     checkpoints.register_all(sources)
     sources[500].is_finished = True
-    sources[700].inode = 5000  # it goes on in a copy
+    sources[700].inode = 5000  # it continues in a copy
     for _ in range(15):
         clock.now += SAVE_INTERVAL_S * 1.1
         checkpoints.save_if_due()
@@ -361,7 +361,7 @@ def test_a_source_whose_file_may_exist_is_never_forgotten(tmp_path: Path, monkey
 def test_a_source_that_was_followed_only_is_on_disk_when_it_is_registered(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     source = a_source(10)
-    checkpoints.follow(source)  # so it is with the plain protocol
+    checkpoints.follow(source)  # as with the plain protocol
     assert not (tmp_path / "checkpoints.json").exists()
     checkpoints.register(source)
     assert [entry["id"] for entry in saved(tmp_path)] == [source.id]
@@ -383,7 +383,7 @@ def test_checkpoints_are_found_by_name_and_by_inode(tmp_path: Path) -> None:
         assert not known.of_path("/c")
 
 
-def test_a_source_that_goes_on_in_another_file_is_found_by_that(tmp_path: Path) -> None:
+def test_a_source_that_continues_in_another_file_is_found_by_that_file(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     source = a_source(1)
     checkpoints.register(source)
@@ -429,7 +429,7 @@ def test_one_thread_may_look_up_while_another_one_adds() -> None:
 # --- how a source is rendered -----------------------------------------------------------------------------------------
 
 
-def test_renderings_are_remembered_and_where_there_are_none_nothing_is_said_of_them(tmp_path: Path) -> None:
+def test_renderings_are_saved_and_omitted_where_there_are_none(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     plain, rich = a_source(1), a_source(2)
     rich.renderings += [(0, RenderSpec()), (7, RenderSpec("json", fields=(("a", "b"),), redact=("email",)))]
@@ -485,7 +485,7 @@ SPOILED = {
 
 
 @pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED.keys())
-def test_checkpoints_that_cannot_be_read_are_set_aside_and_the_client_says_what_that_repeats(
+def test_unreadable_checkpoints_are_set_aside_and_the_client_logs_what_that_repeats(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, spoil: Callable[[Path], object]
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -497,7 +497,7 @@ def test_checkpoints_that_cannot_be_read_are_set_aside_and_the_client_says_what_
     assert len(saved(tmp_path / "state")) == 1
 
 
-def test_checkpoints_that_are_gone_are_told_and_everything_is_shipped_again(
+def test_missing_checkpoints_are_logged_and_everything_is_shipped_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -513,10 +513,10 @@ def test_verify_leaves_damaged_checkpoints_where_they_are(tmp_path: Path, caplog
     assert os.listdir(tmp_path) == ["checkpoints.json"]
 
 
-# --- a folder that takes nothing --------------------------------------------------------------------------------------
+# --- a folder that cannot be written ----------------------------------------------------------------------------------
 
 
-def test_a_disk_that_refuses_is_told_once_and_the_checkpoints_are_saved_when_it_takes_them_again(
+def test_a_failing_disk_is_logged_once_and_the_checkpoints_are_saved_when_it_recovers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -544,7 +544,7 @@ def test_a_disk_that_refuses_is_told_once_and_the_checkpoints_are_saved_when_it_
         assert "may be shipped again" in caplog.text
         is_full = False
         wait_until(lambda: (state / "checkpoints.json").exists(), "it is saved")
-        wait_until(lambda: "are saved to" in caplog.text, "that is told")
+        wait_until(lambda: "are saved to" in caplog.text, "the recovery is logged")
         assert saved(state)[0]["committed"] == log.stat().st_size
         assert_conserved(range(10), server.stored_lines())
 
@@ -584,7 +584,7 @@ def test_a_state_folder_that_may_only_be_read_stops_nothing(tmp_path: Path, smal
         assert_conserved(range(1000), server.stored_lines())
 
 
-def test_nobody_needs_to_ask_while_all_is_saved(tmp_path: Path) -> None:
+def test_nothing_is_due_while_everything_is_saved(tmp_path: Path) -> None:
     clock = Clock()
     checkpoints = Checkpoints(tmp_path, clock=clock)
     source = Source("app.log")

@@ -29,7 +29,7 @@ def reopened(journal: Journal) -> Journal:
 
 
 def fill_up(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
-    """Let the disk have room for so many bytes more."""
+    """Leave `room` bytes free on the disk."""
     real = os.pwrite
     left = [room]
 
@@ -43,9 +43,7 @@ def fill_up(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     monkeypatch.setattr(os, "pwrite", pwrite)
 
 
-def test_lines_are_appended_by_one_write_that_is_on_the_disk_then(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lines_are_appended_by_one_synced_write(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 
     def note(name: str) -> None:
@@ -108,7 +106,7 @@ def test_a_file_that_could_not_be_synced_has_to_be_replaced(journal: Journal, mo
         journal.append(b"three\n")
     monkeypatch.undo()
     assert not journal.can_be_appended_to
-    with pytest.raises(ValueError, match="it is not known"):
+    with pytest.raises(ValueError, match="is unknown"):
         journal.append(b"four\n")
     journal.replace(b"all\n")
     assert journal.can_be_appended_to
@@ -128,7 +126,7 @@ def test_a_replacement_that_fails_leaves_a_file_that_has_to_be_replaced(
     assert not journal.can_be_appended_to
 
 
-def test_a_file_that_somebody_has_removed_cut_or_exchanged_has_to_be_replaced(journal: Journal) -> None:
+def test_a_file_that_was_removed_cut_or_exchanged_has_to_be_replaced(journal: Journal) -> None:
     copy = journal.path.with_name("copy")
     copy.write_bytes(journal.path.read_bytes() * 2)
     os.truncate(journal.path, 5)
@@ -139,7 +137,7 @@ def test_a_file_that_somebody_has_removed_cut_or_exchanged_has_to_be_replaced(jo
     assert not journal.can_be_appended_to
 
 
-def test_a_file_that_no_journal_can_be_is_not_read(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_too_large_for_a_journal_is_not_read(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_module, "_MAX_JOURNAL_BYTES", 7)
     with pytest.raises(ValueError, match="more than 7 bytes"):
         reopened(journal)

@@ -1,4 +1,4 @@
-"""The file of the checkpoints, whatever has happened to it: torn, damaged, of an older version, grown too long."""
+"""The checkpoint file in every condition: torn, damaged, of an older version, grown too long."""
 
 import json
 import logging
@@ -69,7 +69,7 @@ def test_a_last_line_that_was_torn_does_not_count_and_is_cut_off(three: Path, ca
     assert not caplog.text
 
 
-def test_a_disk_that_gets_full_in_the_middle_of_a_save_is_told_once_and_loses_nothing(
+def test_a_disk_that_gets_full_during_a_save_is_logged_once_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -97,9 +97,7 @@ def test_a_disk_that_gets_full_in_the_middle_of_a_save_is_told_once_and_loses_no
     checkpoints.close()
 
 
-def test_a_disk_that_takes_nothing_is_not_asked_for_each_new_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_not_retried_for_each_new_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     checkpoints = Checkpoints(tmp_path, clock=lambda: now[0])
     tries: list[bytes] = []
@@ -159,7 +157,7 @@ def test_what_is_readable_of_a_damaged_file_is_used_and_the_file_is_kept_and_wri
     damaged = b"".join([*lines[:2], spoiled, lines[3]])
     three.write_bytes(damaged)
     assert known(three.parent) == {"a": 3}
-    assert not three.with_name("checkpoints.json.damaged").exists()  # whoever only reads leaves things as they are
+    assert not three.with_name("checkpoints.json.damaged").exists()  # a read-only process changes nothing
     caplog.clear()
     client_id = json.loads(lines[0])["client"]
     checkpoints = Checkpoints(three.parent)
@@ -217,10 +215,10 @@ def test_a_damaged_entry_of_version_1_costs_no_other(tmp_path: Path) -> None:
 # --- grown too long ---------------------------------------------------------------------------------------------------
 
 
-def test_a_journal_of_the_past_is_replaced_by_one_of_the_present(
+def test_a_journal_of_outdated_lines_is_replaced_by_one_of_current_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint_module, "_PAST_LINES", 20)
+    monkeypatch.setattr(checkpoint_module, "_OUTDATED_LINES", 20)
     replacements: list[bytes] = []
     replace = Journal.replace
 
@@ -241,7 +239,7 @@ def test_a_journal_of_the_past_is_replaced_by_one_of_the_present(
     checkpoints.close()
 
 
-def test_a_server_that_is_learnt_of_is_appended(tmp_path: Path) -> None:
+def test_a_newly_known_server_is_appended(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     checkpoints.register(source("a"))
     checkpoints.learn_extension("logs:9000")

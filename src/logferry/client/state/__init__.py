@@ -1,1 +1,1 @@
-"""What was acked, per source, on disk."""
+"""Checkpoints: how far each source is acked, on disk."""

@@ -1,6 +1,6 @@
-"""What is remembered of one source from one run of the client to the next, as a value and as an entry of the journal.
+"""What the client remembers of one source between runs, as a value and as an entry of the journal.
 
-Owns the fields of a checkpoint, and which entries are accepted as one. An entry that an earlier version wrote must stay
+Owns the fields of a checkpoint and the validation of entries. An entry that an earlier version wrote must stay
 readable: a new field needs a default. Must never touch the disk.
 """
 
@@ -26,13 +26,14 @@ Renderings = tuple[tuple[int, RenderSpec], ...]
 
 @dataclass(slots=True)
 class Checkpoint:
-    """How far one source is stored, and how to recognise its file. It never changes: a later one replaces it.
+    """How far one source is stored, and how to recognise its file. Never modified: a later checkpoint replaces it.
 
     `head` and `tail` are fingerprints of the source's first `head_bytes` bytes, acked or not, and of the last
-    `tail_bytes` before `committed`. `lines` and `crc32` are those of the NDJSON stored up to there, as the server
-    counts them; bytes before `plain_until` were shipped by the plain protocol and do not count. `is_finished` says that
-    the run that shipped the source meant to ship no more of it (batch mode), or that its file is gone. `renderings`
-    says from which offset on the source was rendered how; it is empty for what an older version shipped.
+    `tail_bytes` before `committed`. `lines` and `crc32` describe the NDJSON stored up to `committed`, as the
+    server counts it; bytes before `plain_until` were shipped by the plain protocol and do not count. `is_finished` says
+    that the run that shipped the source does not expect more of it (batch mode), or that its file is gone. `renderings`
+    lists the render specs, each with the offset from which it applies; it is empty for a source that an older version
+    shipped.
     """
 
     id: str
@@ -48,7 +49,7 @@ class Checkpoint:
     tail: str = FINGERPRINT_OF_NOTHING
     plain_until: int = 0
     is_finished: bool = False
-    seen_at: float = 0.0  # Unix time of the last change, for people and for ordering files that were rotated meanwhile
+    seen_at: float = 0.0  # Unix time of the last change; shown to users, and orders rotated files
     renderings: Renderings = ()
 
     @property
@@ -58,8 +59,8 @@ class Checkpoint:
 
 
 def checkpoint_of(source: Source, *, seen_at: float) -> Checkpoint:
-    """Return the checkpoint of a source as it is now."""
-    head = source.head  # as far as it was read: so a source is known before anything of it is acked
+    """Return the checkpoint of the current state of a source."""
+    head = source.head  # read, not only acked, bytes: so a source is recognised before its first ack
     return Checkpoint(
         source.id,
         source.path,
@@ -81,12 +82,14 @@ def checkpoint_of(source: Source, *, seen_at: float) -> Checkpoint:
 
 _NAMES: Final = [field.name for field in fields(Checkpoint)]
 _TYPES: Final = [get_origin(field.type) or field.type for field in fields(Checkpoint)]
-_DEFAULTS: Final = [field.default for field in fields(Checkpoint)]  # a marker, not a value, where there is none
+_DEFAULTS: Final = [
+    field.default for field in fields(Checkpoint)
+]  # a marker, not a value, for a field without a default
 _values: Final = attrgetter(*_NAMES)
 
 
 def to_entry(checkpoint: Checkpoint) -> Entry:
-    """Return a checkpoint as an entry of the journal, without the fields that have their default."""
+    """Return a checkpoint as an entry of the journal, without the fields that have their default value."""
     values = zip(_NAMES, _values(checkpoint), _DEFAULTS, strict=True)
     entry = {name: value for name, value, default in values if value != default}
     if checkpoint.renderings:
@@ -102,9 +105,9 @@ def from_entry(entry: Entry) -> Checkpoint:
         if type(value) is not kind:
             raise TypeError(f"{name} is {value!r}")
     if not (0 <= checkpoint.head_bytes <= HEAD_BYTES and 0 <= checkpoint.tail_bytes <= TAIL_BYTES):
-        raise ValueError("a fingerprint is of too many bytes")
+        raise ValueError("a fingerprint covers too many bytes")
     if checkpoint.committed < checkpoint.tail_bytes:
-        raise ValueError("a fingerprint is of bytes beyond the checkpoint")
+        raise ValueError("a fingerprint covers bytes before the beginning of the file")
     return checkpoint
 
 
@@ -118,5 +121,5 @@ def _renderings(entry: Iterable[tuple[Any, Any]]) -> Renderings:
 
 @lru_cache(maxsize=1024)
 def _shared(renderings: Renderings) -> Renderings:
-    """Return an equal value that is in memory already: most sources are rendered alike."""
+    """Return an equal value that is already in memory: most sources are rendered alike."""
     return renderings

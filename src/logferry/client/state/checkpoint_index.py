@@ -1,7 +1,7 @@
-"""Checkpoints in memory, found by the id of their source, by path, and by device and inode.
+"""Indexes checkpoints in memory by the id of their source, by path, and by device and inode.
 
-Owns the lookup tables, in which every checkpoint is found at no more cost however many there are. Must never decide
-which checkpoints are kept: state/checkpoints.py does.
+Owns the lookup tables; the cost of a lookup does not depend on the number of checkpoints. Must never decide which
+checkpoints are kept: state/checkpoints.py does.
 """
 
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from logferry.client.state.checkpoint import Checkpoint
 
 
 class CheckpointIndex:
-    """A collection of checkpoints, one for each source. Whoever changes it in several threads has to lock it."""
+    """A collection of checkpoints, one for each source. Not thread-safe: callers lock it."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Checkpoint] = {}
-        self._ids: dict[str | FileIdentity, list[str]] = {}  # by path, and by device and inode; the oldest first
+        self._ids: dict[str | FileIdentity, list[str]] = {}  # by path, and by device and inode; oldest first
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -30,11 +30,11 @@ class CheckpointIndex:
         return self._by_id[source_id]
 
     def get(self, source_id: str) -> Checkpoint | None:
-        """Return the checkpoint of a source, if there is one."""
+        """Return the checkpoint of a source; None if it has none."""
         return self._by_id.get(source_id)
 
     def ids_of(self, key: str | FileIdentity) -> list[str]:
-        """Return the ids of all sources with a path, or with a device and inode, the oldest first."""
+        """Return the ids of all sources with this path, or with this device and inode, oldest first."""
         return list(self._ids.get(key, ()))
 
     def is_latest_of_identity(self, checkpoint: Checkpoint) -> bool:
@@ -42,7 +42,7 @@ class CheckpointIndex:
         return self._ids[checkpoint.identity][-1] == checkpoint.id
 
     def put(self, checkpoint: Checkpoint) -> None:
-        """Add a checkpoint, in the place of an earlier one of its source."""
+        """Add a checkpoint, or replace the earlier one of the same source."""
         before = self._by_id.get(checkpoint.id)
         if before is None or _keys(before) != _keys(checkpoint):
             if before is not None:
@@ -55,7 +55,7 @@ class CheckpointIndex:
         self._by_id[checkpoint.id] = checkpoint
 
     def remove(self, source_id: str) -> None:
-        """Remove the checkpoint of a source, if there is one."""
+        """Remove the checkpoint of a source, if it has one."""
         checkpoint = self._by_id.pop(source_id, None)
         if checkpoint is not None:
             self._unlist(checkpoint)

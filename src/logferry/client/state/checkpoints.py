@@ -1,12 +1,12 @@
-"""The client's memory from one run to the next: how far each source is acked, in STATE_DIR.
+"""Keeps the checkpoints of the client between runs, in STATE_DIR.
 
-    lock                taken by one process at a time (folder_lock.py)
+    lock                held by one process at a time (folder_lock.py)
     checkpoints.json    a journal of all checkpoints (journal_format.py)
 
-Owns when something is saved. At most every second, and at a clean stop, what has changed is appended; so a crash leaves
-the journal up to a second behind the acks, and never ahead of them. A new source must be saved before its first batch
-is sent, so that no batch reaches a server under an id that a crash would forget. A checkpoint that is behind costs
-nothing: the server's own record wins. Nothing here takes longer because of sources that do not change.
+Owns when checkpoints are saved. Changes are appended at most every second, and at a clean stop; so a crash leaves the
+journal up to a second behind the acks, and never ahead of them. A new source must be saved before its first batch is
+sent, so that no batch reaches a server under an id that a crash would forget. An outdated checkpoint costs nothing: the
+server's own record wins. Sources that do not change must never slow down a save.
 """
 
 import contextlib
@@ -34,20 +34,20 @@ from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)
 
-# A save is due when this time has passed, and saving has taken no more than this share of the time since the last one.
+# A save is due when this time has passed, and the last save took at most this share of the time since it began.
 SAVE_INTERVAL_S: Final = 1.0
 _SAVE_SHARE: Final = 0.05
 
-# Readers change sources without a notification: each save looks at this many of them, plus at one in ten of the rest.
-_LOOKED_AT: Final = 100
+# Readers change sources without a notification: each save checks this many sources, plus one in ten of the rest.
+_CHECKED: Final = 100
 _ROUND_SAVES: Final = 10
 
 # The journal is replaced when it has more lines than this beyond twice the checkpoints. One busy source reaches that in
-# a quarter of an hour; then a few hundred bytes are written once more. For 10,000 sources it is three megabytes.
-_PAST_LINES: Final = 1000
+# a quarter of an hour; rewriting it then takes a few hundred bytes. For 10,000 sources it takes three megabytes.
+_OUTDATED_LINES: Final = 1000
 
-# Sources that nobody reads any more are remembered for `verify`, at most this many: enough for years of daily files.
-# Those whose files may still exist are remembered however many there are.
+# The client remembers at most this many sources that are no longer read, for `verify`: enough for years of daily files.
+# Sources whose files may still exist are never forgotten.
 MAX_IDLE: Final = 20_000
 
 _FILE_NAME: Final = "checkpoints.json"
@@ -56,25 +56,25 @@ _FILE_NAME: Final = "checkpoints.json"
 class Checkpoints:
     """All checkpoints of one state folder.
 
-    Any thread may look sources up (`of_identity`, `of_path`) and `follow` them; the lock `_changing` guards what these
-    change. Registering and saving is for one thread at a time: the one that delivers.
+    Any thread may look up sources (`of_identity`, `of_path`) and `follow` them; the lock `_changing` guards the state
+    that these methods change. Only the delivering thread registers and saves.
     """
 
     def __init__(
         self, folder: Path | None, *, read_only: bool = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Take what `folder` holds; None keeps everything in memory only.
+        """Load the checkpoints in `folder`; None keeps everything in memory only.
 
-        Raises StateError when another process uses the folder, unless nothing is to be written.
+        Raises StateError when another process uses the folder, unless `read_only`.
         """
         self._clock = clock
         self._lock_file: int | None = None
-        self._file: CheckpointFile | None = None  # to be written to
-        self._changing = threading.Lock()  # guards what follows, up to `_unsaved`
+        self._file: CheckpointFile | None = None  # the file to save to
+        self._changing = threading.Lock()  # guards the next four attributes
         self._known = CheckpointIndex()
-        self._live: dict[str, Source] = {}  # sources of this run: ahead of their checkpoints
-        self._touched: set[str] = set()  # those of them that have changed
-        self._unsaved: set[str] = set()  # ids whose entry in the file is outdated or missing
+        self._live: dict[str, Source] = {}  # sources of this run, ahead of their checkpoints
+        self._touched: set[str] = set()  # the ids of live sources that have changed
+        self._unsaved: set[str] = set()  # the ids whose entry in the file is outdated or missing
         self._round: Iterator[Source] = iter(())
         self._servers: set[str] = set()
         self._servers_changed = False
@@ -98,11 +98,11 @@ class Checkpoints:
         return source_id in self._known
 
     def of_identity(self, device: int, inode: int) -> list[Checkpoint]:
-        """Return the checkpoints of a file, and of others that had its inode before."""
+        """Return the checkpoints of a file, and of earlier files with the same inode."""
         return self._found((device, inode))
 
     def of_path(self, path: str) -> list[Checkpoint]:
-        """Return the checkpoints of all files that were shipped under a name."""
+        """Return the checkpoints of all files that were shipped under a path."""
         return self._found(path)
 
     def _found(self, key: str | FileIdentity) -> list[Checkpoint]:
@@ -114,24 +114,24 @@ class Checkpoints:
             return [self._known[source_id] for source_id in self._known.ids_of(key)]
 
     def _has_ended(self, source_id: str) -> bool:
-        """Whether a source has ended in this run, and a checkpoint may not say so yet."""
+        """Whether a source has ended in this run; its checkpoint may not record that yet."""
         return source_id in self._live and self._live[source_id].is_finished
 
     def register(self, source: Source) -> None:
-        """Remember a source and how it is rendered, on disk, before anything of it is sent."""
+        """Save a source and its rendering to disk, before its first batch is sent."""
         self.register_all((source,))
 
     def register_all(self, sources: Iterable[Source]) -> None:
-        """Remember sources as `register` does, with one write."""
+        """Register several sources with one write."""
         has_changed = False
         for source in sources:
             if self._is_registered(source):
-                self.follow(source)  # the server may have moved it since
+                self.follow(source)  # the server may have moved its offset
             else:
                 has_changed = True
                 self._add(source)
         if self._is_failing:
-            self.save_if_due()  # a failing disk is not tried again for each source
+            self.save_if_due()  # do not retry a failing disk for each source
         elif has_changed:
             self._forget_oldest()
             self._write()
@@ -141,7 +141,7 @@ class Checkpoints:
         return known is not None and known.renderings == (*source.renderings,) and source.id not in self._unsaved
 
     def follow(self, source: Source) -> None:
-        """Save how far a source is at the next save that is due. Call it again whenever the source has moved."""
+        """Include a source in the next save. Call this again whenever the source has advanced."""
         if source.id not in self._known:
             self._add(source)
             return
@@ -159,7 +159,7 @@ class Checkpoints:
         return server in self._servers
 
     def learn_extension(self, server: str) -> None:
-        """Remember that `server` speaks the extension: the client will never again send to that server without it."""
+        """Remember that `server` speaks the extension: the client will never send to that server without it again."""
         if server not in self._servers:
             self._servers.add(server)
             self._servers_changed = True
@@ -167,26 +167,26 @@ class Checkpoints:
 
     @property
     def patience_s(self) -> float:
-        """For how many seconds there is nothing to save. Sources that changed without a notification can wait."""
+        """The time in seconds until the next save is due. Sources that changed without a notification can wait."""
         is_saved = not (self._touched or self._unsaved or self._servers_changed)
         return math.inf if is_saved else max(0.0, self._save_at - self._clock())
 
     def save_if_due(self) -> None:
-        """Save what has changed, if the last save was long enough ago."""
+        """Save the changes, if a save is due."""
         begin = self._clock()
         if begin < self._save_at:
             return
-        self._look_at_some()
-        self._take_stock()
+        self._check_some()
+        self._update_touched()
         self._write()
         end = self._clock()
         self._save_at = max(begin + SAVE_INTERVAL_S, end + (end - begin) / _SAVE_SHARE)
 
     def save(self) -> None:
-        """Save what has changed, with or without a notification."""
+        """Save all changes now, including those without a notification."""
         with self._changing:
             self._touched.update(self._live)
-        self._take_stock()
+        self._update_touched()
         self._write()
 
     def close(self) -> None:
@@ -196,9 +196,9 @@ class Checkpoints:
             os.close(self._lock_file)
             self._lock_file = None
 
-    def _look_at_some(self) -> None:
-        """Look for sources that have finished, or moved to another file; at a part of all sources each time."""
-        count = _LOOKED_AT + len(self._live) // _ROUND_SAVES
+    def _check_some(self) -> None:
+        """Check some of the sources, in turn, for those that have finished or moved to another file."""
+        count = _CHECKED + len(self._live) // _ROUND_SAVES
         with self._changing:
             some = list(islice(self._round, count))
             if not some:
@@ -209,12 +209,12 @@ class Checkpoints:
                 if known and (source.is_finished or (source.device, source.inode) != known.identity):
                     self._touched.add(source.id)
 
-    def _take_stock(self) -> None:
+    def _update_touched(self) -> None:
         """Bring the checkpoints of touched sources up to date."""
         with self._changing:
             touched = [self._live[source_id] for source_id in self._touched if source_id in self._live]
             self._touched.clear()
-        for source in touched:  # changes from here on touch the source again
+        for source in touched:  # a later change adds the source to `_touched` again
             self._update(source)
 
     def _update(self, source: Source) -> None:
@@ -229,7 +229,7 @@ class Checkpoints:
                 del self._live[source.id]
 
     def _forget_oldest(self) -> None:
-        """Forget the oldest sources that nobody reads and whose files are gone, down to MAX_IDLE; rarely."""
+        """If there are far more than MAX_IDLE idle sources, forget the oldest of those whose files are gone."""
         if len(self._known) - len(self._live) <= self._forget_at:
             return
         idle = sorted((known for known in self if known.id not in self._live), key=attrgetter("seen_at"))
@@ -249,7 +249,7 @@ class Checkpoints:
     # --- on disk --------------------------------------------------------------------------------------------------
 
     def _apply(self, entry: Any) -> None:
-        """Take over an entry of the journal. Raises ValueError, KeyError or TypeError for anything else."""
+        """Apply an entry of the journal. Raises ValueError, KeyError or TypeError for anything else."""
         match entry:
             case {"servers": list(servers)}:
                 self._servers = {str(server) for server in servers}
@@ -260,7 +260,7 @@ class Checkpoints:
                 self._known.put(from_entry(entry))
 
     def _write(self) -> None:
-        """Write what is not on disk yet. When that fails, log it and try again at the next save."""
+        """Write the changes that are not on disk yet. After a failure, log it and try again at the next save."""
         if self._file is None or not (self._unsaved or self._servers_changed or self._file.is_outdated):
             return
         with self._changing:
@@ -279,7 +279,7 @@ class Checkpoints:
 
     def _write_to(self, file: CheckpointFile, changes: list[Checkpoint | str]) -> None:
         servers = {"servers": sorted(self._servers)}
-        if file.has_room_for(len(changes) + 1, most=2 * len(self._known) + _PAST_LINES):
+        if file.has_room_for(len(changes) + 1, most=2 * len(self._known) + _OUTDATED_LINES):
             file.append([*([servers] if self._servers_changed else []), *map(_entry_of, changes)])
         else:
             file.replace({"client": self.client_id, **servers}, map(to_entry, self))
@@ -308,17 +308,17 @@ class Checkpoints:
 
 
 def _entry_of(change: Checkpoint | str) -> Entry:
-    """Return the entry for a checkpoint, or for the id of a source that has none any more."""
+    """Return the entry for a checkpoint, or for the id of a forgotten source."""
     return {"forget": change} if isinstance(change, str) else to_entry(change)
 
 
 def _forget_at(idle: int) -> int:
-    """Return at how many idle sources to look for some to forget. Looking is expensive, so it is done rarely."""
+    """Return the number of idle sources that triggers the next search for sources to forget; searches are expensive."""
     return max(idle, MAX_IDLE) + MAX_IDLE // 10
 
 
 def _may_exist(checkpoint: Checkpoint, folders: FolderListings) -> bool:
-    """Whether a source's file is still there under its name, or possibly beside it under another one."""
+    """Whether a source's file still exists under its path, or possibly under another name in the same folder."""
     with contextlib.suppress(OSError):
         status = os.stat(checkpoint.path)
         if identity_of(status) == checkpoint.identity:

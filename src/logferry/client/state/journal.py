@@ -1,8 +1,8 @@
-"""A file of lines that one process appends to, and replaces when it has grown too long. Others may read it meanwhile.
+"""A file of lines that one process appends to, and replaces when it has grown too long; others may read it meanwhile.
 
-Owns what an append leaves on the disk: only whole lines count. After a crash, or on a full disk, some lines of the last
-append may be there, and perhaps the beginning of another one; readers ignore that, and the next append cuts it off.
-Knows nothing of what the lines mean.
+Owns what an append leaves on disk: only whole lines count. After a crash, or on a full disk, the file may end with some
+lines of the last append and an incomplete line; readers ignore the incomplete line, and the next append cuts it off.
+Must never interpret the lines.
 """
 
 import os
@@ -11,21 +11,21 @@ from typing import Final
 
 from logferry.durable import replace_file
 
-# A journal is read whole. With two million lines in it, a file that is larger was written by something else.
+# A journal is read as a whole. A larger file, of more than two million lines, was written by another program.
 _MAX_JOURNAL_BYTES: Final = 1024 * 1024 * 1024
 
 
 class Journal:
-    """One such file. For one thread."""
+    """A journal file. For one thread."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lines = 0
-        self._size: int | None = None  # of the whole lines; None when it is not known what is in the file
+        self._size: int | None = None  # of the whole lines; None when the content of the file is unknown
         self._inode = 0
 
     def read(self) -> bytes:
-        """Return the content, of which only whole lines count. Raises OSError, or ValueError if it is too large."""
+        """Return the content; only its whole lines count. Raises OSError, or ValueError if it is too large."""
         with open(self.path, "rb") as file:
             status = os.fstat(file.fileno())
             if status.st_size > _MAX_JOURNAL_BYTES:
@@ -37,7 +37,7 @@ class Journal:
 
     @property
     def can_be_appended_to(self) -> bool:
-        """Whether the file is the one that was read or written last, and known to have what was written."""
+        """Whether the file is the one that was last read or written, with known content."""
         try:
             status = self.path.stat()
         except OSError:
@@ -45,19 +45,19 @@ class Journal:
         return self._size is not None and status.st_ino == self._inode and status.st_size >= self._size
 
     def append(self, lines: bytes) -> None:
-        """Append lines, each with its newline; they are on the disk on return. Only if `can_be_appended_to`.
+        """Append lines, each with its newline; on return they are on disk. Only if `can_be_appended_to`.
 
-        Raises OSError; then some of the lines may be there until the next append or replacement.
+        Raises OSError; then some of the lines may stay in the file until the next append or replacement.
         """
         size = self._size
         if size is None:
-            raise ValueError("it is not known where its lines end")
+            raise ValueError("the end of its last line is unknown")
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             if os.fstat(descriptor).st_size > size:
                 os.ftruncate(descriptor, size)
             _write_all(descriptor, lines, size)
-            self._size = None  # when the sync fails, the kernel may believe that everything was written
+            self._size = None  # after a failed sync, the kernel may still report the lines as written
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
@@ -65,7 +65,7 @@ class Journal:
         self.lines += lines.count(b"\n")
 
     def replace(self, lines: bytes) -> None:
-        """Let the file hold these lines only. Raises OSError as `replace_file` does."""
+        """Replace the content of the file with these lines. Raises OSError as `replace_file` does."""
         self._size = None
         replace_file(self.path, lines)
         self._inode = self.path.stat().st_ino
@@ -73,7 +73,7 @@ class Journal:
 
 
 def _write_all(descriptor: int, content: bytes, offset: int) -> None:
-    """Write everything. It takes more than one system call only on a disk that is almost full."""
+    """Write everything; only an almost full disk needs more than one system call."""
     view = memoryview(content)
     while view:
         written = os.pwrite(descriptor, view, offset)

@@ -1,22 +1,22 @@
-"""The format of STATE_DIR/checkpoints.json, version 2: a journal (journal.py) of JSON objects, one on each line.
+"""The format of STATE_DIR/checkpoints.json, version 2: a journal (journal.py) of JSON objects, one per line.
 
     {"version":2,"client":"<id>","servers":["<host>:<port>"]}   the first line
-    {"id":"<source>","path":"/var/log/app.log", ...}            a checkpoint, without the fields that have their default
+    {"id":"<source>","path":"/var/log/app.log", ...}            a checkpoint, without fields that have their default
     {"forget":"<source>"}                                       the checkpoint of this source is forgotten
     {"servers":["<host>:<port>"]}                               all servers that speak the delivery extension
 
-A line replaces what earlier lines say of the same source, or of the servers. Unknown members are ignored.
+A line replaces earlier lines about the same source, or about the servers. Unknown members are ignored.
 Limits: the file is replaced by one without outdated lines when it has 1000 lines more than twice the checkpoints; a
 file of more than 1 GiB is not read.
-A crash during an append leaves some of its lines and perhaps the beginning of another one, which does not count: what
-is not in the file yet is behind the acks, which costs nothing. A crash during a replacement leaves the old file or the
-new one. So other processes may read the file at any time.
-A damaged file never stops the client. The lines that can be read are used, the file is kept as `.damaged`, and a new
-one is written; a source whose line is lost becomes a new source, and is shipped again. A file of a later version, or
-without a single readable line, is set aside in the same way, as a whole.
+A crash during an append leaves some of its lines and perhaps an incomplete one, which does not count: the checkpoints
+then lag behind the acks, which costs nothing. A crash during a replacement leaves the old file or the new one. So other
+processes may read the file at any time.
+A damaged file never stops the client. The client uses the readable lines, keeps the file as `.damaged`, and writes a
+new one; a source whose line is lost becomes a new source and is shipped again. A file of a later version, or without a
+single readable line, is set aside in the same way, as a whole.
 Version 1 was one JSON document with all checkpoints under "sources"; it is read, and replaced at the next save.
 
-Must never interpret the lines beyond that: checkpoint.py and checkpoints.py do.
+Must never interpret the lines further: checkpoint.py and checkpoints.py do.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 VERSION: Final = 2
 
-# What a damaged line can raise.
+# The exceptions that a damaged line can raise.
 _UNREADABLE: Final = (ValueError, KeyError, TypeError, RecursionError)
 
 Entry = Mapping[str, Any]
@@ -54,7 +54,7 @@ class CheckpointFile:
     def load(self, apply: Callable[[Any], None]) -> None:
         """Pass each entry to `apply`, which raises ValueError, KeyError or TypeError for one that it cannot accept.
 
-        Whatever is wrong with the file is logged and does not raise.
+        Problems with the file are logged, never raised.
         """
         try:
             content = self._journal.read()
@@ -80,11 +80,11 @@ class CheckpointFile:
             self._keep_copy(content, damage)
 
     def has_room_for(self, lines: int, *, most: int) -> bool:
-        """Whether this many lines can be appended so that the file has at most `most` lines then."""
+        """Whether this many lines can be appended while the file stays within `most` lines."""
         return not self.is_outdated and self._journal.lines + lines <= most and self._journal.can_be_appended_to
 
     def append(self, entries: Iterable[Entry]) -> None:
-        """Append entries; they are on the disk on return. Only if `has_room_for` them. Raises OSError."""
+        """Append entries; on return they are on disk. Only if the file `has_room_for` them. Raises OSError."""
         self._journal.append(_lines(entries))
 
     def replace(self, header: Entry, entries: Iterable[Entry]) -> None:
@@ -100,8 +100,8 @@ class CheckpointFile:
             return
         with contextlib.suppress(OSError):
             replace_file(self._aside, content)
-            logger.warning("the file as it was is kept as %s", self._aside)
-        logger.warning("what those lines said is lost: what was shipped of their sources may be stored again")
+            logger.warning("the damaged file is kept as %s", self._aside)
+        logger.warning("the checkpoints in those lines are lost: lines of their sources may be stored again")
 
     def _set_aside(self, error: Exception) -> None:
         reason = cause_of(error) if isinstance(error, OSError) else error
@@ -119,9 +119,9 @@ class CheckpointFile:
 
 
 def _reject_other_versions(lines: list[bytes]) -> None:
-    """Raise ValueError if the lines are of another version. A first line that cannot be read does not say so."""
+    """Raise ValueError if the lines are of another version. An unreadable first line counts as the current version."""
     if not lines:
-        raise ValueError("there is no whole line in it")
+        raise ValueError("it does not contain a whole line")
     version = VERSION
     with contextlib.suppress(*_UNREADABLE):
         version = json.loads(lines[0])["version"]
@@ -130,7 +130,7 @@ def _reject_other_versions(lines: list[bytes]) -> None:
 
 
 def _apply_all(lines: Iterable[bytes], apply: Callable[[Any], None]) -> list[Exception]:
-    """Apply the lines that can be read; return what is wrong with the others."""
+    """Apply the readable lines; return the errors of the others."""
     damage: list[Exception] = []
     for line in lines:
         try:
@@ -145,7 +145,7 @@ def _lines(entries: Iterable[Entry]) -> bytes:
 
 
 def _lines_of_version_1(content: bytes) -> list[bytes]:
-    """Return the content of a file of version 1 as lines of version 2; nothing for any other content."""
+    """Return the content of a version 1 file as lines of version 2; an empty list for any other content."""
     with contextlib.suppress(*_UNREADABLE):
         document = json.loads(content)
         if document["version"] == 1:
