@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
+if __name__ == "__main__":
+    sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[2] / "src")]
+
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.recognition.recognise import Recogniser
 from logferry.client.state.checkpoints import Checkpoints

@@ -421,6 +421,7 @@ def test_a_store_that_fails_for_good_reports_that_once_and_stores_nothing_more(t
         store.submit(delivery(LINES[1]), stored)
         assert store.health().state is StoreState.FAILED
         assert store.health().reason
+        assert store.close(DEADLINE_S) == 2
     assert failures == ["failed"]
     assert stored.lines == tested.lines() == []
     assert store.health().state is StoreState.CLOSED

@@ -40,12 +40,13 @@ class StoreBridge:
         self._loop = loop
         self._answer = answer
         self._echo = echo
+        self._on_stored_callback = self._on_stored  # one bound method for all deliveries: each in the queue holds it
         # One report at a time, because storing has priority on the disk. The first report starts the thread.
         self._reporting = ThreadPoolExecutor(1, thread_name_prefix="logferry-report")
 
     def submit(self, delivery: ClientDelivery) -> None:
         """Submit a delivery to the store."""
-        self._store.submit(delivery, self._on_stored)
+        self._store.submit(delivery, self._on_stored_callback)
 
     def make_report(self, request: Report, on_made: Callable[[bytes], None]) -> None:
         """Make a report in another thread; `on_made` receives its answer line in the event loop.

@@ -85,7 +85,9 @@ class Writer:
         self._worker.ask_to_stop()
         has_ended = self._worker.wait_for_end(timeout_s)
         self._give_up.set()
-        return self._unstored_lines if has_ended or self._worker.wait_for_end(LAST_WAIT_S) else None
+        if not has_ended and not self._worker.wait_for_end(LAST_WAIT_S):
+            return None
+        return self._unstored_lines + self.lines_in_queue()
 
     def lines_in_queue(self) -> int:
         """Return how many submitted lines are not part of a group yet."""
@@ -97,13 +99,17 @@ class Writer:
             self._gathered.notify()
 
     def _run(self, worker: Worker) -> None:
+        unstored: Sequence[Delivery] = ()
         try:
             while group := self._take_group(worker):
+                unstored = group
                 if not self._store(group):
                     return
+                unstored = ()
                 report_stored(group)
                 self._after_group()
         except Exception:  # the top of the thread
+            self._unstored_lines = _lines(unstored)
             logger.exception("the writer of %s has failed; the server stores nothing more", self._place)
             self._state.change(StoreState.FAILED, "a bug in the server ended the writer thread; see the log")
             self._on_failure()
@@ -130,10 +136,9 @@ class Writer:
         """Store a group, with as many attempts as needed; return False if the server stops first."""
         written = self._retry(lambda: self._commit.write(group), group)
         if written is None or self._retry(lambda: self._record(written), group) is None:
-            self._unstored_lines = _lines(group) + self.lines_in_queue()
-            logger.error(
-                "shutting down with %d unacknowledged lines; their clients will resend them", self._unstored_lines
-            )
+            self._unstored_lines = _lines(group)
+            lines = self._unstored_lines + self.lines_in_queue()
+            logger.error("shutting down with %d unacknowledged lines; their clients will resend them", lines)
             return False
         self._commit.finish(written)
         return True
