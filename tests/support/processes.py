@@ -1,5 +1,6 @@
 """Real processes: the client and the server through their command lines, and other people's programs."""
 
+import contextlib
 import os
 import random
 import re
@@ -127,6 +128,9 @@ def program(
         if not running.is_over:
             running.send(signal.SIGCONT)
             running.kill()
+        if running.process.stdin is not None:
+            with contextlib.suppress(OSError):  # the pipe of a program that has ended
+                running.process.stdin.close()
 
 
 @contextmanager
