@@ -1,4 +1,4 @@
-"""Phrases that have crept into code and documents before, each with what to write instead (CONTRIBUTING.md, "Prose")."""
+"""Phrases that have crept in before must stay out of code and documents (CONTRIBUTING.md, "Prose")."""
 
 import re
 from pathlib import Path
