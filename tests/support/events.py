@@ -5,6 +5,7 @@ import dataclasses
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -112,7 +113,7 @@ def stored_of(data_dir: Path, name: str) -> list[bytes]:
 
 def extents(data_dir: Path) -> list[Extent]:
     """Return the extents of all sources that a server has."""
-    with sqlite3.connect(data_dir / "ledger.sqlite3") as ledger:
+    with closing(sqlite3.connect(data_dir / "ledger.sqlite3")) as ledger:
         ids = [row[0] for row in ledger.execute("SELECT id FROM sources ORDER BY opened_at")]
     return [extent for source in ids for extent in report(data_dir, source, after=0).extents]
 

@@ -5,7 +5,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +173,7 @@ def once(tmp_path: Path, **changes: Any) -> dict[str, Any]:
 
 def losses(server: RunningServer) -> list[RecordedLoss]:
     """Return what the server's ledger says is lost, of all sources."""
-    with sqlite3.connect(server.data_dir / "ledger.sqlite3") as ledger:
+    with closing(sqlite3.connect(server.data_dir / "ledger.sqlite3")) as ledger:
         ids = [row[0] for row in ledger.execute("SELECT id FROM sources")]
     return [loss for source in ids for loss in report(server.data_dir, source, after=0).losses]
 
