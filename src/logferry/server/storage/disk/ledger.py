@@ -84,16 +84,23 @@ class Ledger:
         self.path = data_dir / FILE_NAME
         try:
             self._database = _connect(self.path, read_only=read_only)
-            is_new = not read_only and self._has_no_tables()
-            if not is_new:
-                self._check_version()
-            if not read_only:
-                self._prepare(durable=durable, is_new=is_new)
+            try:
+                self._open(read_only=read_only, durable=durable)
+            except BaseException:
+                self._database.close()
+                raise
         except sqlite3.Error as error:
             raise StoreError(
                 f"cannot open the ledger {self.path}: {error}. Without it the server does not know what it has stored; "
                 "restore it, or move it away: the segments stay, and clients resend what they still have"
             ) from error
+
+    def _open(self, *, read_only: bool, durable: bool) -> None:
+        is_new = not read_only and self._has_no_tables()
+        if not is_new:
+            self._check_version()
+        if not read_only:
+            self._prepare(durable=durable, is_new=is_new)
 
     def _has_no_tables(self) -> bool:
         (tables,) = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()
