@@ -9,7 +9,8 @@ all come from the declarations.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Final, TypeAlias, get_args, get_origin, get_type_hints
+from functools import cache
+from typing import Annotated, Any, Final, TypeAlias, get_args, get_origin, get_type_hints
 
 from logferry.config.kinds import BOOLEAN, Kind, choice
 from logferry.config.units import duration
@@ -71,6 +72,11 @@ def options_of(settings: type) -> tuple[Option, ...]:
 
     The options of a nested field, which holds a tuple of other settings (`inputs`), come before the dataclass's own.
     """
+    return _options_of(settings)
+
+
+@cache  # the command line, the environment and the file ask for the options of the same settings
+def _options_of(settings: Any) -> tuple[Option, ...]:
     hints = get_type_hints(settings, include_extras=True)
     nested = [option for hint in hints.values() for option in _options_within(hint)]
     own = [_option(name, hint) for name, hint in hints.items() if get_origin(hint) is Annotated]

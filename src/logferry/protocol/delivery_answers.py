@@ -1,16 +1,18 @@
 """The answers of the delivery extension, as a client reads them (docs/protocol.md, rules E1 to E20).
 
-Values only: `delivery_client.py` parses answers into them. A server writes answers with `delivery.py`.
+Values only: `delivery_client.py` parses answers into them. A server writes answers with `delivery.py`. Those with
+fields are named tuples, because a client defines them at each start, and a frozen dataclass takes five times as long
+(benchmarks/run.py, `startup`). Alive has none, and an empty tuple would be false.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from logferry.protocol.delivery import MAX_SOURCES
 from logferry.protocol.delivery_reports import ReportPage
 
 
-@dataclass(frozen=True, slots=True)
-class Welcome:
+class Welcome(NamedTuple):
     """The server speaks the extension and accepts batches of at most `max_batch_bytes`, compressed or not.
 
     One connection may open `max_sources` sources.
@@ -22,15 +24,13 @@ class Welcome:
     max_sources: int = MAX_SOURCES
 
 
-@dataclass(frozen=True, slots=True)
-class NotUnderstood:
+class NotUnderstood(NamedTuple):
     """The server does not know the hello (`answered_as_line`: it stored the hello as a log line)."""
 
     answered_as_line: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """How far a source is stored: everything before `committed`, as `lines` lines whose NDJSON has `crc32`."""
 
     source: str
@@ -40,8 +40,7 @@ class Position:
     is_answer_to_open: bool
 
 
-@dataclass(frozen=True, slots=True)
-class BatchRefused:
+class BatchRefused(NamedTuple):
     """The server will not store a batch as it is. `committed` says how far the source is stored.
 
     `is_final` distinguishes a line that will never be stored from a disagreement about where the batch begins.
@@ -58,8 +57,7 @@ class Alive:
     """A heartbeat: the server is alive, whatever its disk does."""
 
 
-@dataclass(frozen=True, slots=True)
-class InvalidAnswer:
+class InvalidAnswer(NamedTuple):
     """The server sent something that is not an answer of the extension; nothing after it can be trusted."""
 
     reason: str

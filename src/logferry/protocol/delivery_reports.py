@@ -1,7 +1,6 @@
 """What a server holds of one source: the pages of a report (docs/protocol.md, rule E19)."""
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from logferry.protocol.delivery import answer_line
 
@@ -9,8 +8,7 @@ from logferry.protocol.delivery import answer_line
 REPORT_PAGE: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(NamedTuple):
     """A piece of a source in one segment according to the ledger, and whether the disk agrees (`state`)."""
 
     start: int
@@ -21,8 +19,7 @@ class Extent:
     segment: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedLoss:
+class RecordedLoss(NamedTuple):
     """Bytes of a source that are not stored as they were, and why."""
 
     start: int
@@ -30,8 +27,7 @@ class RecordedLoss:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReportPage:
+class ReportPage(NamedTuple):
     """One page of what a server knows about a source; `has_more` if another page follows the last extent."""
 
     source: str
