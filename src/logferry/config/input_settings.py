@@ -9,9 +9,9 @@ from typing import Annotated, TypeAlias
 from logferry.config.input_kinds import FIELDS, FILE_PATTERNS, FILES, FORMAT, MULTILINE, PATTERNS, REDACT
 from logferry.config.kinds import BOOLEAN, choice, whole
 from logferry.config.options import Declaration, Group
-from logferry.config.units import KIB, MIB, duration, size
+from logferry.config.units import KIB, duration, size
 from logferry.model.format_names import FORMAT_NAMES, REGEX_PREFIX
-from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP, REDACTION_NAMES
+from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP, LONGEST_LINE_BYTES, REDACTION_NAMES
 
 Exclude: TypeAlias = Annotated[
     tuple[str, ...],
@@ -56,7 +56,7 @@ class InputSettings:
     max_line_bytes: Annotated[
         int,
         Declaration(
-            size(64, 16 * MIB),
+            size(64, LONGEST_LINE_BYTES),
             "1M",
             "truncate lines longer than this; truncated lines are marked and counted",
             Group.LIMITS,

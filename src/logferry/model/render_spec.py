@@ -20,6 +20,9 @@ REDACTION_NAMES: Final = ("email", "ipv4", "card", "bearer")
 COMMON_KEYS: Final = ("level", "message", "timestamp")
 RESERVED_KEYS: Final = (*COMMON_KEYS, "raw", "truncated")
 
+# The largest `max_line_bytes` that a user may set.
+LONGEST_LINE_BYTES: Final = 16 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class RenderSpec:

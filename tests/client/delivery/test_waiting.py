@@ -29,21 +29,6 @@ from tests.support.running import DEADLINE_S, numbered_line, wait_until
 from tests.support.shipping import append, log_line, ship_settings, shipping
 from tests.support.stopping import stop_signal
 
-
-@pytest.fixture
-def announcement() -> Iterator[Wakeup]:
-    announcement = Wakeup()
-    yield announcement
-    announcement.close()
-
-
-@pytest.fixture
-def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ours, theirs
-
-
 # --- the engine's waits ---
 
 

@@ -3,7 +3,6 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,20 +11,6 @@ from logferry.client.net.readiness import READ
 from logferry.client.net.wakeup import Wakeup
 from tests.support.builders import Clock
 from tests.support.running import DEADLINE_S
-
-
-@pytest.fixture
-def announcement() -> Iterator[Wakeup]:
-    announcement = Wakeup()
-    yield announcement
-    announcement.close()
-
-
-@pytest.fixture
-def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ours, theirs
 
 
 def test_an_announcement_ends_a_wait(announcement: Wakeup) -> None:

@@ -16,6 +16,7 @@ from logferry.client.files.content import Content, FileContent
 from logferry.client.files.identity import HEAD_BYTES
 from logferry.client.files.replay_buffer import BLOCK_BYTES, ReplayBuffer
 from logferry.errors import SourceError, cause_of
+from logferry.model.render_spec import LONGEST_LINE_BYTES
 from logferry.protocol.compressor import GZIP_MAGIC
 
 _MAGIC_AND_METHOD: Final = GZIP_MAGIC + b"\x08"  # deflate, the only method that RFC 1952 defines
@@ -25,10 +26,6 @@ _READ_BYTES: Final = 64 * 1024
 
 # The bytes kept for going back, besides a long line: a chunk is read again when its source is sent back.
 _WINDOW_BYTES: Final = 4 * 1024 * 1024
-
-# The maximum of --max-line-bytes. The bytes returned must not depend on the setting: it may change before they are
-# verified.
-_LONGEST_LINE_BYTES: Final = 16 * 1024 * 1024
 
 # In random data, three bytes look like the beginning of a member once in 16 MiB. A hostile file may be full of them.
 _MAX_FALSE_BEGINNINGS: Final = 100
@@ -83,7 +80,8 @@ class GzipContent:
 
     def _begin(self) -> None:
         self._problems: list[str] = []
-        self._buffer = ReplayBuffer(max_line_bytes=_LONGEST_LINE_BYTES)
+        # Not the setting but its maximum: the bytes returned must be the same if the setting changes before a verify.
+        self._buffer = ReplayBuffer(max_line_bytes=LONGEST_LINE_BYTES)
         self._blocks = _inflate(self._raw, self._end, self._problems)
 
     def _take(self, block: bytes, wanted_from: int) -> None:
