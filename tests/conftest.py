@@ -43,6 +43,12 @@ def sockets_closed() -> Iterator[None]:
     close_stop_signals()
 
 
+@pytest.fixture(autouse=True)
+def quiet_logging() -> None:
+    """Begin every test with the level of a fresh process: a command that ran in this one may have set another."""
+    logging.getLogger().setLevel(logging.WARNING)
+
+
 @pytest.fixture
 def logging_restored() -> Iterator[None]:
     """Let a test call `logferry`: what later tests log is not for its stderr, which is closed by then."""
