@@ -32,7 +32,8 @@ FLOORS: Final = {
     ),
     "server.storage.disk": (
         *("disk_store", "writer", "group_commit", "recovery", "retention", "deferred_sync", "fsck", "source_report"),
-        *("segments", "open_segments", "pending_appends", "ledger", "measure", "file_system", "segment_names"),
+        *("segments", "open_segments", "pending_appends", "ledger", "ledger_format"),
+        *("measure", "file_system", "segment_names"),
     ),
     "rendering": (
         *("renderer", "reference", "detect", "event_boundaries", "registry", "formats"),

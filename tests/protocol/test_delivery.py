@@ -270,6 +270,52 @@ def test_e1_a_welcome_says_what_the_server_takes_and_promises() -> None:
     assert answers(answer_line("hello", **fields)) == [Welcome(1, 5, "os", max_sources=77)]
 
 
+def welcomed(**fields: object) -> Welcome:
+    terms = {"version": 1, "max_batch_bytes": 5, "durability": "os"}
+    (answer,) = answers(answer_line("hello", **terms | fields))
+    assert isinstance(answer, Welcome)
+    return answer
+
+
+def test_e21_a_welcome_states_the_store_and_what_the_server_understands() -> None:
+    """Rule E21."""
+    welcome = welcomed(store="0123abcd", features=["repair", "windows"])
+    assert welcome.store == "0123abcd"
+    assert welcome.features == {"repair", "windows"}
+    assert not welcomed().store
+    assert not welcomed().features
+
+
+@pytest.mark.parametrize("store", ["", "a" * 65, "a b", "../x", "é", 7, None, ["a"]])
+def test_e21_what_is_not_an_id_of_a_store_is_ignored(store: object) -> None:
+    """Rule E21."""
+    assert welcomed(store=store).store == ""
+
+
+@pytest.mark.parametrize("features", [None, "repair", {"repair": 1}, 7, [["repair"], {}, 7, None, "", "x" * 65]])
+def test_e21_what_is_not_the_name_of_a_feature_is_ignored(features: object) -> None:
+    """Rule E21."""
+    assert welcomed(features=features).features == set()
+
+
+def test_e21_a_client_reads_at_most_64_features() -> None:
+    """Rule E21."""
+    assert welcomed(features=[f"f{n}" for n in range(1000)]).features == {f"f{n}" for n in range(64)}
+
+
+def test_e21_both_ends_ignore_keys_that_they_do_not_know() -> None:
+    """Rule E21."""
+    assert welcomed(new={"a": [1]}) == welcomed()
+    fields = {"source": "s1", "committed": 9120, "lines": 125, "crc32": 81}
+    new = {"new": [{"a": 1}]}
+    data = WELCOME + answer_line("open", **fields, **new) + answer_line("alive", **new)
+    assert answers(data)[1:] == [Position("s1", 9120, 125, 81, is_answer_to_open=True), Alive()]
+    assert read(hello(**new) + control_line("ping", **new)) == [Hello("test", "web-1"), Ping()]
+    for line in (opening(), header()):
+        assert line.endswith(b"}\n")
+        assert read(line[:-2] + b', "new": [{"a": 1}]}\n' + PAYLOAD) == read(line + PAYLOAD)
+
+
 @pytest.mark.parametrize("name", ["version", "max_batch_bytes", "max_sources"])
 @pytest.mark.parametrize("value", [b"1e400", b"-1e400", b"NaN", b'"x"', b"null"])
 def test_e2_a_welcome_with_a_number_that_is_not_an_integer_is_not_an_answer(name: str, value: bytes) -> None:

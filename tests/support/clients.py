@@ -171,7 +171,7 @@ class World:
         self.counters = ClientCounters()
         self.log = ClientLog(clock=self.scheduler.time)
         limits = limits or Limits()
-        terms = SessionTerms(limits, Accept.LEVEL_AND_MESSAGE, durability, limits.max_record_bytes)
+        terms = SessionTerms(limits, Accept.LEVEL_AND_MESSAGE, durability, limits.max_record_bytes, self.store.id)
         access = MemoryAccess(self.store, self.scheduler)
         self.roster = Roster(
             RosterSettings(max_connections=max_connections, patience=patience or Patience(), terms=terms),

@@ -15,13 +15,16 @@ from logferry.protocol.delivery_reports import ReportPage
 class Welcome(NamedTuple):
     """The server speaks the extension and accepts batches of at most `max_batch_bytes`, compressed or not.
 
-    One connection may open `max_sources` sources.
+    One connection may open `max_sources` sources. `store` is the id of the server's store, "" if the server states
+    none; `features` are the names of what it understands beyond the first version of the extension (features.py).
     """
 
     version: int
     max_batch_bytes: int
     durability: str
     max_sources: int = MAX_SOURCES
+    store: str = ""
+    features: frozenset[str] = frozenset()
 
 
 class NotUnderstood(NamedTuple):

@@ -17,6 +17,7 @@ from logferry.protocol.delivery_answers import (
     Welcome,
 )
 from logferry.protocol.delivery_reports import Extent, RecordedLoss, ReportPage
+from logferry.protocol.features import read_features, read_store_id
 
 # The longest answer is a page of a report, with room for long reasons and paths.
 _MAX_ANSWER_BYTES: Final = 1024 * 1024
@@ -57,7 +58,14 @@ class DeliveryClientProtocol:
             max_batch_bytes, max_sources = int(fields["max_batch_bytes"]), int(fields.get("max_sources", MAX_SOURCES))
             if min(max_batch_bytes, max_sources) < 1:
                 raise ValueError("with such limits the client could never send anything")
-            return Welcome(int(fields["version"]), max_batch_bytes, str(fields["durability"]), max_sources)
+            return Welcome(
+                int(fields["version"]),
+                max_batch_bytes,
+                str(fields["durability"]),
+                max_sources,
+                read_store_id(fields.get("store")),
+                read_features(fields.get("features")),
+            )
         if fields.get("status") in ("ok", "error"):
             return NotUnderstood(answered_as_line=fields["status"] == "ok")
         return InvalidAnswer(f"the server's answer is not an ack: {line[:80]!r}")

@@ -153,6 +153,7 @@ class Server:
             accept=Accept(settings.accept),
             durability=self._store.durability,
             max_batch_bytes=min(limits.max_record_bytes, store_limit or limits.max_record_bytes),
+            store_id=self._store.id,
         )
         return Roster(
             RosterSettings(max_connections=self._max_connections, patience=self._patience, terms=terms),

@@ -13,6 +13,7 @@ import pytest
 from logferry.protocol.delivery_answers import BatchRefused, Position
 from logferry.protocol.delivery_reports import Extent, RecordedLoss
 from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip
+from logferry.protocol.features import read_store_id
 from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
 from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
 from logferry.server.storage.disk.file_system import FileSystem
@@ -159,6 +160,14 @@ def position(*lines: bytes, is_answer_to_open: bool = False) -> Position:
 
 
 SIZE = len(LINES[0])
+
+
+def test_a_store_keeps_its_id_and_another_store_has_another(tested: StoreUnderTest) -> None:
+    with opened(tested) as store:
+        store_id = store.id
+    with opened(tested) as store:
+        assert store.id == store_id == read_store_id(store_id)
+    assert MemoryStore().id != store_id
 
 
 # --- what is stored, and in which order

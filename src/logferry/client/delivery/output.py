@@ -36,11 +36,17 @@ class OutputLimits(NamedTuple):
 
 
 class Connected(NamedTuple):
-    """The output accepts batches. `server` names the peer for people; the other two fields hold for this connection."""
+    """The output accepts batches. `server` names the peer for people; the other fields hold for this connection.
+
+    `store` is the id of the peer's store, "" if it does not state one. `features` are the messages that the peer
+    understands beyond the first version of its protocol (protocol/features.py).
+    """
 
     server: str
     guarantee: Guarantee
     limits: OutputLimits
+    store: str = ""
+    features: frozenset[str] = frozenset()
 
 
 class Sent(NamedTuple):

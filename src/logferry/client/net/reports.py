@@ -45,6 +45,7 @@ class ReportClient:
             answer = run(self._hello(), wait=wait, clock=time.monotonic)
             if not isinstance(answer, Welcome):
                 raise ProtocolError(f"{host}:{port} does not speak the delivery extension, so it cannot prove anything")
+            self.store, self.features = answer.store, answer.features  # see Welcome
         except BaseException:
             self.close()
             raise

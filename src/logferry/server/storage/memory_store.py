@@ -4,6 +4,7 @@ Owns records and lines in memory; admission judges them as it does for a disk st
 resume or fail. Never use it for lines that matter: they are lost when the process ends.
 """
 
+import secrets
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -36,6 +37,7 @@ class MemoryRecords:
     """
 
     def __init__(self) -> None:
+        self.store_id = secrets.token_hex(16)
         self.sources: dict[str, SourceRow] = {}
         self.extents: dict[str, dict[int, ExtentRow]] = {}  # of each source, by where they start
         self.losses: dict[str, list[LossRow]] = {}
@@ -95,8 +97,12 @@ class MemoryStore:
         self._on_failure: OnFailure = lambda: None
 
     @property
-    def durability(self) -> str:
+    def id(self) -> str:
         """See Store; likewise below."""
+        return self.records.store_id
+
+    @property
+    def durability(self) -> str:
         return self._durability
 
     def open(self, on_failure: OnFailure) -> RecoveryReport:

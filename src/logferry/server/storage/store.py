@@ -5,8 +5,7 @@ the lines, and calls back when the lines are as safe as its durability promises.
 is declared here. Implementations: `DiskStore` (segments and a ledger on this machine) and `MemoryStore` (tests).
 Every implementation passes tests/server/storage/test_store_contract.py.
 
-Not yet part of the seam: an id that stays the same when a store is moved (this version of the ledger has no place for
-it), and the repair of damaged extents (nothing needs it yet).
+Not yet part of the seam: the repair of damaged extents (nothing needs it yet).
 """
 
 import enum
@@ -97,6 +96,14 @@ class Store(Protocol):
     Any thread may call any method. Only `open`, `close`, `position` and `report` wait for the disk or the network; call
     those from a thread that may block.
     """
+
+    @property
+    def id(self) -> str:
+        """The id of the store: 1 to 64 letters, digits, `-` or `_`, random, and the same in every copy of the store.
+
+        Known once the store is open. Clients remember by it what a store has, and notice that they have another store
+        before them, or an earlier copy of the same one.
+        """
 
     @property
     def durability(self) -> str:

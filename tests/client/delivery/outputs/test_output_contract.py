@@ -98,7 +98,8 @@ class Talk:
         self.lines += payload.splitlines(keepends=True)
         kind, source = fields["logferry"], fields.get("source", "")
         if kind == "hello":
-            self.say(answer_line("hello", version=1, max_batch_bytes=10**6, durability="os", max_sources=7))
+            limits = {"max_batch_bytes": 10**6, "max_sources": 7}
+            self.say(answer_line("hello", version=1, durability="os", store="s7", features=["x"], **limits))
         elif not self.answers:
             return
         elif kind == "open":
@@ -266,6 +267,7 @@ def test_it_connects_and_says_what_it_promises(bench: Bench) -> None:
     assert (connected.server, connected.guarantee) == ("memory", bench.guarantee)
     is_limited = bench.guarantee is Guarantee.EXACTLY_ONCE
     assert (connected.limits.max_sources == 7, connected.limits.max_batch_bytes == 10**6) == (is_limited, is_limited)
+    assert (connected.store, connected.features) == (("s7", frozenset({"x"})) if is_limited else ("", frozenset()))
 
 
 def test_without_a_connection_it_takes_nothing_and_waits_for_nothing(bench: Bench) -> None:

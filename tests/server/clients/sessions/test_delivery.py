@@ -1,6 +1,7 @@
 """The delivery extension on a real socket: positions, repeats, ownership, heartbeat, reports, restarts."""
 
 import socket
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from logferry.protocol.delivery import batch_header, control_line
 from logferry.server import Patience
 from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.fsck import fsck
+from logferry.server.storage.disk.ledger import Ledger
 from tests.server.test_server import BlockedFiles
 from tests.support.delivery import LINES, DeliveryClient, batch, hello, opening, position, size_of
 from tests.support.running import DEADLINE_S, numbered_line, running_server, wait_until
@@ -23,6 +25,8 @@ def segment_of(data_dir: Path, number: int = 0) -> Path:
 def test_e1_the_hello_is_answered_with_a_welcome(tmp_path: Path) -> None:
     """Rule E1."""
     with running_server(tmp_path, max_record_bytes=5000) as server, DeliveryClient(server) as client:
+        with closing(Ledger(server.data_dir, durable=False, read_only=True)) as ledger:
+            assert client.welcome.pop("store") == ledger.store_id
         assert client.welcome == {
             "status": "ok",
             "message": "hello",
@@ -31,6 +35,7 @@ def test_e1_the_hello_is_answered_with_a_welcome(tmp_path: Path) -> None:
             "max_batch_bytes": 5000,
             "durability": "fsync",
             "max_sources": 10_000,
+            "features": [],
         }
 
 

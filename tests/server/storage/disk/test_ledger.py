@@ -1,6 +1,7 @@
 """The ledger alone: recorded data stays, half a transaction does not, and other files are refused."""
 
 import errno
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -146,17 +147,89 @@ def test_a_ledger_of_another_version_is_refused_and_stays_as_it_is(tmp_path: Pat
     with closing(sqlite3.connect(path)) as database:
         database.executescript("CREATE TABLE something_new (id); PRAGMA user_version = 7;")
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="its version is 7, and this server reads version 1"):
+    with pytest.raises(StoreError, match="its version is 7, and this server reads versions 1 to 2"):
         Ledger(tmp_path, durable=True)
     assert path.read_bytes() == before
 
 
-def test_a_ledger_without_the_table_of_deferred_bytes_gets_one(tmp_path: Path) -> None:
-    Ledger(tmp_path, durable=True).close()
+VERSION_1 = """
+CREATE TABLE sources (
+    id TEXT PRIMARY KEY, client TEXT NOT NULL, host TEXT NOT NULL, path TEXT NOT NULL,
+    committed INTEGER NOT NULL, lines INTEGER NOT NULL, crc32 INTEGER NOT NULL, opened_at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE segments (
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE,
+    bytes INTEGER NOT NULL, lines INTEGER NOT NULL, crc32 INTEGER NOT NULL, state TEXT NOT NULL
+);
+CREATE TABLE extents (
+    source TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, lines INTEGER NOT NULL, crc32 INTEGER NOT NULL,
+    segment INTEGER NOT NULL, position INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (source, start)
+) WITHOUT ROWID;
+CREATE TABLE losses (
+    source TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, reason TEXT NOT NULL, noted_at REAL NOT NULL
+);
+CREATE INDEX losses_of_source ON losses (source, start);
+INSERT INTO sources VALUES ('s1', 'c', 'web-1', '/var/log/app.log', 200, 6, 99, 1.5);
+PRAGMA user_version = 1;
+"""
+UNSYNCED_OF_VERSION_1 = """
+CREATE TABLE unsynced (
+    id INTEGER PRIMARY KEY, segment INTEGER NOT NULL, position INTEGER NOT NULL, data BLOB NOT NULL
+);
+INSERT INTO unsynced VALUES (4, 7, 0, 'x');
+"""
+
+
+@pytest.fixture(params=["", UNSYNCED_OF_VERSION_1], ids=["the first of version 1", "version 1"])
+def unsynced_of_version_1(request: pytest.FixtureRequest, tmp_path: Path) -> int:
+    """A ledger of version 1, without an id of the store; the first ones had no table of unsynced bytes either.
+
+    Returns the last id in that table.
+    """
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as database:
-        database.execute("DROP TABLE unsynced")
+        database.executescript(VERSION_1 + request.param)
+    return 4 if request.param else 0
+
+
+def test_a_ledger_of_version_1_is_migrated_and_gets_an_id(tmp_path: Path, unsynced_of_version_1: int) -> None:
     with closing(Ledger(tmp_path, durable=True)) as ledger:
-        assert ledger.unsynced_segments() == (0, [])
+        assert ledger.source("s1") == replace(SOURCE, committed=200, lines=6, crc32=99)
+        assert ledger.unsynced_segments()[0] == unsynced_of_version_1
+        store_id = ledger.store_id
+    assert len(store_id) == 32
+    with closing(Ledger(tmp_path, durable=True)) as ledger:
+        assert ledger.store_id == store_id
+
+
+@pytest.mark.usefixtures("unsynced_of_version_1")
+def test_a_reader_reads_a_ledger_of_version_1_and_does_not_change_it(tmp_path: Path) -> None:
+    before = (tmp_path / "ledger.sqlite3").read_bytes()
+    with closing(Ledger(tmp_path, durable=False, read_only=True)) as ledger:
+        assert ledger.source("s1") == replace(SOURCE, committed=200, lines=6, crc32=99)
+    assert (tmp_path / "ledger.sqlite3").read_bytes() == before
+
+
+@pytest.mark.usefixtures("unsynced_of_version_1")
+def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript("CREATE TABLE store (something_else)")  # so that the migration cannot create its own
+    with pytest.raises(StoreError, match="cannot open the ledger"):
+        Ledger(tmp_path, durable=True)
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (1,)
+        assert database.execute("SELECT committed FROM sources").fetchall() == [(200,)]
+
+
+def test_a_copy_of_a_ledger_has_the_id_of_its_store_and_a_new_ledger_another(tmp_path: Path, ledger: Ledger) -> None:
+    copy, new = tmp_path / "copy", tmp_path / "new"
+    new.mkdir()
+    store_id = ledger.store_id
+    ledger.close()
+    copy.mkdir()
+    shutil.copy(ledger.path, copy)
+    with closing(Ledger(copy, durable=True)) as copied, closing(Ledger(new, durable=True)) as another:
+        assert copied.store_id == store_id != another.store_id
 
 
 def test_a_full_disk_is_reported_as_the_system_reports_it(ledger: Ledger) -> None:

@@ -43,6 +43,7 @@ class LogferrySession(Session):
     ) -> None:
         super().__init__(transport, DeliveryEncoder(settings), ack_timeout_s=settings.ack_timeout)
         self.limits = OutputLimits(welcome.max_batch_bytes, welcome.max_sources)
+        self.store, self.features = welcome.store, welcome.features
         self._protocol = protocol
         self._opening: set[str] = set()  # opens without an answer yet
         self._in_flight: dict[str, deque[Batch]] = {}  # by source, in order; no queue is empty

@@ -91,8 +91,9 @@ class ServerOutput:
     ) -> None:
         task.advance(ready, now)
         if task.is_done:
-            self._connecting, self._session = None, task.result
-            events.append(Connected(self._server, self._session.guarantee, self._session.limits))
+            session = task.result
+            self._connecting, self._session = None, session
+            events.append(Connected(self._server, session.guarantee, session.limits, session.store, session.features))
 
     def _continue_finishing(self, task: Task[None], ready: Readiness, now: float) -> None:
         task.advance(ready, now)

@@ -28,6 +28,8 @@ class Session(ABC):
 
     guarantee: Guarantee
     limits: OutputLimits
+    store = ""  # the id of the peer's store; see Connected, likewise `features`
+    features: frozenset[str] = frozenset()
 
     def __init__(self, transport: Transport, encoder: Encoder, *, ack_timeout_s: float) -> None:
         self._transport = transport

@@ -25,6 +25,7 @@ class SessionTerms:
     accept: Accept
     durability: str
     max_batch_bytes: int  # of NDJSON in one batch of the delivery extension
+    store_id: str
 
 
 class Channel(Protocol):

@@ -11,6 +11,7 @@ from logferry.protocol.delivery import MAX_SOURCES, VERSION, answer_line
 from logferry.protocol.delivery_answers import BatchRefused, Position
 from logferry.protocol.delivery_requests import BatchRequest, Hello, Note, Open, Ping, Report, Request, Skip, Violation
 from logferry.protocol.delivery_server import DeliveryServerProtocol
+from logferry.protocol.features import SERVER_FEATURES
 from logferry.server.clients.authenticator import Credentials
 from logferry.server.clients.sessions.base import NOTHING, Answers, Channel, ClientDelivery, SessionTerms, Turn
 from logferry.server.clients.sessions.outcomes import Outcomes
@@ -153,6 +154,8 @@ class DeliverySession:
                 max_batch_bytes=self._terms.max_batch_bytes,
                 durability=self._terms.durability,
                 max_sources=MAX_SOURCES,
+                store=self._terms.store_id,
+                features=SERVER_FEATURES,
             )
         )
 

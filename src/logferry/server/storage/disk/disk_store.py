@@ -68,6 +68,7 @@ class DiskStoreSettings:
 class _Opened:
     """The parts of an open store; closing `resources` closes its files, its ledger and its lock."""
 
+    store_id: str
     segments: Segments
     commit: GroupCommit
     deferred_sync: DeferredSync | None
@@ -104,8 +105,13 @@ class DiskStore:
         self._opened: _Opened | None = None
 
     @property
-    def durability(self) -> str:
+    def id(self) -> str:
         """See Store; likewise below."""
+        assert self._opened
+        return self._opened.store_id
+
+    @property
+    def durability(self) -> str:
         return self._settings.durability
 
     def open(self, on_failure: OnFailure) -> RecoveryReport:
@@ -187,7 +193,7 @@ class DiskStore:
             on_failure=on_failure,
             first_retry_s=settings.first_retry_s,
         )
-        return _Opened(segments, commit, deferred_sync, writer, recovery, resources.pop_all())
+        return _Opened(ledger.store_id, segments, commit, deferred_sync, writer, recovery, resources.pop_all())
 
     def _open_segments(self, ledger: Ledger) -> Segments:
         return Segments(

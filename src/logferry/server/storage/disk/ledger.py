@@ -1,15 +1,6 @@
 """The ledger: what the store holds, from which source, in which segment. One SQLite file, written by the writer thread.
 
-Layout of `ledger.sqlite3` (PRAGMA user_version 1):
-
-    sources    how far each source is stored: offset, lines, CRC-32 of all its NDJSON; its client, host and path
-    segments   how long each segment file is, its lines and its CRC-32; open, closed or expired
-    extents    where each range of bytes of a source is: segment and position
-    losses     bytes of a source that are not stored as they were, with the reason
-    unsynced   bytes that were written to segments but are not synced there yet (deferred_sync.py); added later
-
-Limits: offsets and lengths up to 2^63 - 1. An extent has at most 4 MiB of lines plus one batch. The server refuses a
-ledger of another version and leaves it as it is.
+ledger_format.py describes the file, and migrates earlier versions of it.
 
 A group of deliveries is one transaction, committed after its segments are synced and before its acks are sent. So what
 a segment holds beyond its length in the ledger was never acked. A segment is recorded before its first byte is written;
@@ -31,43 +22,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from logferry.errors import StoreError
+from logferry.server.storage.disk.ledger_format import VERSION, is_new, migrate, version_of
 from logferry.server.storage.records import ExtentRow, LossRow, SegmentRow, SegmentState, SourceRow, UnsyncedRow
 
 FILE_NAME: Final = "ledger.sqlite3"
 
-_VERSION: Final = 1
 _BUSY_S: Final = 10.0  # readers (fsck, report) hold a lock only briefly
 
 # SQLite moves its log into the file once the log has this many pages (8 MiB): little for any disk, and rare compared
 # with transactions. Most unsynced rows are deleted before that, so they are never written to the file itself.
 _CHECKPOINT_PAGES: Final = 2048
-
-_SCHEMA: Final = """
-CREATE TABLE sources (
-    id TEXT PRIMARY KEY, client TEXT NOT NULL, host TEXT NOT NULL, path TEXT NOT NULL,
-    committed INTEGER NOT NULL, lines INTEGER NOT NULL, crc32 INTEGER NOT NULL, opened_at REAL NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE segments (
-    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE,
-    bytes INTEGER NOT NULL, lines INTEGER NOT NULL, crc32 INTEGER NOT NULL, state TEXT NOT NULL
-);
-CREATE TABLE extents (
-    source TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, lines INTEGER NOT NULL, crc32 INTEGER NOT NULL,
-    segment INTEGER NOT NULL, position INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (source, start)
-) WITHOUT ROWID;
-CREATE TABLE losses (
-    source TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, reason TEXT NOT NULL, noted_at REAL NOT NULL
-);
-CREATE INDEX losses_of_source ON losses (source, start);
-"""
-
-# Created when a ledger without it is opened: the first ledgers of version 1 lack this table, and nothing else.
-_UNSYNCED: Final = """
-CREATE TABLE IF NOT EXISTS unsynced (
-    id INTEGER PRIMARY KEY, segment INTEGER NOT NULL, position INTEGER NOT NULL, data BLOB NOT NULL
-)
-"""
-
 
 _EXTENT_COLUMNS: Final = "start, end, lines, crc32, segment, position, bytes"
 
@@ -96,35 +60,32 @@ class Ledger:
             ) from error
 
     def _open(self, *, read_only: bool, durable: bool) -> None:
-        is_new = not read_only and self._has_no_tables()
-        if not is_new:
-            self._check_version()
-        if not read_only:
-            self._prepare(durable=durable, is_new=is_new)
-
-    def _has_no_tables(self) -> bool:
-        (tables,) = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        return not tables
-
-    def _check_version(self) -> None:
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version != _VERSION:
-            self._database.close()
+        version = version_of(self._database)
+        oldest = 0 if not read_only and is_new(self._database) else 1
+        if not oldest <= version <= VERSION:
             raise StoreError(
-                f"cannot use the ledger {self.path}: its version is {version}, and this server reads version {_VERSION}"
+                f"cannot use the ledger {self.path}: its version is {version}, and this server reads versions "
+                f"1 to {VERSION}"
             )
+        if not read_only:
+            self._prepare(durable=durable)
+            if version < VERSION:
+                migrate(self._database, version)
 
-    def _prepare(self, *, durable: bool, is_new: bool) -> None:
+    def _prepare(self, *, durable: bool) -> None:
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         self._database.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-        if is_new:
-            self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
-        self._database.execute(_UNSYNCED)
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+    @property
+    def store_id(self) -> str:
+        """The id of the store, the same in every copy of the ledger. Raises OSError for a ledger of version 1."""
+        ((store_id,),) = self._query("SELECT id FROM store")
+        return str(store_id)
 
     @property
     def is_empty(self) -> bool:

@@ -1,0 +1,88 @@
+"""The format of `ledger.sqlite3`, version 2 (PRAGMA user_version), and the migration of earlier versions.
+
+    store      one row: the id of the store, random, made with the ledger and kept in every copy of it; since version 2
+    sources    how far each source is stored: offset, lines, CRC-32 of all its NDJSON; its client, host and path
+    segments   how long each segment file is, its lines and its CRC-32; open, closed or expired
+    extents    where each range of bytes of a source is: segment and position
+    losses     bytes of a source that are not stored as they were, with the reason
+    unsynced   bytes that were written to segments but are not synced there yet (deferred_sync.py)
+
+Limits: offsets and lengths up to 2^63 - 1. An extent has at most 4 MiB of lines plus one batch. A new version adds a
+step to `_STEPS`. A server that opens an earlier version migrates it in one transaction: a crash leaves the earlier
+version as it was. A reader reads earlier versions as they are. A later version is refused, and stays as it is.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+# The statements that make each version from the one before it; the first one makes version 1.
+_STEPS: Final[Sequence[Sequence[str]]] = (
+    (
+        """
+        CREATE TABLE sources (
+            id TEXT PRIMARY KEY, client TEXT NOT NULL, host TEXT NOT NULL, path TEXT NOT NULL,
+            committed INTEGER NOT NULL, lines INTEGER NOT NULL, crc32 INTEGER NOT NULL, opened_at REAL NOT NULL
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE segments (
+            id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE,
+            bytes INTEGER NOT NULL, lines INTEGER NOT NULL, crc32 INTEGER NOT NULL, state TEXT NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE extents (
+            source TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, lines INTEGER NOT NULL,
+            crc32 INTEGER NOT NULL, segment INTEGER NOT NULL, position INTEGER NOT NULL, bytes INTEGER NOT NULL,
+            PRIMARY KEY (source, start)
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE losses (
+            source TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, reason TEXT NOT NULL,
+            noted_at REAL NOT NULL
+        )
+        """,
+        "CREATE INDEX losses_of_source ON losses (source, start)",
+    ),
+    (
+        # The first ledgers of version 1 lack the table of unsynced bytes.
+        """
+        CREATE TABLE IF NOT EXISTS unsynced (
+            id INTEGER PRIMARY KEY, segment INTEGER NOT NULL, position INTEGER NOT NULL, data BLOB NOT NULL
+        )
+        """,
+        "CREATE TABLE store (id TEXT NOT NULL)",
+        "INSERT INTO store VALUES (lower(hex(randomblob(16))))",
+    ),
+)
+
+VERSION: Final = len(_STEPS)
+
+
+def version_of(database: sqlite3.Connection) -> int:
+    """Return the version of a ledger; 0 if it is new or not a ledger. Raises sqlite3.Error."""
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def is_new(database: sqlite3.Connection) -> bool:
+    """Whether a ledger has no content yet. Raises sqlite3.Error."""
+    (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return not tables
+
+
+def migrate(database: sqlite3.Connection, version: int) -> None:
+    """Bring a ledger from `version` to VERSION, in one transaction. Raises sqlite3.Error; then it is as it was."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        for step in _STEPS[version:]:
+            for statement in step:
+                database.execute(statement)
+        database.execute(f"PRAGMA user_version = {VERSION}")
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
