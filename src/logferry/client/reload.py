@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from logferry.client.finding.fifos import is_fifo
 from logferry.client.finding.preview import not_log_files
 from logferry.client.net.wakeup import Wakeup
 from logferry.config import STANDARD_INPUT, InputSettings, ShipSettings
@@ -80,6 +81,8 @@ class Reloads:
 
 def _needing_restart(inputs: Sequence[InputSettings]) -> list[str]:
     """Return why a client that follows files cannot switch to these inputs."""
+    if any(is_fifo(name) for settings in inputs for name in settings.log_file):
+        return ["log_file: to read a FIFO a restart is needed"]
     if any(STANDARD_INPUT in settings.log_file for settings in inputs):
         return ["log_file: to read standard input (-) a restart is needed"]
     return []

@@ -7,7 +7,7 @@ the modules of other modes, which halves its start-up time.
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from typing import Any, Final
 from logferry.client.delivery.batches import RenderingProducer
 from logferry.client.delivery.engine import DeliveryEngine
 from logferry.client.delivery.outputs.selection import output_for, stored_extents
+from logferry.client.finding.fifos import only_fifo, open_fifo
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.readers.base import Reader
 from logferry.client.state.checkpoints import Checkpoints
@@ -42,9 +43,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A reader, and what only some readers can do: change their inputs, or list the files that may be disposed of."""
+    """A reader, and what only some readers can do: change their inputs, or list the files that may be disposed of.
+
+    `is_repeatable` says that what the reader reads still exists afterwards, so that another run can read it again.
+    """
 
     reader: Reader
+    is_repeatable: bool = True
     reconfigure: Reconfigure | None = None
     disposable: Callable[[], Sequence[Path]] = tuple
 
@@ -94,6 +99,8 @@ def _ship(
     stop: StopSignal,
     connection: ConnectionTracker,
 ) -> Outcome:
+    if not opened.is_repeatable and settings.max_attempts is None:
+        settings = replace(settings, max_attempts=0)  # to give up would lose what was read, and break the producer
     producer = _producer(settings, opened.reader, metrics)
     reporter = Reporter(metrics, interval_s=settings.metrics_interval) if settings.metrics_interval else None
     if reporter:
@@ -147,7 +154,12 @@ def _open_reader(settings: ShipSettings, checkpoints: Checkpoints, metrics: Metr
     if STANDARD_INPUT in settings.inputs[0].log_file:
         from logferry.client.readers.stdin import StdinReader
 
-        return _Opened(StdinReader(settings.inputs[0]))
+        return _Opened(StdinReader(settings.inputs[0]), is_repeatable=False)
+    if (fifo := only_fifo(settings.inputs)) is not None:
+        from logferry.client.readers.stdin import StdinReader
+
+        fd = open_fifo(fifo, outlives_writers=settings.mode == "continuous")
+        return _Opened(StdinReader(settings.inputs[0], fd, name=fifo, closes_fd=True), is_repeatable=False)
     from logferry.client.recognition.recognise import Recogniser
 
     if settings.mode == "batch":

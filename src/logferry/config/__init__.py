@@ -10,8 +10,8 @@ Names that a starting client does not need are imported on first use, because bu
 from typing import TYPE_CHECKING
 
 from logferry.config.client_settings import ShipSettings, StatusSettings, VerifySettings
-from logferry.config.conflicts import STANDARD_INPUT
 from logferry.config.environment import former_names
+from logferry.config.input_kinds import STANDARD_INPUT
 from logferry.config.input_settings import FileSettings, InputSettings
 from logferry.config.loading import load
 from logferry.config.options import Group, Option, options_of

@@ -182,7 +182,7 @@ class ShipSettings:
             word_or("auto", whole(0, 1_000_000)),
             "auto",
             "give up after this many failed connections in a row without an ack; 0 = never; "
-            "auto = 5 in batch mode without --resilient, otherwise 0",
+            "auto = 5 for files in batch mode without --resilient, otherwise 0",
             Group.LIMITS,
         ),
     ]

@@ -4,11 +4,10 @@ This module checks valid values only: `loading` has reported and left out the ot
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
+from logferry.config.input_kinds import STANDARD_INPUT
 from logferry.model.format_names import JOINING_FORMATS
-
-STANDARD_INPUT: Final = "-"
 
 Values = Mapping[str, Any]
 

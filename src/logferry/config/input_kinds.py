@@ -14,6 +14,9 @@ from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP, REDACTION_NA
 
 FORMATS: Final = ("auto", *FORMAT_NAMES)
 
+STANDARD_INPUT: Final = "-"
+_NAMES_OF_STANDARD_INPUT: Final = (STANDARD_INPUT, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+
 
 def _pattern(text: str) -> str:
     """Return a regular expression after checking it."""
@@ -33,6 +36,10 @@ def _compiled(text: str) -> re.Pattern[str]:
         raise ValueError(str(error)) from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _file(text: str) -> str:
+    return STANDARD_INPUT if text in _NAMES_OF_STANDARD_INPUT else not_empty(text)
 
 
 def _format(text: str) -> str:
@@ -63,7 +70,7 @@ def _field(text: str) -> tuple[str, str]:
     return key, value
 
 
-FILES: Final = several(Kind(not_empty, ""), ":", "names or patterns of files, separated by ':', or '-'")
+FILES: Final = several(Kind(_file, ""), ":", "names or patterns of files, separated by ':', or '-'")
 FILE_PATTERNS: Final = any_number(Kind(not_empty, ""), ":", "names or patterns of files, separated by ':'")
 PATTERNS: Final = any_number(Kind(_pattern, "a regular expression"), "\n", "regular expressions, one a line")
 FORMAT: Final = Kind(_format, f"one of {', '.join(FORMATS)}, or regex: and a pattern with named groups")

@@ -38,7 +38,7 @@ class InputSettings:
             FILES,
             "/var/log/app.log",
             "the log files to ship: names or patterns (`*`, `?`, `[a-z]`, `**` = any folders), separated by ':'; "
-            "- = standard input",
+            "- = standard input, also as /dev/stdin; a FIFO is read as standard input is",
             Group.FILES,
             variable="LOG_FILE",
         ),

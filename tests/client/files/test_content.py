@@ -1,5 +1,6 @@
 """Contents: the replay buffer of a stream, and a gzip file read as its uncompressed bytes."""
 
+import errno
 import gzip
 import os
 import random
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logferry.client.files.content import Content, FileContent
+from logferry.client.files.content import Content, FileContent, open_regular
 from logferry.client.files.gzip import GzipContent, open_content
 from logferry.client.files.replay_buffer import BLOCK_BYTES, ReplayBuffer
 from logferry.errors import SourceError
@@ -350,3 +351,21 @@ def test_a_file_that_cannot_be_read_raises_the_reason(tmp_path: Path, monkeypatc
     monkeypatch.setattr(os, "pread", fail)
     with pytest.raises(SourceError, match="Input/output error"):
         open_content(tmp_path / "app.log")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), None], ids=["fails", "is no file"])
+def test_a_file_that_is_refused_leaves_no_descriptor_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError | None
+) -> None:
+    def fstat(fd: int) -> os.stat_result:
+        if error is not None:
+            raise error
+        return os.stat(tmp_path)
+
+    (tmp_path / "app.log").touch()
+    before = sorted(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", fstat)
+        with pytest.raises(SourceError, match="Input/output error" if error else "is a directory"):
+            open_regular(tmp_path / "app.log")
+    assert sorted(os.listdir("/proc/self/fd")) == before

@@ -38,4 +38,4 @@ def test_a_directory_and_a_fifo_are_rejected_and_a_missing_file_is_not(tmp_path:
     names = [f"{tmp_path}/", f"{tmp_path}/fifo", f"{tmp_path}/app.log", f"{tmp_path}/missing.log", STANDARD_INPUT]
     directory, fifo = not_log_files([an_input(*names)])
     assert directory.endswith(f"is a directory; '{tmp_path}/*' means the files in it")
-    assert fifo.endswith("is not a regular file")
+    assert fifo.endswith("is a FIFO, which must be the only input of its client")

@@ -84,8 +84,14 @@ def open_regular(path: Path) -> int:
         raise
     except OSError as error:
         raise SourceError(str(path), cause_of(error)) from error
-    mode = os.fstat(fd).st_mode
-    if not stat.S_ISREG(mode):
+    try:
+        mode = os.fstat(fd).st_mode
+        if not stat.S_ISREG(mode):
+            raise SourceError(str(path), "is a directory" if stat.S_ISDIR(mode) else "not a regular file")
+    except OSError as error:
         os.close(fd)
-        raise SourceError(str(path), "is a directory" if stat.S_ISDIR(mode) else "not a regular file")
+        raise SourceError(str(path), cause_of(error)) from error
+    except SourceError:
+        os.close(fd)
+        raise
     return fd

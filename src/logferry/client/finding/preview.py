@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from logferry.client.finding.fifos import is_fifo
 from logferry.client.finding.patterns import matching
 from logferry.config import STANDARD_INPUT, InputSettings
 from logferry.printable import quoted
@@ -35,13 +36,17 @@ def preview(inputs: Iterable[InputSettings]) -> list[InputPreview]:
     return found
 
 
-def not_log_files(inputs: Iterable[InputSettings]) -> list[str]:
+def not_log_files(inputs: Sequence[InputSettings]) -> list[str]:
     """Return a message for each configured name that exists but is not a file, so that waiting for it is useless."""
-    names = (name for settings in inputs for name in settings.log_file if name != STANDARD_INPUT)
+    names = [name for settings in inputs for name in settings.log_file if name != STANDARD_INPUT]
+    if len(names) == 1 and is_fifo(names[0]):
+        return []
     return [f"log_file: {_reason(name)}" for name in names if os.path.exists(name) and not os.path.isfile(name)]
 
 
 def _reason(name: str) -> str:
     if os.path.isdir(name):
         return f"{quoted(name)} is a directory; '{name.rstrip('/')}/*' means the files in it"
+    if is_fifo(name):
+        return f"{quoted(name)} is a FIFO, which must be the only input of its client"
     return f"{quoted(name)} is not a regular file"

@@ -1,4 +1,4 @@
-"""The reader of standard input, which is one source: it ships what another program writes, until the input ends.
+"""The reader of standard input or a FIFO, which is one source: it ships what others write, until the input ends.
 
 Owns when reading ends. It reads nothing before there is room for it, so a full window or an unreachable server makes
 the producer wait (backpressure). What was read exists nowhere else: the reader keeps it in memory until it is acked,
@@ -39,15 +39,24 @@ class StdinReader:
     """
 
     def __init__(
-        self, settings: InputSettings, fd: int | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: InputSettings,
+        fd: int | None = None,
+        *,
+        name: str = NAME,
+        closes_fd: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Read from `fd`, by default standard input. Raises SourceError if it cannot be read."""
         self._fd = _standard_input() if fd is None else fd
         _reject_unreadable(self._fd)
+        self._name = name
+        self._closes_fd = closes_fd
         self._clock = clock
         self._input = InputRules(settings)
-        self._content = StdinContent(self._fd, max_line_bytes=settings.max_line_bytes)
-        self._file = SourceFile(Path(NAME), max_line_bytes=settings.max_line_bytes, content=self._content)
+        limit = settings.max_line_bytes
+        self._content = StdinContent(self._fd, max_line_bytes=limit, name=name)
+        self._file = SourceFile(Path(name), max_line_bytes=limit, content=self._content)
         self._file.identity = (0, 0)  # not a file: a later file that happens to have the pipe's inode is another source
         self._file.rewind(None)
         self._lost: list[Loss] = []
@@ -137,16 +146,19 @@ class StdinReader:
         return self._file.duplicate() if source is self._file.source else None
 
     def close(self) -> None:
-        """See Reader. The source ends with this run; the descriptor stays open."""
+        """See Reader. The source ends with this run; standard input stays open."""
         self._file.source.is_finished = True
+        if self._closes_fd:
+            os.close(self._fd)
+            self._closes_fd = False
 
     def report(self) -> list[FileReport]:
         """See Reader."""
         file, source = self._file, self._file.source
         return [
             FileReport(
-                NAME,
-                NAME,
+                self._name,
+                self._name,
                 source.id,
                 size=self._content.size(),
                 offset=file.offset,

@@ -1,4 +1,4 @@
-"""The bytes of standard input: read from a descriptor without waiting, and kept in memory until they are acked.
+"""The bytes of standard input or a FIFO: read from a descriptor without waiting, and kept until they are acked.
 
 Owns the memory of what was read, since it exists nowhere else, and the limit of that memory. Must never wait for the
 producer, and never read more than there is room for: the producer waits instead.
@@ -39,8 +39,9 @@ class StdinContent:
 
     is_stream = True
 
-    def __init__(self, fd: int, *, max_line_bytes: int) -> None:
+    def __init__(self, fd: int, *, max_line_bytes: int, name: str = NAME) -> None:
         self._fd = fd
+        self._name = name
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
         with contextlib.suppress(OSError):  # not a pipe, or the user has too many large pipes
@@ -95,7 +96,7 @@ class StdinContent:
         with contextlib.suppress(OSError):
             fcntl.ioctl(self._fd, termios.FIONREAD, left)
         if left[0]:
-            self.problems.append(f"{left[0]} bytes of {NAME} were left unread")
+            self.problems.append(f"{left[0]} bytes of {self._name} were left unread")
             logger.error("%s", self.problems[-1])
 
     def _take(self, size: int) -> bool:
@@ -111,7 +112,7 @@ class StdinContent:
         except BlockingIOError:
             return False
         except OSError as error:
-            self.problems.append(f"cannot read all of {NAME}: {cause_of(error)}")
+            self.problems.append(f"cannot read all of {self._name}: {cause_of(error)}")
             logger.error("%s", self.problems[-1])
             data = b""
         self.is_ended = not data
