@@ -7,6 +7,7 @@ package may use it.
 """
 
 import re
+from datetime import datetime
 from typing import Final
 
 # Reasons from a peer are shown, but the peer must not decide how long a log line is.
@@ -83,3 +84,8 @@ def _shortened(text: str, max_chars: int) -> str:
             break
         end = unit.end()
     return text[:end] + _CUT
+
+
+def moment(unix_time: float) -> str:
+    """Return a time in the local time zone, to the second, with the zone: "2026-01-15 08:23:45+01:00"."""
+    return datetime.fromtimestamp(unix_time).astimezone().isoformat(sep=" ", timespec="seconds")

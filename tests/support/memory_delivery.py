@@ -133,6 +133,9 @@ class MemoryProgress:
         self.registered.append([source.id for source in sources])
         self._happened += [("registered", source_id) for source_id in self.registered[-1]]
 
+    def note(self, source: Source) -> None:
+        """Nothing is saved."""
+
     def follow(self, source: Source) -> None:
         """Nothing is saved."""
 

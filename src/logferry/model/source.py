@@ -22,7 +22,10 @@ class Source:
     lines: int = 0  # stored up to `committed`; `crc32` is the CRC-32 of their NDJSON
     crc32: int = 0
     tail: bytes = b""  # the last bytes before `committed`, as they were read
-    plain_until: int = 0  # the offset up to which the plain protocol shipped it
+    store: str = ""  # the id of the store that has it up to `committed`; "" if no store has stated its id
+    plain_until: int = 0  # the offset up to which the plain protocol shipped it, to `plain_server` ("host:port")
+    plain_server: str = ""
+    asked_from: int = 0  # the bytes before are not to be shipped: not asked for, or shipped from another file
     is_finished: bool = False  # nothing more will be read: a batch run has ended, or the file is gone
     epoch: int = 0  # how often the source was sent back; earlier batches do not count
     read_until: int = 0  # the highest offset that was read or is known to be lost

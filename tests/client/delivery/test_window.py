@@ -79,7 +79,7 @@ def test_a_slow_source_holds_back_neither_the_checkpoint_nor_the_memory_of_anoth
         window.add(batch_of(quick, start, start + 1))
         (done,) = window.mark_stored(quick.id, start + 1)
         for each in window.take_done():
-            advance_checkpoint(each, is_plain=False)
+            advance_checkpoint(each, plain_server="")
         assert (quick.committed, quick.lines) == (start + 1, start + 1)
         assert done not in list(window)
     assert [each.source for each in window] == [slow]

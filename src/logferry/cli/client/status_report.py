@@ -3,12 +3,12 @@
 import dataclasses
 import json
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final
 
 from logferry.cli.output import shown, table
 from logferry.client.status.connection_state import CONNECTED, WAITING, ConnectionState
 from logferry.client.status.inspect import InspectedFile, Inspection
+from logferry.printable import moment
 
 # Show up to 50 files. Beyond that, show those that need attention plus the 20 furthest behind.
 _MAX_FILES: Final = 50
@@ -49,10 +49,10 @@ def status_as_json(status: Inspection) -> str:
 def _client_lines(status: Inspection) -> list[str]:
     client, counters = status.client, status.client.counters
     if status.is_running:
-        head = f"logferry (process {status.pid}) has been running since {_moment(client.started_at)}"
+        head = f"logferry (process {status.pid}) has been running since {moment(client.started_at)}"
     else:
-        end = f"ended {_moment(client.ended_at)}" if client.ended_at else f"last reported {_moment(client.written_at)}"
-        head = f"logferry is not running; process {status.pid} started {_moment(client.started_at)}, {end}"
+        end = f"ended {moment(client.ended_at)}" if client.ended_at else f"last reported {moment(client.written_at)}"
+        head = f"logferry is not running; process {status.pid} started {moment(client.started_at)}, {end}"
     extras = [
         *([f"held {client.held_files} files ({client.held_bytes} bytes not acked)"] if client.held_files else []),
         *([f"filtered {counters.lines_filtered} lines"] if counters.lines_filtered else []),
@@ -71,10 +71,10 @@ def _client_lines(status: Inspection) -> list[str]:
 
 
 def _link(link: ConnectionState, *, is_running: bool) -> str:
-    words = {CONNECTED: f"connected since {_moment(link.since)}, {shown(link.delivery)}"}
-    words[WAITING] = f"waiting since {_moment(link.since)}"
+    words = {CONNECTED: f"connected since {moment(link.since)}, {shown(link.delivery)}"}
+    words[WAITING] = f"waiting since {moment(link.since)}"
     state = words.get(link.state, "not connected") if is_running else "not connected"
-    return f"{state} (last failure {_moment(link.error_at)}: {shown(link.error)})" if link.error else state
+    return f"{state} (last failure {moment(link.error_at)}: {shown(link.error)})" if link.error else state
 
 
 def _needs_attention(file: InspectedFile) -> bool:
@@ -114,10 +114,6 @@ def _rest(files: Sequence[InspectedFile]) -> list[str]:
     behind = [file.lag_bytes for file in files if file.lag_bytes]
     are_behind = f", {len(behind)} of them behind by {sum(behind)} bytes in total" if behind else ""
     return [f"and {len(files)} more files without problems{are_behind} (--all shows them)"]
-
-
-def _moment(unix_time: float) -> str:
-    return datetime.fromtimestamp(unix_time).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def _duration(seconds: float) -> str:

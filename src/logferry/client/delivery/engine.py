@@ -89,6 +89,7 @@ class DeliveryEngine:
         self._is_connecting = False
         self._outgoing: OutgoingBatches | None = None  # while there is a connection
         self._guarantee = Guarantee.BEST_EFFORT  # of the current connection, or of the last one
+        self._server = self._store = ""  # likewise: "host:port", and the id of its store if it states one
         self._max_batch_bytes = OutputLimits().max_batch_bytes  # likewise
         self._unregistered: set[str] = set()  # sources opened on this connection whose first batch is still to come
 
@@ -238,6 +239,7 @@ class DeliveryEngine:
     def _note_connected(self, connection: Connected) -> None:
         self._is_connecting = False
         self._guarantee = connection.guarantee
+        self._server, self._store = connection.server, connection.store
         self._max_batch_bytes = connection.limits.max_batch_bytes
         is_plain = connection.guarantee is not Guarantee.EXACTLY_ONCE
         logger.info("connected to %s%s", connection.server, " (plain protocol)" if is_plain else "")
@@ -261,7 +263,10 @@ class DeliveryEngine:
     def _resume_source(self, position: SourceAt) -> None:
         source = self._window.source(position.source)
         if source is not None:
+            self._checkpoints.note(source)
             self._resumption.resume(source, position)
+            if source.epoch >= 0:  # otherwise the file is a new source
+                source.store = self._store
         if self._outgoing is not None:
             self._unregistered.add(position.source)
             self._outgoing.opened(position.source, self._window.of_source(source) if source else ())
@@ -277,9 +282,9 @@ class DeliveryEngine:
             self._attempts.succeeded()
 
     def _advance_checkpoints(self) -> None:
-        is_plain = self._guarantee is not Guarantee.EXACTLY_ONCE
+        plain_server = self._server if self._guarantee is not Guarantee.EXACTLY_ONCE else ""
         for batch in self._window.take_done():
-            advance_checkpoint(batch, is_plain=is_plain)
+            advance_checkpoint(batch, plain_server=plain_server)
             self._checkpoints.follow(batch.source)
 
     # --- failures and the end -------------------------------------------------------------------------------------

@@ -16,6 +16,9 @@ class DeliveryProgress(Protocol):
     def register_all(self, sources: Iterable[Source]) -> None:
         """Save sources, and how they are rendered, on disk before this returns; syncs if one of them is new."""
 
+    def note(self, source: Source) -> None:
+        """Take note of a source's position now, in memory: another store may have less of it, or it may go back."""
+
     def follow(self, source: Source) -> None:
         """Have the next save that is due include the source, at the position that it has reached by then."""
 

@@ -153,13 +153,17 @@ def note_rendering(batch: Batch) -> bool:
     return True
 
 
-def advance_checkpoint(batch: Batch, *, is_plain: bool) -> None:
-    """Move a source's checkpoint past a stored batch, unless it is already further."""
+def advance_checkpoint(batch: Batch, *, plain_server: str) -> None:
+    """Move a source's checkpoint past a stored batch, unless it is already further.
+
+    `plain_server` is the server that stored it by the plain protocol, "" for a server with the extension.
+    """
     source = batch.source
     if batch.end <= source.committed:
         return
-    if is_plain:
+    if plain_server:
         source.plain_until = batch.end  # which a server with the extension will not know
+        source.plain_server = plain_server
     else:
         source.lines += batch.lines
         source.crc32 = checksum.extended(source.crc32, batch.payload, batch.crc32)

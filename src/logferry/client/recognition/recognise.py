@@ -94,6 +94,9 @@ class Recogniser:
             tail=file.peek(checkpoint.committed - checkpoint.tail_bytes, checkpoint.tail_bytes),
             plain_until=checkpoint.plain_until,
             renderings=list(checkpoint.renderings),
+            store=checkpoint.store,
+            plain_server=checkpoint.plain_server,
+            asked_from=checkpoint.asked_from,
         )
         file.resume(source)
         source.head = source.head or file.peek(0, checkpoint.head_bytes)  # all that identifies an unshipped file

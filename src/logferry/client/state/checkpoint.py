@@ -1,14 +1,15 @@
 """What the client remembers of one source between runs, as a value and as an entry of the journal.
 
-Owns the fields of a checkpoint and the validation of entries. An entry that an earlier version wrote must stay
-readable: a new field needs a default. Must never touch the disk.
+Owns the fields of a checkpoint, the validation of entries, and what is remembered of each store. An entry that an
+earlier version wrote must stay readable: a new field needs a default. Must never touch the disk.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, Final, get_origin
+from sys import intern
+from typing import Any, Final, NamedTuple, get_origin
 
 from logferry.client.files.identity import (
     FINGERPRINT_OF_NOTHING,
@@ -20,8 +21,20 @@ from logferry.client.files.identity import (
 from logferry.client.state.journal_format import Entry
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
+from logferry.printable import moment
 
 Renderings = tuple[tuple[int, RenderSpec], ...]
+
+# A source remembers at most this many stores besides the present one; the ones longest ago are forgotten.
+_MAX_STORES: Final = 4
+
+
+class StoredAt(NamedTuple):
+    """The most that a store is known to have had of a source, and when (Unix time)."""
+
+    store: str
+    committed: int
+    at: float
 
 
 @dataclass(slots=True)
@@ -30,10 +43,13 @@ class Checkpoint:
 
     `head` and `tail` are fingerprints of the source's first `head_bytes` bytes, acked or not, and of the last
     `tail_bytes` before `committed`. `lines` and `crc32` describe the NDJSON stored up to `committed`, as the
-    server counts it; bytes before `plain_until` were shipped by the plain protocol and do not count. `is_finished` says
-    that the run that shipped the source does not expect more of it (batch mode), or that its file is gone. `renderings`
-    lists the render specs, each with the offset from which it applies; it is empty for a source that an older version
-    shipped.
+    server counts it; bytes before `plain_until` were shipped by the plain protocol to `plain_server` and do not count.
+    `is_finished` says that the run that shipped the source does not expect more of it (batch mode), or that its file is
+    gone. `renderings` lists the render specs, each with the offset from which it applies; it is empty for a source that
+    an older version shipped.
+
+    `committed` is what `store` has; its id is "" if it did not state one, or an older version shipped the source.
+    `elsewhere` is what other stores had, and what `store` had before it was set back to an earlier copy of itself.
     """
 
     id: str
@@ -51,11 +67,34 @@ class Checkpoint:
     is_finished: bool = False
     seen_at: float = 0.0  # Unix time of the last change; shown to users, and orders rotated files
     renderings: Renderings = ()
+    store: str = ""
+    plain_server: str = ""
+    asked_from: int = 0
+    elsewhere: tuple[StoredAt, ...] = ()
 
     @property
     def identity(self) -> FileIdentity:
         """The device and inode of the source's file."""
         return self.device, self.inode
+
+    def why_missing(self, store: str, *, found: int) -> str:
+        """Return why a store has only the first `found` bytes, although more were acked; "" if nothing explains it."""
+        here = self._most(mark for mark in self._marks if mark.store == store)
+        if store and here is not None and here.committed > found:
+            return f"the server was set back: it had {here.committed} bytes of this source on {moment(here.at)}"
+        other = self._most(mark for mark in self._marks if mark.store != store or not store)
+        if other is None or other.committed <= max(found, self.plain_until):
+            return ""
+        had = f"had {other.committed} bytes of this source on {moment(other.at)}"
+        return f"another store: store {other.store} {had}" if other.store and store else f"the server {had}"
+
+    @property
+    def _marks(self) -> tuple[StoredAt, ...]:
+        return (*self.elsewhere, StoredAt(self.store, self.committed, self.seen_at))
+
+    @staticmethod
+    def _most(marks: Iterable[StoredAt]) -> StoredAt | None:
+        return max(marks, key=lambda mark: mark.committed, default=None)
 
 
 def checkpoint_of(source: Source, *, seen_at: float) -> Checkpoint:
@@ -77,7 +116,25 @@ def checkpoint_of(source: Source, *, seen_at: float) -> Checkpoint:
         is_finished=source.is_finished,
         seen_at=seen_at,
         renderings=_shared(tuple(source.renderings)),
+        store=source.store,
+        plain_server=source.plain_server,
+        asked_from=source.asked_from,
     )
+
+
+def remember_stores(before: Checkpoint, now: Checkpoint) -> None:
+    """Let the checkpoint that replaces another one remember what stores had, and forget what they have again."""
+    has_moved = before.store not in ("", now.store)
+    if not before.elsewhere and not has_moved and now.committed >= before.committed:
+        return
+    marks = {mark.store: mark for mark in before.elsewhere}
+    if before.committed and (has_moved or now.committed < before.committed):
+        mark = marks.pop(before.store, None)
+        last = StoredAt(before.store, before.committed, before.seen_at)
+        marks[last.store] = mark if mark and mark.committed > last.committed else last
+    if now.store in marks and marks[now.store].committed <= now.committed:
+        del marks[now.store]
+    now.elsewhere = tuple(marks.values())[-_MAX_STORES:]
 
 
 _NAMES: Final = [field.name for field in fields(Checkpoint)]
@@ -100,7 +157,9 @@ def to_entry(checkpoint: Checkpoint) -> Entry:
 def from_entry(entry: Entry) -> Checkpoint:
     """Read what `to_entry` returned. Raises ValueError, TypeError or KeyError for anything else."""
     given = {name: entry[name] for name in _NAMES if name in entry}
-    checkpoint = Checkpoint(**given | {"renderings": _renderings(given.get("renderings", ()))})
+    given["renderings"] = _renderings(given.get("renderings", ()))
+    given["elsewhere"] = _elsewhere(given.get("elsewhere", ()))
+    checkpoint = Checkpoint(**given)
     for name, value, kind in zip(_NAMES, _values(checkpoint), _TYPES, strict=True):
         if type(value) is not kind:
             raise TypeError(f"{name} is {value!r}")
@@ -108,7 +167,16 @@ def from_entry(entry: Entry) -> Checkpoint:
         raise ValueError("a fingerprint covers too many bytes")
     if checkpoint.committed < checkpoint.tail_bytes:
         raise ValueError("a fingerprint covers bytes before the beginning of the file")
+    checkpoint.store, checkpoint.plain_server = intern(checkpoint.store), intern(checkpoint.plain_server)
     return checkpoint
+
+
+def _elsewhere(entry: Iterable[Iterable[Any]]) -> tuple[StoredAt, ...]:
+    """Read the marks of other stores. An id is kept once in memory, however many sources a store has."""
+    marks = tuple(StoredAt(*mark) for mark in entry)
+    if any((type(mark.store), type(mark.committed), type(mark.at)) != (str, int, float) for mark in marks):
+        raise TypeError(f"elsewhere is {entry!r}")
+    return tuple(mark._replace(store=intern(mark.store)) for mark in marks[-_MAX_STORES:])
 
 
 def _renderings(entry: Iterable[tuple[Any, Any]]) -> Renderings:

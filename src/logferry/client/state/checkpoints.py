@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.finding.listing import FolderListings
-from logferry.client.state.checkpoint import Checkpoint, checkpoint_of, from_entry, to_entry
+from logferry.client.state.checkpoint import Checkpoint, checkpoint_of, from_entry, remember_stores, to_entry
 from logferry.client.state.checkpoint_index import CheckpointIndex
 from logferry.client.state.journal_format import CheckpointFile, Entry
 from logferry.errors import StateError, cause_of
@@ -140,6 +140,11 @@ class Checkpoints:
         known = self._known.get(source.id)
         return known is not None and known.renderings == (*source.renderings,) and source.id not in self._unsaved
 
+    def note(self, source: Source) -> None:
+        """Bring the checkpoint of a source up to date in memory, before another store's position replaces its own."""
+        if source.id in self._known:
+            self._update(source)
+
     def follow(self, source: Source) -> None:
         """Include a source in the next save. Call this again whenever the source has advanced."""
         if source.id not in self._known:
@@ -221,6 +226,8 @@ class Checkpoints:
         with self._changing:
             before = self._known.get(source.id)
             now = checkpoint_of(source, seen_at=before.seen_at if before else 0.0)
+            if before is not None:
+                remember_stores(before, now)
             if now != before:
                 now.seen_at = time.time()
                 self._known.put(now)

@@ -1,6 +1,6 @@
-"""The format of STATE_DIR/checkpoints.json, version 2: a journal (journal.py) of JSON objects, one per line.
+"""The format of STATE_DIR/checkpoints.json, version 3: a journal (journal.py) of JSON objects, one per line.
 
-    {"version":2,"client":"<id>","servers":["<host>:<port>"]}   the first line
+    {"version":3,"client":"<id>","servers":["<host>:<port>"]}   the first line
     {"id":"<source>","path":"/var/log/app.log", ...}            a checkpoint, without fields that have their default
     {"forget":"<source>"}                                       the checkpoint of this source is forgotten
     {"servers":["<host>:<port>"]}                               all servers that speak the delivery extension
@@ -14,7 +14,8 @@ processes may read the file at any time.
 A damaged file never stops the client. The client uses the readable lines, keeps the file as `.damaged`, and writes a
 new one; a source whose line is lost becomes a new source and is shipped again. A file of a later version, or without a
 single readable line, is set aside in the same way, as a whole.
-Version 1 was one JSON document with all checkpoints under "sources"; it is read, and replaced at the next save.
+Version 1 was one JSON document with all checkpoints under "sources"; version 2 did not say which store has a source.
+Both are read, and replaced at the next save.
 
 Must never interpret the lines further: checkpoint.py and checkpoints.py do.
 """
@@ -32,7 +33,8 @@ from logferry.errors import cause_of
 
 logger = logging.getLogger(__name__)
 
-VERSION: Final = 2
+VERSION: Final = 3
+_READABLE_VERSIONS: Final = (2, 3)
 
 # The exceptions that a damaged line can raise.
 _UNREADABLE: Final = (ValueError, KeyError, TypeError, RecursionError)
@@ -68,12 +70,12 @@ class CheckpointFile:
         old = _lines_of_version_1(content)
         lines = old or content.split(b"\n")[:-1]
         try:
-            _reject_other_versions(lines)
+            version = _readable_version(lines)
         except ValueError as error:
             self._set_aside(error)
             return
         damage = _apply_all(lines, apply)
-        self.is_outdated = bool(old or damage)
+        self.is_outdated = bool(old or damage or version != VERSION)
         if len(damage) == len(lines):
             self._set_aside(damage[0])
         elif damage:
@@ -118,15 +120,19 @@ class CheckpointFile:
         return self.path.with_name(f"{self.path.name}.damaged")
 
 
-def _reject_other_versions(lines: list[bytes]) -> None:
-    """Raise ValueError if the lines are of another version. An unreadable first line counts as the current version."""
+def _readable_version(lines: list[bytes]) -> int:
+    """Return the version of the lines; an unreadable first line counts as the current version.
+
+    Raises ValueError for a version that this program cannot read.
+    """
     if not lines:
         raise ValueError("it does not contain a whole line")
     version = VERSION
     with contextlib.suppress(*_UNREADABLE):
         version = json.loads(lines[0])["version"]
-    if version != VERSION:
+    if type(version) is not int or version not in _READABLE_VERSIONS:
         raise ValueError(f"its version is {version!r}, this program knows {VERSION}")
+    return version
 
 
 def _apply_all(lines: Iterable[bytes], apply: Callable[[Any], None]) -> list[Exception]:

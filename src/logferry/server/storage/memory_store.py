@@ -37,7 +37,7 @@ class MemoryRecords:
     """
 
     def __init__(self) -> None:
-        self.store_id = secrets.token_hex(16)
+        self.store_id = secrets.token_hex(8)
         self.sources: dict[str, SourceRow] = {}
         self.extents: dict[str, dict[int, ExtentRow]] = {}  # of each source, by where they start
         self.losses: dict[str, list[LossRow]] = {}

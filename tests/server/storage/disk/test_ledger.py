@@ -196,7 +196,7 @@ def test_a_ledger_of_version_1_is_migrated_and_gets_an_id(tmp_path: Path, unsync
         assert ledger.source("s1") == replace(SOURCE, committed=200, lines=6, crc32=99)
         assert ledger.unsynced_segments()[0] == unsynced_of_version_1
         store_id = ledger.store_id
-    assert len(store_id) == 32
+    assert len(store_id) == 16
     with closing(Ledger(tmp_path, durable=True)) as ledger:
         assert ledger.store_id == store_id
 

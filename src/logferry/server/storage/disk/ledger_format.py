@@ -54,7 +54,7 @@ _STEPS: Final[Sequence[Sequence[str]]] = (
         )
         """,
         "CREATE TABLE store (id TEXT NOT NULL)",
-        "INSERT INTO store VALUES (lower(hex(randomblob(16))))",
+        "INSERT INTO store VALUES (lower(hex(randomblob(8))))",
     ),
 )
 
