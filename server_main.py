@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """`logferry serve` from a checkout, with nothing installed: `python3 server_main.py --data-dir ./data`."""
 
+import os
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
-
-from logferry.cli.dispatch import main
 
 if __name__ == "__main__":
-    sys.exit(main(["serve", *sys.argv[1:]]))
+    try:
+        sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "src"))
+        from logferry.cli.start import main
+    except KeyboardInterrupt:  # Ctrl-C before the program can handle it
+        os._exit(130)
+    sys.exit(main("serve"))

@@ -2,6 +2,6 @@
 
 import sys
 
-from logferry.cli.dispatch import main
+from logferry.cli.start import main
 
 sys.exit(main())

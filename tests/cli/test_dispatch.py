@@ -127,12 +127,14 @@ def test_all_mistakes_are_reported_together_one_line_each(run: Run, monkeypatch:
     ]
 
 
-def test_an_interrupted_command_ends_without_a_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_command_ends_with_one_line_and_without_a_traceback(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(_: Sequence[str]) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("logferry.cli.client.verify.run", interrupt)
-    assert run("verify") == Result(130, "", "")
+    assert run("verify") == Result(130, "", "logferry verify: interrupted\n")
 
 
 def test_the_servers_mistakes_are_reported_in_its_name(run: Run) -> None:

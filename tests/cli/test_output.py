@@ -34,7 +34,8 @@ def test_a_result_goes_to_stdout_as_it_is(capfd: pytest.CaptureFixture[str]) -> 
 
 def test_a_reader_may_close_the_pipe_early() -> None:
     """As in `logferry verify | head -1`."""
-    program = "from logferry.cli.output import print_result\nfor _ in range(9): print_result('x' * 100_000)"
+    program = "from logferry.cli.output import print_result\nfrom logferry.cli.streams import open_standard_streams\n"
+    program += "open_standard_streams()\nfor _ in range(9): print_result('x' * 100_000)"
     reader, writer = os.pipe()
     os.close(reader)
     try:

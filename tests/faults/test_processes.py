@@ -94,14 +94,16 @@ def test_sigterm_makes_a_client_deliver_what_it_has_read(tmp_path: Path, words: 
         assert_conserved(range(1000), receiver.stored_lines())
 
 
-def test_a_batch_run_that_is_stopped_before_its_end_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 1), (signal.SIGINT, 130)])
+def test_a_batch_run_that_is_stopped_before_its_end_says_so(tmp_path: Path, number: signal.Signals, code: int) -> None:
     log = append(tmp_path / "app.log", range(300_000))  # more than the window and all buffers
     with (
         FakeServer(fakes.never_read) as receiver,
         client(log, receiver.port, *PLAIN, "--shutdown-timeout", "0.2", folder=tmp_path) as shipper,
     ):
         shipper.wait_for_stderr("connected")
-        assert shipper.terminate() == 1
+        shipper.send(number)
+        assert shipper.wait() == code
     assert "not delivered: stopped" in shipper.stderr
 
 

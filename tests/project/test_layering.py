@@ -18,7 +18,10 @@ FLOORS: Final = {
         *("__main__", "cli", "client", "server", "rendering", "telemetry", "config", "protocol", "model"),
         *("folder_lock", "durable", "checksum", "speedups", "errors", "printable", "worker"),
     ),
-    "cli": ("dispatch", "demo", "client", "server", "signals", "command_line", "output"),
+    "cli": (
+        *("start", "dispatch", "demo", "client", "server", "signals", "early_signals", "streams"),
+        *("command_line", "output"),
+    ),
     "client": (
         *("run", "reload", "status", "proof", "delivery", "readers", "recognition", "state", "files", "finding", "net"),
     ),

@@ -23,6 +23,7 @@ EXIT_OK: Final = 0
 EXIT_NOT_DELIVERED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INCOMPLETE: Final = 3
+EXIT_INTERRUPTED: Final = 130
 
 DEFAULT_COMMAND: Final = "ship"
 
@@ -37,6 +38,9 @@ COMMANDS: Final[Mapping[str, str]] = {
     "check-config": "logferry.cli.client.check_config",
     "demo": "logferry.cli.demo",
 }
+
+# These commands run until a signal stops them, or have work to finish; the others end at Ctrl-C wherever they are.
+STOPPED_BY_SIGNALS: Final = ("ship", "serve")
 
 
 class CommandParser(argparse.ArgumentParser):

@@ -4,17 +4,20 @@ The demo ignores the environment and configuration files.
 """
 
 import asyncio
+import shutil
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 from logferry.cli.client.ship import ship_and_summarise
 from logferry.cli.client.verify import verify_and_print
-from logferry.cli.command_line import CommandParser, log_to_stderr
-from logferry.cli.output import print_result
+from logferry.cli.command_line import EXIT_INTERRUPTED, CommandParser, log_to_stderr
+from logferry.cli.output import print_problem, print_result
+from logferry.cli.signals import exiting_on_interrupt
 from logferry.config import ServeSettings, ShipSettings, VerifySettings, load
 from logferry.errors import ConfigError, LogferryError, SourceError
 from logferry.server.server import serve
@@ -42,7 +45,7 @@ def run(words: Sequence[str]) -> int:
 def run_demo() -> int:
     """Ship the sample, show what was stored, verify it; return the exit code. Raises LogferryError."""
     sample = _find_sample()
-    with tempfile.TemporaryDirectory(prefix="logferry-demo-") as folder:
+    with tempfile.TemporaryDirectory(prefix="logferry-demo-") as folder, _removing_at_interrupt(folder):
         data_dir = Path(folder) / "data"
         with _background_server(data_dir) as port:
             print_result(f"A server listens on 127.0.0.1 port {port}. Shipping {sample.name} to it:")
@@ -53,9 +56,16 @@ def run_demo() -> int:
                 "state_dir": str(Path(folder) / "state"),
             }
             code = ship_and_summarise(load(ShipSettings, arguments, {}))
+            if code == EXIT_INTERRUPTED:
+                return code
             _show_stored(data_dir)
             print_result("\nThe proof (logferry verify): the file, the server's ledger and the server's disk agree.")
             return code or verify_and_print(load(VerifySettings, arguments, {}))
+
+
+def _removing_at_interrupt(folder: str) -> AbstractContextManager[None]:
+    say = partial(print_problem, "interrupted", command="demo")
+    return exiting_on_interrupt(say, clean_up=partial(shutil.rmtree, folder, ignore_errors=True))
 
 
 def _show_stored(data_dir: Path) -> None:

@@ -1,15 +1,24 @@
-"""The entry point of `logferry`: finds the command, imports its module, and turns its exceptions into exit codes.
+"""Finds the command of `logferry`, imports its module, and turns its exceptions into exit codes.
 
 Each command has its own module (`command_line.COMMANDS`), which is imported only when the command is called.
 """
 
-import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from importlib import import_module
 
-from logferry.cli.command_line import COMMANDS, DEFAULT_COMMAND, EXIT_NOT_DELIVERED, EXIT_USAGE
+from logferry.cli.command_line import (
+    COMMANDS,
+    DEFAULT_COMMAND,
+    EXIT_INTERRUPTED,
+    EXIT_NOT_DELIVERED,
+    EXIT_USAGE,
+    STOPPED_BY_SIGNALS,
+)
 from logferry.cli.output import print_problem
+from logferry.cli.signals import exiting_on_interrupt
 from logferry.errors import ConfigError, LogferryError
 from logferry.speedups import keep_freed_memory
 
@@ -19,9 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words.pop(0) if words and words[0] in COMMANDS else DEFAULT_COMMAND
     keep_freed_memory()
-    run: Callable[[Sequence[str]], int] = import_module(COMMANDS[command]).run
+    say = partial(print_problem, "interrupted", command=command)
     try:
-        return run(words)
+        with nullcontext() if command in STOPPED_BY_SIGNALS else exiting_on_interrupt(say):
+            run: Callable[[Sequence[str]], int] = import_module(COMMANDS[command]).run
+            return run(words)
     except ConfigError as error:
         for problem in error.problems:
             print_problem(problem, command=command)
@@ -30,4 +41,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_problem(str(error), command=command)
         return EXIT_NOT_DELIVERED
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        say()
+        return EXIT_INTERRUPTED

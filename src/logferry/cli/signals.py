@@ -1,30 +1,65 @@
-"""Signals of long-running commands. Handlers only make a request; the command's own loop acts on it."""
+"""Signals of commands. In long-running commands, handlers only make a request; the command's own loop acts on it.
+
+Signals that arrived before (early_signals.py) count as if they arrived when the handlers are installed. Must never
+raise KeyboardInterrupt: it can end in a traceback wherever the program happens to be.
+"""
 
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
+
+from logferry.cli import early_signals
+
+
+@dataclass(slots=True)
+class StopRequest:
+    """The signal that requested a clean stop; None so far."""
+
+    signal: int | None = None
+
+    @property
+    def is_interrupt(self) -> bool:
+        """Whether the user pressed Ctrl-C."""
+        return self.signal == signal.SIGINT
 
 
 @contextmanager
-def stopping_on_signals(request: Callable[[], object]) -> Iterator[None]:
+def stopping_on_signals(request: Callable[[], object]) -> Iterator[StopRequest]:
     """The first SIGTERM or SIGINT requests a clean stop; the second one exits immediately, which is safe too."""
-    asked = False
+    stop = StopRequest()
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+        if stop.signal is not None:
             os._exit(128 + number)
-        asked = True
+        stop.signal = number
         request()
 
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with _handlers(handle, signal.SIGTERM, signal.SIGINT):
+        yield stop
+
+
+@contextmanager
+def exiting_on_interrupt(say: Callable[[], object], clean_up: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """SIGINT exits with code 130, after `clean_up` and `say`; a second one exits immediately. SIGTERM just ends.
+
+    For commands that leave nothing half done, wherever they are.
+    """
+    has_begun = False
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        nonlocal has_begun
+        if not has_begun:
+            has_begun = True
+            clean_up()
+            if number == signal.SIGINT:
+                say()
+        os._exit(128 + number)
+
+    with _handlers(handle, signal.SIGTERM, signal.SIGINT):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -33,8 +68,19 @@ def reloading_on_hangup(request: Callable[[], object] | None) -> Iterator[None]:
     if request is None:
         yield
         return
-    previous = signal.signal(signal.SIGHUP, lambda _number, _frame: request())
+    with _handlers(lambda _number, _frame: request(), signal.SIGHUP):
+        yield
+
+
+@contextmanager
+def _handlers(handle: Callable[[int, FrameType | None], object], *numbers: signal.Signals) -> Iterator[None]:
+    """Handle signals inside a `with`, even those that arrived before."""
+    previous = {number: signal.signal(number, handle) for number in numbers}
+    kept = early_signals.take()
+    if kept is not None:
+        handle(kept, None)
     try:
         yield
     finally:
-        signal.signal(signal.SIGHUP, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,6 +1,5 @@
 """`logferry ship`: ships log files to a server. The default command."""
 
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
@@ -9,12 +8,13 @@ from typing import Final
 from logferry.cli.command_line import (
     COMMANDS,
     EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
     EXIT_NOT_DELIVERED,
     EXIT_OK,
     EXIT_USAGE,
     CommandLine,
 )
-from logferry.cli.output import print_problem
+from logferry.cli.output import print_notice, print_problem
 from logferry.cli.signals import reloading_on_hangup, stopping_on_signals
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.run import Reloading, ship
@@ -27,10 +27,11 @@ from logferry.telemetry.summary import summary
 _EPILOG: Final = f"""other commands: {", ".join(name for name in COMMANDS if name != "ship")} (each with --help)
 
 exit codes:
-  0  every byte is acked
-  1  not delivered (server unreachable, refused, deadline, stopped)
-  2  the command line or the configuration is wrong
-  3  finished, but some lines were refused, truncated or unreadable
+  0    every byte is acked
+  1    not delivered (server unreachable, refused, deadline, stopped)
+  2    the command line or the configuration is wrong
+  3    finished, but some lines were refused, truncated or unreadable
+  130  interrupted (Ctrl-C) before a batch run had finished
 """
 
 _COMMAND_LINE: Final = CommandLine("ship", ShipSettings, "Ship log lines from files to a server.", _EPILOG)
@@ -56,11 +57,13 @@ def ship_and_summarise(settings: ShipSettings, load_again: Callable[[], ShipSett
 
         reloads = Reloads(settings, load_again)
         request, reloading = reloads.request, reloads.delivering_to
-    with closing(stop), stopping_on_signals(stop.request), reloading_on_hangup(request):
+    with closing(stop), stopping_on_signals(stop.request) as stopped, reloading_on_hangup(request):
         code, problems = _ship(settings, metrics, stop, reloading)
+    if code == EXIT_NOT_DELIVERED and stopped.is_interrupt and settings.mode == "batch":
+        code = EXIT_INTERRUPTED
     for problem in problems:
         print_problem(problem)
-    print(summary(metrics.total()), file=sys.stderr)
+    print_notice(summary(metrics.total()))
     return code
 
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from logferry.cli.command_line import EXIT_OK, CommandLine
+from logferry.cli.output import print_notice
 from logferry.cli.signals import stopping_on_signals
+from logferry.cli.streams import write_all
 from logferry.config import ServeSettings
 from logferry.server.server import serve
 from logferry.speedups import collect_less_garbage
@@ -36,9 +38,8 @@ async def _serve_until_signal(settings: ServeSettings) -> None:
 def _print_addresses(addresses: Sequence[tuple[str, int]]) -> None:
     """Print the addresses. Scripts wait for these lines, so they must not change."""
     for host, port in addresses:
-        print(f"logferry: listening on {host} port {port}", file=sys.stderr, flush=True)
+        print_notice(f"logferry: listening on {host} port {port}")
 
 
 def _write_stdout(lines: bytes) -> None:
-    sys.stdout.buffer.write(lines)
-    sys.stdout.buffer.flush()
+    write_all(sys.stdout.fileno(), lines)

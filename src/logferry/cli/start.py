@@ -1,0 +1,24 @@
+"""The first code that runs: readies the process for Ctrl-C and broken streams, then imports and runs the command.
+
+A signal that arrives before a command can handle it is kept for the command (signals.py). Owns how the process begins
+and ends. Must never import anything slow: until a handler is installed, Ctrl-C raises KeyboardInterrupt anywhere.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from logferry.cli import early_signals
+
+
+def main(*first_words: str, arguments: Sequence[str] | None = None) -> int:
+    """Run `logferry` with `first_words` and `arguments` (default: those of the process); return the exit code."""
+    early_signals.keep()
+    from logferry.cli.streams import open_standard_streams
+
+    open_standard_streams()
+    from logferry.cli.dispatch import main as run
+
+    try:
+        return run([*first_words, *(sys.argv[1:] if arguments is None else arguments)])
+    finally:
+        early_signals.ignore()  # the exit code is decided, and Python's shutdown must not be interrupted
