@@ -18,6 +18,14 @@ from logferry.protocol.compressor import (
     inflate,
 )
 from logferry.protocol.patterns import compile_pattern
+from logferry.protocol.strangers import (
+    PROXY_V2,
+    PROXY_V2_SIGNATURE,
+    Stranger,
+    may_be_stored,
+    stranger_of_endless_line,
+    stranger_of_line,
+)
 from logferry.protocol.validation import Accept, Lines, Rejected, validate
 
 # The server judges the content of a frame in steps of about this size: a frame of 40 KB can hold 16 million lines, and
@@ -26,6 +34,9 @@ JUDGE_STEP_BYTES: Final = 256 * 1024
 
 # A frame of 16 MiB or more begins like neither a line nor a legal frame.
 _oversized_frame: Final = compile_pattern(rb"(?m:^)[^{\0\n][^\n]{%d}" % (LENGTH_BYTES - 1) + re.escape(GZIP_MAGIC))
+
+# The header of version 2 of the PROXY protocol begins with two blank lines; what follows would be a frame.
+_PROXY_V2_FRAME: Final = PROXY_V2_SIGNATURE[4 : 4 + LENGTH_BYTES + 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +57,14 @@ class Broken:
     reason: str
 
 
-ServerEvent = Lines | Rejected | Broken
+@dataclass(frozen=True, slots=True)
+class Met:
+    """The client is a stranger: store nothing more of it, send its answer if it has one, then close."""
+
+    stranger: Stranger
+
+
+ServerEvent = Lines | Rejected | Broken | Met
 
 
 class PlainServerProtocol:
@@ -63,6 +81,7 @@ class PlainServerProtocol:
         self._skip_bytes = 0  # of a refused frame, still to be discarded
         self._skip_line = False  # discard until the newline that ends a refused line
         self._broken = False
+        self._is_guarding = True  # until a line that may be stored, the client may be a stranger
 
     @property
     def buffered_bytes(self) -> int:
@@ -184,6 +203,8 @@ class PlainServerProtocol:
     def _judge(self, lines: bytes) -> list[ServerEvent]:
         """Judge a run of complete lines. Only a run longer than the limit can hold a line that is too long."""
         events: list[ServerEvent] = []
+        if self._is_guarding:
+            lines = self._guard(lines, events)
         if len(lines) > self._limits.max_record_bytes:
             position = 0
             for match in self._long_line.finditer(lines):
@@ -194,13 +215,39 @@ class PlainServerProtocol:
         events.extend(validate(lines, accept=self._accept))
         return events
 
+    def _guard(self, lines: bytes, events: list[ServerEvent]) -> bytes:
+        """Judge the lines before the first that may be stored one by one; return the rest, none if met a stranger."""
+        position = 0
+        while position < len(lines):
+            end = lines.index(b"\n", position) + 1
+            line = lines[position:end]
+            if stranger := stranger_of_line(line):
+                self._meet(stranger, events)
+                return b""
+            if may_be_stored(line):
+                self._is_guarding = False
+                break
+            if len(line) > self._limits.max_record_bytes:
+                events.append(self._too_long())
+            else:
+                events.extend(validate(line, accept=self._accept))
+            position = end
+        return lines[position:]
+
+    def _meet(self, stranger: Stranger, events: list[ServerEvent]) -> None:
+        self._broken = True
+        events.append(Met(stranger))
+
     def _parse_unfinished_line(self, data: bytes, start: int, events: list[ServerEvent]) -> int:
         size = len(data) - start
         if _oversized_frame.match(data[start : start + LENGTH_BYTES + len(GZIP_MAGIC)]):
             self._break_oversized(events)
         elif size > self._limits.max_record_bytes:
-            events.append(self._too_long())
-            self._skip_line = True
+            if self._is_guarding and (stranger := stranger_of_endless_line(data[start:])):
+                self._meet(stranger, events)
+            else:
+                events.append(self._too_long())
+                self._skip_line = True
             return len(data)
         return start
 
@@ -221,6 +268,9 @@ class PlainServerProtocol:
             self._break_oversized(events)
             return start
         magic = data[body : body + min(length, len(GZIP_MAGIC))]
+        if data.startswith(_PROXY_V2_FRAME, start):
+            self._meet(PROXY_V2, events)
+            return start
         if not GZIP_MAGIC.startswith(magic):
             events.append(Rejected("frame is not gzip"))
             self._skip_bytes = length
@@ -240,6 +290,7 @@ class PlainServerProtocol:
             return [Rejected("empty frame")]
         self._unjudged = payload if payload.endswith(b"\n") else payload + b"\n"
         self._judged_to = 0
+        self._is_guarding = False
         return self._judge_step()
 
     def _judge_step(self) -> list[ServerEvent]:

@@ -54,6 +54,7 @@ class ServerStatus:
             connections_refused=clients.connections_refused,
             connections_denied=clients.connections_denied,
             connections_silent=clients.connections_silent,
+            connections_strange=clients.connections_strange,
             connections_by_principal=dict(clients.connections_by_principal),
             clients_dropped=clients.clients_dropped,
             lines_stored=stored.lines_stored,

@@ -136,6 +136,11 @@ class ServerCounters:
     connections_denied: int = counter(
         "connections", "Connections closed because the client may not ship here.", report="{} denied"
     )
+    connections_strange: int = counter(
+        "connections",
+        "Connections closed because something other than a log client had opened them.",
+        report="{} not from log clients",
+    )
     losses_reported: int = counter(
         "ranges", "Ranges of files that clients reported as not delivered unchanged.", report="{} losses reported"
     )

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from logferry.printable import printable, quoted
+from logferry.protocol.strangers import Stranger
 from logferry.server.clients.authenticator import PeerInfo, Principal
-from logferry.telemetry.log_limits import RateLimit
+from logferry.telemetry.log_limits import RateLimit, RepeatLimit
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class ClientLog:
         self._problems = limit("problems with clients")
         self._losses = limit("losses", _LOSSES_PER_SECOND)
         self._repeats = limit("repeats")
+        self._strangers = RepeatLimit(logger, clock=clock)
         self._limits = (self._connects, self._disconnects, self._problems, self._losses, self._repeats)
 
     def connected(self, client: ClientLabel) -> None:
@@ -79,6 +81,15 @@ class ClientLog:
         """Log the first line of a client that the server rejects."""
         message = "%s: rejected: %s (further rejects from this client are only counted)"
         _log(self._problems, logging.WARNING, message, client, printable(reason))
+
+    def stranger(self, client: ClientLabel, stranger: Stranger) -> None:
+        """Log that a connection was closed because its peer is not a log client; once for each address and kind."""
+        advice = f" ({stranger.advice})" if stranger.advice else ""
+        message, values = "%s is not a log client: %s; closed, nothing of it is stored%s", (client, stranger, advice)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.warning(message, *values)
+        else:
+            self._strangers.log(logging.WARNING, (stranger.name, client.peer.address), message, *values)
 
     def denied(self, client: ClientLabel, reason: str) -> None:
         """Log that a client is denied."""
@@ -106,6 +117,7 @@ class ClientLog:
 
     def flush(self) -> None:
         """Log all pending counts, at the end of a run."""
+        self._strangers.flush()
         for limit in self._limits:
             limit.flush()
 

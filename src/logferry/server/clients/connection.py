@@ -21,7 +21,8 @@ from typing import Protocol
 
 from logferry.errors import cause_of
 from logferry.protocol.delivery_requests import Note, Report, Skip
-from logferry.protocol.delivery_server import is_hello_prefix
+from logferry.protocol.opening import Opened, Opening, Speaks
+from logferry.protocol.strangers import Stranger
 from logferry.server.clients.answers import AnswerQueue
 from logferry.server.clients.authenticator import Authenticator, Credentials, Denied, PeerInfo, Principal
 from logferry.server.clients.client_log import ClientLabel, ClientLog
@@ -98,7 +99,7 @@ class Connection(asyncio.Protocol):
         self._watch: Watch
         self._life = Lifecycle()
         self._session: Session = UnknownProtocol()
-        self._opening: bytes | None = b""  # too few bytes to identify the protocol; None once identified
+        self._opening: Opening | None = Opening()  # None once the client's protocol is identified
         self._answers = AnswerQueue()
         self._memory = MemoryShare(services.budget)
         self._deliveries = 0  # in the store's queue
@@ -137,10 +138,9 @@ class Connection(asyncio.Protocol):
         if not self._life.takes_input:
             return
         if self._opening is not None:
-            data = self._opening + data
-            if not self._choose_session(data):
-                return
-        self._take(self._session.take(data))
+            self._begin(self._opening.receive_data(data))
+        else:
+            self._take(self._session.take(data))
 
     def eof_received(self) -> bool:
         """Note that the client sends no more (`nc -N`); the connection stays open until everything is acked."""
@@ -189,20 +189,41 @@ class Connection(asyncio.Protocol):
                 was_dropped=self._was_dropped,
             )
         else:
-            services.counters.connections_silent += self._is_admitted and self._opening == b""
+            services.counters.connections_silent += (
+                self._is_admitted and self._opening is not None and self._opening.is_silent
+            )
             services.log.left_unknown(self._label, why)
 
     # --- identifying the client and its protocol
 
-    def _choose_session(self, data: bytes) -> bool:
-        """Choose the session from the first bytes; return whether it can take them."""
-        is_hello = is_hello_prefix(data)
-        self._opening = data if is_hello is None else None
-        if is_hello:
+    def _begin(self, opened: Opened | None) -> None:
+        """Start the session of the protocol that the client's first bytes show, or close on a stranger."""
+        if opened is None:
+            self._account_for_input()
+            self._registry.regulate_memory()
+            return
+        self._opening = None
+        if isinstance(opened.peer, Stranger):
+            self._turn_away(opened.peer)
+            return
+        if opened.peer is Speaks.DELIVERY:
             self._session = DeliverySession(self, self._number, terms=self._services.terms)
-        elif is_hello is False:
+        else:
             self._start_plain_session()
-        return self._opening is None and self._life.takes_input
+        self._take(self._session.take(opened.data))
+
+    def _turn_away(self, stranger: Stranger) -> None:
+        self.note_stranger(stranger)
+        if stranger.answer:
+            self._answers.add(stranger.answer)
+        self._ignore_input()
+        self._send_answers()
+
+    def note_stranger(self, stranger: Stranger) -> None:
+        """Count and log that the client is not a log client."""
+        self._why_ended = f"not a log client: {stranger}"
+        self._services.counters.connections_strange += 1
+        self._services.log.stranger(self._label, stranger)
 
     def _start_plain_session(self) -> None:
         log = LogName(host_name(self._label.peer.address), "plain")
@@ -297,10 +318,8 @@ class Connection(asyncio.Protocol):
         takes_input = self._life.takes_input
         self._life.on(Event.END_TAKEN)
         if takes_input:
-            if self._opening:
-                opening, self._opening = self._opening, None
-                self._start_plain_session()
-                self._take(self._session.take(opening))
+            if self._opening is not None and (opened := self._opening.receive_eof()):
+                self._begin(opened)
             self._take(self._session.take_end())
         self._finish_if_done()
 
@@ -398,11 +417,14 @@ class Connection(asyncio.Protocol):
 
     def _discard_input(self) -> None:
         self._session.discard()
+        if self._opening is not None:
+            self._opening.discard()
         self._account_for_input()
 
     def _account_for_input(self) -> None:
-        session = self._session
-        self._memory.hold(session.buffered_bytes, session.unjudged_bytes)
+        session, opening = self._session, self._opening
+        held_bytes = session.buffered_bytes + (opening.held_bytes if opening is not None else 0)
+        self._memory.hold(held_bytes, session.unjudged_bytes)
 
     # --- closing
 

@@ -14,6 +14,7 @@ class ClientCounters:
     connections_refused: int = 0  # the server was full
     connections_denied: int = 0  # by the authenticator
     connections_silent: int = 0  # ended without having sent a byte: health probes
+    connections_strange: int = 0  # closed because the peer is not a log client
     clients_dropped: int = 0
     lines_rejected: int = 0
     losses_reported: int = 0  # ranges of files that are not stored unchanged, each counted once

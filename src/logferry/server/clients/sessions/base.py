@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from logferry.protocol.delivery_requests import Note, Report, Skip
 from logferry.protocol.plain_server import Limits
+from logferry.protocol.strangers import Stranger
 from logferry.protocol.validation import Accept
 from logferry.server.clients.authenticator import Credentials, Principal
 from logferry.server.storage.deliveries import Delivery
@@ -36,6 +37,9 @@ class Channel(Protocol):
 
     def note_rejected(self, reason: str) -> None:
         """Count a rejected line, frame or batch, and log the first."""
+
+    def note_stranger(self, stranger: Stranger) -> None:
+        """Count and log that the client is not a log client; the session takes nothing more from it."""
 
     def note_loss(self, path: str, loss: Skip | Note) -> None:
         """Count and log bytes of a file that are not stored unchanged."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from logferry.protocol.acks import ACK_OK, error_ack
-from logferry.protocol.plain_server import Broken, PlainServerProtocol, ServerEvent
+from logferry.protocol.plain_server import Broken, Met, PlainServerProtocol, ServerEvent
 from logferry.protocol.validation import Lines
 from logferry.server.clients.sessions.base import Answers, Channel, ClientDelivery, SessionTerms, Turn, add_answer
 from logferry.server.storage.log_names import LogName
@@ -75,6 +75,11 @@ class PlainSession:
                 delivery.lines += event.count
                 delivery.size += len(event.payload)
                 add_answer(delivery.answers, ACK_OK, event.count)
+            elif isinstance(event, Met):
+                is_broken = True
+                self._channel.note_stranger(event.stranger)
+                if event.stranger.answer:
+                    add_answer(delivery.answers, event.stranger.answer, 1)
             else:
                 is_broken = isinstance(event, Broken)
                 self._channel.note_rejected(event.reason)
