@@ -1,6 +1,8 @@
 """Rotated files that were compressed before all of them was read: what is missing is read from the archive."""
 
+import bz2
 import gzip
+import lzma
 import shutil
 from pathlib import Path
 
@@ -20,23 +22,35 @@ def follow(tmp_path: Path, server: RunningServer, lines: int, *, pattern: str = 
         run.stop()
 
 
+def packed(data: bytes, suffix: str) -> bytes:
+    """Compress in the format of a suffix."""
+    if suffix == ".zst":
+        archive: bytes = pytest.importorskip("zstandard").ZstdCompressor().compress(data)
+        return archive
+    if suffix == ".xz":
+        return lzma.compress(data)
+    return bz2.compress(data) if suffix == ".bz2" else gzip.compress(data)
+
+
 def compress(path: Path, archive: Path) -> Path:
     """Compress a file as gzip does: the archive has its time stamp, the file is gone."""
-    with path.open("rb") as plain, gzip.open(archive, "wb") as packed:
-        shutil.copyfileobj(plain, packed)
+    archive.write_bytes(packed(path.read_bytes(), archive.suffix))
     shutil.copystat(path, archive)
     path.unlink()
     return archive
 
 
-@pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
+@pytest.mark.parametrize(
+    ("pattern", "suffix"),
+    [("app.log", ".gz"), ("app.log*", ".gz"), ("app.log", ".bz2"), ("app.log*", ".xz"), ("app.log", ".zst")],
+)
 def test_the_rest_of_a_file_that_was_rotated_and_compressed_meanwhile_is_read_from_the_archive(
-    tmp_path: Path, server: RunningServer, pattern: str
+    tmp_path: Path, server: RunningServer, pattern: str, suffix: str
 ) -> None:
     log = append(tmp_path / "app.log", range(1000))
     follow(tmp_path, server, 1000, pattern=pattern)
     append(log, range(1000, 5000))
-    compress(log.rename(tmp_path / "app.log.1"), tmp_path / "app.log.1.gz")
+    compress(log.rename(tmp_path / "app.log.1"), tmp_path / f"app.log.1{suffix}")
     append(log, range(5000, 5010))
     for _ in range(2):
         follow(tmp_path, server, 5010, pattern=pattern)
@@ -59,9 +73,9 @@ def test_files_that_were_rotated_twice_and_compressed_meanwhile_are_all_read(
     log = append(tmp_path / "app.log", range(100))
     follow(tmp_path, server, 100)
     append(log, range(100, 200))
-    compress(log.rename(tmp_path / "app.log.2"), tmp_path / "app.log.2.gz")
+    compress(log.rename(tmp_path / "app.log.2"), tmp_path / "app.log.2.zst")
     append(log, range(200, 300))
-    compress(log.rename(tmp_path / "app.log.1"), tmp_path / "app.log.1.gz")
+    compress(log.rename(tmp_path / "app.log.1"), tmp_path / "app.log.1.xz")
     append(log, range(300, 400))
     follow(tmp_path, server, 400)
     assert len(server.stored_lines()) == len(set(server.stored_lines())) == 400
@@ -71,8 +85,7 @@ def test_an_archive_beside_the_file_that_it_was_made_of_adds_nothing(tmp_path: P
     log = append(tmp_path / "app.log", range(100))
     follow(tmp_path, server, 100)
     rotated = log.rename(tmp_path / "app.log.1")
-    with gzip.open(tmp_path / "app.log.1.gz", "wb") as packed:
-        packed.write(rotated.read_bytes())
+    (tmp_path / "app.log.1.bz2").write_bytes(packed(rotated.read_bytes(), ".bz2"))
     append(log, range(100, 110))
     follow(tmp_path, server, 110)
     assert len(server.stored_lines()) == 110

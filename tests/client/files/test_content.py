@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logferry.client.files.archive import open_content, uncompressed
 from logferry.client.files.content import Content, FileContent, open_regular
-from logferry.client.files.gzip import GzipContent, open_content
 from logferry.client.files.replay_buffer import BLOCK_BYTES, ReplayBuffer
 from logferry.errors import SourceError
 from tests.support.running import PeakMemory
@@ -224,7 +224,7 @@ def test_a_duplicate_is_read_independently_whatever_the_name_leads_to(opened: Op
 def test_what_is_appended_later_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "app.log.gz"
     path.write_bytes(gzip.compress(b"one\n"))
-    content = GzipContent(FileContent.open(path), compressed_bytes=path.stat().st_size)
+    content = uncompressed(FileContent.open(path), compressed_bytes=path.stat().st_size)
     with path.open("ab") as file:
         file.write(gzip.compress(b"two\n"))
     assert all_of(content) == b"one\n"

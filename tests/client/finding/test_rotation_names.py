@@ -49,9 +49,14 @@ def test_a_number_of_more_than_three_digits_is_a_date(name: str, number: int) ->
     assert rotation_number(name) == number
 
 
-def test_an_archive_is_recognised_by_its_suffix_which_is_removed_once() -> None:
-    names = ("app.log.1.gz", "app.log.1", "app.log.1.xz")
-    assert [is_archive_name(name) for name in names] == [True, False, False]
-    assert without_archive_suffix("app.log.1.gz") == "app.log.1"
-    assert without_archive_suffix("app.log.gz.gz") == "app.log.gz"
-    assert without_archive_suffix("app.log") == "app.log"
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
+def test_an_archive_is_recognised_by_its_suffix_which_is_removed_once(suffix: str) -> None:
+    assert is_archive_name(f"app.log.1{suffix}")
+    assert without_archive_suffix(f"app.log.1{suffix}") == "app.log.1"
+    assert without_archive_suffix(f"app.log{suffix}{suffix}") == f"app.log{suffix}"
+
+
+@pytest.mark.parametrize("name", ["app.log.1", "app.log", "app.log.1.lz4", "gz"])
+def test_other_names_are_no_archives_and_stay_as_they_are(name: str) -> None:
+    assert not is_archive_name(name)
+    assert without_archive_suffix(name) == name

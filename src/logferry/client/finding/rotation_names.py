@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from logferry.client.finding.compressed import READABLE_SUFFIX
+from logferry.client.finding.compressed import READABLE_SUFFIXES
 
 # A separator followed by a date or a number up to the end of the name.
 _STAMP: Final = re.compile(r"(?<=.)[.-](?=[0-9][0-9T:_.-]*\Z)")
@@ -51,9 +51,9 @@ def rotation_number(name: str) -> int:
 
 def is_archive_name(name: str) -> bool:
     """Whether a file with this name may be a compressed log file in which the client can continue."""
-    return name.endswith(READABLE_SUFFIX)
+    return name.endswith(READABLE_SUFFIXES)
 
 
 def without_archive_suffix(name: str) -> str:
     """Return the name that an archive had before it was compressed; any other name unchanged."""
-    return name.removesuffix(READABLE_SUFFIX)
+    return name.rpartition(".")[0] if is_archive_name(name) else name

@@ -8,8 +8,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from logferry.client.files.archive import uncompressed
 from logferry.client.files.fd_pool import DescriptorPool, PooledContent
-from logferry.client.files.gzip import inflated
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
@@ -89,7 +89,7 @@ class BatchFile(SourceFile):
 
     def _open(self, recogniser: Recogniser | None) -> None:
         planned, limit = self.planned, self.planned.input.settings.max_line_bytes
-        content = inflated(self._raw, compressed_bytes=planned.size)
+        content = uncompressed(self._raw, compressed_bytes=planned.size)
         super().__init__(Path(planned.path), max_line_bytes=limit, content=content)
         self.end = self.readable_end if content.is_stream else planned.size
         if recogniser:

@@ -10,8 +10,8 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
+from logferry.client.files.archive import uncompressed
 from logferry.client.files.fd_pool import DescriptorPool, FileGone, PooledContent
-from logferry.client.files.gzip import inflated
 from logferry.client.files.identity import begins_alike
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.compressed import is_compressed
@@ -68,7 +68,7 @@ class FollowedFile(SourceFile):
         self.is_archive = is_archive_name(path) and is_compressed(path)
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(self.content.close)
-            readable = inflated(self.content) if self.is_archive else self.content
+            readable = uncompressed(self.content) if self.is_archive else self.content
             super().__init__(place if str(place) == path else Path(path), max_line_bytes=1, content=readable)
             on_failure.pop_all()
         self.source.path = followed_path  # whatever name rotation has given the file since
