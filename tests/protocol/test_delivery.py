@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 
 from logferry.protocol.acks import ACK_OK, error_ack
-from logferry.protocol.delivery import MAX_CONTROL_BYTES, answer_line, batch_header, control_line, refusal_line
+from logferry.protocol.delivery import (
+    MAX_CONTROL_BYTES,
+    MAX_LOCATED,
+    answer_line,
+    batch_header,
+    control_line,
+    refusal_line,
+)
 from logferry.protocol.delivery_answers import (
     Alive,
     Answer,
@@ -20,11 +27,25 @@ from logferry.protocol.delivery_answers import (
     InvalidAnswer,
     NotUnderstood,
     Position,
+    Positions,
     Welcome,
+    positions_failed_line,
+    positions_line,
 )
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 from logferry.protocol.delivery_reports import Extent, RecordedLoss, ReportPage, report_line
-from logferry.protocol.delivery_requests import BatchRequest, Hello, Note, Open, Ping, Report, Request, Skip, Violation
+from logferry.protocol.delivery_requests import (
+    BatchRequest,
+    Hello,
+    Locate,
+    Note,
+    Open,
+    Ping,
+    Report,
+    Request,
+    Skip,
+    Violation,
+)
 from logferry.protocol.delivery_server import DeliveryServerProtocol, is_hello_prefix
 from tests.support.delivery import LINES, batch, hello, opening
 
@@ -268,6 +289,46 @@ def test_e1_a_welcome_says_what_the_server_takes_and_promises() -> None:
     assert answers(WELCOME) == [Welcome(1, 8388608, "fsync", max_sources=10_000)]
     fields = {"version": 1, "max_batch_bytes": 5, "durability": "os", "max_sources": 77}
     assert answers(answer_line("hello", **fields)) == [Welcome(1, 5, "os", max_sources=77)]
+
+
+def test_e22_a_request_for_positions_names_sources() -> None:
+    """Rule E22."""
+    assert read(control_line("positions", sources=["s1", "s2"])) == [Locate(("s1", "s2"))]
+    longest = ["x" * 64] * MAX_LOCATED
+    assert read(control_line("positions", sources=longest)) == [Locate(tuple(longest))]
+
+
+@pytest.mark.parametrize("sources", [None, "s1", {}, [], [7], [["s1"]], ["no/id"], ["s"] * (MAX_LOCATED + 1)])
+def test_e22_a_request_for_positions_of_anything_else_is_a_violation(sources: object) -> None:
+    """Rule E22."""
+    (request,) = read(control_line("positions", sources=sources))
+    assert isinstance(request, Violation)
+
+
+def test_e22_positions_are_read_as_they_were_written() -> None:
+    """Rule E22."""
+    found = (Position("s1", 9120, 125, 81, False), Position("s2", 0, 0, 0, False))
+    assert answers(WELCOME + positions_line(found))[1:] == [Positions(found)]
+    assert answers(WELCOME + positions_failed_line("Input/output error"))[1:] == [Positions(None)]
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [
+        *(None, 7, {}, [7], [[]], [["s1", 1, 1]], [["s1", 1, 1, 1, 1]], [[7, 1, 1, 1]], [["s1", "1", 1, 1]]),
+        *(
+            [["s1", -1, 1, 1]],
+            [["s1", 2**63, 1, 1]],
+            [["s1", 1.0, 1, 1]],
+            [["s1", True, 1, 1]],
+            [["s1", 1, 1, 1]] * 501,
+        ),
+    ],
+)
+def test_e22_anything_else_is_not_an_answer(positions: object) -> None:
+    """Rule E22."""
+    (_, answer) = answers(WELCOME + answer_line("positions", positions=positions))
+    assert isinstance(answer, InvalidAnswer)
 
 
 def welcomed(**fields: object) -> Welcome:

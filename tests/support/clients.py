@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from logferry.protocol.delivery_answers import positions_line
 from logferry.protocol.delivery_reports import report_line
-from logferry.protocol.delivery_requests import Report
+from logferry.protocol.delivery_requests import Locate, Report
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.validation import Accept
 from logferry.server.clients.authenticator import Authenticator, Everybody
@@ -55,8 +56,11 @@ class MemoryAccess:
         """See StoreAccess; likewise below."""
         self._store.submit(delivery, self._on_stored)
 
-    def make_report(self, request: Report, on_made: Callable[[bytes], None]) -> None:
-        line = report_line(self._store.report(request.source, request.after))
+    def make_report(self, request: Report | Locate, on_made: Callable[[bytes], None]) -> None:
+        if isinstance(request, Locate):
+            line = positions_line(self._store.positions(request.sources))
+        else:
+            line = report_line(self._store.report(request.source, request.after))
         self._scheduler.call_soon(lambda: on_made(line))
 
     def _on_stored(self, group: Sequence[ClientDelivery]) -> None:

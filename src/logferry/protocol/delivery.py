@@ -15,6 +15,9 @@ MAX_CONTROL_BYTES: Final = 64 * 1024
 
 MAX_OFFSET: Final = 2**63 - 1  # the largest offset of SQLite and of file systems
 
+# The most sources that one request for positions may name: 64 characters each, far below MAX_CONTROL_BYTES.
+MAX_LOCATED: Final = 500
+
 # How many sources one connection may open if the welcome states no limit.
 MAX_SOURCES: Final = 10_000
 

@@ -5,10 +5,11 @@ fields are named tuples, because a client defines them at each start, and a froz
 (benchmarks/run.py, `startup`). Alive has none, and an empty tuple would be false.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from logferry.protocol.delivery import MAX_SOURCES
+from logferry.protocol.delivery import MAX_SOURCES, answer_line
 from logferry.protocol.delivery_reports import ReportPage
 
 
@@ -43,6 +44,15 @@ class Position(NamedTuple):
     is_answer_to_open: bool
 
 
+class Positions(NamedTuple):
+    """How far the sources of a request are stored, without those that the store does not have.
+
+    None if the server could not read that now.
+    """
+
+    found: tuple[Position, ...] | None
+
+
 class BatchRefused(NamedTuple):
     """The server will not store a batch as it is. `committed` says how far the source is stored.
 
@@ -66,4 +76,14 @@ class InvalidAnswer(NamedTuple):
     reason: str
 
 
-Answer = Welcome | NotUnderstood | Position | BatchRefused | ReportPage | Alive | InvalidAnswer
+Answer = Welcome | NotUnderstood | Position | Positions | BatchRefused | ReportPage | Alive | InvalidAnswer
+
+
+def positions_line(positions: Iterable[Position]) -> bytes:
+    """Return the answer to a request for positions."""
+    return answer_line("positions", positions=[[at.source, at.committed, at.lines, at.crc32] for at in positions])
+
+
+def positions_failed_line(reason: str) -> bytes:
+    """Return the answer to a request for positions that the server cannot read now."""
+    return answer_line("positions", failed=reason)

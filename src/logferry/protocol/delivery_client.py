@@ -6,7 +6,7 @@ Owns the beginning of an answer that is not complete yet. Must never read a cloc
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from logferry.protocol.delivery import MAX_SOURCES, json_object
+from logferry.protocol.delivery import MAX_LOCATED, MAX_OFFSET, MAX_SOURCES, json_object
 from logferry.protocol.delivery_answers import (
     Alive,
     Answer,
@@ -14,6 +14,7 @@ from logferry.protocol.delivery_answers import (
     InvalidAnswer,
     NotUnderstood,
     Position,
+    Positions,
     Welcome,
 )
 from logferry.protocol.delivery_reports import Extent, RecordedLoss, ReportPage
@@ -81,6 +82,23 @@ def _read_position(fields: Mapping[str, Any], *, is_answer_to_open: bool) -> Pos
     )
 
 
+def _read_positions(fields: Mapping[str, Any]) -> Positions:
+    if "failed" in fields:
+        return Positions(None)
+    rows: Sequence[Sequence[Any]] = fields["positions"]
+    if type(rows) is not list:
+        raise TypeError("these are not positions")
+    found = tuple(Position(source, committed, lines, crc32, False) for source, committed, lines, crc32 in rows)
+    if len(found) > MAX_LOCATED or not all(map(_is_possible, found)):
+        raise ValueError("these are not positions")
+    return Positions(found)
+
+
+def _is_possible(at: Position) -> bool:
+    numbers = (at.committed, at.lines, at.crc32)
+    return type(at.source) is str and all(type(number) is int and 0 <= number <= MAX_OFFSET for number in numbers)
+
+
 def _read_report(fields: Mapping[str, Any]) -> ReportPage:
     extents: Sequence[Sequence[Any]] = fields["extents"]
     losses: Sequence[Sequence[Any]] = fields["losses"]
@@ -101,6 +119,7 @@ _ANSWERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Answer]]] = {
     "received": lambda fields: _read_position(fields, is_answer_to_open=False),
     "alive": lambda fields: Alive(),
     "report": _read_report,
+    "positions": _read_positions,
     "error": lambda fields: BatchRefused(
         str(fields["source"]), int(fields["committed"]), str(fields["message"]), bool(fields["final"])
     ),

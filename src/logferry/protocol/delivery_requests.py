@@ -71,6 +71,13 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Locate:
+    """The client asks how far sources are stored, without opening them."""
+
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """The client asks for a heartbeat."""
 
@@ -82,4 +89,4 @@ class Violation:
     reason: str
 
 
-Request = Hello | Open | BatchRequest | Skip | Note | Report | Ping | Violation
+Request = Hello | Open | BatchRequest | Skip | Note | Report | Locate | Ping | Violation

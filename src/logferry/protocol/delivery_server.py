@@ -11,8 +11,19 @@ from typing import Any, Final
 from logferry import checksum
 from logferry.errors import FrameError
 from logferry.protocol.compressor import inflate
-from logferry.protocol.delivery import CONTROL_PREFIX, MAX_CONTROL_BYTES, MAX_OFFSET, VERSION, json_object
-from logferry.protocol.delivery_requests import BatchRequest, Hello, Note, Open, Ping, Report, Request, Skip, Violation
+from logferry.protocol.delivery import CONTROL_PREFIX, MAX_CONTROL_BYTES, MAX_LOCATED, MAX_OFFSET, VERSION, json_object
+from logferry.protocol.delivery_requests import (
+    BatchRequest,
+    Hello,
+    Locate,
+    Note,
+    Open,
+    Ping,
+    Report,
+    Request,
+    Skip,
+    Violation,
+)
 from logferry.protocol.validation import Accept, Lines, Rejected, Verdict, validate
 
 _SOURCE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -153,11 +164,12 @@ _FIELDS: Final[Mapping[str, Mapping[str, type]]] = {
     "skip": {"source": str, "start": int, "end": int, "reason": str},
     "note": {"source": str, "start": int, "end": int, "reason": str},
     "report": {"source": str, "after": int},
+    "positions": {"sources": list},
     "ping": {},
 }
 
 _DEFAULTS: Final[Mapping[str, Any]] = {"known": MAX_OFFSET, "split": False}  # a client may omit these
-_TYPE_NAMES: Final[Mapping[type, str]] = {int: "a number", str: "a text", bool: "true or false"}
+_TYPE_NAMES: Final[Mapping[type, str]] = {int: "a number", str: "a text", bool: "true or false", list: "a list"}
 
 
 def _read_control(line: bytes) -> Request | dict[str, Any]:
@@ -183,6 +195,8 @@ def _read_control(line: bytes) -> Request | dict[str, Any]:
             return Note(**values)  # type: ignore[arg-type]
         case "report":
             return Report(**values)  # type: ignore[arg-type]
+        case "positions":
+            return Locate(tuple(values["sources"]))  # type: ignore[arg-type]
         case "ping":
             return Ping()
     return values
@@ -197,6 +211,8 @@ def _problem(kind: str, values: Mapping[str, Any]) -> str | None:
             return f"{name} is out of range"
     if "source" in values and not _SOURCE_ID.fullmatch(values["source"]):
         return "source is not an id"
+    if kind == "positions" and not _are_ids(values["sources"]):
+        return f"sources are not 1 to {MAX_LOCATED} ids"
     if "end" in values and values["end"] < values["start"]:
         return "end is before start"
     if kind == "batch" and values["encoding"] not in ("identity", "gzip"):
@@ -204,3 +220,7 @@ def _problem(kind: str, values: Mapping[str, Any]) -> str | None:
     if kind == "batch" and values["lines"] and values["start"] == values["end"]:
         return "lines without a range"
     return None
+
+
+def _are_ids(sources: Sequence[object]) -> bool:
+    return 1 <= len(sources) <= MAX_LOCATED and all(type(id_) is str and _SOURCE_ID.fullmatch(id_) for id_ in sources)

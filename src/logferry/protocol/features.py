@@ -8,8 +8,10 @@ client sends such a message only to a server that lists the feature. To add one,
 import re
 from typing import Final
 
+POSITIONS: Final = "positions"  # rule E22
+
 # What this server understands beyond rules E1 to E20.
-SERVER_FEATURES: Final[tuple[str, ...]] = ()
+SERVER_FEATURES: Final[tuple[str, ...]] = (POSITIONS,)
 
 # A client accepts this much and ignores the rest: a server is not trusted to be modest.
 MAX_FEATURES: Final = 64

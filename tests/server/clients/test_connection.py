@@ -1,5 +1,7 @@
 """A connection and its session with a memory store: without sockets, threads or waiting."""
 
+import zlib
+
 import pytest
 
 from logferry.protocol.compressor import encode_frame
@@ -253,6 +255,20 @@ def test_reports_are_answered_one_after_the_other() -> None:
     first, second = client.answers()
     assert (first["source"], first["committed"], first["lines"]) == ("s1", size_of(LINES[:2]), 2)
     assert (second["source"], second["known"]) == ("other", False)
+
+
+def test_e22_positions_are_answered_without_opening_a_source() -> None:
+    """Rule E22."""
+    world = World()
+    client, other = world.connect(), world.connect()
+    client.send(hello() + opening() + batch(LINES[:2], start=0))
+    other.send(hello() + control_line("positions", sources=["s1", "s2"]))
+    _, answer = other.answers()
+    crc32 = zlib.crc32(b"".join(LINES[:2]))
+    assert answer == {"status": "ok", "message": "positions", "positions": [["s1", size_of(LINES[:2]), 2, crc32]]}
+    client.answers()
+    client.send(batch(LINES[2:3], start=size_of(LINES[:2])))  # the source is still this connection's
+    assert [answer["message"] for answer in client.answers()] == ["received"]
 
 
 def test_a_report_for_a_client_that_has_gone_is_discarded() -> None:

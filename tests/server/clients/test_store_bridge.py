@@ -1,10 +1,11 @@
 """The bridge between the event loop and the store, at its edges: reports that fail and reports that come too late."""
 
 import asyncio
+import json
 
 import pytest
 
-from logferry.protocol.delivery_requests import Report
+from logferry.protocol.delivery_requests import Locate, Report
 from logferry.server.clients.store_bridge import StoreBridge
 from logferry.server.storage.memory_store import MemoryStore
 from tests.support.running import DEADLINE_S
@@ -42,3 +43,26 @@ def test_a_report_that_cannot_be_made_is_answered_with_an_error(monkeypatch: pyt
         return line
 
     assert b"cannot report: " in asyncio.run(scenario())
+
+
+def test_e22_positions_that_cannot_be_read_are_answered_and_end_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule E22."""
+
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    async def scenario() -> bytes:
+        store = MemoryStore()
+        monkeypatch.setattr(store, "positions", fail)
+        bridge = new_bridge(store)
+        made: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        bridge.make_report(Locate(("s1",)), made.set_result)
+        line = await asyncio.wait_for(made, DEADLINE_S)
+        bridge.close()
+        return line
+
+    assert json.loads(asyncio.run(scenario())) == {
+        "status": "ok",
+        "message": "positions",
+        "failed": "[Errno 5] Input/output error",
+    }

@@ -234,12 +234,13 @@ def test_a_callback_may_submit_another_delivery(tested: StoreUnderTest) -> None:
 def test_a_source_begins_at_nothing_and_moves_with_its_batches(tested: StoreUnderTest) -> None:
     with opened(tested) as store:
         client = Connection(store)
-        assert store.position("s1") is None
+        assert store.positions(["s1"]) == []
         assert client.open() == position(is_answer_to_open=True)
         assert client.send(*LINES[:3], start=0) == position(*LINES[:3])
         assert client.send(*LINES[3:5], start=3 * SIZE) == position(*LINES[:5])
-        assert store.position("s1") == position(*LINES[:5])
-        assert store.position("s2") is None
+        assert store.positions(["s1"]) == [position(*LINES[:5])]
+        assert store.positions(["s2"]) == []
+        assert store.positions(["s2", "s1", "s3"]) == [position(*LINES[:5])]
     assert tested.lines() == LINES[:5]
 
 
@@ -416,7 +417,7 @@ def test_positions_and_reports_can_be_had_while_a_store_is_stalled(tested: Store
         tested.stall()
         store.submit(delivery(LINES[1]), Stored())
         wait_until(lambda: store.health().state is StoreState.STALLED, "the store is stalled")
-        assert store.position("s1") == position(LINES[0])
+        assert store.positions(["s1"]) == [position(LINES[0])]
         assert store.report("s1", 0).lines == 1
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from logferry.errors import cause_of
-from logferry.protocol.delivery_requests import Note, Report, Skip
+from logferry.protocol.delivery_requests import Locate, Note, Report, Skip
 from logferry.protocol.opening import Opened, Opening, Speaks
 from logferry.protocol.strangers import Stranger
 from logferry.server.clients.answers import AnswerQueue
@@ -52,8 +52,8 @@ class StoreAccess(Protocol):
     def submit(self, delivery: ClientDelivery) -> None:
         """Submit a delivery; its channel's `stored` and `after_stored` are called in the event loop."""
 
-    def make_report(self, request: Report, on_made: Callable[[bytes], None]) -> None:
-        """Make a report in another thread; `on_made` receives its answer line in the event loop."""
+    def make_report(self, request: Report | Locate, on_made: Callable[[bytes], None]) -> None:
+        """Make a report, or read positions, in another thread; `on_made` receives its answer line in the event loop."""
 
 
 class Registry(Protocol):
@@ -347,8 +347,8 @@ class Connection(asyncio.Protocol):
             self._answers.add(line)
             self._send_answers()
 
-    def make_report(self, request: Report) -> None:
-        """Request a report of a source, which another thread makes."""
+    def make_report(self, request: Report | Locate) -> None:
+        """Request a report of a source, or positions; another thread makes the answer."""
         self._store.make_report(request, self._report_made)
 
     def _report_made(self, line: bytes) -> None:

@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from logferry.errors import StoreError
 from logferry.printable import printable
-from logferry.protocol.acks import error_ack
+from logferry.protocol.acks import MAX_REASON_CHARS, error_ack
+from logferry.protocol.delivery_answers import positions_failed_line, positions_line
 from logferry.protocol.delivery_reports import report_line
-from logferry.protocol.delivery_requests import Report
+from logferry.protocol.delivery_requests import Locate, Report
 from logferry.server.clients.sessions.base import ClientDelivery
 from logferry.server.storage.store import Store
 
@@ -48,21 +49,30 @@ class StoreBridge:
         """Submit a delivery to the store."""
         self._store.submit(delivery, self._on_stored_callback)
 
-    def make_report(self, request: Report, on_made: Callable[[bytes], None]) -> None:
-        """Make a report in another thread; `on_made` receives its answer line in the event loop.
+    def make_report(self, request: Report | Locate, on_made: Callable[[bytes], None]) -> None:
+        """Make a report, or read positions, in another thread; `on_made` receives its answer line in the event loop.
 
         Does nothing once the bridge is closed.
         """
 
         def make() -> None:
-            try:
-                line = report_line(self._store.report(request.source, request.after))
-            except (StoreError, OSError) as error:
-                line = error_ack(f"cannot report: {error}")
+            line = self._located(request) if isinstance(request, Locate) else self._reported(request)
             self.call_soon_from_thread(lambda: on_made(line))
 
         with contextlib.suppress(RuntimeError):  # closed: a connection that is being cut may still request a report
             self._reporting.submit(make)
+
+    def _reported(self, request: Report) -> bytes:
+        try:
+            return report_line(self._store.report(request.source, request.after))
+        except (StoreError, OSError) as error:
+            return error_ack(f"cannot report: {error}")
+
+    def _located(self, request: Locate) -> bytes:
+        try:
+            return positions_line(self._store.positions(request.sources))
+        except (StoreError, OSError) as error:  # not an error line: that would end the client's connection
+            return positions_failed_line(str(error)[:MAX_REASON_CHARS])
 
     def close(self) -> None:
         """Cancel waiting reports, without waiting for the report in progress."""

@@ -116,10 +116,10 @@ class MemoryStore:
             self._queue.append(delivery)
             self._store_queue()
 
-    def position(self, source: str) -> Position | None:
+    def positions(self, sources: Sequence[str]) -> list[Position]:
         with self._lock:
-            row = self.records.source(source)
-        return Position(row.id, row.committed, row.lines, row.crc32, False) if row else None
+            rows = [row for source in sources if (row := self.records.source(source))]
+        return [Position(row.id, row.committed, row.lines, row.crc32, False) for row in rows]
 
     def report(self, source: str, after: int) -> ReportPage:
         with self._lock:

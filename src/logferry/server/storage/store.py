@@ -93,8 +93,8 @@ class RecoveryReport:
 class Store(Protocol):
     """Keeps deliveries in the order in which they are submitted, and reports when they are safe.
 
-    Any thread may call any method. Only `open`, `close`, `position` and `report` wait for the disk or the network; call
-    those from a thread that may block.
+    Any thread may call any method. Only `open`, `close`, `positions` and `report` wait for the disk or the network;
+    call those from a thread that may block.
     """
 
     @property
@@ -134,8 +134,11 @@ class Store(Protocol):
         The queue has no limit: the caller must limit the bytes that it has submitted and that are not stored yet.
         """
 
-    def position(self, source: str) -> Position | None:
-        """Return how far a source is stored; None if the store does not know it. Raises StoreError or OSError."""
+    def positions(self, sources: Sequence[str]) -> list[Position]:
+        """Return how far each of these sources is stored, without those that the store does not know.
+
+        What was reported as stored is part of it. Raises StoreError or OSError.
+        """
 
     def report(self, source: str, after: int) -> ReportPage:
         """Compare the records of a source with its stored lines, from offset `after` on; return one page.

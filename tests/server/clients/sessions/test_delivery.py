@@ -35,7 +35,7 @@ def test_e1_the_hello_is_answered_with_a_welcome(tmp_path: Path) -> None:
             "max_batch_bytes": 5000,
             "durability": "fsync",
             "max_sources": 10_000,
-            "features": [],
+            "features": ["positions"],
         }
 
 

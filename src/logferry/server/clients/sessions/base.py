@@ -7,7 +7,7 @@ limits: connection.py owns those, and gives the session a `Channel` through whic
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from logferry.protocol.delivery_requests import Note, Report, Skip
+from logferry.protocol.delivery_requests import Locate, Note, Report, Skip
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.strangers import Stranger
 from logferry.protocol.validation import Accept
@@ -50,8 +50,8 @@ class Channel(Protocol):
     def answer_now(self, line: bytes) -> None:
         """Send an answer that does not wait for the store."""
 
-    def make_report(self, request: Report) -> None:
-        """Request a report, which another thread makes; the session's `report_made` receives it."""
+    def make_report(self, request: Report | Locate) -> None:
+        """Request a report, or positions, which another thread makes; the session's `report_made` receives the line."""
 
     def stored(self, delivery: "ClientDelivery") -> None:
         """Take a delivery back from the store; one `after_stored` follows for the group."""

@@ -9,7 +9,18 @@ from typing import Final
 from logferry.protocol.acks import MAX_REASON_CHARS, error_ack
 from logferry.protocol.delivery import MAX_SOURCES, VERSION, answer_line
 from logferry.protocol.delivery_answers import BatchRefused, Position
-from logferry.protocol.delivery_requests import BatchRequest, Hello, Note, Open, Ping, Report, Request, Skip, Violation
+from logferry.protocol.delivery_requests import (
+    BatchRequest,
+    Hello,
+    Locate,
+    Note,
+    Open,
+    Ping,
+    Report,
+    Request,
+    Skip,
+    Violation,
+)
 from logferry.protocol.delivery_server import DeliveryServerProtocol
 from logferry.protocol.features import SERVER_FEATURES
 from logferry.server.clients.authenticator import Credentials
@@ -52,7 +63,7 @@ class DeliverySession:
         self._hello: Credentials | None = None
         self._sources: dict[str, None] = {}
         self._outcomes = Outcomes(durability=terms.durability)
-        self._reports: deque[Report] = deque()
+        self._reports: deque[Report | Locate] = deque()
         self._is_reporting = False
 
     @property
@@ -130,7 +141,7 @@ class DeliverySession:
                 self._take_hello(request)
             case Ping():
                 self._channel.answer_now(ALIVE)
-            case Report():
+            case Report() | Locate():
                 return self._take_report(request)
             case Open():
                 return self._take_open(request, deliveries)
@@ -159,7 +170,7 @@ class DeliverySession:
             )
         )
 
-    def _take_report(self, request: Report) -> str | None:
+    def _take_report(self, request: Report | Locate) -> str | None:
         if len(self._reports) >= _MAX_WAITING_REPORTS:
             return "too many reports at once"
         self._reports.append(request)

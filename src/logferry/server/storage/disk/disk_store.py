@@ -15,7 +15,7 @@ import contextlib
 import datetime
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -137,8 +137,8 @@ class DiskStore:
         assert self._opened
         self._opened.writer.submit(delivery, on_stored)
 
-    def position(self, source: str) -> Position | None:
-        return source_report.position(self._settings.data_dir, source)
+    def positions(self, sources: Sequence[str]) -> list[Position]:
+        return source_report.positions(self._settings.data_dir, sources)
 
     def report(self, source: str, after: int) -> ReportPage:
         return source_report.report(self._settings.data_dir, source, after=after)

@@ -147,6 +147,11 @@ class Ledger:
         host, path, committed, lines, crc32 = rows[0]
         return SourceRow(source_id, host, path, committed, lines, crc32, ExtentRow(*last[0]) if last else None)
 
+    def positions(self, source_ids: Sequence[str]) -> list[tuple[str, int, int, int]]:
+        """Return id, offset, lines and CRC-32 of those of the sources that the ledger has. Raises OSError."""
+        marks = ", ".join("?" * len(source_ids))
+        return self._query(f"SELECT id, committed, lines, crc32 FROM sources WHERE id IN ({marks})", source_ids)
+
     def add_sources(self, rows: Iterable[tuple[SourceRow, str]]) -> None:
         """Record new sources, each with the id of its client."""
         now = time.time()

@@ -22,14 +22,13 @@ _PAGE_BYTES: Final = 256 * 1024 * 1024
 _MAX_LOSSES: Final = 200
 
 
-def position(data_dir: Path, source_id: str) -> Position | None:
-    """Return how far a source is stored; None if the ledger does not have the source. Raises StoreError or OSError."""
+def positions(data_dir: Path, sources: Sequence[str]) -> list[Position]:
+    """Return how far those of the sources are stored that the ledger has. Raises StoreError or OSError."""
     ledger = Ledger(data_dir, durable=False, read_only=True)
     try:
-        row = ledger.source(source_id)
+        return [Position(*row, is_answer_to_open=False) for row in ledger.positions(sources)]
     finally:
         ledger.close()
-    return Position(row.id, row.committed, row.lines, row.crc32, False) if row else None
 
 
 def report(data_dir: Path, source_id: str, *, after: int) -> ReportPage:
