@@ -34,7 +34,8 @@ FLOORS: Final = {
         *("disk", "memory_store", "admission", "store_state", "store", "deliveries", "records", "log_names"),
     ),
     "server.storage.disk": (
-        *("disk_store", "writer", "group_commit", "recovery", "retention", "deferred_sync", "fsck", "source_report"),
+        *("disk_store", "writer", "group_commit", "recovery", "retention", "deferred_sync"),
+        *("scrub", "repair", "damage", "fsck", "source_report", "idle_priority"),
         *("segments", "open_segments", "pending_appends", "ledger", "ledger_format"),
         *("measure", "file_system", "segment_names"),
     ),

@@ -33,14 +33,29 @@ from logferry.protocol.delivery_answers import (
     positions_line,
 )
 from logferry.protocol.delivery_client import DeliveryClientProtocol
+from logferry.protocol.delivery_repairs import (
+    EXTENT_BYTES,
+    DamagedExtent,
+    DamageNotice,
+    DamagePage,
+    RepairOutcome,
+    StoredContent,
+    content_line,
+    damage_line,
+    notice_line,
+    repair_line,
+)
 from logferry.protocol.delivery_reports import Extent, RecordedLoss, ReportPage, report_line
 from logferry.protocol.delivery_requests import (
     BatchRequest,
+    Content,
+    Damaged,
     Hello,
     Locate,
     Note,
     Open,
     Ping,
+    Repair,
     Report,
     Request,
     Skip,
@@ -455,3 +470,105 @@ def test_what_a_client_writes_is_json_with_logferry_as_its_first_key() -> None:
     for line in (hello(), opening(), header()):
         assert next(iter(json.loads(line))) == "logferry"
         assert line.count(b"\n") == 1
+
+
+# --- stored bytes, damage and repairs
+
+
+def repair_header(**changes: Any) -> bytes:
+    fields: dict[str, Any] = {"source": "s1", "start": 500, "end": 900, "lines": 5, "bytes": len(PAYLOAD)}
+    fields |= {"encoding": "identity", "crc32": zlib.crc32(PAYLOAD)}
+    return control_line("repair", **(fields | changes))
+
+
+def test_e23_a_hello_lists_features_and_what_is_not_the_name_of_one_is_passed_over() -> None:
+    """Rule E23."""
+    assert read(hello(features=["heal", 7, "", None])) == [Hello("test", "web-1", frozenset({"heal"}))]
+    assert isinstance(read(hello(features="heal"))[0], Violation)
+
+
+def test_e24_e25_stored_bytes_and_damaged_extents_are_asked_for() -> None:
+    """Rules E24 and E25."""
+    lines = [
+        control_line("content", source="s1", start=5, position=7, bytes=9),
+        control_line("damaged", source="s1", after=5),
+    ]
+    assert read(b"".join(lines)) == [Content("s1", 5, 7, 9), Damaged("s1", 5)]
+
+
+@pytest.mark.parametrize("is_gzip", [False, True])
+def test_e26_a_repair_is_its_header_and_its_bytes(is_gzip: bool) -> None:
+    """Rule E26."""
+    body = gzip.compress(PAYLOAD) if is_gzip else PAYLOAD
+    data = repair_header(bytes=len(body), encoding="gzip" if is_gzip else "identity") + body + control_line("ping")
+    assert read(data) == [Repair("s1", 500, 900, 5, zlib.crc32(PAYLOAD), PAYLOAD), Ping()]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (repair_header(crc32=1) + PAYLOAD, "a repair does not match its checksum"),
+        (repair_header(lines=4) + PAYLOAD, "a repair does not have as many lines as it says"),
+        (repair_header(bytes=100_001 + EXTENT_BYTES), f"a repair of more than {100_000 + EXTENT_BYTES} bytes"),
+        (repair_header(bytes=3, encoding="gzip") + b"abc", "bad gzip"),
+        (repair_header(end=499), "end is before start"),
+        (repair_header(encoding="zstd"), "unknown encoding"),
+        (repair_header(start=-1), "start is out of range"),
+        (repair_header(lines=5.0), "lines is not a number"),
+        (repair_header(source="../s1"), "source is not an id"),
+        (control_line("content", source="s1", start=0, position=-1, bytes=1), "position is out of range"),
+        (control_line("content", source="s1", start=0, position=0), "bytes is not a number"),
+        (control_line("damaged", source="s1", after="x"), "after is not a number"),
+        (control_line("damaged", source="", after=0), "source is not an id"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_e16_e26_a_repair_that_breaks_the_rules_is_a_violation(data: bytes, reason: str) -> None:
+    """Rules E16, E24, E25 and E26."""
+    (violation,) = read(data)
+    assert isinstance(violation, Violation)
+    assert reason in violation.reason
+
+
+ANSWERS = [
+    (content_line(StoredContent("s1", 5, 7, b"\0\xff{}\n")), StoredContent("s1", 5, 7, b"\0\xff{}\n")),
+    (damage_line(DamagePage("s1", (), False)), DamagePage("s1", (), False)),
+    (
+        damage_line(DamagePage("s1", (DamagedExtent(0, 9, 1, 7), DamagedExtent(9, 9, 0, 0)), True)),
+        DamagePage("s1", (DamagedExtent(0, 9, 1, 7), DamagedExtent(9, 9, 0, 0)), True),
+    ),
+    (notice_line("s1"), DamageNotice("s1")),
+    (repair_line(RepairOutcome("s1", 5, False, "no")), RepairOutcome("s1", 5, False, "no")),
+    (repair_line(RepairOutcome("s1", 5, True)), RepairOutcome("s1", 5, True)),
+]
+
+
+@pytest.mark.parametrize(("line", "answer"), ANSWERS, ids=[type(answer).__name__ for _, answer in ANSWERS])
+def test_e23_to_e26_answers_are_read_as_they_were_written(line: bytes, answer: Answer) -> None:
+    """Rules E23, E24, E25 and E26."""
+    client = DeliveryClientProtocol()
+    assert client.receive_data(WELCOME + line)[1:] == [answer]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        answer_line("content", source="s1", start=0, position=0, data="*"),
+        answer_line("content", source="s1", start=0, position=0, data=7),
+        answer_line("content", source="s1", start=0.5, position=0, data=""),
+        answer_line("damaged", source="s1", extents=[[0, 9, 1]], more=False),
+        answer_line("damaged", source="s1", extents=[[9, 0, 1, 7]], more=False),
+        answer_line("damaged", source="s1", extents=[[0, 9, 1, True]], more=False),
+        answer_line("damaged", source="s1", extents=7, more=False),
+        answer_line("damaged", source="s1", extents=[], more=1),
+        answer_line("damage", source=7),
+        answer_line("damage"),
+        answer_line("repair", source="s1", start=0, whole=1, reason=""),
+        answer_line("repair", source="s1", start=-1, whole=True, reason=""),
+        answer_line("repair", source="s1", start=0, whole=True, reason=None),
+    ],
+)
+def test_e23_to_e26_anything_else_is_not_an_answer(line: bytes) -> None:
+    """Rules E23, E24, E25 and E26."""
+    client = DeliveryClientProtocol()
+    assert isinstance(client.receive_data(WELCOME + line)[-1], InvalidAnswer)

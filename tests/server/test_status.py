@@ -86,7 +86,12 @@ def test_any_thread_may_take_a_snapshot_of_a_running_server(tmp_path: Path) -> N
         assert snapshot.verdict.is_ready
         assert snapshot.counters["lines_stored"] == 100
         assert snapshot.counters["lines_rejected"] == 1
-        assert snapshot.gauges == {"connections": 1.0, "bytes_in_memory": 0.0, "disk_is_failing": 0.0}
+        assert snapshot.gauges == {
+            "connections": 1.0,
+            "bytes_in_memory": 0.0,
+            "damaged_extents": 0.0,
+            "disk_is_failing": 0.0,
+        }
         assert server.stats.connections_by_principal == {ANONYMOUS.name: 1}
 
 

@@ -6,9 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from logferry.protocol.delivery_answers import positions_line
-from logferry.protocol.delivery_reports import report_line
-from logferry.protocol.delivery_requests import Locate, Report
+from logferry.protocol.delivery_requests import Question
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.validation import Accept
 from logferry.server.clients.authenticator import Authenticator, Everybody
@@ -19,6 +17,7 @@ from logferry.server.clients.flow_control import MemoryBudget
 from logferry.server.clients.patience import Patience
 from logferry.server.clients.roster import Roster, RosterSettings
 from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
+from logferry.server.clients.store_bridge import answer_to
 from logferry.server.storage.memory_store import MemoryStore
 
 MIB = 1024 * 1024
@@ -56,12 +55,12 @@ class MemoryAccess:
         """See StoreAccess; likewise below."""
         self._store.submit(delivery, self._on_stored)
 
-    def make_report(self, request: Report | Locate, on_made: Callable[[bytes], None]) -> None:
-        if isinstance(request, Locate):
-            line = positions_line(self._store.positions(request.sources))
-        else:
-            line = report_line(self._store.report(request.source, request.after))
-        self._scheduler.call_soon(lambda: on_made(line))
+    def find_damage(self, client: str, on_found: Callable[[Sequence[str]], None]) -> None:
+        """Find nothing."""
+
+    def ask(self, question: Question, on_answer: Callable[[bytes], None]) -> None:
+        line = answer_to(question, self._store)
+        self._scheduler.call_soon(lambda: on_answer(line))
 
     def _on_stored(self, group: Sequence[ClientDelivery]) -> None:
         self._scheduler.call_soon(lambda: self.answer(group))

@@ -51,9 +51,9 @@ def batch(
 class DeliveryClient(RawClient):
     """A connection that was welcomed; it may have a source open."""
 
-    def __init__(self, server: RunningServer, *, source: str | None = None) -> None:
+    def __init__(self, server: RunningServer, *, source: str | None = None, **changes: Any) -> None:
         super().__init__(server.host, server.port)
-        self.send(hello())
+        self.send(hello(**changes))
         self.welcome: dict[str, Any] = self.answer()
         if source:
             self.send(opening(source))

@@ -15,7 +15,7 @@ from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
 from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.fsck import fsck
 from logferry.server.storage.log_names import LogName
-from logferry.server.storage.store import Store
+from logferry.server.storage.store import OnDamage, Store, no_notices
 from tests.support.running import DEADLINE_S, numbered_line, wait_until
 
 LOG = LogName("10.0.0.7", "plain")
@@ -44,13 +44,14 @@ def opened(
     file_system: FileSystem | None = None,
     today: Callable[[], datetime.date] = lambda: MONDAY,
     on_failure: Callable[[], None] = lambda: None,
+    on_damage: OnDamage = no_notices,
     **changes: Any,
 ) -> Iterator[DiskStore]:
     """Run a disk store with small retries and quiet settings, with `changes`, for the length of a `with`."""
     base: dict[str, Any] = {"durability": "fsync", "segment_bytes": 1 << 20, "first_retry_s": 0.001}
     settings = DiskStoreSettings(data_dir=data_dir, **(base | changes))
     store = DiskStore(settings, file_system=file_system, today=today)
-    store.open(on_failure)
+    store.open(on_failure, on_damage)
     try:
         yield store
     finally:

@@ -106,6 +106,24 @@ class ServeSettings:
     retention_days: Annotated[
         int, Declaration(days(100_000), "0", "keep segments for this many days; 0 = forever", Group.STORAGE)
     ]
+    scrub_interval: Annotated[
+        float,
+        Declaration(
+            duration(0),
+            "7d",
+            "compare every stored byte with the ledger once in this time, in the background; 0 = never",
+            Group.STORAGE,
+        ),
+    ]
+    scrub_rate: Annotated[
+        int,
+        Declaration(
+            size(KIB, TIB),
+            "16M",
+            "read at most this many bytes per second for --scrub-interval",
+            Group.STORAGE,
+        ),
+    ]
     shutdown_timeout: ShutdownTimeout
     log_level: LogLevel
     config: ServerConfig

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from logferry.protocol.delivery import MAX_SOURCES, answer_line
+from logferry.protocol.delivery_repairs import DamageNotice, DamagePage, RepairOutcome, StoredContent
 from logferry.protocol.delivery_reports import ReportPage
 
 
@@ -76,7 +77,20 @@ class InvalidAnswer(NamedTuple):
     reason: str
 
 
-Answer = Welcome | NotUnderstood | Position | Positions | BatchRefused | ReportPage | Alive | InvalidAnswer
+Answer = (
+    Welcome
+    | NotUnderstood
+    | Position
+    | Positions
+    | BatchRefused
+    | ReportPage
+    | StoredContent
+    | DamagePage
+    | DamageNotice
+    | RepairOutcome
+    | Alive
+    | InvalidAnswer
+)
 
 
 def positions_line(positions: Iterable[Position]) -> bytes:

@@ -17,6 +17,7 @@ from logferry.protocol.delivery_answers import (
     Positions,
     Welcome,
 )
+from logferry.protocol.delivery_repairs import read_content, read_damage, read_notice, read_repair
 from logferry.protocol.delivery_reports import Extent, RecordedLoss, ReportPage
 from logferry.protocol.features import read_features, read_store_id
 
@@ -120,6 +121,10 @@ _ANSWERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Answer]]] = {
     "alive": lambda fields: Alive(),
     "report": _read_report,
     "positions": _read_positions,
+    "content": read_content,
+    "damaged": read_damage,
+    "damage": read_notice,
+    "repair": read_repair,
     "error": lambda fields: BatchRefused(
         str(fields["source"]), int(fields["committed"]), str(fields["message"]), bool(fields["final"])
     ),

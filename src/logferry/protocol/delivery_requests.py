@@ -1,4 +1,4 @@
-"""The requests of the delivery extension, as the server reads them (docs/protocol.md, rules E1 to E20).
+"""The requests of the delivery extension, as the server reads them (docs/protocol.md, rules E).
 
 Values only: `delivery_server.py` parses control lines into them. A client writes control lines with `delivery.py`.
 """
@@ -14,6 +14,7 @@ class Hello:
 
     client: str
     host: str
+    features: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,36 @@ class Locate:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """The client asks for at most `size` stored bytes, from `position` on, of the extent that begins at `start`."""
+
+    source: str
+    start: int
+    position: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """The client asks which extents of a source, from offset `after` on, the server knows to be damaged."""
+
+    source: str
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """The NDJSON of the extent `[start, end)` of a source once more, because its stored bytes are damaged."""
+
+    source: str
+    start: int
+    end: int
+    lines: int
+    crc32: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """The client asks for a heartbeat."""
 
@@ -89,4 +120,7 @@ class Violation:
     reason: str
 
 
-Request = Hello | Open | BatchRequest | Skip | Note | Report | Locate | Ping | Violation
+Question = Report | Locate | Content | Damaged | Repair
+"""What another thread answers, because it reads from the disk."""
+
+Request = Hello | Open | BatchRequest | Skip | Note | Question | Ping | Violation

@@ -1,29 +1,35 @@
 """The server's side of the delivery extension, without the socket: bytes in, requests out.
 
 Owns the bytes of messages that are not complete yet. Must never read a clock or a socket, nor hold more than a control
-line and one batch (docs/protocol.md, rules E3, E7 and E16).
+line and one batch or repair (docs/protocol.md, rules E3, E7 and E16).
 """
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 from logferry import checksum
 from logferry.errors import FrameError
 from logferry.protocol.compressor import inflate
 from logferry.protocol.delivery import CONTROL_PREFIX, MAX_CONTROL_BYTES, MAX_LOCATED, MAX_OFFSET, VERSION, json_object
+from logferry.protocol.delivery_repairs import EXTENT_BYTES
 from logferry.protocol.delivery_requests import (
     BatchRequest,
+    Content,
+    Damaged,
     Hello,
     Locate,
     Note,
     Open,
     Ping,
+    Repair,
     Report,
     Request,
     Skip,
     Violation,
 )
+from logferry.protocol.features import read_features
 from logferry.protocol.validation import Accept, Lines, Rejected, Verdict, validate
 
 _SOURCE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -80,10 +86,14 @@ class DeliveryServerProtocol:
         request = _read_control(data[start:end])
         if not isinstance(request, dict):
             return request, end
-        if request["bytes"] > self._max_batch_bytes:
-            return Violation(f"a batch of more than {self._max_batch_bytes} bytes"), len(data)
+        if request["bytes"] > (limit := self._most_bytes(request)):
+            return Violation(f"a {request['logferry']} of more than {limit} bytes"), len(data)
         self._header = request
         return self._take_body(data, end)
+
+    def _most_bytes(self, header: Mapping[str, Any]) -> int:
+        """Return how many bytes may follow a header: an extent has at most EXTENT_BYTES and one batch."""
+        return self._max_batch_bytes + (EXTENT_BYTES if header["logferry"] == "repair" else 0)
 
     def _take_body(self, data: bytes, start: int) -> tuple[Request | None, int]:
         """Collect bytes of a batch; return the batch once it is complete, and where it ends."""
@@ -118,15 +128,21 @@ class DeliveryServerProtocol:
                 payload = inflate(body, max_inflated_bytes=self._max_inflated_bytes)
             except FrameError as error:
                 return Violation(str(error))
+        kind = header["logferry"]
         if checksum.crc32(payload) != header["crc32"]:
-            return Violation("a batch does not match its checksum")
+            return Violation(f"a {kind} does not match its checksum")
         if payload and not payload.endswith(b"\n"):
-            return Violation("a batch does not end with a newline")
+            return Violation(f"a {kind} does not end with a newline")
         verdicts = validate(payload, accept=Accept.LEVEL_AND_MESSAGE) if payload else []
         if header["lines"] != sum(verdict.count if isinstance(verdict, Lines) else 1 for verdict in verdicts):
-            return Violation("a batch does not have as many lines as it says")
-        fields = {name: header[name] for name in ("source", "start", "end", "lines", "crc32", "split")}
-        return BatchRequest(**fields, payload=payload, refusal=_refusal(payload, verdicts))
+            return Violation(f"a {kind} does not have as many lines as it says")
+        if kind == "repair":
+            return Repair(**_values_of(header, Repair), payload=payload)
+        return BatchRequest(**_values_of(header, BatchRequest), payload=payload, refusal=_refusal(payload, verdicts))
+
+
+def _values_of(header: Mapping[str, Any], kind: type[BatchRequest | Repair]) -> dict[str, Any]:
+    return {field.name: header[field.name] for field in fields(kind) if field.name in header}
 
 
 def _refusal(payload: bytes, verdicts: Sequence[Verdict]) -> str | None:
@@ -149,7 +165,7 @@ def is_hello_prefix(data: bytes | bytearray) -> bool | None:
 
 
 _FIELDS: Final[Mapping[str, Mapping[str, type]]] = {
-    "hello": {"version": int, "client": str, "host": str},
+    "hello": {"version": int, "client": str, "host": str, "features": list},
     "open": {"source": str, "path": str, "known": int},
     "batch": {
         "source": str,
@@ -165,20 +181,31 @@ _FIELDS: Final[Mapping[str, Mapping[str, type]]] = {
     "note": {"source": str, "start": int, "end": int, "reason": str},
     "report": {"source": str, "after": int},
     "positions": {"sources": list},
+    "content": {"source": str, "start": int, "position": int, "bytes": int},
+    "damaged": {"source": str, "after": int},
+    "repair": {
+        "source": str,
+        "start": int,
+        "end": int,
+        "lines": int,
+        "bytes": int,
+        "encoding": str,
+        "crc32": int,
+    },
     "ping": {},
 }
 
-_DEFAULTS: Final[Mapping[str, Any]] = {"known": MAX_OFFSET, "split": False}  # a client may omit these
+_DEFAULTS: Final[Mapping[str, Any]] = {"known": MAX_OFFSET, "split": False, "features": []}  # a client may omit these
 _TYPE_NAMES: Final[Mapping[type, str]] = {int: "a number", str: "a text", bool: "true or false", list: "a list"}
 
 
 def _read_control(line: bytes) -> Request | dict[str, Any]:
     """Parse one control line; return the header of a batch as its fields."""
-    fields = json_object(line)
-    kind = fields.get("logferry")
+    given = json_object(line)
+    kind = given.get("logferry")
     if not isinstance(kind, str) or kind not in _FIELDS:
         return Violation("not a control line that this server knows")
-    values = {name: fields.get(name, _DEFAULTS.get(name)) for name in _FIELDS[kind]}
+    values = {name: given.get(name, _DEFAULTS.get(name)) for name in _FIELDS[kind]}
     problem = _problem(kind, values)
     if problem:
         return Violation(f"{kind}: {problem}")
@@ -186,7 +213,7 @@ def _read_control(line: bytes) -> Request | dict[str, Any]:
         case "hello":
             if values["version"] < VERSION:  # type: ignore[operator]  # its type was checked above
                 return Violation(f"hello: this server speaks version {VERSION}")
-            return Hello(str(values["client"]), str(values["host"]))
+            return Hello(str(values["client"]), str(values["host"]), read_features(values["features"]))
         case "open":
             return Open(**values)  # type: ignore[arg-type]
         case "skip":
@@ -197,9 +224,14 @@ def _read_control(line: bytes) -> Request | dict[str, Any]:
             return Report(**values)  # type: ignore[arg-type]
         case "positions":
             return Locate(tuple(values["sources"]))  # type: ignore[arg-type]
+        case "content":
+            size = values.pop("bytes")
+            return Content(**values, size=size)  # type: ignore[arg-type]
+        case "damaged":
+            return Damaged(**values)  # type: ignore[arg-type]
         case "ping":
             return Ping()
-    return values
+    return {"logferry": kind, **values}
 
 
 def _problem(kind: str, values: Mapping[str, Any]) -> str | None:
@@ -215,9 +247,9 @@ def _problem(kind: str, values: Mapping[str, Any]) -> str | None:
         return f"sources are not 1 to {MAX_LOCATED} ids"
     if "end" in values and values["end"] < values["start"]:
         return "end is before start"
-    if kind == "batch" and values["encoding"] not in ("identity", "gzip"):
+    if "encoding" in values and values["encoding"] not in ("identity", "gzip"):
         return "unknown encoding"
-    if kind == "batch" and values["lines"] and values["start"] == values["end"]:
+    if "encoding" in values and values["lines"] and values["start"] == values["end"]:
         return "lines without a range"
     return None
 

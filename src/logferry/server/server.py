@@ -6,7 +6,7 @@ clients/store_bridge.py. This module also logs how the server started, and its c
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -105,7 +105,7 @@ class Server:
         """Open and recover the store, then listen. Raises StoreError, or LogferryError if it cannot listen."""
         self._loop = asyncio.get_running_loop()
         self._bridge = StoreBridge(self._store, self._loop, answer=self._answer, echo=self._echo)
-        recovery = self._store.open(lambda: self._bridge.call_soon_from_thread(self._on_failure))
+        recovery = self._store.open(lambda: self._bridge.call_soon_from_thread(self._on_failure), self._notify_damage)
         folder, durability = quoted(str(self._settings.data_dir)), self._store.durability
         logger.info("logferry %s: data folder %s, durability %s", __version__, folder, durability)
         logger.info("%s", describe_recovery(recovery))
@@ -169,6 +169,10 @@ class Server:
         self._crash_point("before ack")
         self._roster.answer(group)
 
+    def _notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
+        """Notify connected clients; the store calls this in its threads."""
+        self._bridge.call_soon_from_thread(lambda: self._roster.notify_damage(sources))
+
     def _has_nothing_pending(self) -> bool:
         return self._store.health().state is StoreState.FAILED or self._roster.has_nothing_pending
 
@@ -197,6 +201,8 @@ def _disk_store(settings: ServeSettings, open_segments: int, replacements: Repla
             segment_bytes=settings.segment_bytes,
             retention_bytes=settings.retention_bytes,
             retention_days=settings.retention_days,
+            scrub_interval_s=settings.scrub_interval,
+            scrub_rate=settings.scrub_rate,
             max_open_segments=open_segments,
         ),
         file_system=replacements.files,

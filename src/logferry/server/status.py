@@ -63,6 +63,10 @@ class ServerStatus:
             losses_reported=clients.losses_reported,
             repeats=stored.repeats,
             recovered_bytes=stored.recovered_bytes,
+            extents_damaged=stored.extents_damaged,
+            extents_repaired=stored.extents_repaired,
+            bytes_scrubbed=stored.bytes_scrubbed,
+            damaged_extents=health.damaged_extents,
             groups=stored.groups,
             syncs=stored.syncs,
             bytes_in_memory=self._budget.partial + self._budget.unstored,
@@ -93,6 +97,7 @@ def describe(stats: ServerStats) -> str:
         f"repeats {stats.repeats}, groups {stats.groups}, syncs {stats.syncs}",
         f"{stats.bytes_in_memory} bytes in memory",
         *phrases(SERVER_COUNTERS, stats, "report"),
+        *([f"{stats.damaged_extents} extents are damaged (see `logferry fsck`)"] if stats.damaged_extents else []),
         *(["the disk refuses writes"] if stats.disk_is_failing else []),
     ]
     return ", ".join(parts)

@@ -156,6 +156,15 @@ class ServerCounters:
     recovered_bytes: int = counter(
         "bytes", "Unacknowledged bytes cut off segments after a crash.", report="cut {} bytes in recovery"
     )
+    extents_damaged: int = counter(
+        "extents", "Stored pieces of files found damaged on the disk.", report="found {} damaged extents"
+    )
+    extents_repaired: int = counter(
+        "extents", "Damaged pieces of files that clients have repaired.", report="repaired {} extents"
+    )
+    bytes_scrubbed: int = counter(
+        "bytes", "Bytes compared with the ledger in the background.", exposed="scrubbed_bytes"
+    )
     groups: int = counter("groups", "Groups of deliveries written together.", exposed="write_groups")
     syncs: int = counter("syncs", "Syncs of segments.", exposed="segment_syncs")
 
@@ -166,6 +175,7 @@ class ServerGauges:
 
     connections: int = gauge("connections", "Open connections.", exposed="open_connections")
     bytes_in_memory: int = gauge("bytes", "Bytes received but not stored yet.", exposed="memory_bytes")
+    damaged_extents: int = gauge("extents", "Stored pieces of files that are damaged now, as far as is known.")
     disk_is_failing: int = gauge("boolean", "1 while the disk refuses writes.", exposed="disk_failing")
 
 

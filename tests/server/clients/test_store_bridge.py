@@ -22,7 +22,7 @@ def test_a_report_requested_after_the_close_is_ignored() -> None:
         reports: list[bytes] = []
         bridge = new_bridge(MemoryStore())
         bridge.close()
-        bridge.make_report(REPORT, reports.append)
+        bridge.ask(REPORT, reports.append)
         return reports
 
     assert asyncio.run(scenario()) == []
@@ -37,7 +37,7 @@ def test_a_report_that_cannot_be_made_is_answered_with_an_error(monkeypatch: pyt
         monkeypatch.setattr(store, "report", fail)
         bridge = new_bridge(store)
         made: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        bridge.make_report(REPORT, made.set_result)
+        bridge.ask(REPORT, made.set_result)
         line = await asyncio.wait_for(made, DEADLINE_S)
         bridge.close()
         return line
@@ -56,7 +56,7 @@ def test_e22_positions_that_cannot_be_read_are_answered_and_end_no_connection(mo
         monkeypatch.setattr(store, "positions", fail)
         bridge = new_bridge(store)
         made: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        bridge.make_report(Locate(("s1",)), made.set_result)
+        bridge.ask(Locate(("s1",)), made.set_result)
         line = await asyncio.wait_for(made, DEADLINE_S)
         bridge.close()
         return line

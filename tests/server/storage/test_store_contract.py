@@ -5,14 +5,16 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
 from logferry.protocol.delivery_answers import BatchRefused, Position
+from logferry.protocol.delivery_repairs import DamagedExtent, RepairOutcome, StoredContent
 from logferry.protocol.delivery_reports import Extent, RecordedLoss
-from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip
+from logferry.protocol.delivery_requests import BatchRequest, Content, Note, Open, Repair, Skip
 from logferry.protocol.features import read_store_id
 from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
 from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
@@ -21,7 +23,7 @@ from logferry.server.storage.log_names import LogName
 from logferry.server.storage.memory_store import MemoryRecords, MemoryStore
 from logferry.server.storage.store import RecoveryReport, Store, StoreState
 from tests.support.running import DEADLINE_S, numbered_line, stored_lines, wait_until
-from tests.support.stores import LINES, Stored, delivery
+from tests.support.stores import LINES, Stored, delivery, segments_of
 
 REASON = "No space left on device"
 
@@ -43,6 +45,9 @@ class StoreUnderTest(Protocol):
 
     def lines(self) -> list[bytes]:
         """Return all stored lines, those of each log in order."""
+
+    def damage(self) -> None:
+        """Change a byte of the first line that is stored."""
 
 
 class FaultyFileSystem(FileSystem):
@@ -80,6 +85,12 @@ class OnDisk:
     def lines(self) -> list[bytes]:
         return stored_lines(self._settings.data_dir)
 
+    def damage(self) -> None:
+        path = segments_of(self._settings.data_dir)[0]
+        content = bytearray(path.read_bytes())
+        content[12] ^= 1
+        path.write_bytes(content)
+
 
 class InMemory:
     """A store in memory."""
@@ -103,6 +114,9 @@ class InMemory:
 
     def lines(self) -> list[bytes]:
         return b"".join(self._records.lines.values()).splitlines(keepends=True)
+
+    def damage(self) -> None:
+        next(iter(self._records.lines.values()))[12] ^= 1
 
 
 @pytest.fixture(params=["disk, fsync", "disk, os", "memory"])
@@ -441,3 +455,84 @@ def test_a_store_is_new_until_it_is_opened(tested: StoreUnderTest) -> None:
     store = tested.new()
     assert store.health().state is StoreState.NEW
     assert store.close(0) == 0
+
+
+# --- damage
+
+
+def repair_of(*lines: bytes, start: int = 0, **changes: object) -> Repair:
+    """Return a repair of an extent whose bytes in the source are its NDJSON."""
+    payload = b"".join(lines)
+    return replace(
+        Repair("s1", start, start + len(payload), len(lines), zlib.crc32(payload), payload),
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+def test_a_damaged_extent_is_reported_listed_and_repaired_by_the_lines_that_were_stored(tested: StoreUnderTest) -> None:
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        client.send(*LINES[:3], start=0)
+        tested.damage()
+        assert [extent.state for extent in store.report("s1", 0).extents] == ["altered"]
+        (extent,) = store.damaged("s1", 0).extents
+        assert extent == DamagedExtent(0, 3 * SIZE, 3, zlib.crc32(b"".join(LINES[:3])))
+        assert store.damaged_sources("client-1") == ["s1"]
+        assert store.damaged_sources("client-2") == []
+        assert store.repair(repair_of(*LINES[:3])) == RepairOutcome("s1", 0, True)
+        assert [extent.state for extent in store.report("s1", 0).extents] == ["ok"]
+        assert store.damaged("s1", 0).extents == ()
+        assert store.health().counters.extents_repaired == 1
+    assert tested.lines() == LINES[:3]
+
+
+@pytest.mark.parametrize(
+    "repair",
+    [
+        repair_of(*LINES[:2]),
+        repair_of(*LINES[1:4]),
+        repair_of(*LINES[:3], start=SIZE),
+        repair_of(*LINES[:3], source="s2"),
+        repair_of(*LINES[:3], lines=4),
+        repair_of(*LINES[:3], end=4 * SIZE),
+    ],
+    ids=["shorter", "other lines", "another start", "another source", "another number of lines", "another end"],
+)
+def test_a_repair_with_anything_else_than_what_was_stored_is_refused_and_changes_nothing(
+    tested: StoreUnderTest, repair: Repair
+) -> None:
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        client.send(*LINES[:3], start=0)
+        tested.damage()
+        before = tested.lines()
+        outcome = store.repair(repair)
+        assert not outcome.is_whole
+        assert outcome.reason
+        assert tested.lines() == before
+
+
+def test_a_repair_of_an_extent_that_is_whole_changes_nothing(tested: StoreUnderTest) -> None:
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        client.send(*LINES[:3], start=0)
+        assert store.repair(repair_of(*LINES[:3])) == RepairOutcome("s1", 0, True, "it was not damaged")
+        assert store.health().counters.extents_repaired == 0
+    assert tested.lines() == LINES[:3]
+
+
+def test_the_content_of_an_extent_is_what_is_stored_now(tested: StoreUnderTest) -> None:
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        client.send(*LINES[:3], start=0)
+        tested.damage()
+        now = b"".join(tested.lines())
+        assert store.content(Content("s1", 0, 5, 10)) == StoredContent("s1", 0, 5, now[5:15])
+        assert store.content(Content("s1", 0, 0, 10**9)).data == now
+        assert store.content(Content("s1", 0, len(now), 10)).data == b""
+        assert store.content(Content("s1", 1, 0, 10)).data == b""
+        assert store.content(Content("s2", 0, 0, 10)).data == b""

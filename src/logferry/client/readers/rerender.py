@@ -1,16 +1,18 @@
 """Renders a range of a file again, exactly as it was rendered when it was sent.
 
 The checkpoint records which rendering a source had from which offset on; the server's extents record where rendering
-began anew (rule E20). So the result is what went over the wire, byte for byte. Must never keep the rendered bytes: only
-the number of lines and their CRC-32 are compared.
+began anew (rule E20). So the result is what went over the wire, byte for byte. Must never keep the rendered bytes of
+more than one chunk.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from logferry import checksum
 from logferry.client.files.line_reader import SourceFile
+from logferry.model.chunk import Chunk
 from logferry.model.render_spec import RenderSpec
+from logferry.rendering.engine.format import Rendered
 from logferry.rendering.renderer import renderer
 
 Renderings = Sequence[tuple[int, RenderSpec]]  # each with the offset at which it begins, in order
@@ -18,11 +20,15 @@ Renderings = Sequence[tuple[int, RenderSpec]]  # each with the offset at which i
 
 @dataclass(slots=True)
 class Rerendered:
-    """How many lines of NDJSON a range of a file renders to, their CRC-32, and how many lines were filtered out."""
+    """What a range of a file renders to: lines of NDJSON, their CRC-32, and how many lines were filtered out.
+
+    `file_lines` is how many lines the range has in the file, blank and joined lines included.
+    """
 
     lines: int = 0
     crc32: int = 0
     filtered: int = 0
+    file_lines: int = 0
 
 
 def rerender(file: SourceFile, end: int, renderings: Renderings, *, crc32: int = 0) -> Rerendered:
@@ -31,20 +37,37 @@ def rerender(file: SourceFile, end: int, renderings: Renderings, *, crc32: int =
     The CRC-32 of the result continues `crc32`. Raises SourceError.
     """
     found = Rerendered(crc32=crc32)
+    for chunk in chunks_up_to(file, end, renderings):
+        rendered = rendered_chunk(chunk)
+        found.lines += rendered.lines
+        found.filtered += rendered.filtered
+        found.crc32 = checksum.crc32(rendered.payload, found.crc32)
+        found.file_lines += lines_in(chunk)
+    return found
+
+
+def chunks_up_to(file: SourceFile, end: int, renderings: Renderings) -> Iterator[Chunk]:
+    """Read a file from its offset to `end`, in chunks for the rendering of each range. Raises SourceError."""
     for piece_end, rendering in _pieces(file.offset, end, renderings):
         file.render_as(rendering)
         while file.offset < piece_end:
             chunk = file.read(limit=piece_end, is_final=True)
             if chunk is not None:
-                rendered = renderer(chunk.rendering).render(
-                    chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated
-                )
-                found.lines += rendered.lines
-                found.filtered += rendered.filtered
-                found.crc32 = checksum.crc32(rendered.payload, found.crc32)
+                yield chunk
             elif not file.is_scanning:
-                return found  # the file is shorter
-    return found
+                return  # the file is shorter
+
+
+def rendered_chunk(chunk: Chunk) -> Rendered:
+    """Return what a chunk renders to."""
+    return renderer(chunk.rendering).render(chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated)
+
+
+def lines_in(chunk: Chunk) -> int:
+    """Return how many lines of the file a chunk covers; only its last line may lack its newline."""
+    if chunk.truncated:
+        return 1
+    return chunk.data.count(b"\n") + (not chunk.data.endswith(b"\n"))
 
 
 def _pieces(start: int, end: int, renderings: Renderings) -> list[tuple[int, RenderSpec]]:

@@ -15,12 +15,12 @@ import fcntl
 import socket
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from logferry.errors import cause_of
-from logferry.protocol.delivery_requests import Locate, Note, Report, Skip
+from logferry.protocol.delivery_requests import Note, Question, Repair, Skip
 from logferry.protocol.opening import Opened, Opening, Speaks
 from logferry.protocol.strangers import Stranger
 from logferry.server.clients.answers import AnswerQueue
@@ -52,8 +52,11 @@ class StoreAccess(Protocol):
     def submit(self, delivery: ClientDelivery) -> None:
         """Submit a delivery; its channel's `stored` and `after_stored` are called in the event loop."""
 
-    def make_report(self, request: Report | Locate, on_made: Callable[[bytes], None]) -> None:
-        """Make a report, or read positions, in another thread; `on_made` receives its answer line in the event loop."""
+    def ask(self, question: Question, on_answer: Callable[[bytes], None]) -> None:
+        """Answer a question in another thread; `on_answer` receives the answer line in the event loop."""
+
+    def find_damage(self, client: str, on_found: Callable[[Sequence[str]], None]) -> None:
+        """Find the damaged sources of a client in another thread; `on_found` receives them in the event loop."""
 
 
 class Registry(Protocol):
@@ -347,13 +350,27 @@ class Connection(asyncio.Protocol):
             self._answers.add(line)
             self._send_answers()
 
-    def make_report(self, request: Report | Locate) -> None:
-        """Request a report of a source, or positions; another thread makes the answer."""
-        self._store.make_report(request, self._report_made)
+    def ask_store(self, question: Question) -> None:
+        """Have another thread answer a question of the client."""
+        size = len(question.payload) if isinstance(question, Repair) else 0
+        self._memory.submitted(size)
 
-    def _report_made(self, line: bytes) -> None:
+        def answered(line: bytes) -> None:
+            self._memory.stored(size)
+            if not self._life.is_lost:
+                self._session.store_answered(line)
+                self.regulate()
+
+        self._store.ask(question, answered)
+
+    def find_damage(self, client: str) -> None:
+        """Have another thread find what is damaged of a client's lines."""
+        self._store.find_damage(client, lambda sources: self.notify_damage({client: sources}))
+
+    def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
+        """Notify the client if it shipped any of `sources`, by the ids of clients, which are damaged."""
         if not self._life.is_lost:
-            self._session.report_made(line)
+            self._session.notify_damage(sources)
 
     def _send_answers(self) -> None:
         while self._answers and not self._watch.is_blocked and not self._life.is_lost:

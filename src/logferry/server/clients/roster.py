@@ -4,7 +4,7 @@ Owns the set of connections and creates new ones. Everything runs in the event l
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -108,6 +108,11 @@ class Roster:
         channels: Iterable[Channel] = {delivery.channel: None for delivery in group}
         for channel in channels:
             channel.after_stored()
+
+    def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
+        """Notify connected clients of their damaged sources."""
+        for connection in list(self._connections):
+            connection.notify_damage(sources)
 
     def sweep(self) -> None:
         """Enforce the time limits of every connection, and log the counts of suppressed messages."""

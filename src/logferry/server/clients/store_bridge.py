@@ -1,7 +1,7 @@
 """The bridge between the event loop and the store: deliveries cross one by one and come back in groups.
 
 The store calls back in its own threads, and everything about clients happens in the loop; the two meet only here. Owns
-the thread that makes reports, and the echo of stored lines.
+the threads that answer questions, and the echo of stored lines.
 """
 
 import asyncio
@@ -9,24 +9,28 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
-from logferry.errors import StoreError
+from logferry.errors import StoreError, cause_of
 from logferry.printable import printable
 from logferry.protocol.acks import MAX_REASON_CHARS, error_ack
 from logferry.protocol.delivery_answers import positions_failed_line, positions_line
+from logferry.protocol.delivery_repairs import RepairOutcome, content_line, damage_line, repair_line
 from logferry.protocol.delivery_reports import report_line
-from logferry.protocol.delivery_requests import Locate, Report
+from logferry.protocol.delivery_requests import Content, Damaged, Locate, Question, Repair, Report
 from logferry.server.clients.sessions.base import ClientDelivery
 from logferry.server.storage.store import Store
 
 logger = logging.getLogger(__name__)
 
+_DOINGS: Final = {Report: "report", Content: "read what is stored", Damaged: "list damage"}
+
 
 class StoreBridge:
     """The StoreAccess of all connections. Calls `answer` in the loop with each stored group.
 
-    `_on_stored` and what it calls run in a thread of the store, reports in a thread of their own, everything else in
-    the loop.
+    `_on_stored` and what it calls run in a thread of the store, answers to questions in other threads, everything else
+    in the loop.
     """
 
     def __init__(
@@ -42,41 +46,47 @@ class StoreBridge:
         self._answer = answer
         self._echo = echo
         self._on_stored_callback = self._on_stored  # one bound method for all deliveries: each in the queue holds it
-        # One report at a time, because storing has priority on the disk. The first report starts the thread.
+        # One report at a time, because storing has priority on the disk. The first report starts the thread. Repairs,
+        # which hold lines in memory, must not wait for reports, which may read much.
         self._reporting = ThreadPoolExecutor(1, thread_name_prefix="logferry-report")
+        self._repairing = ThreadPoolExecutor(1, thread_name_prefix="logferry-repair")
 
     def submit(self, delivery: ClientDelivery) -> None:
         """Submit a delivery to the store."""
         self._store.submit(delivery, self._on_stored_callback)
 
-    def make_report(self, request: Report | Locate, on_made: Callable[[bytes], None]) -> None:
-        """Make a report, or read positions, in another thread; `on_made` receives its answer line in the event loop.
+    def ask(self, question: Question, on_answer: Callable[[bytes], None]) -> None:
+        """Answer a question in another thread; `on_answer` receives the answer line in the event loop.
 
         Does nothing once the bridge is closed.
         """
 
-        def make() -> None:
-            line = self._located(request) if isinstance(request, Locate) else self._reported(request)
-            self.call_soon_from_thread(lambda: on_made(line))
+        def answer() -> None:
+            line = answer_to(question, self._store)
+            self.call_soon_from_thread(lambda: on_answer(line))
 
-        with contextlib.suppress(RuntimeError):  # closed: a connection that is being cut may still request a report
-            self._reporting.submit(make)
+        self._submit_to(self._reporting if isinstance(question, Report) else self._repairing, answer)
 
-    def _reported(self, request: Report) -> bytes:
-        try:
-            return report_line(self._store.report(request.source, request.after))
-        except (StoreError, OSError) as error:
-            return error_ack(f"cannot report: {error}")
+    def find_damage(self, client: str, on_found: Callable[[Sequence[str]], None]) -> None:
+        """Find the damaged sources of a client in another thread; `on_found` receives them, if there are any."""
 
-    def _located(self, request: Locate) -> bytes:
-        try:
-            return positions_line(self._store.positions(request.sources))
-        except (StoreError, OSError) as error:  # not an error line: that would end the client's connection
-            return positions_failed_line(str(error)[:MAX_REASON_CHARS])
+        def find() -> None:
+            with contextlib.suppress(StoreError, OSError):  # the next connection finds them
+                sources = self._store.damaged_sources(client)
+                if sources:
+                    self.call_soon_from_thread(lambda: on_found(sources))
+
+        if self._store.health().damaged_extents:
+            self._submit_to(self._repairing, find)
+
+    def _submit_to(self, executor: ThreadPoolExecutor, work: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # closed: a connection that is being cut may still ask
+            executor.submit(work)
 
     def close(self) -> None:
-        """Cancel waiting reports, without waiting for the report in progress."""
-        self._reporting.shutdown(wait=False, cancel_futures=True)
+        """Cancel waiting questions, without waiting for the answer in progress."""
+        for executor in (self._reporting, self._repairing):
+            executor.shutdown(wait=False, cancel_futures=True)
 
     def call_soon_from_thread(self, callback: Callable[[], None]) -> None:
         """Call back in the event loop, unless the loop is already closed."""
@@ -96,3 +106,26 @@ class StoreBridge:
         except (OSError, ValueError) as error:  # a closed file is a ValueError
             self._echo = None
             logger.warning("cannot echo stored lines, not trying again: %s", printable(str(error)))
+
+
+def answer_to(question: Question, store: Store) -> bytes:
+    """Return the answer line to a client's question; this may wait for the disk."""
+    try:
+        match question:
+            case Report():
+                return report_line(store.report(question.source, question.after))
+            case Locate():
+                return positions_line(store.positions(question.sources))
+            case Content():
+                return content_line(store.content(question))
+            case Damaged():
+                return damage_line(store.damaged(question.source, question.after))
+            case Repair():
+                return repair_line(store.repair(question))
+    except (StoreError, OSError) as error:
+        reason = cause_of(error) if isinstance(error, OSError) else str(error)
+        if isinstance(question, Locate):  # not an error line: that would end the client's connection
+            return positions_failed_line(str(error)[:MAX_REASON_CHARS])
+        if isinstance(question, Repair):
+            return repair_line(RepairOutcome(question.source, question.start, False, reason))
+        return error_ack(f"cannot {_DOINGS[type(question)]}: {reason}")

@@ -14,13 +14,11 @@ from typing import Final
 
 from logferry import checksum
 from logferry.protocol.delivery_answers import BatchRefused, Position
+from logferry.protocol.delivery_repairs import EXTENT_BYTES
 from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip
 from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
 from logferry.server.storage.log_names import log_of_source
 from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRecords, SourceRow
-
-# `verify` points at a damaged piece of this size; a source of a terabyte has 250,000 of them.
-EXTENT_BYTES: Final = 4 * 1024 * 1024
 
 # Positions kept in memory, 20 MB of them. Beyond that, the older half must be read from the records again.
 MAX_ROWS: Final = 20_000

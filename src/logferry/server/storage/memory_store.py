@@ -13,19 +13,29 @@ from typing import Final
 
 from logferry import checksum
 from logferry.protocol.delivery_answers import Position
+from logferry.protocol.delivery_repairs import (
+    CONTENT_BYTES,
+    DAMAGE_PAGE,
+    DamagedExtent,
+    DamagePage,
+    RepairOutcome,
+    StoredContent,
+)
 from logferry.protocol.delivery_reports import REPORT_PAGE, Extent, RecordedLoss, ReportPage
-from logferry.protocol.delivery_requests import BatchRequest
+from logferry.protocol.delivery_requests import BatchRequest, Content, Repair
 from logferry.server.storage.admission import GroupChanges, SourceTable
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored, report_stored
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRow
 from logferry.server.storage.store import (
+    OnDamage,
     OnFailure,
     RecoveryReport,
     StoreCounters,
     StoreHealth,
     StoreLimits,
     StoreState,
+    no_notices,
 )
 from logferry.server.storage.store_state import StateTracker
 
@@ -39,6 +49,7 @@ class MemoryRecords:
     def __init__(self) -> None:
         self.store_id = secrets.token_hex(8)
         self.sources: dict[str, SourceRow] = {}
+        self.clients: dict[str, str] = {}  # of each source
         self.extents: dict[str, dict[int, ExtentRow]] = {}  # of each source, by where they start
         self.losses: dict[str, list[LossRow]] = {}
         self.logs: list[LogName] = []  # their numbers are those of the segments in `extents`
@@ -51,7 +62,9 @@ class MemoryRecords:
         return replace(row, last=extents[max(extents)]) if row and extents else row
 
     def add_sources(self, rows: Iterable[tuple[SourceRow, str]]) -> None:
-        self.sources.update((row.id, row) for row, _ in rows)
+        for row, client in rows:
+            self.sources[row.id] = row
+            self.clients[row.id] = client
 
     def set_sources(self, rows: Iterable[SourceRow]) -> None:
         self.sources.update((row.id, row) for row in rows)
@@ -105,7 +118,7 @@ class MemoryStore:
     def durability(self) -> str:
         return self._durability
 
-    def open(self, on_failure: OnFailure) -> RecoveryReport:
+    def open(self, on_failure: OnFailure, on_damage: OnDamage = no_notices) -> RecoveryReport:
         self._on_failure = on_failure
         self._state.change(StoreState.STORING)
         return RecoveryReport(segments=len(self.records.logs))
@@ -135,6 +148,35 @@ class MemoryStore:
                 losses=tuple(losses),
                 has_more=len(starts) > REPORT_PAGE,
             )
+
+    def content(self, request: Content) -> StoredContent:
+        with self._lock:
+            row = self.records.extents.get(request.source, {}).get(request.start)
+            data = self._bytes_of(row)[request.position :][: min(request.size, CONTENT_BYTES)] if row else b""
+            return StoredContent(request.source, request.start, request.position, data)
+
+    def damaged(self, source: str, after: int) -> DamagePage:
+        with self._lock:
+            damaged = [extent for extent in self._damaged_extents(source) if extent.start >= after]
+            return DamagePage(source, tuple(damaged[:DAMAGE_PAGE]), len(damaged) > DAMAGE_PAGE)
+
+    def damaged_sources(self, client: str) -> Sequence[str]:
+        with self._lock:
+            mine = (source for source, owner in self.records.clients.items() if owner == client)
+            return [source for source in mine if self._damaged_extents(source)]
+
+    def repair(self, request: Repair) -> RepairOutcome:
+        with self._lock:
+            row = self.records.extents.get(request.source, {}).get(request.start)
+            given = (request.end, request.lines, request.crc32, len(request.payload))
+            if row is None or given != (row.end, row.lines, row.crc32, row.bytes):
+                return RepairOutcome(request.source, request.start, False, "these are not the lines that were stored")
+            if not self._is_damaged(row):
+                return RepairOutcome(request.source, request.start, True, "it was not damaged")
+            lines = self.records.lines[self.records.logs[row.segment]]
+            lines[row.position : row.position + row.bytes] = request.payload
+            self._counters = replace(self._counters, extents_repaired=self._counters.extents_repaired + 1)
+            return RepairOutcome(request.source, request.start, True)
 
     def health(self) -> StoreHealth:
         return StoreHealth(*self._state.now, self._counters)
@@ -199,7 +241,16 @@ class MemoryStore:
         return True
 
     def _check_extent(self, row: ExtentRow) -> Extent:
-        log = self.records.logs[row.segment]
-        content = bytes(self.records.lines[log][row.position : row.position + row.bytes])
-        state = "ok" if checksum.crc32(content) == row.crc32 else "altered"
-        return Extent(row.start, row.end, row.lines, row.crc32, state, "/".join(log))
+        state = "altered" if self._is_damaged(row) else "ok"
+        return Extent(row.start, row.end, row.lines, row.crc32, state, "/".join(self.records.logs[row.segment]))
+
+    def _damaged_extents(self, source: str) -> list[DamagedExtent]:
+        rows = sorted(self.records.extents.get(source, {}).values(), key=lambda row: row.start)
+        return [DamagedExtent(row.start, row.end, row.lines, row.crc32) for row in rows if self._is_damaged(row)]
+
+    def _is_damaged(self, row: ExtentRow) -> bool:
+        return checksum.crc32(self._bytes_of(row)) != row.crc32
+
+    def _bytes_of(self, row: ExtentRow) -> bytes:
+        lines = self.records.lines[self.records.logs[row.segment]]
+        return bytes(lines[row.position : row.position + row.bytes])

@@ -70,6 +70,18 @@ class LossRow:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class DamageRow:
+    """The extent of a source that begins at `start`, and lies in a segment, has other bytes than were stored.
+
+    A source of "" stands for lines without a source: `start` is then the number of the segment.
+    """
+
+    source: str
+    start: int
+    segment: int
+
+
 class Placement(NamedTuple):
     """Where lines were written: the number of the segment, and the byte in it where they begin."""
 

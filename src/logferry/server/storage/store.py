@@ -4,20 +4,27 @@ A connection submits deliveries (deliveries.py). The store judges them in the or
 the lines, and calls back when the lines are as safe as its durability promises. Connections and sessions use only what
 is declared here. Implementations: `DiskStore` (segments and a ledger on this machine) and `MemoryStore` (tests).
 Every implementation passes tests/server/storage/test_store_contract.py.
-
-Not yet part of the seam: the repair of damaged extents (nothing needs it yet).
 """
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 from logferry.protocol.delivery_answers import Position
+from logferry.protocol.delivery_repairs import DamagePage, RepairOutcome, StoredContent
 from logferry.protocol.delivery_reports import ReportPage
+from logferry.protocol.delivery_requests import Content, Repair
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored
 
 OnFailure = Callable[[], None]
+
+OnDamage = Callable[[Mapping[str, Sequence[str]]], None]
+"""Called with sources that turned out to be damaged, by the id of the client that shipped them."""
+
+
+def no_notices(_: Mapping[str, Sequence[str]]) -> None:
+    """Ignore damage: the OnDamage of a caller that has nobody to notify."""
 
 
 class StoreState(enum.Enum):
@@ -52,6 +59,9 @@ class StoreCounters:
     groups: int = 0  # sets of deliveries that were stored together
     syncs: int = 0  # files that were synced with their group
     recovered_bytes: int = 0  # cut off segments, because they were never acked
+    extents_damaged: int = 0  # found to have other bytes than were stored
+    extents_repaired: int = 0
+    bytes_scrubbed: int = 0  # compared with the ledger in the background
 
     def after_group(self, stored: Sequence[Delivery], *, repeats: int) -> Self:
         """Return the counters after one more group, with the deliveries that were stored."""
@@ -66,11 +76,15 @@ class StoreCounters:
 
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
-    """The state of a store, why it is in that state if it is STALLED or FAILED, and its counters."""
+    """The state of a store, why it is in that state if it is STALLED or FAILED, and its counters.
+
+    `damaged_extents` is how many extents are known to be damaged now.
+    """
 
     state: StoreState
     reason: str = ""
     counters: StoreCounters = field(default_factory=StoreCounters)
+    damaged_extents: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +107,8 @@ class RecoveryReport:
 class Store(Protocol):
     """Keeps deliveries in the order in which they are submitted, and reports when they are safe.
 
-    Any thread may call any method. Only `open`, `close`, `positions` and `report` wait for the disk or the network;
-    call those from a thread that may block.
+    Any thread may call any method. Only `submit`, `health` and the properties never wait for the disk or the network;
+    call the others from a thread that may block.
     """
 
     @property
@@ -116,10 +130,11 @@ class Store(Protocol):
     def limits(self) -> StoreLimits:
         """The limits of what the store accepts; known once it is open."""
 
-    def open(self, on_failure: OnFailure) -> RecoveryReport:
+    def open(self, on_failure: OnFailure, on_damage: OnDamage = no_notices) -> RecoveryReport:
         """Recover, then begin to store. Raises StoreError; the store is then as it was before.
 
-        The store calls `on_failure` once, in a thread of its own, if it changes to FAILED.
+        The store calls `on_failure` once, in a thread of its own, if it changes to FAILED. It calls `on_damage`, in any
+        thread, when it finds stored bytes that have changed.
         """
 
     def submit(self, delivery: AnyDelivery, on_stored: OnStored[AnyDelivery]) -> None:
@@ -144,6 +159,22 @@ class Store(Protocol):
         """Compare the records of a source with its stored lines, from offset `after` on; return one page.
 
         Raises StoreError or OSError when the records cannot be read.
+        """
+
+    def content(self, request: Content) -> StoredContent:
+        """Return stored bytes of an extent as they are now, damaged or not. Raises StoreError or OSError."""
+
+    def damaged(self, source: str, after: int) -> DamagePage:
+        """Return a page of the extents of a source that are known to be damaged. Raises StoreError or OSError."""
+
+    def damaged_sources(self, client: str) -> Sequence[str]:
+        """Return some of the sources of a client that are known to be damaged. Raises StoreError or OSError."""
+
+    def repair(self, request: Repair) -> RepairOutcome:
+        """Store a damaged extent anew.
+
+        The store accepts only the lines that it stored before, and only if it finds itself that it does not have them
+        any more. What it has instead, it keeps apart. Raises StoreError or OSError; then the extent is still damaged.
         """
 
     def health(self) -> StoreHealth:

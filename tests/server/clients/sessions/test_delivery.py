@@ -1,6 +1,8 @@
 """The delivery extension on a real socket: positions, repeats, ownership, heartbeat, reports, restarts."""
 
+import base64
 import socket
+import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 
 from logferry.protocol.delivery import batch_header, control_line
+from logferry.protocol.features import SERVER_FEATURES
 from logferry.server import Patience
 from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.fsck import fsck
@@ -35,7 +38,7 @@ def test_e1_the_hello_is_answered_with_a_welcome(tmp_path: Path) -> None:
             "max_batch_bytes": 5000,
             "durability": "fsync",
             "max_sources": 10_000,
-            "features": ["positions"],
+            "features": list(SERVER_FEATURES),
         }
 
 
@@ -583,3 +586,73 @@ def test_e20_a_repeat_and_a_disk_that_fails_for_a_while_begin_no_further_extent(
             client.answer_after_alive()
         assert extents(client) == [[0, ends[1]], [ends[1], ends[3]]]
         assert server.stored_lines() == LINES[:3]
+
+
+def repair(lines: list[bytes], start: int = 0, **changes: Any) -> bytes:
+    payload = b"".join(lines)
+    fields = {"source": "s1", "start": start, "end": start + len(payload), "lines": len(lines), "bytes": len(payload)}
+    fields |= {"encoding": "identity", "crc32": zlib.crc32(payload)}
+    return control_line("repair", **(fields | changes)) + payload
+
+
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[12] ^= 1
+    path.write_bytes(content)
+
+
+def test_e23_to_e26_a_client_is_notified_of_damage_and_another_connection_repairs_it_without_an_open(
+    tmp_path: Path,
+) -> None:
+    """Rules E23, E24, E25 and E26."""
+    with (
+        running_server(tmp_path) as server,
+        DeliveryClient(server, source="s1", features=["heal"]) as client,
+        DeliveryClient(server) as other,
+    ):
+        client.send(batch(LINES[:10], start=0))
+        assert client.answer() == position(LINES[:10])
+        damage(segment_of(server.data_dir))
+        assert other.report()["extents"][0][4] == "altered"
+        assert client.answer() == {"status": "ok", "message": "damage", "source": "s1"}
+        other.send(control_line("content", source="s1", start=0, position=0, bytes=5))
+        assert other.answer()["data"] == base64.b64encode(LINES[0][:5]).decode()
+        other.send(control_line("damaged", source="s1", after=0))
+        size = size_of(LINES[:10])
+        extent = [0, size, 10, zlib.crc32(b"".join(LINES[:10]))]
+        page = other.answer()
+        assert (page["source"], page["extents"], page["more"]) == ("s1", [extent], False)
+        assert server.stats.damaged_extents == 1
+        other.send(repair(LINES[1:11]))
+        assert not other.answer()["whole"]
+        other.send(repair(LINES[:10]))
+        outcome = other.answer()
+        assert (outcome["source"], outcome["start"], outcome["whole"], outcome["reason"]) == ("s1", 0, True, "")
+        assert (server.stats.damaged_extents, server.stats.extents_repaired) == (0, 1)
+        client.send(batch(LINES[10:20], start=size))
+        assert client.answer() == position(LINES[:20])
+        assert server.stored_lines() == LINES[:20]
+    assert [finding.problem for finding in fsck(tmp_path / "data")] == [""]
+
+
+def test_e23_a_client_that_connects_is_notified_of_its_damage_and_of_no_other(tmp_path: Path) -> None:
+    """Rule E23."""
+    with running_server(tmp_path) as server:
+        with DeliveryClient(server, source="s1") as client:
+            client.send(batch(LINES[:10], start=0))
+            client.answer()
+            damage(segment_of(server.data_dir))
+            client.report()
+        with DeliveryClient(server, features=["heal"]) as client:
+            assert client.answer() == {"status": "ok", "message": "damage", "source": "s1"}
+        for changes in ({}, {"features": ["else"]}, {"features": ["heal"], "client": "another"}):
+            with DeliveryClient(server, **changes) as client:
+                assert client.report("none")["message"] == "report"
+
+
+def test_e26_a_second_repair_before_the_answer_to_the_first_ends_the_connection(tmp_path: Path) -> None:
+    """Rule E26."""
+    with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
+        client.send(repair(LINES[:1]) * 2)
+        messages = {client.answer()["message"] for _ in range(2)}
+        assert messages == {"a repair before the answer to the one before", "repair"}

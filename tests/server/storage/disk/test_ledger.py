@@ -147,7 +147,7 @@ def test_a_ledger_of_another_version_is_refused_and_stays_as_it_is(tmp_path: Pat
     with closing(sqlite3.connect(path)) as database:
         database.executescript("CREATE TABLE something_new (id); PRAGMA user_version = 7;")
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="its version is 7, and this server reads versions 1 to 2"):
+    with pytest.raises(StoreError, match="its version is 7, and this server reads versions 1 to 3"):
         Ledger(tmp_path, durable=True)
     assert path.read_bytes() == before
 

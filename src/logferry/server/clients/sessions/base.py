@@ -4,10 +4,11 @@ A session speaks one protocol with one client (plain.py, delivery.py). It must n
 limits: connection.py owns those, and gives the session a `Channel` through which it reaches the client and the server.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from logferry.protocol.delivery_requests import Locate, Note, Report, Skip
+from logferry.protocol.delivery_requests import Note, Question, Skip
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.strangers import Stranger
 from logferry.protocol.validation import Accept
@@ -50,8 +51,11 @@ class Channel(Protocol):
     def answer_now(self, line: bytes) -> None:
         """Send an answer that does not wait for the store."""
 
-    def make_report(self, request: Report | Locate) -> None:
-        """Request a report, or positions, which another thread makes; the session's `report_made` receives the line."""
+    def ask_store(self, question: Question) -> None:
+        """Have another thread answer a question; the session's `store_answered` receives the answer."""
+
+    def find_damage(self, client: str) -> None:
+        """Find out what is damaged of a client's lines; the session's `notify_damage` receives it, if there is any."""
 
     def stored(self, delivery: "ClientDelivery") -> None:
         """Take a delivery back from the store; one `after_stored` follows for the group."""
@@ -111,7 +115,7 @@ class Session(Protocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether the session owes an answer to something outside the store's queue (a report)."""
+        """Whether the session owes an answer to something outside the store's queue (an answer to a question)."""
 
     def take(self, data: bytes) -> Turn:
         """Take bytes from the client."""
@@ -128,8 +132,11 @@ class Session(Protocol):
     def take_answers(self) -> Answers:
         """Return the answers to everything stored since the last call."""
 
-    def report_made(self, line: bytes) -> None:
-        """Take a requested report, as its answer line."""
+    def store_answered(self, line: bytes) -> None:
+        """Take the answer to a question, as its line."""
+
+    def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
+        """Notify the client of its sources among `sources`, by the ids of clients, that are damaged."""
 
     def discard(self) -> None:
         """Discard what the session holds, and take nothing more."""
@@ -165,7 +172,10 @@ class UnknownProtocol:
     def take_answers(self) -> Answers:
         return []
 
-    def report_made(self, line: bytes) -> None:
+    def store_answered(self, line: bytes) -> None:
+        pass
+
+    def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
         pass
 
     def discard(self) -> None:

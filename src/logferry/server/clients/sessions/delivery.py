@@ -4,25 +4,31 @@ This module must never judge offsets: the store does, in the order in which it s
 """
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from logferry.protocol.acks import MAX_REASON_CHARS, error_ack
 from logferry.protocol.delivery import MAX_SOURCES, VERSION, answer_line
 from logferry.protocol.delivery_answers import BatchRefused, Position
+from logferry.protocol.delivery_repairs import notice_line
 from logferry.protocol.delivery_requests import (
     BatchRequest,
+    Content,
+    Damaged,
     Hello,
     Locate,
     Note,
     Open,
     Ping,
+    Question,
+    Repair,
     Report,
     Request,
     Skip,
     Violation,
 )
 from logferry.protocol.delivery_server import DeliveryServerProtocol
-from logferry.protocol.features import SERVER_FEATURES
+from logferry.protocol.features import HEAL, SERVER_FEATURES
 from logferry.server.clients.authenticator import Credentials
 from logferry.server.clients.sessions.base import NOTHING, Answers, Channel, ClientDelivery, SessionTerms, Turn
 from logferry.server.clients.sessions.outcomes import Outcomes
@@ -34,8 +40,8 @@ ALIVE: Final = answer_line("alive")
 # Roughly what a request without lines costs in memory.
 _OVERHEAD_BYTES: Final = 2048
 
-# Our client requests one page at a time.
-_MAX_WAITING_REPORTS: Final = 100
+# Our client asks one question at a time.
+_MAX_WAITING_QUESTIONS: Final = 100
 
 _MAX_PATH_CHARS: Final = 4096
 _MAX_NAME_CHARS: Final = 255
@@ -63,8 +69,10 @@ class DeliverySession:
         self._hello: Credentials | None = None
         self._sources: dict[str, None] = {}
         self._outcomes = Outcomes(durability=terms.durability)
-        self._reports: deque[Report | Locate] = deque()
-        self._is_reporting = False
+        self._questions: deque[Question] = deque()
+        self._is_asking = False
+        self._has_repair = False  # among the questions: each may take megabytes
+        self._takes_notices = False
 
     @property
     def buffered_bytes(self) -> int:
@@ -73,7 +81,7 @@ class DeliverySession:
 
     @property
     def is_busy(self) -> bool:
-        return self._is_reporting
+        return self._is_asking
 
     def take(self, data: bytes) -> Turn:
         deliveries: list[ClientDelivery] = []
@@ -120,15 +128,21 @@ class DeliverySession:
         self._protocol.discard()
 
     def leave(self) -> ClientDelivery | None:
-        self._reports.clear()
+        self._questions.clear()
         if not self._hello or not self._sources:
             return None
         return self._delivery(self._source_request(ReleaseSources(tuple(self._sources))), b"")
 
-    def report_made(self, line: bytes) -> None:
-        self._is_reporting = False
+    def store_answered(self, line: bytes) -> None:
+        self._is_asking = False
+        self._has_repair = any(isinstance(question, Repair) for question in self._questions)
         self._channel.answer_now(line)
-        self._make_next_report()
+        self._ask_next()
+
+    def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
+        if self._hello and self._takes_notices:
+            for source in sources.get(self._hello.client, ()):
+                self._channel.answer_now(notice_line(source))
 
     def _take_request(self, request: Request, deliveries: list[ClientDelivery]) -> str | None:
         """Act on a request; return what is wrong with the request if it breaks the rules."""
@@ -141,8 +155,8 @@ class DeliverySession:
                 self._take_hello(request)
             case Ping():
                 self._channel.answer_now(ALIVE)
-            case Report() | Locate():
-                return self._take_report(request)
+            case Report() | Locate() | Content() | Damaged() | Repair():
+                return self._take_question(request)
             case Open():
                 return self._take_open(request, deliveries)
             case BatchRequest() | Skip() | Note():
@@ -169,18 +183,25 @@ class DeliverySession:
                 features=SERVER_FEATURES,
             )
         )
+        self._takes_notices = HEAL in hello.features
+        if self._takes_notices:
+            self._channel.find_damage(credentials.client)
 
-    def _take_report(self, request: Report | Locate) -> str | None:
-        if len(self._reports) >= _MAX_WAITING_REPORTS:
-            return "too many reports at once"
-        self._reports.append(request)
-        self._make_next_report()
+    def _take_question(self, question: Question) -> str | None:
+        if len(self._questions) >= _MAX_WAITING_QUESTIONS:
+            return "too many questions at once"
+        if isinstance(question, Repair):
+            if self._has_repair:
+                return "a repair before the answer to the one before"
+            self._has_repair = True
+        self._questions.append(question)
+        self._ask_next()
         return None
 
-    def _make_next_report(self) -> None:
-        if self._reports and not self._is_reporting:
-            self._is_reporting = True
-            self._channel.make_report(self._reports.popleft())
+    def _ask_next(self) -> None:
+        if self._questions and not self._is_asking:
+            self._is_asking = True
+            self._channel.ask_store(self._questions.popleft())
 
     def _take_open(self, request: Open, deliveries: list[ClientDelivery]) -> str | None:
         self._sources[request.source] = None

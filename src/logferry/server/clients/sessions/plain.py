@@ -1,6 +1,6 @@
 """The plain protocol: lines and frames, with an answer to each line, in order."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.plain_server import Broken, Met, PlainServerProtocol, ServerEvent
@@ -56,7 +56,10 @@ class PlainSession:
         answers, self._answers = self._answers, []
         return answers
 
-    def report_made(self, line: bytes) -> None:
+    def store_answered(self, line: bytes) -> None:
+        pass
+
+    def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
         pass
 
     def discard(self) -> None:

@@ -2,5 +2,6 @@
 
 disk_store.py puts the parts together. writer.py stores one group of deliveries after the other (group_commit.py) in
 segments (segments.py) and records them in the ledger (ledger.py). recovery.py runs before it, retention.py and
-deferred_sync.py beside it. fsck.py and source_report.py compare what is stored with what the ledger says.
+deferred_sync.py beside it. fsck.py, source_report.py and scrub.py compare what is stored with what the ledger says;
+damage.py remembers what differs until repair.py has repaired it.
 """

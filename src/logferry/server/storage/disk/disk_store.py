@@ -5,10 +5,11 @@ On disk, under the data folder:
     lock                                        locked by the server that uses the folder; holds its process id
     ledger.sqlite3                              what is stored, from which source, in which segment: see ledger.py
     segments/<host>/<log>/<date>-<n>.ndjson     the lines: see segments.py
+    damaged/<host>/<log>/...                    what repaired segments held instead: see repair.py
 
 Threads: any thread may submit. The writer thread (writer.py) owns the ledger, the segments and the positions. Another
 thread syncs what was deferred (deferred_sync.py); the two share only the ledger, each through its own connection.
-Reports and positions are read through further connections.
+A third thread scrubs (scrub.py). Reports, positions and repairs use further connections.
 """
 
 import contextlib
@@ -24,20 +25,33 @@ from logferry.durable import sync_folder
 from logferry.errors import StoreError, cause_of
 from logferry.folder_lock import FolderInUse, lock_folder
 from logferry.protocol.delivery_answers import Position
+from logferry.protocol.delivery_repairs import DamagePage, RepairOutcome, StoredContent
 from logferry.protocol.delivery_reports import ReportPage
+from logferry.protocol.delivery_requests import Content, Repair
 from logferry.server.storage.deliveries import AnyDelivery, OnStored
 from logferry.server.storage.disk import source_report
+from logferry.server.storage.disk.damage import DamageRegistry
 from logferry.server.storage.disk.deferred_sync import DeferredSync
 from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.group_commit import CrashPoint, GroupCommit, no_crash
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.open_segments import MAX_OPEN_SEGMENTS
 from logferry.server.storage.disk.recovery import recover
+from logferry.server.storage.disk.repair import SegmentRepair, stored_content
 from logferry.server.storage.disk.retention import Retention
+from logferry.server.storage.disk.scrub import Scrub
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
 from logferry.server.storage.disk.segments import Segments
 from logferry.server.storage.disk.writer import FIRST_RETRY_S, LAST_WAIT_S, Writer
-from logferry.server.storage.store import OnFailure, RecoveryReport, StoreHealth, StoreLimits, StoreState
+from logferry.server.storage.store import (
+    OnDamage,
+    OnFailure,
+    RecoveryReport,
+    StoreHealth,
+    StoreLimits,
+    StoreState,
+    no_notices,
+)
 from logferry.server.storage.store_state import StateTracker
 from logferry.telemetry.log_limits import RepeatLimit
 
@@ -53,7 +67,10 @@ def utc_today() -> datetime.date:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskStoreSettings:
-    """Where a disk store keeps lines, how safely, how many and how long; 0 means no limit to retention."""
+    """Where a disk store keeps lines, how safely, how many, how long, and how often it checks them.
+
+    0 means no limit to retention.
+    """
 
     data_dir: Path
     durability: str
@@ -62,6 +79,8 @@ class DiskStoreSettings:
     retention_days: int = 0
     max_open_segments: int = MAX_OPEN_SEGMENTS
     first_retry_s: float = FIRST_RETRY_S
+    scrub_interval_s: float = 0.0  # 0: never
+    scrub_rate: int = 16 * 1024 * 1024  # bytes per second
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +93,9 @@ class _Opened:
     deferred_sync: DeferredSync | None
     writer: Writer
     recovery: RecoveryReport
+    damage: DamageRegistry
+    repair: SegmentRepair
+    scrub: Scrub | None
     resources: contextlib.ExitStack
 
 
@@ -114,13 +136,13 @@ class DiskStore:
     def durability(self) -> str:
         return self._settings.durability
 
-    def open(self, on_failure: OnFailure) -> RecoveryReport:
+    def open(self, on_failure: OnFailure, on_damage: OnDamage = no_notices) -> RecoveryReport:
         data_dir = self._settings.data_dir
         try:
             with contextlib.ExitStack() as resources:
                 data_dir.mkdir(parents=True, exist_ok=True)
                 resources.callback(os.close, lock_folder(data_dir))
-                opened = self._opened = self._open_parts(resources, on_failure)
+                opened = self._opened = self._open_parts(resources, on_failure, on_damage)
         except FolderInUse as error:
             raise StoreError(
                 f"cannot use the data folder {data_dir}: another server (process {error.holder}) is using it"
@@ -131,6 +153,8 @@ class DiskStore:
         if opened.deferred_sync:
             opened.deferred_sync.start()
         opened.writer.start()
+        if opened.scrub:
+            opened.scrub.start()
         return opened.recovery
 
     def submit(self, delivery: AnyDelivery, on_stored: OnStored[AnyDelivery]) -> None:
@@ -141,20 +165,48 @@ class DiskStore:
         return source_report.positions(self._settings.data_dir, sources)
 
     def report(self, source: str, after: int) -> ReportPage:
-        return source_report.report(self._settings.data_dir, source, after=after)
+        assert self._opened
+        return source_report.report(self._settings.data_dir, source, after=after, on_damage=self._opened.damage.note)
+
+    def content(self, request: Content) -> StoredContent:
+        return stored_content(self._settings.data_dir, request)
+
+    def damaged(self, source: str, after: int) -> DamagePage:
+        assert self._opened
+        return self._opened.damage.page(source, after)
+
+    def damaged_sources(self, client: str) -> Sequence[str]:
+        assert self._opened
+        return self._opened.damage.sources_of(client)
+
+    def repair(self, request: Repair) -> RepairOutcome:
+        assert self._opened
+        outcome = self._opened.repair.repair(request)
+        if outcome.is_whole:
+            self._opened.damage.is_repaired(request.source, request.start)
+        return outcome
 
     def health(self) -> StoreHealth:
         state, reason = self._state.now
         if self._opened is None:
             return StoreHealth(state)
-        recovered = self._opened.recovery.bytes_cut + self._opened.segments.opened.recovered_bytes
-        return StoreHealth(state, reason, replace(self._opened.commit.counters, recovered_bytes=recovered))
+        opened = self._opened
+        counters = replace(
+            opened.commit.counters,
+            recovered_bytes=opened.recovery.bytes_cut + opened.segments.opened.recovered_bytes,
+            extents_damaged=opened.damage.found,
+            extents_repaired=opened.damage.repaired,
+            bytes_scrubbed=opened.scrub.bytes_read if opened.scrub else 0,
+        )
+        return StoreHealth(state, reason, counters, opened.damage.count)
 
     def close(self, timeout_s: float) -> int:
         opened = self._opened
         if opened is None or self._state.state is StoreState.CLOSED:
             return 0
         self._state.change(StoreState.CLOSING)
+        if opened.scrub:
+            opened.scrub.ask_to_stop()
         unstored_lines = opened.writer.stop(timeout_s)
         if unstored_lines is None:
             # Keep the folder locked until the process ends: the writer may still write.
@@ -163,11 +215,13 @@ class DiskStore:
         else:
             if opened.deferred_sync:
                 opened.deferred_sync.stop(LAST_WAIT_S)
+            if opened.scrub:
+                opened.scrub.stop(LAST_WAIT_S)
             opened.resources.close()
         self._state.change(StoreState.CLOSED)
         return unstored_lines
 
-    def _open_parts(self, resources: contextlib.ExitStack, on_failure: OnFailure) -> _Opened:
+    def _open_parts(self, resources: contextlib.ExitStack, on_failure: OnFailure, on_damage: OnDamage) -> _Opened:
         """Open the ledger and the segments, recover, and create the writer. Raises OSError or StoreError."""
         settings, files = self._settings, self._file_system
         ledger = Ledger(settings.data_dir, durable=self._is_durable)
@@ -193,7 +247,26 @@ class DiskStore:
             on_failure=on_failure,
             first_retry_s=settings.first_retry_s,
         )
-        return _Opened(ledger.store_id, segments, commit, deferred_sync, writer, recovery, resources.pop_all())
+        damage = DamageRegistry(settings.data_dir, durable=self._is_durable, on_damage=on_damage)
+        resources.callback(damage.close)
+        repair = SegmentRepair(settings.data_dir, files, durable=self._is_durable)
+        return _Opened(
+            *(ledger.store_id, segments, commit, deferred_sync, writer, recovery, damage, repair),
+            self._scrub(damage, repair),
+            resources.pop_all(),
+        )
+
+    def _scrub(self, damage: DamageRegistry, repair: SegmentRepair) -> Scrub | None:
+        settings = self._settings
+        if not settings.scrub_interval_s:
+            return None
+        return Scrub(
+            settings.data_dir,
+            damage,
+            repair,
+            interval_s=settings.scrub_interval_s,
+            max_bytes_per_s=settings.scrub_rate,
+        )
 
     def _open_segments(self, ledger: Ledger) -> Segments:
         return Segments(

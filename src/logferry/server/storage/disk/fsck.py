@@ -4,7 +4,7 @@ Only reads: the ledger through its own connection, the segments in blocks. So it
 storing. `source_report.py` answers the same question for one source.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def fsck(data_dir: Path) -> Iterator[Finding]:
     ledger = Ledger(data_dir, durable=False, read_only=True)
     try:
         for row in ledger.segments("open", "closed"):
-            problem = _segment_problem(data_dir, row)
+            problem = segment_problem(data_dir, row)
             now = ledger.segment(row.id) if problem else row
             if now and now.state != "expired":
                 yield Finding(row.path, row.bytes, row.lines, problem)
@@ -44,10 +44,11 @@ def fsck(data_dir: Path) -> Iterator[Finding]:
         ledger.close()
 
 
-def _segment_problem(data_dir: Path, row: SegmentRow) -> str:
+def segment_problem(data_dir: Path, row: SegmentRow, *, on_block: Callable[[int], None] | None = None) -> str:
+    """Return what is wrong with a segment, or "". `on_block` is called as `measure` does."""
     path = data_dir / FOLDER_NAME / row.path
     try:
-        found = measure(path, 0, row.bytes)
+        found = measure(path, 0, row.bytes, on_block=on_block)
         size = path.stat().st_size
     except FileNotFoundError:
         return "is missing" if row.bytes else ""  # recorded, but nothing was ever stored in it

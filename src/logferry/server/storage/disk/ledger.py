@@ -23,7 +23,15 @@ from typing import Any, Final
 
 from logferry.errors import StoreError
 from logferry.server.storage.disk.ledger_format import VERSION, is_new, migrate, version_of
-from logferry.server.storage.records import ExtentRow, LossRow, SegmentRow, SegmentState, SourceRow, UnsyncedRow
+from logferry.server.storage.records import (
+    DamageRow,
+    ExtentRow,
+    LossRow,
+    SegmentRow,
+    SegmentState,
+    SourceRow,
+    UnsyncedRow,
+)
 
 FILE_NAME: Final = "ledger.sqlite3"
 
@@ -34,6 +42,9 @@ _BUSY_S: Final = 10.0  # readers (fsck, report) hold a lock only briefly
 _CHECKPOINT_PAGES: Final = 2048
 
 _EXTENT_COLUMNS: Final = "start, end, lines, crc32, segment, position, bytes"
+
+# Of damage: retention has not deleted its segment.
+_IS_KEPT: Final = "damage.segment IN (SELECT id FROM segments WHERE state != 'expired')"
 
 
 class Ledger:
@@ -240,6 +251,73 @@ class Ledger:
         """Return the segments in any of `states` (all segments if none is given), oldest first."""
         rows = self._query("SELECT * FROM segments ORDER BY id")
         return [row for row in (SegmentRow(*values) for values in rows) if not states or row.state in states]
+
+    # --- damage
+
+    def extents_in(self, segment: int, *, after: tuple[str, int], limit: int) -> list[tuple[str, ExtentRow]]:
+        """Return extents in a segment, each with its source, in the order of sources, after one of them.
+
+        There is no index for this question: it is asked only about a damaged segment.
+        """
+        rows = self._query(
+            f"SELECT source, {_EXTENT_COLUMNS} FROM extents WHERE (source, start) > (?, ?) AND segment = ? "
+            "ORDER BY source, start LIMIT ?",
+            (*after, segment, limit),
+        )
+        return [(source, ExtentRow(*row)) for source, *row in rows]
+
+    def add_damage(self, rows: Iterable[DamageRow]) -> int:
+        """Record damaged extents; return how many were not recorded before."""
+        before = self._database.total_changes
+        self._database.executemany(
+            "INSERT OR IGNORE INTO damage VALUES (?, ?, ?)", ((row.source, row.start, row.segment) for row in rows)
+        )
+        return self._database.total_changes - before
+
+    def drop_damage(self, source_id: str, start: int) -> int:
+        """Forget that an extent is damaged; return whether it was recorded."""
+        return self._database.execute("DELETE FROM damage WHERE source = ? AND start = ?", (source_id, start)).rowcount
+
+    def drop_damage_in(self, segment: int) -> None:
+        """Forget all damage in a segment."""
+        self._database.execute("DELETE FROM damage WHERE segment = ?", (segment,))
+
+    def count_damage(self) -> int:
+        """Return how many extents are damaged."""
+        ((count,),) = self._query(f"SELECT count(*) FROM damage WHERE {_IS_KEPT}")
+        return int(count)
+
+    def damage_of(self, source_id: str, *, after: int, limit: int) -> list[ExtentRow]:
+        """Return the damaged extents of a source that begin at `after` or later, in order."""
+        columns = ", ".join(f"extents.{name}" for name in _EXTENT_COLUMNS.split(", "))
+        rows = self._query(
+            f"SELECT {columns} FROM damage JOIN extents USING (source, start) "
+            f"WHERE damage.source = ? AND damage.start >= ? AND {_IS_KEPT} ORDER BY damage.start LIMIT ?",
+            (source_id, after, limit),
+        )
+        return [ExtentRow(*row) for row in rows]
+
+    def damaged_sources(self, client: str, *, limit: int) -> list[str]:
+        """Return sources of a client that have damaged extents."""
+        rows = self._query(
+            f"SELECT DISTINCT source FROM damage JOIN sources ON sources.id = source WHERE client = ? AND {_IS_KEPT} "
+            "LIMIT ?",
+            (client, limit),
+        )
+        return [source for (source,) in rows]
+
+    def client_of(self, source_id: str) -> str | None:
+        """Return the id of the client that shipped a source."""
+        rows = self._query("SELECT client FROM sources WHERE id = ?", (source_id,))
+        return str(rows[0][0]) if rows else None
+
+    def checks(self) -> dict[int, float]:
+        """Return when each segment was last checked, by its number, in Unix time."""
+        return dict(self._query("SELECT segment, checked_at FROM checks"))
+
+    def set_checked(self, segment: int, at: float) -> None:
+        """Record when a segment was checked."""
+        self._database.execute("INSERT OR REPLACE INTO checks VALUES (?, ?)", (segment, at))
 
     # --- bytes that are not synced yet
 

@@ -1,4 +1,4 @@
-"""The format of `ledger.sqlite3`, version 2 (PRAGMA user_version), and the migration of earlier versions.
+"""The format of `ledger.sqlite3`, version 3 (PRAGMA user_version), and the migration of earlier versions.
 
     store      one row: the id of the store, random, made with the ledger and kept in every copy of it; since version 2
     sources    how far each source is stored: offset, lines, CRC-32 of all its NDJSON; its client, host and path
@@ -6,6 +6,8 @@
     extents    where each range of bytes of a source is: segment and position
     losses     bytes of a source that are not stored as they were, with the reason
     unsynced   bytes that were written to segments but are not synced there yet (deferred_sync.py)
+    damage     extents whose stored bytes differ from `extents`, until they are repaired (damage.py); since version 3
+    checks     when each segment was last compared with the ledger (scrub.py); since version 3
 
 Limits: offsets and lengths up to 2^63 - 1. An extent has at most 4 MiB of lines plus one batch. A new version adds a
 step to `_STEPS`. A server that opens an earlier version migrates it in one transaction: a crash leaves the earlier
@@ -55,6 +57,14 @@ _STEPS: Final[Sequence[Sequence[str]]] = (
         """,
         "CREATE TABLE store (id TEXT NOT NULL)",
         "INSERT INTO store VALUES (lower(hex(randomblob(8))))",
+    ),
+    (
+        """
+        CREATE TABLE damage (
+            source TEXT NOT NULL, start INTEGER NOT NULL, segment INTEGER NOT NULL, PRIMARY KEY (source, start)
+        ) WITHOUT ROWID
+        """,
+        "CREATE TABLE checks (segment INTEGER PRIMARY KEY, checked_at REAL NOT NULL)",
     ),
 )
 

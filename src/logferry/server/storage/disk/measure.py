@@ -1,6 +1,7 @@
 """Counts what a range of a file holds: bytes, lines and their CRC-32. Only reads; a megabyte at a time."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,8 +20,11 @@ class Measure:
     crc32: int = 0
 
 
-def measure(path: Path, position: int, size: int) -> Measure:
-    """Count a range of a file, or as much of the range as the file has. Raises OSError."""
+def measure(path: Path, position: int, size: int, *, on_block: Callable[[int], None] | None = None) -> Measure:
+    """Count a range of a file, or as much of the range as the file has. Raises OSError.
+
+    `on_block` is called with the size of each block that was read, and may wait or raise.
+    """
     found = Measure()
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -31,6 +35,8 @@ def measure(path: Path, position: int, size: int) -> Measure:
             found.bytes += len(block)
             found.lines += block.count(b"\n")
             found.crc32 = checksum.crc32(block, found.crc32)
+            if on_block:
+                on_block(len(block))
     finally:
         os.close(descriptor)
     return found

@@ -90,8 +90,7 @@ class OpenSegments:
     def writable(self, log: LogName) -> OpenSegment:
         """Return the segment to append to: open, still there, and of today. Raises OSError."""
         segment = self._open.get(log)
-        # The file may have been removed while it was open; lines written to it would be lost.
-        if segment and os.fstat(segment.descriptor).st_nlink == 0:
+        if segment and not _is_as_it_was(segment):
             self._close_file(log)
             segment = None
         if segment is None:
@@ -193,6 +192,16 @@ class OpenSegments:
             self.sync_file(segment.path, segment.descriptor)
             del self._pending.unsynced[segment.path]
         os.close(self._open.pop(log).descriptor)
+
+
+def _is_as_it_was(segment: OpenSegment) -> bool:
+    """Whether a segment still has its name and ends where the store ended it.
+
+    Lines that are written to a file that was removed are lost, and those that are appended to a file that was cut are
+    not where the ledger says.
+    """
+    status = os.fstat(segment.descriptor)
+    return status.st_nlink > 0 and status.st_size == segment.row.bytes
 
 
 def new_damage_log() -> RateLimit:

@@ -4,7 +4,7 @@ Only reads: the ledger through its own connection, the segments in blocks. So an
 beside a server that is storing. `fsck.py` checks whole segments instead.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,13 +13,16 @@ from logferry.protocol.delivery_reports import REPORT_PAGE, Extent, RecordedLoss
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.measure import measure
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
-from logferry.server.storage.records import ExtentRow, SegmentRow
+from logferry.server.storage.records import DamageRow, ExtentRow, SegmentRow
 
 # One page reads at most this much plus one extent: a second of work for a disk, then other clients have their turn.
 _PAGE_BYTES: Final = 256 * 1024 * 1024
 
 # A report lists at most this many losses of a source. A client with more losses knows how many bytes it lost.
 _MAX_LOSSES: Final = 200
+
+
+OnDamaged = Callable[[Sequence[DamageRow]], object]
 
 
 def positions(data_dir: Path, sources: Sequence[str]) -> list[Position]:
@@ -31,8 +34,10 @@ def positions(data_dir: Path, sources: Sequence[str]) -> list[Position]:
         ledger.close()
 
 
-def report(data_dir: Path, source_id: str, *, after: int) -> ReportPage:
+def report(data_dir: Path, source_id: str, *, after: int, on_damage: OnDamaged | None = None) -> ReportPage:
     """Compare what the ledger records about a source with the segments, from offset `after` on; return one page.
+
+    `on_damage` is called with the extents of the page that are damaged, if there are any.
 
     Raises StoreError or OSError when the ledger cannot be read.
     """
@@ -47,6 +52,13 @@ def report(data_dir: Path, source_id: str, *, after: int) -> ReportPage:
         extents = tuple(_check_extent(data_dir, ledger, row) for row in page)
     finally:
         ledger.close()
+    damaged = [
+        DamageRow(source_id, row.start, row.segment)
+        for row, extent in zip(page, extents, strict=True)
+        if extent.state in ("altered", "missing")
+    ]
+    if damaged and on_damage:
+        on_damage(damaged)
     return ReportPage(
         source=source_id,
         is_known=True,

@@ -1,0 +1,180 @@
+"""Repair: puts the right bytes back where an extent was stored, and reads what is stored there now.
+
+A client sends the NDJSON of an extent once more. It is accepted only if the extent's bytes on the disk are damaged or
+missing, and only if its length, lines and CRC-32 are those in the ledger. So the bytes go where the ledger has always
+said that they are: no record changes, the order of lines in the segment stays, and a segment is whole once each of its
+extents is. A crash at any moment leaves an extent that is still damaged, or whole.
+
+What the segment held instead is saved first, in `damaged/<segment>.<first byte>-<end>.<Unix time>` of the data folder.
+Nothing here deletes those files.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from logferry.durable import replace_file
+from logferry.protocol.delivery_repairs import CONTENT_BYTES, RepairOutcome, StoredContent
+from logferry.protocol.delivery_requests import Content, Repair
+from logferry.server.storage.disk.file_system import FileSystem, naming
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.measure import measure
+from logferry.server.storage.disk.segment_names import FOLDER_NAME
+from logferry.server.storage.records import ExtentRow, SegmentRow
+
+logger = logging.getLogger(__name__)
+
+DAMAGED_FOLDER: Final = "damaged"
+
+_BLOCK_BYTES: Final = 256 * 1024
+
+# What these mean for a file that is there: the disk has lost its bytes. Any other error says nothing about them.
+_UNREADABLE: Final = (errno.EIO, errno.EBADMSG)
+
+
+def is_damaged(path: Path, row: ExtentRow) -> bool:
+    """Whether the disk has lost the bytes of an extent, or changed them. Raises OSError if it cannot be known."""
+    try:
+        found = measure(path, row.position, row.bytes)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or error.errno in _UNREADABLE:
+            return True
+        raise
+    return (found.bytes, found.lines, found.crc32) != (row.bytes, row.lines, row.crc32)
+
+
+def stored_content(data_dir: Path, request: Content) -> StoredContent:
+    """Return bytes of an extent as the disk has them; nothing where it has none. Raises StoreError or OSError."""
+    ledger = Ledger(data_dir, durable=False, read_only=True)
+    try:
+        row, segment = _find(ledger, request.source, request.start)
+    finally:
+        ledger.close()
+    data = b""
+    if row and segment and segment.state != "expired" and request.position < row.bytes:
+        size = min(CONTENT_BYTES, request.size, row.bytes - request.position)
+        data = _read(data_dir / FOLDER_NAME / segment.path, row.position + request.position, size)
+    return StoredContent(request.source, request.start, request.position, data)
+
+
+class SegmentRepair:
+    """Repairs extents of the segments in one data folder. Has no state: any thread may use it, beside the writer.
+
+    The writer only appends behind the last extent, so the two never write the same bytes.
+    """
+
+    def __init__(
+        self, data_dir: Path, files: FileSystem, *, durable: bool, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._data_dir = data_dir
+        self._root = data_dir / FOLDER_NAME
+        self._files = files
+        self._durable = durable
+        self._clock = clock
+
+    def repair(self, request: Repair) -> RepairOutcome:
+        """Store an extent anew if it is damaged. Raises StoreError or OSError."""
+        ledger = Ledger(self._data_dir, durable=False, read_only=True)
+        try:
+            row, segment = _find(ledger, request.source, request.start)
+            refusal = _refusal(request, row, segment)
+            if refusal or not row or not segment:
+                return RepairOutcome(request.source, request.start, False, refusal)
+            path = self._root / segment.path
+            if not is_damaged(path, row):
+                self.trim(segment)  # which a crash may have prevented after the repair of another extent
+                return RepairOutcome(request.source, request.start, True, "it was not damaged")
+            self._restore(path, segment, row, request.payload)
+            now = ledger.segment(segment.id)
+            if now and now.state == "expired":  # retention may have deleted the file before it was written again
+                self._files.delete(path)
+                return RepairOutcome(request.source, request.start, False, _EXPIRED)
+            self.trim(now or segment)
+            return RepairOutcome(request.source, request.start, not is_damaged(path, row))
+        finally:
+            ledger.close()
+
+    def trim(self, segment: SegmentRow) -> int:
+        """Cut bytes that were never stored off a closed segment, and save them; return how many. Raises OSError."""
+        path = self._root / segment.path
+        with contextlib.suppress(FileNotFoundError):
+            surplus = path.stat().st_size - segment.bytes
+            if segment.state == "closed" and surplus > 0:
+                self._save(path, segment, segment.bytes, surplus)
+                with naming(path):
+                    self._files.truncate(path, segment.bytes)
+                return surplus
+        return 0
+
+    def _restore(self, path: Path, segment: SegmentRow, row: ExtentRow, payload: bytes) -> None:
+        self._save(path, segment, row.position, row.bytes)
+        for folder in (self._root, path.parent.parent, path.parent):
+            self._files.make_folder(folder)
+        with naming(path):
+            descriptor = self._files.open_for_rewriting(path)
+            try:
+                # Where bytes before the extent are lost, too, at least the end of their last line is certain.
+                position = row.position - (row.position > 0 and os.fstat(descriptor).st_size < row.position)
+                self._files.write_at(descriptor, b"\n" * (row.position - position) + payload, position)
+                if self._durable:
+                    self._files.sync(descriptor)
+            finally:
+                os.close(descriptor)
+        if self._durable:
+            for folder in (path.parent, path.parent.parent, self._root):
+                self._files.sync_folder(folder)
+        logger.info("repaired bytes %d to %d of %s", row.position, row.position + row.bytes, path)
+
+    def _save(self, path: Path, segment: SegmentRow, position: int, size: int) -> None:
+        """Save what a segment holds in a range, as far as it can be read. Raises OSError."""
+        data = _read(path, position, size)
+        if not data:
+            return
+        name = f"{segment.path}.{position}-{position + size}.{int(self._clock())}"
+        target = self._data_dir / DAMAGED_FOLDER / name
+        target.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        replace_file(target, data, mode=0o640, is_synced=self._durable)
+        logger.warning("saved the damaged bytes %d to %d of %s as %s", position, position + size, path, target)
+
+
+_EXPIRED: Final = "retention has deleted it"
+
+
+def _find(ledger: Ledger, source_id: str, start: int) -> tuple[ExtentRow | None, SegmentRow | None]:
+    rows = ledger.extents(source_id, after=start, limit=1)
+    row = rows[0] if rows and rows[0].start == start else None
+    return row, ledger.segment(row.segment) if row else None
+
+
+def _refusal(request: Repair, row: ExtentRow | None, segment: SegmentRow | None) -> str:
+    """Return why a repair cannot be what was stored, or "". It must agree with the ledger in every number."""
+    if row is None or segment is None:
+        return f"nothing of this source is stored from byte {request.start} on"
+    if segment.state == "expired":
+        return _EXPIRED
+    if request.end != row.end:
+        return f"it reaches to byte {row.end} by now, not {request.end}"
+    if (request.lines, request.crc32, len(request.payload)) != (row.lines, row.crc32, row.bytes):
+        return "these are not the lines that were stored: their number, length or CRC-32 differs"
+    return ""
+
+
+def _read(path: Path, position: int, size: int) -> bytes:
+    """Return what a file has in a range; blocks that cannot be read, and what follows the end, are left out."""
+    blocks: list[bytes] = []
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return b""
+    try:
+        for start in range(position, position + size, _BLOCK_BYTES):
+            with contextlib.suppress(OSError):
+                blocks.append(os.pread(descriptor, min(_BLOCK_BYTES, position + size - start), start))
+    finally:
+        os.close(descriptor)
+    return b"".join(blocks)

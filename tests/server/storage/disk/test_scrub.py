@@ -1,0 +1,124 @@
+"""Scrub: damage is found by itself, recorded once, reported, and forgotten when it is gone."""
+
+import logging
+import os
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logferry.server.storage.store import Store
+from tests.server.storage.disk.test_repair import SIZE, flip, heal, ship
+from tests.support.running import stored_lines, wait_until
+from tests.support.stores import LINES, Stored, delivery, opened, parts_of, problems, segments_of
+
+QUICK: dict[str, Any] = {"scrub_interval_s": 0.02, "scrub_rate": 1 << 30, "durability": "os"}
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "a byte is flipped": flip,
+    "it is deleted": lambda path: path.unlink(),
+    "it is cut": lambda path: os.truncate(path, path.stat().st_size - 5),
+}
+
+
+def damaged(store: Store) -> int:
+    return store.health().damaged_extents
+
+
+@pytest.mark.parametrize("which", [0, -1], ids=["a closed segment", "the open segment"])
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_damage_is_found_recorded_logged_and_forgotten_when_it_is_repaired(
+    tmp_path: Path, damage: Callable[[Path], object], which: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    notices: list[tuple[str, Sequence[str]]] = []
+
+    def notify(found: Mapping[str, Sequence[str]]) -> None:
+        notices.extend(found.items())
+
+    with opened(tmp_path, segment_bytes=6 * SIZE, on_damage=notify, **QUICK) as store:
+        ship(store, 10, 20)
+        segment = segments_of(tmp_path)[which]
+        damage(segment)
+        wait_until(lambda: damaged(store), "the damage is found")
+        (extent,) = store.damaged("s1", 0).extents
+        assert (extent.start, extent.end) in ((0, 6 * SIZE), (6 * SIZE, 10 * SIZE))
+        assert extent.crc32 == zlib.crc32(b"".join(LINES[10 + extent.start // SIZE : 10 + extent.end // SIZE]))
+        heal(store, tmp_path)
+        assert damaged(store) == 0
+        before = store.health().counters.bytes_scrubbed
+        wait_until(lambda: store.health().counters.bytes_scrubbed > before + 40 * SIZE, "all is read again")
+        assert damaged(store) == 0
+    assert notices == [("client-1", ["s1"])]
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert [message for message in errors if str(segment) in message and "recorded 1 extents" in message]
+    assert stored_lines(tmp_path) == LINES[10:20]
+    assert set(problems(tmp_path)) == {""}
+
+
+def test_damage_that_is_undone_by_hand_is_forgotten(tmp_path: Path) -> None:
+    with opened(tmp_path, **QUICK) as store:
+        ship(store, 10, 20)
+        (segment,) = segments_of(tmp_path)
+        flip(segment)
+        wait_until(lambda: damaged(store), "the damage is found")
+        flip(segment)
+        wait_until(lambda: not damaged(store), "the damage is forgotten")
+        assert store.health().counters.extents_repaired == 0
+
+
+def test_lines_of_the_plain_protocol_are_reported_although_nobody_can_repair_them(tmp_path: Path) -> None:
+    with opened(tmp_path, **QUICK) as store:
+        stored = Stored()
+        store.submit(delivery(*LINES[:3]), stored)
+        wait_until(lambda: stored.deliveries, "the lines are stored")
+        flip(segments_of(tmp_path)[0])
+        wait_until(lambda: damaged(store), "the damage is found")
+        assert store.damaged_sources("client-1") == []
+
+
+def test_what_was_never_stored_is_cut_off_a_closed_segment_and_kept(tmp_path: Path) -> None:
+    with opened(tmp_path, segment_bytes=6 * SIZE, **QUICK) as store:
+        ship(store, 10, 20)
+        first = segments_of(tmp_path)[0]
+        with first.open("ab") as file:
+            file.write(b"more\n")
+        wait_until(lambda: first.stat().st_size == 6 * SIZE, "the surplus is cut off")
+        assert damaged(store) == 0
+    (saved,) = (tmp_path / "damaged").rglob("*.ndjson.*")
+    assert saved.read_bytes() == b"more\n"
+    assert stored_lines(tmp_path) == LINES[10:20]
+    assert set(problems(tmp_path)) == {""}
+
+
+def test_a_restart_continues_and_does_not_begin_again(tmp_path: Path) -> None:
+    settings = {**QUICK, "scrub_interval_s": 1000.0}
+    with opened(tmp_path, durability="os") as store:
+        ship(store, 10, 20)
+        flip(segments_of(tmp_path)[0])
+    with opened(tmp_path, **settings) as store:
+        wait_until(lambda: damaged(store), "a segment that was never checked is checked at once")
+        heal(store, tmp_path)
+    with opened(tmp_path, **settings) as store:
+        wait_until(lambda: parts_of(store).scrub._resume_at, "it has decided what is due")  # type: ignore[union-attr]
+        assert store.health().counters.bytes_scrubbed == 0
+    assert stored_lines(tmp_path) == LINES[10:20]
+    assert set(problems(tmp_path)) == {""}
+
+
+def test_what_retention_deletes_is_not_damaged(tmp_path: Path) -> None:
+    with opened(tmp_path, segment_bytes=6 * SIZE, retention_bytes=6 * SIZE, **QUICK) as store:
+        for first in range(10, 90, 10):
+            ship(store, first, first + 10)
+        before = store.health().counters.bytes_scrubbed
+        wait_until(lambda: store.health().counters.bytes_scrubbed > before + 30 * SIZE, "all is read")
+        assert (damaged(store), store.health().counters.extents_damaged) == (0, 0)
+    assert set(problems(tmp_path)) == {""}
+
+
+def test_a_store_that_closes_does_not_wait_for_scrub(tmp_path: Path) -> None:
+    with opened(tmp_path, **(QUICK | {"scrub_rate": 1})) as store:
+        ship(store, 10, 20)
+        wait_until(lambda: store.health().counters.bytes_scrubbed, "a block is read, and its time not over")
+    assert problems(tmp_path) == [""]
