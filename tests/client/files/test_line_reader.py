@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from logferry.client.files import line_reader as source_file
+from logferry.client.files.content import FileContent
 from logferry.client.files.identity import TAIL_BYTES
 from logferry.client.files.line_reader import CHUNK_BYTES, SourceFile
 from logferry.errors import SourceError
@@ -305,6 +306,29 @@ def test_a_file_that_was_not_read_yet_is_recognised_by_its_beginning(
     assert read_all(opened) == []
     assert [(lost.start, lost.end) for lost in lost_of(opened)] == [(0, 7)]
     assert b"".join(data_of(read_all(opened))) == content
+
+
+def test_a_read_during_which_the_file_was_truncated_and_written_to_counts_for_nothing(
+    opened: SourceFile, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel copies page by page: the first pages are of the old content, the last ones of the new."""
+    old, new = b"old line\n" * 1000, b"new lines\n" * 1200
+    append(path, old)
+    opened.size()
+    pread = FileContent.pread
+
+    def read_both(self: FileContent, size: int, offset: int) -> bytes:
+        if size < CHUNK_BYTES:
+            return pread(self, size, offset)
+        before = pread(self, 4096, offset)
+        rewrite(path, new)
+        return before + pread(self, size - 4096, offset + 4096)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileContent, "pread", read_both)
+        assert opened.read() is None
+    assert [overwritten.seen_size for overwritten in opened.overwritten] == [len(old)]
+    assert b"".join(data_of(read_all(opened))) == new
 
 
 def test_a_beginning_may_grow_before_it_is_read(opened: SourceFile, path: Path) -> None:

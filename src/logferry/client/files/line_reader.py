@@ -35,6 +35,9 @@ CHUNK_BYTES: Final = 256 * 1024
 # The end of a line that is longer than a chunk is searched for in steps of this size, with other work in between.
 SCAN_BYTES: Final = 32 * 1024 * 1024
 
+# A read of more bytes may return some of what a file held before a truncation, and some of what it held after that.
+_ATOMIC_BYTES: Final = 4096
+
 
 class SourceFile:
     """An open file that is read forward from `offset`, which is always the beginning of a line."""
@@ -103,7 +106,9 @@ class SourceFile:
     def size(self) -> int:
         """Return the file's size now, in bytes."""
         size = self._content.size()
-        if size > self._seen_size and self.is_unchanged():  # if it has changed, the next read detects that
+        # If the file has changed, the next read detects that. If it was truncated between these calls, its size and the
+        # bytes that `is_unchanged` remembers would belong to different contents.
+        if size > self._seen_size and self.is_unchanged() and self._content.size() >= size:
             self._seen_size = size
         return size
 
@@ -156,6 +161,15 @@ class SourceFile:
     def has_known_content(self) -> bool:
         """Whether any of the content is known, which tells the file from another one with its inode."""
         return bool(self._tail or self._beginning)
+
+    def learn_head(self) -> bool:
+        """Give the source the first bytes of the file, if none were read yet; False if the file has changed."""
+        if not self.source.head:
+            head = self.peek(0, HEAD_BYTES)
+            if not head.startswith(self._beginning):
+                return False  # these are the bytes of another content, by which no copy of this one would be found
+            self.source.head = head
+        return True
 
     def rewind(self, offset: int | None, *, one_by_one_until: int = 0) -> None:
         """Go back to `offset`, the beginning of a line, and return single lines up to `one_by_one_until`.
@@ -224,7 +238,7 @@ class SourceFile:
         wanted = CHUNK_BYTES if limit is None else min(CHUNK_BYTES, limit - self.offset)
         known = len(self._tail)
         data = self._content.pread(known + wanted, self.offset - known)
-        if not data.startswith(self._tail or self._beginning[:wanted]):
+        if not data.startswith(self._tail or self._beginning[:wanted]) or not self._is_of_one_content(data):
             self._start_over()
             return None
         self._note_size(self.offset - known + len(data), is_whole=len(data) < known + wanted)
@@ -239,6 +253,15 @@ class SourceFile:
         if is_final and len(data) > known:
             return self._chunk(Piece(data[known:], len(data) - known, ends_event=self._starts_event))
         return None
+
+    def _is_of_one_content(self, data: bytes) -> bool:
+        """Whether the file still begins as `data`, just read before the offset, does.
+
+        A read of several pages is not atomic: the file may have been truncated and written to in its middle.
+        """
+        if len(data) <= _ATOMIC_BYTES or self._content.is_stream:
+            return True
+        return has_bytes(self, self.offset - len(self._tail), data[:TAIL_BYTES])
 
     def _chunk_of_lines(self, data: bytes, max_lines: int | None, *, has_more: bool, is_settled: bool) -> Chunk | None:
         piece = self._splitter.split(

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Container
 from pathlib import Path
 
-from logferry.client.files.identity import HEAD_BYTES, fingerprint
+from logferry.client.files.identity import fingerprint
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.rotation_names import former_names, without_archive_suffix
@@ -48,10 +48,12 @@ class Recogniser:
         return source.id in self.checkpoints
 
     def remember(self, file: SourceFile) -> None:
-        """Let the next start know a file, even if nothing of it is shipped by then. Raises OSError."""
-        source = file.source
-        source.head = source.head or file.peek(0, HEAD_BYTES)
-        self.checkpoints.follow(source)
+        """Let the next start know a file, even if nothing of it is shipped by then. Raises OSError.
+
+        A file that has just been truncated is remembered later, as the other source that it is then.
+        """
+        if file.learn_head():
+            self.checkpoints.follow(file.source)
 
     def checkpoints_of_originals(self, file: SourceFile) -> list[Checkpoint]:
         """Return the checkpoints of the files that `file`, judging by its name, may be a copy or an archive of."""

@@ -7,9 +7,10 @@ does both.
 """
 
 import contextlib
+import errno
 import os
 import stat
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -31,6 +32,9 @@ _SECOND_NS: Final = 1_000_000_000
 
 # A folder is listed at most this many times in a row when files in it are renamed at the same time.
 MAX_LISTINGS: Final = 10
+
+# ... and this many times where a pass over the files is so quick that a rename during each one is out of the question.
+_MAX_PASSES: Final = 100
 
 
 class RotatedFile(NamedTuple):
@@ -105,7 +109,7 @@ class RotatedFiles:
 
         Copies and archives of known files are left out, except that a file that is not an archive and was written to at
         `certain_ns` or later had the name whatever it holds: two files may be alike. Sources in `live` never continue
-        in another file.
+        in another file. Raises OSError when files are renamed during every search.
         """
         found = named_like_rotated_since(path, since_ns, exclude, self._folders)
         return [
@@ -125,7 +129,11 @@ class RotatedFiles:
             if file.identity != rotated.identity:
                 return False  # the reader that opens the file notices this too, and searches again
             originals = self._recogniser.checkpoints_of_originals(file)
-            return any(is_copy(file, known) for known in originals) and not self._recogniser.continued_in(file, live)
+            try:
+                is_known = any(is_copy(file, known) for known in originals)
+                return is_known and not self._recogniser.continued_in(file, live)
+            except OSError:
+                return False
 
     def _copies_of(
         self, missing: list[Checkpoint], path: Path, known: Container[FileIdentity]
@@ -136,20 +144,46 @@ class RotatedFiles:
         truncation but before the client noticed it.
         """
         found: dict[str, tuple[int, bool, Path, FileIdentity]] = {}
-        names = self._folders.listing(str(path.parent)).rotated_or_archived(path.name) if missing else ()
-        for entry in (path.parent / name for name in names):
-            try:
-                file = SourceFile(entry, max_line_bytes=1, content=open_content(entry))
-            except (OSError, SourceError):
-                continue
-            with contextlib.closing(file):
-                candidate = (file.modified_ns(), not is_archive_name(entry.name), entry, file.identity)
-                for checkpoint in missing if file.identity not in known else ():
-                    if self._recogniser.is_continued_in(file, checkpoint):
-                        found[checkpoint.id] = max(candidate, found.get(checkpoint.id, candidate))
+        for file in self._opened_once(path, known) if missing else ():
+            entry = file.path
+            candidate = (file.modified_ns(), not is_archive_name(entry.name), entry, file.identity)
+            for checkpoint in missing:
+                if self._recogniser.is_continued_in(file, checkpoint):
+                    found[checkpoint.id] = max(candidate, found.get(checkpoint.id, candidate))
         return {
             identity: RotatedFile(modified_ns, entry, identity) for modified_ns, _, entry, identity in found.values()
         }
+
+    def _opened_once(self, path: Path, known: Container[FileIdentity]) -> Iterator[SourceFile]:
+        """Open each file that has a rotated name of `path` and is not in `known`, for the length of one step."""
+        tried: set[FileIdentity] = set()
+        with contextlib.suppress(OSError):  # files renamed all the time: what was found counts
+            for entry in rotated_paths(path, self._folders):
+                try:
+                    file = SourceFile(entry, max_line_bytes=1, content=open_content(entry))
+                except (OSError, SourceError):
+                    continue
+                with contextlib.closing(file):
+                    if file.identity not in tried and file.identity not in known:
+                        yield file
+                tried.add(file.identity)
+
+
+def rotated_paths(path: Path, folders: FolderListings) -> Iterator[Path]:
+    """Yield the paths beside `path` of files that have rotated names of it, until a pass found no file renamed.
+
+    A file that is renamed between the listing and its turn comes again under its new name, and so do others: callers
+    skip the files that they have tried, by identity. Raises OSError when files are renamed during every pass.
+    """
+    folder, before = str(path.parent), None
+    for _ in range(_MAX_PASSES):
+        folders.forget(folder)
+        names = folders.listing(folder).rotated_or_archived(path.name)
+        if names == before:
+            return
+        yield from (path.parent / name for name in names)
+        before = names
+    raise _renamed_all_the_time(path)
 
 
 def named_like_rotated_since(
@@ -158,7 +192,7 @@ def named_like_rotated_since(
     """Return files beside `path` that have rotated names of it and were written to at `since_ns` or later.
 
     Oldest first. An archive has the time of the file that it was made from, perhaps in whole seconds. Files in
-    `exclude` are left out.
+    `exclude` are left out. Raises OSError when files are renamed during every search.
     """
     found = _written_since(path, since_ns, exclude, folders)
     for _ in range(MAX_LISTINGS):
@@ -166,7 +200,13 @@ def named_like_rotated_since(
             break
         folders.forget(str(path.parent))  # a file was just renamed: the next listing has its new name
         found = _written_since(path, since_ns, exclude, folders)
-    return sorted(found or [], key=attrgetter("age"))
+    if found is None:
+        raise _renamed_all_the_time(path)
+    return sorted(found, key=attrgetter("age"))
+
+
+def _renamed_all_the_time(path: Path) -> OSError:
+    return OSError(errno.EBUSY, "its rotated files are renamed all the time", str(path))
 
 
 def _written_since(

@@ -116,11 +116,15 @@ class NameChecker:
 
     def _take_stock(self, name: FollowedName) -> None:
         """Check what the files hold now."""
+        newest = name.newest
+        was_blank = newest is not None and not newest.has_known_content
         for file in list(name.files):
             self._measure(name, file)
         self._truncations.act(name)
         self._truncations.decide_on_suspects(name)
         self._opener.remember_files(name)
+        if newest is not None and newest is name.newest and (was_blank or name.unsearched_ns):
+            self._opener.open_copies_of_unseen(name, newest)
 
     def _measure(self, name: FollowedName, file: FollowedFile) -> None:
         """Check how large a file is now, and whether it has started over."""

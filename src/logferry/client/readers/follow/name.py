@@ -41,6 +41,7 @@ class FollowedName:
         "problem",
         "resting",
         "seen",
+        "unsearched_ns",
     )
 
     def __init__(self, path: str, wanted: InputRules, *, is_literal: bool = True) -> None:
@@ -53,6 +54,7 @@ class FollowedName:
         self.seen: tuple[int, int, int, int] | None = None  # device, inode, size and mtime of the file with the name
         self.holder: FileIdentity | None = None  # the file that has the name
         self.looked_ns = time.time_ns()  # when the name was last checked, in Unix time
+        self.unsearched_ns = 0  # files that were rotated since then are not found yet: they were renamed all the time
         self.problem = ""  # why the name cannot be opened now
         self.file_problem = ""  # why one of its files cannot be read now
         self.behind_since = 0.0  # Unix time
@@ -123,6 +125,7 @@ class FollowedName:
         return bool(
             len(self.files) > 1
             or self.file_problem
+            or self.unsearched_ns
             or any(file.is_pending or file.is_suspect or file.is_superseded for file in self.files)
         )
 

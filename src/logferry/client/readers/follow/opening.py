@@ -4,6 +4,7 @@ Owns how a file becomes a followed one: the checkpoints recognise it, it may bec
 the order of the name's files. Must never decide whether a file that is already open is still the same.
 """
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -85,15 +86,37 @@ class FileOpener:
         certain_ns: int | None = None,
         before: FollowedFile | None = None,
     ) -> None:
-        """Open the files that had the name since then, to be read before `before` if given; see RotatedFiles.since."""
+        """Open the files that had the name since then, to be read before `before` if given; see RotatedFiles.since.
+
+        If files are renamed all the time, note that the search must be repeated.
+        """
+        since_ns = min(since_ns, name.unsearched_ns or since_ns)
+        name.unsearched_ns = 0
         for _ in range(MAX_LISTINGS):
             known = {file.identity for file in (*name.files, *name.resting)}
             self._folders.forget(os.path.dirname(name.path))
-            new = self._rotated_files.since(
-                Path(name.path), since_ns, known, certain_ns=certain_ns, live=self._registry.source_ids
-            )
-            if self._open_rotated(name, new, before=before):
-                return
+            with contextlib.suppress(OSError):
+                new = self._rotated_files.since(
+                    Path(name.path), since_ns, known, certain_ns=certain_ns, live=self._registry.source_ids
+                )
+                if self._open_rotated(name, new, before=before):
+                    return
+        name.unsearched_ns = since_ns
+
+    def open_copies_of_unseen(self, name: FollowedName, file: FollowedFile) -> None:
+        """Open the copies of what a file held since the last check, if it was empty then.
+
+        Nothing in the file itself shows that it held anything that was copied and truncated; only its copies do.
+        """
+        if name.unsearched_ns:
+            self.open_rotated_since(name, name.unsearched_ns, before=file)
+            return
+        folder, base = os.path.split(name.path)
+        looked_ns = name.looked_ns - RACY_NS
+        with contextlib.suppress(OSError):  # of a folder that is gone; so are the copies in it
+            has_changed = os.stat(folder or os.curdir).st_mtime_ns >= looked_ns
+            if has_changed and self._folders.listing(folder or os.curdir).rotated_or_archived(base):
+                self.open_rotated_since(name, looked_ns, before=file)
 
     def _open_rotated(
         self, name: FollowedName, rotated: Sequence[RotatedFile], *, before: FollowedFile | None = None

@@ -45,6 +45,11 @@ logger = logging.getLogger(__name__)
 # Sweeps take at most this share of the time, or as long as one sweep per poll interval takes.
 _SWEEP_SHARE: Final = 0.01
 
+# ... but the next sweep comes after this time at the latest, however long a slow or stopped machine took for one; and
+# sooner after a sweep that found something new: opening files took its time, and storms of rotations go on.
+_MAX_SWEEP_PAUSE_S: Final = 30.0
+_MAX_PAUSE_AFTER_NEWS_S: Final = 1.0
+
 # How often to sweep where the kernel reports all changes; it misses only folders that move because a parent is renamed.
 _WATCHED_SWEEP_S: Final = 5.0
 
@@ -249,7 +254,7 @@ class FollowReader:
 
     def _sweep(self) -> None:
         """Check every name, in depth only if its file has changed or needs attention."""
-        begin, has_links = self._clock(), False
+        begin, has_links, revision = self._clock(), False, self._registry.revision
         for name in list(self._registry.names.values()):
             try:
                 status = os.stat(name.path)
@@ -263,7 +268,8 @@ class FollowReader:
         was_watched = self._watch.choose_folders(self._names.folders)
         self._watch.note_sweep(was_watched=was_watched, has_links=has_links)
         end = self._clock()
-        self._next_sweep = end + (end - begin) / _SWEEP_SHARE
+        max_pause_s = _MAX_SWEEP_PAUSE_S if self._registry.revision == revision else _MAX_PAUSE_AFTER_NEWS_S
+        self._next_sweep = end + min((end - begin) / _SWEEP_SHARE, max_pause_s)
         self._next_sweep_if_watched = max(self._next_sweep, begin + _WATCHED_SWEEP_S)
 
     def _sweep_soon(self) -> None:

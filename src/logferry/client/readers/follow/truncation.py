@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 
 from logferry.client.files.fd_pool import FileGone
-from logferry.client.files.identity import identity_of
+from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.finding.listing import FolderListings
 from logferry.client.readers.follow.copies import IsCopy, Read, SkipTo, Verdict, Wait, is_same_copy, judge
@@ -18,6 +18,7 @@ from logferry.client.readers.follow.file import FollowedFile, Standing
 from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.follow.opening import RACY_NS, FileOpener
 from logferry.client.readers.follow.registry import Registry
+from logferry.client.recognition.rotated import rotated_paths
 from logferry.errors import SourceError
 from logferry.model.loss import Loss, LossKind
 
@@ -114,10 +115,9 @@ class Truncations:
 
     def _find_copy(self, name: FollowedName, original: FollowedFile, source: OverwrittenSource) -> FollowedFile | None:
         """Open the copy that was made of a file before the file was truncated; return None if there is none."""
-        folder, base = os.path.split(original.content.path)
-        self._folders.forget(folder)
-        for candidate in self._folders.listing(folder).rotated_or_archived(base):
-            copy = self._open_candidate(name, os.path.join(folder, candidate), original)
+        tried = {original.identity}
+        for path in rotated_paths(original.content.path, self._folders):
+            copy = self._open_candidate(name, str(path), tried)
             if copy is None:
                 continue
             with contextlib.ExitStack() as unless_copy:
@@ -128,21 +128,31 @@ class Truncations:
                     return copy
         return None
 
-    def _open_candidate(self, name: FollowedName, path: str, original: FollowedFile) -> FollowedFile | None:
-        """Open a file that may be the copy, unless it is already known to be another file."""
+    def _open_candidate(self, name: FollowedName, path: str, tried: set[FileIdentity]) -> FollowedFile | None:
+        """Open a file that may be the copy, unless it was tried before or is already known to be another file."""
         try:
             identity = identity_of(os.stat(path))
-            if identity == original.identity:
+            if identity in tried:
                 return None
-            known = self._registry.find(identity)
-            if known is not None and known.standing is not Standing.RESTING:
-                self.notice(known)  # the copy may have overwritten it
-                known = self._registry.with_identity(identity)
-            if known is not None and (known.offset or not known.is_suspect):
+            if self._is_another_file(identity):
+                tried.add(identity)
                 return None
-            return self._opener.new_file(name, path)
+            file = self._opener.new_file(name, path)
         except (OSError, SourceError):
             return None
+        if file.identity != identity:  # renamed at this moment: it comes again under its new name
+            file.close()
+            return None
+        tried.add(identity)
+        return file
+
+    def _is_another_file(self, identity: FileIdentity) -> bool:
+        """Whether a file is known to be none of the copies that are looked for: it is read, or was read, itself."""
+        known = self._registry.find(identity)
+        if known is not None and known.standing is not Standing.RESTING:
+            self.notice(known)  # the copy may have overwritten it
+            known = self._registry.with_identity(identity)
+        return known is not None and bool(known.offset or not known.is_suspect)
 
     def _forget_copies(self, copy: FollowedFile, original: FollowedFile, source: OverwrittenSource) -> None:
         """Forget the suspects that are the copy now being read, or other copies of the same file."""
@@ -164,12 +174,18 @@ class Truncations:
             self._notice_originals(file)
         is_fine = True
         for file in [file for file in suspects if file.standing is not Standing.RELEASED]:
+            if self._may_be_looked_for(file):
+                continue
             try:
                 self._follow_verdict(file, self._judge(file, looks_alike=looks_alike[file]))
             except OSError as error:
                 self._registry.note_failure(file, error)
                 is_fine = False
         return is_fine
+
+    def _may_be_looked_for(self, suspect: FollowedFile) -> bool:
+        """Whether the search for the copy of an original has no result yet: the suspect may be that copy."""
+        return any(file.overwritten for name in self._registry.originals(suspect) for file in name.files)
 
     def _looks_like_an_original(self, suspect: FollowedFile) -> bool:
         return any(name.begins_with(suspect) for name in self._registry.originals(suspect))

@@ -49,7 +49,7 @@ class NameReader:
 
     def _read_oldest(self, name: FollowedName, max_lines: int | None, *, is_fine: bool) -> tuple[Chunk | None, bool]:
         """Return the next chunk or None, and whether a file turned out to have started over."""
-        for file in [file for file in name.files if not file.is_suspect]:
+        for file in [file for file in name.files if self._may_be_read(name, file)]:
             starts = len(file.overwritten)
             try:
                 chunk = self._read_file(name, file, max_lines)
@@ -65,6 +65,15 @@ class NameReader:
         if is_fine:
             name.file_problem = ""
         return None, False
+
+    @staticmethod
+    def _may_be_read(name: FollowedName, file: FollowedFile) -> bool:
+        """Whether it is clear what a file is, and the next check finds nothing that must be read before it.
+
+        When content appears in an empty file, the check looks for copies of what the file held in between.
+        """
+        is_blank = file is name.newest and not (file.has_known_content or file.is_archive)
+        return not (file.is_suspect or is_blank)
 
     def _read_file(self, name: FollowedName, file: FollowedFile, max_lines: int | None) -> Chunk | None:
         name.input.prepare(file)
