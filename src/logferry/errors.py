@@ -9,6 +9,7 @@ LogferryError
     PeerClosed           the server closed or reset the connection
     PeerTimeout          the server showed no progress within the ack timeout
     ProtocolError        the server sent an answer that the protocol does not allow
+      NotALogServer      another service answers, or the answers do not belong to the lines; somebody must mend it
   DeliveryAbandoned      delivery failed for good: attempts or time used up
   FrameError             a compressed frame is broken; its sender must fix it
   StoreError             the server cannot write to its disk; waiting may help
@@ -62,6 +63,15 @@ class PeerTimeout(DeliveryError):
 
 class ProtocolError(DeliveryError):
     """The server sent something that is not an answer, an answer to nothing, or more acks than lines."""
+
+
+class NotALogServer(ProtocolError):
+    """Nothing that this peer answers counts. `what` is what it did, `server` its name for people."""
+
+    def __init__(self, what: str, server: str = "the server") -> None:
+        super().__init__(f"{server} is not a Logferry server ({what})")
+        self.what = what
+        self.server = server
 
 
 class DeliveryAbandoned(LogferryError):

@@ -20,7 +20,7 @@ LIMITS = (*PLAIN, *QUICK, "--max-attempts", "2")
         (fakes.accept_and_close, "clos|broke"),
         (fakes.swallow, "no ack and no progress for 0.3 s"),
         (fakes.never_read, "no ack and no progress for 0.3 s"),
-        (fakes.answer_rubbish, "the server's answer is not an ack: b'HTTP/1.1 400 Bad Request"),
+        (fakes.answer_rubbish, ' is not a Logferry server (it answered "HTTP/1.1 400 Bad Request")'),
         (fakes.half_an_ack, "clos|broke"),
     ],
     ids=["accepts and closes", "reads and stays silent", "accepts and stays silent", "rubbish", "half an ack"],

@@ -118,9 +118,17 @@ class FakeServer:
     """Listens on a loopback port, a free one unless told otherwise; runs `script` for each connection in a thread."""
 
     def __init__(
-        self, script: Script, *, host: str = "127.0.0.1", port: int = 0, receive_buffer: int | None = None
+        self,
+        script: Script,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        receive_buffer: int | None = None,
+        takes_silent: bool = False,
     ) -> None:
+        """A connection on which the client sends nothing is only closed, unless it `takes_silent` ones too."""
         self._script = script
+        self._takes_silent = takes_silent
         self._listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         if receive_buffer:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -161,12 +169,15 @@ class FakeServer:
         with contextlib.suppress(OSError):
             while True:
                 sock, _ = self._listener.accept()
-                talk = Talk(sock, len(self.talks) + 1, self.may_end)
-                self.talks.append(talk)
-                self._threads.append(threading.Thread(target=self._run, args=(talk,), daemon=True))
+                self._threads.append(threading.Thread(target=self._run, args=(sock,), daemon=True))
                 self._threads[-1].start()
 
-    def _run(self, talk: Talk) -> None:
+    def _run(self, sock: socket.socket) -> None:
+        if not self._takes_silent and _ends_in_silence(sock):
+            sock.close()
+            return
+        talk = Talk(sock, len(self.talks) + 1, self.may_end)
+        self.talks.append(talk)
         try:
             self._script(talk)
         except OSError:
@@ -175,6 +186,15 @@ class FakeServer:
             self._failures.append(failure)
         finally:
             talk.close()
+
+
+def _ends_in_silence(sock: socket.socket) -> bool:
+    """Whether a client ends its data before it has sent any; it waits for the close (rule C8)."""
+    sock.settimeout(DEADLINE_S)
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
 
 
 # --- scripts ----------------------------------------------------------------------------------------------------------

@@ -4,10 +4,17 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
+from logferry.printable import printable
+
 ACK_OK: Final = b'{"status": "ok", "message": "received"}\n'
 
 # A reason is for a person; the server must not echo a sender's garbage by the megabyte.
 MAX_REASON_CHARS: Final = 200
+
+_MAX_SHOWN_CHARS: Final = 80
+
+# A record that a client sends has all of these: a peer that answers with them sends back what it gets.
+_OF_A_RECORD: Final = frozenset(("level", "message", "timestamp"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,15 @@ def parse_ack(line: bytes) -> Ack | None:
         fields = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(fields, dict) or fields.get("status") not in ("ok", "error"):
+    if not isinstance(fields, dict) or fields.get("status") not in ("ok", "error") or fields.keys() >= _OF_A_RECORD:
         return None
     return Ack(ok=fields["status"] == "ok", message=str(fields.get("message", ""))[:MAX_REASON_CHARS])
+
+
+def answered(data: bytes) -> str:
+    """Return what a peer answered that is not a log server, for people: its first line that is not blank."""
+    if data.startswith(b'{"logferry"'):
+        return "it sends back what it receives"
+    line = data.lstrip()[: 4 * _MAX_SHOWN_CHARS].partition(b"\n")[0].rstrip()
+    shown = printable(line.replace(b"\\", b"\\\\").replace(b'"', b'\\"'), max_chars=_MAX_SHOWN_CHARS)
+    return f'it answered "{shown}"'

@@ -6,6 +6,7 @@ Owns the beginning of an answer that is not complete yet. Must never read a cloc
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from logferry.protocol.acks import answered, parse_ack
 from logferry.protocol.delivery import MAX_LOCATED, MAX_OFFSET, MAX_SOURCES, json_object
 from logferry.protocol.delivery_answers import (
     Alive,
@@ -36,14 +37,20 @@ class DeliveryClientProtocol:
         """Accept bytes from the socket; return the answers in order, up to the first that is invalid."""
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         answers: list[Answer] = []
-        for line in lines:
+        for place, line in enumerate(lines):
             answer = self._read(line)
             answers.append(answer)
             if isinstance(answer, InvalidAnswer | NotUnderstood):
+                self._buffer = b"\n".join((*lines[place + 1 :], self._buffer))
                 return answers
         if len(self._buffer) > _MAX_ANSWER_BYTES:
             answers.append(InvalidAnswer(f"the server's answer does not end within {_MAX_ANSWER_BYTES} bytes"))
         return answers
+
+    @property
+    def unread(self) -> bytes:
+        """What has arrived and was not returned as an answer."""
+        return self._buffer
 
     def _read(self, line: bytes) -> Answer:
         fields = json_object(line)
@@ -55,7 +62,7 @@ class DeliveryClientProtocol:
             return InvalidAnswer(f"the server's answer is not part of the delivery extension: {line[:80]!r}")
 
     def _read_welcome(self, fields: Mapping[str, Any], line: bytes) -> Answer:
-        if fields.get("message") == "hello" and "version" in fields:
+        if fields.get("status") == "ok" and fields.get("message") == "hello" and "version" in fields:
             self._is_welcome = True
             max_batch_bytes, max_sources = int(fields["max_batch_bytes"]), int(fields.get("max_sources", MAX_SOURCES))
             if min(max_batch_bytes, max_sources) < 1:
@@ -68,9 +75,10 @@ class DeliveryClientProtocol:
                 read_store_id(fields.get("store")),
                 read_features(fields.get("features")),
             )
-        if fields.get("status") in ("ok", "error"):
-            return NotUnderstood(answered_as_line=fields["status"] == "ok")
-        return InvalidAnswer(f"the server's answer is not an ack: {line[:80]!r}")
+        ack = parse_ack(line)
+        if ack is not None:
+            return NotUnderstood(answered_as_line=ack.ok)
+        return InvalidAnswer(answered(line))
 
 
 def _read_position(fields: Mapping[str, Any], *, is_answer_to_open: bool) -> Position:

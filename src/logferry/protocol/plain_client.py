@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from logferry.errors import FrameError
-from logferry.protocol.acks import ACK_OK, parse_ack
+from logferry.protocol.acks import ACK_OK, answered, parse_ack
 from logferry.protocol.compressor import encode_frame
 from logferry.protocol.patterns import compile_pattern
 
@@ -34,7 +34,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class InvalidAck:
-    """The server sent something that is not an ack; nothing after it can be trusted."""
+    """The server sent something that is not an ack; nothing that it sends can be trusted. `reason` says what."""
 
     reason: str
 
@@ -62,6 +62,11 @@ class PlainClientProtocol:
         self._compress_level = compress_level
         self._buffer = b""
 
+    @property
+    def unread(self) -> bytes:
+        """The beginning of an answer that is not complete."""
+        return self._buffer
+
     def pieces(self, payload: bytes, lines: int) -> Iterator[bytes]:
         """Cut NDJSON of `lines` lines into pieces, each for one send."""
         pieces = cut_lines(payload, lines, self._lines_per_send)
@@ -82,7 +87,7 @@ class PlainClientProtocol:
         self._buffer = data[whole:]
         events = list(_read_acks(data[:whole]))
         if len(self._buffer) > MAX_ACK_BYTES:
-            events.append(InvalidAck(f"the server's answer does not end within {MAX_ACK_BYTES} bytes"))
+            events.append(InvalidAck(answered(self._buffer)))
         return events
 
 
@@ -102,7 +107,7 @@ def _read_acks(data: bytes) -> Iterator[ClientEvent]:
         line = data[position:end]
         ack = parse_ack(line)
         if ack is None:
-            yield InvalidAck(f"the server's answer is not an ack: {line[:80]!r}")
+            yield InvalidAck(answered(line))
             return
         yield Acked(1) if ack.ok else Refused(ack.message)
         position = end

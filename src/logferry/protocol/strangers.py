@@ -11,7 +11,7 @@ from logferry.printable import quoted
 from logferry.protocol.compressor import GZIP_MAGIC, LENGTH_BYTES
 
 # A request line of HTTP has at most about 8000 bytes (RFC 9112). A first line that is longer, and has the form of a
-# request's beginning, is one: whoever chooses the length must not get past this check.
+# request's beginning, is one: a long target must not get past this check.
 MAX_FIRST_LINE_BYTES: Final = 16 * 1024
 
 PROXY_V2_SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"

@@ -160,14 +160,14 @@ def test_a_receiver_that_refuses_a_line_and_reads_no_further_is_given_up(tmp_pat
         talk.say(error_ack("too long"))
         talk.stay_until_told()
 
-    with FakeServer(fakes.in_turn(refuse_and_stay, fakes.ack_every_line)) as server:
+    with FakeServer(fakes.in_turn(refuse_and_stay, refuse_and_stay, fakes.ack_every_line)) as server:
         with shipping(log, server.port, max_line_bytes=16 * 1024 * 1024, ack_timeout=0.3) as client:
             assert client.result().problems == ("1 lines were refused by the server",)
         assert server.lines == [numbered_line(1)]
 
 
-def test_more_acks_than_lines_end_the_connection(tmp_path: Path) -> None:
-    """Rule C4."""
+def test_more_acks_than_lines_end_the_connection_and_count_for_nothing(tmp_path: Path) -> None:
+    """Rules C4 and C9."""
 
     def ack_twice(talk: Talk) -> None:
         talk.read_lines(10)
@@ -181,8 +181,8 @@ def test_more_acks_than_lines_end_the_connection(tmp_path: Path) -> None:
         append(log, range(10, 30))
         client.wait_for_acks(30)
         client.stop()
-        assert_conserved(range(30), server.lines)
-        assert len(server.talks) == 2
+        assert_conserved(range(30), server.lines, retried=10)
+        assert (len(server.talks), client.counters.lines_retried) == (2, 10)
 
 
 @pytest.mark.parametrize("script", [fakes.answer_rubbish, fakes.half_an_ack, fakes.accept_and_close, fakes.swallow])

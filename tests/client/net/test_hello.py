@@ -117,7 +117,7 @@ def test_a_server_that_does_not_answer_is_silent_after_the_limit() -> None:
 def test_bytes_that_are_not_an_answer_do_not_extend_the_limit() -> None:
     peer = Peer()
     for second in range(1, 20):
-        peer.say(b"x", after_s=float(second))
+        peer.say(b"{", after_s=float(second))
     began = peer.clock.now
     with pytest.raises(PeerTimeout):
         peer.take(hello(peer))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from logferry.config import ShipSettings
-from logferry.errors import DeliveryAbandoned, DeliveryError
+from logferry.errors import DeliveryAbandoned, DeliveryError, NotALogServer
 from logferry.printable import printable
 from logferry.telemetry.log_limits import RepeatLimit
 
@@ -66,12 +66,14 @@ class Attempts:
         self._backoff = backoff
         self._failures = 0
         self._limit = RepeatLimit(logger, first=3)
+        self._strange_limit = RepeatLimit(logger)  # for what lasts until somebody mends it
 
     def succeeded(self) -> None:
         """Note that a line was answered; the answer to a hello or an open does not count."""
         if self._failures:
             self._failures = 0
             self._limit.all_over("the server answers again")
+            self._strange_limit.all_over("the server answers as a log server now")
 
     def failed(self, error: DeliveryError, unacked: str) -> float:
         """Count a failure; return how many seconds to wait.
@@ -83,7 +85,8 @@ class Attempts:
             raise DeliveryAbandoned(f"{error}; gave up after {self._failures} failures in a row, {unacked}") from error
         delay_s = self._backoff.delay_s(self._failures)
         reason = printable(str(error))
-        self._limit.log(
+        limit = self._strange_limit if isinstance(error, NotALogServer) else self._limit
+        limit.log(
             *(logging.WARNING, reason, "%s; failure %d in a row, retrying in %.1f s"),
             *(reason, self._failures, delay_s),
         )

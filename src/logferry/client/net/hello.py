@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from logferry.client.net.readiness import READ, WRITE
 from logferry.client.net.steps import Await, Steps
 from logferry.client.net.transport import Transport, receive_some
-from logferry.errors import PeerClosed, PeerTimeout
+from logferry.errors import NotALogServer, PeerClosed, PeerTimeout
+from logferry.protocol.acks import answered
 from logferry.protocol.delivery import VERSION, control_line
-from logferry.protocol.delivery_answers import Alive, Answer, NotUnderstood
+from logferry.protocol.delivery_answers import Alive, Answer, InvalidAnswer, NotUnderstood
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 
 
@@ -26,10 +27,24 @@ def greet(
 ) -> Steps[Answer]:
     """Send the hello of the client `client_host`; return the answer, a Welcome if the server knows the extension.
 
-    Raises PeerClosed or PeerTimeout if no answer arrives.
+    Raises PeerClosed or PeerTimeout if no answer arrives, NotALogServer if the answer is another service's.
     """
     fields = {"version": VERSION, "client": client_id, "host": client_host, "encodings": list(encodings)}
-    return (yield from ask(transport, protocol, control_line("hello", **fields), timeout_s=timeout_s, what="the hello"))
+    hello = control_line("hello", **fields)
+    try:
+        answer = yield from ask(transport, protocol, hello, timeout_s=timeout_s, what="the hello")
+    except (PeerClosed, PeerTimeout):
+        if is_foreign(protocol.unread):
+            raise NotALogServer(answered(protocol.unread)) from None
+        raise
+    if isinstance(answer, InvalidAnswer):
+        raise NotALogServer(answer.reason)
+    return answer
+
+
+def is_foreign(unfinished: bytes) -> bool:
+    """Whether the beginning of an answer shows that it will not be one of a log server's."""
+    return bool(unfinished) and not unfinished.startswith(b"{")
 
 
 def answers_a_blank_line(transport: Transport, *, timeout_s: float) -> Steps[bool]:

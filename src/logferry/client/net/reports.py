@@ -11,7 +11,7 @@ from logferry.client.net.readiness import Wait, poll
 from logferry.client.net.steps import Steps, run
 from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings, VerifySettings
-from logferry.errors import ProtocolError
+from logferry.errors import NotALogServer, ProtocolError
 from logferry.protocol.delivery import control_line
 from logferry.protocol.delivery_answers import Answer, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
@@ -46,6 +46,9 @@ class ReportClient:
             if not isinstance(answer, Welcome):
                 raise ProtocolError(f"{host}:{port} does not speak the delivery extension, so it cannot prove anything")
             self.store, self.features = answer.store, answer.features  # see Welcome
+        except NotALogServer as error:
+            self.close()
+            raise NotALogServer(error.what, f"{host}:{port}") from None
         except BaseException:
             self.close()
             raise

@@ -52,9 +52,9 @@ def test_more_answers_than_lines_are_an_error_after_those_that_were_sent() -> No
     lines = unanswered(first)
     answers = lines.answer(2)
     assert next(answers) == (first, 1)
-    with pytest.raises(ProtocolError, match="1 more answers than it received lines"):
+    with pytest.raises(ProtocolError, match="1 more answers than it was sent lines"):
         next(answers)
-    with pytest.raises(ProtocolError, match="more answers than it received lines"):
+    with pytest.raises(ProtocolError, match="more answers than it was sent lines"):
         lines.next_line()
 
 

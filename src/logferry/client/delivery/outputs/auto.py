@@ -2,15 +2,16 @@
 
 from typing import Final
 
-from logferry.client.delivery.outputs.establish import Dial, KnownServers, closed_on_failure
+from logferry.client.delivery.outputs.establish import Dial, Establish, KnownServers, closed_on_failure
 from logferry.client.delivery.outputs.logferry import HELLO_TIMEOUT_S, LogferrySession, say_hello
 from logferry.client.delivery.outputs.session import Session
 from logferry.client.net.hello import answers_a_blank_line
+from logferry.client.net.silence import require_silence_after_answer
 from logferry.client.net.steps import Steps
 from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings
-from logferry.errors import PeerClosed, ProtocolError
-from logferry.protocol.delivery_answers import InvalidAnswer, NotUnderstood, Welcome
+from logferry.errors import NotALogServer, PeerClosed, ProtocolError
+from logferry.protocol.delivery_answers import NotUnderstood, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 
 # When the server has closed this many connections in a row after the hello, find out whether the hello is the cause.
@@ -29,26 +30,44 @@ class AutoEstablish:
         self._servers = servers
         self._server = server
         self._closed_hellos = 0
-        self._is_plain = False
+        self._plain: Establish | None = None  # once the client has fallen back
 
     def __call__(self) -> Steps[Session]:
         """See Establish."""
-        if self._is_plain:
-            from logferry.client.delivery.outputs import line_acks  # for servers without the extension
+        if self._plain is None:
+            transport = yield from self._dial()
+            with closed_on_failure(transport):
+                session = yield from self._choose(transport)
+            if session is not None:
+                return session
+            transport.close()
+            self._fall_back()
+        return (yield from self._establish_plain())
 
-            return (yield from line_acks.establish(self._dial, self._settings))
-        transport = yield from self._dial()
-        with closed_on_failure(transport):
-            return (yield from self._choose(transport))
+    def _fall_back(self) -> None:
+        from logferry.client.delivery.outputs.line_acks import LineAckEstablish  # for servers without the extension
 
-    def _choose(self, transport: Transport) -> Steps[Session]:
+        self._plain = LineAckEstablish(self._dial, self._settings)
+
+    def _establish_plain(self) -> Steps[Session]:
+        """Establish a session of the plain protocol; after another service's answer, the next attempt says hello."""
+        assert self._plain
+        try:
+            return (yield from self._plain())
+        except NotALogServer:
+            self._plain, self._closed_hellos = None, 0
+            raise
+
+    def _choose(self, transport: Transport) -> Steps[Session | None]:
+        """Say hello; return the session of a server that welcomes the client, None for one that speaks plain."""
         is_known, protocol = self._servers.knows_extension(self._server), DeliveryClientProtocol()
         try:
             answer = yield from say_hello(transport, protocol, self._settings, self._servers.client_id)
         except PeerClosed:
             self._closed_hellos += 1
-            if not is_known and self._closed_hellos >= _HELLO_ATTEMPTS:
-                self._is_plain = yield from self._closes_on_hello()
+            must_ask = not is_known and self._closed_hellos >= _HELLO_ATTEMPTS
+            if must_ask and (yield from self._closes_on_hello()):
+                self._fall_back()
             raise
         self._closed_hellos = 0
         match answer:
@@ -56,12 +75,8 @@ class AutoEstablish:
                 self._servers.learn_extension(self._server)
                 return LogferrySession(transport, self._settings, protocol, answer)
             case NotUnderstood() if not is_known:
-                from logferry.client.delivery.outputs.line_acks import LineAckSession
-
-                self._is_plain = True
-                return LineAckSession(transport, self._settings)
-            case InvalidAnswer(reason):
-                raise ProtocolError(reason)
+                yield from require_silence_after_answer(transport, protocol.unread)
+                return None
             case _:
                 raise ProtocolError(
                     "the server no longer speaks the delivery extension; without it, lines may be stored twice"

@@ -1,15 +1,20 @@
 """The output for the plain protocol: JSON lines or frames, one answer for each line, in order. At least once."""
 
-from logferry.client.delivery.output import Guarantee, LineRejected, OutputEvent, OutputLimits, Stored
+from logferry.client.delivery.output import Guarantee, LineRejected, OutputEvent, OutputLimits, Stalled, Stored
+from logferry.client.delivery.outputs.answer_step import AnswerStep, LastRefusal
 from logferry.client.delivery.outputs.encoding import PlainEncoder
 from logferry.client.delivery.outputs.establish import Dial
 from logferry.client.delivery.outputs.sender import SendReport
 from logferry.client.delivery.outputs.session import Session
 from logferry.client.delivery.outputs.unanswered_lines import UnansweredLines
+from logferry.client.net.hello import is_foreign
+from logferry.client.net.readiness import Readiness
+from logferry.client.net.silence import require_silence_when_nothing_is_sent
 from logferry.client.net.steps import Steps
 from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings
-from logferry.errors import ProtocolError
+from logferry.errors import NotALogServer, PeerClosed
+from logferry.protocol.acks import answered
 from logferry.protocol.plain_client import Acked, InvalidAck, PlainClientProtocol, Refused
 
 
@@ -19,10 +24,39 @@ class LineAckSession(Session):
     guarantee = Guarantee.AT_LEAST_ONCE
     limits = OutputLimits()  # the server judges single lines, and does not know sources
 
-    def __init__(self, transport: Transport, settings: ShipSettings) -> None:
+    def __init__(self, transport: Transport, settings: ShipSettings, last_refusal: LastRefusal) -> None:
+        self._step = AnswerStep(last_refusal)
         self._protocol = plain_protocol(settings)
         self._unanswered = UnansweredLines()
         super().__init__(transport, PlainEncoder(settings, self._protocol), ack_timeout_s=settings.ack_timeout)
+
+    def next_timer(self) -> float | None:
+        """See Output."""
+        timers = [timer for timer in (super().next_timer(), self._step.deadline) if timer is not None]
+        return min(timers, default=None)
+
+    def drive(self, ready: Readiness, now: float, events: list[OutputEvent]) -> None:
+        """See Session. Answers that are not certain to be in step are not reported (rule C9)."""
+        if self._step.is_certain:
+            super().drive(ready, now, events)
+            return
+        try:
+            super().drive(ready, now, events)
+        except PeerClosed:
+            self._end_uncertain(events)
+            raise
+        if events and isinstance(events[-1], Stalled):
+            stalled = events.pop()
+            self._end_uncertain(events)
+            events.append(stalled)
+        else:
+            events.extend(self._step.settle(now, is_complete=not self._expects_progress))
+
+    def _end_uncertain(self, events: list[OutputEvent]) -> None:
+        if is_foreign(self._protocol.unread):
+            self._step.discard()
+            raise NotALogServer(answered(self._protocol.unread)) from None
+        events.extend(self._step.end(is_complete=not self._expects_progress))
 
     @property
     def _expects_progress(self) -> bool:
@@ -33,17 +67,19 @@ class LineAckSession(Session):
         return f"{super()._stall_reason} (a receiver that never answers needs --ack none)"
 
     def _handle_data(self, data: bytes, events: list[OutputEvent]) -> bool:
+        report = events.append if self._step.is_certain else self._step.hold
         answers = self._protocol.receive_data(data)
         for answer in answers:
             match answer:
                 case Acked(lines):
-                    events.extend(Stored(batch, count) for batch, count in self._unanswered.answer(lines))
+                    for batch, count in self._unanswered.answer(lines):
+                        report(Stored(batch, count))
                 case Refused(reason):
                     batch, line = self._unanswered.next_line()
                     list(self._unanswered.answer(1))
-                    events.append(LineRejected(batch, line, reason))
+                    report(LineRejected(batch, line, reason))
                 case InvalidAck(reason):
-                    raise ProtocolError(reason)
+                    raise NotALogServer(reason)
         return bool(answers)
 
     def _note_sent(self, report: SendReport, events: list[OutputEvent]) -> None:
@@ -58,6 +94,19 @@ def plain_protocol(settings: ShipSettings) -> PlainClientProtocol:
     return PlainClientProtocol(lines_per_send=settings.batch_size, compress_level=level)
 
 
-def establish(dial: Dial, settings: ShipSettings) -> Steps[Session]:
+class LineAckEstablish:
     """See Establish. Says no hello."""
-    return LineAckSession((yield from dial()), settings)
+
+    def __init__(self, dial: Dial, settings: ShipSettings) -> None:
+        self._dial = dial
+        self._settings = settings
+        self._last_refusal = LastRefusal()
+
+    def __call__(self) -> Steps[Session]:
+        """See Establish. Raises NotALogServer if the server answers a connection on which nothing is sent (rule C8)."""
+        silent = yield from self._dial()
+        try:
+            yield from require_silence_when_nothing_is_sent(silent)
+        finally:
+            silent.close()
+        return LineAckSession((yield from self._dial()), self._settings, self._last_refusal)

@@ -53,13 +53,6 @@ class LogferrySession(Session):
         self._opening.update(source.id for source in sources)
         self._sender.add_control(b"".join(map(open_line, sources)))
 
-    def submit(self, batch: Batch) -> bool:
-        """See Output."""
-        is_taken = super().submit(batch)
-        if is_taken:
-            self._in_flight.setdefault(batch.source.id, deque()).append(batch)
-        return is_taken
-
     @property
     def _expects_progress(self) -> bool:
         return bool(self._in_flight or self._opening) or self._sender.has_output
@@ -77,7 +70,7 @@ class LogferrySession(Session):
                 events.append(SourceAt(answer.source, answer.committed, answer.lines, answer.crc32))
             case Position(source, committed, is_answer_to_open=False):
                 self._note_stored(source, committed, events)
-            case BatchRefused(source, committed, reason, is_final):
+            case BatchRefused(source, committed, reason, is_final) if source in self._in_flight:
                 events.append(BatchRejected(source, committed, reason, is_final))
             case Alive():
                 pass
@@ -96,7 +89,9 @@ class LogferrySession(Session):
             self._in_flight.pop(source_id, None)
 
     def _note_sent(self, report: SendReport, events: list[OutputEvent]) -> None:
-        """See Session: sending alone proves nothing."""
+        """See Session. Until a batch is sent whole, no answer can be for it."""
+        for batch in report.finished:
+            self._in_flight.setdefault(batch.source.id, deque()).append(batch)
 
 
 def say_hello(

@@ -28,7 +28,7 @@ def output_for(settings: ShipSettings, servers: KnownServers) -> Output:
         case "line":
             from logferry.client.delivery.outputs import line_acks
 
-            return ServerOutput(server, lambda: line_acks.establish(dial, settings))
+            return ServerOutput(server, line_acks.LineAckEstablish(dial, settings))
         case _:
             from logferry.client.delivery.outputs.auto import AutoEstablish
 

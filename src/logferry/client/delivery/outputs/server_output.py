@@ -10,7 +10,7 @@ from logferry.client.delivery.outputs.establish import Establish
 from logferry.client.delivery.outputs.session import Session
 from logferry.client.net.readiness import Readiness
 from logferry.client.net.steps import Task
-from logferry.errors import DeliveryError
+from logferry.errors import DeliveryError, NotALogServer
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 
@@ -61,6 +61,9 @@ class ServerOutput:
                 self._continue_connecting(self._connecting, ready, now, events)
             elif self._session:
                 self._session.drive(ready, now, events)
+        except NotALogServer as error:
+            self.abandon()
+            events.append(Disconnected(NotALogServer(error.what, self._server)))
         except DeliveryError as error:
             self.abandon()
             events.append(Disconnected(error))

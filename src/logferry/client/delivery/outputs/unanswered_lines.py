@@ -4,7 +4,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 
-from logferry.errors import ProtocolError
+from logferry.errors import NotALogServer
 from logferry.model.batch import Batch
 
 
@@ -31,11 +31,11 @@ class UnansweredLines:
     def answer(self, lines: int) -> Iterator[tuple[Batch, int]]:
         """Note that the next `lines` lines were answered; yield each batch with its share of them.
 
-        Raises ProtocolError if fewer lines were sent, after yielding those.
+        Raises NotALogServer if fewer lines were sent, after yielding those.
         """
         while lines:
             if not self._batches:
-                raise ProtocolError(f"the server sent {lines} more answers than it received lines")
+                raise NotALogServer(f"it sent {lines} more answers than it was sent lines")
             batch = self._batches[0]
             count = min(lines, batch.lines - self._answered)
             self._answered += count
@@ -46,12 +46,12 @@ class UnansweredLines:
             yield batch, count
 
     def next_line(self) -> tuple[Batch, bytes]:
-        """Return the batch of the oldest line, and the line as rendered. Raises ProtocolError if there is none.
+        """Return the batch of the oldest line, and the line as rendered. Raises NotALogServer if there is none.
 
         Never scans a byte twice, because a server may refuse every line.
         """
         if not self._batches:
-            raise ProtocolError("the server sent more answers than it received lines")
+            raise NotALogServer("it sent more answers than it was sent lines")
         payload = self._batches[0].payload
         start = _end_of_lines(payload, self._answered - self._passed_lines, self._passed_bytes)
         self._passed_lines, self._passed_bytes = self._answered, start

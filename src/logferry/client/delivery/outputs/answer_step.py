@@ -1,0 +1,73 @@
+"""Whether the answers on a connection of the plain protocol belong to its lines; until then, none of them counts.
+
+Owns the events that wait for that. A connection is in step once every line sent has its answer, and no other answer
+follows for a moment. The end of a connection proves the same if every line has its answer by then.
+"""
+
+from dataclasses import dataclass
+
+from logferry.client.delivery.output import LineRejected, OutputEvent
+from logferry.client.net.silence import QUIET_S
+
+
+@dataclass(slots=True)
+class LastRefusal:
+    """The refusal with which a connection ended before it was in step. One output's sessions share it."""
+
+    line: bytes = b""
+    reason: str = ""
+
+
+class AnswerStep:
+    """See above; of one connection. Time is an argument."""
+
+    def __init__(self, last_refusal: LastRefusal) -> None:
+        self._last_refusal = last_refusal
+        self._held: list[OutputEvent] = []
+        self._quiet_since: float | None = None
+        self.is_certain = False
+
+    @property
+    def deadline(self) -> float | None:
+        """When the connection will have been quiet for long enough, if nothing happens until then."""
+        return None if self._quiet_since is None else self._quiet_since + QUIET_S
+
+    def hold(self, event: OutputEvent) -> None:
+        """Hold an event until its answer is known to be in step."""
+        self._held.append(event)
+
+    def settle(self, now: float, *, is_complete: bool) -> list[OutputEvent]:
+        """Return the events that count now; `is_complete` says that no line waits for its answer."""
+        if not is_complete or not self._held:
+            self._quiet_since = None
+        elif self._quiet_since is None:
+            self._quiet_since = now
+        elif now >= self._quiet_since + QUIET_S:
+            self._quiet_since = None
+            self.is_certain = True
+            return self._release(len(self._held))
+        return []
+
+    def end(self, *, is_complete: bool) -> list[OutputEvent]:
+        """Return the events that count although the connection ends before it was in step.
+
+        Fewer answers than lines arrived, so an ack is not one too many. A refusal may be the answer to something else:
+        it counts if another connection has ended with the same one, or its line would be sent for ever.
+        """
+        if is_complete:
+            return self._release(len(self._held))
+        for place, event in enumerate(self._held):
+            if isinstance(event, LineRejected):
+                refusal, last = LastRefusal(event.line, event.reason), self._last_refusal
+                is_repeated = refusal == last
+                last.line, last.reason = refusal.line, refusal.reason
+                return self._release(place + is_repeated)
+        return self._release(len(self._held))
+
+    def discard(self) -> None:
+        """Discard what is held: it answers something else."""
+        self._held.clear()
+
+    def _release(self, count: int) -> list[OutputEvent]:
+        released, self._held = self._held[:count], []
+        return released
