@@ -30,7 +30,7 @@ NAMED: Final = list(named_rules())
 
 def test_the_rules_of_each_section_are_numbered_without_gaps() -> None:
     letters = dict.fromkeys(rule[0] for rule in RULES)
-    assert "".join(letters) == "MLACEF"
+    assert "".join(letters) == "MLACEFN"
     for letter in letters:
         numbers = [int(rule[1:]) for rule in RULES if rule[0] == letter]
         assert numbers == list(range(1, len(numbers) + 1))

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from logferry.names import text_of_name
 from logferry.printable import printable
 
 
@@ -30,6 +31,11 @@ def print_problem(text: str, *, command: str = "") -> None:
 def shown(text: object) -> str:
     """Return a text from outside, such as a file name, in a form that is safe to print to stdout."""
     return printable(str(text), encoding=_encoding(sys.stdout))
+
+
+def shown_name(name: object) -> str:
+    """Return the name of a file in a form that is safe to print to stdout; different names look different."""
+    return shown(text_of_name(str(name)))
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Final
 from logferry.config.kinds import Kind, any_number, not_empty, several, word_or
 from logferry.model.format_names import FORMAT_NAMES, REGEX_PREFIX
 from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP, REDACTION_NAMES, RESERVED_KEYS
+from logferry.names import encodable
 
 FORMATS: Final = ("auto", *FORMAT_NAMES)
 
@@ -67,7 +68,7 @@ def _field(text: str) -> tuple[str, str]:
         raise ValueError
     if key in RESERVED_KEYS:
         raise ValueError(f"{key} is written by the format itself")
-    return key, value
+    return encodable(key), encodable(value)
 
 
 FILES: Final = several(Kind(_file, ""), ":", "names or patterns of files, separated by ':', or '-'")

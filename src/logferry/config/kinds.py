@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from logferry.names import encodable
 from logferry.printable import quoted
 
 Parser = Callable[[str], Any]
@@ -139,7 +140,7 @@ def _host_name(text: str) -> str:
     if text.lower() == "auto":
         import socket  # late: only a client needs a host name
 
-        return socket.gethostname()
+        return encodable(socket.gethostname())
     if text != text.strip() or not text.isprintable() or not 0 < len(text) <= _MAX_HOST_CHARS:
         raise ValueError
     return text

@@ -8,6 +8,7 @@ from typing import Final
 from logferry.cli.output import shown, table
 from logferry.client.status.connection_state import CONNECTED, WAITING, ConnectionState
 from logferry.client.status.inspect import InspectedFile, Inspection
+from logferry.names import text_of_name
 from logferry.printable import moment
 
 # Show up to 50 files. Beyond that, show those that need attention plus the 20 furthest behind.
@@ -35,10 +36,11 @@ def status_as_table(status: Inspection, *, shows_all: bool = False) -> str:
 def status_as_json(status: Inspection) -> str:
     """Return an object: `client`, `problems`, and `files`, a list of objects. Times are Unix times, sizes bytes."""
     client = dataclasses.asdict(status.client)
-    now = {"state_dir": status.folder, "running": status.is_running, "pid": status.pid}
+    names = {"directory": text_of_name(status.client.directory), "state_dir": text_of_name(status.folder)}
+    now = {"running": status.is_running, "pid": status.pid}
     return json.dumps(
         {
-            "client": {**client, **now, "age_seconds": round(status.age_seconds, 3)},
+            "client": {**client, **names, **now, "age_seconds": round(status.age_seconds, 3)},
             "problems": status.problems,
             "files": [_file_object(file) for file in status.files],
         },
@@ -87,7 +89,7 @@ def _urgency(file: InspectedFile) -> tuple[bool, int, str]:
 
 def _file_row(file: InspectedFile) -> tuple[str, ...]:
     report = file.report
-    name = f"{report.path} (now {file.other_name})" if file.other_name else report.path
+    name = text_of_name(report.path) + (f" (now {text_of_name(file.other_name)})" if file.other_name else "")
     has_name_only = not report.inode and file.is_unreadable
     numbers = (str(file.size), str(report.offset), str(report.committed))
     return (
@@ -104,6 +106,7 @@ def _file_row(file: InspectedFile) -> tuple[str, ...]:
 
 def _file_object(file: InspectedFile) -> dict[str, object]:
     values = dataclasses.asdict(file.report)
+    values |= {"path": text_of_name(file.report.path), "name": text_of_name(file.report.name)}
     values |= {"size": file.size, "lag_bytes": file.lag_bytes, "lag_seconds": round(file.lag_seconds, 3)}
     return values | {"held": file.is_held, "since_then": file.since_then}
 

@@ -23,6 +23,7 @@ from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import FileSettings
 from logferry.errors import SourceError
 from logferry.model.render_spec import PLAIN
+from logferry.names import text_of_name
 from logferry.protocol.delivery_reports import Extent, RecordedLoss, ReportPage
 
 _UNKNOWN: Final[Renderings] = ((0, PLAIN),)  # nothing was sent, or a version that knew no other rendering sent it
@@ -40,7 +41,7 @@ class Range:
 
 @dataclass(slots=True)
 class Verdict:
-    """The result for one file. Ranges are in bytes of the file."""
+    """The result for one file. Ranges are in bytes of the file; `path` is the text of its name."""
 
     path: str
     source: str = ""
@@ -52,6 +53,9 @@ class Verdict:
     altered: list[Range] = field(default_factory=list)
     losses: list[RecordedLoss] = field(default_factory=list)
     problem: str = ""  # why the file could not be compared, or only in part
+
+    def __post_init__(self) -> None:
+        self.path = text_of_name(self.path)
 
     @property
     def is_proven(self) -> bool:

@@ -10,6 +10,7 @@ from logferry.client.files.line_reader import SourceFile
 from logferry.config import InputSettings
 from logferry.model.format_names import JOINING_FORMATS
 from logferry.model.render_spec import RenderSpec
+from logferry.names import text_of_name
 from logferry.rendering.detect import detect
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class InputRules:
         if settings.add_host:
             fields.append(("host", settings.host))
         if settings.add_path:
-            fields.append(("path", path))
+            fields.append(("path", text_of_name(path)))
         return RenderSpec(
             log_format,
             settings.max_line_bytes,

@@ -9,6 +9,7 @@ from logferry.client.delivery.outputs.unanswered_lines import unanswered_part
 from logferry.config import ShipSettings
 from logferry.model.batch import Batch
 from logferry.model.source import Source
+from logferry.names import text_of_name
 from logferry.protocol.compressor import gzipped
 from logferry.protocol.delivery import batch_header, control_line
 from logferry.protocol.plain_client import PlainClientProtocol, cut_lines
@@ -73,7 +74,7 @@ class DeliveryEncoder:
 
 def open_line(source: Source) -> bytes:
     """Return the `open` message, which asks how far a source is stored."""
-    return control_line("open", source=source.id, path=source.path, known=source.committed)
+    return control_line("open", source=source.id, path=text_of_name(source.path), known=source.committed)
 
 
 def _lines_per_send(settings: ShipSettings) -> int:

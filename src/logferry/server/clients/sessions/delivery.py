@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from logferry.names import encodable
 from logferry.protocol.acks import MAX_REASON_CHARS, error_ack
 from logferry.protocol.delivery import MAX_SOURCES, VERSION, answer_line
 from logferry.protocol.delivery_answers import BatchRefused, Position
@@ -43,7 +44,7 @@ _OVERHEAD_BYTES: Final = 2048
 # Our client asks one question at a time.
 _MAX_WAITING_QUESTIONS: Final = 100
 
-_MAX_PATH_CHARS: Final = 4096
+_MAX_PATH_CHARS: Final = 4 * 4096  # the system's limit, if every byte is escaped
 _MAX_NAME_CHARS: Final = 255
 
 # The store decides where it keeps the lines of a source.
@@ -232,5 +233,5 @@ class DeliverySession:
 
 
 def _storable(text: str, max_chars: int) -> str:
-    """Return `text` as SQLite accepts it: cut, without lone surrogates (bytes of a name that are not UTF-8)."""
-    return text[:max_chars].encode(errors="backslashreplace").decode()
+    """Return `text` as SQLite accepts it: cut, and UTF-8. Early clients sent bytes of a name as lone surrogates."""
+    return encodable(text[:max_chars])
