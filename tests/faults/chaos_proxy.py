@@ -40,6 +40,7 @@ class Happened:
     half_opened: int = 0
     stalls: int = 0
     delays: int = 0
+    prefaced: int = 0  # connections that began with bytes of the proxy's own
     bytes_up: int = 0
     bytes_down: int = 0
     bytes_swallowed: int = 0
@@ -83,6 +84,7 @@ class ChaosProxy:
         self._refuses = False
         self._swallows_acks = False
         self._delay_s = 0.0
+        self._preface = b""
         self._bytes_left: dict[Direction, int] = {}
         self._times_left = 0
         self._batch_acks_to_lose = 0
@@ -146,6 +148,10 @@ class ChaosProxy:
         """Accept new connections and close them at once, as a proxy whose server is away."""
         self._call(lambda: setattr(self, "_refuses", on))
 
+    def speak_first(self, preface: bytes) -> None:
+        """Send the server these bytes before anything of a new connection; none ends it."""
+        self._call(lambda: setattr(self, "_preface", preface))
+
     def close(self) -> None:
         """End all connections and the proxy."""
         self._call(self._end)
@@ -181,6 +187,9 @@ class ChaosProxy:
             client.close()
             return
         self.happened.connections += 1
+        if self._preface:
+            self.happened.prefaced += 1
+            server.writer.write(self._preface)
         link = _Link(client, server)
         self._links.add(link)
         link.pumps = [

@@ -1,0 +1,178 @@
+"""What happens to both ends, to the network between them, to the store and to the logs during a campaign."""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from tests.faults.campaign_count import Result, segments
+from tests.faults.campaign_ends import Ends
+from tests.faults.campaign_files import Doomed
+from tests.faults.chaos_proxy import DOWN, UP, ChaosProxy
+
+_PROXY_HEADER: Final = b"PROXY TCP4 192.0.2.1 192.0.2.2 40000 9000\r\n"
+
+
+class Faults:
+    """Each public method is one fault; it returns when the fault is over or armed, and counts it in the result."""
+
+    def __init__(self, ends: Ends, proxy: ChaosProxy, doomed: Doomed, chance: random.Random, result: Result) -> None:
+        self._ends = ends
+        self._proxy = proxy
+        self._doomed = doomed
+        self._random = chance
+        self._result = result
+        self._copy = ends.disk.parent / "copy"
+
+    def by_name(self) -> Mapping[str, Callable[[], None]]:
+        """Return all faults."""
+        return {
+            "kill client": self.kill_client,
+            "kill server": self.kill_server,
+            "crash server": self.crash_server,
+            "freeze": self.freeze,
+            "reset": self._proxy.reset,
+            "stall": self.stall,
+            "lose ack": self.lose_ack,
+            "half open": self.half_open,
+            "speak first": self.speak_first,
+            "set back": self.set_back,
+            "damage": self.damage,
+            "fill disk": self.fill_disk,
+            "lose lines": self.lose_lines,
+        }
+
+    def kill_client(self) -> None:
+        """Kill the client, and start it again a little later."""
+        self._ends.client.kill()
+        self._count("kill client")
+        self._pause(0, 0.5)
+        self._ends.start_client(self._proxy.port)
+
+    def kill_server(self) -> None:
+        """Kill the server, and start it again a little later."""
+        self._ends.server.kill()
+        self._count("kill server")
+        self._pause(0, 0.5)
+        self._ends.start_server()
+
+    def crash_server(self) -> None:
+        """Let a server die in the middle of a durable step, which a kill from outside hits only now and then."""
+        self._ends.server.kill()
+        crashing = self._ends.crash_server(str(self._random.random()))
+        self._wait_until(lambda: crashing.is_over, limit_s=5)
+        self._count("crash server" if crashing.is_over else "kill server")
+        crashing.kill()
+        self._ends.start_server()
+
+    def freeze(self) -> None:
+        """Stop one end for a moment."""
+        victim = self._random.choice([self._ends.client, self._ends.server])
+        victim.send(signal.SIGSTOP)
+        self._count("freeze")
+        self._pause(0.1, 1.5)
+        victim.send(signal.SIGCONT)
+
+    def stall(self) -> None:
+        """Let no bytes pass in one direction for a moment."""
+        direction = self._random.choice([UP, DOWN])
+        self._proxy.stall(direction)
+        self._count("stall")
+        self._pause(0.1, 1.0)
+        self._proxy.flow(direction)
+
+    def lose_ack(self) -> None:
+        """Lose an answer: not that to a hello or an open, but to lines that flow."""
+        seen = self._proxy.happened.bytes_down
+        self._wait_until(lambda: self._proxy.happened.bytes_down >= seen + 1000, limit_s=3)
+        self._proxy.lose_next_ack()
+        self._count("lose ack")
+
+    def half_open(self) -> None:
+        """Lose the server's ends of all connections."""
+        self._proxy.half_open()
+        self._count("half open")
+
+    def speak_first(self) -> None:
+        """Send the server a proxy's header, which it does not expect, before what the client sends."""
+        self._proxy.speak_first(_PROXY_HEADER)
+        self._proxy.reset()
+        self._pause(0.5, 1.5)
+        self._proxy.speak_first(b"")
+        self._proxy.reset()
+        self._count("speak first")
+
+    def set_back(self) -> None:
+        """Set the store back to the last copy of its data folder, or make that copy."""
+        self._ends.server.kill()
+        if self._copy.exists():
+            shutil.rmtree(self._ends.data_dir)
+            shutil.copytree(self._copy, self._ends.data_dir)
+            shutil.rmtree(self._copy)
+            self._count("set back")
+        else:
+            shutil.copytree(self._ends.data_dir, self._copy)
+        self._ends.start_server()
+
+    def damage(self) -> None:
+        """Flip a byte of a segment, delete the segment or cut it, while the server runs."""
+        sizes = {path: path.stat().st_size for path in segments(self._ends.data_dir)}
+        path = self._random.choice([path for path, size in sizes.items() if size] or [None])
+        if not path:
+            return
+        position = self._random.randrange(sizes[path])
+        how = self._random.choice(["flip", "delete", "cut"])
+        if how == "delete":
+            path.unlink()
+        elif how == "cut":
+            os.truncate(path, position)
+        else:
+            with path.open("r+b") as file:
+                file.seek(position)
+                byte = file.read(1)[0]
+                file.seek(position)
+                file.write(bytes([byte ^ 1]))
+        self._count("damage")
+        self._result.damaged += 1
+
+    def fill_disk(self) -> None:
+        """Fill the store's disk for a moment."""
+        ballast = self._ends.disk / "ballast"
+        free = os.statvfs(self._ends.disk)
+        with ballast.open("wb") as file, contextlib.suppress(OSError):
+            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
+        self._count("fill disk")
+        self._pause(0.2, 1.5)
+        ballast.unlink()
+
+    def lose_lines(self) -> None:
+        """Let lines vanish while no client looks: nobody can deliver them, but the client can report it."""
+        if not self._wait_until(self._doomed_is_stored, limit_s=20):
+            return
+        self._ends.client.kill()
+        self._doomed.lose_lines()
+        self._count("lose lines")
+        self._result.windows_happened += 1
+        self._ends.start_client(self._proxy.port)
+
+    def _doomed_is_stored(self) -> bool:
+        last = b"log=doomed n=%d file=%d " % (self._doomed.written - 1, self._doomed.files)
+        return any(last in path.read_bytes() for path in segments(self._ends.data_dir) if "doomed" in str(path))
+
+    def _count(self, fault: str) -> None:
+        self._result.faults[fault] += 1
+
+    def _pause(self, least_s: float, most_s: float) -> None:
+        time.sleep(self._random.uniform(least_s, most_s))  # how long a fault lasts, not a synchronisation
+
+    def _wait_until(self, condition: Callable[[], bool], *, limit_s: float) -> bool:
+        end = time.monotonic() + limit_s
+        while not condition():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)
+        return True
