@@ -243,6 +243,10 @@ class VerifySettings:
 
     inputs: tuple[FileSettings, ...]
     json: Json
+    show: Annotated[
+        bool,
+        Declaration(BOOLEAN, "false", "show the text of lines that differ: expected and found", Group.RUN),
+    ]
     server_host: ServerHost
     server_port: ServerPort
     host: Host

@@ -20,7 +20,7 @@ from logferry.errors import PeerTimeout, ProtocolError, Unreachable
 from logferry.protocol.delivery_reports import RecordedLoss
 from tests.support.fakes import FakeServer, Script, ack_every_line, never_read
 from tests.support.processes import free_port
-from tests.support.running import RunningServer, running_server, wait_until
+from tests.support.running import RunningServer, numbered_line, running_server, wait_until
 from tests.support.shipping import Printed, append, assert_conserved, log_line, losses, once, shipping, the_segment
 
 pytestmark = pytest.mark.usefixtures("quick_backoff", "logging_restored")
@@ -100,7 +100,8 @@ def test_json_says_the_same(tmp_path: Path, server: RunningServer, run_verify: C
     assert found["proven"] is False
     assert (found["lines"], found["stored"]) == (12, 10)
     size = log.stat().st_size
-    assert found["missing"] == [{"start": size - 2 * (LINE + 1), "end": size, "lines": 2, "reason": "not shipped yet"}]
+    where = {"start": size - 2 * (LINE + 1), "end": size, "lines": 2, "first_line": 11, "last_line": 12}
+    assert found["missing"] == [{**where, "reason": "not shipped yet"}]
 
 
 ODD = b"\xef\xbb\xbf2024-01-15 08:23:45 INFO a\r\n\r\n\n \n\xff\xfe\n\x00\n" + b"x" * 300_000 + b"\nno newline"
@@ -184,7 +185,63 @@ def test_damage_to_a_segment_is_found(
     printed = run_verify(log)
     assert printed.code == EXIT_INCOMPLETE
     assert "NOT all there" in printed.out
-    assert f"bytes 0 to {log.stat().st_size} {words}" in printed.out
+    assert f"bytes 0 to {log.stat().st_size} (lines 1 to 100) {words}" in printed.out
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda path: replace_in(b"line 41", b"lime 41")(path), "line 42: the file and the server differ"),
+        (remove_a_line, "line 2: only in the file"),
+        (lambda path: path.write_bytes(path.read_bytes() + b"x\n"), ""),
+        (lambda path: os.truncate(path, path.stat().st_size // 2 - 10), "lines 51 to 100: only in the file"),
+    ],
+    ids=["altered", "missing", "more behind the end", "cut"],
+)
+def test_a_damaged_segment_is_named_to_the_line(
+    tmp_path: Path,
+    server: RunningServer,
+    run_verify: Callable[..., Printed],
+    damage: Callable[[Path], object],
+    words: str,
+) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    deliver(log, server)
+    damage(the_segment(server))
+    printed = run_verify(log)
+    assert words in printed.out
+    assert "expected" not in printed.out
+
+
+def test_show_adds_what_was_expected_and_what_was_found(
+    tmp_path: Path, server: RunningServer, run_verify: Callable[..., Printed]
+) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    deliver(log, server)
+    replace_in(b"line 41", b"\x1b[1m41")(the_segment(server))
+    printed = run_verify(log, words=("--show",))
+    expected, found = printed.out.splitlines()[-2:]
+    assert expected.endswith(numbered_line(41).decode().rstrip())
+    assert "expected:" in expected
+    assert found.endswith(r'"message": "\x1b[1m41", "timestamp": "2024-01-15 08:23:45"}')
+    (verdict,) = json.loads(run_verify(log, words=("--show", "--json")).out)
+    (wrong,) = verdict["wrong_lines"]
+    assert (wrong["kind"], wrong["first"], wrong["last"]) == ("altered", 42, 42)
+    assert wrong["expected"] == numbered_line(41).decode().rstrip()
+
+
+def test_a_line_removed_from_a_segment_of_many_extents_is_the_only_one_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_verify: Callable[..., Printed], server: RunningServer
+) -> None:
+    """All extents behind the line have moved, and are compared together."""
+    monkeypatch.setattr("logferry.server.storage.admission.EXTENT_BYTES", 4096)
+    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 8192)
+    log = append(tmp_path / "app.log", range(2000))
+    deliver(log, server)
+    remove_a_line(the_segment(server))
+    verdict = judge(log, server)
+    assert len(verdict.altered) > 5
+    assert [(wrong.kind, wrong.first, wrong.last) for wrong in verdict.wrong_lines] == [("missing", 2, 2)]
 
 
 def replace_in(old: bytes, new: bytes) -> Callable[[Path], object]:

@@ -11,7 +11,8 @@ from typing import Final
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_OK, CommandLine
 from logferry.cli.output import print_problem, print_result, shown, table
 from logferry.client.net.reports import ReportClient
-from logferry.client.proof.verify import Verdict, verify_all
+from logferry.client.proof.lines import LineProblem
+from logferry.client.proof.verify import Range, Verdict, verify_all
 from logferry.client.run import state_dir
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import VerifySettings
@@ -48,7 +49,7 @@ def verify_and_print(settings: VerifySettings) -> int:
 def _verify(settings: VerifySettings) -> list[Verdict]:
     checkpoints = Checkpoints(state_dir(settings.state_dir), read_only=True)
     with ReportClient.for_server_of(settings) as reports:
-        return verify_all(settings.inputs, checkpoints, reports)
+        return verify_all(settings.inputs, checkpoints, reports, with_text=settings.show)
 
 
 def verdicts_as_table(verdicts: Sequence[Verdict]) -> str:
@@ -79,11 +80,40 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
 
 def _details(verdict: Verdict) -> list[str]:
     found = [
-        *(("missing", piece.start, piece.end, piece.reason) for piece in verdict.missing),
-        *(("altered", piece.start, piece.end, piece.reason) for piece in verdict.altered),
-        *(("lost", loss.start, loss.end, loss.reason) for loss in verdict.losses),
+        *(f"{_place(piece)} missing: {piece.reason}" for piece in verdict.missing),
+        *(f"{_place(piece)} altered: {piece.reason}" for piece in verdict.altered),
+        *(f"bytes {loss.start} to {loss.end} lost: {loss.reason}" for loss in verdict.losses),
     ]
-    lines = [f"  {verdict.path}: bytes {start} to {end} {what}: {why}" for what, start, end, why in found[:_MAX_RANGES]]
-    if len(found) > _MAX_RANGES:
-        lines.append(f"  {verdict.path}: and {len(found) - _MAX_RANGES} more ranges (--json lists them all)")
+    wrong = [line for problem in verdict.wrong_lines[:_MAX_RANGES] for line in _wrong_line(problem)]
+    return [f"  {verdict.path}: {text}" for text in [*_first(found, "ranges"), *wrong]]
+
+
+def _first(found: Sequence[str], what: str) -> list[str]:
+    more = len(found) - _MAX_RANGES
+    return [*found[:_MAX_RANGES], *([f"and {more} more {what} (--json lists them all)"] if more > 0 else [])]
+
+
+def _place(piece: Range) -> str:
+    lines = f" ({_lines(piece.first_line, piece.last_line)})" if 0 < piece.first_line <= piece.last_line else ""
+    return f"bytes {piece.start} to {piece.end}{lines}"
+
+
+def _lines(first: int, last: int) -> str:
+    return f"line {first}" if first == last else f"lines {first} to {last}"
+
+
+_WRONG: Final = {
+    "altered": "the file and the server differ",
+    "missing": "only in the file, not on the server",
+    "extra": "the server has another line before it",
+}
+
+
+def _wrong_line(problem: LineProblem) -> list[str]:
+    """Return what is wrong with lines of a file, with the texts if `--show` has asked for them."""
+    lines = [f"{_lines(problem.first, problem.last)}: {_WRONG[problem.kind]}"]
+    if problem.expected:
+        lines.append(f"  expected: {problem.expected}")
+    if problem.found:
+        lines.append(f"  found:    {problem.found}")
     return lines

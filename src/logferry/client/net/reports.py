@@ -15,7 +15,9 @@ from logferry.errors import NotALogServer, ProtocolError
 from logferry.protocol.delivery import control_line
 from logferry.protocol.delivery_answers import Answer, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
+from logferry.protocol.delivery_repairs import CONTENT_BYTES, StoredContent
 from logferry.protocol.delivery_reports import ReportPage
+from logferry.protocol.features import HEAL
 
 _CLIENT_ID: Final = "verify"
 
@@ -81,6 +83,25 @@ class ReportClient:
             has_more = page.has_more
             after = page.extents[-1].end if page.extents else 0
 
+    def content(self, source_id: str, start: int) -> Iterator[bytes]:
+        """Yield the bytes that the server has of the extent that begins at `start`, as they are on its disk now."""
+        position = 0
+        while True:
+            answer = self._ask(
+                control_line("content", source=source_id, start=start, position=position, bytes=CONTENT_BYTES)
+            )
+            if not isinstance(answer, StoredContent) or (answer.source, answer.start) != (source_id, start):
+                raise ProtocolError(f"the server's answer to a request for stored bytes is something else: {answer}")
+            if not answer.data:
+                return
+            yield answer.data
+            position += len(answer.data)
+
+    @property
+    def can_heal(self) -> bool:
+        """Whether the server shows stored bytes and accepts repairs."""
+        return HEAL in self.features
+
     def close(self) -> None:
         """Close the connection."""
         self._transport.close()
@@ -96,7 +117,5 @@ class ReportClient:
         )
 
     def _ask(self, question: bytes) -> Answer:
-        steps = ask(
-            self._transport, self._protocol, question, timeout_s=self._answer_timeout_s, what="a report request"
-        )
+        steps = ask(self._transport, self._protocol, question, timeout_s=self._answer_timeout_s, what="a request")
         return run(steps, wait=self._wait, clock=time.monotonic)

@@ -16,7 +16,8 @@ from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.patterns import is_pattern, matching
 from logferry.client.finding.rotation_names import is_archive_name, original_names, without_archive_suffix
 from logferry.client.net.reports import ReportClient
-from logferry.client.readers.rerender import Renderings, rerender
+from logferry.client.proof.lines import MAX_PROBLEMS, LineProblem, Run, line_problems
+from logferry.client.readers.rerender import Renderings, Rerendered, rerender
 from logferry.client.recognition.recognise import has_content
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
@@ -26,17 +27,22 @@ from logferry.model.render_spec import PLAIN
 from logferry.names import text_of_name
 from logferry.protocol.delivery_reports import Extent, RecordedLoss, ReportPage
 
-_UNKNOWN: Final[Renderings] = ((0, PLAIN),)  # nothing was sent, or a version that knew no other rendering sent it
+UNKNOWN: Final[Renderings] = ((0, PLAIN),)  # nothing was sent, or a version that knew no other rendering sent it
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Bytes `[start, end)` of a file with `lines` lines, and what is wrong with them."""
+    """Bytes `[start, end)` of a file with `lines` records, and what is wrong with them.
+
+    These are the lines `first_line` to `last_line` of the file.
+    """
 
     start: int
     end: int
     lines: int
     reason: str
+    first_line: int = 0
+    last_line: int = 0
 
 
 @dataclass(slots=True)
@@ -52,6 +58,7 @@ class Verdict:
     missing: list[Range] = field(default_factory=list)
     altered: list[Range] = field(default_factory=list)
     losses: list[RecordedLoss] = field(default_factory=list)
+    wrong_lines: list[LineProblem] = field(default_factory=list)  # of `altered`, to the line, if the server can show it
     problem: str = ""  # why the file could not be compared, or only in part
 
     def __post_init__(self) -> None:
@@ -63,10 +70,19 @@ class Verdict:
         return not (self.problem or self.missing or self.altered or self.losses or self.repeated)
 
 
-def verify_all(inputs: Iterable[FileSettings], checkpoints: Checkpoints, reports: ReportClient) -> list[Verdict]:
-    """Compare each file of these inputs, once, with what the server has stored. Raises DeliveryError."""
-    paths = dict.fromkeys(path for own in inputs for path in _files_of(own))
-    return [verify(Path(path), checkpoints, reports) for path in paths]
+def verify_all(
+    inputs: Iterable[FileSettings], checkpoints: Checkpoints, reports: ReportClient, *, with_text: bool = False
+) -> list[Verdict]:
+    """Compare each file of these inputs, once, with what the server has stored. Raises DeliveryError.
+
+    `with_text` adds to each wrong line what it should be, and what it is.
+    """
+    return [verify(Path(path), checkpoints, reports, with_text=with_text) for path in files_of(inputs)]
+
+
+def files_of(inputs: Iterable[FileSettings]) -> list[str]:
+    """Return the files of these inputs, each once."""
+    return list(dict.fromkeys(path for own in inputs for path in _files_of(own)))
 
 
 def _files_of(wanted: FileSettings) -> Iterator[str]:
@@ -78,7 +94,7 @@ def _files_of(wanted: FileSettings) -> Iterator[str]:
             yield name
 
 
-def verify(path: Path, checkpoints: Checkpoints, reports: ReportClient) -> Verdict:
+def verify(path: Path, checkpoints: Checkpoints, reports: ReportClient, *, with_text: bool = False) -> Verdict:
     """Compare one file with what the server has stored of it. Raises DeliveryError."""
     try:
         file = SourceFile(path, max_line_bytes=PLAIN.max_line_bytes, content=open_content(path))
@@ -87,17 +103,23 @@ def verify(path: Path, checkpoints: Checkpoints, reports: ReportClient) -> Verdi
     except SourceError as error:
         return Verdict(str(path), problem=error.reason)
     try:
-        checkpoint = _find(file, checkpoints)
+        checkpoint = find_checkpoint(file, checkpoints)
         if checkpoint is None:
-            lines = rerender(file, file.readable_end, _UNKNOWN).lines
+            lines = rerender(file, file.readable_end, UNKNOWN).lines
             problem = "never shipped, as far as the state folder knows" if lines else ""
             return Verdict(str(path), lines=lines, problem=problem)
-        return _compare(file, checkpoint, list(reports.report(checkpoint.id)))
+        verdict, runs = _compare(file, checkpoint, list(reports.report(checkpoint.id)))
+        if reports.can_heal:
+            for run in runs:
+                stored = (data for extent in run.extents for data in reports.content(checkpoint.id, extent.start))
+                found = line_problems(file, run, checkpoint.renderings or UNKNOWN, stored, with_text=with_text)
+                verdict.wrong_lines += found[: MAX_PROBLEMS - len(verdict.wrong_lines)]
+        return verdict
     finally:
         file.close()
 
 
-def _find(file: SourceFile, checkpoints: Checkpoints) -> Checkpoint | None:
+def find_checkpoint(file: SourceFile, checkpoints: Checkpoints) -> Checkpoint | None:
     """Return the latest checkpoint of the file, or else that of the same inode with other content.
 
     An archive is a different file from the one that was shipped: the archive's name gives the original names, and its
@@ -113,20 +135,21 @@ def _find(file: SourceFile, checkpoints: Checkpoints) -> Checkpoint | None:
     return max(same or of_inode, key=lambda checkpoint: checkpoint.seen_at, default=None)
 
 
-def _compare(file: SourceFile, checkpoint: Checkpoint, pages: list[ReportPage]) -> Verdict:
+def _compare(file: SourceFile, checkpoint: Checkpoint, pages: list[ReportPage]) -> tuple[Verdict, list[Run]]:
+    """Return the verdict on a file, and the extents that are there but do not agree."""
     verdict = Verdict(str(file.path), checkpoint.id)
     if not pages[0].is_known:
         verdict.problem = f"the server has never heard of source {checkpoint.id}"
-        return verdict
+        return verdict, []
     verdict.losses = list(pages[0].losses)
-    comparison = _Comparison(file, checkpoint.renderings or _UNKNOWN, verdict)
+    comparison = _Comparison(file, checkpoint.renderings or UNKNOWN, verdict)
     for extent in _extents(pages):
         comparison.compare(extent)
     committed = pages[0].committed
     comparison.expect_nothing(committed, "not on the server, although the server reports it as stored")
     comparison.expect_nothing(file.readable_end, "not shipped yet")
     verdict.problem = "; ".join(file.problems)
-    return verdict
+    return verdict, comparison.runs
 
 
 def _extents(pages: list[ReportPage]) -> Iterator[Extent]:
@@ -134,13 +157,15 @@ def _extents(pages: list[ReportPage]) -> Iterator[Extent]:
         yield from page.extents
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Comparison:
-    """Reads through a file, and records what it finds in a verdict."""
+    """Reads through a file, and records what it finds in a verdict. `line` is the last line that was read."""
 
     file: SourceFile
     renderings: Renderings
     verdict: Verdict
+    line: int = 0
+    runs: list[Run] = field(default_factory=list)
 
     def compare(self, extent: Extent) -> None:
         """Compare the next extent with the file."""
@@ -149,32 +174,44 @@ class _Comparison:
             verdict.repeated += extent.lines
             return
         self.expect_nothing(extent.start, "not on the server")
-        found = rerender(file, extent.end, self.renderings)
-        verdict.lines += found.lines
-        verdict.filtered += found.filtered
-        where = (extent.start, extent.end, extent.lines)
+        before = self.line
+        found = self._rerender(extent.end)
+        where, lines = (extent.start, extent.end, extent.lines), (before + 1, self.line)
         if extent.state in ("missing", "expired"):
             reason = (
                 "the server's segment is gone" if extent.state == "missing" else "deleted by the server's retention"
             )
-            verdict.missing.append(Range(*where, f"{reason} ({extent.segment})"))
+            verdict.missing.append(Range(*where, f"{reason} ({extent.segment})", *lines))
         elif extent.state == "altered":
-            verdict.altered.append(Range(*where, f"changed on the server's disk ({extent.segment})"))
+            verdict.altered.append(Range(*where, f"changed on the server's disk ({extent.segment})", *lines))
+            self._add_to_run(extent, before + 1)
         elif (found.lines, found.crc32) != (extent.lines, extent.crc32):
-            verdict.altered.append(Range(*where, "the file has changed since it was shipped"))
+            verdict.altered.append(Range(*where, "the file has changed since it was shipped", *lines))
+            self._add_to_run(extent, before + 1)
         else:
             verdict.stored += extent.lines
 
     def expect_nothing(self, end: int, reason: str) -> None:
         """Read on to `end`, where only blank lines and known losses are expected; record other lines as missing."""
-        start = self.file.offset
+        start, before = self.file.offset, self.line
         if start >= end:
             return
+        found = self._rerender(end)
+        if found.lines and not _are_lost(start, end, self.verdict.losses):
+            self.verdict.missing.append(Range(start, end, found.lines, reason, before + 1, self.line))
+
+    def _rerender(self, end: int) -> Rerendered:
         found = rerender(self.file, end, self.renderings)
         self.verdict.lines += found.lines
         self.verdict.filtered += found.filtered
-        if found.lines and not _are_lost(start, end, self.verdict.losses):
-            self.verdict.missing.append(Range(start, end, found.lines, reason))
+        self.line += found.file_lines
+        return found
+
+    def _add_to_run(self, extent: Extent, first_line: int) -> None:
+        """Note an extent that does not agree; neighbours are compared together, since lines may have moved."""
+        if not self.runs or self.runs[-1].extents[-1].end != extent.start:
+            self.runs.append(Run(first_line))
+        self.runs[-1].extents.append(extent)
 
 
 def _are_lost(start: int, end: int, losses: Iterable[RecordedLoss]) -> bool:
