@@ -14,6 +14,7 @@ from logferry.client.delivery.output import (
     Connected,
     Disconnected,
     Guarantee,
+    Located,
     OutputEvent,
     OutputLimits,
     Sent,
@@ -128,6 +129,7 @@ class MemoryProgress:
         self.patience_s = math.inf
         self._happened = happened
         self.registered: list[list[str]] = []
+        self.known: dict[str, Source] = {}
 
     def register_all(self, sources: Iterable[Source]) -> None:
         self.registered.append([source.id for source in sources])
@@ -135,6 +137,18 @@ class MemoryProgress:
 
     def note(self, source: Source) -> None:
         """Nothing is saved."""
+
+    def known_ids(self) -> list[str]:
+        return list(self.known)
+
+    def known_source(self, source_id: str) -> Source | None:
+        return self.known.get(source_id)
+
+    def found_in(self, source_id: str, store: str) -> None:
+        self.known[source_id].store = store
+
+    def why_missing(self, source: Source, store: str, *, found: int) -> str:
+        return f"{store} had {source.committed} bytes"
 
     def follow(self, source: Source) -> None:
         """Nothing is saved."""
@@ -173,6 +187,8 @@ class MemoryOutput:
         guarantee: Guarantee = Guarantee.EXACTLY_ONCE,
         limits: OutputLimits | None = None,
         room: int = sys.maxsize,
+        store: str = "memory",
+        features: frozenset[str] = frozenset(),
     ) -> None:
         self.guarantee = guarantee
         self.limits = limits or OutputLimits()
@@ -185,10 +201,15 @@ class MemoryOutput:
         self.opened_ever: list[list[str]] = []
         self.arrived: deque[Batch] = deque()
         self.events: list[OutputEvent] = []
+        self.store_id = store
+        self.asked: list[list[str]] = []  # about which sources, in each request
+        self.cannot_locate = False
         self.finish_takes_s = 0.0
         self.fails_at_finish = False
         self._time = time
         self._room = room
+        self._features = features
+        self._is_asked = False
         self._unsent: list[Batch] = []
         self._behaviour: Behaviour | None = None  # of the present connection
         self._is_connecting = False
@@ -204,6 +225,10 @@ class MemoryOutput:
         self.opened += [source.id for source in sources]
         self.opened_ever[-1] += [source.id for source in sources]
 
+    def locate(self, sources: Sequence[str]) -> None:
+        self.asked.append(list(sources))
+        self._is_asked = True
+
     def submit(self, batch: Batch) -> bool:
         if self._behaviour is None or len(self._unsent) >= self._room:
             return False
@@ -217,7 +242,7 @@ class MemoryOutput:
         return {}
 
     def next_timer(self) -> float | None:
-        if self._is_connecting or self._unsent or self.opened:
+        if self._is_connecting or self._unsent or self.opened or self._is_asked:
             return self._time.now
         if self._finished_at is not None:
             return self._finished_at
@@ -238,6 +263,7 @@ class MemoryOutput:
     def abandon(self) -> None:
         self._is_connecting = False
         self._behaviour = self._finished_at = None
+        self._is_asked = False
         self.opened.clear()
         self.arrived.clear()
         self._unsent.clear()
@@ -252,7 +278,7 @@ class MemoryOutput:
 
     # --- what behaviours do
 
-    def locate(self, source_id: str) -> None:
+    def answer_open(self, source_id: str) -> None:
         """Answer an open."""
         self.opened.remove(source_id)
         stock = self.stock.setdefault(source_id, Stock())
@@ -287,9 +313,17 @@ class MemoryOutput:
         self._owed_since = now
         self.connections.append([])
         self.opened_ever.append([])
-        self.events.append(Connected("memory", self.guarantee, self.limits))
+        self.events.append(Connected("memory", self.guarantee, self.limits, self.store_id, self._features))
+
+    def _answer_positions(self) -> None:
+        self._is_asked = False
+        found = [(source_id, self.stock[source_id]) for source_id in self.asked[-1] if source_id in self.stock]
+        at = (SourceAt(one, stock.committed, stock.data.count(b"\n"), zlib.crc32(stock.data)) for one, stock in found)
+        self.events.append(Located(None if self.cannot_locate else tuple(at)))
 
     def _work(self, behaviour: Behaviour, now: float) -> None:
+        if self._is_asked:
+            self._answer_positions()
         if self._unsent:
             self.events.append(Sent(tuple(self._unsent), sum(len(b.payload) for b in self._unsent), len(self._unsent)))
             if not self.arrived:
@@ -313,7 +347,7 @@ class MemoryOutput:
 def answer_all(output: MemoryOutput) -> None:
     """Answer everything at once."""
     for source_id in list(output.opened):
-        output.locate(source_id)
+        output.answer_open(source_id)
     for batch in list(output.arrived):
         output.store(batch)
 
@@ -321,7 +355,7 @@ def answer_all(output: MemoryOutput) -> None:
 def answer_nothing(output: MemoryOutput) -> None:
     """Answer opens only."""
     for source_id in list(output.opened):
-        output.locate(source_id)
+        output.answer_open(source_id)
 
 
 def answer_then_break(batches: int) -> Behaviour:

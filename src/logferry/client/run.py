@@ -106,7 +106,8 @@ def _ship(
     if reporter:
         reporter.start()
     try:
-        _deliver(producer, settings, checkpoints, metrics, stop, connection)
+        can_reread = opened.reconfigure is not None
+        _deliver(producer, settings, checkpoints, metrics, stop, connection, reconciles=can_reread)
     finally:
         if reporter:
             reporter.stop()
@@ -137,11 +138,13 @@ def _deliver(
     metrics: Metrics,
     stop: StopSignal,
     connection: ConnectionTracker,
+    *,
+    reconciles: bool,
 ) -> None:
     """Deliver all batches of the producer. Raises DeliveryAbandoned."""
     output = output_for(settings, checkpoints)
     parts: dict[str, Any] = {"metrics": metrics, "stop": stop, "checkpoints": checkpoints, "observer": connection}
-    parts["stored_extents"] = partial(stored_extents, settings)
+    parts |= {"stored_extents": partial(stored_extents, settings), "reconciles": reconciles}
     if settings.resilient:
         from logferry.client.delivery.resilient import deliver_resilient
 

@@ -27,6 +27,7 @@ class Source:
     plain_server: str = ""
     asked_from: int = 0  # the bytes before are not to be shipped: not asked for, or shipped from another file
     is_finished: bool = False  # nothing more will be read: a batch run has ended, or the file is gone
+    sent_back_because: str = ""  # why the server has less than was acked, if it was found to have less
     epoch: int = 0  # how often the source was sent back; earlier batches do not count
     read_until: int = 0  # the highest offset that was read or is known to be lost
     renderings: list[tuple[int, RenderSpec]] = field(default_factory=list)  # from each offset on, the spec of its lines

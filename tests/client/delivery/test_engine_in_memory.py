@@ -391,13 +391,13 @@ def test_a_source_whose_open_is_not_answered_holds_back_no_other() -> None:
 
     def ignore_one(output: MemoryOutput) -> None:
         if other.id in output.opened:
-            output.locate(other.id)
+            output.answer_open(other.id)
         for batch in list(output.arrived):
             output.store(batch)
         if len(run.output.stock.get(other.id, stock_of([])).payloads) == 10 and silent.id in output.opened:
             seen.append(other.committed)
             if len(seen) > 2:
-                output.locate(silent.id)
+                output.answer_open(silent.id)
 
     run = Run(settings(), {silent: LINES[:10], other: LINES[:10]})
     run.output.behaviours[0] = ignore_one

@@ -42,6 +42,15 @@ def test_a_pattern_matches_as_in_a_shell(patterns: Sequence[str], found: Sequenc
     assert matching(patterns, []) == found
 
 
+@pytest.mark.parametrize(
+    "patterns", [["*.log"], ["?.log"], ["*/app.log"], [".*/app.log"], ["a/.*"], ["**/app.log"], ["a/**"], ["b.log"]]
+)
+def test_a_name_that_nothing_has_now_is_asked_for_as_if_it_had_been_found(patterns: Sequence[str], tree: Path) -> None:
+    found, excluding = set(matching(patterns, [])), Discovery(patterns, ["b.*"])
+    assert {name for name in FILES if Discovery(patterns).asks_for(name)} == found
+    assert {name for name in FILES if excluding.asks_for(name)} == found - {"b.log"}
+
+
 def test_an_absolute_pattern_gives_absolute_names(tree: Path) -> None:
     assert matching([f"{tree}/a/*.log"], []) == [f"{tree}/a/app.log"]
 

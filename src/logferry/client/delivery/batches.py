@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 # reason; the log then counts the rest, and the server's ledger has the range of each.
 _LOSSES_LOGGED: Final = 1000
 
+# At most this many losses are logged for a server that has less than was acked, then their number.
+_SET_BACK_LOGGED: Final = 20
+
 # At most this many cut lines are logged for each file, then their number; the server's ledger has the range of each.
 _CUT_LINES_LOGGED: Final = 10
 
@@ -85,6 +88,7 @@ class RenderingProducer:
         self._reader = reader
         self._metrics = metrics
         self._losses_log = RepeatLimit(logger, first=_LOSSES_LOGGED)
+        self._set_back_log = RepeatLimit(logger, first=_SET_BACK_LOGGED)
         self._cut_lines_log = RepeatLimit(logger, first=_CUT_LINES_LOGGED)
         self._max_lines = max_lines
         self._lines_are_short = True  # so short that a chunk may have more lines than allowed
@@ -194,8 +198,12 @@ class RenderingProducer:
     def _count_lost(self, lost: Loss) -> None:
         if lost.kind is LossKind.SKIPPED:
             return
-        self._losses_log.log(
-            *(logging.ERROR, (lost.source.path, lost.reason), "%s: bytes %d to %d are lost: %s"),
+        # A server that was set back, or another one, may lack thousands of files; each loss has a reason of its own.
+        is_one_of_many = bool(lost.source.sent_back_because)
+        limit = self._set_back_log if is_one_of_many else self._losses_log
+        key = "set back" if is_one_of_many else (lost.source.path, lost.reason)
+        limit.log(
+            *(logging.ERROR, key, "%s: bytes %d to %d are lost: %s"),
             *(printable(lost.source.path), lost.start, lost.end, lost.reason),
         )
         size = lost.end - lost.start

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from logferry.client.delivery.batches import BatchProducer
+from logferry.client.delivery.idle_connection import IdleConnection
 from logferry.client.delivery.observer import ConnectionObserver, NullObserver
 from logferry.client.delivery.outgoing import OutgoingBatches
 from logferry.client.delivery.output import (
@@ -23,6 +24,7 @@ from logferry.client.delivery.output import (
     Disconnected,
     Guarantee,
     LineRejected,
+    Located,
     Output,
     OutputEvent,
     OutputLimits,
@@ -32,6 +34,7 @@ from logferry.client.delivery.output import (
     Stored,
 )
 from logferry.client.delivery.progress import DeliveryProgress
+from logferry.client.delivery.reconciliation import Reconciliation
 from logferry.client.delivery.refusals import Refusals
 from logferry.client.delivery.resume import SourceResumption, StartOver, StoredExtents
 from logferry.client.delivery.retry import AlwaysOpen, Attempts, Backoff, ReconnectGate
@@ -68,13 +71,17 @@ class DeliveryEngine:
         stop: StopSignal,
         checkpoints: DeliveryProgress,
         stored_extents: StoredExtents,
+        reconciles: bool = True,
         gate: ReconnectGate | None = None,
         observer: ConnectionObserver | None = None,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
         poll: Wait = poll,
     ) -> None:
-        """Tests pass a `clock` and a `poll` of their own, so that no real time passes."""
+        """Without `reconciles`, the producer can read nothing again but what it has open, as with standard input.
+
+        Tests pass a `clock` and a `poll` of their own, so that no real time passes.
+        """
         self._producer = producer
         self._output = output
         self._settings = settings
@@ -82,7 +89,9 @@ class DeliveryEngine:
         self._checkpoints = checkpoints
         self._gate = gate or AlwaysOpen()
         self._observer = observer or NullObserver()
-        self._attempts = Attempts(settings, backoff or Backoff(ceiling_s=settings.backoff_max))
+        backoff = backoff or Backoff(ceiling_s=settings.backoff_max)
+        self._attempts = Attempts(settings, backoff)
+        self._idle = IdleConnection(backoff, clock(), is_wanted=settings.mode == "continuous")
         self._clock = clock
 
         self._window = Window(max_bytes=WINDOW_BYTES)
@@ -110,6 +119,10 @@ class DeliveryEngine:
             stored_extents=stored_extents,
             wait=self._waiting.wait,
         )
+        self._reconciliation = Reconciliation(
+            checkpoints, producer, self._window, is_wanted=reconciles and settings.mode == "continuous"
+        )
+        self._can_reconcile = False  # the current connection, or the last one
 
     def run(self) -> None:
         """Deliver until the producer is finished (or a stop was requested) and every line is answered.
@@ -138,6 +151,7 @@ class DeliveryEngine:
             timeout_s = 0.0 if may_take and self._wants_batch() else self._settings.poll_interval
             self._drive(timeout_s)
         else:  # wait for files, or for the end of an idle connection; perhaps nothing needs a tick for a long time
+            self._connect_if_due()
             timeout_s = 0.0 if may_take else math.inf
             self._drive(timeout_s, patience_s=self._patience_s if timeout_s else 0.0)
 
@@ -172,14 +186,22 @@ class DeliveryEngine:
         """For how many seconds the engine can skip ticks, as long as no descriptor announces anything."""
         return min(self._producer.patience_s, self._checkpoints.patience_s)
 
+    def _connect_if_due(self) -> None:
+        due = self._idle.next_timer
+        if due is not None and due <= self._clock() and self._outgoing is None and not self._is_connecting:
+            self._connect()
+
+    def _connect(self) -> None:
+        self._output.connect(self._clock())
+        self._is_connecting = True
+
     def _submit(self) -> None:
         if self._outgoing is not None:
             self._outgoing.submit()
             if self._outgoing.is_exhausted and self._outgoing.waiting_batches == len(self._window):
                 raise StartOver("this connection has opened as many sources as it may; opening another connection")
         elif not self._is_connecting:
-            self._output.connect(self._clock())
-            self._is_connecting = True
+            self._connect()
 
     def _prepare(self, batches: Sequence[Batch]) -> None:
         """Save sources, and how their batches are rendered, before an output gets any of these batches.
@@ -207,9 +229,13 @@ class DeliveryEngine:
     def _wait_for_events(
         self, timeout_s: float, *, announcing: Sequence[int] = (), patience_s: float = 0.0
     ) -> list[OutputEvent]:
-        timer = self._output.next_timer()
-        if timer is not None:
-            timeout_s = min(timeout_s, max(0.0, timer - self._clock()))
+        self._reconciliation.ask_if_due(self._output, self._clock())
+        timers = [self._output.next_timer(), self._reconciliation.next_timer]
+        if self._outgoing is None and not self._is_connecting and not self._window:
+            timers.append(self._idle.next_timer)
+        for timer in timers:
+            if timer is not None:
+                timeout_s = min(timeout_s, max(0.0, timer - self._clock()))
         interest = self._output.interest()
         ready = self._waiting.once(interest, timeout_s, announcing=announcing, patience_s=patience_s)
         return self._output.drive(ready, self._clock())
@@ -223,6 +249,8 @@ class DeliveryEngine:
                 self._note_sent(event)
             case SourceAt():
                 self._resume_source(event)
+            case Located():
+                self._note_located(event)
             case LineRejected(batch, line, reason):
                 self._window.answered(batch, 1)
                 self._attempts.succeeded()
@@ -248,6 +276,13 @@ class DeliveryEngine:
         for batch in self._window.unfinished():
             self._outgoing.add(batch)
         self._observer.connected(connection.guarantee)
+        now = self._clock()
+        self._idle.connected(now)
+        self._can_reconcile = self._reconciliation.begin(connection, now)
+
+    def _note_located(self, located: Located) -> None:
+        if self._outgoing is not None:
+            self._reconciliation.take(located, self._clock(), is_opened=self._outgoing.knows)
 
     def _note_sent(self, sent: Sent) -> None:
         now, first, again = self._clock(), 0, 0
@@ -264,7 +299,7 @@ class DeliveryEngine:
         source = self._window.source(position.source)
         if source is not None:
             self._checkpoints.note(source)
-            self._resumption.resume(source, position)
+            self._resumption.resume(source, position, server=self._server)
             if source.epoch >= 0:  # otherwise the file is a new source
                 source.store = self._store
         if self._outgoing is not None:
@@ -291,6 +326,7 @@ class DeliveryEngine:
 
     def _disconnect(self) -> None:
         self._output.abandon()
+        self._reconciliation.end()
         if self._outgoing is not None:
             self._observer.closed()
         self._outgoing = None
@@ -298,12 +334,15 @@ class DeliveryEngine:
 
     def _recover(self, error: DeliveryError) -> None:
         """Drop the connection, and back off before the next one, unless an idle connection was closed."""
+        was_connected = self._outgoing is not None
         self._disconnect()
         if isinstance(error, StartOver):
             logger.debug("%s", error)
             return
-        if not self._window and isinstance(error, PeerClosed):
+        if not self._window and was_connected and isinstance(error, PeerClosed):
             logger.debug("%s while nothing was in flight", error)
+            self._attempts.succeeded()
+            self._idle.ended(self._clock(), is_needed=self._can_reconcile)
             return
         self._metrics.add(reconnects=1)
         self._observer.failed(str(error))
@@ -311,6 +350,7 @@ class DeliveryEngine:
         self._waiting.wait({}, self._attempts.failed(error, self._unacked()))
         while not self._gate.may_connect():
             self._waiting.once({}, self._settings.poll_interval)
+        self._idle.failed(self._clock())
 
     def _tick(self) -> None:
         self._producer.tick()

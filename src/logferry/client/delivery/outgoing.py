@@ -44,6 +44,10 @@ class OutgoingBatches:
         """Whether it is worth taking another batch."""
         return not self._prepared and self._bytes < WAITING_BYTES
 
+    def knows(self, source_id: str) -> bool:
+        """Whether a source was opened on this connection, or is about to be."""
+        return source_id in self._open or source_id in self._opening or source_id in self._to_open
+
     @property
     def is_exhausted(self) -> bool:
         """Whether all remaining batches belong to sources that the connection may not open any more."""

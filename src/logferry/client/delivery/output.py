@@ -76,6 +76,12 @@ class SourceAt(NamedTuple):
     crc32: int
 
 
+class Located(NamedTuple):
+    """The answer to `locate`: the sources that are stored, and how far; None if the peer cannot read that now."""
+
+    found: tuple[SourceAt, ...] | None
+
+
 class LineRejected(NamedTuple):
     """The next line of a submitted batch will never be stored."""
 
@@ -108,7 +114,7 @@ class Disconnected(NamedTuple):
     error: DeliveryError
 
 
-OutputEvent = Connected | Sent | Stored | SourceAt | LineRejected | BatchRejected | Stalled | Disconnected
+OutputEvent = Connected | Sent | Stored | SourceAt | Located | LineRejected | BatchRejected | Stalled | Disconnected
 
 
 class Output(Protocol):
@@ -121,6 +127,12 @@ class Output(Protocol):
         """Ask how far sources are stored; a SourceAt follows for each, in any order.
 
         Only on an exactly-once connection, which needs it before the first batch of a source.
+        """
+
+    def locate(self, sources: Sequence[str]) -> None:
+        """Ask how far sources are stored, by their ids, without opening them; a Located follows.
+
+        Only on a connection that lists the feature `positions`; one request at a time, of at most 500 sources.
         """
 
     def submit(self, batch: Batch) -> bool:

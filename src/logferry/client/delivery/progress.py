@@ -19,6 +19,18 @@ class DeliveryProgress(Protocol):
     def note(self, source: Source) -> None:
         """Take note of a source's position now, in memory: another store may have less of it, or it may go back."""
 
+    def known_ids(self) -> list[str]:
+        """Return the ids of all sources that the client remembers, whether or not it reads them now."""
+
+    def known_source(self, source_id: str) -> Source | None:
+        """Return the source that is being read, or else what is remembered of it as a source; None if nothing is."""
+
+    def found_in(self, source_id: str, store: str) -> None:
+        """Have the next save that is due record that a store has all of a source that was acked."""
+
+    def why_missing(self, source: Source, store: str, *, found: int) -> str:
+        """Return why a store has only the first `found` bytes of a source, although more were acked."""
+
     def follow(self, source: Source) -> None:
         """Have the next save that is due include the source, at the position that it has reached by then."""
 

@@ -58,6 +58,7 @@ def deliver_resilient(
     stop: StopSignal,
     checkpoints: DeliveryProgress,
     stored_extents: StoredExtents,
+    reconciles: bool = True,
     observer: ConnectionObserver | None = None,
 ) -> None:
     """Deliver as DeliveryEngine.run does; both threads have ended when this returns."""
@@ -77,6 +78,7 @@ def deliver_resilient(
         stop=stop,
         checkpoints=checkpoints,
         stored_extents=stored_extents,
+        reconciles=reconciles,
         gate=gate,
         observer=observer,
     )

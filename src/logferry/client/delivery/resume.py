@@ -49,8 +49,8 @@ class SourceResumption:
         self._stored_extents = stored_extents
         self._wait = wait
 
-    def resume(self, source: Source, position: SourceAt) -> None:
-        """Resume a source at the server's position. Raises DeliveryError.
+    def resume(self, source: Source, position: SourceAt, *, server: str) -> None:
+        """Resume a source at the position of `server`. Raises DeliveryError.
 
         If the server has more than the checkpoint, this may read and render the file and query the server, in the
         engine's thread.
@@ -61,12 +61,14 @@ class SourceResumption:
                 "%s is not the file that the server knows as %s; shipping it as a new source", source.path, source.id
             )
             self._read_again(source, None)
-        elif committed < source.plain_until:
-            reason = "shipped by the plain protocol before"
-            self._window.add_first(Batch(source, committed, source.plain_until, epoch=source.epoch, lost=reason))
-        else:
-            self._mark_stored(source.id, committed)
+            return
+        self._mark_stored(source.id, committed)
+        wanted_from = not_wanted_until(source, server)
+        waiting = self._window.oldest_of(source.id)
+        if committed >= wanted_from or (waiting is not None and waiting.start == committed):
             self._go_to(source, position)
+        else:
+            self._skip_to(source, wanted_from, position)
 
     def _agrees(self, source: Source, position: SourceAt) -> bool:
         """Whether what the server has beyond the checkpoint is what this client sent, or would send.
@@ -95,8 +97,27 @@ class SourceResumption:
             logger.info("%s: the server has the file up to byte %d; resuming there", source.path, committed)
             self._read_again(source, committed)
 
+    def _skip_to(self, source: Source, wanted_from: int, position: SourceAt) -> None:
+        """Skip what the server is not to get, and go on behind it."""
+        waiting = self._window.oldest_of(source.id)
+        if source.committed > wanted_from:  # the server was set back to before that, or is another one
+            source.go_to(position.committed, position.lines, position.crc32)
+        if waiting is not None and waiting.start != wanted_from:
+            self._read_again(source, wanted_from)
+        reason = "shipped by the plain protocol before" if source.plain_until == wanted_from else "not asked for"
+        self._window.add_first(Batch(source, position.committed, wanted_from, epoch=source.epoch, lost=reason))
+
     def _read_again(self, source: Source, offset: int | None) -> None:
         read_again(source, offset, window=self._window, producer=self._producer)
+
+
+def not_wanted_until(source: Source, server: str) -> int:
+    """Return the offset before which `server` is not to get anything of a source.
+
+    It got that by the plain protocol, or nobody asked for it.
+    """
+    plain_until = source.plain_until if source.plain_server in ("", server) else 0
+    return max(plain_until, source.asked_from)
 
 
 def read_again(

@@ -44,6 +44,12 @@ class Discovery:
                 found[pattern] = None
         return [name for name in found if not self._is_excluded(name)]
 
+    def asks_for(self, name: str) -> bool:
+        """Whether a name matches, whether or not a file has it now."""
+        names = name.split("/")
+        asked = any(name == pattern or _match_all(pattern.split("/"), names) for pattern in self._patterns)
+        return asked and not self._is_excluded(name)
+
     def _expand(self, pattern: str) -> Iterator[str]:
         parts = pattern.split("/")
         first = next(index for index, part in enumerate(parts) if _MAGIC.search(part))
@@ -82,6 +88,17 @@ def is_pattern(name: str) -> bool:
 
 def _join(folder: str, name: str) -> str:
     return os.path.join(folder, name) if folder else name
+
+
+def _match_all(parts: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether the parts of a pattern match the parts of a path, as `Discovery` expands them."""
+    if not parts or not names:
+        return not parts and not names
+    if parts[0] == "**":
+        goes_deeper = len(names) > 1 and not names[0].startswith(".") and _match_all(parts, names[1:])
+        return goes_deeper or _match_all(parts[1:] or ["*"], names)
+    matches = _matcher(parts[0]) if _MAGIC.search(parts[0]) else parts[0].__eq__
+    return bool(matches(names[0])) and _match_all(parts[1:], names[1:])
 
 
 def _matcher(pattern: str) -> Callable[[str], bool]:

@@ -90,4 +90,6 @@ class Reader(Protocol):
 def losses_if_unreachable(source: Source, offset: int | None) -> list[Loss]:
     """Return what is lost when a source cannot be read again: its file is closed, or holds other content by now."""
     start, end = offset or 0, source.read_until
-    return [Loss(source, start, end, "gone when it was to be read again")] if start < end else []
+    why = source.sent_back_because
+    reason = f"{why}; the file is gone" if why else "gone when it was to be read again"
+    return [Loss(source, start, end, reason)] if start < end else []

@@ -14,7 +14,7 @@ from logferry.client.files.identity import fingerprint
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.rotation_names import former_names, without_archive_suffix
-from logferry.client.state.checkpoint import Checkpoint
+from logferry.client.state.checkpoint import Checkpoint, source_of
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import SourceError
 from logferry.model.source import Source
@@ -86,20 +86,9 @@ class Recogniser:
         return any(modified_ns_if_same(candidate, checkpoint) is not None for candidate in candidates)
 
     def _resume(self, file: SourceFile, checkpoint: Checkpoint) -> None:
-        source = Source(
-            checkpoint.path,
-            checkpoint.id,
-            *file.identity,
-            committed=checkpoint.committed,
-            lines=checkpoint.lines,
-            crc32=checkpoint.crc32,
-            tail=file.peek(checkpoint.committed - checkpoint.tail_bytes, checkpoint.tail_bytes),
-            plain_until=checkpoint.plain_until,
-            renderings=list(checkpoint.renderings),
-            store=checkpoint.store,
-            plain_server=checkpoint.plain_server,
-            asked_from=checkpoint.asked_from,
-        )
+        tail = file.peek(checkpoint.committed - checkpoint.tail_bytes, checkpoint.tail_bytes)
+        source = source_of(checkpoint, tail=tail)
+        source.device, source.inode = file.identity
         file.resume(source)
         source.head = source.head or file.peek(0, checkpoint.head_bytes)  # all that identifies an unshipped file
         self.checkpoints.follow(source)

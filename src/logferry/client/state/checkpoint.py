@@ -122,6 +122,24 @@ def checkpoint_of(source: Source, *, seen_at: float) -> Checkpoint:
     )
 
 
+def source_of(checkpoint: Checkpoint, *, tail: bytes = b"") -> Source:
+    """Return the source that a checkpoint describes; `tail` is what its file has before the offset."""
+    return Source(
+        checkpoint.path,
+        checkpoint.id,
+        *checkpoint.identity,
+        committed=checkpoint.committed,
+        lines=checkpoint.lines,
+        crc32=checkpoint.crc32,
+        tail=tail,
+        plain_until=checkpoint.plain_until,
+        renderings=list(checkpoint.renderings),
+        store=checkpoint.store,
+        plain_server=checkpoint.plain_server,
+        asked_from=checkpoint.asked_from,
+    )
+
+
 def remember_stores(before: Checkpoint, now: Checkpoint) -> None:
     """Let the checkpoint that replaces another one remember what stores had, and forget what they have again."""
     has_moved = before.store not in ("", now.store)

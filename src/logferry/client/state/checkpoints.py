@@ -16,6 +16,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any, Final
 
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.finding.listing import FolderListings
-from logferry.client.state.checkpoint import Checkpoint, checkpoint_of, from_entry, remember_stores, to_entry
+from logferry.client.state.checkpoint import Checkpoint, checkpoint_of, from_entry, remember_stores, source_of, to_entry
 from logferry.client.state.checkpoint_index import CheckpointIndex
 from logferry.client.state.journal_format import CheckpointFile, Entry
 from logferry.errors import StateError, cause_of
@@ -142,8 +143,41 @@ class Checkpoints:
 
     def note(self, source: Source) -> None:
         """Bring the checkpoint of a source up to date in memory, before another store's position replaces its own."""
-        if source.id in self._known:
+        if self._live.get(source.id) is source:
             self._update(source)
+
+    def get(self, source_id: str) -> Checkpoint | None:
+        """Return the checkpoint of a source."""
+        with self._changing:
+            return self._known.get(source_id)
+
+    def known_ids(self) -> list[str]:
+        """Return the ids of all sources, whether or not they are live."""
+        return [checkpoint.id for checkpoint in self]
+
+    def known_source(self, source_id: str) -> Source | None:
+        """Return the live source, or a new one as the checkpoint describes it, without what was read of its file."""
+        with self._changing:
+            checkpoint = self._known.get(source_id)
+            return self._live.get(source_id) or (source_of(checkpoint) if checkpoint else None)
+
+    def found_in(self, source_id: str, store: str) -> None:
+        """Note that a store has all of a source that was acked."""
+        with self._changing:
+            live, checkpoint = self._live.get(source_id), self._known.get(source_id)
+            if live is not None:
+                live.store = store
+                self._touched.add(source_id)
+            elif checkpoint is not None:
+                now = replace(checkpoint, store=store)
+                remember_stores(checkpoint, now)
+                self._known.put(now)
+                self._unsaved.add(source_id)
+
+    def why_missing(self, source: Source, store: str, *, found: int) -> str:
+        """Return why a store has only the first `found` bytes of a source, although more were acked."""
+        checkpoint = self.get(source.id)
+        return checkpoint.why_missing(store, found=found) if checkpoint else ""
 
     def follow(self, source: Source) -> None:
         """Include a source in the next save. Call this again whenever the source has advanced."""
@@ -227,6 +261,8 @@ class Checkpoints:
             before = self._known.get(source.id)
             now = checkpoint_of(source, seen_at=before.seen_at if before else 0.0)
             if before is not None:
+                if not source.head:  # nothing of it was read in this run: the fingerprint of an earlier run still holds
+                    now.head_bytes, now.head = before.head_bytes, before.head
                 remember_stores(before, now)
             if now != before:
                 now.seen_at = time.time()

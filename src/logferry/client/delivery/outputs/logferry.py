@@ -10,6 +10,7 @@ from typing import Final
 from logferry.client.delivery.output import (
     BatchRejected,
     Guarantee,
+    Located,
     OutputEvent,
     OutputLimits,
     SourceAt,
@@ -26,7 +27,8 @@ from logferry.config import ShipSettings
 from logferry.errors import ProtocolError
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.delivery_answers import Alive, Answer, BatchRefused, InvalidAnswer, Position, Welcome
+from logferry.protocol.delivery import control_line
+from logferry.protocol.delivery_answers import Alive, Answer, BatchRefused, InvalidAnswer, Position, Positions, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 
 # A server that knows the hello answers it immediately, whatever its disk does.
@@ -46,6 +48,7 @@ class LogferrySession(Session):
         self.store, self.features = welcome.store, welcome.features
         self._protocol = protocol
         self._opening: set[str] = set()  # opens without an answer yet
+        self._is_locating = False  # a request for positions has no answer yet
         self._in_flight: dict[str, deque[Batch]] = {}  # by source, in order; no queue is empty
 
     def open(self, sources: Sequence[Source]) -> None:
@@ -53,9 +56,14 @@ class LogferrySession(Session):
         self._opening.update(source.id for source in sources)
         self._sender.add_control(b"".join(map(open_line, sources)))
 
+    def locate(self, sources: Sequence[str]) -> None:
+        """See Output."""
+        self._is_locating = True
+        self._sender.add_control(control_line("positions", sources=list(sources)))
+
     @property
     def _expects_progress(self) -> bool:
-        return bool(self._in_flight or self._opening) or self._sender.has_output
+        return bool(self._in_flight or self._opening or self._is_locating) or self._sender.has_output
 
     def _handle_data(self, data: bytes, events: list[OutputEvent]) -> bool:
         answers = self._protocol.receive_data(data)
@@ -70,6 +78,9 @@ class LogferrySession(Session):
                 events.append(SourceAt(answer.source, answer.committed, answer.lines, answer.crc32))
             case Position(source, committed, is_answer_to_open=False):
                 self._note_stored(source, committed, events)
+            case Positions(found) if self._is_locating:
+                self._is_locating = False
+                events.append(Located(None if found is None else tuple(SourceAt(*at[:4]) for at in found)))
             case BatchRefused(source, committed, reason, is_final) if source in self._in_flight:
                 events.append(BatchRejected(source, committed, reason, is_final))
             case Alive():

@@ -35,6 +35,11 @@ class ServerOutput:
         if self._session is not None:
             self._session.open(sources)
 
+    def locate(self, sources: Sequence[str]) -> None:
+        """See Output."""
+        if self._session is not None:
+            self._session.locate(sources)
+
     def submit(self, batch: Batch) -> bool:
         """See Output."""
         return self._session is not None and self._session.submit(batch)

@@ -41,6 +41,10 @@ class Session(ABC):
         """See Output. Only for protocols that know sources."""
         raise NotImplementedError
 
+    def locate(self, sources: Sequence[str]) -> None:
+        """See Output. Only for protocols that know sources."""
+        raise NotImplementedError
+
     def submit(self, batch: Batch) -> bool:
         """See Output."""
         if self._sender.unsent_bytes >= UNSENT_BYTES:

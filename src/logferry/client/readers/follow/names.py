@@ -92,6 +92,13 @@ class FollowedNames:
         if len(new) > _MAX_NAMES_LOGGED:
             logger.info("following %d more files", len(new) - _MAX_NAMES_LOGGED)
 
+    def named(self, path: str) -> FollowedName | None:
+        """Return a followed name, or a new one if an input asks for a name that nothing has now; None if none does."""
+        if (known := self._registry.names.get(path)) is not None:
+            return known
+        wanted = next((wanted for wanted, discovery in self._inputs if discovery.asks_for(path)), None)
+        return FollowedName(path, wanted, is_literal=False) if wanted else None
+
     def drop(self, name: FollowedName) -> None:
         """Stop following a name: no input asks for it any more, or the name and its files are gone."""
         if name.files:

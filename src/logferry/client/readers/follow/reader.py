@@ -22,10 +22,12 @@ from logferry.client.net.wakeup import Wakeup
 from logferry.client.readers.base import losses_if_unreachable
 from logferry.client.readers.follow.abandonment import ROTATED_QUIET_S, Abandonment
 from logferry.client.readers.follow.checking import NameChecker
+from logferry.client.readers.follow.file import FollowedFile
 from logferry.client.readers.follow.held import HeldFiles
 from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.follow.names import FollowedNames
 from logferry.client.readers.follow.opening import FileOpener
+from logferry.client.readers.follow.reclaim import Reclaimer, Unreclaimed
 from logferry.client.readers.follow.registry import Registry
 from logferry.client.readers.follow.truncation import Truncations
 from logferry.client.readers.follow.turns import NameReader
@@ -93,6 +95,7 @@ class FollowReader:
         self._next_sweep = self._next_sweep_if_watched = clock()
         self._new_inputs: Sequence[InputSettings] | None = None  # the reload thread sets them, `poll` takes them
         self._names = FollowedNames(inputs, registry, folders)
+        self._reclaimer = Reclaimer(registry, self._names, self._opener, recogniser)
         self._start()
         self._request = Wakeup()  # to take the new inputs; created last, because a wrong name raises above
 
@@ -109,8 +112,12 @@ class FollowReader:
         """Begin at the end of the file that has the name, unless some of it was read before."""
         file = name.newest
         if file is not None and not file.offset:
-            file.skip_to_end()
+            if file.source.asked_from:  # an earlier run was killed before the server knew
+                file.skip_to(file.source.asked_from)
+            else:
+                file.skip_to_end()
             if file.offset:
+                file.source.asked_from = file.offset
                 reason = "not asked for (--start-at end)"
                 self._registry.losses.append(Loss(file.source, 0, file.offset, reason, kind=LossKind.SKIPPED))
 
@@ -200,13 +207,26 @@ class FollowReader:
         except OSError:
             file = None
         if file is None:
-            self._registry.losses += losses_if_unreachable(source, offset)
+            file = self._reclaim(source, offset)
+        if file is None:
             return
         file.source.path = source.path
         self._registry.note_source(file)
         name = self._registry.owner(file)
         name.revive(file, self._clock())
         self._ready[name] = None
+
+    def _reclaim(self, source: Source, offset: int | None) -> FollowedFile | None:
+        """Open the file of a source again; without one, its bytes are lost unless nobody needs them."""
+        found = self._reclaimer.reclaim(source) if offset is not None else Unreclaimed.GONE
+        if isinstance(found, FollowedFile):
+            found.rewind(offset)
+            logger.info("reading %s again from byte %d", found.path, offset)
+            return found
+        if found is Unreclaimed.GONE or not source.sent_back_because:
+            self._registry.losses += losses_if_unreachable(source, offset)
+            source.is_finished = True
+        return None
 
     def duplicate(self, source: Source) -> SourceFile | None:
         """See Reader."""

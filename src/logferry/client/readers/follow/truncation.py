@@ -215,6 +215,7 @@ class Truncations:
                 self._registry.forget_copy(file)
             case SkipTo(offset):
                 file.skip_to(offset)
+                file.source.asked_from = offset
                 reason = "shipped already, from the file that this one is a copy of"
                 self._registry.losses.append(Loss(file.source, 0, offset, reason, kind=LossKind.SKIPPED))
                 file.is_suspect = False

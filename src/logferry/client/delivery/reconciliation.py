@@ -1,0 +1,125 @@
+"""Reconciliation: after each connect, find out what the server lacks of any source, and send it from the files.
+
+docs/protocol.md, rules E18 and E22. Owns which sources the client still has to ask about on this connection, and how
+fast it asks: one page at a time, so that ten thousand quiet files flood no server. A source with unacked batches is
+left to resume.py. Must never touch a file: the reader sends again what it can read, and reports the rest as lost.
+"""
+
+import logging
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from logferry.client.delivery.batches import BatchProducer
+from logferry.client.delivery.output import Connected, Located, Output, SourceAt
+from logferry.client.delivery.progress import DeliveryProgress
+from logferry.client.delivery.resume import not_wanted_until, read_again
+from logferry.client.delivery.window import Window
+from logferry.model.source import Source
+from logferry.printable import printable
+from logferry.protocol.features import POSITIONS
+
+logger = logging.getLogger(__name__)
+
+# A page is a few milliseconds of work for a server. 20,000 sources, as many as a client remembers, take 16 seconds.
+PAGE_SOURCES: Final = 250
+PAGE_INTERVAL_S: Final = 0.2
+
+# When to ask again if the server could not read the positions.
+_RETRY_S: Final = 30.0
+
+_FILES_LOGGED: Final = 10
+
+
+class Reconciliation:
+    """Compares what a store has with what was acked, for one engine, in its thread."""
+
+    def __init__(
+        self, progress: DeliveryProgress, producer: BatchProducer, window: Window, *, is_wanted: bool = True
+    ) -> None:
+        """Without `is_wanted`, it never asks anything: the producer has only the files of this run."""
+        self._progress = progress
+        self._producer = producer
+        self._window = window
+        self._is_wanted = is_wanted
+        self._connection: Connected | None = None
+        self._to_ask: deque[str] = deque()
+        self._asked: list[str] = []  # the page that has no answer yet
+        self._ask_at = math.inf
+        self._sources = self._bytes = 0  # that the store lacks
+
+    def begin(self, connection: Connected, now: float) -> bool:
+        """Ask about all sources from `now` on, if the server can answer; return whether it can."""
+        self.end()
+        if not self._is_wanted or POSITIONS not in connection.features:
+            return False
+        self._connection, self._ask_at = connection, now
+        self._to_ask.extend(self._progress.known_ids())
+        self._sources = self._bytes = 0
+        return True
+
+    def end(self) -> None:
+        """Forget what is still to be asked: the connection has ended."""
+        self._connection, self._ask_at = None, math.inf
+        self._to_ask.clear()
+        self._asked = []
+
+    @property
+    def next_timer(self) -> float | None:
+        """When to call `ask_if_due`; None while there is nothing to ask."""
+        return self._ask_at if self._ask_at < math.inf else None
+
+    def ask_if_due(self, output: Output, now: float) -> None:
+        """Ask about the next page of sources, unless it is too early or the last page has no answer yet."""
+        if now < self._ask_at:
+            return
+        self._ask_at = math.inf  # until the answer
+        self._asked = [self._to_ask.popleft() for _ in range(min(PAGE_SOURCES, len(self._to_ask)))]
+        if self._asked:
+            output.locate(self._asked)
+
+    def take(self, answer: Located, now: float, *, is_opened: Callable[[str], bool]) -> None:
+        """Take the answer to the last page; `is_opened` says which sources this connection has opened."""
+        asked, self._asked = self._asked, []
+        if self._connection is None:
+            return
+        if answer.found is None:
+            self._to_ask.extendleft(reversed(asked))
+            self._ask_at = now + _RETRY_S
+            return
+        found = {at.source: at for at in answer.found}
+        for source_id in asked:
+            if not is_opened(source_id) and not self._window.oldest_of(source_id):
+                self._compare(source_id, found.get(source_id) or SourceAt(source_id, 0, 0, 0), self._connection)
+        if self._to_ask:
+            self._ask_at = now + PAGE_INTERVAL_S
+        elif self._sources:
+            logger.warning(
+                "%s lacks %d bytes that were acked before (files: %d); sending again what the files still have",
+                *(self._connection.server, self._bytes, self._sources),
+            )
+
+    def _compare(self, source_id: str, at: SourceAt, connection: Connected) -> None:
+        source = self._progress.known_source(source_id)
+        if source is None or source.committed <= not_wanted_until(source, connection.server):
+            return
+        if at.committed < source.committed:
+            self._send_back(source, at, connection)
+        elif source.store != connection.store:
+            self._progress.found_in(source_id, connection.store)
+
+    def _send_back(self, source: Source, at: SourceAt, connection: Connected) -> None:
+        self._progress.note(source)
+        why = self._progress.why_missing(source, connection.store, found=at.committed)
+        self._sources += 1
+        self._bytes += source.committed - at.committed
+        if self._sources <= _FILES_LOGGED:
+            logger.info("%s: %s has only %d bytes: %s", printable(source.path), connection.server, at.committed, why)
+        source.read_until = max(source.read_until, source.committed)
+        source.sent_back_because = why
+        source.go_to(at.committed, at.lines, at.crc32)
+        source.renderings = [entry for entry in source.renderings if entry[0] < at.committed]
+        source.store = connection.store
+        start = max(at.committed, not_wanted_until(source, connection.server))
+        read_again(source, start, window=self._window, producer=self._producer)

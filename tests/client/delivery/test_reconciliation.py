@@ -1,0 +1,190 @@
+"""A client that has nothing to send: when it connects, what it asks, and what it sends again. No real time passes."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logferry.client.delivery.output import Guarantee
+from logferry.client.delivery.reconciliation import PAGE_INTERVAL_S, PAGE_SOURCES
+from logferry.config import ShipSettings
+from logferry.errors import DeliveryAbandoned
+from logferry.model.source import Source
+from logferry.protocol.features import POSITIONS
+from tests.support.memory_delivery import MemoryOutput, Run, Stock, answer_all, unreachable
+from tests.support.running import numbered_line
+from tests.support.shipping import ship_settings
+
+LINES = [numbered_line(number) for number in range(100, 110)]
+SIZE = len(LINES[0])
+LISTED = frozenset({POSITIONS})
+
+
+def settings(**changes: Any) -> ShipSettings:
+    return ship_settings(Path("app.log"), 1, **({"mode": "continuous", "max_attempts": 0} | changes))
+
+
+def acked(name: str = "one", *, lines: int = 10, **fields: Any) -> Source:
+    values: dict[str, Any] = {"committed": lines * SIZE, "lines": lines, "store": "memory", **fields}
+    return Source(f"{name}.log", id=name, **values)
+
+
+def run_for(run: Run, seconds: float) -> None:
+    run.time.at(seconds, run.stop.request)
+    run.engine.run()
+
+
+def quiet(*sources: Source, **more: Any) -> Run:
+    """Return an engine whose sources are all acked to their end."""
+    run = Run(settings(), dict.fromkeys(sources, LINES), is_endless=True, **({"features": LISTED} | more))
+    run.progress.known = {source.id: source for source in sources}
+    return run
+
+
+# --- when it connects
+
+
+@pytest.mark.parametrize("guarantee", list(Guarantee))
+def test_a_client_that_follows_files_connects_although_they_are_quiet(guarantee: Guarantee) -> None:
+    run = quiet(guarantee=guarantee)
+    run_for(run, 1.0)
+    assert run.observed == [f"connected: {guarantee.value}", "closed"]
+    assert run.output.attempts == [1000.0]
+
+
+def test_a_wrong_address_shows_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    run = quiet(acked())
+    run.output.behaviours[0] = unreachable()
+    run_for(run, 10.0)
+    assert run.observed[0] == "failed: cannot connect to memory"
+    assert "cannot connect to memory; failure 1 in a row, retrying in 0.5 s" in caplog.text
+
+
+def test_attempts_without_anything_to_send_count_too() -> None:
+    run = Run(settings(max_attempts=3), {}, is_endless=True)
+    run.output.behaviours[0] = unreachable()
+    with pytest.raises(DeliveryAbandoned, match="gave up after 3 failures in a row"):
+        run.engine.run()
+
+
+def test_a_batch_run_connects_only_when_it_has_something_to_send() -> None:
+    run = Run(settings(mode="batch"), {}, features=LISTED)
+    run.engine.run()
+    assert run.output.attempts == []
+
+
+def break_off(output: MemoryOutput) -> None:
+    """End each connection as soon as it has answered."""
+    answer_all(output)
+    output.break_off()
+
+
+def test_a_quiet_client_comes_back_after_its_connection_has_ended_and_not_too_often(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = quiet(acked())
+    run.output.stock["one"] = Stock(10 * SIZE, LINES)
+    run.output.behaviours[0] = break_off
+    run_for(run, 120.0)
+    pauses = [after - before for before, after in zip(run.output.attempts, run.output.attempts[1:], strict=False)]
+    assert [round(pause, 1) for pause in pauses[:5]] == [0.5, 1.0, 2.0, 4.0, 8.0]
+    assert max(pauses) < 31
+    assert caplog.records == []  # a server that ends a quiet connection is no failure
+
+
+@pytest.mark.parametrize("more", [{}, {"guarantee": Guarantee.AT_LEAST_ONCE}])
+def test_a_server_that_cannot_say_what_it_has_is_left_alone_until_there_is_something_to_send(more: Any) -> None:
+    run = quiet(acked(), features=frozenset(), **more)
+    run.output.behaviours[0] = break_off
+    run_for(run, 120.0)
+    assert len(run.output.attempts) == 1
+    assert run.output.asked == []
+
+
+# --- what it asks
+
+
+def test_e22_sources_are_asked_about_page_by_page() -> None:
+    """Rule E22."""
+    sources = [acked(str(number), lines=0) for number in range(2 * PAGE_SOURCES + 100)]
+    run = quiet(*sources)
+    run_for(run, 3 * PAGE_INTERVAL_S)
+    assert [len(page) for page in run.output.asked] == [PAGE_SOURCES, PAGE_SOURCES, 100]
+    assert [source_id for page in run.output.asked for source_id in page] == [source.id for source in sources]
+
+
+def test_a_client_that_has_asked_about_everything_sleeps() -> None:
+    run = quiet(acked())
+    run.output.stock["one"] = Stock(10 * SIZE, LINES)
+    run.producer.patience_s = 1000.0
+    run_for(run, 5000.0)
+    assert len(run.time.waits) < 10
+
+
+def test_a_server_that_cannot_read_its_positions_now_is_asked_again_later() -> None:
+    """Rule E22."""
+    run = quiet(acked())
+    run.output.cannot_locate = True
+    run_for(run, 70.0)
+    assert run.output.asked == [["one"]] * 3
+    assert run.producer.sent_back == []
+
+
+# --- what it sends again
+
+
+def test_e18_what_a_store_lacks_is_sent_again_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Rules E18 and E22."""
+    caplog.set_level(logging.INFO)
+    one, whole = acked(), acked("whole")
+    run = quiet(one, whole)
+    run.output.stock |= {"one": Stock(4 * SIZE, LINES[:4]), "whole": Stock(10 * SIZE, LINES)}
+    run_for(run, 100.0)
+    assert run.producer.sent_back == [("one", 4 * SIZE)]
+    assert run.stored(one) == run.stored(whole) == LINES
+    assert (one.committed, one.lines) == (10 * SIZE, 10)
+    assert run.output.opened_ever == [["one"]]  # the other one is not even opened
+    assert f"one.log: memory has only {4 * SIZE} bytes: memory had {10 * SIZE} bytes" in caplog.text
+    assert f"memory lacks {6 * SIZE} bytes that were acked before (files: 1)" in caplog.text
+
+
+def test_e18_another_store_gets_all_of_it_and_is_remembered() -> None:
+    """Rules E18 and E22."""
+    one, whole = acked(store="other"), acked("whole", store="other")
+    run = quiet(one, whole)
+    run.output.stock["whole"] = Stock(10 * SIZE, LINES)
+    run_for(run, 100.0)
+    assert run.stored(one) == LINES
+    assert one.store == whole.store == "memory"
+
+
+def test_a_source_with_new_lines_is_left_to_its_open() -> None:
+    one = acked(lines=6)
+    run = quiet(one)
+    run.output.stock["one"] = Stock(2 * SIZE, LINES[:2])
+    run_for(run, 100.0)
+    assert run.stored(one) == LINES
+    assert run.producer.sent_back == [("one", 2 * SIZE)]
+
+
+@pytest.mark.parametrize("server", ["", "memory"])
+def test_what_the_plain_protocol_shipped_to_this_server_is_not_sent_again(server: str) -> None:
+    run = quiet(acked(plain_until=10 * SIZE, plain_server=server, store=""))
+    run_for(run, 100.0)
+    assert run.producer.sent_back == []
+
+
+def test_what_the_plain_protocol_shipped_to_another_server_does_not_count() -> None:
+    one = acked(plain_until=10 * SIZE, plain_server="elsewhere:9000", store="")
+    run = quiet(one)
+    run_for(run, 100.0)
+    assert run.stored(one) == LINES
+
+
+def test_what_was_not_asked_for_is_skipped_in_another_store_too() -> None:
+    one = acked(asked_from=3 * SIZE, store="other")
+    run = quiet(one)
+    run_for(run, 100.0)
+    assert run.stored(one) == LINES[3:]
+    assert run.output.stock["one"].lost == [(0, 3 * SIZE, "not asked for")]
