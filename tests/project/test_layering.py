@@ -28,7 +28,7 @@ FLOORS: Final = {
     "server": ("server", "status", "descriptors", "listen", "clients", "storage"),
     "server.clients": (
         *("roster", "store_bridge", "connection", "sessions", "client_log", "counters", "authenticator"),
-        *("answers", "flow_control", "lifecycle", "patience"),
+        *("answers", "flow_control", "lifecycle", "patience", "proxies"),
     ),
     "server.storage": (
         *("disk", "memory_store", "admission", "store_state", "store", "deliveries", "records", "log_names"),

@@ -15,6 +15,7 @@ from logferry.server.clients.connection import Connection
 from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
 from logferry.server.clients.patience import Patience
+from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.roster import Roster, RosterSettings
 from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
 from logferry.server.clients.store_bridge import answer_to
@@ -166,6 +167,7 @@ class World:
         memory_limit_bytes: int = 64 * MIB,
         patience: Patience | None = None,
         limits: Limits | None = None,
+        proxies: Sequence[str] = (),
     ) -> None:
         self.scheduler = ManualScheduler()
         self.store = MemoryStore(durability=durability)
@@ -177,7 +179,12 @@ class World:
         terms = SessionTerms(limits, Accept.LEVEL_AND_MESSAGE, durability, limits.max_record_bytes, self.store.id)
         access = MemoryAccess(self.store, self.scheduler)
         self.roster = Roster(
-            RosterSettings(max_connections=max_connections, patience=patience or Patience(), terms=terms),
+            RosterSettings(
+                max_connections=max_connections,
+                patience=patience or Patience(),
+                terms=terms,
+                proxies=Proxies(proxies),
+            ),
             scheduler=self.scheduler,
             store=access,
             authenticator=authenticator or Everybody(),

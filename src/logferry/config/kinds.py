@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from logferry.names import encodable
-from logferry.printable import quoted
+from logferry.printable import printable, quoted
 
 Parser = Callable[[str], Any]
 
@@ -146,11 +146,21 @@ def _host_name(text: str) -> str:
     return text
 
 
+def _network(text: str) -> str:
+    import ipaddress  # late: only a server needs it
+
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise ValueError(printable(str(error))) from None
+
+
 TEXT: Final = Kind(not_empty, "a text that is not empty")
 PATH: Final = Kind(lambda text: Path(not_empty(text)), "a path")
 BOOLEAN: Final = Kind(_parse_bool, f"one of {', '.join(_TRUE)} or {', '.join(_FALSE)}", types=(bool,), is_flag=True)
 PORT: Final = whole(1, 65535)
 LISTEN_PORT: Final = whole(0, 65535)
+NETWORK: Final = Kind(_network, "an address or a network such as 10.0.0.0/8 or fd00::/8")
 HOST_NAME: Final = Kind(
     _host_name, f"'auto' or a name of at most {_MAX_HOST_CHARS} printable characters, without spaces around it"
 )

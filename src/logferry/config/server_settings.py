@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from logferry.config.kinds import BOOLEAN, LISTEN_PORT, PATH, TEXT, choice, whole, word_or
+from logferry.config.kinds import BOOLEAN, LISTEN_PORT, NETWORK, PATH, TEXT, any_number, choice, whole, word_or
 from logferry.config.options import Declaration, Group, Json, LogLevel, ShutdownTimeout
 from logferry.config.units import KIB, MIB, TIB, days, duration, size
 
@@ -63,6 +63,16 @@ class ServeSettings:
             "level-and-message",
             "which JSON objects to accept: those with level and message, or any object (Fluent Bit, Vector, Logstash)",
             Group.STORAGE,
+        ),
+    ]
+    proxy_protocol: Annotated[
+        tuple[str, ...],
+        Declaration(
+            any_number(NETWORK, ",", "addresses or networks such as 10.0.0.0/8, separated by commas"),
+            "none",
+            "addresses of proxies that begin each connection with a header of the PROXY protocol (version 1 or 2), "
+            "which says where the client is; repeatable",
+            Group.ADDRESS,
         ),
     ]
     max_connections: Annotated[

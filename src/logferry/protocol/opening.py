@@ -1,4 +1,4 @@
-"""The first bytes of a connection: which protocol the client speaks, or which stranger it is.
+"""The first bytes of a connection: a proxy's header, which protocol the client speaks, or which stranger it is.
 
 Owns the bytes that do not decide it yet. Pure, and bounded: a first line that may still be a stranger's is held up to
 MAX_FIRST_LINE_BYTES (docs/protocol.md, rules M4 and M10 to M12).
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from logferry.protocol.delivery_server import is_hello_prefix
-from logferry.protocol.strangers import Stranger, may_become_stranger, stranger_of
+from logferry.protocol.proxy_header import MalformedHeader, ProxyHeader, read_header
+from logferry.protocol.strangers import NO_HEADER, Stranger, may_become_stranger, stranger_of
 
 
 class Speaks(Enum):
@@ -27,11 +28,16 @@ class Opened:
 
 
 class Opening:
-    """Takes the first bytes of a connection until they show who sends them."""
+    """Takes the first bytes of a connection until they show who sends them.
 
-    def __init__(self) -> None:
+    With `expects_header`, the connection comes from a proxy, and must begin with a header of the PROXY protocol.
+    """
+
+    def __init__(self, *, expects_header: bool = False) -> None:
         self._held = b""
-        self.is_silent = True  # nothing was received
+        self.awaits_header = expects_header
+        self.header: ProxyHeader | None = None
+        self.is_silent = True  # nothing was received but a header
 
     @property
     def held_bytes(self) -> int:
@@ -40,8 +46,17 @@ class Opening:
 
     def receive_data(self, data: bytes) -> Opened | None:
         """Accept bytes from the socket; return what they show once they are enough."""
-        self.is_silent = False
         data = self._held + data
+        if self.awaits_header:
+            try:
+                rest = self._take_header(data)
+            except MalformedHeader:
+                self.is_silent = False
+                return self._opened(NO_HEADER, data)
+            if not rest:
+                return None
+            data = rest
+        self.is_silent = False
         is_hello = is_hello_prefix(data)
         if is_hello:
             return self._opened(Speaks.DELIVERY, data)
@@ -52,11 +67,20 @@ class Opening:
             return None
         return self._opened(Speaks.PLAIN, data)
 
+    def _take_header(self, data: bytes) -> bytes:
+        """Take the header; return what follows it, nothing while it is incomplete. Raises MalformedHeader."""
+        self.header = read_header(data)
+        self.awaits_header = self.header is None
+        self._held = data if self.header is None else b""
+        return data[self.header.size :] if self.header else b""
+
     def receive_eof(self) -> Opened | None:
         """Handle the end of the client's data; return what was held, if anything."""
         if not self._held:
             return None
         data = self._held
+        if self.awaits_header:
+            return self._opened(NO_HEADER, data)
         return self._opened(stranger_of(data + b"\n") or Speaks.PLAIN, data)
 
     def discard(self) -> None:

@@ -31,7 +31,7 @@ class Stranger(NamedTuple):
     """What a peer is that is not a log client. `name` continues the words "it sent"."""
 
     name: str
-    advice: str = ""  # what to do next, as a sentence without its end
+    advice: str = ""  # what to do next, as a sentence without its end; {address} is where the connection comes from
     answer: bytes = b""  # what it is sent before the connection closes, so that a person reads why
     shown: str = ""  # the first line, made safe
 
@@ -43,9 +43,15 @@ class Stranger(NamedTuple):
 _HTTP: Final = Stranger("an HTTP request", answer=_HTTP_ANSWER)
 _TLS: Final = Stranger("a TLS handshake", "this port takes connections without TLS")
 _SSH: Final = Stranger("the greeting of SSH")
-_PROXY_ADVICE: Final = "--proxy-protocol lists the proxies whose headers the server takes"
+_PROXY_ADVICE: Final = "if {address} is your proxy, start the server with --proxy-protocol {address}"
 PROXY_V1: Final = Stranger("a header of the PROXY protocol, version 1", _PROXY_ADVICE)
 PROXY_V2: Final = Stranger("a header of the PROXY protocol, version 2", _PROXY_ADVICE)
+
+# For connections from addresses that --proxy-protocol lists.
+NO_HEADER: Final = Stranger(
+    "no header of the PROXY protocol, or not a well-formed one",
+    "--proxy-protocol lists {address}, so each connection from there must begin with a header",
+)
 
 # What shows after a few bytes, wherever a first line would end.
 _BY_PREFIX: Final = (

@@ -21,6 +21,7 @@ from logferry.server.clients.client_log import ClientLog
 from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
 from logferry.server.clients.patience import Patience
+from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.roster import Roster, RosterSettings
 from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
 from logferry.server.clients.store_bridge import StoreBridge
@@ -156,7 +157,12 @@ class Server:
             store_id=self._store.id,
         )
         return Roster(
-            RosterSettings(max_connections=self._max_connections, patience=self._patience, terms=terms),
+            RosterSettings(
+                max_connections=self._max_connections,
+                patience=self._patience,
+                terms=terms,
+                proxies=Proxies(settings.proxy_protocol),
+            ),
             scheduler=self._loop,
             store=self._bridge,
             authenticator=self._authenticator,

@@ -14,13 +14,15 @@ from typing import Final, Protocol
 
 @dataclass(frozen=True, slots=True)
 class PeerInfo:
-    """What the socket reports about a client: the IP address and port of the client's end."""
+    """The IP address and port of the client's end, as the socket reports them, or the proxy at `via`."""
 
     address: str
     port: int
+    via: str = ""
 
     def __str__(self) -> str:
-        return f"{self.address} port {self.port}"
+        via = f" via {self.via}" if self.via else ""
+        return f"{self.address} port {self.port}{via}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ class ClientLog:
 
     def stranger(self, client: ClientLabel, stranger: Stranger) -> None:
         """Log that a connection was closed because its peer is not a log client; once for each address and kind."""
-        advice = f" ({stranger.advice})" if stranger.advice else ""
+        advice = f" ({stranger.advice.format(address=client.peer.address)})" if stranger.advice else ""
         message, values = "%s is not a log client: %s; closed, nothing of it is stored%s", (client, stranger, advice)
         if logger.isEnabledFor(logging.DEBUG):
             logger.warning(message, *values)

@@ -22,7 +22,7 @@ from typing import Protocol
 from logferry.errors import cause_of
 from logferry.protocol.delivery_requests import Note, Question, Repair, Skip
 from logferry.protocol.opening import Opened, Opening, Speaks
-from logferry.protocol.strangers import Stranger
+from logferry.protocol.strangers import NO_HEADER, Stranger
 from logferry.server.clients.answers import AnswerQueue
 from logferry.server.clients.authenticator import Authenticator, Credentials, Denied, PeerInfo, Principal
 from logferry.server.clients.client_log import ClientLabel, ClientLog
@@ -30,6 +30,7 @@ from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget, MemoryShare
 from logferry.server.clients.lifecycle import Event, Lifecycle, Output
 from logferry.server.clients.patience import Overdue, Patience, Watch
+from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.sessions.base import ClientDelivery, Session, SessionTerms, Turn, UnknownProtocol
 from logferry.server.clients.sessions.delivery import ALIVE, DeliverySession
 from logferry.server.clients.sessions.plain import PlainSession
@@ -84,6 +85,7 @@ class Services:
     counters: ClientCounters
     log: ClientLog
     patience: Patience
+    proxies: Proxies
     terms: SessionTerms
 
 
@@ -99,6 +101,7 @@ class Connection(asyncio.Protocol):
         self._promises_nothing = services.terms.durability == "none"
         self._transport: asyncio.Transport
         self._label: ClientLabel
+        self._connected_at: float
         self._watch: Watch
         self._life = Lifecycle()
         self._session: Session = UnknownProtocol()
@@ -123,6 +126,8 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         address, port = (transport.get_extra_info("peername") or ("unknown", 0))[:2]
         self._label = ClientLabel(PeerInfo(str(address), port))
+        self._opening = Opening(expects_header=self._services.proxies.include(str(address)))
+        self._connected_at = self._scheduler.time()
         self._watch = Watch(self._services.patience, self._scheduler.time())
         self._set_socket_options()
         self._why_ended = self._registry.admit(self)
@@ -141,7 +146,7 @@ class Connection(asyncio.Protocol):
         if not self._life.takes_input:
             return
         if self._opening is not None:
-            self._begin(self._opening.receive_data(data))
+            self._open(self._opening, data)
         else:
             self._take(self._session.take(data))
 
@@ -199,6 +204,14 @@ class Connection(asyncio.Protocol):
 
     # --- identifying the client and its protocol
 
+    def _open(self, opening: Opening, data: bytes) -> None:
+        awaited_header = opening.awaits_header
+        opened = opening.receive_data(data)
+        if awaited_header and opening.header and opening.header.address:
+            header, via = opening.header, str(self._label.peer)
+            self._label = replace(self._label, peer=PeerInfo(header.address, header.port, via))
+        self._begin(opened)
+
     def _begin(self, opened: Opened | None) -> None:
         """Start the session of the protocol that the client's first bytes show, or close on a stranger."""
         if opened is None:
@@ -216,6 +229,7 @@ class Connection(asyncio.Protocol):
         self._take(self._session.take(opened.data))
 
     def _turn_away(self, stranger: Stranger) -> None:
+        self._opening = None
         self.note_stranger(stranger)
         if stranger.answer:
             self._answers.add(stranger.answer)
@@ -414,6 +428,8 @@ class Connection(asyncio.Protocol):
         is_idle = self.has_nothing_pending
         client_waits = self._session.expects_signs_of_life and not (is_idle and self._is_reading)
         patience = self._services.patience
+        if self._awaits_header and now - self._connected_at > patience.header_s:
+            self._turn_away(NO_HEADER)
         match self._watch.overdue(now, is_idle=is_idle, client_waits=client_waits, untaken_bytes=self._untaken_bytes):
             case Overdue.CLOSE:
                 self._transport.abort()
@@ -424,6 +440,10 @@ class Connection(asyncio.Protocol):
                 self.finish()
             case Overdue.SIGN_OF_LIFE:
                 self.answer_now(ALIVE)
+
+    @property
+    def _awaits_header(self) -> bool:
+        return self._opening is not None and self._opening.awaits_header and self._life.is_open
 
     def _untaken_bytes(self) -> int:
         """Return how many bytes of acks wait in the transport and, where the system reports it, in the socket."""

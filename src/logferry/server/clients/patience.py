@@ -18,13 +18,15 @@ class Patience:
     linger_s: float = 2.0
     # A sixth of our client's default ack timeout, so that one sign of life may be late.
     alive_s: float = 5.0
+    # A proxy sends its header with the first packet, which may have to be sent again (the PROXY protocol asks for 3 s).
+    header_s: float = 5.0
     # How long an idle client may be silent; set from IDLE_TIMEOUT.
     idle_s: float = 600.0
 
     @property
     def shortest_s(self) -> float:
         """The shortest limit: connections must be checked several times within it."""
-        return min(self.ack_stall_s, self.linger_s, self.alive_s, self.idle_s)
+        return min(self.ack_stall_s, self.linger_s, self.alive_s, self.header_s, self.idle_s)
 
 
 class Overdue(Enum):

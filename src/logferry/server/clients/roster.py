@@ -5,7 +5,7 @@ Owns the set of connections and creates new ones. Everything runs in the event l
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from logferry.server.clients.authenticator import Authenticator
@@ -14,6 +14,7 @@ from logferry.server.clients.connection import Connection, Scheduler, Services, 
 from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
 from logferry.server.clients.patience import Patience
+from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.sessions.base import Channel, ClientDelivery, SessionTerms
 
 
@@ -24,6 +25,7 @@ class RosterSettings:
     max_connections: int
     patience: Patience
     terms: SessionTerms
+    proxies: Proxies = field(default_factory=Proxies)
 
 
 class Roster:
@@ -54,6 +56,7 @@ class Roster:
             counters=counters,
             log=log,
             patience=settings.patience,
+            proxies=settings.proxies,
             terms=settings.terms,
         )
         self._numbers: Iterator[int] = itertools.count(1)
