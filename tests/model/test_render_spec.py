@@ -25,6 +25,7 @@ SAVED = [
         '{"include": ["a"], "exclude": ["b", "c"], "redact": ["email", "d"]}',
         RenderSpec(include=("a",), exclude=("b", "c"), redact=("email", "d")),
     ),
+    ('{"skips_nuls": true}', RenderSpec(skips_nuls=True)),
 ]
 
 

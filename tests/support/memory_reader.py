@@ -34,6 +34,10 @@ class MemoryContent:
     def pread(self, size: int, offset: int) -> bytes:
         return self._data[offset : offset + size]
 
+    def next_data(self, offset: int) -> int:
+        """See Content."""
+        return offset
+
     def size(self) -> int:
         return len(self._data)
 

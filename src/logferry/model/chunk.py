@@ -10,6 +10,7 @@ from logferry.model.source import Source
 class Chunk:
     """Whole raw lines `[start, end)` of a source; a `truncated` chunk is the kept beginning of one long line.
 
+    `nuls` counts the bytes of that range that are not in `data` because they are NULs at the beginning of a line.
     `tail` is the file's last bytes before `end`, as they were read. `epoch` counts how often the source was sent back.
     `rendering` says how to render the lines. `is_split` says that the first line may continue an event whose beginning
     has been rendered already: a timeout or the end of reading split the event.
@@ -24,3 +25,4 @@ class Chunk:
     epoch: int = 0
     rendering: RenderSpec = PLAIN
     is_split: bool = False
+    nuls: int = 0

@@ -30,7 +30,8 @@ class RenderSpec:
 
     `format` is the name of a format or `regex:<pattern>`, never `auto`. `multiline` is empty (every line is an event),
     EVENTS_BEGIN_WITH_TIMESTAMP, or the pattern of a line that begins an event. `fields` are added to every record.
-    `include`, `exclude` and `redact` are patterns; `redact` may also name built-in ones.
+    `include`, `exclude` and `redact` are patterns; `redact` may also name built-in ones. `skips_nuls` says that NULs at
+    the beginning of a line are not part of it, as it is for every file that the client reads now.
     """
 
     format: str = "plain"
@@ -42,6 +43,7 @@ class RenderSpec:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     redact: tuple[str, ...] = ()
+    skips_nuls: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the values that differ from the defaults, ready for `json.dumps`."""

@@ -92,6 +92,13 @@ class Counters:
         summary="{} redacted",
     )
     bytes_read: int = counter("bytes", "Bytes read from log files.", exposed="read_bytes")
+    bytes_nul: int = counter(
+        "bytes",
+        "NUL bytes at the beginnings of lines, which are not shipped.",
+        exposed="nul_bytes",
+        report="skipped {} NUL bytes",
+        summary="{} NUL bytes skipped",
+    )
     bytes_wire: int = counter("bytes", "Bytes given to the network, after compression.", exposed="wire_bytes")
     bytes_lost: int = counter(
         "bytes",

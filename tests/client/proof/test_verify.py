@@ -113,7 +113,8 @@ def test_odd_bytes_blank_lines_and_an_unfinished_last_line_are_proven(tmp_path: 
     deliver(log, server)
     verdict = judge(log, server)
     assert verdict.is_proven
-    assert verdict.lines == verdict.stored == 5
+    assert verdict.lines == verdict.stored == 4
+    assert verdict.nuls == 1
 
 
 def test_a_large_file_in_many_extents_is_proven_and_damage_is_found_where_it_is(

@@ -85,7 +85,8 @@ def _details(verdict: Verdict) -> list[str]:
         *(f"bytes {loss.start} to {loss.end} lost: {loss.reason}" for loss in verdict.losses),
     ]
     wrong = [line for problem in verdict.wrong_lines[:_MAX_RANGES] for line in _wrong_line(problem)]
-    return [f"  {verdict.path}: {text}" for text in [*_first(found, "ranges"), *wrong]]
+    holes = [f"{verdict.nuls} NUL bytes at the beginnings of lines are not shipped"] if verdict.nuls else []
+    return [f"  {verdict.path}: {text}" for text in [*holes, *_first(found, "ranges"), *wrong]]
 
 
 def _first(found: Sequence[str], what: str) -> list[str]:

@@ -34,6 +34,9 @@ _SET_BACK_LOGGED: Final = 20
 # At most this many cut lines are logged for each file, then their number; the server's ledger has the range of each.
 _CUT_LINES_LOGGED: Final = 10
 
+# The first hole in each file is logged, then their number.
+_HOLES_LOGGED: Final = 1
+
 # Counting the lines of a chunk before rendering takes a twentieth of a resilient client's time. So the producer skips
 # the count while batches have less than a quarter of the lines that they may have.
 _SPARSE_FACTOR: Final = 4
@@ -90,6 +93,7 @@ class RenderingProducer:
         self._losses_log = RepeatLimit(logger, first=_LOSSES_LOGGED)
         self._set_back_log = RepeatLimit(logger, first=_SET_BACK_LOGGED)
         self._cut_lines_log = RepeatLimit(logger, first=_CUT_LINES_LOGGED)
+        self._holes_log = RepeatLimit(logger, first=_HOLES_LOGGED)
         self._max_lines = max_lines
         self._lines_are_short = True  # so short that a chunk may have more lines than allowed
         self._stopped = False
@@ -221,6 +225,13 @@ class RenderingProducer:
                 "%s: the line at bytes %d to %d is too long; %d bytes of it are shipped, marked truncated",
                 *(printable(chunk.source.path), chunk.start, chunk.end, len(chunk.data)),
             )
+        if chunk.nuls:
+            self._holes_log.log(
+                *(logging.WARNING, chunk.source.path),
+                "%s: skipped %d NUL bytes at the beginning of a line, near byte %d; a program writes at its old offset "
+                "after a truncation (copytruncate is only for programs that open their logs for appending)",
+                *(printable(chunk.source.path), chunk.nuls, chunk.start),
+            )
         self._metrics.add(
             lines_read=rendered.lines + rendered.blank + rendered.joined + rendered.filtered,
             lines_blank=rendered.blank,
@@ -229,7 +240,8 @@ class RenderingProducer:
             redactions=rendered.redacted,
             lines_cut=int(chunk.truncated and bool(rendered.lines)),
             lines_undecodable=rendered.undecodable,
-            bytes_read=chunk.end - chunk.start,
+            bytes_read=chunk.end - chunk.start - chunk.nuls,
+            bytes_nul=chunk.nuls,
         )
         return Batch(
             chunk.source,

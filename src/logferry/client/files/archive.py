@@ -61,6 +61,10 @@ class ArchiveContent:
             raise
         return self._buffer.read(size, offset)
 
+    def next_data(self, offset: int) -> int:
+        """See Content."""
+        return offset
+
     def size(self) -> int:
         """See Content: the number of bytes decoded so far."""
         return self._buffer.end

@@ -3,6 +3,7 @@
 Owns the protocol and its simplest implementation, an open file. Must never interpret the bytes.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -25,6 +26,9 @@ class Content(Protocol):
 
     def pread(self, size: int, offset: int) -> bytes:
         """Return up to `size` bytes at `offset`; fewer only when no more are available now."""
+
+    def next_data(self, offset: int) -> int:
+        """Return an offset at or after `offset` up to which there are only NULs; `offset` itself if that is unknown."""
 
     def size(self) -> int:
         """Return the current size in bytes, as far as it is known."""
@@ -58,6 +62,10 @@ class FileContent:
         """See Content."""
         return os.pread(self._fd, size, offset)
 
+    def next_data(self, offset: int) -> int:
+        """See Content."""
+        return next_data(self._fd, offset)
+
     def size(self) -> int:
         """See Content."""
         return os.fstat(self._fd).st_size
@@ -73,6 +81,18 @@ class FileContent:
     def close(self) -> None:
         """See Content."""
         os.close(self._fd)
+
+
+def next_data(fd: int, offset: int) -> int:
+    """Return the next offset that has a block on disk (see Content.next_data), or the size. Raises OSError."""
+    try:
+        return os.lseek(fd, offset, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # only a hole follows, or nothing
+            return max(offset, os.fstat(fd).st_size)
+        if error.errno == errno.EINVAL:  # the file system knows of no holes
+            return offset
+        raise
 
 
 def open_regular(path: Path) -> int:

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
-from logferry.client.files.content import FileContent, open_regular
+from logferry.client.files.content import FileContent, next_data, open_regular
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.errors import SourceError
 from logferry.telemetry.log_limits import LAST_INTERVAL_S, RepeatLimit
@@ -206,6 +206,11 @@ class PooledContent:
         """See Content."""
         with self._descriptors.lock:
             return os.pread(self._descriptors.lend(self), size, offset)
+
+    def next_data(self, offset: int) -> int:
+        """See Content."""
+        with self._descriptors.lock:
+            return next_data(self._descriptors.lend(self), offset)
 
     def size(self) -> int:
         """See Content."""

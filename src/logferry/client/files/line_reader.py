@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from logferry.client.files.content import Content, FileContent
+from logferry.client.files.holes import NUL, end_of_hole, first_hole, without_holes
 from logferry.client.files.identity import (
     HEAD_BYTES,
     TAIL_BYTES,
@@ -20,7 +21,7 @@ from logferry.client.files.identity import (
     has_bytes,
     identity_of,
 )
-from logferry.client.files.line_splitter import Piece, splitter_for
+from logferry.client.files.line_splitter import Piece, first_lines, splitter_for
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.errors import SourceError, cause_of
 from logferry.model.chunk import Chunk
@@ -47,6 +48,7 @@ class SourceFile:
         "_beginning",
         "_content",
         "_epoch",
+        "_hole_end",
         "_one_by_one_until",
         "_scanned",
         "_seen_size",
@@ -63,7 +65,10 @@ class SourceFile:
         "rendering",
         "rendering_decided_for",
         "source",
+        "text_begin",
     )
+
+    passes_last_hole = True  # at the end of a file that will not grow
 
     def __init__(self, path: Path, *, max_line_bytes: int, content: Content | None = None) -> None:
         """Open `path`, or take over an open `content`.
@@ -78,9 +83,13 @@ class SourceFile:
         self.overwritten: list[OverwrittenSource] = []  # the owner handles and clears these
         self.lost: list[Loss] = []  # the owner handles and clears these too
         self._tail = b""  # the bytes that end at the offset
-        self._beginning = b""  # the first bytes that were seen; for as long as nothing was read and there is no tail
+        # The first bytes that were seen, as long as nothing was read and there is no tail; without NULs at their end:
+        # text may still be written over those.
+        self._beginning = b""
+        self._hole_end = 0  # the NULs at the offset, or behind what is scanned of a long line, reach at least this far
+        self.text_begin = 0  # where the file's text begins, behind the hole that the file begins with
         self._scanned = 0  # the over-long line at the offset has no newline before this offset
-        self.is_scanning = False  # the end of a long line is not found yet: read again immediately
+        self.is_scanning = False  # the end of a long line or a hole is not found yet: read again immediately
         self.is_pending = False  # whole lines are held back: their event may continue
         self._starts_event = True  # an event begins at the offset, not the rest of one
         self.rendering_decided_for: Source | None = None  # for the owner
@@ -162,13 +171,18 @@ class SourceFile:
         """Whether any of the content is known, which tells the file from another one with its inode."""
         return bool(self._tail or self._beginning)
 
+    @property
+    def has_been_seen(self) -> bool:
+        """Whether the file was ever seen with any content, perhaps nothing but NULs."""
+        return bool(self.has_known_content or self._seen_size)
+
     def learn_head(self) -> bool:
         """Give the source the first bytes of the file, if none were read yet; False if the file has changed."""
         if not self.source.head:
             head = self.peek(0, HEAD_BYTES)
             if not head.startswith(self._beginning):
                 return False  # these are the bytes of another content, by which no copy of this one would be found
-            self.source.head = head
+            self.source.head = head.rstrip(NUL)  # text may be written over NULs at its end
         return True
 
     def rewind(self, offset: int | None, *, one_by_one_until: int = 0) -> None:
@@ -243,7 +257,9 @@ class SourceFile:
             return None
         self._note_size(self.offset - known + len(data), is_whole=len(data) < known + wanted)
         if not known:
-            self._beginning = max(self._beginning, data[:TAIL_BYTES], key=len)
+            self._beginning = max(self._beginning, data[:TAIL_BYTES].rstrip(NUL), key=len)
+        if self.rendering.skips_nuls and data[known : known + 1] == NUL:
+            return self._read_hole(limit, is_final)
         end = data.rfind(b"\n") + 1
         if end > known:
             has_more = len(data) - known == CHUNK_BYTES and self.offset + CHUNK_BYTES != limit
@@ -251,7 +267,8 @@ class SourceFile:
         if len(data) - known == wanted == CHUNK_BYTES or len(data) - known > self._splitter.max_line_bytes:
             return self._read_long_line(limit, is_final)
         if is_final and len(data) > known:
-            return self._chunk(Piece(data[known:], len(data) - known, ends_event=self._starts_event))
+            rest = data[known:]
+            return self._chunk(Piece(rest, len(rest), ends_event=self._starts_event), rest)
         return None
 
     def _is_of_one_content(self, data: bytes) -> bool:
@@ -264,19 +281,56 @@ class SourceFile:
         return has_bytes(self, self.offset - len(self._tail), data[:TAIL_BYTES])
 
     def _chunk_of_lines(self, data: bytes, max_lines: int | None, *, has_more: bool, is_settled: bool) -> Chunk | None:
+        text = data
+        if self.rendering.skips_nuls and (hole := first_hole(data)) >= 0:
+            if self._splitter.joins_lines:  # a hole ends an event, however the file is read
+                text = data = data[:hole]
+                has_more, is_settled = False, True
+            else:
+                text = without_holes(data)
         piece = self._splitter.split(
-            data, starts_event=self._starts_event, max_lines=max_lines, has_more=has_more, is_settled=is_settled
+            text, starts_event=self._starts_event, max_lines=max_lines, has_more=has_more, is_settled=is_settled
         )
         self.is_pending = piece is None
-        return self._chunk(piece) if piece else None
+        if piece is None:
+            return None
+        is_raw = text is data and not piece.truncated
+        return self._chunk(piece, piece.data if is_raw else first_lines(data, text.count(b"\n", 0, piece.length)))
+
+    def _read_hole(self, limit: int | None, is_final: bool) -> Chunk | None:
+        """Pass the NULs at the offset, once text follows them; until then, text may still be written over them.
+
+        Reads at most SCAN_BYTES per call. If `is_final`, also passes NULs that nothing follows.
+        """
+        start = self._hole_end if self.offset < self._hole_end <= self._content.size() else self.offset
+        stop = sys.maxsize if limit is None else limit
+        end = self._hole_end = end_of_hole(self._content, start, limit=stop, max_read=SCAN_BYTES)
+        following = self._content.pread(1, end) if end < stop else b""
+        self.is_scanning = following == NUL
+        self._seen_size = max(self._seen_size, end)
+        if self.is_scanning or not (following or (is_final and self.passes_last_hole)):
+            return None
+        if self.offset == self.text_begin:
+            self.text_begin = end
+        length = end - self.offset
+        return self._chunk(Piece(b"", length), None, nuls=length)
+
+    @property
+    def is_at_last_hole(self) -> bool:
+        """Whether the last read found nothing but NULs from the offset on."""
+        return self._hole_end > self.offset
 
     def _note_size(self, size: int, *, is_whole: bool) -> None:
         """Note that the file has at least this size, or if `is_whole` exactly; record vanished unread bytes as lost."""
-        if is_whole and size < self._seen_size:
+        if is_whole and size < self._seen_text_end:
             reason = "truncated before it was read, and written again since"
             self.lost.append(Loss(self.source, size, self._seen_size, reason, kind=LossKind.OVERWRITTEN))
-            self._seen_size = size
-        self._seen_size = max(self._seen_size, size)
+        self._seen_size = size if is_whole else max(self._seen_size, size)
+
+    @property
+    def _seen_text_end(self) -> int:
+        """The size at which the file was last seen unchanged; without what is unread if that is only a hole."""
+        return max(self.offset, self._scanned) if self._hole_end >= self._seen_size else self._seen_size
 
     def is_unchanged(self) -> bool:
         """Whether the known bytes before the offset and at the beginning of the file are unchanged."""
@@ -287,16 +341,16 @@ class SourceFile:
         beginning = self.peek(0, TAIL_BYTES)
         if not beginning.startswith(self._beginning):
             return False
-        self._beginning = beginning
+        self._beginning = beginning.rstrip(NUL)
         return True
 
     def _start_over(self) -> None:
         """Begin a new source: the bytes before the offset have changed."""
         self.overwritten.append(
-            OverwrittenSource(self.source, self.offset, self._tail, self._beginning, self._seen_size)
+            OverwrittenSource(self.source, self.offset, self._tail, self._beginning, self._seen_text_end)
         )
         self.source = self._new_source()
-        self.offset = self._scanned = self._seen_size = self._epoch = 0
+        self.offset = self._scanned = self._hole_end = self.text_begin = self._seen_size = self._epoch = 0
         self._tail = self._beginning = b""
         self.is_scanning = self.is_pending = False
         self._starts_event = True
@@ -304,21 +358,25 @@ class SourceFile:
 
     def _read_long_line(self, limit: int | None, is_final: bool) -> Chunk | None:
         """Search for the end of a line that is longer than one read or than the limit, at most SCAN_BYTES per call."""
-        position = max(self._scanned, self.offset)
+        position = text_end = max(self._scanned, self.offset)
+        if position < self._hole_end <= self._content.size() and self._content.pread(1, position) == NUL:
+            position = self._hole_end
         stop = position + SCAN_BYTES if limit is None else min(position + SCAN_BYTES, limit)
         while position < stop:
             block = self._content.pread(min(CHUNK_BYTES, stop - position), position)
             newline = block.find(b"\n")
             if newline >= 0:
                 return self._chunk_of_long_line(position + newline + 1 - self.offset)
-            position += len(block)
             if not block:
                 break
+            if text := block.rstrip(NUL):
+                text_end = position + len(text)
+            position += len(block)
             self._seen_size = max(self._seen_size, position)
         at_end = position == limit or position < stop
         if at_end and is_final:
             return self._chunk_of_long_line(position - self.offset)
-        self._scanned = position
+        self._scanned, self._hole_end = text_end, position  # text may still be written over NULs at the end of a file
         self.is_scanning = not at_end
         return None
 
@@ -328,27 +386,32 @@ class SourceFile:
         head = self._content.pread(wanted, self.offset)
         if len(head) < wanted:  # truncated since; the next read detects that
             return None
-        return self._chunk(self._splitter.whole_or_cut(head, length, starts_event=self._starts_event))
+        piece = self._splitter.whole_or_cut(head, length, starts_event=self._starts_event)
+        return self._chunk(piece, None if piece.truncated else head)
 
-    def _chunk(self, piece: Piece) -> Chunk:
-        start, end = self.offset, self.offset + piece.length
+    def _chunk(self, piece: Piece, raw: bytes | None, *, nuls: int = 0) -> Chunk:
+        """Go behind a piece, and return it. `raw` is what the file has there; None if that is too much to read."""
+        start, end = self.offset, self.offset + (piece.length if raw is None else len(raw))
         self.source.read_until = max(self.source.read_until, end)
         self.is_scanning = False
-        if piece.truncated:
+        self._hole_end = 0
+        if raw is None:
             self._move_to(end)
         else:
             self.offset = end
-            self._tail = extended_tail(self._tail, piece.data)
-            self.source.head = extended_head(self.source.head, piece.data, start)
+            self._tail = extended_tail(self._tail, raw)
+            self.source.head = extended_head(self.source.head, raw, start)
+            nuls = len(raw) - piece.length
         self._starts_event = piece.ends_event
         return Chunk(
             *(self.source, start, end, piece.data, piece.truncated),
-            *(self._tail, self._epoch, self.rendering, piece.continues_event),
+            *(self._tail, self._epoch, self.rendering, piece.continues_event, nuls),
         )
 
     def _move_to(self, offset: int) -> None:
         """Go to `offset`, and read the bytes before it that are needed to recognise the file."""
         self.offset = offset
+        self._hole_end = 0
         self._starts_event = offset == 0
         start = max(0, offset - TAIL_BYTES)
         self._tail = self._content.pread(offset - start, start)

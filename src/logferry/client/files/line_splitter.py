@@ -43,6 +43,11 @@ class LineSplitter:
         pattern = rb"(?m:^)(?![^\n]{%d}\r\n)[^\n]{%d,}+\n" % (max_line_bytes, max_line_bytes + 1)
         self._long_line = re.compile(pattern)
 
+    @property
+    def joins_lines(self) -> bool:
+        """Whether an event may have several lines."""
+        return self._boundaries is not None
+
     def split(
         self, data: bytes, *, starts_event: bool, max_lines: int | None, has_more: bool, is_settled: bool
     ) -> Piece | None:
@@ -58,7 +63,7 @@ class LineSplitter:
             data = data[: match.start()]
             is_before_long_line = True  # a cut line does not belong to an event
         if self._boundaries is None:
-            data = _first_lines(data, max_lines)
+            data = first_lines(data, max_lines)
             return Piece(data, len(data), ends_event=starts_event)
         size = len(data) if is_before_long_line else self._boundaries.complete_bytes(data)
         if not size and has_more:
@@ -104,7 +109,8 @@ def _splitter(spec: RenderSpec) -> LineSplitter:
     return LineSplitter(spec.max_line_bytes, event_boundaries(spec))
 
 
-def _first_lines(data: bytes, max_lines: int | None) -> bytes:
+def first_lines(data: bytes, max_lines: int | None) -> bytes:
+    """Return at most the first `max_lines` lines of whole lines."""
     if max_lines is None or data.count(b"\n") <= max_lines:
         return data
     first_lines = re.match(rb"(?:[^\n]*+\n){%d}" % max_lines, data)

@@ -2,7 +2,7 @@
 
 Of an over-long line, the buffer keeps only the beginning, the last TAIL_BYTES bytes and the length, so a stream without
 newlines takes no more memory than one with them. The omitted middle of such a line reads as NULs: any byte except a
-newline would do.
+newline would do. NULs at the beginning of a line (see holes.py) do not count as part of it, and take no memory.
 """
 
 from bisect import bisect_right
@@ -21,6 +21,14 @@ _PIECE_BYTES: Final = 64 * 1024
 _BEYOND_LIMIT: Final = len(b"x\r\n") + 1
 
 
+# At least this many NULs at the beginning of a line are counted rather than kept.
+_HOLE_BYTES: Final = 4096
+
+# The most pieces that `trim_to` keeps: a hostile file may have a hole before each line, and holes count as no bytes. It
+# is more than the pieces of one read.
+_MAX_PIECES: Final = 4096
+
+
 class ReplayBuffer:
     """Bytes `[begin, end)` of a stream; `kept_bytes` of them are in memory. For one thread at a time."""
 
@@ -29,7 +37,8 @@ class ReplayBuffer:
         self._line_bytes = max(max_line_bytes + _BEYOND_LIMIT, BLOCK_BYTES)
         self._starts: list[int] = []
         self._pieces: list[bytes | bytearray | int] = []  # a number is a count of omitted bytes
-        self._line_start = 0  # where the last, unfinished line begins
+        self._line_start = 0  # where the last, unfinished line begins, behind the NULs at its beginning
+        self._hole_start = 0  # where these NULs begin
         self._has_last_bytes = False  # the last piece is the end of a line whose middle is omitted
         self.begin = 0
         self.end = 0
@@ -38,6 +47,8 @@ class ReplayBuffer:
 
     def append(self, data: bytes) -> None:
         """Add up to BLOCK_BYTES bytes at the end."""
+        if self._line_start == self.end and data[:1] == b"\0":
+            data = self._skip_nuls(data)
         newline = data.find(b"\n")
         of_line = len(data) if newline < 0 else newline
         kept = min(of_line, max(0, self._line_start + self._line_bytes - self.end))
@@ -48,7 +59,9 @@ class ReplayBuffer:
             self._omit(data[kept:of_line])
             data = data[of_line:]
         if newline >= 0:
-            self._line_start = end - len(data) + data.rfind(b"\n") + 1
+            last = data[data.rfind(b"\n") + 1 :]
+            self._hole_start = end - len(last)
+            self._line_start = end - len(last.lstrip(b"\0"))
             self._has_last_bytes = False
         self._keep(data)
 
@@ -75,9 +88,9 @@ class ReplayBuffer:
             self._drop(count)
 
     def trim_to(self, max_bytes: int) -> None:
-        """Drop pieces from the beginning until at most `max_bytes` plus one piece are kept."""
+        """Drop pieces from the beginning until at most `max_bytes` plus one piece are kept, in a bounded number."""
         count, kept = 0, self.kept_bytes
-        while kept > max_bytes and count < len(self._pieces) - 1:
+        while (kept > max_bytes or len(self._pieces) - count > _MAX_PIECES) and count < len(self._pieces) - 1:
             piece = self._pieces[count]
             kept -= 0 if isinstance(piece, int) else len(piece)
             count += 1
@@ -89,6 +102,18 @@ class ReplayBuffer:
         self.kept_bytes -= sum(len(piece) for piece in self._pieces[:count] if not isinstance(piece, int))
         del self._pieces[:count], self._starts[:count]
         self.begin = self._starts[0]
+
+    def _skip_nuls(self, data: bytes) -> bytes:
+        """Add the NULs that `data` begins with; return the rest."""
+        text = data.lstrip(b"\0")
+        nuls = len(data) - len(text)
+        if self.end + nuls - self._hole_start < _HOLE_BYTES:
+            self._keep(data[:nuls])
+        else:
+            self._count(nuls)
+            self.end += nuls
+        self._line_start = self.end
+        return text
 
     def _keep(self, data: bytes) -> None:
         if not data:
@@ -109,11 +134,7 @@ class ReplayBuffer:
             data = self._take_back() + data
         length = len(data) - TAIL_BYTES
         if length > 0:
-            last = self._pieces[-1] if self._pieces else b""
-            if isinstance(last, int):
-                self._pieces[-1] = last + length
-            else:
-                self._add(length)
+            self._count(length)
             self.end += length
             data = data[length:]
         self._add(data)
@@ -128,6 +149,13 @@ class ReplayBuffer:
         self.end -= len(last)
         self.kept_bytes -= len(last)
         return bytes(last)
+
+    def _count(self, omitted: int) -> None:
+        last = self._pieces[-1] if self._pieces else b""
+        if isinstance(last, int):
+            self._pieces[-1] = last + omitted
+        else:
+            self._add(omitted)
 
     def _add(self, piece: bytes | int) -> None:
         self._starts.append(self.end)

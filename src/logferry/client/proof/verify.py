@@ -55,6 +55,7 @@ class Verdict:
     stored: int = 0  # of these, on the server's disk unchanged
     repeated: int = 0
     filtered: int = 0  # left out by the user's patterns when the file was shipped; not counted in `lines`
+    nuls: int = 0  # bytes at the beginnings of lines that are not shipped: holes
     missing: list[Range] = field(default_factory=list)
     altered: list[Range] = field(default_factory=list)
     losses: list[RecordedLoss] = field(default_factory=list)
@@ -204,6 +205,7 @@ class _Comparison:
         found = rerender(self.file, end, self.renderings)
         self.verdict.lines += found.lines
         self.verdict.filtered += found.filtered
+        self.verdict.nuls += found.nuls
         self.line += found.file_lines
         return found
 

@@ -65,6 +65,10 @@ def plan(path: str, wanted: InputRules) -> PlannedFile:
 class BatchFile(SourceFile):
     """A file that is read to its planned size, or to its end if it is compressed."""
 
+    # A program that maps its log into memory (log4j, for example) writes text over the NULs at the end of the file. A
+    # run that passed them could not be resumed there.
+    passes_last_hole = False
+
     def __init__(
         self,
         planned: PlannedFile,
@@ -121,7 +125,7 @@ class BatchFile(SourceFile):
         self.overwritten.clear()
         self.lost.clear()  # a loss of the whole rest is added below
         if chunk is None and not self.is_scanning:
-            if not self._content.is_stream:
+            if not (self._content.is_stream or self.is_at_last_hole):
                 self.lost.append(Loss(source, offset, self.end, "truncated or rewritten while it was read"))
             self.end = self.offset
         return chunk

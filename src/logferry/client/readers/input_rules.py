@@ -6,6 +6,7 @@ Owns when a file's format is decided. Must never change the rendering of a sourc
 import logging
 from typing import Final
 
+from logferry.client.files.holes import without_holes
 from logferry.client.files.line_reader import SourceFile
 from logferry.config import InputSettings
 from logferry.model.format_names import JOINING_FORMATS
@@ -46,6 +47,7 @@ class InputRules:
             settings.include,
             settings.exclude_line,
             settings.redact,
+            skips_nuls=True,
         )
 
     def prepare(self, file: SourceFile) -> None:
@@ -69,7 +71,7 @@ class InputRules:
         renderings = source.renderings  # read once: the engine may replace the list in between
         known = renderings[-1][1].format if renderings else ""
         found = known if known not in ("", "plain") else _detected(file)
-        if found is not None or file.offset > _DECIDING_BYTES:
+        if found is not None or file.offset - file.text_begin > _DECIDING_BYTES:
             file.rendering_decided_for = source
             if found not in (None, known):
                 logger.info("%s: its lines are %s", source.path, found)
@@ -78,9 +80,12 @@ class InputRules:
 
 def _detected(file: SourceFile) -> str | None:
     """Return the format of the first lines before the offset or, if those do not show one, of the lines after it."""
-    begin = file.peek(0, min(file.offset, _DECIDING_BYTES))
-    found = detect(begin[: begin.rfind(b"\n") + 1])
-    if found is None and file.offset <= _DECIDING_BYTES:
-        sample = file.peek(file.offset, _DECIDING_BYTES)
-        found = detect(sample[: sample.rfind(b"\n") + 1])
+    begin = file.text_begin
+    found = detect(_lines(file.peek(begin, min(file.offset - begin, _DECIDING_BYTES))))
+    if found is None and file.offset - begin <= _DECIDING_BYTES:
+        found = detect(_lines(file.peek(file.offset, _DECIDING_BYTES)))
     return found
+
+
+def _lines(sample: bytes) -> bytes:
+    return without_holes(sample[: sample.rfind(b"\n") + 1])

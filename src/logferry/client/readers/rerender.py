@@ -22,13 +22,15 @@ Renderings = Sequence[tuple[int, RenderSpec]]  # each with the offset at which i
 class Rerendered:
     """What a range of a file renders to: lines of NDJSON, their CRC-32, and how many lines were filtered out.
 
-    `file_lines` is how many lines the range has in the file, blank and joined lines included.
+    `file_lines` is how many lines the range has in the file, blank and joined lines included; `nuls` counts the bytes
+    of holes.
     """
 
     lines: int = 0
     crc32: int = 0
     filtered: int = 0
     file_lines: int = 0
+    nuls: int = 0
 
 
 def rerender(file: SourceFile, end: int, renderings: Renderings, *, crc32: int = 0) -> Rerendered:
@@ -43,6 +45,7 @@ def rerender(file: SourceFile, end: int, renderings: Renderings, *, crc32: int =
         found.filtered += rendered.filtered
         found.crc32 = checksum.crc32(rendered.payload, found.crc32)
         found.file_lines += lines_in(chunk)
+        found.nuls += chunk.nuls
     return found
 
 
@@ -67,7 +70,7 @@ def lines_in(chunk: Chunk) -> int:
     """Return how many lines of the file a chunk covers; only its last line may lack its newline."""
     if chunk.truncated:
         return 1
-    return chunk.data.count(b"\n") + (not chunk.data.endswith(b"\n"))
+    return chunk.data.count(b"\n") + bool(chunk.data and not chunk.data.endswith(b"\n"))
 
 
 def _pieces(start: int, end: int, renderings: Renderings) -> list[tuple[int, RenderSpec]]:

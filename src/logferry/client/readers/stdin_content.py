@@ -69,6 +69,10 @@ class StdinContent:
         with self._lock:
             return self._buffer.read(size, offset)
 
+    def next_data(self, offset: int) -> int:
+        """See Content."""
+        return offset
+
     def size(self) -> int:
         """See Content: how many bytes were taken in so far."""
         return self._buffer.end
@@ -132,6 +136,10 @@ class _ReadBytes:
     def pread(self, size: int, offset: int) -> bytes:
         """See Content."""
         return self._content.kept(size, offset)
+
+    def next_data(self, offset: int) -> int:
+        """See Content."""
+        return offset
 
     def size(self) -> int:
         """See Content."""

@@ -117,7 +117,7 @@ class NameChecker:
     def _take_stock(self, name: FollowedName) -> None:
         """Check what the files hold now."""
         newest = name.newest
-        was_blank = newest is not None and not newest.has_known_content
+        was_blank = newest is not None and not newest.has_been_seen
         for file in list(name.files):
             self._measure(name, file)
         self._truncations.act(name)

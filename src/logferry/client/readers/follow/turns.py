@@ -72,7 +72,7 @@ class NameReader:
 
         When content appears in an empty file, the check looks for copies of what the file held in between.
         """
-        is_blank = file is name.newest and not (file.has_known_content or file.is_archive)
+        is_blank = file is name.newest and not (file.has_been_seen or file.is_archive)
         return not (file.is_suspect or is_blank)
 
     def _read_file(self, name: FollowedName, file: FollowedFile, max_lines: int | None) -> Chunk | None:
