@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 
 from logferry.client.delivery import reconciliation
+from logferry.client.net.reports import ReportClient
+from logferry.client.proof.verify import Verdict, verify
+from logferry.client.state.checkpoints import Checkpoints
 from tests.support.processes import free_port
-from tests.support.running import RunningServer, numbered_line, running_server, stored_lines, wait_until
+from tests.support.running import DEADLINE_S, RunningServer, numbered_line, running_server, stored_lines, wait_until
 from tests.support.shipping import Shipping, append, assert_conserved, log_line, losses, shipping
 
 pytestmark = pytest.mark.usefixtures("quick_backoff")
@@ -220,3 +223,46 @@ def test_what_was_not_asked_for_is_not_sent_to_another_store_either(site: Site) 
         run.wait_for_acks(10)
         assert [loss.end for loss in losses(server)] == [100 * len(log_line(10)) - 10]
     assert_stored_once(site, [*range(100, 110)])
+
+
+def verified(site: Site, server: RunningServer) -> Verdict:
+    """Return the verdict on the log, with what the state folder knows."""
+    checkpoints = Checkpoints(site.folder / "state", read_only=True)
+    reports = ReportClient(
+        server.host, server.port, client_host="web-1", connect_timeout_s=DEADLINE_S, answer_timeout_s=DEADLINE_S
+    )
+    with contextlib.closing(reports):
+        return verify(site.log, checkpoints, reports)
+
+
+def test_verify_says_that_a_server_was_set_back_until_it_is_healed(site: Site) -> None:
+    ship(site, range(100), total=100)
+    size = site.log.stat().st_size
+    site.back_up()
+    ship(site, range(100, 200), total=200)
+    end = site.log.stat().st_size
+    append(site.log, [200])
+    site.restore()
+    with site.server() as server:
+        shipped, waiting = verified(site, server).missing
+        assert (shipped.start, shipped.end, shipped.lines) == (size, end, 100)
+        assert shipped.reason.startswith(f"the server was set back: it had {end} bytes of this source on ")
+        assert (waiting.lines, waiting.reason) == (1, "not shipped yet")
+        with site.client() as run:
+            run.wait_for_acks(101)
+            run.stop()
+        assert verified(site, server).is_proven
+
+
+def test_verify_says_that_it_asks_another_store(site: Site) -> None:
+    ship(site, range(100), total=100)
+    shutil.rmtree(site.data)
+    with site.server() as server:
+        problem = verified(site, server).problem
+        assert problem.startswith("the server has never heard of source ")
+        assert "another store: store " in problem
+        assert f" had {site.log.stat().st_size} bytes of this source on " in problem
+        with site.client() as run:
+            run.wait_for_acks(100)
+            run.stop()
+        assert verified(site, server).is_proven

@@ -328,7 +328,8 @@ def test_a_source_that_the_server_does_not_know_is_reported(tmp_path: Path, serv
     log = append(tmp_path / "app.log", range(100))
     deliver(log, server)
     with running_server(tmp_path, data_dir=tmp_path / "other") as other:
-        assert re.fullmatch("the server has never heard of source [0-9a-f]+", judge(log, other).problem)
+        had = "another store: store [0-9a-f]+ had [0-9]+ bytes of this source on .*"
+        assert re.fullmatch(f"the server has never heard of source [0-9a-f]+: {had}", judge(log, other).problem)
 
 
 def test_lines_that_were_lost_are_shown_with_their_reason_and_not_as_missing(

@@ -109,7 +109,7 @@ def verify(path: Path, checkpoints: Checkpoints, reports: ReportClient, *, with_
             lines = rerender(file, file.readable_end, UNKNOWN).lines
             problem = "never shipped, as far as the state folder knows" if lines else ""
             return Verdict(str(path), lines=lines, problem=problem)
-        verdict, runs = _compare(file, checkpoint, list(reports.report(checkpoint.id)))
+        verdict, runs = _compare(file, checkpoint, list(reports.report(checkpoint.id)), reports.store)
         if reports.can_heal:
             for run in runs:
                 stored = (data for extent in run.extents for data in reports.content(checkpoint.id, extent.start))
@@ -136,18 +136,22 @@ def find_checkpoint(file: SourceFile, checkpoints: Checkpoints) -> Checkpoint | 
     return max(same or of_inode, key=lambda checkpoint: checkpoint.seen_at, default=None)
 
 
-def _compare(file: SourceFile, checkpoint: Checkpoint, pages: list[ReportPage]) -> tuple[Verdict, list[Run]]:
+def _compare(
+    file: SourceFile, checkpoint: Checkpoint, pages: list[ReportPage], store: str
+) -> tuple[Verdict, list[Run]]:
     """Return the verdict on a file, and the extents that are there but do not agree."""
-    verdict = Verdict(str(file.path), checkpoint.id)
+    verdict, committed = Verdict(str(file.path), checkpoint.id), pages[0].committed
+    why = checkpoint.why_missing(store, found=committed)
     if not pages[0].is_known:
-        verdict.problem = f"the server has never heard of source {checkpoint.id}"
+        verdict.problem = f"the server has never heard of source {checkpoint.id}{why and f': {why}'}"
         return verdict, []
     verdict.losses = list(pages[0].losses)
     comparison = _Comparison(file, checkpoint.renderings or UNKNOWN, verdict)
     for extent in _extents(pages):
         comparison.compare(extent)
-    committed = pages[0].committed
     comparison.expect_nothing(committed, "not on the server, although the server reports it as stored")
+    if why:
+        comparison.expect_nothing(min(checkpoint.acked_until, file.readable_end), why)
     comparison.expect_nothing(file.readable_end, "not shipped yet")
     verdict.problem = "; ".join(file.problems)
     return verdict, comparison.runs

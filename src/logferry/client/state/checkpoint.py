@@ -89,6 +89,11 @@ class Checkpoint:
         return f"another store: store {other.store} {had}" if other.store and store else f"the server {had}"
 
     @property
+    def acked_until(self) -> int:
+        """The offset up to which any store has acked the source."""
+        return max(mark.committed for mark in self._marks)
+
+    @property
     def _marks(self) -> tuple[StoredAt, ...]:
         return (*self.elsewhere, StoredAt(self.store, self.committed, self.seen_at))
 
