@@ -26,6 +26,7 @@ class Source:
     plain_until: int = 0  # the offset up to which the plain protocol shipped it, to `plain_server` ("host:port")
     plain_server: str = ""
     asked_from: int = 0  # the bytes before are not to be shipped: not asked for, or shipped from another file
+    place: str = ""  # the real path to which `path` led, through symbolic links, if that is another one
     is_finished: bool = False  # nothing more will be read: a batch run has ended, or the file is gone
     sent_back_because: str = ""  # why the server has less than was acked, if it was found to have less
     epoch: int = 0  # how often the source was sent back; earlier batches do not count

@@ -80,15 +80,17 @@ class Recogniser:
 
     def _still_exists(self, checkpoint: Checkpoint) -> bool:
         """Whether the file of a checkpoint still exists with its content."""
-        path = Path(checkpoint.path)
-        name = self.folders.listing(str(path.parent)).by_inode.get(checkpoint.inode)
-        candidates = [path] if name is None else [path.parent / name, path]
+        candidates = []
+        for place in map(Path, checkpoint.places):
+            name = self.folders.listing(str(place.parent)).by_inode.get(checkpoint.inode)
+            candidates += [place] if name is None else [place.parent / name, place]
         return any(modified_ns_if_same(candidate, checkpoint) is not None for candidate in candidates)
 
     def _resume(self, file: SourceFile, checkpoint: Checkpoint) -> None:
         tail = file.peek(checkpoint.committed - checkpoint.tail_bytes, checkpoint.tail_bytes)
         source = source_of(checkpoint, tail=tail)
         source.device, source.inode = file.identity
+        source.place = file.source.place or checkpoint.place
         file.resume(source)
         source.head = source.head or file.peek(0, checkpoint.head_bytes)  # all that identifies an unshipped file
         self.checkpoints.follow(source)

@@ -1,16 +1,16 @@
 """Finds rotated files: files that had a followed name before and have another name now.
 
-Owns the search in the folder of a path: for files that a checkpoint describes, and for files that have rotated names
-and were written to since a given time. Recognises copies and archives of files that were already followed by their
-content, and leaves them out. Must never open a file for reading on, and never change a checkpoint: the follow reader
-does both.
+Owns the search beside a path, and beside what it leads to through symbolic links: for files that a checkpoint
+describes, and for files that have rotated names and were written to since a given time. Recognises copies and archives
+of files that were already followed by their content, and leaves them out. Must never open a file for reading on, and
+never change a checkpoint: the follow reader does both.
 """
 
 import contextlib
 import errno
 import os
 import stat
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,6 +19,7 @@ from logferry.client.files.archive import open_content
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.compressed import is_compressed
+from logferry.client.finding.links import led_to_between, places_of
 from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.rotation_names import is_archive_name, rotation_number, without_archive_suffix
 from logferry.client.recognition.recognise import Recogniser, is_copy, modified_ns_if_same
@@ -38,11 +39,12 @@ _MAX_PASSES: Final = 100
 
 
 class RotatedFile(NamedTuple):
-    """A file that had a followed name before, with its current path."""
+    """A file that had a followed name before, with its current path; under that name, its real path was `place`."""
 
     modified_ns: int
     path: Path
     identity: FileIdentity
+    place: Path
 
     @property
     def age(self) -> tuple[int, int, Path]:
@@ -65,58 +67,92 @@ class RotatedFiles:
         names, were written to after those files or after their checkpoints, and hold something else.
         """
         unfinished = [known for known in self._checkpoints.of_path(str(path)) if not known.is_finished]
-        listing = self._folders.listing(str(path.parent))
+        if not unfinished:
+            return []
+        latest = max(unfinished, key=attrgetter("seen_at"))
+        present = os.path.realpath(path) if latest.place else str(path)
+        between = self.led_to_between(latest.place or present, present)
+        places = _distinct([*places_of(str(path)), *(place for known in unfinished for place in known.places)])
+        holder = _identity_at(path)
         known: dict[FileIdentity, RotatedFile] = {}
         current: FileIdentity | None = None  # the file that has the name, if a checkpoint describes it
         missing: list[Checkpoint] = []
         seen_at: list[float] = []  # of the others
         for checkpoint in unfinished:
-            name = listing.by_inode.get(checkpoint.inode)
-            modified_ns = modified_ns_if_same(path.parent / name, checkpoint) if name else None
-            if name == path.name and modified_ns is not None:
-                current = (checkpoint.device, checkpoint.inode)
+            found = self._find(checkpoint, places)
+            if found is not None and found.identity == holder:
+                current = holder
                 continue
             seen_at.append(checkpoint.seen_at)
-            if name and modified_ns is not None:
-                identity = (checkpoint.device, checkpoint.inode)
-                known[identity] = RotatedFile(modified_ns, path.parent / name, identity)
+            if found is not None:
+                known[found.identity] = found
             else:
                 missing.append(checkpoint)
         if not seen_at:
             return []
-        known |= self._copies_of(missing, path, known)
+        known |= self._copies_of(missing, places, known)
         files = sorted(known.values(), key=attrgetter("age"))
         last_seen_ns = int(max(seen_at) * 1e9) - _TICK_NS
         last_written_ns = files[-1].modified_ns if files else last_seen_ns
         new = self.since(
-            path,
+            places,
             min(last_seen_ns, last_written_ns),  # a file may be written to late, after others have had its name
             {*known, current},
+            present=present,
             certain_ns=None if current else last_written_ns,  # a known current file means that nothing was rotated
+            between=between,
         )
         return files + new
 
+    def _find(self, checkpoint: Checkpoint, places: Iterable[Path]) -> RotatedFile | None:
+        """Return the file of a checkpoint, whatever its name in the folder of one of these paths."""
+        tried: set[Path] = set()
+        for place in (*map(Path, checkpoint.places), *places):
+            if place.parent in tried:
+                continue
+            tried.add(place.parent)
+            name = self._folders.listing(str(place.parent)).by_inode.get(checkpoint.inode)
+            modified_ns = modified_ns_if_same(place.parent / name, checkpoint) if name else None
+            if name and modified_ns is not None:
+                return RotatedFile(modified_ns, place.parent / name, checkpoint.identity, place)
+        return None
+
+    def led_to_between(self, former: str, present: str) -> list[Path]:
+        """Return the files that a link may have led to after `former` and before `present`."""
+        return list(map(Path, led_to_between(former, present, self._folders)))
+
     def since(
         self,
-        path: Path,
+        places: Sequence[Path],
         since_ns: int,
         exclude: Container[FileIdentity | None],
         *,
+        present: str,
         certain_ns: int | None = None,
         live: Container[str] = (),
+        between: Iterable[Path] = (),
     ) -> list[RotatedFile]:
-        """Return the files that had the name `path` since `since_ns`, oldest first.
+        """Return the files that had one of the names `places` since `since_ns`, and those of `between`, oldest first.
+
+        The file that is at the path `present` has the name now, whatever it looks like.
 
         Copies and archives of known files are left out, except that a file that is not an archive and was written to at
         `certain_ns` or later had the name whatever it holds: two files may be alike. Sources in `live` never continue
         in another file. Raises OSError when files are renamed during every search.
         """
-        found = named_like_rotated_since(path, since_ns, exclude, self._folders)
+        switched = [found for path in between if (found := _if_written_since(path, since_ns, exclude)) is not None]
+        files = {file.identity: file for file in switched}
+        for place in (*places, *(file.path for file in switched)):
+            for file in named_like_rotated_since(place, since_ns, exclude, self._folders):
+                files.setdefault(file.identity, file)
         return [
             file
-            for file in found
-            if (certain_ns is not None and file.modified_ns >= certain_ns and not is_archive_name(file.path.name))
-            or not self._is_known(file, live)
+            for file in sorted(files.values(), key=attrgetter("age"))
+            if str(file.path) != present
+            and (
+                (certain_ns is not None and file.modified_ns >= certain_ns and not is_archive_name(file.path.name))
+                or not self._is_known(file, live)
+            )
         ]
 
     def _is_known(self, rotated: RotatedFile, live: Container[str]) -> bool:
@@ -136,37 +172,39 @@ class RotatedFiles:
                 return False
 
     def _copies_of(
-        self, missing: list[Checkpoint], path: Path, known: Container[FileIdentity]
+        self, missing: list[Checkpoint], places: Iterable[Path], known: Container[FileIdentity]
     ) -> dict[FileIdentity, RotatedFile]:
         """Return the copies and archives in which the sources of `missing` checkpoints continue.
 
         The content decides, not the time: a copy may be older than the checkpoint, which may have been saved after the
         truncation but before the client noticed it.
         """
-        found: dict[str, tuple[int, bool, Path, FileIdentity]] = {}
-        for file in self._opened_once(path, known) if missing else ():
+        found: dict[str, tuple[int, bool, Path, FileIdentity, Path]] = {}
+        for place, file in self._opened_once(places, known) if missing else ():
             entry = file.path
-            candidate = (file.modified_ns(), not is_archive_name(entry.name), entry, file.identity)
+            candidate = (file.modified_ns(), not is_archive_name(entry.name), entry, file.identity, place)
             for checkpoint in missing:
                 if self._recogniser.is_continued_in(file, checkpoint):
                     found[checkpoint.id] = max(candidate, found.get(checkpoint.id, candidate))
         return {
-            identity: RotatedFile(modified_ns, entry, identity) for modified_ns, _, entry, identity in found.values()
+            identity: RotatedFile(modified_ns, entry, identity, place)
+            for modified_ns, _, entry, identity, place in found.values()
         }
 
-    def _opened_once(self, path: Path, known: Container[FileIdentity]) -> Iterator[SourceFile]:
-        """Open each file that has a rotated name of `path` and is not in `known`, for the length of one step."""
+    def _opened_once(self, places: Iterable[Path], known: Container[FileIdentity]) -> Iterator[tuple[Path, SourceFile]]:
+        """Open each file with a rotated name of one of these paths that is not in `known`, for the length of a step."""
         tried: set[FileIdentity] = set()
-        with contextlib.suppress(OSError):  # files renamed all the time: what was found counts
-            for entry in rotated_paths(path, self._folders):
-                try:
-                    file = SourceFile(entry, max_line_bytes=1, content=open_content(entry))
-                except (OSError, SourceError):
-                    continue
-                with contextlib.closing(file):
-                    if file.identity not in tried and file.identity not in known:
-                        yield file
-                tried.add(file.identity)
+        for place in places:
+            with contextlib.suppress(OSError):  # files renamed all the time: what was found counts
+                for entry in rotated_paths(place, self._folders):
+                    try:
+                        file = SourceFile(entry, max_line_bytes=1, content=open_content(entry))
+                    except (OSError, SourceError):
+                        continue
+                    with contextlib.closing(file):
+                        if file.identity not in tried and file.identity not in known:
+                            yield place, file
+                    tried.add(file.identity)
 
 
 def rotated_paths(path: Path, folders: FolderListings) -> Iterator[Path]:
@@ -184,6 +222,30 @@ def rotated_paths(path: Path, folders: FolderListings) -> Iterator[Path]:
         yield from (path.parent / name for name in names)
         before = names
     raise _renamed_all_the_time(path)
+
+
+def _distinct(paths: Iterable[str]) -> list[Path]:
+    return [Path(path) for path in dict.fromkeys(paths)]
+
+
+def _identity_at(path: Path) -> FileIdentity | None:
+    """Return the identity of the file that a path leads to; None if there is none."""
+    try:
+        return identity_of(os.stat(path))
+    except OSError:
+        return None
+
+
+def _if_written_since(path: Path, since_ns: int, exclude: Container[FileIdentity | None]) -> RotatedFile | None:
+    """Return a plain file if it was written to at `since_ns` or later and is not in `exclude`."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    is_new = stat.S_ISREG(status.st_mode) and status.st_mtime_ns >= since_ns and identity_of(status) not in exclude
+    if not is_new or is_compressed(str(path)):
+        return None
+    return RotatedFile(status.st_mtime_ns, path, identity_of(status), path)
 
 
 def named_like_rotated_since(
@@ -229,6 +291,6 @@ def _written_since(
         earliest_ns = since_ns - since_ns % _SECOND_NS if is_archive else since_ns
         is_new = status.st_mtime_ns >= earliest_ns and identity_of(status) not in exclude
         if is_new and stat.S_ISREG(status.st_mode) and is_compressed(str(entry)) == is_archive:
-            found.append(RotatedFile(status.st_mtime_ns, entry, identity_of(status)))
+            found.append(RotatedFile(status.st_mtime_ns, entry, identity_of(status), path))
     folders.forget(str(path.parent))
     return found if folders.listing(str(path.parent)).rotated_or_archived(path.name) == names else None

@@ -46,7 +46,8 @@ class Checkpoint:
     server counts it; bytes before `plain_until` were shipped by the plain protocol to `plain_server` and do not count.
     `is_finished` says that the run that shipped the source does not expect more of it (batch mode), or that its file is
     gone. `renderings` lists the render specs, each with the offset from which it applies; it is empty for a source that
-    an older version shipped.
+    an older version shipped. `place` is the real path to which `path` led through symbolic links; rotated files are
+    beside it. It is empty where no link was on the way, and for a source that an older version shipped.
 
     `committed` is what `store` has; its id is "" if it did not state one, or an older version shipped the source.
     `elsewhere` is what other stores had, and what `store` had before it was set back to an earlier copy of itself.
@@ -71,11 +72,17 @@ class Checkpoint:
     plain_server: str = ""
     asked_from: int = 0
     elsewhere: tuple[StoredAt, ...] = ()
+    place: str = ""
 
     @property
     def identity(self) -> FileIdentity:
         """The device and inode of the source's file."""
         return self.device, self.inode
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The paths under which the source's file was: the real path first."""
+        return (self.place, self.path) if self.place else (self.path,)
 
     def why_missing(self, store: str, *, found: int) -> str:
         """Return why a store has only the first `found` bytes, although more were acked; "" if nothing explains it."""
@@ -124,6 +131,7 @@ def checkpoint_of(source: Source, *, seen_at: float) -> Checkpoint:
         store=source.store,
         plain_server=source.plain_server,
         asked_from=source.asked_from,
+        place=source.place,
     )
 
 
@@ -142,6 +150,7 @@ def source_of(checkpoint: Checkpoint, *, tail: bytes = b"") -> Source:
         store=checkpoint.store,
         plain_server=checkpoint.plain_server,
         asked_from=checkpoint.asked_from,
+        place=checkpoint.place,
     )
 
 

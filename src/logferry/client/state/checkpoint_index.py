@@ -1,4 +1,4 @@
-"""Indexes checkpoints in memory by the id of their source, by path, and by device and inode.
+"""Indexes checkpoints in memory by the id of their source, by path and real path, and by device and inode.
 
 Owns the lookup tables; the cost of a lookup does not depend on the number of checkpoints. Must never decide which
 checkpoints are kept: state/checkpoints.py does.
@@ -34,7 +34,7 @@ class CheckpointIndex:
         return self._by_id.get(source_id)
 
     def ids_of(self, key: str | FileIdentity) -> list[str]:
-        """Return the ids of all sources with this path, or with this device and inode, oldest first."""
+        """Return the ids of all sources with this path or real path, or with this device and inode, oldest first."""
         return list(self._ids.get(key, ()))
 
     def is_latest_of_identity(self, checkpoint: Checkpoint) -> bool:
@@ -68,5 +68,5 @@ class CheckpointIndex:
                 del self._ids[key]
 
 
-def _keys(checkpoint: Checkpoint) -> tuple[str, FileIdentity]:
-    return checkpoint.path, checkpoint.identity
+def _keys(checkpoint: Checkpoint) -> tuple[str | FileIdentity, ...]:
+    return *checkpoint.places, checkpoint.identity

@@ -103,7 +103,7 @@ class Checkpoints:
         return self._found((device, inode))
 
     def of_path(self, path: str) -> list[Checkpoint]:
-        """Return the checkpoints of all files that were shipped under a path."""
+        """Return the checkpoints of all files that were shipped under a path, or under a link that led to it."""
         return self._found(path)
 
     def _found(self, key: str | FileIdentity) -> list[Checkpoint]:
@@ -366,4 +366,4 @@ def _may_exist(checkpoint: Checkpoint, folders: FolderListings) -> bool:
         status = os.stat(checkpoint.path)
         if identity_of(status) == checkpoint.identity:
             return True
-    return checkpoint.inode in folders.listing(os.path.dirname(checkpoint.path)).by_inode
+    return any(checkpoint.inode in folders.listing(os.path.dirname(place)).by_inode for place in checkpoint.places)

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.finding.compressed import is_compressed
@@ -20,6 +21,9 @@ from logferry.client.readers.follow.truncation import Truncations
 from logferry.errors import SourceError, cause_of
 
 logger = logging.getLogger(__name__)
+
+# A name that leads to another file in the middle of a check is looked up again, at most this often in a row.
+_LOOKS: Final = 3
 
 
 class NameChecker:
@@ -42,24 +46,29 @@ class NameChecker:
     def check(self, name: FollowedName) -> bool:
         """Check which file has the name now; return whether there may be something to read."""
         before, had_attention, now_ns = name.seen, name in self._registry.attention, time.time_ns()
-        self._look_at_name(name, now_ns)
+        is_clear = any(self._look_at_name(name, now_ns) for _ in range(_LOOKS))
         self._look_at_files(name)
         self._abandonment.check_resting(name)
-        name.looked_ns = now_ns
+        if is_clear:
+            name.looked_ns = now_ns
         needs_attention = self._registry.note_attention(name)
         return name.seen is None or name.seen != before or needs_attention or had_attention
 
-    def _look_at_name(self, name: FollowedName, now_ns: int) -> None:
-        name.holder = None
+    def _look_at_name(self, name: FollowedName, now_ns: int) -> bool:
+        """Find out which file has the name; return False if the name led to another file in the middle of that."""
+        holder_before, name.holder = name.holder, None
         try:
             status = os.stat(name.path)
             name.holder = identity_of(status)
             name.seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
             if abs(now_ns - status.st_mtime_ns) < RACY_NS:
                 name.seen = None
-            self._registry.note_problem(name, self._attend_to_holder(name, name.holder))
+            is_new = name.holder != holder_before
+            self._registry.note_problem(name, self._attend_to_holder(name, name.holder, is_new=is_new))
         except FileNotFoundError:
-            name.seen = None
+            has_moved, name.holder, name.seen = name.holder is not None, None, None
+            if has_moved:
+                return False
             self._registry.note_problem(name, "waiting for it to appear" if name.is_literal else "gone")
         except SourceError as error:
             self._registry.note_problem(name, error.reason)
@@ -67,8 +76,9 @@ class NameChecker:
         except OSError as error:
             self._registry.note_problem(name, cause_of(error))
             name.seen = None
+        return True
 
-    def _attend_to_holder(self, name: FollowedName, identity: FileIdentity) -> str:
+    def _attend_to_holder(self, name: FollowedName, identity: FileIdentity, *, is_new: bool) -> str:
         """Make the file that has the name now the newest one; return why it is not followed, or an empty string."""
         file = self._registry.find(identity)
         if file is None:
@@ -77,9 +87,22 @@ class NameChecker:
             return ""  # it had another name before, and is read under that name until it is finished
         if not file.content.has_its_name():
             file.content.path, file.content.is_pinned = Path(os.path.realpath(name.path)), False
+        if is_new:
+            self._open_what_link_led_to(name, file)
         if file is not name.newest:
             name.make_newest(file, self._clock())  # it got its name back
         return ""
+
+    def _open_what_link_led_to(self, name: FollowedName, file: FollowedFile) -> None:
+        """If the name leads to another place by now, where `file` is, open what it led to since the last check."""
+        place = os.path.realpath(name.path)
+        if name.newest is None or name.place == place:
+            return
+        if identity_of(os.stat(place)) != file.identity:
+            raise FileNotFoundError(f"{name.path} leads elsewhere now")
+        self._open_rotated_meanwhile(name, name.newest, place)
+        self._registry.move(name, place)
+        file.note_place(place)
 
     def _open_holder(self, name: FollowedName, identity: FileIdentity) -> str:
         if is_compressed(name.path, or_unfinished=True):
@@ -88,11 +111,13 @@ class NameChecker:
             logger.info("%s is a new file now; reading the old one to its end first", name.path)
             self._take_stock(name)  # saves what is known, so that an archive of it is recognised
         if name.newest is not None:
-            self._open_rotated_meanwhile(name, name.newest)
-        self._opener.open(name, name.path, identity)
+            self._open_rotated_meanwhile(name, name.newest, os.path.realpath(name.path))
+        file = self._opener.open(name, name.path, identity)
+        if file is not None:
+            self._registry.move(name, file.place)
         return ""
 
-    def _open_rotated_meanwhile(self, name: FollowedName, newest: FollowedFile) -> None:
+    def _open_rotated_meanwhile(self, name: FollowedName, newest: FollowedFile, place: str) -> None:
         """Open the files that had the name after the newest known file, and lost it before the client checked."""
         looked_ns = name.looked_ns - RACY_NS
         try:
@@ -100,7 +125,9 @@ class NameChecker:
         except OSError as error:
             written_ns = looked_ns
             self._registry.note_failure(newest, error)
-        self._opener.open_rotated_since(name, min(written_ns, looked_ns), certain_ns=max(written_ns, looked_ns))
+        self._opener.open_rotated_since(
+            name, min(written_ns, looked_ns), place=place, certain_ns=max(written_ns, looked_ns)
+        )
 
     def _look_at_files(self, name: FollowedName) -> None:
         self._take_stock(name)

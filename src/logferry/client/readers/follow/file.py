@@ -18,6 +18,7 @@ from logferry.client.finding.compressed import is_compressed
 from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.rotation_names import is_archive_name, original_names
 from logferry.model.file_report import FileReport
+from logferry.model.source import Source
 
 
 class Standing(Enum):
@@ -52,26 +53,37 @@ class FollowedFile(SourceFile):
         "grown_to",
         "is_archive",
         "is_suspect",
+        "place",
         "quiet_since",
         "rested",
         "superseded_at",
     )
 
     def __init__(
-        self, path: str, followed_path: str, *, descriptors: DescriptorPool, folders: FolderListings, now: float
+        self,
+        path: str,
+        followed_path: str,
+        *,
+        place: str = "",
+        descriptors: DescriptorPool,
+        folders: FolderListings,
+        now: float,
     ) -> None:
-        """Open `path`, a file that has or had the name `followed_path`. Raises FileNotFoundError or SourceError."""
+        """Open `path`, a file that has the name `followed_path`, or had it when its real path was `place`.
+
+        Raises FileNotFoundError or SourceError.
+        """
         self.followed_path = followed_path
         self._folders = folders
-        place = Path(os.path.realpath(path))
-        self.content = PooledContent(place, descriptors)
+        real = Path(os.path.realpath(path))
+        self.place = str(real) if path == followed_path else place or followed_path
+        self.content = PooledContent(real, descriptors)
         self.is_archive = is_archive_name(path) and is_compressed(path)
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(self.content.close)
             readable = uncompressed(self.content) if self.is_archive else self.content
-            super().__init__(place if str(place) == path else Path(path), max_line_bytes=1, content=readable)
+            super().__init__(real if str(real) == path else Path(path), max_line_bytes=1, content=readable)
             on_failure.pop_all()
-        self.source.path = followed_path  # whatever name rotation has given the file since
         self.content.finder = self
         self.quiet_since = now
         self._standing = Standing.NAMED if path == followed_path else Standing.RENAMED
@@ -79,6 +91,22 @@ class FollowedFile(SourceFile):
         self.is_suspect = False  # may be an unfinished copy of another file: not to be read yet
         self.grown_to, self.grown_at = 0, 0.0  # a suspect's size, and when it reached that size
         self.rested = (0, 0)  # `state` when the file was closed to rest
+
+    def note_place(self, place: str) -> None:
+        """Note the real path that the file has under the followed name."""
+        self.place = place
+        self.source.place = self._other_place
+
+    def _new_source(self) -> Source:
+        """Return a source under the followed name, whatever name rotation has given the file since."""
+        source = super()._new_source()
+        source.path = self.followed_path
+        source.place = self._other_place
+        return source
+
+    @property
+    def _other_place(self) -> str:
+        return self.place if self.place != self.followed_path else ""
 
     # --- how it relates to the followed name --------------------------------------------------------------------------
 
@@ -142,7 +170,7 @@ class FollowedFile(SourceFile):
             return is_compressed(str(self.content.path))
         if self.has_known_content:
             return self.is_unchanged()
-        return not self.content.size() or Path(self.followed_path).name in original_names(self.content.path.name)
+        return not self.content.size() or Path(self.place).name in original_names(self.content.path.name)
 
     def is_still(self) -> bool:
         """Whether a closed file is still the same: another file may have its inode by now. Raises OSError."""

@@ -38,6 +38,7 @@ class FollowedName:
         "is_literal",
         "looked_ns",
         "path",
+        "place",
         "problem",
         "resting",
         "seen",
@@ -47,6 +48,7 @@ class FollowedName:
     def __init__(self, path: str, wanted: InputRules, *, is_literal: bool = True) -> None:
         """Follow `path` by the rules of an input. A name found by a pattern is not literal and may be forgotten."""
         self.path = path
+        self.place = path  # the real path that it leads to
         self.input = wanted
         self.is_literal = is_literal
         self.files: list[FollowedFile] = []  # oldest first; the last one has the name, or had it last

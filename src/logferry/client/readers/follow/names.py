@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from logferry.client.finding.links import place_of
 from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.patterns import Discovery, is_pattern
 from logferry.client.readers.follow.name import FollowedName
@@ -84,9 +85,12 @@ class FollowedNames:
         return before != self._generation or any(not discovery.visited for _, discovery in self._inputs)
 
     def _add(self, new: Sequence[str], found: dict[str, tuple[InputRules, bool]]) -> None:
+        real_folders: dict[str, str] = {}
         for path in new:
             wanted, is_literal = found[path]
-            self._registry.names[path] = FollowedName(path, wanted, is_literal=is_literal)
+            name = FollowedName(path, wanted, is_literal=is_literal)
+            name.place = place_of(path, real_folders)
+            self._registry.add_name(name)
         for path in new[:_MAX_NAMES_LOGGED]:
             logger.info("following %s", path)
         if len(new) > _MAX_NAMES_LOGGED:
@@ -103,5 +107,4 @@ class FollowedNames:
         """Stop following a name: no input asks for it any more, or the name and its files are gone."""
         if name.files:
             logger.info("no longer following %s", name.path)
-        self._registry.close(name)
-        del self._registry.names[name.path]
+        self._registry.remove_name(name)

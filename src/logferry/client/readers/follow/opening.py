@@ -14,6 +14,7 @@ from typing import Final
 from logferry.client.files.fd_pool import DescriptorPool
 from logferry.client.files.identity import FileIdentity
 from logferry.client.finding.compressed import is_compressed
+from logferry.client.finding.links import places_of
 from logferry.client.readers.follow.file import FollowedFile
 from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.follow.registry import Registry
@@ -40,18 +41,33 @@ class FileOpener:
         self._descriptors = descriptors
         self._clock = clock
 
-    def new_file(self, name: FollowedName, path: str) -> FollowedFile:
-        """Open a file without adding it to the registry. Raises OSError or SourceError."""
-        return FollowedFile(path, name.path, descriptors=self._descriptors, folders=self._folders, now=self._clock())
+    def new_file(self, name: FollowedName, path: str, *, place: str = "") -> FollowedFile:
+        """Open a file without adding it to the registry. Raises OSError or SourceError.
+
+        A file that had the name before had the real path `place` then; by default, that of the name now.
+        """
+        return FollowedFile(
+            *(path, name.path),
+            place=place or name.place,
+            descriptors=self._descriptors,
+            folders=self._folders,
+            now=self._clock(),
+        )
 
     def open(
-        self, name: FollowedName, path: str, identity: FileIdentity, *, before: FollowedFile | None = None
+        self,
+        name: FollowedName,
+        path: str,
+        identity: FileIdentity,
+        *,
+        place: str = "",
+        before: FollowedFile | None = None,
     ) -> FollowedFile | None:
         """Open a file as the newest one, or as the newest before another file; None if it is open already.
 
         Raises FileNotFoundError also when another file has the path by now: the caller must find renamed files first.
         """
-        file = self.new_file(name, path)
+        file = self.new_file(name, path, place=place)
         if file.identity != identity:
             file.close()
             raise FileNotFoundError(f"{path} is another file now")
@@ -85,19 +101,29 @@ class FileOpener:
         *,
         certain_ns: int | None = None,
         before: FollowedFile | None = None,
+        place: str = "",
     ) -> None:
         """Open the files that had the name since then, to be read before `before` if given; see RotatedFiles.since.
 
-        If files are renamed all the time, note that the search must be repeated.
+        If the name leads to another `place` than it did, a link has changed, perhaps several times. If files are
+        renamed all the time, note that the search must be repeated.
         """
+        place = place or name.place
+        between = self._rotated_files.led_to_between(name.place, place)
+        places = [*places_of(name.path), place, name.place]
         since_ns = min(since_ns, name.unsearched_ns or since_ns)
         name.unsearched_ns = 0
         for _ in range(MAX_LISTINGS):
+            for folder in map(os.path.dirname, places):
+                self._folders.forget(folder)
             known = {file.identity for file in (*name.files, *name.resting)}
-            self._folders.forget(os.path.dirname(name.path))
             with contextlib.suppress(OSError):
                 new = self._rotated_files.since(
-                    Path(name.path), since_ns, known, certain_ns=certain_ns, live=self._registry.source_ids
+                    *(list(map(Path, dict.fromkeys(places))), since_ns, known),
+                    present=place,
+                    certain_ns=certain_ns,
+                    live=self._registry.source_ids,
+                    between=between,
                 )
                 if self._open_rotated(name, new, before=before):
                     return
@@ -111,7 +137,7 @@ class FileOpener:
         if name.unsearched_ns:
             self.open_rotated_since(name, name.unsearched_ns, before=file)
             return
-        folder, base = os.path.split(name.path)
+        folder, base = os.path.split(name.place)
         looked_ns = name.looked_ns - RACY_NS
         with contextlib.suppress(OSError):  # of a folder that is gone; so are the copies in it
             has_changed = os.stat(folder or os.curdir).st_mtime_ns >= looked_ns
@@ -125,11 +151,11 @@ class FileOpener:
 
         They come before the file `before`, if given. Returns False when one of them was renamed again in the meantime.
         """
-        for _, path, identity in rotated:
-            if str(path) in self._registry.names and not is_compressed(str(path)):
+        for _, path, identity, place in rotated:
+            if self._registry.at(str(path)) not in (None, name) and not is_compressed(str(path)):
                 continue  # followed under its own name
             try:
-                file = self.open(name, str(path), identity, before=before)
+                file = self.open(name, str(path), identity, place=str(place), before=before)
             except FileNotFoundError:
                 return False
             except (OSError, SourceError) as error:

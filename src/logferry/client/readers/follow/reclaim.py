@@ -54,12 +54,12 @@ class Reclaimer:
         return Unreclaimed.GONE
 
     def _candidates(self, checkpoint: Checkpoint) -> Iterator[str]:
-        folder, base = os.path.split(checkpoint.path)
-        self._recogniser.folders.forget(folder)
-        listing = self._recogniser.folders.listing(folder)
-        first = [name for name in (listing.by_inode.get(checkpoint.inode), base) if name]
-        for name in dict.fromkeys([*first, *listing.rotated_or_archived(base)]):
-            yield os.path.join(folder, name)
+        for folder, base in map(os.path.split, checkpoint.places):
+            self._recogniser.folders.forget(folder)
+            listing = self._recogniser.folders.listing(folder)
+            first = [name for name in (listing.by_inode.get(checkpoint.inode), base) if name]
+            for name in dict.fromkeys([*first, *listing.rotated_or_archived(base)]):
+                yield os.path.join(folder, name)
 
     def _try(
         self, name: FollowedName, path: str, source: Source, checkpoint: Checkpoint
@@ -83,7 +83,8 @@ class Reclaimer:
         return file
 
     def _take(self, name: FollowedName, file: FollowedFile, source: Source) -> None:
-        self._registry.names.setdefault(name.path, name)
+        if name.path not in self._registry.names:
+            self._registry.add_name(name)
         source.device, source.inode = file.identity
         file.resume(source)
         self._registry.add(file, before=next(iter(name.files), None))

@@ -28,6 +28,7 @@ class Registry:
         self.attention: dict[FollowedName, bool] = {}  # to check in every poll; whether time alone may change something
         self.losses: list[Loss] = []
         self.revision = 0
+        self._by_place: dict[str, FollowedName] = {}  # names that lead elsewhere through links, by their real paths
         self._by_identity: dict[FileIdentity, FollowedFile] = {}
         self._by_source: dict[str, FollowedFile] = {}  # by source ID; only files that are open or can be reopened
 
@@ -36,6 +37,10 @@ class Registry:
     def owner(self, file: FollowedFile) -> FollowedName:
         """Return the name that a file is read under."""
         return self.names[file.followed_path]
+
+    def at(self, path: str) -> FollowedName | None:
+        """Return the name that is followed at a path: it is this path, or leads there through links."""
+        return self.names.get(path) or self._by_place.get(path)
 
     def of_source(self, source: Source) -> FollowedFile | None:
         """Return the file that a source is read from, or None."""
@@ -72,13 +77,40 @@ class Registry:
     def originals(self, file: FollowedFile) -> Iterator[FollowedName]:
         """Yield the names whose files a file may be a copy of, by its current path."""
         for path in paths_of_originals(file.content.path):
-            if (name := self.names.get(path)) is not None:
+            if (name := self.at(path)) is not None:
                 yield name
 
     def heir(self, file: FollowedFile) -> FollowedName | None:
         """Return the followed name that a renamed file has now, if it is not the name that the file is read under."""
-        name = self.names.get(file.name)
+        name = self.at(file.name)
         return name if name is not None and name.path != file.followed_path else None
+
+    # --- names come and go --------------------------------------------------------------------------------------------
+
+    def add_name(self, name: FollowedName) -> None:
+        """Follow a name."""
+        self.names[name.path] = name
+        self._note_place(name)
+
+    def remove_name(self, name: FollowedName) -> None:
+        """Close all files of a name, and stop following it."""
+        self.close(name)
+        self._forget_place(name)
+        del self.names[name.path]
+
+    def move(self, name: FollowedName, place: str) -> None:
+        """Note that a name leads to another place than before."""
+        self._forget_place(name)
+        name.place = place
+        self._note_place(name)
+
+    def _note_place(self, name: FollowedName) -> None:
+        if name.place != name.path:
+            self._by_place.setdefault(name.place, name)
+
+    def _forget_place(self, name: FollowedName) -> None:
+        if self._by_place.get(name.place) is name:
+            del self._by_place[name.place]
 
     # --- files come and go --------------------------------------------------------------------------------------------
 

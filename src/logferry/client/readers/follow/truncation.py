@@ -157,7 +157,7 @@ class Truncations:
     def _forget_copies(self, copy: FollowedFile, original: FollowedFile, source: OverwrittenSource) -> None:
         """Forget the suspects that are the copy now being read, or other copies of the same file."""
         for suspect in self._registry.suspects():
-            if suspect is not original and is_same_copy(suspect, copy, source, original_path=original.followed_path):
+            if suspect is not original and is_same_copy(suspect, copy, source, original_path=original.place):
                 self._registry.forget_copy(suspect)
 
     # --- suspects -----------------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ class Truncations:
         return judge(
             suspect,
             looks_alike=looks_alike,
-            is_followed=suspect.name in self._registry.names,
+            is_followed=self._registry.at(suspect.name) is not None,
             truncated=[overwritten for name in originals for overwritten in name.truncated_lately(now)],
             now=now,
         )
