@@ -108,6 +108,11 @@ idle_timeout = "2m"
 `logferry check-config --serve` takes the options of `logferry serve` but starts nothing. It prints where the server
 would listen and store lines, what an ack would promise, and the limits; or every problem, including a data folder that
 the server could not write to. `logferry fsck` finds the data folder in the same file.
+
+On SIGHUP, a server reloads its configuration file, and no connection ends. The retention, the size of segments, the
+limits on time and memory, `metrics_interval` and `log_level` take effect at once; `proxy_protocol`, `max_connections`,
+`accept` and the limits on lines and frames, for new connections. Other settings take effect at the next start; the
+server logs which of them have changed. If the file is invalid, the server logs the problems and keeps its settings.
 """
 
 

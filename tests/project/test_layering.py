@@ -25,7 +25,7 @@ FLOORS: Final = {
     "client": (
         *("run", "reload", "status", "proof", "delivery", "readers", "recognition", "state", "files", "finding", "net"),
     ),
-    "server": ("server", "status", "descriptors", "listen", "clients", "storage"),
+    "server": ("server", "reload", "status", "descriptors", "listen", "clients", "storage"),
     "server.clients": (
         *("roster", "store_bridge", "connection", "sessions", "client_log", "counters", "authenticator"),
         *("answers", "flow_control", "lifecycle", "patience", "proxies"),

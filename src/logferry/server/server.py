@@ -27,6 +27,7 @@ from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
 from logferry.server.clients.store_bridge import StoreBridge
 from logferry.server.descriptors import affordable_connections, raise_descriptor_limit
 from logferry.server.listen import Listener, open_listeners
+from logferry.server.reload import Reloads
 from logferry.server.status import ServerStats, ServerStatus, describe, describe_recovery
 from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
 from logferry.server.storage.disk.file_system import FileSystem
@@ -75,7 +76,8 @@ class Server:
         self._patience = replace(replacements.patience or Patience(), idle_s=settings.idle_timeout)
         descriptors = raise_descriptor_limit()
         open_segments = min(MAX_OPEN_SEGMENTS, descriptors // 4)
-        self._max_connections = affordable_connections(settings.max_connections, descriptors - open_segments)
+        self._client_descriptors = descriptors - open_segments
+        self._max_connections = affordable_connections(settings.max_connections, self._client_descriptors)
         self._store = replacements.store or _disk_store(settings, open_segments, replacements)
         self._budget = MemoryBudget(settings.memory_limit_bytes)
         self._counters = ClientCounters()
@@ -119,9 +121,21 @@ class Server:
         self._addresses = [sock.getsockname()[:2] for sock in sockets]
         self._listener = Listener(sockets, self._loop, new_connection=self._roster.new_connection)
         self._listener.open()
-        self._repeat("sweep", min(_SWEEP_S, self._patience.shortest_s / _SWEEPS_PER_LIMIT), self._roster.sweep)
-        if self._settings.metrics_interval:
-            self._repeat("metrics", self._settings.metrics_interval, self._log_metrics)
+        self._start_timers()
+
+    def reconfigure(self, settings: ServeSettings) -> None:
+        """Apply settings that differ in what reload.py lists as changeable. What clients were promised stays."""
+        self._settings = settings
+        self._patience = replace(self._patience, idle_s=settings.idle_timeout)
+        self._max_connections = affordable_connections(settings.max_connections, self._client_descriptors)
+        self._store.change_limits(
+            segment_bytes=settings.segment_bytes,
+            retention_bytes=settings.retention_bytes,
+            retention_days=settings.retention_days,
+        )
+        self._budget.change_limit(settings.memory_limit_bytes)
+        self._roster.reconfigure(self._roster_settings())
+        self._start_timers()
 
     async def stop(self) -> None:
         """Stop in five steps, which together take little more than `shutdown_timeout` seconds."""
@@ -146,7 +160,15 @@ class Server:
         self._client_log.flush()
         self._log_metrics()
 
-    def _new_roster(self) -> Roster:
+    def _start_timers(self) -> None:
+        """Start the timers, or start them again after a change of their intervals."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._repeat("sweep", min(_SWEEP_S, self._patience.shortest_s / _SWEEPS_PER_LIMIT), self._roster.sweep)
+        if self._settings.metrics_interval:
+            self._repeat("metrics", self._settings.metrics_interval, self._log_metrics)
+
+    def _roster_settings(self) -> RosterSettings:
         settings, store_limit = self._settings, self._store.limits.max_batch_bytes
         limits = Limits(settings.max_record_bytes, settings.max_frame_bytes, settings.max_inflated_bytes)
         terms = SessionTerms(
@@ -156,13 +178,16 @@ class Server:
             max_batch_bytes=min(limits.max_record_bytes, store_limit or limits.max_record_bytes),
             store_id=self._store.id,
         )
+        return RosterSettings(
+            max_connections=self._max_connections,
+            patience=self._patience,
+            terms=terms,
+            proxies=Proxies(settings.proxy_protocol),
+        )
+
+    def _new_roster(self) -> Roster:
         return Roster(
-            RosterSettings(
-                max_connections=self._max_connections,
-                patience=self._patience,
-                terms=terms,
-                proxies=Proxies(settings.proxy_protocol),
-            ),
+            self._roster_settings(),
             scheduler=self._loop,
             store=self._bridge,
             authenticator=self._authenticator,
@@ -238,8 +263,9 @@ async def serve(
     stop_requested: asyncio.Event,
     on_ready: Callable[[list[tuple[str, int]]], None],
     echo: Callable[[bytes], None] | None = None,
+    reloads: Reloads | None = None,
 ) -> ServerStats:
-    """Run a server until `stop_requested` is set; return its final numbers.
+    """Run a server until `stop_requested` is set; return its final numbers. `reloads` change its settings meanwhile.
 
     Raises StoreError or LogferryError if the server cannot start, and StoreError if the store fails permanently.
     """
@@ -248,10 +274,13 @@ async def serve(
     has_failed = asyncio.Event()
     server = Server(settings, echo=echo, on_failure=has_failed.set)
     await server.start()
+    reloading = asyncio.ensure_future(reloads.run(server.reconfigure)) if reloads else None
     try:
         on_ready(server.addresses)
         await _first_of(stop_requested, has_failed)
     finally:
+        if reloading:
+            reloading.cancel()
         await server.stop()
         loop_errors.flush()
     if has_failed.is_set():

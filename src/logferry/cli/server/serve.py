@@ -2,14 +2,15 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from logferry.cli.command_line import EXIT_OK, CommandLine
 from logferry.cli.output import print_notice
-from logferry.cli.signals import stopping_on_signals
+from logferry.cli.signals import reloading_on_hangup, stopping_on_signals
 from logferry.cli.streams import write_all
 from logferry.config import ServeSettings
+from logferry.server.reload import Reloads
 from logferry.server.server import serve
 from logferry.speedups import collect_less_garbage
 
@@ -18,20 +19,26 @@ _COMMAND_LINE: Final = CommandLine("serve", ServeSettings, "Receive log lines an
 
 def run(words: Sequence[str]) -> int:
     """Serve; return the exit code. Raises ConfigError, and LogferryError when the server cannot start."""
-    asyncio.run(_serve_until_signal(_COMMAND_LINE.start(words)))
+    settings = _COMMAND_LINE.start(words)
+    asyncio.run(_serve_until_signal(settings, lambda: _COMMAND_LINE.settings(words)))
     return EXIT_OK
 
 
-async def _serve_until_signal(settings: ServeSettings) -> None:
+async def _serve_until_signal(settings: ServeSettings, load_again: Callable[[], ServeSettings]) -> None:
     collect_less_garbage()
+    reloads = Reloads(settings, load_again)
     stop_requested = asyncio.Event()
     loop = asyncio.get_running_loop()
-    with stopping_on_signals(lambda: loop.call_soon_threadsafe(stop_requested.set)):
+    with (
+        stopping_on_signals(lambda: loop.call_soon_threadsafe(stop_requested.set)),
+        reloading_on_hangup(lambda: loop.call_soon_threadsafe(reloads.request)),
+    ):
         await serve(
             settings,
             stop_requested=stop_requested,
             on_ready=_print_addresses,
             echo=_write_stdout if settings.echo else None,
+            reloads=reloads,
         )
 
 

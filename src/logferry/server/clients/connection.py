@@ -423,6 +423,11 @@ class Connection(asyncio.Protocol):
             self._is_reading = wanted
             (self._transport.resume_reading if wanted else self._transport.pause_reading)()
 
+    def change_patience(self, patience: Patience) -> None:
+        """Apply other time limits from now on."""
+        self._services = replace(self._services, patience=patience)
+        self._watch.patience = patience
+
     def sweep(self, now: float) -> None:
         """Enforce the time limits, and send a waiting client a sign of life."""
         is_idle = self.has_nothing_pending

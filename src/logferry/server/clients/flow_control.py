@@ -35,6 +35,10 @@ class MemoryBudget:
         self.unstored = 0
         self.gate_is_closed = False
 
+    def change_limit(self, limit_bytes: int) -> None:
+        """Change the limit; the next `update_gate` applies it."""
+        self._limit = limit_bytes
+
     @property
     def must_drop(self) -> bool:
         """Whether waiting cannot help, so that a client must be dropped."""

@@ -41,10 +41,10 @@ class Overdue(Enum):
 class Watch:
     """When a connection last received and sent data, became blocked, and began to close."""
 
-    __slots__ = ("_blocked_since", "_closing_since", "_patience", "_untaken_before", "answered", "heard", "is_blocked")
+    __slots__ = ("_blocked_since", "_closing_since", "_untaken_before", "answered", "heard", "is_blocked", "patience")
 
     def __init__(self, patience: Patience, now: float) -> None:
-        self._patience = patience
+        self.patience = patience
         self.heard = now  # when the client last sent data; set by every read
         self.answered = now  # when the server last sent data
         self.is_blocked = False  # the client is not reading its acks at present
@@ -76,16 +76,16 @@ class Watch:
         the client expects an answer.
         """
         if self._closing_since is not None:
-            return Overdue.CLOSE if now - self._closing_since > self._patience.linger_s else None
+            return Overdue.CLOSE if now - self._closing_since > self.patience.linger_s else None
         if self.is_blocked:
             return self._stalled(now, untaken_bytes())
-        if is_idle and now - self.heard > self._patience.idle_s:
+        if is_idle and now - self.heard > self.patience.idle_s:
             return Overdue.SILENCE
-        is_due = client_waits and now - self.answered > self._patience.alive_s
+        is_due = client_waits and now - self.answered > self.patience.alive_s
         return Overdue.SIGN_OF_LIFE if is_due else None
 
     def _stalled(self, now: float, untaken: int) -> Overdue | None:
         if untaken < self._untaken_before:
             self._blocked_since = now
         self._untaken_before = untaken
-        return Overdue.ACKS_NOT_TAKEN if now - self._blocked_since > self._patience.ack_stall_s else None
+        return Overdue.ACKS_NOT_TAKEN if now - self._blocked_since > self.patience.ack_stall_s else None

@@ -5,8 +5,7 @@ Owns the set of connections and creates new ones. Everything runs in the event l
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
 
 from logferry.server.clients.authenticator import Authenticator
 from logferry.server.clients.client_log import ClientLog
@@ -20,7 +19,7 @@ from logferry.server.clients.sessions.base import Channel, ClientDelivery, Sessi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RosterSettings:
-    """Settings that do not change while a server runs."""
+    """What a server's settings say about its connections."""
 
     max_connections: int
     patience: Patience
@@ -42,7 +41,7 @@ class Roster:
         counters: ClientCounters,
         log: ClientLog,
     ) -> None:
-        self._max_connections: Final = settings.max_connections
+        self._max_connections = settings.max_connections
         self._scheduler = scheduler
         self._budget = budget
         self._counters = counters
@@ -63,6 +62,16 @@ class Roster:
         self._connections: set[Connection] = set()
         self._refused: set[Connection] = set()  # about to close
         self._is_stopping = False
+
+    def reconfigure(self, settings: RosterSettings) -> None:
+        """Apply new settings: to new connections; the time limits and the memory limit to all. Nobody is dropped."""
+        self._max_connections = settings.max_connections
+        self._services = replace(
+            self._services, patience=settings.patience, terms=settings.terms, proxies=settings.proxies
+        )
+        for connection in self._connections:
+            connection.change_patience(settings.patience)
+        self.regulate_memory()
 
     def new_connection(self) -> Connection:
         """Create the connection for a client that has just been accepted."""

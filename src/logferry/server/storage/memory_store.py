@@ -123,6 +123,9 @@ class MemoryStore:
         self._state.change(StoreState.STORING)
         return RecoveryReport(segments=len(self.records.logs))
 
+    def change_limits(self, *, segment_bytes: int, retention_bytes: int, retention_days: int) -> None:
+        """Do nothing: this store keeps everything."""
+
     def submit(self, delivery: AnyDelivery, on_stored: OnStored[AnyDelivery]) -> None:
         delivery.on_stored = on_stored
         with self._lock:

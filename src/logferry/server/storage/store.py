@@ -137,6 +137,12 @@ class Store(Protocol):
         thread, when it finds stored bytes that have changed.
         """
 
+    def change_limits(self, *, segment_bytes: int, retention_bytes: int, retention_days: int) -> None:
+        """Change how large segments get, and how much and how long the store keeps, as far as it has such limits.
+
+        Only while the store is open.
+        """
+
     def submit(self, delivery: AnyDelivery, on_stored: OnStored[AnyDelivery]) -> None:
         """Queue a delivery. Never waits, never raises.
 

@@ -38,7 +38,7 @@ from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.open_segments import MAX_OPEN_SEGMENTS
 from logferry.server.storage.disk.recovery import recover
 from logferry.server.storage.disk.repair import SegmentRepair, stored_content
-from logferry.server.storage.disk.retention import Retention
+from logferry.server.storage.disk.retention import Retention, RetentionLimits
 from logferry.server.storage.disk.scrub import Scrub
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
 from logferry.server.storage.disk.segments import Segments
@@ -89,6 +89,7 @@ class _Opened:
 
     store_id: str
     segments: Segments
+    retention: Retention
     commit: GroupCommit
     deferred_sync: DeferredSync | None
     writer: Writer
@@ -156,6 +157,11 @@ class DiskStore:
         if opened.scrub:
             opened.scrub.start()
         return opened.recovery
+
+    def change_limits(self, *, segment_bytes: int, retention_bytes: int, retention_days: int) -> None:
+        assert self._opened
+        self._opened.segments.segment_bytes = segment_bytes
+        self._opened.retention.limits = RetentionLimits(retention_bytes, retention_days)
 
     def submit(self, delivery: AnyDelivery, on_stored: OnStored[AnyDelivery]) -> None:
         assert self._opened
@@ -251,7 +257,7 @@ class DiskStore:
         resources.callback(damage.close)
         repair = SegmentRepair(settings.data_dir, files, durable=self._is_durable)
         return _Opened(
-            *(ledger.store_id, segments, commit, deferred_sync, writer, recovery, damage, repair),
+            *(ledger.store_id, segments, retention, commit, deferred_sync, writer, recovery, damage, repair),
             self._scrub(damage, repair),
             resources.pop_all(),
         )

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from logferry.server.storage.disk.file_system import FileSystem, naming
 from logferry.server.storage.disk.ledger import Ledger
@@ -24,35 +24,43 @@ logger = logging.getLogger(__name__)
 _MESSAGES_PER_SECOND: Final = 10
 
 
-class Retention:
-    """Keeps at most `max_bytes` bytes, and segments of the last `max_days` days; 0 means no limit.
+class RetentionLimits(NamedTuple):
+    """Keep at most `max_bytes` bytes, and segments of the last `max_days` days; 0 means no limit."""
 
-    The writer thread uses it; before that thread starts, the thread that opens the store does.
+    max_bytes: int
+    max_days: int
+
+
+class Retention:
+    """Keeps what its limits allow.
+
+    The writer thread uses it; before that thread starts, the thread that opens the store does. Any thread may replace
+    `limits`.
     """
 
     def __init__(self, root: Path, ledger: Ledger, files: FileSystem, *, max_bytes: int, max_days: int) -> None:
         self._root = root
         self._ledger = ledger
         self._files = files
-        self._max_bytes = max_bytes
-        self._max_days = max_days
-        self._begun = -1  # how many segments had begun when retention was last applied
-        self._day: datetime.date | None = None
+        self.limits = RetentionLimits(max_bytes, max_days)
+        self._applied: tuple[int, datetime.date, RetentionLimits] | None = None  # the last time: see `apply`
         self._undeleted: list[SegmentRow] = []
         self._log = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="segments that retention deleted")
 
     def apply(self, today: datetime.date, opened: OpenSegments) -> bool:
-        """Delete expired segments if a segment or a day has begun since the last call; return whether one had.
+        """Delete expired segments if a segment or a day has begun, or the limits have changed, since the last call.
 
-        Raises OSError.
+        Returns whether one of these was so. Raises OSError.
         """
-        if not (self._max_bytes or self._max_days) or (opened.segments_begun, today) == (self._begun, self._day):
+        limits = self.limits
+        now = (opened.segments_begun, today, limits)
+        if not any(limits) or now == self._applied:
             return False
         self._close_former_days(today, opened)
-        expired = self._choose(self._ledger.segments("open", "closed"), today)
+        expired = _choose(self._ledger.segments("open", "closed"), today, limits)
         with self._ledger.transaction():
             self._ledger.set_segments(replace(row, state="expired") for row in expired)
-        self._begun, self._day = opened.segments_begun, today
+        self._applied = now
         self._undeleted += expired
         while self._undeleted:
             path = self._root / self._undeleted[0].path
@@ -73,17 +81,18 @@ class Retention:
                 if _day_of(row) < today.isoformat():
                     self._ledger.set_segment(replace(row, state="closed"))
 
-    def _choose(self, rows: Sequence[SegmentRow], today: datetime.date) -> list[SegmentRow]:
-        """Return the closed segments among `rows` (oldest first) that must be deleted."""
-        total = sum(row.bytes for row in rows)
-        first_day = (today - datetime.timedelta(self._max_days)).isoformat() if self._max_days else ""
-        expired: list[SegmentRow] = []
-        for row in rows:
-            is_too_much = self._max_bytes and total > self._max_bytes
-            if row.state == "closed" and (is_too_much or _day_of(row) < first_day):
-                expired.append(row)
-                total -= row.bytes
-        return expired
+
+def _choose(rows: Sequence[SegmentRow], today: datetime.date, limits: RetentionLimits) -> list[SegmentRow]:
+    """Return the closed segments among `rows` (oldest first) that must be deleted."""
+    total = sum(row.bytes for row in rows)
+    first_day = (today - datetime.timedelta(limits.max_days)).isoformat() if limits.max_days else ""
+    expired: list[SegmentRow] = []
+    for row in rows:
+        is_too_much = limits.max_bytes and total > limits.max_bytes
+        if row.state == "closed" and (is_too_much or _day_of(row) < first_day):
+            expired.append(row)
+            total -= row.bytes
+    return expired
 
 
 def _day_of(row: SegmentRow) -> str:

@@ -60,7 +60,7 @@ class Segments:
         today: Callable[[], datetime.date],
         max_open: int = MAX_OPEN_SEGMENTS,
     ) -> None:
-        self._segment_bytes = segment_bytes
+        self.segment_bytes = segment_bytes
         self._durable = durable  # otherwise the store never syncs
         self._files = files
         self._pending = PendingAppends(keeps_pieces=durable)
@@ -90,7 +90,7 @@ class Segments:
         end = segment.row.bytes
         for payload in payloads:
             size = sum(map(len, payload.pieces))
-            if end and end + size > self._segment_bytes:
+            if end and end + size > self.segment_bytes:
                 self._write(segment, waiting)
                 segment = self.opened.roll(log, segment)
                 waiting, end = [], segment.row.bytes

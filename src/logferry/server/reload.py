@@ -1,0 +1,78 @@
+"""Applies a changed configuration while the server runs.
+
+A request (SIGHUP) loads the configuration again; what can change at once does, and the log names what needs a restart.
+A configuration with a problem changes nothing. A reload must never end the server or a connection.
+"""
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from logferry.config import ServeSettings
+from logferry.errors import ConfigError
+from logferry.printable import printable
+
+logger = logging.getLogger(__name__)
+
+CHANGEABLE: Final = frozenset(
+    (
+        *("metrics_interval", "accept", "proxy_protocol", "max_connections", "max_record_bytes", "max_frame_bytes"),
+        *("max_inflated_bytes", "memory_limit_bytes", "idle_timeout", "segment_bytes", "retention_bytes"),
+        *("retention_days", "shutdown_timeout", "log_level"),
+    )
+)
+
+
+class Reloads:
+    """Requests to reload the configuration of a running server. Everything but `request` runs in the event loop."""
+
+    def __init__(self, settings: ServeSettings, load_again: Callable[[], ServeSettings]) -> None:
+        """`load_again` loads the configuration once more; it may raise ConfigError."""
+        self._settings = settings
+        self._load_again = load_again
+        self._requested = asyncio.Event()
+
+    def request(self) -> None:
+        """Request a reload."""
+        self._requested.set()
+
+    async def run(self, reconfigure: Callable[[ServeSettings], None]) -> None:
+        """Handle requests, even earlier ones, until cancelled."""
+        while True:
+            await self._requested.wait()
+            self._requested.clear()
+            await self.reload(reconfigure)
+
+    async def reload(self, reconfigure: Callable[[ServeSettings], None]) -> None:
+        """Load the configuration again, and call `reconfigure` with the settings that now hold."""
+        try:
+            await self._reload(reconfigure)
+        except ConfigError as error:
+            for problem in error.problems:
+                logger.error("the old configuration stays in force: %s", printable(problem))
+        except Exception:  # the top of a task: the server continues with its old settings
+            logger.exception("the old configuration stays in force")
+
+    async def _reload(self, reconfigure: Callable[[ServeSettings], None]) -> None:
+        old = self._settings
+        if old.config is None:
+            logger.info("nothing to reload: there is no configuration file (--config)")
+            return
+        wanted = await asyncio.to_thread(self._load_again)
+        changed = [name for name in _names() if getattr(old, name) != getattr(wanted, name)]
+        at_once = [name for name in changed if name in CHANGEABLE]
+        new = dataclasses.replace(old, **{name: getattr(wanted, name) for name in at_once})
+        reconfigure(new)
+        self._settings = new
+        logging.getLogger().setLevel(new.log_level.upper())
+        path = printable(str(old.config))
+        logger.info("reloaded %s; changed: %s", path, ", ".join(at_once) or "nothing")
+        waiting = [name for name in changed if name not in CHANGEABLE]
+        if waiting:
+            logger.warning("%s: a restart is needed for the new %s", path, ", ".join(waiting))
+
+
+def _names() -> list[str]:
+    return [field.name for field in dataclasses.fields(ServeSettings)]
