@@ -29,6 +29,7 @@ from logferry.protocol.delivery_answers import (
     Position,
     Positions,
     Welcome,
+    WindowRecorded,
     positions_failed_line,
     positions_line,
 )
@@ -45,7 +46,7 @@ from logferry.protocol.delivery_repairs import (
     notice_line,
     repair_line,
 )
-from logferry.protocol.delivery_reports import Extent, RecordedLoss, ReportPage, report_line
+from logferry.protocol.delivery_reports import Extent, RecordedLoss, RecordedWindow, ReportPage, report_line
 from logferry.protocol.delivery_requests import (
     BatchRequest,
     Content,
@@ -60,6 +61,7 @@ from logferry.protocol.delivery_requests import (
     Request,
     Skip,
     Violation,
+    Window,
 )
 from logferry.protocol.delivery_server import DeliveryServerProtocol, is_hello_prefix
 from tests.support.delivery import LINES, batch, hello, opening
@@ -344,6 +346,42 @@ def test_e22_anything_else_is_not_an_answer(positions: object) -> None:
     """Rule E22."""
     (_, answer) = answers(WELCOME + answer_line("positions", positions=positions))
     assert isinstance(answer, InvalidAnswer)
+
+
+def test_e27_a_window_is_read_as_it_was_written() -> None:
+    """Rule E27."""
+    values = {"start": 9120, "last_look": 1_768_464_520_000, "noticed": 1_768_464_590_000, "reason": "it is gone"}
+    assert read(control_line("window", source="s1", **values)) == [Window("s1", *values.values())]  # type: ignore[arg-type]
+    assert answers(WELCOME + answer_line("window", source="s1"))[1:] == [WindowRecorded("s1")]
+
+
+@pytest.mark.parametrize(
+    "change", [{"start": -1}, {"last_look": 1.5}, {"noticed": True}, {"noticed": 2**63}, {"reason": 7}]
+)
+def test_e27_a_window_with_other_values_is_a_violation(change: dict[str, object]) -> None:
+    """Rule E27."""
+    values = {"source": "s1", "start": 9120, "last_look": 1, "noticed": 2, "reason": "it is gone"}
+    (request,) = read(control_line("window", **values | change))
+    assert isinstance(request, Violation)
+
+
+def test_e27_and_e28_a_report_lists_windows_and_what_nobody_asked_for() -> None:
+    """Rules E27 and E28."""
+    page = ReportPage(
+        *("s1", True, 10, 0, 0, (), (RecordedLoss(0, 10, "x"),), False),
+        windows=(RecordedWindow(10, 1, 2, "it is gone"),),
+        skipped=((0, 10),),
+    )
+    assert answers(WELCOME + report_line(page))[1:] == [page]
+
+
+def test_e28_a_skip_says_whether_its_bytes_are_lost() -> None:
+    """Rule E28."""
+    skip = {"source": "s1", "start": 0, "end": 10, "reason": "x"}
+    assert read(control_line("skip", **skip) + control_line("skip", **skip, lost=False)) == [
+        Skip("s1", 0, 10, "x"),
+        Skip("s1", 0, 10, "x", lost=False),
+    ]
 
 
 def welcomed(**fields: object) -> Welcome:

@@ -15,6 +15,7 @@ from logferry.client.proof.verify import Verdict, verify
 from logferry.client.readers.follow import reader as follow_reader
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.state.checkpoints import Checkpoints
+from logferry.client.state.known_losses import KnownLoss, read_losses
 from logferry.model.chunk import Chunk
 from logferry.protocol.delivery_reports import RecordedLoss
 from tests.support.running import RunningServer, numbered_line, wait_until
@@ -164,18 +165,33 @@ class Scene:
         finally:
             reports.close()
 
+    def windows(self) -> list[KnownLoss]:
+        """Return the unknown windows that the client knows, without those that turned out to be none."""
+        return [known for known in read_losses(self.state)[1] if known.is_window and not known.is_over]
+
     def conclude(
-        self, numbers: Iterable[int], *, proven: Iterable[Path] = (), lost: Callable[[RecordedLoss], bool] | None = None
+        self,
+        numbers: Iterable[int],
+        *,
+        proven: Iterable[Path] = (),
+        lost: Callable[[RecordedLoss], bool] | None = None,
+        unknown: Sequence[int] = (),
     ) -> None:
         """Fail unless exactly these lines are stored, also after one more run, and these files are proven to be.
 
-        The ledger must have a loss for which `lost` is true, and no others; none at all without it.
+        The ledger must have a loss for which `lost` is true, and no others; none at all without it. The client must
+        report an unknown window at each of the offsets `unknown`, and no others: nobody reads false alarms.
         """
         self.follow()
-        self.reckon(map(numbered_line, numbers), proven=proven, lost=lost)
+        self.reckon(map(numbered_line, numbers), proven=proven, lost=lost, unknown=unknown)
 
     def reckon(
-        self, lines: Iterable[bytes], *, proven: Iterable[Path] = (), lost: Callable[[RecordedLoss], bool] | None = None
+        self,
+        lines: Iterable[bytes],
+        *,
+        proven: Iterable[Path] = (),
+        lost: Callable[[RecordedLoss], bool] | None = None,
+        unknown: Sequence[int] = (),
     ) -> None:
         """Fail unless exactly these lines are stored, as `conclude` does, but run no client."""
         expected, stored = Counter(lines), Counter(self.server.stored_lines())
@@ -187,6 +203,7 @@ class Scene:
         found = losses(self.server)
         assert bool(found) == bool(lost), found
         assert all(map(lost, found)) if lost else True, found
+        assert sorted(window.start for window in self.windows()) == sorted(unknown)
 
 
 def settle_copies_at_once(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.05) -> None:

@@ -19,6 +19,7 @@ from logferry.client.finding.fifos import only_fifo, open_fifo
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.readers.base import Reader
 from logferry.client.state.checkpoints import Checkpoints
+from logferry.client.state.known_losses import KnownLosses
 from logferry.client.status.connection_state import ConnectionTracker
 from logferry.client.status.writer import StatusWriter
 from logferry.config import STANDARD_INPUT, InputSettings, ShipSettings
@@ -65,11 +66,12 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloadin
     folder, connection = state_dir(settings.state_dir), ConnectionTracker(on_change=metrics.changed.set)
     checkpoints = Checkpoints(folder)
     try:
-        opened = _open_reader(settings, checkpoints, metrics)
+        known_losses = KnownLosses(folder)
+        opened = _open_reader(settings, checkpoints, known_losses, metrics)
         try:
             with StatusWriter(folder, settings, opened.reader, metrics=metrics, connection=connection) as status:
                 with _delivering(reloading, opened.reconfigure):
-                    outcome = _ship(settings, opened, checkpoints, metrics, stop, connection)
+                    outcome = _ship(settings, opened, checkpoints, known_losses, metrics, stop, connection)
                 status.problems = outcome.problems
                 return outcome
         finally:
@@ -95,19 +97,20 @@ def _ship(
     settings: ShipSettings,
     opened: _Opened,
     checkpoints: Checkpoints,
+    known_losses: KnownLosses,
     metrics: Metrics,
     stop: StopSignal,
     connection: ConnectionTracker,
 ) -> Outcome:
     if not opened.is_repeatable and settings.max_attempts is None:
         settings = replace(settings, max_attempts=0)  # to give up would lose what was read, and break the producer
-    producer = _producer(settings, opened.reader, metrics)
+    producer = _producer(settings, opened.reader, known_losses, metrics)
     reporter = Reporter(metrics, interval_s=settings.metrics_interval) if settings.metrics_interval else None
     if reporter:
         reporter.start()
     try:
         can_reread = opened.reconfigure is not None
-        _deliver(producer, settings, checkpoints, metrics, stop, connection, reconciles=can_reread)
+        _deliver(producer, settings, checkpoints, known_losses, metrics, stop, connection, reconciles=can_reread)
     finally:
         if reporter:
             reporter.stop()
@@ -123,18 +126,20 @@ def _ship(
     return Outcome(tuple(problems))
 
 
-def _producer(settings: ShipSettings, reader: Reader, metrics: Metrics) -> RenderingProducer:
+def _producer(settings: ShipSettings, reader: Reader, known_losses: KnownLosses, metrics: Metrics) -> RenderingProducer:
     if not settings.resilient:
-        return RenderingProducer(reader, metrics=metrics)
+        return RenderingProducer(reader, metrics=metrics, known_losses=known_losses)
     from logferry.client.delivery.prefetch import max_batch_lines
 
-    return RenderingProducer(reader, metrics=metrics, max_lines=max_batch_lines(settings.buffer_size))
+    max_lines = max_batch_lines(settings.buffer_size)
+    return RenderingProducer(reader, metrics=metrics, known_losses=known_losses, max_lines=max_lines)
 
 
 def _deliver(
     producer: RenderingProducer,
     settings: ShipSettings,
     checkpoints: Checkpoints,
+    known_losses: KnownLosses,
     metrics: Metrics,
     stop: StopSignal,
     connection: ConnectionTracker,
@@ -145,6 +150,7 @@ def _deliver(
     output = output_for(settings, checkpoints)
     parts: dict[str, Any] = {"metrics": metrics, "stop": stop, "checkpoints": checkpoints, "observer": connection}
     parts |= {"stored_extents": partial(stored_extents, settings), "reconciles": reconciles}
+    parts["note_reported"] = known_losses.note_recorded
     if settings.resilient:
         from logferry.client.delivery.resilient import deliver_resilient
 
@@ -153,7 +159,9 @@ def _deliver(
         DeliveryEngine(producer, output, settings, **parts).run()
 
 
-def _open_reader(settings: ShipSettings, checkpoints: Checkpoints, metrics: Metrics) -> _Opened:
+def _open_reader(
+    settings: ShipSettings, checkpoints: Checkpoints, known_losses: KnownLosses, metrics: Metrics
+) -> _Opened:
     if STANDARD_INPUT in settings.inputs[0].log_file:
         from logferry.client.readers.stdin import StdinReader
 
@@ -176,6 +184,7 @@ def _open_reader(settings: ShipSettings, checkpoints: Checkpoints, metrics: Metr
         return _Opened(batch, disposable=lambda: batch.paths)
     from logferry.client.finding.inotify import FolderWatcher
     from logferry.client.readers.follow.reader import FollowReader
+    from logferry.client.state.last_look import LastLook
 
     follow = FollowReader(
         settings.inputs,
@@ -184,6 +193,8 @@ def _open_reader(settings: ShipSettings, checkpoints: Checkpoints, metrics: Metr
         max_held_bytes=settings.max_held_bytes,
         max_open_files=settings.max_open_files,
         watcher=FolderWatcher.create(),
+        last_look=LastLook(state_dir(settings.state_dir)),
+        known_losses=known_losses,
     )
     return _Opened(follow, reconfigure=follow.reconfigure)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from logferry import checksum
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
+from logferry.model.unknown_window import UnknownWindow
 
 
 @dataclass(slots=True, eq=False)
@@ -12,8 +13,9 @@ class Batch:
     """The lines `[start, end)` of a source, rendered: the unit of delivery.
 
     A batch without lines only advances the source: past blank lines, or past bytes that will never arrive, for the
-    reason in `lost`. `cut` says that the batch's only line was too long, and why. `rendering` is how the bytes became
-    lines; a `split` batch does not begin at the beginning of an event.
+    reason in `lost`. Or it only reports the unknown window `unknown`, at the end of a source. `cut` says that the
+    batch's only line was too long, and why. `rendering` is how the bytes became lines; a `split` batch does not begin
+    at the beginning of an event.
     """
 
     source: Source
@@ -24,7 +26,9 @@ class Batch:
     tail: bytes = b""
     epoch: int = 0
     lost: str = ""
+    is_skipped: bool = False  # nobody asked for the bytes in `lost`, or they are stored elsewhere
     cut: str = ""
+    unknown: UnknownWindow | None = None
     rendering: RenderSpec | None = None
     split: bool = False
     acked: int = 0  # how many of the first lines the server has answered

@@ -54,6 +54,12 @@ class Positions(NamedTuple):
     found: tuple[Position, ...] | None
 
 
+class WindowRecorded(NamedTuple):
+    """The server has recorded an unknown window of a source."""
+
+    source: str
+
+
 class BatchRefused(NamedTuple):
     """The server will not store a batch as it is. `committed` says how far the source is stored.
 
@@ -82,6 +88,7 @@ Answer = (
     | NotUnderstood
     | Position
     | Positions
+    | WindowRecorded
     | BatchRefused
     | ReportPage
     | StoredContent

@@ -17,9 +17,10 @@ from logferry.protocol.delivery_answers import (
     Position,
     Positions,
     Welcome,
+    WindowRecorded,
 )
 from logferry.protocol.delivery_repairs import read_content, read_damage, read_notice, read_repair
-from logferry.protocol.delivery_reports import Extent, RecordedLoss, ReportPage
+from logferry.protocol.delivery_reports import Extent, RecordedLoss, RecordedWindow, ReportPage
 from logferry.protocol.features import read_features, read_store_id
 
 # The longest answer is a page of a report, with room for long reasons and paths.
@@ -120,12 +121,20 @@ def _read_report(fields: Mapping[str, Any]) -> ReportPage:
         extents=tuple(Extent(*extent) for extent in extents),
         losses=tuple(RecordedLoss(*loss) for loss in losses),
         has_more=bool(fields["more"]),
+        windows=tuple(map(_read_window, fields.get("windows", ()))),
+        skipped=tuple((int(start), int(end)) for start, end in fields.get("skipped", ())),
     )
+
+
+def _read_window(fields: Sequence[Any]) -> RecordedWindow:
+    start, last_look, noticed, reason = fields
+    return RecordedWindow(int(start), int(last_look), int(noticed), str(reason))
 
 
 _ANSWERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Answer]]] = {
     "open": lambda fields: _read_position(fields, is_answer_to_open=True),
     "received": lambda fields: _read_position(fields, is_answer_to_open=False),
+    "window": lambda fields: WindowRecorded(str(fields["source"])),
     "alive": lambda fields: Alive(),
     "report": _read_report,
     "positions": _read_positions,

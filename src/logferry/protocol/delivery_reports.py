@@ -27,8 +27,20 @@ class RecordedLoss(NamedTuple):
     reason: str
 
 
+class RecordedWindow(NamedTuple):
+    """Bytes from `start` on may have been written between two times, in milliseconds of Unix time, and are gone."""
+
+    start: int
+    last_look: int
+    noticed: int
+    reason: str
+
+
 class ReportPage(NamedTuple):
-    """One page of what a server knows about a source; `has_more` if another page follows the last extent."""
+    """One page of what a server knows about a source; `has_more` if another page follows the last extent.
+
+    Of the `losses`, those at `skipped` are none: nobody asked for these bytes, or they are stored elsewhere.
+    """
 
     source: str
     is_known: bool
@@ -38,6 +50,13 @@ class ReportPage(NamedTuple):
     extents: tuple[Extent, ...]
     losses: tuple[RecordedLoss, ...]
     has_more: bool
+    windows: tuple[RecordedWindow, ...] = ()
+    skipped: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def lost(self) -> list[RecordedLoss]:
+        """The losses without what nobody asked for or is stored elsewhere."""
+        return [loss for loss in self.losses if (loss.start, loss.end) not in self.skipped]
 
 
 def report_line(page: ReportPage) -> bytes:
@@ -52,4 +71,6 @@ def report_line(page: ReportPage) -> bytes:
         extents=[[e.start, e.end, e.lines, e.crc32, e.state, e.segment] for e in page.extents],
         losses=[[loss.start, loss.end, loss.reason] for loss in page.losses],
         more=page.has_more,
+        windows=page.windows,
+        skipped=page.skipped,
     )

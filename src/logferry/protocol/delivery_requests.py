@@ -45,12 +45,16 @@ class BatchRequest:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Bytes `[start, end)` of a source will never come, for `reason`."""
+    """Bytes `[start, end)` of a source will never come, for `reason`.
+
+    They are not `lost` if nobody asked for them, or if they are stored elsewhere.
+    """
 
     source: str
     start: int
     end: int
     reason: str
+    lost: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,20 @@ class Note:
     source: str
     start: int
     end: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Bytes from `start` on may have been written to a source that nobody saw, and are gone (rule E27).
+
+    The client looked at `last_look` and noticed at `noticed`, in milliseconds of Unix time.
+    """
+
+    source: str
+    start: int
+    last_look: int
+    noticed: int
     reason: str
 
 
@@ -123,4 +141,4 @@ class Violation:
 Question = Report | Locate | Content | Damaged | Repair
 """What another thread answers, because it reads from the disk."""
 
-Request = Hello | Open | BatchRequest | Skip | Note | Question | Ping | Violation
+Request = Hello | Open | BatchRequest | Skip | Note | Window | Question | Ping | Violation

@@ -28,6 +28,7 @@ from logferry.protocol.delivery_requests import (
     Request,
     Skip,
     Violation,
+    Window,
 )
 from logferry.protocol.features import read_features
 from logferry.protocol.validation import Accept, Lines, Rejected, Verdict, validate
@@ -177,8 +178,9 @@ _FIELDS: Final[Mapping[str, Mapping[str, type]]] = {
         "crc32": int,
         "split": bool,
     },
-    "skip": {"source": str, "start": int, "end": int, "reason": str},
+    "skip": {"source": str, "start": int, "end": int, "reason": str, "lost": bool},
     "note": {"source": str, "start": int, "end": int, "reason": str},
+    "window": {"source": str, "start": int, "last_look": int, "noticed": int, "reason": str},
     "report": {"source": str, "after": int},
     "positions": {"sources": list},
     "content": {"source": str, "start": int, "position": int, "bytes": int},
@@ -195,7 +197,8 @@ _FIELDS: Final[Mapping[str, Mapping[str, type]]] = {
     "ping": {},
 }
 
-_DEFAULTS: Final[Mapping[str, Any]] = {"known": MAX_OFFSET, "split": False, "features": []}  # a client may omit these
+# What a client may omit.
+_DEFAULTS: Final[Mapping[str, Any]] = {"known": MAX_OFFSET, "split": False, "lost": True, "features": []}
 _TYPE_NAMES: Final[Mapping[type, str]] = {int: "a number", str: "a text", bool: "true or false", list: "a list"}
 
 
@@ -220,6 +223,8 @@ def _read_control(line: bytes) -> Request | dict[str, Any]:
             return Skip(**values)  # type: ignore[arg-type]
         case "note":
             return Note(**values)  # type: ignore[arg-type]
+        case "window":
+            return Window(**values)  # type: ignore[arg-type]
         case "report":
             return Report(**values)  # type: ignore[arg-type]
         case "positions":

@@ -61,6 +61,7 @@ class ServerStatus:
             bytes_stored=stored.bytes_stored,
             lines_rejected=clients.lines_rejected,
             losses_reported=clients.losses_reported,
+            windows_reported=clients.windows_reported,
             repeats=stored.repeats,
             recovered_bytes=stored.recovered_bytes,
             extents_damaged=stored.extents_damaged,

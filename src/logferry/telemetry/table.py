@@ -114,6 +114,12 @@ class Counters:
         report="dropped {} bytes of held files",
         shortcoming="{} bytes of rotated or deleted files were dropped (--max-held-bytes)",
     )
+    unknown_windows: int = counter(
+        "windows",
+        "Times in which bytes may have been written to a log file that nobody saw.",
+        report="{} unknown windows",
+        shortcoming="{} files may have lost bytes that nobody saw (unknown windows)",
+    )
     batches: int = counter("batches", "Batches handed to the network.")
     reconnects: int = counter("connections", "Connections, or attempts to connect, that failed.")
 
@@ -150,6 +156,11 @@ class ServerCounters:
     )
     losses_reported: int = counter(
         "ranges", "Ranges of files that clients reported as not delivered unchanged.", report="{} losses reported"
+    )
+    windows_reported: int = counter(
+        "windows",
+        "Unknown windows that clients reported: files that may have lost bytes that nobody saw.",
+        report="{} unknown windows reported",
     )
     clients_dropped: int = counter(
         "connections",

@@ -11,10 +11,10 @@ from typing import Protocol
 
 import pytest
 
-from logferry.protocol.delivery_answers import BatchRefused, Position
+from logferry.protocol.delivery_answers import BatchRefused, Position, WindowRecorded
 from logferry.protocol.delivery_repairs import DamagedExtent, RepairOutcome, StoredContent
-from logferry.protocol.delivery_reports import Extent, RecordedLoss
-from logferry.protocol.delivery_requests import BatchRequest, Content, Note, Open, Repair, Skip
+from logferry.protocol.delivery_reports import Extent, RecordedLoss, RecordedWindow
+from logferry.protocol.delivery_requests import BatchRequest, Content, Note, Open, Repair, Skip, Window
 from logferry.protocol.features import read_store_id
 from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
 from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
@@ -136,6 +136,9 @@ def opened(tested: StoreUnderTest, on_failure: Callable[[], None] = lambda: None
         store.close(DEADLINE_S)
 
 
+Outcome = Position | BatchRefused | WindowRecorded
+
+
 class Connection:
     """Submits the requests of one connection, and waits for each outcome."""
 
@@ -145,7 +148,7 @@ class Connection:
         self._number = number
         self._source = source
 
-    def ask(self, message: Open | BatchRequest | Skip | Note | ReleaseSources) -> Position | BatchRefused | None:
+    def ask(self, message: Open | BatchRequest | Skip | Note | Window | ReleaseSources) -> Outcome | None:
         """Submit a request; return its outcome."""
         request = SourceRequest(message, self._number, "client-1", "web-1")
         lines, payload = (message.lines, message.payload) if isinstance(message, BatchRequest) else (0, b"")
@@ -155,11 +158,11 @@ class Connection:
         wait_until(lambda: submitted in self.stored.deliveries, "the request has an outcome")
         return request.outcome
 
-    def open(self, *, known: int = 0) -> Position | BatchRefused | None:
+    def open(self, *, known: int = 0) -> Outcome | None:
         """Open the source."""
         return self.ask(Open(self._source, "/var/log/app.log", known))
 
-    def send(self, *lines: bytes, start: int, refusal: str | None = None) -> Position | BatchRefused | None:
+    def send(self, *lines: bytes, start: int, refusal: str | None = None) -> Outcome | None:
         """Send a batch whose bytes in the source are its NDJSON."""
         payload = b"".join(lines)
         end = start + len(payload)
@@ -318,6 +321,44 @@ def test_a_skip_moves_the_source_and_losses_are_reported_once(tested: StoreUnder
         for _ in range(2):
             client.ask(Note("s1", 2, 4, "truncated"))
         assert store.report("s1", 0).losses == (RecordedLoss(0, 10, "cut"), RecordedLoss(2, 4, "truncated"))
+
+
+def test_a_window_is_recorded_once_and_moves_nothing(tested: StoreUnderTest) -> None:
+    """Rule E27."""
+    window = Window("s1", 10, 1_768_464_520_000, 1_768_464_590_000, "it is gone")
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        client.ask(Skip("s1", 0, 10, "cut"))
+        assert [client.ask(window) for _ in range(2)] == [WindowRecorded("s1")] * 2
+        report = store.report("s1", 0)
+        assert report.windows == (RecordedWindow(10, window.last_look, window.noticed, "it is gone"),)
+        assert (report.committed, report.lost) == (10, [RecordedLoss(0, 10, "cut")])
+    paths = [delivery.source_request and delivery.source_request.path for delivery in client.stored.deliveries]
+    assert paths == [None, "/var/log/app.log", "/var/log/app.log", None]
+
+
+def test_a_window_of_a_source_that_another_connection_has_opened_is_refused(tested: StoreUnderTest) -> None:
+    """Rules E5 and E27."""
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        Connection(store, 2).open()
+        assert isinstance(client.ask(Window("s1", 0, 1, 2, "it is gone")), BatchRefused)
+        assert store.report("s1", 0).windows == ()
+
+
+def test_a_skip_of_what_nobody_asked_for_is_no_loss(tested: StoreUnderTest) -> None:
+    """Rule E28."""
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        client.ask(Skip("s1", 0, 10, "not asked for", lost=False))
+        client.ask(Skip("s1", 10, 20, "cut"))
+        report = store.report("s1", 0)
+    assert report.losses == (RecordedLoss(0, 10, "not asked for"), RecordedLoss(10, 20, "cut"))
+    assert report.skipped == ((0, 10),)
+    assert report.lost == [RecordedLoss(10, 20, "cut")]
 
 
 def test_only_the_request_that_recorded_a_loss_names_the_path_of_the_source(tested: StoreUnderTest) -> None:

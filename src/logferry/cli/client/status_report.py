@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from logferry.cli.output import shown, table
+from logferry.client.state.known_losses import KnownLoss
 from logferry.client.status.connection_state import CONNECTED, WAITING, ConnectionState
 from logferry.client.status.inspect import InspectedFile, Inspection
 from logferry.names import text_of_name
@@ -14,6 +15,9 @@ from logferry.printable import moment
 # Show up to 50 files. Beyond that, show those that need attention plus the 20 furthest behind.
 _MAX_FILES: Final = 50
 _FURTHEST_BEHIND: Final = 20
+
+# Show the latest losses up to this number.
+_MAX_LOSSES: Final = 20
 
 
 def status_as_table(status: Inspection, *, shows_all: bool = False) -> str:
@@ -27,6 +31,7 @@ def status_as_table(status: Inspection, *, shows_all: bool = False) -> str:
         [
             *_client_lines(status),
             *(f"problem: {shown(problem)}" for problem in status.problems),
+            *_losses(status.losses),
             *(["", *table([header, *rows])] if rows else []),
             *_rest(others[count:]),
         ]
@@ -42,10 +47,30 @@ def status_as_json(status: Inspection) -> str:
         {
             "client": {**client, **names, **now, "age_seconds": round(status.age_seconds, 3)},
             "problems": status.problems,
+            "losses": [dataclasses.asdict(loss) for loss in status.losses],
             "files": [_file_object(file) for file in status.files],
         },
         indent=2,
     )
+
+
+def _losses(losses: Sequence[KnownLoss]) -> list[str]:
+    """Return a line for each of the latest losses and unknown windows."""
+    latest = list(losses)[-_MAX_LOSSES:][::-1]
+    rest = len(losses) - len(latest)
+    return [*map(_loss, latest), *([f"and {rest} earlier losses (--json lists them all)"] if rest else [])]
+
+
+def _loss(loss: KnownLoss) -> str:
+    repeats = f" ({loss.count} times, {loss.size} bytes in all)" if loss.count > 1 else ""
+    path, reason = shown(loss.path), shown(loss.reason)
+    if loss.is_window:
+        repeats = f" ({loss.count} times)" if loss.count > 1 else ""
+        return (
+            f"may be lost: {path}: what was written at byte {loss.start} and later: {reason}; "
+            f"last look {moment(loss.last_look)}, noticed {moment(loss.noticed_at)}{repeats}"
+        )
+    return f"lost: {path}: bytes {loss.start} to {loss.end}: {reason}; {moment(loss.noticed_at)}{repeats}"
 
 
 def _client_lines(status: Inspection) -> list[str]:

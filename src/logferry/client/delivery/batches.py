@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from logferry.client.readers.base import Reader
 from logferry.client.readers.rerender import Renderings, rerender
+from logferry.client.state.known_losses import KnownLosses
 from logferry.errors import SourceError
 from logferry.model.batch import Batch
 from logferry.model.chunk import Chunk
@@ -86,8 +87,16 @@ class BatchProducer(Protocol):
 class RenderingProducer:
     """A BatchProducer that takes its batches straight from a reader."""
 
-    def __init__(self, reader: Reader, *, metrics: Metrics, max_lines: int | None = None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        *,
+        metrics: Metrics,
+        known_losses: KnownLosses | None = None,
+        max_lines: int | None = None,
+    ) -> None:
         """A batch has at most `max_lines` lines, except the first batch after lines suddenly got short."""
+        self._known_losses = known_losses or KnownLosses(None)
         self._reader = reader
         self._metrics = metrics
         self._losses_log = RepeatLimit(logger, first=_LOSSES_LOGGED)
@@ -135,7 +144,7 @@ class RenderingProducer:
         while self._send_backs:
             source, offset, one_by_one_until = self._send_backs.popleft()
             self._reader.rewind(source, offset, one_by_one_until=one_by_one_until)
-        if not self._lost and not self.is_finished:
+        if not self._lost and self._next is None and not self.is_finished:
             chunk = self._read()
             self._note_lost()
             if chunk is not None:
@@ -197,11 +206,18 @@ class RenderingProducer:
         for lost in self._reader.take_losses():
             self._count_lost(lost)
             if lost.kind is not LossKind.OVERWRITTEN:
-                self._lost.append(Batch(lost.source, lost.start, lost.end, epoch=lost.source.epoch, lost=lost.reason))
+                batch = Batch(lost.source, lost.start, lost.end, epoch=lost.source.epoch, unknown=lost.window)
+                batch.lost = "" if lost.window else lost.reason
+                batch.is_skipped = lost.kind is LossKind.SKIPPED
+                self._lost.append(batch)
 
     def _count_lost(self, lost: Loss) -> None:
         if lost.kind is LossKind.SKIPPED:
             return
+        if lost.kind is LossKind.UNSEEN:  # the reader has logged and recorded it
+            self._metrics.add(unknown_windows=1)
+            return
+        self._known_losses.add_loss(lost.source.path, lost.source.id, lost.start, lost.end, lost.reason)
         # A server that was set back, or another one, may lack thousands of files; each loss has a reason of its own.
         is_one_of_many = bool(lost.source.sent_back_because)
         limit = self._set_back_log if is_one_of_many else self._losses_log

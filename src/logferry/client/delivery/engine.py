@@ -45,6 +45,7 @@ from logferry.client.net.wakeup import StopSignal
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryAbandoned, DeliveryError, PeerClosed, PeerTimeout
 from logferry.model.batch import Batch
+from logferry.model.unknown_window import UnknownWindow
 from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -72,16 +73,19 @@ class DeliveryEngine:
         checkpoints: DeliveryProgress,
         stored_extents: StoredExtents,
         reconciles: bool = True,
+        note_reported: Callable[[UnknownWindow], None] = lambda window: None,
         gate: ReconnectGate | None = None,
         observer: ConnectionObserver | None = None,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
         poll: Wait = poll,
     ) -> None:
-        """Without `reconciles`, the producer can read nothing again but what it has open, as with standard input.
+        """`note_reported` takes each unknown window that the server has recorded, or cannot. Without `reconciles`, the
+        producer can read nothing again but what it has open, as with standard input.
 
         Tests pass a `clock` and a `poll` of their own, so that no real time passes.
         """
+        self._note_reported = note_reported
         self._producer = producer
         self._output = output
         self._settings = settings
@@ -141,6 +145,8 @@ class DeliveryEngine:
 
     def _has_work(self) -> bool:
         self._waiting.notice_stop()
+        if self._waiting.is_stopping and self._outgoing is None and self._window.has_only_windows():
+            return not self._producer.is_finished
         return bool(self._window) or not self._producer.is_finished
 
     def _turn(self) -> None:
@@ -208,7 +214,8 @@ class DeliveryEngine:
 
         Raises StartOver when one of the batches is larger than the output accepts.
         """
-        new = [batch for batch in batches if note_rendering(batch) or batch.source.id in self._unregistered]
+        rendered = [batch for batch in batches if not batch.unknown]  # not of sources whose files are gone
+        new = [batch for batch in rendered if note_rendering(batch) or batch.source.id in self._unregistered]
         if new and self._guarantee is Guarantee.EXACTLY_ONCE:
             self._checkpoints.register_all({batch.source.id: batch.source for batch in new}.values())
             self._unregistered.difference_update(batch.source.id for batch in new)
@@ -319,6 +326,9 @@ class DeliveryEngine:
     def _advance_checkpoints(self) -> None:
         plain_server = self._server if self._guarantee is not Guarantee.EXACTLY_ONCE else ""
         for batch in self._window.take_done():
+            if batch.unknown:
+                self._note_reported(batch.unknown)
+                continue
             advance_checkpoint(batch, plain_server=plain_server)
             self._checkpoints.follow(batch.source)
 

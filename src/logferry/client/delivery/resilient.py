@@ -4,6 +4,8 @@ Owns the producer's thread and the health monitor while a delivery runs. Only re
 delivery is the engine alone.
 """
 
+from collections.abc import Callable
+
 from logferry.client.delivery.batches import RenderingProducer
 from logferry.client.delivery.engine import DeliveryEngine
 from logferry.client.delivery.observer import ConnectionObserver
@@ -14,6 +16,7 @@ from logferry.client.delivery.resume import StoredExtents
 from logferry.client.net.health import Health, HealthMonitor, probe
 from logferry.client.net.wakeup import StopSignal
 from logferry.config import ShipSettings
+from logferry.model.unknown_window import UnknownWindow
 from logferry.telemetry.metrics import Metrics
 
 
@@ -59,6 +62,7 @@ def deliver_resilient(
     checkpoints: DeliveryProgress,
     stored_extents: StoredExtents,
     reconciles: bool = True,
+    note_reported: Callable[[UnknownWindow], None] = lambda window: None,
     observer: ConnectionObserver | None = None,
 ) -> None:
     """Deliver as DeliveryEngine.run does; both threads have ended when this returns."""
@@ -79,6 +83,7 @@ def deliver_resilient(
         checkpoints=checkpoints,
         stored_extents=stored_extents,
         reconciles=reconciles,
+        note_reported=note_reported,
         gate=gate,
         observer=observer,
     )

@@ -56,6 +56,11 @@ class SourceResumption:
         engine's thread.
         """
         committed = position.committed
+        batches = self._window.of_source(source)
+        if batches and all(batch.unknown for batch in batches):
+            for batch in batches:  # its file is gone: the server knows best how far it is stored
+                batch.start = batch.end = committed
+            return
         if committed > source.committed and not self._agrees(source, position):
             logger.error(
                 "%s is not the file that the server knows as %s; shipping it as a new source", source.path, source.id
@@ -105,7 +110,8 @@ class SourceResumption:
         if waiting is not None and waiting.start != wanted_from:
             self._read_again(source, wanted_from)
         reason = "shipped by the plain protocol before" if source.plain_until == wanted_from else "not asked for"
-        self._window.add_first(Batch(source, position.committed, wanted_from, epoch=source.epoch, lost=reason))
+        skipped = Batch(source, position.committed, wanted_from, epoch=source.epoch, lost=reason, is_skipped=True)
+        self._window.add_first(skipped)
 
     def _read_again(self, source: Source, offset: int | None) -> None:
         read_again(source, offset, window=self._window, producer=self._producer)

@@ -80,6 +80,11 @@ class EngineWait:
             self._next_tick = self._clock() + self._settings.poll_interval
         return ready
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a stop was requested."""
+        return self._drain_until is not None
+
     def notice_stop(self) -> None:
         """Begin to drain, if a stop was requested."""
         if self._stop.is_requested and self._drain_until is None:

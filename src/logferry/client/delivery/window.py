@@ -51,6 +51,10 @@ class Window:
         """The number of lines that are not acked, whether sent or not."""
         return sum(batch.lines - batch.acked for batch in self._batches)
 
+    def has_only_windows(self) -> bool:
+        """Whether all batches only report unknown windows, which the next run reports if this one cannot."""
+        return all(batch.unknown for batch in self._batches)
+
     def add(self, batch: Batch) -> None:
         """Add a batch after all others."""
         self._batches[batch] = None
@@ -99,7 +103,7 @@ class Window:
     def mark_stored(self, source_id: str, committed: int) -> list[Batch]:
         """Mark as done what a source has before `committed`; return the batches that this completes."""
         stored = takewhile(lambda batch: batch.end <= committed, self._by_source.get(source_id, ()))
-        done = [batch for batch in stored if not batch.is_done]
+        done = [batch for batch in stored if not (batch.is_done or batch.unknown)]
         for batch in done:
             batch.acked = batch.lines
             batch.is_done = True

@@ -51,6 +51,9 @@ class Checkpoint:
 
     `committed` is what `store` has; its id is "" if it did not state one, or an older version shipped the source.
     `elsewhere` is what other stores had, and what `store` had before it was set back to an earlier copy of itself.
+
+    `is_settled` says that the file was rotated and is stored to its end, `has_window` that an unknown window after
+    `committed` is recorded: either way, it is not reported when the file cannot be found.
     """
 
     id: str
@@ -73,6 +76,8 @@ class Checkpoint:
     asked_from: int = 0
     elsewhere: tuple[StoredAt, ...] = ()
     place: str = ""
+    is_settled: bool = False
+    has_window: bool = False
 
     @property
     def identity(self) -> FileIdentity:
@@ -132,6 +137,8 @@ def checkpoint_of(source: Source, *, seen_at: float) -> Checkpoint:
         plain_server=source.plain_server,
         asked_from=source.asked_from,
         place=source.place,
+        is_settled=source.is_settled,
+        has_window=source.has_window,
     )
 
 

@@ -114,6 +114,12 @@ class Checkpoints:
         with self._changing:
             return [self._known[source_id] for source_id in self._known.ids_of(key)]
 
+    def change(self, source_id: str, **changes: Any) -> None:
+        """Change the checkpoint of a source that is not read in this run. It keeps the time of its last change."""
+        with self._changing:
+            self._known.put(replace(self._known[source_id], **changes))
+            self._unsaved.add(source_id)
+
     def _has_ended(self, source_id: str) -> bool:
         """Whether a source has ended in this run; its checkpoint may not record that yet."""
         return source_id in self._live and self._live[source_id].is_finished
@@ -268,7 +274,7 @@ class Checkpoints:
                 now.seen_at = time.time()
                 self._known.put(now)
                 self._unsaved.add(source.id)
-            if now.is_finished and self._live.get(source.id) is source:
+            if (now.is_finished or now.has_window) and self._live.get(source.id) is source:
                 del self._live[source.id]
 
     def _forget_oldest(self) -> None:

@@ -5,12 +5,15 @@ sizes of files from the disk: the lag that it returns is right whatever has happ
 """
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from logferry.client.files.identity import identity_of
+from logferry.client.state.known_losses import KnownLoss, read_losses
+from logferry.client.status.acknowledged import Acknowledged
+from logferry.client.status.acknowledged import read as read_acknowledged
 from logferry.client.status.connection_state import WAITING
 from logferry.client.status.snapshot import ClientReport, Status, read
 from logferry.errors import StateError, cause_of
@@ -69,6 +72,8 @@ class Inspection:
     client: ClientReport
     files: tuple[InspectedFile, ...]
     problems: tuple[str, ...]
+    losses: tuple[KnownLoss, ...] = ()  # of this run and earlier ones, those that are not acknowledged
+    latest_loss: int = 0  # the number of the latest loss or window, acknowledged or not
 
 
 def inspect(folder: Path, *, now: float) -> Inspection:
@@ -84,7 +89,9 @@ def inspect(folder: Path, *, now: float) -> Inspection:
             if holder
             else f"found no status in {folder}: no client has run with this state folder (--state-dir names another)"
         )
-    client = status.client
+    client, acknowledged = status.client, read_acknowledged(folder)
+    latest, known = read_losses(folder)
+    losses = tuple(loss for loss in known if loss.number > acknowledged.number and not loss.is_over)
     files = tuple(_inspected(report, client, is_running=holder is not None, now=now) for report in status.files)
     return Inspection(
         str(folder),
@@ -93,7 +100,9 @@ def inspect(folder: Path, *, now: float) -> Inspection:
         max(0.0, now - client.written_at),
         client,
         files,
-        tuple(_problems(status, holder, now)),
+        (*_problems(status, holder, now, acknowledged), *_problems_of_losses(losses, client)),
+        losses,
+        latest,
     )
 
 
@@ -104,7 +113,17 @@ def _holder(folder: Path) -> str | None:
         raise StateError(f"cannot read the state folder {folder}: {cause_of(error)}") from None
 
 
-def _problems(status: Status, holder: str | None, now: float) -> Iterator[str]:
+def _problems_of_losses(losses: Sequence[KnownLoss], client: ClientReport) -> Iterator[str]:
+    """Yield a sentence for unknown windows, and one for the losses of earlier runs, which this run does not count."""
+    hint = "`logferry status --acknowledge` after reading"
+    if windows := [loss for loss in losses if loss.is_window]:
+        yield f"files that may have lost bytes that nobody saw: {len(windows)} (unknown windows; {hint})"
+    earlier = [loss for loss in losses if not loss.is_window and loss.noticed_at < client.started_at]
+    if earlier:
+        yield f"{sum(loss.size for loss in earlier)} bytes were lost in earlier runs ({hint})"
+
+
+def _problems(status: Status, holder: str | None, now: float, acknowledged: Acknowledged) -> Iterator[str]:
     client = status.client
     if holder is None:
         yield from _why_not_running(client)
@@ -115,7 +134,8 @@ def _problems(status: Status, holder: str | None, now: float) -> Iterator[str]:
     unreadable = sum(report.state == UNREADABLE for report in status.files)
     if unreadable:
         yield f"{unreadable} of {len(status.files)} files cannot be read"
-    yield from (sentence for sentence in shortcomings(client.counters) if sentence not in client.outcome)
+    counters = replace(acknowledged.rest_of(client), unknown_windows=0)  # windows are listed one by one
+    yield from (sentence for sentence in shortcomings(counters) if sentence not in client.outcome)
 
 
 def _why_not_running(client: ClientReport) -> Iterator[str]:

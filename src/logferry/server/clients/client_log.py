@@ -105,6 +105,12 @@ class ClientLog:
         values = (start, end, quoted(path, max_chars=_MAX_PATH_CHARS), printable(reason))
         _log(self._losses, logging.WARNING, message, client, *values)
 
+    def unknown_window(self, client: ClientLabel, path: str, start: int, reason: str) -> None:
+        """Log that bytes of a file may be lost that its client never saw."""
+        message = "%s: may be lost: what was written to %s at byte %d and later, which nobody saw: %s"
+        values = (quoted(path, max_chars=_MAX_PATH_CHARS), start, printable(reason))
+        _log(self._losses, logging.WARNING, message, client, *values)
+
     def repeats(self, client: ClientLabel, path: str, start: int, end: int) -> None:
         """Log that a part of a file is already stored and the client does not know it."""
         message = "%s: bytes %d to %d of %s are already stored and will not be stored again if the client resends them"

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from logferry.errors import cause_of
-from logferry.protocol.delivery_requests import Note, Question, Repair, Skip
+from logferry.protocol.delivery_requests import Note, Question, Repair, Skip, Window
 from logferry.protocol.opening import Opened, Opening, Speaks
 from logferry.protocol.strangers import NO_HEADER, Stranger
 from logferry.server.clients.answers import AnswerQueue
@@ -296,6 +296,11 @@ class Connection(asyncio.Protocol):
         """Count and log bytes of a file that are not stored unchanged."""
         self._services.counters.losses_reported += 1
         self._services.log.lost(self._label, path, loss.start, loss.end, loss.reason)
+
+    def note_window(self, path: str, window: Window) -> None:
+        """Count and log that bytes of a file may be lost that nobody saw."""
+        self._services.counters.windows_reported += 1
+        self._services.log.unknown_window(self._label, path, window.start, window.reason)
 
     def note_repeat(self, path: str, start: int, end: int) -> None:
         """Log that bytes of a file that the client is about to resend are already stored."""

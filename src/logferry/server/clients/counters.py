@@ -18,6 +18,7 @@ class ClientCounters:
     clients_dropped: int = 0
     lines_rejected: int = 0
     losses_reported: int = 0  # ranges of files that are not stored unchanged, each counted once
+    windows_reported: int = 0  # files that may have lost bytes that nobody saw, each counted once
     connections_by_principal: dict[str, int] = field(default_factory=dict)  # open now
 
     def enter(self, principal: Principal) -> None:

@@ -4,7 +4,7 @@ Owns the positions and owners of open sources, and the changes that a group of d
 Changes that could not be written are discarded and the group is judged again, so a retry begins where the first
 attempt began. Recorded changes are applied, and the next group is judged by the result. Never writes a file.
 
-Implements docs/protocol.md, rules E4, E5, E8 to E13 and E20.
+Implements docs/protocol.md, rules E4, E5, E8 to E13, E20, E27 and E28.
 """
 
 from collections.abc import Iterable
@@ -13,12 +13,12 @@ from itertools import islice
 from typing import Final
 
 from logferry import checksum
-from logferry.protocol.delivery_answers import BatchRefused, Position
+from logferry.protocol.delivery_answers import BatchRefused, Position, WindowRecorded
 from logferry.protocol.delivery_repairs import EXTENT_BYTES
-from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip
+from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip, Window
 from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
 from logferry.server.storage.log_names import log_of_source
-from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRecords, SourceRow
+from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRecords, SourceRow, WindowRow
 
 # Positions kept in memory, 20 MB of them. Beyond that, the older half must be read from the records again.
 MAX_ROWS: Final = 20_000
@@ -66,6 +66,7 @@ class GroupChanges:
         self._moved: set[str] = set()
         self._extents: dict[tuple[str, int], ExtentRow] = {}
         self._losses: list[tuple[SourceRequest, SourceRow]] = []
+        self._windows: list[tuple[SourceRequest, SourceRow]] = []
         self.rows: dict[str, SourceRow] = {}
         self.owners: dict[str, int | None] = {}
         self.repeats = 0
@@ -73,7 +74,7 @@ class GroupChanges:
     @property
     def must_be_saved(self) -> bool:
         """Whether `save` has anything to record."""
-        return bool(self._new or self._moved or self._losses)
+        return bool(self._new or self._moved or self._losses or self._windows)
 
     def decide(self, request: SourceRequest) -> bool:
         """Judge a request; return whether the payload of its batch is to be stored. Raises OSError."""
@@ -86,6 +87,8 @@ class GroupChanges:
         elif not self._is_owner(request, message.source):
             if not isinstance(message, Note):
                 request.outcome = self._refused(message.source, "another connection has opened this source since")
+        elif isinstance(message, Window):
+            self._add_window(request, self._row(message.source))
         elif isinstance(message, Note):
             self._add_loss(request, self._row(message.source))
         else:
@@ -112,8 +115,13 @@ class GroupChanges:
         for request, row in self._losses:
             message = request.message
             assert isinstance(message, Skip | Note)
-            is_new = records.add_loss(LossRow(message.source, message.start, message.end, message.reason))
-            request.path = row.path if is_new else None
+            loss = LossRow(message.source, message.start, message.end, message.reason, _is_lost(message))
+            request.path = row.path if records.add_loss(loss) else None
+        for request, row in self._windows:
+            window = request.message
+            assert isinstance(window, Window)
+            values = (window.source, window.start, window.last_look, window.noticed, window.reason)
+            request.path = row.path if records.add_window(WindowRow(*values)) else None
 
     def _open(self, request: SourceRequest, message: Open) -> Position:
         row = self._row(message.source)
@@ -129,6 +137,11 @@ class GroupChanges:
     def _add_loss(self, request: SourceRequest, row: SourceRow | None) -> None:
         assert row  # it has an owner
         self._losses.append((request, row))
+
+    def _add_window(self, request: SourceRequest, row: SourceRow | None) -> None:
+        assert row  # it has an owner
+        self._windows.append((request, row))
+        request.outcome = WindowRecorded(row.id)
 
     def _release(self, request: SourceRequest, sources: Iterable[str]) -> None:
         for source in sources:
@@ -171,6 +184,10 @@ class GroupChanges:
     def _refused(self, source: str, reason: str) -> BatchRefused:
         row = self._row(source)
         return BatchRefused(source, row.committed if row else 0, reason, is_final=False)
+
+
+def _is_lost(message: Skip | Note) -> bool:
+    return not isinstance(message, Skip) or message.lost
 
 
 def _position(row: SourceRow, *, is_answer_to_open: bool) -> Position:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from logferry.protocol.delivery_answers import BatchRefused, Position
-from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip
+from logferry.protocol.delivery_answers import BatchRefused, Position, WindowRecorded
+from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip, Window
 from logferry.server.storage.log_names import LogName
 
 
@@ -27,14 +27,14 @@ class SourceRequest:
     """A request about a source, from a client on `host`. No two connections have the same number.
 
     The store sets `outcome` (the answer, if the request needs one), `log` (where the lines of a batch are kept), and
-    `path` (the path of the source, if the request recorded a loss that was not recorded before).
+    `path` (the path of the source, if the request recorded a loss or window that was not recorded before).
     """
 
-    message: Open | BatchRequest | Skip | Note | ReleaseSources
+    message: Open | BatchRequest | Skip | Note | Window | ReleaseSources
     connection: int
     client: str
     host: str
-    outcome: Position | BatchRefused | None = None
+    outcome: Position | BatchRefused | WindowRecorded | None = None
     log: LogName | None = None
     path: str | None = None
 

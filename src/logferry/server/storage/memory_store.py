@@ -21,12 +21,12 @@ from logferry.protocol.delivery_repairs import (
     RepairOutcome,
     StoredContent,
 )
-from logferry.protocol.delivery_reports import REPORT_PAGE, Extent, RecordedLoss, ReportPage
+from logferry.protocol.delivery_reports import REPORT_PAGE, Extent, RecordedLoss, RecordedWindow, ReportPage
 from logferry.protocol.delivery_requests import BatchRequest, Content, Repair
 from logferry.server.storage.admission import GroupChanges, SourceTable
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored, report_stored
 from logferry.server.storage.log_names import LogName
-from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRow
+from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRow, WindowRow
 from logferry.server.storage.store import (
     OnDamage,
     OnFailure,
@@ -52,6 +52,7 @@ class MemoryRecords:
         self.clients: dict[str, str] = {}  # of each source
         self.extents: dict[str, dict[int, ExtentRow]] = {}  # of each source, by where they start
         self.losses: dict[str, list[LossRow]] = {}
+        self.windows: list[WindowRow] = []
         self.logs: list[LogName] = []  # their numbers are those of the segments in `extents`
         self.lines: dict[LogName, bytearray] = {}
 
@@ -78,6 +79,12 @@ class MemoryRecords:
         is_new = loss not in losses
         if is_new:
             losses.append(loss)
+        return is_new
+
+    def add_window(self, window: WindowRow) -> bool:
+        is_new = window not in self.windows
+        if is_new:
+            self.windows.append(window)
         return is_new
 
     def append(self, log: LogName, pieces: Sequence[bytes]) -> Placement:
@@ -144,12 +151,16 @@ class MemoryStore:
                 return ReportPage(source, False, 0, 0, 0, (), (), False)
             extents = self.records.extents.get(source, {})
             starts = sorted(start for start in extents if start >= after)
-            losses = [RecordedLoss(loss.start, loss.end, loss.reason) for loss in self.records.losses.get(source, [])]
+            known = self.records.losses.get(source, [])
+            losses = [RecordedLoss(loss.start, loss.end, loss.reason) for loss in known]
+            windows = [window for window in self.records.windows if window.source == source]
             return ReportPage(
                 *(source, True, row.committed, row.lines, row.crc32),
                 extents=tuple(self._check_extent(extents[start]) for start in starts[:REPORT_PAGE]),
                 losses=tuple(losses),
                 has_more=len(starts) > REPORT_PAGE,
+                windows=tuple(RecordedWindow(row.start, row.last_look, row.noticed, row.reason) for row in windows),
+                skipped=tuple((loss.start, loss.end) for loss in known if not loss.is_lost),
             )
 
     def content(self, request: Content) -> StoredContent:

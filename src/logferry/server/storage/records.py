@@ -68,6 +68,18 @@ class LossRow:
     start: int
     end: int
     reason: str
+    is_lost: bool = True  # False: nobody asked for them, or they are stored elsewhere
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRow:
+    """Bytes from `start` on may have been written between two times, in milliseconds of Unix time, and are gone."""
+
+    source: str
+    start: int
+    last_look: int
+    noticed: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +118,6 @@ class SourceRecords(Protocol):
 
     def add_loss(self, loss: LossRow, /) -> bool:
         """Record bytes that are not stored as they were; return whether they were not recorded before."""
+
+    def add_window(self, window: WindowRow, /) -> bool:
+        """Record an unknown window; return whether it was not recorded before."""

@@ -11,6 +11,7 @@ from logferry.client.files.line_reader import CHUNK_BYTES
 from logferry.client.readers.base import Reader
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.errors import SourceError
+from logferry.model.loss import LossKind
 from tests.support.builders import Clock, append, rewrite
 from tests.support.reading import chunks_of, read
 from tests.support.shipping import input_settings
@@ -356,7 +357,8 @@ def test_a_truncated_file_is_read_from_its_beginning(follow: Follow, path: Path)
     (chunk,) = chunks_of(reader)
     assert (chunk.start, chunk.data) == (0, b"three\n")
     assert chunk.source.id != first.id
-    assert reader.take_losses() == []
+    (loss,) = reader.take_losses()
+    assert (loss.source, loss.kind, loss.start, loss.end) == (first, LossKind.UNSEEN, 8, 8)
 
 
 @pytest.mark.parametrize("content", [b"1\n2\n3\n4\n", b"new\n" * 50, b"n\n"])
@@ -378,8 +380,9 @@ def test_lines_that_were_truncated_before_they_were_read_are_reported_once(follo
     reader.poll()
     rewrite(path, b"new\n")
     assert look_and_read(reader) + look_and_read(reader) == b"new\n"
-    (lost,) = reader.take_losses()
+    lost, unseen = reader.take_losses()
     assert (lost.source, lost.start, lost.end) == (chunk.source, 4, 14)
+    assert (unseen.source, unseen.kind, unseen.start) == (chunk.source, LossKind.UNSEEN, 14)
     assert reader.take_losses() == []
 
 

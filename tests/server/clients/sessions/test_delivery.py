@@ -492,6 +492,8 @@ def test_e19_a_report_lists_the_extents_of_a_source_and_checks_them(tmp_path: Pa
             "extents": [[0, here["committed"], 20, here["crc32"], "ok", name]],
             "losses": [],
             "more": False,
+            "windows": [],
+            "skipped": [],
         }
 
 

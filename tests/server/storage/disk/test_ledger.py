@@ -12,7 +12,7 @@ import pytest
 
 from logferry.errors import StoreError
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.records import ExtentRow, LossRow, SourceRow
+from logferry.server.storage.records import ExtentRow, LossRow, SourceRow, WindowRow
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_a_ledger_of_another_version_is_refused_and_stays_as_it_is(tmp_path: Pat
     with closing(sqlite3.connect(path)) as database:
         database.executescript("CREATE TABLE something_new (id); PRAGMA user_version = 7;")
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="its version is 7, and this server reads versions 1 to 3"):
+    with pytest.raises(StoreError, match="its version is 7, and this server reads versions 1 to 4"):
         Ledger(tmp_path, durable=True)
     assert path.read_bytes() == before
 
@@ -199,6 +199,33 @@ def test_a_ledger_of_version_1_is_migrated_and_gets_an_id(tmp_path: Path, unsync
     assert len(store_id) == 16
     with closing(Ledger(tmp_path, durable=True)) as ledger:
         assert ledger.store_id == store_id
+
+
+MORE_OF_VERSION_3 = """
+CREATE TABLE store (id TEXT NOT NULL);
+INSERT INTO store VALUES ('0123456789abcdef');
+CREATE TABLE damage (
+    source TEXT NOT NULL, start INTEGER NOT NULL, segment INTEGER NOT NULL, PRIMARY KEY (source, start)
+) WITHOUT ROWID;
+CREATE TABLE checks (segment INTEGER PRIMARY KEY, checked_at REAL NOT NULL);
+INSERT INTO losses VALUES ('s1', 10, 20, 'truncated', 1.5);
+PRAGMA user_version = 3;
+"""
+
+
+def test_a_ledger_of_version_3_keeps_its_losses_and_takes_windows(tmp_path: Path) -> None:
+    window = WindowRow("s1", 200, 1_000, 2_000, "it is gone")
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as database:
+        database.executescript(VERSION_1 + UNSYNCED_OF_VERSION_1 + MORE_OF_VERSION_3)
+    with closing(Ledger(tmp_path, durable=True)) as ledger:
+        assert ledger.store_id == "0123456789abcdef"
+        assert ledger.losses("s1", limit=10) == [LossRow("s1", 10, 20, "truncated")]
+        with ledger.transaction():
+            assert [ledger.add_window(window), ledger.add_window(window)] == [True, False]
+            ledger.add_loss(LossRow("s1", 20, 30, "not asked for", is_lost=False))
+    with closing(Ledger(tmp_path, durable=True)) as ledger:
+        assert ledger.windows("s1", limit=10) == [window]
+        assert [loss.is_lost for loss in ledger.losses("s1", limit=10)] == [True, False]
 
 
 @pytest.mark.usefixtures("unsynced_of_version_1")

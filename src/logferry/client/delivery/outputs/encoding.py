@@ -9,6 +9,7 @@ from logferry.client.delivery.outputs.unanswered_lines import unanswered_part
 from logferry.config import ShipSettings
 from logferry.model.batch import Batch
 from logferry.model.source import Source
+from logferry.model.unknown_window import UnknownWindow
 from logferry.names import text_of_name
 from logferry.protocol.compressor import gzipped
 from logferry.protocol.delivery import batch_header, control_line
@@ -46,16 +47,20 @@ class PlainEncoder:
 class DeliveryEncoder:
     """Encodes batches with their source and range."""
 
-    def __init__(self, settings: ShipSettings) -> None:
+    def __init__(self, settings: ShipSettings, *, reports_windows: bool = False) -> None:
         self.lines_per_send = _lines_per_send(settings)
+        self._reports_windows = reports_windows
         self._level = settings.compress_level if settings.compress else None
         self._batch_size = settings.batch_size if self._level is None else None
 
     def pieces(self, batch: Batch) -> Iterator[Piece]:
         """See Encoder. A batch is always sent as a whole."""
+        if batch.unknown:
+            return iter((window_line(batch, batch.unknown),) if self._reports_windows else ())
         where = {"source": batch.source.id, "start": batch.start, "end": batch.end}
         if batch.lost:
-            return iter((control_line("skip", **where, reason=batch.lost),))
+            kind = {"lost": False} if batch.is_skipped else {}
+            return iter((control_line("skip", **where, reason=batch.lost, **kind),))
         note = control_line("note", **where, reason=batch.cut) if batch.cut else b""
         body = batch.payload if self._level is None else gzipped(batch.payload, level=self._level)
         header = note + batch_header(
@@ -75,6 +80,12 @@ class DeliveryEncoder:
 def open_line(source: Source) -> bytes:
     """Return the `open` message, which asks how far a source is stored."""
     return control_line("open", source=source.id, path=text_of_name(source.path), known=source.committed)
+
+
+def window_line(batch: Batch, window: UnknownWindow) -> bytes:
+    """Return the message that reports an unknown window, with times in milliseconds."""
+    times = {"last_look": round(window.last_look * 1000), "noticed": round(window.noticed_at * 1000)}
+    return control_line("window", source=batch.source.id, start=batch.start, **times, reason=window.reason)
 
 
 def _lines_per_send(settings: ShipSettings) -> int:

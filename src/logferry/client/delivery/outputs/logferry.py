@@ -28,8 +28,18 @@ from logferry.errors import ProtocolError
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 from logferry.protocol.delivery import control_line
-from logferry.protocol.delivery_answers import Alive, Answer, BatchRefused, InvalidAnswer, Position, Positions, Welcome
+from logferry.protocol.delivery_answers import (
+    Alive,
+    Answer,
+    BatchRefused,
+    InvalidAnswer,
+    Position,
+    Positions,
+    Welcome,
+    WindowRecorded,
+)
 from logferry.protocol.delivery_client import DeliveryClientProtocol
+from logferry.protocol.features import WINDOWS
 
 # A server that knows the hello answers it immediately, whatever its disk does.
 HELLO_TIMEOUT_S: Final = 10.0
@@ -43,13 +53,16 @@ class LogferrySession(Session):
     def __init__(
         self, transport: Transport, settings: ShipSettings, protocol: DeliveryClientProtocol, welcome: Welcome
     ) -> None:
-        super().__init__(transport, DeliveryEncoder(settings), ack_timeout_s=settings.ack_timeout)
+        self._reports_windows = WINDOWS in welcome.features
+        encoder = DeliveryEncoder(settings, reports_windows=self._reports_windows)
+        super().__init__(transport, encoder, ack_timeout_s=settings.ack_timeout)
         self.limits = OutputLimits(welcome.max_batch_bytes, welcome.max_sources)
         self.store, self.features = welcome.store, welcome.features
         self._protocol = protocol
         self._opening: set[str] = set()  # opens without an answer yet
         self._is_locating = False  # a request for positions has no answer yet
         self._in_flight: dict[str, deque[Batch]] = {}  # by source, in order; no queue is empty
+        self._windows: deque[Batch] = deque()  # unknown windows without an answer yet, in order
 
     def open(self, sources: Sequence[Source]) -> None:
         """See Output. All `open` messages go in one piece."""
@@ -63,7 +76,8 @@ class LogferrySession(Session):
 
     @property
     def _expects_progress(self) -> bool:
-        return bool(self._in_flight or self._opening or self._is_locating) or self._sender.has_output
+        owes_answer = self._in_flight or self._opening or self._is_locating or self._windows
+        return bool(owes_answer) or self._sender.has_output
 
     def _handle_data(self, data: bytes, events: list[OutputEvent]) -> bool:
         answers = self._protocol.receive_data(data)
@@ -81,6 +95,8 @@ class LogferrySession(Session):
             case Positions(found) if self._is_locating:
                 self._is_locating = False
                 events.append(Located(None if found is None else tuple(SourceAt(*at[:4]) for at in found)))
+            case WindowRecorded(source) if self._windows and self._windows[0].source.id == source:
+                events.append(Stored(self._windows.popleft(), 0))
             case BatchRefused(source, committed, reason, is_final) if source in self._in_flight:
                 events.append(BatchRejected(source, committed, reason, is_final))
             case Alive():
@@ -100,9 +116,17 @@ class LogferrySession(Session):
             self._in_flight.pop(source_id, None)
 
     def _note_sent(self, report: SendReport, events: list[OutputEvent]) -> None:
-        """See Session. Until a batch is sent whole, no answer can be for it."""
+        """See Session. Until a batch is sent whole, no answer can be for it.
+
+        An unknown window that this server cannot record is not sent.
+        """
         for batch in report.finished:
-            self._in_flight.setdefault(batch.source.id, deque()).append(batch)
+            if not batch.unknown:
+                self._in_flight.setdefault(batch.source.id, deque()).append(batch)
+            elif self._reports_windows:
+                self._windows.append(batch)
+            else:
+                events.append(Stored(batch, 0))
 
 
 def say_hello(

@@ -18,6 +18,7 @@ from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.follow.opening import RACY_NS, FileOpener
 from logferry.client.readers.follow.registry import Registry
 from logferry.client.readers.follow.truncation import Truncations
+from logferry.client.readers.follow.windows import UnknownWindows
 from logferry.errors import SourceError, cause_of
 
 logger = logging.getLogger(__name__)
@@ -35,8 +36,10 @@ class NameChecker:
         opener: FileOpener,
         truncations: Truncations,
         abandonment: Abandonment,
+        windows: UnknownWindows,
         clock: Callable[[], float],
     ) -> None:
+        self._windows = windows
         self._registry = registry
         self._opener = opener
         self._truncations = truncations
@@ -110,11 +113,15 @@ class NameChecker:
         if name.files:
             logger.info("%s is a new file now; reading the old one to its end first", name.path)
             self._take_stock(name)  # saves what is known, so that an archive of it is recognised
-        if name.newest is not None:
-            self._open_rotated_meanwhile(name, name.newest, os.path.realpath(name.path))
+        before = name.newest
+        if before is not None:
+            self._open_rotated_meanwhile(name, before, os.path.realpath(name.path))
+            self._registry.find_name(before)
+            self._windows.note_replaced(name, before)
         file = self._opener.open(name, name.path, identity)
         if file is not None:
             self._registry.move(name, file.place)
+            self._windows.note_found(file.source)
         return ""
 
     def _open_rotated_meanwhile(self, name: FollowedName, newest: FollowedFile, place: str) -> None:
@@ -137,6 +144,8 @@ class NameChecker:
             file.note_superseded(now, is_superseded=not is_newest or file.content.is_pinned)
             if not is_newest or len(name.files) == 1:
                 self._registry.find_name(file)
+            if file.is_superseded and not file.source.is_settled:
+                self._windows.settle(file)
         if name.newest is not None and name.holder is None:
             self._hand_over(name.newest)
         name.note_backlog()

@@ -55,6 +55,10 @@ class FollowedNames:
         """The folders where a name could appear."""
         return {folder for _, discovery in self._inputs for folder in discovery.visited}
 
+    def is_followed(self, path: str) -> bool:
+        """Whether an input asks for the name `path`, whether or not it exists."""
+        return any(discovery.asks_for(path) for _, discovery in self._inputs)
+
     def find(self) -> list[FollowedName]:
         """Add the names that exist now; return those that no input asks for any more, for the caller to drop."""
         are_inputs_new = self._generation < 0

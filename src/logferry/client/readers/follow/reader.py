@@ -32,8 +32,11 @@ from logferry.client.readers.follow.registry import Registry
 from logferry.client.readers.follow.truncation import Truncations
 from logferry.client.readers.follow.turns import NameReader
 from logferry.client.readers.follow.watch import ChangeWatch
+from logferry.client.readers.follow.windows import UnknownWindows
 from logferry.client.recognition.recognise import Recogniser
 from logferry.client.state.checkpoints import Checkpoints
+from logferry.client.state.known_losses import KnownLosses
+from logferry.client.state.last_look import LastLook
 from logferry.config import InputSettings
 from logferry.errors import SourceError
 from logferry.model.chunk import Chunk
@@ -72,22 +75,33 @@ class FollowReader:
         max_held_bytes: int = 0,
         max_open_files: int | None = None,
         watcher: FolderWatcher | None = None,
+        last_look: LastLook | None = None,
+        known_losses: KnownLosses | None = None,
         rotated_quiet_s: float = ROTATED_QUIET_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin to follow. Raises SourceError when a name is a directory or the like.
 
         Without a `recogniser`, the reader knows nothing of earlier runs. `max_held_bytes` bounds the unacked bytes of
-        renamed and deleted files; 0 means no bound. Without a `watcher`, only sweeps find changes.
+        renamed and deleted files; 0 means no bound. Without a `watcher`, only sweeps find changes. `last_look` says
+        when an earlier run looked, and `known_losses` keeps the unknown windows.
         """
         self._clock = clock
         recogniser = recogniser or Recogniser(Checkpoints(None))
         folders = recogniser.folders
         self._registry = registry = Registry()
         self._opener = FileOpener(registry, recogniser, DescriptorPool(max_open_files), clock)
-        truncations = Truncations(registry, self._opener, folders, clock)
+        self._windows = windows = UnknownWindows(
+            registry,
+            recogniser,
+            last_look=last_look or LastLook(None),
+            known=known_losses or KnownLosses(None),
+            clock=clock,
+        )
+        registry.on_deleted = windows.note_deleted
+        truncations = Truncations(registry, self._opener, folders, windows, clock)
         abandonment = Abandonment(registry, clock, rotated_quiet_s)
-        self._checker = NameChecker(registry, self._opener, truncations, abandonment, clock)
+        self._checker = NameChecker(registry, self._opener, truncations, abandonment, windows, clock)
         self._name_reader = NameReader(registry, truncations, abandonment, clock)
         self._held = HeldFiles(registry, metrics or Metrics(), clock, max_bytes=max_held_bytes)
         self._watch = ChangeWatch(watcher, registry, folders)
@@ -104,6 +118,7 @@ class FollowReader:
         for name in list(self._registry.names.values()):
             self._opener.open_rotated_since_last_run(name)
         self._sweep()
+        self._windows.begin(self._names.is_followed)
         for name in self._registry.names.values():
             if name.input.settings.start_at == "end":
                 self._skip_to_end(name)
@@ -243,6 +258,7 @@ class FollowReader:
 
     def close(self) -> None:
         """Release all files."""
+        self._windows.close()
         for name in self._registry.names.values():
             self._registry.close(name)
         self._request.close()
@@ -274,7 +290,7 @@ class FollowReader:
 
     def _sweep(self) -> None:
         """Check every name, in depth only if its file has changed or needs attention."""
-        begin, has_links, revision = self._clock(), False, self._registry.revision
+        begin, begun_at, has_links, revision = self._clock(), time.time(), False, self._registry.revision
         for name in list(self._registry.names.values()):
             try:
                 status = os.stat(name.path)
@@ -287,6 +303,7 @@ class FollowReader:
         # True only if the folders were watched before this sweep began; otherwise changes during it were not reported.
         was_watched = self._watch.choose_folders(self._names.folders)
         self._watch.note_sweep(was_watched=was_watched, has_links=has_links)
+        self._windows.note_sweep(begun_at)
         end = self._clock()
         max_pause_s = _MAX_SWEEP_PAUSE_S if self._registry.revision == revision else _MAX_PAUSE_AFTER_NEWS_S
         self._next_sweep = end + min((end - begin) / _SWEEP_SHARE, max_pause_s)

@@ -6,7 +6,7 @@ files together: the losses and the revision. Must never open a file to read it, 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from logferry.client.files.fd_pool import FileGone
 from logferry.client.files.identity import FileIdentity
@@ -29,6 +29,7 @@ class Registry:
         self.losses: list[Loss] = []
         self.revision = 0
         self._by_place: dict[str, FollowedName] = {}  # names that lead elsewhere through links, by their real paths
+        self.on_deleted: Callable[[FollowedName, FollowedFile], None] = lambda name, file: None
         self._by_identity: dict[FileIdentity, FollowedFile] = {}
         self._by_source: dict[str, FollowedFile] = {}  # by source ID; only files that are open or can be reopened
 
@@ -156,6 +157,8 @@ class Registry:
         if file.standing is not Standing.RESTING and file.seen_size > file.offset:
             reason = "deleted before it was read, while its descriptor was lent to other files"
             self.losses.append(Loss(file.source, file.offset, file.seen_size, reason))
+        if file.standing is not Standing.RESTING:
+            self.on_deleted(self.owner(file), file)
         self.forget(file)
 
     def close(self, name: FollowedName) -> None:

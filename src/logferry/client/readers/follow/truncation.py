@@ -9,8 +9,10 @@ import logging
 import os
 from collections.abc import Callable
 
+from logferry.client.files.archive import open_content
 from logferry.client.files.fd_pool import FileGone
 from logferry.client.files.identity import FileIdentity, identity_of
+from logferry.client.files.line_reader import SourceFile
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.finding.listing import FolderListings
 from logferry.client.readers.follow.copies import IsCopy, Read, SkipTo, Verdict, Wait, is_same_copy, judge
@@ -18,6 +20,7 @@ from logferry.client.readers.follow.file import FollowedFile, Standing
 from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.follow.opening import RACY_NS, FileOpener
 from logferry.client.readers.follow.registry import Registry
+from logferry.client.readers.follow.windows import UnknownWindows
 from logferry.client.recognition.rotated import rotated_paths
 from logferry.errors import SourceError
 from logferry.model.loss import Loss, LossKind
@@ -29,9 +32,15 @@ class Truncations:
     """Acts on files that have started over, and on suspects. Used by the reading thread only."""
 
     def __init__(
-        self, registry: Registry, opener: FileOpener, folders: FolderListings, clock: Callable[[], float]
+        self,
+        registry: Registry,
+        opener: FileOpener,
+        folders: FolderListings,
+        windows: UnknownWindows,
+        clock: Callable[[], float],
     ) -> None:
         self._registry = registry
+        self._windows = windows
         self._opener = opener
         self._folders = folders
         self._clock = clock
@@ -86,6 +95,8 @@ class Truncations:
             self._registry.forget_source(overwritten.source)
             self._registry.losses.extend(overwritten.lost())
             overwritten.source.read_until = overwritten.seen_size
+            if not self._is_copied(file, overwritten):
+                self._windows.note_truncated(name, overwritten)
             return
         copy, losses = found
         logger.info("%s was copied to %s and truncated; the copy is read to its end first", name.path, copy.path)
@@ -127,6 +138,18 @@ class Truncations:
                     self._forget_copies(copy, original, source)
                     return copy
         return None
+
+    def _is_copied(self, original: FollowedFile, source: OverwrittenSource) -> bool:
+        """Whether any file beside the original, even one that is read under its own name, holds what it held."""
+        for path in rotated_paths(original.content.path, self._folders):
+            try:
+                copy = SourceFile(path, max_line_bytes=1, content=open_content(path))
+            except (OSError, SourceError):
+                continue
+            with contextlib.closing(copy), contextlib.suppress(OSError):
+                if copy.identity != original.identity and source.is_continued_in(copy):
+                    return True
+        return False
 
     def _open_candidate(self, name: FollowedName, path: str, tried: set[FileIdentity]) -> FollowedFile | None:
         """Open a file that may be the copy, unless it was tried before or is already known to be another file."""

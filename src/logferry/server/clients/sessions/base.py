@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from logferry.protocol.delivery_requests import Note, Question, Skip
+from logferry.protocol.delivery_requests import Note, Question, Skip, Window
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.strangers import Stranger
 from logferry.protocol.validation import Accept
@@ -44,6 +44,9 @@ class Channel(Protocol):
 
     def note_loss(self, path: str, loss: Skip | Note) -> None:
         """Count and log bytes of a file that are not stored unchanged."""
+
+    def note_window(self, path: str, window: Window) -> None:
+        """Count and log that bytes of a file may be lost that nobody saw."""
 
     def note_repeat(self, path: str, start: int, end: int) -> None:
         """Log that bytes of a file that the client is about to resend are already stored."""

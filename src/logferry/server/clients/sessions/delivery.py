@@ -5,6 +5,7 @@ This module must never judge offsets: the store does, in the order in which it s
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from logferry.names import encodable
@@ -27,6 +28,7 @@ from logferry.protocol.delivery_requests import (
     Request,
     Skip,
     Violation,
+    Window,
 )
 from logferry.protocol.delivery_server import DeliveryServerProtocol
 from logferry.protocol.features import HEAL, SERVER_FEATURES
@@ -119,8 +121,12 @@ class DeliverySession:
         match message:
             case Open() if isinstance(outcome, Position) and outcome.committed > message.known:
                 self._channel.note_repeat(message.path, message.known, outcome.committed)
+            case Skip(lost=False):
+                pass
             case Skip() | Note() if request.path is not None:
                 self._channel.note_loss(request.path, message)
+            case Window() if request.path is not None:
+                self._channel.note_window(request.path, message)
 
     def take_answers(self) -> Answers:
         return self._outcomes.take_answers()
@@ -160,7 +166,7 @@ class DeliverySession:
                 return self._take_question(request)
             case Open():
                 return self._take_open(request, deliveries)
-            case BatchRequest() | Skip() | Note():
+            case BatchRequest() | Skip() | Note() | Window():
                 if request.source not in self._sources:
                     return "a source must be opened first"
                 deliveries.append(self._source_delivery(request))
@@ -210,16 +216,15 @@ class DeliverySession:
         deliveries.append(self._delivery(self._source_request(request), b""))
         return f"more than {MAX_SOURCES} sources on one connection" if len(self._sources) > MAX_SOURCES else None
 
-    def _source_delivery(self, request: BatchRequest | Skip | Note) -> ClientDelivery:
+    def _source_delivery(self, request: BatchRequest | Skip | Note | Window) -> ClientDelivery:
         if isinstance(request, BatchRequest):
             if request.refusal and request.lines == 1:  # the client resends a larger batch line by line
                 self._channel.note_rejected(request.refusal)
             return self._delivery(self._source_request(request), request.payload, request.lines)
-        reason = _storable(request.reason, MAX_REASON_CHARS)
-        request = type(request)(request.source, request.start, request.end, reason)
+        request = replace(request, reason=_storable(request.reason, MAX_REASON_CHARS))
         return self._delivery(self._source_request(request), b"")
 
-    def _source_request(self, message: Open | BatchRequest | Skip | Note | ReleaseSources) -> SourceRequest:
+    def _source_request(self, message: Open | BatchRequest | Skip | Note | Window | ReleaseSources) -> SourceRequest:
         assert self._hello
         return SourceRequest(message, self._number, self._hello.client, self._hello.host)
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from logferry.protocol.acks import MAX_REASON_CHARS
 from logferry.protocol.delivery import answer_line, refusal_line
-from logferry.protocol.delivery_answers import BatchRefused, Position
+from logferry.protocol.delivery_answers import BatchRefused, Position, WindowRecorded
 from logferry.server.clients.sessions.base import Answers, ClientDelivery, add_answer
 
 
@@ -29,6 +29,8 @@ class Outcomes:
         elif isinstance(outcome, BatchRefused):
             self._last_position.pop(outcome.source, None)
             self._outcomes.append((_refusal(outcome), 1))
+        elif isinstance(outcome, WindowRecorded):
+            self._outcomes.append((answer_line("window", source=outcome.source), 1))
 
     def take_answers(self) -> Answers:
         """Return the answers to everything added since the last call."""

@@ -31,6 +31,7 @@ from logferry.server.storage.records import (
     SegmentState,
     SourceRow,
     UnsyncedRow,
+    WindowRow,
 )
 
 FILE_NAME: Final = "ledger.sqlite3"
@@ -195,8 +196,14 @@ class Ledger:
             "SELECT 1 FROM losses WHERE source = ? AND start = ? AND end = ? AND reason = ?", values
         ).fetchone()
         if not known:
-            self._database.execute("INSERT INTO losses VALUES (?, ?, ?, ?, ?)", (*values, time.time()))
+            row = (*values, time.time(), int(loss.is_lost))
+            self._database.execute("INSERT INTO losses VALUES (?, ?, ?, ?, ?, ?)", row)
         return not known
+
+    def add_window(self, window: WindowRow) -> bool:
+        """Record an unknown window; return whether it was not recorded before."""
+        values = (window.source, window.start, window.last_look, window.noticed, window.reason, time.time())
+        return self._database.execute("INSERT OR IGNORE INTO windows VALUES (?, ?, ?, ?, ?, ?)", values).rowcount > 0
 
     def extents(self, source_id: str, *, after: int, limit: int) -> list[ExtentRow]:
         """Return the extents of a source that begin at `after` or later, in order."""
@@ -207,11 +214,26 @@ class Ledger:
         return [ExtentRow(*row) for row in rows]
 
     def losses(self, source_id: str, *, limit: int) -> list[LossRow]:
-        """Return the losses of a source, in order."""
+        """Return the losses of a source, in order. Raises OSError for a ledger before version 4."""
         rows = self._query(
-            "SELECT source, start, end, reason FROM losses WHERE source = ? ORDER BY start LIMIT ?", (source_id, limit)
+            "SELECT source, start, end, reason, is_lost FROM losses WHERE source = ? ORDER BY start LIMIT ?",
+            (source_id, limit),
         )
-        return [LossRow(*row) for row in rows]
+        return [LossRow(source, start, end, reason, bool(is_lost)) for source, start, end, reason, is_lost in rows]
+
+    def windows(self, source_id: str, *, limit: int) -> list[WindowRow]:
+        """Return the unknown windows of a source, in order. Raises OSError for a ledger before version 4."""
+        query = "SELECT source, start, last_look, noticed, reason FROM windows WHERE source = ? ORDER BY start LIMIT ?"
+        return [WindowRow(*row) for row in self._query(query, (source_id, limit))]
+
+    def sources_of(self, host: str, path: str, *, after: str, limit: int) -> list[tuple[SourceRow, float]]:
+        """Return the sources of a host that had a path, by id, from the first after `after`, and when they began."""
+        rows = self._query(
+            "SELECT id, committed, lines, crc32, opened_at FROM sources WHERE host = ? AND path = ? AND id > ? "
+            "ORDER BY id LIMIT ?",
+            (host, path, after, limit),
+        )
+        return [(SourceRow(row[0], host, path, *row[1:4]), row[4]) for row in rows]
 
     # --- segments
 

@@ -1,10 +1,12 @@
-"""The format of `ledger.sqlite3`, version 3 (PRAGMA user_version), and the migration of earlier versions.
+"""The format of `ledger.sqlite3`, version 4 (PRAGMA user_version), and the migration of earlier versions.
 
     store      one row: the id of the store, random, made with the ledger and kept in every copy of it; since version 2
     sources    how far each source is stored: offset, lines, CRC-32 of all its NDJSON; its client, host and path
     segments   how long each segment file is, its lines and its CRC-32; open, closed or expired
     extents    where each range of bytes of a source is: segment and position
-    losses     bytes of a source that are not stored as they were, with the reason
+    losses     bytes of a source that are not stored as they were, with the reason; since version 4 with `is_lost`:
+               0 for bytes that nobody asked for, or that are stored elsewhere
+    windows    when bytes may have been written to a source that its client never saw; since version 4
     unsynced   bytes that were written to segments but are not synced there yet (deferred_sync.py)
     damage     extents whose stored bytes differ from `extents`, until they are repaired (damage.py); since version 3
     checks     when each segment was last compared with the ledger (scrub.py); since version 3
@@ -65,6 +67,16 @@ _STEPS: Final[Sequence[Sequence[str]]] = (
         ) WITHOUT ROWID
         """,
         "CREATE TABLE checks (segment INTEGER PRIMARY KEY, checked_at REAL NOT NULL)",
+    ),
+    (
+        "ALTER TABLE losses ADD COLUMN is_lost INTEGER NOT NULL DEFAULT 1",
+        """
+        CREATE TABLE windows (
+            source TEXT NOT NULL, start INTEGER NOT NULL, last_look INTEGER NOT NULL, noticed INTEGER NOT NULL,
+            reason TEXT NOT NULL, noted_at REAL NOT NULL, PRIMARY KEY (source, start, noticed)
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX sources_of_path ON sources (host, path)",
     ),
 )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from logferry.protocol.delivery_answers import Position
-from logferry.protocol.delivery_reports import REPORT_PAGE, Extent, RecordedLoss, ReportPage
+from logferry.protocol.delivery_reports import REPORT_PAGE, Extent, RecordedLoss, RecordedWindow, ReportPage
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.measure import measure
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
@@ -48,6 +48,7 @@ def report(data_dir: Path, source_id: str, *, after: int, on_damage: OnDamaged |
             return ReportPage(source_id, False, 0, 0, 0, (), (), False)
         rows = ledger.extents(source_id, after=after, limit=REPORT_PAGE + 1)
         losses = ledger.losses(source_id, limit=_MAX_LOSSES)
+        windows = ledger.windows(source_id, limit=_MAX_LOSSES)
         page = _first_page(rows)
         extents = tuple(_check_extent(data_dir, ledger, row) for row in page)
     finally:
@@ -68,6 +69,8 @@ def report(data_dir: Path, source_id: str, *, after: int, on_damage: OnDamaged |
         extents=extents,
         losses=tuple(RecordedLoss(loss.start, loss.end, loss.reason) for loss in losses),
         has_more=len(rows) > len(page),
+        windows=tuple(RecordedWindow(row.start, row.last_look, row.noticed, row.reason) for row in windows),
+        skipped=tuple((loss.start, loss.end) for loss in losses if not loss.is_lost),
     )
 
 

@@ -1,0 +1,268 @@
+"""Notices unknown windows: times in which bytes may have been written to a file that nobody saw, and that are gone.
+
+A file may be truncated, replaced or rotated away and gone while the client is stopped, frozen or killed, or between two
+looks. Whether something was written cannot be known, but that it may have been can. Owns which file is accounted for:
+one that is read to its end, whose content a copy holds, or that was rotated and stored to its end before. Nobody reads
+warnings that come every night, so what is accounted for must never be reported.
+"""
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from logferry.client.files.identity import identity_of
+from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.overwritten import OverwrittenSource
+from logferry.client.readers.follow.file import FollowedFile
+from logferry.client.readers.follow.name import FollowedName
+from logferry.client.readers.follow.registry import Registry
+from logferry.client.recognition.recognise import Recogniser, is_same_file
+from logferry.client.state.checkpoint import Checkpoint
+from logferry.client.state.known_losses import KnownLosses
+from logferry.client.state.last_look import LastLook
+from logferry.errors import SourceError
+from logferry.model.loss import Loss, LossKind
+from logferry.model.source import Source
+from logferry.model.unknown_window import UnknownWindow
+from logferry.printable import moment, printable
+from logferry.telemetry.log_limits import RepeatLimit
+
+logger = logging.getLogger(__name__)
+
+# A file that had not changed for this long before the last look, and for longer than nobody looked, was in all
+# likelihood finished: a file with a date in its name, which its writer or a clean-up deletes days later.
+_FINISHED_S: Final = 86_400.0
+
+# A closed file that had not changed for this long when it was deleted between two looks was in all likelihood finished.
+_QUIET_S: Final = 60.0
+
+# After a gap of this length between two looks at a name, more than one file may have had the name in between.
+FREEZE_S: Final = 30.0
+
+# Each file is logged this often, then only counted; of many files that are missing at a start, the first ones.
+_LOGGED_OF_FILE: Final = 3
+_LOGGED_AT_START: Final = 50
+
+
+class UnknownWindows:
+    """Notices unknown windows, and records and reports each once. Used by the reading thread only."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        recogniser: Recogniser,
+        *,
+        last_look: LastLook,
+        known: KnownLosses,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._registry = registry
+        self._checkpoints = recogniser.checkpoints
+        self._folders = recogniser.folders
+        self._last_look = last_look
+        self._known = known
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._swept_at = wall_clock()  # when the last complete look at all names began
+        self._missing: list[Checkpoint] = []  # sources of earlier runs that may only be out of reach
+        self._limit = RepeatLimit(logger, first=_LOGGED_OF_FILE, clock=clock)
+
+    # --- files of an earlier run --------------------------------------------------------------------------------------
+
+    def begin(self, is_followed: Callable[[str], bool]) -> None:
+        """After the first look at all names: judge the sources of earlier runs whose files were not found."""
+        for source_id in self._registry.source_ids:
+            self._known.note_found(source_id)
+        self._send_again()
+        if not self._last_look.before:  # an older version did not record when it looked
+            self._settle_unfound(is_followed)
+            return
+        self._missing = self._unfound(is_followed)
+        self._judge_missing()
+
+    def _send_again(self) -> None:
+        """Report the windows that an earlier run could not report to the server."""
+        for known in self._known:
+            if known.is_window and not (known.is_recorded or known.is_over):
+                source = Source(known.path, known.source, committed=known.start)
+                values = (known.source, known.path, known.start, known.last_look, known.noticed_at, known.reason)
+                self._send(source, UnknownWindow(*values))
+
+    def _unfound(self, is_followed: Callable[[str], bool]) -> list[Checkpoint]:
+        return [
+            known
+            for known in self._checkpoints
+            if not (known.is_finished or known.is_settled or known.has_window)
+            and known.head_bytes
+            and known.id not in self._registry.source_ids
+            and is_followed(known.path)
+        ]
+
+    def _settle_unfound(self, is_followed: Callable[[str], bool]) -> None:
+        for known in self._unfound(is_followed):
+            self._checkpoints.change(known.id, is_settled=True)
+
+    def _judge_missing(self) -> None:
+        """Report the missing sources whose files are gone; keep those that are out of reach for later."""
+        missing, self._missing, gone = self._missing, [], 0
+        for known in missing:
+            if known.id in self._registry.source_ids:
+                continue
+            reason = self._why_gone(known)
+            if reason is None:
+                self._missing.append(known)
+            elif self._was_finished(known):
+                self._checkpoints.change(known.id, is_settled=True)
+            else:
+                gone += 1
+                self._report_missing(known, reason, is_logged=gone <= _LOGGED_AT_START)
+        if gone > _LOGGED_AT_START:
+            logger.warning("%d more files are gone in the same way (`logferry status`)", gone - _LOGGED_AT_START)
+
+    def _report_missing(self, known: Checkpoint, reason: str, *, is_logged: bool) -> None:
+        self._checkpoints.change(known.id, has_window=True)
+        source = Source(known.path, known.id, known.device, known.inode, committed=known.committed)
+        source.lines, source.crc32, source.has_window = known.lines, known.crc32, True
+        self._report(source, known.committed, self._last_look.before, reason, is_logged=is_logged)
+
+    def _was_finished(self, known: Checkpoint) -> bool:
+        last_look = self._last_look.before
+        quiet_s = last_look - known.seen_at
+        return quiet_s >= max(_FINISHED_S, self._wall_clock() - last_look)
+
+    def _why_gone(self, known: Checkpoint) -> str | None:
+        """Return what has become of a file that is not read; None while it may be there, but out of reach."""
+        try:
+            status = os.stat(known.path)
+        except (FileNotFoundError, NotADirectoryError):
+            status = None
+        except OSError:
+            return None
+        if self._may_exist(known):
+            return None
+        if status is None:
+            return "it is gone: deleted, moved to another folder, or archived in a form that is not read"
+        if identity_of(status) == known.identity:
+            return "it was truncated or rewritten, and no copy beside it holds what it held"
+        return "another file has its name, and no file beside it holds what it held"
+
+    def _may_exist(self, known: Checkpoint) -> bool:
+        """Whether the file of a checkpoint is there after all, or cannot be read, so that nothing can be said."""
+        for candidate in self._possible_places(known):
+            try:
+                file = SourceFile(candidate, max_line_bytes=1)
+            except FileNotFoundError:
+                continue
+            except (OSError, SourceError):
+                if os.path.isdir(candidate) or not self._is_of(candidate, known):
+                    continue
+                return True
+            with contextlib.closing(file):
+                if is_same_file(file, known):
+                    return True
+        return False
+
+    def _possible_places(self, known: Checkpoint) -> set[Path]:
+        """Return the path of a file, and other names of its inode beside it, or where links led when it was read."""
+        path = Path(known.path)
+        folders = {path.parent, Path(known.place or known.path).parent}
+        names = [(folder, self._folders.listing(str(folder)).by_inode.get(known.inode)) for folder in folders]
+        return {path, *(folder / name for folder, name in names if name)}
+
+    def _is_of(self, path: Path, known: Checkpoint) -> bool:
+        try:
+            return identity_of(os.stat(path)) == known.identity
+        except OSError:
+            return False
+
+    # --- files of this run --------------------------------------------------------------------------------------------
+
+    def note_found(self, source: Source) -> None:
+        """Note that a file is read, perhaps one that was missing before."""
+        self._known.note_found(source.id)
+
+    def note_sweep(self, begun_at: float) -> None:
+        """Note that all names were looked at since then, in Unix time."""
+        self._swept_at = begun_at
+        self._last_look.note(begun_at)
+        self._known.write_if_due()
+        self._settle_all()
+        if self._missing:
+            self._judge_missing()
+
+    def settle(self, file: FollowedFile) -> None:
+        """Note whether a file was rotated and is stored to its end: then its deletion loses nothing."""
+        source = file.source
+        is_settled = not file.unacked and self._was_rotated(file) and file.content.has_writer() is not True
+        if is_settled != source.is_settled:
+            source.is_settled = is_settled
+            if source.id in self._checkpoints:
+                self._checkpoints.follow(source)
+
+    def _was_rotated(self, file: FollowedFile) -> bool:
+        if file.has_name:  # its name may be that of a rotated file, and be followed itself
+            return any(self._registry.originals(file))
+        return file.is_superseded or file.is_deleted
+
+    def _settle_all(self) -> None:
+        for name in list(self._registry.names.values()):
+            for file in name.files:
+                if not file.source.is_settled:
+                    with contextlib.suppress(OSError):
+                        self.settle(file)
+
+    def note_truncated(self, name: FollowedName, overwritten: OverwrittenSource) -> None:
+        """Report what may have been written before a file was truncated or rewritten, and is in no copy of it."""
+        source = overwritten.source
+        if not source.is_settled:
+            reason = "it was truncated or rewritten, and no copy beside it holds what it held"
+            self._report(source, max(overwritten.offset, overwritten.seen_size), self._looked_at(name), reason)
+
+    def note_deleted(self, name: FollowedName, file: FollowedFile) -> None:
+        """Report what may have been written before a file was deleted that was closed at that time."""
+        is_quiet = self._clock() - file.quiet_since >= _QUIET_S and not file.unacked
+        if not (file.source.is_settled or is_quiet):
+            reason = "it was deleted while its descriptor was lent to other files"
+            self._report(file.source, max(file.offset, file.seen_size), self._looked_at(name), reason)
+
+    def note_replaced(self, name: FollowedName, before: FollowedFile) -> None:
+        """Report, after a gap between two looks, that files may have come and gone: the earlier one is deleted."""
+        looked_at = self._looked_at(name)
+        if self._wall_clock() - looked_at >= FREEZE_S and before.content.is_pinned:
+            reason = "it was rotated and deleted while nobody looked; files that had its name since may be gone too"
+            self._report(before.source, before.seen_size, looked_at, reason)
+
+    def _looked_at(self, name: FollowedName) -> float:
+        return max(name.looked_ns / 1e9, self._swept_at)
+
+    def _report(self, source: Source, offset: int, last_look: float, reason: str, *, is_logged: bool = True) -> None:
+        window = UnknownWindow(source.id, source.path, offset, last_look, self._wall_clock(), reason)
+        source.has_window = True
+        if source.id in self._checkpoints and source.id in self._registry.source_ids:
+            self._checkpoints.follow(source)
+        if not self._known.add_window(window):
+            return
+        if is_logged:
+            self._limit.log(
+                *(logging.WARNING, (source.path, reason)),
+                "%s: what was written to it at byte %d and later may be lost: %s. It is stored up to there; "
+                "last look %s, noticed %s. (`logferry status --acknowledge` after reading)",
+                *(printable(source.path), offset, reason, moment(last_look), moment(window.noticed_at)),
+            )
+        self._send(source, window)
+
+    def _send(self, source: Source, window: UnknownWindow) -> None:
+        values = (source, window.offset, window.offset, window.reason)
+        self._registry.losses.append(Loss(*values, kind=LossKind.UNSEEN, window=window))
+
+    def close(self) -> None:
+        """Write down what is known at the end of a run."""
+        with contextlib.suppress(OSError):
+            self._settle_all()
+        self._last_look.close()
+        self._known.close()

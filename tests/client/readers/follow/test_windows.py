@@ -1,0 +1,336 @@
+"""Unknown windows: bytes may have been written that nobody saw. What is accounted for is never reported."""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from logferry.client.state.checkpoints import Checkpoints
+from logferry.client.state.last_look import FILE_NAME
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.records import WindowRow
+from tests.support.following import Observed, Scene, compress, created_with_inode_of, settle_copies_at_once
+from tests.support.running import DEADLINE_S
+from tests.support.shipping import append, log_line
+
+SIZE = len(log_line(0))  # of the first ten lines, each
+LONGER = len(log_line(10))
+
+PATTERNS = pytest.mark.parametrize("pattern", ["app.log", "app.log*"], ids=["name", "pattern"])
+
+
+def recorded(scene: Scene) -> list[WindowRow]:
+    """Return the unknown windows in the server's ledger."""
+    with closing(Ledger(scene.server.data_dir, durable=False, read_only=True)) as ledger:
+        sources = [known.id for known in Checkpoints(scene.state, read_only=True)]
+        return [window for source in sources for window in ledger.windows(source, limit=10)]
+
+
+@contextmanager
+def frozen(reader: Observed) -> Iterator[None]:
+    """Let the reader look at nothing for the length of a `with`."""
+    gate = threading.Event()
+    is_waiting = threading.Event()
+
+    def wait() -> None:
+        is_waiting.set()
+        gate.wait(DEADLINE_S)
+
+    reader.after_poll = wait
+    assert is_waiting.wait(DEADLINE_S)
+    try:
+        yield
+    finally:
+        reader.after_poll = lambda: None
+        gate.set()
+
+
+def look_before(scene: Scene, seconds: float) -> None:
+    """Pretend that the client last looked this long ago, and shipped all its files long before that."""
+    then = time.time() - seconds
+    os.utime(scene.state / FILE_NAME, (then, then))
+
+
+# --- while no client runs ---------------------------------------------------------------------------------------------
+
+
+def moved_away(log: Path) -> None:
+    old = log.parent.parent / "old"
+    old.mkdir()
+    log.rename(old / "app.log-20260304")
+
+
+def archived_unreadably(log: Path) -> None:
+    log.with_name("app.log.1.lz4").write_bytes(b"what only another program reads")
+    log.unlink()
+
+
+def truncated(log: Path) -> None:
+    os.truncate(log, 0)
+
+
+def folder_replaced(log: Path) -> None:
+    log.parent.rename(log.parent.parent / ".unmounted")
+    log.parent.mkdir()
+
+
+GONE = pytest.mark.parametrize(
+    "disappear", [moved_away, Path.unlink, archived_unreadably, truncated, folder_replaced, created_with_inode_of]
+)
+
+
+@GONE
+@pytest.mark.parametrize("pattern", ["app.log", "app.*", "../**/app.log"], ids=["name", "pattern", "deep pattern"])
+def test_a_file_that_is_found_nowhere_at_the_start_is_reported(
+    scene: Scene, disappear: Callable[[Path], object], pattern: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.names = [scene.folder / pattern]
+    append(scene.log, range(10))
+    scene.follow()
+    append(scene.log, range(10, 15))  # nobody sees these
+    disappear(scene.log)
+    append(scene.log, range(20, 23))
+    scene.conclude([*range(10), *range(20, 23)], proven=[scene.log], unknown=[10 * SIZE])
+    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+    (warning,) = [record.getMessage() for record in warnings if "follow.windows" in record.name]
+    assert "app.log: what was written" in warning
+    assert f"at byte {10 * SIZE} and later may be lost" in warning
+    (window,) = recorded(scene)
+    assert (window.start, window.last_look <= window.noticed) == (10 * SIZE, True)
+
+
+def test_a_file_that_is_gone_without_a_successor_is_reported_whether_it_was_named_or_found(scene: Scene) -> None:
+    found = scene.folder / "pod.log"
+    scene.names = [scene.log, scene.folder / "pod*"]
+    for path in (scene.log, found):
+        append(path, range(10))
+    scene.follow()
+    scene.log.unlink()
+    found.unlink()
+    scene.conclude([*range(10), *range(10)], unknown=[10 * SIZE, 10 * SIZE])
+    assert len(recorded(scene)) == 2
+
+
+def test_a_window_is_reported_once_however_often_the_client_starts(scene: Scene) -> None:
+    append(scene.log, range(10))
+    scene.follow()
+    scene.log.unlink()
+    for _ in range(3):
+        scene.follow()
+    (window,) = scene.windows()
+    assert window.count == 1
+    assert len(recorded(scene)) == 1
+
+
+def test_a_window_that_could_not_be_sent_is_sent_by_the_next_run(scene: Scene) -> None:
+    append(scene.log, range(10))
+    scene.follow()
+    scene.log.unlink()
+    with scene.running(port=1):
+        pass
+    assert recorded(scene) == []
+    scene.follow()
+    assert len(recorded(scene)) == 1
+
+
+def test_a_file_that_comes_back_is_no_longer_unknown(scene: Scene) -> None:
+    """A folder may be mounted later than the client starts."""
+    append(scene.log, range(10))
+    scene.follow()
+    away = scene.folder.rename(scene.tmp_path / "away")
+    scene.follow()
+    assert len(scene.windows()) == 1
+    away.rename(scene.folder)
+    append(scene.log, range(10, 15))
+    scene.conclude(range(15), proven=[scene.log])
+
+
+def test_a_file_that_no_input_asks_for_any_more_is_not_missed(scene: Scene) -> None:
+    other = append(scene.folder / "other.log", range(10))
+    scene.names = [other]
+    scene.follow()
+    other.unlink()
+    scene.names = [append(scene.log, range(10, 20))]
+    scene.conclude(range(20))
+
+
+def test_a_state_folder_of_a_version_that_did_not_record_its_looks_reports_nothing(scene: Scene) -> None:
+    """Otherwise every file that was ever deleted would be reported after an upgrade."""
+    append(scene.log, range(10))
+    scene.follow()
+    (scene.state / FILE_NAME).unlink()
+    scene.log.unlink()
+    scene.follow()
+    assert scene.windows() == []
+    scene.conclude(range(10))
+
+
+def test_a_file_that_was_finished_for_days_is_not_missed_unless_nobody_looked_for_longer(scene: Scene) -> None:
+    """A file with a date in its name, which a clean-up deletes."""
+    scene.names = [scene.folder / "app-*.log"]
+    files = [append(scene.folder / f"app-2026-03-0{day}.log", range(10 * day, 10 * day + 10)) for day in (1, 2)]
+    scene.follow()
+    state = scene.state / "checkpoints.json"
+    for known in Checkpoints(scene.state, read_only=True):
+        days = 3 if known.path == str(files[0]) else 1.5
+        shipped_at = time.time() - days * 86_400
+        state.write_text(state.read_text().replace(f'"seen_at":{known.seen_at}', f'"seen_at":{shipped_at}'))
+    look_before(scene, 86_400)
+    for path in files:
+        path.unlink()
+    scene.conclude(range(10, 30), unknown=[10 * LONGER])
+
+
+# --- while a client runs ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unread", [0, 5])
+def test_a_truncation_without_a_copy_is_reported_also_if_all_that_was_seen_is_stored(scene: Scene, unread: int) -> None:
+    append(scene.log, range(10))
+    with scene.running() as run:
+        run.settle()
+        with run.paused():
+            append(scene.log, range(10, 10 + unread))
+            run.look()
+            os.truncate(scene.log, 0)
+        run.settle()
+        append(scene.log, range(20, 25))
+        run.settle()
+        assert run.shipping.counters.unknown_windows == 1
+    size = 10 * SIZE + unread * LONGER
+    scene.conclude(
+        [*range(10), *range(20, 25)],
+        proven=[scene.log],
+        lost=(lambda loss: (loss.start, loss.end) == (10 * SIZE, size)) if unread else None,
+        unknown=[size],
+    )
+    assert [window.start for window in recorded(scene)] == [size]
+
+
+def test_after_a_freeze_files_that_came_and_went_meanwhile_are_reported(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("logferry.client.readers.follow.windows.FREEZE_S", 0.0)
+    append(scene.log, range(10))
+    with scene.running() as run:
+        run.settle()
+        with frozen(run.reader):
+            scene.log.unlink()
+            append(scene.log, range(10, 15))
+            scene.log.unlink()
+            append(scene.log, range(20, 25))
+        run.settle()
+    assert [window.start for window in scene.windows()] == [10 * SIZE]
+
+
+def test_the_last_look_is_known_after_a_kill(scene: Scene) -> None:
+    append(scene.log, range(10))
+    before = time.time()
+    scene.follow()
+    looked_at = (scene.state / FILE_NAME).stat().st_mtime
+    assert before - 0.1 <= looked_at <= time.time()
+
+
+# --- nobody reads warnings that come every night ----------------------------------------------------------------------
+
+
+def create(scene: Scene) -> None:
+    """logrotate with `create` and `rotate 2`."""
+    for number in (2, 1):
+        if (old := scene.log.with_name(f"app.log.{number}")).exists():
+            old.unlink() if number == 2 else old.rename(scene.log.with_name(f"app.log.{number + 1}"))
+    scene.log.rename(scene.log.with_name("app.log.1"))
+    scene.log.touch()
+
+
+def copytruncate(scene: Scene) -> None:
+    """logrotate with `copytruncate` and `rotate 2`."""
+    for number in (2, 1):
+        if (old := scene.log.with_name(f"app.log.{number}")).exists():
+            old.unlink() if number == 2 else old.rename(scene.log.with_name(f"app.log.{number + 1}"))
+    shutil.copy(scene.log, scene.log.with_name("app.log.1"))
+    os.truncate(scene.log, 0)
+
+
+def compressing(scene: Scene) -> None:
+    """logrotate with `create` and `compress`, and without `delaycompress`."""
+    scene.log.with_name("app.log.2.gz").unlink(missing_ok=True)
+    if (old := scene.log.with_name("app.log.1.gz")).exists():
+        old.rename(scene.log.with_name("app.log.2.gz"))
+    compress(scene.log.rename(scene.log.with_name("app.log.1")))
+    scene.log.touch()
+
+
+def compressing_later(scene: Scene) -> None:
+    """logrotate with `create`, `compress` and `delaycompress`."""
+    scene.log.with_name("app.log.2.gz").unlink(missing_ok=True)
+    if (old := scene.log.with_name("app.log.1")).exists():
+        compress(old.rename(scene.log.with_name("app.log.2")))
+    scene.log.rename(scene.log.with_name("app.log.1"))
+    scene.log.touch()
+
+
+ROTATIONS = pytest.mark.parametrize("rotate", [create, copytruncate, compressing, compressing_later])
+
+
+@ROTATIONS
+@PATTERNS
+@pytest.mark.parametrize("ways", ["running", "stopped", "both"])
+def test_ordinary_rotation_is_silent(
+    scene: Scene, rotate: Callable[[Scene], None], pattern: str, ways: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six nights, with old rotations deleted; some or all while the client runs, each followed by a restart."""
+    settle_copies_at_once(monkeypatch)
+    scene.names = [scene.folder / pattern]
+    append(scene.log, range(10))
+    for night in range(1, 7):
+        is_running = ways == "running" or (ways == "both" and night % 2)
+        with scene.running() as run:
+            run.settle()
+            if is_running:
+                rotate(scene)
+                append(scene.log, range(10 * night, 10 * night + 10))
+                run.settle()
+        if not is_running:
+            rotate(scene)
+            append(scene.log, range(10 * night, 10 * night + 10))
+    scene.conclude(range(70))
+
+
+@PATTERNS
+def test_a_file_that_was_rotated_and_stored_before_the_stop_may_be_deleted(scene: Scene, pattern: str) -> None:
+    scene.names = [scene.folder / pattern]
+    append(scene.log, range(10))
+    with scene.running() as run:
+        run.settle()
+        rotated = scene.log.rename(scene.log.with_name("app.log.1"))
+        append(scene.log, range(10, 20))
+        run.settle()
+    rotated.unlink()
+    scene.conclude(range(20), proven=[scene.log])
+
+
+def test_a_rotated_file_that_its_writer_still_had_open_at_the_stop_is_missed(scene: Scene) -> None:
+    append(scene.log, range(10))
+    with scene.log.open("ab"):
+        with scene.running() as run:
+            run.settle()
+            rotated = scene.log.rename(scene.log.with_name("app.log.1"))
+            append(scene.log, range(10, 20))
+            run.settle()
+        rotated.unlink()
+    scene.conclude(range(20), unknown=[10 * SIZE])
+
+
+def test_a_file_that_is_deleted_while_the_client_reads_it_is_not_missed(scene: Scene) -> None:
+    append(scene.log, range(10))
+    with scene.running() as run:
+        run.settle()
+        scene.log.unlink()
+        run.settle()
+    scene.conclude(range(10))

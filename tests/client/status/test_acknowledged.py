@@ -1,0 +1,115 @@
+"""Losses and unknown windows in `logferry status`, also of earlier runs, until somebody has acknowledged them."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_OK
+from logferry.cli.dispatch import main
+from logferry.client.state.known_losses import FILE_NAME, MAX_ENTRIES, KnownLosses, read_losses
+from logferry.client.status.acknowledged import FILE_NAME as ACKNOWLEDGED
+from logferry.client.status.inspect import inspect
+from logferry.errors import StateError
+from logferry.model.unknown_window import UnknownWindow
+from logferry.telemetry.table import Counters
+from tests.support.statuses import NOW, running, say
+
+pytestmark = pytest.mark.usefixtures("logging_restored")
+
+
+def window(source: str = "s1", path: str = "/var/log/app.log", reason: str = "it is gone") -> UnknownWindow:
+    return UnknownWindow(source, path, 4711, NOW - 300, NOW - 60, reason)
+
+
+def run_status(folder: Path, *words: str) -> int:
+    return main(["status", "--state-dir", str(folder), *words])
+
+
+def test_a_window_is_a_problem_until_it_is_acknowledged_also_after_a_restart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running(say(tmp_path / "state", pid=os.getpid(), counters=Counters(unknown_windows=1))) as folder:
+        KnownLosses(folder).add_window(window())
+        assert run_status(folder) == EXIT_INCOMPLETE
+        shown = capsys.readouterr().out
+        assert "may be lost: /var/log/app.log: what was written at byte 4711 and later: it is gone; last look" in shown
+        assert "problem: files that may have lost bytes that nobody saw: 1" in shown
+        say(folder, pid=os.getpid(), started_at=NOW)  # another run
+        assert run_status(folder, "--json") == EXIT_INCOMPLETE
+        (loss,) = json.loads(capsys.readouterr().out)["losses"]
+        assert (loss["path"], loss["start"], loss["is_window"]) == ("/var/log/app.log", 4711, True)
+        assert run_status(folder, "--acknowledge") == EXIT_OK
+        assert "what was written at byte 4711" in capsys.readouterr().out
+        assert run_status(folder) == EXIT_OK
+        KnownLosses(folder).add_window(window("s2", "/var/log/other.log"))
+        assert run_status(folder) == EXIT_INCOMPLETE
+        assert "app.log" not in capsys.readouterr().out
+
+
+def test_losses_of_earlier_runs_are_known_and_those_of_this_run_are_counted_until_acknowledged(tmp_path: Path) -> None:
+    with running(say(tmp_path / "state", pid=os.getpid(), counters=Counters(bytes_lost=5))) as folder:
+        known = KnownLosses(folder)
+        for start in (0, 100):
+            known.add_loss("/var/log/app.log", "s1", start, start + 50, "truncated before it was read")
+        known.close()
+        (loss,) = inspect(folder, now=NOW).losses
+        assert (loss.count, loss.size, loss.start) == (2, 100, 100)
+        assert inspect(folder, now=NOW).problems == ("5 bytes were gone before they were read",)
+        assert run_status(folder, "--acknowledge") == EXIT_OK
+        assert inspect(folder, now=NOW).problems == ()
+        say(folder, pid=os.getpid(), counters=Counters(bytes_lost=12))
+        assert inspect(folder, now=NOW).problems == ("7 bytes were gone before they were read",)
+        (folder / ACKNOWLEDGED).unlink()
+        later = loss.noticed_at + 1
+        say(folder, pid=os.getpid(), started_at=later, written_at=later)
+        (problem,) = inspect(folder, now=later).problems
+        assert problem.startswith("100 bytes were lost in earlier runs")
+
+
+def test_a_window_that_is_over_is_no_problem(tmp_path: Path) -> None:
+    with running(say(tmp_path / "state", pid=os.getpid())) as folder:
+        known = KnownLosses(folder)
+        known.add_window(window())
+        known.note_found("s1")
+        assert inspect(folder, now=NOW).problems == ()
+
+
+def test_known_losses_are_kept_across_runs_and_bounded(tmp_path: Path) -> None:
+    known = KnownLosses(tmp_path)
+    assert known.add_window(window())
+    assert not KnownLosses(tmp_path).add_window(window()), "it is known"
+    assert known.add_window(window("s2")), "another source of the same file"
+    (entry,) = read_losses(tmp_path)[1]
+    assert (entry.count, entry.source) == (2, "s2")
+    for number in range(MAX_ENTRIES + 5):
+        known.add_loss(f"/var/log/{number}.log", "s", 0, 1, "x")
+    known.close()
+    numbered, entries = read_losses(tmp_path)
+    assert (numbered, len(entries)) == (MAX_ENTRIES + 7, MAX_ENTRIES)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b"[]", b"7", b'{"version": 2, "numbered": 0, "forgotten": 0, "losses": []}', b"[" * 100_000),
+        b'{"version": 1, "numbered": -1, "forgotten": 0, "losses": []}',
+        b'{"version": 1, "numbered": 1, "forgotten": 0, "losses": [{"number": "1"}]}',
+        b'{"version": 1, "numbered": 1, "forgotten": 0, "losses": [7]}',
+    ],
+)
+def test_damaged_losses_are_set_aside_by_a_client_and_refused_by_the_status(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FILE_NAME).write_bytes(content)
+    with pytest.raises(StateError, match="cannot understand"):
+        read_losses(tmp_path)
+    assert list(KnownLosses(tmp_path)) == []
+    assert (tmp_path / f"{FILE_NAME}.damaged").read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"version": 1, "number": "7", "run": [1, 2], "counters": {}}'])
+def test_a_damaged_acknowledgement_acknowledges_nothing(tmp_path: Path, content: bytes) -> None:
+    with running(say(tmp_path / "state", pid=os.getpid())) as folder:
+        KnownLosses(folder).add_window(window())
+        (folder / ACKNOWLEDGED).write_bytes(content)
+        assert len(inspect(folder, now=NOW).problems) == 1
