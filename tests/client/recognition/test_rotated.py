@@ -74,6 +74,16 @@ def age(path: Path, seconds: float) -> None:
     os.utime(path, (then, then))
 
 
+@pytest.mark.parametrize("name", ["app.log.old", "app_1.log", "20240115-app.log", "app.log_20240115-082345"])
+def test_a_file_rotated_meanwhile_is_read_whatever_the_scheme(tmp_path: Path, server: RunningServer, name: str) -> None:
+    log = append(tmp_path / "app.log", range(10))
+    run_client(tmp_path, server, 10)
+    append(log, range(10, 20)).rename(tmp_path / name)
+    append(log, range(20, 30))
+    run_client(tmp_path, server, 30)
+    assert_conserved(range(30), server.stored_lines())
+
+
 def test_a_file_rotated_once_meanwhile_is_read_to_its_end_first(tmp_path: Path, server: RunningServer) -> None:
     log = append(tmp_path / "app.log", range(10))
     run_client(tmp_path, server, 10)
