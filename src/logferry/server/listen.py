@@ -70,10 +70,12 @@ class Listener:
 
     def _accept(self, listening: socket.socket) -> None:
         """Accept waiting clients. Pause after a failure: the next attempt would fail in the same way."""
-        for _ in range(_ACCEPTS_PER_TURN):
+        for accepts in range(_ACCEPTS_PER_TURN):
             try:
                 accepted, _address = listening.accept()
             except (BlockingIOError, InterruptedError):
+                if accepts:  # nobody is waiting any more
+                    self._failures.all_over("accepting connections again")
                 return
             except ConnectionAbortedError:
                 continue  # this client has already gone

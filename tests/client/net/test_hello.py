@@ -196,6 +196,16 @@ def test_a_peer_that_never_closes_is_left_after_a_moment() -> None:
     assert peer.clock.now - began == pytest.approx(1.0, abs=0.1)
 
 
+def test_a_peer_that_sends_without_end_is_left_after_a_moment() -> None:
+    """Rule C7."""
+    peer = Peer()
+    endless = peer.ours.receive
+    peer.ours.receive = lambda limit: endless(limit) or b"x"  # type: ignore[method-assign]
+    began = peer.clock.now
+    peer.take(hand_over(peer.ours, timeout_s=5.0))
+    assert peer.clock.now - began == pytest.approx(1.0, abs=0.1)
+
+
 def test_a_peer_that_takes_nothing_any_more_is_silent_and_what_it_has_not_taken_is_said() -> None:
     """Rule C7."""
     peer = Peer()

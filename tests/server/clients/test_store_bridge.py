@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from logferry.protocol.delivery_requests import Locate, Report
+from logferry.protocol.delivery_requests import Locate, Question, Report
 from logferry.server.clients.store_bridge import StoreBridge
 from logferry.server.storage.memory_store import MemoryStore
 from tests.support.running import DEADLINE_S
@@ -45,6 +45,31 @@ def test_a_report_that_cannot_be_made_is_answered_with_an_error(monkeypatch: pyt
     assert b"cannot report: " in asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("question", [REPORT, Locate(("s1",))])
+def test_an_error_that_nobody_expected_is_logged_and_answered(
+    question: Question, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async def scenario() -> bytes:
+        store = MemoryStore()
+        monkeypatch.setattr(store, "report", fail)
+        monkeypatch.setattr(store, "positions", fail)
+        bridge = new_bridge(store)
+        made: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        bridge.ask(question, made.set_result)
+        line = await asyncio.wait_for(made, DEADLINE_S)
+        bridge.close()
+        return line
+
+    assert b"the server has failed; its log says why" in asyncio.run(scenario())
+    assert caplog.messages == [
+        "unexpected error while answering a client: ZeroDivisionError()",
+        "its traceback:",
+    ]
+
+
 def test_e22_positions_that_cannot_be_read_are_answered_and_end_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule E22."""
 
@@ -64,5 +89,5 @@ def test_e22_positions_that_cannot_be_read_are_answered_and_end_no_connection(mo
     assert json.loads(asyncio.run(scenario())) == {
         "status": "ok",
         "message": "positions",
-        "failed": "[Errno 5] Input/output error",
+        "failed": "Input/output error",
     }

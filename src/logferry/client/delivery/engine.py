@@ -277,6 +277,8 @@ class DeliveryEngine:
         self._server, self._store = connection.server, connection.store
         self._max_batch_bytes = connection.limits.max_batch_bytes
         is_plain = connection.guarantee is not Guarantee.EXACTLY_ONCE
+        if not is_plain:
+            self._attempts.welcomed()
         logger.info("connected to %s%s", connection.server, " (plain protocol)" if is_plain else "")
         self._unregistered.clear()
         self._outgoing = OutgoingBatches(self._output, connection, prepare=self._prepare)

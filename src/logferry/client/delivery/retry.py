@@ -73,7 +73,11 @@ class Attempts:
         if self._failures:
             self._failures = 0
             self._limit.all_over("the server answers again")
-            self._strange_limit.all_over("the server answers as a log server now")
+            self.welcomed()
+
+    def welcomed(self) -> None:
+        """Note that the peer has shown that it is a log server, even if nothing is to be delivered."""
+        self._strange_limit.all_over("the server answers as a log server now")
 
     def failed(self, error: DeliveryError, unacked: str) -> float:
         """Count a failure; return how many seconds to wait.

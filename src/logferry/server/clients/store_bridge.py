@@ -20,6 +20,7 @@ from logferry.protocol.delivery_reports import report_line
 from logferry.protocol.delivery_requests import Content, Damaged, Locate, Question, Repair, Report
 from logferry.server.clients.sessions.base import ClientDelivery
 from logferry.server.storage.store import Store
+from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class StoreBridge:
         # which hold lines in memory, must not wait for reports, which may read much.
         self._reporting = ThreadPoolExecutor(1, thread_name_prefix="logferry-report")
         self._repairing = ThreadPoolExecutor(1, thread_name_prefix="logferry-repair")
+        self._failures = RepeatLimit(logger)
 
     def submit(self, delivery: ClientDelivery) -> None:
         """Submit a delivery to the store."""
@@ -62,7 +64,11 @@ class StoreBridge:
         """
 
         def answer() -> None:
-            line = answer_to(question, self._store)
+            try:
+                line = answer_to(question, self._store)
+            except Exception as error:  # the top of a worker: the client must not wait for ever
+                self._log_failure(error)
+                line = failure_line(question, "the server has failed; its log says why")
             self.call_soon_from_thread(lambda: on_answer(line))
 
         self._submit_to(self._reporting if isinstance(question, Report) else self._repairing, answer)
@@ -71,13 +77,24 @@ class StoreBridge:
         """Find the damaged sources of a client in another thread; `on_found` receives them, if there are any."""
 
         def find() -> None:
-            with contextlib.suppress(StoreError, OSError):  # the next connection finds them
+            try:
                 sources = self._store.damaged_sources(client)
-                if sources:
-                    self.call_soon_from_thread(lambda: on_found(sources))
+            except (StoreError, OSError):
+                return  # the next connection finds them
+            except Exception as error:  # the top of a worker
+                self._log_failure(error)
+                return
+            if sources:
+                self.call_soon_from_thread(lambda: on_found(sources))
 
         if self._store.health().damaged_extents:
             self._submit_to(self._repairing, find)
+
+    def _log_failure(self, error: Exception) -> None:
+        if self._failures.log(
+            logging.ERROR, type(error).__name__, "unexpected error while answering a client: %r", error
+        ):
+            logger.error("its traceback:", exc_info=error)
 
     def _submit_to(self, executor: ThreadPoolExecutor, work: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # closed: a connection that is being cut may still ask
@@ -123,9 +140,13 @@ def answer_to(question: Question, store: Store) -> bytes:
             case Repair():
                 return repair_line(store.repair(question))
     except (StoreError, OSError) as error:
-        reason = cause_of(error) if isinstance(error, OSError) else str(error)
-        if isinstance(question, Locate):  # not an error line: that would end the client's connection
-            return positions_failed_line(str(error)[:MAX_REASON_CHARS])
-        if isinstance(question, Repair):
-            return repair_line(RepairOutcome(question.source, question.start, False, reason))
-        return error_ack(f"cannot {_DOINGS[type(question)]}: {reason}")
+        return failure_line(question, cause_of(error) if isinstance(error, OSError) else str(error))
+
+
+def failure_line(question: Question, reason: str) -> bytes:
+    """Return the answer line to a question that cannot be answered now."""
+    if isinstance(question, Locate):  # not an error line: that would end the client's connection
+        return positions_failed_line(reason[:MAX_REASON_CHARS])
+    if isinstance(question, Repair):
+        return repair_line(RepairOutcome(question.source, question.start, False, reason))
+    return error_ack(f"cannot {_DOINGS[type(question)]}: {reason}")
