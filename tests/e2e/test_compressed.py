@@ -82,7 +82,7 @@ def _limit_memory() -> None:
 
 def test_a_bomb_takes_time_but_no_memory(tmp_path: Path) -> None:
     log = tmp_path / "bomb.gz"
-    log.write_bytes(packed(range(1)) + gzip.compress(bytes(300_000_000) + b"\n") + packed(range(1, 2)))
+    log.write_bytes(packed(range(1)) + gzip.compress(b"x" * 300_000_000 + b"\n") + packed(range(1, 2)))
     words = (sys.executable, ROOT / "main.py", "--log-file", log, "--state-dir", tmp_path / "state")
     with server(tmp_path / "data", folder=tmp_path) as running:
         where = ("--server-host", "127.0.0.1", "--server-port", str(running.port))

@@ -23,6 +23,7 @@ class MemoryContent:
 
     is_stream = False
     problems: Sequence[str] = ()
+    cut_ends: Sequence[int] = ()
 
     def __init__(self, *, inode: int = 1) -> None:
         self._inode = inode

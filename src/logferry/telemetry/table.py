@@ -75,6 +75,11 @@ class Counters:
         "Lines that were too long and were shipped truncated.",
         shortcoming="{} lines were too long and were truncated",
     )
+    lines_incomplete: int = counter(
+        "lines",
+        "Lines whose end is missing in a damaged or interrupted input, shipped marked truncated.",
+        shortcoming="{} lines are incomplete: the input was damaged or cut off there",
+    )
     lines_undecodable: int = counter("lines", "Lines with bytes that are not UTF-8.")
     lines_joined: int = counter(
         "lines", "Lines joined to the line before them, as parts of one event.", report="joined {} lines"

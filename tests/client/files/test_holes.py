@@ -297,6 +297,9 @@ def test_a_window_of_holes_is_bounded_in_pieces_too() -> None:
 
 
 def test_the_helpers_agree_on_what_a_hole_is() -> None:
+    for data in (b"", b"\0", b"\0\0a\0", b"a\0\0", bytes(300_000), bytes(300_000) + b"a"):
+        assert holes.leading_nuls(data) == len(data) - len(data.lstrip(b"\0"))
+        assert holes.without_trailing_nuls(data) == data.rstrip(b"\0")
     assert holes.first_hole(b"a\0b\n") == -1
     assert holes.first_hole(b"a\n\0b\n") == 2
     assert holes.without_holes(b"\0a\n\0\0b\0\n") == b"a\nb\0\n"

@@ -289,7 +289,7 @@ def test_a_stop_waits_a_moment_for_the_last_output_and_delivers_all_that_was_rea
     assert next_chunk(reader).data == b"two\n"
     clock.now += 0.2
     last = next_chunk(reader)
-    assert last.data == b"thr"
+    assert (last.data, last.truncated, last.is_incomplete) == (b"thr", True, True)
     assert reader.is_draining, "it is not acked"
     ack(last)
     assert not reader.is_draining

@@ -238,8 +238,9 @@ class RenderingProducer:
         if chunk.truncated and rendered.lines:
             self._cut_lines_log.log(
                 *(logging.WARNING, chunk.source.path),
-                "%s: the line at bytes %d to %d is too long; %d bytes of it are shipped, marked truncated",
-                *(printable(chunk.source.path), chunk.start, chunk.end, len(chunk.data)),
+                "%s: the line at bytes %d to %d is %s; %d bytes of it are shipped, marked truncated",
+                *(printable(chunk.source.path), chunk.start, chunk.end),
+                *("incomplete" if chunk.is_incomplete else "too long", len(chunk.data)),
             )
         if chunk.nuls:
             self._holes_log.log(
@@ -254,7 +255,8 @@ class RenderingProducer:
             lines_joined=rendered.joined,
             lines_filtered=rendered.filtered,
             redactions=rendered.redacted,
-            lines_cut=int(chunk.truncated and bool(rendered.lines)),
+            lines_cut=int(chunk.truncated and not chunk.is_incomplete and bool(rendered.lines)),
+            lines_incomplete=int(chunk.is_incomplete and bool(rendered.lines)),
             lines_undecodable=rendered.undecodable,
             bytes_read=chunk.end - chunk.start - chunk.nuls,
             bytes_nul=chunk.nuls,
@@ -267,7 +269,13 @@ class RenderingProducer:
             rendered.lines,
             chunk.tail,
             chunk.epoch,
-            cut=f"cut after {len(chunk.data)} bytes" if chunk.truncated else "",
+            cut=_why_cut(chunk) if chunk.truncated else "",
             rendering=chunk.rendering,
             split=chunk.is_split,
         )
+
+
+def _why_cut(chunk: Chunk) -> str:
+    if chunk.is_incomplete:
+        return f"incomplete: the input has only {len(chunk.data)} bytes of the line"
+    return f"cut after {len(chunk.data)} bytes"

@@ -47,6 +47,11 @@ class ArchiveContent:
         """See Content: each damaged place, by its offset in the compressed file."""
         return self._problems
 
+    @property
+    def cut_ends(self) -> Sequence[int]:
+        """See Content: damage ends a line."""
+        return self._cut_ends
+
     def pread(self, size: int, offset: int) -> bytes:
         """See Content."""
         if offset + size <= len(self._head):
@@ -83,9 +88,10 @@ class ArchiveContent:
 
     def _begin(self) -> None:
         self._problems: list[str] = []
+        self._cut_ends: list[int] = []
         # Not the setting but its maximum: the bytes returned must be the same if the setting changes before a verify.
         self._buffer = ReplayBuffer(max_line_bytes=LONGEST_LINE_BYTES)
-        self._blocks = _decoded(self._raw, self._codec, self._end, self._problems)
+        self._blocks = _decoded(self._raw, self._codec, self._end, self._problems, self._cut_ends)
 
     def _take(self, block: bytes, wanted_from: int) -> None:
         if self._buffer.end < HEAD_BYTES:
@@ -117,12 +123,16 @@ def uncompressed(raw: Content, *, compressed_bytes: int | None = None) -> Conten
     return ArchiveContent(raw, codec, compressed_bytes=compressed_bytes)
 
 
-def _decoded(raw: Content, codec: Codec, end: int, problems: list[str]) -> Iterator[bytes]:
-    """Yield the bytes of all members, in blocks of up to BLOCK_BYTES; append each damaged place to `problems`."""
-    offset, line_is_open = 0, False
+def _decoded(raw: Content, codec: Codec, end: int, problems: list[str], cut_ends: list[int]) -> Iterator[bytes]:
+    """Yield the bytes of all members, in blocks of up to BLOCK_BYTES; append each damaged place to `problems`.
+
+    Appends to `cut_ends` where, in the bytes yielded, a line ends because of damage.
+    """
+    offset, size, line_is_open = 0, 0, False
     while offset < end:
         member = _Member(raw, codec, offset, end)
         for block in member.blocks():
+            size += len(block)
             yield block
             line_is_open = not block.endswith(b"\n")
         offset, problem = _end_of_padding(raw, member.end, end), member.problem
@@ -132,9 +142,13 @@ def _decoded(raw: Content, codec: Codec, end: int, problems: list[str]) -> Itera
             offset = _next_member(raw, codec, offset, end)
             if offset < end:
                 problem += f"; reading resumes at compressed byte {offset}"
-                if line_is_open:
-                    yield b"\n"
             problems.append(problem)
+            if line_is_open and offset < end:
+                size, line_is_open = size + 1, False
+                cut_ends.append(size)
+                yield b"\n"
+            elif line_is_open and member.problem:
+                cut_ends.append(size)
 
 
 class _Member:

@@ -24,6 +24,10 @@ class Content(Protocol):
     def problems(self) -> Sequence[str]:
         """Why bytes are missing from what has been read so far; empty if none are."""
 
+    @property
+    def cut_ends(self) -> Sequence[int]:
+        """Where lines end that are known not to be whole, in order, as far as the bytes were read."""
+
     def pread(self, size: int, offset: int) -> bytes:
         """Return up to `size` bytes at `offset`; fewer only when no more are available now."""
 
@@ -48,6 +52,7 @@ class FileContent:
 
     is_stream = False
     problems: Sequence[str] = ()
+    cut_ends: Sequence[int] = ()
 
     def __init__(self, fd: int) -> None:
         """Take over the descriptor."""

@@ -165,6 +165,7 @@ class PooledContent:
 
     is_stream = False
     problems: Sequence[str] = ()
+    cut_ends: Sequence[int] = ()
 
     def __init__(self, path: Path, descriptors: DescriptorPool) -> None:
         """Open `path`. Raises as FileContent.open does."""

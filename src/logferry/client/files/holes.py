@@ -18,6 +18,20 @@ _HOLE_BEHIND_LINE: Final = b"\n\0"
 _AT_BEGINNINGS: Final = re.compile(rb"\n\0+")
 
 
+# Python strips byte by byte; most of a large hole is compared as a whole.
+_NULS: Final = bytes(_READ_BYTES)
+
+
+def leading_nuls(data: bytes) -> int:
+    """Return how many NULs `data` begins with."""
+    return len(data) if _NULS.startswith(data) else len(data) - len(data.lstrip(NUL))
+
+
+def without_trailing_nuls(data: bytes) -> bytes:
+    """Return `data` without the NULs at its end."""
+    return b"" if _NULS.startswith(data) else data.rstrip(NUL)
+
+
 def first_hole(data: bytes) -> int:
     """Return where in whole lines, which do not begin with a NUL, the first hole begins; -1 if there is none."""
     # Most data has no NUL at all, and one byte is found much faster than two.
@@ -38,9 +52,9 @@ def end_of_hole(content: Content, start: int, *, limit: int, max_read: int) -> i
     position, left = start, max_read
     while position < limit and left > 0:
         block = content.pread(min(_READ_BYTES, limit - position), position)
-        text = block.lstrip(NUL)
-        position += len(block) - len(text)
-        if text or not block:
+        nuls = leading_nuls(block)
+        position += nuls
+        if nuls < len(block) or not block:
             break
         left -= len(block)
         position = min(limit, max(position, content.next_data(position)))

@@ -7,12 +7,13 @@ file was truncated or rewritten, whatever its size is now.
 
 import copy
 import sys
+from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
 from logferry.client.files.content import Content, FileContent
-from logferry.client.files.holes import NUL, end_of_hole, first_hole, without_holes
+from logferry.client.files.holes import NUL, end_of_hole, first_hole, without_holes, without_trailing_nuls
 from logferry.client.files.identity import (
     HEAD_BYTES,
     TAIL_BYTES,
@@ -268,8 +269,21 @@ class SourceFile:
             return self._read_long_line(limit, is_final)
         if is_final and len(data) > known:
             rest = data[known:]
+            if self._is_cut_at(self.offset + len(rest)):
+                return self._chunk(self._splitter.incomplete(rest, len(rest)), rest)
             return self._chunk(Piece(rest, len(rest), ends_event=self._starts_event), rest)
         return None
+
+    def _is_cut_at(self, end: int) -> bool:
+        """Whether a line that ends there is known not to be whole."""
+        self._content.pread(1, end)  # an archive knows what follows only when it is asked
+        return self._next_cut(end - 1) == end
+
+    def _next_cut(self, offset: int) -> int:
+        """Return where the next line ends that is known not to be whole; far away if there is none."""
+        ends = self._content.cut_ends
+        index = bisect_right(ends, offset)
+        return ends[index] if index < len(ends) else sys.maxsize
 
     def _is_of_one_content(self, data: bytes) -> bool:
         """Whether the file still begins as `data`, just read before the offset, does.
@@ -281,6 +295,11 @@ class SourceFile:
         return has_bytes(self, self.offset - len(self._tail), data[:TAIL_BYTES])
 
     def _chunk_of_lines(self, data: bytes, max_lines: int | None, *, has_more: bool, is_settled: bool) -> Chunk | None:
+        if (length := self._next_cut(self.offset) - self.offset) <= len(data):
+            begin = data.rfind(b"\n", 0, length - 1) + 1
+            if not begin:
+                return self._chunk(self._splitter.incomplete(data[: length - 1], length), data[:length])
+            data, has_more, is_settled = data[:begin], False, True  # a cut line does not belong to an event
         text = data
         if self.rendering.skips_nuls and (hole := first_hole(data)) >= 0:
             if self._splitter.joins_lines:  # a hole ends an event, however the file is read
@@ -369,7 +388,7 @@ class SourceFile:
                 return self._chunk_of_long_line(position + newline + 1 - self.offset)
             if not block:
                 break
-            if text := block.rstrip(NUL):
+            if text := without_trailing_nuls(block):
                 text_end = position + len(text)
             position += len(block)
             self._seen_size = max(self._seen_size, position)
@@ -387,6 +406,8 @@ class SourceFile:
         if len(head) < wanted:  # truncated since; the next read detects that
             return None
         piece = self._splitter.whole_or_cut(head, length, starts_event=self._starts_event)
+        if not piece.truncated and self._is_cut_at(self.offset + length):
+            piece = self._splitter.incomplete(head.removesuffix(b"\n"), length)
         return self._chunk(piece, None if piece.truncated else head)
 
     def _chunk(self, piece: Piece, raw: bytes | None, *, nuls: int = 0) -> Chunk:
@@ -405,7 +426,9 @@ class SourceFile:
         self._starts_event = piece.ends_event
         return Chunk(
             *(self.source, start, end, piece.data, piece.truncated),
-            *(self._tail, self._epoch, self.rendering, piece.continues_event, nuls),
+            *(self._tail, self._epoch, self.rendering, piece.continues_event),
+            nuls=nuls,
+            is_incomplete=piece.is_incomplete,
         )
 
     def _move_to(self, offset: int) -> None:

@@ -17,7 +17,7 @@ _LONGEST_ENDING: Final = b"\r\n"
 
 
 class Piece(NamedTuple):
-    """The next bytes of a file to deliver: whole lines, or the kept beginning of an over-long line.
+    """The next bytes of a file to deliver: whole lines, or the kept beginning of a line that is too long or incomplete.
 
     `length` is the number of bytes of the file that the piece covers. `continues_event` says that its first line may
     belong to the previous event, `ends_event` that an event may begin after the piece.
@@ -26,6 +26,7 @@ class Piece(NamedTuple):
     data: bytes
     length: int
     truncated: bool = False
+    is_incomplete: bool = False
     continues_event: bool = False
     ends_event: bool = True
 
@@ -87,6 +88,12 @@ class LineSplitter:
         """Return a line of `length` bytes that begins with `head`: whole if the limit allows it, else cut."""
         is_whole = len(head) == length and len(head.removesuffix(b"\n").removesuffix(b"\r")) <= self.max_line_bytes
         return Piece(head, length, ends_event=starts_event) if is_whole else self.cut(head, length)
+
+    def incomplete(self, line: bytes, length: int) -> Piece:
+        """Return what there is of a line whose end is missing, without a newline."""
+        if len(line) > self.max_line_bytes:
+            return self.cut(line[: self.max_line_bytes + 1], length)
+        return Piece(line, length, truncated=True, is_incomplete=True)
 
     def cut(self, head: bytes, length: int) -> Piece:
         """Cut the line that begins with `head` at the limit, but not inside a UTF-8 character."""

@@ -8,6 +8,7 @@ newline would do. NULs at the beginning of a line (see holes.py) do not count as
 from bisect import bisect_right
 from typing import Final
 
+from logferry.client.files.holes import leading_nuls
 from logferry.client.files.identity import TAIL_BYTES
 
 # The maximum size of one append. At least this much of every line is kept, so that the omitted bytes depend only on the
@@ -61,7 +62,7 @@ class ReplayBuffer:
         if newline >= 0:
             last = data[data.rfind(b"\n") + 1 :]
             self._hole_start = end - len(last)
-            self._line_start = end - len(last.lstrip(b"\0"))
+            self._line_start = self._hole_start + leading_nuls(last)
             self._has_last_bytes = False
         self._keep(data)
 
@@ -105,15 +106,14 @@ class ReplayBuffer:
 
     def _skip_nuls(self, data: bytes) -> bytes:
         """Add the NULs that `data` begins with; return the rest."""
-        text = data.lstrip(b"\0")
-        nuls = len(data) - len(text)
+        nuls = leading_nuls(data)
         if self.end + nuls - self._hole_start < _HOLE_BYTES:
             self._keep(data[:nuls])
         else:
             self._count(nuls)
             self.end += nuls
         self._line_start = self.end
-        return text
+        return data[nuls:]
 
     def _keep(self, data: bytes) -> None:
         if not data:

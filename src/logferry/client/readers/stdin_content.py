@@ -51,6 +51,7 @@ class StdinContent:
         self._lock = threading.Lock()
         self.is_ended = False  # nothing more will be taken in
         self.problems: list[str] = []
+        self.cut_ends: list[int] = []
 
     @property
     def has_room(self) -> bool:
@@ -96,6 +97,7 @@ class StdinContent:
     def cut(self) -> None:
         """Take in nothing more. Bytes left in the pipe are lost unless another process reads them: report a problem."""
         self.is_ended = True
+        self.cut_ends.append(self._buffer.end)
         left = array("i", [0])
         with contextlib.suppress(OSError):
             fcntl.ioctl(self._fd, termios.FIONREAD, left)
@@ -118,6 +120,7 @@ class StdinContent:
         except OSError as error:
             self.problems.append(f"cannot read all of {self._name}: {cause_of(error)}")
             logger.error("%s", self.problems[-1])
+            self.cut_ends.append(self._buffer.end)
             data = b""
         self.is_ended = not data
         self._buffer.append(data)
@@ -132,6 +135,11 @@ class _ReadBytes:
 
     def __init__(self, content: StdinContent) -> None:
         self._content = content
+
+    @property
+    def cut_ends(self) -> Sequence[int]:
+        """See Content."""
+        return self._content.cut_ends
 
     def pread(self, size: int, offset: int) -> bytes:
         """See Content."""
