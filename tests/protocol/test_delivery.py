@@ -30,6 +30,7 @@ from logferry.protocol.delivery_answers import (
     Positions,
     Welcome,
     WindowRecorded,
+    alive_line,
     positions_failed_line,
     positions_line,
 )
@@ -382,6 +383,35 @@ def test_e28_a_skip_says_whether_its_bytes_are_lost() -> None:
         Skip("s1", 0, 10, "x"),
         Skip("s1", 0, 10, "x", lost=False),
     ]
+
+
+def test_e29_a_heartbeat_may_say_why_nothing_is_stored() -> None:
+    """Rule E29."""
+    line = alive_line(reason="No space left on device", since=1700000000.5)
+    fields = {"status": "ok", "message": "alive", "storing": False, "reason": "No space left on device"}
+    assert json.loads(line) == {**fields, "since": 1700000000.5}
+    assert answers(WELCOME + line)[1:] == [Alive(False, "No space left on device", 1700000000.5)]
+    assert json.loads(alive_line()) == {"status": "ok", "message": "alive"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "alive"),
+    [
+        ({"storing": True, "reason": "x"}, Alive()),
+        ({"storing": 0, "reason": "x"}, Alive()),
+        ({"storing": "false"}, Alive()),
+        ({"reason": "x"}, Alive()),
+        ({"storing": False}, Alive(False, "it does not say why", 0.0)),
+        ({"storing": False, "reason": ["x"], "since": "now"}, Alive(False, "it does not say why", 0.0)),
+        ({"storing": False, "reason": "x" * 1000, "since": True}, Alive(False, "x" * 200, 0.0)),
+        ({"storing": False, "reason": "x", "since": -1}, Alive(False, "x", 0.0)),
+        ({"storing": False, "reason": "x", "since": 1e300}, Alive(False, "x", 0.0)),
+        ({"storing": False, "reason": "x", "since": 17}, Alive(False, "x", 17.0)),
+    ],
+)
+def test_e29_what_a_heartbeat_says_wrongly_is_ignored(fields: dict[str, object], alive: Alive) -> None:
+    """Rule E29: the server is alive all the same."""
+    assert answers(WELCOME + answer_line("alive", **fields))[1:] == [alive]
 
 
 def welcomed(**fields: object) -> Welcome:

@@ -18,7 +18,7 @@ from logferry.server.clients.patience import Patience
 from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.roster import Roster, RosterSettings
 from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
-from logferry.server.clients.store_bridge import answer_to
+from logferry.server.clients.store_bridge import answer_to, sign_of_life
 from logferry.server.storage.memory_store import MemoryStore
 
 MIB = 1024 * 1024
@@ -58,6 +58,9 @@ class MemoryAccess:
 
     def find_damage(self, client: str, on_found: Callable[[Sequence[str]], None]) -> None:
         """Find nothing."""
+
+    def sign_of_life(self) -> bytes:
+        return sign_of_life(self._store)
 
     def ask(self, question: Question, on_answer: Callable[[bytes], None]) -> None:
         line = answer_to(question, self._store)

@@ -422,6 +422,9 @@ class Run:
     def failed(self, error: str) -> None:
         self.observed.append(f"failed: {error}")
 
+    def stalled(self, reason: str, since: float) -> None:
+        self.observed.append(f"stalled: {reason}")
+
     @property
     def counters(self) -> Any:
         """What was counted."""

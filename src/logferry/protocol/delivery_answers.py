@@ -1,14 +1,14 @@
 """The answers of the delivery extension, as a client reads them (docs/protocol.md, rules E1 to E20).
 
-Values only: `delivery_client.py` parses answers into them. A server writes answers with `delivery.py`. Those with
-fields are named tuples, because a client defines them at each start, and a frozen dataclass takes five times as long
-(benchmarks/run.py, `startup`). Alive has none, and an empty tuple would be false.
+Values only: `delivery_client.py` parses answers into them. A server writes answers with `delivery.py`. They are named
+tuples, because a client defines them at each start, and a frozen dataclass takes five times as long
+(benchmarks/run.py, `startup`).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from logferry.protocol.acks import MAX_REASON_CHARS
 from logferry.protocol.delivery import MAX_SOURCES, answer_line
 from logferry.protocol.delivery_repairs import DamageNotice, DamagePage, RepairOutcome, StoredContent
 from logferry.protocol.delivery_reports import ReportPage
@@ -72,9 +72,15 @@ class BatchRefused(NamedTuple):
     is_final: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Alive:
-    """A heartbeat: the server is alive, whatever its disk does."""
+class Alive(NamedTuple):
+    """A heartbeat: the server is alive, whatever its disk does.
+
+    Unless it `is_storing`, it stores nothing for `reason`, and has not `since` then (Unix time, 0 if it does not say).
+    """
+
+    is_storing: bool = True
+    reason: str = ""
+    since: float = 0.0
 
 
 class InvalidAnswer(NamedTuple):
@@ -98,6 +104,13 @@ Answer = (
     | Alive
     | InvalidAnswer
 )
+
+
+def alive_line(*, reason: str = "", since: float = 0.0) -> bytes:
+    """Return a heartbeat; with a `reason`, the server stores nothing since then."""
+    if not reason:
+        return answer_line("alive")
+    return answer_line("alive", storing=False, reason=reason[:MAX_REASON_CHARS], since=round(since, 3))
 
 
 def positions_line(positions: Iterable[Position]) -> bytes:

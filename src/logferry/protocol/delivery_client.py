@@ -4,9 +4,9 @@ Owns the beginning of an answer that is not complete yet. Must never read a cloc
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from logferry.protocol.acks import answered, parse_ack
+from logferry.protocol.acks import MAX_REASON_CHARS, answered, parse_ack
 from logferry.protocol.delivery import MAX_LOCATED, MAX_OFFSET, MAX_SOURCES, json_object
 from logferry.protocol.delivery_answers import (
     Alive,
@@ -25,6 +25,10 @@ from logferry.protocol.features import read_features, read_store_id
 
 # The longest answer is a page of a report, with room for long reasons and paths.
 _MAX_ANSWER_BYTES: Final = 1024 * 1024
+
+
+# Times of a server are shown to users: in the year 5138, every library still accepts them.
+MAX_UNIX_TIME: Final = 1e11
 
 
 class DeliveryClientProtocol:
@@ -92,6 +96,16 @@ def _read_position(fields: Mapping[str, Any], *, is_answer_to_open: bool) -> Pos
     )
 
 
+def _read_alive(fields: Mapping[str, Any]) -> Alive:
+    """Read a heartbeat; what a server says wrongly about its storing is ignored, because it is alive all the same."""
+    if fields.get("storing") is not False:
+        return Alive()
+    reason, since = fields.get("reason"), cast("float", fields.get("since"))
+    shown = reason[:MAX_REASON_CHARS] if type(reason) is str and reason else "it does not say why"
+    is_time = (type(since) is int or type(since) is float) and 0 <= since < MAX_UNIX_TIME
+    return Alive(is_storing=False, reason=shown, since=float(since) if is_time else 0.0)
+
+
 def _read_positions(fields: Mapping[str, Any]) -> Positions:
     if "failed" in fields:
         return Positions(None)
@@ -135,7 +149,7 @@ _ANSWERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Answer]]] = {
     "open": lambda fields: _read_position(fields, is_answer_to_open=True),
     "received": lambda fields: _read_position(fields, is_answer_to_open=False),
     "window": lambda fields: WindowRecorded(str(fields["source"])),
-    "alive": lambda fields: Alive(),
+    "alive": _read_alive,
     "report": _read_report,
     "positions": _read_positions,
     "content": read_content,

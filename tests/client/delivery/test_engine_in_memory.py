@@ -241,6 +241,9 @@ def test_a_gate_holds_back_the_next_connection() -> None:
         def connection_failed(self) -> None:
             self.failures += 1
 
+        def stalled(self, reason: str) -> None:
+            raise AssertionError("nothing was withheld")
+
         def may_connect(self) -> bool:
             self.asked += 1
             return self.asked > 7

@@ -105,6 +105,30 @@ def watched(caplog: pytest.LogCaptureFixture) -> Iterator[Monitored]:
     wait_for_end()
 
 
+def test_a_server_that_answers_but_stores_nothing_is_unhealthy_until_it_stores(
+    watched: Monitored, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched.answer(None)
+    watched.monitor.note_stall("No space left on device")
+    watched.answer(None, None)  # that the server accepts connections changes nothing
+    assert watched.knows(Health.UNHEALTHY)
+    watched.monitor.note_stall("")
+    assert watched.knows(Health.HEALTHY)
+    assert watched.transitions == [Health.HEALTHY, Health.UNHEALTHY, Health.HEALTHY]
+    assert caplog.messages == [
+        "health: the server is healthy",
+        "health: the server is unhealthy: No space left on device",
+        "health: the server is healthy again",
+    ]
+
+
+def test_what_a_broken_connection_said_does_not_keep_the_client_from_reconnecting(watched: Monitored) -> None:
+    watched.monitor.note_stall("No space left on device")
+    watched.monitor.suspect()
+    watched.answer(None, None)
+    assert watched.knows(Health.HEALTHY)
+
+
 def test_before_the_first_probe_nothing_is_known(watched: Monitored) -> None:
     assert watched.knows(Health.UNKNOWN)
     assert watched.transitions == []

@@ -1,5 +1,6 @@
 """A connection and its session with a memory store: without sockets, threads or waiting."""
 
+import time
 import zlib
 
 import pytest
@@ -195,8 +196,19 @@ def test_a_waiting_delivery_client_gets_signs_of_life() -> None:
     delivery.send(batch(LINES[:1], start=0))
     for _ in range(3):
         world.pass_time(6)
-    assert [answer["message"] for answer in delivery.answers()] == ["alive"] * 3
+    said = delivery.answers()
+    assert [(answer["message"], answer["storing"], answer["reason"]) for answer in said] == [
+        ("alive", False, "No space left on device")
+    ] * 3
+    assert abs(said[0]["since"] - time.time()) < 600
     assert plain.received == b""
+
+
+def test_e29_a_heartbeat_of_a_server_that_stores_says_nothing_of_it() -> None:
+    """Rule E29."""
+    client = World().connect()
+    client.send(hello() + control_line("ping"))
+    assert client.answers()[1:] == [{"status": "ok", "message": "alive"}]
 
 
 def test_a_large_frame_is_judged_in_steps_and_other_clients_have_their_turn() -> None:

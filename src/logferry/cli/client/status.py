@@ -16,8 +16,8 @@ _EPILOG: Final = """exit codes:
   0  the client is running or its batch run ended well, without problems
   1  unknown: no client has used this state folder, or the folder cannot be read
   2  the command line or the configuration is wrong
-  3  there are problems: the client is not running or waits for the server, a file is unreadable, or data was lost or
-     may have been (until --acknowledge)
+  3  there are problems: the client is not running or waits for the server, the server stores nothing, a file is
+     unreadable, or data was lost or may have been (until --acknowledge)
 """
 
 _ACKNOWLEDGE: Final = "--acknowledge"

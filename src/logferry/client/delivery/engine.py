@@ -32,12 +32,14 @@ from logferry.client.delivery.output import (
     SourceAt,
     Stalled,
     Stored,
+    Withheld,
 )
 from logferry.client.delivery.progress import DeliveryProgress
 from logferry.client.delivery.reconciliation import Reconciliation
 from logferry.client.delivery.refusals import Refusals
 from logferry.client.delivery.resume import SourceResumption, StartOver, StoredExtents
 from logferry.client.delivery.retry import AlwaysOpen, Attempts, Backoff, ReconnectGate
+from logferry.client.delivery.stalls import StallWatch
 from logferry.client.delivery.waiting import EngineWait
 from logferry.client.delivery.window import Window, advance_checkpoint, note_rendering
 from logferry.client.net.readiness import Wait, poll
@@ -126,6 +128,7 @@ class DeliveryEngine:
         self._reconciliation = Reconciliation(
             checkpoints, producer, self._window, is_wanted=reconciles and settings.mode == "continuous"
         )
+        self._stalls = StallWatch(self._observer, self._gate, describe=self._unacked)
         self._can_reconcile = False  # the current connection, or the last one
 
     def run(self) -> None:
@@ -232,12 +235,13 @@ class DeliveryEngine:
                 self._apply(event)
         finally:
             self._advance_checkpoints()
+        self._stalls.check(self._server, self._clock(), is_owed=bool(self._window) and self._outgoing is not None)
 
     def _wait_for_events(
         self, timeout_s: float, *, announcing: Sequence[int] = (), patience_s: float = 0.0
     ) -> list[OutputEvent]:
         self._reconciliation.ask_if_due(self._output, self._clock())
-        timers = [self._output.next_timer(), self._reconciliation.next_timer]
+        timers = [self._output.next_timer(), self._reconciliation.next_timer, self._stalls.next_timer]
         if self._outgoing is None and not self._is_connecting and not self._window:
             timers.append(self._idle.next_timer)
         for timer in timers:
@@ -250,6 +254,7 @@ class DeliveryEngine:
     def _apply(self, event: OutputEvent) -> None:
         match event:
             case Stored(batch, lines):
+                self._stalls.has_acks = True
                 self._count_stored(batch, lines)
                 self._window.answered(batch, lines)
             case Sent():
@@ -259,6 +264,7 @@ class DeliveryEngine:
             case Located():
                 self._note_located(event)
             case LineRejected(batch, line, reason):
+                self._stalls.has_acks = True
                 self._window.answered(batch, 1)
                 self._attempts.succeeded()
                 self._refusals.line(batch, line, reason)
@@ -266,6 +272,8 @@ class DeliveryEngine:
                 self._refusals.batch(event)
             case Connected():
                 self._note_connected(event)
+            case Withheld(reason, since):
+                self._stalls.withheld(self._server, reason, since)
             case Stalled(reason):
                 raise PeerTimeout(reason)
             case Disconnected(error):
@@ -339,6 +347,7 @@ class DeliveryEngine:
     def _disconnect(self) -> None:
         self._output.abandon()
         self._reconciliation.end()
+        self._stalls.disconnected()
         if self._outgoing is not None:
             self._observer.closed()
         self._outgoing = None

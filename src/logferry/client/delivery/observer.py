@@ -17,6 +17,9 @@ class ConnectionObserver(Protocol):
     def failed(self, error: str) -> None:
         """A connection, or an attempt to connect, has failed with `error`; the engine will retry."""
 
+    def stalled(self, reason: str, since: float) -> None:
+        """The engine is connected, but for `reason` the server stores nothing since a Unix time; "" ends that."""
+
 
 class NullObserver:
     """The observer that ignores everything."""
@@ -28,4 +31,7 @@ class NullObserver:
         """See ConnectionObserver."""
 
     def failed(self, error: str) -> None:
+        """See ConnectionObserver."""
+
+    def stalled(self, reason: str, since: float) -> None:
         """See ConnectionObserver."""

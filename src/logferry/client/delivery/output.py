@@ -102,6 +102,16 @@ class BatchRejected(NamedTuple):
     is_final: bool
 
 
+class Withheld(NamedTuple):
+    """The peer is alive, but stores nothing now, for `reason`, since a Unix time (0 if it does not say).
+
+    An empty reason means that the peer stores again.
+    """
+
+    reason: str
+    since: float
+
+
 class Stalled(NamedTuple):
     """The peer is connected and owes an answer, but has shown no progress within the time allowed."""
 
@@ -114,7 +124,9 @@ class Disconnected(NamedTuple):
     error: DeliveryError
 
 
-OutputEvent = Connected | Sent | Stored | SourceAt | Located | LineRejected | BatchRejected | Stalled | Disconnected
+OutputEvent = (
+    Connected | Sent | Stored | SourceAt | Located | LineRejected | BatchRejected | Withheld | Stalled | Disconnected
+)
 
 
 class Output(Protocol):

@@ -47,6 +47,10 @@ class HealthGate:
         """See ReconnectGate."""
         self._monitor.suspect()
 
+    def stalled(self, reason: str) -> None:
+        """See ReconnectGate."""
+        self._monitor.note_stall(reason)
+
     def may_connect(self) -> bool:
         """See ReconnectGate."""
         return self._counts_attempts or self._stop.is_requested or self._monitor.state is Health.HEALTHY

@@ -39,6 +39,9 @@ class ReconnectGate(Protocol):
     def connection_failed(self) -> None:
         """A connection, or an attempt to connect, has failed."""
 
+    def stalled(self, reason: str) -> None:
+        """The server is connected, but stores nothing for `reason`; "" ends that, and so does `connection_failed`."""
+
     def may_connect(self) -> bool:
         """Whether to try to connect now; called every poll interval, and whenever something wakes the engine."""
 
@@ -47,6 +50,9 @@ class AlwaysOpen:
     """The gate that never holds anything back: the backoff is enough."""
 
     def connection_failed(self) -> None:
+        """See ReconnectGate."""
+
+    def stalled(self, reason: str) -> None:
         """See ReconnectGate."""
 
     def may_connect(self) -> bool:

@@ -1,7 +1,7 @@
 """Whether the server accepts connections: a thread probes it with a TCP connect and keeps the last result.
 
-The client does not reconnect while the server is unhealthy. The monitor knows only the address: a server that accepts
-connections may still refuse every line.
+The client does not reconnect while the server is unhealthy. A server that accepts connections but stores nothing is
+unhealthy too; the engine reports that.
 """
 
 import logging
@@ -42,7 +42,7 @@ def probe(host: str, port: int, *, timeout_s: float) -> str | None:
 class HealthMonitor:
     """Probes the server in a thread of its own, and reports each change of its state once.
 
-    The monitor's thread writes `state`, and so does the engine's in `suspect`; any thread may read it.
+    The monitor's thread writes `state`, and so does the engine's in `suspect` and `note_stall`; any thread may read it.
     """
 
     def __init__(
@@ -52,12 +52,13 @@ class HealthMonitor:
         interval_s: float,
         on_transition: Callable[[Health], None],
     ) -> None:
-        """`probe_server` returns None or a reason; `on_transition` is called from the monitor's thread."""
+        """`probe_server` returns None or a reason; `on_transition` is called from either thread."""
         self._probe_server = probe_server
         self._interval_s = interval_s
         self._on_transition = on_transition
         self._judging = threading.Lock()  # held while a result is judged or the server is suspected
         self._logged = Health.UNKNOWN
+        self._stall = ""  # why the server stores nothing, although it is connected
         self._worker = Worker(self._run, name="health-monitor")
         self.state = Health.UNKNOWN
 
@@ -73,8 +74,14 @@ class HealthMonitor:
     def suspect(self) -> None:
         """Probe again now: a connection has failed, so the last result is no longer valid."""
         with self._judging:
-            self.state = Health.UNKNOWN
+            self.state, self._stall = Health.UNKNOWN, ""
             self._worker.wake()
+
+    def note_stall(self, reason: str) -> None:
+        """Note that the server is connected but stores nothing, for `reason`, or that it stores again without one."""
+        with self._judging:
+            self._stall = reason
+            self._judge(None)
 
     def _run(self, worker: Worker) -> None:
         while not worker.is_stopping:
@@ -87,10 +94,11 @@ class HealthMonitor:
             worker.wait(self._pause_s())
 
     def _pause_s(self) -> float:
-        is_unhealthy = self.state is Health.UNHEALTHY
+        is_unhealthy = self.state is Health.UNHEALTHY and not self._stall
         return min(self._interval_s, _UNHEALTHY_INTERVAL_S) if is_unhealthy else self._interval_s
 
     def _judge(self, reason: str | None) -> None:
+        reason = reason or self._stall or None
         state = Health.HEALTHY if reason is None else Health.UNHEALTHY
         has_changed = state is not self.state
         self.state = state

@@ -29,13 +29,15 @@ class ConnectionState:
     delivery: str = ""
     error: str = ""  # the last failure, even if the client has recovered
     error_at: float = 0.0
+    stall: str = ""  # why the server stores nothing, although it is connected, since `stalled_since`
+    stalled_since: float = 0.0
 
 
 class ConnectionTracker:
     """Keeps the state of one client's connection; a ConnectionObserver of the delivery engine.
 
-    Only the engine's thread calls `connected`, `closed` and `failed`. Any thread may read `state`: each change replaces
-    the whole object.
+    Only the engine's thread calls `connected`, `closed`, `failed` and `stalled`. Any thread may read `state`: each
+    change replaces the whole object.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class ConnectionTracker:
 
     def connected(self, guarantee: Guarantee) -> None:
         """Note a connection and what it guarantees."""
-        self._become(state=CONNECTED, since=self._clock(), delivery=guarantee.value)
+        self._become(state=CONNECTED, since=self._clock(), delivery=guarantee.value, stall="", stalled_since=0.0)
 
     def closed(self) -> None:
         """Note the end of a connection; a client that waits after a failure keeps waiting."""
@@ -60,6 +62,11 @@ class ConnectionTracker:
         now = self._clock()
         since = self.state.since if self.state.state == WAITING else now
         self._become(state=WAITING, since=since, error=error, error_at=now)
+
+    def stalled(self, reason: str, since: float) -> None:
+        """Note that the server is connected but stores nothing, or with an empty reason that it stores again."""
+        if reason != self.state.stall:
+            self._become(stall=reason, stalled_since=since)
 
     def _become(self, **changes: Any) -> None:
         self.state = replace(self.state, **changes)

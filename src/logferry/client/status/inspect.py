@@ -131,6 +131,8 @@ def _problems(status: Status, holder: str | None, now: float, acknowledged: Ackn
         yield f"process {holder} has not reported a status yet; this is the status of an earlier run ({client.pid})"
     elif client.link.state == WAITING:
         yield f"waiting for the server for {now - client.link.since:.0f} s: {client.link.error}"
+    elif client.link.stall:
+        yield f"connected, but nothing is stored for {now - client.link.stalled_since:.0f} s: {client.link.stall}"
     unreadable = sum(report.state == UNREADABLE for report in status.files)
     if unreadable:
         yield f"{unreadable} of {len(status.files)} files cannot be read"

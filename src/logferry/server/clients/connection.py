@@ -32,7 +32,7 @@ from logferry.server.clients.lifecycle import Event, Lifecycle, Output
 from logferry.server.clients.patience import Overdue, Patience, Watch
 from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.sessions.base import ClientDelivery, Session, SessionTerms, Turn, UnknownProtocol
-from logferry.server.clients.sessions.delivery import ALIVE, DeliverySession
+from logferry.server.clients.sessions.delivery import DeliverySession
 from logferry.server.clients.sessions.plain import PlainSession
 from logferry.server.storage.log_names import LogName, host_name
 
@@ -58,6 +58,9 @@ class StoreAccess(Protocol):
 
     def find_damage(self, client: str, on_found: Callable[[Sequence[str]], None]) -> None:
         """Find the damaged sources of a client in another thread; `on_found` receives them in the event loop."""
+
+    def sign_of_life(self) -> bytes:
+        """Return a heartbeat, which says why the store stores nothing now, if it does not."""
 
 
 class Registry(Protocol):
@@ -369,6 +372,10 @@ class Connection(asyncio.Protocol):
             self._answers.add(line)
             self._send_answers()
 
+    def send_sign_of_life(self) -> None:
+        """Send a heartbeat that says whether the store is storing."""
+        self.answer_now(self._store.sign_of_life())
+
     def ask_store(self, question: Question) -> None:
         """Have another thread answer a question of the client."""
         size = len(question.payload) if isinstance(question, Repair) else 0
@@ -449,7 +456,7 @@ class Connection(asyncio.Protocol):
                 self._why_ended = self._why_ended or f"silent for {patience.idle_s:g} s"
                 self.finish()
             case Overdue.SIGN_OF_LIFE:
-                self.answer_now(ALIVE)
+                self.send_sign_of_life()
 
     @property
     def _awaits_header(self) -> bool:

@@ -14,12 +14,12 @@ from typing import Final
 from logferry.errors import StoreError, cause_of
 from logferry.printable import printable
 from logferry.protocol.acks import MAX_REASON_CHARS, error_ack
-from logferry.protocol.delivery_answers import positions_failed_line, positions_line
+from logferry.protocol.delivery_answers import alive_line, positions_failed_line, positions_line
 from logferry.protocol.delivery_repairs import RepairOutcome, content_line, damage_line, repair_line
 from logferry.protocol.delivery_reports import report_line
 from logferry.protocol.delivery_requests import Content, Damaged, Locate, Question, Repair, Report
 from logferry.server.clients.sessions.base import ClientDelivery
-from logferry.server.storage.store import Store
+from logferry.server.storage.store import Store, StoreState
 from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)
@@ -72,6 +72,10 @@ class StoreBridge:
             self.call_soon_from_thread(lambda: on_answer(line))
 
         self._submit_to(self._reporting if isinstance(question, Report) else self._repairing, answer)
+
+    def sign_of_life(self) -> bytes:
+        """Return a heartbeat, which says why the store stores nothing now, if it does not."""
+        return sign_of_life(self._store)
 
     def find_damage(self, client: str, on_found: Callable[[Sequence[str]], None]) -> None:
         """Find the damaged sources of a client in another thread; `on_found` receives them, if there are any."""
@@ -150,3 +154,11 @@ def failure_line(question: Question, reason: str) -> bytes:
     if isinstance(question, Repair):
         return repair_line(RepairOutcome(question.source, question.start, False, reason))
     return error_ack(f"cannot {_DOINGS[type(question)]}: {reason}")
+
+
+def sign_of_life(store: Store) -> bytes:
+    """Return a heartbeat, which says why `store` stores nothing now, if it does not."""
+    health = store.health()
+    if health.state not in (StoreState.STALLED, StoreState.FAILED):
+        return alive_line()
+    return alive_line(reason=health.reason, since=health.since)

@@ -193,7 +193,8 @@ class MemoryStore:
             return RepairOutcome(request.source, request.start, True)
 
     def health(self) -> StoreHealth:
-        return StoreHealth(*self._state.now, self._counters)
+        state, reason, since = self._state.now
+        return StoreHealth(state, reason, self._counters, since=since)
 
     def close(self, timeout_s: float) -> int:
         with self._lock:

@@ -78,13 +78,14 @@ class StoreCounters:
 class StoreHealth:
     """The state of a store, why it is in that state if it is STALLED or FAILED, and its counters.
 
-    `damaged_extents` is how many extents are known to be damaged now.
+    `damaged_extents` is how many extents are known to be damaged now. `since` is when the state began, in Unix time.
     """
 
     state: StoreState
     reason: str = ""
     counters: StoreCounters = field(default_factory=StoreCounters)
     damaged_extents: int = 0
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

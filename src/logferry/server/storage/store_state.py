@@ -1,6 +1,8 @@
 """The state of a store: one value that changes only as a table allows. All implementations of the seam share it."""
 
 import threading
+import time
+from collections.abc import Callable
 from typing import Final
 
 from logferry.server.storage.store import StoreState
@@ -22,9 +24,11 @@ class StateTracker:
     makes the other changes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        """`clock` returns Unix time."""
+        self._clock = clock
         self._lock = threading.Lock()
-        self._now = (StoreState.NEW, "")
+        self._now = (StoreState.NEW, "", clock())
 
     @property
     def state(self) -> StoreState:
@@ -32,8 +36,8 @@ class StateTracker:
         return self._now[0]
 
     @property
-    def now(self) -> tuple[StoreState, str]:
-        """The present state and its reason, "" if the state needs none."""
+    def now(self) -> tuple[StoreState, str, float]:
+        """The present state, its reason ("" if the state needs none), and since when it is the state (Unix time)."""
         return self._now
 
     def change(self, state: StoreState, reason: str = "") -> bool:
@@ -45,5 +49,5 @@ class StateTracker:
         with self._lock:
             is_allowed = state in STATE_CHANGES[self.state]
             if is_allowed:
-                self._now = (state, reason)
+                self._now = (state, reason, self._clock())
             return is_allowed

@@ -14,12 +14,14 @@ from logferry.client.delivery.output import (
     Disconnected,
     Guarantee,
     LineRejected,
+    Located,
     Output,
     OutputEvent,
     Sent,
     SourceAt,
     Stalled,
     Stored,
+    Withheld,
 )
 from logferry.client.delivery.outputs import line_acks, logferry, unacknowledged
 from logferry.client.delivery.outputs.auto import AutoEstablish
@@ -34,6 +36,7 @@ from logferry.model.batch import Batch
 from logferry.model.source import Source
 from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.delivery import answer_line, refusal_line
+from logferry.protocol.delivery_answers import Position, alive_line, positions_line
 from tests.support.builders import Clock
 from tests.support.memory_delivery import MemoryOutput, Time
 from tests.support.running import numbered_line
@@ -585,6 +588,24 @@ def test_only_the_extension_will_do_where_nothing_else_was_asked_for() -> None:
     event = bench.drive_until(Disconnected)[-1]
     assert isinstance(event, Disconnected)
     assert isinstance(event.error, ProtocolError)
+
+
+def test_e29_heartbeats_that_say_why_nothing_is_stored_are_passed_on_until_one_says_that_it_is() -> None:
+    """Rules E22 and E29."""
+    make, guarantee, _ = WAYS["logferry"]
+    bench = Bench(make, guarantee, speaks_extension=True)
+    bench.connect()
+    bench.talks[-1].say(alive_line() + alive_line(reason="full", since=5.0) + alive_line() + alive_line())
+    events = [event for _ in range(5) for event in bench.drive()]
+    assert events == [Withheld("full", 5.0), Withheld("", 0.0)]
+    bench.output.locate(["s1", "s2"])
+    for _ in range(3):
+        bench.drive()
+    assert bench.talks[-1].control[-1] == {"logferry": "positions", "sources": ["s1", "s2"]}
+    bench.talks[-1].say(positions_line([Position("s1", 7, 1, 3, False)]))
+    assert [event for _ in range(5) for event in bench.drive() if isinstance(event, Located)] == [
+        Located((SourceAt("s1", 7, 1, 3),))
+    ]
 
 
 # --- the output that tests of the engine use

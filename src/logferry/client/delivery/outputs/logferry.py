@@ -15,6 +15,7 @@ from logferry.client.delivery.output import (
     OutputLimits,
     SourceAt,
     Stored,
+    Withheld,
 )
 from logferry.client.delivery.outputs.encoding import DeliveryEncoder, open_line
 from logferry.client.delivery.outputs.establish import Dial, KnownServers, closed_on_failure
@@ -60,6 +61,7 @@ class LogferrySession(Session):
         self.store, self.features = welcome.store, welcome.features
         self._protocol = protocol
         self._opening: set[str] = set()  # opens without an answer yet
+        self._is_withheld = False  # at the last heartbeat, the server stored nothing
         self._is_locating = False  # a request for positions has no answer yet
         self._in_flight: dict[str, deque[Batch]] = {}  # by source, in order; no queue is empty
         self._windows: deque[Batch] = deque()  # unknown windows without an answer yet, in order
@@ -99,6 +101,9 @@ class LogferrySession(Session):
                 events.append(Stored(self._windows.popleft(), 0))
             case BatchRefused(source, committed, reason, is_final) if source in self._in_flight:
                 events.append(BatchRejected(source, committed, reason, is_final))
+            case Alive() if self._is_withheld or not answer.is_storing:
+                self._is_withheld = not answer.is_storing
+                events.append(Withheld(answer.reason, answer.since))
             case Alive():
                 pass
             case InvalidAnswer(reason):

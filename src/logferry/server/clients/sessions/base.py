@@ -54,6 +54,9 @@ class Channel(Protocol):
     def answer_now(self, line: bytes) -> None:
         """Send an answer that does not wait for the store."""
 
+    def send_sign_of_life(self) -> None:
+        """Send a heartbeat that says whether the store is storing."""
+
     def ask_store(self, question: Question) -> None:
         """Have another thread answer a question; the session's `store_answered` receives the answer."""
 

@@ -38,8 +38,6 @@ from logferry.server.clients.sessions.outcomes import Outcomes
 from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
 from logferry.server.storage.log_names import LogName
 
-ALIVE: Final = answer_line("alive")
-
 # Roughly what a request without lines costs in memory.
 _OVERHEAD_BYTES: Final = 2048
 
@@ -161,7 +159,7 @@ class DeliverySession:
             case Hello():
                 self._take_hello(request)
             case Ping():
-                self._channel.answer_now(ALIVE)
+                self._channel.send_sign_of_life()
             case Report() | Locate() | Content() | Damaged() | Repair():
                 return self._take_question(request)
             case Open():

@@ -193,9 +193,9 @@ class DiskStore:
         return outcome
 
     def health(self) -> StoreHealth:
-        state, reason = self._state.now
+        state, reason, since = self._state.now
         if self._opened is None:
-            return StoreHealth(state)
+            return StoreHealth(state, since=since)
         opened = self._opened
         counters = replace(
             opened.commit.counters,
@@ -204,7 +204,7 @@ class DiskStore:
             extents_repaired=opened.damage.repaired,
             bytes_scrubbed=opened.scrub.bytes_read if opened.scrub else 0,
         )
-        return StoreHealth(state, reason, counters, opened.damage.count)
+        return StoreHealth(state, reason, counters, opened.damage.count, since)
 
     def close(self, timeout_s: float) -> int:
         opened = self._opened

@@ -169,7 +169,7 @@ class Writer:
 
     def _report_stall(self, error: OSError, group: Sequence[Delivery]) -> None:
         cause = cause_of(error, with_path=True)
-        self._state.change(StoreState.STALLED, f"cannot write {cause}")
+        self._state.change(StoreState.STALLED, cause_of(error))  # clients see it: without the server's paths
         logger.error(
             "cannot write %s: holding back acks and trying again; %d lines wait in memory",
             *(cause, _lines(group) + self.lines_in_queue()),
