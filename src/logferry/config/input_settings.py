@@ -49,7 +49,8 @@ class InputSettings:
         Declaration(
             choice("beginning", "end"),
             "beginning",
-            "continuous mode: where to start reading files that exist when the client starts: beginning or end",
+            "continuous mode: where to start reading the files that exist when the client first follows a name or "
+            "pattern: beginning or end; files that come later are read from their beginning",
             Group.FILES,
         ),
     ]

@@ -46,9 +46,13 @@ class Discovery:
 
     def asks_for(self, name: str) -> bool:
         """Whether a name matches, whether or not a file has it now."""
+        return self.pattern_of(name) is not None
+
+    def pattern_of(self, name: str) -> str | None:
+        """Return the first pattern that a name matches, whether or not a file has it now; None if it matches none."""
         names = name.split("/")
-        asked = any(name == pattern or _match_all(pattern.split("/"), names) for pattern in self._patterns)
-        return asked and not self._is_excluded(name)
+        asking = (pattern for pattern in self._patterns if name == pattern or _match_all(pattern.split("/"), names))
+        return None if self._is_excluded(name) else next(asking, None)
 
     def _expand(self, pattern: str) -> Iterator[str]:
         parts = pattern.split("/")

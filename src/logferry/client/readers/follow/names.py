@@ -59,6 +59,16 @@ class FollowedNames:
         """Whether an input asks for the name `path`, whether or not it exists."""
         return any(discovery.asks_for(path) for _, discovery in self._inputs)
 
+    @property
+    def may_start_at_end(self) -> bool:
+        """Whether an input asks to start at the end of what is there when it is new."""
+        return any(wanted.settings.start_at == "end" for wanted, _ in self._inputs)
+
+    def wanted_by(self, path: str) -> str:
+        """Return the pattern that asks for the name `path`; the path itself if none does."""
+        asking = (discovery.pattern_of(path) for _, discovery in self._inputs)
+        return next((pattern for pattern in asking if pattern is not None), path)
+
     def find(self) -> list[FollowedName]:
         """Add the names that exist now; return those that no input asks for any more, for the caller to drop."""
         are_inputs_new = self._generation < 0

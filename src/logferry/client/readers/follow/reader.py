@@ -21,6 +21,7 @@ from logferry.client.finding.inotify import FolderWatcher
 from logferry.client.net.wakeup import Wakeup
 from logferry.client.readers.base import losses_if_unreachable
 from logferry.client.readers.follow.abandonment import ROTATED_QUIET_S, Abandonment
+from logferry.client.readers.follow.beginning import Beginning
 from logferry.client.readers.follow.checking import NameChecker
 from logferry.client.readers.follow.file import FollowedFile
 from logferry.client.readers.follow.held import HeldFiles
@@ -41,7 +42,7 @@ from logferry.config import InputSettings
 from logferry.errors import SourceError
 from logferry.model.chunk import Chunk
 from logferry.model.file_report import FileReport
-from logferry.model.loss import Loss, LossKind
+from logferry.model.loss import Loss
 from logferry.model.source import Source
 from logferry.telemetry.metrics import Metrics
 
@@ -110,31 +111,16 @@ class FollowReader:
         self._new_inputs: Sequence[InputSettings] | None = None  # the reload thread sets them, `poll` takes them
         self._names = FollowedNames(inputs, registry, folders)
         self._reclaimer = Reclaimer(registry, self._names, self._opener, recogniser)
-        self._start()
+        self._start(recogniser)
         self._request = Wakeup()  # to take the new inputs; created last, because a wrong name raises above
 
-    def _start(self) -> None:
+    def _start(self, recogniser: Recogniser) -> None:
         self._find_names()
-        for name in list(self._registry.names.values()):
-            self._opener.open_rotated_since_last_run(name)
+        beginning = Beginning(self._registry, self._names, self._opener, recogniser)
+        beginning.open_rotated()
         self._sweep()
         self._windows.begin(self._names.is_followed)
-        for name in self._registry.names.values():
-            if name.input.settings.start_at == "end":
-                self._skip_to_end(name)
-
-    def _skip_to_end(self, name: FollowedName) -> None:
-        """Begin at the end of the file that has the name, unless some of it was read before."""
-        file = name.newest
-        if file is not None and not file.offset:
-            if file.source.asked_from:  # an earlier run was killed before the server knew
-                file.skip_to(file.source.asked_from)
-            else:
-                file.skip_to_end()
-            if file.offset:
-                file.source.asked_from = file.offset
-                reason = "not asked for (--start-at end)"
-                self._registry.losses.append(Loss(file.source, 0, file.offset, reason, kind=LossKind.SKIPPED))
+        beginning.skip_to_ends()
 
     # --- the Reader protocol ------------------------------------------------------------------------------------------
 
