@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from logferry.protocol.acks import ACK_OK, MAX_REASON_CHARS, Ack, error_ack, parse_ack
+from logferry.protocol.acks import ACK_OK, MAX_REASON_CHARS, Ack, answered, error_ack, parse_ack
 
 
 def test_the_ok_ack_is_fixed_to_the_byte() -> None:
@@ -81,3 +81,21 @@ def test_acks_of_other_servers_are_understood(line: bytes, expected: Ack) -> Non
 def test_anything_else_is_no_ack(line: bytes) -> None:
     """Rule C4."""
     assert parse_ack(line) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b"\r\n<!DOCTYPE HTML>\r\n<html>", 'it answered "<!DOCTYPE HTML>"'),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", 'it answered "SSH-2.0-OpenSSH_9.6"'),
+        (b"a\x1b[31m\xff", 'it answered "a\\x1b[31m\\xff"'),
+        (b"x" * 100_000, f'it answered "{"x" * 77}..."'),
+        (b'{"logferry": "hello"}', "it sends back what it receives"),
+        (b'{"status": "ok", "message": "x", "level": "INFO", "timestamp": null}\n', "it sends back what it receives"),
+        (b"\0\0\0\x10\x1f\x8b", "it sends back what it receives"),
+        (b"{" * 100_000, f'it answered "{"{" * 77}..."'),
+    ],
+)
+def test_what_another_service_answered_is_shown_in_one_line(data: bytes, shown: str) -> None:
+    """Rules C4 and C8."""
+    assert answered(data) == shown

@@ -43,8 +43,18 @@ def parse_ack(line: bytes) -> Ack | None:
 
 def answered(data: bytes) -> str:
     """Return what a peer answered that is not a log server, for people: its first line that is not blank."""
-    if data.startswith(b'{"logferry"'):
+    line = data.lstrip(b" \t\r\n").partition(b"\n")[0]
+    if _is_from_a_client(line):
         return "it sends back what it receives"
-    line = data.lstrip()[: 4 * _MAX_SHOWN_CHARS].partition(b"\n")[0].rstrip()
-    shown = printable(line.replace(b"\\", b"\\\\").replace(b'"', b'\\"'), max_chars=_MAX_SHOWN_CHARS)
-    return f'it answered "{shown}"'
+    return f'it answered "{printable(line[: 4 * _MAX_SHOWN_CHARS].rstrip(), max_chars=_MAX_SHOWN_CHARS)}"'
+
+
+def _is_from_a_client(line: bytes) -> bool:
+    """Whether only a client sends such a line: a control line, a record, or the beginning of a frame."""
+    if line.startswith((b'{"logferry"', b"\0")):
+        return True
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(fields, dict) and fields.keys() >= _OF_A_RECORD

@@ -287,7 +287,8 @@ class DeliveryEngine:
         is_plain = connection.guarantee is not Guarantee.EXACTLY_ONCE
         if not is_plain:
             self._attempts.welcomed()
-        logger.info("connected to %s%s", connection.server, " (plain protocol)" if is_plain else "")
+        level = logging.DEBUG if self._attempts.is_strange else logging.INFO  # a connection alone proves nothing
+        logger.log(level, "connected to %s%s", connection.server, " (plain protocol)" if is_plain else "")
         self._unregistered.clear()
         self._outgoing = OutgoingBatches(self._output, connection, prepare=self._prepare)
         for batch in self._window.unfinished():

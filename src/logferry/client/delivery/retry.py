@@ -71,6 +71,7 @@ class Attempts:
         self._max_attempts = attempts  # 0 means unlimited
         self._backoff = backoff
         self._failures = 0
+        self.is_strange = False  # the last connection failed because the peer is not a log server
         self._limit = RepeatLimit(logger, first=3)
         self._strange_limit = RepeatLimit(logger)  # for what lasts until somebody mends it
 
@@ -83,6 +84,7 @@ class Attempts:
 
     def welcomed(self) -> None:
         """Note that the peer has shown that it is a log server, even if nothing is to be delivered."""
+        self.is_strange = False
         self._strange_limit.all_over("the server answers as a log server now")
 
     def failed(self, error: DeliveryError, unacked: str) -> float:
@@ -95,7 +97,8 @@ class Attempts:
             raise DeliveryAbandoned(f"{error}; gave up after {self._failures} failures in a row, {unacked}") from error
         delay_s = self._backoff.delay_s(self._failures)
         reason = printable(str(error))
-        limit = self._strange_limit if isinstance(error, NotALogServer) else self._limit
+        self.is_strange = isinstance(error, NotALogServer)
+        limit = self._strange_limit if self.is_strange else self._limit
         limit.log(
             *(logging.WARNING, reason, "%s; failure %d in a row, retrying in %.1f s"),
             *(reason, self._failures, delay_s),

@@ -98,7 +98,7 @@ def test_the_answer_is_shown_in_one_line_and_cut(tmp_path: Path) -> None:
     ):
         client.result()
     reason = str(caught.value)
-    assert r'(it answered "\x1b[31m\"\\xxx' in reason
+    assert r'(it answered "\x1b[31m"\xxx' in reason
     assert 'xxx...")' in reason
     assert len(reason) < 300
 
