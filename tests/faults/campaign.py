@@ -93,8 +93,7 @@ class Campaign:
     def _rage(self, proxy: ChaosProxy, *, has_own_disk: bool) -> None:
         """Write, and let the faults happen."""
         faults = self._faults(proxy, has_own_disk=has_own_disk)
-        for writer in self._writers:  # what a log had been before its first client came would be nobody's
-            self._ends.client.wait_for_stderr(f"following {writer.path}")
+        self._wait_until(self._has_stored_all)  # what a log was before a client knew it would be nobody's
         for writer in self._writers:
             writer.start()
         end = time.monotonic() + self._plan.seconds

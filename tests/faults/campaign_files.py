@@ -42,13 +42,13 @@ class Writer(ABC):
     def __init__(self, folder: Path, *, lines_per_second: int, lines_per_file: int) -> None:
         self.folder = folder
         self.path = folder / f"{self.name}.log"
-        self.path.touch()
         self._step = max(1, lines_per_second // _STEPS_PER_S)
         self._steps_per_file = max(1, lines_per_file // self._step)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"writer-{self.name}", daemon=True)
         self.written = 0
         self.files = 0
+        self.write_more(self._step)
 
     def start(self) -> None:
         """Begin to write."""
@@ -60,7 +60,7 @@ class Writer(ABC):
         self._thread.join()
 
     def write_more(self, count: int) -> None:
-        """Append lines to the present file, after the end of the thread."""
+        """Append lines to the present file, while the thread does not run."""
         with self.path.open("ab") as file:
             file.writelines(payload(self.name, self.written + index, self.files) for index in range(count))
         self.written += count
