@@ -49,16 +49,17 @@ def places_of(path: str) -> list[str]:
 
 
 def led_to_between(former: str, present: str, folders: FolderListings) -> list[str]:
-    """Return the existing files that a link may have led to after `former` and before `present`, in no order.
+    """Return the existing files that a link may have led to after it led to the file that was at `former`, in no order.
 
-    Each folder or file name on the way is like that of `former` or `present`.
+    Each folder or file name on the way is like that of `former` or `present`; `present` is left out. `former` is not:
+    another file may have taken that path before the link changed.
     """
     if former == present:
         return []
     before, now = former.split("/"), present.split("/")
     ways = [(before, now)] if len(before) == len(now) else [(before, before), (now, now)]
     found = (path for way in ways for path in _alike("", *way, folders))
-    return [path for path in dict.fromkeys(islice(found, _MAX_CANDIDATES)) if path not in (former, present)]
+    return [path for path in dict.fromkeys(islice(found, _MAX_CANDIDATES)) if path != present]
 
 
 def _alike(folder: str, before: Sequence[str], now: Sequence[str], folders: FolderListings) -> Iterator[str]:

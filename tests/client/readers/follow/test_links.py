@@ -158,6 +158,32 @@ def _switch(link: Path, targets: list[Path]) -> None:
     append(targets[-1], range(50, 60))
 
 
+@pytest.mark.parametrize("is_running", [True, False], ids=["running", "stopped"])
+def test_a_file_that_took_the_place_of_the_former_target_before_the_link_changed_is_read(
+    scene: Scene, is_running: bool
+) -> None:
+    first, second = scene.tmp_path / "run-1.log", scene.tmp_path / "run-2.log"
+    append(first, range(10))
+    point(scene.log, first)
+
+    def change() -> None:
+        append(first, range(10, 20))
+        rotate(first)
+        append(first, range(20, 30))
+        append(second, range(30, 40))
+        point(scene.log, second)
+
+    with scene.running() as run:
+        run.settle()
+        if is_running:
+            with run.paused():
+                change()
+            run.settle()
+    if not is_running:
+        change()
+    scene.conclude(range(40), proven=[*rotations(first), second])
+
+
 def test_the_rest_of_the_file_that_a_link_led_to_is_read_from_its_archive(scene: Scene) -> None:
     first, second = scene.tmp_path / "run-1.log", scene.tmp_path / "run-2.log"
     append(first, range(10))
