@@ -16,6 +16,7 @@ from logferry.client.files.content import Content, FileContent
 from logferry.client.files.decoder import DamagedData
 from logferry.client.files.identity import HEAD_BYTES
 from logferry.client.files.replay_buffer import BLOCK_BYTES, ReplayBuffer
+from logferry.client.files.snapshot import with_true_size
 from logferry.errors import SourceError, cause_of
 from logferry.model.render_spec import LONGEST_LINE_BYTES
 
@@ -114,11 +115,12 @@ def open_content(path: Path) -> Content:
 def uncompressed(raw: Content, *, compressed_bytes: int | None = None) -> Content:
     """Return the content to read from a file: decoded if the file begins as an archive does, under any name.
 
-    Reads an archive only up to `compressed_bytes`. Raises OSError, also for an archive that this Python cannot decode.
+    A file whose size is not the number of its bytes is read at once. Reads an archive only up to `compressed_bytes`.
+    Raises OSError, also for an archive that this Python cannot decode.
     """
     codec = codec_of(raw.pread(LONGEST_BEGINNING, 0))
     if codec is None:
-        return raw
+        return with_true_size(raw)
     codec.decoder()  # raises if there is none
     return ArchiveContent(raw, codec, compressed_bytes=compressed_bytes)
 

@@ -12,6 +12,7 @@ from logferry.client.files.archive import uncompressed
 from logferry.client.files.fd_pool import DescriptorPool, PooledContent
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.snapshot import Snapshot
 from logferry.client.finding.listing import FolderListings
 from logferry.client.readers.input_rules import InputRules
 from logferry.client.recognition.recognise import Recogniser
@@ -63,7 +64,7 @@ def plan(path: str, wanted: InputRules) -> PlannedFile:
 
 
 class BatchFile(SourceFile):
-    """A file that is read to its planned size, or to its end if it is compressed."""
+    """A file that is read to its planned size, or to its end if it is compressed or its size lies."""
 
     # A program that maps its log into memory (log4j, for example) writes text over the NULs at the end of the file. A
     # run that passed them could not be resumed there.
@@ -95,7 +96,7 @@ class BatchFile(SourceFile):
         planned, limit = self.planned, self.planned.input.settings.max_line_bytes
         content = uncompressed(self._raw, compressed_bytes=planned.size)
         super().__init__(Path(planned.path), max_line_bytes=limit, content=content)
-        self.end = self.readable_end if content.is_stream else planned.size
+        self.end = planned.size if content is self._raw else self.readable_end
         if recogniser:
             recogniser.recognise(self)
 
@@ -132,7 +133,7 @@ class BatchFile(SourceFile):
 
     def ensure_reachable(self) -> None:
         """Find the file's current path if it must be reopened. Raises SourceError if it is not found."""
-        if not self._descriptors.is_open(self._raw):
+        if not (self._descriptors.is_open(self._raw) or isinstance(self._content, Snapshot)):
             self._raw.path = self.planned.find(self._folders)
 
     def stop_reading(self, reason: str) -> None:
@@ -147,7 +148,7 @@ class BatchFile(SourceFile):
             str(self._raw.path),
             self.source.id,
             *self.identity,
-            size=self.seen_size if self._content.is_stream else self.planned.size,
+            size=self.planned.size if self._content is self._raw else self.seen_size,
             offset=self.offset,
             committed=self.source.committed,
             state="unreadable" if self.problem else "following",
