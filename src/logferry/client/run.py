@@ -88,8 +88,15 @@ def state_dir(asked_for: Path | None) -> Path:
     """Return the folder for checkpoints: the requested one, or the user's (XDG Base Directory Specification)."""
     if asked_for is not None:
         return asked_for
-    if os.geteuid() == 0:
-        return _ROOT_STATE_DIR
+    return _ROOT_STATE_DIR if os.geteuid() == 0 else _user_state_dir()
+
+
+def state_dirs() -> list[Path]:
+    """Return the folders where a client of this machine, run by this user or by root, keeps its state by default."""
+    return [_ROOT_STATE_DIR, _user_state_dir()]
+
+
+def _user_state_dir() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "logferry"
 
 

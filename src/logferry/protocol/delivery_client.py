@@ -20,7 +20,14 @@ from logferry.protocol.delivery_answers import (
     WindowRecorded,
 )
 from logferry.protocol.delivery_repairs import read_content, read_damage, read_notice, read_repair
-from logferry.protocol.delivery_reports import Extent, RecordedLoss, RecordedWindow, ReportPage
+from logferry.protocol.delivery_reports import (
+    Extent,
+    NamedSource,
+    RecordedLoss,
+    RecordedWindow,
+    ReportPage,
+    SourcesPage,
+)
 from logferry.protocol.features import read_features, read_store_id
 
 # The longest answer is a page of a report, with room for long reasons and paths.
@@ -140,6 +147,12 @@ def _read_report(fields: Mapping[str, Any]) -> ReportPage:
     )
 
 
+def _read_sources(fields: Mapping[str, Any]) -> SourcesPage:
+    rows: Sequence[Sequence[Any]] = fields["sources"]
+    sources = tuple(NamedSource(str(row[0]), *map(int, row[1:])) for row in rows)
+    return SourcesPage(sources, bool(fields["more"]))
+
+
 def _read_window(fields: Sequence[Any]) -> RecordedWindow:
     start, last_look, noticed, reason = fields
     return RecordedWindow(int(start), int(last_look), int(noticed), str(reason))
@@ -151,6 +164,7 @@ _ANSWERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Answer]]] = {
     "window": lambda fields: WindowRecorded(str(fields["source"])),
     "alive": _read_alive,
     "report": _read_report,
+    "sources": _read_sources,
     "positions": _read_positions,
     "content": read_content,
     "damaged": read_damage,

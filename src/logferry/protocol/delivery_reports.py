@@ -4,6 +4,9 @@ from typing import Final, NamedTuple
 
 from logferry.protocol.delivery import answer_line
 
+# Sources in one page of those that had a path.
+SOURCES_PAGE: Final = 500
+
 # Extents in one page of a report: at about 150 bytes each, far below the longest answer that a client accepts.
 REPORT_PAGE: Final = 200
 
@@ -57,6 +60,27 @@ class ReportPage(NamedTuple):
     def lost(self) -> list[RecordedLoss]:
         """The losses without what nobody asked for or is stored elsewhere."""
         return [loss for loss in self.losses if (loss.start, loss.end) not in self.skipped]
+
+
+class NamedSource(NamedTuple):
+    """A source that had a path: how far it is stored, and when it was first opened, in milliseconds of Unix time."""
+
+    source: str
+    committed: int
+    lines: int
+    opened_at: int
+
+
+class SourcesPage(NamedTuple):
+    """One page of the sources of a host that had a path, by id; `has_more` if another page follows."""
+
+    sources: tuple[NamedSource, ...]
+    has_more: bool
+
+
+def sources_line(page: SourcesPage) -> bytes:
+    """Return the answer to a request for the sources that had a path."""
+    return answer_line("sources", sources=page.sources, more=page.has_more)
 
 
 def report_line(page: ReportPage) -> bytes:

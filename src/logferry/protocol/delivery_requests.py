@@ -90,6 +90,15 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class SourcesOf:
+    """The client asks which sources of a host had a path, by id, from the first after `after`."""
+
+    host: str
+    path: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class Locate:
     """The client asks how far sources are stored, without opening them."""
 
@@ -138,7 +147,7 @@ class Violation:
     reason: str
 
 
-Question = Report | Locate | Content | Damaged | Repair
+Question = Report | SourcesOf | Locate | Content | Damaged | Repair
 """What another thread answers, because it reads from the disk."""
 
 Request = Hello | Open | BatchRequest | Skip | Note | Window | Question | Ping | Violation

@@ -27,6 +27,7 @@ from logferry.protocol.delivery_requests import (
     Report,
     Request,
     Skip,
+    SourcesOf,
     Violation,
     Window,
 )
@@ -182,6 +183,7 @@ _FIELDS: Final[Mapping[str, Mapping[str, type]]] = {
     "note": {"source": str, "start": int, "end": int, "reason": str},
     "window": {"source": str, "start": int, "last_look": int, "noticed": int, "reason": str},
     "report": {"source": str, "after": int},
+    "sources": {"host": str, "path": str, "after": str},
     "positions": {"sources": list},
     "content": {"source": str, "start": int, "position": int, "bytes": int},
     "damaged": {"source": str, "after": int},
@@ -227,6 +229,8 @@ def _read_control(line: bytes) -> Request | dict[str, Any]:
             return Window(**values)  # type: ignore[arg-type]
         case "report":
             return Report(**values)  # type: ignore[arg-type]
+        case "sources":
+            return SourcesOf(**values)  # type: ignore[arg-type]
         case "positions":
             return Locate(tuple(values["sources"]))  # type: ignore[arg-type]
         case "content":

@@ -85,8 +85,8 @@ def test_the_table_says_so_and_the_exit_code_is_0(
     printed = run_verify(log)
     assert printed.code == 0
     header, row = printed.out.splitlines()
-    assert header.split() == ["file", "lines", "stored", "missing", "repeated", "altered", "lost", "verdict"]
-    assert re.split(r"  +", row) == [str(log), "1000", "1000", "0", "0", "0", "0", "all there, once"]
+    assert header.split() == ["file", "lines", "stored", "missing", "repeated", "altered", "lost", "expired", "verdict"]
+    assert re.split(r"  +", row) == [str(log), "1000", "1000", "0", "0", "0", "0", "0", "all there, once"]
     assert printed.err == ""
 
 
@@ -288,12 +288,11 @@ def test_several_files_are_judged_one_by_one(
     replace_in(b"line 3", b"LINE 3")(bad)
     printed = run_verify(good, bad, unknown, tmp_path / "gone.log")
     rows = [re.split(r"  +", row) for row in printed.out.splitlines()[1:5]]
-    assert [row[-1] for row in rows] == [
-        "all there, once",
-        "NOT all there",
-        "never shipped, as far as the state folder knows",
-        "no such file",
-    ]
+    good_verdict, changed, never_shipped, gone = (row[-1] for row in rows)
+    assert good_verdict == "all there, once"
+    assert re.fullmatch(r"changed since it was shipped at 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d", changed)
+    assert never_shipped.startswith(f"never shipped, as far as known to the state folder {tmp_path / 'state'}")
+    assert gone == "no such file"
     assert printed.code == EXIT_INCOMPLETE
     assert run_verify(good, good).code == 0
 

@@ -6,17 +6,22 @@ The verdict `all there, once` must not change: scripts rely on it.
 import dataclasses
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_OK, CommandLine
 from logferry.cli.output import print_problem, print_result, shown, table
 from logferry.client.net.reports import ReportClient
+from logferry.client.proof.former import FormerSource
 from logferry.client.proof.lines import LineProblem
-from logferry.client.proof.verify import Range, Verdict, verify_all
-from logferry.client.run import state_dir
+from logferry.client.proof.verify import NEVER_SHIPPED, Range, Verdict, verify_all
+from logferry.client.run import state_dir, state_dirs
+from logferry.client.state.checkpoints import FILE_NAME as CHECKPOINTS_FILE
 from logferry.client.state.checkpoints import Checkpoints
+from logferry.client.state.known_losses import KnownLoss, read_losses
 from logferry.config import VerifySettings
-from logferry.errors import DeliveryError
+from logferry.errors import DeliveryError, StateError
+from logferry.printable import moment
 
 # List at most this many ranges of one file; `--json` lists them all.
 _MAX_RANGES: Final = 20
@@ -47,14 +52,37 @@ def verify_and_print(settings: VerifySettings) -> int:
 
 
 def _verify(settings: VerifySettings) -> list[Verdict]:
-    checkpoints = Checkpoints(state_dir(settings.state_dir), read_only=True)
+    folder = state_dir(settings.state_dir)
+    checkpoints = Checkpoints(folder, read_only=True)
     with ReportClient.for_server_of(settings) as reports:
-        return verify_all(settings.inputs, checkpoints, reports, with_text=settings.show)
+        verdicts = verify_all(
+            settings.inputs, checkpoints, reports, known_losses=_known_losses(folder), with_text=settings.show
+        )
+    for verdict in verdicts:
+        if verdict.problem == NEVER_SHIPPED:
+            verdict.problem = _where_else(folder, checkpoints)
+    return verdicts
+
+
+def _known_losses(folder: Path) -> Sequence[KnownLoss]:
+    try:
+        return read_losses(folder)[1]
+    except StateError as error:
+        print_problem(str(error), command="verify")
+        return ()
+
+
+def _where_else(folder: Path, checkpoints: Checkpoints) -> str:
+    """Return that a state folder does not know a file, and where other state folders are."""
+    others = [str(other) for other in state_dirs() if other != folder and (other / CHECKPOINTS_FILE).exists()]
+    knows = f"the state folder {folder}" + ("" if len(list(checkpoints)) else ", which knows no file at all")
+    other = f"; another one is {' and '.join(others)} (--state-dir)" if others else ""
+    return f"never shipped, as far as known to {knows}{other}"
 
 
 def verdicts_as_table(verdicts: Sequence[Verdict]) -> str:
     """Return one row per file, and below them the missing, altered and lost ranges."""
-    header = ("file", "lines", "stored", "missing", "repeated", "altered", "lost", "verdict")
+    header = ("file", "lines", "stored", "missing", "repeated", "altered", "lost", "expired", "verdict")
     rows = [_row(verdict) for verdict in verdicts]
     details = [shown(line) for verdict in verdicts for line in _details(verdict)]
     return "\n".join([*table([header, *rows]), *details])
@@ -73,9 +101,16 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
         str(sum(piece.lines for piece in verdict.missing)),
         str(verdict.repeated),
         str(sum(piece.lines for piece in verdict.altered)),
-        str(len(verdict.losses)),
-        "all there, once" if verdict.is_proven else verdict.problem or "NOT all there",
+        str(len(verdict.losses) + sum(len(former.losses) + len(former.windows) for former in verdict.former)),
+        str(sum(piece.lines for piece in verdict.expired)),
+        _verdict(verdict),
     )
+
+
+def _verdict(verdict: Verdict) -> str:
+    if not verdict.is_proven:
+        return verdict.problem or "NOT all there"
+    return "all there, once, but for what has expired" if verdict.expired else "all there, once"
 
 
 def _details(verdict: Verdict) -> list[str]:
@@ -83,10 +118,29 @@ def _details(verdict: Verdict) -> list[str]:
         *(f"{_place(piece)} missing: {piece.reason}" for piece in verdict.missing),
         *(f"{_place(piece)} altered: {piece.reason}" for piece in verdict.altered),
         *(f"bytes {loss.start} to {loss.end} lost: {loss.reason}" for loss in verdict.losses),
+        *(f"{_place(piece)} expired: {piece.reason}" for piece in verdict.expired),
+        *(text for former in verdict.former for text in _former(former)),
     ]
     wrong = [line for problem in verdict.wrong_lines[:_MAX_RANGES] for line in _wrong_line(problem)]
     holes = [f"{verdict.nuls} NUL bytes at the beginnings of lines are not shipped"] if verdict.nuls else []
     return [f"  {verdict.path}: {text}" for text in [*holes, *_first(found, "ranges"), *wrong]]
+
+
+def _former(former: FormerSource) -> list[str]:
+    """Return what is wrong with a source that had the name before."""
+    lines = {"missing": former.missing, "altered": former.altered}
+    found = [
+        *(f"{count} lines {what} on the server's disk" for what, count in lines.items() if count),
+        *(f"bytes {loss.start} to {loss.end} lost: {loss.reason}" for loss in former.losses),
+        *(
+            f"what was written at byte {window.start} and later may be lost: {window.reason}; last look "
+            f"{moment(window.last_look / 1000)}, noticed {moment(window.noticed / 1000)}"
+            for window in former.windows
+        ),
+        *([former.problem] if former.problem else []),
+    ]
+    seen = f", {moment(former.seen_at)}" if former.seen_at else ""
+    return [f"an earlier file of this name (source {former.source}{seen}): {text}" for text in found]
 
 
 def _first(found: Sequence[str], what: str) -> list[str]:

@@ -12,12 +12,13 @@ from logferry.client.net.steps import Steps, run
 from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings, VerifySettings
 from logferry.errors import NotALogServer, ProtocolError
+from logferry.names import text_of_name
 from logferry.protocol.delivery import control_line
 from logferry.protocol.delivery_answers import Answer, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 from logferry.protocol.delivery_repairs import CONTENT_BYTES, StoredContent
-from logferry.protocol.delivery_reports import ReportPage
-from logferry.protocol.features import HEAL
+from logferry.protocol.delivery_reports import NamedSource, ReportPage, SourcesPage
+from logferry.protocol.features import HEAL, SOURCES
 
 _CLIENT_ID: Final = "verify"
 
@@ -82,6 +83,17 @@ class ReportClient:
             yield page
             has_more = page.has_more
             after = page.extents[-1].end if page.extents else 0
+
+    def sources_of(self, path: str) -> Iterator[NamedSource]:
+        """Yield the sources of this client's host that had a path, by id; none if the server cannot tell."""
+        after, has_more = "", SOURCES in self.features
+        while has_more:
+            page = self._ask(control_line("sources", host=self._client_host, path=text_of_name(path), after=after))
+            if not isinstance(page, SourcesPage):
+                raise ProtocolError(f"the server's answer to a request for sources is something else: {page}")
+            yield from page.sources
+            has_more = page.has_more and bool(page.sources) and page.sources[-1].source > after
+            after = page.sources[-1].source if page.sources else ""
 
     def content(self, source_id: str, start: int) -> Iterator[bytes]:
         """Yield the bytes that the server has of the extent that begins at `start`, as they are on its disk now."""

@@ -36,6 +36,8 @@ def _why_it_stays(verdict: Verdict, *, disposes_filtered: bool) -> str:
     """Return what part of a file is not stored, or "". Blank lines do not count: they are never stored."""
     if not verdict.is_proven:
         return "not all of it is proven to be stored (`logferry verify` shows the details)"
+    if verdict.expired:
+        return "the server's retention has deleted lines of it"
     if verdict.filtered and not verdict.stored:
         return (
             f"nothing of it is stored: all of its {verdict.filtered} lines were left out by --include or --exclude-line"

@@ -5,28 +5,36 @@ CRC-32 with the server's ledger; the server compares its ledger with its disk. S
 added on either side is detected.
 """
 
+import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from logferry.client.files.archive import open_content
 from logferry.client.files.line_reader import SourceFile
+from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.patterns import is_pattern, matching
 from logferry.client.finding.rotation_names import is_archive_name, original_names, without_archive_suffix
 from logferry.client.net.reports import ReportClient
+from logferry.client.proof.former import FormerSource, former_sources
 from logferry.client.proof.lines import MAX_PROBLEMS, LineProblem, Run, line_problems
 from logferry.client.readers.rerender import Renderings, Rerendered, rerender
 from logferry.client.recognition.recognise import has_content
+from logferry.client.recognition.rotated import rotated_paths
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
+from logferry.client.state.known_losses import KnownLoss
 from logferry.config import FileSettings
 from logferry.errors import SourceError
 from logferry.model.render_spec import PLAIN
 from logferry.names import text_of_name
+from logferry.printable import moment
 from logferry.protocol.delivery_reports import Extent, RecordedLoss, ReportPage
 
+NEVER_SHIPPED: Final = "never shipped, as far as the state folder knows"
+_CHANGED: Final = "the file has changed since it was shipped"
 UNKNOWN: Final[Renderings] = ((0, PLAIN),)  # nothing was sent, or a version that knew no other rendering sent it
 
 
@@ -58,27 +66,41 @@ class Verdict:
     nuls: int = 0  # bytes at the beginnings of lines that are not shipped: holes
     missing: list[Range] = field(default_factory=list)
     altered: list[Range] = field(default_factory=list)
+    expired: list[Range] = field(default_factory=list)  # were stored, and deleted by the server's retention since
     losses: list[RecordedLoss] = field(default_factory=list)
     wrong_lines: list[LineProblem] = field(default_factory=list)  # of `altered`, to the line, if the server can show it
     problem: str = ""  # why the file could not be compared, or only in part
+    former: list[FormerSource] = field(default_factory=list)  # that had the name before and are not whole
+    former_whole: int = 0  # how many others had it
 
     def __post_init__(self) -> None:
         self.path = text_of_name(self.path)
 
     @property
     def is_proven(self) -> bool:
-        """Whether everything is stored once."""
-        return not (self.problem or self.missing or self.altered or self.losses or self.repeated)
+        """Whether everything is stored once, or was until the server's retention deleted it; see `expired`."""
+        is_there = not (self.problem or self.missing or self.altered or self.losses or self.repeated)
+        return is_there and not self.former
 
 
 def verify_all(
-    inputs: Iterable[FileSettings], checkpoints: Checkpoints, reports: ReportClient, *, with_text: bool = False
+    inputs: Iterable[FileSettings],
+    checkpoints: Checkpoints,
+    reports: ReportClient,
+    *,
+    known_losses: Sequence[KnownLoss] = (),
+    with_text: bool = False,
 ) -> list[Verdict]:
-    """Compare each file of these inputs, once, with what the server has stored. Raises DeliveryError.
+    """Compare each file of these inputs, once, with what the server has stored, and the files that had its name before.
 
-    `with_text` adds to each wrong line what it should be, and what it is.
+    `with_text` adds to each wrong line what it should be, and what it is. Raises DeliveryError.
     """
-    return [verify(Path(path), checkpoints, reports, with_text=with_text) for path in files_of(inputs)]
+    verdicts = [verify(Path(path), checkpoints, reports, with_text=with_text) for path in files_of(inputs)]
+    for path, verdict in zip(files_of(inputs), verdicts, strict=True):
+        former = former_sources(Path(path), verdict.source, checkpoints, reports, known_losses)
+        verdict.former = [source for source in former if not source.is_whole]
+        verdict.former_whole = len(former) - len(verdict.former)
+    return verdicts
 
 
 def files_of(inputs: Iterable[FileSettings]) -> list[str]:
@@ -104,17 +126,21 @@ def verify(path: Path, checkpoints: Checkpoints, reports: ReportClient, *, with_
     except SourceError as error:
         return Verdict(str(path), problem=error.reason)
     try:
-        checkpoint = find_checkpoint(file, checkpoints)
+        checkpoint = find_checkpoint(file, checkpoints) or _before_edit(file, checkpoints)
         if checkpoint is None:
             lines = rerender(file, file.readable_end, UNKNOWN).lines
-            problem = "never shipped, as far as the state folder knows" if lines else ""
+            problem = NEVER_SHIPPED if lines else ""
             return Verdict(str(path), lines=lines, problem=problem)
+        is_edited = not has_content(file, checkpoint)
         verdict, runs = _compare(file, checkpoint, list(reports.report(checkpoint.id)), reports.store)
         if reports.can_heal:
             for run in runs:
                 stored = (data for extent in run.extents for data in reports.content(checkpoint.id, extent.start))
                 found = line_problems(file, run, checkpoint.renderings or UNKNOWN, stored, with_text=with_text)
                 verdict.wrong_lines += found[: MAX_PROBLEMS - len(verdict.wrong_lines)]
+        is_edited |= any(piece.reason == _CHANGED for piece in verdict.altered)
+        if is_edited and not (verdict.problem or verdict.is_proven):
+            verdict.problem = f"changed since it was shipped at {moment(checkpoint.seen_at)}"
         return verdict
     finally:
         file.close()
@@ -134,6 +160,32 @@ def find_checkpoint(file: SourceFile, checkpoints: Checkpoints) -> Checkpoint | 
         shipped = [checkpoint for name in names for checkpoint in checkpoints.of_path(str(name))]
         same = [checkpoint for checkpoint in shipped if checkpoint.committed and has_content(file, checkpoint)]
     return max(same or of_inode, key=lambda checkpoint: checkpoint.seen_at, default=None)
+
+
+def _before_edit(file: SourceFile, checkpoints: Checkpoints) -> Checkpoint | None:
+    """Return the latest checkpoint of the path of a file, if an editor replaced the file that was shipped.
+
+    If the file that was shipped is still there under another name, it was rotated, and this file is a new one.
+    """
+    shipped = [known for known in checkpoints.of_path(str(file.path)) if known.committed]
+    latest = max(shipped, key=lambda checkpoint: checkpoint.seen_at, default=None)
+    if latest is None or latest.has_window or latest.is_settled:
+        return None
+    folders = FolderListings()
+    other = folders.listing(str(file.path.parent)).by_inode.get(latest.inode)
+    try:
+        places = [*rotated_paths(file.path, folders), *([file.path.with_name(other)] if other else [])]
+    except OSError:  # files are renamed all the time: this one is new
+        return None
+    return None if any(_holds(place, latest) for place in places) else latest
+
+
+def _holds(path: Path, checkpoint: Checkpoint) -> bool:
+    try:
+        with contextlib.closing(SourceFile(path, max_line_bytes=1, content=open_content(path))) as file:
+            return has_content(file, checkpoint)
+    except (OSError, SourceError):
+        return False
 
 
 def _compare(
@@ -182,16 +234,15 @@ class _Comparison:
         before = self.line
         found = self._rerender(extent.end)
         where, lines = (extent.start, extent.end, extent.lines), (before + 1, self.line)
-        if extent.state in ("missing", "expired"):
-            reason = (
-                "the server's segment is gone" if extent.state == "missing" else "deleted by the server's retention"
-            )
-            verdict.missing.append(Range(*where, f"{reason} ({extent.segment})", *lines))
+        if extent.state == "missing":
+            verdict.missing.append(Range(*where, f"the server's segment is gone ({extent.segment})", *lines))
+        elif extent.state == "expired":
+            verdict.expired.append(Range(*where, f"deleted by the server's retention ({extent.segment})", *lines))
         elif extent.state == "altered":
             verdict.altered.append(Range(*where, f"changed on the server's disk ({extent.segment})", *lines))
             self._add_to_run(extent, before + 1)
         elif (found.lines, found.crc32) != (extent.lines, extent.crc32):
-            verdict.altered.append(Range(*where, "the file has changed since it was shipped", *lines))
+            verdict.altered.append(Range(*where, _CHANGED, *lines))
             self._add_to_run(extent, before + 1)
         else:
             verdict.stored += extent.lines

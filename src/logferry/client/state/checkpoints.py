@@ -51,7 +51,7 @@ _OUTDATED_LINES: Final = 1000
 # Sources whose files may still exist are never forgotten.
 MAX_IDLE: Final = 20_000
 
-_FILE_NAME: Final = "checkpoints.json"
+FILE_NAME: Final = "checkpoints.json"
 
 
 class Checkpoints:
@@ -85,7 +85,7 @@ class Checkpoints:
         self._failures = RepeatLimit(logger, clock=clock)
         self.client_id = os.urandom(8).hex()
         if folder is not None:
-            file = CheckpointFile(folder / _FILE_NAME, read_only=read_only)
+            file = CheckpointFile(folder / FILE_NAME, read_only=read_only)
             if not read_only:
                 self._lock_for_writing(folder)
                 self._file = file

@@ -16,15 +16,15 @@ from logferry.printable import printable
 from logferry.protocol.acks import MAX_REASON_CHARS, error_ack
 from logferry.protocol.delivery_answers import alive_line, positions_failed_line, positions_line
 from logferry.protocol.delivery_repairs import RepairOutcome, content_line, damage_line, repair_line
-from logferry.protocol.delivery_reports import report_line
-from logferry.protocol.delivery_requests import Content, Damaged, Locate, Question, Repair, Report
+from logferry.protocol.delivery_reports import report_line, sources_line
+from logferry.protocol.delivery_requests import Content, Damaged, Locate, Question, Repair, Report, SourcesOf
 from logferry.server.clients.sessions.base import ClientDelivery
 from logferry.server.storage.store import Store, StoreState
 from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)
 
-_DOINGS: Final = {Report: "report", Content: "read what is stored", Damaged: "list damage"}
+_DOINGS: Final = {Report: "report", SourcesOf: "list sources", Content: "read what is stored", Damaged: "list damage"}
 
 
 class StoreBridge:
@@ -135,6 +135,8 @@ def answer_to(question: Question, store: Store) -> bytes:
         match question:
             case Report():
                 return report_line(store.report(question.source, question.after))
+            case SourcesOf():
+                return sources_line(store.sources_of(question))
             case Locate():
                 return positions_line(store.positions(question.sources))
             case Content():

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Final
 
 from logferry import checksum
@@ -21,8 +22,17 @@ from logferry.protocol.delivery_repairs import (
     RepairOutcome,
     StoredContent,
 )
-from logferry.protocol.delivery_reports import REPORT_PAGE, Extent, RecordedLoss, RecordedWindow, ReportPage
-from logferry.protocol.delivery_requests import BatchRequest, Content, Repair
+from logferry.protocol.delivery_reports import (
+    REPORT_PAGE,
+    SOURCES_PAGE,
+    Extent,
+    NamedSource,
+    RecordedLoss,
+    RecordedWindow,
+    ReportPage,
+    SourcesPage,
+)
+from logferry.protocol.delivery_requests import BatchRequest, Content, Repair, SourcesOf
 from logferry.server.storage.admission import GroupChanges, SourceTable
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored, report_stored
 from logferry.server.storage.log_names import LogName
@@ -138,6 +148,14 @@ class MemoryStore:
         with self._lock:
             self._queue.append(delivery)
             self._store_queue()
+
+    def sources_of(self, question: SourcesOf) -> SourcesPage:
+        with self._lock:
+            rows = sorted(self.records.sources.values(), key=attrgetter("id"))
+        wanted = (question.host, question.path)
+        found = [row for row in rows if (row.host, row.path) == wanted and row.id > question.after]
+        page = [NamedSource(row.id, row.committed, row.lines, 0) for row in found[:SOURCES_PAGE]]
+        return SourcesPage(tuple(page), has_more=len(found) > SOURCES_PAGE)
 
     def positions(self, sources: Sequence[str]) -> list[Position]:
         with self._lock:

@@ -13,8 +13,8 @@ from typing import Protocol, Self
 
 from logferry.protocol.delivery_answers import Position
 from logferry.protocol.delivery_repairs import DamagePage, RepairOutcome, StoredContent
-from logferry.protocol.delivery_reports import ReportPage
-from logferry.protocol.delivery_requests import Content, Repair
+from logferry.protocol.delivery_reports import ReportPage, SourcesPage
+from logferry.protocol.delivery_requests import Content, Repair, SourcesOf
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored
 
 OnFailure = Callable[[], None]
@@ -155,6 +155,9 @@ class Store(Protocol):
 
         The queue has no limit: the caller must limit the bytes that it has submitted and that are not stored yet.
         """
+
+    def sources_of(self, question: SourcesOf) -> SourcesPage:
+        """Return a page of the sources that had a path. Raises StoreError or OSError if the records cannot be read."""
 
     def positions(self, sources: Sequence[str]) -> list[Position]:
         """Return how far each of these sources is stored, without those that the store does not know.

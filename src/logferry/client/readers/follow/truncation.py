@@ -91,11 +91,12 @@ class Truncations:
         except FileGone as error:  # the copy is gone; note_failure would take FileGone to mean the original
             raise FileNotFoundError(error.errno, error.strerror, error.filename) from None
         if found is None:
+            is_copied = self._is_copied(file, overwritten)  # may raise: nothing has changed so far
             name.note_truncated(overwritten, self._clock())
             self._registry.forget_source(overwritten.source)
             self._registry.losses.extend(overwritten.lost())
             overwritten.source.read_until = overwritten.seen_size
-            if not self._is_copied(file, overwritten):
+            if not is_copied:
                 self._windows.note_truncated(name, overwritten)
             return
         copy, losses = found

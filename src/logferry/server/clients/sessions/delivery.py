@@ -27,6 +27,7 @@ from logferry.protocol.delivery_requests import (
     Report,
     Request,
     Skip,
+    SourcesOf,
     Violation,
     Window,
 )
@@ -160,7 +161,7 @@ class DeliverySession:
                 self._take_hello(request)
             case Ping():
                 self._channel.send_sign_of_life()
-            case Report() | Locate() | Content() | Damaged() | Repair():
+            case Report() | SourcesOf() | Locate() | Content() | Damaged() | Repair():
                 return self._take_question(request)
             case Open():
                 return self._take_open(request, deliveries)

@@ -26,8 +26,8 @@ from logferry.errors import StoreError, cause_of
 from logferry.folder_lock import FolderInUse, lock_folder
 from logferry.protocol.delivery_answers import Position
 from logferry.protocol.delivery_repairs import DamagePage, RepairOutcome, StoredContent
-from logferry.protocol.delivery_reports import ReportPage
-from logferry.protocol.delivery_requests import Content, Repair
+from logferry.protocol.delivery_reports import ReportPage, SourcesPage
+from logferry.protocol.delivery_requests import Content, Repair, SourcesOf
 from logferry.server.storage.deliveries import AnyDelivery, OnStored
 from logferry.server.storage.disk import source_report
 from logferry.server.storage.disk.damage import DamageRegistry
@@ -166,6 +166,9 @@ class DiskStore:
     def submit(self, delivery: AnyDelivery, on_stored: OnStored[AnyDelivery]) -> None:
         assert self._opened
         self._opened.writer.submit(delivery, on_stored)
+
+    def sources_of(self, question: SourcesOf) -> SourcesPage:
+        return source_report.sources_of(self._settings.data_dir, question)
 
     def positions(self, sources: Sequence[str]) -> list[Position]:
         return source_report.positions(self._settings.data_dir, sources)

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Final
 
 from logferry.protocol.delivery_answers import Position
-from logferry.protocol.delivery_reports import REPORT_PAGE, Extent, RecordedLoss, RecordedWindow, ReportPage
+from logferry.protocol.delivery_reports import (
+    REPORT_PAGE,
+    SOURCES_PAGE,
+    Extent,
+    NamedSource,
+    RecordedLoss,
+    RecordedWindow,
+    ReportPage,
+    SourcesPage,
+)
+from logferry.protocol.delivery_requests import SourcesOf
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.measure import measure
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
@@ -32,6 +42,17 @@ def positions(data_dir: Path, sources: Sequence[str]) -> list[Position]:
         return [Position(*row, is_answer_to_open=False) for row in ledger.positions(sources)]
     finally:
         ledger.close()
+
+
+def sources_of(data_dir: Path, question: SourcesOf) -> SourcesPage:
+    """Return a page of the sources that had a path. Raises StoreError or OSError when the ledger cannot be read."""
+    ledger = Ledger(data_dir, durable=False, read_only=True)
+    try:
+        rows = ledger.sources_of(question.host, question.path, after=question.after, limit=SOURCES_PAGE + 1)
+    finally:
+        ledger.close()
+    page = [NamedSource(row.id, row.committed, row.lines, round(at * 1000)) for row, at in rows[:SOURCES_PAGE]]
+    return SourcesPage(tuple(page), has_more=len(rows) > SOURCES_PAGE)
 
 
 def report(data_dir: Path, source_id: str, *, after: int, on_damage: OnDamaged | None = None) -> ReportPage:
