@@ -1,15 +1,22 @@
 """Rotated files that were compressed before all of them was read: what is missing is read from the archive."""
 
 import bz2
+import contextlib
 import gzip
 import lzma
 import shutil
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.running import RunningServer, numbered_line, wait_until
-from tests.support.shipping import append, once, shipping
+from logferry.client.net.reports import ReportClient
+from logferry.client.proof.verify import verify
+from logferry.client.state.checkpoints import Checkpoints
+from logferry.client.status.inspect import InspectedFile, inspect
+from tests.support.running import DEADLINE_S, RunningServer, numbered_line, wait_until
+from tests.support.shipping import append, assert_conserved, log_line, once, shipping
 
 pytestmark = pytest.mark.usefixtures("quick_backoff")
 
@@ -113,3 +120,60 @@ def test_a_file_that_was_copied_truncated_and_compressed_while_it_is_followed_is
     append(log, range(200, 250))
     follow(tmp_path, server, 250)
     assert len(server.stored_lines()) == len(set(server.stored_lines())) == 250
+
+
+def test_an_archive_that_needs_an_extra_is_reported_once_and_read_when_the_extra_is_there(
+    tmp_path: Path, server: RunningServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    follow(tmp_path, server, 100)
+    append(log, range(100, 200))
+    archive = compress(log.rename(tmp_path / "app.log.1"), tmp_path / "app.log.1.zst")
+    append(log, range(200, 300))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "zstandard", None)
+        follow(tmp_path, server, 200)
+    reported = [record.getMessage() for record in caplog.records if str(log) in record.getMessage()]
+    reason = "zstd archives need the Python module zstandard: pip install 'logferry[zstd]'"
+    assert reported == [f"cannot read the rotated file {archive}: {reason}"]
+    assert [(file.other_name, file.reason) for file in unreadable(tmp_path)] == [(str(archive), reason)]
+    follow(tmp_path, server, 300)
+    assert sorted(server.stored_lines()) == sorted(map(numbered_line, range(300)))
+    assert unreadable(tmp_path) == []
+
+
+def unreadable(tmp_path: Path) -> list[InspectedFile]:
+    """Return the files that the status reports as unreadable."""
+    status = inspect(tmp_path / "state", now=time.time())
+    return [file for file in status.files if file.is_unreadable]
+
+
+@pytest.mark.parametrize("suffix", [".bz2", ".xz", ".zst"])
+def test_a_batch_run_ships_archives_and_verifies_them(tmp_path: Path, server: RunningServer, suffix: str) -> None:
+    archive = tmp_path / f"app.log.1{suffix}"
+    archive.write_bytes(packed(b"".join(map(log_line, range(1000))), suffix))
+    with shipping(archive, server.port, **once(tmp_path)) as run:
+        assert run.result().problems == ()
+    assert_conserved(range(1000), server.stored_lines())
+    checkpoints = Checkpoints(tmp_path / "state", read_only=True)
+    reports = ReportClient(
+        server.host, server.port, client_host="web-1", connect_timeout_s=DEADLINE_S, answer_timeout_s=DEADLINE_S
+    )
+    with contextlib.closing(reports):
+        verdict = verify(archive, checkpoints, reports)
+    assert verdict.is_proven, verdict
+    assert (verdict.lines, verdict.stored) == (1000, 1000)
+
+
+def test_a_batch_run_names_an_archive_that_needs_an_extra_and_ships_the_others(
+    tmp_path: Path, server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, archive = append(tmp_path / "app.log", range(10)), tmp_path / "app.log.1.zst"
+    archive.write_bytes(packed(log_line(11), ".zst"))
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with shipping([other, archive], server.port, **once(tmp_path)) as run:
+        (problem,) = run.result().problems
+    assert problem == (
+        f"cannot read {archive}: zstd archives need the Python module zstandard: pip install 'logferry[zstd]'"
+    )
+    assert_conserved(range(10), server.stored_lines())

@@ -21,6 +21,9 @@ _MAX_RESTING: Final = 32
 _COPY_EXPECTED_S: Final = 60.0
 _MAX_TRUNCATED: Final = 4
 
+# At most this many rotated files that cannot be opened are reported.
+_MAX_UNREAD: Final = 32
+
 _SUSPECTED: Final = "it looks like an unfinished copy of a followed file"
 
 
@@ -42,6 +45,7 @@ class FollowedName:
         "problem",
         "resting",
         "seen",
+        "unread",
         "unsearched_ns",
     )
 
@@ -57,6 +61,7 @@ class FollowedName:
         self.holder: FileIdentity | None = None  # the file that has the name
         self.looked_ns = time.time_ns()  # when the name was last checked, in Unix time
         self.unsearched_ns = 0  # files that were rotated since then are not found yet: they were renamed all the time
+        self.unread: tuple[tuple[str, str], ...] = ()  # rotated files that cannot be opened, each with the reason
         self.problem = ""  # why the name cannot be opened now
         self.file_problem = ""  # why one of its files cannot be read now
         self.behind_since = 0.0  # Unix time
@@ -157,13 +162,23 @@ class FollowedName:
         elif not self.behind_since:
             self.behind_since = time.time()
 
+    def note_unread(self, path: str, reason: str) -> bool:
+        """Note why a rotated file cannot be opened; "" says that it can be. Return whether the reason is new."""
+        if (path, reason) in self.unread:
+            return False
+        others = tuple(entry for entry in self.unread if entry[0] != path)
+        self.unread = (*others, (path, reason))[-_MAX_UNREAD:] if reason else others
+        return bool(reason)
+
     def reports(self) -> list[FileReport]:
         """Return how far each file is read and acked. Safe in any thread."""
         files = list(self.files)
+        unread = [FileReport(self.path, path, state="unreadable", problem=reason) for path, reason in self.unread]
         if not files:
-            return [FileReport(self.path, state="unreadable", problem=self.problem)]
+            return [FileReport(self.path, state="unreadable", problem=self.problem), *unread]
         problem = self.file_problem or self.problem
-        return [
+        reports = [
             file.report(behind_since=self.behind_since, problem=problem or (_SUSPECTED if file.is_suspect else ""))
             for file in files
         ]
+        return reports + unread

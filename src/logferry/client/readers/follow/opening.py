@@ -20,7 +20,8 @@ from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.follow.registry import Registry
 from logferry.client.recognition.recognise import Recogniser
 from logferry.client.recognition.rotated import MAX_LISTINGS, RotatedFile, RotatedFiles
-from logferry.errors import SourceError
+from logferry.errors import SourceError, cause_of
+from logferry.printable import printable
 
 logger = logging.getLogger(__name__)
 
@@ -159,11 +160,20 @@ class FileOpener:
             except FileNotFoundError:
                 return False
             except (OSError, SourceError) as error:
-                logger.warning("cannot read the rotated file %s: %s", path, error)
+                self._note_unread(name, str(path), error)
                 continue
+            if name.unread:
+                name.note_unread(str(path), "")
             if file is not None and not file.is_at_end:
                 logger.info("%s was rotated in the meantime; reading it to its end first", path)
         return True
+
+    def _note_unread(self, name: FollowedName, path: str, error: OSError | SourceError) -> None:
+        """Report a rotated file that cannot be opened: once in the log, and in the status as long as it is there."""
+        reason = error.reason if isinstance(error, SourceError) else cause_of(error)
+        if name.note_unread(path, reason):
+            self._registry.revision += 1
+            logger.warning("cannot read the rotated file %s: %s", printable(path), reason)
 
     def remember_files(self, name: FollowedName) -> None:
         """Save what recognises the files after a restart, under whatever name, whether or not they were shipped.

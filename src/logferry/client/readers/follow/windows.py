@@ -153,6 +153,9 @@ class UnknownWindows:
 
     def _may_exist(self, known: Checkpoint) -> bool:
         """Whether the file of a checkpoint is there after all, or cannot be read, so that nothing can be said."""
+        name = self._registry.names.get(known.path)
+        if name is not None and any(os.path.lexists(path) for path, _ in name.unread):
+            return True  # it may be in that archive; the log and the status say why the archive is not read
         for candidate in self._possible_places(known):
             try:
                 file = SourceFile(candidate, max_line_bytes=1)
