@@ -534,6 +534,50 @@ def test_without_answers_a_peer_that_takes_nothing_at_the_end_is_reported() -> N
     assert not bench.output.is_finishing
 
 
+# --- answers of the delivery extension that nobody is owed
+
+
+def received(source_id: str, committed: int) -> bytes:
+    """Return an ack."""
+    return answer_line("received", source=source_id, committed=committed, lines=0, crc32=0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        received("s", 10**9),
+        received("s", 5 * SIZE + 1),
+        received("another", 1),
+        refusal_line("no", source="s", committed=0, is_final=True),
+        refusal_line("no", source="another", committed=0, is_final=True),
+        answer_line("open", source="s", committed=0, lines=0, crc32=0),
+    ],
+    ids=["far beyond", "one byte beyond", "of another source", "no batch", "no batch of another", "opened twice"],
+)
+def test_an_answer_to_what_was_not_sent_is_no_verdict_and_ends_the_connection(answer: bytes) -> None:
+    """Rule E31."""
+    bench, one = bench_of("logferry"), source()
+    bench.connect(one)
+    if b"received" in answer:
+        bench.talks[-1].answers = False
+        bench.output.submit(batches_of(one)[0])
+        bench.drive()
+        bench.drive()
+    bench.talks[-1].say(answer)
+    events = bench.drive_until(Disconnected)
+    assert not any(isinstance(event, Stored | BatchRejected | SourceAt) for event in events)
+    (disconnected,) = [event for event in events if isinstance(event, Disconnected)]
+    assert isinstance(disconnected.error, ProtocolError)
+
+
+def test_the_first_of_small_batches_sent_together_may_be_answered_before_the_last_is_sent() -> None:
+    bench, sources = bench_of("logferry", capacity=300), [source("a"), source("b"), source("c")]
+    bench.connect(*sources)
+    batches = [Batch(each, 0, SIZE, LINES[0], 1) for each in sources]
+    events = bench.submit_all(batches)
+    assert sorted(event.batch.source.id for event in events if isinstance(event, Stored)) == ["a", "b", "c"]
+
+
 # --- what only the choice after the hello does
 
 

@@ -64,6 +64,7 @@ class LogferrySession(Session):
         self._is_withheld = False  # at the last heartbeat, the server stored nothing
         self._is_locating = False  # a request for positions has no answer yet
         self._in_flight: dict[str, deque[Batch]] = {}  # by source, in order; no queue is empty
+        self._reached: dict[str, int] = {}  # by source: no answer can be beyond this offset
         self._windows: deque[Batch] = deque()  # unknown windows without an answer yet, in order
 
     def open(self, sources: Sequence[Source]) -> None:
@@ -91,8 +92,10 @@ class LogferrySession(Session):
         match answer:
             case Position(is_answer_to_open=True) if answer.source in self._opening:
                 self._opening.discard(answer.source)
+                self._reached[answer.source] = answer.committed
                 events.append(SourceAt(answer.source, answer.committed, answer.lines, answer.crc32))
             case Position(source, committed, is_answer_to_open=False):
+                self._require_reached(source, committed)
                 self._note_stored(source, committed, events)
             case Positions(found) if self._is_locating:
                 self._is_locating = False
@@ -100,6 +103,7 @@ class LogferrySession(Session):
             case WindowRecorded(source) if self._windows and self._windows[0].source.id == source:
                 events.append(Stored(self._windows.popleft(), 0))
             case BatchRefused(source, committed, reason, is_final) if source in self._in_flight:
+                self._require_reached(source, committed)
                 events.append(BatchRejected(source, committed, reason, is_final))
             case Alive() if self._is_withheld or not answer.is_storing:
                 self._is_withheld = not answer.is_storing
@@ -111,6 +115,12 @@ class LogferrySession(Session):
             case _:
                 raise ProtocolError(f"the server sent an answer that does not match any request: {answer}")
 
+    def _require_reached(self, source_id: str, committed: int) -> None:
+        """Raise ProtocolError if the server says that it has bytes of a source that nobody can have sent."""
+        reached = self._reached.get(source_id, 0)
+        if committed > reached:
+            raise ProtocolError(f"the server says that byte {committed} of a source is stored; it was sent {reached}")
+
     def _note_stored(self, source_id: str, committed: int, events: list[OutputEvent]) -> None:
         """Append a Stored for each batch of a source that ends at or before `committed`."""
         queue = self._in_flight.get(source_id)
@@ -121,13 +131,17 @@ class LogferrySession(Session):
             self._in_flight.pop(source_id, None)
 
     def _note_sent(self, report: SendReport, events: list[OutputEvent]) -> None:
-        """See Session. Until a batch is sent whole, no answer can be for it.
+        """See Session. Before a batch is being sent, no answer can be for it.
+
+        Small batches are sent together: the first of them may have its answer before the last is sent.
 
         An unknown window that this server cannot record is not sent.
         """
-        for batch in report.finished:
+        for batch in report.begun:
             if not batch.unknown:
-                self._in_flight.setdefault(batch.source.id, deque()).append(batch)
+                source_id = batch.source.id
+                self._in_flight.setdefault(source_id, deque()).append(batch)
+                self._reached[source_id] = max(batch.end, self._reached.get(source_id, 0))
             elif self._reports_windows:
                 self._windows.append(batch)
             else:
