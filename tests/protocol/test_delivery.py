@@ -640,3 +640,14 @@ def test_e23_to_e26_anything_else_is_not_an_answer(line: bytes) -> None:
     """Rules E23, E24, E25 and E26."""
     client = DeliveryClientProtocol()
     assert isinstance(client.receive_data(WELCOME + line)[-1], InvalidAnswer)
+
+
+def test_e23_a_notice_that_comes_with_another_answer_is_kept_for_the_next_reader() -> None:
+    """Rule E23."""
+    client = DeliveryClientProtocol()
+    welcome, *rest = client.receive_data(WELCOME + notice_line("s1") + notice_line("s2"))
+    assert isinstance(welcome, Welcome)
+    client.put_back(rest)
+    assert client.has_answers
+    assert client.receive_data(b"") == [DamageNotice("s1"), DamageNotice("s2")]
+    assert not client.has_answers

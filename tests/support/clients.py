@@ -56,8 +56,8 @@ class MemoryAccess:
         """See StoreAccess; likewise below."""
         self._store.submit(delivery, self._on_stored)
 
-    def find_damage(self, client: str, on_found: Callable[[Sequence[str]], None]) -> None:
-        """Find nothing."""
+    def damaged_sources(self, client: str) -> Sequence[str]:
+        return self._store.damaged_sources(client)
 
     def sign_of_life(self) -> bytes:
         return sign_of_life(self._store)

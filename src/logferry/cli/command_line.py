@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "ship": "logferry.cli.client.ship",
     "serve": "logferry.cli.server.serve",
     "verify": "logferry.cli.client.verify",
+    "repair": "logferry.cli.client.repair",
     "fsck": "logferry.cli.server.fsck",
     "status": "logferry.cli.client.status",
     "check-config": "logferry.cli.client.check_config",

@@ -5,12 +5,12 @@ the modules of other modes, which halves its start-up time.
 """
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from logferry.client.delivery.batches import RenderingProducer
 from logferry.client.delivery.engine import DeliveryEngine
@@ -26,6 +26,12 @@ from logferry.config import STANDARD_INPUT, InputSettings, ShipSettings
 from logferry.errors import DeliveryAbandoned
 from logferry.telemetry.metrics import Metrics
 from logferry.telemetry.report_line import Reporter, shortcomings
+
+if TYPE_CHECKING:
+    from logferry.client.proof.self_heal import SelfHealer
+
+# A repair notices the end of the run within a tenth of a second, except while it renders an extent.
+_HEALER_STOP_S: Final = 2.0
 
 _ROOT_STATE_DIR: Final = Path("/var/lib/logferry")
 
@@ -158,12 +164,36 @@ def _deliver(
     parts: dict[str, Any] = {"metrics": metrics, "stop": stop, "checkpoints": checkpoints, "observer": connection}
     parts |= {"stored_extents": partial(stored_extents, settings), "reconciles": reconciles}
     parts["note_reported"] = known_losses.note_recorded
-    if settings.resilient:
-        from logferry.client.delivery.resilient import deliver_resilient
+    with _healing(settings, checkpoints, metrics, stop) as parts["on_damage"]:
+        if settings.resilient:
+            from logferry.client.delivery.resilient import deliver_resilient
 
-        deliver_resilient(producer, output, settings, **parts)
-    else:
-        DeliveryEngine(producer, output, settings, **parts).run()
+            deliver_resilient(producer, output, settings, **parts)
+        else:
+            DeliveryEngine(producer, output, settings, **parts).run()
+
+
+@contextmanager
+def _healing(
+    settings: ShipSettings, checkpoints: Checkpoints, metrics: Metrics, stop: StopSignal
+) -> Iterator[Callable[[str], None]]:
+    """Give what repairs a damaged source; at the end of the run, wait for the repairs in progress."""
+    healers: list[SelfHealer] = []
+
+    def repair(source_id: str) -> None:
+        if not healers:
+            from logferry.client.proof.self_heal import SelfHealer  # most runs never need it
+
+            healers.append(SelfHealer(settings, checkpoints, metrics=metrics))
+        healers[0].damaged(source_id)
+
+    try:
+        yield repair
+        for healer in healers:
+            healer.finish(is_stopping=lambda: stop.is_requested)
+    finally:
+        for healer in healers:
+            healer.stop(_HEALER_STOP_S)
 
 
 def _open_reader(

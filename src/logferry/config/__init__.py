@@ -9,7 +9,7 @@ Names that a starting client does not need are imported on first use, because bu
 
 from typing import TYPE_CHECKING
 
-from logferry.config.client_settings import ShipSettings, StatusSettings, VerifySettings
+from logferry.config.client_settings import RepairSettings, ShipSettings, StatusSettings, VerifySettings
 from logferry.config.environment import former_names
 from logferry.config.input_kinds import STANDARD_INPUT
 from logferry.config.input_settings import FileSettings, InputSettings
@@ -58,6 +58,7 @@ __all__ = [
     "Group",
     "InputSettings",
     "Option",
+    "RepairSettings",
     "ServeSettings",
     "Settings",
     "ShipSettings",

@@ -1,4 +1,4 @@
-"""The settings of the client's commands (ship, verify, status), and thereby their options.
+"""The settings of the client's commands (ship, verify, repair, status), and thereby their options.
 
 Each field declares its option (see `options`). The settings of an input are in `input_settings`. This module reads
 nothing: `loading` finds the values.
@@ -232,21 +232,26 @@ class ShipSettings:
             Group.LIMITS,
         ),
     ]
+    self_heal: Annotated[
+        bool,
+        Declaration(
+            BOOLEAN,
+            "true",
+            "when the server reports that lines of this client are damaged on its disk, send them again from the files",
+            Group.DELIVERY,
+        ),
+    ]
     shutdown_timeout: ShutdownTimeout
     log_level: LogLevel
     config: ClientConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerifySettings:
-    """The settings of `logferry verify`."""
+class RepairSettings:
+    """The settings of `logferry repair`."""
 
     inputs: tuple[FileSettings, ...]
     json: Json
-    show: Annotated[
-        bool,
-        Declaration(BOOLEAN, "false", "show the text of lines that differ: expected and found", Group.RUN),
-    ]
     server_host: ServerHost
     server_port: ServerPort
     host: Host
@@ -255,6 +260,16 @@ class VerifySettings:
     connect_timeout: ConnectTimeout
     log_level: LogLevel
     config: ClientConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifySettings(RepairSettings):
+    """The settings of `logferry verify`."""
+
+    show: Annotated[
+        bool,
+        Declaration(BOOLEAN, "false", "show the text of lines that differ: expected and found", Group.RUN),
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -155,7 +155,7 @@ class FileSettings:
         Declaration(
             FILES,
             "/var/log/app.log",
-            "the files to verify, plain or gzip: names or patterns, separated by ':'",
+            "the files to verify or repair, plain or gzip: names or patterns, separated by ':'",
             Group.FILES,
             variable="LOG_FILE",
         ),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from logferry.config import conflicts
-from logferry.config.client_settings import ShipSettings, VerifySettings
+from logferry.config.client_settings import RepairSettings, ShipSettings, VerifySettings
 from logferry.config.environment import unknown_variables
 from logferry.config.input_settings import FileSettings, InputSettings
 from logferry.config.options import Option, options_of
@@ -51,7 +51,7 @@ class _Judge:
     def values_of(self, settings: type) -> dict[str, Any]:
         """Return the values of all fields of `settings`, without the invalid ones."""
         options = options_of(settings)
-        has_inputs = settings in (ShipSettings, VerifySettings)
+        has_inputs = settings in (ShipSettings, VerifySettings, RepairSettings)
         of_inputs = [option for option in options if has_inputs and option.name in _INPUT_NAMES]
         file = self._file(next(option for option in options if option.name == "config"), settings)
         top = (file.top,) if file else ()

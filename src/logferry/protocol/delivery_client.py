@@ -44,11 +44,21 @@ class DeliveryClientProtocol:
     def __init__(self) -> None:
         self._buffer = b""
         self._is_welcome = False
+        self._put_back: list[Answer] = []
+
+    def put_back(self, answers: Sequence[Answer]) -> None:
+        """Return answers that the caller has no use for now; the next call of `receive_data` returns them again."""
+        self._put_back += answers
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether `receive_data` has something to return even without data."""
+        return bool(self._put_back)
 
     def receive_data(self, data: bytes) -> list[Answer]:
         """Accept bytes from the socket; return the answers in order, up to the first that is invalid."""
         *lines, self._buffer = (self._buffer + data).split(b"\n")
-        answers: list[Answer] = []
+        answers, self._put_back = self._put_back, []
         for place, line in enumerate(lines):
             answer = self._read(line)
             answers.append(answer)

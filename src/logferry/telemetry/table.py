@@ -125,6 +125,12 @@ class Counters:
         report="{} unknown windows",
         shortcoming="{} files may have lost bytes that nobody saw (unknown windows)",
     )
+    extents_repaired: int = counter(
+        "extents",
+        "Stored pieces of files that were damaged on the server's disk and that this client has repaired.",
+        report="repaired {} extents on the server",
+        summary="{} extents repaired on the server",
+    )
     batches: int = counter("batches", "Batches handed to the network.")
     reconnects: int = counter("connections", "Connections, or attempts to connect, that failed.")
 

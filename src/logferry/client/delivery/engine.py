@@ -30,6 +30,7 @@ from logferry.client.delivery.output import (
     OutputLimits,
     Sent,
     SourceAt,
+    SourceDamaged,
     Stalled,
     Stored,
     Withheld,
@@ -78,6 +79,7 @@ class DeliveryEngine:
         note_reported: Callable[[UnknownWindow], None] = lambda window: None,
         gate: ReconnectGate | None = None,
         observer: ConnectionObserver | None = None,
+        on_damage: Callable[[str], None] = lambda _: None,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
         poll: Wait = poll,
@@ -95,6 +97,7 @@ class DeliveryEngine:
         self._checkpoints = checkpoints
         self._gate = gate or AlwaysOpen()
         self._observer = observer or NullObserver()
+        self._on_damage = on_damage
         backoff = backoff or Backoff(ceiling_s=settings.backoff_max)
         self._attempts = Attempts(settings, backoff)
         self._idle = IdleConnection(backoff, clock(), is_wanted=settings.mode == "continuous")
@@ -263,6 +266,8 @@ class DeliveryEngine:
                 self._resume_source(event)
             case Located():
                 self._note_located(event)
+            case SourceDamaged(source_id):
+                self._on_damage(source_id)
             case LineRejected(batch, line, reason):
                 self._stalls.has_acks = True
                 self._window.answered(batch, 1)

@@ -82,6 +82,12 @@ class Located(NamedTuple):
     found: tuple[SourceAt, ...] | None
 
 
+class SourceDamaged(NamedTuple):
+    """What is stored of a source has changed on the server's disk; the source may be of an earlier run."""
+
+    source: str
+
+
 class LineRejected(NamedTuple):
     """The next line of a submitted batch will never be stored."""
 
@@ -125,7 +131,17 @@ class Disconnected(NamedTuple):
 
 
 OutputEvent = (
-    Connected | Sent | Stored | SourceAt | Located | LineRejected | BatchRejected | Withheld | Stalled | Disconnected
+    Connected
+    | Sent
+    | Stored
+    | SourceAt
+    | Located
+    | SourceDamaged
+    | LineRejected
+    | BatchRejected
+    | Withheld
+    | Stalled
+    | Disconnected
 )
 
 

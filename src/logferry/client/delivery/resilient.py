@@ -68,6 +68,7 @@ def deliver_resilient(
     reconciles: bool = True,
     note_reported: Callable[[UnknownWindow], None] = lambda window: None,
     observer: ConnectionObserver | None = None,
+    on_damage: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Deliver as DeliveryEngine.run does; both threads have ended when this returns."""
     prefetching = PrefetchingProducer(
@@ -90,6 +91,7 @@ def deliver_resilient(
         note_reported=note_reported,
         gate=gate,
         observer=observer,
+        on_damage=on_damage,
     )
     gate.start()
     prefetching.start()

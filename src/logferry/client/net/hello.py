@@ -24,12 +24,14 @@ def greet(
     client_host: str,
     encodings: Sequence[str],
     timeout_s: float,
+    features: Sequence[str] = (),
 ) -> Steps[Answer]:
     """Send the hello of the client `client_host`; return the answer, a Welcome if the server knows the extension.
 
     Raises PeerClosed or PeerTimeout if no answer arrives, NotALogServer if the answer is another service's.
     """
     fields = {"version": VERSION, "client": client_id, "host": client_host, "encodings": list(encodings)}
+    fields |= {"features": list(features)} if features else {}
     hello = control_line("hello", **fields)
     try:
         answer = yield from ask(transport, protocol, hello, timeout_s=timeout_s, what="the hello")
@@ -71,8 +73,10 @@ def ask(
             if not resumed.ready:
                 raise PeerTimeout(f"the server has not answered {what} within {timeout_s:g} s")
             left_s -= resumed.waited_s
-        for answer in protocol.receive_data(receive_some(transport) or b""):
+        answers = protocol.receive_data(receive_some(transport) or b"")
+        for place, answer in enumerate(answers):
             if not isinstance(answer, Alive):
+                protocol.put_back(answers[place + 1 :])  # notices, which no request has asked for
                 return answer
             left_s = timeout_s
 

@@ -10,13 +10,20 @@ from logferry.client.net.hello import ask, greet
 from logferry.client.net.readiness import Wait, poll
 from logferry.client.net.steps import Steps, run
 from logferry.client.net.transport import Transport
-from logferry.config import ShipSettings, VerifySettings
+from logferry.config import RepairSettings, ShipSettings
 from logferry.errors import NotALogServer, ProtocolError
 from logferry.names import text_of_name
 from logferry.protocol.delivery import control_line
 from logferry.protocol.delivery_answers import Answer, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
-from logferry.protocol.delivery_repairs import CONTENT_BYTES, StoredContent
+from logferry.protocol.delivery_repairs import (
+    CONTENT_BYTES,
+    EXTENT_BYTES,
+    DamagedExtent,
+    DamagePage,
+    RepairOutcome,
+    StoredContent,
+)
 from logferry.protocol.delivery_reports import NamedSource, ReportPage, SourcesPage
 from logferry.protocol.features import HEAL, SOURCES
 
@@ -49,6 +56,7 @@ class ReportClient:
             if not isinstance(answer, Welcome):
                 raise ProtocolError(f"{host}:{port} does not speak the delivery extension, so it cannot prove anything")
             self.store, self.features = answer.store, answer.features  # see Welcome
+            self.max_repair_bytes = answer.max_batch_bytes + EXTENT_BYTES
         except NotALogServer as error:
             self.close()
             raise NotALogServer(error.what, f"{host}:{port}") from None
@@ -58,7 +66,7 @@ class ReportClient:
 
     @classmethod
     @contextmanager
-    def for_server_of(cls, settings: ShipSettings | VerifySettings, *, wait: Wait = poll) -> Iterator[Self]:
+    def for_server_of(cls, settings: ShipSettings | RepairSettings, *, wait: Wait = poll) -> Iterator[Self]:
         """Give a connection to the server of `settings` for the length of a `with`. Raises DeliveryError."""
         reports = cls(
             settings.server_host,
@@ -108,6 +116,26 @@ class ReportClient:
                 return
             yield answer.data
             position += len(answer.data)
+
+    def damaged(self, source_id: str) -> Iterator[DamagedExtent]:
+        """Yield the extents of a source that the server knows to be damaged."""
+        after, has_more = 0, True
+        while has_more:
+            page = self._ask(control_line("damaged", source=source_id, after=after))
+            if not isinstance(page, DamagePage):
+                raise ProtocolError(f"the server's answer to a request for damaged extents is something else: {page}")
+            yield from page.extents
+            has_more = page.has_more and bool(page.extents)
+            after = page.extents[-1].start + 1 if page.extents else 0
+
+    def repair(self, source_id: str, extent: DamagedExtent, payload: bytes) -> RepairOutcome:
+        """Send the NDJSON of a damaged extent; return what became of it."""
+        fields = {"start": extent.start, "end": extent.end, "lines": extent.lines, "bytes": len(payload)}
+        header = control_line("repair", source=source_id, **fields, encoding="identity", crc32=extent.crc32)
+        outcome = self._ask(header + payload)
+        if not isinstance(outcome, RepairOutcome) or (outcome.source, outcome.start) != (source_id, extent.start):
+            raise ProtocolError(f"the server's answer to a repair is something else: {outcome}")
+        return outcome
 
     @property
     def can_heal(self) -> bool:

@@ -1,1 +1,1 @@
-"""Proving that files are stored, and retiring files after that proof."""
+"""Proving that files are stored, repairing what is not, and retiring files after that proof."""

@@ -57,8 +57,8 @@ FILE_NAME: Final = "checkpoints.json"
 class Checkpoints:
     """All checkpoints of one state folder.
 
-    Any thread may look up sources (`of_identity`, `of_path`) and `follow` them; the lock `_changing` guards the state
-    that these methods change. Only the delivering thread registers and saves.
+    Any thread may look up sources (`of_source`, `of_identity`, `of_path`) and `follow` them; the lock `_changing`
+    guards the state that these methods change. Only the delivering thread registers and saves.
     """
 
     def __init__(
@@ -97,6 +97,11 @@ class Checkpoints:
 
     def __contains__(self, source_id: str) -> bool:
         return source_id in self._known
+
+    def of_source(self, source_id: str) -> Checkpoint | None:
+        """Return the checkpoint of a source."""
+        with self._changing:
+            return self._known.get(source_id)
 
     def of_identity(self, device: int, inode: int) -> list[Checkpoint]:
         """Return the checkpoints of a file, and of earlier files with the same inode."""

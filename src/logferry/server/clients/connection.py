@@ -56,8 +56,8 @@ class StoreAccess(Protocol):
     def ask(self, question: Question, on_answer: Callable[[bytes], None]) -> None:
         """Answer a question in another thread; `on_answer` receives the answer line in the event loop."""
 
-    def find_damage(self, client: str, on_found: Callable[[Sequence[str]], None]) -> None:
-        """Find the damaged sources of a client in another thread; `on_found` receives them in the event loop."""
+    def damaged_sources(self, client: str) -> Sequence[str]:
+        """Return sources of a client that are known to be damaged."""
 
     def sign_of_life(self) -> bytes:
         """Return a heartbeat, which says why the store stores nothing now, if it does not."""
@@ -389,9 +389,9 @@ class Connection(asyncio.Protocol):
 
         self._store.ask(question, answered)
 
-    def find_damage(self, client: str) -> None:
-        """Have another thread find what is damaged of a client's lines."""
-        self._store.find_damage(client, lambda sources: self.notify_damage({client: sources}))
+    def damaged_sources(self, client: str) -> Sequence[str]:
+        """Return sources of the client that are known to be damaged."""
+        return self._store.damaged_sources(client)
 
     def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
         """Notify the client if it shipped any of `sources`, by the ids of clients, which are damaged."""

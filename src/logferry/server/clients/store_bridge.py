@@ -77,22 +77,9 @@ class StoreBridge:
         """Return a heartbeat, which says why the store stores nothing now, if it does not."""
         return sign_of_life(self._store)
 
-    def find_damage(self, client: str, on_found: Callable[[Sequence[str]], None]) -> None:
-        """Find the damaged sources of a client in another thread; `on_found` receives them, if there are any."""
-
-        def find() -> None:
-            try:
-                sources = self._store.damaged_sources(client)
-            except (StoreError, OSError):
-                return  # the next connection finds them
-            except Exception as error:  # the top of a worker
-                self._log_failure(error)
-                return
-            if sources:
-                self.call_soon_from_thread(lambda: on_found(sources))
-
-        if self._store.health().damaged_extents:
-            self._submit_to(self._repairing, find)
+    def damaged_sources(self, client: str) -> Sequence[str]:
+        """Return sources of a client that are known to be damaged."""
+        return self._store.damaged_sources(client)
 
     def _log_failure(self, error: Exception) -> None:
         if self._failures.log(

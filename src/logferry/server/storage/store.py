@@ -108,8 +108,8 @@ class RecoveryReport:
 class Store(Protocol):
     """Keeps deliveries in the order in which they are submitted, and reports when they are safe.
 
-    Any thread may call any method. Only `submit`, `health` and the properties never wait for the disk or the network;
-    call the others from a thread that may block.
+    Any thread may call any method. Only `submit`, `health`, `damaged_sources` and the properties never wait for the
+    disk or the network; call the others from a thread that may block.
     """
 
     @property
@@ -178,7 +178,7 @@ class Store(Protocol):
         """Return a page of the extents of a source that are known to be damaged. Raises StoreError or OSError."""
 
     def damaged_sources(self, client: str) -> Sequence[str]:
-        """Return some of the sources of a client that are known to be damaged. Raises StoreError or OSError."""
+        """Return some of the sources of a client that are known to be damaged. Never waits."""
 
     def repair(self, request: Repair) -> RepairOutcome:
         """Store a damaged extent anew.

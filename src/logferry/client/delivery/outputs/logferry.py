@@ -14,6 +14,7 @@ from logferry.client.delivery.output import (
     OutputEvent,
     OutputLimits,
     SourceAt,
+    SourceDamaged,
     Stored,
     Withheld,
 )
@@ -22,6 +23,7 @@ from logferry.client.delivery.outputs.establish import Dial, KnownServers, close
 from logferry.client.delivery.outputs.sender import SendReport
 from logferry.client.delivery.outputs.session import Session
 from logferry.client.net.hello import greet
+from logferry.client.net.readiness import Readiness
 from logferry.client.net.steps import Steps
 from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings
@@ -40,7 +42,8 @@ from logferry.protocol.delivery_answers import (
     WindowRecorded,
 )
 from logferry.protocol.delivery_client import DeliveryClientProtocol
-from logferry.protocol.features import WINDOWS
+from logferry.protocol.delivery_repairs import DamageNotice
+from logferry.protocol.features import HEAL, WINDOWS
 
 # A server that knows the hello answers it immediately, whatever its disk does.
 HELLO_TIMEOUT_S: Final = 10.0
@@ -77,6 +80,16 @@ class LogferrySession(Session):
         self._is_locating = True
         self._sender.add_control(control_line("positions", sources=list(sources)))
 
+    def next_timer(self) -> float | None:
+        """See Output. A notice may have come with the welcome."""
+        return 0.0 if self._protocol.has_answers else super().next_timer()
+
+    def drive(self, ready: Readiness, now: float, events: list[OutputEvent]) -> None:
+        """See Session."""
+        if self._protocol.has_answers:
+            self._handle_data(b"", events)
+        super().drive(ready, now, events)
+
     @property
     def _expects_progress(self) -> bool:
         owes_answer = self._in_flight or self._opening or self._is_locating or self._windows
@@ -108,6 +121,8 @@ class LogferrySession(Session):
             case Alive() if self._is_withheld or not answer.is_storing:
                 self._is_withheld = not answer.is_storing
                 events.append(Withheld(answer.reason, answer.since))
+            case DamageNotice(source):
+                events.append(SourceDamaged(source))
             case Alive():
                 pass
             case InvalidAnswer(reason):
@@ -159,6 +174,7 @@ def say_hello(
         client_host=settings.host,
         encodings=("gzip",),
         timeout_s=min(HELLO_TIMEOUT_S, settings.ack_timeout),
+        features=(HEAL,) if settings.self_heal else (),
     )
 
 

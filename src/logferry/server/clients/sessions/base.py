@@ -60,8 +60,8 @@ class Channel(Protocol):
     def ask_store(self, question: Question) -> None:
         """Have another thread answer a question; the session's `store_answered` receives the answer."""
 
-    def find_damage(self, client: str) -> None:
-        """Find out what is damaged of a client's lines; the session's `notify_damage` receives it, if there is any."""
+    def damaged_sources(self, client: str) -> Sequence[str]:
+        """Return sources of a client that are known to be damaged."""
 
     def stored(self, delivery: "ClientDelivery") -> None:
         """Take a delivery back from the store; one `after_stored` follows for the group."""

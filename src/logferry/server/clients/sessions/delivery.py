@@ -191,7 +191,7 @@ class DeliverySession:
         )
         self._takes_notices = HEAL in hello.features
         if self._takes_notices:
-            self._channel.find_damage(credentials.client)
+            self.notify_damage({credentials.client: self._channel.damaged_sources(credentials.client)})
 
     def _take_question(self, question: Question) -> str | None:
         if len(self._questions) >= _MAX_WAITING_QUESTIONS:

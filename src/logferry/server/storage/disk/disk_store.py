@@ -192,7 +192,7 @@ class DiskStore:
         assert self._opened
         outcome = self._opened.repair.repair(request)
         if outcome.is_whole:
-            self._opened.damage.is_repaired(request.source, request.start)
+            self._opened.damage.is_repaired(request.source, request.start, now=not outcome.reason)
         return outcome
 
     def health(self) -> StoreHealth:

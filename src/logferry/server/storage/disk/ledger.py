@@ -296,9 +296,9 @@ class Ledger:
         )
         return self._database.total_changes - before
 
-    def drop_damage(self, source_id: str, start: int) -> int:
-        """Forget that an extent is damaged; return whether it was recorded."""
-        return self._database.execute("DELETE FROM damage WHERE source = ? AND start = ?", (source_id, start)).rowcount
+    def drop_damage(self, source_id: str, start: int) -> None:
+        """Forget that an extent is damaged."""
+        self._database.execute("DELETE FROM damage WHERE source = ? AND start = ?", (source_id, start))
 
     def drop_damage_in(self, segment: int) -> None:
         """Forget all damage in a segment."""
@@ -319,14 +319,17 @@ class Ledger:
         )
         return [ExtentRow(*row) for row in rows]
 
-    def damaged_sources(self, client: str, *, limit: int) -> list[str]:
-        """Return sources of a client that have damaged extents."""
+    def damaged_sources(self, *, limit: int) -> dict[str, str]:
+        """Return sources that have damaged extents, each with its client."""
         rows = self._query(
-            f"SELECT DISTINCT source FROM damage JOIN sources ON sources.id = source WHERE client = ? AND {_IS_KEPT} "
-            "LIMIT ?",
-            (client, limit),
+            f"SELECT DISTINCT source, client FROM damage JOIN sources ON sources.id = source WHERE {_IS_KEPT} LIMIT ?",
+            (limit,),
         )
-        return [source for (source,) in rows]
+        return dict(rows)
+
+    def damaged_in(self, segment: int) -> list[str]:
+        """Return the sources that have damaged extents in a segment."""
+        return [source for (source,) in self._query("SELECT DISTINCT source FROM damage WHERE segment = ?", (segment,))]
 
     def client_of(self, source_id: str) -> str | None:
         """Return the id of the client that shipped a source."""
