@@ -112,6 +112,12 @@ class Counters:
         report="lost {} bytes",
         shortcoming="{} bytes were gone before they were read",
     )
+    files_missed: int = counter(
+        "files",
+        "Files that were written and gone before they could be opened.",
+        report="missed {} files",
+        shortcoming="{} files were written and gone before they could be opened",
+    )
     bytes_given_up: int = counter(
         "bytes",
         "Unread bytes of rotated or deleted files that were dropped because they exceeded --max-held-bytes.",

@@ -16,6 +16,7 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Final, Self
 
+from logferry.client.finding.short_lived import EntryEvent, Event
 from logferry.errors import cause_of
 from logferry.printable import printable
 from logferry.telemetry.log_limits import LAST_INTERVAL_S, RepeatLimit
@@ -44,7 +45,17 @@ _MASK: Final = _GROWN | _RENAMED | _DELETE_SELF | _MOVE_SELF | _ONLYDIR
 
 # struct inotify_event: wd, mask, cookie, len; `len` bytes of name follow, NULs at their end included.
 _EVENT: Final = struct.Struct("=iIII")
-_NAME_BYTES: Final = struct.Struct("=12xI").unpack_from
+_MASK_AND_NAME_BYTES: Final = struct.Struct("=4xI4xI").unpack_from
+
+# These are kept in their order, with their number.
+_ENTRY_EVENTS: Final = {
+    _CREATE: Event.CREATED,
+    _MODIFY: Event.WRITTEN,
+    _MOVED_FROM: Event.MOVED_AWAY,
+    _MOVED_TO: Event.MOVED_HERE,
+    _DELETE: Event.DELETED,
+}
+_MOVED: Final = _CREATE | _MOVED_FROM | _MOVED_TO | _DELETE
 
 # One read takes at most this much, which is more than 2000 events. This many reads empty the longest queue that
 # the kernel keeps by default (16,384 events), and are bounded even if events arrive faster than they are read.
@@ -63,12 +74,13 @@ class Changes:
 
     `paths` are files whose content may have grown. In `folders`, names appeared, vanished, moved or changed their
     permissions, or the folder itself is gone (then it is no longer watched). After an `overflow`, events are missing:
-    the caller must check everything.
+    the caller must check everything. `entry_events` are what happened to files, in order.
     """
 
     paths: set[str] = field(default_factory=set)
     folders: set[str] = field(default_factory=set)
     overflow: bool = False
+    entry_events: list[EntryEvent] = field(default_factory=list, compare=False)
 
 
 class FolderWatcher:
@@ -130,10 +142,11 @@ class FolderWatcher:
 
     def read(self) -> Changes:
         """Return the changes since the last read, each once. Never waits."""
-        events: dict[bytes, None] = {}
+        events: list[bytes] = []
+        recent: set[bytes] = set()
         for _ in range(_READS):
             try:
-                _collect(os.read(self._inotify.fd, _READ_BYTES), events)
+                _collect(os.read(self._inotify.fd, _READ_BYTES), events, recent)
             except BlockingIOError:
                 break
         changes = Changes()
@@ -155,13 +168,18 @@ class FolderWatcher:
         Events of a removed watch are ignored. Its number cannot belong to a newer watch yet: the kernel counts to
         INT_MAX before it reuses numbers (inotify(7), section BUGS).
         """
-        wd, mask, _, _ = _EVENT.unpack_from(event)
+        wd, mask, cookie, _ = _EVENT.unpack_from(event)
         changes.overflow |= bool(mask & _OVERFLOW)
         folders = self._folders.get(wd, set())
-        if mask & _GROWN:
+        if mask & (_GROWN | _MOVED):
             name = os.fsdecode(event[_EVENT.size :].rstrip(b"\0"))
-            changes.paths.update(os.path.join(folder, name) for folder in folders)
-            return
+            paths = [os.path.join(folder, name) for folder in folders]
+            kind = _ENTRY_EVENTS.get(mask)  # None for a folder, whose mask has another bit
+            if kind is not None:
+                changes.entry_events += [EntryEvent(kind, path, cookie) for path in paths]
+            if mask & _GROWN:
+                changes.paths.update(paths)
+                return
         changes.folders.update(folders)
         if mask & _IGNORED:  # the kernel removed the watch: the folder was deleted, or unmounted
             self._forget(wd)
@@ -218,14 +236,21 @@ def _explained(error: OSError) -> str:
     return f"{cause_of(error)}{_HINTS.get(error.errno or 0, '')}"
 
 
-def _collect(data: bytes, events: dict[bytes, None]) -> None:
-    """Add the events in `data` to `events`, each once, before they are interpreted.
+def _collect(data: bytes, events: list[bytes], recent: set[bytes]) -> None:
+    """Add the events in `data` to `events`, before they are interpreted.
 
-    A burst of 16,384 events takes 8 ms here, and as long in the kernel. A file that grows fast causes one event: the
-    kernel merges equal consecutive events.
+    Equal events count once until an entry comes or goes; `recent` are the events since then. A burst of 16,384 events
+    takes 8 ms here, and as long in the kernel. A file that grows fast causes one event: the kernel merges equal
+    consecutive events.
     """
     offset, size = 0, len(data)
     while offset < size:
-        end = offset + _EVENT.size + _NAME_BYTES(data, offset)[0]
-        events[data[offset:end]] = None
+        mask, name_bytes = _MASK_AND_NAME_BYTES(data, offset)
+        end = offset + _EVENT.size + name_bytes
+        event = data[offset:end]
+        if mask & _MOVED:
+            recent.clear()
+        if event not in recent:
+            recent.add(event)
+            events.append(event)
         offset = end

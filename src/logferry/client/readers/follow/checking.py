@@ -45,6 +45,7 @@ class NameChecker:
         self._truncations = truncations
         self._abandonment = abandonment
         self._clock = clock
+        self.on_vanished: Callable[[str, int], None] = lambda path, size: None
 
     def check(self, name: FollowedName) -> bool:
         """Check which file has the name now; return whether there may be something to read."""
@@ -59,9 +60,10 @@ class NameChecker:
 
     def _look_at_name(self, name: FollowedName, now_ns: int) -> bool:
         """Find out which file has the name; return False if the name led to another file in the middle of that."""
-        holder_before, name.holder = name.holder, None
+        holder_before, name.holder, size = name.holder, None, 0
         try:
             status = os.stat(name.path)
+            size = status.st_size
             name.holder = identity_of(status)
             name.seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
             if abs(now_ns - status.st_mtime_ns) < RACY_NS:
@@ -71,6 +73,7 @@ class NameChecker:
         except FileNotFoundError:
             has_moved, name.holder, name.seen = name.holder is not None, None, None
             if has_moved:
+                self.on_vanished(name.path, size)
                 return False
             self._registry.note_problem(name, "waiting for it to appear" if name.is_literal else "gone")
         except SourceError as error:

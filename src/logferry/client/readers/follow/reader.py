@@ -30,6 +30,7 @@ from logferry.client.readers.follow.names import FollowedNames
 from logferry.client.readers.follow.opening import FileOpener
 from logferry.client.readers.follow.reclaim import Reclaimer, Unreclaimed
 from logferry.client.readers.follow.registry import Registry
+from logferry.client.readers.follow.short_lived_reports import ShortLivedReports
 from logferry.client.readers.follow.truncation import Truncations
 from logferry.client.readers.follow.turns import NameReader
 from logferry.client.readers.follow.watch import ChangeWatch
@@ -106,10 +107,12 @@ class FollowReader:
         self._name_reader = NameReader(registry, truncations, abandonment, clock)
         self._held = HeldFiles(registry, metrics or Metrics(), clock, max_bytes=max_held_bytes)
         self._watch = ChangeWatch(watcher, registry, folders)
+        self._checker.on_vanished = self._watch.note_vanished
         self._ready: dict[FollowedName, None] = {}  # in the order of their turns
         self._next_sweep = self._next_sweep_if_watched = clock()
         self._new_inputs: Sequence[InputSettings] | None = None  # the reload thread sets them, `poll` takes them
         self._names = FollowedNames(inputs, registry, folders)
+        self._short_lived = ShortLivedReports(self._names, registry, metrics or Metrics(), known_losses, clock)
         self._reclaimer = Reclaimer(registry, self._names, self._opener, recogniser)
         self._start(recogniser)
         self._request = Wakeup()  # to take the new inputs; created last, because a wrong name raises above
@@ -270,6 +273,8 @@ class FollowReader:
         changes = self._watch.take_changes()
         if changes.has_missed_some:
             self._sweep_soon()
+        for file in changes.gone:
+            self._short_lived.report(file, self._watch.names_of(file))
         for name in changes.names:
             self._check(name)
         return changes.may_have_new_names

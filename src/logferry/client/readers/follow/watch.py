@@ -11,6 +11,7 @@ from typing import NamedTuple
 from logferry.client.finding.inotify import FolderWatcher
 from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.mounts import Mounts
+from logferry.client.finding.short_lived import NewFile, ShortLivedFiles
 from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.follow.registry import Registry
 
@@ -21,6 +22,7 @@ class ReportedChanges(NamedTuple):
     names: Sequence[FollowedName] = ()  # their files were written to, or the like
     may_have_new_names: bool = False  # a name may have appeared, vanished or moved
     has_missed_some: bool = False  # the kernel's queue overflowed
+    gone: Sequence[NewFile] = ()  # new files that are gone, and that nobody has looked at
 
 
 class ChangeWatch:
@@ -31,6 +33,8 @@ class ChangeWatch:
         self._registry = registry
         self._folders = folders
         self._by_place: dict[str, FollowedName] = {}  # by the real path of each file
+        self._new_files = ShortLivedFiles(self._open_under)
+        self._as_written: dict[str, list[str]] = {}  # folders as the inputs write them, by their real paths
         self._revision = -1  # of the registry, when the folders were last chosen
         self._is_all_watched = False  # since then, as far as paths and mounts show
         self._is_complete = False
@@ -53,7 +57,32 @@ class ChangeWatch:
         for folder in changes.folders:
             self._folders.forget(folder)
         changed = [name for path in changes.paths if (name := self._by_place.get(path)) is not None]
-        return ReportedChanges(changed, may_have_new_names=bool(changes.folders), has_missed_some=changes.overflow)
+        if changes.overflow:
+            self._new_files.forget_all()
+        return ReportedChanges(
+            changed,
+            may_have_new_names=bool(changes.folders),
+            has_missed_some=changes.overflow,
+            gone=self._new_files.take(changes.entry_events),
+        )
+
+    def names_of(self, file: NewFile) -> Iterator[str]:
+        """Yield the names that a file has had, as the inputs write them."""
+        return (name for path in file.names for name in self._written(path))
+
+    def _written(self, path: str) -> Iterator[str]:
+        folder, name = os.path.split(path)
+        for written in self._as_written.get(folder, ()):
+            yield name if written == os.curdir else os.path.join(written, name)
+
+    def _open_under(self, path: str) -> object:
+        names = (self._registry.names.get(written) for written in self._written(path))
+        return next((name.newest for name in names if name is not None), None)
+
+    def note_vanished(self, path: str, size: int) -> None:
+        """Note the size that a file had just before it could not be opened any more."""
+        folder, name = os.path.split(path)
+        self._new_files.note_size(os.path.join(os.path.realpath(folder), name), size)
 
     def choose_folders(self, folders: Set[str]) -> bool:
         """Watch `folders` and the real folders of the files; return whether exactly these were watched before."""
@@ -61,6 +90,9 @@ class ChangeWatch:
         if self._watcher is not None and self._revision != self._registry.revision:
             self._revision = self._registry.revision
             self._by_place = dict(self._places())
+            self._as_written = {}
+            for folder in folders:
+                self._as_written.setdefault(os.path.realpath(folder), []).append(folder)
             self._watch(self._watcher, folders | {os.path.dirname(place) for place in self._by_place})
         return before == self._revision
 
@@ -70,6 +102,7 @@ class ChangeWatch:
         The kernel reports a write through a hard link only to the folder of that link.
         """
         self._is_complete = self._is_all_watched and was_watched and not has_links
+        self._new_files.note_look()
 
     def close(self) -> None:
         """Stop watching."""
