@@ -17,6 +17,9 @@ HEAD_BYTES: Final = 1024
 # The number of bytes before an offset that show whether a file is the one that was read up to that offset.
 TAIL_BYTES: Final = 256
 
+# Files with fewer equal first bytes may be alike by chance: a banner, a line without a timestamp.
+LEAST_PROOF_BYTES: Final = 128
+
 FileIdentity = tuple[int, int]
 """Device and inode."""
 

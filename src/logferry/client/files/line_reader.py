@@ -177,6 +177,10 @@ class SourceFile:
         """Whether the file was ever seen with any content, perhaps nothing but NULs."""
         return bool(self.has_known_content or self._seen_size)
 
+    def progress(self) -> OverwrittenSource:
+        """Return what is known of the source: how far it was read, and what recognises it in another file."""
+        return OverwrittenSource(self.source, self.offset, self._tail, self._beginning, self._seen_text_end)
+
     def learn_head(self) -> bool:
         """Give the source the first bytes of the file, if none were read yet; False if the file has changed."""
         if not self.source.head:
@@ -365,9 +369,7 @@ class SourceFile:
 
     def _start_over(self) -> None:
         """Begin a new source: the bytes before the offset have changed."""
-        self.overwritten.append(
-            OverwrittenSource(self.source, self.offset, self._tail, self._beginning, self._seen_text_end)
-        )
+        self.overwritten.append(self.progress())
         self.source = self._new_source()
         self.offset = self._scanned = self._hole_end = self.text_begin = self._seen_size = self._epoch = 0
         self._tail = self._beginning = b""

@@ -40,10 +40,9 @@ def overwritten(data: bytes, *, offset: int) -> OverwrittenSource:
 
 
 def verdict_on(suspect: FollowedFile, *, after_s: float = COPY_SETTLE_S, **facts: Any) -> Verdict:
-    """Judge a file now, and again after some time; return the second verdict."""
+    """Judge a file now, and several times until some time has passed; return the last verdict."""
     known: dict[str, Any] = {"looks_alike": False, "is_followed": False, "truncated": [], **facts}
-    judge(suspect, **known, now=NOW)
-    return judge(suspect, **known, now=NOW + after_s)
+    return [judge(suspect, **known, now=NOW + after_s * step / 8) for step in range(9)][-1]
 
 
 @pytest.fixture
@@ -68,8 +67,14 @@ def test_a_copy_that_grows_is_not_settled(suspect: FollowedFile) -> None:
     facts: dict[str, Any] = {"looks_alike": True, "is_followed": True, "truncated": []}
     assert judge(suspect, **facts, now=NOW) == Wait()
     suspect.path.write_bytes(b"one\ntwo\nthree\n")
-    assert judge(suspect, **facts, now=NOW + COPY_SETTLE_S) == Wait()
-    assert judge(suspect, **facts, now=NOW + 2 * COPY_SETTLE_S) == Read()
+    assert verdict_on(suspect, **facts, after_s=COPY_SETTLE_S - 0.1) == Wait()
+    assert verdict_on(suspect, **facts) == Read()
+
+
+def test_a_machine_that_stood_still_held_up_the_truncation_too(suspect: FollowedFile) -> None:
+    """What would be long enough in small steps is not if nobody looked for most of it."""
+    facts: dict[str, Any] = {"looks_alike": True, "is_followed": True, "truncated": []}
+    assert [judge(suspect, **facts, now=NOW + hours * 3600) for hours in range(3)] == [Wait()] * 3
 
 
 def test_a_settled_copy_that_is_not_followed_itself_is_not_read(suspect: FollowedFile) -> None:

@@ -159,6 +159,8 @@ class NameChecker:
         was_blank = newest is not None and not newest.has_been_seen
         for file in list(name.files):
             self._measure(name, file)
+        if was_blank and newest is not None and newest.has_known_content:
+            self._opener.suspect(newest)
         self._truncations.act(name)
         self._truncations.decide_on_suspects(name)
         self._opener.remember_files(name)

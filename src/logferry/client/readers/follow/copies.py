@@ -54,8 +54,9 @@ def judge(
     truncations.
     """
     if not suspect.size():
-        return Wait()  # an empty file may become anything
-    if looks_alike and suspect.unchanged_s(now) < COPY_SETTLE_S:
+        return Read() if suspect.has_name and is_followed else Wait()  # an empty copy may become anything
+    suspect.weigh(now, longest_step_s=COPY_SETTLE_S / 4)
+    if looks_alike and suspect.unchanged_s < COPY_SETTLE_S:
         return Wait()
     if looks_alike and not is_followed:
         return IsCopy()

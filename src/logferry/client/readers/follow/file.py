@@ -49,7 +49,6 @@ class FollowedFile(SourceFile):
         "_standing",
         "content",
         "followed_path",
-        "grown_at",
         "grown_to",
         "is_archive",
         "is_suspect",
@@ -57,6 +56,9 @@ class FollowedFile(SourceFile):
         "quiet_since",
         "rested",
         "superseded_at",
+        "suspected_at",
+        "unchanged_s",
+        "weighed_at",
     )
 
     def __init__(
@@ -89,7 +91,9 @@ class FollowedFile(SourceFile):
         self._standing = Standing.NAMED if path == followed_path else Standing.RENAMED
         self.superseded_at = 0.0
         self.is_suspect = False  # may be an unfinished copy of another file: not to be read yet
-        self.grown_to, self.grown_at = 0, 0.0  # a suspect's size, and when it reached that size
+        self.suspected_at = now
+        # A suspect's size, when it was last taken, and for how long it has not changed.
+        self.grown_to, self.weighed_at, self.unchanged_s = 0, now, 0.0
         self.rested = (0, 0)  # `state` when the file was closed to rest
 
     def note_place(self, place: str) -> None:
@@ -211,12 +215,14 @@ class FollowedFile(SourceFile):
         size = self.size()
         return 0 < size <= other.size() and begins_alike(self, other, size)
 
-    def unchanged_s(self, now: float) -> float:
-        """Return for how long the size has not changed, as far as earlier calls show."""
-        size = self.size()
-        if size != self.grown_to:
-            self.grown_to, self.grown_at = size, now
-        return now - self.grown_at
+    def weigh(self, now: float, *, longest_step_s: float) -> None:
+        """Note for how long the size has not changed. A longer time between two calls counts as `longest_step_s`.
+
+        A machine that stood still held up those who write the file, too.
+        """
+        size, step_s = self.size(), now - self.weighed_at
+        self.unchanged_s = self.unchanged_s + min(step_s, longest_step_s) if size == self.grown_to else 0.0
+        self.grown_to, self.weighed_at = size, now
 
     def report(self, *, behind_since: float, problem: str) -> FileReport:
         """Return how far the file is read and acked. Safe in any thread."""

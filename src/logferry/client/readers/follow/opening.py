@@ -18,6 +18,7 @@ from logferry.client.finding.links import places_of
 from logferry.client.readers.follow.file import FollowedFile
 from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.follow.registry import Registry
+from logferry.client.readers.follow.succession import Successions
 from logferry.client.recognition.recognise import Recogniser
 from logferry.client.recognition.rotated import MAX_LISTINGS, RotatedFile, RotatedFiles
 from logferry.errors import SourceError, cause_of
@@ -33,10 +34,16 @@ class FileOpener:
     """Opens files and adds them to the registry. Used by the reading thread only."""
 
     def __init__(
-        self, registry: Registry, recogniser: Recogniser, descriptors: DescriptorPool, clock: Callable[[], float]
+        self,
+        registry: Registry,
+        recogniser: Recogniser,
+        successions: Successions,
+        descriptors: DescriptorPool,
+        clock: Callable[[], float],
     ) -> None:
         self._registry = registry
         self._recogniser = recogniser
+        self._successions = successions
         self._rotated_files = RotatedFiles(recogniser)
         self._folders = recogniser.folders
         self._descriptors = descriptors
@@ -80,13 +87,18 @@ class FileOpener:
         except BaseException:
             file.close()
             raise
-        file.is_suspect = self.may_be_copy(file)
         self._registry.add(file, before=before)
+        self.suspect(file)
         return file
 
-    def may_be_copy(self, file: FollowedFile) -> bool:
-        """Whether a file that was not read yet may be a copy of a followed one."""
-        return not file.offset and not file.is_archive and any(self._registry.originals(file))
+    def suspect(self, file: FollowedFile) -> None:
+        """Do not read a file yet if it may be a copy or a successor of a followed one. Raises OSError."""
+        if file.offset or file.is_archive:
+            file.is_suspect = False
+        else:
+            is_named_like_copy = any(self._registry.originals(file))
+            file.is_suspect = is_named_like_copy or self._successions.may_succeed(file, self._clock())
+            file.suspected_at = self._clock()
 
     def open_rotated_since_last_run(self, name: FollowedName) -> None:
         """Open the files that had the name while no client was running, oldest first."""

@@ -31,6 +31,7 @@ from logferry.client.readers.follow.opening import FileOpener
 from logferry.client.readers.follow.reclaim import Reclaimer, Unreclaimed
 from logferry.client.readers.follow.registry import Registry
 from logferry.client.readers.follow.short_lived_reports import ShortLivedReports
+from logferry.client.readers.follow.succession import Successions
 from logferry.client.readers.follow.truncation import Truncations
 from logferry.client.readers.follow.turns import NameReader
 from logferry.client.readers.follow.watch import ChangeWatch
@@ -92,7 +93,8 @@ class FollowReader:
         recogniser = recogniser or Recogniser(Checkpoints(None))
         folders = recogniser.folders
         self._registry = registry = Registry()
-        self._opener = FileOpener(registry, recogniser, DescriptorPool(max_open_files), clock)
+        successions = Successions(registry, recogniser)
+        self._opener = FileOpener(registry, recogniser, successions, DescriptorPool(max_open_files), clock)
         self._windows = windows = UnknownWindows(
             registry,
             recogniser,
@@ -101,7 +103,7 @@ class FollowReader:
             clock=clock,
         )
         registry.on_deleted = windows.note_deleted
-        truncations = Truncations(registry, self._opener, folders, windows, clock)
+        truncations = Truncations(registry, self._opener, successions, folders, windows, clock)
         abandonment = Abandonment(registry, clock, rotated_quiet_s)
         self._checker = NameChecker(registry, self._opener, truncations, abandonment, windows, clock)
         self._name_reader = NameReader(registry, truncations, abandonment, clock)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from logferry.client.files.fd_pool import FileGone
 from logferry.client.files.identity import FileIdentity
+from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.readers.follow.copies import paths_of_originals
 from logferry.client.readers.follow.file import FollowedFile, Standing
 from logferry.client.readers.follow.name import FollowedName
@@ -138,6 +139,21 @@ class Registry:
         heir.add(file)
         heir.seen = None
         self.attention[heir] = True
+
+    def succeed(self, file: FollowedFile, successor: FollowedFile) -> None:
+        """Continue the source of a file in another one, which holds all that was read of it, and close the file."""
+        progress = file.progress()
+        self.owner(file).remove(file)
+        self._release(file)
+        self.continue_in(successor, progress)
+
+    def continue_in(self, file: FollowedFile, progress: OverwrittenSource) -> None:
+        """Continue a source in a file of which nothing was read yet."""
+        self.forget_source(file.source)
+        path = progress.source.path
+        file.take_over(progress)
+        file.source.path = path
+        self.note_source(file)
 
     def forget(self, file: FollowedFile) -> None:
         """Close a file for good: nothing more of its source will be read."""

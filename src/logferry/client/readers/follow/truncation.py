@@ -20,6 +20,7 @@ from logferry.client.readers.follow.file import FollowedFile, Standing
 from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.follow.opening import RACY_NS, FileOpener
 from logferry.client.readers.follow.registry import Registry
+from logferry.client.readers.follow.succession import Continues, Restores, Succession, Successions
 from logferry.client.readers.follow.windows import UnknownWindows
 from logferry.client.recognition.rotated import rotated_paths
 from logferry.errors import SourceError
@@ -35,6 +36,7 @@ class Truncations:
         self,
         registry: Registry,
         opener: FileOpener,
+        successions: Successions,
         folders: FolderListings,
         windows: UnknownWindows,
         clock: Callable[[], float],
@@ -42,6 +44,7 @@ class Truncations:
         self._registry = registry
         self._windows = windows
         self._opener = opener
+        self._successions = successions
         self._folders = folders
         self._clock = clock
 
@@ -75,12 +78,14 @@ class Truncations:
         never saw in the file.
         """
         name = self._registry.owner(file)
+        since_ns = name.looked_ns - RACY_NS
+        name.unsearched_ns = min(since_ns, name.unsearched_ns or since_ns)  # the first step may fail, and be repeated
         while file.overwritten:
             self._read_on_in_copy(name, file, file.overwritten[0])
             del file.overwritten[0]
-        file.is_suspect = self._opener.may_be_copy(file)
+        self._opener.suspect(file)
         self._opener.remember_files(name)  # an archive of what the file holds now may exist by now, too
-        self._opener.open_rotated_since(name, name.looked_ns - RACY_NS, before=file)
+        self._opener.open_rotated_since(name, since_ns, before=file)
 
     def _read_on_in_copy(self, name: FollowedName, file: FollowedFile, overwritten: OverwrittenSource) -> None:
         """Continue in the copy of a truncated file, or record what is lost."""
@@ -219,19 +224,31 @@ class Truncations:
             if name.newest is not None:
                 self.notice(name.newest)
 
-    def _judge(self, suspect: FollowedFile, *, looks_alike: bool) -> Verdict:
+    def _judge(self, suspect: FollowedFile, *, looks_alike: bool) -> Verdict | Succession:
         now = self._clock()
+        succession = self._successions.judge(suspect, now)
+        if succession is not None and not isinstance(succession, Wait):
+            return succession
         originals = self._registry.originals(suspect)
         return judge(
             suspect,
-            looks_alike=looks_alike,
+            looks_alike=looks_alike or succession is not None,
             is_followed=self._registry.at(suspect.name) is not None,
             truncated=[overwritten for name in originals for overwritten in name.truncated_lately(now)],
             now=now,
         )
 
-    def _follow_verdict(self, file: FollowedFile, verdict: Verdict) -> None:
+    def _follow_verdict(self, file: FollowedFile, verdict: Verdict | Succession) -> None:
         match verdict:
+            case Continues(predecessor):
+                logger.info("%s holds all of the file that it has replaced; reading on in it", file.path)
+                self._registry.succeed(predecessor, file)
+                file.is_suspect = False
+            case Restores(overwritten):
+                logger.info("%s holds again what it held before it was truncated; reading on in it", file.path)
+                self._registry.continue_in(file, overwritten)
+                self._windows.note_found(file.source)
+                file.is_suspect = False
             case Wait():
                 pass
             case IsCopy():

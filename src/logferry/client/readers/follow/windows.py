@@ -188,6 +188,7 @@ class UnknownWindows:
     def note_found(self, source: Source) -> None:
         """Note that a file is read, perhaps one that was missing before."""
         self._known.note_found(source.id)
+        source.has_window = False
 
     def note_sweep(self, begun_at: float) -> None:
         """Note that all names were looked at since then, in Unix time."""
