@@ -1,6 +1,7 @@
 """What every output does, whatever it speaks: the same tests for each, against a scripted peer over memory."""
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -532,6 +533,29 @@ def test_without_answers_a_peer_that_takes_nothing_at_the_end_is_reported() -> N
     assert isinstance(event, Disconnected)
     assert isinstance(event.error, PeerTimeout)
     assert not bench.output.is_finishing
+
+
+# --- whether the answers of the plain protocol are in step
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.05], ids=["answered at once", "always one in flight"])
+def test_lines_that_come_all_the_time_are_acked_after_a_pause(delay_s: float) -> None:
+    """Rule C9: a line every 20 ms leaves no quiet moment."""
+    bench, one = bench_of("line acks"), source()
+    bench.connect(one)
+    talk, due = bench.talks[-1], deque[float]()
+    talk.answers = False
+    waiting, events = [Batch(one, start, start + 1, LINES[0], 1) for start in range(300)], list[OutputEvent]()
+    while waiting:
+        if bench.output.submit(waiting[0]):
+            waiting.pop(0)
+        events += bench.drive(passes_s=0.02)
+        due.extend([bench.clock.now + delay_s] * len(talk.lines))
+        talk.lines.clear()
+        while due and due[0] <= bench.clock.now:
+            due.popleft()
+            talk.say(ACK_OK)
+    assert sum(event.lines for event in events if isinstance(event, Stored)) > 200
 
 
 # --- answers of the delivery extension that nobody is owed

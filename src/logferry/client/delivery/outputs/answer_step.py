@@ -5,9 +5,15 @@ follows for a moment. The end of a connection proves the same if every line has 
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from logferry.client.delivery.output import LineRejected, OutputEvent
 from logferry.client.net.silence import QUIET_S
+
+# Lines that are sent all the time leave no quiet moment. So while answers are held, the client pauses for the last part
+# of each cycle; for no longer, because a server may wait for more lines before it answers.
+_CYCLE_S: Final = 2.0
+_PAUSE_S: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -24,13 +30,20 @@ class AnswerStep:
     def __init__(self, last_refusal: LastRefusal) -> None:
         self._last_refusal = last_refusal
         self._held: list[OutputEvent] = []
+        self._held_since = 0.0
         self._quiet_since: float | None = None
+        self._resumes_at: float | None = None  # while the client pauses, unless it becomes quiet before that
         self.is_certain = False
 
     @property
     def deadline(self) -> float | None:
-        """When the connection will have been quiet for long enough, if nothing happens until then."""
-        return None if self._quiet_since is None else self._quiet_since + QUIET_S
+        """When to call `settle` again, if nothing happens until then."""
+        return self._resumes_at if self._quiet_since is None else self._quiet_since + QUIET_S
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether to send no more lines now."""
+        return self._quiet_since is not None or self._resumes_at is not None
 
     def hold(self, event: OutputEvent) -> None:
         """Hold an event until its answer is known to be in step."""
@@ -38,8 +51,10 @@ class AnswerStep:
 
     def settle(self, now: float, *, is_complete: bool) -> list[OutputEvent]:
         """Return the events that count now; `is_complete` says that no line waits for its answer."""
+        self._resumes_at = None
         if not is_complete or not self._held:
             self._quiet_since = None
+            self._pause_if_due(now)
         elif self._quiet_since is None:
             self._quiet_since = now
         elif now >= self._quiet_since + QUIET_S:
@@ -47,6 +62,13 @@ class AnswerStep:
             self.is_certain = True
             return self._release(len(self._held))
         return []
+
+    def _pause_if_due(self, now: float) -> None:
+        if not self._held:
+            self._held_since = now
+        cycles, passed_s = divmod(now - self._held_since, _CYCLE_S)
+        if passed_s >= _CYCLE_S - _PAUSE_S:
+            self._resumes_at = self._held_since + (cycles + 1) * _CYCLE_S
 
     def end(self, *, is_complete: bool) -> list[OutputEvent]:
         """Return the events that count although the connection ends before it was in step.

@@ -14,6 +14,7 @@ from logferry.client.net.steps import Steps
 from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings
 from logferry.errors import NotALogServer, PeerClosed
+from logferry.model.batch import Batch
 from logferry.protocol.acks import answered
 from logferry.protocol.plain_client import Acked, InvalidAck, PlainClientProtocol, Refused
 
@@ -29,6 +30,10 @@ class LineAckSession(Session):
         self._protocol = plain_protocol(settings)
         self._unanswered = UnansweredLines()
         super().__init__(transport, PlainEncoder(settings, self._protocol), ack_timeout_s=settings.ack_timeout)
+
+    def submit(self, batch: Batch) -> bool:
+        """See Output."""
+        return not self._step.is_pausing and super().submit(batch)
 
     def next_timer(self) -> float | None:
         """See Output."""
