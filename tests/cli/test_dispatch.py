@@ -87,7 +87,8 @@ def test_help_lists_the_options_of_a_group_under_its_heading(run: Run) -> None:
         for group in {option.group for option in options}:
             section = text.partition(f"\n{group.value}:\n")[2].partition("\n\n")[0]
             flags = {line.split()[0] for line in section.splitlines() if line.startswith("  --")}
-            assert flags == {option.flag for option in options if option.group is group}
+            options_there = [option for option in options if option.group is group]
+            assert flags == {flag for option in options_there for flag in (option.flag, option.opposite) if flag}
 
 
 def test_help_without_a_command_is_that_of_the_client_and_names_the_others(run: Run) -> None:

@@ -64,7 +64,7 @@ def test_the_last_line_on_stderr_is_the_summary(tmp_path: Path, shared_server: t
     log = append(tmp_path / "app.log", range(100))
     with log.open("ab") as file:
         file.write(b"\n")
-    for words in ((), ("--resilient",)):
+    for words in ((), ("--again", "--resilient")):
         run = ship(log, running.port, *words, folder=tmp_path)
         assert run.stdout == ""
         assert re.fullmatch(
@@ -72,6 +72,8 @@ def test_the_last_line_on_stderr_is_the_summary(tmp_path: Path, shared_server: t
             r"0 rejected, 0 retried, 1 blank skipped",
             run.stderr.splitlines()[-1],
         )
+    run = ship(log, running.port, folder=tmp_path)
+    assert run.stderr.endswith(" blank skipped, 0 new lines; 100 were stored before (--again ships them again)\n")
 
 
 def test_echo_prints_what_is_stored(tmp_path: Path, shared_server: tuple[ServerProgram, Path]) -> None:

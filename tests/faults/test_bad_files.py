@@ -104,9 +104,14 @@ def test_a_file_without_lines(tmp_path: Path, receiver: RunningServer, content: 
     assert receiver.stored_lines() == []
 
 
-def test_an_empty_file_needs_no_server(tmp_path: Path) -> None:
+def test_an_empty_file_is_shipped_well_only_if_a_server_answers(tmp_path: Path) -> None:
     (tmp_path / "app.log").touch()
-    assert ship(tmp_path / "app.log", 1, folder=tmp_path).wait() == 0
+    run = ship(tmp_path / "app.log", 1, "--max-attempts", "1", folder=tmp_path)
+    assert run.wait() == 1
+    assert "the server was not asked what it has" in run.stderr
+    with FakeServer(fakes.ack_every_line) as server:
+        assert ship(tmp_path / "app.log", server.port, *PLAIN, folder=tmp_path).wait() == 0
+    assert server.lines == []
 
 
 def test_a_file_that_vanishes_is_read_to_its_end(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_batch_mode_that_was_killed_is_completed_with_resume(tmp_path: Path, ser
 def test_a_file_that_is_shipped_twice_on_purpose_is_stored_twice(tmp_path: Path, server: RunningServer) -> None:
     log = append(tmp_path / "app.log", range(100))
     for _ in range(2):
-        with shipping(log, server.port, **once(tmp_path)) as run:
+        with shipping(log, server.port, **once(tmp_path, resume=False)) as run:
             run.result()
     assert server.stored_lines() == [numbered_line(number) for number in range(100)] * 2
 
@@ -165,7 +165,7 @@ def test_a_file_that_is_shipped_twice_on_purpose_is_stored_twice(tmp_path: Path,
 def test_a_resumed_run_goes_on_with_the_latest_of_several_runs(tmp_path: Path, server: RunningServer) -> None:
     log = append(tmp_path / "app.log", range(100))
     for _ in range(2):
-        with shipping(log, server.port, **once(tmp_path)) as run:
+        with shipping(log, server.port, **once(tmp_path, resume=False)) as run:
             run.result()
     append(log, range(100, 110))
     with shipping(log, server.port, **once(tmp_path, resume=True)) as run:

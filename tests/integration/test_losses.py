@@ -154,6 +154,18 @@ def test_a_line_that_was_cut_is_stored_and_noted(tmp_path: Path, server: Running
     assert losses(server) == [RecordedLoss(start, start + len(BAD), "cut after 100 bytes")]
 
 
+def test_a_client_logs_at_its_end_how_many_messages_it_left_out(
+    tmp_path: Path, server: RunningServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "app.log"
+    log.write_bytes(15 * BAD)
+    with shipping(log, server.port, **once(tmp_path, max_line_bytes=100)) as run:
+        assert run.result().problems == ("15 lines were too long and were truncated",)
+    assert caplog.text.count("marked truncated") == 11
+    assert "marked truncated (repeated 5 times in 0 s)" in caplog.text
+    assert len(server.stored_lines()) == len(losses(server)) == 15
+
+
 @pytest.mark.parametrize("resilient", [False, True])
 def test_what_a_truncation_took_away_is_told_with_its_range(tmp_path: Path, resilient: bool) -> None:
     log, port = append(tmp_path / "app.log", range(10)), free_port()

@@ -72,6 +72,11 @@ class CommandParser(argparse.ArgumentParser):
             text = f"{option.help} [{option.env}, default {option.default}]".replace("%", "%%")
             if option.kind.is_flag:
                 section.add_argument(option.flag, dest=option.name, nargs="?", const="true", metavar="BOOL", help=text)
+                if option.opposite:
+                    text = f"the same as {option.flag}=false"
+                    section.add_argument(
+                        option.opposite, dest=option.name, action="store_const", const="false", help=text
+                    )
             else:
                 action = "append" if option.kind.separator else "store"
                 section.add_argument(option.flag, dest=option.name, action=action, metavar="VALUE", help=text)

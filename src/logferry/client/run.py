@@ -58,6 +58,7 @@ class _Opened:
     reader: Reader
     is_repeatable: bool = True
     reconfigure: Reconfigure | None = None
+    asks_always: bool = False
     disposable: Callable[[], Sequence[Path]] = tuple
 
 
@@ -122,9 +123,9 @@ def _ship(
     if reporter:
         reporter.start()
     try:
-        can_reread = opened.reconfigure is not None
-        _deliver(producer, settings, checkpoints, known_losses, metrics, stop, connection, reconciles=can_reread)
+        _deliver(producer, settings, checkpoints, known_losses, metrics, stop, connection, opened)
     finally:
+        producer.flush_logs()
         if reporter:
             reporter.stop()
     if settings.mode == "batch" and producer.error is None and not producer.is_complete:
@@ -156,14 +157,13 @@ def _deliver(
     metrics: Metrics,
     stop: StopSignal,
     connection: ConnectionTracker,
-    *,
-    reconciles: bool,
+    opened: _Opened,
 ) -> None:
     """Deliver all batches of the producer. Raises DeliveryAbandoned."""
     output = output_for(settings, checkpoints)
     parts: dict[str, Any] = {"metrics": metrics, "stop": stop, "checkpoints": checkpoints, "observer": connection}
-    parts |= {"stored_extents": partial(stored_extents, settings), "reconciles": reconciles}
-    parts["note_reported"] = known_losses.note_recorded
+    parts |= {"stored_extents": partial(stored_extents, settings), "note_reported": known_losses.note_recorded}
+    parts |= {"reconciles": opened.reconfigure is not None, "asks_always": opened.asks_always}
     with _healing(settings, checkpoints, metrics, stop) as parts["on_damage"]:
         if settings.resilient:
             from logferry.client.delivery.resilient import deliver_resilient
@@ -218,7 +218,7 @@ def _open_reader(
             recogniser=Recogniser(checkpoints) if settings.resume else None,
             max_open_files=settings.max_open_files,
         )
-        return _Opened(batch, disposable=lambda: batch.paths)
+        return _Opened(batch, asks_always=bool(batch.paths), disposable=lambda: batch.paths)
     from logferry.client.finding.inotify import FolderWatcher
     from logferry.client.readers.follow.reader import FollowReader
     from logferry.client.state.last_look import LastLook

@@ -131,9 +131,11 @@ class ShipSettings:
         bool,
         Declaration(
             BOOLEAN,
-            "false",
-            "batch mode: resume each file where an earlier run stopped (continuous mode always does)",
+            "true",
+            "batch mode: ask the server what it has of each file, and ship the rest (continuous mode always does); "
+            "false (or --again) = ship every file from its beginning",
             Group.FILES,
+            opposite="--again",
         ),
     ]
     state_dir: StateDir
@@ -218,8 +220,8 @@ class ShipSettings:
         Declaration(
             size(0, 1024 * TIB),
             "0",
-            "keep at most this many unread bytes of rotated or deleted files; older data is dropped and recorded as "
-            "lost; 0 = keep all",
+            "hold at most this many bytes of rotated or deleted files that are not acked; beyond that, what is unread "
+            "of the oldest is dropped and recorded as lost; 0 = hold all",
             Group.LIMITS,
         ),
     ]

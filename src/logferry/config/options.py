@@ -35,7 +35,8 @@ class Declaration:
     """The option that the annotation of a field declares.
 
     `default` is written as a user would write it. `variable` names the environment variable of one of the first ten
-    options; the variables of all other options are made from the prefix and the field's name.
+    options; the variables of all other options are made from the prefix and the field's name. `opposite` is another
+    flag, which sets the option to false.
     """
 
     kind: Kind
@@ -43,6 +44,7 @@ class Declaration:
     help: str
     group: Group
     variable: str = ""
+    opposite: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Option:
     default: str
     help: str
     group: Group
+    opposite: str = ""
 
     @property
     def flag(self) -> str:
@@ -91,7 +94,8 @@ def _options_within(hint: object) -> Iterator[Option]:
 def _option(name: str, hint: object) -> Option:
     _, declaration = get_args(hint)
     env = declaration.variable or PREFIX + name.upper()
-    return Option(name, env, declaration.kind, declaration.default, declaration.help, declaration.group)
+    kind, default, group = declaration.kind, declaration.default, declaration.group
+    return Option(name, env, kind, default, declaration.help, group, declaration.opposite)
 
 
 # Options that client and server share.

@@ -31,6 +31,7 @@ class Batch:
     unknown: UnknownWindow | None = None
     rendering: RenderSpec | None = None
     split: bool = False
+    rejected: int = 0  # how many lines the server will never store
     acked: int = 0  # how many of the first lines the server has answered
     is_done: bool = False
     times_sent: int = 0

@@ -23,10 +23,13 @@ class Source:
     crc32: int = 0
     tail: bytes = b""  # the last bytes before `committed`, as they were read
     store: str = ""  # the id of the store that has it up to `committed`; "" if no store has stated its id
+    server: str = ""  # the server ("host:port") that has it up to `committed`, by either protocol
     plain_until: int = 0  # the offset up to which the plain protocol shipped it, to `plain_server` ("host:port")
     plain_server: str = ""
+    plain_lines: int = 0  # that server has acked before `plain_until`
     asked_from: int = 0  # the bytes before are not to be shipped: not asked for, or shipped from another file
     place: str = ""  # the real path to which `path` led, through symbolic links, if that is another one
+    is_confirmed: bool = False  # in this run, the server has said how far it is stored, or cannot be asked
     is_finished: bool = False  # nothing more will be read: a batch run has ended, or the file is gone
     sent_back_because: str = ""  # why the server has less than was acked, if it was found to have less
     is_settled: bool = False  # its file was rotated and is stored to its end: the end of that file is not a loss

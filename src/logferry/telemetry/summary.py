@@ -5,7 +5,7 @@ from logferry.telemetry.table import CLIENT_COUNTERS, phrases
 
 
 def summary(total: Interval) -> str:
-    """Return the summary of a run; filtered and redacted lines appear only if there were any."""
+    """Return the summary of a run; filtered and redacted lines and those stored before appear only if there are any."""
     counters, seconds = total.counters, total.seconds
     lines_per_second = counters.lines_acked / max(seconds, 1e-9)
     parts = [
@@ -16,4 +16,6 @@ def summary(total: Interval) -> str:
         f"{counters.lines_blank} blank skipped",
         *phrases(CLIENT_COUNTERS, counters, "summary"),
     ]
+    if before := counters.lines_stored_before:
+        parts.append(f"{counters.lines_acked} new lines; {before} were stored before (--again ships them again)")
     return ", ".join(parts)

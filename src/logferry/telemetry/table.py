@@ -63,6 +63,7 @@ class Counters:
     lines_read: int = counter("lines", "Lines read from log files, blank and filtered ones included.")
     lines_shipped: int = counter("lines", "Lines handed to the network, each counted once.")
     lines_acked: int = counter("lines", "Lines that the server has acknowledged.")
+    lines_stored_before: int = counter("lines", "Lines of a batch run's files that earlier runs had stored.")
     lines_rejected: int = counter(
         "lines",
         "Lines that the server will never store.",

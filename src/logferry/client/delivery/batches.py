@@ -163,6 +163,11 @@ class RenderingProducer:
         self._stopped = True
         self._reader.stop()
 
+    def flush_logs(self) -> None:
+        """Log the pending counts of losses and of lines that were cut, at the end of a run."""
+        for limit in (self._losses_log, self._set_back_log, self._cut_lines_log):
+            limit.flush()
+
     def send_back(self, source: Source, offset: int | None, *, one_by_one_until: int) -> None:
         """See BatchProducer. The thread that reads rewinds the source before it returns the next batch."""
         self._send_backs.append((source, offset, one_by_one_until))
@@ -233,6 +238,8 @@ class RenderingProducer:
             self._metrics.add(bytes_lost=size)
 
     def _render(self, chunk: Chunk) -> Batch:
+        if chunk.start == chunk.end:  # a question (see BatchReader)
+            return Batch(chunk.source, chunk.start, chunk.end, epoch=chunk.epoch)
         rendered = renderer(chunk.rendering).render(chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated)
         self._lines_are_short = self._max_lines is not None and rendered.lines * _SPARSE_FACTOR > self._max_lines
         if chunk.truncated and rendered.lines:

@@ -38,7 +38,7 @@ from logferry.client.delivery.output import (
 from logferry.client.delivery.progress import DeliveryProgress
 from logferry.client.delivery.reconciliation import Reconciliation
 from logferry.client.delivery.refusals import Refusals
-from logferry.client.delivery.resume import SourceResumption, StartOver, StoredExtents
+from logferry.client.delivery.resume import SourceResumption, StartOver, StoredExtents, not_wanted_until, read_again
 from logferry.client.delivery.retry import AlwaysOpen, Attempts, Backoff, ReconnectGate
 from logferry.client.delivery.stalls import StallWatch
 from logferry.client.delivery.waiting import EngineWait
@@ -48,6 +48,7 @@ from logferry.client.net.wakeup import StopSignal
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryAbandoned, DeliveryError, PeerClosed, PeerTimeout
 from logferry.model.batch import Batch
+from logferry.model.source import Source
 from logferry.model.unknown_window import UnknownWindow
 from logferry.telemetry.metrics import Metrics
 
@@ -77,6 +78,7 @@ class DeliveryEngine:
         stored_extents: StoredExtents,
         reconciles: bool = True,
         note_reported: Callable[[UnknownWindow], None] = lambda window: None,
+        asks_always: bool = False,
         gate: ReconnectGate | None = None,
         observer: ConnectionObserver | None = None,
         on_damage: Callable[[str], None] = lambda _: None,
@@ -85,7 +87,8 @@ class DeliveryEngine:
         poll: Wait = poll,
     ) -> None:
         """`note_reported` takes each unknown window that the server has recorded, or cannot. Without `reconciles`, the
-        producer can read nothing again but what it has open, as with standard input.
+        producer can read nothing again but what it has open, as with standard input. With `asks_always`, the engine
+        connects once even if there is nothing to deliver.
 
         Tests pass a `clock` and a `poll` of their own, so that no real time passes.
         """
@@ -104,6 +107,8 @@ class DeliveryEngine:
         self._clock = clock
 
         self._window = Window(max_bytes=WINDOW_BYTES)
+        self._must_connect = asks_always
+        self._lines_stored = 0  # in this run
         self._is_connecting = False
         self._outgoing: OutgoingBatches | None = None  # while there is a connection
         self._guarantee = Guarantee.BEST_EFFORT  # of the current connection, or of the last one
@@ -145,20 +150,25 @@ class DeliveryEngine:
                     self._turn()
                 except DeliveryError as error:
                     self._recover(error)
+            if self._must_connect:
+                raise DeliveryAbandoned(f"stopped; {self._unacked()}")
             self._finish()
         finally:
             self._disconnect()
+            self._attempts.flush()
+            self._refusals.flush()
 
     def _has_work(self) -> bool:
         self._waiting.notice_stop()
         if self._waiting.is_stopping and self._outgoing is None and self._window.has_only_windows():
             return not self._producer.is_finished
-        return bool(self._window) or not self._producer.is_finished
+        must_connect = self._must_connect and not self._waiting.is_stopping
+        return bool(self._window) or not self._producer.is_finished or must_connect
 
     def _turn(self) -> None:
         """Take batches, submit what the output accepts, and apply its events; wait only if there is nothing to take."""
         may_take = self._take_batches() or self._producer.is_busy
-        if self._window:
+        if self._window or (self._must_connect and self._producer.is_finished):
             self._submit()
             timeout_s = 0.0 if may_take and self._wants_batch() else self._settings.poll_interval
             self._drive(timeout_s)
@@ -178,7 +188,9 @@ class DeliveryEngine:
                 break
             taken += 1
             size += len(batch.payload)
-            if batch.epoch == batch.source.epoch:  # otherwise it was read before its source was sent back
+            if batch.epoch != batch.source.epoch:  # it was read before its source was sent back
+                continue
+            if self._outgoing is None or self._is_welcome(batch.source):
                 self._window.add(batch)
                 if self._outgoing is not None:
                     self._outgoing.add(batch)
@@ -270,6 +282,7 @@ class DeliveryEngine:
                 self._on_damage(source_id)
             case LineRejected(batch, line, reason):
                 self._stalls.has_acks = True
+                batch.rejected += 1
                 self._window.answered(batch, 1)
                 self._attempts.succeeded()
                 self._refusals.line(batch, line, reason)
@@ -295,6 +308,9 @@ class DeliveryEngine:
         level = logging.DEBUG if self._attempts.is_strange else logging.INFO  # a connection alone proves nothing
         logger.log(level, "connected to %s%s", connection.server, " (plain protocol)" if is_plain else "")
         self._unregistered.clear()
+        self._must_connect = False
+        for source in {batch.source.id: batch.source for batch in self._window.unfinished()}.values():
+            self._is_welcome(source)
         self._outgoing = OutgoingBatches(self._output, connection, prepare=self._prepare)
         for batch in self._window.unfinished():
             self._outgoing.add(batch)
@@ -322,12 +338,44 @@ class DeliveryEngine:
         source = self._window.source(position.source)
         if source is not None:
             self._checkpoints.note(source)
+            stored_before = self._lines_stored
             self._resumption.resume(source, position, server=self._server)
             if source.epoch >= 0:  # otherwise the file is a new source
-                source.store = self._store
+                source.store, source.server = self._store, self._server
+                in_this_run = self._lines_stored - stored_before
+                self._confirm(source, self._plain_lines_of(source) + position.lines - in_this_run)
         if self._outgoing is not None:
             self._unregistered.add(position.source)
             self._outgoing.opened(position.source, self._window.of_source(source) if source else ())
+
+    def _is_welcome(self, source: Source) -> bool:
+        """Whether batches of a source may follow its checkpoint; if not, the source is read again from an earlier one.
+
+        A server with the extension says itself what it has. Of any other, the checkpoint must have been made with it.
+        """
+        if source.is_confirmed or self._guarantee is Guarantee.EXACTLY_ONCE:
+            return True
+        is_its_own = source.server in ("", self._server)  # early versions did not save the server
+        start = source.committed if is_its_own else min(source.committed, not_wanted_until(source, self._server))
+        is_welcome = start == source.committed
+        if not is_welcome:
+            self._checkpoints.note(source)
+            source.go_to(start, 0, 0)
+            source.plain_lines = self._plain_lines_of(source)
+            source.renderings = [entry for entry in source.renderings if entry[0] < start]
+            read_again(source, start, window=self._window, producer=self._producer)
+        self._confirm(source, source.plain_lines + source.lines)
+        return is_welcome
+
+    def _plain_lines_of(self, source: Source) -> int:
+        return source.plain_lines if source.plain_server == self._server else 0
+
+    def _confirm(self, source: Source, lines: int) -> None:
+        """Note that the server has said how far it has a source; `lines` were stored there before this run."""
+        if not source.is_confirmed:
+            source.is_confirmed = True
+            if self._settings.mode == "batch":
+                self._metrics.add(lines_stored_before=max(0, lines))
 
     def _mark_stored(self, source_id: str, committed: int) -> None:
         for batch in self._window.mark_stored(source_id, committed):
@@ -336,6 +384,7 @@ class DeliveryEngine:
 
     def _count_stored(self, batch: Batch, lines: int) -> None:
         if lines:
+            self._lines_stored += lines
             self._metrics.acked(lines, self._clock() - batch.sent_at if batch.times_sent else 0.0)
             self._attempts.succeeded()
 
@@ -384,6 +433,8 @@ class DeliveryEngine:
         self._checkpoints.save_if_due()
 
     def _unacked(self) -> str:
+        if self._must_connect and not self._window.unacked_lines:
+            return "the server was not asked what it has"
         return f"{self._window.unacked_lines} lines in flight are not acked"
 
     def _finish(self) -> None:

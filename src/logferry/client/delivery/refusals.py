@@ -31,6 +31,10 @@ class Refusals:
         self._metrics = metrics
         self._limit = RepeatLimit(logger, first=_FIRST_REFUSALS)
 
+    def flush(self) -> None:
+        """Log the pending counts of refusals, at the end of a run."""
+        self._limit.flush()
+
     def batch(self, refusal: BatchRejected) -> NoReturn:
         """Handle a refused batch; later batches of its source are not stored either. Raises DeliveryError."""
         batch, reason = self._window.oldest_of(refusal.source), printable(refusal.reason, max_chars=MAX_REASON_CHARS)

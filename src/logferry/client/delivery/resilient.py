@@ -67,6 +67,7 @@ def deliver_resilient(
     stored_extents: StoredExtents,
     reconciles: bool = True,
     note_reported: Callable[[UnknownWindow], None] = lambda window: None,
+    asks_always: bool = False,
     observer: ConnectionObserver | None = None,
     on_damage: Callable[[str], None] = lambda _: None,
 ) -> None:
@@ -89,6 +90,7 @@ def deliver_resilient(
         stored_extents=stored_extents,
         reconciles=reconciles,
         note_reported=note_reported,
+        asks_always=asks_always,
         gate=gate,
         observer=observer,
         on_damage=on_damage,

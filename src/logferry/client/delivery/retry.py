@@ -87,6 +87,11 @@ class Attempts:
         self.is_strange = False
         self._strange_limit.all_over("the server answers as a log server now")
 
+    def flush(self) -> None:
+        """Log the pending counts of failures, at the end of a run."""
+        self._limit.flush()
+        self._strange_limit.flush()
+
     def failed(self, error: DeliveryError, unacked: str) -> float:
         """Count a failure; return how many seconds to wait.
 

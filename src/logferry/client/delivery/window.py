@@ -167,7 +167,8 @@ def advance_checkpoint(batch: Batch, *, plain_server: str) -> None:
         return
     if plain_server:
         source.plain_until = batch.end  # which a server with the extension will not know
-        source.plain_server = plain_server
+        source.plain_server = source.server = plain_server
+        source.plain_lines += batch.lines - batch.rejected
     else:
         source.lines += batch.lines
         source.crc32 = checksum.extended(source.crc32, batch.payload, batch.crc32)

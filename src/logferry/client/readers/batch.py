@@ -1,5 +1,7 @@
 """The batch reader: reads files to the size that they have when the run starts, one after the other.
 
+A file of which nothing is new gives one chunk without bytes, so that the server is asked whether it has the file.
+
 Owns the plan: the files to read are chosen at the start. The reader opens all but the first of them when their turn
 comes; by then a file may have been renamed, which does no harm, or deleted. A file that cannot be read must never keep
 the reader from reading the others; the client reports it at the end.
@@ -65,7 +67,7 @@ class BatchReader:
         self._unread = deque(self._planned)
         for planned in self._planned[: self._descriptors.limit]:
             file = self._open(planned)
-            if file is not None and file.is_read:
+            if file is not None and file.is_read and not file.has_question:
                 self._unread.remove(planned)
         if not self._files and not self._unread and len(self._errors) == 1:
             raise self._errors[0]
@@ -122,7 +124,7 @@ class BatchReader:
             file = self._open(planned)
             if file is None:
                 continue
-            chunk = self._read(file, max_lines)
+            chunk = file.question() if file.has_question else self._read(file, max_lines)
             if file.is_read:
                 self._unread.popleft()
                 self._damaged |= {f"cannot read all of {planned.path}: {problem}": None for problem in file.problems}

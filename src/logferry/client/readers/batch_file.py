@@ -80,6 +80,7 @@ class BatchFile(SourceFile):
         """Open the file, and resume from its checkpoint if a `recogniser` finds one. Raises SourceError on failure."""
         self.planned = planned
         self.problem = ""  # why no more of the file can be read
+        self._is_asked_about = False
         self._descriptors = descriptors
         self._folders = folders
         try:
@@ -99,6 +100,7 @@ class BatchFile(SourceFile):
         self.end = planned.size if content is self._raw else self.readable_end
         if recogniser:
             recogniser.recognise(self)
+        self._is_known = self.source.committed > 0
 
     @property
     def is_read(self) -> bool:
@@ -107,8 +109,18 @@ class BatchFile(SourceFile):
 
     @property
     def is_stored(self) -> bool:
-        """Whether everything that was read is acked."""
-        return self.source.committed >= self.offset
+        """Whether everything that was read is acked, and the server that answers has it."""
+        return self.source.committed >= self.offset and (self.source.is_confirmed or not self._is_known)
+
+    @property
+    def has_question(self) -> bool:
+        """Whether nothing of the file is new, but nobody has been asked yet whether the server has the rest."""
+        return self.is_read and self._is_known and not self._is_asked_about
+
+    def question(self) -> Chunk:
+        """Return a chunk without bytes, for which the engine asks how far the server has the file."""
+        self._is_asked_about = True
+        return Chunk(self.source, self.offset, self.offset, b"", epoch=self.source.epoch)
 
     def next_chunk(self, max_lines: int | None) -> Chunk | None:
         """Return the next chunk; None at the end, and while the end of a long line is being searched for.

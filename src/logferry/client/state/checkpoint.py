@@ -43,7 +43,8 @@ class Checkpoint:
 
     `head` and `tail` are fingerprints of the source's first `head_bytes` bytes, acked or not, and of the last
     `tail_bytes` before `committed`. `lines` and `crc32` describe the NDJSON stored up to `committed`, as the
-    server counts it; bytes before `plain_until` were shipped by the plain protocol to `plain_server` and do not count.
+    server counts it; bytes before `plain_until` were shipped by the plain protocol to `plain_server` and do not count:
+    they had `plain_lines` lines. `server` ("host:port") is the one that has the source up to `committed`.
     `is_finished` says that the run that shipped the source does not expect more of it (batch mode), or that its file is
     gone. `renderings` lists the render specs, each with the offset from which it applies; it is empty for a source that
     an older version shipped. `place` is the real path to which `path` led through symbolic links; rotated files are
@@ -73,6 +74,8 @@ class Checkpoint:
     renderings: Renderings = ()
     store: str = ""
     plain_server: str = ""
+    plain_lines: int = 0
+    server: str = ""
     asked_from: int = 0
     elsewhere: tuple[StoredAt, ...] = ()
     place: str = ""
@@ -135,6 +138,8 @@ def checkpoint_of(source: Source, *, seen_at: float) -> Checkpoint:
         renderings=_shared(tuple(source.renderings)),
         store=source.store,
         plain_server=source.plain_server,
+        plain_lines=source.plain_lines,
+        server=source.server,
         asked_from=source.asked_from,
         place=source.place,
         is_settled=source.is_settled,
@@ -156,6 +161,8 @@ def source_of(checkpoint: Checkpoint, *, tail: bytes = b"") -> Source:
         renderings=list(checkpoint.renderings),
         store=checkpoint.store,
         plain_server=checkpoint.plain_server,
+        plain_lines=checkpoint.plain_lines,
+        server=checkpoint.server,
         asked_from=checkpoint.asked_from,
         place=checkpoint.place,
     )
@@ -206,7 +213,8 @@ def from_entry(entry: Entry) -> Checkpoint:
         raise ValueError("a fingerprint covers too many bytes")
     if checkpoint.committed < checkpoint.tail_bytes:
         raise ValueError("a fingerprint covers bytes before the beginning of the file")
-    checkpoint.store, checkpoint.plain_server = intern(checkpoint.store), intern(checkpoint.plain_server)
+    checkpoint.store, checkpoint.server = intern(checkpoint.store), intern(checkpoint.server)
+    checkpoint.plain_server = intern(checkpoint.plain_server)
     return checkpoint
 
 
