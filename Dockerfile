@@ -21,6 +21,9 @@ WORKDIR /app
 COPY main.py ./
 COPY tools/container_health.py tools/
 COPY --from=compiled /app/src/ src/
+# `logferry status` and the other commands, for `docker exec` and `docker compose exec`.
+RUN printf '#!/bin/sh\nPYTHONPATH=/app/src exec python3 -m logferry "$@"\n' > /usr/local/bin/logferry \
+    && chmod 0755 /usr/local/bin/logferry
 # Readable for the user below, whatever umask the checkout was created with.
 RUN chmod -R a+rX .
 

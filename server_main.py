@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""`logferry serve` from a checkout, with nothing installed: `python3 server_main.py --data-dir ./data`."""
+"""`logferry serve` from a checkout, with nothing installed: `python3 server_main.py --data-dir ./data`.
+
+Other commands by their names: `python3 server_main.py fsck --data-dir ./data`.
+"""
 
 import os
 import sys

@@ -26,7 +26,7 @@ def keep_one():
     os.kill(os.getpid(), signal.SIGINT)
 early_signals.keep = keep_one
 from logferry.cli.start import main
-sys.exit(main(*sys.argv[1:], arguments=()))
+sys.exit(main(arguments=sys.argv[1:]))
 """
 
 

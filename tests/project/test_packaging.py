@@ -100,6 +100,20 @@ def test_the_images_of_client_and_server_hold_no_test_and_no_package(name: str) 
     assert "pip install" not in read(name)
 
 
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.server"])
+def test_every_command_runs_in_the_images_of_client_and_server(name: str, tmp_path: Path) -> None:
+    """Run the script that `docker compose exec log-server logferry fsck` would, with the folders of a checkout."""
+    (script,) = (each for each in instructions(name, "RUN") if each.startswith("printf"))
+    text = re.search(r"printf '(.*)' > /usr/local/bin/logferry", script)
+    assert text
+    assert "chmod 0755 /usr/local/bin/logferry" in script
+    command = tmp_path / "logferry"
+    command.write_text(text[1].replace(r"\n", "\n").replace("/app/src", str(ROOT / "src")))
+    command.chmod(0o755)
+    run = subprocess.run([command, "fsck", "--data-dir", tmp_path], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr[:30]) == (1, f"logferry fsck: cannot check {tmp_path}"[:30])
+
+
 class TestCompose:
     def test_its_services_and_their_profiles_are_the_documented_ones(self) -> None:
         services = compose_section("services")

@@ -23,10 +23,13 @@ from logferry.errors import ConfigError, LogferryError
 from logferry.speedups import keep_freed_memory
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `logferry` with `arguments` (default: those of the process); return the exit code."""
+def main(arguments: Sequence[str] | None = None, *, default_command: str = DEFAULT_COMMAND) -> int:
+    """Run `logferry` with `arguments` (default: those of the process); return the exit code.
+
+    Without the name of a command in them, this is `default_command`.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    command = words.pop(0) if words and words[0] in COMMANDS else DEFAULT_COMMAND
+    command = words.pop(0) if words and words[0] in COMMANDS else default_command
     keep_freed_memory()
     say = partial(print_problem, "interrupted", command=command)
     try:

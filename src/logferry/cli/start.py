@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from logferry.cli import early_signals
 
 
-def main(*first_words: str, arguments: Sequence[str] | None = None) -> int:
-    """Run `logferry` with `first_words` and `arguments` (default: those of the process); return the exit code."""
+def main(default_command: str = "ship", *, arguments: Sequence[str] | None = None) -> int:
+    """Run `logferry` with `arguments` (default: those of the process); return the exit code.
+
+    Without the name of a command in them, this is `default_command`.
+    """
     early_signals.keep()
     from logferry.cli.streams import open_standard_streams
 
@@ -19,6 +22,6 @@ def main(*first_words: str, arguments: Sequence[str] | None = None) -> int:
     from logferry.cli.dispatch import main as run
 
     try:
-        return run([*first_words, *(sys.argv[1:] if arguments is None else arguments)])
+        return run(sys.argv[1:] if arguments is None else arguments, default_command=default_command)
     finally:
         early_signals.ignore()  # the exit code is decided, and Python's shutdown must not be interrupted

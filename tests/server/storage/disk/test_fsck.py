@@ -1,5 +1,6 @@
 """fsck finds what is wrong with segments, and nothing else."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from logferry.errors import StoreError
 from logferry.server.storage.disk.fsck import fsck
 from tests.support.delivery import LINES, DeliveryClient, batch, size_of
 from tests.support.running import running_server
-from tests.support.stores import SIZE, problems, segments_of, store_twelve
+from tests.support.stores import SIZE, problems, segments_of, small_disk, store_twelve
 
 
 def test_fsck_finds_every_segment_sound_and_counts_it(tmp_path: Path) -> None:
@@ -53,3 +54,10 @@ def test_fsck_may_run_beside_a_server(tmp_path: Path) -> None:
         while client.answer()["lines"] < 50:
             assert set(problems(server.data_dir)) <= {""}
         assert problems(server.data_dir) == ["", ""]
+
+
+def test_a_folder_on_a_volume_that_is_mounted_read_only_is_checked(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", megabytes=4) as disk:
+        store_twelve(disk / "data")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        assert problems(disk / "data") == [""] * 4

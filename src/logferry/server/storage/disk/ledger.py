@@ -368,5 +368,11 @@ class Ledger:
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     """Open the database, for explicit transactions, and for use in a thread other than the one that opens it."""
-    name = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    mode = "rwc"
+    if read_only:
+        # SQLite reads a ledger in this mode through files beside it. Where it could not create them (a volume that is
+        # mounted read-only) and no server has, nobody writes, and the ledger may be read alone.
+        has_log = path.with_name(f"{path.name}-wal").exists()
+        mode = "ro" if has_log or os.access(path.parent, os.W_OK) else "ro&immutable=1"
+    name = f"{path.absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(name, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
