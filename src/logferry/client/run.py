@@ -72,8 +72,8 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloadin
     """
     folder, connection = state_dir(settings.state_dir), ConnectionTracker(on_change=metrics.changed.set)
     checkpoints = Checkpoints(folder)
+    known_losses = KnownLosses(folder)
     try:
-        known_losses = KnownLosses(folder)
         opened = _open_reader(settings, checkpoints, known_losses, metrics)
         try:
             with StatusWriter(folder, settings, opened.reader, metrics=metrics, connection=connection) as status:
@@ -84,6 +84,7 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloadin
         finally:
             opened.reader.close()
     finally:
+        known_losses.close()
         checkpoints.close()
 
 
@@ -162,7 +163,7 @@ def _deliver(
     """Deliver all batches of the producer. Raises DeliveryAbandoned."""
     output = output_for(settings, checkpoints)
     parts: dict[str, Any] = {"metrics": metrics, "stop": stop, "checkpoints": checkpoints, "observer": connection}
-    parts |= {"stored_extents": partial(stored_extents, settings), "note_reported": known_losses.note_recorded}
+    parts |= {"stored_extents": partial(stored_extents, settings), "known_losses": known_losses}
     parts |= {"reconciles": opened.reconfigure is not None, "asks_always": opened.asks_always}
     with _healing(settings, checkpoints, metrics, stop) as parts["on_damage"]:
         if settings.resilient:

@@ -8,7 +8,7 @@ import pytest
 
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_OK
 from logferry.cli.dispatch import main
-from logferry.client.state.known_losses import FILE_NAME, MAX_ENTRIES, KnownLosses, read_losses
+from logferry.client.state.known_losses import FILE_NAME, MAX_ENTRIES, MAX_WINDOWS_OF_FILE, KnownLosses, read_losses
 from logferry.client.status.acknowledged import FILE_NAME as ACKNOWLEDGED
 from logferry.client.status.inspect import inspect
 from logferry.errors import StateError
@@ -38,7 +38,7 @@ def test_a_window_is_a_problem_until_it_is_acknowledged_also_after_a_restart(
         assert "problem: files that may have lost bytes that nobody saw: 1" in shown
         say(folder, pid=os.getpid(), started_at=NOW)  # another run
         assert run_status(folder, "--json") == EXIT_INCOMPLETE
-        (loss,) = json.loads(capsys.readouterr().out)["losses"]
+        (loss,) = json.loads(capsys.readouterr().out)["windows"]
         assert (loss["path"], loss["start"], loss["is_window"]) == ("/var/log/app.log", 4711, True)
         assert run_status(folder, "--acknowledge") == EXIT_OK
         assert "what was written at byte 4711" in capsys.readouterr().out
@@ -81,13 +81,24 @@ def test_known_losses_are_kept_across_runs_and_bounded(tmp_path: Path) -> None:
     assert known.add_window(window())
     assert not KnownLosses(tmp_path).add_window(window()), "it is known"
     assert known.add_window(window("s2")), "another source of the same file"
-    (entry,) = read_losses(tmp_path)[1]
-    assert (entry.count, entry.source) == (2, "s2")
+    assert [(entry.count, entry.source) for entry in read_losses(tmp_path)[1]] == [(1, "s1"), (1, "s2")]
+    for number in range(3, MAX_WINDOWS_OF_FILE + 6):
+        known.add_window(window(f"s{number}"))
+    entries = read_losses(tmp_path)[1]
+    assert (len(entries), entries[-1].count, entries[-1].source) == (
+        MAX_WINDOWS_OF_FILE,
+        6,
+        f"s{MAX_WINDOWS_OF_FILE + 5}",
+    )
+    known.note_found("s20")
+    known.note_recorded(window(f"s{MAX_WINDOWS_OF_FILE + 5}"))
+    recorded = [entry.is_recorded for entry in read_losses(tmp_path)[1]]
+    assert recorded == [False] * (MAX_WINDOWS_OF_FILE - 1) + [True]
     for number in range(MAX_ENTRIES + 5):
         known.add_loss(f"/var/log/{number}.log", "s", 0, 1, "x")
     known.close()
     numbered, entries = read_losses(tmp_path)
-    assert (numbered, len(entries)) == (MAX_ENTRIES + 7, MAX_ENTRIES)
+    assert (numbered, len(entries)) == (MAX_ENTRIES + MAX_WINDOWS_OF_FILE + 10, MAX_ENTRIES)
 
 
 @pytest.mark.parametrize(

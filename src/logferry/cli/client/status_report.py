@@ -47,7 +47,8 @@ def status_as_json(status: Inspection) -> str:
         {
             "client": {**client, **names, **now, "age_seconds": round(status.age_seconds, 3)},
             "problems": status.problems,
-            "losses": [dataclasses.asdict(loss) for loss in status.losses],
+            "losses": [dataclasses.asdict(loss) for loss in status.losses if not loss.is_window],
+            "windows": [dataclasses.asdict(loss) for loss in status.losses if loss.is_window],
             "files": [_file_object(file) for file in status.files],
         },
         indent=2,

@@ -45,11 +45,11 @@ from logferry.client.delivery.waiting import EngineWait
 from logferry.client.delivery.window import Window, advance_checkpoint, note_rendering
 from logferry.client.net.readiness import Wait, poll
 from logferry.client.net.wakeup import StopSignal
+from logferry.client.state.known_losses import KnownLosses
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryAbandoned, DeliveryError, PeerClosed, PeerTimeout
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.model.unknown_window import UnknownWindow
 from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class DeliveryEngine:
         checkpoints: DeliveryProgress,
         stored_extents: StoredExtents,
         reconciles: bool = True,
-        note_reported: Callable[[UnknownWindow], None] = lambda window: None,
+        known_losses: KnownLosses | None = None,
         asks_always: bool = False,
         gate: ReconnectGate | None = None,
         observer: ConnectionObserver | None = None,
@@ -86,13 +86,13 @@ class DeliveryEngine:
         clock: Callable[[], float] = time.monotonic,
         poll: Wait = poll,
     ) -> None:
-        """`note_reported` takes each unknown window that the server has recorded, or cannot. Without `reconciles`, the
-        producer can read nothing again but what it has open, as with standard input. With `asks_always`, the engine
-        connects once even if there is nothing to deliver.
+        """`known_losses` keeps what is refused, and which unknown windows the server has recorded. Without
+        `reconciles`, the producer can read nothing again but what it has open, as with standard input. With
+        `asks_always`, the engine connects once even if there is nothing to deliver.
 
         Tests pass a `clock` and a `poll` of their own, so that no real time passes.
         """
-        self._note_reported = note_reported
+        self._known_losses = known_losses or KnownLosses(None)
         self._producer = producer
         self._output = output
         self._settings = settings
@@ -125,7 +125,7 @@ class DeliveryEngine:
             describe=self._unacked,
             poll=poll,
         )
-        self._refusals = Refusals(producer, self._window, metrics)
+        self._refusals = Refusals(producer, self._window, metrics, self._known_losses)
         self._resumption = SourceResumption(
             producer,
             self._window,
@@ -392,7 +392,7 @@ class DeliveryEngine:
         plain_server = self._server if self._guarantee is not Guarantee.EXACTLY_ONCE else ""
         for batch in self._window.take_done():
             if batch.unknown:
-                self._note_reported(batch.unknown)
+                self._known_losses.note_recorded(batch.unknown)
                 continue
             advance_checkpoint(batch, plain_server=plain_server)
             self._checkpoints.follow(batch.source)

@@ -10,6 +10,7 @@ from logferry.client.delivery.batches import BatchProducer
 from logferry.client.delivery.output import BatchRejected
 from logferry.client.delivery.resume import StartOver, read_again
 from logferry.client.delivery.window import Window
+from logferry.client.state.known_losses import KnownLosses
 from logferry.errors import ProtocolError
 from logferry.model.batch import Batch
 from logferry.printable import MAX_REASON_CHARS, printable, quoted
@@ -25,10 +26,13 @@ _MAX_SHOWN_CHARS: Final = 200
 class Refusals:
     """Handles the refusals of one run."""
 
-    def __init__(self, producer: BatchProducer, window: Window, metrics: Metrics) -> None:
+    def __init__(
+        self, producer: BatchProducer, window: Window, metrics: Metrics, known_losses: KnownLosses | None = None
+    ) -> None:
         self._producer = producer
         self._window = window
         self._metrics = metrics
+        self._known_losses = known_losses or KnownLosses(None)
         self._limit = RepeatLimit(logger, first=_FIRST_REFUSALS)
 
     def flush(self) -> None:
@@ -63,6 +67,8 @@ class Refusals:
         """Count a line that the server will never store; log the first ones for each reason, then only their number."""
         self._metrics.add(lines_rejected=1)
         shown = printable(reason, max_chars=MAX_REASON_CHARS)
+        where = (batch.source.path, batch.source.id, batch.start, batch.end)
+        self._known_losses.add_loss(*where, f"refused by the server: {shown}", size=len(line))
         self._limit.log(
             *(logging.ERROR, shown, "the server refused a line (%s): %s, bytes %d to %d: %s"),
             *(shown, printable(batch.source.path), batch.start, batch.end),

@@ -15,8 +15,8 @@ from logferry.client.delivery.progress import DeliveryProgress
 from logferry.client.delivery.resume import StoredExtents
 from logferry.client.net.health import Health, HealthMonitor, probe
 from logferry.client.net.wakeup import StopSignal
+from logferry.client.state.known_losses import KnownLosses
 from logferry.config import ShipSettings
-from logferry.model.unknown_window import UnknownWindow
 from logferry.telemetry.metrics import Metrics
 
 
@@ -66,7 +66,7 @@ def deliver_resilient(
     checkpoints: DeliveryProgress,
     stored_extents: StoredExtents,
     reconciles: bool = True,
-    note_reported: Callable[[UnknownWindow], None] = lambda window: None,
+    known_losses: KnownLosses | None = None,
     asks_always: bool = False,
     observer: ConnectionObserver | None = None,
     on_damage: Callable[[str], None] = lambda _: None,
@@ -89,7 +89,7 @@ def deliver_resilient(
         checkpoints=checkpoints,
         stored_extents=stored_extents,
         reconciles=reconciles,
-        note_reported=note_reported,
+        known_losses=known_losses,
         asks_always=asks_always,
         gate=gate,
         observer=observer,

@@ -35,6 +35,9 @@ FILE_NAME: Final = "losses.json"
 # Losses of one file for one reason are one entry, so there are rarely more than a few.
 MAX_ENTRIES: Final = 1000
 
+# A file that is rewritten every minute has a window each time: more than these are only counted.
+MAX_WINDOWS_OF_FILE: Final = 20
+
 # A failing disk may cause thousands of losses a second; losses, unlike windows, are also in the server's ledger.
 _WRITE_INTERVAL_S: Final = 1.0
 
@@ -46,8 +49,9 @@ _MAX_BYTES: Final = 64 * 1024 * 1024
 class KnownLoss:
     """Bytes `[start, end)` of a source that are lost, or an unknown window from `start` on. Times are Unix times.
 
-    `count` such losses of the same path, of `size` bytes in all, had the same reason; the other fields describe the
-    latest. `is_over`: the file was found again, so nothing of it is unknown.
+    `count` losses of the same path, of `size` bytes in all, had the same reason, and the other fields describe the
+    latest; an unknown window is an entry of its own unless there are very many of one file. `is_over`: the file was
+    found again, so nothing of it is unknown.
     """
 
     number: int
@@ -65,7 +69,7 @@ class KnownLoss:
     is_over: bool = False
 
 
-_Key = tuple[str, str, bool]
+_Key = tuple[str, str, str]
 
 
 class KnownLosses:
@@ -89,10 +93,11 @@ class KnownLosses:
         with self._lock:
             return iter(list(self._entries.values()))
 
-    def add_loss(self, path: str, source: str, start: int, end: int, reason: str) -> None:
-        """Add bytes that are lost."""
+    def add_loss(self, path: str, source: str, start: int, end: int, reason: str, *, size: int | None = None) -> None:
+        """Add bytes that are lost: all from `start` to `end`, unless `size` states how many of them."""
+        size = end - start if size is None else size
         with self._lock:
-            self._add(KnownLoss(0, path, source, start, end, reason, time.time(), size=end - start))
+            self._add(KnownLoss(0, path, source, start, end, reason, time.time(), size=size))
         self.write_if_due()
 
     def add_window(self, window: UnknownWindow) -> bool:
@@ -140,8 +145,9 @@ class KnownLosses:
 
     def _add(self, loss: KnownLoss) -> None:
         self._numbered += 1
-        key = _key(loss)
-        before = self._entries.pop(key, None)
+        before = self._entries.pop(self._merged_with(loss), None)
+        if before is not None:
+            self._windows.pop(before.source, None)
         if before is not None and not before.is_over:
             loss = replace(loss, count=before.count + 1, size=before.size + loss.size)
         self._put(replace(loss, number=self._numbered))
@@ -150,6 +156,13 @@ class KnownLosses:
             self._windows.pop(forgotten.source, None)
             self._forgotten += 1
         self._is_changed = True
+
+    def _merged_with(self, loss: KnownLoss) -> _Key:
+        """Return the key of the entry that a loss becomes a part of; its own if there is no such entry."""
+        if not loss.is_window:
+            return _key(loss)
+        same = [key for key, known in self._entries.items() if known.is_window and key[:2] == (loss.path, loss.reason)]
+        return same[-1] if len(same) >= MAX_WINDOWS_OF_FILE else _key(loss)
 
     def _put(self, known: KnownLoss) -> None:
         self._entries[_key(known)] = known
@@ -194,7 +207,7 @@ class KnownLosses:
 
 
 def _key(known: KnownLoss) -> _Key:
-    return known.path, known.reason, known.is_window
+    return known.path, known.reason, known.source if known.is_window else ""
 
 
 # The exceptions that damaged content can raise.

@@ -43,6 +43,8 @@ _QUIET_S: Final = 60.0
 # After a gap of this length between two looks at a name, more than one file may have had the name in between.
 FREEZE_S: Final = 30.0
 
+_SETTLE_INTERVAL_S: Final = 5.0
+
 # Each file is logged this often, then only counted; of many files that are missing at a start, the first ones.
 _LOGGED_OF_FILE: Final = 3
 _LOGGED_AT_START: Final = 50
@@ -68,6 +70,7 @@ class UnknownWindows:
         self._known = known
         self._clock = clock
         self._wall_clock = wall_clock
+        self._settle_at = 0.0
         self._swept_at = wall_clock()  # when the last complete look at all names began
         self._missing: list[Checkpoint] = []  # sources of earlier runs that may only be out of reach
         self._limit = RepeatLimit(logger, first=_LOGGED_OF_FILE, clock=clock)
@@ -195,7 +198,7 @@ class UnknownWindows:
         self._swept_at = begun_at
         self._last_look.note(begun_at)
         self._known.write_if_due()
-        self._settle_all()
+        self._settle_now_and_then()
         if self._missing:
             self._judge_missing()
 
@@ -212,6 +215,14 @@ class UnknownWindows:
         if file.has_name:  # its name may be that of a rotated file, and be followed itself
             return any(self._registry.originals(file))
         return file.is_superseded or file.is_deleted
+
+    def _settle_now_and_then(self) -> None:
+        """Settle files, taking at most a hundredth of the time: there may be tens of thousands."""
+        begin = self._clock()
+        if begin >= self._settle_at:
+            self._settle_all()
+            end = self._clock()
+            self._settle_at = end + max(_SETTLE_INTERVAL_S, 100 * (end - begin))
 
     def _settle_all(self) -> None:
         for name in list(self._registry.names.values()):
