@@ -182,10 +182,11 @@ class RotatedFiles:
         found: dict[str, tuple[int, bool, Path, FileIdentity, Path]] = {}
         for place, file in self._opened_once(places, known) if missing else ():
             entry = file.path
-            candidate = (file.modified_ns(), not is_archive_name(entry.name), entry, file.identity, place)
-            for checkpoint in missing:
-                if self._recogniser.is_continued_in(file, checkpoint):
-                    found[checkpoint.id] = max(candidate, found.get(checkpoint.id, candidate))
+            with contextlib.suppress(OSError):  # it cannot be read now; `since` finds it, and its reader reports it
+                candidate = (file.modified_ns(), not is_archive_name(entry.name), entry, file.identity, place)
+                for checkpoint in missing:
+                    if self._recogniser.is_continued_in(file, checkpoint):
+                        found[checkpoint.id] = max(candidate, found.get(checkpoint.id, candidate))
         return {
             identity: RotatedFile(modified_ns, entry, identity, place)
             for modified_ns, _, entry, identity, place in found.values()

@@ -6,6 +6,7 @@ Must never decide what is read of a file that was read before: its checkpoint do
 
 from collections.abc import Iterable, Iterator
 
+from logferry.client.readers.follow.file import FollowedFile
 from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.follow.names import FollowedNames
 from logferry.client.readers.follow.opening import FileOpener
@@ -49,12 +50,14 @@ class Beginning:
     def skip_to_ends(self) -> None:
         """Begin at the end of the files that have names for which --start-at says so, unless they are not new."""
         for name in self._registry.names.values():
-            if name.input.settings.start_at == "end":
-                self._skip_to_end(name)
+            if name.input.settings.start_at == "end" and name.newest is not None:
+                try:
+                    self._skip_to_end(name, name.newest)
+                except OSError as error:
+                    self._registry.note_failure(name.newest, error)
 
-    def _skip_to_end(self, name: FollowedName) -> None:
-        file = name.newest
-        if file is None or file.offset:
+    def _skip_to_end(self, name: FollowedName, file: FollowedFile) -> None:
+        if file.offset:
             return
         if file.source.asked_from:  # an earlier run was killed before the server knew
             file.skip_to(file.source.asked_from)

@@ -11,15 +11,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from logferry.client.files.archive import open_content
 from logferry.client.files.fd_pool import DescriptorPool
-from logferry.client.files.identity import FileIdentity
+from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.finding.compressed import is_compressed
 from logferry.client.finding.links import places_of
 from logferry.client.readers.follow.file import FollowedFile
 from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.follow.registry import Registry
 from logferry.client.readers.follow.succession import Successions
-from logferry.client.recognition.recognise import Recogniser
+from logferry.client.recognition.recognise import Recogniser, modified_ns_if_same
 from logferry.client.recognition.rotated import MAX_LISTINGS, RotatedFile, RotatedFiles
 from logferry.errors import SourceError, cause_of
 from logferry.printable import printable
@@ -103,9 +104,14 @@ class FileOpener:
     def open_rotated_since_last_run(self, name: FollowedName) -> None:
         """Open the files that had the name while no client was running, oldest first."""
         for _ in range(MAX_LISTINGS):
-            if self._open_rotated(name, self._rotated_files.since_last_run(Path(name.path))):
-                return
+            try:
+                if self._open_rotated(name, self._rotated_files.since_last_run(Path(name.path))):
+                    return
+                reason = "they are renamed all the time"
+            except OSError as error:
+                reason = cause_of(error)
             self._folders.forget(os.path.dirname(name.path))
+        logger.error("cannot look for the rotated files of %s: %s", printable(name.path), reason)
 
     def open_rotated_since(
         self,
@@ -179,6 +185,29 @@ class FileOpener:
             if file is not None and not file.is_at_end:
                 logger.info("%s was rotated in the meantime; reading it to its end first", path)
         return True
+
+    def retry_unread(self, name: FollowedName) -> None:
+        """Open the rotated files that could not be read before, if they are there and can be read now."""
+        for path, _ in name.unread:
+            try:
+                status = os.stat(path)
+                with contextlib.closing(open_content(Path(path))) as content:
+                    content.pread(1, 0)
+            except FileNotFoundError:
+                name.note_unread(path, "")
+                continue
+            except (OSError, SourceError):
+                continue
+            name.note_unread(path, "")
+            file = RotatedFile(status.st_mtime_ns, Path(path), identity_of(status), Path(name.place))
+            if self._was_followed(file):
+                self._open_rotated(name, [file], before=name.newest)
+            else:
+                self.open_rotated_since(name, file.modified_ns, before=name.newest)
+
+    def _was_followed(self, file: RotatedFile) -> bool:
+        known = self._recogniser.checkpoints.of_identity(*file.identity)
+        return any(modified_ns_if_same(file.path, checkpoint) is not None for checkpoint in known)
 
     def _note_unread(self, name: FollowedName, path: str, error: OSError | SourceError) -> None:
         """Report a rotated file that cannot be opened: once in the log, and in the status as long as it is there."""

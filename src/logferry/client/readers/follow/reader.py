@@ -58,6 +58,9 @@ _SWEEP_SHARE: Final = 0.01
 _MAX_SWEEP_PAUSE_S: Final = 30.0
 _MAX_PAUSE_AFTER_NEWS_S: Final = 1.0
 
+# How often to retry the rotated files that could not be read.
+RETRY_UNREAD_S: Final = 10.0
+
 # How often to sweep where the kernel reports all changes; it misses only folders that move because a parent is renamed.
 _WATCHED_SWEEP_S: Final = 5.0
 
@@ -111,7 +114,7 @@ class FollowReader:
         self._watch = ChangeWatch(watcher, registry, folders)
         self._checker.on_vanished = self._watch.note_vanished
         self._ready: dict[FollowedName, None] = {}  # in the order of their turns
-        self._next_sweep = self._next_sweep_if_watched = clock()
+        self._next_sweep = self._next_sweep_if_watched = self._next_retry = clock()
         self._new_inputs: Sequence[InputSettings] | None = None  # the reload thread sets them, `poll` takes them
         self._names = FollowedNames(inputs, registry, folders)
         self._short_lived = ShortLivedReports(self._names, registry, metrics or Metrics(), known_losses, clock)
@@ -297,10 +300,19 @@ class FollowReader:
         was_watched = self._watch.choose_folders(self._names.folders)
         self._watch.note_sweep(was_watched=was_watched, has_links=has_links)
         self._windows.note_sweep(begun_at)
+        self._retry_unread()
         end = self._clock()
         max_pause_s = _MAX_SWEEP_PAUSE_S if self._registry.revision == revision else _MAX_PAUSE_AFTER_NEWS_S
         self._next_sweep = end + min((end - begin) / _SWEEP_SHARE, max_pause_s)
         self._next_sweep_if_watched = max(self._next_sweep, begin + _WATCHED_SWEEP_S)
+
+    def _retry_unread(self) -> None:
+        """Open the rotated files that could not be read, as far as they can be read by now."""
+        if self._clock() >= self._next_retry:
+            self._next_retry = self._clock() + RETRY_UNREAD_S
+            for name in [name for name in self._registry.names.values() if name.unread]:
+                self._opener.retry_unread(name)
+                self._check(name)
 
     def _sweep_soon(self) -> None:
         self._next_sweep = self._next_sweep_if_watched = self._clock()

@@ -169,9 +169,16 @@ class UnknownWindows:
                     continue
                 return True
             with contextlib.closing(file):
-                if is_same_file(file, known):
+                if self._is_or_may_be(file, known):
                     return True
         return False
+
+    @staticmethod
+    def _is_or_may_be(file: SourceFile, known: Checkpoint) -> bool:
+        try:
+            return is_same_file(file, known)
+        except OSError:
+            return file.identity == known.identity
 
     def _possible_places(self, known: Checkpoint) -> set[Path]:
         """Return the path of a file, and other names of its inode beside it, or where links led when it was read."""
