@@ -6,9 +6,9 @@ import pytest
 
 from logferry.errors import DeliveryAbandoned
 from logferry.protocol.acks import ACK_OK, error_ack
-from tests.support.fakes import FakeServer, Script, Talk, ack_every_line, in_turn
+from tests.support.fakes import FakeServer, Script, Talk, ack_every_line, in_turn, refuse
 from tests.support.processes import free_port
-from tests.support.running import RunningServer, running_server, wait_until
+from tests.support.running import RunningServer, numbered_line, running_server, wait_until
 from tests.support.shipping import append, assert_conserved, shipping
 from tests.support.speaking_proxy import speaking_proxy
 from tests.support.strangers import PROXY_V2
@@ -130,6 +130,34 @@ def test_a_proxy_that_speaks_first_costs_nothing(
             assert client.result().problems == ()
         assert_conserved(range(30), server.stored_lines())
         assert server.stats.lines_rejected == 0
+
+
+def test_a_service_that_refuses_everything_in_the_same_form_refuses_nothing(tmp_path: Path) -> None:
+    """Rule C9: with `--ack line`, the user has said that it is a log server."""
+    log = append(tmp_path / "app.log", range(30))
+    settings = {"resume": True, "state_dir": tmp_path / "state"}
+    with FakeServer(answering(error_ack("unknown command"))) as service:
+        with (
+            shipping(log, service.port, ack="auto", max_attempts=3, **settings) as client,
+            pytest.raises(
+                DeliveryAbandoned, match=r'is not a Logferry server \(it refuses every line: "unknown command"'
+            ),
+        ):
+            client.result()
+        assert client.counters.lines_rejected == 0
+        with shipping(log, service.port, ack="line", **settings) as client:
+            assert client.result().problems == ("30 lines were refused by the server",)
+
+
+@pytest.mark.parametrize("is_refused", [0, 15, 29])
+def test_a_plain_server_that_stores_some_lines_may_refuse_others(tmp_path: Path, is_refused: int) -> None:
+    """Rules C3 and C9."""
+    log = append(tmp_path / "app.log", range(30))
+    refused = {numbered_line(is_refused)}
+    script = refuse(lambda line: line.startswith(b'{"logferry"') or line in refused)
+    with FakeServer(script) as server, shipping(log, server.port, ack="auto") as client:
+        assert client.result().problems == ("1 lines were refused by the server",)
+        assert client.counters.lines_acked == 29
 
 
 def test_a_refusal_that_ends_two_connections_counts(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ follows for a moment. The end of a connection proves the same if every line has 
 from dataclasses import dataclass
 from typing import Final
 
-from logferry.client.delivery.output import LineRejected, OutputEvent
+from logferry.client.delivery.output import LineRejected, OutputEvent, Stored
 from logferry.client.net.silence import QUIET_S
+from logferry.errors import NotALogServer
+from logferry.printable import printable
 
 # Lines that are sent all the time leave no quiet moment. So while answers are held, the client pauses for the last part
 # of each cycle; for no longer, because a server may wait for more lines before it answers.
@@ -17,18 +19,22 @@ _PAUSE_S: Final = 1.0
 
 
 @dataclass(slots=True)
-class LastRefusal:
-    """The refusal with which a connection ended before it was in step. One output's sessions share it."""
+class AnswerHistory:
+    """What the server has answered on earlier connections. The sessions of one output share it, in one thread.
 
-    line: bytes = b""
-    reason: str = ""
+    A server that the client only guesses to be a log server must have stored a line (`has_stored`) before its refusals
+    count: another service may refuse everything in the same form.
+    """
+
+    has_stored: bool
+    last_refusal: tuple[bytes, str] | None = None  # with which a connection ended before it was in step
 
 
 class AnswerStep:
     """See above; of one connection. Time is an argument."""
 
-    def __init__(self, last_refusal: LastRefusal) -> None:
-        self._last_refusal = last_refusal
+    def __init__(self, history: AnswerHistory) -> None:
+        self._history = history
         self._held: list[OutputEvent] = []
         self._held_since = 0.0
         self._quiet_since: float | None = None
@@ -50,7 +56,10 @@ class AnswerStep:
         self._held.append(event)
 
     def settle(self, now: float, *, is_complete: bool) -> list[OutputEvent]:
-        """Return the events that count now; `is_complete` says that no line waits for its answer."""
+        """Return the events that count now; `is_complete` says that no line waits for its answer.
+
+        Raises NotALogServer if the server has never stored anything, and refuses every line.
+        """
         self._resumes_at = None
         if not is_complete or not self._held:
             self._quiet_since = None
@@ -76,13 +85,11 @@ class AnswerStep:
         Fewer answers than lines arrived, so an ack is not one too many. A refusal may be the answer to something else:
         it counts if another connection has ended with the same one, or its line would be sent for ever.
         """
-        if is_complete:
-            return self._release(len(self._held))
+        history = self._history
         for place, event in enumerate(self._held):
-            if isinstance(event, LineRejected):
-                refusal, last = LastRefusal(event.line, event.reason), self._last_refusal
-                is_repeated = refusal == last
-                last.line, last.reason = refusal.line, refusal.reason
+            if isinstance(event, LineRejected) and not is_complete:
+                is_repeated = (event.line, event.reason) == history.last_refusal
+                history.last_refusal = event.line, event.reason
                 return self._release(place + is_repeated)
         return self._release(len(self._held))
 
@@ -92,4 +99,8 @@ class AnswerStep:
 
     def _release(self, count: int) -> list[OutputEvent]:
         released, self._held = self._held[:count], []
+        self._history.has_stored |= any(isinstance(event, Stored) for event in released)
+        if released and not self._history.has_stored:
+            reason = printable(next(event.reason for event in released if isinstance(event, LineRejected)))
+            raise NotALogServer(f'it refuses every line: "{reason}"')
         return released

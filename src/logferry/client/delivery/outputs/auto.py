@@ -47,7 +47,7 @@ class AutoEstablish:
     def _fall_back(self) -> None:
         from logferry.client.delivery.outputs.line_acks import LineAckEstablish  # for servers without the extension
 
-        self._plain = LineAckEstablish(self._dial, self._settings)
+        self._plain = LineAckEstablish(self._dial, self._settings, is_guess=True)
 
     def _establish_plain(self) -> Steps[Session]:
         """Establish a session of the plain protocol; after another service's answer, the next attempt says hello."""

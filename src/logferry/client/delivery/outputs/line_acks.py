@@ -1,7 +1,7 @@
 """The output for the plain protocol: JSON lines or frames, one answer for each line, in order. At least once."""
 
 from logferry.client.delivery.output import Guarantee, LineRejected, OutputEvent, OutputLimits, Stalled, Stored
-from logferry.client.delivery.outputs.answer_step import AnswerStep, LastRefusal
+from logferry.client.delivery.outputs.answer_step import AnswerHistory, AnswerStep
 from logferry.client.delivery.outputs.encoding import PlainEncoder
 from logferry.client.delivery.outputs.establish import Dial
 from logferry.client.delivery.outputs.sender import SendReport
@@ -25,8 +25,8 @@ class LineAckSession(Session):
     guarantee = Guarantee.AT_LEAST_ONCE
     limits = OutputLimits()  # the server judges single lines, and does not know sources
 
-    def __init__(self, transport: Transport, settings: ShipSettings, last_refusal: LastRefusal) -> None:
-        self._step = AnswerStep(last_refusal)
+    def __init__(self, transport: Transport, settings: ShipSettings, history: AnswerHistory) -> None:
+        self._step = AnswerStep(history)
         self._protocol = plain_protocol(settings)
         self._unanswered = UnansweredLines()
         super().__init__(transport, PlainEncoder(settings, self._protocol), ack_timeout_s=settings.ack_timeout)
@@ -102,10 +102,11 @@ def plain_protocol(settings: ShipSettings) -> PlainClientProtocol:
 class LineAckEstablish:
     """See Establish. Says no hello."""
 
-    def __init__(self, dial: Dial, settings: ShipSettings) -> None:
+    def __init__(self, dial: Dial, settings: ShipSettings, *, is_guess: bool = False) -> None:
+        """`is_guess`: nobody has said that the server is a log server (see AnswerHistory)."""
         self._dial = dial
         self._settings = settings
-        self._last_refusal = LastRefusal()
+        self._history = AnswerHistory(has_stored=not is_guess)
 
     def __call__(self) -> Steps[Session]:
         """See Establish. Raises NotALogServer if the server answers a connection on which nothing is sent (rule C8)."""
@@ -114,4 +115,4 @@ class LineAckEstablish:
             yield from require_silence_when_nothing_is_sent(silent)
         finally:
             silent.close()
-        return LineAckSession((yield from self._dial()), self._settings, self._last_refusal)
+        return LineAckSession((yield from self._dial()), self._settings, self._history)
