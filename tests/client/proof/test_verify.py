@@ -90,6 +90,39 @@ def test_the_table_says_so_and_the_exit_code_is_0(
     assert printed.err == ""
 
 
+def test_what_other_sources_of_the_same_name_have_stored_is_counted(
+    tmp_path: Path, server: RunningServer, run_verify: Callable[..., Printed]
+) -> None:
+    log, other = append(tmp_path / "app.log", range(10)), append(tmp_path / "other.log", range(10))
+    for again in range(3):
+        deliver(log, server, resume=False)
+        deliver(other, server)
+        printed = run_verify(log, other)
+        rows = [re.split(r"  +", row)[1:] for row in printed.out.splitlines()[1:]]
+        expected = "all there, once" if not again else f"stored {again + 1} times"
+        assert rows[0] == ["10", "10", "0", str(10 * again), "0", "0", "0", expected]
+        assert rows[1] == ["10", "10", "0", "0", "0", "0", "0", "all there, once"]
+        assert printed.code == (EXIT_INCOMPLETE if again else 0)
+    assert_conserved(range(10), server.stored_lines(), retried=30)
+    (found,) = json.loads(run_verify(log, words=("--json",)).out)
+    assert (found["times_stored"], found["repeated"], found["proven"]) == (3, 20, False)
+    append(log, range(10, 11))
+    deliver(log, server)
+    assert "all there, but 20 lines more than once" in run_verify(log).out
+
+
+def test_a_copy_that_the_state_folder_does_not_know_is_counted_too(
+    tmp_path: Path, server: RunningServer, run_verify: Callable[..., Printed]
+) -> None:
+    log = append(tmp_path / "app.log", range(10))
+    deliver(log, server, state_dir=tmp_path / "lost")
+    deliver(log, server)
+    printed = run_verify(log)
+    assert printed.code == EXIT_INCOMPLETE
+    assert printed.out.splitlines()[1].endswith("stored 2 times")
+    assert_conserved(range(10), server.stored_lines(), retried=10)
+
+
 def test_json_says_the_same(tmp_path: Path, server: RunningServer, run_verify: Callable[..., Printed]) -> None:
     log = append(tmp_path / "app.log", range(10))
     deliver(log, server)

@@ -108,9 +108,13 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _verdict(verdict: Verdict) -> str:
-    if not verdict.is_proven:
-        return verdict.problem or "NOT all there"
-    return "all there, once, but for what has expired" if verdict.expired else "all there, once"
+    if verdict.is_proven:
+        return "all there, once, but for what has expired" if verdict.expired else "all there, once"
+    if verdict.is_whole and verdict.times_stored > 1:
+        return f"stored {verdict.times_stored} times"
+    if verdict.is_whole:
+        return f"all there, but {verdict.repeated} lines more than once"
+    return verdict.problem or "NOT all there"
 
 
 def _details(verdict: Verdict) -> list[str]:

@@ -18,6 +18,7 @@ from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.patterns import is_pattern, matching
 from logferry.client.finding.rotation_names import is_archive_name, original_names, without_archive_suffix
 from logferry.client.net.reports import ReportClient
+from logferry.client.proof.copies import copies_of
 from logferry.client.proof.former import FormerSource, former_sources
 from logferry.client.proof.lines import MAX_PROBLEMS, LineProblem, Run, line_problems
 from logferry.client.readers.rerender import Renderings, Rerendered, rerender
@@ -61,7 +62,8 @@ class Verdict:
     source: str = ""
     lines: int = 0  # in the file now
     stored: int = 0  # of these, on the server's disk unchanged
-    repeated: int = 0
+    repeated: int = 0  # stored by this source, or by another one of the same name, although they were stored before
+    times_stored: int = 1  # all of the file, by sources of the same name
     filtered: int = 0  # left out by the user's patterns when the file was shipped; not counted in `lines`
     nuls: int = 0  # bytes at the beginnings of lines that are not shipped: holes
     missing: list[Range] = field(default_factory=list)
@@ -77,10 +79,14 @@ class Verdict:
         self.path = text_of_name(self.path)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether everything is stored, once or several times."""
+        return not (self.problem or self.missing or self.altered or self.losses or self.former)
+
+    @property
     def is_proven(self) -> bool:
         """Whether everything is stored once, or was until the server's retention deleted it; see `expired`."""
-        is_there = not (self.problem or self.missing or self.altered or self.losses or self.repeated)
-        return is_there and not self.former
+        return self.is_whole and not self.repeated
 
 
 def verify_all(
@@ -95,11 +101,17 @@ def verify_all(
 
     `with_text` adds to each wrong line what it should be, and what it is. Raises DeliveryError.
     """
-    verdicts = [verify(Path(path), checkpoints, reports, with_text=with_text) for path in files_of(inputs)]
-    for path, verdict in zip(files_of(inputs), verdicts, strict=True):
-        former = former_sources(Path(path), verdict.source, checkpoints, reports, known_losses)
+    verdicts = []
+    for path in map(Path, files_of(inputs)):
+        verdict = verify(path, checkpoints, reports, with_text=with_text)
+        copies = copies_of(path, verdict.source, checkpoints, reports) if verdict.source else {}
+        verdict.repeated += sum(copies.values())
+        verdict.times_stored += sum(lines >= verdict.stored for lines in copies.values() if lines)
+        named = former_sources(path, verdict.source, checkpoints, reports, known_losses)
+        former = [source for source in named if source.source not in copies]
         verdict.former = [source for source in former if not source.is_whole]
         verdict.former_whole = len(former) - len(verdict.former)
+        verdicts.append(verdict)
     return verdicts
 
 
