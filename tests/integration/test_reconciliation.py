@@ -6,6 +6,7 @@ The client connects when it starts, asks about every source that it remembers, a
 import contextlib
 import gzip
 import logging
+import os
 import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from logferry.client.delivery import reconciliation
+from logferry.client.finding import listing
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.verify import Verdict, verify
 from logferry.client.state.checkpoints import Checkpoints
@@ -266,3 +268,35 @@ def test_verify_says_that_it_asks_another_store(site: Site) -> None:
             run.wait_for_acks(100)
             run.stop()
         assert verified(site, server).is_proven
+
+
+def test_a_folder_is_listed_once_for_all_files_that_are_found_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ship(site, range(10), total=10)
+    site.back_up()
+    for number in range(1, 30):
+        ship_and_rotate(site, number)
+    os.utime(site.folder, (0, 0))  # or the folder could be listed again and again: it may change within a tick
+    site.restore()
+    listed: list[str] = []
+    list_folder = listing._list
+
+    def count(folder: str) -> listing.Listing:
+        listed.append(folder)
+        return list_folder(folder)
+
+    monkeypatch.setattr(listing, "_list", count)
+    with site.server(), site.client() as run:
+        run.wait_for_acks(290)
+    assert_stored_once(site, [*range(300)])
+    assert listed.count(str(site.folder)) < 12
+
+
+def ship_and_rotate(site: Site, number: int) -> None:
+    """Rotate the log, and write ten lines more; the client of the last round ships them all."""
+    site.log.rename(site.folder / f"app.log.{number}")
+    append(site.log, range(10 * number, 10 * number + 10))
+    if number == 29:
+        with site.server(), site.client():
+            site.wait_for_lines(300)

@@ -132,7 +132,8 @@ def _problems(status: Status, holder: str | None, now: float, acknowledged: Ackn
     elif client.link.state == WAITING:
         yield f"waiting for the server for {now - client.link.since:.0f} s: {client.link.error}"
     elif client.link.stall:
-        yield f"connected, but nothing is stored for {now - client.link.stalled_since:.0f} s: {client.link.stall}"
+        for_s = max(0.0, now - client.link.stalled_since)  # the server's clock may be ahead
+        yield f"connected, but nothing is stored for {for_s:.0f} s: {client.link.stall}"
     unreadable = sum(report.state == UNREADABLE for report in status.files)
     if unreadable:
         yield f"{unreadable} of {len(status.files)} files cannot be read"

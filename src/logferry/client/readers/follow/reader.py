@@ -220,6 +220,7 @@ class FollowReader:
         if file is None:
             return
         file.source.path = source.path
+        source.sent_back_because = ""  # a later loss has a reason of its own
         self._registry.note_source(file)
         name = self._registry.owner(file)
         name.revive(file, self._clock())

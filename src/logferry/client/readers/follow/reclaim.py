@@ -55,7 +55,6 @@ class Reclaimer:
 
     def _candidates(self, checkpoint: Checkpoint) -> Iterator[str]:
         for folder, base in map(os.path.split, checkpoint.places):
-            self._recogniser.folders.forget(folder)
             listing = self._recogniser.folders.listing(folder)
             first = [name for name in (listing.by_inode.get(checkpoint.inode), base) if name]
             for name in dict.fromkeys([*first, *listing.rotated_or_archived(base)]):
@@ -75,7 +74,8 @@ class Reclaimer:
             other = self._registry.find(file.identity)
             if other is not None:
                 file.close()
-                return None if other.source.asked_from else _NOT_NEEDED
+                is_same_content = other.source is not source and not other.source.asked_from
+                return _NOT_NEEDED if is_same_content else None
             self._take(name, file, source)
         except (OSError, SourceError):
             file.close()
