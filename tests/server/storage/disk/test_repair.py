@@ -21,7 +21,7 @@ from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import ExtentRow
 from logferry.server.storage.store import Store
 from tests.support.running import stored_lines, wait_until
-from tests.support.stores import LINES, FailingFiles, Stored, opened, problems, segments_of
+from tests.support.stores import LINES, FailingFiles, Stored, in_one_group, opened, parts_of, problems, segments_of
 
 SIZE = len(LINES[10])  # two digits
 
@@ -150,6 +150,23 @@ def test_lines_of_other_sources_in_the_same_segment_are_not_touched(tmp_path: Pa
     assert problems(tmp_path) == [""]
 
 
+@pytest.mark.parametrize("is_open", [True, False], ids=["the writer has it open", "nobody has it open"])
+def test_what_an_open_segment_has_too_much_is_cut_off_although_nothing_is_appended(
+    tmp_path: Path, is_open: bool
+) -> None:
+    with opened(tmp_path) as store:
+        ship(store, 10, 14)
+        if not is_open:
+            parts_of(store).segments.opened.close()
+        (segment,) = segments_of(tmp_path)
+        segment.write_bytes(LINES[99] + segment.read_bytes())
+        heal(store, tmp_path)
+        wait_until(lambda: stored_lines(tmp_path) == LINES[10:14], "the surplus is cut off")
+        ship(store, 14, 20)
+    assert stored_lines(tmp_path) == LINES[10:20]
+    assert problems(tmp_path) == [""]
+
+
 def test_behind_bytes_that_stay_lost_a_repaired_extent_begins_a_line(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         ship(store, 10, 14)
@@ -261,6 +278,35 @@ def test_retention_that_deletes_a_segment_during_its_repair_wins(
         assert store.repair(repairs(tmp_path)[0]).reason == "retention has deleted it"
     assert stored_lines(tmp_path) == LINES[16:20]
     assert problems(tmp_path) == [""]
+
+
+def test_a_segment_whose_lines_are_still_in_the_ledger_heals(tmp_path: Path) -> None:
+    """Deferred sync: small writes to many segments are in the ledger until their segments are synced."""
+    sources = ("s1", "s2", "s3")
+    payload = b"".join(LINES[10:14])
+    with opened(tmp_path) as store:
+        stored = Stored()
+        with in_one_group(store):
+            for source in sources:
+                batch = BatchRequest(source, 0, len(payload), 4, zlib.crc32(payload), payload)
+                for message in (Open(source, f"/var/log/{source}.log"), batch):
+                    lines, pieces = (4, [payload]) if message is batch else (0, [])
+                    request = SourceRequest(message, 1, "client-1", "web-1")
+                    size = sum(map(len, pieces))
+                    store.submit(Delivery(LogName("", ""), pieces, lines, size, source_request=request), stored)
+        wait_until(lambda: len(stored.deliveries) == 6, "all are stored")
+        with closing(Ledger(tmp_path, durable=False, read_only=True)) as ledger:
+            assert ledger.unsynced_segments()[0]
+        deleted, cut, _ = segments_of(tmp_path)
+        deleted.unlink()
+        os.truncate(cut, 10)
+        for source in sources:
+            for repair in repairs(tmp_path, source):
+                assert store.repair(repair).is_whole
+    with opened(tmp_path):
+        pass
+    assert stored_lines(tmp_path) == LINES[10:14] * 3
+    assert problems(tmp_path) == [""] * 3
 
 
 def test_known_damage_is_known_after_a_restart(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ class DamageRegistry:
         self._ledger = Ledger(data_dir, durable=durable)
         self._lock = threading.Lock()
         self._on_damage = on_damage
+        with self._ledger.transaction():
+            self._ledger.drop_damage_of_expired()
         self._clients = self._ledger.damaged_sources(limit=_MAX_KNOWN)  # of damaged sources; for any thread to read
         self.count = self._ledger.count_damage()  # extents that are damaged now
         self.found = 0  # since the start

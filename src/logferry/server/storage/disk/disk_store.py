@@ -16,6 +16,7 @@ import contextlib
 import datetime
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from logferry.protocol.delivery_answers import Position
 from logferry.protocol.delivery_repairs import DamagePage, RepairOutcome, StoredContent
 from logferry.protocol.delivery_reports import ReportPage, SourcesPage
 from logferry.protocol.delivery_requests import Content, Repair, SourcesOf
-from logferry.server.storage.deliveries import AnyDelivery, OnStored
+from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored
 from logferry.server.storage.disk import source_report
 from logferry.server.storage.disk.damage import DamageRegistry
 from logferry.server.storage.disk.deferred_sync import DeferredSync
@@ -43,6 +44,7 @@ from logferry.server.storage.disk.scrub import Scrub
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
 from logferry.server.storage.disk.segments import Segments
 from logferry.server.storage.disk.writer import FIRST_RETRY_S, LAST_WAIT_S, Writer
+from logferry.server.storage.log_names import LogName
 from logferry.server.storage.store import (
     OnDamage,
     OnFailure,
@@ -125,6 +127,7 @@ class DiskStore:
         self._crash_point = crash_point
         self._state = StateTracker()
         self._repeats = RepeatLimit(logger)
+        self._to_tidy: deque[LogName] = deque()  # repairs add to it, the writer thread takes from it
         self._opened: _Opened | None = None
 
     @property
@@ -258,7 +261,9 @@ class DiskStore:
         )
         damage = DamageRegistry(settings.data_dir, durable=self._is_durable, on_damage=on_damage)
         resources.callback(damage.close)
-        repair = SegmentRepair(settings.data_dir, files, durable=self._is_durable)
+        repair = SegmentRepair(
+            settings.data_dir, files, durable=self._is_durable, on_surplus=lambda log: self._tidy_soon(log, writer)
+        )
         return _Opened(
             *(ledger.store_id, segments, retention, commit, deferred_sync, writer, recovery, damage, repair),
             self._scrub(damage, repair),
@@ -288,9 +293,16 @@ class DiskStore:
             max_open=self._settings.max_open_segments,
         )
 
+    def _tidy_soon(self, log: LogName, writer: Writer) -> None:
+        """Have the writer tidy a log; an empty delivery wakes it."""
+        self._to_tidy.append(log)
+        writer.submit(Delivery(log, [], 0, 0), lambda _: None)
+
     def _apply(self, retention: Retention, segments: Segments) -> None:
-        """Delete expired segments. A failure does no harm: the next segment or day tries again."""
+        """Tidy logs, and delete expired segments. A failure does no harm: the next segment or day tries again."""
         try:
+            while self._to_tidy:
+                segments.opened.tidy(self._to_tidy.popleft())
             if retention.apply(self._today(), segments.opened):
                 self._repeats.all_over()
         except OSError as error:

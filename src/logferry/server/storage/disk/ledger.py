@@ -304,6 +304,12 @@ class Ledger:
         """Forget all damage in a segment."""
         self._database.execute("DELETE FROM damage WHERE segment = ?", (segment,))
 
+    def drop_damage_of_expired(self) -> None:
+        """Forget the damage and the checks of segments that retention has deleted."""
+        expired = "segment IN (SELECT id FROM segments WHERE state = 'expired')"
+        self._database.execute(f"DELETE FROM damage WHERE {expired}")
+        self._database.execute(f"DELETE FROM checks WHERE {expired}")
+
     def count_damage(self) -> int:
         """Return how many extents are damaged."""
         ((count,),) = self._query(f"SELECT count(*) FROM damage WHERE {_IS_KEPT}")

@@ -106,6 +106,20 @@ class OpenSegments:
         self._close_row(old.row)
         return self._begin(log, old.path.parent)
 
+    def tidy(self, log: LogName) -> None:
+        """Cut what was never stored off the open segment of a log now, not only before the next append.
+
+        Raises OSError.
+        """
+        segment = self._open.get(log)
+        if segment and _is_as_it_was(segment):
+            return
+        if segment:
+            self._close_file(log)
+        for row in self._ledger.segments_in("/".join(log)):
+            if row.state == "open":
+                self._restore_length(row)
+
     def close_days_before(self, day: str) -> None:
         """Close the files of segments from earlier days, which are not written again. Raises OSError."""
         for log in [log for log, segment in self._open.items() if segment.name.day < day]:

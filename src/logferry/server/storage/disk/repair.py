@@ -25,6 +25,7 @@ from logferry.server.storage.disk.file_system import FileSystem, naming
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.measure import measure
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
+from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import ExtentRow, SegmentRow
 
 logger = logging.getLogger(__name__)
@@ -69,12 +70,20 @@ class SegmentRepair:
     """
 
     def __init__(
-        self, data_dir: Path, files: FileSystem, *, durable: bool, clock: Callable[[], float] = time.time
+        self,
+        data_dir: Path,
+        files: FileSystem,
+        *,
+        durable: bool,
+        on_surplus: Callable[[LogName], None] = lambda _: None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """`on_surplus` is called with a log whose open segment is longer than the ledger says, after a repair."""
         self._data_dir = data_dir
         self._root = data_dir / FOLDER_NAME
         self._files = files
         self._durable = durable
+        self._on_surplus = on_surplus
         self._clock = clock
 
     def repair(self, request: Repair) -> RepairOutcome:
@@ -100,11 +109,16 @@ class SegmentRepair:
             ledger.close()
 
     def trim(self, segment: SegmentRow) -> int:
-        """Cut bytes that were never stored off a closed segment, and save them; return how many. Raises OSError."""
+        """Cut bytes that were never stored off a closed segment, and save them; return how many. Raises OSError.
+
+        Only the writer may cut an open segment.
+        """
         path = self._root / segment.path
         with contextlib.suppress(FileNotFoundError):
             surplus = path.stat().st_size - segment.bytes
-            if segment.state == "closed" and surplus > 0:
+            if segment.state == "open" and surplus > 0:  # perhaps only what the writer is writing now
+                self._on_surplus(LogName(*path.relative_to(self._root).parts[:2]))
+            elif surplus > 0:
                 self._save(path, segment, segment.bytes, surplus)
                 with naming(path):
                     self._files.truncate(path, segment.bytes)
