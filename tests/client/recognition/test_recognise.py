@@ -189,3 +189,66 @@ def test_a_checkpoint_does_not_match_a_shorter_file(tmp_path: Path, memory: Memo
     file = SourceFile(log, max_line_bytes=1000)
     assert not is_same_file(file, checkpoint)
     file.close()
+
+
+# --- a file that took the place of another ----------------------------------------------------------------------------
+
+
+def replace(log: Path, data: bytes) -> None:
+    """Put another file in the place of the log, with other content and another inode."""
+    aside = log.with_name("aside")
+    aside.write_bytes(data)
+    aside.rename(log)
+
+
+def finish(memory: Memory, source: str) -> None:
+    """Pretend that the run that shipped a source expects nothing more of it."""
+    memory.checkpoints.change(source, is_finished=True)
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_a_file_goes_on_in_the_longer_copy_that_replaced_it(tmp_path: Path, memory: Memory, is_finished: bool) -> None:
+    """Also if its run has ended: a batch run of a file that rsync brings up to date from time to time."""
+    log = append(tmp_path / "app.log", range(100))
+    source, size = memory.ship(log), log.stat().st_size
+    if is_finished:
+        finish(memory, source)
+    replace(log, log.read_bytes() + log_line(100))
+    assert memory.recognise(log) == (source, size)
+
+
+def test_a_few_equal_bytes_are_no_proof_that_a_finished_file_goes_on(tmp_path: Path, memory: Memory) -> None:
+    log = tmp_path / "app.log"
+    log.write_bytes(b"started\n")
+    source = memory.ship(log)
+    finish(memory, source)
+    replace(log, b"started\nready\n")
+    assert memory.recognise(log)[1] == 0
+
+
+def test_an_inode_that_is_used_again_does_not_win_over_a_checkpoint_that_is_further_on(
+    tmp_path: Path, memory: Memory
+) -> None:
+    """The inode's own checkpoint fits too, but the same path was shipped further under another inode."""
+    log = append(tmp_path / "app.log", range(100))
+    first = memory.ship(log)
+    inode = log.rename(tmp_path / "kept")
+    replace(log, b"".join(map(log_line, range(200))))
+    second, size = memory.ship(log), log.stat().st_size
+    log.unlink()
+    append(inode, range(100, 250)).rename(log)
+    assert first != second
+    assert memory.recognise(log) == (second, size)
+
+
+def test_a_checkpoint_that_is_further_on_does_not_count_if_its_file_is_still_there(
+    tmp_path: Path, memory: Memory
+) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    first, size = memory.ship(log), log.stat().st_size
+    kept = log.rename(tmp_path / "kept")
+    replace(log, b"".join(map(log_line, range(200))))
+    memory.ship(log)
+    log.rename(tmp_path / "app.log.9")
+    append(kept, range(100, 250)).rename(log)
+    assert memory.recognise(log) == (first, size)

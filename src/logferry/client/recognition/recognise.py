@@ -8,12 +8,13 @@ belongs to which file; must never decide what is read.
 
 import logging
 from collections.abc import Container
+from operator import attrgetter
 from pathlib import Path
 
-from logferry.client.files.identity import fingerprint
+from logferry.client.files.identity import LEAST_PROOF_BYTES, fingerprint
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
-from logferry.client.finding.rotation_names import former_names, without_archive_suffix
+from logferry.client.finding.rotation_names import former_names, is_archive_name, without_archive_suffix
 from logferry.client.state.checkpoint import Checkpoint, source_of
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import SourceError
@@ -37,11 +38,23 @@ class Recogniser:
         """
         known = [known for known in self.checkpoints.of_identity(*file.identity) if known.id not in live]
         matching = [checkpoint for checkpoint in known if has_content(file, checkpoint)]
-        if not matching:
-            matching = self.continued_in(file, live)
-            self._copied.update(checkpoint.id for checkpoint in matching)
-        if matching:
-            self._resume(file, max(matching, key=lambda checkpoint: checkpoint.seen_at))
+        best = max(matching, key=attrgetter("seen_at"), default=None)
+        further = self.continued_in(file, live, beyond=best.committed if best else -1)
+        if further:  # an inode that is used again says less than the content
+            self._copied.update(checkpoint.id for checkpoint in further)
+            best = max(further, key=attrgetter("committed", "seen_at"))
+        if best:
+            self._resume(file, best)
+
+    def recognise_copy(self, file: SourceFile, *, live: Container[str]) -> None:
+        """Resume `file`, which was a copy in the making, from the checkpoint of a finished source if it has all of it.
+
+        The checkpoint of a source that this run has read and not finished may be outdated.
+        """
+        finished = [known for known in self.continued_in(file, live) if known.is_finished]
+        if finished:
+            self._copied.update(checkpoint.id for checkpoint in finished)
+            self._resume(file, max(finished, key=attrgetter("committed", "seen_at")))
 
     def is_remembered(self, source: Source) -> bool:
         """Whether the checkpoints hold a source, so that the next start will know it."""
@@ -60,19 +73,24 @@ class Recogniser:
         folder, name = file.path.parent, without_archive_suffix(file.path.name)
         return [known for former in former_names(name) for known in self.checkpoints.of_path(str(folder / former))]
 
-    def continued_in(self, file: SourceFile, live: Container[str]) -> list[Checkpoint]:
-        """Return the checkpoints of the sources that continue in `file`, their copy or archive."""
+    def continued_in(self, file: SourceFile, live: Container[str], *, beyond: int = -1) -> list[Checkpoint]:
+        """Return the checkpoints, further on than `beyond`, of sources that continue in `file`."""
         known = [known for known in self.checkpoints_of_originals(file) if known.id not in live]
-        return [checkpoint for checkpoint in known if self.is_continued_in(file, checkpoint)]
+        return [
+            checkpoint
+            for checkpoint in known
+            if checkpoint.committed > beyond and self.is_continued_in(file, checkpoint)
+        ]
 
     def is_continued_in(self, file: SourceFile, checkpoint: Checkpoint) -> bool:
         """Whether a file is the copy or archive that was made of an original before it was truncated or removed.
 
         If the original still exists unchanged, under whatever name, the copy is a separate file.
         """
+        if checkpoint.is_finished and (checkpoint.committed < LEAST_PROOF_BYTES or is_archive_name(file.path.name)):
+            return False  # all of it is stored, and nothing more is expected of it; the file may be alike by chance
         return (
-            not checkpoint.is_finished
-            and checkpoint.head_bytes > 0
+            checkpoint.head_bytes > 0
             and checkpoint.id not in self._copied
             and has_content(file, checkpoint)
             and not self._still_exists(checkpoint)

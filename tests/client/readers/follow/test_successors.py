@@ -192,9 +192,13 @@ def rename_copy(log: Path, look: Look, *, new: range, name: str = "app.log.1") -
 
 
 @PATTERNS
+@pytest.mark.parametrize("quiet_s", [60.0, 0.0], ids=["held", "closed"])
 @pytest.mark.parametrize("looks", ["always", "after", "never"])
-def test_a_file_that_is_renamed_copied_and_deleted_is_stored_once(scene: Scene, pattern: str, looks: str) -> None:
+def test_a_file_that_is_renamed_copied_and_deleted_is_stored_once(
+    scene: Scene, pattern: str, looks: str, quiet_s: float
+) -> None:
     scene.names = [scene.folder / pattern]
+    scene.reader_options = {"rotated_quiet_s": quiet_s}
     append(scene.log, range(20))
     with scene.running() as run:
         run.settle()

@@ -285,7 +285,7 @@ def test_ordinary_rotation_is_silent(
     scene: Scene, rotate: Callable[[Scene], None], pattern: str, ways: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Six nights, with old rotations deleted; some or all while the client runs, each followed by a restart."""
-    settle_copies_at_once(monkeypatch)
+    settle_copies_at_once(monkeypatch, 1.0)  # longer than the copying takes on a busy machine
     scene.names = [scene.folder / pattern]
     append(scene.log, range(10))
     for night in range(1, 7):

@@ -92,6 +92,14 @@ class FileOpener:
         self.suspect(file)
         return file
 
+    def recognise_copy(self, file: FollowedFile) -> None:
+        """Recognise a file that was suspected by the sources that have ended since. Raises OSError."""
+        before = file.source
+        self._recogniser.recognise_copy(file, live=self._registry.source_ids)
+        if file.source is not before:
+            self._registry.forget_source(before)
+            self._registry.note_source(file)
+
     def suspect(self, file: FollowedFile) -> None:
         """Do not read a file yet if it may be a copy or a successor of a followed one. Raises OSError."""
         if file.offset or file.is_archive:

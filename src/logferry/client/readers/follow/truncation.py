@@ -261,4 +261,5 @@ class Truncations:
                 self._registry.losses.append(Loss(file.source, 0, offset, reason, kind=LossKind.SKIPPED))
                 file.is_suspect = False
             case Read():
+                self._opener.recognise_copy(file)
                 file.is_suspect = False
