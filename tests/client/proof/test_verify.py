@@ -111,6 +111,18 @@ def test_what_other_sources_of_the_same_name_have_stored_is_counted(
     assert "all there, but 20 lines more than once" in run_verify(log).out
 
 
+def test_the_source_that_the_server_knows_is_compared_although_another_server_got_a_later_one(
+    tmp_path: Path, server: RunningServer, run_verify: Callable[..., Printed]
+) -> None:
+    log = append(tmp_path / "app.log", range(10))
+    deliver(log, server)
+    with running_server(tmp_path / "other") as other:
+        deliver(log, other, resume=False)
+        assert run_verify(log, port=other.port).out.splitlines()[1].endswith("all there, once")
+    printed = run_verify(log)
+    assert (printed.code, printed.out.splitlines()[1].endswith("all there, once")) == (0, True)
+
+
 def test_a_copy_that_the_state_folder_does_not_know_is_counted_too(
     tmp_path: Path, server: RunningServer, run_verify: Callable[..., Printed]
 ) -> None:

@@ -138,13 +138,14 @@ def verify(path: Path, checkpoints: Checkpoints, reports: ReportClient, *, with_
     except SourceError as error:
         return Verdict(str(path), problem=error.reason)
     try:
-        checkpoint = find_checkpoint(file, checkpoints) or _before_edit(file, checkpoints)
-        if checkpoint is None:
+        shipped = find_checkpoints(file, checkpoints) or _before_edit(file, checkpoints)
+        if not shipped:
             lines = rerender(file, file.readable_end, UNKNOWN).lines
             problem = NEVER_SHIPPED if lines else ""
             return Verdict(str(path), lines=lines, problem=problem)
+        checkpoint, pages = _latest_known(shipped, reports)
         is_edited = not has_content(file, checkpoint)
-        verdict, runs = _compare(file, checkpoint, list(reports.report(checkpoint.id)), reports.store)
+        verdict, runs = _compare(file, checkpoint, pages, reports.store)
         if reports.can_heal:
             for run in runs:
                 stored = (data for extent in run.extents for data in reports.content(checkpoint.id, extent.start))
@@ -158,8 +159,22 @@ def verify(path: Path, checkpoints: Checkpoints, reports: ReportClient, *, with_
         file.close()
 
 
-def find_checkpoint(file: SourceFile, checkpoints: Checkpoints) -> Checkpoint | None:
-    """Return the latest checkpoint of the file, or else that of the same inode with other content.
+def _latest_known(shipped: Sequence[Checkpoint], reports: ReportClient) -> tuple[Checkpoint, list[ReportPage]]:
+    """Return the first checkpoint that the server knows, or else the first, with the server's report.
+
+    A file that was shipped again, as another source, may have been shipped to another server.
+    """
+    pages = [list(reports.report(shipped[0].id))]
+    for checkpoint in shipped[1:]:
+        if pages[-1][0].is_known:
+            break
+        pages.append(list(reports.report(checkpoint.id)))
+    found = len(pages) - 1 if pages[-1][0].is_known else 0
+    return shipped[found], pages[found]
+
+
+def find_checkpoints(file: SourceFile, checkpoints: Checkpoints) -> list[Checkpoint]:
+    """Return the checkpoints of the file, the latest first, or else the latest of the same inode with other content.
 
     An archive is a different file from the one that was shipped: the archive's name gives the original names, and its
     content decides whether it is that file.
@@ -171,25 +186,26 @@ def find_checkpoint(file: SourceFile, checkpoints: Checkpoints) -> Checkpoint | 
         names = [file.path.with_name(name) for name in (plain, *original_names(plain))]
         shipped = [checkpoint for name in names for checkpoint in checkpoints.of_path(str(name))]
         same = [checkpoint for checkpoint in shipped if checkpoint.committed and has_content(file, checkpoint)]
-    return max(same or of_inode, key=lambda checkpoint: checkpoint.seen_at, default=None)
+    found = sorted(same or of_inode, key=lambda checkpoint: checkpoint.seen_at, reverse=True)
+    return found if same else found[:1]
 
 
-def _before_edit(file: SourceFile, checkpoints: Checkpoints) -> Checkpoint | None:
-    """Return the latest checkpoint of the path of a file, if an editor replaced the file that was shipped.
+def _before_edit(file: SourceFile, checkpoints: Checkpoints) -> list[Checkpoint]:
+    """Return the latest checkpoint of the path of a file, in a list, if an editor replaced the file that was shipped.
 
     If the file that was shipped is still there under another name, it was rotated, and this file is a new one.
     """
     shipped = [known for known in checkpoints.of_path(str(file.path)) if known.committed]
     latest = max(shipped, key=lambda checkpoint: checkpoint.seen_at, default=None)
     if latest is None or latest.has_window or latest.is_settled:
-        return None
+        return []
     folders = FolderListings()
     other = folders.listing(str(file.path.parent)).by_inode.get(latest.inode)
     try:
         places = [*rotated_paths(file.path, folders), *([file.path.with_name(other)] if other else [])]
     except OSError:  # files are renamed all the time: this one is new
-        return None
-    return None if any(_holds(place, latest) for place in places) else latest
+        return []
+    return [] if any(_holds(place, latest) for place in places) else [latest]
 
 
 def _holds(path: Path, checkpoint: Checkpoint) -> bool:
