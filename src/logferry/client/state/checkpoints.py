@@ -256,7 +256,7 @@ class Checkpoints:
                 some = list(islice(self._round, count))
             for source in some:
                 known = self._known.get(source.id)
-                if known and (source.is_finished or (source.device, source.inode) != known.identity):
+                if known and _has_changed(source, known):
                     self._touched.add(source.id)
 
     def _update_touched(self) -> None:
@@ -359,6 +359,12 @@ class Checkpoints:
             "what was shipped since then may be shipped again",
             *(printable(str(folder)), reason),
         )
+
+
+def _has_changed(source: Source, known: Checkpoint) -> bool:
+    """Whether a source has finished, settled, or moved to another file since its checkpoint."""
+    is_same_file = (source.device, source.inode) == known.identity
+    return source.is_finished or source.is_settled != known.is_settled or not is_same_file
 
 
 def _entry_of(change: Checkpoint | str) -> Entry:

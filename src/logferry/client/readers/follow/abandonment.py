@@ -64,6 +64,7 @@ class Abandonment:
 
     def _release(self, name: FollowedName, file: FollowedFile) -> None:
         self._registry.find_name(file)
+        file.source.is_settled = True  # whatever becomes of the file: it is stored to its end, and nobody writes to it
         for problem in file.problems:
             logger.error("%s: %s", file.path, problem)
         if file.content.is_pinned or file.is_archive or not file.has_known_content:

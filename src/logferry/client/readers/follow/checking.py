@@ -147,7 +147,7 @@ class NameChecker:
             file.note_superseded(now, is_superseded=not is_newest or file.content.is_pinned)
             if not is_newest or len(name.files) == 1:
                 self._registry.find_name(file)
-            if file.is_superseded and not file.source.is_settled:
+            if not file.has_name:
                 self._windows.settle(file)
         if name.newest is not None and name.holder is None:
             self._hand_over(name.newest)

@@ -219,9 +219,8 @@ class UnknownWindows:
                 self._checkpoints.follow(source)
 
     def _was_rotated(self, file: FollowedFile) -> bool:
-        if file.has_name:  # its name may be that of a rotated file, and be followed itself
-            return any(self._registry.originals(file))
-        return file.is_superseded or file.is_deleted
+        is_unnamed = file.is_superseded or (not file.has_name and file.is_deleted)
+        return is_unnamed or any(self._registry.originals(file))  # a rotated name may be followed itself
 
     def _settle_now_and_then(self) -> None:
         """Settle files, taking at most a hundredth of the time: there may be tens of thousands."""
