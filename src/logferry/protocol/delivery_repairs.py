@@ -19,6 +19,9 @@ DAMAGE_PAGE: Final = 200
 # repair; a source of a terabyte has 250,000 extents.
 EXTENT_BYTES: Final = 4 * 1024 * 1024
 
+# No server accepts a batch of more than 16 MiB, so no extent is larger than this, whatever a welcome says.
+MAX_REPAIR_BYTES: Final = EXTENT_BYTES + 16 * 1024 * 1024
+
 
 class StoredContent(NamedTuple):
     """What the disk has of an extent from `position` on: `data` is empty where the disk has nothing."""

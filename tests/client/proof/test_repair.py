@@ -180,6 +180,35 @@ def test_a_file_that_was_shipped_twice_is_repaired_twice(
     assert problems(server.data_dir) == [""]
 
 
+def test_an_extent_that_renders_to_more_than_any_server_accepts_takes_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_repair: Run, server: RunningServer
+) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    deliver(log, server, self_heal=False)
+    flip(the_segment(server), 500)
+    with monkeypatch.context() as patch:
+        patch.setattr("logferry.client.net.reports.MAX_REPAIR_BYTES", 1000)
+        printed = run_repair(log)
+    assert (printed.code, "larger than the server accepts" in printed.out) == (EXIT_INCOMPLETE, True)
+    assert run_repair(log).code == 0
+    assert_conserved(range(100), server.stored_lines())
+
+
+def test_more_damaged_extents_than_are_listed_at_a_time_are_all_repaired(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_repair: Run
+) -> None:
+    monkeypatch.setattr("logferry.server.storage.admission.EXTENT_BYTES", 1024)
+    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 2048)
+    monkeypatch.setattr("logferry.client.proof.repair._MOST", 3)
+    log = append(tmp_path / "app.log", range(500))
+    with running_server(tmp_path, data_dir=tmp_path / "small") as server:
+        deliver(log, server, self_heal=False)
+        the_segment(server).unlink()
+        assert run_repair(log, port=server.port).code == 0
+        assert server.stats.extents_repaired > 6
+        assert_whole(server, log, 500)
+
+
 UNREPAIRABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "the file is gone": (lambda log: log.unlink(), "no file has its content any more"),
     "the file has changed": (replace_in(b"line 50", b"LINE 50"), "has other lines there than were shipped"),

@@ -19,6 +19,7 @@ from logferry.protocol.delivery_client import DeliveryClientProtocol
 from logferry.protocol.delivery_repairs import (
     CONTENT_BYTES,
     EXTENT_BYTES,
+    MAX_REPAIR_BYTES,
     DamagedExtent,
     DamagePage,
     RepairOutcome,
@@ -56,7 +57,7 @@ class ReportClient:
             if not isinstance(answer, Welcome):
                 raise ProtocolError(f"{host}:{port} does not speak the delivery extension, so it cannot prove anything")
             self.store, self.features = answer.store, answer.features  # see Welcome
-            self.max_repair_bytes = answer.max_batch_bytes + EXTENT_BYTES
+            self.max_repair_bytes = min(answer.max_batch_bytes + EXTENT_BYTES, MAX_REPAIR_BYTES)
         except NotALogServer as error:
             self.close()
             raise NotALogServer(error.what, f"{host}:{port}") from None

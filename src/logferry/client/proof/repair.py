@@ -6,8 +6,9 @@ never send anything else, and holds one extent at a time.
 """
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +26,11 @@ from logferry.errors import SourceError
 from logferry.model.render_spec import PLAIN
 from logferry.protocol.delivery_repairs import DamagedExtent
 
-# An extent at the end of a source may grow between two messages; then ask again what is damaged.
-_ROUNDS: Final = 5
+# Extents that are listed before they are repaired. A source of a terabyte has 250,000.
+_MOST: Final = 10_000
+
+# An extent at the end of a source may grow between two messages, and more than _MOST may be damaged: then ask again.
+_ROUNDS: Final = 100
 
 
 @dataclass(slots=True)
@@ -60,12 +64,13 @@ def repair_source(
     """
     report = RepairReport(checkpoint.path, checkpoint.id)
     for _ in range(_ROUNDS):
-        damaged = list(reports.damaged(checkpoint.id)) if is_checked else _found_damaged(checkpoint.id, reports)
+        found = reports.damaged(checkpoint.id) if is_checked else _found_damaged(checkpoint.id, reports)
+        damaged = list(islice(found, _MOST))
         report.damaged = max(report.damaged, report.repaired + len(damaged))
         before, report.problems = report.repaired, []
         if damaged:
             _repair(checkpoint, damaged, reports, folders, report)
-        if not report.problems or report.repaired == before:
+        if report.repaired == before or not (report.problems or len(damaged) == _MOST):
             break
     return report
 
@@ -78,13 +83,11 @@ def _checkpoints_of(path: Path, checkpoints: Checkpoints) -> Iterable[Checkpoint
             yield from checkpoints.of_identity(*file.identity)
 
 
-def _found_damaged(source_id: str, reports: ReportClient) -> list[DamagedExtent]:
-    return [
-        DamagedExtent(extent.start, extent.end, extent.lines, extent.crc32)
-        for page in reports.report(source_id)
-        for extent in page.extents
-        if extent.state in ("altered", "missing")
-    ]
+def _found_damaged(source_id: str, reports: ReportClient) -> Iterator[DamagedExtent]:
+    for page in reports.report(source_id):
+        for extent in page.extents:
+            if extent.state in ("altered", "missing"):
+                yield DamagedExtent(extent.start, extent.end, extent.lines, extent.crc32)
 
 
 def _repair(
