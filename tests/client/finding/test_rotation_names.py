@@ -3,7 +3,7 @@
 import pytest
 
 from logferry.client.finding.rotation_names import (
-    former_names,
+    earlier_rotated_names,
     is_archive_name,
     original_names,
     rotation_number,
@@ -96,13 +96,19 @@ def test_a_rotated_file_had_the_name_before_its_number_or_date(rotated: str, ori
     assert sorted({*original_names(rotated)}) == originals
 
 
-def test_a_file_may_have_been_followed_under_its_original_name_its_own_and_lower_numbers() -> None:
-    assert list(former_names("app.log.3")) == ["app.log", "app.log.3", "app.log.0", "app.log.1", "app.log.2"]
-    assert list(former_names("app.log")) == ["app.log"]
-    assert list(former_names("app.log-20240115")) == ["app.log", "app.log-20240115"]
-    assert list(former_names("app.2.log")) == ["app.log", "app.2.log", "app.0.log", "app.1.log"]
-    assert list(former_names("app_1.log")) == ["app.log", "app_1.log", "app_0.log"]
-    assert "app.log.2024-01-14" not in former_names("app.log.2024-01-15")
+@pytest.mark.parametrize(
+    ("name", "earlier"),
+    [
+        ("app.log.3", ["app.log.0", "app.log.1", "app.log.2"]),
+        ("app.2.log", ["app.0.log", "app.1.log"]),
+        ("app_1.log", ["app_0.log"]),
+        ("app.log", []),
+        ("app.log-20240115", []),
+        ("app.log.2024-01-15", []),
+    ],
+)
+def test_a_file_with_a_number_had_lower_numbers_before(name: str, earlier: list[str]) -> None:
+    assert list(earlier_rotated_names(name)) == earlier
 
 
 @pytest.mark.parametrize(

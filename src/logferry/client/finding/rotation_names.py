@@ -65,13 +65,8 @@ def original_names(name: str) -> Iterator[str]:
         yield "current"
 
 
-def former_names(name: str) -> Iterator[str]:
-    """Yield the names under which a file that is now called `name` may have been followed.
-
-    These are its original names, `name` itself, and those with lower numbers: `app.log.3` was once `app.log.2`.
-    """
-    yield from original_names(name)
-    yield name
+def earlier_rotated_names(name: str) -> Iterator[str]:
+    """Yield the names with lower numbers that a rotated file may have had before: `app.log.3` was once `app.log.2`."""
     if number := _NUMBER.search(name):
         stem, separator, suffixes = name[: number.start()], number["separator"], number["suffixes"]
         yield from (f"{stem}{separator}{lower}{suffixes}" for lower in range(int(number["number"])))

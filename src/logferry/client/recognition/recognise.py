@@ -7,14 +7,20 @@ belongs to which file; must never decide what is read.
 """
 
 import logging
-from collections.abc import Container
+import os
+from collections.abc import Container, Iterable
 from operator import attrgetter
 from pathlib import Path
 
 from logferry.client.files.identity import LEAST_PROOF_BYTES, fingerprint
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
-from logferry.client.finding.rotation_names import former_names, is_archive_name, without_archive_suffix
+from logferry.client.finding.rotation_names import (
+    earlier_rotated_names,
+    is_archive_name,
+    original_names,
+    without_archive_suffix,
+)
 from logferry.client.state.checkpoint import Checkpoint, source_of
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import SourceError
@@ -70,8 +76,15 @@ class Recogniser:
 
     def checkpoints_of_originals(self, file: SourceFile) -> list[Checkpoint]:
         """Return the checkpoints of the files that `file`, judging by its name, may be a copy or an archive of."""
-        folder, name = file.path.parent, without_archive_suffix(file.path.name)
-        return [known for former in former_names(name) for known in self.checkpoints.of_path(str(folder / former))]
+        folder, name = os.path.dirname(file.path), without_archive_suffix(file.path.name)
+        originals = self._checkpoints_in(folder, original_names(name))
+        # Among files like svc-1.log to svc-999.log, each would be looked up under hundreds of names in vain.
+        may_have_moved = bool(originals) or name[-1:].isdigit()
+        earlier = self._checkpoints_in(folder, earlier_rotated_names(name)) if may_have_moved else []
+        return [*originals, *self._checkpoints_in(folder, [name]), *earlier]
+
+    def _checkpoints_in(self, folder: str, names: Iterable[str]) -> list[Checkpoint]:
+        return [known for name in names for known in self.checkpoints.of_path(os.path.join(folder, name))]
 
     def continued_in(self, file: SourceFile, live: Container[str], *, beyond: int = -1) -> list[Checkpoint]:
         """Return the checkpoints, further on than `beyond`, of sources that continue in `file`."""
