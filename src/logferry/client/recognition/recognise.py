@@ -153,7 +153,7 @@ def is_copy(file: SourceFile, checkpoint: Checkpoint) -> bool:
 def modified_ns_if_same(path: Path, checkpoint: Checkpoint) -> int | None:
     """Return when a file was last written to, or None if it is not the file of a checkpoint.
 
-    A file that cannot be read now is taken for that file if it has its inode: whoever reads it will find out.
+    A file that cannot be read now is taken for that file if it has its inode: the reader will find out.
     """
     try:
         file = SourceFile(path, max_line_bytes=1)

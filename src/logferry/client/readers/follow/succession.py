@@ -51,7 +51,7 @@ class Successions:
         return any(_begins_like(file, known) for known in self._progresses(file, now))
 
     def judge(self, file: FollowedFile, now: float) -> Succession | None:
-        """Judge a file that has content; None if it is no successor. Raises OSError.
+        """Judge a file that has content; None if it is not a successor. Raises OSError.
 
         Wait means that the file holds the beginning of another one: it may be a copy that is being made.
         """
