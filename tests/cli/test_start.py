@@ -64,6 +64,18 @@ def test_ctrl_c_during_the_start_is_kept_for_the_command(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("command", "code"), [("status", -signal.SIGHUP), ("serve", 0)])
+def test_a_hangup_during_the_start_ends_only_commands_that_do_not_handle_it(
+    tmp_path: Path, command: str, code: int
+) -> None:
+    both = INTERRUPTED_AT_START.replace("signal.SIGINT)", "signal.SIGHUP)", 1)
+    if command == "serve":
+        both = both.replace("signal.SIGHUP)\n", "signal.SIGHUP)\n    os.kill(os.getpid(), signal.SIGINT)\n", 1)
+    options = ["--server-host=127.0.0.1", "--server-port=0", f"--data-dir={tmp_path}"] if command == "serve" else []
+    done = run_program(both, command, *options)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+
+
 def test_ctrl_c_ends_a_command_with_one_line_and_cleans_up() -> None:
     text = """
 import os, signal

@@ -48,6 +48,7 @@ def exiting_on_interrupt(say: Callable[[], object], clean_up: Callable[[], objec
     For commands that leave nothing half done, wherever they are.
     """
     has_begun = False
+    early_signals.release_hangup()
 
     def handle(number: int, _frame: FrameType | None) -> None:
         nonlocal has_begun
@@ -66,9 +67,12 @@ def exiting_on_interrupt(say: Callable[[], object], clean_up: Callable[[], objec
 def reloading_on_hangup(request: Callable[[], object] | None) -> Iterator[None]:
     """SIGHUP requests a reload; without a `request`, SIGHUP keeps its default action."""
     if request is None:
+        early_signals.release_hangup()
         yield
         return
     with _handlers(lambda _number, _frame: request(), signal.SIGHUP):
+        if early_signals.take_hangup():
+            request()
         yield
 
 
