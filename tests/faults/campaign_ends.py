@@ -56,6 +56,7 @@ class Ends:
         self.server = self._start(
             ROOT / "server_main.py",
             *("--server-host", "127.0.0.1", "--server-port", self.port, "--data-dir", self.data_dir),
+            *("--scrub-interval", "2s"),
         )
 
     def crash_server(self, seed: str) -> Program:

@@ -119,8 +119,9 @@ class Faults:
         self._ends.start_server()
 
     def damage(self) -> None:
-        """Flip a byte of a segment, delete the segment or cut it, while the server runs."""
-        sizes = {path: path.stat().st_size for path in segments(self._ends.data_dir)}
+        """Flip a byte of a segment whose lines a file still has, delete or cut the segment, while the server runs."""
+        healable = [path for path in segments(self._ends.data_dir) if self._doomed.name not in str(path)]
+        sizes = {path: path.stat().st_size for path in healable}
         path = self._random.choice([path for path, size in sizes.items() if size] or [None])
         if not path:
             return

@@ -434,14 +434,18 @@ class SourceFile:
         )
 
     def _move_to(self, offset: int) -> None:
-        """Go to `offset`, and read the bytes before it that are needed to recognise the file."""
-        self.offset = offset
-        self._hole_end = 0
-        self._starts_event = offset == 0
+        """Go to `offset`, and read the bytes before it that are needed to recognise the file.
+
+        The bytes before the present offset recognise the file if it has to be reopened, so the offset changes last.
+        """
         start = max(0, offset - TAIL_BYTES)
-        self._tail = self._content.pread(offset - start, start)
+        tail = self._content.pread(offset - start, start)
         if len(self.source.head) < min(HEAD_BYTES, offset):
             self.source.head = self._content.pread(min(HEAD_BYTES, offset), 0)
+        self.offset = offset
+        self._tail = tail
+        self._hole_end = 0
+        self._starts_event = offset == 0
         self._seen_size = max(self._seen_size, offset)
 
     def _new_source(self) -> Source:

@@ -73,3 +73,18 @@ def test_a_deleted_file_has_no_name_and_stays_open(tmp_path: Path, file: Followe
     assert file.find_name()
     assert file.name == ""
     assert file.content.is_pinned
+
+
+@pytest.mark.parametrize("offset", [0, 405])
+def test_a_renamed_file_that_was_closed_is_reopened_to_be_read_again(tmp_path: Path, offset: int) -> None:
+    path, descriptors = tmp_path / "app.log", DescriptorPool(8)
+    path.write_bytes(b"".join(b"line %03d\n" % number for number in range(100)))
+    file = FollowedFile(str(path), str(path), descriptors=descriptors, folders=FolderListings(), now=0.0)
+    while file.read() is not None:
+        pass
+    path.rename(tmp_path / "app.log.1")
+    file.find_name()
+    descriptors.release(file.content)
+    file.rewind(offset)
+    ranges = [(chunk.start, chunk.end) for chunk in iter(file.read, None) if chunk]
+    assert ranges == [(start, start + 9) for start in range(offset, 900, 9)]
