@@ -41,6 +41,9 @@ _LEADING: Final = re.compile(
 # daemontools, runit and s6 rename `current` to a TAI64N label, perhaps with the state of the file.
 _TAI64N: Final = re.compile(r"@[0-9a-f]{24}(?:\.[su])?\Z")
 
+# Whatever is appended to the name of a copy has at most this many characters.
+_MAX_APPENDED: Final = 16
+
 # A number with more digits is a date, and so is a number behind two digits.
 _MAX_NUMBER_DIGITS: Final = 3
 _NUMBER: Final = re.compile(
@@ -63,6 +66,14 @@ def original_names(name: str) -> Iterator[str]:
             yield name[leading.end() :]
     if name.startswith("@") and _TAI64N.match(name):
         yield "current"
+
+
+def shorter_names(name: str) -> Iterator[str]:
+    """Yield the names that `name` begins with, without up to 16 characters at its end.
+
+    Who makes a copy by hand or by script appends something to the name: `app.log0`, `app.log~`, `app.log.save`.
+    """
+    yield from (name[:end] for end in range(len(name) - 1, max(0, len(name) - _MAX_APPENDED - 1), -1))
 
 
 def earlier_rotated_names(name: str) -> Iterator[str]:

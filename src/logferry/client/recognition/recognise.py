@@ -19,6 +19,7 @@ from logferry.client.finding.rotation_names import (
     earlier_rotated_names,
     is_archive_name,
     original_names,
+    shorter_names,
     without_archive_suffix,
 )
 from logferry.client.state.checkpoint import Checkpoint, source_of
@@ -81,7 +82,8 @@ class Recogniser:
         # Among files like svc-1.log to svc-999.log, each would be looked up under hundreds of names in vain.
         may_have_moved = bool(originals) or name[-1:].isdigit()
         earlier = self._checkpoints_in(folder, earlier_rotated_names(name)) if may_have_moved else []
-        return [*originals, *self._checkpoints_in(folder, [name]), *earlier]
+        others = self._checkpoints_in(folder, [name, *shorter_names(name)])
+        return [*originals, *others, *earlier]
 
     def _checkpoints_in(self, folder: str, names: Iterable[str]) -> list[Checkpoint]:
         return [known for name in names for known in self.checkpoints.of_path(os.path.join(folder, name))]

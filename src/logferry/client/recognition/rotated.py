@@ -21,7 +21,12 @@ from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.compressed import is_compressed
 from logferry.client.finding.links import led_to_between, places_of
 from logferry.client.finding.listing import FolderListings
-from logferry.client.finding.rotation_names import is_archive_name, rotation_number, without_archive_suffix
+from logferry.client.finding.rotation_names import (
+    is_archive_name,
+    rotation_number,
+    shorter_names,
+    without_archive_suffix,
+)
 from logferry.client.recognition.recognise import Recogniser, is_copy, modified_ns_if_same
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.errors import SourceError
@@ -247,6 +252,13 @@ def _if_written_since(path: Path, since_ns: int, exclude: Container[FileIdentity
     if not is_new or is_compressed(str(path)):
         return None
     return RotatedFile(status.st_mtime_ns, path, identity_of(status), path)
+
+
+def named_with_appendix(path: Path, folders: FolderListings) -> Iterator[Path]:
+    """Yield the files beside `path` whose names only begin with its name."""
+    for name in folders.listing(str(path.parent)).names:
+        if name.startswith(path.name) and path.name in shorter_names(name):
+            yield path.parent / name
 
 
 def named_like_rotated_since(

@@ -222,3 +222,40 @@ def test_what_was_not_read_before_a_file_was_renamed_copied_and_deleted_is_store
             rename_copy(scene.log, run.look, new=range(30, 35))
         run.settle()
     scene.conclude(range(35), proven=[scene.log])
+
+
+# --- copied to a name that only begins like the original --------------------------------------------------------------
+
+
+@PATTERNS
+@pytest.mark.parametrize("name", ["app.log0", "app.log~", "app.log.save"])
+@pytest.mark.parametrize("unread", [0, 10])
+def test_a_copy_with_any_appendix_to_the_name_is_read_on_when_the_original_is_truncated(
+    scene: Scene, pattern: str, name: str, unread: int
+) -> None:
+    scene.names = [scene.folder / pattern]
+    append(scene.log, range(20))
+    copy = scene.folder / name
+    with scene.running() as run:
+        run.settle()
+        with run.paused():
+            append(scene.log, range(20, 20 + unread))
+            run.look()
+            write_in_pieces(copy, scene.log.read_bytes(), run.look)
+            scene.log.write_bytes(b"")
+            run.look()
+        append(scene.log, range(100, 105))
+        run.settle()
+    scene.conclude([*range(20 + unread), *range(100, 105)], proven=[copy, scene.log])
+
+
+def test_a_copy_with_any_appendix_to_the_name_is_known_after_a_restart(scene: Scene) -> None:
+    scene.names = [scene.folder / "app.log*"]
+    append(scene.log, range(20))
+    scene.follow()
+    append(scene.log, range(20, 30))
+    copy = scene.folder / "app.log0"
+    copy.write_bytes(scene.log.read_bytes())
+    scene.log.write_bytes(b"")
+    append(scene.log, range(100, 105))
+    scene.conclude([*range(30), *range(100, 105)], proven=[copy, scene.log])

@@ -6,11 +6,13 @@ files together: the losses and the revision. Must never open a file to read it, 
 """
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 
 from logferry.client.files.fd_pool import FileGone
 from logferry.client.files.identity import FileIdentity
 from logferry.client.files.overwritten import OverwrittenSource
+from logferry.client.finding.rotation_names import shorter_names
 from logferry.client.readers.follow.copies import paths_of_originals
 from logferry.client.readers.follow.file import FollowedFile, Standing
 from logferry.client.readers.follow.name import FollowedName
@@ -80,6 +82,15 @@ class Registry:
         """Yield the names whose files a file may be a copy of, by its current path."""
         for path in paths_of_originals(file.content.path):
             if (name := self.at(path)) is not None:
+                yield name
+
+    def lookalikes(self, file: FollowedFile) -> Iterator[FollowedName]:
+        """Yield `originals`, and the names that the file's name only begins with: it may be a copy all the same."""
+        found = list(self.originals(file))
+        yield from found
+        folder, base = os.path.split(file.content.path)
+        for shorter in shorter_names(base):
+            if (name := self.at(os.path.join(folder, shorter))) is not None and name not in found:
                 yield name
 
     def heir(self, file: FollowedFile) -> FollowedName | None:

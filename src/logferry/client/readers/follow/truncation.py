@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable
+from itertools import chain
 
 from logferry.client.files.archive import open_content
 from logferry.client.files.fd_pool import FileGone
@@ -22,7 +23,7 @@ from logferry.client.readers.follow.opening import RACY_NS, FileOpener
 from logferry.client.readers.follow.registry import Registry
 from logferry.client.readers.follow.succession import Continues, Restores, Succession, Successions
 from logferry.client.readers.follow.windows import UnknownWindows
-from logferry.client.recognition.rotated import rotated_paths
+from logferry.client.recognition.rotated import named_with_appendix, rotated_paths
 from logferry.errors import SourceError
 from logferry.model.loss import Loss, LossKind
 
@@ -133,7 +134,8 @@ class Truncations:
     def _find_copy(self, name: FollowedName, original: FollowedFile, source: OverwrittenSource) -> FollowedFile | None:
         """Open the copy that was made of a file before the file was truncated; return None if there is none."""
         tried = {original.identity}
-        for path in rotated_paths(original.content.path, self._folders):
+        place = original.content.path
+        for path in chain(rotated_paths(place, self._folders), named_with_appendix(place, self._folders)):
             copy = self._open_candidate(name, str(path), tried)
             if copy is None:
                 continue
@@ -214,13 +216,13 @@ class Truncations:
 
     def _may_be_looked_for(self, suspect: FollowedFile) -> bool:
         """Whether the search for the copy of an original has no result yet: the suspect may be that copy."""
-        return any(file.overwritten for name in self._registry.originals(suspect) for file in name.files)
+        return any(file.overwritten for name in self._registry.lookalikes(suspect) for file in name.files)
 
     def _looks_like_an_original(self, suspect: FollowedFile) -> bool:
-        return any(name.begins_with(suspect) for name in self._registry.originals(suspect))
+        return any(name.begins_with(suspect) for name in self._registry.lookalikes(suspect))
 
     def _notice_originals(self, suspect: FollowedFile) -> None:
-        for name in self._registry.originals(suspect):
+        for name in self._registry.lookalikes(suspect):
             if name.newest is not None:
                 self.notice(name.newest)
 
@@ -229,7 +231,7 @@ class Truncations:
         succession = self._successions.judge(suspect, now)
         if succession is not None and not isinstance(succession, Wait):
             return succession
-        originals = self._registry.originals(suspect)
+        originals = self._registry.lookalikes(suspect)
         return judge(
             suspect,
             looks_alike=looks_alike or succession is not None,
