@@ -15,6 +15,7 @@ import pytest
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings, Listing
 from logferry.client.readers.follow.reader import FollowReader
+from logferry.client.readers.follow.truncation import Truncations
 from logferry.client.recognition import rotated
 from logferry.client.recognition.recognise import Recogniser
 from logferry.client.state.checkpoints import Checkpoints
@@ -222,4 +223,27 @@ def test_a_sweep_that_took_long_does_not_put_off_the_next_one_for_minutes(storm:
     storm.clock.now += 31.0
     storm.write()
     storm.rotate()
+    storm.conclude()
+
+
+@pytest.mark.parametrize("pattern", ["app.log*"])
+def test_a_copy_that_is_empty_when_it_is_compared_and_whole_when_it_is_judged_is_no_separate_file(
+    storm: Storm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storm.write()
+    storm.poll()
+    copy = storm.log.with_name("app.log.1")
+    copy.touch()
+
+    def finish_copy() -> None:
+        copy.write_bytes(storm.log.read_bytes())
+
+    before_call(monkeypatch, Truncations, "_notice_originals", finish_copy)
+    before_call(monkeypatch, Truncations, "_judge", finish_copy)
+    storm.clock.now += 31.0
+    storm.poll()
+    finish_copy()
+    storm.poll()
+    storm.log.write_bytes(b"")
+    storm.write()
     storm.conclude()

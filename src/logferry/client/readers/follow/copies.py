@@ -54,7 +54,7 @@ def judge(
     truncations.
     """
     if not suspect.size():
-        return Read() if suspect.has_name and is_followed else Wait()  # an empty copy may become anything
+        return Wait()  # an empty file may become anything
     suspect.weigh(now, longest_step_s=COPY_SETTLE_S / 4)
     if looks_alike and suspect.unchanged_s < COPY_SETTLE_S:
         return Wait()

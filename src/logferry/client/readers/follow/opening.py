@@ -105,7 +105,8 @@ class FileOpener:
         if file.offset or file.is_archive:
             file.is_suspect = False
         else:
-            is_named_like_copy = any(self._registry.lookalikes(file))
+            names = self._registry.lookalikes(file) if file.seen_size else self._registry.originals(file)
+            is_named_like_copy = any(names)
             file.is_suspect = is_named_like_copy or self._successions.may_succeed(file, self._clock())
             file.suspected_at = self._clock()
 

@@ -199,7 +199,8 @@ class Truncations:
         Each suspect is compared with its originals before those are checked for truncation: a truncated original would
         no longer look like its copy. A truncated original takes over its copy, which is then no longer a suspect.
         """
-        suspects = [file for file in name.files if file.is_suspect]
+        # One that is empty now and has content when it is judged would not look like its original: it has another turn.
+        suspects = [file for file in name.files if file.is_suspect and not self._is_empty(file)]
         looks_alike = {file: self._looks_like_an_original(file) for file in suspects}
         for file in suspects:
             self._notice_originals(file)
@@ -213,6 +214,12 @@ class Truncations:
                 self._registry.note_failure(file, error)
                 is_fine = False
         return is_fine
+
+    def _is_empty(self, suspect: FollowedFile) -> bool:
+        try:
+            return not suspect.size()
+        except OSError:
+            return False
 
     def _may_be_looked_for(self, suspect: FollowedFile) -> bool:
         """Whether the search for the copy of an original has no result yet: the suspect may be that copy."""
