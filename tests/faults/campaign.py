@@ -135,9 +135,9 @@ class Campaign:
         return doomed and all(stored[writer.name] >= writer.written for writer in self._writers)
 
     def _reported_windows(self) -> int:
-        """Return how many unknown windows the client's state tells, of any log."""
-        losses = json.loads(self._ends.ask("status", "--json").stdout or "{}").get("losses", [])
-        return sum(loss["count"] for loss in losses if loss["is_window"])
+        """Return how many unknown windows the status lists, of any log."""
+        windows = json.loads(self._ends.ask("status", "--json").stdout or "{}").get("windows", [])
+        return sum(not window["is_over"] for window in windows)
 
     def _wait_until(self, condition: Callable[[], bool]) -> bool:
         """Wait for a condition; False after the time that draining may take: the count will tell what is missing."""

@@ -1,6 +1,6 @@
 """The batch reader: reads files to the size that they have when the run starts, one after the other.
 
-A file of which nothing is new gives one chunk without bytes, so that the server is asked whether it has the file.
+A file without anything new gives one chunk without bytes, so that the server is asked whether it has the file.
 
 Owns the plan: the files to read are chosen at the start. The reader opens all but the first of them when their turn
 comes; by then a file may have been renamed, which does no harm, or deleted. A file that cannot be read must never keep

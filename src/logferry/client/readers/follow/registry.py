@@ -159,7 +159,7 @@ class Registry:
         self.continue_in(successor, progress)
 
     def continue_in(self, file: FollowedFile, progress: OverwrittenSource) -> None:
-        """Continue a source in a file of which nothing was read yet."""
+        """Continue a source in a file that was not read yet."""
         self.forget_source(file.source)
         path = progress.source.path
         file.take_over(progress)
