@@ -343,7 +343,7 @@ def test_more_connections_than_descriptors_neither_stop_nor_spin_the_server(tmp_
     def allow_80_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))
 
-    source = str(Path(__file__).parents[2] / "src")
+    source, started_at = str(Path(__file__).parents[2] / "src"), time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-c", _SMALL_SERVER, str(tmp_path)],
         stdout=subprocess.PIPE,
@@ -367,7 +367,8 @@ def test_more_connections_than_descriptors_neither_stop_nor_spin_the_server(tmp_
     finally:
         process.kill()
         _, log = process.communicate()
-    assert len(log.splitlines()) < 20
+    # A few lines a second, however many clients there are and however long the machine takes.
+    assert len(log.splitlines()) < 15 + 5 * (time.monotonic() - started_at)
 
 
 def connect_to(port: int) -> RawClient:

@@ -3,6 +3,7 @@
 Each test ends in a conservation check, and with `verify` and `fsck` that find nothing.
 """
 
+import contextlib
 import gzip
 import json
 import os
@@ -291,6 +292,26 @@ def test_a_client_that_shall_not_heal_does_not(tmp_path: Path) -> None:
             append(log, range(100, 200))
             run.wait_for_acks(200)
         assert (server.stats.damaged_extents, server.stats.extents_repaired) == (1, 0)
+
+
+def test_what_cannot_heal_is_logged_once_however_often_the_client_connects(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log, port = append(tmp_path / "app.log", range(100)), free_port()
+    with contextlib.ExitStack() as stack:
+        with running_server(tmp_path, server_port=port, **QUICK) as server:
+            run = stack.enter_context(shipping(log, port, **once(tmp_path, mode="continuous")))
+            run.wait_for_acks(100)
+            log.unlink()
+            the_segment(server).unlink()
+            wait_until(lambda: "cannot repair" in caplog.text, "the client has tried")
+        for _ in range(2):
+            with running_server(tmp_path, server_port=port, scrub_interval=0) as server:
+                wait_until(
+                    lambda server=server: server.stats.connections_total >= 2, "the client has come, and tried again"
+                )
+        assert run.stop().problems == ()
+    assert sum("cannot repair" in message for message in caplog.messages) == 1
 
 
 def test_the_rest_of_a_rotated_file_heals_from_the_file_under_its_new_name(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ class SelfHealer:
         self._is_working = False
         self._is_started = False
         self._log = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="repairs")
+        self._problems: dict[str, str] = {}  # by source, as logged: the server names the source at each connection
         self._worker = Worker(self._run, name="self-heal")
 
     def damaged(self, source_id: str) -> None:
@@ -119,16 +120,19 @@ class SelfHealer:
             return
         report = repair_source(checkpoint, reports, FolderListings(), is_checked=True)
         self._metrics.add(extents_repaired=report.repaired)
-        self._log_result(report)
+        self._log_result(source_id, report)
 
-    def _log_result(self, report: RepairReport) -> None:
+    def _log_result(self, source_id: str, report: RepairReport) -> None:
         path = printable(report.path)
         if report.repaired:
             message = "%s: repaired %d damaged extents (%d lines) on the server's disk"
             self._log.log(logging.INFO, message, path, report.repaired, report.lines)
-        if report.problems:
+        problem = report.problems[0] if report.problems else ""
+        if problem and self._problems.get(source_id) != problem:
+            if len(self._problems) < _MAX_WAITING:
+                self._problems[source_id] = problem
             message = "%s: cannot repair %d damaged extents on the server's disk: %s"
-            self._log.log(logging.WARNING, message, path, len(report.problems), printable(report.problems[0]))
+            self._log.log(logging.WARNING, message, path, len(report.problems), printable(problem))
 
     def _wait(self, interest: Readiness, timeout_s: float) -> dict[int, int]:
         """Wait for the server, and notice the end of the run."""
