@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -294,6 +295,10 @@ def test_a_client_that_shall_not_heal_does_not(tmp_path: Path) -> None:
         assert (server.stats.damaged_extents, server.stats.extents_repaired) == (1, 0)
 
 
+def has_come_again(server: RunningServer) -> bool:
+    return server.stats.connections_total >= 2
+
+
 def test_what_cannot_heal_is_logged_once_however_often_the_client_connects(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -307,9 +312,7 @@ def test_what_cannot_heal_is_logged_once_however_often_the_client_connects(
             wait_until(lambda: "cannot repair" in caplog.text, "the client has tried")
         for _ in range(2):
             with running_server(tmp_path, server_port=port, scrub_interval=0) as server:
-                wait_until(
-                    lambda server=server: server.stats.connections_total >= 2, "the client has come, and tried again"
-                )
+                wait_until(partial(has_come_again, server), "the client has come, and tried again")
         assert run.stop().problems == ()
     assert sum("cannot repair" in message for message in caplog.messages) == 1
 
