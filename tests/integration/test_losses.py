@@ -22,6 +22,7 @@ from tests.support.shipping import (
     assert_conserved,
     conservation,
     count_lines,
+    log_line,
     losses,
     once,
     shipping,
@@ -167,6 +168,18 @@ def test_a_client_logs_at_its_end_how_many_messages_it_left_out(
     assert caplog.text.count("marked truncated") == 11
     assert "marked truncated (repeated 5 times in 0 s)" in caplog.text
     assert len(server.stored_lines()) == len(losses(server)) == 15
+
+
+def test_a_client_logs_at_its_end_how_many_holes_it_left_out(
+    tmp_path: Path, server: RunningServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "app.log"
+    log.write_bytes(b"".join(bytes(5000) + log_line(number) for number in range(5)))
+    with shipping(log, server.port, **once(tmp_path)) as run:
+        assert not run.result().problems
+    assert "NUL bytes at the beginning of a line" in caplog.text
+    assert "(repeated " in caplog.text
+    assert_conserved(range(5), server.stored_lines())
 
 
 @pytest.mark.parametrize("resilient", [False, True])

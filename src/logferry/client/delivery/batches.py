@@ -164,8 +164,8 @@ class RenderingProducer:
         self._reader.stop()
 
     def flush_logs(self) -> None:
-        """Log the pending counts of losses and of lines that were cut, at the end of a run."""
-        for limit in (self._losses_log, self._set_back_log, self._cut_lines_log):
+        """Log the pending counts of losses, of lines that were cut and of holes, at the end of a run."""
+        for limit in (self._losses_log, self._set_back_log, self._cut_lines_log, self._holes_log):
             limit.flush()
 
     def send_back(self, source: Source, offset: int | None, *, one_by_one_until: int) -> None:
