@@ -1,12 +1,13 @@
 """Text from outside on a terminal and in a log: one line, nothing that controls or reorders, always encodable."""
 
+import math
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.printable import MAX_REASON_CHARS, printable, quoted
+from logferry.printable import MAX_REASON_CHARS, moment, printable, quoted
 
 encodings = st.sampled_from(["utf-8", "ascii", "latin-1", "cp1252"])
 texts = st.one_of(
@@ -93,3 +94,13 @@ def test_a_peer_does_not_decide_how_long_a_reason_is() -> None:
 def test_quotes_and_backslashes_in_a_quoted_name_cannot_be_mistaken() -> None:
     assert quoted("it's a\\b\n") == "'it\\'s a\\\\b\\n'"
     assert quoted(b"a" * 20, max_chars=8) == "'aaaaa...'"
+
+
+@pytest.mark.parametrize("number", [1e18, -1e18, 1e300, math.nan, math.inf, -math.inf, 2**63, 10**30])
+def test_a_number_that_is_no_time_is_shown_as_that(number: float) -> None:
+    assert moment(number) == "an impossible time"
+
+
+@given(st.floats() | st.integers())
+def test_any_number_is_shown_as_a_time(number: float) -> None:
+    assert moment(number)

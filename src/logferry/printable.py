@@ -87,5 +87,11 @@ def _shortened(text: str, max_chars: int) -> str:
 
 
 def moment(unix_time: float) -> str:
-    """Return a time in the local time zone, to the second, with the zone: "2026-01-15 08:23:45+01:00"."""
-    return datetime.fromtimestamp(unix_time).astimezone().isoformat(sep=" ", timespec="seconds")
+    """Return a time in the local time zone, to the second, with the zone: "2026-01-15 08:23:45+01:00".
+
+    A number from outside may be no time of the calendar: it is shown as "an impossible time".
+    """
+    try:
+        return datetime.fromtimestamp(unix_time).astimezone().isoformat(sep=" ", timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return "an impossible time"

@@ -47,7 +47,16 @@ from logferry.protocol.delivery_repairs import (
     notice_line,
     repair_line,
 )
-from logferry.protocol.delivery_reports import Extent, RecordedLoss, RecordedWindow, ReportPage, report_line
+from logferry.protocol.delivery_reports import (
+    Extent,
+    NamedSource,
+    RecordedLoss,
+    RecordedWindow,
+    ReportPage,
+    SourcesPage,
+    report_line,
+    sources_line,
+)
 from logferry.protocol.delivery_requests import (
     BatchRequest,
     Content,
@@ -374,6 +383,31 @@ def test_e27_and_e28_a_report_lists_windows_and_what_nobody_asked_for() -> None:
         skipped=((0, 10),),
     )
     assert answers(WELCOME + report_line(page))[1:] == [page]
+
+
+NO_NUMBER = pytest.mark.parametrize("number", [-1, 2**63, 1.5, True, "1", None])
+
+
+@pytest.mark.parametrize("place", range(3))
+@NO_NUMBER
+def test_e27_a_report_with_another_window_is_not_an_answer(place: int, number: Any) -> None:
+    """Rule E27."""
+    window: list[Any] = [10, 1, 2, "it is gone"]
+    window[place] = number
+    page = ReportPage("s1", True, 10, 0, 0, (), (), False, windows=(window,))  # type: ignore[arg-type]
+    assert isinstance(answers(WELCOME + report_line(page))[-1], InvalidAnswer)
+
+
+@pytest.mark.parametrize("place", range(1, 4))
+@NO_NUMBER
+def test_e30_sources_with_other_numbers_are_not_an_answer(place: int, number: Any) -> None:
+    """Rule E30."""
+    row: list[Any] = ["s1", 9120, 125, 1_768_464_520_000]
+    named = NamedSource(*row)
+    assert answers(WELCOME + sources_line(SourcesPage((named,), False)))[1:] == [SourcesPage((named,), False)]
+    row[place] = number
+    page = SourcesPage((NamedSource(*row),), False)
+    assert isinstance(answers(WELCOME + sources_line(page))[-1], InvalidAnswer)
 
 
 def test_e28_a_skip_says_whether_its_bytes_are_lost() -> None:

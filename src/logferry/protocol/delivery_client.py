@@ -159,13 +159,19 @@ def _read_report(fields: Mapping[str, Any]) -> ReportPage:
 
 def _read_sources(fields: Mapping[str, Any]) -> SourcesPage:
     rows: Sequence[Sequence[Any]] = fields["sources"]
-    sources = tuple(NamedSource(str(row[0]), *map(int, row[1:])) for row in rows)
+    sources = tuple(NamedSource(str(source), *map(_number, numbers)) for source, *numbers in rows)
     return SourcesPage(sources, bool(fields["more"]))
 
 
 def _read_window(fields: Sequence[Any]) -> RecordedWindow:
     start, last_look, noticed, reason = fields
-    return RecordedWindow(int(start), int(last_look), int(noticed), str(reason))
+    return RecordedWindow(_number(start), _number(last_look), _number(noticed), str(reason))
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_OFFSET:
+        raise ValueError(f"not an offset, a count or a time: {value!r}")
+    return value
 
 
 _ANSWERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Answer]]] = {
