@@ -20,6 +20,7 @@ from logferry.client.net.wakeup import StopSignal
 from logferry.client.readers.base import Reader
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.state.known_losses import KnownLosses
+from logferry.client.status.acknowledged import read as read_acknowledged
 from logferry.client.status.connection_state import ConnectionTracker
 from logferry.client.status.writer import StatusWriter
 from logferry.config import STANDARD_INPUT, InputSettings, ShipSettings
@@ -72,7 +73,7 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloadin
     """
     folder, connection = state_dir(settings.state_dir), ConnectionTracker(on_change=metrics.changed.set)
     checkpoints = Checkpoints(folder)
-    known_losses = KnownLosses(folder)
+    known_losses = KnownLosses(folder, acknowledged=read_acknowledged(folder).number)
     try:
         opened = _open_reader(settings, checkpoints, known_losses, metrics)
         try:

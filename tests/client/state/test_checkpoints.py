@@ -598,3 +598,11 @@ def test_nothing_is_due_while_everything_is_saved(tmp_path: Path) -> None:
     checkpoints.save_if_due()
     assert checkpoints.patience_s == math.inf
     checkpoints.close()
+
+
+def test_a_change_of_a_source_that_was_forgotten_is_ignored(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.change("forgotten", is_settled=True)
+    assert checkpoints.known_ids() == []
+    assert checkpoints.patience_s == math.inf
+    checkpoints.close()

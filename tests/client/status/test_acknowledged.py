@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +16,15 @@ from logferry.client.status.inspect import inspect
 from logferry.errors import StateError
 from logferry.model.unknown_window import UnknownWindow
 from logferry.telemetry.table import Counters
+from tests.support.running import running_server
+from tests.support.shipping import once, shipping
 from tests.support.statuses import NOW, running, say
+
+# An entry with a time that is none.
+LOSS_AT = (
+    b'{"version": 1, "numbered": 1, "forgotten": 0, "losses": [{"number": 1, "path": "/a", "source": "s", "start": 0, '
+    b'"end": 1, "reason": "x", "noticed_at": %s}]}'
+)
 
 pytestmark = pytest.mark.usefixtures("logging_restored")
 
@@ -101,6 +111,68 @@ def test_known_losses_are_kept_across_runs_and_bounded(tmp_path: Path) -> None:
     assert (numbered, len(entries)) == (MAX_ENTRIES + MAX_WINDOWS_OF_FILE + 10, MAX_ENTRIES)
 
 
+@pytest.mark.parametrize("reason", ["it is gone", "it was truncated"])
+def test_a_source_that_is_lost_again_after_it_was_found_is_a_new_window(tmp_path: Path, reason: str) -> None:
+    with running(say(tmp_path / "state", pid=os.getpid())) as folder:
+        known = KnownLosses(folder)
+        known.add_window(window())
+        known.note_recorded(window())
+        assert run_status(folder, "--acknowledge") == EXIT_OK
+        known.note_found("s1")
+        for losses in (known, KnownLosses(folder)):  # in the same run and after a restart
+            losses.note_found("s1")
+            assert losses.add_window(window(reason=reason))
+            assert not losses.add_window(window(reason=reason)), "it is known"
+            (entry,) = read_losses(folder)[1]
+            assert (entry.reason, entry.count, entry.is_recorded, entry.is_over) == (reason, 1, False, False)
+            assert len(inspect(folder, now=NOW).problems) == 1
+
+
+def test_a_window_that_another_thread_forgets_while_its_file_is_found_ends_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Crowded:
+        """A lock for which one must wait: meanwhile another thread does something."""
+
+        meanwhile: Callable[[], object] = staticmethod(lambda: None)
+
+        def __enter__(self) -> None:
+            act, self.meanwhile = self.meanwhile, lambda: None
+            act()
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+    lock = Crowded()
+    monkeypatch.setattr("logferry.client.state.known_losses.threading", SimpleNamespace(Lock=lambda: lock))
+    monkeypatch.setattr("logferry.client.state.known_losses.MAX_ENTRIES", 1)
+    known = KnownLosses(tmp_path)
+    known.add_window(window())
+    lock.meanwhile = lambda: known.add_loss("/var/log/other.log", "s2", 0, 1, "x")
+    known.note_found("s1")
+    assert [entry.source for entry in known] == ["s2"]
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"{")], ids=["deleted", "damaged"])
+def test_new_losses_count_although_earlier_ones_were_acknowledged_and_their_file_is_gone(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    log, state = tmp_path / "app.log", tmp_path / "state"
+    log.write_bytes(b"x" * 3000 + b"\n")
+    say(state)
+    known = KnownLosses(state)
+    for source in ("s1", "s2", "s3"):
+        known.add_window(window(source))
+    run_status(state, "--acknowledge")
+    assert inspect(state, now=NOW).losses == ()
+    damage(state / FILE_NAME)
+    with running_server(tmp_path, max_record_bytes=100) as server, shipping(log, server.port, **once(tmp_path)) as run:
+        assert run.result().problems
+        assert server.stored_lines() == []
+    (loss,) = inspect(state, now=NOW).losses
+    assert (loss.path, loss.number) == (str(log), 4)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -108,6 +180,7 @@ def test_known_losses_are_kept_across_runs_and_bounded(tmp_path: Path) -> None:
         b'{"version": 1, "numbered": -1, "forgotten": 0, "losses": []}',
         b'{"version": 1, "numbered": 1, "forgotten": 0, "losses": [{"number": "1"}]}',
         b'{"version": 1, "numbered": 1, "forgotten": 0, "losses": [7]}',
+        *(LOSS_AT % at for at in (b"NaN", b"-Infinity", b"1e400", b"1e300", b"1" + 400 * b"0")),
     ],
 )
 def test_damaged_losses_are_set_aside_by_a_client_and_refused_by_the_status(tmp_path: Path, content: bytes) -> None:
@@ -118,7 +191,14 @@ def test_damaged_losses_are_set_aside_by_a_client_and_refused_by_the_status(tmp_
     assert (tmp_path / f"{FILE_NAME}.damaged").read_bytes() == content
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"version": 1, "number": "7", "run": [1, 2], "counters": {}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"[]", b'{"version": 1, "number": "7", "run": [1, 2], "counters": {}}'),
+        b'{"version": 1, "number": 1%s, "run": [1, 2], "counters": {}}' % (4000 * b"0"),
+        b'{"version": 1, "number": 7, "run": [1, 1%s], "counters": {}}' % (400 * b"0"),
+    ],
+)
 def test_a_damaged_acknowledgement_acknowledges_nothing(tmp_path: Path, content: bytes) -> None:
     with running(say(tmp_path / "state", pid=os.getpid())) as folder:
         KnownLosses(folder).add_window(window())

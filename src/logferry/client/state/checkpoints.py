@@ -120,10 +120,15 @@ class Checkpoints:
             return [self._known[source_id] for source_id in self._known.ids_of(key)]
 
     def change(self, source_id: str, **changes: Any) -> None:
-        """Change the checkpoint of a source that is not read in this run. It keeps the time of its last change."""
+        """Change the checkpoint of a source that has nothing new to save. It keeps the time of its last change.
+
+        The id of a source that was forgotten meanwhile is ignored.
+        """
         with self._changing:
-            self._known.put(replace(self._known[source_id], **changes))
-            self._unsaved.add(source_id)
+            known = self._known.get(source_id)
+            if known is not None:
+                self._known.put(replace(known, **changes))
+                self._unsaved.add(source_id)
 
     def _has_ended(self, source_id: str) -> bool:
         """Whether a source has ended in this run; its checkpoint may not record that yet."""

@@ -4,7 +4,8 @@
 
 Keys are the names of the fields of KnownLoss; a value that equals its default is left out, and unknown keys are
 ignored. `numbered` is the number of the latest entry: an entry gets a new number when it changes, so that what was
-acknowledged before counts again. `forgotten` counts old entries that made room for new ones.
+acknowledged before counts again, and numbers begin above what was acknowledged. `forgotten` counts entries that made
+room for new ones.
 The file is replaced as a whole and synced, so a crash leaves the old content or the new. A damaged file, or one of a
 later version, is kept as `.damaged`, and the client begins a new one. Another process may read the file at any time.
 
@@ -41,6 +42,9 @@ MAX_WINDOWS_OF_FILE: Final = 20
 # A failing disk may cause thousands of losses a second; losses, unlike windows, are also in the server's ledger.
 _WRITE_INTERVAL_S: Final = 1.0
 
+# The latest time that a file system can state is before this one. NaN, which JSON knows, is not.
+_MAX_TIME: Final = 2.0**64
+
 # The largest file that is read.
 _MAX_BYTES: Final = 64 * 1024 * 1024
 
@@ -75,8 +79,13 @@ _Key = tuple[str, str, str]
 class KnownLosses:
     """What this client and its earlier runs know to be lost. Any thread may call any method."""
 
-    def __init__(self, folder: Path | None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Load the file in `folder`; None keeps everything in memory only."""
+    def __init__(
+        self, folder: Path | None, *, acknowledged: int = 0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Load the file in `folder`; None keeps everything in memory only.
+
+        New entries get numbers above `acknowledged`: those up to it were acknowledged, even if the file lacks them.
+        """
         self._path = folder / FILE_NAME if folder is not None else None
         self._clock = clock
         self._lock = threading.Lock()
@@ -88,6 +97,7 @@ class KnownLosses:
         self._write_at = clock()
         if self._path is not None:
             self._load(self._path)
+        self._numbered = max(self._numbered, acknowledged)
 
     def __iter__(self) -> Iterator[KnownLoss]:
         with self._lock:
@@ -101,10 +111,16 @@ class KnownLosses:
         self.write_if_due()
 
     def add_window(self, window: UnknownWindow) -> bool:
-        """Add an unknown window, on disk when this returns; return whether it is a new one."""
+        """Add an unknown window, on disk when this returns; return whether it is a new one.
+
+        It replaces an earlier window of the source that is over.
+        """
         with self._lock:
-            if window.source in self._windows:
+            before = self._window_of(window.source)
+            if before is not None and not before.is_over:
                 return False
+            if before is not None:
+                del self._entries[self._windows.pop(window.source)]
             self._add(
                 KnownLoss(
                     *(0, window.path, window.source, window.offset, window.offset, window.reason, window.noticed_at),
@@ -126,8 +142,8 @@ class KnownLosses:
         if source not in self._windows:  # as a rule: nothing to lock
             return
         with self._lock:
-            known = self._entries[self._windows[source]]
-            if known.source == source and not known.is_over:
+            known = self._window_of(source)
+            if known is not None and not known.is_over:
                 logger.info("%s is found again: nothing of it is unknown", printable(known.path))
                 self._change(source, is_over=True)
 
@@ -142,6 +158,10 @@ class KnownLosses:
         with self._lock:
             if self._is_changed:
                 self._write()
+
+    def _window_of(self, source: str) -> KnownLoss | None:
+        key = self._windows.get(source)
+        return self._entries[key] if key is not None else None
 
     def _add(self, loss: KnownLoss) -> None:
         self._numbered += 1
@@ -253,6 +273,8 @@ def _loss(entry: Any) -> KnownLoss:
         value = getattr(known, each.name)
         if type(value) is not each.type and not (each.type is float and type(value) is int):
             raise TypeError(f"{each.name} is {value!r}")
+        if each.type is float and not abs(value) <= _MAX_TIME:
+            raise ValueError(f"{each.name} is not a time")
     return known
 
 

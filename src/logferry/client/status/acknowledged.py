@@ -20,6 +20,8 @@ from logferry.telemetry.table import Counters
 VERSION: Final = 1
 FILE_NAME: Final = "acknowledged.json"
 
+_MAX_NUMBER: Final = 2**63 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
@@ -42,10 +44,10 @@ def read(folder: Path) -> Acknowledged:
     try:
         content = json.loads((folder / FILE_NAME).read_bytes())
         number, (pid, start), counters = content["number"], content["run"], content["counters"]
-        if content["version"] != VERSION or [type(number), type(pid)] != [int, int]:
+        if content["version"] != VERSION or [type(number), type(pid)] != [int, int] or not 0 <= number <= _MAX_NUMBER:
             return Acknowledged()
         return Acknowledged(number, (pid, float(start)), _counters(counters))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return Acknowledged()
 
 

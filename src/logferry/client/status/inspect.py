@@ -102,7 +102,7 @@ def inspect(folder: Path, *, now: float) -> Inspection:
         files,
         (*_problems(status, holder, now, acknowledged), *_problems_of_losses(losses, client)),
         losses,
-        latest,
+        max(latest, acknowledged.number),
     )
 
 

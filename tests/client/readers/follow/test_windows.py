@@ -150,6 +150,19 @@ def test_a_file_that_comes_back_is_no_longer_unknown(scene: Scene) -> None:
     scene.conclude(range(15), proven=[scene.log])
 
 
+def test_a_file_that_comes_back_and_is_lost_again_is_unknown_again(scene: Scene) -> None:
+    append(scene.log, range(10))
+    scene.follow()
+    away = scene.folder.rename(scene.tmp_path / "away")
+    scene.follow()
+    away.rename(scene.folder)
+    scene.follow()  # and nothing is written to it
+    assert scene.windows() == []
+    scene.log.unlink()
+    scene.conclude(range(10), unknown=[10 * SIZE])
+    assert len(recorded(scene)) == 2
+
+
 def test_a_file_that_no_input_asks_for_any_more_is_not_missed(scene: Scene) -> None:
     other = append(scene.folder / "other.log", range(10))
     scene.names = [other]

@@ -80,7 +80,7 @@ class UnknownWindows:
     def begin(self, is_followed: Callable[[str], bool]) -> None:
         """After the first look at all names: judge the sources of earlier runs whose files were not found."""
         for source_id in self._registry.source_ids:
-            self._known.note_found(source_id)
+            self._end_window(source_id)
         self._send_again()
         if not self._last_look.before:  # an older version did not record when it looked
             self._settle_unfound(is_followed)
@@ -197,8 +197,15 @@ class UnknownWindows:
 
     def note_found(self, source: Source) -> None:
         """Note that a file is read, perhaps one that was missing before."""
-        self._known.note_found(source.id)
         source.has_window = False
+        self._end_window(source.id)
+
+    def _end_window(self, source_id: str) -> None:
+        """Note that a file is there: when it is gone again, that is another unknown window."""
+        self._known.note_found(source_id)
+        known = self._checkpoints.of_source(source_id)
+        if known is not None and known.has_window:
+            self._checkpoints.change(source_id, has_window=False)
 
     def note_sweep(self, begun_at: float) -> None:
         """Note that all names were looked at since then, in Unix time."""
