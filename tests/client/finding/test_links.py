@@ -89,3 +89,19 @@ def test_a_link_may_have_led_to_files_at_different_depths(tmp_path: Path) -> Non
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert between(tmp_path, "run-1.log", "new/run-4.log") == {"run-1.log", "run-2.log", "new/run-3.log"}
+
+
+def test_a_link_that_vanishes_while_it_is_looked_at_leads_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_link = os.path.islink
+
+    def look_and_lose(path: str) -> bool:
+        found = is_link(path)
+        if found:
+            os.unlink(path)
+        return found
+
+    (tmp_path / "link.log").symlink_to("app.log")
+    monkeypatch.setattr(os.path, "islink", look_and_lose)
+    assert places_of(str(tmp_path / "link.log")) == [str(tmp_path / "link.log")]

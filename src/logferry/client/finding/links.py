@@ -43,7 +43,11 @@ def places_of(path: str) -> list[str]:
     """Return `path` and, if that is a symbolic link, what each link leads to: rotated files may be beside each."""
     places = [path]
     while os.path.islink(places[-1]) and len(places) < _MAX_LINKS:
-        folder, name = os.path.split(os.path.join(os.path.dirname(places[-1]), os.readlink(places[-1])))
+        try:
+            target = os.readlink(places[-1])
+        except OSError:
+            break  # the link has just been removed or replaced
+        folder, name = os.path.split(os.path.join(os.path.dirname(places[-1]), target))
         places.append(os.path.join(os.path.realpath(folder), name))
     return places
 

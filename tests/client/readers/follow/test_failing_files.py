@@ -10,8 +10,9 @@ import pytest
 
 from logferry.client.readers.follow import reader as follow_reader
 from tests.support.following import Run, Scene
+from tests.support.reading import read
 from tests.support.running import numbered_line, wait_until
-from tests.support.shipping import append
+from tests.support.shipping import append, input_settings, log_line
 
 
 class Faults:
@@ -122,3 +123,33 @@ def test_the_end_of_a_file_that_cannot_be_read_at_a_start_is_not_asked_for_later
         run.look()
         append(scene.log, range(10, 20))
         wait_for(run, list(map(numbered_line, range(10, 20))), scene)
+
+
+def test_a_renamed_file_whose_folder_was_exported_anew_ends_nothing_and_is_read_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, now = append(tmp_path / "app.log", range(10)), [1000.0]
+    reader = follow_reader.FollowReader([input_settings(log)], clock=lambda: now[0])
+    data = read(reader)
+    renamed = log.rename(tmp_path / "moved")
+    now[0] += 60
+    reader.poll()
+    inode, fstat = renamed.stat().st_ino, os.fstat
+
+    def fail(fd: int) -> os.stat_result:
+        status = fstat(fd)
+        if status.st_ino == inode:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return status
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fstat", fail)
+        now[0] += 60
+        reader.poll()
+    append(renamed, range(10, 20))
+    now[0] += 60
+    reader.poll()
+    data += read(reader)
+    reader.close()
+    assert data == b"".join(map(log_line, range(20)))
+    assert reader.take_losses() == []

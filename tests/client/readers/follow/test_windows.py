@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from logferry.client.readers.follow.reader import FollowReader
+from logferry.client.readers.follow.windows import UnknownWindows
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.client.state.last_look import FILE_NAME
+from logferry.client.state.last_look import FILE_NAME, LastLook
+from logferry.model.source import Source
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.records import WindowRow
 from tests.support.following import Observed, Scene, compress, created_with_inode_of, settle_copies_at_once
-from tests.support.running import DEADLINE_S
-from tests.support.shipping import append, log_line
+from tests.support.running import DEADLINE_S, wait_until
+from tests.support.shipping import append, input_settings, log_line
 
 SIZE = len(log_line(0))  # of the first ten lines, each
 LONGER = len(log_line(10))
@@ -249,6 +252,23 @@ def test_the_last_look_is_known_after_a_kill(scene: Scene) -> None:
     assert before - 0.1 <= looked_at <= time.time()
 
 
+def test_a_start_that_is_killed_before_the_files_are_judged_has_not_looked(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(scene.log, range(10))
+    scene.follow()
+    scene.log.unlink()
+    look_before(scene, 1000)
+    looked_at = (scene.state / FILE_NAME).stat().st_mtime
+    with monkeypatch.context() as killed:
+        killed.setattr(UnknownWindows, "begin", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            FollowReader([input_settings(scene.log)], last_look=LastLook(scene.state))
+    assert (scene.state / FILE_NAME).stat().st_mtime == looked_at
+    scene.conclude(range(10), unknown=[10 * SIZE])
+    assert [window.last_look for window in scene.windows()] == [looked_at]
+
+
 # --- nobody reads warnings that come every night ----------------------------------------------------------------------
 
 
@@ -347,3 +367,26 @@ def test_a_file_that_is_deleted_while_the_client_reads_it_is_not_missed(scene: S
         scene.log.unlink()
         run.settle()
     scene.conclude(range(10))
+
+
+def test_a_live_file_with_a_rotated_name_is_settled_only_while_it_is_stored_to_its_end(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("logferry.client.readers.follow.windows._SETTLE_INTERVAL_S", 0.0)
+    worker, other = append(scene.folder / "worker.log", range(10)), append(scene.folder / "worker-1.log", range(10, 20))
+    scene.names = [worker, other]
+
+    def source() -> Source:
+        assert scene.reader is not None
+        (file,) = scene.reader._registry.names[str(other)].files
+        return file.source
+
+    with scene.running() as run:
+        run.settle()
+        wait_until(lambda: run.shipping.is_over or source().is_settled, "it is caught up")
+        with run.paused():
+            append(other, range(20, 60))
+            run.look()
+            assert not source().is_settled
+        run.settle()
+    scene.conclude(range(60), proven=[worker, other])

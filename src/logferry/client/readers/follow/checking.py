@@ -148,10 +148,16 @@ class NameChecker:
             if not is_newest or len(name.files) == 1:
                 self._registry.find_name(file)
             if not file.has_name:
-                self._windows.settle(file)
+                self._settle(file)
         if name.newest is not None and name.holder is None:
             self._hand_over(name.newest)
         name.note_backlog()
+
+    def _settle(self, file: FollowedFile) -> None:
+        try:
+            self._windows.settle(file)
+        except OSError as error:
+            self._registry.note_failure(file, error)
 
     def _take_stock(self, name: FollowedName) -> None:
         """Check what the files hold now."""
@@ -177,6 +183,8 @@ class NameChecker:
                 file.quiet_since = self._clock()
             if not before < size == file.seen_size:  # else `size` has found the file unchanged and longer
                 file.detect_rewrite()
+            if file.unacked and file.source.is_settled:
+                self._windows.settle(file)  # it was not finished after all
         except OSError as error:
             self._registry.note_failure(file, error)
 

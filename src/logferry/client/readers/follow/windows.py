@@ -72,6 +72,7 @@ class UnknownWindows:
         self._wall_clock = wall_clock
         self._settle_at = 0.0
         self._swept_at = wall_clock()  # when the last complete look at all names began
+        self._has_begun = False
         self._missing: list[Checkpoint] = []  # sources of earlier runs that may only be out of reach
         self._limit = RepeatLimit(logger, first=_LOGGED_OF_FILE, clock=clock)
 
@@ -84,9 +85,11 @@ class UnknownWindows:
         self._send_again()
         if not self._last_look.before:  # an older version did not record when it looked
             self._settle_unfound(is_followed)
-            return
-        self._missing = self._unfound(is_followed)
-        self._judge_missing()
+        else:
+            self._missing = self._unfound(is_followed)
+            self._judge_missing()
+        self._has_begun = True
+        self._note_look()
 
     def _send_again(self) -> None:
         """Report the windows that an earlier run could not report to the server."""
@@ -210,11 +213,16 @@ class UnknownWindows:
     def note_sweep(self, begun_at: float) -> None:
         """Note that all names were looked at since then, in Unix time."""
         self._swept_at = begun_at
-        self._last_look.note(begun_at)
-        self._known.write_if_due()
+        self._note_look()
         self._settle_now_and_then()
         if self._missing:
             self._judge_missing()
+
+    def _note_look(self) -> None:
+        """Write down the windows, then the look: after a kill in between, the next start judges the files again."""
+        self._known.write_if_due()
+        if self._has_begun:
+            self._last_look.note(self._swept_at)
 
     def settle(self, file: FollowedFile) -> None:
         """Note whether a file was rotated and is stored to its end: then its deletion loses nothing."""
@@ -240,7 +248,7 @@ class UnknownWindows:
     def _settle_all(self) -> None:
         for name in list(self._registry.names.values()):
             for file in name.files:
-                if not file.source.is_settled:
+                if file.unacked or not file.source.is_settled:
                     with contextlib.suppress(OSError):
                         self.settle(file)
 
@@ -292,5 +300,5 @@ class UnknownWindows:
         """Write down what is known at the end of a run."""
         with contextlib.suppress(OSError):
             self._settle_all()
-        self._last_look.close()
         self._known.close()
+        self._last_look.close()
