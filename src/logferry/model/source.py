@@ -31,7 +31,8 @@ class Source:
     place: str = ""  # the real path to which `path` led, through symbolic links, if that is another one
     is_confirmed: bool = False  # in this run, the server has said how far it is stored, or cannot be asked
     is_finished: bool = False  # nothing more will be read: a batch run has ended, or the file is gone
-    sent_back_because: str = ""  # why the server has less than was acked, if it was found to have less
+    # Why the server was found to have less than was acked: "" if nothing explains it, None if it was not found so.
+    sent_back_because: str | None = None
     is_settled: bool = False  # its file was rotated and is stored to its end: the end of that file is not a loss
     has_window: bool = False  # an unknown window after its last byte is recorded
     epoch: int = 0  # how often the source was sent back; earlier batches do not count

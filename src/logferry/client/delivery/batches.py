@@ -224,7 +224,7 @@ class RenderingProducer:
             return
         self._known_losses.add_loss(lost.source.path, lost.source.id, lost.start, lost.end, lost.reason)
         # A server that was set back, or another one, may lack thousands of files; each loss has a reason of its own.
-        is_one_of_many = bool(lost.source.sent_back_because)
+        is_one_of_many = lost.source.sent_back_because is not None
         limit = self._set_back_log if is_one_of_many else self._losses_log
         key = "set back" if is_one_of_many else (lost.source.path, lost.reason)
         limit.log(

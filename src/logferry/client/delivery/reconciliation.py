@@ -115,7 +115,8 @@ class Reconciliation:
         self._sources += 1
         self._bytes += source.committed - at.committed
         if self._sources <= _FILES_LOGGED:
-            logger.info("%s: %s has only %d bytes: %s", printable(source.path), connection.server, at.committed, why)
+            because = f": {why}" if why else ""
+            logger.info("%s: %s has only %d bytes%s", printable(source.path), connection.server, at.committed, because)
         source.read_until = max(source.read_until, source.committed)
         source.sent_back_because = why
         source.go_to(at.committed, at.lines, at.crc32)

@@ -146,16 +146,23 @@ class SourceFile:
         return self._content.pread(size, offset)
 
     def resume(self, source: Source) -> None:
-        """Continue a source that is known to be this file, from its committed offset."""
-        self.source = source
-        self._move_to(source.committed)
+        """Continue a source that is known to be this file, from its committed offset. Raises OSError."""
+        self._continue(source, source.committed)
 
     def take_over(self, overwritten: OverwrittenSource) -> None:
-        """Continue the source of the file that this file is a copy of, from the offset that was reached there."""
-        self.source = overwritten.source
+        """Continue the source of the file that this file is a copy of, from the offset there. Raises OSError."""
+        self._continue(overwritten.source, overwritten.offset)
         self.source.device, self.source.inode = self.identity
         self._epoch = self.source.epoch
-        self._move_to(overwritten.offset)
+
+    def _continue(self, source: Source, offset: int) -> None:
+        """Go to `offset` of a source; a file that cannot be read now keeps the source that it had."""
+        before, self.source = self.source, source
+        try:
+            self._move_to(offset)
+        except OSError:
+            self.source = before
+            raise
 
     @property
     def seen_size(self) -> int:

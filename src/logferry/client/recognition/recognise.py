@@ -124,8 +124,9 @@ class Recogniser:
         source = source_of(checkpoint, tail=tail)
         source.device, source.inode = file.identity
         source.place = file.source.place or checkpoint.place
+        if not source.committed:
+            source.head = file.peek(0, checkpoint.head_bytes)  # all that identifies an unshipped file
         file.resume(source)
-        source.head = source.head or file.peek(0, checkpoint.head_bytes)  # all that identifies an unshipped file
         self.checkpoints.follow(source)
         logger.debug("%s is known; resuming at byte %d", file.path, source.committed)
 

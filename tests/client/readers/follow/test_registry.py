@@ -1,5 +1,7 @@
 """The registry of followed files: by identity, by source and by name, or not at all."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,33 @@ def test_a_file_that_cannot_be_read_now_stays(folder: Folder, registry: Registry
     assert name.files == [file]
     assert name.file_problem == "Input/output error"
     assert registry.note_attention(name)
+
+
+def test_a_source_stays_with_its_file_when_its_successor_cannot_be_read_now(
+    folder: Folder, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = folder.follow("app.log")
+    file, successor = folder.open(name, "app.log"), folder.open(name, "new", b"one\ntwo\n")
+    source, other = file.source, successor.source
+    chunk = file.read()
+    assert chunk is not None
+    assert chunk.end == 4
+    pread = os.pread
+
+    def fail(fd: int, size: int, offset: int) -> bytes:
+        if os.fstat(fd).st_ino == successor.identity[1]:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return pread(fd, size, offset)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pread", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            registry.succeed(file, successor)
+    assert (registry.of_source(source), registry.of_source(other)) == (file, successor)
+    assert name.files == [file, successor]
+    registry.succeed(file, successor)
+    assert (registry.of_source(source), registry.of_source(other)) == (successor, None)
+    assert name.files == [successor]
+    again = successor.read()
+    assert again is not None
+    assert (again.source, again.start, again.end) == (source, 4, 8)

@@ -41,7 +41,7 @@ from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.state.known_losses import KnownLosses
 from logferry.client.state.last_look import LastLook
 from logferry.config import InputSettings
-from logferry.errors import SourceError
+from logferry.errors import SourceError, cause_of
 from logferry.model.chunk import Chunk
 from logferry.model.file_report import FileReport
 from logferry.model.loss import Loss
@@ -220,7 +220,7 @@ class FollowReader:
         if file is None:
             return
         file.source.path = source.path
-        source.sent_back_because = ""  # a later loss has a reason of its own
+        source.sent_back_because = None  # a later loss has a reason of its own
         self._registry.note_source(file)
         name = self._registry.owner(file)
         name.revive(file, self._clock())
@@ -230,13 +230,24 @@ class FollowReader:
         """Open the file of a source again; without one, its bytes are lost unless nobody needs them."""
         found = self._reclaimer.reclaim(source) if offset is not None else Unreclaimed.GONE
         if isinstance(found, FollowedFile):
-            found.rewind(offset)
-            logger.info("reading %s again from byte %d", found.path, offset)
-            return found
-        if found is Unreclaimed.GONE or not source.sent_back_because:
+            if self._go_back(found, offset):
+                return found
+            found = Unreclaimed.GONE
+        if found is Unreclaimed.GONE or source.sent_back_because is None:
             self._registry.losses += losses_if_unreachable(source, offset)
             source.is_finished = True
         return None
+
+    def _go_back(self, found: FollowedFile, offset: int | None) -> bool:
+        """Read a file that was opened again from `offset`; forget the file and return False if that fails."""
+        try:
+            found.rewind(offset)
+        except OSError as error:
+            logger.error("cannot read %s again: %s", found.path, cause_of(error))
+            self._registry.forget(found)
+            return False
+        logger.info("reading %s again from byte %d", found.path, offset)
+        return True
 
     def duplicate(self, source: Source) -> SourceFile | None:
         """See Reader."""

@@ -83,9 +83,9 @@ class Reclaimer:
         return file
 
     def _take(self, name: FollowedName, file: FollowedFile, source: Source) -> None:
-        if name.path not in self._registry.names:
-            self._registry.add_name(name)
-        source.device, source.inode = file.identity
         file.resume(source)
-        self._registry.add(file, before=next(iter(name.files), None))
+        source.device, source.inode = file.identity
         self._recogniser.remember(file)
+        if name.path not in self._registry.names:  # last: a step before may fail, and the caller closes the file then
+            self._registry.add_name(name)
+        self._registry.add(file, before=next(iter(name.files), None))

@@ -152,18 +152,19 @@ class Registry:
         self.attention[heir] = True
 
     def succeed(self, file: FollowedFile, successor: FollowedFile) -> None:
-        """Continue the source of a file in another one, which holds all that was read of it, and close the file."""
-        progress = file.progress()
+        """Continue the source of a file in another one, which holds all that was read of it, and close the file.
+
+        Raises OSError when the successor cannot be read now, and then changes nothing.
+        """
+        self.continue_in(successor, file.progress())
         self.owner(file).remove(file)
         self._release(file)
-        self.continue_in(successor, progress)
 
     def continue_in(self, file: FollowedFile, progress: OverwrittenSource) -> None:
-        """Continue a source in a file that was not read yet."""
-        self.forget_source(file.source)
-        path = progress.source.path
+        """Continue a source in a file that was not read yet. Raises OSError, and then changes nothing."""
+        before = file.source
         file.take_over(progress)
-        file.source.path = path
+        self.forget_source(before)
         self.note_source(file)
 
     def forget(self, file: FollowedFile) -> None:
@@ -199,7 +200,8 @@ class Registry:
     def _release(self, file: FollowedFile) -> None:
         if self._by_identity.get(file.identity) is file:  # another file may have its inode by now
             del self._by_identity[file.identity]
-        self.forget_source(file.source)
+        if self._by_source.get(file.source.id) is file:  # a successor may continue its source
+            self.forget_source(file.source)
         file.become(Standing.RELEASED)
         file.overwritten.clear()  # otherwise Truncations would act on a released file
         file.close()

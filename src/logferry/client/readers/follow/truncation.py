@@ -250,12 +250,12 @@ class Truncations:
     def _follow_verdict(self, file: FollowedFile, verdict: Verdict | Succession) -> None:
         match verdict:
             case Continues(predecessor):
-                logger.info("%s holds all of the file that it has replaced; reading on in it", file.path)
                 self._registry.succeed(predecessor, file)
+                logger.info("%s holds all of the file that it has replaced; reading on in it", file.path)
                 file.is_suspect = False
             case Restores(overwritten):
-                logger.info("%s holds again what it held before it was truncated; reading on in it", file.path)
                 self._registry.continue_in(file, overwritten)
+                logger.info("%s holds again what it held before it was truncated; reading on in it", file.path)
                 self._windows.note_found(file.source)
                 file.is_suspect = False
             case Wait():
