@@ -102,6 +102,7 @@ def test_known_losses_are_kept_across_runs_and_bounded(tmp_path: Path) -> None:
     )
     known.note_found("s20")
     known.note_recorded(window(f"s{MAX_WINDOWS_OF_FILE + 5}"))
+    known.close()
     recorded = [entry.is_recorded for entry in read_losses(tmp_path)[1]]
     assert recorded == [False] * (MAX_WINDOWS_OF_FILE - 1) + [True]
     for number in range(MAX_ENTRIES + 5):

@@ -17,7 +17,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -111,31 +111,41 @@ class KnownLosses:
         self.write_if_due()
 
     def add_window(self, window: UnknownWindow) -> bool:
-        """Add an unknown window, on disk when this returns; return whether it is a new one.
+        """Add an unknown window, on disk when this returns; return whether it is a new one."""
+        return bool(self.add_windows([window]))
 
-        It replaces an earlier window of the source that is over.
+    def add_windows(self, windows: Iterable[UnknownWindow]) -> list[UnknownWindow]:
+        """Add unknown windows, on disk when this returns, with one write; return those that are new.
+
+        A new one replaces an earlier window of its source that is over.
         """
         with self._lock:
-            before = self._window_of(window.source)
-            if before is not None and not before.is_over:
-                return False
-            if before is not None:
-                del self._entries[self._windows.pop(window.source)]
-            self._add(
-                KnownLoss(
-                    *(0, window.path, window.source, window.offset, window.offset, window.reason, window.noticed_at),
-                    is_window=True,
-                    last_look=window.last_look,
-                )
+            new = [window for window in windows if self._add_window(window)]
+            if new:
+                self._write()
+        return new
+
+    def _add_window(self, window: UnknownWindow) -> bool:
+        before = self._window_of(window.source)
+        if before is not None and not before.is_over:
+            return False
+        if before is not None:
+            del self._entries[self._windows.pop(window.source)]
+        self._add(
+            KnownLoss(
+                *(0, window.path, window.source, window.offset, window.offset, window.reason, window.noticed_at),
+                is_window=True,
+                last_look=window.last_look,
             )
-            self._write()
+        )
         return True
 
     def note_recorded(self, window: UnknownWindow) -> None:
-        """Note that the server has recorded a window, or that it cannot."""
+        """Note that the server has recorded a window, or that it cannot. A crash may forget that: it is sent again."""
         with self._lock:
             if window.source in self._windows:
                 self._change(window.source, is_recorded=True)
+        self.write_if_due()
 
     def note_found(self, source: str) -> None:
         """Note that the file of a source with an unknown window is there again."""
@@ -146,6 +156,7 @@ class KnownLosses:
             if known is not None and not known.is_over:
                 logger.info("%s is found again: nothing of it is unknown", printable(known.path))
                 self._change(source, is_over=True)
+                self._write()
 
     def write_if_due(self) -> None:
         """Write the changes, if the last write is long enough ago."""
@@ -191,7 +202,7 @@ class KnownLosses:
 
     def _change(self, source: str, **changes: Any) -> None:
         self._put(replace(self._entries[self._windows[source]], **changes))
-        self._write()
+        self._is_changed = True
 
     def _load(self, path: Path) -> None:
         try:

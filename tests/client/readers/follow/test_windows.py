@@ -14,6 +14,7 @@ from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.readers.follow.windows import UnknownWindows
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.state.last_look import FILE_NAME, LastLook
+from logferry.durable import replace_file
 from logferry.model.source import Source
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.records import WindowRow
@@ -128,6 +129,24 @@ def test_a_window_is_reported_once_however_often_the_client_starts(scene: Scene)
     (window,) = scene.windows()
     assert window.count == 1
     assert len(recorded(scene)) == 1
+
+
+def test_many_files_that_are_gone_are_recorded_with_a_few_writes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.names = [scene.folder / "*.log"]
+    logs = [append(scene.folder / f"{number}.log", range(3)) for number in range(20)]
+    scene.follow()
+    for log in logs:
+        log.unlink()
+    written: list[int] = []
+
+    def replace_and_count(path: Path, content: bytes) -> None:
+        written.append(len(content))
+        replace_file(path, content)
+
+    monkeypatch.setattr("logferry.client.state.known_losses.replace_file", replace_and_count)
+    scene.conclude(20 * [*range(3)], unknown=20 * [3 * SIZE])
+    assert len(recorded(scene)) == 20
+    assert len(written) < 10
 
 
 def test_a_window_that_could_not_be_sent_is_sent_by_the_next_run(scene: Scene) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -115,7 +115,8 @@ class UnknownWindows:
 
     def _judge_missing(self) -> None:
         """Report the missing sources whose files are gone; keep those that are out of reach for later."""
-        missing, self._missing, gone = self._missing, [], 0
+        missing, self._missing = self._missing, []
+        gone: list[tuple[Source, UnknownWindow]] = []
         for known in missing:
             if known.id in self._registry.source_ids:
                 continue
@@ -125,16 +126,21 @@ class UnknownWindows:
             elif self._was_finished(known):
                 self._checkpoints.change(known.id, is_settled=True)
             else:
-                gone += 1
-                self._report_missing(known, reason, is_logged=gone <= _LOGGED_AT_START)
-        if gone > _LOGGED_AT_START:
-            logger.warning("%d more files are gone in the same way (`logferry status`)", gone - _LOGGED_AT_START)
+                gone.append(self._window_of_missing(known, reason))
+        if gone:
+            self._report_missing(gone)
 
-    def _report_missing(self, known: Checkpoint, reason: str, *, is_logged: bool) -> None:
-        self._checkpoints.change(known.id, has_window=True)
+    def _window_of_missing(self, known: Checkpoint, reason: str) -> tuple[Source, UnknownWindow]:
         source = Source(known.path, known.id, known.device, known.inode, committed=known.committed)
-        source.lines, source.crc32, source.has_window = known.lines, known.crc32, True
-        self._report(source, known.committed, self._last_look.before, reason, is_logged=is_logged)
+        source.lines, source.crc32 = known.lines, known.crc32
+        return source, self._window(source, known.committed, self._last_look.before, reason)
+
+    def _report_missing(self, gone: Sequence[tuple[Source, UnknownWindow]]) -> None:
+        self._report_all(gone, logged=_LOGGED_AT_START)
+        for source, _ in gone:  # after they are on disk
+            self._checkpoints.change(source.id, has_window=True)
+        if len(gone) > _LOGGED_AT_START:
+            logger.warning("%d more files are gone in the same way (`logferry status`)", len(gone) - _LOGGED_AT_START)
 
     def _was_finished(self, known: Checkpoint) -> bool:
         last_look = self._last_look.before
@@ -276,21 +282,32 @@ class UnknownWindows:
     def _looked_at(self, name: FollowedName) -> float:
         return max(name.looked_ns / 1e9, self._swept_at)
 
-    def _report(self, source: Source, offset: int, last_look: float, reason: str, *, is_logged: bool = True) -> None:
-        window = UnknownWindow(source.id, source.path, offset, last_look, self._wall_clock(), reason)
-        source.has_window = True
+    def _report(self, source: Source, offset: int, last_look: float, reason: str) -> None:
+        self._report_all([(source, self._window(source, offset, last_look, reason))], logged=1)
         if source.id in self._checkpoints and source.id in self._registry.source_ids:
             self._checkpoints.follow(source)
-        if not self._known.add_window(window):
-            return
-        if is_logged:
-            self._limit.log(
-                *(logging.WARNING, (source.path, reason)),
-                "%s: what was written to it at byte %d and later may be lost: %s. It is stored up to there; "
-                "last look %s, noticed %s. (`logferry status --acknowledge` after reading)",
-                *(printable(source.path), offset, reason, moment(last_look), moment(window.noticed_at)),
-            )
-        self._send(source, window)
+
+    def _window(self, source: Source, offset: int, last_look: float, reason: str) -> UnknownWindow:
+        return UnknownWindow(source.id, source.path, offset, last_look, self._wall_clock(), reason)
+
+    def _report_all(self, found: Sequence[tuple[Source, UnknownWindow]], *, logged: int) -> None:
+        """Record windows with one write, then log the first ones and send all, except those that are known."""
+        new = {window.source for window in self._known.add_windows(window for _, window in found)}
+        for place, (source, window) in enumerate(found):
+            source.has_window = True
+            if source.id in new:
+                if place < logged:
+                    self._log(window)
+                self._send(source, window)
+
+    def _log(self, window: UnknownWindow) -> None:
+        self._limit.log(
+            *(logging.WARNING, (window.path, window.reason)),
+            "%s: what was written to it at byte %d and later may be lost: %s. It is stored up to there; "
+            "last look %s, noticed %s. (`logferry status --acknowledge` after reading)",
+            *(printable(window.path), window.offset, window.reason),
+            *(moment(window.last_look), moment(window.noticed_at)),
+        )
 
     def _send(self, source: Source, window: UnknownWindow) -> None:
         values = (source, window.offset, window.offset, window.reason)
