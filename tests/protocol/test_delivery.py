@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from logferry.protocol import delivery_server
 from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.delivery import (
     MAX_CONTROL_BYTES,
@@ -290,6 +291,30 @@ def test_e16_gzip_that_grows_beyond_the_limit_is_a_violation() -> None:
     body = gzip.compress(bytes(10**7))
     (request,) = read(header(size=len(body), is_gzip=True) + body, max_inflated_bytes=1000)
     assert request == Violation("frame inflates to more than 1000 bytes")
+
+
+@pytest.mark.parametrize("kind", ["batch", "repair"])
+def test_e16_gzip_that_grows_beyond_what_may_be_sent_plain_is_a_violation(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule E16. The limit of a repair is one extent and one batch."""
+    monkeypatch.setattr(delivery_server, "EXTENT_BYTES", 500)
+    body = gzip.compress(bytes(2000))
+    fields = {"source": "s1", "start": 0, "end": 10, "lines": 1, "bytes": len(body), "encoding": "gzip", "crc32": 1}
+    (request,) = read(control_line(kind, **fields) + body, max_batch_bytes=1000)
+    assert isinstance(request, Violation)
+    assert "inflate" in request.reason
+
+
+def test_e26_the_lines_of_a_repair_are_counted_and_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule E26: the store compares them with what it has recorded."""
+    monkeypatch.delattr(delivery_server, "validate")
+    payload = b"\n" * 100
+    fields = {"source": "s1", "start": 0, "end": 100, "encoding": "identity", "crc32": zlib.crc32(payload)}
+    line = control_line("repair", **fields, lines=100, bytes=len(payload))
+    (request,) = read(line + payload)
+    assert isinstance(request, Repair)
+    assert (request.lines, request.payload) == (100, payload)
 
 
 def test_e16_after_a_violation_nothing_is_held() -> None:

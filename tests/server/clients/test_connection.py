@@ -283,6 +283,40 @@ def test_e22_positions_are_answered_without_opening_a_source() -> None:
     assert [answer["message"] for answer in client.answers()] == ["received"]
 
 
+def test_e23_a_notice_for_a_connection_that_is_closing_is_discarded() -> None:
+    """Rule E23."""
+    world = World()
+    client = world.connect()
+    client.send(hello(features=["heal"], client="c1") + control_line("open", source="no/id", path="x"))
+    client.answers()
+    assert client.server_has_closed
+    client.connection.notify_damage({"c1": ["s1"]})
+    assert client.received == b""
+
+
+def test_questions_that_wait_when_the_client_stops_sending_are_answered() -> None:
+    world = World()
+    client = world.connect()
+    client.send(hello())
+    client.answers()
+    client.connection.data_received(control_line("report", source="s1", after=0) * 3)
+    client.finish_sending()
+    assert [answer["message"] for answer in client.answers()] == ["report"] * 3
+    assert client.server_has_closed
+
+
+def test_a_question_before_a_broken_rule_is_answered_once_and_then_the_error() -> None:
+    world = World()
+    client = world.connect()
+    client.send(hello())
+    client.answers()
+    questions = control_line("report", source="s1", after=0) * 3
+    client.send(questions + control_line("open", source="no/id", path="x"))
+    *_, last = [answer["message"] for answer in client.answers()]
+    assert last == "open: source is not an id"
+    assert client.server_has_closed
+
+
 def test_a_report_for_a_client_that_has_gone_is_discarded() -> None:
     world = World()
     client = world.connect()

@@ -368,7 +368,7 @@ class Connection(asyncio.Protocol):
 
     def answer_now(self, line: bytes) -> None:
         """Send an answer that does not wait for the store."""
-        if not self._life.is_lost:
+        if self._life.can_answer:
             self._answers.add(line)
             self._send_answers()
 
@@ -383,7 +383,7 @@ class Connection(asyncio.Protocol):
 
         def answered(line: bytes) -> None:
             self._memory.stored(size)
-            if not self._life.is_lost:
+            if self._life.can_answer:
                 self._session.store_answered(line)
                 self.regulate()
 
@@ -395,11 +395,11 @@ class Connection(asyncio.Protocol):
 
     def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
         """Notify the client if it shipped any of `sources`, by the ids of clients, which are damaged."""
-        if not self._life.is_lost:
+        if self._life.can_answer:
             self._session.notify_damage(sources)
 
     def _send_answers(self) -> None:
-        while self._answers and not self._watch.is_blocked and not self._life.is_lost:
+        while self._answers and not self._watch.is_blocked and self._life.can_answer:
             self._watch.answered = self._scheduler.time()
             self._transport.write(self._answers.next_piece())
         self._finish_if_done()

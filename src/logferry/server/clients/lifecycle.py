@@ -94,6 +94,7 @@ class Lifecycle:
     """
 
     __slots__ = (
+        "can_answer",
         "client_has_closed",
         "input",
         "is_ending",
@@ -123,3 +124,4 @@ class Lifecycle:
         self.takes_input = state in (Input.OPEN, Input.STOPPED, Input.ENDING)
         self.client_has_closed = state in (Input.ENDING, Input.ENDED)
         self.is_lost = self.output is Output.LOST
+        self.can_answer = self.output is Output.OPEN

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from logferry.errors import StoreError
+from logferry.server.storage.disk import scrub
+from logferry.server.storage.disk.damage import DamageRegistry
+from logferry.server.storage.records import DamageRow
 from logferry.server.storage.store import Store
 from tests.server.storage.disk.test_repair import SIZE, flip, heal, ship
 from tests.support.running import stored_lines, wait_until
@@ -55,6 +59,27 @@ def test_damage_is_found_recorded_logged_and_forgotten_when_it_is_repaired(
     assert [message for message in errors if str(segment) in message and "recorded 1 extents" in message]
     assert stored_lines(tmp_path) == LINES[10:20]
     assert set(problems(tmp_path)) == {""}
+
+
+def test_damage_that_could_not_be_recorded_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrub, "_SIZES_S", 0.02)
+    monkeypatch.setattr(scrub, "_RETRY_S", 0.02)
+    note = DamageRegistry.note
+    failed: list[Sequence[DamageRow]] = []
+
+    def fail_once(registry: DamageRegistry, rows: Sequence[DamageRow]) -> int:
+        if not failed:
+            failed.append(rows)
+            raise StoreError("the disk is full")
+        return note(registry, rows)
+
+    monkeypatch.setattr(DamageRegistry, "note", fail_once)
+    with opened(tmp_path, scrub_interval_s=1000.0, scrub_rate=1 << 30, durability="os") as store:
+        ship(store, 10, 20)
+        wait_until(lambda: store.health().counters.bytes_scrubbed, "it was read once, and is not due for a long time")
+        segments_of(tmp_path)[0].unlink()
+        wait_until(lambda: damaged(store), "the damage is found")
+    assert failed
 
 
 def test_damage_that_is_undone_by_hand_is_forgotten(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ class DeliverySession:
 
     @property
     def is_busy(self) -> bool:
-        return self._is_asking
+        return self._is_asking or bool(self._questions)
 
     def take(self, data: bytes) -> Turn:
         deliveries: list[ClientDelivery] = []
@@ -91,6 +91,7 @@ class DeliverySession:
             problem = self._take_request(request, deliveries)
             if problem:
                 self._channel.note_rejected(problem)
+                self._questions.clear()
                 last = self._delivery(None, b"")
                 last.answers = [(error_ack(problem), 1)]  # after the answers to all that came before it
                 return Turn([*deliveries, last], is_broken=True)

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 # How often the sizes of all files are compared with the ledger: a system call for each segment.
 _SIZES_S: Final = 600.0
 
+_RETRY_S: Final = 60.0  # after a failure of the disk or of the ledger
+
 _PAGE: Final = 500  # extents that are compared before what was found is recorded
 _MESSAGES_PER_SECOND: Final = 10
 
@@ -87,7 +89,7 @@ class Scrub:
             except (OSError, StoreError) as error:
                 cause = cause_of(error, with_path=True) if isinstance(error, OSError) else str(error)
                 self._failures.log(logging.WARNING, cause, "scrub cannot continue, trying again in a minute: %s", cause)
-                wait_s = min(60.0, self._interval_s)
+                wait_s = min(_RETRY_S, self._interval_s)
             except Exception:  # the top of a worker: a bug here must not end the server
                 logger.exception("scrub has failed; segments are not checked any more until the next start")
                 return
@@ -102,8 +104,9 @@ class Scrub:
             now = time.monotonic()
             if now >= self._sizes_at:
                 self._sizes_at = now + min(_SIZES_S, self._interval_s)
-                for row in self._too_short(rows):
+                for row, size in self._too_short(rows):
                     self._check(ledger, row, worker)
+                    self._noted[row.id] = size
             if now >= self._resume_at:
                 self._resume_at = now + self._check_oldest(ledger, rows, worker)
         finally:
@@ -120,15 +123,14 @@ class Scrub:
         self._check(ledger, row, worker)
         return self._interval_s * row.bytes / max(1, sum(row.bytes for row in rows))
 
-    def _too_short(self, rows: Sequence[SegmentRow]) -> Iterator[SegmentRow]:
-        """Yield segments whose files are missing or too short, unless that is recorded already."""
+    def _too_short(self, rows: Sequence[SegmentRow]) -> Iterator[tuple[SegmentRow, int]]:
+        """Yield segments whose files are missing or too short, with their sizes, unless that is recorded already."""
         for row in rows:
             size = _size(self._data_dir / FOLDER_NAME / row.path)
             if size >= row.bytes:
                 self._noted.pop(row.id, None)
             elif self._noted.get(row.id) != size:
-                self._noted[row.id] = size
-                yield row
+                yield row, size
 
     def _check(self, ledger: Ledger, row: SegmentRow, worker: Worker) -> None:
         """Compare one segment with the ledger, and record the result. Raises OSError, StoreError or _Stopped."""
