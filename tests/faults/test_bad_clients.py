@@ -140,6 +140,7 @@ def test_ten_gigabytes_of_zeros_in_a_frame_cost_neither_time_nor_memory(server: 
     assert memory.grown_bytes < 120 * MIB  # the frame twice, what it may inflate to, and what the allocator rounds up
 
 
+@pytest.mark.timeout(180)  # a million lines, one by one; without the compiled part on a busy machine
 def test_a_frame_of_a_million_refused_lines_is_answered_line_by_line_in_bounded_memory(server: RunningServer) -> None:
     frame = encode_frame(b"\n" * MIB, level=9)
     assert len(frame) < 2000
