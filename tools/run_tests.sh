@@ -1,7 +1,8 @@
 #!/bin/sh
 # `make test`: pytest with coverage, in Docker if possible, otherwise in the virtual environment .venv.
 # Four tests run in parallel on any machine: most of them wait for processes and disks, not for a core.
-# DOCKER=no goes straight to .venv; PYTHON=... chooses the Python for .venv.
+# DOCKER=no goes straight to .venv; PYTHON=... chooses the Python for .venv; COVERAGE=no does not measure coverage there,
+# which takes half of the time without the compiled part.
 #
 # If the cause is outside this project (no engine, the base image or the test tools cannot be fetched), the script falls
 # back to .venv and prints the reason. A broken Dockerfile.test or a failing test makes the script fail.
@@ -46,8 +47,11 @@ test_in_environment() {
     ensure_environment .venv
     install .venv requirements.txt "the test tools" ||
         fail "pip could not install what requirements.txt names (see above); is there a network?"
-    say "pytest -v --cov=src -n 4, in .venv with $(.venv/bin/python --version), because: $obstacle"
-    exec .venv/bin/python -m pytest -v --cov=src -n 4
+    words="-v --cov=src -n 4"
+    [ "${COVERAGE:-yes}" != no ] || words="-v -n 4"
+    say "pytest $words, in .venv with $(.venv/bin/python --version), because: $obstacle"
+    # shellcheck disable=SC2086  # these are words
+    exec .venv/bin/python -m pytest $words
 }
 
 look_for_docker

@@ -100,6 +100,13 @@ def test_what_the_project_cannot_help_leads_to_the_virtual_environment(
     assert checkout.calls[-1] == "python -m pytest -v --cov=src -n 4"
 
 
+def test_coverage_is_left_out_on_request(checkout: Checkout) -> None:
+    made = checkout.make_test(DOCKER="no", COVERAGE="no")
+    assert made.returncode == 0
+    assert "pytest -v -n 4, in .venv" in made.stdout
+    assert checkout.calls[-1] == "python -m pytest -v -n 4"
+
+
 def test_a_dockerfile_that_does_not_build_is_a_failure(checkout: Checkout) -> None:
     made = checkout.make_test(BROKEN_DOCKERFILE="1")
     assert made.returncode == 1
