@@ -74,8 +74,9 @@ def test_damage_that_could_not_be_recorded_is_found_again(tmp_path: Path, monkey
         return note(registry, rows)
 
     monkeypatch.setattr(DamageRegistry, "note", fail_once)
-    with opened(tmp_path, scrub_interval_s=1000.0, scrub_rate=1 << 30, durability="os") as store:
+    with opened(tmp_path, scrub_interval_s=0.0, durability="os") as store:
         ship(store, 10, 20)
+    with opened(tmp_path, scrub_interval_s=1000.0, scrub_rate=1 << 30, durability="os") as store:
         wait_until(lambda: store.health().counters.bytes_scrubbed, "it was read once, and is not due for a long time")
         segments_of(tmp_path)[0].unlink()
         wait_until(lambda: damaged(store), "the damage is found")
