@@ -136,11 +136,13 @@ class DeliveryServerProtocol:
             return Violation(f"a {kind} does not match its checksum")
         if payload and not payload.endswith(b"\n"):
             return Violation(f"a {kind} does not end with a newline")
-        if header["lines"] != payload.count(b"\n"):
-            return Violation(f"a {kind} does not have as many lines as it says")
         if kind == "repair":  # the store compares it with what it has recorded; no line needs to be judged
+            if header["lines"] != payload.count(b"\n"):
+                return Violation("a repair does not have as many lines as it says")
             return Repair(**_values_of(header, Repair), payload=payload)
         verdicts = validate(payload, accept=Accept.LEVEL_AND_MESSAGE) if payload else []
+        if header["lines"] != sum(verdict.count if isinstance(verdict, Lines) else 1 for verdict in verdicts):
+            return Violation("a batch does not have as many lines as it says")
         return BatchRequest(**_values_of(header, BatchRequest), payload=payload, refusal=_refusal(payload, verdicts))
 
 
