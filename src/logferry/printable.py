@@ -7,7 +7,6 @@ package may use it.
 """
 
 import re
-from datetime import datetime
 from typing import Final
 
 # Reasons from a peer are shown, but the peer must not decide how long a log line is.
@@ -91,6 +90,8 @@ def moment(unix_time: float) -> str:
 
     A number from outside may be no time of the calendar: it is shown as "an impossible time".
     """
+    from datetime import datetime  # imported here: a client that starts needs no calendar
+
     try:
         return datetime.fromtimestamp(unix_time).astimezone().isoformat(sep=" ", timespec="seconds")
     except (ValueError, OverflowError, OSError):

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import platform
 from typing import Final
 
 _LOWEST_NICE: Final = 19
@@ -27,7 +26,8 @@ def lower_priority(thread: int) -> None:
     """Lower the priority of a thread of this process, by its number in the kernel."""
     with contextlib.suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, thread, _LOWEST_NICE)  # Linux takes the number of a thread for a process
-    number = _IOPRIO_SET.get(platform.machine()) if platform.system() == "Linux" else None
+    system = os.uname()
+    number = _IOPRIO_SET.get(system.machine) if system.sysname == "Linux" else None
     if number is None:
         return
     with contextlib.suppress(ImportError, OSError, AttributeError):
