@@ -17,7 +17,7 @@ from logferry.client.files.archive import open_content
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
 from logferry.client.net.reports import ReportClient
-from logferry.client.proof.verify import UNKNOWN
+from logferry.client.proof.verify import NEVER_SHIPPED, UNKNOWN
 from logferry.client.readers.rerender import Renderings, chunks_up_to, rendered_chunk
 from logferry.client.recognition.locate import open_file_of
 from logferry.client.state.checkpoint import Checkpoint
@@ -49,7 +49,7 @@ def repair_path(path: Path, checkpoints: Checkpoints, reports: ReportClient) -> 
     """Have the server check and repair every source that was ever shipped under a name. Raises DeliveryError."""
     known = {checkpoint.id: checkpoint for checkpoint in _checkpoints_of(path, checkpoints)}
     if not known:
-        return [RepairReport(str(path), problems=["never shipped, as far as the state folder knows"])]
+        return [RepairReport(str(path), problems=[NEVER_SHIPPED])]
     folders = FolderListings()
     found = (repair_source(checkpoint, reports, folders, is_checked=False) for checkpoint in known.values())
     return [report for report in found if report is not None]

@@ -162,11 +162,6 @@ class Checkpoints:
         if self._live.get(source.id) is source:
             self._update(source)
 
-    def get(self, source_id: str) -> Checkpoint | None:
-        """Return the checkpoint of a source."""
-        with self._changing:
-            return self._known.get(source_id)
-
     def known_ids(self) -> list[str]:
         """Return the ids of all sources, whether or not they are live."""
         return [checkpoint.id for checkpoint in self]
@@ -192,7 +187,7 @@ class Checkpoints:
 
     def why_missing(self, source: Source, store: str, *, found: int) -> str:
         """Return why a store has only the first `found` bytes of a source, although more were acked."""
-        checkpoint = self.get(source.id)
+        checkpoint = self.of_source(source.id)
         return checkpoint.why_missing(store, found=found) if checkpoint else ""
 
     def follow(self, source: Source) -> None:

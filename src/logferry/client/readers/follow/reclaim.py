@@ -41,7 +41,7 @@ class Reclaimer:
 
     def reclaim(self, source: Source) -> FollowedFile | Unreclaimed:
         """Open the file of a source, and register it as the first one to read of its name."""
-        checkpoint = self._recogniser.checkpoints.get(source.id)
+        checkpoint = self._recogniser.checkpoints.of_source(source.id)
         if checkpoint is None:
             return Unreclaimed.GONE
         name = self._names.named(source.path)

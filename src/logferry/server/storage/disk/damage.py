@@ -4,7 +4,6 @@ Owns the ledger's tables `damage` and `checks`, which survive a restart, and the
 repaired. Scrub, reports and repairs add and remove damage, each in its own thread. Never reads or writes a segment.
 """
 
-import logging
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,8 +13,6 @@ from logferry.protocol.delivery_repairs import DAMAGE_PAGE, DamagedExtent, Damag
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.records import DamageRow
 from logferry.server.storage.store import OnDamage
-
-logger = logging.getLogger(__name__)
 
 # Sources that a client is notified of at a time; it asks again when it has repaired them.
 _MAX_SOURCES: Final = 100
