@@ -18,7 +18,9 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o600, is_synced: bo
     """
     temporary = path.with_name(f"{path.name}.new")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        # A new file: one that a crash left, or that somebody else put there, may have other permissions.
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with open(descriptor, "wb") as file:
             file.write(content)
             file.flush()

@@ -25,12 +25,13 @@ class FolderInUse(Exception):
         self.holder = holder
 
 
-def lock_folder(folder: Path) -> int:
+def lock_folder(folder: Path, *, mode: int = 0o600) -> int:
     """Lock `folder/lock` for this process and write its id into it; return the descriptor that holds the lock.
 
-    The kernel releases the lock when the process ends. Raises FolderInUse, or OSError.
+    Whoever may open the file can lock it, so `mode` is for its creation. The kernel releases the lock when the process
+    ends. Raises FolderInUse, or OSError.
     """
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         _lock(descriptor)
     except BlockingIOError:

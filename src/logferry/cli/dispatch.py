@@ -3,11 +3,13 @@
 Each command has its own module (`command_line.COMMANDS`), which is imported only when the command is called.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 
 from logferry.cli.command_line import (
     COMMANDS,
@@ -19,7 +21,8 @@ from logferry.cli.command_line import (
 )
 from logferry.cli.output import print_problem
 from logferry.cli.signals import exiting_on_interrupt
-from logferry.errors import ConfigError, LogferryError
+from logferry.errors import ConfigError, LogferryError, cause_of
+from logferry.permissions import advice
 from logferry.speedups import keep_freed_memory
 
 
@@ -42,6 +45,10 @@ def main(arguments: Sequence[str] | None = None, *, default_command: str = DEFAU
         return EXIT_USAGE
     except LogferryError as error:
         print_problem(str(error), command=command)
+        return EXIT_NOT_DELIVERED
+    except OSError as error:
+        path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else Path()
+        print_problem(f"cannot go on: {cause_of(error, with_path=True)}{advice(path, error)}", command=command)
         return EXIT_NOT_DELIVERED
     except KeyboardInterrupt:
         say()

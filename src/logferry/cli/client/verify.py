@@ -5,6 +5,7 @@ The verdict `all there, once` must not change: scripts rely on it.
 
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -74,7 +75,7 @@ def _known_losses(folder: Path) -> Sequence[KnownLoss]:
 
 def _where_else(folder: Path, checkpoints: Checkpoints) -> str:
     """Return that a state folder does not know a file, and where other state folders are."""
-    others = [str(other) for other in state_dirs() if other != folder and (other / CHECKPOINTS_FILE).exists()]
+    others = [str(other) for other in state_dirs() if other != folder and os.path.exists(other / CHECKPOINTS_FILE)]
     knows = f"the state folder {folder}" + ("" if len(list(checkpoints)) else ", which knows no file at all")
     other = f"; another one is {' and '.join(others)} (--state-dir)" if others else ""
     return f"never shipped, as far as known to {knows}{other}"

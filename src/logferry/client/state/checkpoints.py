@@ -30,6 +30,7 @@ from logferry.client.state.journal_format import CheckpointFile, Entry
 from logferry.errors import StateError, cause_of
 from logferry.folder_lock import FolderInUse, lock_folder
 from logferry.model.source import Source
+from logferry.permissions import Privacy
 from logferry.printable import printable
 from logferry.telemetry.log_limits import RepeatLimit
 
@@ -52,6 +53,10 @@ _OUTDATED_LINES: Final = 1000
 MAX_IDLE: Final = 20_000
 
 FILE_NAME: Final = "checkpoints.json"
+
+# The client's id is a secret: it proves that a source is the client's.
+_RECORDS: Final = (FILE_NAME, "losses.json", "acknowledged.json", "status.json", "lock", "last-look")
+_PRIVACY: Final = Privacy(0o700, 0o600, lambda name: name.startswith(_RECORDS))
 
 
 class Checkpoints:
@@ -340,8 +345,8 @@ class Checkpoints:
 
     def _lock_for_writing(self, folder: Path) -> None:
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock_file = lock_folder(folder)
+            _PRIVACY.make(folder)
+            self._lock_file = lock_folder(folder, mode=_PRIVACY.file_mode)
         except FolderInUse as error:
             raise StateError(
                 f"cannot use the state folder {folder}: another logferry (process {error.holder}) is using it; "

@@ -29,7 +29,8 @@ from typing import Any, Final
 
 from logferry.client.state.journal import Journal
 from logferry.durable import replace_file
-from logferry.errors import cause_of
+from logferry.errors import StateError, cause_of
+from logferry.permissions import advice
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class CheckpointFile:
     def load(self, apply: Callable[[Any], None]) -> None:
         """Pass each entry to `apply`, which raises ValueError, KeyError or TypeError for one that it cannot accept.
 
-        Problems with the file are logged, never raised.
+        Problems with the file are logged, never raised, except a StateError if a reader may not open it.
         """
         try:
             content = self._journal.read()
@@ -64,6 +65,11 @@ class CheckpointFile:
             if not self._read_only:
                 logger.info("no checkpoints in %s: every file is taken as new", self.path.parent)
             return
+        except PermissionError as error:
+            if not self._read_only:
+                self._set_aside(error)
+                return
+            raise StateError(f"cannot read {self.path}: {cause_of(error)}{advice(self.path, error)}") from None
         except (OSError, ValueError) as error:
             self._set_aside(error)
             return

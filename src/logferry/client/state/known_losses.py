@@ -25,6 +25,7 @@ from typing import Any, Final
 from logferry.durable import replace_file
 from logferry.errors import StateError, cause_of
 from logferry.model.unknown_window import UnknownWindow
+from logferry.permissions import advice
 from logferry.printable import printable
 from logferry.telemetry.log_limits import RepeatLimit
 
@@ -253,7 +254,7 @@ def read_losses(folder: Path) -> tuple[int, list[KnownLoss]]:
     except FileNotFoundError:
         return 0, []
     except OSError as error:
-        raise StateError(f"cannot read {path}: {cause_of(error)}") from None
+        raise StateError(f"cannot read {path}: {cause_of(error)}{advice(path, error)}") from None
     except _UNREADABLE as error:
         raise StateError(f"cannot understand {path}: {error}") from None
     return numbered, losses

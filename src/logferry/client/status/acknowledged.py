@@ -15,6 +15,7 @@ from typing import Any, Final
 from logferry.client.status.snapshot import ClientReport
 from logferry.durable import replace_file
 from logferry.errors import StateError, cause_of
+from logferry.permissions import advice
 from logferry.telemetry.table import Counters
 
 VERSION: Final = 1
@@ -57,7 +58,7 @@ def acknowledge(folder: Path, *, number: int, client: ClientReport) -> None:
     try:
         replace_file(folder / FILE_NAME, json.dumps(content).encode())
     except OSError as error:
-        raise StateError(f"cannot write {folder / FILE_NAME}: {cause_of(error)}") from None
+        raise StateError(f"cannot write {folder / FILE_NAME}: {cause_of(error)}{advice(folder, error)}") from None
 
 
 def _run(client: ClientReport) -> tuple[int, float]:

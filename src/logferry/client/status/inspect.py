@@ -19,6 +19,7 @@ from logferry.client.status.snapshot import ClientReport, Status, read
 from logferry.errors import StateError, cause_of
 from logferry.folder_lock import lock_holder
 from logferry.model.file_report import FileReport
+from logferry.permissions import advice
 from logferry.telemetry.report_line import shortcomings
 
 HELD: Final = "held"
@@ -110,7 +111,7 @@ def _holder(folder: Path) -> str | None:
     try:
         return lock_holder(folder)
     except OSError as error:
-        raise StateError(f"cannot read the state folder {folder}: {cause_of(error)}") from None
+        raise StateError(f"cannot read the state folder {folder}: {cause_of(error)}{advice(folder, error)}") from None
 
 
 def _problems_of_losses(losses: Sequence[KnownLoss], client: ClientReport) -> Iterator[str]:

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 from logferry.client.status.connection_state import ConnectionState
 from logferry.errors import StateError, cause_of
 from logferry.model.file_report import FileReport
+from logferry.permissions import advice
 from logferry.telemetry.table import Counters
 
 VERSION: Final = 1
@@ -104,7 +105,7 @@ def read(folder: Path) -> Status | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StateError(f"cannot read {path}: {cause_of(error)}") from None
+        raise StateError(f"cannot read {path}: {cause_of(error)}{advice(path, error)}") from None
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise StateError(f"cannot understand {path}: {error}") from None
 

@@ -25,6 +25,7 @@ from typing import Final
 from logferry.durable import sync_folder
 from logferry.errors import StoreError, cause_of
 from logferry.folder_lock import FolderInUse, lock_folder
+from logferry.permissions import Privacy
 from logferry.protocol.delivery_answers import Position
 from logferry.protocol.delivery_repairs import DamagePage, RepairOutcome, StoredContent
 from logferry.protocol.delivery_reports import ReportPage, SourcesPage
@@ -35,10 +36,11 @@ from logferry.server.storage.disk.damage import DamageRegistry
 from logferry.server.storage.disk.deferred_sync import DeferredSync
 from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.group_commit import CrashPoint, GroupCommit, no_crash
+from logferry.server.storage.disk.ledger import FILE_NAME as LEDGER_NAME
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.open_segments import MAX_OPEN_SEGMENTS
 from logferry.server.storage.disk.recovery import recover
-from logferry.server.storage.disk.repair import SegmentRepair, stored_content
+from logferry.server.storage.disk.repair import DAMAGED_FOLDER, SegmentRepair, stored_content
 from logferry.server.storage.disk.retention import Retention, RetentionLimits
 from logferry.server.storage.disk.scrub import Scrub
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
@@ -58,6 +60,10 @@ from logferry.server.storage.store_state import StateTracker
 from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)
+
+# Lines are for the server and its group.
+_RECORDS: Final = ("lock", FOLDER_NAME, DAMAGED_FOLDER)
+PRIVACY: Final = Privacy(0o750, 0o640, lambda name: name in _RECORDS or name.startswith(LEDGER_NAME))
 
 _RETENTION: Final = "retention"  # what fails, for the limit of log messages
 
@@ -144,8 +150,8 @@ class DiskStore:
         data_dir = self._settings.data_dir
         try:
             with contextlib.ExitStack() as resources:
-                data_dir.mkdir(parents=True, exist_ok=True)
-                resources.callback(os.close, lock_folder(data_dir))
+                PRIVACY.make(data_dir)
+                resources.callback(os.close, lock_folder(data_dir, mode=PRIVACY.file_mode))
                 opened = self._opened = self._open_parts(resources, on_failure, on_damage)
         except FolderInUse as error:
             raise StoreError(
@@ -236,6 +242,8 @@ class DiskStore:
     def _open_parts(self, resources: contextlib.ExitStack, on_failure: OnFailure, on_damage: OnDamage) -> _Opened:
         """Open the ledger and the segments, recover, and create the writer. Raises OSError or StoreError."""
         settings, files = self._settings, self._file_system
+        # SQLite gives the files beside the ledger the ledger's permissions.
+        PRIVACY.create(settings.data_dir / LEDGER_NAME)
         ledger = Ledger(settings.data_dir, durable=self._is_durable)
         resources.callback(ledger.close)
         if self._is_durable:
