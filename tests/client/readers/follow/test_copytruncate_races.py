@@ -191,6 +191,22 @@ def test_what_an_empty_file_held_between_two_looks_is_read_from_its_copies_first
         assert storm.lines == [*map(log_line, range(storm.written))]
 
 
+@pytest.mark.parametrize("pattern", ["app.log"])
+@pytest.mark.parametrize("times", [1, 2, 4])
+def test_an_empty_file_that_is_written_to_and_rotated_is_read_before_those_that_were_rotated_after_it(
+    storm: Storm, times: int
+) -> None:
+    storm.poll()  # the file is the newest, and empty
+    for _ in range(times):
+        storm.write()
+        storm.shift()
+        storm.log.rename(storm.log.with_name("app.log.1"))
+        storm.log.touch()
+    storm.write()
+    storm.conclude()
+    assert storm.lines == [*map(log_line, range(storm.written))]
+
+
 @PATTERNS
 def test_what_an_empty_file_held_is_read_from_its_copy_although_the_file_is_read_before_it_is_looked_at(
     storm: Storm,

@@ -177,13 +177,16 @@ class FileOpener:
     ) -> bool:
         """Open the files that had the name between two checks, oldest first, to be read to their end first.
 
-        They come before the file `before`, if given. Returns False when one of them was renamed again in the meantime.
+        They come before the file `before`, if given, unless that was rotated before them. Returns False when one of
+        them was renamed again in the meantime.
         """
-        for _, path, identity, place in rotated:
+        for found in rotated:
+            _, path, identity, place = found
             if self._registry.at(str(path)) not in (None, name) and not is_compressed(str(path)):
                 continue  # followed under its own name
             try:
-                file = self.open(name, str(path), identity, place=str(place), before=before)
+                successor = before and self._first_after(name, found, before)
+                file = self.open(name, str(path), identity, place=str(place), before=successor)
             except FileNotFoundError:
                 return False
             except (OSError, SourceError) as error:
@@ -194,6 +197,20 @@ class FileOpener:
             if file is not None and not file.is_at_end:
                 logger.info("%s was rotated in the meantime; reading it to its end first", path)
         return True
+
+    def _first_after(self, name: FollowedName, found: RotatedFile, before: FollowedFile) -> FollowedFile | None:
+        """Return the first file, from `before` on, that must be read after a rotated file. Raises OSError.
+
+        A file that was rotated itself may be older than others that were written and rotated before the client looked.
+        """
+        for file in name.files[name.files.index(before) :]:
+            self._registry.find_name(file)
+            path = file.content.path
+            if file.content.is_pinned or str(path) == file.place:
+                return file  # still has the name, or no name by which its age could be compared
+            if found.age < RotatedFile(file.modified_ns(), path, file.identity, found.place).age:
+                return file
+        return None
 
     def retry_unread(self, name: FollowedName) -> None:
         """Open the rotated files that could not be read before, if they are there and can be read now."""
