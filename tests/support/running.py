@@ -22,7 +22,7 @@ from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.store import Store
 
 # No wait of a test is longer; long enough for a busy machine, since a test that passes never waits for it.
-DEADLINE_S: Final = 15.0
+DEADLINE_S: Final = 30.0
 
 
 def wait_until(condition: Callable[[], object], what: str, *, deadline_s: float = DEADLINE_S) -> None:
