@@ -1,11 +1,11 @@
 """How the messages of the delivery extension are written (docs/protocol.md, rules E1 to E20).
 
 A control line is a JSON object whose first key is `logferry`; after the header of a batch come as many bytes as it
-states. Each side parses messages into values: `delivery_requests.py` and `delivery_answers.py`.
+states. Each side parses messages into values: `control_lines.py` and `answer_lines.py`.
 """
 
 import json
-from typing import Any, Final
+from typing import Final
 
 VERSION: Final = 1
 CONTROL_PREFIX: Final = b'{"logferry"'
@@ -14,6 +14,11 @@ CONTROL_PREFIX: Final = b'{"logferry"'
 MAX_CONTROL_BYTES: Final = 64 * 1024
 
 MAX_OFFSET: Final = 2**63 - 1  # the largest offset of SQLite and of file systems
+
+# Longer paths and names of hosts are cut: the system's limit of a path, if every byte is escaped, and of a name. The id
+# of a client may not be longer than a name.
+MAX_PATH_CHARS: Final = 4 * 4096
+MAX_NAME_CHARS: Final = 255
 
 # The most sources that one request for positions may name: 64 characters each, far below MAX_CONTROL_BYTES.
 MAX_LOCATED: Final = 500
@@ -48,12 +53,3 @@ def refusal_line(reason: str, *, source: str, committed: int, is_final: bool) ->
     """Return the answer to a batch that is not stored."""
     fields = {"status": "error", "message": reason, "source": source, "committed": committed, "final": is_final}
     return json.dumps(fields).encode() + b"\n"
-
-
-def json_object(line: bytes) -> dict[str, Any]:
-    """Return the JSON object in a line, or an empty one."""
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return fields if isinstance(fields, dict) else {}

@@ -1,6 +1,6 @@
 """The answers of the delivery extension, as a client reads them (docs/protocol.md, rules E1 to E20).
 
-Values only: `delivery_client.py` parses answers into them. A server writes answers with `delivery.py`. They are named
+Values only: `answer_lines.py` parses answers into them. A server writes answers with `delivery.py`. They are named
 tuples, because a client defines them at each start, and a frozen dataclass takes five times as long
 (benchmarks/run.py, `startup`).
 """

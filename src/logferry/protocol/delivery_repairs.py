@@ -1,13 +1,12 @@
 """Stored bytes, damaged extents and repairs: values of both ends, and how answers are written.
 
-Values only. `delivery_server.py` parses the requests, `delivery_client.py` the answers.
+Values only. `control_lines.py` parses the requests, `answer_lines.py` the answers.
 """
 
 import binascii
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from logferry.protocol.delivery import MAX_OFFSET, answer_line
+from logferry.protocol.delivery import answer_line
 
 # Stored bytes in one answer: in base64 well below the longest answer that a client accepts.
 CONTENT_BYTES: Final = 512 * 1024
@@ -87,47 +86,3 @@ def repair_line(outcome: RepairOutcome) -> bytes:
     return answer_line(
         "repair", source=outcome.source, start=outcome.start, whole=outcome.is_whole, reason=outcome.reason
     )
-
-
-def read_content(fields: Mapping[str, Any]) -> StoredContent:
-    """Read an answer. Raises KeyError, TypeError or ValueError, like the functions below."""
-    data = binascii.a2b_base64(_text(fields["data"]), strict_mode=True)  # its error is a ValueError
-    return StoredContent(_text(fields["source"]), _number(fields["start"]), _number(fields["position"]), data)
-
-
-def read_damage(fields: Mapping[str, Any]) -> DamagePage:
-    """Read a page of damaged extents."""
-    extents = tuple(DamagedExtent(*map(_number, extent)) for extent in fields["extents"])
-    if any(extent.start > extent.end for extent in extents):
-        raise ValueError("an extent ends before it starts")
-    return DamagePage(_text(fields["source"]), extents, _flag(fields["more"]))
-
-
-def read_notice(fields: Mapping[str, Any]) -> DamageNotice:
-    """Read a notice."""
-    return DamageNotice(_text(fields["source"]))
-
-
-def read_repair(fields: Mapping[str, Any]) -> RepairOutcome:
-    """Read the answer to a repair."""
-    return RepairOutcome(
-        _text(fields["source"]), _number(fields["start"]), _flag(fields["whole"]), _text(fields["reason"])
-    )
-
-
-def _number(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= MAX_OFFSET:
-        raise ValueError(f"not an offset: {value!r}")
-    return value
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise TypeError(f"not a text: {value!r}")
-    return value
-
-
-def _flag(value: Any) -> bool:
-    if type(value) is not bool:
-        raise TypeError(f"neither true nor false: {value!r}")
-    return value

@@ -1,6 +1,6 @@
 """The requests of the delivery extension, as the server reads them (docs/protocol.md, rules E).
 
-Values only: `delivery_server.py` parses control lines into them. A client writes control lines with `delivery.py`.
+Values only: `control_lines.py` parses control lines into them. A client writes control lines with `delivery.py`.
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,6 @@ Owns the bytes of messages that are not complete yet. Must never read a clock or
 line and one batch or repair (docs/protocol.md, rules E3, E7 and E16).
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
@@ -12,29 +11,11 @@ from typing import Any, Final
 from logferry import checksum
 from logferry.errors import FrameError
 from logferry.protocol.compressor import inflate
-from logferry.protocol.delivery import CONTROL_PREFIX, MAX_CONTROL_BYTES, MAX_LOCATED, MAX_OFFSET, VERSION, json_object
+from logferry.protocol.control_lines import read_control_line
+from logferry.protocol.delivery import CONTROL_PREFIX, MAX_CONTROL_BYTES
 from logferry.protocol.delivery_repairs import EXTENT_BYTES
-from logferry.protocol.delivery_requests import (
-    BatchRequest,
-    Content,
-    Damaged,
-    Hello,
-    Locate,
-    Note,
-    Open,
-    Ping,
-    Repair,
-    Report,
-    Request,
-    Skip,
-    SourcesOf,
-    Violation,
-    Window,
-)
-from logferry.protocol.features import read_features
+from logferry.protocol.delivery_requests import BatchRequest, Repair, Request, Violation
 from logferry.protocol.validation import Accept, Lines, Rejected, Verdict, validate
-
-_SOURCE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 # Pieces of a batch smaller than this are joined immediately; asyncio reads up to 256 KiB at a time.
 _CRUMB_BYTES: Final = 16 * 1024
@@ -85,7 +66,7 @@ class DeliveryServerProtocol:
                 return Violation("a control line is too long"), len(data)
             self._line = data[start:]
             return None, len(data)
-        request = _read_control(data[start:end])
+        request = read_control_line(data[start:end])
         if not isinstance(request, dict):
             return request, end
         if request["bytes"] > (limit := self._most_bytes(request)):
@@ -167,104 +148,3 @@ def is_hello_prefix(data: bytes | bytearray) -> bool | None:
     if head == CONTROL_PREFIX:
         return True
     return None if CONTROL_PREFIX.startswith(head) else False
-
-
-_FIELDS: Final[Mapping[str, Mapping[str, type]]] = {
-    "hello": {"version": int, "client": str, "host": str, "features": list},
-    "open": {"source": str, "path": str, "known": int},
-    "batch": {
-        "source": str,
-        "start": int,
-        "end": int,
-        "lines": int,
-        "bytes": int,
-        "encoding": str,
-        "crc32": int,
-        "split": bool,
-    },
-    "skip": {"source": str, "start": int, "end": int, "reason": str, "lost": bool},
-    "note": {"source": str, "start": int, "end": int, "reason": str},
-    "window": {"source": str, "start": int, "last_look": int, "noticed": int, "reason": str},
-    "report": {"source": str, "after": int},
-    "sources": {"host": str, "path": str, "after": str},
-    "positions": {"sources": list},
-    "content": {"source": str, "start": int, "position": int, "bytes": int},
-    "damaged": {"source": str, "after": int},
-    "repair": {
-        "source": str,
-        "start": int,
-        "end": int,
-        "lines": int,
-        "bytes": int,
-        "encoding": str,
-        "crc32": int,
-    },
-    "ping": {},
-}
-
-# What a client may omit.
-_DEFAULTS: Final[Mapping[str, Any]] = {"known": MAX_OFFSET, "split": False, "lost": True, "features": []}
-_TYPE_NAMES: Final[Mapping[type, str]] = {int: "a number", str: "a text", bool: "true or false", list: "a list"}
-
-
-def _read_control(line: bytes) -> Request | dict[str, Any]:
-    """Parse one control line; return the header of a batch as its fields."""
-    given = json_object(line)
-    kind = given.get("logferry")
-    if not isinstance(kind, str) or kind not in _FIELDS:
-        return Violation("not a control line that this server knows")
-    values = {name: given.get(name, _DEFAULTS.get(name)) for name in _FIELDS[kind]}
-    problem = _problem(kind, values)
-    if problem:
-        return Violation(f"{kind}: {problem}")
-    match kind:
-        case "hello":
-            if values["version"] < VERSION:  # type: ignore[operator]  # its type was checked above
-                return Violation(f"hello: this server speaks version {VERSION}")
-            return Hello(str(values["client"]), str(values["host"]), read_features(values["features"]))
-        case "open":
-            return Open(**values)  # type: ignore[arg-type]
-        case "skip":
-            return Skip(**values)  # type: ignore[arg-type]
-        case "note":
-            return Note(**values)  # type: ignore[arg-type]
-        case "window":
-            return Window(**values)  # type: ignore[arg-type]
-        case "report":
-            return Report(**values)  # type: ignore[arg-type]
-        case "sources":
-            return SourcesOf(**values)  # type: ignore[arg-type]
-        case "positions":
-            return Locate(tuple(values["sources"]))  # type: ignore[arg-type]
-        case "content":
-            size = values.pop("bytes")
-            return Content(**values, size=size)  # type: ignore[arg-type]
-        case "damaged":
-            return Damaged(**values)  # type: ignore[arg-type]
-        case "ping":
-            return Ping()
-    return {"logferry": kind, **values}
-
-
-def _problem(kind: str, values: Mapping[str, Any]) -> str | None:
-    for name, expected in _FIELDS[kind].items():
-        value = values[name]
-        if type(value) is not expected:
-            return f"{name} is not {_TYPE_NAMES[expected]}"
-        if isinstance(value, int) and not 0 <= value <= MAX_OFFSET:
-            return f"{name} is out of range"
-    if "source" in values and not _SOURCE_ID.fullmatch(values["source"]):
-        return "source is not an id"
-    if kind == "positions" and not _are_ids(values["sources"]):
-        return f"sources are not 1 to {MAX_LOCATED} ids"
-    if "end" in values and values["end"] < values["start"]:
-        return "end is before start"
-    if "encoding" in values and values["encoding"] not in ("identity", "gzip"):
-        return "unknown encoding"
-    if "encoding" in values and values["lines"] and values["start"] == values["end"]:
-        return "lines without a range"
-    return None
-
-
-def _are_ids(sources: Sequence[object]) -> bool:
-    return 1 <= len(sources) <= MAX_LOCATED and all(type(id_) is str and _SOURCE_ID.fullmatch(id_) for id_ in sources)

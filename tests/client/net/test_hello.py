@@ -1,5 +1,6 @@
 """Questions and their answers, over a transport in memory: the first words, signs of life, and silence."""
 
+import json
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,7 +12,7 @@ from logferry.client.net.memory import MemoryTransport
 from logferry.client.net.readiness import READ, Readiness
 from logferry.client.net.steps import Steps, Task, run
 from logferry.errors import PeerClosed, PeerTimeout
-from logferry.protocol.delivery import answer_line, control_line, json_object
+from logferry.protocol.delivery import answer_line, control_line
 from logferry.protocol.delivery_answers import NotUnderstood, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 from logferry.protocol.delivery_reports import ReportPage
@@ -95,7 +96,7 @@ def test_the_hello_is_answered_with_a_welcome_however_little_the_transport_takes
         peer.say(WELCOME[place : place + 1], after_s=1.0)
     assert isinstance(peer.take(hello(peer)), Welcome)
     fields = {"logferry": "hello", "version": 1, "client": "c1", "host": "web-1", "encodings": ["gzip"]}
-    assert json_object(peer.heard) == fields
+    assert json.loads(peer.heard) == fields
 
 
 @pytest.mark.parametrize("answer", [b'{"status": "ok", "message": "received"}\n', b'{"status": "error"}\n'])

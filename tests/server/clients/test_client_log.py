@@ -131,7 +131,7 @@ def test_the_log_says_why_a_client_was_denied(messages: list[str]) -> None:
 
 def test_a_hostile_name_cannot_forge_log_lines(messages: list[str]) -> None:
     client = World().connect()
-    client.send(hello(host="web\n2024 ERROR all is lost\x1b[31m\u202e", client="x" * 10_000))
+    client.send(hello(host="web\n2024 ERROR all is lost\x1b[31m\u202e", client="x" * 255))
     client.leave()
     client = World().connect()
     client.send(hello(host="h" * 10_000))

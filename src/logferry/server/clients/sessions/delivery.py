@@ -5,11 +5,9 @@ This module must never judge offsets: the store does, in the order in which it s
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
-from logferry.names import encodable
-from logferry.protocol.acks import MAX_REASON_CHARS, error_ack
+from logferry.protocol.acks import error_ack
 from logferry.protocol.delivery import MAX_SOURCES, VERSION, answer_line
 from logferry.protocol.delivery_answers import BatchRefused, Position
 from logferry.protocol.delivery_repairs import notice_line
@@ -44,9 +42,6 @@ _OVERHEAD_BYTES: Final = 2048
 
 # Our client asks one question at a time.
 _MAX_WAITING_QUESTIONS: Final = 100
-
-_MAX_PATH_CHARS: Final = 4 * 4096  # the system's limit, if every byte is escaped
-_MAX_NAME_CHARS: Final = 255
 
 # The store decides where it keeps the lines of a source.
 _NO_LOG: Final = LogName("", "")
@@ -174,7 +169,7 @@ class DeliverySession:
 
     def _take_hello(self, hello: Hello) -> None:
         """Authenticate the client and welcome it. For a denied client, `_hello` stays None."""
-        credentials = Credentials(_storable(hello.client, _MAX_NAME_CHARS), _storable(hello.host, _MAX_NAME_CHARS))
+        credentials = Credentials(hello.client, hello.host)
         if not self._channel.identify(credentials):
             return
         self._hello = credentials
@@ -212,7 +207,6 @@ class DeliverySession:
 
     def _take_open(self, request: Open, deliveries: list[ClientDelivery]) -> str | None:
         self._sources[request.source] = None
-        request = Open(request.source, _storable(request.path, _MAX_PATH_CHARS), request.known)
         deliveries.append(self._delivery(self._source_request(request), b""))
         return f"more than {MAX_SOURCES} sources on one connection" if len(self._sources) > MAX_SOURCES else None
 
@@ -221,7 +215,6 @@ class DeliverySession:
             if request.refusal and request.lines == 1:  # the client resends a larger batch line by line
                 self._channel.note_rejected(request.refusal)
             return self._delivery(self._source_request(request), request.payload, request.lines)
-        request = replace(request, reason=_storable(request.reason, MAX_REASON_CHARS))
         return self._delivery(self._source_request(request), b"")
 
     def _source_request(self, message: Open | BatchRequest | Skip | Note | Window | ReleaseSources) -> SourceRequest:
@@ -235,8 +228,3 @@ class DeliverySession:
             overhead=_OVERHEAD_BYTES,
             source_request=source_request,
         )
-
-
-def _storable(text: str, max_chars: int) -> str:
-    """Return `text` as SQLite accepts it: cut, and UTF-8. Early clients sent bytes of a name as lone surrogates."""
-    return encodable(text[:max_chars])

@@ -1,0 +1,188 @@
+"""The answers of a server, as the client reads them: which keys each has, and what their values may be.
+
+To add an answer, add its value to `delivery_answers.py`, and its keys to `_ANSWERS`. Pure: `control_reader.py` reads
+every value. Whether an answer belongs to a question, and whether its numbers agree with each other and with what the
+client knows, is left to whoever asked.
+"""
+
+import binascii
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+
+from logferry.names import encodable
+from logferry.protocol.acks import MAX_REASON_CHARS, answered, parse_ack
+from logferry.protocol.control_reader import (
+    MalformedLine,
+    Shape,
+    count,
+    crc32,
+    flag,
+    list_of,
+    offset,
+    optional,
+    pair_of,
+    read_fields,
+    read_object,
+    row,
+    source_id,
+    text,
+    whole_number,
+)
+from logferry.protocol.delivery import MAX_LOCATED, MAX_PATH_CHARS, MAX_SOURCES
+from logferry.protocol.delivery_answers import (
+    Alive,
+    Answer,
+    BatchRefused,
+    InvalidAnswer,
+    NotUnderstood,
+    Position,
+    Positions,
+    Welcome,
+    WindowRecorded,
+)
+from logferry.protocol.delivery_repairs import DamagedExtent, DamageNotice, DamagePage, RepairOutcome, StoredContent
+from logferry.protocol.delivery_reports import (
+    Extent,
+    NamedSource,
+    RecordedLoss,
+    RecordedWindow,
+    ReportPage,
+    SourcesPage,
+)
+from logferry.protocol.features import read_features, read_store_id
+
+# Times of a server are shown to users: in the year 5138, every library still accepts them.
+MAX_UNIX_TIME: Final = 1e11
+
+_MAX_WORD_CHARS: Final = 64  # of a durability, or the state of an extent
+
+_REASON: Final = text(MAX_REASON_CHARS)
+_WORD: Final = text(_MAX_WORD_CHARS)
+_POSITION: Final[Shape] = {"source": source_id, "committed": offset, "lines": count, "crc32": crc32}
+_LIMIT: Final = whole_number(least=1)  # with a limit of 0 the client could never send anything
+
+_WELCOME: Final[Shape] = {
+    "version": offset,
+    "max_batch_bytes": _LIMIT,
+    "durability": _WORD,
+    "max_sources": optional(_LIMIT, MAX_SOURCES),
+    "store": read_store_id,
+    "features": read_features,
+}
+
+
+def read_welcome(line: bytes) -> Answer:
+    """Read the first line of a server: a Welcome, NotUnderstood, or InvalidAnswer."""
+    try:
+        fields = read_object(line)
+        if fields.get("status") == "ok" and fields.get("message") == "hello" and "version" in fields:
+            return Welcome(**read_fields(fields, _WELCOME))
+    except MalformedLine as problem:
+        if b'"hello"' in line:
+            return _invalid(line, problem)
+    ack = parse_ack(line)
+    return InvalidAnswer(answered(line)) if ack is None else NotUnderstood(answered_as_line=ack.ok)
+
+
+def read_answer(line: bytes) -> Answer:
+    """Read a line that follows the welcome."""
+    try:
+        fields = read_object(line)
+        kind = fields.get("message") if fields.get("status") == "ok" else "error"
+        if type(kind) is not str or kind not in _ANSWERS:
+            raise MalformedLine("it is not of a known kind")
+        shape, make = _ANSWERS[kind]
+        return make(**read_fields(fields, shape))
+    except MalformedLine as problem:
+        return _invalid(line, problem)
+
+
+def _invalid(line: bytes, problem: MalformedLine) -> InvalidAnswer:
+    return InvalidAnswer(f"the server's answer is not part of the delivery extension ({problem}): {line[:80]!r}")
+
+
+def _alive(storing: Any, reason: Any, since: Any) -> Alive:
+    """Read a heartbeat; what a server says wrongly about its storing is ignored, because it is alive all the same."""
+    if storing is not False:
+        return Alive()
+    shown = encodable(reason[:MAX_REASON_CHARS]) if type(reason) is str and reason else "it does not say why"
+    is_time = (type(since) is int or type(since) is float) and 0 <= cast("float", since) < MAX_UNIX_TIME
+    return Alive(is_storing=False, reason=shown, since=float(since) if is_time else 0.0)
+
+
+def _positions(failed: Any, positions: tuple[Position, ...] | None) -> Positions:
+    if failed is None and positions is None:
+        raise MalformedLine("positions is not a list")
+    return Positions(positions if failed is None else None)
+
+
+def _damaged(source: str, extents: tuple[DamagedExtent, ...], more: bool) -> DamagePage:
+    if any(extent.start > extent.end for extent in extents):
+        raise MalformedLine("extents end before they start")
+    return DamagePage(source, extents, more)
+
+
+def _report(known: bool, more: bool, **fields: Any) -> ReportPage:
+    return ReportPage(is_known=known, has_more=more, **fields)
+
+
+def _base64(value: Any) -> bytes:
+    if type(value) is not str:
+        raise MalformedLine("is not a text")
+    try:
+        return binascii.a2b_base64(value, strict_mode=True)
+    except ValueError:
+        raise MalformedLine("is not base64") from None
+
+
+def _anything(value: Any) -> Any:
+    return value
+
+
+def _located(source: str, committed: int, lines: int, crc32: int) -> Position:
+    return Position(source, committed, lines, crc32, is_answer_to_open=False)
+
+
+_ANSWERS: Final[Mapping[str, tuple[Shape, Callable[..., Answer]]]] = {
+    "open": (_POSITION, lambda **fields: Position(**fields, is_answer_to_open=True)),
+    "received": (_POSITION, lambda **fields: Position(**fields, is_answer_to_open=False)),
+    "window": ({"source": source_id}, WindowRecorded),
+    "alive": ({"storing": _anything, "reason": _anything, "since": _anything}, _alive),
+    "report": (
+        {
+            **_POSITION,
+            "known": flag,
+            "extents": list_of(row(Extent, offset, offset, count, crc32, _WORD, text(MAX_PATH_CHARS))),
+            "losses": list_of(row(RecordedLoss, offset, offset, _REASON)),
+            "more": flag,
+            "windows": optional(list_of(row(RecordedWindow, offset, offset, offset, _REASON)), ()),
+            "skipped": optional(list_of(pair_of(offset, offset)), ()),
+        },
+        _report,
+    ),
+    "sources": (
+        {"sources": list_of(row(NamedSource, source_id, offset, count, offset)), "more": flag},
+        lambda sources, more: SourcesPage(sources, more),
+    ),
+    "positions": (
+        {
+            "failed": _anything,
+            "positions": optional(list_of(row(_located, source_id, offset, count, crc32), most=MAX_LOCATED), None),
+        },
+        _positions,
+    ),
+    "content": ({"source": source_id, "start": offset, "position": offset, "data": _base64}, StoredContent),
+    "damaged": (
+        {"source": source_id, "extents": list_of(row(DamagedExtent, offset, offset, count, crc32)), "more": flag},
+        _damaged,
+    ),
+    "damage": ({"source": source_id}, DamageNotice),
+    "repair": (
+        {"source": source_id, "start": offset, "whole": flag, "reason": _REASON},
+        lambda whole, **fields: RepairOutcome(is_whole=whole, **fields),
+    ),
+    "error": (
+        {"source": source_id, "committed": offset, "message": _REASON, "final": flag},
+        lambda source, committed, message, final: BatchRefused(source, committed, message, final),
+    ),
+}

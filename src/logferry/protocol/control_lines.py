@@ -1,0 +1,126 @@
+"""The control lines of a client, as the server reads them: which keys each has, and what their values may be.
+
+To add a message, add its value to `delivery_requests.py`, and its keys to `_LINES`. Owns the limits of texts. Pure:
+`control_reader.py` reads every value; which bytes follow a header is left to `delivery_server.py`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from logferry.protocol.acks import MAX_REASON_CHARS
+from logferry.protocol.control_reader import (
+    MalformedLine,
+    Shape,
+    count,
+    crc32,
+    flag,
+    list_of,
+    offset,
+    one_of,
+    optional,
+    read_fields,
+    read_object,
+    short_text,
+    source_id,
+    text,
+)
+from logferry.protocol.delivery import MAX_LOCATED, MAX_NAME_CHARS, MAX_OFFSET, MAX_PATH_CHARS, VERSION
+from logferry.protocol.delivery_requests import (
+    Content,
+    Damaged,
+    Hello,
+    Locate,
+    Note,
+    Open,
+    Ping,
+    Report,
+    Request,
+    Skip,
+    SourcesOf,
+    Violation,
+    Window,
+)
+from logferry.protocol.features import read_features
+
+_PATH: Final = text(MAX_PATH_CHARS)
+_HOST: Final = text(MAX_NAME_CHARS)
+_REASON: Final = text(MAX_REASON_CHARS)
+
+
+def _read_feature_list(value: Any) -> frozenset[str]:
+    if type(value) is not list:
+        raise MalformedLine("is not a list")
+    return read_features(value)
+
+
+def _hello(version: int, client: str, host: str, features: frozenset[str]) -> Hello:
+    if version < VERSION:
+        raise MalformedLine(f"this server speaks version {VERSION}")
+    return Hello(client, host, features)
+
+
+_RANGE: Final[Shape] = {"source": source_id, "start": offset, "end": offset}
+_BODY: Final[Shape] = {
+    **_RANGE,
+    "lines": count,
+    "bytes": count,
+    "encoding": one_of("identity", "gzip"),
+    "crc32": crc32,
+}
+
+_Line = tuple[Shape, Callable[..., Request | dict[str, Any]]]
+
+_LINES: Final[Mapping[str, _Line]] = {
+    "hello": (
+        {
+            "version": offset,
+            "client": short_text(MAX_NAME_CHARS),
+            "host": _HOST,
+            "features": optional(_read_feature_list, frozenset()),
+        },
+        _hello,
+    ),
+    "open": ({"source": source_id, "path": _PATH, "known": optional(offset, MAX_OFFSET)}, Open),
+    "batch": ({**_BODY, "split": optional(flag, False)}, lambda **fields: {"logferry": "batch", **fields}),
+    "skip": ({**_RANGE, "reason": _REASON, "lost": optional(flag, True)}, Skip),
+    "note": ({**_RANGE, "reason": _REASON}, Note),
+    "window": (
+        {"source": source_id, "start": offset, "last_look": offset, "noticed": offset, "reason": _REASON},
+        Window,
+    ),
+    "report": ({"source": source_id, "after": offset}, Report),
+    "sources": ({"host": _HOST, "path": _PATH, "after": text(MAX_NAME_CHARS)}, SourcesOf),
+    "positions": ({"sources": list_of(source_id, least=1, most=MAX_LOCATED)}, Locate),
+    "content": (
+        {"source": source_id, "start": offset, "position": offset, "bytes": count},
+        lambda bytes, **fields: Content(**fields, size=bytes),
+    ),
+    "damaged": ({"source": source_id, "after": offset}, Damaged),
+    "repair": (_BODY, lambda **fields: {"logferry": "repair", **fields}),
+    "ping": ({}, Ping),
+}
+
+
+def read_control_line(line: bytes) -> Request | dict[str, Any]:
+    """Parse one control line; return the header of a batch or repair as its fields."""
+    try:
+        given = read_object(line)
+    except MalformedLine as problem:
+        return Violation(f"not a control line that this server knows: {problem}")
+    kind = given.get("logferry")
+    if type(kind) is not str or kind not in _LINES:
+        return Violation("not a control line that this server knows")
+    shape, make = _LINES[kind]
+    try:
+        values = read_fields(given, shape)
+        _check_range(values)
+        return make(**values)
+    except MalformedLine as problem:
+        return Violation(f"{kind}: {problem}")
+
+
+def _check_range(values: Mapping[str, Any]) -> None:
+    if "end" in values and values["end"] < values["start"]:
+        raise MalformedLine("end is before start")
+    if "encoding" in values and values["lines"] and values["start"] == values["end"]:
+        raise MalformedLine("lines without a range")
