@@ -22,13 +22,15 @@ from logferry.client.delivery.output import (
     Stalled,
     Stored,
 )
+from logferry.client.delivery.resume import StoredRanges
 from logferry.client.delivery.retry import Backoff, ReconnectGate
 from logferry.client.net.readiness import Readiness, Wait
+from logferry.client.readers.rerender import Renderings
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, PeerClosed, Unreachable
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.delivery_reports import Extent
+from logferry.protocol.delivery_reports import Extent, RecordedLoss
 from logferry.telemetry.metrics import Metrics
 from tests.support.stopping import stop_signal
 
@@ -110,13 +112,15 @@ class MemoryProducer:
         self._offsets[source] = offset or 0
         self._one_by_one_until[source] = one_by_one_until
 
-    def agrees(self, source: Source, *, committed: int, crc32: int) -> bool:
+    def crc32_between(self, source: Source, start: int, end: int, *, crc32: int, renderings: Renderings) -> int | None:
         data = b"".join(self.content[source])
-        return zlib.crc32(data[source.committed : committed], source.crc32) == crc32
+        return zlib.crc32(data[start:end], crc32) if end <= len(data) else None
 
-    def holds(self, source: Source, extents: Iterable[Extent]) -> bool:
-        data, extents = b"".join(self.content[source]), list(extents)
-        return bool(extents) and all(zlib.crc32(data[each.start : each.end]) == each.crc32 for each in extents)
+    def holds(self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss]) -> bool:
+        data = b"".join(self.content[source])
+        are_lines = all(data.count(b"\n", loss.start, loss.end) <= 1 for loss in passed)
+        held = all(zlib.crc32(data[each.start : each.end]) == each.crc32 for each in extents)
+        return bool(extents) and held and are_lines
 
     def _has_more(self, source: Source) -> bool:
         return self._offsets[source] < sum(map(len, self.content[source]))
@@ -383,7 +387,7 @@ class Run:
         *,
         lines_per_batch: int = 1,
         is_endless: bool = False,
-        extents: dict[str, list[Extent]] | None = None,
+        stored_ranges: dict[str, StoredRanges] | None = None,
         gate: ReconnectGate | None = None,
         **output: Any,
     ) -> None:
@@ -391,12 +395,13 @@ class Run:
         self.output = MemoryOutput(self.time, **output)
         self.producer = MemoryProducer(content, lines_per_batch=lines_per_batch, is_endless=is_endless)
         self.progress = MemoryProgress(self.output.happened)
+        self.progress.known = {source.id: source for source in content}  # an earlier run may have shipped them
         self.metrics = Metrics()
         self.stop = stop_signal()
         self.observed: list[str] = []
 
-        def stored_extents(source_id: str, *, wait: Wait) -> Sequence[Extent]:
-            return (extents or {}).get(source_id, [])
+        def stored_extents(source_id: str, *, wait: Wait) -> StoredRanges:
+            return (stored_ranges or {}).get(source_id, StoredRanges([], []))
 
         self.engine = DeliveryEngine(
             self.producer,

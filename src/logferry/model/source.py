@@ -1,9 +1,19 @@
 """A source: the life of one file, from creation or truncation to its end, under whatever name."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from logferry.model.render_spec import RenderSpec
+
+
+class Acked(NamedTuple):
+    """What was acked of a source: the CRC-32 of its NDJSON up to `committed`, and how that was rendered."""
+
+    committed: int
+    crc32: int
+    renderings: Sequence[tuple[int, RenderSpec]]
 
 
 @dataclass(slots=True, eq=False)
@@ -33,6 +43,7 @@ class Source:
     is_finished: bool = False  # nothing more will be read: a batch run has ended, or the file is gone
     # Why the server was found to have less than was acked: "" if nothing explains it, None if it was not found so.
     sent_back_because: str | None = None
+    set_back: Acked | None = None  # what was acked, until a position before that, of another store, is checked
     is_settled: bool = False  # its file was rotated and is stored to its end: the end of that file is not a loss
     has_window: bool = False  # an unknown window after its last byte is recorded
     epoch: int = 0  # how often the source was sent back; earlier batches do not count

@@ -17,11 +17,12 @@ from logferry.client.delivery.output import (
     OutputLimits,
     Stored,
 )
+from logferry.client.delivery.resume import StoredRanges
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryAbandoned
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.delivery_reports import Extent
+from logferry.protocol.delivery_reports import Extent, RecordedLoss
 from tests.support.memory_delivery import (
     STALL_S,
     MemoryOutput,
@@ -372,7 +373,8 @@ def test_what_an_earlier_run_has_passed_over_is_found_in_the_extents() -> None:
     held = [LINES[0], *LINES[2:5]]  # line 1 was refused
     pieces = [(0, SIZE, LINES[:1]), (2 * SIZE, 5 * SIZE, LINES[2:5])]
     extents = [Extent(start, end, len(lines), crc32_of(lines), "ok", "x") for start, end, lines in pieces]
-    run = Run(settings(), {one: LINES[:10]}, extents={one.id: extents})
+    ranges = StoredRanges(extents, [RecordedLoss(SIZE, 2 * SIZE, "refused by the server: no")])
+    run = Run(settings(), {one: LINES[:10]}, stored_ranges={one.id: ranges})
     run.output.stock[one.id] = stock_of(held, committed=5 * SIZE)
     run.engine.run()
     assert run.stored(one) == [*held, *LINES[5:10]]

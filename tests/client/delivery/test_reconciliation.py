@@ -1,6 +1,7 @@
 """A client that has nothing to send: when it connects, what it asks, and what it sends again. No real time passes."""
 
 import logging
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ def settings(**changes: Any) -> ShipSettings:
 
 
 def acked(name: str = "one", *, lines: int = 10, **fields: Any) -> Source:
-    values: dict[str, Any] = {"committed": lines * SIZE, "lines": lines, "store": "memory", **fields}
+    shipped = LINES[fields.get("asked_from", 0) // SIZE : lines]
+    crc32 = zlib.crc32(b"".join(shipped))
+    values: dict[str, Any] = {"committed": lines * SIZE, "lines": lines, "crc32": crc32, "store": "memory", **fields}
     return Source(f"{name}.log", id=name, **values)
 
 
@@ -188,3 +191,38 @@ def test_what_was_not_asked_for_is_skipped_in_another_store_too() -> None:
     run_for(run, 100.0)
     assert run.stored(one) == LINES[3:]
     assert run.output.stock["one"].lost == [(0, 3 * SIZE, "not asked for")]
+
+
+# --- what it does not believe
+
+
+@pytest.mark.parametrize("store", ["memory", "other"])
+def test_a_store_with_other_content_up_to_the_checkpoint_gets_the_file_as_a_new_source(store: str) -> None:
+    """A third party that knows the ID of a source has skipped its bytes in the store."""
+    one = acked(store=store)
+    run = quiet(one)
+    run.output.stock["one"] = Stock(10 * SIZE, [])
+    run_for(run, 100.0)
+    (new,) = run.producer.content
+    assert run.stored(new) == LINES
+    assert run.producer.sent_back == [("one", 0), ("one", None)]
+
+
+@pytest.mark.parametrize("committed", [10 * SIZE + 1, 2**62])
+def test_a_store_that_has_more_than_the_file_is_not_recorded_as_one_that_has_it(committed: int) -> None:
+    one = acked(store="other")
+    run = quiet(one)
+    run.output.stock["one"] = Stock(committed, LINES)
+    run_for(run, 100.0)
+    assert one.store == "other"
+    assert run.producer.sent_back == []
+
+
+def test_a_position_of_another_content_in_a_store_that_was_set_back_is_noticed_when_the_source_is_opened() -> None:
+    """The position itself becomes the checkpoint, so what was acked before has to be remembered."""
+    one = acked()
+    run = quiet(one)
+    run.output.stock["one"] = Stock(4 * SIZE, [])
+    run_for(run, 100.0)
+    (new,) = run.producer.content
+    assert run.stored(new) == LINES

@@ -1,15 +1,17 @@
 """What happens to a source when the server has it up to another place than the client thinks."""
 
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
+from logferry.client.readers.rerender import Renderings
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.model.batch import Batch
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
-from logferry.protocol.delivery_reports import Extent
+from logferry.protocol.delivery_reports import Extent, RecordedLoss
 from tests.support.delivery import DeliveryClient, batch
 from tests.support.engines import engine_to_server
 from tests.support.running import RunningServer, numbered_line
@@ -30,6 +32,7 @@ class Script:
 
     def __init__(self, batches: Iterable[Batch], again: RenderSpec) -> None:
         self._batches = list(batches)
+        self.source = self._batches[0].source
         self._again = again
         self.sent_back: list[int | None] = []
 
@@ -51,11 +54,11 @@ class Script:
         assert offset is not None
         self._batches = batches(source, self._again, offset // SIZE)
 
-    def agrees(self, source: Source, *, committed: int, crc32: int) -> bool:
-        return True
+    def crc32_between(self, source: Source, start: int, end: int, *, crc32: int, renderings: Renderings) -> int:
+        return zlib.crc32(b"".join(LINES[start // SIZE : end // SIZE]), crc32)
 
-    def holds(self, source: Source, extents: Iterable[Extent]) -> bool:
-        return True
+    def holds(self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss]) -> bool:
+        return False
 
 
 def batches(source: Source, rendering: RenderSpec, first: int) -> list[Batch]:
@@ -68,6 +71,7 @@ def batches(source: Source, rendering: RenderSpec, first: int) -> list[Batch]:
 
 def run(tmp_path: Path, server: RunningServer, producer: Script) -> Checkpoints:
     checkpoints = Checkpoints(tmp_path / "state")
+    checkpoints.register(producer.source)  # by the earlier run
     settings = ship_settings(tmp_path / "app.log", server.port, **once(tmp_path))
     engine_to_server(producer, settings, checkpoints).run()
     checkpoints.close()
@@ -86,7 +90,8 @@ def test_a_source_goes_on_where_the_server_has_it_and_its_renderings_are_those_o
         with DeliveryClient(server, source="s1") as earlier:
             earlier.send(batch(LINES[:stored], start=0))
             earlier.answer_after_alive()
-    source = Source(str(tmp_path / "app.log"), id="s1", committed=5 * SIZE, lines=5)
+    crc32 = zlib.crc32(b"".join(LINES[:5]))
+    source = Source(str(tmp_path / "app.log"), id="s1", committed=5 * SIZE, lines=5, crc32=crc32)
     source.renderings = [(0, PLAIN), (7 * SIZE, JSON)]
     producer = Script(batches(source, PLAIN, 5), again=RenderSpec(format="logfmt"))
     (checkpoint,) = run(tmp_path, server, producer)

@@ -6,11 +6,13 @@ never sends anything.
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, Protocol
 
+from logferry.client.files.line_reader import SourceFile
 from logferry.client.readers.base import Reader
-from logferry.client.readers.rerender import Renderings, rerender
+from logferry.client.readers.rerender import Renderings, Rerendered, rerender
 from logferry.client.state.known_losses import KnownLosses
 from logferry.errors import SourceError
 from logferry.model.batch import Batch
@@ -18,7 +20,7 @@ from logferry.model.chunk import Chunk
 from logferry.model.loss import Loss, LossKind
 from logferry.model.source import Source
 from logferry.printable import printable
-from logferry.protocol.delivery_reports import Extent
+from logferry.protocol.delivery_reports import Extent, RecordedLoss
 from logferry.rendering.renderer import renderer
 from logferry.telemetry.log_limits import RepeatLimit
 from logferry.telemetry.metrics import Metrics
@@ -44,7 +46,8 @@ _SPARSE_FACTOR: Final = 4
 
 
 class BatchProducer(Protocol):
-    """Where the delivery engine takes its batches from. No method blocks for long, except `agrees` and `holds`."""
+    """Where the delivery engine takes its batches from. No method blocks for long, except `crc32_between` and
+    `holds`."""
 
     @property
     def is_finished(self) -> bool:
@@ -77,11 +80,16 @@ class BatchProducer(Protocol):
         With None, the file becomes a new source and is read from its beginning.
         """
 
-    def agrees(self, source: Source, *, committed: int, crc32: int) -> bool:
-        """Whether a source's file, rendered from its checkpoint to `committed`, has this CRC-32."""
+    def crc32_between(self, source: Source, start: int, end: int, *, crc32: int, renderings: Renderings) -> int | None:
+        """Return the CRC-32 of a source's file, rendered from `start` to `end`, after bytes with `crc32`.
 
-    def holds(self, source: Source, extents: Iterable[Extent]) -> bool:
-        """Whether each extent of a source's file, rendered again, has the CRC-32 that the extent states."""
+        None if the file cannot be read, or does not reach that far.
+        """
+
+    def holds(self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss]) -> bool:
+        """Whether each extent of a source's file, rendered again, has the CRC-32 that the extent states, and each
+        range that was passed has at most one line. Nothing is held without an extent.
+        """
 
 
 class RenderingProducer:
@@ -172,31 +180,33 @@ class RenderingProducer:
         """See BatchProducer. The thread that reads rewinds the source before it returns the next batch."""
         self._send_backs.append((source, offset, one_by_one_until))
 
-    def agrees(self, source: Source, *, committed: int, crc32: int) -> bool:
+    def crc32_between(self, source: Source, start: int, end: int, *, crc32: int, renderings: Renderings) -> int | None:
         """See BatchProducer. Safe in a thread other than the one that reads."""
-        return self._renders_to(source, [(source.committed, committed, source.crc32, crc32)])
+        with self._duplicate(source) as duplicate:
+            found = _rendered(duplicate, start, end, renderings, crc32=crc32) if duplicate else None
+            return found.crc32 if found else None
 
-    def holds(self, source: Source, extents: Iterable[Extent]) -> bool:
+    def holds(self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss]) -> bool:
         """See BatchProducer. Safe in a thread other than the one that reads."""
-        return self._renders_to(source, [(extent.start, extent.end, 0, extent.crc32) for extent in extents])
-
-    def _renders_to(self, source: Source, pieces: Iterable[tuple[int, int, int, int]]) -> bool:
-        """Whether rendering each piece (start, end, CRC-32 before, CRC-32 after) takes one CRC-32 to the other."""
-        duplicate = self._reader.duplicate(source)
-        if duplicate is None:
-            return False
-        renderings: Renderings = source.renderings or [(0, duplicate.rendering)]
-        try:
-            for start, end, before, after in pieces:
-                duplicate.rewind(start)
-                if rerender(duplicate, end, renderings, crc32=before).crc32 != after:
+        with self._duplicate(source) as duplicate:
+            if duplicate is None or not extents:
+                return False
+            for extent in extents:
+                found = _rendered(duplicate, extent.start, extent.end, source.renderings)
+                if found is None or found.crc32 != extent.crc32:
                     return False
-            return True
-        except SourceError as error:
-            logger.error("%s", error)
-            return False
+            lines = (_rendered(duplicate, loss.start, loss.end, source.renderings) for loss in passed)
+            return all(found is not None and found.lines <= 1 for found in lines)
+
+    @contextmanager
+    def _duplicate(self, source: Source) -> Iterator[SourceFile | None]:
+        """Give the source's file with a position of its own, None if it cannot be opened; log why it cannot be read."""
+        duplicate = self._reader.duplicate(source)
+        try:
+            yield duplicate
         finally:
-            duplicate.close()
+            if duplicate is not None:
+                duplicate.close()
 
     def _read(self) -> Chunk | None:
         try:
@@ -280,6 +290,19 @@ class RenderingProducer:
             rendering=chunk.rendering,
             split=chunk.is_split,
         )
+
+
+def _rendered(file: SourceFile, start: int, end: int, renderings: Renderings, *, crc32: int = 0) -> Rerendered | None:
+    """Render a range of a file; None if it cannot be read to its end, whatever a server says about it."""
+    if start >= end or end > file.readable_end:
+        return None
+    try:
+        file.rewind(start)
+        found = rerender(file, end, renderings or [(0, file.rendering)], crc32=crc32)
+    except (SourceError, OSError) as error:
+        logger.error("%s", error)
+        return None
+    return found if file.offset == end else None
 
 
 def _why_cut(chunk: Chunk) -> str:

@@ -47,7 +47,7 @@ from logferry.client.net.readiness import Wait, poll
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.state.known_losses import KnownLosses
 from logferry.config import ShipSettings
-from logferry.errors import DeliveryAbandoned, DeliveryError, PeerClosed, PeerTimeout
+from logferry.errors import DeliveryAbandoned, DeliveryError, PeerClosed, PeerTimeout, ProtocolError
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 from logferry.telemetry.metrics import Metrics
@@ -130,6 +130,7 @@ class DeliveryEngine:
             producer,
             self._window,
             mark_stored=self._mark_stored,
+            note_passed=self._refusals.passed,
             stored_extents=stored_extents,
             wait=self._waiting.wait,
         )
@@ -287,6 +288,7 @@ class DeliveryEngine:
                 self._attempts.succeeded()
                 self._refusals.line(batch, line, reason)
             case BatchRejected():
+                self._advance_checkpoints()
                 self._refusals.batch(event)
             case Connected():
                 self._note_connected(event)
@@ -337,6 +339,8 @@ class DeliveryEngine:
     def _resume_source(self, position: SourceAt) -> None:
         source = self._window.source(position.source)
         if source is not None:
+            if position.committed and self._checkpoints.known_source(source.id) is None:
+                raise ProtocolError(f"the server says that it has {position.committed} bytes of a source that is new")
             self._checkpoints.note(source)
             stored_before = self._lines_stored
             self._resumption.resume(source, position, server=self._server)

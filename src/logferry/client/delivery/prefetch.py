@@ -6,7 +6,7 @@ A full queue is backpressure: the producer stops reading but keeps looking for r
 import math
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from logferry.client.delivery.batch_queue import BatchQueue
@@ -14,9 +14,10 @@ from logferry.client.delivery.batches import RenderingProducer
 from logferry.client.net.poller import Poller
 from logferry.client.net.readiness import READ
 from logferry.client.net.wakeup import Wakeup
+from logferry.client.readers.rerender import Renderings
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.delivery_reports import Extent
+from logferry.protocol.delivery_reports import Extent, RecordedLoss
 from logferry.telemetry.metrics import Metrics
 from logferry.worker import Worker
 
@@ -100,13 +101,13 @@ class PrefetchingProducer:
             self._is_drained = False
         self._wakeup_of_producer.set()
 
-    def agrees(self, source: Source, *, committed: int, crc32: int) -> bool:
+    def crc32_between(self, source: Source, start: int, end: int, *, crc32: int, renderings: Renderings) -> int | None:
         """See BatchProducer."""
-        return self._producer.agrees(source, committed=committed, crc32=crc32)
+        return self._producer.crc32_between(source, start, end, crc32=crc32, renderings=renderings)
 
-    def holds(self, source: Source, extents: Iterable[Extent]) -> bool:
+    def holds(self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss]) -> bool:
         """See BatchProducer."""
-        return self._producer.holds(source, extents)
+        return self._producer.holds(source, extents, passed)
 
     def join(self) -> None:
         """Wait for the end of the thread, after `stop`. Does not raise the thread's error; `is_finished` does."""

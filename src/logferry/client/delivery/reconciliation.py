@@ -16,7 +16,7 @@ from logferry.client.delivery.output import Connected, Located, Output, SourceAt
 from logferry.client.delivery.progress import DeliveryProgress
 from logferry.client.delivery.resume import not_wanted_until, read_again
 from logferry.client.delivery.window import Window
-from logferry.model.source import Source
+from logferry.model.source import Acked, Source
 from logferry.printable import printable
 from logferry.protocol.features import POSITIONS
 
@@ -106,8 +106,30 @@ class Reconciliation:
             return
         if at.committed < source.committed:
             self._send_back(source, at, connection)
-        elif source.store != connection.store:
+        elif (found := self._crc32_at(source, at.committed)) not in (None, at.crc32):
+            self._doubt(source, connection)
+        elif found is not None and source.store != connection.store:
             self._progress.found_in(source_id, connection.store)
+
+    def _crc32_at(self, source: Source, committed: int) -> int | None:
+        """Return the CRC-32 of a source up to an offset that is acked, or behind that; None if nobody can know it."""
+        if committed == source.committed:
+            return source.crc32
+        return self._producer.crc32_between(
+            source, source.committed, committed, crc32=source.crc32, renderings=source.renderings
+        )
+
+    def _doubt(self, source: Source, connection: Connected) -> None:
+        """Read a source from its beginning: the answer to its open decides whether its store has this file."""
+        logger.warning(
+            "%s: what %s has of this file differs from what was acked; comparing it with the file",
+            *(printable(source.path), connection.server),
+        )
+        self._progress.note(source)
+        source.set_back = Acked(source.committed, source.crc32, source.renderings)
+        source.go_to(0, 0, 0)
+        start = not_wanted_until(source, connection.server)
+        read_again(source, start, window=self._window, producer=self._producer)
 
     def _send_back(self, source: Source, at: SourceAt, connection: Connected) -> None:
         self._progress.note(source)
@@ -119,6 +141,7 @@ class Reconciliation:
             logger.info("%s: %s has only %d bytes%s", printable(source.path), connection.server, at.committed, because)
         source.read_until = max(source.read_until, source.committed)
         source.sent_back_because = why
+        source.set_back = source.set_back or Acked(source.committed, source.crc32, source.renderings)
         source.go_to(at.committed, at.lines, at.crc32)
         source.renderings = [entry for entry in source.renderings if entry[0] < at.committed]
         source.store = connection.store

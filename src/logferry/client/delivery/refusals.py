@@ -13,7 +13,9 @@ from logferry.client.delivery.window import Window
 from logferry.client.state.known_losses import KnownLosses
 from logferry.errors import ProtocolError
 from logferry.model.batch import Batch
+from logferry.model.source import Source
 from logferry.printable import MAX_REASON_CHARS, printable, quoted
+from logferry.protocol.delivery_reports import RecordedLoss
 from logferry.telemetry.log_limits import RepeatLimit
 from logferry.telemetry.metrics import Metrics
 
@@ -42,10 +44,12 @@ class Refusals:
     def batch(self, refusal: BatchRejected) -> NoReturn:
         """Handle a refused batch; later batches of its source are not stored either. Raises DeliveryError."""
         batch, reason = self._window.oldest_of(refusal.source), printable(refusal.reason, max_chars=MAX_REASON_CHARS)
-        if batch is not None and refusal.is_final and batch.lines:  # else there is no line to skip: back off and retry
+        is_final = refusal.is_final and batch is not None and refusal.committed == batch.start
+        if batch is not None and is_final and batch.lines:  # else there is no line to skip: back off and retry
             self.one_by_one(batch, reason)
-        if batch is not None:
-            read_again(batch.source, refusal.committed, window=self._window, producer=self._producer)
+        if batch is not None:  # never go forward: the answer to the next open is checked, this position is not
+            start = min(refusal.committed, batch.source.committed)
+            read_again(batch.source, start, window=self._window, producer=self._producer)
         raise ProtocolError(f"the server refused a batch: {reason}")
 
     def one_by_one(self, batch: Batch, reason: str) -> NoReturn:
@@ -62,6 +66,16 @@ class Refusals:
                 batch.source, first.start, window=self._window, producer=self._producer, one_by_one_until=batch.end
             )
         raise StartOver(f"the server does not accept a batch: {reason}")
+
+    def passed(self, source: Source, loss: RecordedLoss) -> None:
+        """Count a line that an earlier run of this client has passed, and whose loss the server has recorded."""
+        self._metrics.add(lines_rejected=1)
+        shown = printable(loss.reason, max_chars=MAX_REASON_CHARS)
+        self._known_losses.add_loss(source.path, source.id, loss.start, loss.end, shown)
+        self._limit.log(
+            *(logging.ERROR, shown, "%s: the server has no line for bytes %d to %d, which an earlier run passed: %s"),
+            *(printable(source.path), loss.start, loss.end, shown),
+        )
 
     def line(self, batch: Batch, line: bytes, reason: str) -> None:
         """Count a line that the server will never store; log the first ones for each reason, then only their number."""

@@ -1,11 +1,12 @@
 """Resuming a source at the server's position, which overrides the checkpoint if the content agrees.
 
-docs/protocol.md, rules E10, E17 and E18.
+Owns whether a position is believed: a server that lies, and a third party that has written to a source, must not make
+the client skip a byte. docs/protocol.md, rules E10, E17, E18 and E33.
 """
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from logferry.client.delivery.batches import BatchProducer
 from logferry.client.delivery.output import SourceAt
@@ -13,8 +14,9 @@ from logferry.client.delivery.window import Window
 from logferry.client.net.readiness import Wait
 from logferry.errors import DeliveryError
 from logferry.model.batch import Batch
-from logferry.model.source import Source
-from logferry.protocol.delivery_reports import Extent
+from logferry.model.source import Acked, Source
+from logferry.printable import printable
+from logferry.protocol.delivery_reports import Extent, RecordedLoss
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +25,18 @@ class StartOver(DeliveryError):
     """Nothing has failed, but delivery can only continue on a new connection."""
 
 
-class StoredExtents(Protocol):
-    """Asks the server which extents of a source it holds."""
+class StoredRanges(NamedTuple):
+    """What a server holds of a source, in order: pieces that are stored, and ranges that are recorded as lost."""
 
-    def __call__(self, source_id: str, *, wait: Wait) -> Sequence[Extent]:
-        """Return the extents in order. Raises DeliveryError."""
+    extents: Sequence[Extent]
+    losses: Sequence[RecordedLoss]
+
+
+class StoredExtents(Protocol):
+    """Asks the server which ranges of a source it holds, or has recorded as lost."""
+
+    def __call__(self, source_id: str, *, wait: Wait) -> StoredRanges:
+        """Return the ranges. Raises DeliveryError."""
 
 
 class SourceResumption:
@@ -39,21 +48,25 @@ class SourceResumption:
         window: Window,
         *,
         mark_stored: Callable[[str, int], None],
+        note_passed: Callable[[Source, RecordedLoss], None],
         stored_extents: StoredExtents,
         wait: Wait,
     ) -> None:
-        """`mark_stored` counts the batches before an offset as stored, and moves the checkpoint past them."""
+        """`mark_stored` counts the batches before an offset as stored, and moves the checkpoint past them;
+        `note_passed` reports a line that an earlier run has passed, because the server refused it.
+        """
         self._producer = producer
         self._window = window
         self._mark_stored = mark_stored
+        self._note_passed = note_passed
         self._stored_extents = stored_extents
         self._wait = wait
 
     def resume(self, source: Source, position: SourceAt, *, server: str) -> None:
-        """Resume a source at the position of `server`. Raises DeliveryError.
+        """Resume a source at the position of `server`, if the content agrees. Raises DeliveryError.
 
-        If the server has more than the checkpoint, this may read and render the file and query the server, in the
-        engine's thread.
+        Unless the server has exactly what the checkpoint says, this may read and render the file and query the server,
+        in the engine's thread.
         """
         committed = position.committed
         batches = self._window.of_source(source)
@@ -61,43 +74,73 @@ class SourceResumption:
             for batch in batches:  # its file is gone: the server knows best how far it is stored
                 batch.start = batch.end = committed
             return
-        if committed > source.committed and not self._agrees(source, position):
+        wanted_from = not_wanted_until(source, server)
+        passed = self._passed_if_believed(source, position, wanted_from) if committed > wanted_from else []
+        source.set_back = None
+        if passed is None:
             logger.error(
-                "%s is not the file that the server knows as %s; shipping it as a new source", source.path, source.id
+                "%s is not the file that the server knows as %s; shipping it as a new source",
+                *(printable(source.path), source.id),
             )
             self._read_again(source, None)
             return
+        if passed:
+            self._pass(source, position, passed)
+            return
         self._mark_stored(source.id, committed)
-        wanted_from = not_wanted_until(source, server)
         waiting = self._window.oldest_of(source.id)
         if committed >= wanted_from or (waiting is not None and waiting.start == committed):
             self._go_to(source, position)
         else:
             self._skip_to(source, wanted_from, position)
 
-    def _agrees(self, source: Source, position: SourceAt) -> bool:
-        """Whether what the server has beyond the checkpoint is what this client sent, or would send.
+    def _passed_if_believed(
+        self, source: Source, position: SourceAt, wanted_from: int
+    ) -> Sequence[RecordedLoss] | None:
+        """Return which lines the server has recorded as lost instead of stored, if what it has of a source is what
+        this client sent, or would send; None if it is not.
 
-        Lines that an earlier run skipped there change the CRC-32, so on a mismatch the server's extents decide.
+        Lines that an earlier run passed change the CRC-32, so on a mismatch the server's extents decide.
         """
-        committed, crc32 = position.committed, self._window.crc32_up_to(source, position.committed)
-        if crc32 is None:
-            agrees = self._producer.agrees(source, committed=committed, crc32=position.crc32)
-        else:
-            agrees = crc32 == position.crc32
-        return agrees or self._producer.holds(source, self._extents_beyond_checkpoint(source))
+        known = source.set_back or Acked(source.committed, source.crc32, source.renderings)
+        if self._agrees(source, position, known, max(known.committed, wanted_from)):
+            return ()
+        start = max(known.committed, wanted_from) if position.committed > known.committed else wanted_from
+        stored = self._stored_extents(source.id, wait=self._wait)
+        extents = [each for each in stored.extents if each.end >= start and each.end <= position.committed]
+        passed = uncovered(start, position.committed, extents, stored.losses)
+        return passed if passed is not None and self._producer.holds(source, extents, passed) else None
 
-    def _extents_beyond_checkpoint(self, source: Source) -> list[Extent]:
-        extents = self._stored_extents(source.id, wait=self._wait)
-        return [extent for extent in extents if extent.end > source.committed]
+    def _agrees(self, source: Source, position: SourceAt, known: Acked, end_of_known: int) -> bool:
+        """Whether the CRC-32 at the server's position goes with the one that is known, by the content in between."""
+        committed = position.committed
+        if committed == known.committed:
+            return position.crc32 == known.crc32
+        if committed < known.committed:  # a file that is gone proves nothing; what the server lacks of it is lost
+            found = self._producer.crc32_between(
+                source, committed, known.committed, crc32=position.crc32, renderings=known.renderings
+            )
+            return found in (None, known.crc32)
+        crc32 = self._window.crc32_up_to(source, committed) if source.set_back is None else None
+        if crc32 is None:
+            crc32 = self._producer.crc32_between(
+                source, end_of_known, committed, crc32=known.crc32, renderings=known.renderings
+            )
+        return crc32 == position.crc32
+
+    def _pass(self, source: Source, position: SourceAt, passed: Sequence[RecordedLoss]) -> None:
+        """Go on behind lines that are not stored, and report each of them: the run that passed them was cut off."""
+        for loss in passed:
+            self._note_passed(source, loss)
+        source.go_to(position.committed, position.lines, position.crc32)
+        self._read_again(source, position.committed)
 
     def _go_to(self, source: Source, position: SourceAt) -> None:
         waiting = self._window.oldest_of(source.id)
         committed = position.committed
         if committed < source.committed:  # what is no longer stored may be rendered in another way now
             source.renderings = [entry for entry in source.renderings if entry[0] < committed]
-        if committed != source.committed:
-            source.go_to(committed, position.lines, position.crc32)
+        _take_over(source, position)
         if waiting is not None and waiting.start != committed:
             logger.info("%s: the server has the file up to byte %d; resuming there", source.path, committed)
             self._read_again(source, committed)
@@ -105,8 +148,7 @@ class SourceResumption:
     def _skip_to(self, source: Source, wanted_from: int, position: SourceAt) -> None:
         """Skip what the server is not to get, and go on behind it."""
         waiting = self._window.oldest_of(source.id)
-        if source.committed > wanted_from:  # the server was set back to before that, or is another one
-            source.go_to(position.committed, position.lines, position.crc32)
+        _take_over(source, position)
         if waiting is not None and waiting.start != wanted_from:
             self._read_again(source, wanted_from)
         reason = "shipped by the plain protocol before" if source.plain_until == wanted_from else "not asked for"
@@ -115,6 +157,33 @@ class SourceResumption:
 
     def _read_again(self, source: Source, offset: int | None) -> None:
         read_again(source, offset, window=self._window, producer=self._producer)
+
+
+def uncovered(
+    start: int, end: int, extents: Sequence[Extent], losses: Sequence[RecordedLoss]
+) -> list[RecordedLoss] | None:
+    """Return the parts of losses that lie between extents, if extents and losses cover all of `[start, end)`.
+
+    None if they leave a gap, or if nothing is stored at all.
+    """
+    passed: list[RecordedLoss] = []
+    ends = sorted((each.start, each.end) for each in extents)
+    for first, last in [*ends, (end, end)]:
+        for loss in sorted(losses):
+            if loss.start <= start < min(loss.end, first):
+                passed.append(RecordedLoss(start, min(loss.end, first), loss.reason))
+                start = passed[-1].end
+        if start < first:
+            return None
+        start = max(start, last)
+    return passed if extents else None
+
+
+def _take_over(source: Source, position: SourceAt) -> None:
+    """Take over the server's position, and how it counts what it has."""
+    if source.committed != position.committed:
+        source.go_to(position.committed, position.lines, position.crc32)
+    source.lines, source.crc32 = position.lines, position.crc32
 
 
 def not_wanted_until(source: Source, server: str) -> int:

@@ -594,6 +594,36 @@ def test_an_answer_to_what_was_not_sent_is_no_verdict_and_ends_the_connection(an
     assert isinstance(disconnected.error, ProtocolError)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        received("s", -7),
+        received("s", 5 * SIZE - 1),
+        received("s", 6 * SIZE),
+        received("s", 2**70),
+        refusal_line("no", source="s", committed=-7, is_final=True),
+        refusal_line("no", source="s", committed=4 * SIZE, is_final=True),
+        refusal_line("no", source="s", committed=2**70, is_final=False),
+    ],
+    ids=["negative", "back", "in a batch", "huge", "refused before 0", "refused behind", "refused far beyond"],
+)
+def test_a_position_where_a_source_cannot_end_counts_for_nothing_and_ends_the_connection(answer: bytes) -> None:
+    """Rule E31: the first batch is stored, the second is in flight."""
+    bench, one = bench_of("logferry"), source()
+    bench.connect(one)
+    first, second, *_ = batches_of(one)
+    bench.submit_all([first])
+    bench.talks[-1].answers = False
+    bench.output.submit(second)
+    bench.drive()
+    bench.drive()
+    bench.talks[-1].say(answer)
+    events = bench.drive_until(Disconnected)
+    assert not any(isinstance(event, Stored | BatchRejected | SourceAt) for event in events)
+    assert isinstance(events[-1], Disconnected)
+    assert isinstance(events[-1].error, ProtocolError)
+
+
 def test_the_first_of_small_batches_sent_together_may_be_answered_before_the_last_is_sent() -> None:
     bench, sources = bench_of("logferry", capacity=300), [source("a"), source("b"), source("c")]
     bench.connect(*sources)

@@ -67,7 +67,8 @@ class LogferrySession(Session):
         self._is_withheld = False  # at the last heartbeat, the server stored nothing
         self._is_locating = False  # a request for positions has no answer yet
         self._in_flight: dict[str, deque[Batch]] = {}  # by source, in order; no queue is empty
-        self._reached: dict[str, int] = {}  # by source: no answer can be beyond this offset
+        self._reached: dict[str, int] = {}  # by source: no answer can be beyond this offset,
+        self._stored: dict[str, int] = {}  # nor before this one
         self._windows: deque[Batch] = deque()  # unknown windows without an answer yet, in order
 
     def open(self, sources: Sequence[Source]) -> None:
@@ -105,10 +106,10 @@ class LogferrySession(Session):
         match answer:
             case Position(is_answer_to_open=True) if answer.source in self._opening:
                 self._opening.discard(answer.source)
-                self._reached[answer.source] = answer.committed
+                self._reached[answer.source] = self._stored[answer.source] = answer.committed
                 events.append(SourceAt(answer.source, answer.committed, answer.lines, answer.crc32))
             case Position(source, committed, is_answer_to_open=False):
-                self._require_reached(source, committed)
+                self._require_possible(source, committed)
                 self._note_stored(source, committed, events)
             case Positions(found) if self._is_locating:
                 self._is_locating = False
@@ -116,7 +117,7 @@ class LogferrySession(Session):
             case WindowRecorded(source) if self._windows and self._windows[0].source.id == source:
                 events.append(Stored(self._windows.popleft(), 0))
             case BatchRefused(source, committed, reason, is_final) if source in self._in_flight:
-                self._require_reached(source, committed)
+                self._require_possible(source, committed)
                 events.append(BatchRejected(source, committed, reason, is_final))
             case Alive() if self._is_withheld or not answer.is_storing:
                 self._is_withheld = not answer.is_storing
@@ -130,20 +131,28 @@ class LogferrySession(Session):
             case _:
                 raise ProtocolError(f"the server sent an answer that does not match any request: {answer}")
 
-    def _require_reached(self, source_id: str, committed: int) -> None:
-        """Raise ProtocolError if the server says that it has bytes of a source that nobody can have sent."""
-        reached = self._reached.get(source_id, 0)
+    def _require_possible(self, source_id: str, committed: int) -> None:
+        """Raise ProtocolError if a source cannot end there: nobody has sent that much, or more was stored before."""
+        stored, reached = self._stored.get(source_id, 0), self._reached.get(source_id, 0)
         if committed > reached:
             raise ProtocolError(f"the server says that byte {committed} of a source is stored; it was sent {reached}")
+        if committed < stored:
+            raise ProtocolError(f"the server says that byte {committed} is the end of a source; it was {stored} before")
 
     def _note_stored(self, source_id: str, committed: int, events: list[OutputEvent]) -> None:
-        """Append a Stored for each batch of a source that ends at or before `committed`."""
+        """Append a Stored for each batch of a source that ends at or before `committed`.
+
+        A batch is stored as a whole or not at all: raise ProtocolError if a position is within one.
+        """
         queue = self._in_flight.get(source_id)
         while queue and queue[0].end <= committed:
             batch = queue.popleft()
             events.append(Stored(batch, batch.lines))
+        if queue and queue[0].start < committed:
+            raise ProtocolError(f"the server says that a batch is stored up to its middle, byte {committed}")
         if not queue:
             self._in_flight.pop(source_id, None)
+        self._stored[source_id] = committed
 
     def _note_sent(self, report: SendReport, events: list[OutputEvent]) -> None:
         """See Session. Before a batch is being sent, no answer can be for it.

@@ -3,17 +3,15 @@
 Outputs are imported when they are chosen: a client starts without the modules of the others.
 """
 
-from collections.abc import Sequence
-
 from logferry.client.delivery.output import Output
 from logferry.client.delivery.outputs.establish import Dial, KnownServers
 from logferry.client.delivery.outputs.server_output import ServerOutput
+from logferry.client.delivery.resume import StoredRanges
 from logferry.client.net.connect import connect
 from logferry.client.net.readiness import Wait
 from logferry.client.net.steps import Steps
 from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings
-from logferry.protocol.delivery_reports import Extent
 
 
 def output_for(settings: ShipSettings, servers: KnownServers) -> Output:
@@ -35,7 +33,7 @@ def output_for(settings: ShipSettings, servers: KnownServers) -> Output:
             return ServerOutput(server, AutoEstablish(dial, settings, servers, server=server))
 
 
-def stored_extents(settings: ShipSettings, source_id: str, *, wait: Wait) -> Sequence[Extent]:
+def stored_extents(settings: ShipSettings, source_id: str, *, wait: Wait) -> StoredRanges:
     """Ask the server of `settings` what it holds of a source, on a connection of its own beside the output's.
 
     Raises DeliveryError.
@@ -43,7 +41,9 @@ def stored_extents(settings: ShipSettings, source_id: str, *, wait: Wait) -> Seq
     from logferry.client.net.reports import ReportClient
 
     with ReportClient.for_server_of(settings, wait=wait) as reports:
-        return [extent for page in reports.report(source_id) for extent in page.extents]
+        pages = list(reports.report(source_id))
+    losses = {loss for page in pages for loss in page.losses}  # each page has them all
+    return StoredRanges([extent for page in pages for extent in page.extents], sorted(losses))
 
 
 def _dialing(settings: ShipSettings) -> Dial:

@@ -15,6 +15,7 @@ A third thread scrubs (scrub.py). Reports, positions and repairs use further con
 import contextlib
 import datetime
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -150,7 +151,7 @@ class DiskStore:
         try:
             with contextlib.ExitStack() as resources:
                 PRIVACY.make(data_dir)
-                resources.callback(lock_folder(data_dir, mode=PRIVACY.file_mode).close)
+                resources.callback(os.close, lock_folder(data_dir, mode=PRIVACY.file_mode))
                 opened = self._opened = self._open_parts(resources, on_failure, on_damage)
         except FolderInUse as error:
             raise StoreError(
@@ -210,7 +211,7 @@ class DiskStore:
         opened = self._opened
         counters = replace(
             opened.commit.counters,
-            recovered_bytes=opened.recovery.bytes_moved + opened.segments.opened.recovered_bytes,
+            recovered_bytes=opened.recovery.bytes_cut + opened.segments.opened.recovered_bytes,
             extents_damaged=opened.damage.found,
             extents_repaired=opened.damage.repaired,
             bytes_scrubbed=opened.scrub.bytes_read if opened.scrub else 0,

@@ -1,0 +1,249 @@
+"""Positions that servers state are claims: a server that lies, or that a third party has misled, costs no byte.
+
+Rules E17, E18, E31 and E33. The engine's output and producer are in memory, except where files are compared.
+"""
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logferry.client.delivery.batches import RenderingProducer
+from logferry.client.delivery.output import BatchRejected
+from logferry.client.delivery.resume import StoredRanges, uncovered
+from logferry.client.readers.batch import BatchReader
+from logferry.config import ShipSettings
+from logferry.errors import DeliveryAbandoned
+from logferry.model.source import Source
+from logferry.protocol.delivery_reports import Extent, RecordedLoss
+from logferry.telemetry.metrics import Metrics
+from tests.support.memory_delivery import MemoryOutput, Run, Stock, answer_nothing
+from tests.support.running import numbered_line
+from tests.support.shipping import append, ship_settings
+
+LINES = [numbered_line(number) for number in range(100, 120)]
+SIZE = len(LINES[0])
+FAR = 10**15
+
+
+def settings(**changes: Any) -> ShipSettings:
+    return ship_settings(Path("app.log"), 1, **({"mode": "batch", "max_attempts": 3} | changes))
+
+
+def crc32_of(lines: Sequence[bytes]) -> int:
+    return zlib.crc32(b"".join(lines))
+
+
+def extent(first: int, last: int, lines: Sequence[bytes] | None = None) -> Extent:
+    lines = LINES[first:last] if lines is None else lines
+    return Extent(first * SIZE, last * SIZE, len(lines), crc32_of(lines), "ok", "x")
+
+
+def acked(lines: int) -> Source:
+    """Return a source with a checkpoint behind so many lines."""
+    return Source("one.log", id="one", committed=lines * SIZE, lines=lines, crc32=crc32_of(LINES[:lines]))
+
+
+def all_is_stored_anew(run: Run) -> None:
+    """Fail unless every line is stored as a new source."""
+    (new,) = run.producer.content
+    assert new.id != "one"
+    assert run.stored(new) == LINES
+
+
+@pytest.mark.parametrize("lines", [0, 5])
+@pytest.mark.parametrize("committed", [10 * SIZE, 20 * SIZE, 20 * SIZE + 1, FAR, 2**63 - 1])
+def test_bytes_that_a_third_party_has_skipped_are_shipped(lines: int, committed: int) -> None:
+    """Rule E33: the skip leaves the CRC-32 as it was, and no extent."""
+    one = acked(lines)
+    run = Run(settings(), {one: LINES})
+    run.output.stock["one"] = Stock(committed, LINES[:lines])
+    run.engine.run()
+    all_is_stored_anew(run)
+
+
+@pytest.mark.parametrize("committed", [20 * SIZE + 1, FAR, 2**63 - 1])
+def test_a_skip_beyond_the_end_of_a_file_that_is_acked_to_its_end_does_not_swallow_what_is_written_later(
+    tmp_path: Path, committed: int
+) -> None:
+    """The CRC-32 at the end of the file is the one that the skip leaves, so the offset has to be compared, too."""
+    log = append(tmp_path / "app.log", range(10))
+    producer = RenderingProducer(BatchReader(ship_settings(log, 1).inputs), metrics=Metrics())
+    source, size = source_of(producer)
+    crc32 = producer.crc32_between(source, 0, size, crc32=0, renderings=[])
+    assert crc32 is not None
+    source.go_to(size, 10, crc32)
+    assert producer.crc32_between(source, size, size + committed, crc32=crc32, renderings=[]) is None
+
+
+def test_a_skip_that_ends_at_the_checkpoint_is_noticed() -> None:
+    one = acked(10)
+    run = Run(settings(), {one: LINES})
+    run.output.stock["one"] = Stock(10 * SIZE, [])
+    run.engine.run()
+    all_is_stored_anew(run)
+
+
+def test_a_store_that_was_set_back_to_a_position_of_another_content_gets_all_of_it() -> None:
+    one = acked(10)
+    run = Run(settings(), {one: LINES})
+    run.output.stock["one"] = Stock(4 * SIZE, LINES[10:14])
+    run.engine.run()
+    all_is_stored_anew(run)
+
+
+def test_a_store_that_was_set_back_into_the_middle_of_a_line_gets_all_of_it() -> None:
+    one = acked(10)
+    run = Run(settings(), {one: LINES})
+    run.output.stock["one"] = Stock(4 * SIZE + 3, LINES[:4])
+    run.engine.run()
+    all_is_stored_anew(run)
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        StoredRanges([], []),
+        StoredRanges([], [RecordedLoss(0, 10 * SIZE, "a lie")]),
+        StoredRanges([extent(0, 1)], []),
+        StoredRanges([extent(0, 1)], [RecordedLoss(SIZE, 9 * SIZE, "a lie")]),
+        StoredRanges([extent(0, 1)], [RecordedLoss(SIZE, 10 * SIZE, "a lie of nine lines")]),
+        StoredRanges([extent(0, 1, LINES[9:10])], [RecordedLoss(SIZE, 2 * SIZE, "one")]),
+        StoredRanges([extent(0, 4), extent(5, 10)], []),
+        StoredRanges([extent(0, 8)], [RecordedLoss(-7, 2**70, "two lines")]),
+    ],
+)
+def test_a_report_that_leaves_a_gap_or_passes_more_than_lines_is_not_believed(ranges: StoredRanges) -> None:
+    one = acked(0)
+    run = Run(settings(), {one: LINES}, stored_ranges={"one": ranges})
+    run.output.stock["one"] = Stock(10 * SIZE, LINES[:3])
+    run.engine.run()
+    all_is_stored_anew(run)
+
+
+def test_a_line_that_an_earlier_run_passed_is_reported_by_the_run_that_finds_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The earlier run was killed before it saved its checkpoint."""
+    one = acked(2)
+    ranges = StoredRanges([extent(0, 3), extent(4, 6)], [RecordedLoss(3 * SIZE, 4 * SIZE, "refused by the server: no")])
+    run = Run(settings(), {one: LINES}, stored_ranges={"one": ranges})
+    run.output.stock["one"] = Stock(6 * SIZE, [*LINES[:3], *LINES[4:6]])
+    run.engine.run()
+    assert run.stored(one) == [*LINES[:3], *LINES[4:]]
+    assert run.counters.lines_rejected == 1
+    assert f"bytes {3 * SIZE} to {4 * SIZE}, which an earlier run passed: refused by the server: no" in caplog.text
+
+
+@pytest.mark.parametrize("committed", [1, SIZE, 20 * SIZE, FAR])
+def test_a_server_that_has_something_of_a_source_that_is_new_is_not_believed(committed: int) -> None:
+    one = acked(0)
+    run = Run(settings(), {one: LINES})
+    run.progress.known = {}
+    run.output.stock["one"] = Stock(committed, LINES)
+    with pytest.raises(DeliveryAbandoned, match=f"has {committed} bytes of a source that is new; gave up after 3 fail"):
+        run.engine.run()
+    assert run.output.attempts == [1000.0, 1000.5, 1001.5]  # every attempt backs off
+    assert run.producer.sent_back == []
+
+
+@pytest.mark.parametrize("committed", [-7, 0, 3, 5 * SIZE, 20 * SIZE, FAR, 2**70])
+@pytest.mark.parametrize("is_final", [False, True])
+def test_a_refusal_never_moves_a_source_forward(committed: int, is_final: bool) -> None:
+    one = acked(0)
+    lies = [BatchRejected("one", committed, "a lie", is_final)]
+
+    def refuse_once(output: MemoryOutput) -> None:
+        answer_nothing(output)
+        if output.arrived:
+            output.events += lies
+            output.break_off()
+
+    run = Run(settings(), {one: LINES}, lines_per_batch=2)
+    run.output.behaviours.appendleft(refuse_once)
+    run.engine.run()
+    assert run.stored(one) == LINES
+    assert all(offset is not None and offset <= 0 for _, offset in run.producer.sent_back)
+
+
+def test_a_final_refusal_of_another_place_gives_up_no_line() -> None:
+    one = acked(0)
+
+    def refuse_another(output: MemoryOutput) -> None:
+        answer_nothing(output)
+        if output.arrived:
+            output.events.append(BatchRejected("one", SIZE, "a lie", is_final=True))
+
+    run = Run(settings(), {one: LINES[:1]})
+    run.output.behaviours.appendleft(refuse_another)
+    run.engine.run()
+    assert run.stored(one) == LINES[:1]
+    assert run.counters.lines_rejected == 0
+
+
+# --- what covers a range
+
+
+@pytest.mark.parametrize(
+    ("extents", "losses", "passed"),
+    [
+        ([(0, 10)], [], []),
+        ([(0, 4), (4, 10)], [], []),
+        ([(0, 4), (6, 10)], [(4, 6)], [(4, 6)]),
+        ([(0, 4), (6, 10)], [(0, 100)], [(4, 6)]),
+        ([(0, 4)], [(4, 6), (6, 10)], [(4, 6), (6, 10)]),
+        ([(4, 10)], [(0, 4)], [(0, 4)]),
+        ([(0, 4), (6, 10)], [(4, 5)], None),
+        ([(0, 4), (6, 10)], [(5, 6)], None),
+        ([(0, 9)], [], None),
+        ([], [(0, 10)], None),
+        ([], [], None),
+    ],
+)
+def test_extents_and_losses_cover_a_range_or_they_do_not(
+    extents: list[tuple[int, int]], losses: list[tuple[int, int]], passed: list[tuple[int, int]] | None
+) -> None:
+    found = uncovered(
+        0, 10, [Extent(*each, 1, 0, "ok", "x") for each in extents], [RecordedLoss(*each, "why") for each in losses]
+    )
+    assert (None if found is None else [each[:2] for each in found]) == passed
+
+
+# --- the file is compared
+
+
+@pytest.fixture
+def producer(tmp_path: Path) -> RenderingProducer:
+    log = append(tmp_path / "app.log", range(10))
+    return RenderingProducer(BatchReader(ship_settings(log, 1).inputs), metrics=Metrics())
+
+
+def source_of(producer: RenderingProducer) -> tuple[Source, int]:
+    """Return the source of the only file, and the size of that."""
+    batch = producer.next_batch()
+    assert batch is not None
+    return batch.source, batch.end
+
+
+@pytest.mark.parametrize("beyond", [1, FAR, 2**63 - 1, 2**70])
+def test_a_file_has_no_crc_behind_its_end(producer: RenderingProducer, beyond: int) -> None:
+    source, size = source_of(producer)
+    assert producer.crc32_between(source, 0, size, crc32=0, renderings=[]) is not None
+    assert producer.crc32_between(source, 0, size + beyond, crc32=0, renderings=[]) is None
+    assert producer.crc32_between(source, size, size + beyond, crc32=0, renderings=[]) is None
+
+
+def test_nothing_is_held_without_an_extent_nor_beyond_the_end(producer: RenderingProducer) -> None:
+    source, size = source_of(producer)
+    crc32 = producer.crc32_between(source, 0, size, crc32=0, renderings=[])
+    assert crc32 is not None
+    whole = Extent(0, size, 10, crc32, "ok", "x")
+    assert producer.holds(source, [whole], [])
+    assert not producer.holds(source, [], [])
+    assert not producer.holds(source, [whole, Extent(size, FAR, 0, 0, "ok", "x")], [])
+    assert not producer.holds(source, [whole._replace(end=FAR)], [])
+    assert not producer.holds(source, [whole], [RecordedLoss(size, FAR, "a lie")])
+    assert not producer.holds(source, [whole], [RecordedLoss(0, size, "ten lines are not one")])
+    assert producer.holds(source, [whole], [RecordedLoss(0, size // 10, "one line")])
