@@ -28,7 +28,7 @@ class FolderInUse(Exception):
 def lock_folder(folder: Path, *, mode: int = 0o600) -> int:
     """Lock `folder/lock` for this process and write its id into it; return the descriptor that holds the lock.
 
-    Whoever may open the file can lock it, so `mode` is for its creation. The kernel releases the lock when the process
+    Everybody who may open the file can lock it; a new file gets `mode`. The kernel releases the lock when the process
     ends. Raises FolderInUse, or OSError.
     """
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)

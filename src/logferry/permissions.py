@@ -1,8 +1,8 @@
 """Keeps what client and server record from other users: the folder, the files in it, and those of earlier versions.
 
-A data folder holds lines and may be locked by whoever can open its ledger; a state folder holds the client's id, which
-proves that a source is the client's. Owns who may open them. Permissions are given when a file is created and never
-widened afterwards. Must never touch the permissions of a folder that also holds what belongs to others.
+A data folder contains lines, and everybody who can open its ledger can lock it; a state folder contains the client's
+id, which proves that a source is the client's. Owns who may open them. Permissions are given when a file is created
+and never widened afterwards. Must never touch the permissions of a folder that also holds what belongs to others.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ class Privacy:
         Nothing in the folder may be open in this process. Raises OSError if the folder cannot be created.
         """
         folder.mkdir(mode=self.folder_mode, parents=True, exist_ok=True)
-        with contextlib.suppress(OSError):  # a folder that cannot be listed is reported by whoever reads it
+        with contextlib.suppress(OSError):  # a folder that cannot be listed is reported where it is read
             names = os.listdir(folder)
             self._close(folder, [name for name in names if self.is_record(name)], is_shared=not self._owns_all(names))
 

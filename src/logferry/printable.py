@@ -6,6 +6,7 @@ them. This module owns the form of the escapes. It is pure and never touches a s
 package may use it.
 """
 
+import json
 import re
 from typing import Final
 
@@ -21,6 +22,8 @@ _SPACES: Final = frozenset(
 )
 
 _PLAIN: Final = re.compile(r"[ -~]*").fullmatch
+_PLAIN_LINES: Final = re.compile(rb"[ -~\n]*").fullmatch
+_NOT_PLAIN: Final = re.compile(r"[^ -~\n]")
 _UNITS: Final = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|.)|.", re.DOTALL).finditer
 
 
@@ -52,6 +55,24 @@ def quoted(text: str | bytes, *, max_chars: int | None = None, encoding: str = "
         text = text.decode("utf-8", "surrogateescape")
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{printable(escaped, max_chars=max_chars, encoding=encoding)}'"
+
+
+def printable_ndjson(lines: bytes) -> bytes:
+    """Return lines of JSON that mean the same and that a terminal shows as they are, whatever is in their strings.
+
+    Control characters cannot be in a string of JSON; between values, they are white space.
+    """
+    if _PLAIN_LINES(lines):
+        return lines
+    text = lines.decode("utf-8", "surrogateescape")
+    return _NOT_PLAIN.sub(_json_escape, text).encode()
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    char = match[0]
+    if char < " ":
+        return " "
+    return char if char.isprintable() or char in _SPACES else json.dumps(char).strip('"').replace("\x7f", "\\u007f")
 
 
 def _escaped(text: str, encoding: str) -> str:

@@ -27,7 +27,7 @@ FLOORS: Final = {
     ),
     "server": ("server", "reload", "status", "descriptors", "listen", "clients", "storage"),
     "server.clients": (
-        *("roster", "store_bridge", "connection", "sessions", "client_log", "counters", "authenticator"),
+        *("roster", "store_bridge", "echo", "connection", "sessions", "client_log", "counters", "authenticator"),
         *("answers", "flow_control", "lifecycle", "patience", "proxies"),
     ),
     "server.storage": (

@@ -156,6 +156,7 @@ class Server:
         self._bridge.close()
         # 5. Close the store; data that a failing disk has not accepted by now was never acked.
         await asyncio.to_thread(self._store.close, max(0.0, deadline - self._loop.time()))
+        await asyncio.to_thread(self._bridge.close_echo)
         await asyncio.sleep(0)  # let the aborted connections close their sockets
         self._client_log.flush()
         self._log_metrics()

@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from logferry.errors import StoreError, cause_of
-from logferry.printable import printable
 from logferry.protocol.acks import MAX_REASON_CHARS, error_ack
 from logferry.protocol.delivery_answers import alive_line, positions_failed_line, positions_line
 from logferry.protocol.delivery_repairs import RepairOutcome, content_line, damage_line, repair_line
 from logferry.protocol.delivery_reports import report_line, sources_line
 from logferry.protocol.delivery_requests import Content, Damaged, Locate, Question, Repair, Report, SourcesOf
+from logferry.server.clients.echo import Echo
 from logferry.server.clients.sessions.base import ClientDelivery
 from logferry.server.storage.store import Store, StoreState
 from logferry.telemetry.log_limits import RepeatLimit
@@ -45,7 +45,7 @@ class StoreBridge:
         self._store = store
         self._loop = loop
         self._answer = answer
-        self._echo = echo
+        self._echo = Echo(echo) if echo else None
         self._on_stored_callback = self._on_stored  # one bound method for all deliveries: each in the queue holds it
         # One report at a time, because storing has priority on the disk. The first report starts the thread. Repairs,
         # which hold lines in memory, must not wait for reports, which may read much.
@@ -96,6 +96,11 @@ class StoreBridge:
         for executor in (self._reporting, self._repairing):
             executor.shutdown(wait=False, cancel_futures=True)
 
+    def close_echo(self) -> None:
+        """End the echo, once the store is closed: nothing is stored any more."""
+        if self._echo is not None:
+            self._echo.close()
+
     def call_soon_from_thread(self, callback: Callable[[], None]) -> None:
         """Call back in the event loop, unless the loop is already closed."""
         with contextlib.suppress(RuntimeError):
@@ -104,16 +109,7 @@ class StoreBridge:
     def _on_stored(self, group: Sequence[ClientDelivery]) -> None:
         self.call_soon_from_thread(lambda: self._answer(group))
         if self._echo is not None:
-            self._echo_stored(group, self._echo)
-
-    def _echo_stored(self, group: Sequence[ClientDelivery], echo: Callable[[bytes], None]) -> None:
-        try:
-            for delivery in group:
-                for piece in delivery.pieces if delivery.is_stored else ():
-                    echo(piece)
-        except (OSError, ValueError) as error:  # a closed file is a ValueError
-            self._echo = None
-            logger.warning("cannot echo stored lines, not trying again: %s", printable(str(error)))
+            self._echo.put(piece for delivery in group if delivery.is_stored for piece in delivery.pieces)
 
 
 def answer_to(question: Question, store: Store) -> bytes:
