@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logferry.server.listen import Listener, open_listeners
+from logferry.server.listen import Listener, exposed_addresses, open_listeners
 from tests.support.running import DEADLINE_S
 
 
@@ -130,3 +130,8 @@ def test_a_client_that_leaves_before_it_is_accepted_does_no_harm() -> None:
         listener.close()
 
     run(scenario)
+
+
+def test_only_loopback_is_not_exposed() -> None:
+    bound = [("127.0.0.1", 9000), ("::1", 9000), ("0.0.0.0", 9000), ("fe80::1%eth0", 9000), ("10.0.0.7", 9000)]
+    assert exposed_addresses(bound) == ["0.0.0.0 port 9000", "fe80::1%eth0 port 9000", "10.0.0.7 port 9000"]

@@ -442,3 +442,13 @@ def test_serve_ends_with_an_error_when_the_writer_dies(tmp_path: Path, monkeypat
     monkeypatch.setattr(FileSystem, "make_folder", bug)
     with pytest.raises(StoreError, match="the store has failed"):
         asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("host", "is_exposed"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_a_server_that_other_machines_can_reach_warns_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, host: str, is_exposed: bool
+) -> None:
+    with running_server(tmp_path, server_host=host) as server:
+        warnings = [message for message in caplog.messages if "there is no login and no encryption" in message]
+        assert len(warnings) == int(is_exposed)
+        assert all(f"0.0.0.0 port {server.port} " in message for message in warnings)

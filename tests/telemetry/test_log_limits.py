@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from logferry.telemetry.log_limits import LAST_INTERVAL_S, RateLimit, RepeatLimit
+from logferry.telemetry.log_limits import LAST_INTERVAL_S, FloodGuard, RateLimit, RepeatLimit
 from tests.support.running import DEADLINE_S
 
 logger = logging.getLogger("logferry.tests.log_limits")
@@ -204,3 +204,86 @@ def test_threads_lose_no_count(caplog: pytest.LogCaptureFixture) -> None:
     limit.flush()
     assert caplog.messages[0] == "same"
     assert caplog.messages[1].startswith("same (repeated 1999 times")
+
+
+def test_a_flood_that_lasts_is_logged_less_and_less_until_it_pauses(
+    caplog: pytest.LogCaptureFixture, clock: Clock
+) -> None:
+    limit = RateLimit(logger, per_second=3, what="connects", clock=clock)
+    for _ in range(3600 * 10):
+        clock.now += 0.1
+        limit.log(logging.INFO, "client")
+    assert len(caplog.messages) < 300, "an hour of a flood is four lines a minute"
+    clock.now += 120
+    limit.flush_if_due()
+    clock.now += 120
+    limit.flush_if_due()
+    caplog.clear()
+    for _ in range(4):
+        limit.log(logging.INFO, "client")
+    clock.now += 1
+    limit.flush_if_due()
+    assert caplog.messages == ["client"] * 3 + ["... 1 more connects in 1.0 s were not logged"]
+
+
+def test_messages_that_are_all_different_are_limited_too(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
+    """Keys may come from a peer: an address that changes with each connection, a path, a reason."""
+    limit = RepeatLimit(logger, clock=clock)
+    for number in range(100_000):
+        clock.now += 0.001
+        limit.log(logging.WARNING, number, "stranger %d", number)
+        if number % 2:
+            limit.log(logging.WARNING, number, "stranger %d", number)
+    assert len(caplog.messages) < 250
+    assert "different messages" in caplog.text
+
+
+# --- the log as a whole -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def guarded(clock: Clock) -> Iterator[tuple[logging.Logger, list[str], FloodGuard]]:
+    """A logger whose only handler has a guard, and the messages that pass."""
+    messages: list[str] = []
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage())
+
+    handler, guard, own = Keeper(), FloodGuard(per_second=2, clock=clock), logging.getLogger("logferry.tests.guarded")
+    handler.addFilter(guard)
+    own.addHandler(handler)
+    own.setLevel(logging.INFO)
+    yield own, messages, guard
+    own.removeHandler(handler)
+
+
+def test_a_statement_that_logs_in_a_flood_is_limited_and_counted(
+    guarded: tuple[logging.Logger, list[str], FloodGuard], clock: Clock
+) -> None:
+    """A writer of log files can rotate a thousand times a second."""
+    own, messages, guard = guarded
+    for number in range(100):
+        own.info("%s is a new file now", number)
+    own.info("another statement")
+    assert messages == ["0 is a new file now", "1 is a new file now", "another statement"]
+    clock.now += 1
+    own.info("a third statement")
+    assert messages[3:] == [
+        "... 98 more messages like '%s is a new file now' in 1.0 s were not logged",
+        "a third statement",
+    ]
+    for number in range(3):
+        own.info("%s is a new file now, again", number)
+    guard.flush()
+    assert messages[-1] == "... 1 more messages like '%s is a new file now, again' in 0.0 s were not logged"
+
+
+def test_at_debug_level_the_guard_suppresses_nothing(
+    guarded: tuple[logging.Logger, list[str], FloodGuard],
+) -> None:
+    own, messages, _ = guarded
+    own.setLevel(logging.DEBUG)
+    for number in range(100):
+        own.info("%s", number)
+    assert len(messages) == 100

@@ -16,6 +16,7 @@ from logferry import __version__
 from logferry.config import Group, Option, Settings, former_names, load, options_of
 from logferry.errors import ConfigError
 from logferry.telemetry.log_format import SafeFormatter
+from logferry.telemetry.log_limits import FloodGuard
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +143,16 @@ def log_to_stderr(level: str) -> None:
     """Log records of this level and above to stderr."""
     handler = _StderrHandler()
     handler.setFormatter(SafeFormatter(encoding=sys.stderr.encoding or "utf-8"))
+    handler.addFilter(FloodGuard())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def flush_log() -> None:
+    """Log how many messages were suppressed so far: before the summary of a run, and at the end of the process."""
+    filters = [each for handler in logging.getLogger().handlers for each in handler.filters]
+    for guard in filters:
+        if isinstance(guard, FloodGuard):
+            guard.flush()
 
 
 def _joined(options: Sequence[Option], given: Mapping[str, str | list[str]]) -> dict[str, str]:

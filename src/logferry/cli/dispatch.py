@@ -18,6 +18,7 @@ from logferry.cli.command_line import (
     EXIT_NOT_DELIVERED,
     EXIT_USAGE,
     STOPPED_BY_SIGNALS,
+    flush_log,
 )
 from logferry.cli.output import print_problem
 from logferry.cli.signals import exiting_on_interrupt
@@ -53,3 +54,5 @@ def main(arguments: Sequence[str] | None = None, *, default_command: str = DEFAU
     except KeyboardInterrupt:
         say()
         return EXIT_INTERRUPTED
+    finally:
+        flush_log()

@@ -7,6 +7,7 @@ anything else.
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import os
 import socket
@@ -98,6 +99,15 @@ class Listener:
         except OSError as error:  # the client has already gone
             logger.debug("a client left before its connection was set up: %s", cause_of(error))
             accepted.close()
+
+
+def exposed_addresses(addresses: Sequence[tuple[str, int]]) -> list[str]:
+    """Return those of the bound addresses that other machines may reach, as text."""
+    return [
+        f"{host} port {port}"
+        for host, port in addresses
+        if not ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    ]
 
 
 def open_listeners(host: str, port: int) -> list[socket.socket]:

@@ -26,7 +26,7 @@ from logferry.server.clients.roster import Roster, RosterSettings
 from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
 from logferry.server.clients.store_bridge import StoreBridge
 from logferry.server.descriptors import affordable_connections, raise_descriptor_limit
-from logferry.server.listen import Listener, open_listeners
+from logferry.server.listen import Listener, exposed_addresses, open_listeners
 from logferry.server.reload import Reloads
 from logferry.server.status import ServerStats, ServerStatus, describe, describe_recovery
 from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
@@ -122,6 +122,12 @@ class Server:
         self._listener = Listener(sockets, self._loop, new_connection=self._roster.new_connection)
         self._listener.open()
         self._start_timers()
+        if exposed := exposed_addresses(self._addresses):
+            logger.warning(
+                "everybody who can reach %s can store lines under any host name: there is no login and no encryption "
+                "yet. Listen on loopback (--server-host 127.0.0.1), or let a firewall decide who can connect",
+                ", ".join(exposed),
+            )
 
     def reconfigure(self, settings: ServeSettings) -> None:
         """Apply settings that differ in what reload.py lists as changeable. What clients were promised stays."""

@@ -12,6 +12,9 @@ from logferry.printable import printable
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(message)s"
 
+# The longest path, with every byte escaped, and a sentence around it.
+MAX_LINE_CHARS: Final = 20_000
+
 _INDENT: Final = "    "
 
 
@@ -24,7 +27,7 @@ class SafeFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # `logging` chose the name
         """Return the line."""
-        return printable(super().formatMessage(record), encoding=self._encoding)
+        return printable(super().formatMessage(record), max_chars=MAX_LINE_CHARS, encoding=self._encoding)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
         """Return the traceback."""

@@ -1,8 +1,9 @@
 """Limits for repeated log messages: for events that a peer, a disk or a busy moment can cause again and again.
 
 `RepeatLimit` is for a lasting condition (a full disk): it logs the first message and counts the repeats. `RateLimit` is
-for many events of one kind (connects): it logs a few per second and counts the others. Both own their counts, bound
-their memory, and never suppress a message without counting it. Any thread may use them.
+for many events of one kind (connects): it logs a few per second and counts the others. `FloodGuard` is for the log as a
+whole: it limits what no other limit does. All own their counts, bound their memory, and never suppress a message
+without counting it. Any thread may use them.
 """
 
 import logging
@@ -19,6 +20,13 @@ LAST_INTERVAL_S: Final = 3600.0
 
 # A key may come from a peer, so there can be any number of them. Keys are small: this is about a megabyte.
 MAX_KEYS: Final = 1000
+
+# The most messages a second of one `RepeatLimit`, whose keys may come from a peer, and of one statement in the code.
+_NEW_PER_SECOND: Final = 20
+_GUARDED_PER_SECOND: Final = 50
+
+# While a limit is exceeded, the time that it holds for doubles up to this: a flood that lasts does not fill the log.
+LONGEST_WINDOW_S: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -48,7 +56,8 @@ class RepeatLimit:
         """The `first` messages of a key are logged as they come. After that, a repeated message is logged with its
         count after `interval_s` at the earliest, then after twice that, and so on.
 
-        With more than `max_keys` keys, the least recently repeated one is forgotten.
+        With more than `max_keys` keys, the least recently repeated one is forgotten. New keys are limited as by a
+        `RateLimit`.
         """
         self._logger = logger
         self._first = first
@@ -57,6 +66,7 @@ class RepeatLimit:
         self._clock = clock
         self._lock = threading.Lock()
         self._repeats: OrderedDict[Hashable, _Repeats] = OrderedDict()
+        self._rate = RateLimit(logger, per_second=_NEW_PER_SECOND, what="different messages", clock=clock)
 
     def log(self, level: int, key: Hashable, message: str, *values: object) -> bool:
         """Log `message % values`, unless `key` was logged before and has not ended; return whether it was logged.
@@ -73,10 +83,10 @@ class RepeatLimit:
                 return False
             text = message % values if values else message
             shown = self._note_logged(known, text, now)
-        self._logger.log(level, "%s", shown)
-        if forgotten:
-            self._log_count(forgotten, now)
-        return True
+        is_logged = self._rate.log(level, "%s", shown)
+        if forgotten and forgotten.count:
+            self._rate.log(forgotten.level, "%s (%s)", forgotten.text, _count(forgotten, now))
+        return is_logged
 
     def _known(self, key: Hashable, level: int, now: float) -> tuple[_Repeats, _Repeats | None]:
         """Return the entry of a key, and the entry that was forgotten to make room for it."""
@@ -122,6 +132,7 @@ class RepeatLimit:
     def flush(self) -> None:
         """Log every pending count, at the end of a run."""
         self.all_over()
+        self._rate.flush()
 
     def _log_end(self, known: Sequence[_Repeats], message: str, values: tuple[object, ...]) -> bool:
         now = self._clock()
@@ -131,7 +142,7 @@ class RepeatLimit:
         elif known:
             repeats = [_count(each, now) for each in known if each.count]
             text = message % values if values else message
-            self._logger.info("%s", f"{text} ({', '.join(repeats)})" if repeats else text)
+            self._rate.log(logging.INFO, "%s", f"{text} ({_shortened(repeats)})" if repeats else text)
         return bool(known)
 
     def _log_count(self, known: _Repeats, now: float) -> None:
@@ -140,7 +151,10 @@ class RepeatLimit:
 
 
 class RateLimit:
-    """Logs at most `per_second` messages a second, and then how many were suppressed."""
+    """Logs at most `per_second` messages a second, and then how many were suppressed.
+
+    The second becomes two, four ... sixty as long as messages are suppressed in each of them.
+    """
 
     def __init__(
         self, logger: logging.Logger, *, per_second: int, what: str, clock: Callable[[], float] = time.monotonic
@@ -151,15 +165,23 @@ class RateLimit:
         self._what = what
         self._clock = clock
         self._lock = threading.Lock()
-        self._since = clock()  # the beginning of the current second
+        self._since = clock()  # the beginning of the current window
+        self._window_s = 1.0
         self._logged = 0
         self._suppressed = 0
         self._level = logging.NOTSET  # of the most severe suppressed message
 
     def log(self, level: int, message: str, *values: object) -> bool:
-        """Log `message % values` unless this second's limit is reached; return whether it was logged."""
+        """Log `message % values` unless the limit is reached; return whether it was logged."""
         if not self._logger.isEnabledFor(level):
             return False
+        has_room = self.admits(level)
+        if has_room:
+            self._logger.log(level, message, *values)
+        return has_room
+
+    def admits(self, level: int) -> bool:
+        """Count a message of this level that the caller wants to log; return whether it may."""
         self.flush_if_due()
         with self._lock:
             has_room = self._logged < self._per_second
@@ -168,28 +190,78 @@ class RateLimit:
             else:
                 self._suppressed += 1
                 self._level = max(self._level, level)
-        if has_room:
-            self._logger.log(level, message, *values)
         return has_room
 
     def flush_if_due(self) -> None:
-        """Log the count of a second that has passed. Call this regularly: after the last event, nothing else does."""
-        self._flush(after_s=1.0)
+        """Log the count of a window that has passed. Call this regularly: after the last event, nothing else does."""
+        self._flush(self._window_s)
 
     def flush(self) -> None:
         """Log the count now, at the end of a run."""
-        self._flush(after_s=0.0)
+        self._flush(0.0)
 
-    def _flush(self, *, after_s: float) -> None:
+    def _flush(self, after_s: float) -> None:
         with self._lock:
             now = self._clock()
             seconds = now - self._since
             if seconds < after_s:
                 return
             count, level = self._suppressed, self._level
+            self._window_s = min(2 * self._window_s, LONGEST_WINDOW_S) if count else 1.0
             self._since, self._logged, self._suppressed, self._level = now, 0, 0, logging.NOTSET
         if count:
             self._logger.log(level, "... %d more %s in %.1f s were not logged", count, self._what, seconds)
+
+
+class FloodGuard(logging.Filter):
+    """Lets through a few messages a second of each statement that logs, and then counts them: a filter for a handler.
+
+    It limits whatever a peer, a file or its writer can cause and no other limit bounds. At debug level, nothing is
+    suppressed.
+    """
+
+    def __init__(self, *, per_second: int = _GUARDED_PER_SECOND, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._per_second = per_second
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._limits: dict[tuple[str, int], RateLimit] = {}  # by statement: as many as there are in the code
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is to be logged."""
+        if record.pathname == _THIS_FILE or logging.getLogger(record.name).isEnabledFor(logging.DEBUG):
+            return True
+        for limit in list(self._limits.values()):
+            limit.flush_if_due()
+        return self._limit_of(record).admits(record.levelno)
+
+    def flush(self) -> None:
+        """Log all pending counts, at the end of a run."""
+        for limit in list(self._limits.values()):
+            limit.flush()
+
+    def _limit_of(self, record: logging.LogRecord) -> RateLimit:
+        statement = (record.pathname, record.lineno)
+        with self._lock:
+            limit = self._limits.get(statement)
+            if limit is None:
+                what = f"messages like {str(record.msg)!r}"
+                logger = logging.getLogger(record.name)
+                limit = RateLimit(logger, per_second=self._per_second, what=what, clock=self._clock)
+                self._limits[statement] = limit
+            return limit
+
+
+# How records name this file, whose limits need no guard.
+_THIS_FILE: Final = FloodGuard.filter.__code__.co_filename
+
+# The end of many conditions names this many counts.
+_MAX_COUNTS_SHOWN: Final = 10
+
+
+def _shortened(counts: Sequence[str]) -> str:
+    more = len(counts) - _MAX_COUNTS_SHOWN
+    return ", ".join([*counts[:_MAX_COUNTS_SHOWN], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _count(known: _Repeats, now: float) -> str:

@@ -122,6 +122,7 @@ class TestOfAServer:
             """\
 OK: server.toml
 listen      0.0.0.0 port 9001
+login       none: everybody who can reach this address can store lines under any host name
 data        logs (does not exist yet; the server creates it)
 durability  os
 accept      level-and-message
@@ -137,8 +138,9 @@ sizes       lines up to 8388608 bytes, frames up to 16777215, inflated up to 335
     def test_a_data_folder_that_exists_is_named_as_such(self, check: Check, tmp_path: Path) -> None:
         (tmp_path / "data").mkdir()
         printed = check("--serve", "--server-port", "0", "--retention-bytes", "2G")
-        assert printed.out.splitlines()[1:3] == [
+        assert printed.out.splitlines()[1:4] == [
             "listen      0.0.0.0 port chosen at start",
+            "login       none: everybody who can reach this address can store lines under any host name",
             "data        data (exists)",
         ]
         assert "retention   at most 2147483648 bytes\n" in printed.out

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from logferry.protocol.delivery import control_line
+from logferry.protocol.strangers import Stranger
 from logferry.server.clients.authenticator import Denied, PeerInfo, Principal
 from logferry.server.clients.client_log import ClientLabel, ClientLog
 from logferry.server.clients.patience import Patience
@@ -209,3 +210,22 @@ def test_pending_counts_are_logged_at_the_end_of_the_run(messages: list[str]) ->
         log.connected(CLIENT)
     log.flush()
     assert messages[3:] == ["... 7 more connects in 0.0 s were not logged"]
+
+
+def test_strangers_that_change_their_address_do_not_fill_the_log(messages: list[str]) -> None:
+    """An owner of IPv6 addresses has 2^64 of them, and more with several networks."""
+    log, stranger = ClientLog(), Stranger("an HTTP request")
+    for number in range(1000):
+        log.stranger(ClientLabel(PeerInfo(f"2001:db8:0:1::{number:x}", 5000)), stranger)
+    assert len(messages) == 1
+    for number in range(1000):
+        log.stranger(ClientLabel(PeerInfo(f"2001:db8:0:{number + 2:x}::1", 5000)), stranger)
+    assert len(messages) < 100
+
+
+def test_strangers_with_mapped_addresses_are_told_apart(messages: list[str]) -> None:
+    """A socket for both families shows IPv4 addresses in this form."""
+    log, stranger = ClientLog(), Stranger("an HTTP request")
+    for number in (1, 2, 2):
+        log.stranger(ClientLabel(PeerInfo(f"::ffff:10.0.0.{number}", 5000)), stranger)
+    assert len(messages) == 2

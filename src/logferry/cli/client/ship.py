@@ -13,6 +13,7 @@ from logferry.cli.command_line import (
     EXIT_OK,
     EXIT_USAGE,
     CommandLine,
+    flush_log,
 )
 from logferry.cli.output import print_notice, print_problem
 from logferry.cli.signals import reloading_on_hangup, stopping_on_signals
@@ -61,6 +62,7 @@ def ship_and_summarise(settings: ShipSettings, load_again: Callable[[], ShipSett
         code, problems = _ship(settings, metrics, stop, reloading)
     if code == EXIT_NOT_DELIVERED and stopped.is_interrupt and settings.mode == "batch":
         code = EXIT_INTERRUPTED
+    flush_log()
     for problem in problems:
         print_problem(problem)
     print_notice(summary(metrics.total()))

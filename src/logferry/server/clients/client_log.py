@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from logferry.printable import printable, quoted
@@ -83,13 +84,13 @@ class ClientLog:
         _log(self._problems, logging.WARNING, message, client, printable(reason))
 
     def stranger(self, client: ClientLabel, stranger: Stranger) -> None:
-        """Log that a connection was closed because its peer is not a log client; once for each address and kind."""
+        """Log that a connection was closed because its peer is not a log client; once for each kind and network."""
         advice = f" ({stranger.advice.format(address=client.peer.address)})" if stranger.advice else ""
         message, values = "%s is not a log client: %s; closed, nothing of it is stored%s", (client, stranger, advice)
         if logger.isEnabledFor(logging.DEBUG):
             logger.warning(message, *values)
         else:
-            self._strangers.log(logging.WARNING, (stranger.name, client.peer.address), message, *values)
+            self._strangers.log(logging.WARNING, (stranger.name, _network_of(client.peer.address)), message, *values)
 
     def denied(self, client: ClientLabel, reason: str) -> None:
         """Log that a client is denied."""
@@ -126,6 +127,17 @@ class ClientLog:
         self._strangers.flush()
         for limit in self._limits:
             limit.flush()
+
+
+def _network_of(address: str) -> str:
+    """Return what one peer may have: an IPv4 address, or the /64 of an IPv6 address."""
+    try:
+        found = ip_address(address)
+    except ValueError:  # not an IP socket
+        return address
+    if isinstance(found, IPv6Address):
+        return str(found.ipv4_mapped or int(found) >> 64)
+    return address
 
 
 def _lines(count: int) -> str:
