@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.finding.inotify import FolderWatcher
+from logferry.client.finding.inotify import Changes, FolderWatcher
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.state.known_losses import KnownLosses
 from logferry.telemetry.metrics import Metrics
@@ -124,6 +124,153 @@ def test_a_new_file_in_place_of_one_that_is_read_is_reported_too(following: Foll
     append(log, range(20, 30))
     assert following.look() == b"".join(map(log_line, range(20, 30)))
     assert following.missed == 1
+
+
+class AfterRead:
+    """Does something right after the events were read, before anything is listed; and something else before that."""
+
+    def __init__(self, following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now: Callable[[], object] = lambda: None
+        self._following = following
+        self._take_changes = following.reader._watch._watcher.read  # type: ignore[union-attr]
+        monkeypatch.setattr(following.reader._watch._watcher, "read", self.read)
+
+    def read(self) -> Changes:
+        changes = self._take_changes()
+        now, self.now = self.now, lambda: None
+        now()
+        return changes
+
+    def look(self, now: Callable[[], object]) -> bytes:
+        """Look, and do something after the events were read; another event ensures that names are looked for."""
+        (self._following.folder / "noise").touch()
+        (self._following.folder / "noise").unlink()
+        self.now = now
+        return self._following.look()
+
+
+@pytest.fixture
+def after_read(following: Following, monkeypatch: pytest.MonkeyPatch) -> AfterRead:
+    return AfterRead(following, monkeypatch)
+
+
+def create(path: Path) -> Path:
+    return append(path, range(10))
+
+
+def create_as_temporary(path: Path) -> Path:
+    return append(path.with_suffix(".tmp"), range(10)).rename(path)
+
+
+def create_empty(path: Path) -> Path:
+    path.touch()
+    return path
+
+
+LINES = b"".join(map(log_line, range(10)))
+
+
+@pytest.mark.parametrize("make", [create, create_as_temporary])
+@pytest.mark.parametrize("end", [Path.unlink, move_away, overwrite, rename_and_delete, lambda path: None])
+@pytest.mark.parametrize("is_at_once", [True, False], ids=["before its events", "after its events"])
+def test_a_file_that_was_read_before_its_events_is_not_reported(
+    following: Following,
+    after_read: AfterRead,
+    make: Callable[[Path], Path],
+    end: Callable[[Path], object],
+    is_at_once: bool,
+) -> None:
+    path = following.folder / "a.log"
+    assert after_read.look(lambda: make(path)) == LINES
+    if is_at_once:
+        end(path)
+        following.look()
+    else:
+        after_read.look(lambda: end(path))
+    for _ in range(3):
+        following.look()
+    path.unlink(missing_ok=True)
+    following.look()
+    assert following.missed == 0
+
+
+def test_a_file_that_gets_its_wanted_name_after_its_events_were_read_is_not_reported(
+    following: Following, after_read: AfterRead
+) -> None:
+    path = following.folder / "a.log"
+    temporary = create(path.with_suffix(".tmp"))
+    assert after_read.look(lambda: temporary.rename(path)) == LINES
+    path.unlink()
+    following.look()
+    assert following.missed == 0
+
+
+def test_nothing_is_reported_of_events_some_of_which_are_missing(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(following.folder / "a.log").unlink()
+    changes = following.reader._watch._watcher.read()  # type: ignore[union-attr]
+    changes.overflow = True
+    monkeypatch.setattr(following.reader._watch._watcher, "read", lambda: changes)
+    following.look()
+    assert following.missed == 0
+
+
+def test_of_files_of_one_name_those_that_were_not_read_are_reported(
+    following: Following, after_read: AfterRead
+) -> None:
+    """Three came and went, and the second one was read."""
+    path = following.folder / "a.log"
+
+    def replace() -> None:
+        path.unlink()
+        create(path)
+
+    create(path)
+    assert after_read.look(replace) == LINES
+    path.unlink()
+    create(path).unlink()
+    following.look()
+    assert following.missed == 2
+
+
+@pytest.mark.parametrize("is_first_empty", [True, False])
+def test_of_files_of_one_name_the_one_that_was_read_is_the_one_with_content(
+    following: Following, after_read: AfterRead, is_first_empty: bool
+) -> None:
+    """The empty one is no loss, whichever of them was opened."""
+    path = following.folder / "a.log"
+
+    def replace() -> None:
+        path.unlink()
+        (create if is_first_empty else create_empty)(path)
+
+    (create_empty if is_first_empty else create)(path)
+    read_first = after_read.look(replace)
+    path.unlink()
+    read_first += following.look()
+    assert (read_first, following.missed) == ((LINES, 0) if is_first_empty else (b"", 1))
+
+
+def test_a_file_that_was_known_under_a_name_that_nobody_wants_is_reported_under_the_one_that_is_wanted(
+    following: Following,
+) -> None:
+    path = following.folder / "a.log"
+    temporary = create(path.with_suffix(".tmp"))
+    following.look()
+    temporary.rename(path).unlink()
+    following.look()
+    assert [loss.path for loss in following.known] == [str(path)]
+
+
+def test_a_file_that_is_read_is_not_reported_however_often_it_is_renamed(following: Following) -> None:
+    path = following.folder / "old.log"
+    for name in ("b.log", "c.txt", "d.log"):
+        path = path.rename(following.folder / name)
+    path.unlink()
+    for _ in range(3):
+        following.look()
+    assert following.missed == 0
 
 
 def rotate(log: Path) -> None:

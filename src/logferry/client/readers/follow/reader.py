@@ -113,6 +113,7 @@ class FollowReader:
         self._held = HeldFiles(registry, metrics or Metrics(), clock, max_bytes=max_held_bytes)
         self._watch = ChangeWatch(watcher, registry, folders)
         self._checker.on_vanished = self._watch.note_vanished
+        registry.on_added = self._watch.note_opened
         self._ready: dict[FollowedName, None] = {}  # in the order of their turns
         self._next_sweep = self._next_sweep_if_watched = self._next_retry = clock()
         self._new_inputs: Sequence[InputSettings] | None = None  # the reload thread sets them, `poll` takes them

@@ -33,6 +33,7 @@ class Registry:
         self.revision = 0
         self._by_place: dict[str, FollowedName] = {}  # names that lead elsewhere through links, by their real paths
         self.on_deleted: Callable[[FollowedName, FollowedFile], None] = lambda name, file: None
+        self.on_added: Callable[[FollowedFile], None] = lambda file: None
         self._by_identity: dict[FileIdentity, FollowedFile] = {}
         self._by_source: dict[str, FollowedFile] = {}  # by source ID; only files that are open or can be reopened
 
@@ -132,6 +133,7 @@ class Registry:
         self.owner(file).add(file, before=before)
         self._by_identity[file.identity] = file
         self.note_source(file)
+        self.on_added(file)
 
     def note_source(self, file: FollowedFile) -> None:
         """Note that a file has a new source."""

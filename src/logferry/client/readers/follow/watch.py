@@ -6,12 +6,15 @@ all the time. Must never claim that too early: only a sweep finds a change that 
 
 import os
 from collections.abc import Iterable, Iterator, Sequence, Set
+from functools import partial
 from typing import NamedTuple
 
+from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.finding.inotify import FolderWatcher
 from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.mounts import Mounts
-from logferry.client.finding.short_lived import NewFile, ShortLivedFiles
+from logferry.client.finding.short_lived import NewFile, Opened, ShortLivedFiles
+from logferry.client.readers.follow.file import FollowedFile
 from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.follow.registry import Registry
 
@@ -33,7 +36,7 @@ class ChangeWatch:
         self._registry = registry
         self._folders = folders
         self._by_place: dict[str, FollowedName] = {}  # by the real path of each file
-        self._new_files = ShortLivedFiles(self._open_under)
+        self._new_files = ShortLivedFiles(self._written, self._is_followed)
         self._as_written: dict[str, list[str]] = {}  # folders as the inputs write them, by their real paths
         self._revision = -1  # of the registry, when the folders were last chosen
         self._is_all_watched = False  # since then, as far as paths and mounts show
@@ -59,6 +62,7 @@ class ChangeWatch:
         changed = [name for path in changes.paths if (name := self._by_place.get(path)) is not None]
         if changes.overflow:
             self._new_files.forget_all()
+            changes.entry_events.clear()
         return ReportedChanges(
             changed,
             may_have_new_names=bool(changes.folders),
@@ -75,9 +79,14 @@ class ChangeWatch:
         for written in self._as_written.get(folder, ()):
             yield name if written == os.curdir else os.path.join(written, name)
 
-    def _open_under(self, path: str) -> object:
-        names = (self._registry.names.get(written) for written in self._written(path))
-        return next((name.newest for name in names if name is not None), None)
+    def _is_followed(self, path: str) -> bool:
+        return path in self._by_place or any(written in self._registry.names for written in self._written(path))
+
+    def note_opened(self, file: FollowedFile) -> None:
+        """Note that a file was opened."""
+        if self._watcher is not None:
+            path = file.followed_path if file.has_name else str(file.path)
+            self._new_files.note_opened(Opened(path, lambda: file.has_been_seen, partial(_is_at, file.identity)))
 
     def note_vanished(self, path: str, size: int) -> None:
         """Note the size that a file had just before it could not be opened any more."""
@@ -136,3 +145,10 @@ class ChangeWatch:
         if name.path in self._by_place or os.path.abspath(name.path) in self._by_place:
             return True
         return not (name.files or os.path.lexists(name.path))  # a missing file will appear in a watched folder
+
+
+def _is_at(identity: FileIdentity, path: str) -> bool:
+    try:
+        return identity_of(os.stat(path)) == identity
+    except OSError:
+        return False
