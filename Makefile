@@ -4,7 +4,7 @@
 COMPOSE = docker compose
 EVERYTHING = --profile batch --profile client --profile test
 
-.PHONY: build run batch client test lint types format bench bench-quick logs stop clean demo
+.PHONY: build run batch client test lint types format fuzz bench bench-quick logs stop clean demo
 
 define require_docker
 @command -v docker >/dev/null 2>&1 || { \
@@ -56,6 +56,10 @@ types:
 # Formats the code and applies ruff's automatic fixes.
 format:
 	@sh tools/run_lint.sh format
+
+# Runs the fuzzers at length, the compiled part with sanitizers; SEED=, OPERATIONS= and SESSIONS= choose what and how much.
+fuzz:
+	@sh tools/run_fuzz.sh
 
 # Runs the benchmarks; writes docs/benchmarks.md and its plot. About twenty minutes; BENCH='...' passes options
 # (benchmarks/README.md).

@@ -1,7 +1,7 @@
 """Compile src/logferry/_speedups.c beside its source, for the Python that runs this: `python3 tools/build_speedups.py`.
 
 This needs a C compiler and Python's headers (Debian: apt install gcc python3-dev). pip does the same when it installs
-logferry (setup.py).
+logferry (setup.py). CC and CFLAGS in the environment choose another compiler and add options.
 """
 
 import os
@@ -39,8 +39,9 @@ def main() -> int:
 
 def _command(target: Path) -> list[str]:
     compiler = shlex.split(os.environ.get("CC") or "cc")
+    options = shlex.split(os.environ.get("CFLAGS", ""))
     include = sysconfig.get_path("include")
-    return [*compiler, "-O2", "-shared", "-fPIC", f"-I{include}", str(SOURCE), "-o", str(target)]
+    return [*compiler, "-O2", "-shared", "-fPIC", *options, f"-I{include}", str(SOURCE), "-o", str(target)]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,213 @@
+"""The compiled part against the Python code, over bytes that are made to reach the ends of every buffer.
+
+    python tests/fuzz/fuzz_speedups.py --operations 1000000 --seed 1
+
+`make fuzz` runs this with a compiled part that was built with AddressSanitizer and UndefinedBehaviorSanitizer, which
+end the process at the first invalid access.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+if __name__ == "__main__":  # run as a script from anywhere; PYTHONPATH may name another build of the package
+    sys.path.append(str(Path(__file__).resolve().parents[2] / "src"))
+
+from logferry import speedups
+from logferry.protocol.validation import Accept, Lines, validate
+from logferry.rendering.engine.escape import escape, with_plain_newlines
+from logferry.rendering.engine.line_format import LineFormat
+from logferry.rendering.formats.text.plain import PLAIN
+from logferry.rendering.formats.text.raw import RAW
+
+_TEXT: Final = [
+    *(
+        b"2024-01-15 08:23:45",
+        b"2024-01-15T08:23:45.123456Z",
+        b"+01:00",
+        b" UTC",
+        b" INFO ",
+        b"[warn]",
+        b"ERROR:",
+        b" ",
+    ),
+    *(b"\n", b"\n\n", b"\r\n", b"\t", b"\0", b"\x01", b"\x1f", b"\x0b", b'"', b"\\", b"\\u0041", b"\x7f", b"message"),
+    *(
+        "é 日本 🚢 \u2028 \ufeff".encode(),
+        b"\xff",
+        b"\xc3",
+        b"\xed\xa0\x80",
+        b"\xf0\x9f\x9a",
+        b"\x80",
+        b"x" * 15,
+        b"y" * 33,
+    ),
+]
+_JSON: Final = [
+    *(b'{"level": "INFO", "message": "', b'", "timestamp": null}\n', b'", "timestamp": "2024-01-15 08:23:45"}\n'),
+    *(
+        b'{"message":"a","level":1}\n',
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b'"',
+        b":",
+        b",",
+        b"\\",
+        b"\\u12",
+        b"\\ud83d",
+        b"\n",
+        b" ",
+    ),
+    *(
+        b"1e999",
+        b"-0",
+        b"01",
+        b".5",
+        b"1.5E+3",
+        b"true",
+        b"nul",
+        b"NaN",
+        b'"level": ',
+        b'"l\\u0065vel": 1',
+        b"[" * 70,
+        b"1" * 5000,
+    ),
+    *("é🚢".encode(), b"\xff", b"\x01", b"{}\n", b'{"level": [], "message": {"a": [1, {}]}}\n', b'"raw": "/w=="'),
+]
+
+
+class SpeedupsFuzzer:
+    """Makes up inputs, calls both implementations, and keeps the inputs on which they differ."""
+
+    def __init__(self, *, seed: int) -> None:
+        self._random = Random(seed)
+        self.operations = 0
+        self.problems: list[str] = []
+        self._checks: list[Callable[[], None]] = [
+            *(self._render, self._render, self._escape, self._utf8, self._judge, self._judge, self._run_ends),
+            *(self._checksum, self._fingerprint),
+        ]
+
+    def run(self, operations: int) -> None:
+        """Do this many operations."""
+        for _ in range(operations):
+            self.operations += 1
+            self._random.choice(self._checks)()
+
+    def _bytes(self, pieces: list[bytes], *, ends_line: bool = True) -> bytes:
+        data = b"".join(self._random.choices(pieces, k=self._random.choice([0, 1, 3, 8, 40])))
+        if self._random.random() < 0.2 and data:
+            at = self._random.randrange(len(data))
+            data = data[:at] + bytes([self._random.randrange(256)]) + data[at + 1 :]
+        return data + b"\n" if ends_line else data
+
+    def _compare(self, what: str, data: bytes, function: Callable[..., Any], *arguments: Any) -> None:
+        fast = function(*arguments)
+        compiled, speedups.compiled = speedups.compiled, None
+        try:
+            slow = function(*arguments)
+        finally:
+            speedups.compiled = compiled
+        if fast != slow:
+            self.problems.append(f"{what} of {data!r}: {fast!r}, in Python {slow!r}")
+
+    def _render(self) -> None:
+        data = self._bytes(_TEXT)
+        inner = self._random.choice([b"\n", b"\x1f", b"\x0b", b"\0"])
+        self._compare("rendering", data, LineFormat.render, self._random.choice([PLAIN, RAW]), data, inner)
+
+    def _escape(self) -> None:
+        data = self._bytes(_TEXT)
+        inner = self._random.choice([b"\n", b"\x1f"])
+        self._compare("escaping", data, escape, with_plain_newlines(data, inner), inner)
+
+    def _utf8(self) -> None:
+        assert speedups.compiled
+        data = self._bytes(_TEXT, ends_line=False)
+        try:
+            expected = len(data.decode())
+            expected = len(data)
+        except UnicodeDecodeError as error:
+            expected = error.start
+        if speedups.compiled.find_undecodable(data, 0) != expected:
+            self.problems.append(f"what is not UTF-8 in {data!r} is not at {expected}")
+
+    def _judge(self) -> None:
+        data = self._bytes(_JSON)
+        accept = self._random.choice(list(Accept))
+        self._compare("judging", data, _verdicts, data, accept)
+
+    def _run_ends(self) -> None:
+        assert speedups.compiled
+        data = self._bytes(_JSON)
+        start = self._random.randrange(len(data) + 1)
+        for function in (speedups.compiled.canonical_run, speedups.compiled.record_run):
+            end, lines = function(data, start, len(data))
+            run = data[start:end]
+            is_whole = run == b"" or run.endswith(b"\n")
+            if not (
+                start <= end <= len(data)
+                and is_whole
+                and run.count(b"\n") == lines
+                and all(map(_is_record, run.splitlines()))
+            ):
+                self.problems.append(f"the run of {data!r} from {start} ends at {end}, with {lines} lines")
+
+    def _checksum(self) -> None:
+        crc32 = getattr(speedups.compiled, "crc32", zlib.crc32)
+        data = self._random.randbytes(self._random.choice([0, 1, 15, 16, 63, 64, 65, 300, 5000]))
+        if crc32(data, 7) != zlib.crc32(data, 7):
+            self.problems.append(f"the checksum of {data!r}")
+
+    def _fingerprint(self) -> None:
+        fingerprint = getattr(speedups.compiled, "fingerprint", None)
+        data = self._random.randbytes(self._random.choice([0, 1, 127, 128, 129, 256, 1024]))
+        if fingerprint and fingerprint(data) != hashlib.blake2b(data, digest_size=16).hexdigest():
+            self.problems.append(f"the fingerprint of {data!r}")
+
+
+def _verdicts(data: bytes, accept: Accept) -> list[str]:
+    """Return each line that is taken, and the reason for each that is not: runs may be cut anywhere."""
+    found: list[str] = []
+    for verdict in validate(data, accept=accept):
+        found += (
+            verdict.payload.decode().split("\n")[:-1] if isinstance(verdict, Lines) else [f"refused: {verdict.reason}"]
+        )
+    return found
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        record = json.loads(line, parse_int=float)  # a number with thousands of digits is legal JSON
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and {"level", "message"} <= record.keys()
+
+
+def main() -> int:
+    """Run, print a report line, and return 1 if something was found."""
+    parser = argparse.ArgumentParser(description="Compare the compiled part with the Python code.")
+    parser.add_argument("--operations", type=int, default=200_000)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    if speedups.compiled is None:
+        print("the compiled part is not built: python3 tools/build_speedups.py")
+        return 1
+    fuzzer = SpeedupsFuzzer(seed=arguments.seed)
+    fuzzer.run(arguments.operations)
+    for problem in fuzzer.problems[:20]:
+        print(problem)
+    print(f"seed {arguments.seed} operations {fuzzer.operations} problems {len(fuzzer.problems)}")
+    return bool(fuzzer.problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
