@@ -127,7 +127,7 @@ def text(keep: int) -> Callable[[Any], str]:
 
 
 def short_text(most: int, *, least: int = 0) -> Callable[[Any], str]:
-    """Return a reader of a text of `least` to `most` characters, for texts of which a part means something else."""
+    """Return a reader of a text of `least` to `most` characters, for a text that must not be cut."""
 
     def read(value: Any) -> str:
         if type(value) is not str:
