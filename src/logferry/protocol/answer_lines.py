@@ -2,7 +2,7 @@
 
 To add an answer, add its value to `delivery_answers.py`, and its keys to `_ANSWERS`. Pure: `control_reader.py` reads
 every value. Whether an answer belongs to a question, and whether its numbers agree with each other and with what the
-client knows, is left to whoever asked.
+client knows, is left to the caller.
 """
 
 import binascii
