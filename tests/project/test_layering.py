@@ -31,7 +31,17 @@ FLOORS: Final = {
         *("answers", "flow_control", "lifecycle", "patience", "proxies"),
     ),
     "server.storage": (
-        *("disk", "memory_store", "admission", "store_state", "store", "deliveries", "records", "log_names"),
+        *(
+            "disk",
+            "memory_store",
+            "admission",
+            "loss_pages",
+            "store_state",
+            "store",
+            "deliveries",
+            "records",
+            "log_names",
+        ),
     ),
     "server.storage.disk": (
         *("disk_store", "writer", "group_commit", "recovery", "retention", "deferred_sync"),

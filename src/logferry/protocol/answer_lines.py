@@ -43,9 +43,11 @@ from logferry.protocol.delivery_answers import (
 from logferry.protocol.delivery_repairs import DamagedExtent, DamageNotice, DamagePage, RepairOutcome, StoredContent
 from logferry.protocol.delivery_reports import (
     Extent,
+    LossPage,
     NamedSource,
     RecordedLoss,
     RecordedWindow,
+    RecordPlace,
     ReportPage,
     SourcesPage,
 )
@@ -59,6 +61,8 @@ _MAX_WORD_CHARS: Final = 64  # of a durability, or the state of an extent
 _REASON: Final = text(MAX_REASON_CHARS)
 _WORD: Final = text(_MAX_WORD_CHARS)
 _POSITION: Final[Shape] = {"source": source_id, "committed": offset, "lines": count, "crc32": crc32}
+_LOSSES: Final = list_of(row(RecordedLoss, offset, offset, _REASON))
+_WINDOWS: Final = list_of(row(RecordedWindow, offset, offset, offset, _REASON))
 _LIMIT: Final = whole_number(least=1)  # with a limit of 0 the client could never send anything
 
 _WELCOME: Final[Shape] = {
@@ -126,6 +130,10 @@ def _report(known: bool, more: bool, **fields: Any) -> ReportPage:
     return ReportPage(is_known=known, has_more=more, **fields)
 
 
+def _next(value: Any) -> RecordPlace | None:
+    return None if value is None else row(RecordPlace, offset, offset, offset)(value)
+
+
 def _base64(value: Any) -> bytes:
     if type(value) is not str:
         raise MalformedLine("is not a text")
@@ -153,12 +161,16 @@ _ANSWERS: Final[Mapping[str, tuple[Shape, Callable[..., Answer]]]] = {
             **_POSITION,
             "known": flag,
             "extents": list_of(row(Extent, offset, offset, count, crc32, _WORD, text(MAX_PATH_CHARS))),
-            "losses": list_of(row(RecordedLoss, offset, offset, _REASON)),
+            "losses": _LOSSES,
             "more": flag,
-            "windows": optional(list_of(row(RecordedWindow, offset, offset, offset, _REASON)), ()),
+            "windows": optional(_WINDOWS, ()),
             "skipped": optional(list_of(pair_of(offset, offset)), ()),
         },
         _report,
+    ),
+    "losses": (
+        {"source": source_id, "losses": _LOSSES, "skipped": _LOSSES, "windows": _WINDOWS, "next": _next},
+        lambda losses, **fields: LossPage(lost=losses, **fields),
     ),
     "sources": (
         {"sources": list_of(row(NamedSource, source_id, offset, count, offset)), "more": flag},

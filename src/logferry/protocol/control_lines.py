@@ -20,16 +20,19 @@ from logferry.protocol.control_reader import (
     optional,
     read_fields,
     read_object,
+    row,
     short_text,
     source_id,
     text,
 )
 from logferry.protocol.delivery import MAX_LOCATED, MAX_NAME_CHARS, MAX_OFFSET, MAX_PATH_CHARS, VERSION
+from logferry.protocol.delivery_reports import RecordPlace
 from logferry.protocol.delivery_requests import (
     Content,
     Damaged,
     Hello,
     Locate,
+    Losses,
     Note,
     Open,
     Ping,
@@ -89,6 +92,7 @@ _LINES: Final[Mapping[str, _Line]] = {
         Window,
     ),
     "report": ({"source": source_id, "after": offset}, Report),
+    "losses": ({"source": source_id, "first": row(RecordPlace, offset, offset, offset)}, Losses),
     "sources": ({"host": _HOST, "path": _PATH, "after": text(MAX_NAME_CHARS)}, SourcesOf),
     "positions": ({"sources": list_of(source_id, least=1, most=MAX_LOCATED)}, Locate),
     "content": (

@@ -13,6 +13,9 @@ CONTROL_PREFIX: Final = b'{"logferry"'
 # A control line has a few hundred bytes; a path may have 4096, each escaped to six.
 MAX_CONTROL_BYTES: Final = 64 * 1024
 
+# No answer is longer than this: the longest are pages of a report and pieces of stored content.
+MAX_ANSWER_BYTES: Final = 1024 * 1024
+
 MAX_OFFSET: Final = 2**63 - 1  # the largest offset of SQLite and of file systems
 
 # Longer paths and names of hosts are cut: the system's limit of a path, if every byte is escaped, and of a name. The id

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from logferry.protocol.acks import MAX_REASON_CHARS
 from logferry.protocol.delivery import MAX_SOURCES, answer_line
 from logferry.protocol.delivery_repairs import DamageNotice, DamagePage, RepairOutcome, StoredContent
-from logferry.protocol.delivery_reports import ReportPage, SourcesPage
+from logferry.protocol.delivery_reports import LossPage, ReportPage, SourcesPage
 
 
 class Welcome(NamedTuple):
@@ -98,6 +98,7 @@ Answer = (
     | BatchRefused
     | ReportPage
     | SourcesPage
+    | LossPage
     | StoredContent
     | DamagePage
     | DamageNotice

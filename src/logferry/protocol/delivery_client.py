@@ -4,13 +4,10 @@ Owns the beginning of an answer that is not complete yet. Must never read a cloc
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 from logferry.protocol.answer_lines import read_answer, read_welcome
+from logferry.protocol.delivery import MAX_ANSWER_BYTES
 from logferry.protocol.delivery_answers import Answer, InvalidAnswer, NotUnderstood, Welcome
-
-# The longest answer is a page of a report, with room for long reasons and paths.
-_MAX_ANSWER_BYTES: Final = 1024 * 1024
 
 
 class DeliveryClientProtocol:
@@ -40,8 +37,8 @@ class DeliveryClientProtocol:
             if isinstance(answer, InvalidAnswer | NotUnderstood):
                 self._buffer = b"\n".join((*lines[place + 1 :], self._buffer))
                 return answers
-        if len(self._buffer) > _MAX_ANSWER_BYTES:
-            answers.append(InvalidAnswer(f"the server's answer does not end within {_MAX_ANSWER_BYTES} bytes"))
+        if len(self._buffer) > MAX_ANSWER_BYTES:
+            answers.append(InvalidAnswer(f"the server's answer does not end within {MAX_ANSWER_BYTES} bytes"))
         return answers
 
     @property

@@ -1,5 +1,7 @@
 """What a server holds of one source: the pages of a report (docs/protocol.md, rule E19)."""
 
+import json
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from logferry.protocol.delivery import answer_line
@@ -7,8 +9,12 @@ from logferry.protocol.delivery import answer_line
 # Sources in one page of those that had a path.
 SOURCES_PAGE: Final = 500
 
-# Extents in one page of a report: at about 150 bytes each, far below the longest answer that a client accepts.
+# Extents in one page of a report, and losses or windows in one page of them.
 REPORT_PAGE: Final = 200
+
+# The JSON of the extents in one page has at most this much, and that of the losses and windows half of it: together
+# well below MAX_ANSWER_BYTES, however long the reasons and the names of segments are.
+PAGE_BYTES: Final = 512 * 1024
 
 
 class Extent(NamedTuple):
@@ -39,10 +45,38 @@ class RecordedWindow(NamedTuple):
     reason: str
 
 
+class RecordPlace(NamedTuple):
+    """Where a page of losses begins: in a table (0: losses, 1: unknown windows), by start and number."""
+
+    table: int = 0
+    start: int = 0
+    number: int = 0
+
+
+class LossPage(NamedTuple):
+    """One page of the losses and unknown windows of a source; the following page begins at `next`, if there is one.
+
+    What was `skipped` is not lost: nobody asked for these bytes, or they are stored elsewhere.
+    """
+
+    source: str
+    lost: tuple[RecordedLoss, ...]
+    skipped: tuple[RecordedLoss, ...]
+    windows: tuple[RecordedWindow, ...]
+    next: RecordPlace | None = None
+
+    @property
+    def only_skipped(self) -> tuple[tuple[int, int], ...]:
+        """The ranges that were skipped, except those that are lost for another reason."""
+        lost = {(loss.start, loss.end) for loss in self.lost}
+        return tuple((loss.start, loss.end) for loss in self.skipped if (loss.start, loss.end) not in lost)
+
+
 class ReportPage(NamedTuple):
     """One page of what a server knows about a source; `has_more` if another page follows the last extent.
 
-    Of the `losses`, those at `skipped` are none: nobody asked for these bytes, or they are stored elsewhere.
+    The first page has as many losses and windows as fit into it; a LossPage has them all. Of the `losses`, those at
+    `skipped` are none: nobody asked for these bytes, or they are stored elsewhere.
     """
 
     source: str
@@ -81,6 +115,18 @@ class SourcesPage(NamedTuple):
 def sources_line(page: SourcesPage) -> bytes:
     """Return the answer to a request for the sources that had a path."""
     return answer_line("sources", sources=page.sources, more=page.has_more)
+
+
+def losses_line(page: LossPage) -> bytes:
+    """Return the answer to a request for the losses and unknown windows of a source."""
+    return answer_line(
+        "losses", source=page.source, losses=page.lost, skipped=page.skipped, windows=page.windows, next=page.next
+    )
+
+
+def json_bytes(row: Iterable[object]) -> int:
+    """Return how many bytes a row takes in an answer."""
+    return len(json.dumps(tuple(row))) + len(", ")
 
 
 def report_line(page: ReportPage) -> bytes:

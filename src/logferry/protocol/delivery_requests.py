@@ -6,6 +6,7 @@ Values only: `control_lines.py` parses control lines into them. A client writes 
 from dataclasses import dataclass
 
 from logferry.protocol.delivery import MAX_OFFSET
+from logferry.protocol.delivery_reports import RecordPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,14 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Losses:
+    """The client asks for the losses and unknown windows of a source, from the place `first` on."""
+
+    source: str
+    first: RecordPlace
+
+
+@dataclass(frozen=True, slots=True)
 class SourcesOf:
     """The client asks which sources of a host had a path, by id, from the first after `after`."""
 
@@ -147,7 +156,7 @@ class Violation:
     reason: str
 
 
-Question = Report | SourcesOf | Locate | Content | Damaged | Repair
+Question = Report | Losses | SourcesOf | Locate | Content | Damaged | Repair
 """What another thread answers, because it reads from the disk."""
 
 Request = Hello | Open | BatchRequest | Skip | Note | Window | Question | Ping | Violation

@@ -11,10 +11,19 @@ from typing import Protocol
 
 import pytest
 
+from logferry.protocol.delivery import MAX_ANSWER_BYTES, MAX_OFFSET
 from logferry.protocol.delivery_answers import BatchRefused, Position, WindowRecorded
 from logferry.protocol.delivery_repairs import DamagedExtent, RepairOutcome, StoredContent
-from logferry.protocol.delivery_reports import Extent, RecordedLoss, RecordedWindow
-from logferry.protocol.delivery_requests import BatchRequest, Content, Note, Open, Repair, Skip, Window
+from logferry.protocol.delivery_reports import (
+    Extent,
+    LossPage,
+    RecordedLoss,
+    RecordedWindow,
+    RecordPlace,
+    losses_line,
+    report_line,
+)
+from logferry.protocol.delivery_requests import BatchRequest, Content, Losses, Note, Open, Repair, Skip, Window
 from logferry.protocol.features import read_store_id
 from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
 from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
@@ -150,13 +159,19 @@ class Connection:
 
     def ask(self, message: Open | BatchRequest | Skip | Note | Window | ReleaseSources) -> Outcome | None:
         """Submit a request; return its outcome."""
+        submitted = self.submit(message)
+        wait_until(lambda: submitted in self.stored.deliveries, "the request has an outcome")
+        assert submitted.source_request
+        return submitted.source_request.outcome
+
+    def submit(self, message: Open | BatchRequest | Skip | Note | Window | ReleaseSources) -> Delivery:
+        """Submit a request, and do not wait for its outcome."""
         request = SourceRequest(message, self._number, "client-1", "web-1")
         lines, payload = (message.lines, message.payload) if isinstance(message, BatchRequest) else (0, b"")
         pieces = [payload] if payload else []
         submitted = Delivery(LogName("", ""), pieces, lines, len(payload), source_request=request)
         self._store.submit(submitted, self.stored)
-        wait_until(lambda: submitted in self.stored.deliveries, "the request has an outcome")
-        return request.outcome
+        return submitted
 
     def open(self, *, known: int = 0) -> Outcome | None:
         """Open the source."""
@@ -432,6 +447,59 @@ def test_the_pages_of_a_report_have_every_extent_once(tested: StoreUnderTest) ->
         second = store.report("s1", first.extents[-1].end)
     assert (first.has_more, second.has_more) == (True, False)
     assert [extent.start for extent in (*first.extents, *second.extents)] == list(starts)
+
+
+def test_e34_the_pages_of_losses_have_every_loss_and_window_once_however_many_skips_come_before_them(
+    tested: StoreUnderTest,
+) -> None:
+    """Rule E34."""
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        for start in range(210):
+            client.submit(Skip("s1", start, start + 1, "not asked for", lost=False))
+        client.ask(Skip("s1", 210, 211, "cut"))
+        for reason in ("truncated", "redacted"):
+            client.ask(Note("s1", 3, 5, reason))
+        client.ask(Window("s1", 211, 1, 2, "it is gone"))
+        client.ask(Window("s1", 211, 1, 3, "it is gone again"))
+        pages = list(loss_pages(store))
+        assert store.report("s1", 0).lost == [
+            *(RecordedLoss(3, 5, reason) for reason in ("redacted", "truncated")),
+            RecordedLoss(210, 211, "cut"),
+        ]
+    lost = [loss for page in pages for loss in page.lost]
+    assert lost == [
+        *(RecordedLoss(3, 5, reason) for reason in ("truncated", "redacted")),
+        RecordedLoss(210, 211, "cut"),
+    ]
+    assert [loss.start for page in pages for loss in page.skipped] == list(range(210))
+    assert [window.noticed for page in pages for window in page.windows] == [2, 3]
+    assert len(pages) == 2
+
+
+def test_e34_no_page_is_longer_than_a_client_accepts(tested: StoreUnderTest) -> None:
+    """Rule E34: reasons are texts of other people, and a character may take twelve bytes of JSON."""
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        for number in range(220):
+            client.submit(Note("s1", 0, number, 200 * "\U0001f600"))
+            client.submit(Window("s1", 0, 0, MAX_OFFSET - number, 200 * "\U0001f600"))
+        client.ask(Open("s1", "/var/log/app.log"))
+        pages = list(loss_pages(store))
+        assert len(report_line(store.report("s1", 0))) < MAX_ANSWER_BYTES
+    assert sum(len(page.lost) for page in pages) == sum(len(page.windows) for page in pages) == 220
+    assert max(len(losses_line(page)) for page in pages) < MAX_ANSWER_BYTES / 2
+
+
+def loss_pages(store: Store) -> Iterator[LossPage]:
+    place: RecordPlace | None = RecordPlace()
+    while place is not None:
+        page = store.losses(Losses("s1", place))
+        assert page.next is None or page.next > place
+        yield page
+        place = page.next
 
 
 # --- what can happen to a store

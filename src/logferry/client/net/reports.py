@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 from logferry.client.net.connect import connect
@@ -25,10 +26,40 @@ from logferry.protocol.delivery_repairs import (
     RepairOutcome,
     StoredContent,
 )
-from logferry.protocol.delivery_reports import NamedSource, ReportPage, SourcesPage
-from logferry.protocol.features import HEAL, SOURCES
+from logferry.protocol.delivery_reports import (
+    LossPage,
+    NamedSource,
+    RecordedLoss,
+    RecordedWindow,
+    RecordPlace,
+    ReportPage,
+    SourcesPage,
+)
+from logferry.protocol.features import HEAL, LOSSES, SOURCES
 
 _CLIENT_ID: Final = "verify"
+
+# At most this many losses and windows of one source are listed: nobody reads further.
+_MAX_LISTED: Final = 100_000
+
+
+@dataclass(slots=True)
+class SourceLosses:
+    """The losses and windows that a server has recorded of a source; `problem` says what is not listed."""
+
+    lost: list[RecordedLoss] = field(default_factory=list)
+    skipped: list[RecordedLoss] = field(default_factory=list)  # not asked for, or stored elsewhere
+    windows: list[RecordedWindow] = field(default_factory=list)
+    problem: str = ""
+
+    def __len__(self) -> int:
+        return len(self.lost) + len(self.skipped) + len(self.windows)
+
+    def add(self, page: LossPage) -> None:
+        """Add a page."""
+        self.lost += page.lost
+        self.skipped += page.skipped
+        self.windows += page.windows
 
 
 class ReportClient:
@@ -92,6 +123,23 @@ class ReportClient:
             yield page
             has_more = page.has_more
             after = page.extents[-1].end if page.extents else 0
+
+    def losses(self, report: ReportPage) -> SourceLosses:
+        """Return the losses and windows of a source, whose report begins with the page `report`."""
+        if LOSSES not in self.features:
+            skipped = [loss for loss in report.losses if loss not in report.lost]
+            return SourceLosses(report.lost, skipped, list(report.windows))
+        found = SourceLosses()
+        place: RecordPlace | None = RecordPlace()
+        while place is not None and len(found) <= _MAX_LISTED:
+            page = self._ask(control_line("losses", source=report.source, first=place))
+            if not isinstance(page, LossPage) or (page.next is not None and page.next <= place):
+                raise ProtocolError(f"the server's answer to a request for losses is something else: {page}")
+            found.add(page)
+            place = page.next
+        if place is not None:
+            found.problem = f"the server has more losses of it than the {len(found)} that are listed"
+        return found
 
     def sources_of(self, path: str) -> Iterator[NamedSource]:
         """Yield the sources of this client's host that had a path, by id; none if the server cannot tell."""

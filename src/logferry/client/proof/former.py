@@ -7,13 +7,13 @@ present file is verify.py's. Must never change a checkpoint.
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
-from logferry.client.net.reports import ReportClient
+from logferry.client.net.reports import ReportClient, SourceLosses
 from logferry.client.recognition.recognise import is_same_file
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
@@ -72,12 +72,13 @@ def _judge(
     if checkpoint is not None:
         former.seen_at = checkpoint.seen_at
     pages = list(reports.report(source_id))
-    if pages[0].is_known:
-        _count(former, pages)
-        former.losses = pages[0].lost
-    former.windows = list(_windows(pages[0], window))
+    recorded = reports.losses(pages[0]) if pages[0].is_known else SourceLosses()
+    _count(former, pages)
+    former.losses = recorded.lost
+    former.windows = list(_windows(recorded.windows, pages[0].committed, window))
+    former.problem = recorded.problem
     if checkpoint is not None:
-        former.problem = _what_is_not_stored(checkpoint, pages[0], reports.store)
+        former.problem = _what_is_not_stored(checkpoint, pages[0], reports.store) or former.problem
     return former
 
 
@@ -98,12 +99,12 @@ def _count_extent(former: FormerSource, extent: Extent) -> None:
         former.altered += extent.lines
 
 
-def _windows(page: ReportPage, known: KnownLoss | None) -> Iterator[RecordedWindow]:
+def _windows(recorded: Sequence[RecordedWindow], committed: int, known: KnownLoss | None) -> Iterator[RecordedWindow]:
     """Yield the unknown windows of a source that still stand: nothing of it is stored beyond them."""
     if known is not None and known.is_over:
         return
-    yield from (window for window in page.windows if window.start >= page.committed)
-    if known is not None and not page.windows:
+    yield from (window for window in recorded if window.start >= committed)
+    if known is not None and not recorded:
         yield RecordedWindow(known.start, round(known.last_look * 1000), round(known.noticed_at * 1000), known.reason)
 
 

@@ -145,7 +145,7 @@ def verify(path: Path, checkpoints: Checkpoints, reports: ReportClient, *, with_
             return Verdict(str(path), lines=lines, problem=problem)
         checkpoint, pages = _latest_known(shipped, reports)
         is_edited = not has_content(file, checkpoint)
-        verdict, runs = _compare(file, checkpoint, pages, reports.store)
+        verdict, runs = _compare(file, checkpoint, pages, reports)
         if reports.can_heal:
             for run in runs:
                 stored = (data for extent in run.extents for data in reports.content(checkpoint.id, extent.start))
@@ -217,15 +217,16 @@ def _holds(path: Path, checkpoint: Checkpoint) -> bool:
 
 
 def _compare(
-    file: SourceFile, checkpoint: Checkpoint, pages: list[ReportPage], store: str
+    file: SourceFile, checkpoint: Checkpoint, pages: list[ReportPage], reports: ReportClient
 ) -> tuple[Verdict, list[Run]]:
     """Return the verdict on a file, and the extents that are there but do not agree."""
     verdict, committed = Verdict(str(file.path), checkpoint.id), pages[0].committed
-    why = checkpoint.why_missing(store, found=committed)
+    why = checkpoint.why_missing(reports.store, found=committed)
     if not pages[0].is_known:
         verdict.problem = f"the server has never heard of source {checkpoint.id}{why and f': {why}'}"
         return verdict, []
-    verdict.losses = list(pages[0].losses)
+    recorded = reports.losses(pages[0])
+    verdict.losses = sorted((*recorded.lost, *recorded.skipped))
     comparison = _Comparison(file, checkpoint.renderings or UNKNOWN, verdict)
     for extent in _extents(pages):
         comparison.compare(extent)
@@ -233,7 +234,7 @@ def _compare(
     if why:
         comparison.expect_nothing(min(checkpoint.acked_until, file.readable_end), why)
     comparison.expect_nothing(file.readable_end, "not shipped yet")
-    verdict.problem = "; ".join(file.problems)
+    verdict.problem = "; ".join([*file.problems, *filter(None, [recorded.problem])])
     return verdict, comparison.runs
 
 

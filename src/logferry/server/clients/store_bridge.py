@@ -15,8 +15,8 @@ from logferry.errors import StoreError, cause_of
 from logferry.protocol.acks import MAX_REASON_CHARS, error_ack
 from logferry.protocol.delivery_answers import alive_line, positions_failed_line, positions_line
 from logferry.protocol.delivery_repairs import RepairOutcome, content_line, damage_line, repair_line
-from logferry.protocol.delivery_reports import report_line, sources_line
-from logferry.protocol.delivery_requests import Content, Damaged, Locate, Question, Repair, Report, SourcesOf
+from logferry.protocol.delivery_reports import losses_line, report_line, sources_line
+from logferry.protocol.delivery_requests import Content, Damaged, Locate, Losses, Question, Repair, Report, SourcesOf
 from logferry.server.clients.echo import Echo
 from logferry.server.clients.sessions.base import ClientDelivery
 from logferry.server.storage.store import Store, StoreState
@@ -24,7 +24,13 @@ from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)
 
-_DOINGS: Final = {Report: "report", SourcesOf: "list sources", Content: "read what is stored", Damaged: "list damage"}
+_DOINGS: Final = {
+    Report: "report",
+    Losses: "list losses",
+    SourcesOf: "list sources",
+    Content: "read what is stored",
+    Damaged: "list damage",
+}
 
 
 class StoreBridge:
@@ -118,6 +124,8 @@ def answer_to(question: Question, store: Store) -> bytes:
         match question:
             case Report():
                 return report_line(store.report(question.source, question.after))
+            case Losses():
+                return losses_line(store.losses(question))
             case SourcesOf():
                 return sources_line(store.sources_of(question))
             case Locate():

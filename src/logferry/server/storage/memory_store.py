@@ -7,9 +7,9 @@ resume or fail. Never use it for lines that matter: they are lost when the proce
 import secrets
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Final
 
 from logferry import checksum
@@ -26,16 +26,17 @@ from logferry.protocol.delivery_reports import (
     REPORT_PAGE,
     SOURCES_PAGE,
     Extent,
+    LossPage,
     NamedSource,
-    RecordedLoss,
-    RecordedWindow,
+    RecordPlace,
     ReportPage,
     SourcesPage,
 )
-from logferry.protocol.delivery_requests import BatchRequest, Content, Repair, SourcesOf
+from logferry.protocol.delivery_requests import BatchRequest, Content, Losses, Repair, SourcesOf
 from logferry.server.storage.admission import GroupChanges, SourceTable
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored, report_stored
 from logferry.server.storage.log_names import LogName
+from logferry.server.storage.loss_pages import LOSSES, WINDOWS, Recorded, first_losses, loss_page
 from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRow, WindowRow
 from logferry.server.storage.store import (
     OnDamage,
@@ -169,17 +170,23 @@ class MemoryStore:
                 return ReportPage(source, False, 0, 0, 0, (), (), False)
             extents = self.records.extents.get(source, {})
             starts = sorted(start for start in extents if start >= after)
-            known = self.records.losses.get(source, [])
-            losses = [RecordedLoss(loss.start, loss.end, loss.reason) for loss in known]
-            windows = [window for window in self.records.windows if window.source == source]
+            known = first_losses(
+                [] if after else self.records.losses.get(source, []),
+                [window for window in self.records.windows if window.source == source and not after],
+            )
             return ReportPage(
                 *(source, True, row.committed, row.lines, row.crc32),
                 extents=tuple(self._check_extent(extents[start]) for start in starts[:REPORT_PAGE]),
-                losses=tuple(losses),
+                losses=tuple(sorted((*known.lost, *known.skipped))),
                 has_more=len(starts) > REPORT_PAGE,
-                windows=tuple(RecordedWindow(row.start, row.last_look, row.noticed, row.reason) for row in windows),
-                skipped=tuple((loss.start, loss.end) for loss in known if not loss.is_lost),
+                windows=known.windows,
+                skipped=known.only_skipped,
             )
+
+    def losses(self, question: Losses) -> LossPage:
+        with self._lock:
+            recorded = sorted(self._recorded(question.source), key=itemgetter(0))
+            return loss_page(question.source, (entry for entry in recorded if entry[0] >= question.first))
 
     def content(self, request: Content) -> StoredContent:
         with self._lock:
@@ -272,6 +279,13 @@ class MemoryStore:
         if request and isinstance(request.message, BatchRequest):
             changes.place(request, placement)
         return True
+
+    def _recorded(self, source: str) -> Iterator[Recorded]:
+        for number, loss in enumerate(self.records.losses.get(source, [])):
+            yield RecordPlace(LOSSES, loss.start, number), loss
+        for window in self.records.windows:
+            if window.source == source:
+                yield RecordPlace(WINDOWS, window.start, window.noticed), window
 
     def _check_extent(self, row: ExtentRow) -> Extent:
         state = "altered" if self._is_damaged(row) else "ok"

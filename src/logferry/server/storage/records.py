@@ -5,7 +5,7 @@ admission uses. Only values: never reads or writes a file.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 SegmentState = Literal["open", "closed", "expired"]
@@ -69,6 +69,7 @@ class LossRow:
     end: int
     reason: str
     is_lost: bool = True  # False: nobody asked for them, or they are stored elsewhere
+    number: int = field(default=0, compare=False)  # in the ledger; known once it is read from there
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from typing import Protocol, Self
 
 from logferry.protocol.delivery_answers import Position
 from logferry.protocol.delivery_repairs import DamagePage, RepairOutcome, StoredContent
-from logferry.protocol.delivery_reports import ReportPage, SourcesPage
-from logferry.protocol.delivery_requests import Content, Repair, SourcesOf
+from logferry.protocol.delivery_reports import LossPage, ReportPage, SourcesPage
+from logferry.protocol.delivery_requests import Content, Losses, Repair, SourcesOf
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored
 
 OnFailure = Callable[[], None]
@@ -170,6 +170,9 @@ class Store(Protocol):
 
         Raises StoreError or OSError when the records cannot be read.
         """
+
+    def losses(self, question: Losses) -> LossPage:
+        """Return a page of what of a source is not stored as it was. Raises StoreError or OSError."""
 
     def content(self, request: Content) -> StoredContent:
         """Return stored bytes of an extent as they are now, damaged or not. Raises StoreError or OSError."""

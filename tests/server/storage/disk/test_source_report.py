@@ -10,7 +10,7 @@ from tests.support.running import running_server
 
 
 def test_a_page_of_a_report_ends_when_it_has_read_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logferry.server.storage.disk.source_report._PAGE_BYTES", 10)
+    monkeypatch.setattr("logferry.server.storage.disk.source_report._READ_BYTES", 10)
     with running_server(tmp_path, segment_bytes=100) as server, DeliveryClient(server, source="s1") as client:
         for number in range(3):
             client.send(batch([LINES[number]], start=size_of(LINES[:number])))

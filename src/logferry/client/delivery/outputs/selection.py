@@ -42,8 +42,9 @@ def stored_extents(settings: ShipSettings, source_id: str, *, wait: Wait) -> Sto
 
     with ReportClient.for_server_of(settings, wait=wait) as reports:
         pages = list(reports.report(source_id))
-    losses = {loss for page in pages for loss in page.losses}  # each page has them all
-    return StoredRanges([extent for page in pages for extent in page.extents], sorted(losses))
+        recorded = reports.losses(pages[0])
+    losses = sorted((*recorded.lost, *recorded.skipped))
+    return StoredRanges([extent for page in pages for extent in page.extents], losses)
 
 
 def _dialing(settings: ShipSettings) -> Dial:

@@ -17,6 +17,7 @@ from logferry.protocol.delivery_requests import (
     Damaged,
     Hello,
     Locate,
+    Losses,
     Note,
     Open,
     Ping,
@@ -157,7 +158,7 @@ class DeliverySession:
                 self._take_hello(request)
             case Ping():
                 self._channel.send_sign_of_life()
-            case Report() | SourcesOf() | Locate() | Content() | Damaged() | Repair():
+            case Report() | Losses() | SourcesOf() | Locate() | Content() | Damaged() | Repair():
                 return self._take_question(request)
             case Open():
                 return self._take_open(request, deliveries)

@@ -28,8 +28,8 @@ from logferry.folder_lock import FolderInUse, lock_folder
 from logferry.permissions import Privacy
 from logferry.protocol.delivery_answers import Position
 from logferry.protocol.delivery_repairs import DamagePage, RepairOutcome, StoredContent
-from logferry.protocol.delivery_reports import ReportPage, SourcesPage
-from logferry.protocol.delivery_requests import Content, Repair, SourcesOf
+from logferry.protocol.delivery_reports import LossPage, ReportPage, SourcesPage
+from logferry.protocol.delivery_requests import Content, Losses, Repair, SourcesOf
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored
 from logferry.server.storage.disk import source_report
 from logferry.server.storage.disk.damage import DamageRegistry
@@ -185,6 +185,9 @@ class DiskStore:
     def report(self, source: str, after: int) -> ReportPage:
         assert self._opened
         return source_report.report(self._settings.data_dir, source, after=after, on_damage=self._opened.damage.note)
+
+    def losses(self, question: Losses) -> LossPage:
+        return source_report.losses_of(self._settings.data_dir, question)
 
     def content(self, request: Content) -> StoredContent:
         return stored_content(self._settings.data_dir, request)

@@ -44,6 +44,8 @@ _CHECKPOINT_PAGES: Final = 2048
 
 _EXTENT_COLUMNS: Final = "start, end, lines, crc32, segment, position, bytes"
 
+_LOSS_COLUMNS: Final = "source, start, end, reason, is_lost, rowid"
+
 # Of damage: retention has not deleted its segment.
 _IS_KEPT: Final = "damage.segment IN (SELECT id FROM segments WHERE state != 'expired')"
 
@@ -213,18 +215,30 @@ class Ledger:
         )
         return [ExtentRow(*row) for row in rows]
 
-    def losses(self, source_id: str, *, limit: int) -> list[LossRow]:
-        """Return the losses of a source, in order. Raises OSError for a ledger before version 4."""
-        rows = self._query(
-            "SELECT source, start, end, reason, is_lost FROM losses WHERE source = ? ORDER BY start LIMIT ?",
-            (source_id, limit),
-        )
-        return [LossRow(source, start, end, reason, bool(is_lost)) for source, start, end, reason, is_lost in rows]
+    def losses(self, source_id: str, *, first: Sequence[int] = (0, 0), limit: int) -> list[LossRow]:
+        """Return losses of a source, in order of start and number, from these two on.
 
-    def windows(self, source_id: str, *, limit: int) -> list[WindowRow]:
-        """Return the unknown windows of a source, in order. Raises OSError for a ledger before version 4."""
-        query = "SELECT source, start, last_look, noticed, reason FROM windows WHERE source = ? ORDER BY start LIMIT ?"
-        return [WindowRow(*row) for row in self._query(query, (source_id, limit))]
+        Raises OSError for a ledger before version 4, like the two functions below.
+        """
+        rows = self._query(
+            f"SELECT {_LOSS_COLUMNS} FROM losses WHERE source = ? AND (start, rowid) >= (?, ?) "
+            "ORDER BY start, rowid LIMIT ?",
+            (source_id, *first, limit),
+        )
+        return list(map(_loss, rows))
+
+    def losses_before_skips(self, source_id: str, *, limit: int) -> list[LossRow]:
+        """Return losses of a source, those first that are lost and not only skipped."""
+        query = f"SELECT {_LOSS_COLUMNS} FROM losses WHERE source = ? ORDER BY is_lost DESC, start LIMIT ?"
+        return list(map(_loss, self._query(query, (source_id, limit))))
+
+    def windows(self, source_id: str, *, first: Sequence[int] = (0, 0), limit: int) -> list[WindowRow]:
+        """Return unknown windows of a source, in order of start and time of notice, from these two on."""
+        query = (
+            "SELECT source, start, last_look, noticed, reason FROM windows "
+            "WHERE source = ? AND (start, noticed) >= (?, ?) ORDER BY start, noticed LIMIT ?"
+        )
+        return [WindowRow(*row) for row in self._query(query, (source_id, *first, limit))]
 
     def sources_of(self, host: str, path: str, *, after: str, limit: int) -> list[tuple[SourceRow, float]]:
         """Return the sources of a host that had a path, by id, from the first after `after`, and when they began."""
@@ -370,6 +384,11 @@ class Ledger:
     def forget_unsynced(self, last: int) -> None:
         """Delete the kept bytes up to the id `last`: their segments are synced."""
         self._database.execute("DELETE FROM unsynced WHERE id <= ?", (last,))
+
+
+def _loss(row: Sequence[Any]) -> LossRow:
+    source, start, end, reason, is_lost, number = row
+    return LossRow(source, start, end, reason, bool(is_lost), number)
 
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:

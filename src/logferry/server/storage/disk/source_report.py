@@ -4,55 +4,55 @@ Only reads: the ledger through its own connection, the segments in blocks. So an
 beside a server that is storing. `fsck.py` checks whole segments instead.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from logferry.protocol.delivery_answers import Position
 from logferry.protocol.delivery_reports import (
+    PAGE_BYTES,
     REPORT_PAGE,
     SOURCES_PAGE,
     Extent,
+    LossPage,
     NamedSource,
-    RecordedLoss,
-    RecordedWindow,
+    RecordPlace,
     ReportPage,
     SourcesPage,
+    json_bytes,
 )
-from logferry.protocol.delivery_requests import SourcesOf
+from logferry.protocol.delivery_requests import Losses, SourcesOf
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.measure import measure
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
+from logferry.server.storage.loss_pages import LOSSES, ROWS, WINDOWS, Recorded, first_losses, loss_page
 from logferry.server.storage.records import DamageRow, ExtentRow, SegmentRow
 
 # One page reads at most this much plus one extent: a second of work for a disk, then other clients have their turn.
-_PAGE_BYTES: Final = 256 * 1024 * 1024
-
-# A report lists at most this many losses of a source. A client with more losses knows how many bytes it lost.
-_MAX_LOSSES: Final = 200
-
+_READ_BYTES: Final = 256 * 1024 * 1024
 
 OnDamaged = Callable[[Sequence[DamageRow]], object]
 
 
 def positions(data_dir: Path, sources: Sequence[str]) -> list[Position]:
     """Return how far those of the sources are stored that the ledger has. Raises StoreError or OSError."""
-    ledger = Ledger(data_dir, durable=False, read_only=True)
-    try:
+    with _reading(data_dir) as ledger:
         return [Position(*row, is_answer_to_open=False) for row in ledger.positions(sources)]
-    finally:
-        ledger.close()
 
 
 def sources_of(data_dir: Path, question: SourcesOf) -> SourcesPage:
     """Return a page of the sources that had a path. Raises StoreError or OSError when the ledger cannot be read."""
-    ledger = Ledger(data_dir, durable=False, read_only=True)
-    try:
+    with _reading(data_dir) as ledger:
         rows = ledger.sources_of(question.host, question.path, after=question.after, limit=SOURCES_PAGE + 1)
-    finally:
-        ledger.close()
     page = [NamedSource(row.id, row.committed, row.lines, round(at * 1000)) for row, at in rows[:SOURCES_PAGE]]
     return SourcesPage(tuple(page), has_more=len(rows) > SOURCES_PAGE)
+
+
+def losses_of(data_dir: Path, question: Losses) -> LossPage:
+    """Return a page of the losses and windows of a source. Raises StoreError or OSError."""
+    with _reading(data_dir) as ledger:
+        return loss_page(question.source, _recorded(ledger, question))
 
 
 def report(data_dir: Path, source_id: str, *, after: int, on_damage: OnDamaged | None = None) -> ReportPage:
@@ -62,23 +62,14 @@ def report(data_dir: Path, source_id: str, *, after: int, on_damage: OnDamaged |
 
     Raises StoreError or OSError when the ledger cannot be read.
     """
-    ledger = Ledger(data_dir, durable=False, read_only=True)
-    try:
+    with _reading(data_dir) as ledger:
         source = ledger.source(source_id)
         if source is None:
             return ReportPage(source_id, False, 0, 0, 0, (), (), False)
         rows = ledger.extents(source_id, after=after, limit=REPORT_PAGE + 1)
-        losses = ledger.losses(source_id, limit=_MAX_LOSSES)
-        windows = ledger.windows(source_id, limit=_MAX_LOSSES)
-        page = _first_page(rows)
-        extents = tuple(_check_extent(data_dir, ledger, row) for row in page)
-    finally:
-        ledger.close()
-    damaged = [
-        DamageRow(source_id, row.start, row.segment)
-        for row, extent in zip(page, extents, strict=True)
-        if extent.state in ("altered", "missing")
-    ]
+        known = _first_losses(ledger, source_id) if not after else first_losses((), ())
+        page = list(_checked(data_dir, ledger, rows[:REPORT_PAGE]))
+    damaged = [DamageRow(source_id, row.start, row.segment) for row, extent in page if extent.state in _DAMAGED]
     if damaged and on_damage:
         on_damage(damaged)
     return ReportPage(
@@ -87,21 +78,54 @@ def report(data_dir: Path, source_id: str, *, after: int, on_damage: OnDamaged |
         committed=source.committed,
         lines=source.lines,
         crc32=source.crc32,
-        extents=extents,
-        losses=tuple(RecordedLoss(loss.start, loss.end, loss.reason) for loss in losses),
+        extents=tuple(extent for _, extent in page),
+        losses=tuple(sorted((*known.lost, *known.skipped))),
         has_more=len(rows) > len(page),
-        windows=tuple(RecordedWindow(row.start, row.last_look, row.noticed, row.reason) for row in windows),
-        skipped=tuple((loss.start, loss.end) for loss in losses if not loss.is_lost),
+        windows=known.windows,
+        skipped=known.only_skipped,
     )
 
 
-def _first_page(rows: Sequence[ExtentRow]) -> Sequence[ExtentRow]:
-    total = 0
-    for number, row in enumerate(rows[:REPORT_PAGE]):
-        if total > _PAGE_BYTES:
-            return rows[:number]
-        total += row.bytes
-    return rows[:REPORT_PAGE]
+_DAMAGED: Final = ("altered", "missing")
+
+
+@contextmanager
+def _reading(data_dir: Path) -> Iterator[Ledger]:
+    ledger = Ledger(data_dir, durable=False, read_only=True)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def _first_losses(ledger: Ledger, source_id: str) -> LossPage:
+    windows = ledger.windows(source_id, limit=ROWS)
+    return first_losses(ledger.losses_before_skips(source_id, limit=ROWS), windows)
+
+
+def _recorded(ledger: Ledger, question: Losses) -> Iterator[Recorded]:
+    """Yield what is recorded of a source from a place on, as much as a page can hold: losses, then windows."""
+    table, *first = question.first
+    if table == LOSSES:
+        for loss in ledger.losses(question.source, first=first, limit=ROWS):
+            yield RecordPlace(LOSSES, loss.start, loss.number), loss
+        first = [0, 0]
+    for window in ledger.windows(question.source, first=first, limit=ROWS):
+        yield RecordPlace(WINDOWS, window.start, window.noticed), window
+
+
+def _checked(data_dir: Path, ledger: Ledger, rows: Sequence[ExtentRow]) -> Iterator[tuple[ExtentRow, Extent]]:
+    """Yield extents as they are on the disk, until a page has read enough, or is full."""
+    to_read, room = _READ_BYTES, PAGE_BYTES
+    for place, row in enumerate(rows):
+        if to_read < 0:
+            break
+        extent = _check_extent(data_dir, ledger, row)
+        to_read -= row.bytes
+        room -= json_bytes(extent)
+        if place and room < 0:
+            break
+        yield row, extent
 
 
 def _check_extent(data_dir: Path, ledger: Ledger, row: ExtentRow) -> Extent:
