@@ -16,6 +16,7 @@ from logferry.client.delivery.batches import RenderingProducer
 from logferry.client.delivery.engine import DeliveryEngine
 from logferry.client.delivery.outputs.selection import output_for, stored_extents
 from logferry.client.finding.fifos import only_fifo, open_fifo
+from logferry.client.finding.foreign_links import follow_foreign_links
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.readers.base import Reader
 from logferry.client.state.checkpoints import Checkpoints
@@ -71,6 +72,7 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloadin
     Raises StateError if another process uses the state folder, SourceError if a file cannot be opened,
     DeliveryAbandoned if lines could not be delivered.
     """
+    follow_foreign_links(settings.follow_foreign_links)
     folder, connection = state_dir(settings.state_dir), ConnectionTracker(on_change=metrics.changed.set)
     checkpoints = Checkpoints(folder)
     known_losses = KnownLosses(folder, acknowledged=read_acknowledged(folder).number)

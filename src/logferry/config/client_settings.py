@@ -39,6 +39,16 @@ StateDir: TypeAlias = Annotated[
         Group.RUN,
     ),
 ]
+FollowForeignLinks: TypeAlias = Annotated[
+    bool,
+    Declaration(
+        BOOLEAN,
+        "false",
+        "as root, follow symbolic links to files of other users, too: without it, a link and its file must have the "
+        "same owner",
+        Group.FILES,
+    ),
+]
 AckTimeout: TypeAlias = Annotated[
     float,
     Declaration(
@@ -138,6 +148,7 @@ class ShipSettings:
             opposite="--again",
         ),
     ]
+    follow_foreign_links: FollowForeignLinks
     state_dir: StateDir
     delete_after: Annotated[
         bool,
@@ -257,6 +268,7 @@ class RepairSettings:
     server_host: ServerHost
     server_port: ServerPort
     host: Host
+    follow_foreign_links: FollowForeignLinks
     state_dir: StateDir
     ack_timeout: AckTimeout
     connect_timeout: ConnectTimeout

@@ -1,5 +1,6 @@
 """No log file is deleted or moved unless all of it is proven to be stored."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -47,9 +48,9 @@ Ship = Callable[..., Printed]
 def run_ship(capfd: pytest.CaptureFixture[str], server: RunningServer, tmp_path: Path) -> Ship:
     """Run `logferry ship` for app.log."""
 
-    def run(*words: str) -> Printed:
+    def run(*words: str, log: Path = tmp_path / "app.log") -> Printed:
         where = ("--server-host", "127.0.0.1", "--server-port", str(server.port))
-        code = main(["ship", "--log-file", str(tmp_path / "app.log"), *where, *words])
+        code = main(["ship", "--log-file", str(log), *where, *words])
         return Printed(code, *capfd.readouterr())
 
     return run
@@ -252,3 +253,114 @@ def test_settings_under_which_nothing_could_be_proven_are_refused(
     assert printed.code == EXIT_USAGE
     assert sentence in printed.err
     assert log.exists()
+
+
+# --- what the owner of a folder can exchange meanwhile ----------------------------------------------------------------
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be led to files of other users")
+
+
+def exchanging(monkeypatch: pytest.MonkeyPatch, exchange: Callable[[], object]) -> None:
+    """Call `exchange` when the file is verified, and before it is removed."""
+
+    def verify_then_exchange(*words: Any, **options: Any) -> Verdict:
+        verdict = verify(*words, **options)
+        exchange()
+        return verdict
+
+    monkeypatch.setattr(disposal, "verify", verify_then_exchange)
+
+
+@pytest.mark.parametrize("disposal_word", ["--delete-after", "--move-after"])
+def test_a_folder_exchanged_for_a_link_does_not_lead_to_other_files(
+    tmp_path: Path, run_ship: Ship, monkeypatch: pytest.MonkeyPatch, disposal_word: str
+) -> None:
+    """Seen: --delete-after deleted a file of the folder that a link, put in place of the log's folder, led to."""
+    folder, victim = _folder(tmp_path / "logs"), append(_folder(tmp_path / "etc") / "app.log", range(7))
+    log = append(folder / "app.log", range(5))
+
+    def exchange() -> None:
+        folder.rename(tmp_path / "aside")
+        folder.symlink_to(tmp_path / "etc")
+
+    exchanging(monkeypatch, exchange)
+    words = (disposal_word, *((str(tmp_path / "done"),) if disposal_word == "--move-after" else ()))
+    printed = run_ship(*words, log=log)
+    assert printed.code == EXIT_OK
+    assert not list((tmp_path / "aside").iterdir()), "the file itself is gone, wherever its folder is by now"
+    assert victim.read_bytes() == b"".join(map(log_line, range(7)))
+
+
+def test_a_file_exchanged_for_a_link_stays(tmp_path: Path, run_ship: Ship, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, other = append(tmp_path / "app.log", range(5)), append(tmp_path / "other", range(5))
+
+    def exchange() -> None:
+        log.unlink()
+        log.symlink_to(other)
+
+    exchanging(monkeypatch, exchange)
+    printed = run_ship("--delete-after")
+    assert printed.code == EXIT_INCOMPLETE
+    assert f"{log} stays: it is a link" in printed.err
+    assert log.is_symlink()
+    assert other.exists()
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("owner", "mode", "who"),
+    [
+        (12_345, 0o755, "user 12345"),
+        (0, 0o777, "everybody"),
+        (0, 0o775, "group 12345"),
+    ],
+)
+def test_root_removes_nothing_from_a_folder_that_others_may_change(
+    tmp_path: Path, run_ship: Ship, owner: int, mode: int, who: str
+) -> None:
+    log = append(_folder(tmp_path / "logs") / "app.log", range(5))
+    os.chown(log.parent, owner, 12_345)
+    log.parent.chmod(mode)
+    printed = run_ship("--delete-after", log=log)
+    assert printed.code == EXIT_INCOMPLETE
+    assert f"{log} stays: {who} may change its folder and exchange the file for another one meanwhile" in printed.err
+    assert log.exists()
+
+
+@as_root
+def test_a_folder_with_the_sticky_bit_is_safe(tmp_path: Path, run_ship: Ship) -> None:
+    """Only the owner of a file can rename or delete it there."""
+    log = append(_folder(tmp_path / "logs") / "app.log", range(5))
+    log.parent.chmod(0o1777)
+    assert run_ship("--delete-after", log=log).code == EXIT_OK
+    assert not log.exists()
+
+
+@as_root
+def test_root_moves_nothing_into_a_folder_that_others_may_change(tmp_path: Path, run_ship: Ship) -> None:
+    log, done = append(tmp_path / "app.log", range(5)), _folder(tmp_path / "done")
+    done.chmod(0o777)
+    printed = run_ship("--move-after", str(done / "today"))
+    assert printed.code == EXIT_INCOMPLETE
+    assert "everybody may change" in printed.err
+    assert log.exists()
+    assert not list(done.iterdir())
+
+
+def test_a_file_is_copied_to_another_device_and_removed(
+    tmp_path: Path, run_ship: Ship, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it was: content, mode and time."""
+
+    def refuse(*_words: object, **_options: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    log = append(tmp_path / "app.log", range(100))
+    log.chmod(0o640)
+    content, status = log.read_bytes(), log.stat()
+    assert run_ship("--move-after", str(tmp_path / "done")).code == EXIT_OK
+    moved = tmp_path / "done" / "app.log"
+    assert moved.read_bytes() == content
+    assert (moved.stat().st_mode, moved.stat().st_mtime_ns) == (status.st_mode, status.st_mtime_ns)
+    assert not log.exists()

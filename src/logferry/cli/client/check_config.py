@@ -9,6 +9,7 @@ from typing import Final
 from logferry.cli.client.check_report import check_report
 from logferry.cli.command_line import EXIT_OK, CommandLine
 from logferry.cli.output import print_result
+from logferry.client.finding.foreign_links import follow_foreign_links
 from logferry.client.finding.preview import not_log_files, preview
 from logferry.client.run import state_dir
 from logferry.config import ServeSettings, ShipSettings
@@ -34,6 +35,7 @@ def run(words: Sequence[str]) -> int:
 
 def _client_report(words: Sequence[str]) -> str:
     settings = _OF_CLIENT.start(words)
+    follow_foreign_links(settings.follow_foreign_links)
     if problems := not_log_files(settings.inputs):
         raise ConfigError(problems)
     return check_report(settings, preview(settings.inputs), state_dir(settings.state_dir))

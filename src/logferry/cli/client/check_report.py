@@ -27,6 +27,8 @@ def _common(settings: ShipSettings, state_dir: Path) -> Iterator[str]:
     yield f"server   {settings.server_host} port {settings.server_port}"
     yield f"mode     {', '.join(ways)}"
     yield f"state    {state_dir}"
+    if settings.follow_foreign_links:
+        yield "links    followed also to files of other users"
 
 
 def _input(found: InputPreview) -> str:
@@ -37,6 +39,11 @@ def _input(found: InputPreview) -> str:
     parts += [f"fields {', '.join(f'{key}={value}' for key, value in own.field)}"] if own.field else []
     if found.unreadable:
         parts.append(f"{len(found.unreadable)} of the files cannot be read, such as {found.unreadable[0]}")
+    if links := found.foreign:
+        parts.append(
+            f"{len(links)} of the files are behind links to other users' files, which root follows only with "
+            f"--follow-foreign-links, such as {links[0]}"
+        )
     if taken := found.claimed_earlier:
         parts.append(f"{len(taken)} of the files left to an earlier input, such as {taken[0]}")
     return "; ".join([f"{', '.join(own.log_file)}: {_count(found)}", *parts])

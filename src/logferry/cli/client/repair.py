@@ -8,6 +8,7 @@ from typing import Final
 
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_OK, CommandLine
 from logferry.cli.output import print_problem, print_result, shown, table
+from logferry.client.finding.foreign_links import follow_foreign_links
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.repair import RepairReport, repair_path
 from logferry.client.proof.verify import files_of
@@ -41,6 +42,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _repair(settings: RepairSettings) -> list[RepairReport]:
+    follow_foreign_links(settings.follow_foreign_links)
     checkpoints = Checkpoints(state_dir(settings.state_dir), read_only=True)
     with ReportClient.for_server_of(settings) as reports:
         if not reports.can_heal:

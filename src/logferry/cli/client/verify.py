@@ -12,6 +12,7 @@ from typing import Final
 
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_OK, CommandLine
 from logferry.cli.output import print_problem, print_result, shown, table
+from logferry.client.finding.foreign_links import follow_foreign_links
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.former import FormerSource
 from logferry.client.proof.lines import LineProblem
@@ -53,6 +54,7 @@ def verify_and_print(settings: VerifySettings) -> int:
 
 
 def _verify(settings: VerifySettings) -> list[Verdict]:
+    follow_foreign_links(settings.follow_foreign_links)
     folder = state_dir(settings.state_dir)
     checkpoints = Checkpoints(folder, read_only=True)
     with ReportClient.for_server_of(settings) as reports:

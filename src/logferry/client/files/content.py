@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, Self
 
+from logferry.client.finding.foreign_links import open_file
 from logferry.errors import SourceError, cause_of
 
 
@@ -103,8 +104,7 @@ def next_data(fd: int, offset: int) -> int:
 def open_regular(path: Path) -> int:
     """Open a regular file and return its descriptor. Raises SourceError, or FileNotFoundError when it is missing."""
     try:
-        # O_NONBLOCK: opening a FIFO must not wait for a writer; the flag has no effect on regular files.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = open_file(path)
     except FileNotFoundError:
         raise
     except OSError as error:

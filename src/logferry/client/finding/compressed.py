@@ -5,6 +5,7 @@ Owns the table of suffixes and magic numbers. Must never decompress anything: cl
 
 from typing import Final
 
+from logferry.client.finding.foreign_links import open_file
 from logferry.protocol.compressor import GZIP_MAGIC
 
 # The suffixes that logrotate and similar tools give to compressed files, with the first bytes of each format. Some
@@ -32,8 +33,8 @@ def is_compressed(path: str, *, or_unfinished: bool = False) -> bool:
     if not path.endswith(tuple(MAGICS_BY_SUFFIX)):
         return False
     try:
-        with open(path, "rb") as file:
-            begin = file.read(_LONGEST_MAGIC)
+        with open(open_file(path), "rb") as file:
+            begin = file.read(_LONGEST_MAGIC) or b""
     except OSError:
         return False
     magics = next(magics for suffix, magics in MAGICS_BY_SUFFIX.items() if path.endswith(suffix))

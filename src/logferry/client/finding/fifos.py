@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterable, Sequence
 
+from logferry.client.finding.foreign_links import foreign_link
 from logferry.config import InputSettings
 from logferry.errors import SourceError, cause_of
 
@@ -37,6 +38,8 @@ def open_fifo(path: str, *, outlives_writers: bool) -> int:
     It ends when its last writer closes it, unless it `outlives_writers`: then the client counts as a writer itself, as
     far as it may write to the FIFO.
     """
+    if reason := foreign_link(path):
+        raise SourceError(path, reason)
     flags = os.O_NONBLOCK | os.O_CLOEXEC  # opening a FIFO would wait for the other end
     if outlives_writers:
         try:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from logferry.client.finding.fifos import is_fifo
+from logferry.client.finding.foreign_links import foreign_link
 from logferry.client.finding.patterns import matching
 from logferry.config import STANDARD_INPUT, InputSettings
 from logferry.printable import quoted
@@ -21,6 +22,7 @@ class InputPreview:
     files: Sequence[str]
     unreadable: Sequence[str]
     claimed_earlier: Sequence[str]
+    foreign: Sequence[str] = ()  # links to files of other users, which root does not follow
 
 
 def preview(inputs: Iterable[InputSettings]) -> list[InputPreview]:
@@ -31,7 +33,8 @@ def preview(inputs: Iterable[InputSettings]) -> list[InputPreview]:
         names = [name for name in settings.log_file if name != STANDARD_INPUT]
         files = [name for name in matching(names, settings.exclude) if os.path.exists(name)]
         unreadable = [name for name in files if not os.access(name, os.R_OK)]
-        found.append(InputPreview(settings, files, unreadable, [name for name in files if name in seen]))
+        claimed, foreign = [name for name in files if name in seen], list(filter(foreign_link, files))
+        found.append(InputPreview(settings, files, unreadable, claimed, foreign))
         seen.update(files)
     return found
 

@@ -5,15 +5,15 @@ exception, which the user has to request, are lines that were filtered out of a 
 """
 
 import logging
-import os
-import shutil
 from pathlib import Path
 
 from logferry.client.net.reports import ReportClient
+from logferry.client.proof.removal import NamedFile
 from logferry.client.proof.verify import Verdict, verify
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import ShipSettings
-from logferry.errors import DeliveryError
+from logferry.errors import DeliveryError, cause_of
+from logferry.printable import printable
 
 logger = logging.getLogger(__name__)
 
@@ -21,15 +21,24 @@ logger = logging.getLogger(__name__)
 def dispose(path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> list[str]:
     """Verify a shipped file; delete or move it if all of it is stored once. Return why it stays, if it does."""
     try:
-        before = _state(path)
-        reason = _why_it_stays(_verdict(path, settings, checkpoints), disposes_filtered=settings.dispose_filtered)
-        if not reason and _state(path) != before:
-            reason = "it changed while it was verified"
-        if not reason:
-            reason = _delete(path) if settings.move_after is None else _move(path, settings.move_after)
+        with NamedFile(path) as file:
+            reason = file.why_not_removable() or _dispose(file, path, settings, checkpoints)
     except (OSError, DeliveryError) as error:
-        reason = str(error)
-    return [f"{path} stays: {reason}"] if reason else []
+        reason = cause_of(error) if isinstance(error, OSError) else str(error)
+    return [f"{printable(str(path))} stays: {reason}"] if reason else []
+
+
+def _dispose(file: NamedFile, path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> str:
+    before = file.state()
+    reason = _why_it_stays(_verdict(path, settings, checkpoints), disposes_filtered=settings.dispose_filtered)
+    if reason:
+        return reason
+    target = settings.move_after
+    reason = file.delete(before) if target is None else file.move(before, target)
+    if not reason:
+        done = "deleted %s" if target is None else "moved %s to %s"
+        logger.info(done, *(printable(str(place)) for place in (path, target) if place is not None))
+    return reason
 
 
 def _why_it_stays(verdict: Verdict, *, disposes_filtered: bool) -> str:
@@ -48,29 +57,6 @@ def _why_it_stays(verdict: Verdict, *, disposes_filtered: bool) -> str:
             "--exclude-line and are stored nowhere; --dispose-filtered disposes of such files too"
         )
     return ""
-
-
-def _delete(path: Path) -> str:
-    os.unlink(path)
-    logger.info("deleted %s", path)
-    return ""
-
-
-def _move(path: Path, folder: Path) -> str:
-    """Move the file into a folder; return "", or why it cannot be moved."""
-    target = folder / path.name
-    if os.path.lexists(target):
-        return f"{target} already exists"
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.move(path, target)
-    logger.info("moved %s to %s", path, folder)
-    return ""
-
-
-def _state(path: Path) -> tuple[int, ...]:
-    """Return values that change when the path is replaced by another file, or the content of the file changes."""
-    status = path.stat()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _verdict(path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> Verdict:
