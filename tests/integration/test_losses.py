@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.state.known_losses import read_losses
+from logferry.client.state.losses_file import read_losses
 from logferry.protocol.delivery_reports import RecordedLoss
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.renderer import Renderer
@@ -52,7 +52,7 @@ def test_a_line_that_is_too_long_for_the_server_is_the_only_one_lost(tmp_path: P
         assert run.counters.lines_acked == 120
         assert [(loss.start, loss.end) for loss in losses(server)] == ranges
         assert all("refused by the server: more than 1024 bytes" in loss.reason for loss in losses(server))
-    (known,) = read_losses(tmp_path / "state")[1]
+    (known,) = read_losses(tmp_path / "state").losses
     assert (known.path, known.count, known.reason) == (str(log), 3, "refused by the server: more than 1024 bytes")
 
 

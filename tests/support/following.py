@@ -15,7 +15,7 @@ from logferry.client.proof.verify import Verdict, verify
 from logferry.client.readers.follow import reader as follow_reader
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.client.state.known_losses import KnownLoss, read_losses
+from logferry.client.state.losses_file import KnownLoss, read_losses
 from logferry.model.chunk import Chunk
 from logferry.protocol.delivery_reports import RecordedLoss
 from tests.support.running import RunningServer, numbered_line, wait_until
@@ -167,7 +167,7 @@ class Scene:
 
     def windows(self) -> list[KnownLoss]:
         """Return the unknown windows that the client knows, without those that turned out to be none."""
-        return [known for known in read_losses(self.state)[1] if known.is_window and not known.is_over]
+        return [known for known in read_losses(self.state).losses if known.is_window and not known.is_over]
 
     def conclude(
         self,

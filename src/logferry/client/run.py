@@ -75,7 +75,7 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloadin
     follow_foreign_links(settings.follow_foreign_links)
     folder, connection = state_dir(settings.state_dir), ConnectionTracker(on_change=metrics.changed.set)
     checkpoints = Checkpoints(folder)
-    known_losses = KnownLosses(folder, acknowledged=read_acknowledged(folder).number)
+    known_losses = KnownLosses(folder, acknowledged=lambda: read_acknowledged(folder).number)
     try:
         opened = _open_reader(settings, checkpoints, known_losses, metrics)
         try:

@@ -12,6 +12,9 @@ import pytest
 
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_OK
 from logferry.cli.dispatch import main
+from logferry.client.state.checkpoints import Checkpoints
+from logferry.client.state.known_losses import KnownLosses
+from logferry.client.state.losses_file import FILE_NAME, FORGOTTEN, MAX_ENTRIES
 from logferry.protocol.delivery import answer_line, control_line
 from logferry.protocol.delivery_answers import Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
@@ -236,3 +239,90 @@ def test_e30_sources_are_read_as_they_were_written() -> None:
     )
     assert isinstance(answers[0], Welcome)
     assert answers[1] == page
+
+
+def known_to_client(tmp_path: Path) -> KnownLosses:
+    """Return what the client of `run_verify` knows to be lost."""
+    (tmp_path / "state").mkdir(exist_ok=True)
+    return KnownLosses(tmp_path / "state")
+
+
+def test_a_loss_that_only_the_client_knows_shows_under_the_name_that_the_user_knows(
+    tmp_path: Path, server: RunningServer, run_verify: Callable[..., Printed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, gone = append(tmp_path / "app.log", range(10)), tmp_path / "gone.log"
+    with following(log, server) as run:
+        run.wait_for_acks(10)
+    assert run_verify(log).code == EXIT_OK
+    known = known_to_client(tmp_path)
+    known.add_loss(str(log), "s0", 50, 90, "a shorter copy holds other bytes there")
+    known.add_loss(str(gone), "", 0, 0, "written, and gone before it could be opened")
+    known.close()
+    printed = run_verify(log)
+    assert printed.code == EXIT_INCOMPLETE
+    assert re.search(r"an earlier file .* \(source s0, .*\): bytes 50 to 90 lost: a shorter copy holds", printed.out)
+    printed = run_verify(tmp_path / "*.log")
+    assert f"{gone}: an earlier file of this name (never opened, " in printed.out
+    monkeypatch.chdir(tmp_path)
+    assert run_verify(Path("app.log")).code == EXIT_INCOMPLETE
+    assert run_verify(append(tmp_path / "another.log", [])).code == EXIT_OK
+    main(["status", "--state-dir", str(tmp_path / "state"), "--acknowledge"])
+    assert str(gone) not in run_verify(tmp_path / "*.log").out, "somebody has read that"
+    assert run_verify(log).code == EXIT_INCOMPLETE, "it is still lost"
+
+
+def test_a_loss_that_the_server_has_recorded_shows_once(
+    tmp_path: Path, server: RunningServer, run_verify: Callable[..., Printed]
+) -> None:
+    log, reason = append(tmp_path / "app.log", range(10)), "truncated before it was read"
+    with following(log, server) as run:
+        run.wait_for_acks(10)
+    (source,) = Checkpoints(tmp_path / "state", read_only=True).known_ids()
+    with DeliveryClient(server, host="web-7") as sender:
+        sender.send(control_line("open", source="s1", path=str(log)))
+        sender.answer()
+        sender.send(control_line("skip", source="s1", start=0, end=50, reason=reason))
+        sender.answer()
+    known = known_to_client(tmp_path)
+    known.add_loss(str(log), "s1", 0, 50, reason)
+    known.close()
+    words = ("--host", "web-7")
+    assert run_verify(log, words=words).out.count("lost: ") == 1
+    known.add_loss(str(log), source, 10, 20, reason)
+    known.close()
+    printed = run_verify(log, words=words)
+    assert f"{log}: bytes 10 to 20 lost: {reason} (2 times, 60 bytes in all)" in printed.out
+    renamed = log.rename(tmp_path / "app.log.1")
+    assert "bytes 10 to 20 lost" in run_verify(renamed, words=words).out, "it is of this file, whatever its name"
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"version": 2}'])
+def test_losses_that_nobody_can_read_make_every_verdict_doubtful_until_they_are_acknowledged(
+    tmp_path: Path, server: RunningServer, run_verify: Callable[..., Printed], content: bytes
+) -> None:
+    log = append(tmp_path / "app.log", range(10))
+    with following(log, server) as run:
+        run.wait_for_acks(10)
+    (tmp_path / "state" / FILE_NAME).write_bytes(content)
+    printed = run_verify(log)
+    assert (printed.code, verdict_of(printed)) == (EXIT_INCOMPLETE, "not proven: losses are not known any more")
+    assert len(list(known_to_client(tmp_path))) == 1, "as the next run does"
+    printed = run_verify(log)
+    assert (printed.code, f"(kept as {FILE_NAME}.damaged)" in printed.out) == (EXIT_INCOMPLETE, True)
+    assert main(["status", "--state-dir", str(tmp_path / "state"), "--acknowledge"]) == EXIT_INCOMPLETE, "it is stopped"
+    assert run_verify(log).code == EXIT_OK
+
+
+def test_losses_that_were_forgotten_make_every_verdict_doubtful(
+    tmp_path: Path, server: RunningServer, run_verify: Callable[..., Printed]
+) -> None:
+    log = append(tmp_path / "app.log", range(10))
+    with following(log, server) as run:
+        run.wait_for_acks(10)
+    known = known_to_client(tmp_path)
+    for number in range(MAX_ENTRIES + 1):
+        known.add_loss(f"/var/log/{number}.log", "s", 0, 1, "x")
+    known.close()
+    printed = run_verify(log, words=("--json",))
+    (found,) = json.loads(printed.out)
+    assert (printed.code, found["proven"], found["forgotten"]) == (EXIT_INCOMPLETE, False, [f"{FORGOTTEN}: 2"])

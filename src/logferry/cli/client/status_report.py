@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from logferry.cli.output import shown, table
-from logferry.client.state.known_losses import KnownLoss
+from logferry.client.state.losses_file import KnownLoss, without_files
 from logferry.client.status.connection_state import CONNECTED, WAITING, ConnectionState
 from logferry.client.status.inspect import InspectedFile, Inspection
 from logferry.names import text_of_name
@@ -65,6 +65,8 @@ def _losses(losses: Sequence[KnownLoss]) -> list[str]:
 def _loss(loss: KnownLoss) -> str:
     repeats = f" ({loss.count} times, {loss.size} bytes in all)" if loss.count > 1 else ""
     path, reason = shown(loss.path), shown(loss.reason)
+    if not loss.path:
+        return f"lost: {shown(without_files(loss))}; {moment(loss.noticed_at)}"
     if loss.is_window:
         repeats = f" ({loss.count} times)" if loss.count > 1 else ""
         return (

@@ -15,12 +15,14 @@ from logferry.cli.output import print_problem, print_result, shown, table
 from logferry.client.finding.foreign_links import follow_foreign_links
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.former import FormerSource
+from logferry.client.proof.known import ClientKnowledge
 from logferry.client.proof.lines import LineProblem
 from logferry.client.proof.verify import NEVER_SHIPPED, Range, Verdict, verify_all
 from logferry.client.run import state_dir, state_dirs
 from logferry.client.state.checkpoints import FILE_NAME as CHECKPOINTS_FILE
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.client.state.known_losses import KnownLoss, read_losses
+from logferry.client.state.losses_file import read_losses
+from logferry.client.status.acknowledged import read as read_acknowledged
 from logferry.config import VerifySettings
 from logferry.errors import DeliveryError, StateError
 from logferry.printable import moment
@@ -59,7 +61,7 @@ def _verify(settings: VerifySettings) -> list[Verdict]:
     checkpoints = Checkpoints(folder, read_only=True)
     with ReportClient.for_server_of(settings) as reports:
         verdicts = verify_all(
-            settings.inputs, checkpoints, reports, known_losses=_known_losses(folder), with_text=settings.show
+            settings.inputs, checkpoints, reports, known=_client_knowledge(folder), with_text=settings.show
         )
     for verdict in verdicts:
         if verdict.problem == NEVER_SHIPPED:
@@ -67,12 +69,12 @@ def _verify(settings: VerifySettings) -> list[Verdict]:
     return verdicts
 
 
-def _known_losses(folder: Path) -> Sequence[KnownLoss]:
+def _client_knowledge(folder: Path) -> ClientKnowledge:
     try:
-        return read_losses(folder)[1]
+        return ClientKnowledge(read_losses(folder).losses, read_acknowledged(folder).number)
     except StateError as error:
         print_problem(str(error), command="verify")
-        return ()
+        return ClientKnowledge(unreadable=f"losses that the client knew are not known: {error}")
 
 
 def _where_else(folder: Path, checkpoints: Checkpoints) -> str:
@@ -117,6 +119,8 @@ def _verdict(verdict: Verdict) -> str:
         return f"stored {verdict.times_stored} times"
     if verdict.is_whole:
         return f"all there, but {verdict.repeated} lines more than once"
+    if verdict.is_doubtful:
+        return "not proven: losses are not known any more"
     return verdict.problem or "NOT all there"
 
 
@@ -127,6 +131,7 @@ def _details(verdict: Verdict) -> list[str]:
         *(f"bytes {loss.start} to {loss.end} lost: {loss.reason}" for loss in verdict.losses),
         *(f"{_place(piece)} expired: {piece.reason}" for piece in verdict.expired),
         *(text for former in verdict.former for text in _former(former)),
+        *(f"it may be of this file: {sentence}" for sentence in verdict.forgotten),
     ]
     wrong = [line for problem in verdict.wrong_lines[:_MAX_RANGES] for line in _wrong_line(problem)]
     holes = [f"{verdict.nuls} NUL bytes at the beginnings of lines are not shipped"] if verdict.nuls else []
@@ -147,7 +152,8 @@ def _former(former: FormerSource) -> list[str]:
         *([former.problem] if former.problem else []),
     ]
     seen = f", {moment(former.seen_at)}" if former.seen_at else ""
-    return [f"an earlier file of this name (source {former.source}{seen}): {text}" for text in found]
+    which = f"source {former.source}" if former.source else "never opened"
+    return [f"an earlier file of this name ({which}{seen}): {text}" for text in found]
 
 
 def _first(found: Sequence[str], what: str) -> list[str]:

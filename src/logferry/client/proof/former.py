@@ -17,7 +17,7 @@ from logferry.client.net.reports import ReportClient, SourceLosses
 from logferry.client.recognition.recognise import is_same_file
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.client.state.known_losses import KnownLoss
+from logferry.client.state.losses_file import KnownLoss
 from logferry.errors import SourceError
 from logferry.protocol.delivery_reports import Extent, NamedSource, RecordedLoss, RecordedWindow, ReportPage
 
@@ -42,20 +42,25 @@ class FormerSource:
         return not (self.problem or self.missing or self.altered or self.losses or self.windows)
 
 
+def names_of(path: Path) -> list[str]:
+    """Return the names of a file under which the client and the server may know it."""
+    return list(dict.fromkeys((str(path), os.path.abspath(path))))
+
+
 def former_sources(
     path: Path, present: str, checkpoints: Checkpoints, reports: ReportClient, known_losses: Iterable[KnownLoss]
 ) -> list[FormerSource]:
     """Return the sources that had the name `path`, oldest first, without the one of the id `present`.
 
-    Raises DeliveryError.
+    `known_losses` are those of this name. Raises DeliveryError.
     """
-    names = dict.fromkeys((str(path), os.path.abspath(path)))
+    names = names_of(path)
     known = {checkpoint.id: checkpoint for name in names for checkpoint in checkpoints.of_path(name)}
     named = {source.source: source for name in names for source in reports.sources_of(name)}
     windows = {loss.source: loss for loss in known_losses if loss.is_window}
     found = [
         _judge(source_id, known.get(source_id), named.get(source_id), windows.get(source_id), reports)
-        for source_id in dict.fromkeys((*known, *named))
+        for source_id in dict.fromkeys((*known, *named, *filter(None, windows)))
         if source_id != present
     ]
     return sorted(found, key=lambda former: (former.seen_at, former.source))

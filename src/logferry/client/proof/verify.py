@@ -20,13 +20,13 @@ from logferry.client.finding.rotation_names import is_archive_name, original_nam
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.copies import copies_of
 from logferry.client.proof.former import FormerSource, former_sources
+from logferry.client.proof.known import ClientKnowledge, add_unrecorded
 from logferry.client.proof.lines import MAX_PROBLEMS, LineProblem, Run, line_problems
 from logferry.client.readers.rerender import Renderings, Rerendered, rerender
 from logferry.client.recognition.recognise import has_content
 from logferry.client.recognition.rotated import rotated_paths
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.client.state.known_losses import KnownLoss
 from logferry.config import FileSettings
 from logferry.errors import SourceError
 from logferry.model.render_spec import PLAIN
@@ -35,6 +35,7 @@ from logferry.printable import moment
 from logferry.protocol.delivery_reports import Extent, RecordedLoss, ReportPage
 
 NEVER_SHIPPED: Final = "never shipped, as far as the state folder knows"
+_KNOWS_NOTHING: Final = ClientKnowledge()
 _CHANGED: Final = "the file has changed since it was shipped"
 UNKNOWN: Final[Renderings] = ((0, PLAIN),)  # nothing was sent, or a version that knew no other rendering sent it
 
@@ -74,6 +75,7 @@ class Verdict:
     problem: str = ""  # why the file could not be compared, or only in part
     former: list[FormerSource] = field(default_factory=list)  # that had the name before and are not whole
     former_whole: int = 0  # how many others had it
+    forgotten: list[str] = field(default_factory=list)  # losses of files that nobody knows any more: perhaps this one
 
     def __post_init__(self) -> None:
         self.path = text_of_name(self.path)
@@ -81,7 +83,16 @@ class Verdict:
     @property
     def is_whole(self) -> bool:
         """Whether everything is stored, once or several times."""
-        return not (self.problem or self.missing or self.altered or self.losses or self.former)
+        return not (self._is_wrong or self.forgotten)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether everything is stored, but the client forgot losses that may be of this file."""
+        return bool(self.forgotten) and not self._is_wrong
+
+    @property
+    def _is_wrong(self) -> bool:
+        return bool(self.problem or self.missing or self.altered or self.losses or self.former)
 
     @property
     def is_proven(self) -> bool:
@@ -94,23 +105,28 @@ def verify_all(
     checkpoints: Checkpoints,
     reports: ReportClient,
     *,
-    known_losses: Sequence[KnownLoss] = (),
+    known: ClientKnowledge = _KNOWS_NOTHING,
     with_text: bool = False,
 ) -> list[Verdict]:
     """Compare each file of these inputs, once, with what the server has stored, and the files that had its name before.
 
-    `with_text` adds to each wrong line what it should be, and what it is. Raises DeliveryError.
+    `known` is what the client knows to be lost; patterns match the names of such files, too. `with_text` adds to each
+    wrong line what it should be, and what it is. Raises DeliveryError.
     """
-    verdicts = []
-    for path in map(Path, files_of(inputs)):
+    verdicts, inputs = [], list(inputs)
+    lost = [name for wanted in inputs for name in known.names_for(wanted)]
+    for path in map(Path, dict.fromkeys((*files_of(inputs), *lost))):
         verdict = verify(path, checkpoints, reports, with_text=with_text)
         copies = copies_of(path, verdict.source, checkpoints, reports) if verdict.source else {}
         verdict.repeated += sum(copies.values())
         verdict.times_stored += sum(lines >= verdict.stored for lines in copies.values() if lines)
+        known_losses = known.of_name(path, verdict.source)
         named = former_sources(path, verdict.source, checkpoints, reports, known_losses)
         former = [source for source in named if source.source not in copies]
+        add_unrecorded(known_losses, verdict.source, verdict.losses, former)
         verdict.former = [source for source in former if not source.is_whole]
         verdict.former_whole = len(former) - len(verdict.former)
+        verdict.forgotten = known.problems()
         verdicts.append(verdict)
     return verdicts
 

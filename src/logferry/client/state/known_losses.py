@@ -1,77 +1,39 @@
-"""The format of STATE_DIR/losses.json, version 1: what the client knows to be lost, and its unknown windows.
+"""What the client knows to be lost, and its unknown windows: this run, and the runs before it (losses_file.py).
 
-    {"version": 1, "numbered": 7, "forgotten": 0, "losses": [{<KnownLoss>}, ...]}
-
-Keys are the names of the fields of KnownLoss; a value that equals its default is left out, and unknown keys are
-ignored. `numbered` is the number of the latest entry: an entry gets a new number when it changes, so that what was
-acknowledged before counts again, and numbers begin above what was acknowledged. `forgotten` counts entries that made
-room for new ones.
-The file is replaced as a whole and synced, so a crash leaves the old content or the new. A damaged file, or one of a
-later version, is kept as `.damaged`, and the client begins a new one. Another process may read the file at any time.
-
-Owns these entries, across runs. Must never end a run.
+Owns these entries, and which of them make room when there are too many: first what was acknowledged or is over; what
+nobody has acknowledged is counted. Must never end a run.
 """
 
 import contextlib
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from logferry.durable import replace_file
+from logferry.client.state.losses_file import (
+    FILE_NAME,
+    FORGOTTEN,
+    MAX_ENTRIES,
+    KnownLoss,
+    LossesFile,
+    read_losses,
+    write_losses,
+)
 from logferry.errors import StateError, cause_of
 from logferry.model.unknown_window import UnknownWindow
-from logferry.permissions import advice
 from logferry.printable import printable
 from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)
-
-VERSION: Final = 1
-FILE_NAME: Final = "losses.json"
-
-# Losses of one file for one reason are one entry, so there are rarely more than a few.
-MAX_ENTRIES: Final = 1000
 
 # A file that is rewritten every minute has a window each time: more than these are only counted.
 MAX_WINDOWS_OF_FILE: Final = 20
 
 # A failing disk may cause thousands of losses a second; losses, unlike windows, are also in the server's ledger.
 _WRITE_INTERVAL_S: Final = 1.0
-
-# The latest time that a file system can state is before this one. NaN, which JSON knows, is not.
-_MAX_TIME: Final = 2.0**64
-
-# The largest file that is read.
-_MAX_BYTES: Final = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class KnownLoss:
-    """Bytes `[start, end)` of a source that are lost, or an unknown window from `start` on. Times are Unix times.
-
-    `count` losses of the same path, of `size` bytes in all, had the same reason, and the other fields describe the
-    latest; an unknown window is an entry of its own unless there are very many of one file. `is_over`: the file was
-    found again, so nothing of it is unknown.
-    """
-
-    number: int
-    path: str
-    source: str
-    start: int
-    end: int
-    reason: str
-    noticed_at: float
-    is_window: bool = False
-    last_look: float = 0.0
-    count: int = 1
-    size: int = 0
-    is_recorded: bool = False  # by the server, as far as it keeps windows
-    is_over: bool = False
 
 
 _Key = tuple[str, str, str]
@@ -81,11 +43,16 @@ class KnownLosses:
     """What this client and its earlier runs know to be lost. Any thread may call any method."""
 
     def __init__(
-        self, folder: Path | None, *, acknowledged: int = 0, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Path | None,
+        *,
+        acknowledged: Callable[[], int] = lambda: 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Load the file in `folder`; None keeps everything in memory only.
 
-        New entries get numbers above `acknowledged`: those up to it were acknowledged, even if the file lacks them.
+        `acknowledged` returns up to which number somebody has acknowledged entries, even if the file lacks them; new
+        entries get numbers above that. Any thread may call it.
         """
         self._path = folder / FILE_NAME if folder is not None else None
         self._clock = clock
@@ -93,12 +60,13 @@ class KnownLosses:
         self._failures = RepeatLimit(logger, clock=clock)
         self._entries: dict[_Key, KnownLoss] = {}
         self._windows: dict[str, _Key] = {}  # by source
-        self._numbered = self._forgotten = 0
+        self._acknowledged = acknowledged
+        self._numbered = self._acknowledged_until = acknowledged()
+        self._forgotten = 0
         self._is_changed = False
-        self._write_at = clock()
+        self._write_at = self._ask_at = clock()
         if self._path is not None:
             self._load(self._path)
-        self._numbered = max(self._numbered, acknowledged)
 
     def __iter__(self) -> Iterator[KnownLoss]:
         with self._lock:
@@ -156,7 +124,7 @@ class KnownLosses:
             known = self._window_of(source)
             if known is not None and not known.is_over:
                 logger.info("%s is found again: nothing of it is unknown", printable(known.path))
-                self._change(source, is_over=True)
+                self._end_window(known)
                 self._write()
 
     def write_if_due(self) -> None:
@@ -171,6 +139,17 @@ class KnownLosses:
             if self._is_changed:
                 self._write()
 
+    def _end_window(self, known: KnownLoss) -> None:
+        """End the latest window of an entry; of the others in it, nobody knows the sources any more."""
+        if known.count == 1:
+            self._change(known.source, is_over=True)
+            return
+        del self._entries[self._windows.pop(known.source)]
+        others = replace(known, source="", count=known.count - 1, is_recorded=True)
+        before = self._entries.pop(_key(others), None)
+        self._put(replace(others, count=others.count + before.count) if before is not None else others)
+        self._is_changed = True
+
     def _window_of(self, source: str) -> KnownLoss | None:
         key = self._windows.get(source)
         return self._entries[key] if key is not None else None
@@ -178,16 +157,44 @@ class KnownLosses:
     def _add(self, loss: KnownLoss) -> None:
         self._numbered += 1
         before = self._entries.pop(self._merged_with(loss), None)
-        if before is not None:
+        if before is not None and before.is_window:
             self._windows.pop(before.source, None)
         if before is not None and not before.is_over:
             loss = replace(loss, count=before.count + 1, size=before.size + loss.size)
         self._put(replace(loss, number=self._numbered))
         while len(self._entries) > MAX_ENTRIES:
-            forgotten = self._entries.pop(next(iter(self._entries)))
-            self._windows.pop(forgotten.source, None)
-            self._forgotten += 1
+            self._forget(self._entries[self._least_needed()])
         self._is_changed = True
+
+    def _least_needed(self) -> _Key:
+        """Return the key of the oldest entry that was acknowledged or is over; of the oldest one if there is none."""
+        oldest, known = next(iter(self._entries.items()))
+        if self._is_acknowledged(known):  # numbers grow, so it is the first one if any
+            return oldest
+        return next((key for key in self._windows.values() if self._entries[key].is_over), oldest)
+
+    def _forget(self, known: KnownLoss) -> None:
+        del self._entries[_key(known)]
+        if known.is_window:
+            self._windows.pop(known.source, None)
+        self._forgotten += 1
+        if not (known.is_over or self._is_acknowledged(known)):
+            self._count_forgotten(known)
+
+    def _is_acknowledged(self, known: KnownLoss) -> bool:
+        if known.number > self._acknowledged_until and self._clock() >= self._ask_at:
+            self._ask_at = self._clock() + _WRITE_INTERVAL_S
+            self._acknowledged_until = self._acknowledged()
+        return known.number <= self._acknowledged_until
+
+    def _count_forgotten(self, known: KnownLoss) -> None:
+        """Count a loss that nobody has acknowledged, in an entry that a new number makes the latest."""
+        self._numbered += 1
+        count, size = known.count, known.size
+        before = self._entries.pop(("", FORGOTTEN, ""), None)
+        if before is not None and not self._is_acknowledged(before):
+            count, size = count + before.count, size + before.size
+        self._put(KnownLoss(self._numbered, "", "", 0, 0, FORGOTTEN, time.time(), count=count, size=size))
 
     def _merged_with(self, loss: KnownLoss) -> _Key:
         """Return the key of the entry that a loss becomes a part of; its own if there is no such entry."""
@@ -198,7 +205,7 @@ class KnownLosses:
 
     def _put(self, known: KnownLoss) -> None:
         self._entries[_key(known)] = known
-        if known.is_window:
+        if known.is_window and known.source:
             self._windows[known.source] = _key(known)
 
     def _change(self, source: str, **changes: Any) -> None:
@@ -207,26 +214,30 @@ class KnownLosses:
 
     def _load(self, path: Path) -> None:
         try:
-            self._numbered, self._forgotten, entries = _read(path)
-            for known in entries:
-                self._put(known)
-        except FileNotFoundError:
+            numbered, self._forgotten, entries = read_losses(path.parent)
+        except StateError as error:
+            self._set_aside(path, str(error))
             return
-        except (OSError, *_UNREADABLE) as error:
-            reason = cause_of(error) if isinstance(error, OSError) else error
-            logger.error("cannot read the losses in %s: %s", path, reason)
-            with contextlib.suppress(OSError):
-                path.replace(path.with_name(f"{path.name}.damaged"))
+        self._numbered = max(self._numbered, numbered)
+        for known in entries:
+            self._put(known)
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        """Keep a damaged file under another name, and remember that nobody knows what it said."""
+        aside = path.with_name(f"{path.name}.damaged")
+        logger.error("%s; it is kept as %s", printable(reason), printable(str(aside)))
+        with contextlib.suppress(OSError):
+            path.replace(aside)
+        self._add(KnownLoss(0, "", "", 0, 0, f"{reason} (kept as {aside.name})", time.time()))
+        self._write()
 
     def _write(self) -> None:
         self._write_at = self._clock() + _WRITE_INTERVAL_S
         if self._path is None:
             return
-        losses = [_entry(known) for known in self._entries.values()]
-        content = {"version": VERSION, "numbered": self._numbered, "forgotten": self._forgotten, "losses": losses}
         self._is_changed = True  # until it is written
         try:
-            replace_file(self._path, json.dumps(content, indent=1).encode())
+            write_losses(self._path, LossesFile(self._numbered, self._forgotten, tuple(self._entries.values())))
         except OSError as error:
             reason = cause_of(error)
             self._failures.log(
@@ -240,54 +251,3 @@ class KnownLosses:
 
 def _key(known: KnownLoss) -> _Key:
     return known.path, known.reason, known.source if known.is_window else ""
-
-
-# The exceptions that damaged content can raise.
-_UNREADABLE: Final = (ValueError, KeyError, TypeError, RecursionError)
-
-
-def read_losses(folder: Path) -> tuple[int, list[KnownLoss]]:
-    """Return the number of the latest entry in a state folder, and the entries, oldest first. Raises StateError."""
-    path = folder / FILE_NAME
-    try:
-        numbered, _, losses = _read(path)
-    except FileNotFoundError:
-        return 0, []
-    except OSError as error:
-        raise StateError(f"cannot read {path}: {cause_of(error)}{advice(path, error)}") from None
-    except _UNREADABLE as error:
-        raise StateError(f"cannot understand {path}: {error}") from None
-    return numbered, losses
-
-
-def _read(path: Path) -> tuple[int, int, list[KnownLoss]]:
-    with open(path, "rb") as file:
-        content = json.loads(file.read(_MAX_BYTES))
-    if content["version"] != VERSION:
-        raise ValueError(f"its version is {content['version']!r}, this program knows {VERSION}")
-    losses = [_loss(entry) for entry in content["losses"]]
-    return _number(content["numbered"]), _number(content["forgotten"]), losses
-
-
-def _number(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise TypeError(f"{value!r} is not a number of entries")
-    return value
-
-
-def _entry(known: KnownLoss) -> dict[str, object]:
-    return {name: value for name, value in asdict(known).items() if name not in _DEFAULTS or value != _DEFAULTS[name]}
-
-
-def _loss(entry: Any) -> KnownLoss:
-    known = KnownLoss(**{each.name: entry[each.name] for each in fields(KnownLoss) if each.name in entry})
-    for each in fields(KnownLoss):
-        value = getattr(known, each.name)
-        if type(value) is not each.type and not (each.type is float and type(value) is int):
-            raise TypeError(f"{each.name} is {value!r}")
-        if each.type is float and not abs(value) <= _MAX_TIME:
-            raise ValueError(f"{each.name} is not a time")
-    return known
-
-
-_DEFAULTS: Final = {each.name: each.default for each in fields(KnownLoss)}

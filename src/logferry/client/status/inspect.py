@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from logferry.client.files.identity import identity_of
-from logferry.client.state.known_losses import KnownLoss, read_losses
+from logferry.client.state.losses_file import KnownLoss, LossesFile, read_losses, without_files
 from logferry.client.status.acknowledged import Acknowledged
 from logferry.client.status.acknowledged import read as read_acknowledged
 from logferry.client.status.connection_state import WAITING
@@ -91,8 +91,8 @@ def inspect(folder: Path, *, now: float) -> Inspection:
             else f"found no status in {folder}: no client has run with this state folder (--state-dir names another)"
         )
     client, acknowledged = status.client, read_acknowledged(folder)
-    latest, known = read_losses(folder)
-    losses = tuple(loss for loss in known if loss.number > acknowledged.number and not loss.is_over)
+    known, unreadable = _known_losses(folder)
+    losses = tuple(loss for loss in known.losses if loss.number > acknowledged.number and not loss.is_over)
     files = tuple(_inspected(report, client, is_running=holder is not None, now=now) for report in status.files)
     return Inspection(
         str(folder),
@@ -101,9 +101,9 @@ def inspect(folder: Path, *, now: float) -> Inspection:
         max(0.0, now - client.written_at),
         client,
         files,
-        (*_problems(status, holder, now, acknowledged), *_problems_of_losses(losses, client)),
+        (*_problems(status, holder, now, acknowledged), *_problems_of_losses(losses, client), *unreadable),
         losses,
-        max(latest, acknowledged.number),
+        max(known.numbered, acknowledged.number),
     )
 
 
@@ -114,14 +114,26 @@ def _holder(folder: Path) -> str | None:
         raise StateError(f"cannot read the state folder {folder}: {cause_of(error)}{advice(folder, error)}") from None
 
 
+def _known_losses(folder: Path) -> tuple[LossesFile, list[str]]:
+    """Return the known losses of a state folder, and why they cannot be read, in a list."""
+    try:
+        return read_losses(folder), []
+    except StateError as error:
+        return LossesFile(), [f"{error}; losses of earlier runs are not known"]
+
+
 def _problems_of_losses(losses: Sequence[KnownLoss], client: ClientReport) -> Iterator[str]:
-    """Yield a sentence for unknown windows, and one for the losses of earlier runs, which this run does not count."""
+    """Yield a sentence for unknown windows, and one for the losses of earlier runs, which this run does not count.
+
+    Losses of files that are not known any more have a sentence each, whichever run they are from.
+    """
     hint = "`logferry status --acknowledge` after reading"
     if windows := [loss for loss in losses if loss.is_window]:
         yield f"files that may have lost bytes that nobody saw: {len(windows)} (unknown windows; {hint})"
-    earlier = [loss for loss in losses if not loss.is_window and loss.noticed_at < client.started_at]
+    earlier = [loss for loss in losses if loss.path and not loss.is_window and loss.noticed_at < client.started_at]
     if earlier:
         yield f"{sum(loss.size for loss in earlier)} bytes were lost in earlier runs ({hint})"
+    yield from (f"{without_files(loss)} ({hint})" for loss in losses if not loss.path)
 
 
 def _problems(status: Status, holder: str | None, now: float, acknowledged: Acknowledged) -> Iterator[str]:

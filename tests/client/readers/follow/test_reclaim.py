@@ -12,7 +12,7 @@ from logferry.client.readers.follow.file import FollowedFile
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.recognition.recognise import Recogniser
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.client.state.known_losses import read_losses
+from logferry.client.state.losses_file import read_losses
 from logferry.model.source import Source
 from tests.support.following import Scene
 from tests.support.reading import read
@@ -43,7 +43,7 @@ def test_what_another_server_got_by_the_plain_protocol_is_not_lost_when_nobody_f
         wait_until(lambda: run.shipping.is_over or "acked before (files: 1)" in caplog.text, "the server was asked")
         run.settle()
     scene.conclude(range(20, 30), proven=[other])
-    assert read_losses(scene.state)[1] == []
+    assert read_losses(scene.state).losses == ()
 
 
 class Reclaimed:
