@@ -113,10 +113,10 @@ def test_recovery_is_described_by_its_repairs() -> None:
     assert describe_recovery(RecoveryReport(segments=3)) == "recovered 3 segments: nothing to repair"
     unknown = "recovered 0 segments: left 2 files alone that are not in the ledger"
     assert describe_recovery(RecoveryReport(segments_unknown=2)) == unknown
-    report = RecoveryReport(segments=9, bytes_cut=500, segments_cut=2, segments_too_short=1)
+    report = RecoveryReport(segments=9, bytes_moved=500, segments_moved=2, segments_too_short=1)
     assert describe_recovery(report) == (
-        "recovered 9 segments: cut 500 bytes that were never acked off 2 segments, damage in 1 segment: "
-        "run `logferry fsck`"
+        "recovered 9 segments: moved 500 bytes that the ledger does not record aside, from 2 segments, damage in 1 "
+        "segment: run `logferry fsck`"
     )
 
 

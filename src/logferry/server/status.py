@@ -107,7 +107,11 @@ def describe(stats: ServerStats) -> str:
 def describe_recovery(report: RecoveryReport) -> str:
     """Return one line for the log about what the store repaired on opening."""
     found = (
-        (report.bytes_cut, f"cut {report.bytes_cut} bytes that were never acked off {_segments(report.segments_cut)}"),
+        (
+            report.bytes_moved,
+            f"moved {report.bytes_moved} bytes that the ledger does not record aside, "
+            f"from {_segments(report.segments_moved)}",
+        ),
         (report.segments_rewritten, f"rewrote {_segments(report.segments_rewritten)} that may not have been synced"),
         (report.segments_adopted, f"adopted {_segments(report.segments_adopted)} from an older version"),
         (report.segments_deleted, f"deleted {_segments(report.segments_deleted)} that had expired"),

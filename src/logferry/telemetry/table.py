@@ -190,7 +190,7 @@ class ServerCounters:
     lines_rejected: int = counter("lines", "Lines, frames or batches that the server did not accept.")
     repeats: int = counter("batches", "Batches recognised as already stored, and not stored again.", exposed="repeats")
     recovered_bytes: int = counter(
-        "bytes", "Unacknowledged bytes cut off segments after a crash.", report="cut {} bytes in recovery"
+        "bytes", "Bytes moved aside because the ledger does not record them.", report="moved {} bytes aside in recovery"
     )
     extents_damaged: int = counter(
         "extents", "Stored pieces of files found damaged on the disk.", report="found {} damaged extents"

@@ -58,7 +58,7 @@ class StoreCounters:
     repeats: int = 0  # batches that were stored already, and not stored again
     groups: int = 0  # sets of deliveries that were stored together
     syncs: int = 0  # files that were synced with their group
-    recovered_bytes: int = 0  # cut off segments, because they were never acked
+    recovered_bytes: int = 0  # moved aside, because the ledger does not record them
     extents_damaged: int = 0  # found to have other bytes than were stored
     extents_repaired: int = 0
     bytes_scrubbed: int = 0  # compared with the ledger in the background
@@ -92,12 +92,12 @@ class StoreHealth:
 class RecoveryReport:
     """What a store found when it was opened, and what it did. After a clean stop, everything but `segments` is zero.
 
-    Cut bytes were never acked, so they are not a loss. `segments_too_short` is damage (see `logferry fsck`).
+    Bytes that were moved aside are kept; usually they were never acked. `segments_too_short` is damage (see `fsck`).
     """
 
     segments: int = 0  # in the store
-    bytes_cut: int = 0  # written, but never acked
-    segments_cut: int = 0
+    bytes_moved: int = 0  # moved aside: the segments held them, and the records did not have them
+    segments_moved: int = 0
     segments_rewritten: int = 0  # their last lines, which may not have been synced, were written again
     segments_too_short: int = 0  # hold less than was acked: closed, and left as they are
     segments_adopted: int = 0  # from a version that had no ledger

@@ -24,7 +24,7 @@ from tests.support.stores import (
 )
 
 
-def test_a_restart_cuts_off_an_unfinished_line_and_nothing_else(
+def test_a_restart_moves_an_unfinished_line_aside_and_nothing_else(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with opened(tmp_path, segment_bytes=3 * len(LINES[0])) as store:
@@ -39,7 +39,7 @@ def test_a_restart_cuts_off_an_unfinished_line_and_nothing_else(
     assert last.read_bytes() == LINES[3] + LINES[4] + LINES[6]
     assert first.read_bytes().endswith(b"not touched")
     assert (last.parent / "notes.txt").read_bytes() == b"not a segment"
-    assert [m for m in caplog.messages if m.startswith("cut 30 bytes")] == [caplog.messages[0]]
+    assert [m for m in caplog.messages if m.startswith("moved 30 bytes")] == [caplog.messages[0]]
 
 
 def test_a_restart_recovers_segments_that_are_not_written_to_again(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_file_that_the_ledger_does_not_know_is_left_alone_with_a_warning(
         store.submit(delivery(LINES[1]), Stored())
     assert stranger.read_bytes() == b"not ours"
     assert "1 segments are not in the ledger and left alone" in caplog.text
-    assert "10.0.0.7/plain/2024-01-15-8.ndjson" in names(tmp_path)
+    assert "10.0.0.7/plain/2024-01-15-2.ndjson" in names(tmp_path)
 
 
 def test_what_a_crash_left_of_a_deletion_is_deleted_at_the_next_start(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_the_report_counts_what_was_cut_too_short_and_unknown(tmp_path: Path) ->
     shorter.write_bytes(b"")
     other.with_name("2024-01-15-9.ndjson").write_bytes(b"not ours")
     assert recovery_of(tmp_path) == RecoveryReport(
-        segments=3, bytes_cut=len(b"never acked"), segments_cut=1, segments_too_short=1, segments_unknown=1
+        segments=3, bytes_moved=len(b"never acked"), segments_moved=1, segments_too_short=1, segments_unknown=1
     )
 
 

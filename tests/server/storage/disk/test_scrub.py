@@ -104,7 +104,7 @@ def test_lines_of_the_plain_protocol_are_reported_although_nobody_can_repair_the
         assert not store.damaged_sources("client-1")
 
 
-def test_what_was_never_stored_is_cut_off_a_closed_segment_and_kept(tmp_path: Path) -> None:
+def test_what_the_ledger_does_not_record_is_moved_off_a_closed_segment_and_kept(tmp_path: Path) -> None:
     with opened(tmp_path, segment_bytes=6 * SIZE, **QUICK) as store:
         ship(store, 10, 20)
         first = segments_of(tmp_path)[0]
@@ -112,7 +112,7 @@ def test_what_was_never_stored_is_cut_off_a_closed_segment_and_kept(tmp_path: Pa
             file.write(b"more\n")
         wait_until(lambda: first.stat().st_size == 6 * SIZE, "the surplus is cut off")
         assert damaged(store) == 0
-    (saved,) = (tmp_path / "damaged").rglob("*.ndjson.*")
+    (saved,) = tmp_path.rglob("*.ndjson.surplus-*")
     assert saved.read_bytes() == b"more\n"
     assert stored_lines(tmp_path) == LINES[10:20]
     assert set(problems(tmp_path)) == {""}

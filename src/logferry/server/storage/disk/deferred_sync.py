@@ -10,6 +10,7 @@ segments may lack the bytes of such rows, or hold zeros instead. Recovery writes
 and deletes the rows. A segment that is too short even for that was damaged by something else, and stays as it is.
 """
 
+import errno
 import logging
 import os
 import threading
@@ -21,6 +22,7 @@ from logferry.errors import cause_of
 from logferry.printable import printable
 from logferry.server.storage.disk.file_system import FileSystem, for_each, naming
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.regular import open_file
 from logferry.server.storage.records import UnsyncedRow
 from logferry.telemetry.log_limits import RepeatLimit
 from logferry.worker import Worker
@@ -88,12 +90,14 @@ def _rewrite(path: Path, pieces: list[UnsyncedRow], files: FileSystem) -> None:
 
 
 def _sync(path: Path, files: FileSystem) -> None:
-    """Sync a file, unless it was removed."""
+    """Sync a file, unless it was removed, or something that is not a file has its name."""
     with naming(path):
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return
+            descriptor = open_file(path)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EBADMSG):
+                return
+            raise
         try:
             files.sync(descriptor)
         finally:

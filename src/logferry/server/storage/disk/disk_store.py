@@ -214,7 +214,7 @@ class DiskStore:
         opened = self._opened
         counters = replace(
             opened.commit.counters,
-            recovered_bytes=opened.recovery.bytes_cut + opened.segments.opened.recovered_bytes,
+            recovered_bytes=opened.recovery.bytes_moved + opened.segments.opened.recovered_bytes,
             extents_damaged=opened.damage.found,
             extents_repaired=opened.damage.repaired,
             bytes_scrubbed=opened.scrub.bytes_read if opened.scrub else 0,

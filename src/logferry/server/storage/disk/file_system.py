@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from logferry import durable
+from logferry.server.storage.disk.regular import open_file
 
 # Linux accepts 1024 pieces in one writev; every system that Python runs on accepts at least 16.
 IOV_MAX: Final = os.sysconf("SC_IOV_MAX") if os.sysconf("SC_IOV_MAX") > 0 else 16
@@ -34,11 +35,11 @@ class FileSystem:
 
     def open_for_append(self, path: Path) -> int:
         """Open a file at its end, creating it if it is missing; return the descriptor."""
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        return open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def open_for_rewriting(self, path: Path) -> int:
         """Open a file to write anywhere in it, creating it if it is missing; return the descriptor."""
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        return open_file(path, os.O_WRONLY | os.O_CREAT)
 
     def write_at(self, descriptor: int, data: bytes, position: int) -> None:
         """Write all of `data` at `position`."""

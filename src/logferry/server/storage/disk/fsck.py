@@ -11,6 +11,7 @@ from pathlib import Path
 from logferry.errors import StoreError, cause_of
 from logferry.server.storage.disk.ledger import FILE_NAME, Ledger
 from logferry.server.storage.disk.measure import measure
+from logferry.server.storage.disk.regular import size_of
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
 from logferry.server.storage.records import SegmentRow
 
@@ -49,7 +50,7 @@ def segment_problem(data_dir: Path, row: SegmentRow, *, on_block: Callable[[int]
     path = data_dir / FOLDER_NAME / row.path
     try:
         found = measure(path, 0, row.bytes, on_block=on_block)
-        size = path.stat().st_size
+        size = size_of(path)
     except FileNotFoundError:
         return "is missing" if row.bytes else ""  # recorded, but nothing was ever stored in it
     except OSError as error:

@@ -5,7 +5,7 @@ small writes to many segments are synced later (deferred_sync.py). Then one tran
 group. So all deliveries of a group share the cost of its syncs, and no interval or batch size has to be tuned.
 
 A crash may leave any part of the group that was being written. None of that part was acked, and none of it is in the
-ledger; recovery cuts it off (recovery.py).
+ledger; recovery moves it aside (recovery.py).
 """
 
 import contextlib

@@ -3,8 +3,8 @@
 ledger_format.py describes the file, and migrates earlier versions of it.
 
 A group of deliveries is one transaction, committed after its segments are synced and before its acks are sent. So what
-a segment holds beyond its length in the ledger was never acked. A segment is recorded before its first byte is written;
-a file that is not recorded does not belong to the store.
+a segment holds beyond its length in the ledger was never acked, unless the ledger has lost transactions: nothing is
+deleted because the ledger lacks it. A segment is recorded before its first byte is written.
 
 After a crash the last transaction is either complete or absent: SQLite reads its log (`ledger.sqlite3-wal`) when it
 opens the file again, and recovery.py then makes the segments agree. With `fsync`, a committed transaction is on the

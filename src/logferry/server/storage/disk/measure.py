@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from logferry import checksum
+from logferry.server.storage.disk.regular import open_file
 
 _BLOCK_BYTES: Final = 1024 * 1024
 
@@ -26,7 +27,7 @@ def measure(path: Path, position: int, size: int, *, on_block: Callable[[int], N
     `on_block` is called with the size of each block that was read, and may wait or raise.
     """
     found = Measure()
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_file(path)
     try:
         while found.bytes < size:
             block = os.pread(descriptor, min(_BLOCK_BYTES, size - found.bytes), position + found.bytes)

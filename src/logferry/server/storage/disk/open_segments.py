@@ -7,18 +7,22 @@ is closed to open another. Never writes to a file: segments.py does, and describ
 
 import contextlib
 import datetime
+import errno
 import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+from logferry.errors import cause_of
 from logferry.server.storage.disk.file_system import FileSystem, naming
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.pending_appends import PendingAppends
-from logferry.server.storage.disk.segment_names import SegmentName, segment_name
+from logferry.server.storage.disk.regular import size_of
+from logferry.server.storage.disk.segment_names import SegmentName, next_name, segment_name
+from logferry.server.storage.disk.surplus import set_aside
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import SegmentRow
 from logferry.telemetry.log_limits import RateLimit
@@ -30,6 +34,9 @@ MAX_OPEN_SEGMENTS: Final = 4096
 
 _MESSAGES_PER_SECOND: Final = 10
 
+# Why a surplus cannot be moved although the disk works.
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @dataclass(slots=True)
 class OpenSegment:
@@ -39,6 +46,14 @@ class OpenSegment:
     name: SegmentName
     descriptor: int
     row: SegmentRow
+
+
+class Restored(NamedTuple):
+    """What restoring the length of a segment came to: bytes moved aside, and whether the segment can be appended to."""
+
+    surplus: int = 0
+    can_grow: bool = True
+    is_too_short: bool = False
 
 
 class OpenSegments:
@@ -69,7 +84,7 @@ class OpenSegments:
         self._damage_log = new_damage_log()
         self.unsynced_folders: set[Path] = set()
         self.segments_begun = 0  # since the start
-        self.recovered_bytes = 0  # cut off segments that were longer than the ledger records
+        self.recovered_bytes = 0  # moved aside, of segments that were longer than the ledger records
 
     def prepare(self, logs: Iterable[LogName]) -> None:
         """Open a segment for each log, and record new segments in the ledger, in one transaction.
@@ -107,7 +122,7 @@ class OpenSegments:
         return self._begin(log, old.path.parent)
 
     def tidy(self, log: LogName) -> None:
-        """Cut what was never stored off the open segment of a log now, not only before the next append.
+        """Move the surplus of the open segment of a log aside now, not only before the next append.
 
         Raises OSError.
         """
@@ -151,16 +166,16 @@ class OpenSegments:
         rows = [row for row in rows if row.state == "open"]
         for row in rows[:-1]:
             self._close_row(row)
-        if rows and self._restore_length(rows[-1]):
+        if rows and self._restore_length(rows[-1]).can_grow:
             return self._open_file(log, rows[-1])
         for row in rows[-1:]:
             self._close_row(row)
         return self._begin(log, folder)
 
-    def _restore_length(self, row: SegmentRow) -> bool:
-        surplus = restore_length(self._root / row.path, row, self._files, log=self._damage_log)
-        self.recovered_bytes += surplus or 0
-        return surplus is not None
+    def _restore_length(self, row: SegmentRow) -> Restored:
+        restored = restore_length(self._root / row.path, row, self._files, log=self._damage_log)
+        self.recovered_bytes += restored.surplus
+        return restored
 
     def _close_row(self, row: SegmentRow) -> None:
         self._pending.rows[row.id] = replace(row, state="closed")
@@ -168,11 +183,13 @@ class OpenSegments:
     def _begin(self, log: LogName, folder: Path) -> OpenSegment:
         """Record the next segment of a folder in the ledger, and open it."""
         with naming(folder):
-            names = [segment_name(name) for name in os.listdir(folder)]
-        names += [segment_name(os.path.basename(row.path)) for row in self._ledger.segments_in("/".join(log))]
-        last = max((name for name in names if name), default=None)
-        day = max(last.day if last else "", self._today().isoformat())
-        name = SegmentName(day, last.number + 1 if last and last.day == day else 1)
+            taken = frozenset(os.listdir(folder))
+        recorded = (segment_name(os.path.basename(row.path)) for row in self._ledger.segments_in("/".join(log)))
+        last = max((name for name in recorded if name), default=None)
+        name = next_name(last, taken, self._today().isoformat())
+        if skipped := next_name(last, frozenset(), name.day).number - name.number:
+            message = "%s has %d names of segments that the ledger does not record; they are left alone, and left out"
+            logger.warning(message, folder, -skipped)
         with self._ledger.transaction():
             row = self._ledger.add_segment(f"{log.host}/{log.name}/{name}")
         self.segments_begun += 1
@@ -220,27 +237,45 @@ def _is_as_it_was(segment: OpenSegment) -> bool:
 
 def new_damage_log() -> RateLimit:
     """Return the rate limit for what `restore_length` logs: a crash may have affected thousands of segments."""
-    return RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="segments that were cut or are damaged")
+    return RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="segments that had a surplus or are damaged")
 
 
-def restore_length(path: Path, row: SegmentRow, files: FileSystem, *, log: RateLimit) -> int | None:
-    """Cut a segment back to its length in the ledger; return how many bytes were cut, None if the segment is too short.
+def restore_length(path: Path, row: SegmentRow, files: FileSystem, *, log: RateLimit) -> Restored:
+    """Give a segment its length in the ledger: move what it holds beyond that aside (surplus.py).
 
-    Raises OSError. A segment in which nothing was ever stored may have no file.
+    Raises OSError. A segment in which nothing was ever stored may have no file. On a full disk, a surplus that cannot
+    be moved stays where it is, behind the end of a segment that is not appended to any more.
     """
-    with naming(path):
-        try:
-            size = path.stat().st_size
-        except FileNotFoundError:
-            size = 0
-        if size < row.bytes:
-            log.log(
-                logging.ERROR,
-                "%s is damaged: it has only %d of its %d bytes; new lines go into another segment, see `logferry fsck`",
-                *(path, size, row.bytes),
-            )
-            return None
-        if size > row.bytes:
-            files.truncate(path, row.bytes)
-            log.log(logging.WARNING, "cut %d bytes that were never acknowledged off %s", size - row.bytes, path)
-        return size - row.bytes
+    try:
+        size = size_of(path)
+    except FileNotFoundError:
+        size = 0
+    except OSError as error:
+        if error.errno != errno.EBADMSG:
+            raise
+        log.log(logging.ERROR, "%s is damaged: %s; new lines go into another segment", path, error.strerror)
+        return Restored(can_grow=False, is_too_short=True)
+    if size < row.bytes:
+        log.log(
+            logging.ERROR,
+            "%s is damaged: it has only %d of its %d bytes; new lines go into another segment, see `logferry fsck`",
+            *(path, size, row.bytes),
+        )
+        return Restored(can_grow=False, is_too_short=True)
+    return _without_surplus(path, row, size, files, log) if size > row.bytes else Restored()
+
+
+def _without_surplus(path: Path, row: SegmentRow, size: int, files: FileSystem, log: RateLimit) -> Restored:
+    try:
+        surplus = set_aside(path, row.bytes, files)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        message = "%s holds %d bytes more than the ledger records, and they cannot be moved aside (%s): they stay there"
+        log.log(
+            logging.WARNING, f"{message}; new lines go into another segment", path, size - row.bytes, cause_of(error)
+        )
+        return Restored(can_grow=False)
+    message = "moved %d bytes that the ledger does not record from the end of %s to %s"
+    log.log(logging.WARNING, message, surplus.bytes, path, surplus.path.name)
+    return Restored(surplus.bytes)

@@ -2,11 +2,12 @@
 
 1. Segments from a version that had no ledger are recorded in the ledger (adopted).
 2. Bytes that the ledger keeps because their segment was not synced yet are rewritten there (deferred_sync.py).
-3. Every open segment is cut back to its length in the ledger. One that is too short is damaged: it is closed and left
-   as it is. One segment of each folder stays open.
+3. Every open segment gets its length in the ledger; what it holds beyond that is moved aside (surplus.py). One that is
+   too short is damaged: it is closed and left as it is. One segment of each folder stays open.
 4. Files of expired segments that were not deleted yet are deleted.
 
-Recovery never cuts bytes that were acked, and never touches files that the ledger does not have. It counts what it did.
+Recovery never deletes bytes because the ledger lacks them, and never touches files that the ledger does not have. It
+counts what it did.
 After a crash during recovery, the next start finishes the work.
 """
 
@@ -18,11 +19,12 @@ from pathlib import Path
 from typing import Final
 
 from logferry.server.storage.disk.deferred_sync import recover_deferred
-from logferry.server.storage.disk.file_system import FileSystem, naming
+from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.measure import measure
 from logferry.server.storage.disk.open_segments import new_damage_log, restore_length
 from logferry.server.storage.disk.segment_names import SegmentName, segment_name
+from logferry.server.storage.disk.surplus import delete_segment
 from logferry.server.storage.records import SegmentRow, SegmentState
 from logferry.server.storage.store import RecoveryReport
 
@@ -77,7 +79,7 @@ def _adopt(root: Path, ledger: Ledger, files: FileSystem) -> RecoveryReport:
             state: SegmentState = "open" if is_last else "closed"
             ledger.set_segment(SegmentRow(row.id, row.path, content.bytes, content.lines, content.crc32, state))
     logger.info("entered %d segments of an earlier version into the ledger", len(found))
-    return RecoveryReport(bytes_cut=sum(cuts), segments_cut=sum(map(bool, cuts)), segments_adopted=len(found))
+    return RecoveryReport(bytes_moved=sum(cuts), segments_moved=sum(map(bool, cuts)), segments_adopted=len(found))
 
 
 def _cut_unfinished_line(path: Path, files: FileSystem) -> int:
@@ -93,22 +95,22 @@ def _restore_lengths(
 ) -> RecoveryReport:
     last_of_folder = {os.path.dirname(row.path): row.id for row in rows}  # rows come oldest first
     log = new_damage_log()
-    surpluses = {row.id: restore_length(root / row.path, row, files, log=log) for row in rows}
+    restored = {row.id: restore_length(root / row.path, row, files, log=log) for row in rows}
     log.flush()
     to_close = [
         replace(row, state="closed")
         for row in rows
-        if surpluses[row.id] is None or last_of_folder[os.path.dirname(row.path)] != row.id
+        if not restored[row.id].can_grow or last_of_folder[os.path.dirname(row.path)] != row.id
     ]
     if to_close:
         with ledger.transaction():
             ledger.set_segments(to_close)
-    cuts = [surplus for surplus in surpluses.values() if surplus]
+    moved = [outcome.surplus for outcome in restored.values() if outcome.surplus]
     return replace(
         report,
-        bytes_cut=report.bytes_cut + sum(cuts),
-        segments_cut=report.segments_cut + len(cuts),
-        segments_too_short=sum(surplus is None for surplus in surpluses.values()),
+        bytes_moved=report.bytes_moved + sum(moved),
+        segments_moved=report.segments_moved + len(moved),
+        segments_too_short=sum(outcome.is_too_short for outcome in restored.values()),
     )
 
 
@@ -117,8 +119,7 @@ def _delete_expired(root: Path, files: FileSystem, rows: Sequence[SegmentRow]) -
     paths = [root / row.path for row in rows]
     remaining = [path for path in paths if path.exists()]
     for path in remaining:
-        with naming(path):
-            files.delete(path)
+        delete_segment(path, files)
     return len(remaining)
 
 

@@ -24,7 +24,9 @@ from logferry.protocol.delivery_requests import Content, Repair
 from logferry.server.storage.disk.file_system import FileSystem, naming
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.measure import measure
+from logferry.server.storage.disk.regular import open_file, size_of
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
+from logferry.server.storage.disk.surplus import set_aside
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import ExtentRow, SegmentRow
 
@@ -109,20 +111,20 @@ class SegmentRepair:
             ledger.close()
 
     def trim(self, segment: SegmentRow) -> int:
-        """Cut bytes that were never stored off a closed segment, and save them; return how many. Raises OSError.
+        """Move the surplus of a closed segment aside (surplus.py); return how many bytes. Raises OSError.
 
         Only the writer may cut an open segment.
         """
         path = self._root / segment.path
         with contextlib.suppress(FileNotFoundError):
-            surplus = path.stat().st_size - segment.bytes
+            surplus = size_of(path) - segment.bytes
             if segment.state == "open" and surplus > 0:  # perhaps only what the writer is writing now
                 self._on_surplus(LogName(*path.relative_to(self._root).parts[:2]))
             elif surplus > 0:
-                self._save(path, segment, segment.bytes, surplus)
-                with naming(path):
-                    self._files.truncate(path, segment.bytes)
-                return surplus
+                moved = set_aside(path, segment.bytes, self._files)
+                message = "moved %d bytes that the ledger does not record from the end of %s to %s"
+                logger.warning(message, moved.bytes, path, moved.path.name)
+                return moved.bytes
         return 0
 
     def _restore(self, path: Path, segment: SegmentRow, row: ExtentRow, payload: bytes) -> None:
@@ -182,9 +184,11 @@ def _read(path: Path, position: int, size: int) -> bytes:
     """Return what a file has in a range; blocks that cannot be read, and what follows the end, are left out."""
     blocks: list[bytes] = []
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return b""
+        descriptor = open_file(path)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or error.errno in _UNREADABLE:
+            return b""
+        raise
     try:
         for start in range(position, position + size, _BLOCK_BYTES):
             with contextlib.suppress(OSError):

@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from logferry.server.storage.disk.file_system import FileSystem, naming
+from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.open_segments import OpenSegments
 from logferry.server.storage.disk.segment_names import segment_name
+from logferry.server.storage.disk.surplus import delete_segment
 from logferry.server.storage.records import SegmentRow
 from logferry.telemetry.log_limits import RateLimit
 
@@ -64,8 +65,7 @@ class Retention:
         self._undeleted += expired
         while self._undeleted:
             path = self._root / self._undeleted[0].path
-            with naming(path):
-                self._files.delete(path)
+            delete_segment(path, self._files)
             row = self._undeleted.pop(0)
             self._log.log(logging.INFO, "retention: deleted %s, %d lines", path, row.lines)
         return True

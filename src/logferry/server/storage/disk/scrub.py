@@ -3,7 +3,7 @@
 Owns the order and the pace. Each segment is read once per `interval_s`, evenly spread, at most `max_bytes_per_s` fast,
 with the lowest priority that the system offers. Missing and short files are found sooner, by their size. Of a damaged
 segment, the extents whose bytes differ are recorded (damage.py), so that clients can repair them (repair.py). Reads
-only, except for bytes that were never stored behind the end of a closed segment: those are saved and cut off.
+only, except for what a closed segment holds beyond its length in the ledger: that is moved aside (surplus.py).
 """
 
 import logging

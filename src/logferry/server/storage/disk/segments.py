@@ -7,14 +7,14 @@ Layout under the folder `segments` (names: log_names.py and segment_names.py):
 The last segment of a folder is open, and is only ever appended to. The next segment begins when a delivery would push
 the open one over `segment_bytes`, or when the UTC day ends, but not when the clock is set back. A delivery is never
 split: one that is larger than a segment gets a segment of its own. The ledger records the length of each segment: what
-a file holds beyond that length was never acked.
+a file holds beyond that length is a surplus (surplus.py).
 
 The segments of a group are synced one by one, in several threads: a sync of the whole file system would not be faster,
 would wait for what other programs have written, and before Linux 5.8 would not report errors.
 
-A crash may leave bytes beyond the length in the ledger (recovery cuts them off), a segment that is recorded but has no
-file yet (the next append creates it), or two open segments in a folder (recovery or the next append closes the older
-one). `undo_if_needed` cuts back what a failed write leaves.
+A crash may leave bytes beyond the length in the ledger (recovery moves them aside), a segment that is recorded but has
+no file yet (the next append creates it), or two open segments in a folder (recovery or the next append closes the
+older one). `undo_if_needed` cuts back what a failed write leaves.
 """
 
 import contextlib

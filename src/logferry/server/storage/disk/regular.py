@@ -1,0 +1,62 @@
+"""Opens the files of a store, and only files: never a link, a named pipe or whatever else has the name of a segment.
+
+Anybody who may write into the data folder can put such things there. Opening a pipe waits for its other end, and a link
+leads elsewhere; so no file below `segments` is opened in any other way.
+"""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+# Flags of an open that neither waits nor follows a link.
+_CAREFUL: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+_KINDS: Final = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFLNK: "a symbolic link",
+}
+
+
+def kind_of(mode: int) -> str:
+    """Return what a file of this mode is if it is not a file: "a named pipe"; "" for a file."""
+    return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "a device")
+
+
+def open_file(path: Path, flags: int = os.O_RDONLY, mode: int = 0o640) -> int:
+    """Open a file and return the descriptor. Raises OSError; with EBADMSG if something else has its name.
+
+    EBADMSG, because the name is there and the bytes of the file are not.
+    """
+    try:
+        descriptor = os.open(path, flags | _CAREFUL, mode)
+    except OSError as error:
+        if kind := _kind_at(path):
+            raise _not_a_file(path, kind) from error
+        raise
+    if kind := kind_of(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _not_a_file(path, kind)
+    return descriptor
+
+
+def size_of(path: Path) -> int:
+    """Return the size of a file. Raises OSError, as `open_file` does."""
+    status = path.lstat()
+    if kind := kind_of(status.st_mode):
+        raise _not_a_file(path, kind)
+    return status.st_size
+
+
+def _kind_at(path: Path) -> str:
+    try:
+        return kind_of(path.lstat().st_mode)
+    except OSError:
+        return ""
+
+
+def _not_a_file(path: Path, kind: str) -> OSError:
+    return OSError(errno.EBADMSG, f"it is {kind}, not a file", str(path))

@@ -1,0 +1,143 @@
+"""Surplus: what a segment holds beyond its length in the ledger. It is moved aside, and deleted only by retention.
+
+Usually these bytes are of a group that a crash interrupted, which was never acked, and which its clients send again.
+But a ledger that has lost its last transactions (a missing log, an older copy) looks the same. So on the word of the
+ledger nothing is destroyed: the bytes move to `<segment>.surplus-<n>-<first byte>` beside the segment.
+
+The copy is complete and on the disk before the segment is cut; a crash in between leaves the bytes in both files, or
+an unfinished copy under a name that ends in `.new`. Holes stay holes, so the copy takes no more room than the surplus.
+`logferry fsck` lists these files and says which of them hold lines that are stored nowhere else.
+"""
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from logferry.server.storage.disk.file_system import FileSystem, naming
+from logferry.server.storage.disk.regular import open_file
+
+_BLOCK_BYTES: Final = 1024 * 1024
+
+_surplus_name: Final = re.compile(r"(.+\.ndjson)\.surplus-(\d{1,9})-(\d{1,18})", re.ASCII)
+
+_NO_HOLES: Final = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # a file system that does not know where they are
+
+
+class SurplusName(NamedTuple):
+    """The file name of a surplus: its segment, its number, and the byte of the segment at which it began."""
+
+    segment: str
+    number: int
+    position: int
+
+    def __str__(self) -> str:
+        return f"{self.segment}.surplus-{self.number}-{self.position}"
+
+
+class Surplus(NamedTuple):
+    """Bytes that were moved aside: how many, and the file that holds them."""
+
+    bytes: int
+    path: Path
+
+
+def surplus_name(file_name: str) -> SurplusName | None:
+    """Parse the name of a surplus; return None for any other name."""
+    match = _surplus_name.fullmatch(file_name)
+    return SurplusName(match[1], int(match[2]), int(match[3])) if match else None
+
+
+def set_aside(path: Path, position: int, files: FileSystem) -> Surplus:
+    """Move what a segment holds from `position` on into a new file beside it.
+
+    Raises OSError; then the segment is as it was.
+    """
+    source = open_file(path)
+    try:
+        target = _free_name(path, position)
+        temporary = target.with_name(f"{target.name}.new")
+        with naming(temporary):
+            size = _copy(source, position, temporary, files)
+        with naming(target):
+            os.rename(temporary, target)
+            files.sync_folder(target.parent)
+        with naming(path):
+            files.truncate(path, position)
+    finally:
+        os.close(source)
+    return Surplus(size, target)
+
+
+def surpluses_of(path: Path) -> list[Path]:
+    """Return the files that hold the surplus of a segment."""
+    with contextlib.suppress(FileNotFoundError):
+        found = map(surplus_name, os.listdir(path.parent))
+        return [path.with_name(str(name)) for name in found if name and name.segment == path.name]
+    return []
+
+
+def delete_segment(path: Path, files: FileSystem) -> None:
+    """Delete a segment that retention has expired, and first what lies beside it. Raises OSError."""
+    for companion in surpluses_of(path):
+        with naming(companion):
+            files.delete(companion)
+    with naming(path):
+        files.delete(path)
+
+
+def _free_name(path: Path, position: int) -> Path:
+    found = map(surplus_name, os.listdir(path.parent))
+    number = max((name.number for name in found if name and name.segment == path.name), default=0) + 1
+    return path.with_name(str(SurplusName(path.name, number, position)))
+
+
+def _copy(source: int, position: int, target: Path, files: FileSystem) -> int:
+    """Copy the end of a file, synced; return its size. Raises OSError; then there is no copy."""
+    with contextlib.suppress(FileNotFoundError):
+        target.unlink()  # left by a crash
+    descriptor = open_file(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    try:
+        end = position
+        while (size := os.fstat(source).st_size) > end:  # again, if something is still appended to it
+            for start, stop in _data_ranges(source, end, size):
+                _copy_range(source, start, stop, descriptor, start - position, files)
+            end = size
+        os.ftruncate(descriptor, end - position)
+        files.sync(descriptor)
+    except OSError:
+        with contextlib.suppress(OSError):
+            target.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+    return end - position
+
+
+def _copy_range(source: int, start: int, stop: int, target: int, position: int, files: FileSystem) -> None:
+    while start < stop:
+        block = os.pread(source, min(_BLOCK_BYTES, stop - start), start)
+        if not block:
+            return
+        files.write_at(target, block, position)
+        start, position = start + len(block), position + len(block)
+
+
+def _data_ranges(descriptor: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the ranges between two positions that are not holes."""
+    while start < end:
+        try:
+            first = os.lseek(descriptor, start, os.SEEK_DATA)
+            last = os.lseek(descriptor, first, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno in _NO_HOLES:
+                yield start, end
+            elif error.errno != errno.ENXIO:  # ENXIO: only a hole is left
+                raise
+            return
+        if first < end:
+            yield first, min(last, end)
+        start = last
