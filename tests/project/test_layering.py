@@ -47,7 +47,7 @@ FLOORS: Final = {
         *("disk_store", "writer", "group_commit", "recovery", "retention", "deferred_sync"),
         *("scrub", "repair", "damage", "fsck", "source_report", "idle_priority"),
         *("segments", "open_segments", "pending_appends", "ledger", "ledger_format"),
-        *("measure", "file_system", "segment_names"),
+        *("surplus", "measure", "file_system", "regular", "segment_names"),
     ),
     "rendering": (
         *("renderer", "reference", "detect", "event_boundaries", "registry", "formats"),

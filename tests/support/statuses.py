@@ -1,6 +1,5 @@
 """What clients say of themselves, made up: for tests of `logferry status`."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,8 +50,8 @@ def say(folder: Path, *files: FileReport, **more: Any) -> Path:
 def running(folder: Path) -> Iterator[Path]:
     """Hold the lock of a folder, as a client of this process id does."""
     folder.mkdir(exist_ok=True)
-    descriptor = lock_folder(folder)
+    lock = lock_folder(folder)
     try:
         yield folder
     finally:
-        os.close(descriptor)
+        lock.close()

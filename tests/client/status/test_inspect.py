@@ -29,7 +29,7 @@ from tests.support.statuses import DEAD, NOW, many, of_file, running, say
 
 
 def test_asking_who_holds_a_lock_never_keeps_a_client_from_starting(tmp_path: Path) -> None:
-    os.close(lock_folder(tmp_path))
+    lock_folder(tmp_path).close()
     is_over = threading.Event()
 
     def ask() -> None:
@@ -40,7 +40,7 @@ def test_asking_who_holds_a_lock_never_keeps_a_client_from_starting(tmp_path: Pa
     asker.start()
     try:
         for _ in range(200):
-            os.close(lock_folder(tmp_path))
+            lock_folder(tmp_path).close()
     finally:
         is_over.set()
         asker.join(DEADLINE_S)

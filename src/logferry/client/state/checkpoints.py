@@ -28,7 +28,7 @@ from logferry.client.state.checkpoint import Checkpoint, checkpoint_of, from_ent
 from logferry.client.state.checkpoint_index import CheckpointIndex
 from logferry.client.state.journal_format import CheckpointFile, Entry
 from logferry.errors import StateError, cause_of
-from logferry.folder_lock import FolderInUse, lock_folder
+from logferry.folder_lock import FolderInUse, FolderLock, lock_folder
 from logferry.model.source import Source
 from logferry.permissions import Privacy
 from logferry.printable import printable
@@ -74,7 +74,7 @@ class Checkpoints:
         Raises StateError when another process uses the folder, unless `read_only`.
         """
         self._clock = clock
-        self._lock_file: int | None = None
+        self._lock: FolderLock | None = None
         self._file: CheckpointFile | None = None  # the file to save to
         self._changing = threading.Lock()  # guards the next four attributes
         self._known = CheckpointIndex()
@@ -247,9 +247,9 @@ class Checkpoints:
     def close(self) -> None:
         """Save, and unlock the folder."""
         self.save()
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-            self._lock_file = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def _check_some(self) -> None:
         """Check some of the sources, in turn, for those that have finished or moved to another file."""
@@ -346,7 +346,7 @@ class Checkpoints:
     def _lock_for_writing(self, folder: Path) -> None:
         try:
             _PRIVACY.make(folder)
-            self._lock_file = lock_folder(folder, mode=_PRIVACY.file_mode)
+            self._lock = lock_folder(folder, mode=_PRIVACY.file_mode)
         except FolderInUse as error:
             raise StateError(
                 f"cannot use the state folder {folder}: another logferry (process {error.holder}) is using it; "

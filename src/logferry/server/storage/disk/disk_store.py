@@ -15,7 +15,6 @@ A third thread scrubs (scrub.py). Reports, positions and repairs use further con
 import contextlib
 import datetime
 import logging
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -151,7 +150,7 @@ class DiskStore:
         try:
             with contextlib.ExitStack() as resources:
                 PRIVACY.make(data_dir)
-                resources.callback(os.close, lock_folder(data_dir, mode=PRIVACY.file_mode))
+                resources.callback(lock_folder(data_dir, mode=PRIVACY.file_mode).close)
                 opened = self._opened = self._open_parts(resources, on_failure, on_damage)
         except FolderInUse as error:
             raise StoreError(
