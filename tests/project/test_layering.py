@@ -27,8 +27,9 @@ FLOORS: Final = {
     ),
     "server": ("server", "reload", "status", "descriptors", "listen", "clients", "storage"),
     "server.clients": (
-        *("roster", "store_bridge", "echo", "connection", "sessions", "client_log", "counters", "authenticator"),
-        *("answers", "flow_control", "lifecycle", "patience", "proxies"),
+        *("roster", "store_bridge", "echo", "connection", "questions", "answering", "services", "sessions"),
+        *("client_record", "client_log", "counters", "authenticator"),
+        *("answers", "pressure", "flow_control", "lifecycle", "patience", "proxies"),
     ),
     "server.storage": (
         *(

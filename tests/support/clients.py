@@ -89,6 +89,7 @@ class FakeClient(asyncio.Transport):
         self._world = world
         self.connection = connection
         self.received = b""
+        self.max_size = 0  # of a read; 0: as asyncio has it
         self.untaken_bytes = 0  # of what the server has written
         self.is_read_from = True
         self.server_has_closed = False

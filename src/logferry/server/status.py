@@ -70,7 +70,7 @@ class ServerStatus:
             damaged_extents=health.damaged_extents,
             groups=stored.groups,
             syncs=stored.syncs,
-            bytes_in_memory=self._budget.partial + self._budget.unstored,
+            bytes_in_memory=self._budget.total,
             disk_is_failing=health.state is StoreState.STALLED,
         )
 

@@ -1,6 +1,6 @@
 """The answer queue: in order, in pieces, and cheap for any number of answers."""
 
-from logferry.server.clients.answers import AnswerQueue
+from logferry.server.clients.answers import AnswerQueue, cost_of
 
 OK, NO = b'{"status": "ok"}\n', b'{"status": "error"}\n'
 
@@ -33,7 +33,7 @@ def test_identical_answers_share_one_entry() -> None:
     queue = AnswerQueue()
     for _ in range(1000):
         queue.add(OK)
-    assert len(queue) == 1
+    assert queue.cost == cost_of([(OK, 1)])
     assert everything(queue) == [OK * 1000]
 
 
@@ -42,3 +42,15 @@ def test_a_cleared_queue_owes_nothing() -> None:
     queue.extend([(OK, 2)])
     queue.clear()
     assert not queue
+    assert queue.cost == 0
+
+
+def test_the_cost_is_that_of_the_answers_that_are_left() -> None:
+    queue = AnswerQueue()
+    answers = [(OK, 1), (NO, 100_000), (OK, 7)]
+    queue.extend(answers)
+    assert queue.cost == cost_of(answers)
+    queue.next_piece()
+    assert queue.cost == cost_of(answers[1:])
+    everything(queue)
+    assert queue.cost == 0

@@ -1,76 +1,111 @@
-"""The memory budget of all clients, and one client's share of it."""
-
-import random
+"""The memory budget of all clients, and one client's account of it."""
 
 import pytest
 
-from logferry.server.clients.flow_control import MAX_UNSTORED_BYTES, MemoryBudget, MemoryShare
+from logferry.server.clients.flow_control import (
+    MAX_OWED_BYTES,
+    MAX_UNSTORED_BYTES,
+    READ_BYTES,
+    SOURCE_BYTES,
+    MemoryAccount,
+    MemoryBudget,
+)
 
 MIB = 1024 * 1024
 
 
-def test_the_gate_closes_over_the_limit_and_opens_well_below_it() -> None:
+def test_pressure_begins_over_the_limit_and_ends_well_below_it() -> None:
     budget = MemoryBudget(MIB)
     states = []
     for unstored in (MIB, MIB + 1, MIB, MIB * 3 // 4, MIB * 3 // 4 - 1):
         budget.unstored = unstored
-        states.append((budget.update_gate(), budget.gate_is_closed))
+        states.append((budget.update(), budget.is_tight))
     assert states == [(False, False), (True, True), (False, True), (False, True), (True, False)]
 
 
-def test_the_gate_opens_when_nothing_is_waiting_for_the_store() -> None:
+def test_pressure_ends_when_nothing_waits_for_the_store_or_for_clients_that_read() -> None:
     budget = MemoryBudget(MIB)
     budget.partial, budget.unstored = MIB - 10, 100
-    assert budget.update_gate()
+    assert budget.update()
     budget.unstored = 0
-    assert budget.update_gate()
-    assert not budget.must_drop
+    assert budget.update()
+    assert not budget.is_tight
 
 
-def test_only_incomplete_messages_make_waiting_useless() -> None:
+def test_the_server_waits_for_clients_only_if_the_store_cannot_help() -> None:
     budget = MemoryBudget(MIB)
     budget.unstored = 10 * MIB
-    assert not budget.must_drop
-    budget.partial = MIB + 1
-    assert budget.must_drop
+    budget.update()
+    assert not budget.waits_for_clients
+    budget.partial = MIB
+    assert (budget.waits_for_clients, budget.has_turns) == (True, False)
+    budget.unstored = MIB // 8
+    assert budget.has_turns
 
 
 def test_one_client_stops_at_its_limit_and_resumes_at_half_of_it() -> None:
-    share = MemoryShare(MemoryBudget(1024 * MIB))
-    share.submitted(MAX_UNSTORED_BYTES)
-    assert share.has_room(is_reading=True)
-    assert not share.is_exhausted
-    share.submitted(1)
-    assert not share.has_room(is_reading=True)
-    assert share.is_exhausted
-    share.stored(MAX_UNSTORED_BYTES // 2)
-    assert not share.has_room(is_reading=False)
-    share.stored(1)
-    assert share.has_room(is_reading=False)
+    account = MemoryAccount(MemoryBudget(1024 * MIB))
+    account.submitted(MAX_UNSTORED_BYTES)
+    assert account.has_room(is_reading=True)
+    assert not account.is_exhausted
+    account.submitted(1)
+    assert not account.has_room(is_reading=True)
+    assert account.is_exhausted
+    account.stored(MAX_UNSTORED_BYTES // 2)
+    assert not account.has_room(is_reading=False)
+    account.stored(1)
+    assert account.has_room(is_reading=False)
 
 
-def test_no_client_has_room_behind_a_closed_gate() -> None:
+def test_a_client_that_does_not_take_its_answers_stops() -> None:
+    account = MemoryAccount(MemoryBudget(1024 * MIB))
+    account.owe(MAX_OWED_BYTES + 1)
+    assert account.is_exhausted
+    assert not account.has_room(is_reading=True)
+    account.owe(-1)
+    assert account.has_room(is_reading=False)
+
+
+def test_under_pressure_only_those_wait_that_hold_more_than_their_share() -> None:
     budget = MemoryBudget(MIB)
-    share = MemoryShare(budget)
-    budget.gate_is_closed = True
-    assert not share.has_room(is_reading=True)
+    budget.clients = 2
+    large, small = MemoryAccount(budget), MemoryAccount(budget)
+    large.hold(MIB + 1, 0, 0)
+    small.hold(budget.share, 0, 0)
+    budget.limit = large.partial + small.partial - 1
+    assert budget.update()
+    assert (large.has_room(is_reading=True), small.has_room(is_reading=True)) == (False, True)
+    large.has_turn = True
+    assert large.has_room(is_reading=False)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_the_budget_is_the_sum_of_all_shares(seed: int) -> None:
-    rng = random.Random(seed)
+def test_under_pressure_reads_are_small_unless_a_client_has_the_turn() -> None:
     budget = MemoryBudget(MIB)
-    shares = [MemoryShare(budget) for _ in range(5)]
-    unjudged = dict.fromkeys(shares, 0)
-    for _ in range(500):
-        share = rng.choice(shares)
-        match rng.randrange(3):
-            case 0:
-                unjudged[share] = rng.randrange(1000)
-                share.hold(rng.randrange(1000), unjudged[share])
-            case 1:
-                share.submitted(rng.randrange(1000))
-            case _:
-                share.stored(rng.randint(0, share.unstored))
-        assert budget.partial == sum(share.partial for share in shares)
-        assert budget.unstored == sum(share.unstored for share in shares) + sum(unjudged.values())
+    account, other = MemoryAccount(budget), MemoryAccount(budget)
+    assert account.read_bytes == READ_BYTES
+    other.hold(2 * MIB, 0, 0)
+    budget.update()
+    assert account.has_room(is_reading=True)
+    assert account.read_bytes < READ_BYTES // 10
+    account.has_turn = True
+    assert account.read_bytes == READ_BYTES
+
+
+def test_a_store_that_is_behind_ends_even_turns() -> None:
+    budget = MemoryBudget(MIB)
+    account = MemoryAccount(budget)
+    account.hold(2 * MIB, 0, 0)
+    account.has_turn = True
+    account.submitted(MIB // 2)
+    budget.update()
+    assert not account.has_room(is_reading=True)
+
+
+@pytest.mark.parametrize(("held", "may_open"), [(0, True), (50_000, False)])
+def test_over_the_limit_of_sources_only_a_client_with_few_may_open_more(held: int, may_open: bool) -> None:
+    budget = MemoryBudget(MIB)
+    budget.clients = 2
+    account, other = MemoryAccount(budget), MemoryAccount(budget)
+    other.hold(0, 0, budget.source_limit // SOURCE_BYTES + 1 - held)
+    account.hold(0, 0, held)
+    assert account.has_room_for_source == may_open

@@ -5,62 +5,40 @@ order of the client's lines because they all take one path: every answer, includ
 through the store's queue (an empty delivery if there is nothing to store) and is sent when the delivery comes back.
 
 The connection bounds what a client can cost: it does not read while the client has too much unstored data, while the
-client does not read its answers, or while all clients together hold too much (flow_control.py). A connection must
-never know the server: `Services` has everything that it uses.
+client does not read its answers, or while all clients together hold too much (flow_control.py, pressure.py). A
+connection must never know the server: `Services` has everything that it uses.
 """
 
 import asyncio
-import contextlib
-import fcntl
 import socket
-import sys
-import termios
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from logferry.errors import cause_of
-from logferry.protocol.delivery_requests import Note, Question, Repair, Skip, Window
+from logferry.protocol.delivery_requests import Question
 from logferry.protocol.opening import Opened, Opening, Speaks
 from logferry.protocol.strangers import NO_HEADER, Stranger
-from logferry.server.clients.answers import AnswerQueue
-from logferry.server.clients.authenticator import Authenticator, Credentials, Denied, PeerInfo, Principal
-from logferry.server.clients.client_log import ClientLabel, ClientLog
+from logferry.server.clients.answering import Answering
+from logferry.server.clients.authenticator import Authenticator, Credentials, PeerInfo, Principal
+from logferry.server.clients.client_log import ClientLog
+from logferry.server.clients.client_record import ClientRecord
 from logferry.server.clients.counters import ClientCounters
-from logferry.server.clients.flow_control import MemoryBudget, MemoryShare
+from logferry.server.clients.flow_control import READ_BYTES, MemoryAccount, MemoryBudget
 from logferry.server.clients.lifecycle import Event, Lifecycle, Output
 from logferry.server.clients.patience import Overdue, Patience, Watch
+from logferry.server.clients.pressure import LEAST_BYTES_PER_S, Pressure
 from logferry.server.clients.proxies import Proxies
+from logferry.server.clients.questions import QuestionOrder, Questions
+from logferry.server.clients.services import Scheduler, StoreAccess
 from logferry.server.clients.sessions.base import ClientDelivery, Session, SessionTerms, Turn, UnknownProtocol
 from logferry.server.clients.sessions.delivery import DeliverySession
 from logferry.server.clients.sessions.plain import PlainSession
 from logferry.server.storage.log_names import LogName, host_name
 
-
-class Scheduler(Protocol):
-    """The event loop's clock and callback queue."""
-
-    def time(self) -> float:
-        """Return the monotonic time, in seconds."""
-
-    def call_soon(self, callback: Callable[[], object], /) -> object:
-        """Call `callback` after other clients have had their turn."""
-
-
-class StoreAccess(Protocol):
-    """A connection's access to the store."""
-
-    def submit(self, delivery: ClientDelivery) -> None:
-        """Submit a delivery; its channel's `stored` and `after_stored` are called in the event loop."""
-
-    def ask(self, question: Question, on_answer: Callable[[bytes], None]) -> None:
-        """Answer a question in another thread; `on_answer` receives the answer line in the event loop."""
-
-    def damaged_sources(self, client: str) -> Sequence[str]:
-        """Return sources of a client that are known to be damaged."""
-
-    def sign_of_life(self) -> bytes:
-        """Return a heartbeat, which says why the store stores nothing now, if it does not."""
+# A client whose bytes wait in the socket waits for the server, and not the server for it. Every system's buffer has
+# room for more than this.
+_WAITS_FOR_US_BYTES: Final = 16 * 1024
 
 
 class Registry(Protocol):
@@ -73,7 +51,7 @@ class Registry(Protocol):
         """Remove a connection that has ended."""
 
     def regulate_memory(self) -> None:
-        """Stop reading from all clients while their total is too high, and resume when there is room."""
+        """Apply what the memory of all clients allows now: read from them, or from some of them, or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +63,8 @@ class Services:
     registry: Registry
     authenticator: Authenticator
     budget: MemoryBudget
+    pressure: Pressure
+    questions: QuestionOrder
     counters: ClientCounters
     log: ClientLog
     patience: Patience
@@ -95,6 +75,8 @@ class Services:
 class Connection(asyncio.Protocol):
     """A client's connection. All methods run in the server's event loop. `number` is unique among connections."""
 
+    record: ClientRecord
+
     def __init__(self, number: int, services: Services) -> None:
         self._number = number
         self._services = services
@@ -103,39 +85,48 @@ class Connection(asyncio.Protocol):
         self._store = services.store
         self._promises_nothing = services.terms.durability == "none"
         self._transport: asyncio.Transport
-        self._label: ClientLabel
         self._connected_at: float
         self._watch: Watch
+        self._answering: Answering
         self._life = Lifecycle()
         self._session: Session = UnknownProtocol()
         self._opening: Opening | None = Opening()  # None once the client's protocol is identified
-        self._answers = AnswerQueue()
-        self._memory = MemoryShare(services.budget)
+        self.memory = MemoryAccount(services.budget)
+        self._questions = Questions(
+            services.questions,
+            services.store,
+            self.memory,
+            takes_answers=self._takes_answers,
+            on_answer=self._question_answered,
+        )
         self._deliveries = 0  # in the store's queue
+        # When the incomplete message began, or the turn to complete it; and how much of it there was then.
+        self._message_since = 0.0
+        self._message_before = 0
         self._is_reading = True
+        self._read_bytes = READ_BYTES
         self._will_judge = False  # `_judge_more` is scheduled
         self._is_admitted = False
-        self._was_dropped = False
-        self._lines_acked = 0
-        self._lines_rejected = 0
-        self._last_rejection = ""
-        self._why_ended = ""
 
     # --- asyncio's callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit a new connection, or refuse it if the server is full or stopping."""
         assert isinstance(transport, asyncio.Transport)
+        services = self._services
         self._transport = transport
         address, port = (transport.get_extra_info("peername") or ("unknown", 0))[:2]
-        self._label = ClientLabel(PeerInfo(str(address), port))
-        self._opening = Opening(expects_header=self._services.proxies.include(str(address)))
+        self.record = ClientRecord(PeerInfo(str(address), port), services.counters, services.log)
+        self._opening = Opening(expects_header=services.proxies.include(str(address)))
         self._connected_at = self._scheduler.time()
-        self._watch = Watch(self._services.patience, self._scheduler.time())
+        self._watch = Watch(services.patience, self._connected_at)
+        self._answering = Answering(transport, self._life, self._watch, self.memory, self._scheduler)
         self._set_socket_options()
-        self._why_ended = self._registry.admit(self)
-        self._is_admitted = not self._why_ended
-        if not self._is_admitted:
+        self.record.why_ended = self._registry.admit(self)
+        self._is_admitted = not self.record.why_ended
+        if self._is_admitted:
+            self.regulate()
+        else:
             self.finish()
 
     def _set_socket_options(self) -> None:
@@ -166,44 +157,30 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop reading from a client that does not read its acks."""
-        self._watch.blocked(self._scheduler.time(), self._untaken_bytes())
+        self._answering.blocked()
         self.regulate()
 
     def resume_writing(self) -> None:
         """Resume: the client is reading its acks again."""
-        self._watch.unblocked()
-        self._send_answers()
+        self._answering.unblocked()
+        self._finish_if_done()
+        self._questions.proceed()
         self._continue_judging()
         self.regulate()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Remove the connection. Its complete messages are in the store's queue and stay there."""
         self._life.on(Event.LOSE)
-        self._answers.clear()
+        self._answering.discard()
+        self._questions.discard()
         self._discard_input()
         farewell = self._session.leave()
+        self._account_for_input()
         if farewell:
             self._submit(farewell)
         self._registry.forget(self)
-        self._log_end(error)
-
-    def _log_end(self, error: Exception | None) -> None:
-        services, principal = self._services, self._label.principal
-        why = self._why_ended or _why_closed(error)
-        if principal:
-            services.counters.leave(principal)
-            services.log.disconnected(
-                self._label,
-                why,
-                lines_acked=self._lines_acked,
-                lines_rejected=self._lines_rejected,
-                was_dropped=self._was_dropped,
-            )
-        else:
-            services.counters.connections_silent += (
-                self._is_admitted and self._opening is not None and self._opening.is_silent
-            )
-            services.log.left_unknown(self._label, why)
+        is_silent = self._is_admitted and self._opening is not None and self._opening.is_silent
+        self.record.ended(_why_closed(error), is_silent=is_silent)
 
     # --- identifying the client and its protocol
 
@@ -211,8 +188,7 @@ class Connection(asyncio.Protocol):
         awaited_header = opening.awaits_header
         opened = opening.receive_data(data)
         if awaited_header and opening.header and opening.header.address:
-            header, via = opening.header, str(self._label.peer)
-            self._label = replace(self._label, peer=PeerInfo(header.address, header.port, via))
+            self.record.came_through_proxy(opening.header.address, opening.header.port)
         self._begin(opened)
 
     def _begin(self, opened: Opened | None) -> None:
@@ -233,20 +209,12 @@ class Connection(asyncio.Protocol):
 
     def _turn_away(self, stranger: Stranger) -> None:
         self._opening = None
-        self.note_stranger(stranger)
-        if stranger.answer:
-            self._answers.add(stranger.answer)
+        self.record.note_stranger(stranger)
         self._ignore_input()
-        self._send_answers()
-
-    def note_stranger(self, stranger: Stranger) -> None:
-        """Count and log that the client is not a log client."""
-        self._why_ended = f"not a log client: {stranger}"
-        self._services.counters.connections_strange += 1
-        self._services.log.stranger(self._label, stranger)
+        self._send([(stranger.answer, 1)] if stranger.answer else [])
 
     def _start_plain_session(self) -> None:
-        log = LogName(host_name(self._label.peer.address), "plain")
+        log = LogName(host_name(self.record.label.peer.address), "plain")
         self._session = PlainSession(self, log, terms=self._services.terms)
         if not self._identify(None):
             self._ignore_input()
@@ -257,19 +225,10 @@ class Connection(asyncio.Protocol):
         return self._identify(credentials)
 
     def _identify(self, credentials: Credentials | None) -> Principal | None:
-        services = self._services
-        answer = services.authenticator.check(credentials, self._label.peer)
+        answer = self._services.authenticator.check(credentials, self.record.label.peer)
         host = credentials.host if credentials else ""
-        self._label = replace(self._label, host=host, protocol=self._session.protocol)
-        if isinstance(answer, Denied):
-            self._why_ended = f"denied: {answer.reason}"
-            services.counters.connections_denied += 1
-            services.log.denied(self._label, answer.reason)
-            return None
-        self._label = replace(self._label, principal=answer)
-        services.counters.enter(answer)
-        services.log.connected(self._label)
-        return answer
+        self.record.identified(answer, host=host, protocol=self._session.protocol)
+        return answer if isinstance(answer, Principal) else None
 
     # --- from bytes to the store
 
@@ -278,44 +237,24 @@ class Connection(asyncio.Protocol):
         for delivery in turn.deliveries:
             self._submit(delivery)
         if turn.is_broken:
-            self._why_ended = self._why_ended or f"it broke the protocol: {self._last_rejection}"
+            self.record.why_ended = self.record.why_ended or f"it broke the protocol: {self.record.last_rejection}"
+            self._questions.discard()
             self._ignore_input()
             self._finish_if_done()
+        if self.memory.has_turn and (turn.deliveries or self._session.has_more):
+            self._services.pressure.leave(self)  # its message is complete
         self._registry.regulate_memory()
         self.regulate()
         if self._session.has_more and not self._will_judge:
             self._judge_soon()
             self.regulate()
 
-    def note_rejected(self, reason: str) -> None:
-        """Count a rejected line, frame or batch, and log the first."""
-        self._lines_rejected += 1
-        self._last_rejection = reason
-        self._services.counters.lines_rejected += 1
-        if self._lines_rejected == 1:
-            self._services.log.rejected(self._label, reason)
-
-    def note_loss(self, path: str, loss: Skip | Note) -> None:
-        """Count and log bytes of a file that are not stored unchanged."""
-        self._services.counters.losses_reported += 1
-        self._services.log.lost(self._label, path, loss.start, loss.end, loss.reason)
-
-    def note_window(self, path: str, window: Window) -> None:
-        """Count and log that bytes of a file may be lost that nobody saw."""
-        self._services.counters.windows_reported += 1
-        self._services.log.unknown_window(self._label, path, window.start, window.reason)
-
-    def note_repeat(self, path: str, start: int, end: int) -> None:
-        """Log that bytes of a file that the client is about to resend are already stored."""
-        self._services.log.repeats(self._label, path, start, end)
-
     def _submit(self, delivery: ClientDelivery) -> None:
         self._deliveries += 1
-        self._memory.submitted(delivery.cost)
+        self.memory.submitted(delivery.cost)
         if self._promises_nothing and self._session.answers_on_receipt:
-            self._answers.extend(delivery.answers)
-            delivery.answers = []
-            self._send_answers()
+            answers, delivery.answers = delivery.answers, []
+            self._send(answers)
         self._store.submit(delivery)
 
     def _judge_soon(self) -> None:
@@ -353,41 +292,38 @@ class Connection(asyncio.Protocol):
     def stored(self, delivery: ClientDelivery) -> None:
         """Take a delivery back from the store; one `after_stored` follows for the group."""
         self._deliveries -= 1
-        self._memory.stored(delivery.cost)
+        self.memory.stored(delivery.cost)
         if not self._life.is_lost:
-            self._lines_acked += self._session.stored(delivery)
+            self.record.lines_acked += self._session.stored(delivery)
 
     def after_stored(self) -> None:
         """Send the answers to a stored group, and resume judging and reading."""
         if self._life.is_lost:
             return
-        self._answers.extend(self._session.take_answers())
-        self._send_answers()
+        self._send(self._session.take_answers())
         self._continue_judging()
         self.regulate()
 
     def answer_now(self, line: bytes) -> None:
         """Send an answer that does not wait for the store."""
         if self._life.can_answer:
-            self._answers.add(line)
-            self._send_answers()
+            self._send([(line, 1)])
 
     def send_sign_of_life(self) -> None:
         """Send a heartbeat that says whether the store is storing."""
         self.answer_now(self._store.sign_of_life())
 
-    def ask_store(self, question: Question) -> None:
-        """Have another thread answer a question of the client."""
-        size = len(question.payload) if isinstance(question, Repair) else 0
-        self._memory.submitted(size)
+    def ask(self, question: Question) -> str | None:
+        """Have another thread answer a question; return what is wrong if the client asks too much at once."""
+        return self._questions.take(question)
 
-        def answered(line: bytes) -> None:
-            self._memory.stored(size)
-            if self._life.can_answer:
-                self._session.store_answered(line)
-                self.regulate()
+    def _question_answered(self, line: bytes) -> None:
+        self.answer_now(line)
+        self._continue_judging()
+        self.regulate()
 
-        self._store.ask(question, answered)
+    def _takes_answers(self) -> bool:
+        return self._life.can_answer and not self._watch.is_blocked and not self._answering.is_pending
 
     def damaged_sources(self, client: str) -> Sequence[str]:
         """Return sources of the client that are known to be damaged."""
@@ -395,13 +331,11 @@ class Connection(asyncio.Protocol):
 
     def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
         """Notify the client if it shipped any of `sources`, by the ids of clients, which are damaged."""
-        if self._life.can_answer:
+        if self._life.can_answer and not self.memory.is_exhausted:
             self._session.notify_damage(sources)
 
-    def _send_answers(self) -> None:
-        while self._answers and not self._watch.is_blocked and self._life.can_answer:
-            self._watch.answered = self._scheduler.time()
-            self._transport.write(self._answers.next_piece())
+    def _send(self, answers: list[tuple[bytes, int]]) -> None:
+        self._answering.add(answers)
         self._finish_if_done()
 
     # --- limits
@@ -409,31 +343,56 @@ class Connection(asyncio.Protocol):
     @property
     def has_nothing_pending(self) -> bool:
         """Whether every complete message is stored and every ack handed to the kernel."""
-        session = self._session
-        return not (self._deliveries or self._answers or session.has_more or session.is_busy or self._life.is_ending)
+        return not (
+            self._deliveries
+            or self._answering.is_pending
+            or self._session.has_more
+            or self._questions.is_busy
+            or self._life.is_ending
+        )
 
     @property
-    def partial_bytes(self) -> int:
-        """How many bytes of an incomplete message the server holds."""
-        return self._memory.partial
+    def has_room_for_source(self) -> bool:
+        """Whether the client may open another source."""
+        return self.memory.has_room_for_source
 
     def _must_wait(self) -> bool:
-        return self._memory.is_exhausted or self._watch.is_blocked
+        return self.memory.is_exhausted or self._watch.is_blocked
 
     def regulate(self) -> None:
         """Read from the client if and only if there is room for what it sends; discarded input needs no room."""
         life = self._life
         if life.is_lost or life.client_has_closed or self._transport.is_closing():
             return
-        wanted = life.is_ignoring or (
-            life.is_open
-            and not self._watch.is_blocked
-            and not self._session.has_more
-            and self._memory.has_room(is_reading=self._is_reading)
-        )
+        is_willing = life.is_open and not self._watch.is_blocked and not self._session.has_more
+        wanted = life.is_ignoring or (is_willing and self.memory.has_room(is_reading=self._is_reading))
+        if self.memory.read_bytes != self._read_bytes:
+            self._read_bytes = self.memory.read_bytes
+            self._transport.max_size = self._read_bytes  # type: ignore[attr-defined]  # asyncio's own transports have it
         if wanted != self._is_reading:
             self._is_reading = wanted
             (self._transport.resume_reading if wanted else self._transport.pause_reading)()
+        if is_willing and not wanted and self.memory.partial:
+            self._services.pressure.wait(self)
+
+    def take_turn(self) -> None:
+        """Complete the message: read from the client, whatever others hold."""
+        self.memory.has_turn = True
+        self._message_since, self._message_before = self._scheduler.time(), self.memory.partial
+        self.regulate()
+
+    def behind_s(self, now: float) -> float:
+        """Return for how long the client has done nothing about the memory that it holds; 0 if it waits for us."""
+        if self._watch.is_blocked:
+            return self._watch.blocked_s(now, self._answering.untaken_bytes(), least_per_s=LEAST_BYTES_PER_S)
+        if not self.memory.partial or self._session.has_more:
+            return 0.0
+        unread = self._answering.unread_bytes()
+        if unread >= _WAITS_FOR_US_BYTES and not self._is_reading:
+            return 0.0
+        idle_s = 0.0 if unread else now - max(self._watch.heard, self._message_since)
+        sent = self.memory.partial - self._message_before + unread
+        return max(idle_s, now - self._message_since - sent / LEAST_BYTES_PER_S)
 
     def change_patience(self, patience: Patience) -> None:
         """Apply other time limits from now on."""
@@ -447,13 +406,14 @@ class Connection(asyncio.Protocol):
         patience = self._services.patience
         if self._awaits_header and now - self._connected_at > patience.header_s:
             self._turn_away(NO_HEADER)
-        match self._watch.overdue(now, is_idle=is_idle, client_waits=client_waits, untaken_bytes=self._untaken_bytes):
+        untaken_bytes = self._answering.untaken_bytes
+        match self._watch.overdue(now, is_idle=is_idle, client_waits=client_waits, untaken_bytes=untaken_bytes):
             case Overdue.CLOSE:
                 self._transport.abort()
             case Overdue.ACKS_NOT_TAKEN:
                 self._drop(f"it has not read its acks for {patience.ack_stall_s:g} s")
             case Overdue.SILENCE:
-                self._why_ended = self._why_ended or f"silent for {patience.idle_s:g} s"
+                self.record.why_ended = self.record.why_ended or f"silent for {patience.idle_s:g} s"
                 self.finish()
             case Overdue.SIGN_OF_LIFE:
                 self.send_sign_of_life()
@@ -462,14 +422,8 @@ class Connection(asyncio.Protocol):
     def _awaits_header(self) -> bool:
         return self._opening is not None and self._opening.awaits_header and self._life.is_open
 
-    def _untaken_bytes(self) -> int:
-        """Return how many bytes of acks wait in the transport and, where the system reports it, in the socket."""
-        in_socket = bytearray(4)
-        with contextlib.suppress(OSError):
-            fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, in_socket)
-        return self._transport.get_write_buffer_size() + int.from_bytes(in_socket, sys.byteorder)
-
     def _discard_input(self) -> None:
+        self._services.pressure.leave(self)
         self._session.discard()
         if self._opening is not None:
             self._opening.discard()
@@ -477,35 +431,41 @@ class Connection(asyncio.Protocol):
 
     def _account_for_input(self) -> None:
         session, opening = self._session, self._opening
-        held_bytes = session.buffered_bytes + (opening.held_bytes if opening is not None else 0)
-        self._memory.hold(held_bytes, session.unjudged_bytes)
+        partial = session.buffered_bytes + (opening.held_bytes if opening is not None else 0)
+        if partial <= self.memory.partial or not self.memory.partial:  # another message than before
+            self._message_since, self._message_before = self._watch.heard, 0
+        self.memory.hold(partial, session.unjudged_bytes, session.open_sources)
 
     # --- closing
 
     def stop(self) -> None:
         """Read no more, because the server is stopping; complete messages are still stored and acked."""
-        self._why_ended = self._why_ended or "the server is stopping"
+        self.record.why_ended = self.record.why_ended or "the server is stopping"
         self._life.on(Event.STOP)
         self.regulate()
 
-    def refuse_partial(self, why: str) -> None:
-        """Discard the incomplete message, answer what came before it, and close (rule A6: without an error)."""
-        self._note_dropped(why)
+    def drop_for_memory(self) -> None:
+        """Drop the client because others need the memory that it holds, without an error (rule A6).
+
+        What came before an incomplete message is answered, unless the client does not take its answers.
+        """
+        if self._watch.is_blocked:
+            self._drop("memory is short, and it does not read its acks")
+            return
+        self.record.note_dropped("memory is short, and it has not completed its message for the longest time")
         self._ignore_input()
         self._finish_if_done()
 
     def _drop(self, why: str) -> None:
-        self._note_dropped(why)
+        self.record.note_dropped(why)
+        self._answering.discard()
+        self._questions.discard()
+        self._ignore_input()
         self._transport.abort()
 
     def cut(self) -> None:
         """Close immediately, discarding what is still to be sent."""
         self._transport.abort()
-
-    def _note_dropped(self, why: str) -> None:
-        self._why_ended = why
-        self._was_dropped = True
-        self._services.counters.clients_dropped += 1
 
     def _ignore_input(self) -> None:
         self._life.on(Event.IGNORE)

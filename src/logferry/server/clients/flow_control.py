@@ -1,7 +1,7 @@
-"""Backpressure: how much client data the server holds in memory, and when it stops reading.
+"""Backpressure: what clients cost the server in memory, and who must wait when that is too much.
 
-`MemoryBudget` is one account for all clients, with a gate that closes when their total is too high; `MemoryShare` is
-one client's part of the account. Both belong to the event loop; other threads may read the numbers.
+`MemoryBudget` is one account for all clients, and `MemoryAccount` that of one client. Whatever a client can make grow
+is charged to both by its size in memory. Both belong to the event loop; other threads may read the numbers.
 """
 
 from typing import Final
@@ -13,79 +13,161 @@ _MAX_UNSTORED_BYTES: Final = 16 * 1024 * 1024
 # syncs the other (4 MiB would reduce one client's throughput by a quarter). It also keeps the server below 80 MB.
 MAX_UNSTORED_BYTES: Final = 8 * 1024 * 1024
 
+# Of one client: the answers that it does not take, and the questions whose answers it waits for. One answer may have
+# 700 KB. A client that takes its answers owes nothing: what the kernel has accepted is not counted.
+MAX_OWED_BYTES: Final = 1024 * 1024
+
+# What an open source costs: its id, and its entries in the tables of the session and of admission.
+SOURCE_BYTES: Final = 320
+
+# Of all clients, if the limit is not larger: 100,000 open sources. They are not part of the total, because waiting
+# does not close a source.
+_MAX_SOURCE_BYTES: Final = 32 * 1024 * 1024
+
+# At a time from one client: what asyncio reads by itself; and under pressure, when what is read counts for each client.
+READ_BYTES: Final = 256 * 1024
+_SMALL_READ_BYTES: Final = 4 * 1024
+
+# Under pressure, a client that holds less than this never waits for others.
+_LEAST_SHARE_BYTES: Final = 1024
+
 
 class MemoryBudget:
-    """Bytes that clients have sent and the server has not stored yet, against one limit for all clients.
+    """What all clients hold, against one limit.
 
-    `partial` counts what cannot be stored yet: incomplete messages. `unstored` counts what the store or the next step
-    of judging will take; it also has a limit of its own. While the gate is closed, the server reads from no client.
+    `partial` counts incomplete messages, `unjudged` complete ones that are not judged yet, `unstored` what the store
+    has not stored yet, `owed` answers that clients have not taken and questions that wait for an answer. There is also
+    a limit for `unstored` alone.
 
-    This cannot deadlock. With the gate closed, `unstored` falls without the clients' help, because the store writes
-    (or waits for its disk, and then waiting is right) and because a client that does not read its acks is dropped
-    after a while. When `unstored` is zero the gate opens, unless `partial` alone exceeds the limit. Waiting would not
-    help then, so `must_drop` is true, and the client with the largest incomplete message is dropped.
+    Over the limit the budget is *tight*: a client that holds more than its share is not read from, unless it has the
+    turn to complete its message (pressure.py); a client that holds less is read from in small pieces. So one client can
+    never stop another one by what it holds. The shares of all clients are a quarter of the limit, so the total stays
+    below five quarters of it, plus a small piece for each client and the messages of those that have a turn.
     """
 
-    # Reopen well below the limit, so that 10,000 clients are not paused and resumed for every delivery.
-    _REOPEN_AT: Final = 0.75
+    # End the pressure well below the limit, so that 10,000 clients are not paused and resumed for every delivery.
+    _RELIEVED_AT: Final = 0.75
 
     def __init__(self, limit_bytes: int) -> None:
-        self._limit = limit_bytes
+        self.limit = limit_bytes
         self.partial = 0
+        self.unjudged = 0
         self.unstored = 0
-        self.gate_is_closed = False
+        self.owed = 0
+        self.sources = 0
+        self.clients = 0  # connected now
+        self.is_tight = False
 
     def change_limit(self, limit_bytes: int) -> None:
-        """Change the limit; the next `update_gate` applies it."""
-        self._limit = limit_bytes
+        """Change the limit; the next `update` applies it."""
+        self.limit = limit_bytes
 
     @property
-    def must_drop(self) -> bool:
-        """Whether waiting cannot help, so that a client must be dropped."""
-        return self.partial > self._limit
+    def total(self) -> int:
+        """What all clients hold, without open sources."""
+        return self.partial + self.unjudged + self.unstored + self.owed
 
-    def update_gate(self) -> bool:
-        """Close or open the gate according to the account; return whether the gate changed."""
-        total = self.partial + self.unstored
-        was_closed = self.gate_is_closed
-        fullness = max(total / self._limit, self.unstored / _MAX_UNSTORED_BYTES)
+    @property
+    def waits_for_clients(self) -> bool:
+        """Whether it is clients, and not the store, that must do something so that the pressure ends."""
+        return self.is_tight and self.total - self.unstored > self.limit // 2
+
+    @property
+    def has_turns(self) -> bool:
+        """Whether clients may complete their messages one by one, because only that ends the pressure."""
+        return self.waits_for_clients and self.unstored <= min(_MAX_UNSTORED_BYTES, self.limit // 4)
+
+    @property
+    def share(self) -> int:
+        """What one client may hold under pressure without having to wait for others."""
+        return max(_LEAST_SHARE_BYTES, self.limit // (4 * max(1, self.clients)))
+
+    @property
+    def source_limit(self) -> int:
+        """What the open sources of all clients may cost."""
+        return max(_MAX_SOURCE_BYTES, self.limit // 2)
+
+    def update(self) -> bool:
+        """Note whether there is pressure now; return whether that changed."""
+        was_tight = self.is_tight
+        fullness = max(self.total / self.limit, self.unstored / _MAX_UNSTORED_BYTES)
         if fullness > 1:
-            self.gate_is_closed = True
-        elif self.unstored == 0 or fullness < self._REOPEN_AT:
-            self.gate_is_closed = False
-        return self.gate_is_closed != was_closed
+            self.is_tight = True
+        elif fullness < self._RELIEVED_AT or not (self.unstored or self.unjudged or self.owed):
+            self.is_tight = False
+        return self.is_tight != was_tight
 
 
-class MemoryShare:
-    """One client's share of the memory budget."""
+class MemoryAccount:
+    """What one client holds. Every charge is also one to the budget of all clients."""
 
-    __slots__ = ("_budget", "_unjudged", "partial", "unstored")
+    __slots__ = ("_budget", "_sources", "has_turn", "owed", "partial", "unjudged", "unstored")
 
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
-        self._unjudged = 0
+        self._sources = 0
         self.partial = 0  # of an incomplete message
+        self.unjudged = 0  # of complete messages
         self.unstored = 0  # in the store's queue
+        self.owed = 0  # answers that are not taken, questions that wait
+        self.has_turn = False  # to complete its message under pressure; see pressure.py
+
+    @property
+    def held(self) -> int:
+        """What the client holds, without open sources."""
+        return self.partial + self.unjudged + self.unstored + self.owed
+
+    @property
+    def freed_by_leaving(self) -> int:
+        """What the server would no longer hold if the client left now."""
+        return self.partial + self.unjudged + self.owed
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the store must catch up before more of this client's data is judged."""
-        return self.unstored > MAX_UNSTORED_BYTES
+        """Whether the store or the client must catch up before more of this client's data is judged."""
+        return self.unstored > MAX_UNSTORED_BYTES or self.owed > MAX_OWED_BYTES
+
+    @property
+    def has_room_for_source(self) -> bool:
+        """Whether the client may open another source: over the limit of all, only with fewer than its share."""
+        budget = self._budget
+        share = budget.source_limit // (4 * max(1, budget.clients))
+        return budget.sources < budget.source_limit or (
+            self._sources * SOURCE_BYTES < share and budget.sources < budget.source_limit * 5 // 4
+        )
+
+    @property
+    def read_bytes(self) -> int:
+        """How many bytes of the client may be read at a time."""
+        return _SMALL_READ_BYTES if self._budget.is_tight and not self.has_turn else READ_BYTES
 
     def has_room(self, *, is_reading: bool) -> bool:
         """Whether there is room for what the client sends next; reading resumes at half the level that stops it."""
-        if self._budget.gate_is_closed:
+        if self._budget.is_tight and not self._may_go_on():
+            return False
+        if self.owed > MAX_OWED_BYTES:
             return False
         return self.unstored <= (MAX_UNSTORED_BYTES if is_reading else MAX_UNSTORED_BYTES // 2)
 
-    def hold(self, partial: int, unjudged: int) -> None:
-        """Record what the client's session holds now."""
-        if partial == self.partial and unjudged == self._unjudged:
-            return
+    def _may_go_on(self) -> bool:
+        """Whether the client may be read from under pressure."""
+        return self._budget.has_turns if self.has_turn else self.held <= self._budget.share
+
+    def hold(self, partial: int, unjudged: int, sources: int) -> None:
+        """Record what the client's session holds now: bytes of messages, and open sources."""
         budget = self._budget
-        budget.partial += partial - self.partial
-        budget.unstored += unjudged - self._unjudged
-        self.partial, self._unjudged = partial, unjudged
+        if partial != self.partial or unjudged != self.unjudged:
+            budget.partial += partial - self.partial
+            budget.unjudged += unjudged - self.unjudged
+            self.partial, self.unjudged = partial, unjudged
+        if sources != self._sources:
+            budget.sources += (sources - self._sources) * SOURCE_BYTES
+            self._sources = sources
+
+    def owe(self, size: int) -> None:
+        """Record what the answers and questions of the client that are not done with take, in addition."""
+        self.owed += size
+        self._budget.owed += size
 
     def submitted(self, size: int) -> None:
         """Record a delivery that has entered the store's queue."""

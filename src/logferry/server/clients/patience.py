@@ -41,26 +41,40 @@ class Overdue(Enum):
 class Watch:
     """When a connection last received and sent data, became blocked, and began to close."""
 
-    __slots__ = ("_blocked_since", "_closing_since", "_untaken_before", "answered", "heard", "is_blocked", "patience")
+    __slots__ = (
+        "_blocked_at",
+        "_blocked_since",
+        "_closing_since",
+        "_untaken_at_first",
+        "_untaken_before",
+        "answered",
+        "heard",
+        "is_blocked",
+        "patience",
+    )
 
     def __init__(self, patience: Patience, now: float) -> None:
         self.patience = patience
         self.heard = now  # when the client last sent data; set by every read
         self.answered = now  # when the server last sent data
         self.is_blocked = False  # the client is not reading its acks at present
-        self._blocked_since = now
-        self._untaken_before = 0
+        self._blocked_since = self._blocked_at = now
+        self._untaken_before = self._untaken_at_first = 0
         self._closing_since: float | None = None
 
     def blocked(self, now: float, untaken_bytes: int) -> None:
         """Note that the client is not reading its acks, and that `untaken_bytes` of them are waiting."""
         self.is_blocked = True
-        self._blocked_since = now
-        self._untaken_before = untaken_bytes
+        self._blocked_since = self._blocked_at = now
+        self._untaken_before = self._untaken_at_first = untaken_bytes
 
     def unblocked(self) -> None:
         """Note that the client is reading its acks again."""
         self.is_blocked = False
+
+    def blocked_s(self, now: float, untaken_bytes: int, *, least_per_s: int) -> float:
+        """Return for how long a blocked client has read fewer acks than `least_per_s` bytes per second."""
+        return now - self._blocked_at - (self._untaken_at_first - untaken_bytes) / least_per_s
 
     def closing(self, now: float) -> None:
         """Note that the server has closed its half."""

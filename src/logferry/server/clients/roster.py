@@ -9,11 +9,14 @@ from dataclasses import dataclass, field, replace
 
 from logferry.server.clients.authenticator import Authenticator
 from logferry.server.clients.client_log import ClientLog
-from logferry.server.clients.connection import Connection, Scheduler, Services, StoreAccess
+from logferry.server.clients.connection import Connection, Services
 from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
 from logferry.server.clients.patience import Patience
+from logferry.server.clients.pressure import Pressure
 from logferry.server.clients.proxies import Proxies
+from logferry.server.clients.questions import QuestionOrder
+from logferry.server.clients.services import Scheduler, StoreAccess
 from logferry.server.clients.sessions.base import Channel, ClientDelivery, SessionTerms
 
 
@@ -46,12 +49,16 @@ class Roster:
         self._budget = budget
         self._counters = counters
         self._log = log
+        self._pressure = Pressure(budget)
+        self._questions = QuestionOrder(budget)
         self._services = Services(
             scheduler=scheduler,
             store=store,
             registry=self,
             authenticator=authenticator,
             budget=budget,
+            pressure=self._pressure,
+            questions=self._questions,
             counters=counters,
             log=log,
             patience=settings.patience,
@@ -91,24 +98,26 @@ class Roster:
             self._log.refused(len(self._connections))
             return "the server is full"
         self._connections.add(connection)
-        self._counters.connections = len(self._connections)
+        self._note_number()
         return ""
 
     def forget(self, connection: Connection) -> None:
         """Remove a connection that has ended."""
         self._connections.discard(connection)
         self._refused.discard(connection)
-        self._counters.connections = len(self._connections)
+        self._note_number()
         self.regulate_memory()
 
+    def _note_number(self) -> None:
+        self._counters.connections = self._budget.clients = len(self._connections)
+
     def regulate_memory(self) -> None:
-        """Stop reading from all clients while their total is too high, and resume when there is room."""
-        while self._budget.must_drop:
-            largest = max(self._connections, key=lambda connection: connection.partial_bytes)
-            largest.refuse_partial("too many unfinished messages in memory, and this is the largest")
-        if self._budget.update_gate():
+        """Apply what the memory of all clients allows now: read from them, or from some of them, or not."""
+        if self._budget.update():
             for connection in list(self._connections):
                 connection.regulate()
+        self._pressure.regulate()
+        self._questions.proceed()
 
     # --- for the server
 
@@ -131,6 +140,8 @@ class Roster:
         now = self._scheduler.time()
         for connection in [*self._connections, *self._refused]:
             connection.sweep(now)
+        self._pressure.drop_those_behind(list(self._connections), now)
+        self.regulate_memory()
         self._log.flush_if_due()
 
     def stop_reading(self) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from logferry.protocol.delivery_requests import Note, Question, Skip, Window
+from logferry.protocol.delivery_requests import Question
 from logferry.protocol.plain_server import Limits
-from logferry.protocol.strangers import Stranger
 from logferry.protocol.validation import Accept
 from logferry.server.clients.authenticator import Credentials, Principal
+from logferry.server.clients.client_record import ClientRecord
 from logferry.server.storage.deliveries import Delivery
 
 Answers = list[tuple[bytes, int]]
@@ -33,23 +33,16 @@ class SessionTerms:
 class Channel(Protocol):
     """What a session may ask of its connection."""
 
+    @property
+    def record(self) -> ClientRecord:
+        """What is counted and logged about the client."""
+
+    @property
+    def has_room_for_source(self) -> bool:
+        """Whether the client may open another source."""
+
     def identify(self, credentials: Credentials) -> Principal | None:
         """Authenticate the client; return its principal, or None if it is denied and the connection is about to end."""
-
-    def note_rejected(self, reason: str) -> None:
-        """Count a rejected line, frame or batch, and log the first."""
-
-    def note_stranger(self, stranger: Stranger) -> None:
-        """Count and log that the client is not a log client; the session takes nothing more from it."""
-
-    def note_loss(self, path: str, loss: Skip | Note) -> None:
-        """Count and log bytes of a file that are not stored unchanged."""
-
-    def note_window(self, path: str, window: Window) -> None:
-        """Count and log that bytes of a file may be lost that nobody saw."""
-
-    def note_repeat(self, path: str, start: int, end: int) -> None:
-        """Log that bytes of a file that the client is about to resend are already stored."""
 
     def answer_now(self, line: bytes) -> None:
         """Send an answer that does not wait for the store."""
@@ -57,8 +50,8 @@ class Channel(Protocol):
     def send_sign_of_life(self) -> None:
         """Send a heartbeat that says whether the store is storing."""
 
-    def ask_store(self, question: Question) -> None:
-        """Have another thread answer a question; the session's `store_answered` receives the answer."""
+    def ask(self, question: Question) -> str | None:
+        """Have another thread answer a question; return what is wrong if the client asks too much at once."""
 
     def damaged_sources(self, client: str) -> Sequence[str]:
         """Return sources of a client that are known to be damaged."""
@@ -120,8 +113,8 @@ class Session(Protocol):
         """Whether `take_more` must be called before `take` or `take_end`."""
 
     @property
-    def is_busy(self) -> bool:
-        """Whether the session owes an answer to something outside the store's queue (an answer to a question)."""
+    def open_sources(self) -> int:
+        """How many sources the client has opened."""
 
     def take(self, data: bytes) -> Turn:
         """Take bytes from the client."""
@@ -137,9 +130,6 @@ class Session(Protocol):
 
     def take_answers(self) -> Answers:
         """Return the answers to everything stored since the last call."""
-
-    def store_answered(self, line: bytes) -> None:
-        """Take the answer to a question, as its line."""
 
     def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
         """Notify the client of its sources among `sources`, by the ids of clients, that are damaged."""
@@ -160,7 +150,7 @@ class UnknownProtocol:
     buffered_bytes = 0
     unjudged_bytes = 0
     has_more = False
-    is_busy = False
+    open_sources = 0
 
     def take(self, data: bytes) -> Turn:
         """See Session; likewise below."""
@@ -177,9 +167,6 @@ class UnknownProtocol:
 
     def take_answers(self) -> Answers:
         return []
-
-    def store_answered(self, line: bytes) -> None:
-        pass
 
     def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
         pass

@@ -3,8 +3,10 @@
 This module must never judge offsets: the store does, in the order in which it stores everything (admission.py).
 """
 
-from collections import deque
+import hashlib
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from logferry.protocol.acks import error_ack
@@ -21,7 +23,6 @@ from logferry.protocol.delivery_requests import (
     Note,
     Open,
     Ping,
-    Question,
     Repair,
     Report,
     Request,
@@ -33,6 +34,7 @@ from logferry.protocol.delivery_requests import (
 from logferry.protocol.delivery_server import DeliveryServerProtocol
 from logferry.protocol.features import HEAL, SERVER_FEATURES
 from logferry.server.clients.authenticator import Credentials
+from logferry.server.clients.flow_control import SOURCE_BYTES
 from logferry.server.clients.sessions.base import NOTHING, Answers, Channel, ClientDelivery, SessionTerms, Turn
 from logferry.server.clients.sessions.outcomes import Outcomes
 from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
@@ -41,8 +43,9 @@ from logferry.server.storage.log_names import LogName
 # Roughly what a request without lines costs in memory.
 _OVERHEAD_BYTES: Final = 2048
 
-# Our client asks one question at a time.
-_MAX_WAITING_QUESTIONS: Final = 100
+# Of a path, as a string in memory: a position that is kept in memory has one. Longer paths end with their hash.
+_MAX_PATH_BYTES: Final = 1024
+_HASH_CHARS: Final = 16
 
 # The store decides where it keeps the lines of a source.
 _NO_LOG: Final = LogName("", "")
@@ -67,9 +70,6 @@ class DeliverySession:
         self._hello: Credentials | None = None
         self._sources: dict[str, None] = {}
         self._outcomes = Outcomes(durability=terms.durability)
-        self._questions: deque[Question] = deque()
-        self._is_asking = False
-        self._has_repair = False  # among the questions: each may take megabytes
         self._takes_notices = False
 
     @property
@@ -78,16 +78,15 @@ class DeliverySession:
         return self._protocol.buffered_bytes
 
     @property
-    def is_busy(self) -> bool:
-        return self._is_asking or bool(self._questions)
+    def open_sources(self) -> int:
+        return len(self._sources)
 
     def take(self, data: bytes) -> Turn:
         deliveries: list[ClientDelivery] = []
         for request in self._protocol.receive_data(data):
             problem = self._take_request(request, deliveries)
             if problem:
-                self._channel.note_rejected(problem)
-                self._questions.clear()
+                self._channel.record.note_rejected(problem)
                 last = self._delivery(None, b"")
                 last.answers = [(error_ack(problem), 1)]  # after the answers to all that came before it
                 return Turn([*deliveries, last], is_broken=True)
@@ -116,13 +115,13 @@ class DeliverySession:
         message, outcome = request.message, request.outcome
         match message:
             case Open() if isinstance(outcome, Position) and outcome.committed > message.known:
-                self._channel.note_repeat(message.path, message.known, outcome.committed)
+                self._channel.record.note_repeat(message.path, message.known, outcome.committed)
             case Skip(lost=False):
                 pass
             case Skip() | Note() if request.path is not None:
-                self._channel.note_loss(request.path, message)
+                self._channel.record.note_loss(request.path, message)
             case Window() if request.path is not None:
-                self._channel.note_window(request.path, message)
+                self._channel.record.note_window(request.path, message)
 
     def take_answers(self) -> Answers:
         return self._outcomes.take_answers()
@@ -131,16 +130,12 @@ class DeliverySession:
         self._protocol.discard()
 
     def leave(self) -> ClientDelivery | None:
-        self._questions.clear()
         if not self._hello or not self._sources:
             return None
-        return self._delivery(self._source_request(ReleaseSources(tuple(self._sources))), b"")
-
-    def store_answered(self, line: bytes) -> None:
-        self._is_asking = False
-        self._has_repair = any(isinstance(question, Repair) for question in self._questions)
-        self._channel.answer_now(line)
-        self._ask_next()
+        farewell = self._delivery(self._source_request(ReleaseSources(tuple(self._sources))), b"")
+        farewell.overhead += len(self._sources) * SOURCE_BYTES
+        self._sources = {}
+        return farewell
 
     def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
         if self._hello and self._takes_notices:
@@ -158,8 +153,10 @@ class DeliverySession:
                 self._take_hello(request)
             case Ping():
                 self._channel.send_sign_of_life()
-            case Report() | Losses() | SourcesOf() | Locate() | Content() | Damaged() | Repair():
-                return self._take_question(request)
+            case SourcesOf():
+                return self._channel.ask(replace(request, path=kept_path(request.path)))
+            case Report() | Losses() | Locate() | Content() | Damaged() | Repair():
+                return self._channel.ask(request)
             case Open():
                 return self._take_open(request, deliveries)
             case BatchRequest() | Skip() | Note() | Window():
@@ -190,31 +187,20 @@ class DeliverySession:
         if self._takes_notices:
             self.notify_damage({credentials.client: self._channel.damaged_sources(credentials.client)})
 
-    def _take_question(self, question: Question) -> str | None:
-        if len(self._questions) >= _MAX_WAITING_QUESTIONS:
-            return "too many questions at once"
-        if isinstance(question, Repair):
-            if self._has_repair:
-                return "a repair before the answer to the one before"
-            self._has_repair = True
-        self._questions.append(question)
-        self._ask_next()
-        return None
-
-    def _ask_next(self) -> None:
-        if self._questions and not self._is_asking:
-            self._is_asking = True
-            self._channel.ask_store(self._questions.popleft())
-
     def _take_open(self, request: Open, deliveries: list[ClientDelivery]) -> str | None:
+        if request.source not in self._sources and not self._channel.has_room_for_source:
+            return "the sources that are open on all connections are too many for this server"
         self._sources[request.source] = None
-        deliveries.append(self._delivery(self._source_request(request), b""))
+        request = replace(request, path=kept_path(request.path))
+        delivery = self._delivery(self._source_request(request), b"")
+        delivery.overhead += sys.getsizeof(request.path)
+        deliveries.append(delivery)
         return f"more than {MAX_SOURCES} sources on one connection" if len(self._sources) > MAX_SOURCES else None
 
     def _source_delivery(self, request: BatchRequest | Skip | Note | Window) -> ClientDelivery:
         if isinstance(request, BatchRequest):
             if request.refusal and request.lines == 1:  # the client resends a larger batch line by line
-                self._channel.note_rejected(request.refusal)
+                self._channel.record.note_rejected(request.refusal)
             return self._delivery(self._source_request(request), request.payload, request.lines)
         return self._delivery(self._source_request(request), b"")
 
@@ -229,3 +215,13 @@ class DeliverySession:
             overhead=_OVERHEAD_BYTES,
             source_request=source_request,
         )
+
+
+def kept_path(path: str) -> str:
+    """Return `path` as the server keeps it; a long path is cut, and ends with a hash so that it differs from others."""
+    if sys.getsizeof(path) <= _MAX_PATH_BYTES:
+        return path
+    kept = path[: _MAX_PATH_BYTES - _HASH_CHARS - 1]
+    while sys.getsizeof(kept) > _MAX_PATH_BYTES - _HASH_CHARS * 4:
+        kept = kept[: len(kept) * 3 // 4]
+    return f"{kept}~{hashlib.blake2b(path.encode(), digest_size=_HASH_CHARS // 2).hexdigest()}"

@@ -1,15 +1,24 @@
 """The plain protocol: lines and frames, with an answer to each line, in order."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Final
 
 from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.plain_server import Broken, Met, PlainServerProtocol, ServerEvent
 from logferry.protocol.validation import Lines
+from logferry.server.clients.answers import cost_of
 from logferry.server.clients.sessions.base import Answers, Channel, ClientDelivery, SessionTerms, Turn, add_answer
 from logferry.server.storage.log_names import LogName
 
 # Join more pieces than this: a copy is cheaper than a writev of many small buffers.
-_MAX_PIECES = 16
+_MAX_PIECES: Final = 16
+
+# What a delivery costs in addition to its lines and answers.
+OVERHEAD_BYTES: Final = 1024
+
+# After this many refusals in a row, reasons are cut to their kind, so that answers are equal and share memory.
+_FULL_REASONS: Final = 100
 
 
 class PlainSession:
@@ -18,13 +27,14 @@ class PlainSession:
     protocol = "plain"
     expects_signs_of_life = False
     answers_on_receipt = True
-    is_busy = False
+    open_sources = 0
 
     def __init__(self, channel: Channel, log: LogName, *, terms: SessionTerms) -> None:
         self._channel = channel
         self._log = log
         self._protocol = PlainServerProtocol(limits=terms.limits, accept=terms.accept)
         self._answers: Answers = []
+        self._refusals = 0  # in a row
 
     @property
     def buffered_bytes(self) -> int:
@@ -56,9 +66,6 @@ class PlainSession:
         answers, self._answers = self._answers, []
         return answers
 
-    def store_answered(self, line: bytes) -> None:
-        pass
-
     def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
         pass
 
@@ -76,17 +83,27 @@ class PlainSession:
             if isinstance(event, Lines):
                 delivery.pieces.append(event.payload)
                 delivery.lines += event.count
+                self._refusals = 0
                 delivery.size += len(event.payload)
                 add_answer(delivery.answers, ACK_OK, event.count)
             elif isinstance(event, Met):
                 is_broken = True
-                self._channel.note_stranger(event.stranger)
+                self._channel.record.note_stranger(event.stranger)
                 if event.stranger.answer:
                     add_answer(delivery.answers, event.stranger.answer, 1)
             else:
                 is_broken = isinstance(event, Broken)
-                self._channel.note_rejected(event.reason)
-                add_answer(delivery.answers, error_ack(event.reason), 1)
+                self._channel.record.note_rejected(event.reason)
+                add_answer(delivery.answers, self._refusal(event.reason), 1)
+        delivery.overhead = OVERHEAD_BYTES + cost_of(delivery.answers)
         if len(delivery.pieces) > _MAX_PIECES:
             delivery.pieces = [b"".join(delivery.pieces)]
         return Turn([delivery] if delivery.answers else [], is_broken)
+
+    def _refusal(self, reason: str) -> bytes:
+        """Return the answer to a line or frame that is refused; in a long run of them, each only says which kind."""
+        self._refusals += 1
+        return _error_ack(reason if self._refusals <= _FULL_REASONS else reason.partition(":")[0])
+
+
+_error_ack = lru_cache(maxsize=64)(error_ack)  # one object for many answers of the same text

@@ -1,0 +1,33 @@
+"""What a connection uses of its server: a clock, and the store. A connection must never know more of either."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from logferry.protocol.delivery_requests import Question
+from logferry.server.clients.sessions.base import ClientDelivery
+
+
+class Scheduler(Protocol):
+    """The event loop's clock and callback queue."""
+
+    def time(self) -> float:
+        """Return the monotonic time, in seconds."""
+
+    def call_soon(self, callback: Callable[[], object], /) -> object:
+        """Call `callback` after other clients have had their turn."""
+
+
+class StoreAccess(Protocol):
+    """A connection's access to the store."""
+
+    def submit(self, delivery: ClientDelivery) -> None:
+        """Submit a delivery; its channel's `stored` and `after_stored` are called in the event loop."""
+
+    def ask(self, question: Question, on_answer: Callable[[bytes], None]) -> None:
+        """Answer a question in another thread; `on_answer` receives the answer line in the event loop."""
+
+    def damaged_sources(self, client: str) -> Sequence[str]:
+        """Return sources of a client that are known to be damaged."""
+
+    def sign_of_life(self) -> bytes:
+        """Return a heartbeat, which says why the store stores nothing now, if it does not."""
