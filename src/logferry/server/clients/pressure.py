@@ -1,8 +1,8 @@
 """Memory pressure: which client may complete its message although memory is short, and which client is dropped.
 
 Owns the order in which clients get their turn. A turn is the permission to send the rest of one message; it ends with
-that message, so that under any number of large messages each is completed in its turn, and memory stays bounded. Who
-keeps memory and does nothing that would free it is dropped, whoever has been doing so longest first.
+that message, so that under any number of large messages each is completed in its turn, and memory stays bounded. A
+client that keeps memory and does nothing that would free it is dropped; the one that has done so longest, first.
 """
 
 from collections.abc import Iterable
