@@ -14,7 +14,7 @@ class DeliveryClientProtocol:
     """Turns complete lines of the server into answers; the first shows whether the server knows the extension."""
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._buffer = bytearray()  # grows in place: a server may send an answer byte by byte
         self._is_welcome = False
         self._put_back: list[Answer] = []
 
@@ -29,13 +29,17 @@ class DeliveryClientProtocol:
 
     def receive_data(self, data: bytes) -> list[Answer]:
         """Accept bytes from the socket; return the answers in order, up to the first that is invalid."""
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        self._buffer += data
+        lines: list[bytes] = []
+        if b"\n" in data:
+            *lines, rest = bytes(self._buffer).split(b"\n")
+            self._buffer = bytearray(rest)
         answers, self._put_back = self._put_back, []
         for place, line in enumerate(lines):
             answer = self._read(line)
             answers.append(answer)
             if isinstance(answer, InvalidAnswer | NotUnderstood):
-                self._buffer = b"\n".join((*lines[place + 1 :], self._buffer))
+                self._buffer = bytearray(b"\n".join((*lines[place + 1 :], self._buffer)))
                 return answers
         if len(self._buffer) > MAX_ANSWER_BYTES:
             answers.append(InvalidAnswer(f"the server's answer does not end within {MAX_ANSWER_BYTES} bytes"))
@@ -44,7 +48,7 @@ class DeliveryClientProtocol:
     @property
     def unread(self) -> bytes:
         """What has arrived and was not returned as an answer."""
-        return self._buffer
+        return bytes(self._buffer)
 
     def _read(self, line: bytes) -> Answer:
         if self._is_welcome:

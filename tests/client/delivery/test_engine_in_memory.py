@@ -490,3 +490,30 @@ def test_batches_without_lines_move_the_checkpoint_and_count_as_no_answer() -> N
     run.engine.run()
     assert blank.committed == 20
     assert run.counters.lines_acked == 0
+
+
+def refuse_all(output: MemoryOutput) -> None:
+    """Refuse the first batch of each connection for good."""
+    answer_nothing(output)
+    if output.arrived:
+        batch = output.arrived[0]
+        output.events.append(BatchRejected(batch.source.id, batch.start, "no", is_final=True))
+
+
+def test_a_server_that_refuses_every_line_is_not_connected_to_a_thousand_times_a_second() -> None:
+    one = source()
+    run = Run(settings(mode="batch"), {one: LINES[:50]})
+    store_skips = run.output.store
+
+    def behave(output: MemoryOutput) -> None:
+        for batch in [batch for batch in output.arrived if batch.lost]:
+            store_skips(batch)
+        refuse_all(output)
+
+    run.output.behaviours[0] = behave
+    run.engine.run()
+    assert run.counters.lines_rejected == 50
+    assert len(run.output.attempts) >= 50
+    pauses = [round(after - before, 3) for before, after in pairwise(run.output.attempts)]
+    assert pauses[:3] == [0.0, 0.0, 0.0]
+    assert all(0.12 < pause <= 0.25 for pause in pauses[9:])

@@ -11,7 +11,7 @@ from logferry.client.net.hello import answers_a_blank_line, ask, greet
 from logferry.client.net.memory import MemoryTransport
 from logferry.client.net.readiness import READ, Readiness
 from logferry.client.net.steps import Steps, Task, run
-from logferry.errors import PeerClosed, PeerTimeout
+from logferry.errors import PeerClosed, PeerTimeout, ProtocolError
 from logferry.protocol.delivery import answer_line, control_line
 from logferry.protocol.delivery_answers import NotUnderstood, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
@@ -222,3 +222,34 @@ def test_a_peer_that_breaks_off_at_the_end_has_lost_what_it_had_not_read() -> No
     peer._plans.append((0.0, peer._theirs.reset))
     with pytest.raises(PeerClosed, match="what the receiver had not read is lost"):
         peer.take(hand_over(peer.ours, timeout_s=5.0))
+
+
+@pytest.mark.parametrize("every_s", [1.0, 4.9])
+def test_heartbeats_alone_do_not_keep_a_request_waiting_for_ever(every_s: float) -> None:
+    peer = Peer()
+    began = peer.clock.now
+    for number in range(400):
+        peer.say(ALIVE, after_s=number * every_s)
+    with pytest.raises(PeerTimeout, match="has not answered a request within 30"):
+        peer.take(ask(peer.ours, welcomed(), b"?\n", timeout_s=5.0, what="a request"))
+    assert peer.clock.now < began + 310.0
+
+
+def test_a_flood_of_heartbeats_ends_a_request() -> None:
+    peer = Peer(capacity=10_000_000)
+    peer.say(ALIVE * 10_001)
+    with pytest.raises(ProtocolError, match="10001 signs of life instead of an answer to a request"):
+        peer.take(ask(peer.ours, welcomed(), b"?\n", timeout_s=5.0, what="a request"))
+
+
+def welcomed() -> DeliveryClientProtocol:
+    protocol = DeliveryClientProtocol()
+    protocol.receive_data(WELCOME)
+    return protocol
+
+
+def test_an_answer_that_comes_byte_by_byte_costs_no_more_than_its_bytes() -> None:
+    protocol = DeliveryClientProtocol()
+    line = answer_line("hello", version=1, max_batch_bytes=1000, durability="os", more="x" * 200_000)
+    answers = [answer for place in range(len(line)) for answer in protocol.receive_data(line[place : place + 1])]
+    assert [type(answer) for answer in answers] == [Welcome]

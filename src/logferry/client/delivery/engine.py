@@ -418,6 +418,7 @@ class DeliveryEngine:
         self._disconnect()
         if isinstance(error, StartOver):
             logger.debug("%s", error)
+            self._waiting.wait({}, self._attempts.started_over())
             return
         if not self._window and was_connected and isinstance(error, PeerClosed):
             logger.debug("%s while nothing was in flight", error)

@@ -14,6 +14,12 @@ logger = logging.getLogger(__name__)
 
 _AUTO_ATTEMPTS: Final = 5
 
+# A connection may end only so that another one goes on. After this many in a row without a delivered line, a pause
+# precedes the next one: the client must not connect a thousand times a second to a server that refuses every line.
+_FREE_CONNECTIONS: Final = 3
+_FIRST_PAUSE_S: Final = 0.01
+_LONGEST_PAUSE_S: Final = 0.25
+
 
 class Backoff:
     """How long to wait after the n-th failure in a row: exponential backoff with a ceiling and jitter.
@@ -71,12 +77,15 @@ class Attempts:
         self._max_attempts = attempts  # 0 means unlimited
         self._backoff = backoff
         self._failures = 0
+        self._fruitless = 0  # connections in a row that went on from another one and delivered no line
+        self._pause = Backoff(first_s=_FIRST_PAUSE_S, ceiling_s=_LONGEST_PAUSE_S)
         self.is_strange = False  # the last connection failed because the peer is not a log server
         self._limit = RepeatLimit(logger, first=3)
         self._strange_limit = RepeatLimit(logger)  # for what lasts until somebody mends it
 
     def succeeded(self) -> None:
         """Note that a line was answered; the answer to a hello or an open does not count."""
+        self._fruitless = 0
         if self._failures:
             self._failures = 0
             self._limit.all_over("the server answers again")
@@ -86,6 +95,11 @@ class Attempts:
         """Note that the peer has shown that it is a log server, even if nothing is to be delivered."""
         self.is_strange = False
         self._strange_limit.all_over("the server answers as a log server now")
+
+    def started_over(self) -> float:
+        """Return how many seconds to wait before a connection that goes on where the last one, unfailing, ended."""
+        self._fruitless += 1
+        return self._pause.delay_s(self._fruitless - _FREE_CONNECTIONS) if self._fruitless > _FREE_CONNECTIONS else 0.0
 
     def flush(self) -> None:
         """Log the pending counts of failures, at the end of a run."""

@@ -5,15 +5,21 @@ A client's credentials would follow the welcome, and belong here too.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from logferry.client.net.readiness import READ, WRITE
 from logferry.client.net.steps import Await, Steps
 from logferry.client.net.transport import Transport, receive_some
-from logferry.errors import NotALogServer, PeerClosed, PeerTimeout
+from logferry.errors import NotALogServer, PeerClosed, PeerTimeout, ProtocolError
 from logferry.protocol.acks import answered
 from logferry.protocol.delivery import VERSION, control_line
 from logferry.protocol.delivery_answers import Alive, Answer, InvalidAnswer, NotUnderstood
 from logferry.protocol.delivery_client import DeliveryClientProtocol
+
+# Heartbeats alone keep a request alive for this long (or for its timeout): a report may read a lot from a slow disk. A
+# server sends one every few seconds.
+_PATIENCE_S: Final = 300.0
+_MAX_HEARTBEATS: Final = 10_000
 
 
 def greet(
@@ -63,15 +69,17 @@ def ask(
 ) -> Steps[Answer]:
     """Send a request, which messages call `what`; return the answer.
 
-    Raises PeerClosed, or PeerTimeout when neither the answer nor a heartbeat arrives for `timeout_s`.
+    Raises PeerClosed, or PeerTimeout when neither the answer nor a heartbeat arrives for `timeout_s`, or nothing but
+    heartbeats for much longer. Raises ProtocolError for a flood of heartbeats.
     """
     yield from _send_all(transport, question, timeout_s)
-    left_s = timeout_s
+    left_s, waited_s, heartbeats = timeout_s, 0.0, 0
     while True:
         if not transport.has_buffered():
             resumed = yield Await(transport.fileno(), READ | transport.wants(), max(0.0, left_s))
-            if not resumed.ready:
-                raise PeerTimeout(f"the server has not answered {what} within {timeout_s:g} s")
+            waited_s += resumed.waited_s
+            if not resumed.ready or waited_s > max(_PATIENCE_S, timeout_s):
+                raise PeerTimeout(f"the server has not answered {what} within {max(timeout_s, waited_s):g} s")
             left_s -= resumed.waited_s
         answers = protocol.receive_data(receive_some(transport) or b"")
         for place, answer in enumerate(answers):
@@ -79,6 +87,9 @@ def ask(
                 protocol.put_back(answers[place + 1 :])  # notices, which no request has asked for
                 return answer
             left_s = timeout_s
+            heartbeats += 1
+            if heartbeats > _MAX_HEARTBEATS:
+                raise ProtocolError(f"the server has sent {heartbeats} signs of life instead of an answer to {what}")
 
 
 def _send_all(transport: Transport, data: bytes, timeout_s: float) -> Steps[None]:

@@ -8,6 +8,7 @@ from typing import Final, Self
 
 from logferry.client.net.connect import connect
 from logferry.client.net.hello import ask, greet
+from logferry.client.net.pages import Pages
 from logferry.client.net.readiness import Wait, poll
 from logferry.client.net.steps import Steps, run
 from logferry.client.net.transport import Transport
@@ -15,7 +16,7 @@ from logferry.config import RepairSettings, ShipSettings
 from logferry.errors import NotALogServer, ProtocolError
 from logferry.names import text_of_name
 from logferry.protocol.delivery import control_line
-from logferry.protocol.delivery_answers import Answer, Welcome
+from logferry.protocol.delivery_answers import Answer, InvalidAnswer, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 from logferry.protocol.delivery_repairs import (
     CONTENT_BYTES,
@@ -115,14 +116,13 @@ class ReportClient:
 
     def report(self, source_id: str) -> Iterator[ReportPage]:
         """Yield everything that the server knows about a source, page by page."""
-        after, has_more = 0, True
+        pages, has_more = Pages("extents"), True
         while has_more:
-            page = self._ask(control_line("report", source=source_id, after=after))
-            if not isinstance(page, ReportPage):
-                raise ProtocolError(f"the server's answer to a report request is not a report: {page}")
+            page = self._ask(control_line("report", source=source_id, after=pages.after))
+            if not isinstance(page, ReportPage) or page.source != source_id:
+                raise _mismatch(page, "a report request")
+            has_more = pages.take_ranges(((each.start, each.end) for each in page.extents), has_more=page.has_more)
             yield page
-            has_more = page.has_more
-            after = page.extents[-1].end if page.extents else 0
 
     def losses(self, report: ReportPage) -> SourceLosses:
         """Return the losses and windows of a source, whose report begins with the page `report`."""
@@ -133,9 +133,12 @@ class ReportClient:
         place: RecordPlace | None = RecordPlace()
         while place is not None and len(found) <= _MAX_LISTED:
             page = self._ask(control_line("losses", source=report.source, first=place))
-            if not isinstance(page, LossPage) or (page.next is not None and page.next <= place):
-                raise ProtocolError(f"the server's answer to a request for losses is something else: {page}")
+            if not isinstance(page, LossPage) or page.source != report.source:
+                raise _mismatch(page, "a request for losses")
+            listed = len(found)
             found.add(page)
+            if page.next is not None and (page.next <= place or len(found) == listed):
+                raise ProtocolError("the server has sent a page of losses that does not advance")
             place = page.next
         if place is not None:
             found.problem = f"the server has more losses of it than the {len(found)} that are listed"
@@ -143,39 +146,38 @@ class ReportClient:
 
     def sources_of(self, path: str) -> Iterator[NamedSource]:
         """Yield the sources of this client's host that had a path, by id; none if the server cannot tell."""
-        after, has_more = "", SOURCES in self.features
+        pages, has_more = Pages("sources"), SOURCES in self.features
         while has_more:
-            page = self._ask(control_line("sources", host=self._client_host, path=text_of_name(path), after=after))
+            fields = {"host": self._client_host, "path": text_of_name(path), "after": pages.after_id}
+            page = self._ask(control_line("sources", **fields))
             if not isinstance(page, SourcesPage):
-                raise ProtocolError(f"the server's answer to a request for sources is something else: {page}")
+                raise _mismatch(page, "a request for sources")
+            has_more = pages.take_ids((each.source for each in page.sources), has_more=page.has_more)
             yield from page.sources
-            has_more = page.has_more and bool(page.sources) and page.sources[-1].source > after
-            after = page.sources[-1].source if page.sources else ""
 
     def content(self, source_id: str, start: int) -> Iterator[bytes]:
         """Yield the bytes that the server has of the extent that begins at `start`, as they are on its disk now."""
         position = 0
-        while True:
-            answer = self._ask(
-                control_line("content", source=source_id, start=start, position=position, bytes=CONTENT_BYTES)
-            )
-            if not isinstance(answer, StoredContent) or (answer.source, answer.start) != (source_id, start):
-                raise ProtocolError(f"the server's answer to a request for stored bytes is something else: {answer}")
+        while position <= MAX_REPAIR_BYTES:
+            fields = {"source": source_id, "start": start, "position": position, "bytes": CONTENT_BYTES}
+            answer = self._ask(control_line("content", **fields))
+            if not isinstance(answer, StoredContent) or answer[:3] != (source_id, start, position):
+                raise _mismatch(answer, "a request for stored bytes")
             if not answer.data:
                 return
             yield answer.data
             position += len(answer.data)
+        raise ProtocolError(f"the server says that it has more than {MAX_REPAIR_BYTES} bytes of an extent")
 
     def damaged(self, source_id: str) -> Iterator[DamagedExtent]:
         """Yield the extents of a source that the server knows to be damaged."""
-        after, has_more = 0, True
+        pages, has_more = Pages("damaged extents"), True
         while has_more:
-            page = self._ask(control_line("damaged", source=source_id, after=after))
-            if not isinstance(page, DamagePage):
-                raise ProtocolError(f"the server's answer to a request for damaged extents is something else: {page}")
+            page = self._ask(control_line("damaged", source=source_id, after=pages.after))
+            if not isinstance(page, DamagePage) or page.source != source_id:
+                raise _mismatch(page, "a request for damaged extents")
+            has_more = pages.take_ranges(((each.start, each.end) for each in page.extents), has_more=page.has_more)
             yield from page.extents
-            has_more = page.has_more and bool(page.extents)
-            after = page.extents[-1].start + 1 if page.extents else 0
 
     def repair(self, source_id: str, extent: DamagedExtent, payload: bytes) -> RepairOutcome:
         """Send the NDJSON of a damaged extent; return what became of it."""
@@ -183,7 +185,7 @@ class ReportClient:
         header = control_line("repair", source=source_id, **fields, encoding="identity", crc32=extent.crc32)
         outcome = self._ask(header + payload)
         if not isinstance(outcome, RepairOutcome) or (outcome.source, outcome.start) != (source_id, extent.start):
-            raise ProtocolError(f"the server's answer to a repair is something else: {outcome}")
+            raise _mismatch(outcome, "a repair")
         return outcome
 
     @property
@@ -208,3 +210,9 @@ class ReportClient:
     def _ask(self, question: bytes) -> Answer:
         steps = ask(self._transport, self._protocol, question, timeout_s=self._answer_timeout_s, what="a request")
         return run(steps, wait=self._wait, clock=time.monotonic)
+
+
+def _mismatch(answer: Answer, question: str) -> ProtocolError:
+    """Return the error for an answer that belongs to something else."""
+    what = answer.reason if isinstance(answer, InvalidAnswer) else f"a {type(answer).__name__}"
+    return ProtocolError(f"the server's answer to {question} is something else: {what}")

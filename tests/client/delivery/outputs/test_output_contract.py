@@ -38,6 +38,7 @@ from logferry.model.source import Source
 from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.delivery import answer_line, refusal_line
 from logferry.protocol.delivery_answers import Position, alive_line, positions_line
+from logferry.protocol.delivery_repairs import notice_line
 from tests.support.builders import Clock
 from tests.support.memory_delivery import MemoryOutput, Time
 from tests.support.running import numbered_line
@@ -622,6 +623,81 @@ def test_a_position_where_a_source_cannot_end_counts_for_nothing_and_ends_the_co
     assert not any(isinstance(event, Stored | BatchRejected | SourceAt) for event in events)
     assert isinstance(events[-1], Disconnected)
     assert isinstance(events[-1].error, ProtocolError)
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "most_s"), [(alive_line(), 300.0), (alive_line(reason="the disk is full"), 3600.0)]
+)
+def test_signs_of_life_alone_are_a_stall_in_the_end(heartbeat: bytes, most_s: float) -> None:
+    """Rule E35."""
+    bench, one = bench_of("logferry"), source()
+    bench.connect(one)
+    bench.talks[-1].answers = False
+    bench.output.submit(batches_of(one)[0])
+    began, events = bench.clock.now, list[OutputEvent]()
+    while not any(isinstance(event, Stalled) for event in events):
+        bench.talks[-1].say(heartbeat)
+        events = bench.drive(passes_s=ACK_TIMEOUT_S - 1)
+        assert bench.clock.now - began < most_s + 10.0
+    assert bench.clock.now - began > most_s - 10.0
+    (stalled,) = [event for event in events if isinstance(event, Stalled)]
+    assert stalled.reason.startswith("nothing but signs of life for")
+
+
+def test_an_answer_that_moves_something_ends_the_wait() -> None:
+    bench, one = bench_of("logferry"), source()
+    bench.connect(one)
+    for batch in batches_of(one)[:4]:
+        bench.talks[-1].answers = False
+        bench.output.submit(batch)
+        for _ in range(50):
+            bench.talks[-1].say(alive_line())
+            assert not any(isinstance(event, Stalled) for event in bench.drive(passes_s=4.0))
+        bench.talks[-1].say(received("s", batch.end))
+        bench.drive_until(Stored)
+
+
+@pytest.mark.parametrize("answer", [alive_line(), received("s", 0), notice_line("x")])
+def test_a_flood_of_answers_that_move_nothing_ends_the_connection(answer: bytes) -> None:
+    bench, one = bench_of("logferry"), source()
+    bench.connect(one)
+    bench.talks[-1].say(answer * 50_001)
+    event = bench.drive_until(Disconnected)[-1]
+    assert isinstance(event, Disconnected)
+    assert "answers in a row that move nothing" in str(event.error)
+
+
+@pytest.mark.parametrize("way", ["logferry", "auto, extension"])
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        {"max_sources": 0},
+        {"max_sources": -5},
+        {"max_sources": 2**70},
+        {"max_sources": True},
+        {"max_batch_bytes": -1},
+        {"max_batch_bytes": 0},
+        {"max_batch_bytes": 50},
+        {"max_batch_bytes": 2**70},
+        {"max_batch_bytes": "many"},
+        {"version": 0},
+        {"version": -1},
+        {"durability": None},
+    ],
+    ids=str,
+)
+def test_a_welcome_with_which_nothing_could_be_delivered_is_refused(way: str, absurd: dict[str, Any]) -> None:
+    bench = bench_of(way)
+    bench.prepare = lambda talk: setattr(talk, "answers", False)
+    bench.output.connect(bench.clock.now)
+    fields = {"version": 1, "max_batch_bytes": 10**6, "durability": "os", "max_sources": 10, **absurd}
+    bench.drive()
+    bench.talks[-1].speaks_extension = False  # it has no welcome of its own
+    bench.talks[-1].say(answer_line("hello", **fields))
+    (event,) = bench.drive_until(Disconnected)
+    assert isinstance(event, Disconnected)
+    assert isinstance(event.error, ProtocolError)
+    assert "makes no sense" in str(event.error) or "is not part of the delivery extension" in str(event.error)
 
 
 def test_the_first_of_small_batches_sent_together_may_be_answered_before_the_last_is_sent() -> None:

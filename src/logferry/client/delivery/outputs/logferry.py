@@ -15,11 +15,13 @@ from logferry.client.delivery.output import (
     OutputLimits,
     SourceAt,
     SourceDamaged,
+    Stalled,
     Stored,
     Withheld,
 )
 from logferry.client.delivery.outputs.encoding import DeliveryEncoder, open_line
 from logferry.client.delivery.outputs.establish import Dial, KnownServers, closed_on_failure
+from logferry.client.delivery.outputs.new_answers import NewAnswers, ack_patience_s
 from logferry.client.delivery.outputs.sender import SendReport
 from logferry.client.delivery.outputs.session import Session
 from logferry.client.net.hello import greet
@@ -45,6 +47,10 @@ from logferry.protocol.delivery_client import DeliveryClientProtocol
 from logferry.protocol.delivery_repairs import DamageNotice
 from logferry.protocol.features import HEAL, WINDOWS
 
+# A record without any text has about sixty bytes, and the smallest limit of our server is 1024. With a
+# smaller limit, every line would have to be given up.
+_LEAST_BATCH_BYTES: Final = 512
+
 # A server that knows the hello answers it immediately, whatever its disk does.
 HELLO_TIMEOUT_S: Final = 10.0
 
@@ -64,6 +70,7 @@ class LogferrySession(Session):
         self.store, self.features = welcome.store, welcome.features
         self._protocol = protocol
         self._opening: set[str] = set()  # opens without an answer yet
+        self._new_answers = NewAnswers(limit_s=ack_patience_s(settings.ack_timeout))
         self._is_withheld = False  # at the last heartbeat, the server stored nothing
         self._is_locating = False  # a request for positions has no answer yet
         self._in_flight: dict[str, deque[Batch]] = {}  # by source, in order; no queue is empty
@@ -90,6 +97,8 @@ class LogferrySession(Session):
         if self._protocol.has_answers:
             self._handle_data(b"", events)
         super().drive(ready, now, events)
+        if self._new_answers.are_overdue(now, is_owed=self._expects_progress, is_withheld=self._is_withheld):
+            events.append(Stalled(f"nothing but signs of life for {self._new_answers.waited_s(now):.0f} s"))
 
     @property
     def _expects_progress(self) -> bool:
@@ -97,9 +106,11 @@ class LogferrySession(Session):
         return bool(owes_answer) or self._sender.has_output
 
     def _handle_data(self, data: bytes, events: list[OutputEvent]) -> bool:
-        answers = self._protocol.receive_data(data)
+        answers, before = self._protocol.receive_data(data), len(events)
         for answer in answers:
             self._handle_answer(answer, events)
+        is_new = any(not isinstance(event, Withheld | SourceDamaged) for event in events[before:])
+        self._new_answers.note(len(answers), is_new=is_new)
         return bool(answers)
 
     def _handle_answer(self, answer: Answer, events: list[OutputEvent]) -> None:
@@ -129,7 +140,9 @@ class LogferrySession(Session):
             case InvalidAnswer(reason):
                 raise ProtocolError(reason)
             case _:
-                raise ProtocolError(f"the server sent an answer that does not match any request: {answer}")
+                raise ProtocolError(
+                    f"the server sent an answer that does not match any request: {type(answer).__name__}"
+                )
 
     def _require_possible(self, source_id: str, committed: int) -> None:
         """Raise ProtocolError if a source cannot end there: nobody has sent that much, or more was stored before."""
@@ -175,8 +188,11 @@ class LogferrySession(Session):
 def say_hello(
     transport: Transport, protocol: DeliveryClientProtocol, settings: ShipSettings, client_id: str
 ) -> Steps[Answer]:
-    """Ask for the extension; return the answer. Raises PeerClosed or PeerTimeout if none arrives."""
-    return greet(
+    """Ask for the extension; return the answer. Raises PeerClosed or PeerTimeout if none arrives.
+
+    Raises ProtocolError for a welcome with which no line could be delivered.
+    """
+    answer = yield from greet(
         transport,
         protocol,
         client_id=client_id,
@@ -185,6 +201,11 @@ def say_hello(
         timeout_s=min(HELLO_TIMEOUT_S, settings.ack_timeout),
         features=(HEAL,) if settings.self_heal else (),
     )
+    if isinstance(answer, Welcome) and (answer.version < 1 or answer.max_batch_bytes < _LEAST_BATCH_BYTES):
+        raise ProtocolError(
+            f"the server's welcome makes no sense: version {answer.version}, batches of {answer.max_batch_bytes} bytes"
+        )
+    return answer
 
 
 def establish(dial: Dial, settings: ShipSettings, servers: KnownServers, *, server: str) -> Steps[Session]:
