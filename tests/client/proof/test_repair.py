@@ -17,7 +17,9 @@ import pytest
 
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED
 from logferry.cli.dispatch import main
+from logferry.client.proof import repair
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS
+from logferry.protocol.delivery_repairs import DamagedExtent
 from tests.client.proof.test_verify import deliver, flip, judge, remove_a_line, replace_in
 from tests.support.fakes import FakeServer, ack_every_line
 from tests.support.processes import free_port
@@ -209,6 +211,29 @@ def test_more_damaged_extents_than_are_listed_at_a_time_are_all_repaired(
         assert run_repair(log, port=server.port).code == 0
         assert server.stats.extents_repaired > 6
         assert_whole(server, log, 500)
+
+
+def test_an_extent_that_grows_after_it_was_listed_is_repaired(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_repair: Run, server: RunningServer
+) -> None:
+    log, found_damaged, counts = append(tmp_path / "app.log", range(10)), repair._found_damaged, [20, 30]
+
+    with shipping(log, server.port, **once(tmp_path, mode="continuous", self_heal=False)) as run:
+
+        def list_and_grow(*arguments: Any) -> list[DamagedExtent]:
+            listed = list(found_damaged(*arguments))
+            if counts:
+                count = counts.pop(0)
+                append(log, range(count - 10, count))
+                run.wait_for_acks(count)
+            return listed
+
+        run.wait_for_acks(10)
+        flip(the_segment(server), 500)
+        monkeypatch.setattr(repair, "_found_damaged", list_and_grow)
+        assert run_repair(log).code == 0
+        assert counts == []
+    assert_whole(server, log, 30)
 
 
 UNREPAIRABLE: dict[str, tuple[Callable[[Path], object], str]] = {

@@ -29,7 +29,8 @@ from logferry.protocol.delivery_repairs import DamagedExtent
 # Extents that are listed before they are repaired. A source of a terabyte has 250,000.
 _MOST: Final = 10_000
 
-# An extent at the end of a source may grow between two messages, and more than _MOST may be damaged: then ask again.
+# An extent at the end of a source may grow between two messages, and more than _MOST may be damaged: ask again, until
+# all that is listed has failed before.
 _ROUNDS: Final = 100
 
 
@@ -63,14 +64,16 @@ def repair_source(
     With `is_checked`, these are the extents that the server knows to be damaged; otherwise it reads and compares all.
     """
     report = RepairReport(checkpoint.path, checkpoint.id)
+    failed: list[DamagedExtent] = []
     for _ in range(_ROUNDS):
         found = reports.damaged(checkpoint.id) if is_checked else _found_damaged(checkpoint.id, reports)
         damaged = list(islice(found, _MOST))
+        if damaged == failed:
+            break
         report.damaged = max(report.damaged, report.repaired + len(damaged))
-        before, report.problems = report.repaired, []
-        if damaged:
-            _repair(checkpoint, damaged, reports, folders, report)
-        if report.repaired == before or not (report.problems or len(damaged) == _MOST):
+        report.problems = []
+        failed = _repair(checkpoint, damaged, reports, folders, report)
+        if not failed and len(damaged) < _MOST:
             break
     return report
 
@@ -96,19 +99,25 @@ def _repair(
     reports: ReportClient,
     folders: FolderListings,
     report: RepairReport,
-) -> None:
+) -> list[DamagedExtent]:
+    """Repair what can be repaired; return the extents that are still damaged."""
+    if not damaged:
+        return []
     file = open_file_of(checkpoint, folders)
     if file is None:
         report.problems.append("no file has its content any more")
-        return
+        return list(damaged)
+    failed = []
     with contextlib.closing(file):
         for extent in damaged:
             problem = _repair_extent(file, checkpoint, extent, reports)
             if problem:
                 report.problems.append(f"bytes {extent.start} to {extent.end}: {problem}")
+                failed.append(extent)
             else:
                 report.repaired += 1
                 report.lines += extent.lines
+    return failed
 
 
 def _repair_extent(file: SourceFile, checkpoint: Checkpoint, extent: DamagedExtent, reports: ReportClient) -> str:
