@@ -33,7 +33,7 @@ MIB = 1024 * 1024
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RunningServer]:
     """A server whose good clients, one from before the test and one from after it, must get every line stored."""
-    with running_server(tmp_path, idle_timeout=60) as running, good_clients_unharmed(running):
+    with running_server(tmp_path, idle_timeout=600) as running, good_clients_unharmed(running):
         yield running
 
 

@@ -1,5 +1,6 @@
 """A short campaign (see campaign.py): the long one is run by hand."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ from tests.faults.campaign import Campaign, Plan
 # Of the faults of campaign_faults.py, those that end within seconds.
 _FAULTS = ("kill client", "kill server", "crash server", "freeze", "reset", "stall", "lose ack", "half open")
 
+# On a slow machine it may happen that no fault of a short campaign meets a batch on its way.
+_ATTEMPTS = 3
 
-@pytest.mark.timeout(180)
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("words", [("--resilient", "--batch-size", "auto"), ("--compress",)], ids=["resilient", "gzip"])
 def test_every_line_is_stored_once_whatever_happens_to_both_ends(tmp_path: Path, words: tuple[str, ...]) -> None:
     plan = Plan(
@@ -23,8 +27,12 @@ def test_every_line_is_stored_once_whatever_happens_to_both_ends(tmp_path: Path,
         faults=_FAULTS,
         client_words=words,
     )
-    result = Campaign(tmp_path, plan).run()
-    assert result.is_clean, result
-    assert result.fresh_lines_flow, result
-    assert result.rotations >= 2, result
-    assert result.suppressed, f"no repeat had to be suppressed, so nothing was tested: {result}"
+    for attempt in range(_ATTEMPTS):
+        (folder := tmp_path / str(attempt)).mkdir()
+        result = Campaign(folder, dataclasses.replace(plan, seed=plan.seed + attempt)).run()
+        assert result.is_clean, result
+        assert result.fresh_lines_flow, result
+        assert result.rotations >= 2, result
+        if result.suppressed:
+            return
+    pytest.fail(f"no repeat had to be suppressed, so nothing was tested: {result}")

@@ -39,9 +39,10 @@ def retries_of(shipper: Program, words: tuple[str, ...]) -> int:
 def test_a_server_that_is_killed_twice_loses_nothing(tmp_path: Path, words: tuple[str, ...]) -> None:
     log = append(tmp_path / "app.log", range(LINES))
     data_dir, port = tmp_path / "data", free_port()
+    unhurried = ("--max-attempts", "0", "--ack-timeout", "10")  # a kill ends the connection; the acks may be slow
     with (
         chaos_proxy(port) as proxy,
-        client(log, proxy.port, *QUICK, "--max-attempts", "0", *words, folder=tmp_path) as shipper,
+        client(log, proxy.port, *QUICK, *unhurried, *words, folder=tmp_path) as shipper,
     ):
         for _ in range(2):
             with server(data_dir, folder=tmp_path, port=port) as running:
