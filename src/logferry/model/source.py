@@ -40,6 +40,7 @@ class Source:
     asked_from: int = 0  # the bytes before are not to be shipped: not asked for, or shipped from another file
     place: str = ""  # the real path to which `path` led, through symbolic links, if that is another one
     is_confirmed: bool = False  # in this run, the server has said how far it is stored, or cannot be asked
+    is_ended: bool = False  # its file holds other content now; a copy that appears later may continue it
     is_finished: bool = False  # nothing more will be read: a batch run has ended, or the file is gone
     # Why the server was found to have less than was acked: "" if nothing explains it, None if it was not found so.
     sent_back_because: str | None = None

@@ -284,7 +284,7 @@ class Checkpoints:
                 now.seen_at = time.time()
                 self._known.put(now)
                 self._unsaved.add(source.id)
-            if (now.is_finished or now.has_window) and self._live.get(source.id) is source:
+            if (now.is_finished or source.is_ended) and self._live.get(source.id) is source:
                 del self._live[source.id]
 
     def _forget_oldest(self) -> None:

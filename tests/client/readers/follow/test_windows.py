@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.readers.follow.reader import FollowReader
-from logferry.client.readers.follow.windows import UnknownWindows
+from logferry.client.readers.follow.reader import MAX_SWEEP_PAUSE_S, FollowReader
+from logferry.client.readers.follow.windows import FREEZE_S, UnknownWindows
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.state.last_look import FILE_NAME, LastLook
 from logferry.durable import replace_file
@@ -19,7 +19,7 @@ from logferry.model.source import Source
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.records import WindowRow
 from tests.support.following import Observed, Scene, compress, created_with_inode_of, settle_copies_at_once
-from tests.support.running import DEADLINE_S, wait_until
+from tests.support.running import DEADLINE_S, numbered_line, wait_until
 from tests.support.shipping import append, input_settings, log_line
 
 SIZE = len(log_line(0))  # of the first ten lines, each
@@ -143,7 +143,7 @@ def test_many_files_that_are_gone_are_recorded_with_a_few_writes(scene: Scene, m
         written.append(len(content))
         replace_file(path, content)
 
-    monkeypatch.setattr("logferry.client.state.known_losses.replace_file", replace_and_count)
+    monkeypatch.setattr("logferry.client.state.losses_file.replace_file", replace_and_count)
     scene.conclude(20 * [*range(3)], unknown=20 * [3 * SIZE])
     assert len(recorded(scene)) == 20
     assert len(written) < 10
@@ -183,6 +183,46 @@ def test_a_file_that_comes_back_and_is_lost_again_is_unknown_again(scene: Scene)
     scene.log.unlink()
     scene.conclude(range(10), unknown=[10 * SIZE])
     assert len(recorded(scene)) == 2
+
+
+@pytest.mark.parametrize("is_rotated", [False, True])
+def test_a_file_that_is_found_again_while_the_client_runs_is_no_longer_unknown(scene: Scene, is_rotated: bool) -> None:
+    append(scene.log, range(10))
+    scene.follow()
+    away = scene.folder.rename(scene.tmp_path / "away")
+    scene.folder.mkdir()
+    with scene.running() as run:
+        run.settle()
+        assert len(scene.windows()) == 1
+        if is_rotated:
+            append(away / "app.log", range(10, 15)).rename(away / "app.log.1")
+            append(away / "app.log", range(15, 20))
+        scene.folder.rmdir()
+        away.rename(scene.folder)
+        wait_until(lambda: not scene.windows(), "it is found")
+        run.settle()
+    scene.conclude(range(20 if is_rotated else 10), proven=[scene.log])
+
+
+def test_a_file_that_was_quiet_for_days_and_comes_back_is_read_on_and_missed_later(scene: Scene) -> None:
+    """Its absence was not reported, because such files are deleted by clean-ups; this one was only away."""
+    append(scene.log, range(10))
+    scene.follow()
+    state = scene.state / "checkpoints.json"
+    (known,) = Checkpoints(scene.state, read_only=True)
+    state.write_text(state.read_text().replace(f'"seen_at":{known.seen_at}', f'"seen_at":{time.time() - 3 * 86_400}'))
+    away = scene.folder.rename(scene.tmp_path / "away")
+    scene.folder.mkdir()
+    with scene.running() as run:
+        run.settle()
+        assert scene.windows() == []
+        scene.folder.rmdir()
+        away.rename(scene.folder)
+        append(scene.log, range(10, 15))
+        run.shipping.wait_for_acks(5)
+    append(scene.log, range(15, 20))
+    scene.log.unlink()
+    scene.conclude(range(15), unknown=[10 * SIZE + 5 * LONGER])
 
 
 def test_a_file_that_no_input_asks_for_any_more_is_not_missed(scene: Scene) -> None:
@@ -261,6 +301,33 @@ def test_after_a_freeze_files_that_came_and_went_meanwhile_are_reported(
             append(scene.log, range(20, 25))
         run.settle()
     assert [window.start for window in scene.windows()] == [10 * SIZE]
+
+
+def test_a_regular_pause_between_two_looks_is_no_freeze() -> None:
+    assert MAX_SWEEP_PAUSE_S <= FREEZE_S * 2 / 3, "the sweep itself takes time, too"
+
+
+def test_a_deleted_file_that_is_still_read_stays_the_source_that_acks_move(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of its source would be read again from a file that nobody can find."""
+    monkeypatch.setattr("logferry.client.readers.follow.windows.FREEZE_S", 0.0)
+    append(scene.log, range(10))
+    with scene.running() as run, scene.log.open("ab") as writer:
+        run.settle()
+        with frozen(run.reader):
+            scene.log.unlink()
+            append(scene.log, range(20, 25))
+        run.settle()
+        (window,) = scene.windows()
+        checkpoints = run.reader._windows._checkpoints
+        checkpoints.save()
+        assert checkpoints.known_source(window.source) is run.reader._registry.source_ids[window.source].source
+        for number in range(10, 15):
+            writer.write(log_line(number))
+        writer.flush()
+        run.settle()
+    scene.reckon(map(numbered_line, [*range(15), *range(20, 25)]), unknown=[10 * SIZE])
 
 
 def test_the_last_look_is_known_after_a_kill(scene: Scene) -> None:

@@ -121,10 +121,11 @@ class NameChecker:
             self._open_rotated_meanwhile(name, before, os.path.realpath(name.path))
             self._registry.find_name(before)
             self._windows.note_replaced(name, before)
+        elif self._windows.misses(name):  # its folder may have been away
+            self._opener.open_rotated_since_last_run(name)
         file = self._opener.open(name, name.path, identity)
         if file is not None:
             self._registry.move(name, file.place)
-            self._windows.note_found(file.source)
         return ""
 
     def _open_rotated_meanwhile(self, name: FollowedName, newest: FollowedFile, place: str) -> None:

@@ -35,7 +35,7 @@ from logferry.client.readers.follow.succession import Successions
 from logferry.client.readers.follow.truncation import Truncations
 from logferry.client.readers.follow.turns import NameReader
 from logferry.client.readers.follow.watch import ChangeWatch
-from logferry.client.readers.follow.windows import UnknownWindows
+from logferry.client.readers.follow.windows import FREEZE_S, UnknownWindows
 from logferry.client.recognition.recognise import Recogniser
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.state.known_losses import KnownLosses
@@ -53,9 +53,10 @@ logger = logging.getLogger(__name__)
 # Sweeps take at most this share of the time, or as long as one sweep per poll interval takes.
 _SWEEP_SHARE: Final = 0.01
 
-# ... but the next sweep comes after this time at the latest, however long a slow or stopped machine took for one; and
-# sooner after a sweep that found something new: opening files took its time, and storms of rotations go on.
-_MAX_SWEEP_PAUSE_S: Final = 30.0
+# ... but the next sweep comes after this time at the latest, however long a slow or stopped machine took for one: a
+# regular pause must be shorter than a freeze. It comes sooner after a sweep that found something new: opening files
+# took its time, and storms of rotations go on.
+MAX_SWEEP_PAUSE_S: Final = FREEZE_S * 2 / 3
 _MAX_PAUSE_AFTER_NEWS_S: Final = 1.0
 
 # How often to retry the rotated files that could not be read.
@@ -113,7 +114,7 @@ class FollowReader:
         self._held = HeldFiles(registry, metrics or Metrics(), clock, max_bytes=max_held_bytes)
         self._watch = ChangeWatch(watcher, registry, folders)
         self._checker.on_vanished = self._watch.note_vanished
-        registry.on_added = self._watch.note_opened
+        registry.on_added = self._note_added
         self._ready: dict[FollowedName, None] = {}  # in the order of their turns
         self._next_sweep = self._next_sweep_if_watched = self._next_retry = clock()
         self._new_inputs: Sequence[InputSettings] | None = None  # the reload thread sets them, `poll` takes them
@@ -130,6 +131,10 @@ class FollowReader:
         self._sweep()
         self._windows.begin(self._names.is_followed)
         beginning.skip_to_ends()
+
+    def _note_added(self, file: FollowedFile) -> None:
+        self._watch.note_opened(file)
+        self._windows.note_found(file.source)
 
     # --- the Reader protocol ------------------------------------------------------------------------------------------
 
@@ -315,7 +320,7 @@ class FollowReader:
         self._windows.note_sweep(begun_at)
         self._retry_unread()
         end = self._clock()
-        max_pause_s = _MAX_SWEEP_PAUSE_S if self._registry.revision == revision else _MAX_PAUSE_AFTER_NEWS_S
+        max_pause_s = MAX_SWEEP_PAUSE_S if self._registry.revision == revision else _MAX_PAUSE_AFTER_NEWS_S
         self._next_sweep = end + min((end - begin) / _SWEEP_SHARE, max_pause_s)
         self._next_sweep_if_watched = max(self._next_sweep, begin + _WATCHED_SWEEP_S)
 

@@ -138,11 +138,17 @@ class Registry:
     def note_source(self, file: FollowedFile) -> None:
         """Note that a file has a new source."""
         self._by_source[file.source.id] = file
+        file.source.is_ended = False
         self.revision += 1
 
     def forget_source(self, source: Source) -> None:
         """Note that nothing more can be read of a source."""
         self._by_source.pop(source.id, None)
+
+    def end_source(self, source: Source) -> None:
+        """Note that the file of a source has other content now, and that no other file holds what it held."""
+        self.forget_source(source)
+        source.is_ended = True
 
     def hand_over(self, file: FollowedFile, heir: FollowedName) -> None:
         """Continue a renamed file under its new name, which is followed too."""

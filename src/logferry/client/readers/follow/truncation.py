@@ -99,7 +99,7 @@ class Truncations:
         if found is None:
             is_copied = self._is_copied(file, overwritten)  # may raise: nothing has changed so far
             name.note_truncated(overwritten, self._clock())
-            self._registry.forget_source(overwritten.source)
+            self._registry.end_source(overwritten.source)
             self._registry.losses.extend(overwritten.lost())
             overwritten.source.read_until = overwritten.seen_size
             if not is_copied:
@@ -271,4 +271,5 @@ class Truncations:
                 file.is_suspect = False
             case Read():
                 self._opener.recognise_copy(file)
+                self._windows.note_found(file.source)
                 file.is_suspect = False

@@ -204,6 +204,11 @@ class UnknownWindows:
 
     # --- files of this run --------------------------------------------------------------------------------------------
 
+    def misses(self, name: FollowedName) -> bool:
+        """Whether a file of an earlier run that had a name was not found, so that it may be found again."""
+        shipped = self._checkpoints.of_path(name.path)
+        return any(known.has_window for known in shipped) or any(known.path == name.path for known in self._missing)
+
     def note_found(self, source: Source) -> None:
         """Note that a file is read, perhaps one that was missing before."""
         source.has_window = False
