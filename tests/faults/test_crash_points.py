@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from logferry.errors import StoreError
 from logferry.server.storage.disk.fsck import fsck
+from logferry.server.storage.disk.rebuild import rebuild
 from tests.support.delivery import LINES, DeliveryClient, batch, position, size_of
 from tests.support.running import RawClient, RunningServer, running_server, stored_lines
 
@@ -163,4 +165,30 @@ def test_a_killed_process_loses_nothing_of_a_source_whatever_the_durability(tmp_
     with running_server(tmp_path, durability=durability) as server, DeliveryClient(server, source="s1") as client:
         assert client.opened["lines"] == 10
         assert server.stored_lines() == LINES[:10]
+    assert_it_is_sound(data_dir)
+
+
+@pytest.mark.parametrize("at", [2, 5])
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("lost", ["ledger.sqlite3*", "ledger.sqlite3-*"])
+def test_a_crash_that_also_costs_the_ledger_or_its_log_loses_and_repeats_nothing(
+    tmp_path: Path, lost: str, point: str, at: int
+) -> None:
+    data_dir = tmp_path / "data"
+    with server_that_crashes(data_dir, point, at) as port:
+        acked = ship_until_the_crash(port)
+    for path in data_dir.glob(lost):
+        path.unlink()
+    if acked:
+        with pytest.raises(StoreError, match="fsck --rebuild"), running_server(tmp_path):
+            pass
+    with suppress(StoreError):  # before anything was acked, there may be nothing to rebuild
+        rebuild(data_dir)
+    assert stored_lines(data_dir)[:acked] == LINES[:acked]
+    with running_server(tmp_path, segment_bytes=1024) as server, DeliveryClient(server, source="s1") as client:
+        assert client.opened["lines"] >= acked
+        start = client.opened["lines"]
+        client.send(batch(LINES[start:TOTAL], start=size_of(LINES[:start])))
+        assert client.answer() == position(LINES[:TOTAL])
+        assert server.stored_lines() == LINES[:TOTAL]
     assert_it_is_sound(data_dir)

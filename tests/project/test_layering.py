@@ -46,9 +46,10 @@ FLOORS: Final = {
     ),
     "server.storage.disk": (
         *("disk_store", "writer", "group_commit", "recovery", "retention", "deferred_sync"),
+        *("rebuild", "journal_completion", "lost_transactions", "entering", "lost_ledger"),
         *("scrub", "repair", "damage", "fsck", "source_report", "idle_priority"),
-        *("segments", "open_segments", "pending_appends", "ledger", "ledger_format"),
-        *("surplus", "measure", "file_system", "regular", "segment_names"),
+        *("segments", "open_segments", "pending_appends", "journals", "ledger", "ledger_format"),
+        *("journal", "surplus", "measure", "file_system", "segment_files", "regular", "segment_names"),
     ),
     "rendering": (
         *("renderer", "reference", "detect", "event_boundaries", "registry", "formats"),

@@ -73,7 +73,7 @@ def submit_each(store: Store, lines: Sequence[bytes], stored: Stored) -> None:
 
 def names(data_dir: Path) -> list[str]:
     """Return the paths of all files below `segments`."""
-    return sorted(str(path.relative_to(data_dir / "segments")) for path in data_dir.glob("segments/*/*/*"))
+    return sorted(str(path.relative_to(data_dir / "segments")) for path in data_dir.glob("segments/*/*/*.ndjson"))
 
 
 LINES = [numbered_line(number) for number in range(100)]

@@ -144,6 +144,15 @@ class FsckSettings:
     """The settings of `logferry fsck`."""
 
     data_dir: DataDir
+    rebuild: Annotated[
+        bool,
+        Declaration(
+            BOOLEAN,
+            "false",
+            "make a lost or damaged ledger anew from the segments and their journals; the server must not run",
+            Group.STORAGE,
+        ),
+    ]
     json: Json
     log_level: LogLevel
     config: ServerConfig

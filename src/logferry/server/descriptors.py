@@ -7,8 +7,8 @@ from typing import Final
 
 logger = logging.getLogger(__name__)
 
-# For the event loop, the lock, the listeners, the standard streams, and clients that the server is refusing.
-_OTHER_DESCRIPTORS: Final = 32
+# For the event loop, the lock, the listeners, the standard streams, clients that the server is refusing, 64 journals.
+_OTHER_DESCRIPTORS: Final = 96
 
 
 def raise_descriptor_limit() -> int:

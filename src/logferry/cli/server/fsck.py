@@ -1,30 +1,47 @@
-"""`logferry fsck`: checks every segment of a server's data folder against the ledger, and prints the findings."""
+"""`logferry fsck`: checks a server's data folder against its ledger, or makes the ledger anew; prints the findings."""
 
 import dataclasses
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_OK, CommandLine
-from logferry.cli.output import print_result, table
+from logferry.cli.output import print_result, shown, table
 from logferry.config import FsckSettings
 from logferry.server.storage.disk.fsck import Finding, fsck
+from logferry.server.storage.disk.rebuild import rebuild
 
 _COMMAND_LINE: Final = CommandLine(
     "fsck",
     FsckSettings,
-    "Check every segment of a server's data folder against the ledger.",
-    "exit codes: 0 every segment agrees with the ledger; 1 the ledger is missing; 2 the command line or the "
-    "configuration is wrong; 3 a segment is damaged",
+    "Check every segment of a server's data folder against the ledger, or make the ledger anew (--rebuild).",
+    "exit codes: 0 every segment agrees with the ledger, or the ledger was made as it was; 1 the ledger is missing, or "
+    "cannot be made; 2 the command line or the configuration is wrong; 3 a segment is damaged, or the remarks say what "
+    "could not be made as it was",
 )
 
 
 def run(words: Sequence[str]) -> int:
     """Check the segments; return the exit code. Raises ConfigError, and LogferryError if the ledger is missing."""
     settings = _COMMAND_LINE.start(words)
+    if settings.rebuild:
+        return _rebuild(settings.data_dir)
     findings = list(fsck(settings.data_dir))
     print_result(findings_as_json(findings) if settings.json else findings_as_table(findings))
     return EXIT_INCOMPLETE if any(finding.problem for finding in findings) else EXIT_OK
+
+
+def _rebuild(data_dir: Path) -> int:
+    made = rebuild(data_dir)
+    for remark in made.remarks:
+        print_result(shown(remark))
+    kept = f"; the old one is kept as {made.kept_as}" if made.kept_as else ""
+    print_result(
+        f"made the ledger anew: {made.segments} segments, {made.lines} lines, {made.sources} sources, "
+        f"{len(made.remarks)} remarks{kept}"
+    )
+    return EXIT_INCOMPLETE if made.remarks else EXIT_OK
 
 
 def findings_as_table(findings: Sequence[Finding]) -> str:

@@ -34,7 +34,7 @@ from logferry.server.clients.services import Scheduler, StoreAccess
 from logferry.server.clients.sessions.base import ClientDelivery, Session, SessionTerms, Turn, UnknownProtocol
 from logferry.server.clients.sessions.delivery import DeliverySession
 from logferry.server.clients.sessions.plain import PlainSession
-from logferry.server.storage.log_names import LogName, host_name
+from logferry.server.storage.log_names import PLAIN, LogName, host_name
 
 # A client whose bytes wait in the socket waits for the server, and not the server for it. Every system's buffer has
 # room for more than this.
@@ -214,7 +214,7 @@ class Connection(asyncio.Protocol):
         self._send([(stranger.answer, 1)] if stranger.answer else [])
 
     def _start_plain_session(self) -> None:
-        log = LogName(host_name(self.record.label.peer.address), "plain")
+        log = LogName(host_name(self.record.label.peer.address), PLAIN)
         self._session = PlainSession(self, log, terms=self._services.terms)
         if not self._identify(None):
             self._ignore_input()

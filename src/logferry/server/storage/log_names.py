@@ -17,6 +17,9 @@ from typing import Final, NamedTuple
 # File systems take 255 bytes a name; this leaves room for the hash that keeps shortened names apart.
 MAX_NAME_CHARS: Final = 100
 
+# The log of lines that arrive by the plain protocol, without a source.
+PLAIN: Final = "plain"
+
 _is_safe_name: Final = re.compile(rf"(?!\.)[A-Za-z0-9._-]{{1,{MAX_NAME_CHARS}}}").fullmatch
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from logferry.errors import StoreError
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.ledger_format import migrate
 from logferry.server.storage.records import ExtentRow, LossRow, SourceRow, WindowRow
 
 
@@ -138,7 +139,7 @@ def test_what_is_durable_is_synced_at_each_commit(tmp_path: Path, durable: bool,
 
 def test_a_file_that_is_not_a_ledger_is_refused_with_advice(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite3").write_bytes(b"this is not a database, however long it may be" * 100)
-    with pytest.raises(StoreError, match=r"cannot open the ledger .*not a database.*restore it, or move it away"):
+    with pytest.raises(StoreError, match=r"the ledger .* is damaged: .*not a database.*`logferry fsck --rebuild`"):
         Ledger(tmp_path, durable=True)
 
 
@@ -246,6 +247,20 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("PRAGMA user_version").fetchone() == (1,)
         assert database.execute("SELECT committed FROM sources").fetchall() == [(200,)]
+
+
+@pytest.mark.usefixtures("unsynced_of_version_1")
+def test_a_migration_that_finds_no_room_advises_to_make_room_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_a_full_disk(database: sqlite3.Connection, version: int) -> None:
+        database.execute("PRAGMA max_page_count = 1")
+        migrate(database, version)
+
+    monkeypatch.setattr("logferry.server.storage.disk.ledger.migrate", on_a_full_disk)
+    with pytest.raises(StoreError, match=r"disk is full.*It is as it was: do not move or restore it") as refusal:
+        Ledger(tmp_path, durable=True)
+    assert "rebuild" not in str(refusal.value)
 
 
 def test_a_copy_of_a_ledger_has_the_id_of_its_store_and_a_new_ledger_another(tmp_path: Path, ledger: Ledger) -> None:

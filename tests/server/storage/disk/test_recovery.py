@@ -7,7 +7,7 @@ import pytest
 
 from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.recovery import unfinished_bytes
+from logferry.server.storage.disk.segment_files import unfinished_bytes
 from logferry.server.storage.store import RecoveryReport
 from tests.support.running import DEADLINE_S, stored_lines
 from tests.support.stores import (
@@ -30,7 +30,7 @@ def test_a_restart_moves_an_unfinished_line_aside_and_nothing_else(
     with opened(tmp_path, segment_bytes=3 * len(LINES[0])) as store:
         for line in LINES[:5]:
             store.submit(delivery(line), Stored())
-    first, last = sorted(tmp_path.glob("segments/*/*/*"))
+    first, last = sorted(tmp_path.glob("segments/*/*/*.ndjson"))
     first.write_bytes(first.read_bytes() + b"not the last segment: not touched")
     last.write_bytes(last.read_bytes() + LINES[5][:30])
     (last.parent / "notes.txt").write_bytes(b"not a segment")
@@ -45,7 +45,7 @@ def test_a_restart_moves_an_unfinished_line_aside_and_nothing_else(
 def test_a_restart_recovers_segments_that_are_not_written_to_again(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         store.submit(delivery(*LINES[:5]), Stored())
-    path = next(tmp_path.glob("segments/*/*/*"))
+    path = next(tmp_path.glob("segments/*/*/*.ndjson"))
     path.write_bytes(path.read_bytes() + LINES[5][:-1])
     with opened(tmp_path):
         assert path.read_bytes() == b"".join(LINES[:5])
@@ -57,22 +57,6 @@ def test_unfinished_bytes_are_those_after_the_last_newline(tmp_path: Path, befor
     path = tmp_path / "segment"
     path.write_bytes(before + unfinished)
     assert unfinished_bytes(path) == len(unfinished)
-
-
-def test_segments_of_a_version_without_a_ledger_are_adopted(tmp_path: Path) -> None:
-    store_twelve(tmp_path)
-    for path in tmp_path.glob("ledger.sqlite3*"):
-        path.unlink()
-    last = segments_of(tmp_path)[-1]
-    last.write_bytes(last.read_bytes() + LINES[0][:20])
-    with opened(tmp_path, segment_bytes=10 * SIZE) as store:
-        assert store.health().counters.recovered_bytes == 20
-        store.submit(delivery(LINES[30]), Stored())
-    assert stored_lines(tmp_path) == [*LINES[10:22], LINES[30]]
-    assert problems(tmp_path) == [""] * 4
-    ledger = Ledger(tmp_path, durable=False, read_only=True)
-    assert [row.state for row in ledger.segments()] == ["closed", "closed", "closed", "open"]
-    ledger.close()
 
 
 def test_a_segment_that_is_shorter_than_the_ledger_says_is_closed_and_reported(
@@ -141,11 +125,8 @@ def test_the_report_counts_what_was_cut_too_short_and_unknown(tmp_path: Path) ->
     )
 
 
-def test_the_report_counts_what_was_adopted_and_deleted(tmp_path: Path) -> None:
+def test_the_report_counts_what_was_deleted(tmp_path: Path) -> None:
     store_twelve(tmp_path)
-    for path in tmp_path.glob("ledger.sqlite3*"):
-        path.unlink()
-    assert recovery_of(tmp_path) == RecoveryReport(segments=4, segments_adopted=4)
     with closing(Ledger(tmp_path, durable=True)) as ledger, ledger.transaction():
         ledger._query("UPDATE segments SET state = 'expired' WHERE id = 1")
     assert recovery_of(tmp_path) == RecoveryReport(segments=3, segments_deleted=1)

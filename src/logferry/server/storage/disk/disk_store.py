@@ -5,6 +5,8 @@ On disk, under the data folder:
     lock                                        locked by the server that uses the folder; holds its process id
     ledger.sqlite3                              what is stored, from which source, in which segment: see ledger.py
     segments/<host>/<log>/<date>-<n>.ndjson     the lines: see segments.py
+                          ....ndjson.journal    what the ledger has about a segment: see journal.py
+                          ....ndjson.surplus-*  what a segment held and the ledger does not have: see surplus.py
     damaged/<host>/<log>/...                    what repaired segments held instead: see repair.py
 
 Threads: any thread may submit. The writer thread (writer.py) owns the ledger, the segments and the positions. Another
@@ -35,8 +37,10 @@ from logferry.server.storage.disk.damage import DamageRegistry
 from logferry.server.storage.disk.deferred_sync import DeferredSync
 from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.group_commit import CrashPoint, GroupCommit, no_crash
+from logferry.server.storage.disk.journals import Journals
 from logferry.server.storage.disk.ledger import FILE_NAME as LEDGER_NAME
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.lost_ledger import refuse_if_empty, refuse_if_missing
 from logferry.server.storage.disk.open_segments import MAX_OPEN_SEGMENTS
 from logferry.server.storage.disk.recovery import recover
 from logferry.server.storage.disk.repair import DAMAGED_FOLDER, SegmentRepair, stored_content
@@ -244,22 +248,28 @@ class DiskStore:
     def _open_parts(self, resources: contextlib.ExitStack, on_failure: OnFailure, on_damage: OnDamage) -> _Opened:
         """Open the ledger and the segments, recover, and create the writer. Raises OSError or StoreError."""
         settings, files = self._settings, self._file_system
+        refuse_if_missing(settings.data_dir)
         # SQLite gives the files beside the ledger the ledger's permissions.
         PRIVACY.create(settings.data_dir / LEDGER_NAME)
-        ledger = Ledger(settings.data_dir, durable=self._is_durable)
+        ledger = Ledger(settings.data_dir, durable=self._is_durable, is_checked=True)
         resources.callback(ledger.close)
+        refuse_if_empty(settings.data_dir, ledger)
         if self._is_durable:
             sync_folder(settings.data_dir)
         recovery = recover(self._root, ledger, files)
-        segments = self._open_segments(ledger)
+        journals = Journals(self._root, ledger.store_id)
+        resources.callback(journals.close)
+        segments = self._open_segments(ledger, journals)
         resources.callback(segments.close)
         retention = Retention(
             self._root, ledger, files, max_bytes=settings.retention_bytes, max_days=settings.retention_days
         )
         resources.callback(retention.close)
         self._apply(retention, segments)
-        deferred_sync = DeferredSync(settings.data_dir, self._root, files) if self._is_durable else None
-        commit = GroupCommit(ledger, segments, deferred_sync=deferred_sync, crash_point=self._crash_point)
+        deferred_sync = DeferredSync(settings.data_dir, self._root, files, journals) if self._is_durable else None
+        commit = GroupCommit(
+            *(ledger, segments), deferred_sync=deferred_sync, journals=journals, crash_point=self._crash_point
+        )
         writer = Writer(
             commit,
             self._state,
@@ -292,7 +302,7 @@ class DiskStore:
             max_bytes_per_s=settings.scrub_rate,
         )
 
-    def _open_segments(self, ledger: Ledger) -> Segments:
+    def _open_segments(self, ledger: Ledger, journals: Journals) -> Segments:
         return Segments(
             self._root,
             ledger,
@@ -301,6 +311,7 @@ class DiskStore:
             files=self._file_system,
             today=self._today,
             max_open=self._settings.max_open_segments,
+            on_begin=journals.begin,
         )
 
     def _tidy_soon(self, log: LogName, writer: Writer) -> None:

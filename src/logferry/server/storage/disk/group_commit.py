@@ -16,6 +16,7 @@ from logferry.protocol.delivery_requests import BatchRequest
 from logferry.server.storage.admission import GroupChanges, SourceTable
 from logferry.server.storage.deliveries import Delivery
 from logferry.server.storage.disk.deferred_sync import DeferredSync
+from logferry.server.storage.disk.journals import Journals, RecordedGroup
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.segments import Payload, Segments
 from logferry.server.storage.log_names import LogName
@@ -49,12 +50,14 @@ class GroupCommit:
         segments: Segments,
         *,
         deferred_sync: DeferredSync | None,
+        journals: Journals,
         crash_point: CrashPoint = no_crash,
     ) -> None:
         self._ledger = ledger
         self._segments = segments
         self._sources = SourceTable(ledger)
         self._deferred_sync = deferred_sync
+        self._journals = journals
         self._crash_point = crash_point
         self.counters = StoreCounters()
 
@@ -89,12 +92,15 @@ class GroupCommit:
         rows = self._segments.changed_rows
         if not rows and not written.changes.must_be_saved:
             return
+        pieces = self._segments.deferred_pieces
+        group = RecordedGroup(self._ledger)
         with self._ledger.transaction():
             self._ledger.set_segments(rows)
-            self._ledger.add_unsynced(self._segments.deferred_pieces)
-            written.changes.save(self._ledger)
-        if self._deferred_sync and self._segments.deferred_pieces:
-            self._deferred_sync.add(sum(len(data) for _, _, data in self._segments.deferred_pieces))
+            self._ledger.add_unsynced(pieces)
+            written.changes.save(group)
+        self._journals.add(rows, group, self._ledger, is_deferred=bool(pieces))
+        if self._deferred_sync and pieces:
+            self._deferred_sync.add(sum(len(data) for _, _, data in pieces))
 
     def finish(self, written: WrittenGroup) -> None:
         """Apply a recorded group: the next group builds on it."""

@@ -38,6 +38,10 @@ _MESSAGES_PER_SECOND: Final = 10
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+OnBegin = Callable[[SegmentRow], None]
+"""Called with a new segment, before anything is written to it."""
+
+
 @dataclass(slots=True)
 class OpenSegment:
     """The open segment of a log. The ledger records `row` with the next group."""
@@ -72,6 +76,7 @@ class OpenSegments:
         files: FileSystem,
         today: Callable[[], datetime.date],
         max_open: int,
+        on_begin: OnBegin,
     ) -> None:
         self._root = root
         self._ledger = ledger
@@ -80,6 +85,7 @@ class OpenSegments:
         self._files = files
         self._today = today
         self._max_open = max_open
+        self._on_begin = on_begin
         self._open: OrderedDict[LogName, OpenSegment] = OrderedDict()
         self._damage_log = new_damage_log()
         self.unsynced_folders: set[Path] = set()
@@ -193,6 +199,7 @@ class OpenSegments:
         with self._ledger.transaction():
             row = self._ledger.add_segment(f"{log.host}/{log.name}/{name}")
         self.segments_begun += 1
+        self._on_begin(row)
         return self._open_file(log, row)
 
     def _make_folders(self, log: LogName) -> Path:

@@ -27,7 +27,7 @@ from typing import Final, NamedTuple
 from logferry import checksum
 from logferry.server.storage.disk.file_system import FileSystem, for_each, naming, write_all
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.open_segments import MAX_OPEN_SEGMENTS, OpenSegment, OpenSegments
+from logferry.server.storage.disk.open_segments import MAX_OPEN_SEGMENTS, OnBegin, OpenSegment, OpenSegments
 from logferry.server.storage.disk.pending_appends import PendingAppends, Piece
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import Placement, SegmentRow
@@ -59,13 +59,19 @@ class Segments:
         files: FileSystem,
         today: Callable[[], datetime.date],
         max_open: int = MAX_OPEN_SEGMENTS,
+        on_begin: OnBegin = lambda _: None,
     ) -> None:
         self.segment_bytes = segment_bytes
         self._durable = durable  # otherwise the store never syncs
         self._files = files
         self._pending = PendingAppends(keeps_pieces=durable)
         self.opened: Final = OpenSegments(
-            root, ledger, self._pending, durable=durable, files=files, today=today, max_open=max_open
+            *(root, ledger, self._pending),
+            durable=durable,
+            files=files,
+            today=today,
+            max_open=max_open,
+            on_begin=on_begin,
         )
 
     @property

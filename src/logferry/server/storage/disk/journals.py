@@ -1,0 +1,273 @@
+"""Keeps the journals of segments: what a group adds to them, when it is written, and what a start completes.
+
+The writer thread adds each recorded group, before its acks. A group with few segments is written at once. Of a group
+that writes little to many segments, whose bytes the ledger keeps for a while (deferred_sync.py), the entries wait in
+memory until the deferred sync: a write to each of a thousand journals would take longer than the group. The ledger has
+them meanwhile, and a start completes the journals from it. Journals are never synced: only a ledger that is lost
+together with the machine's memory needs what a sync would save.
+
+A journal that cannot be written keeps nobody waiting: it is completed at the next start.
+"""
+
+import logging
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from logferry.durable import replace_file
+from logferry.errors import cause_of
+from logferry.printable import printable
+from logferry.server.storage.disk.journal import (
+    Origin,
+    begin_entry,
+    entries_of,
+    extent_entry,
+    journal_path,
+    loss_entry,
+    read_journal,
+    source_entry,
+    state_entry,
+    total_entry,
+    window_entry,
+)
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.regular import open_file
+from logferry.server.storage.log_names import log_of_source
+from logferry.server.storage.records import ExtentRow, LossRow, SegmentRow, SourceRecords, SourceRow, WindowRow
+from logferry.telemetry.log_limits import RepeatLimit
+
+logger = logging.getLogger(__name__)
+
+# A journal grows by an entry or two for each group, and most of them replace earlier ones. At twice its size after the
+# last time, and at least at this size, it is written anew: 30 ms for each megabyte, the work of ten thousand groups.
+_COMPACT_AT_BYTES: Final = 1024 * 1024
+
+# Journals about which the writer knows what they hold already; forgetting costs repeated entries.
+_MAX_KNOWN: Final = 8192
+_MAX_KNOWN_SOURCES: Final = 10_000
+
+# Journals that stay open: those of busy logs. Opening one costs as much as adding to it.
+_MAX_OPEN: Final = 64
+
+# At least this many recorded groups wait in memory for the deferred sync before they are written anyway.
+_MAX_WAITING: Final = 50_000
+
+
+class RecordedGroup(SourceRecords):
+    """Passes what a group records on to the ledger, and remembers it for the journals."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.sources: dict[str, SourceRow] = {}
+        self.extents: list[tuple[str, ExtentRow]] = []
+        self.losses: list[LossRow] = []
+        self.windows: list[WindowRow] = []
+
+    def source(self, source_id: str, /) -> SourceRow | None:
+        """See SourceRecords; likewise below."""
+        return self._ledger.source(source_id)
+
+    def add_sources(self, rows: Iterable[tuple[SourceRow, str]], /) -> None:
+        new = list(rows)
+        self.sources.update((row.id, row) for row, _ in new)
+        self._ledger.add_sources(new)
+
+    def set_sources(self, rows: Iterable[SourceRow], /) -> None:
+        moved = list(rows)
+        self.sources.update((row.id, row) for row in moved)
+        self._ledger.set_sources(moved)
+
+    def set_extents(self, extents: Iterable[tuple[str, ExtentRow]], /) -> None:
+        self.extents = list(extents)
+        self._ledger.set_extents(self.extents)
+
+    def add_loss(self, loss: LossRow, /) -> bool:
+        self.losses.append(loss)
+        return self._ledger.add_loss(loss)
+
+    def add_window(self, window: WindowRow, /) -> bool:
+        self.windows.append(window)
+        return self._ledger.add_window(window)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """What is not in the journal of a segment yet; `row` is what the segment holds by now."""
+
+    row: SegmentRow
+    sources: dict[str, SourceRow] = field(default_factory=dict)
+    extents: dict[tuple[str, int], ExtentRow] = field(default_factory=dict)
+    losses: list[LossRow] = field(default_factory=list)
+    windows: list[WindowRow] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the journal of a segment holds already: sources, and its size when it must be written anew."""
+
+    sources: set[str] = field(default_factory=set)
+    size: int = 0
+    compact_at: int = 0
+
+
+class Journals:
+    """The journals of a store. The writer thread adds; it and the deferred sync thread write.
+
+    `_lock` guards what waits, `_writing` the files and what is known about them: a thread that holds `_writing` may
+    take `_lock`, never the other way round.
+    """
+
+    def __init__(self, root: Path, store_id: str) -> None:
+        self._root = root
+        self._store_id = store_id
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._waiting: dict[int, _Waiting] = {}
+        self._known: dict[int, _Known] = {}
+        self._open: OrderedDict[int, int] = OrderedDict()  # segments to descriptors
+        self._broken: set[int] = set()
+        self._failures = RepeatLimit(logger)
+
+    def begin(self, row: SegmentRow) -> None:
+        """Begin the journal of a new segment: it says that nothing is stored yet. Never raises OSError."""
+        with self._writing:
+            try:
+                descriptor = open_file(journal_path(self._root / row.path), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+                try:
+                    if not os.fstat(descriptor).st_size:
+                        os.write(descriptor, begin_entry(self._store_id, row.path) + total_entry(0, 0, 0))
+                finally:
+                    os.close(descriptor)
+            except OSError as error:
+                self._note_failure(row.id, error)
+
+    def add(self, rows: Sequence[SegmentRow], group: RecordedGroup, ledger: Ledger, *, is_deferred: bool) -> None:
+        """Add a recorded group that has changed the segments `rows`. Never raises OSError."""
+        with self._lock:
+            self._gather(rows, group, ledger)
+            must_write = not is_deferred or len(self._waiting) > _MAX_WAITING
+        if must_write:
+            self.write(ledger)
+
+    def close(self) -> None:
+        """Close all files."""
+        with self._writing:
+            while self._open:
+                os.close(self._open.popitem()[1])
+
+    def write(self, ledger: Ledger) -> None:
+        """Write what waits. Never raises OSError. `ledger` is that of the calling thread."""
+        with self._writing:
+            with self._lock:
+                waiting, self._waiting = self._waiting, {}
+            for segment, entries in waiting.items():
+                if segment not in self._broken:
+                    self._try_to_write(segment, entries, ledger)
+
+    def _gather(self, rows: Sequence[SegmentRow], group: RecordedGroup, ledger: Ledger) -> None:
+        for row in rows:
+            waiting = self._waiting.get(row.id)
+            if waiting:
+                waiting.row = row
+            else:
+                self._waiting[row.id] = _Waiting(row)
+        places: dict[str, _Waiting] = {}
+        for source, extent in group.extents:
+            waiting = places[source] = self._waiting[extent.segment]
+            waiting.extents[source, extent.start] = extent
+            if source in group.sources:
+                waiting.sources[source] = group.sources[source]
+        for loss in group.losses:
+            if place := places.get(loss.source) or self._last_of(loss.source, group, ledger):
+                place.losses.append(loss)
+        for window in group.windows:
+            if place := places.get(window.source) or self._last_of(window.source, group, ledger):
+                place.windows.append(window)
+
+    def _last_of(self, source: str, group: RecordedGroup, ledger: Ledger) -> _Waiting | None:
+        """Return where to note something about a source without new lines: the last segment of its log, if any."""
+        row = group.sources.get(source) or ledger.source(source)
+        segments = ledger.segments_in("/".join(log_of_source(row.host, row.path))) if row else []
+        if not row or not segments or segments[-1].state == "expired":
+            return None
+        waiting = self._waiting.setdefault(segments[-1].id, _Waiting(segments[-1]))
+        waiting.sources[source] = row
+        return waiting
+
+    def _try_to_write(self, segment: int, waiting: _Waiting, ledger: Ledger) -> None:
+        path = self._root / waiting.row.path
+        try:
+            self._write(path, segment, waiting, ledger)
+        except OSError as error:
+            self._note_failure(segment, error)
+
+    def _note_failure(self, segment: int, error: OSError) -> None:
+        self._broken.add(segment)
+        cause = cause_of(error, with_path=True)
+        message = "cannot write the journal of a segment: %s; the next start completes it from the ledger"
+        self._failures.log(logging.WARNING, "journal", message, printable(cause))
+
+    def _write(self, path: Path, segment: int, waiting: _Waiting, ledger: Ledger) -> None:
+        known = self._known_of(segment)
+        descriptor = self._descriptor(path, segment, known)
+        begin = b"" if known.size else begin_entry(self._store_id, waiting.row.path)
+        if known.size and not known.sources:
+            begin = b"\n"  # after a line that a crash may have left unfinished
+        data = begin + b"".join(_entries(waiting, known.sources, ledger))
+        if os.write(descriptor, data) < len(data):
+            raise OSError(None, "the disk accepted only a part", str(path))
+        known.size += len(data)
+        is_large = known.size > max(_COMPACT_AT_BYTES, known.compact_at)
+        if is_large or waiting.row.state != "open":
+            os.close(self._open.pop(segment))
+        if is_large:
+            known.compact_at = 2 * _compact(path)
+        if waiting.row.state != "open":
+            del self._known[segment]
+
+    def _known_of(self, segment: int) -> _Known:
+        known = self._known.get(segment)
+        if known is None or len(known.sources) > _MAX_KNOWN_SOURCES:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            known = self._known[segment] = _Known()
+        return known
+
+    def _descriptor(self, path: Path, segment: int, known: _Known) -> int:
+        if segment in self._open:
+            self._open.move_to_end(segment)
+            return self._open[segment]
+        while len(self._open) >= _MAX_OPEN:
+            os.close(self._open.popitem(last=False)[1])
+        descriptor = open_file(journal_path(path), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._open[segment] = descriptor
+        known.size = os.fstat(descriptor).st_size
+        return descriptor
+
+
+def _entries(waiting: _Waiting, known: set[str], ledger: Ledger) -> Iterator[bytes]:
+    for source, row in waiting.sources.items():
+        if source not in known:
+            known.add(source)
+            yield source_entry(source, Origin(ledger.client_of(source) or "", row.host, row.path))
+    for (source, _), extent in waiting.extents.items():
+        yield extent_entry(source, extent)
+    for source, row in waiting.sources.items():
+        yield state_entry(source, row)
+    yield from map(loss_entry, waiting.losses)
+    yield from map(window_entry, waiting.windows)
+    yield total_entry(waiting.row.bytes, waiting.row.lines, waiting.row.crc32)
+
+
+def _compact(segment: Path) -> int:
+    """Write a journal anew, each entry once; return its size. Raises OSError."""
+    journal = read_journal(segment)
+    if journal is None:
+        return 0
+    data = b"".join(entries_of(journal))
+    replace_file(journal_path(segment), data, mode=0o640, is_synced=False)
+    return len(data)

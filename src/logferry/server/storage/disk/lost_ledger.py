@@ -1,0 +1,38 @@
+"""Recognises that the ledger of a store is lost: there are segments, and no ledger that has any.
+
+A server that began a new ledger beside them would store again all that its clients still have. So it does not start:
+nothing is lost while clients wait, and somebody decides. There is no option to begin anew, because such an option would
+stay in a unit file and decide the next time, too. Never writes.
+"""
+
+from pathlib import Path
+
+from logferry.errors import StoreError
+from logferry.server.storage.disk.ledger import FILE_NAME, Ledger
+from logferry.server.storage.disk.segment_files import has_segments
+from logferry.server.storage.disk.segment_names import FOLDER_NAME
+
+
+def refuse_if_missing(data_dir: Path) -> None:
+    """Raise StoreError if there are segments and no ledger. Raises OSError."""
+    path = data_dir / FILE_NAME
+    try:
+        is_missing = path.stat().st_size == 0
+    except FileNotFoundError:
+        is_missing = True
+    if is_missing and has_segments(data_dir / FOLDER_NAME):
+        raise _lost(data_dir, "missing")
+
+
+def refuse_if_empty(data_dir: Path, ledger: Ledger) -> None:
+    """Raise StoreError if there are segments, and nothing was ever recorded in the ledger. Raises OSError."""
+    if ledger.is_empty and has_segments(data_dir / FOLDER_NAME):
+        raise _lost(data_dir, "empty")
+
+
+def _lost(data_dir: Path, what: str) -> StoreError:
+    return StoreError(
+        f"the ledger {data_dir / FILE_NAME} is {what}, and there are segments in {data_dir / FOLDER_NAME}: with a new "
+        "ledger, clients would store again what is there. `logferry fsck --rebuild` makes the ledger anew from the "
+        "segments and their journals; to begin an empty store, move the folder of the segments away"
+    )

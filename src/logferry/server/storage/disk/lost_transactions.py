@@ -1,0 +1,93 @@
+"""Enters again what a ledger has lost: journals of segments (journal.py) that are ahead of the ledger.
+
+Entries reach a journal only after the ledger has recorded them. So a journal that is ahead shows that the ledger has
+lost transactions: its log was removed or damaged, or an older copy of it was put in place. The lines were acked.
+They are entered if the segment holds exactly what its journal says, in length, lines and CRC-32, and if nothing
+contradicts the ledger. Otherwise recovery moves them aside. Never touches a segment.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from logferry.errors import cause_of
+from logferry.printable import printable
+from logferry.server.storage.disk.entering import Entering
+from logferry.server.storage.disk.journal import Journal, journal_total, read_journal
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.measure import Measure, measure
+from logferry.server.storage.disk.regular import size_of
+from logferry.server.storage.disk.segment_files import segment_files
+from logferry.server.storage.records import SegmentRow
+
+logger = logging.getLogger(__name__)
+
+
+class _Contradiction(Exception):
+    """What journals say does not fit the ledger."""
+
+
+def enter_lost_transactions(root: Path, ledger: Ledger) -> int:
+    """Enter what journals have and the ledger has not; return how many segments that concerns. Raises OSError."""
+    found = list(_ahead(root, ledger))
+    if not found:
+        return 0
+    try:
+        with ledger.transaction():
+            entering = Entering(ledger)
+            lines = sum(_enter(ledger, entering, row, journal) for row, journal in found)
+            for gap in entering.finish():
+                raise _Contradiction(gap.path)
+    except _Contradiction as error:
+        message = "the ledger has lost what the journals of %d segments have, and they do not fit together: %s"
+        logger.error(message, len(found), printable(str(error)))
+        return 0
+    message = "the ledger had lost %d lines in %d segments that were acknowledged; entered them again from the journals"
+    logger.warning(message, lines, len(found))
+    return len(found)
+
+
+def _enter(ledger: Ledger, entering: Entering, row: SegmentRow, journal: Journal) -> int:
+    assert journal.total
+    now = SegmentRow(row.id, row.path, *journal.total)
+    if row.id:
+        ledger.set_segment(now)
+    else:
+        now = ledger.add_known_segment(now)
+    entering.add(now, journal)
+    return now.lines - row.lines
+
+
+def _ahead(root: Path, ledger: Ledger) -> Iterator[tuple[SegmentRow, Journal]]:
+    """Yield segments with their journals that are ahead of the ledger, in the order in which they were begun."""
+    store_id = ledger.store_id
+    rows = {row.path: row for row in ledger.segments()}
+    unknown = (f"{folder}/{name}" for folder, name in segment_files(root))
+    new = [SegmentRow(0, path) for path in unknown if path not in rows]
+    for row in [*(row for row in rows.values() if row.state == "open"), *new]:
+        try:
+            journal = _journal_ahead(root / row.path, row, store_id)
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                cause = printable(cause_of(error, with_path=True))
+                logger.warning("cannot compare a segment with its journal: %s", cause)
+            continue
+        if journal:
+            yield row, journal
+
+
+def _journal_ahead(path: Path, row: SegmentRow, store_id: str) -> Journal | None:
+    size = size_of(path)
+    if size <= row.bytes:
+        return None
+    total = journal_total(path)
+    if total is None or total.bytes <= row.bytes:
+        return None
+    journal = read_journal(path, limit=size)
+    if journal is None or journal.store_id != store_id or not journal.total or journal.total.bytes <= row.bytes:
+        return None
+    if measure(path, 0, journal.total.bytes) != Measure(*journal.total):
+        logger.error("%s does not hold what its journal says, see `logferry fsck`", printable(os.fspath(path)))
+        return None
+    return journal

@@ -1,0 +1,167 @@
+"""Beside each segment lies a journal that has what the ledger has about the segment."""
+
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from logferry.server.storage.disk import journals
+from logferry.server.storage.disk.journal import (
+    Journal,
+    Origin,
+    State,
+    Total,
+    entries_of,
+    extent_entry,
+    journal_path,
+    journal_total,
+    parsed,
+    read_journal,
+    total_entry,
+)
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.log_names import LogName
+from logferry.server.storage.records import ExtentRow, LossRow, WindowRow
+from tests.server.storage.disk.test_repair import ship
+from tests.support.stores import LINES, SIZE, Stored, delivery, in_one_group, opened, segments_of, submit_each
+
+EXTENT = ExtentRow(0, 10, 1, 7, 0, 0, 30)
+WHOLE = Journal(
+    store_id="abc",
+    path="web-1/app.log/2024-01-15-1.ndjson",
+    total=Total(30, 1, 7),
+    sources={"s1": Origin("client", "web-1", "/var/log/a\n\u202e\udcff.log")},
+    extents={("s1", 0): EXTENT},
+    states={"s1": [State(10, 1, 7)]},
+    losses={LossRow("s1", 10, 12, "gone", False): None},
+    windows={WindowRow("s1", 12, 1, 2, "nobody looked"): None},
+)
+
+
+def written(folder: Path, data: bytes) -> Path:
+    """Write the journal of a segment; return the path of the segment."""
+    segment = folder / "2024-01-15-1.ndjson"
+    journal_path(segment).write_bytes(data)
+    return segment
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    segment = written(tmp_path, b"".join(entries_of(WHOLE)))
+    assert read_journal(segment) == WHOLE
+    assert journal_total(segment) == WHOLE.total
+
+
+def test_damage_anywhere_costs_a_line_at_most(tmp_path: Path) -> None:
+    whole = b"".join(entries_of(WHOLE))
+    for at in range(len(whole)):
+        found = read_journal(written(tmp_path, whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at + 1 :]))
+        assert found is None or found.damaged_lines >= 1
+        read_journal(written(tmp_path, whole[:at]))
+
+
+def test_what_is_not_ended_by_a_total_does_not_count(tmp_path: Path) -> None:
+    later = extent_entry("s1", ExtentRow(10, 20, 1, 7, 0, 30, 30))
+    segment = written(tmp_path, b"".join(entries_of(WHOLE)) + later)
+    assert read_journal(segment) == WHOLE
+    written(tmp_path, b"".join(entries_of(WHOLE)) + later + total_entry(60, 2, 9))
+    assert len(read_journal(segment).extents) == 2  # type: ignore[union-attr]
+    assert read_journal(segment, limit=59) == WHOLE
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        *(
+            b"{}",
+            b"[]",
+            b"[1]",
+            b'["x"]',
+            b'["t",1,2]',
+            b'["t",1,2,-3]',
+            b'["t",1,2,true]',
+            b'["t",1,2,9223372036854775808]',
+        ),
+        *(b'["t",1,2,3.0]', b'["p",1,2,3,4]', b'["s","s1",[],"",""]', b"[" * 60_000, b'["t",1,2,NaN]'),
+    ],
+)
+def test_what_is_no_entry_is_ignored(items: bytes) -> None:
+    assert parsed(b"%08x %s\n" % (zlib.crc32(items), items)) is None
+
+
+def test_a_journal_of_a_later_version_is_not_read(tmp_path: Path) -> None:
+    items = b'["j",2,"abc","web-1/app.log/2024-01-15-1.ndjson"]'
+    assert read_journal(written(tmp_path, b"%08x %s\n" % (zlib.crc32(items), items))) is None
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+def test_something_else_in_place_of_a_journal_stops_nobody(tmp_path: Path, kind: str) -> None:
+    with opened(tmp_path) as store:
+        submit_each(store, LINES[:1], Stored())
+        path = journal_path(segments_of(tmp_path)[0])
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "elsewhere")
+    with opened(tmp_path) as store:
+        submit_each(store, LINES[1:3], Stored())
+    assert segments_of(tmp_path)[0].read_bytes() == b"".join(LINES[:3])
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def recorded(data_dir: Path) -> Iterator[tuple[Journal, Journal]]:
+    """Yield what each journal says, and what the ledger says about its segment."""
+    ledger = Ledger(data_dir, durable=False, read_only=True)
+    for row in ledger.segments("open", "closed"):
+        found = read_journal(data_dir / "segments" / row.path)
+        assert found
+        extents = {
+            (source, extent.start): ExtentRow(extent.start, extent.end, extent.lines, extent.crc32, 0, *place)
+            for source, extent in ledger.extents_in(row.id, after=("", -1), limit=1000)
+            for place in [(extent.position, extent.bytes)]
+        }
+        yield found, Journal(ledger.store_id, row.path, Total(row.bytes, row.lines, row.crc32), extents=extents)
+    ledger.close()
+
+
+def assert_journals_agree(data_dir: Path) -> None:
+    count = 0
+    for found, expected in recorded(data_dir):
+        assert (found.store_id, found.path, found.total) == (expected.store_id, expected.path, expected.total)
+        assert found.extents == expected.extents
+        assert {source for source, _ in found.extents} <= found.sources.keys()
+        count += 1
+    assert count
+
+
+def test_journals_have_what_the_ledger_has(tmp_path: Path) -> None:
+    with opened(tmp_path, segment_bytes=6 * SIZE) as store:
+        ship(store, 10, 20)
+        submit_each(store, LINES[20:24], Stored())
+        assert_journals_agree(tmp_path)
+    with opened(tmp_path, segment_bytes=6 * SIZE) as store:
+        submit_each(store, LINES[24:30], Stored())
+        assert_journals_agree(tmp_path)
+
+
+def test_a_journal_that_grows_is_written_anew_and_says_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "_COMPACT_AT_BYTES", 500)
+    with opened(tmp_path) as store:
+        submit_each(store, LINES[10:60], Stored())
+        assert_journals_agree(tmp_path)
+        assert journal_path(segments_of(tmp_path)[0]).stat().st_size < 1000
+
+
+def test_groups_with_many_segments_are_written_with_the_deferred_sync(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        stored = Stored()
+        with in_one_group(store):
+            for number in range(10, 40):
+                store.submit(delivery(LINES[number], log=LogName(f"host-{number}", "plain")), stored)
+    assert_journals_agree(tmp_path)
