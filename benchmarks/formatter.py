@@ -19,7 +19,8 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from logferry.model.render_spec import RenderSpec  # noqa: E402  (the path comes first)
-from logferry.protocol.validation import Accept, validate  # noqa: E402
+from logferry.protocol.steps import Allowance  # noqa: E402
+from logferry.protocol.validation import Accept, LineJudge  # noqa: E402
 from logferry.rendering.renderer import renderer  # noqa: E402
 
 # The size of the client's reads.
@@ -112,8 +113,16 @@ def _measure(name: str, spec: RenderSpec, piece: bytes) -> FormatSpeed:
     return FormatSpeed(
         name,
         lines / _best_s(lambda: render(chunk)),
-        payload.count(b"\n") / _best_s(lambda: validate(payload, accept=Accept.LEVEL_AND_MESSAGE)),
+        payload.count(b"\n") / _best_s(lambda: _judge(payload)),
     )
+
+
+def _judge(payload: bytes) -> None:
+    """Judge lines in steps, as the server does."""
+    judge = LineJudge(payload, accept=Accept.LEVEL_AND_MESSAGE, max_line_bytes=len(payload))
+    while not judge.is_done:
+        for _ in judge.step(Allowance()):
+            pass
 
 
 def _best_s(work: Callable[[], object]) -> float:

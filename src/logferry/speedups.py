@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Final, Protocol
 
 # The version of the functions below. A compiled part with another version, from another checkout, is not used.
-_INTERFACE: Final = 1
+_INTERFACE: Final = 2
 
 
 class Compiled(Protocol):
@@ -35,8 +35,8 @@ class Compiled(Protocol):
     def escape(self, data: bytes, inner_newline: bytes, /) -> bytes:
         """Escape lines for JSON as `escape_characters` does. Raises ValueError."""
 
-    def find_undecodable(self, data: bytes, start: int, /) -> int:
-        """Return the index of the first byte from `start` on that is not UTF-8, or the length if all bytes are."""
+    def find_undecodable(self, data: bytes, start: int, end: int, /) -> int:
+        """Return the index of the first byte from `start` on that is not UTF-8, or `end` if all bytes are."""
 
     def canonical_run(self, payload: bytes, start: int, end: int, /) -> tuple[int, int]:
         """Return the end of the run of lines from `start` on that look exactly as the plain format writes them.
@@ -49,6 +49,9 @@ class Compiled(Protocol):
 
         The second number is the count of these lines. Raises ValueError as `canonical_run` does.
         """
+
+    def scan_record(self, data: bytes, start: int, end: int, state: bytearray, /) -> bool:
+        """Do as `scan_record` in protocol/long_lines.py does. Raises ValueError for a part or a state that is none."""
 
     def crc32_joined(self, first: int, second: int, size: int, /) -> int:
         """Return the CRC-32 of two consecutive pieces, given the CRC-32 of each and the size of the second piece."""

@@ -12,19 +12,22 @@ import json
 import sys
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 if __name__ == "__main__":  # run as a script from anywhere; PYTHONPATH may name another build of the package
-    sys.path.append(str(Path(__file__).resolve().parents[2] / "src"))
+    sys.path += [str(Path(__file__).resolve().parents[2] / "src"), str(Path(__file__).resolve().parents[2])]
 
 from logferry import speedups
-from logferry.protocol.validation import Accept, Lines, validate
+from logferry.protocol.long_lines import new_state, scan_record
+from logferry.protocol.validation import Accept, Lines
 from logferry.rendering.engine.escape import escape, with_plain_newlines
 from logferry.rendering.engine.line_format import LineFormat
 from logferry.rendering.formats.text.plain import PLAIN
 from logferry.rendering.formats.text.raw import RAW
+from tests.support.judging import validate
 
 _TEXT: Final = [
     *(
@@ -84,6 +87,10 @@ _JSON: Final = [
 ]
 
 
+# Of the state of a scan; Python takes a whole escape at once, and leaves what counts its digits as it was.
+_COMPARED: Final = 6
+
+
 class SpeedupsFuzzer:
     """Makes up inputs, calls both implementations, and keeps the inputs on which they differ."""
 
@@ -93,7 +100,7 @@ class SpeedupsFuzzer:
         self.problems: list[str] = []
         self._checks: list[Callable[[], None]] = [
             *(self._render, self._render, self._escape, self._utf8, self._judge, self._judge, self._run_ends),
-            *(self._checksum, self._fingerprint),
+            *(self._scan, self._scan, self._checksum, self._fingerprint),
         ]
 
     def run(self, operations: int) -> None:
@@ -137,7 +144,7 @@ class SpeedupsFuzzer:
             expected = len(data)
         except UnicodeDecodeError as error:
             expected = error.start
-        if speedups.compiled.find_undecodable(data, 0) != expected:
+        if speedups.compiled.find_undecodable(data, 0, len(data)) != expected:
             self.problems.append(f"what is not UTF-8 in {data!r} is not at {expected}")
 
     def _judge(self) -> None:
@@ -160,6 +167,20 @@ class SpeedupsFuzzer:
                 and all(map(_is_record, run.splitlines()))
             ):
                 self.problems.append(f"the run of {data!r} from {start} ends at {end}, with {lines} lines")
+
+    def _scan(self) -> None:
+        """Scan a record with both implementations, in parts that end anywhere."""
+        assert speedups.compiled
+        data = self._bytes(_JSON, ends_line=False)
+        cuts = sorted(self._random.choices(range(len(data) + 1), k=3))
+        states = new_state(), new_state()
+        for start, end in pairwise([0, *cuts, len(data)]):
+            fast = speedups.compiled.scan_record(data, start, end, states[0])
+            slow = scan_record(data, start, end, states[1])
+            if fast != slow or (fast and states[0][:_COMPARED] != states[1][:_COMPARED]):
+                self.problems.append(f"the scan of {data!r} from {start} to {end}: {fast!r}, in Python {slow!r}")
+            if not fast:
+                return
 
     def _checksum(self) -> None:
         crc32 = getattr(speedups.compiled, "crc32", zlib.crc32)

@@ -27,8 +27,8 @@ FLOORS: Final = {
     ),
     "server": ("server", "reload", "status", "descriptors", "listen", "clients", "storage"),
     "server.clients": (
-        *("roster", "store_bridge", "echo", "connection", "questions", "answering", "services", "sessions"),
-        *("client_record", "client_log", "counters", "authenticator"),
+        *("turns", "roster", "store_bridge", "echo", "connection", "questions", "answering", "services"),
+        *("sessions", "client_record", "client_log", "counters", "authenticator"),
         *("answers", "pressure", "flow_control", "lifecycle", "patience", "proxies"),
     ),
     "server.storage": (

@@ -10,8 +10,9 @@ from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.compressor import LENGTH_BYTES, encode_frame
 from logferry.protocol.plain_client import Acked, ClientEvent, InvalidAck, PlainClientProtocol
 from logferry.protocol.plain_server import Broken, Limits, ServerEvent
-from logferry.protocol.validation import Accept, Lines, Verdict, validate, validate_line
+from logferry.protocol.validation import Accept, Lines, Verdict, validate_line
 from tests.support.builders import cut, decode, join_runs
+from tests.support.judging import validate
 
 # Small, so that short examples reach them.
 LIMITS = Limits(max_record_bytes=100, max_frame_bytes=120, max_inflated_bytes=400)

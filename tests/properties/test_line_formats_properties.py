@@ -11,13 +11,14 @@ from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
 
 from logferry.model.render_spec import RenderSpec
-from logferry.protocol.validation import Accept, Lines, validate
+from logferry.protocol.validation import Accept, Lines
 from logferry.rendering.engine.events import EventJoiner
 from logferry.rendering.engine.levels import SEVERITIES
 from logferry.rendering.event_boundaries import event_joiner
 from logferry.rendering.formats.text.syslog import FACILITIES
 from logferry.rendering.renderer import renderer
 from tests.support.formats import render_both_ways, unknown
+from tests.support.judging import validate
 
 NAMES = ["syslog", "nginx", "apache", "cri", "docker"]
 CONTAINERS = ["cri", "docker"]

@@ -7,9 +7,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.protocol.validation import Accept, Lines, validate, validate_line
+from logferry.protocol.validation import Accept, Lines, validate_line
 from tests.support.builders import log_lines
 from tests.support.formats import render, render_line
+from tests.support.judging import validate
 
 chunks = st.lists(log_lines, max_size=12).map(lambda lines: b"".join(line + b"\n" for line in lines))
 anything = st.one_of(chunks, st.binary(max_size=200))

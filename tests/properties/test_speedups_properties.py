@@ -13,12 +13,13 @@ from logferry import checksum, speedups
 from logferry.client.files.identity import fingerprint
 from logferry.protocol import validation
 from logferry.protocol.text import runs_by_validity
-from logferry.protocol.validation import Accept, Lines, validate, validate_line
+from logferry.protocol.validation import Accept, Lines, validate_line
 from logferry.rendering.engine.escape import escape, with_plain_newlines
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.engine.line_format import LineFormat
 from logferry.rendering.formats.text.plain import PLAIN
 from logferry.rendering.formats.text.raw import RAW
+from tests.support.judging import validate
 
 if speedups.compiled is None:
     pytest.skip("the compiled part is not built: python3 tools/build_speedups.py", allow_module_level=True)
@@ -104,7 +105,7 @@ def test_what_is_not_utf8_is_found_where_python_finds_it(data: bytes) -> None:
         expected = len(data)
     except UnicodeDecodeError as error:
         expected = error.start
-    assert compiled.find_undecodable(data, 0) == expected
+    assert compiled.find_undecodable(data, 0, len(data)) == expected
     lines = data + b"\n"
     assert list(runs_by_validity(lines)) == without_compiled(list, runs_by_validity(lines))
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.protocol.validation import Accept, Lines, Verdict, validate, validate_line
+from logferry.protocol.validation import Accept, Lines, Rejected, Verdict, validate_line
+from tests.support.judging import validate
 
 _KEYS = ['"level"', '"message"', '"timestamp"', '"l\\u0065vel"', '"levels"', '"a"', '""', '"é"', '"\\""', "level", '"a']
 _VALUES = [
@@ -67,10 +68,12 @@ lines = st.one_of(objects, objects, nearly, dumped, st.binary(max_size=20).map(l
 
 
 def joined(verdicts: list[Verdict]) -> list[Verdict]:
-    """Join neighbouring runs of valid lines: how many of them are judged at once is no part of what was said."""
+    """Join neighbouring runs of valid lines, and leave out where in a line an error is: long lines are scanned."""
     result: list[Verdict] = []
     for verdict in verdicts:
         last = result[-1] if result else None
+        if isinstance(verdict, Rejected):
+            verdict = Rejected(verdict.reason.partition(": ")[0])
         if isinstance(verdict, Lines) and isinstance(last, Lines):
             result[-1] = Lines(last.payload + verdict.payload, last.count + verdict.count)
         else:

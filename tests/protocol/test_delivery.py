@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from logferry.protocol import delivery_server
+from logferry.protocol import delivery_bulk, delivery_server
 from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.delivery import (
     MAX_CONTROL_BYTES,
@@ -75,22 +75,34 @@ from logferry.protocol.delivery_requests import (
     Window,
 )
 from logferry.protocol.delivery_server import DeliveryServerProtocol, is_hello_prefix
+from logferry.protocol.steps import INFLATED_WEIGHT, STEP_BYTES, STEP_REQUESTS
 from tests.support.delivery import LINES, batch, hello, opening
 
 PAYLOAD = b"".join(LINES[:5])
 
 
 def read(data: bytes, *, max_batch_bytes: int = 100_000, max_inflated_bytes: int = 200_000) -> list[Request]:
-    """Return what a server understands, which must be the same however the bytes are cut."""
+    """Return what a server understands of a client that has opened "s1"; it must be the same however bytes are cut."""
     results = []
     for size in (len(data) or 1, 1, 7, 20_000):
         session = DeliveryServerProtocol(max_batch_bytes=max_batch_bytes, max_inflated_bytes=max_inflated_bytes)
+        session.sources["s1"] = True
         requests: list[Request] = []
         for start in range(0, len(data), size):
             requests += session.receive_data(data[start : start + size])
+            while session.has_more:
+                requests += session.next_requests()
         results.append((requests, session.buffered_bytes))
     assert all(result == results[0] for result in results)
     return results[0][0]
+
+
+def steps_of(session: DeliveryServerProtocol, data: bytes) -> list[list[Request]]:
+    """Return the requests of each step that `data` takes."""
+    steps = [session.receive_data(data)]
+    while session.has_more:
+        steps.append(session.next_requests())
+    return steps
 
 
 def answers(data: bytes) -> list[Answer]:
@@ -191,6 +203,7 @@ def test_e7_a_batch_in_large_pieces_and_crumbs_is_the_same_batch() -> None:
     payload = b"".join(LINES)
     data = batch(LINES, start=0)
     session = DeliveryServerProtocol(max_batch_bytes=10**6, max_inflated_bytes=10**6)
+    session.sources["s1"] = True
     position, requests = 0, []
     for size in [3, 20_000, 1, 2, 50_000, 10, *[1000] * 200]:
         requests += session.receive_data(data[position : position + size])
@@ -247,8 +260,9 @@ def test_a_read_with_thousands_of_small_requests_costs_no_more_than_its_bytes() 
     requests = 20_000
     data = (header(lines=1, size=len(LINES[0]), crc32=zlib.crc32(LINES[0])) + LINES[0]) * requests
     session = DeliveryServerProtocol(max_batch_bytes=1000, max_inflated_bytes=1000)
+    session.sources["s1"] = True
     begin = time.process_time()
-    assert len(session.receive_data(data)) == requests
+    assert sum(map(len, steps_of(session, data))) == requests
     assert time.process_time() - begin < 5  # with a copy of the rest at each of them it would be a minute
 
 
@@ -308,13 +322,56 @@ def test_e16_gzip_that_grows_beyond_what_may_be_sent_plain_is_a_violation(
 
 def test_e26_the_lines_of_a_repair_are_counted_and_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule E26: the store compares them with what it has recorded."""
-    monkeypatch.delattr(delivery_server, "validate")
+    monkeypatch.delattr(delivery_bulk, "LineJudge")
     payload = b"\n" * 100
     fields = {"source": "s1", "start": 0, "end": 100, "encoding": "identity", "crc32": zlib.crc32(payload)}
     line = control_line("repair", **fields, lines=100, bytes=len(payload))
     (request,) = read(line + payload)
     assert isinstance(request, Repair)
     assert (request.lines, request.payload) == (100, payload)
+
+
+def test_e4_what_follows_the_header_of_a_batch_is_not_taken_unless_its_source_is_open() -> None:
+    """Rules E4 and E16: nothing is inflated for whoever has opened nothing."""
+    body = gzip.compress(b"\n" * 30_000_000)
+    fields = {"source": "s2", "start": 0, "end": 9, "lines": 1, "encoding": "gzip", "crc32": 1}
+    session = DeliveryServerProtocol(max_batch_bytes=10**8, max_inflated_bytes=10**8)
+    for data in (control_line("batch", **fields, bytes=len(body)), body):
+        requests = session.receive_data(data)
+        assert requests in ([Violation("a source must be opened first")], [])
+        assert not session.has_more
+    assert session.buffered_bytes == session.unjudged_bytes == 0
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_e11_a_batch_stops_at_its_first_bad_line_and_takes_steps(encoding: str) -> None:
+    """Rules E11 and E16."""
+    payload = b"".join(LINES[:5]) + b"\n" * (8 * STEP_BYTES)
+    body = gzip.compress(payload) if encoding == "gzip" else payload
+    fields = {"source": "s1", "start": 0, "end": 9, "encoding": encoding, "crc32": zlib.crc32(payload)}
+    header = control_line("batch", **fields, lines=payload.count(b"\n"), bytes=len(body))
+    session = DeliveryServerProtocol(max_batch_bytes=10**8, max_inflated_bytes=10**8)
+    session.sources["s1"] = True
+    steps = steps_of(session, header + body + control_line("ping"))
+    assert len(steps) >= (8 * INFLATED_WEIGHT if encoding == "gzip" else 2)
+    batch_, ping = [request for requests in steps for request in requests]
+    assert isinstance(batch_, BatchRequest)
+    assert (batch_.refusal, ping) == ("empty line", Ping())
+
+
+def test_e3_one_read_of_small_requests_takes_steps() -> None:
+    """Rule E3."""
+    session = DeliveryServerProtocol(max_batch_bytes=1000, max_inflated_bytes=1000)
+    steps = steps_of(session, control_line("ping") * (4 * STEP_REQUESTS))
+    assert [len(requests) for requests in steps] == [STEP_REQUESTS] * 4
+
+
+@pytest.mark.parametrize("is_gzip", [True, False])
+def test_e7_no_line_of_a_batch_is_longer_than_a_batch_may_be(is_gzip: bool) -> None:
+    """Rules E7 and L6: gzip is not a way around the limit."""
+    line = LINES[0].replace(b"line", b"x" * 2000)
+    (request,) = read(batch([line], start=0, is_gzip=is_gzip), max_batch_bytes=1000)
+    assert isinstance(request, Violation)
 
 
 def test_e16_after_a_violation_nothing_is_held() -> None:
@@ -327,6 +384,7 @@ def test_e16_after_a_violation_nothing_is_held() -> None:
 
 def test_what_is_held_of_a_batch_is_counted() -> None:
     session = DeliveryServerProtocol(max_batch_bytes=100_000, max_inflated_bytes=1000)
+    session.sources["s1"] = True
     session.receive_data(header() + PAYLOAD[:100])
     assert session.buffered_bytes == 100
     session.discard()

@@ -5,6 +5,7 @@ Everything that is fed to the server's side is fed whole and byte by byte; both 
 
 import tracemalloc
 import zlib
+from itertools import pairwise
 
 import pytest
 
@@ -19,7 +20,8 @@ from logferry.protocol.plain_client import (
     Refused,
     cut_lines,
 )
-from logferry.protocol.plain_server import JUDGE_STEP_BYTES, Broken, Limits, PlainServerProtocol, ServerEvent
+from logferry.protocol.plain_server import MAX_FRAME_REFUSALS, Broken, Limits, PlainServerProtocol, ServerEvent
+from logferry.protocol.steps import INFLATED_WEIGHT, SCANNED_WEIGHT, STEP_BYTES, STEP_LINES
 from logferry.protocol.validation import Accept, Lines, Rejected
 from tests.support.builders import decode
 
@@ -288,44 +290,97 @@ def test_a_nul_inside_a_line_begins_no_frame() -> None:
     ]
 
 
-# --- large frames, judged in steps ------------------------------------------------------------------------------------
+# --- steps ------------------------------------------------------------------------------------------------------------
+
+
+def steps_of(connection: PlainServerProtocol, data: bytes) -> list[list[ServerEvent]]:
+    """Return the events of each step that `data` takes."""
+    steps = [connection.receive_data(data)]
+    while connection.has_more:
+        steps.append(connection.next_events())
+    return steps
 
 
 def test_a_large_frame_is_judged_in_steps_and_what_follows_waits() -> None:
+    """Rule M15."""
     connection = server(Limits())
-    count = 4 * JUDGE_STEP_BYTES // len(LINE)
+    count = 4 * STEP_BYTES // len(LINE)
     events = connection.receive_data(frame(LINE * count) + LINE + b"x\n")
     steps = [sum(event.count for event in events if isinstance(event, Lines))]
     assert connection.has_more
-    assert connection.unjudged_bytes == len(LINE) * count
     assert connection.receive_data(LINE[:5]) == []
+    most = 0
     while connection.has_more:
+        most = max(most, connection.unjudged_bytes)
         events = connection.next_events()
         steps.append(sum(event.count for event in events if isinstance(event, Lines)))
-    assert len(steps) >= 4
-    assert max(steps) <= JUDGE_STEP_BYTES // len(LINE) + 2
+    assert most >= len(LINE) * count
+    assert sum(step > 0 for step in steps) >= 4
+    assert max(steps) <= STEP_BYTES // len(LINE) + 2
     assert sum(steps) == count + 1
     assert isinstance(events[-1], Rejected)
     assert connection.unjudged_bytes == 0
     assert connection.receive_data(LINE[5:]) == [Lines(LINE, 1)]
 
 
-def test_the_end_judges_all_that_is_left_of_a_large_frame() -> None:
+def test_a_frame_inflates_in_steps() -> None:
     connection = server(Limits())
-    begun = connection.receive_data(frame(b"\n" * 1_000_000) + LINE[:-1])
-    events = begun + connection.receive_eof()
-    assert events.count(Rejected("empty line")) == 1_000_000
-    assert events[-1] == Lines(LINE, 1)
-    assert not connection.has_more
+    size = 8 * STEP_BYTES
+    connection.receive_data(frame(LINE * (size // len(LINE))))
+    held = [connection.unjudged_bytes]
+    while not connection.next_events():
+        held.append(connection.unjudged_bytes)
+    grown = [after - before for before, after in pairwise(held)]
+    assert max(grown) <= STEP_BYTES // INFLATED_WEIGHT + 100_000  # what is left of the body lies in the same account
+    assert len(held) >= size * INFLATED_WEIGHT // STEP_BYTES
+
+
+@pytest.mark.parametrize(
+    "line", [b"\n", b"x\n", b"\xff\n", b" " + LINE], ids=["blank", "rubbish", "not UTF-8", "space"]
+)
+@pytest.mark.parametrize("may_be_strange", [True, False])
+def test_lines_that_no_pattern_recognises_take_steps(line: bytes, may_be_strange: bool) -> None:
+    connection = server(Limits())
+    if not may_be_strange:
+        connection.receive_data(LINE)
+    count = 5 * STEP_LINES
+    steps = steps_of(connection, line * count)
+    assert max(map(len, steps)) <= STEP_LINES
+    assert sum(map(len, steps)) == count
+
+
+def test_a_long_line_is_judged_in_steps_also_at_the_end() -> None:
+    line = LINE.replace(b"line 1", b"[1, " * 20 + b"x" * (2 * STEP_BYTES))[:-2] + b', "a": [[[[[[[1]]]]]]]}'
+    whole, cut_short = server(Limits()), server(Limits())
+    steps = steps_of(whole, line + b"\n")
+    assert [event for events in steps for event in events] == [Lines(line + b"\n", 1)]
+    assert len(steps) >= 2 * SCANNED_WEIGHT
+    steps_of(cut_short, line)
+    assert cut_short.receive_eof() == []
+    events = []
+    while cut_short.has_more:
+        events += cut_short.next_events()
+    assert events == [Lines(line + b"\n", 1)]
+
+
+def test_the_rest_of_a_frame_with_many_bad_lines_is_refused_once() -> None:
+    """Rule M14."""
+    bad = MAX_FRAME_REFUSALS
+    events = decode([frame(LINE + b"x\n" * bad + LINE) + LINE], limits=Limits())
+    assert [type(event) for event in events] == [Lines, *[Rejected] * (bad + 1), Lines]
+    assert isinstance(events[-2], Rejected)
+    assert events[-2].reason.startswith("the rest of a frame")
+    events = decode([frame(LINE + b"x\n" * (bad - 1) + LINE) + LINE], limits=Limits())
+    assert [type(event) for event in events] == [Lines, *[Rejected] * (bad - 1), Lines]
 
 
 def test_two_large_frames_in_one_read_are_both_judged() -> None:
-    payload = LINE * (2 * JUDGE_STEP_BYTES // len(LINE))
+    payload = LINE * (2 * STEP_BYTES // len(LINE))
     assert decode([frame(payload) * 2], limits=Limits()) == [Lines(payload * 2, 2 * payload.count(b"\n"))]
 
 
 def test_an_illegal_frame_behind_a_large_one_still_ends_the_conversation() -> None:
-    payload = LINE * (2 * JUDGE_STEP_BYTES // len(LINE))
+    payload = LINE * (2 * STEP_BYTES // len(LINE))
     events = decode([frame(payload) + BIG + b"\n" + LINE], limits=Limits())
     assert events == [Lines(payload, payload.count(b"\n")), Broken("frame longer than 16777215 bytes")]
 

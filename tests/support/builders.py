@@ -56,7 +56,10 @@ def decode(pieces: Iterable[bytes], *, limits: Limits, accept: Accept = Accept.L
         while connection.has_more:
             events += connection.next_events()
         assert connection.buffered_bytes <= most
-    return join_runs(events + connection.receive_eof())
+    events += connection.receive_eof()
+    while connection.has_more:
+        events += connection.next_events()
+    return join_runs(events)
 
 
 def join_runs(events: list[ServerEvent]) -> list[ServerEvent]:

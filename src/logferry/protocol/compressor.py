@@ -1,7 +1,7 @@
 """Gzip and the length-prefixed frame: `[4-byte big-endian length][gzip of NDJSON]`.
 
-A frame's body is one gzip member (RFC 1952). Inflating is bounded: a small frame that would inflate to gigabytes is
-refused at `max_inflated_bytes`, before the memory is allocated.
+A frame's body is one gzip member (RFC 1952). Inflating is bounded, and goes in steps: a small frame that would inflate
+to gigabytes is refused at `max_inflated_bytes`, before the memory is allocated.
 """
 
 import struct
@@ -48,21 +48,67 @@ def frame_length(header: bytes) -> int:
     return int(length)
 
 
-def inflate(body: bytes | memoryview, *, max_inflated_bytes: int) -> bytes:
-    """Return the NDJSON in a frame's body.
+# What the inflater is given at a time: it copies what it has not used.
+_PIECE_BYTES: Final = 64 * 1024
 
-    Raises FrameError if the body is not exactly one complete gzip member of at most `max_inflated_bytes`.
-    """
-    engine = speedups.isal_zlib() or zlib
-    inflater = engine.decompressobj(_GZIP_WBITS)
-    try:
-        payload: bytes = inflater.decompress(body, max_inflated_bytes + 1)
-    except engine.error as error:
-        raise FrameError(f"bad gzip: {error}") from None
-    if len(payload) > max_inflated_bytes:
-        raise FrameError(f"frame inflates to more than {max_inflated_bytes} bytes")
-    if not inflater.eof:
-        raise FrameError("bad gzip: the data ends too early")
-    if inflater.unused_data:
-        raise FrameError("bad gzip: data after the end of the gzip member")
-    return payload
+
+class Inflation:
+    """Inflates one gzip member in steps. Holds the body, and what it has inflated to so far."""
+
+    def __init__(self, body: bytes | memoryview, *, max_inflated_bytes: int) -> None:
+        self._body = memoryview(body)
+        self._max_inflated_bytes = max_inflated_bytes
+        self._engine = speedups.isal_zlib() or zlib
+        self._inflater = self._engine.decompressobj(_GZIP_WBITS)
+        self._given = 0  # bytes of the body
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self.is_done = False
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes are held."""
+        return len(self._body) + self._size
+
+    def step(self, max_bytes: int) -> int:
+        """Inflate at most about `max_bytes`, at least one; return how many bytes that took or gave, the larger number.
+
+        Raises FrameError if the body is not exactly one complete gzip member of at most `max_inflated_bytes`.
+        """
+        given = self._inflater.unconsumed_tail
+        if not given:
+            given = self._body[self._given : self._given + _PIECE_BYTES]
+            self._given += len(given)
+        try:
+            piece: bytes = self._inflater.decompress(given, max(1, max_bytes))
+        except self._engine.error as error:
+            raise FrameError(f"bad gzip: {error}") from None
+        self._size += len(piece)
+        if self._size > self._max_inflated_bytes:
+            raise FrameError(f"frame inflates to more than {self._max_inflated_bytes} bytes")
+        if piece:
+            self._pieces.append(piece)
+        if self._inflater.eof:
+            self._finish()
+        elif not piece and self._given == len(self._body) and not self._inflater.unconsumed_tail:
+            raise FrameError("bad gzip: the data ends too early")
+        return max(len(piece), len(given))
+
+    def _finish(self) -> None:
+        if self._inflater.unused_data or self._given < len(self._body):
+            raise FrameError("bad gzip: data after the end of the gzip member")
+        self.is_done = True
+
+    def payload(self, *, ended_by: bytes = b"") -> bytes:
+        """Return what the body inflated to once it is done; with `ended_by` at its end, if there is anything."""
+        if self._pieces and not self._pieces[-1].endswith(ended_by):
+            self._pieces.append(ended_by)
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+
+
+def inflate(body: bytes | memoryview, *, max_inflated_bytes: int) -> bytes:
+    """Return the NDJSON in a frame's body at once. Raises FrameError as `Inflation.step` does."""
+    inflation = Inflation(body, max_inflated_bytes=max_inflated_bytes)
+    while not inflation.is_done:
+        inflation.step(max_inflated_bytes + 1)
+    return inflation.payload()

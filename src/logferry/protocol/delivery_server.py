@@ -1,21 +1,21 @@
 """The server's side of the delivery extension, without the socket: bytes in, requests out.
 
-Owns the bytes of messages that are not complete yet. Must never read a clock or a socket, nor hold more than a control
-line and one batch or repair (docs/protocol.md, rules E3, E7 and E16).
+Owns the bytes of messages that are not complete yet, and which sources the client has opened. Must never read a clock
+or a socket, nor hold more than a control line and one batch or repair (docs/protocol.md, rules E3, E7 and E16), nor do
+more in one call than a step (steps.py).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping
 from typing import Any, Final
 
-from logferry import checksum
-from logferry.errors import FrameError
-from logferry.protocol.compressor import inflate
 from logferry.protocol.control_lines import read_control_line
-from logferry.protocol.delivery import CONTROL_PREFIX, MAX_CONTROL_BYTES
+from logferry.protocol.delivery import CONTROL_PREFIX, MAX_CONTROL_BYTES, MAX_SOURCES
+from logferry.protocol.delivery_bulk import Bulk, open_usual
 from logferry.protocol.delivery_repairs import EXTENT_BYTES
-from logferry.protocol.delivery_requests import BatchRequest, Repair, Request, Violation
-from logferry.protocol.validation import Accept, Lines, Rejected, Verdict, validate
+from logferry.protocol.delivery_requests import Note, Open, Request, Skip, Violation, Window
+from logferry.protocol.steps import PARSED_WEIGHT, USUAL_CONTROL_BYTES, Allowance
+
+_NOT_OPEN: Final = "a source must be opened first"
 
 # Pieces of a batch smaller than this are joined immediately; asyncio reads up to 256 KiB at a time.
 _CRUMB_BYTES: Final = 16 * 1024
@@ -31,34 +31,81 @@ class DeliveryServerProtocol:
         self._header: Mapping[str, Any] | None = None  # of the batch whose body is arriving
         self._body: list[bytes | bytearray | memoryview] = []  # the body so far
         self._body_bytes = 0
+        self._bulk: Bulk | None = None  # what the last complete body holds, while it is opened
+        self._data = b""  # unparsed from `_position` on, after a step that ended before all was parsed
+        self._position = 0
         self._is_broken = False
+        self.sources: dict[str, bool] = {}  # those that the client has opened; True once the session has admitted them
 
     @property
     def buffered_bytes(self) -> int:
         """How many bytes are held of an incomplete message."""
         return len(self._line) + self._body_bytes
 
+    @property
+    def unjudged_bytes(self) -> int:
+        """How many bytes are held that `next_requests` has not judged yet."""
+        return len(self._data) + (self._bulk.held_bytes if self._bulk else 0)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `next_requests` has more to return. Do not read from the socket while this is true."""
+        return bool(self._bulk or self._data)
+
     def discard(self) -> None:
         """Discard everything held, and ignore whatever follows."""
-        self._line = b""
+        self._line = self._data = b""
         self._body, self._body_bytes = [], 0
+        self._bulk = None
         self._is_broken = True
 
     def receive_data(self, data: bytes) -> list[Request]:
-        """Accept bytes from the socket; return the requests they complete, in order."""
-        requests: list[Request] = []
+        """Accept bytes from the socket; return the requests they complete, in order.
+
+        Return only those of one step: see `has_more`.
+        """
+        if self._is_broken:
+            return []
+        if self.has_more:
+            self._data, self._position = self._data[self._position :] + data, 0
+            return []
         if self._line:
             data, self._line = self._line + data, b""
-        position = 0  # where the unparsed rest begins: one read may hold thousands of small requests
-        while position < len(data) and not self._is_broken:
-            request, position = (self._take_body if self._header else self._take_line)(data, position)
+        return self._parse(data, 0)
+
+    def next_requests(self) -> list[Request]:
+        """Do the next step; return its requests."""
+        data, self._data = self._data, b""
+        return self._parse(data, self._position)
+
+    def _parse(self, data: bytes, position: int) -> list[Request]:
+        """Parse from `position` on, for one step: one read may hold thousands of small requests."""
+        requests: list[Request] = []
+        allowance = Allowance()
+        while (self._bulk or position < len(data)) and not allowance.is_used_up:
+            if self._bulk:
+                request: Request | None = self._open(self._bulk, allowance)
+            elif self._header:
+                request, position = self._take_body(data, position, allowance)
+            else:
+                request, position = self._take_line(data, position, allowance)
             if request:
+                allowance.requests -= 1
                 requests.append(request)
             if isinstance(request, Violation):
                 self.discard()
+                return requests
+        if position < len(data):
+            self._data, self._position = data, position
         return requests
 
-    def _take_line(self, data: bytes, start: int) -> tuple[Request | None, int]:
+    def _open(self, bulk: Bulk, allowance: Allowance) -> Request | None:
+        request = bulk.open(allowance)
+        if request:
+            self._bulk = None
+        return request
+
+    def _take_line(self, data: bytes, start: int, allowance: Allowance) -> tuple[Request | None, int]:
         """Parse one control line; return its request, and where the line ends."""
         end = data.find(b"\n", start, start + MAX_CONTROL_BYTES) + 1
         if not end:
@@ -66,29 +113,52 @@ class DeliveryServerProtocol:
                 return Violation("a control line is too long"), len(data)
             self._line = data[start:]
             return None, len(data)
+        allowance.bytes -= PARSED_WEIGHT * max(0, end - start - USUAL_CONTROL_BYTES)
         request = read_control_line(data[start:end])
-        if not isinstance(request, dict):
-            return request, end
-        if request["bytes"] > (limit := self._most_bytes(request)):
-            return Violation(f"a {request['logferry']} of more than {limit} bytes"), len(data)
-        self._header = request
-        return self._take_body(data, end)
+        if problem := self._problem_of(request):
+            return Violation(problem), end
+        if isinstance(request, dict):
+            self._header = request
+            return self._take_body(data, end, allowance)
+        if isinstance(request, Open):
+            self.sources.setdefault(request.source, False)
+        return request, end
+
+    def _problem_of(self, request: Request | Mapping[str, Any]) -> str | None:
+        """Return why a request must not be taken, before the bytes that follow it are."""
+        if isinstance(request, Mapping):
+            kind = request["logferry"]
+            if kind == "batch" and request["source"] not in self.sources:
+                return _NOT_OPEN
+            if request["bytes"] > (limit := self._most_bytes(request)):
+                return f"a {kind} of more than {limit} bytes"
+        elif isinstance(request, Skip | Note | Window) and request.source not in self.sources:
+            return _NOT_OPEN
+        elif isinstance(request, Open) and len(self.sources) == MAX_SOURCES and request.source not in self.sources:
+            return f"more than {MAX_SOURCES} sources on one connection"
+        return None
 
     def _most_bytes(self, header: Mapping[str, Any]) -> int:
         """Return how many bytes may follow a header: an extent has at most EXTENT_BYTES and one batch."""
         return self._max_batch_bytes + (EXTENT_BYTES if header["logferry"] == "repair" else 0)
 
-    def _take_body(self, data: bytes, start: int) -> tuple[Request | None, int]:
-        """Collect bytes of a batch; return the batch once it is complete, and where it ends."""
+    def _take_body(self, data: bytes, start: int, allowance: Allowance) -> tuple[Request | None, int]:
+        """Collect bytes of a batch; return the batch if it is complete and a usual one, and where its bytes end.
+
+        Any other begins to be opened.
+        """
         assert self._header
-        end = start + self._header["bytes"] - self._body_bytes
+        end: int = start + self._header["bytes"] - self._body_bytes
         self._hold(data, start, min(end, len(data)))
         if len(data) < end:
             return None, len(data)
         # Join once: copying into one growing buffer costs a third as much as judging the lines.
         header, body = self._header, b"".join(self._body)
         self._header, self._body, self._body_bytes = None, [], 0
-        return self._open_batch(header, body), end
+        request = open_usual(header, body, allowance)
+        if request is None:
+            self._bulk = Bulk(header, body, max_bytes=min(self._max_inflated_bytes, self._most_bytes(header)))
+        return request, end
 
     def _hold(self, data: bytes, start: int, end: int) -> None:
         """Hold bytes of a batch; join small pieces, because each would cost many times its size.
@@ -103,43 +173,6 @@ class DeliveryServerProtocol:
             self._body[-1] += data[start:end]
         else:
             self._body.append(bytearray(data[start:end]))
-
-    def _open_batch(self, header: Mapping[str, Any], body: bytes) -> Request:
-        payload = body
-        if header["encoding"] == "gzip":
-            try:
-                most = min(self._max_inflated_bytes, self._most_bytes(header))
-                payload = inflate(body, max_inflated_bytes=most)
-            except FrameError as error:
-                return Violation(str(error))
-        kind = header["logferry"]
-        if checksum.crc32(payload) != header["crc32"]:
-            return Violation(f"a {kind} does not match its checksum")
-        if payload and not payload.endswith(b"\n"):
-            return Violation(f"a {kind} does not end with a newline")
-        if kind == "repair":  # the store compares it with what it has recorded; no line needs to be judged
-            if header["lines"] != payload.count(b"\n"):
-                return Violation("a repair does not have as many lines as it says")
-            return Repair(**_values_of(header, Repair), payload=payload)
-        verdicts = validate(payload, accept=Accept.LEVEL_AND_MESSAGE) if payload else []
-        if header["lines"] != sum(verdict.count if isinstance(verdict, Lines) else 1 for verdict in verdicts):
-            return Violation("a batch does not have as many lines as it says")
-        return BatchRequest(**_values_of(header, BatchRequest), payload=payload, refusal=_refusal(payload, verdicts))
-
-
-def _values_of(header: Mapping[str, Any], kind: type[BatchRequest | Repair]) -> dict[str, Any]:
-    return {field.name: header[field.name] for field in fields(kind) if field.name in header}
-
-
-def _refusal(payload: bytes, verdicts: Sequence[Verdict]) -> str | None:
-    """Return why a batch cannot be stored as it is, or None."""
-    if len(verdicts) == 1 and isinstance(verdicts[0], Lines) and len(verdicts[0].payload) == len(payload):
-        return None
-    rejected = next((verdict for verdict in verdicts if isinstance(verdict, Rejected)), None)
-    if rejected:
-        return rejected.reason
-    stored = b"".join(verdict.payload for verdict in verdicts if isinstance(verdict, Lines))
-    return None if stored == payload else "white space around a line"
 
 
 def is_hello_prefix(data: bytes | bytearray) -> bool | None:

@@ -1,8 +1,8 @@
 """The server's side of the plain protocol, without the socket: bytes in, events out.
 
 `PlainServerProtocol` owns the bytes of messages that are not complete yet. It finds lines and frames in what a client
-sends and judges them (docs/protocol.md, rules M1 to M9). It must never read a clock or a socket, nor hold more than its
-limits.
+sends and judges them in steps (docs/protocol.md, rules M1 to M14). It must never read a clock or a socket, nor hold
+more than its limits, nor do more in one call than a step (steps.py).
 """
 
 import re
@@ -14,10 +14,11 @@ from logferry.protocol.compressor import (
     GZIP_MAGIC,
     LENGTH_BYTES,
     MAX_LEGAL_FRAME_BYTES,
+    Inflation,
     frame_length,
-    inflate,
 )
 from logferry.protocol.patterns import compile_pattern
+from logferry.protocol.steps import INFLATED_WEIGHT, Allowance
 from logferry.protocol.strangers import (
     PROXY_V2,
     PROXY_V2_SIGNATURE,
@@ -26,14 +27,19 @@ from logferry.protocol.strangers import (
     stranger_of_endless_line,
     stranger_of_line,
 )
-from logferry.protocol.validation import Accept, Lines, Rejected, validate
+from logferry.protocol.validation import Accept, LineJudge, Lines, Rejected, count_if_usual, too_long
 
-# The server judges the content of a frame in steps of about this size: a frame of 40 KB can hold 16 million lines, and
-# each line may get its own error. Between two steps the server writes acks, stores lines, and serves other clients.
-JUDGE_STEP_BYTES: Final = 256 * 1024
+# A frame of 40 KB can hold 16 million lines that are refused. A client that sends more than this many in one frame
+# does not look at the answers, and gets one for all that follow (rule M14).
+MAX_FRAME_REFUSALS: Final = 1000
+_REST_OF_FRAME: Final = f"the rest of a frame is refused, because {MAX_FRAME_REFUSALS} of its lines are"
+
+# Messages larger than this do not stay in memory until those behind them are judged; smaller ones are not worth a copy.
+_MUCH_BYTES: Final = 64 * 1024
 
 # A frame of 16 MiB or more begins like neither a line nor a legal frame.
-_oversized_frame: Final = compile_pattern(rb"(?m:^)[^{\0\n][^\n]{%d}" % (LENGTH_BYTES - 1) + re.escape(GZIP_MAGIC))
+_oversized_frame: Final = compile_pattern(rb"[^{\0\n][^\n]{%d}" % (LENGTH_BYTES - 1) + re.escape(GZIP_MAGIC))
+_line_before_oversized: Final = compile_pattern(rb"\n(?=%b)" % _oversized_frame.pattern)
 
 # The header of version 2 of the PROXY protocol begins with two blank lines; what follows would be a frame.
 _PROXY_V2_FRAME: Final = PROXY_V2_SIGNATURE[4 : 4 + LENGTH_BYTES + 1]
@@ -73,10 +79,14 @@ class PlainServerProtocol:
     def __init__(self, *, limits: Limits, accept: Accept) -> None:
         self._limits = limits
         self._accept = accept
-        self._long_line = compile_pattern(rb"(?m:^)[^\n]{%d,}+\n" % limits.max_record_bytes)
         self._buffer = bytearray()  # the beginning of one message
-        self._unjudged = b""  # the content of a frame, from `_judged_to` on
-        self._judged_to = 0
+        self._data = b""  # complete messages, from `_position` on
+        self._position = 0
+        self._arrived = bytearray()  # while `has_more` was true
+        self._inflation: Inflation | None = None  # of a frame
+        self._judge: LineJudge | None = None  # of the lines of a frame, or between two frames
+        self._refusals_left: int | None = None  # in a frame
+        self._unjudged_bytes = 0
         self._wanted = 0  # parse only when the buffer holds this many bytes (frames)
         self._skip_bytes = 0  # of a refused frame, still to be discarded
         self._skip_line = False  # discard until the newline that ends a refused line
@@ -85,28 +95,29 @@ class PlainServerProtocol:
 
     @property
     def buffered_bytes(self) -> int:
-        """How many bytes are held of an incomplete message, or after a frame that is not judged yet."""
-        return len(self._buffer)
+        """How many bytes are held of an incomplete message, or were received while `has_more` was true."""
+        return len(self._buffer) + len(self._arrived)
 
     @property
     def unjudged_bytes(self) -> int:
-        """How many bytes of a large frame's content `next_events` has not judged yet."""
-        return len(self._unjudged)
+        """How many bytes are held of complete messages that `next_events` has not judged yet."""
+        inflated = self._inflation.held_bytes if self._inflation else 0
+        return self._unjudged_bytes + inflated + len(self._data)
 
     @property
     def has_more(self) -> bool:
         """Whether `next_events` has more to return. Do not read from the socket while this is true."""
-        return bool(self._unjudged)
+        return bool(self._judge or self._inflation or self._data or self._arrived)
 
     def receive_data(self, data: bytes) -> list[ServerEvent]:
         """Accept bytes from the socket; return the events they complete, in order of arrival.
 
-        Of a large frame, return only the first part: see `has_more`.
+        Return only those of one step: see `has_more`.
         """
         if self._broken:
             return []
-        if self._unjudged:
-            self._buffer += data
+        if self.has_more:
+            self._arrived += data
             return []
         if self._buffer:
             searched = len(self._buffer)
@@ -115,42 +126,48 @@ class PlainServerProtocol:
                 return []
             data = bytes(self._buffer)
             self._buffer.clear()
-        return self._receive(data)
+        self._data, self._position = data, 0
+        return self.next_events()
 
     def next_events(self) -> list[ServerEvent]:
-        """Judge the next part of a large frame and, after its last part, the bytes received since."""
-        events = self._judge_step()
-        if not self._unjudged and self._buffer and not self._broken:
-            data = bytes(self._buffer)
-            self._buffer.clear()
-            events += self._receive(data)
+        """Do the next step; return its events."""
+        events: list[ServerEvent] = []
+        allowance = Allowance()
+        while self.has_more and not allowance.is_used_up:
+            if self._inflation:
+                self._inflate(self._inflation, events, allowance)
+            elif self._judge:
+                self._judge_lines(self._judge, events, allowance)
+            elif self._data:
+                self._parse(events, allowance)
+            else:
+                self._data, self._position = bytes(self._buffer + self._arrived), 0
+                self._buffer.clear()
+                self._arrived.clear()
         return events
 
     def receive_eof(self) -> list[ServerEvent]:
-        """Handle the end of the client's data: judge everything left, and a last line without a newline (rule M9)."""
-        events: list[ServerEvent] = []
-        while self.has_more:
-            events += self.next_events()
+        """Handle the end of the client's data: judge a last line without a newline (rule M9).
+
+        Call it once `has_more` is false.
+        """
         rest = bytes(self._buffer)
-        self.discard()
         if rest and rest[0] == 0:
-            events.append(Rejected("connection closed in the middle of a frame"))
-        elif rest:
-            events += self._judge(rest + b"\n")
-        return events
+            self.discard()
+            return [Rejected("connection closed in the middle of a frame")]
+        self._buffer.clear()
+        if rest and not self._broken:
+            self._begin_to_judge(rest + b"\n")
+        return self.next_events()
 
     def discard(self) -> None:
         """Discard everything held, and ignore whatever follows."""
         self._broken = True
         self._buffer.clear()
-        self._unjudged = b""
-
-    def _receive(self, data: bytes) -> list[ServerEvent]:
-        events: list[ServerEvent] = []
-        rest = self._parse(data, events)
-        if not self._broken:
-            self._buffer += memoryview(data)[rest:]
-        return events
+        self._arrived.clear()
+        self._data = b""
+        self._inflation = self._judge = None
+        self._unjudged_bytes = 0
 
     def _is_worth_parsing(self, searched: int) -> bool:
         """Avoid scanning the same bytes twice: a long message may arrive in a million small pieces."""
@@ -161,29 +178,32 @@ class PlainServerProtocol:
             return True
         return size > self._limits.max_record_bytes or self._buffer.find(b"\n", searched) >= 0
 
-    def _parse(self, data: bytes, events: list[ServerEvent]) -> int:
-        """Append the events that `data` completes; return where the incomplete rest begins."""
-        position = 0
+    def _parse(self, events: list[ServerEvent], allowance: Allowance) -> None:
+        """Take the next message, or what there is of one that is not complete."""
+        data, position = self._data, self._position
         self._wanted = 0
-        while position < len(data) and not self._broken and not self._unjudged:
-            if self._skip_bytes:
-                skipped = min(self._skip_bytes, len(data) - position)
-                self._skip_bytes -= skipped
-                after = position + skipped
-            elif self._skip_line:
-                after = data.find(b"\n", position) + 1
-                self._skip_line = after == 0
-                after = after or len(data)
-            elif data[position] == 0:
-                after = self._parse_frame(data, position, events)
-            else:
-                after = self._parse_lines(data, position, events)
-            if after == position:
-                break
-            position = after
-        return position
+        if self._skip_bytes:
+            skipped = min(self._skip_bytes, len(data) - position)
+            self._skip_bytes -= skipped
+            after = position + skipped
+        elif self._skip_line:
+            after = data.find(b"\n", position) + 1
+            self._skip_line = after == 0
+            after = after or len(data)
+        elif data[position] == 0:
+            after = self._parse_frame(data, position, events)
+        else:
+            after = self._parse_lines(data, position, events, allowance)
+        if after == position and not self._broken:
+            self._buffer += memoryview(data)[position:]
+        if after in (position, len(data)) or self._broken:
+            self._data = b""
+        elif after > position + _MUCH_BYTES:
+            self._data, self._position = data[after:], 0
+        else:
+            self._position = after
 
-    def _parse_lines(self, data: bytes, start: int, events: list[ServerEvent]) -> int:
+    def _parse_lines(self, data: bytes, start: int, events: list[ServerEvent], allowance: Allowance) -> int:
         """Judge all complete lines up to the next frame at once."""
         # A line contains no NUL, and searching for one byte is ten times faster than searching for two.
         nul = data.find(b"\0", start)
@@ -192,50 +212,72 @@ class PlainServerProtocol:
         if end <= start:
             return self._parse_unfinished_line(data, start, events)
         lines = data[start:end]
-        oversized = _oversized_frame.search(lines) if GZIP_MAGIC[:1] in lines else None
-        if oversized:
-            events.extend(self._judge(lines[: oversized.start()]))
-            self._break_oversized(events)
-        else:
-            events.extend(self._judge(lines))
-        return end
+        if GZIP_MAGIC[:1] in lines:
+            if _oversized_frame.match(lines):
+                self._break_oversized(events)
+                return start
+            if before := _line_before_oversized.search(lines):
+                lines = lines[: before.end()]  # first; then the frame begins the rest
+        if not self._are_usual(lines, events, allowance):
+            self._begin_to_judge(lines)
+        return start + len(lines)
 
-    def _judge(self, lines: bytes) -> list[ServerEvent]:
-        """Judge a run of complete lines. Only a run longer than the limit can hold a line that is too long."""
-        events: list[ServerEvent] = []
+    def _are_usual(self, lines: bytes, events: list[ServerEvent], allowance: Allowance) -> bool:
+        """Judge lines at once if nothing is special about them; return whether that was so."""
+        if self._is_guarding or len(lines) > min(allowance.bytes, self._limits.max_record_bytes):
+            return False
+        allowance.bytes -= len(lines)
+        count = count_if_usual(lines)
+        if count:
+            events.append(Lines(lines, count))
+        return count > 0
+
+    def _begin_to_judge(self, lines: bytes, *, max_refusals: int | None = None) -> None:
+        self._judge = LineJudge(lines, accept=self._accept, max_line_bytes=self._limits.max_record_bytes)
+        self._unjudged_bytes = len(lines)
+        self._refusals_left = max_refusals
+
+    def _judge_lines(self, judge: LineJudge, events: list[ServerEvent], allowance: Allowance) -> None:
+        """Judge the next lines. Those before the first that may be stored are judged one by one: see `_guard`."""
         if self._is_guarding:
-            lines = self._guard(lines, events)
-        if len(lines) > self._limits.max_record_bytes:
-            position = 0
-            for match in self._long_line.finditer(lines):
-                events.extend(validate(lines[position : match.start()], accept=self._accept))
-                events.append(self._too_long())
-                position = match.end()
-            lines = lines[position:]
-        events.extend(validate(lines, accept=self._accept))
-        return events
+            self._guard(judge, events, allowance)
+        if not self._is_guarding:
+            for verdict in judge.step(allowance):
+                events.append(judge.as_lines(verdict))
+                if isinstance(verdict, Rejected) and self._is_last_refusal():
+                    events.append(Rejected(_REST_OF_FRAME))
+                    self._end_lines()
+                    return
+        if judge.is_done:
+            self._end_lines()
 
-    def _guard(self, lines: bytes, events: list[ServerEvent]) -> bytes:
-        """Judge the lines before the first that may be stored one by one; return the rest, none if met a stranger."""
-        position = 0
-        while position < len(lines):
-            end = lines.index(b"\n", position) + 1
-            line = lines[position:end]
-            if stranger := stranger_of_line(line):
-                self._meet(stranger, events)
-                return b""
-            if may_be_stored(line):
-                self._is_guarding = False
-                break
-            if len(line) > self._limits.max_record_bytes:
-                events.append(self._too_long())
-            else:
-                events.extend(validate(line, accept=self._accept))
-            position = end
-        return lines[position:]
+    def _is_last_refusal(self) -> bool:
+        """Count a refused line of a frame; return whether the rest of the frame is not judged any more."""
+        if self._refusals_left is None:
+            return False
+        self._refusals_left -= 1
+        return self._refusals_left == 0
+
+    def _end_lines(self) -> None:
+        self._judge = None
+        self._unjudged_bytes = 0
+
+    def _guard(self, judge: LineJudge, events: list[ServerEvent], allowance: Allowance) -> None:
+        """Judge lines one by one until the first that may be stored, or the first that a stranger sends."""
+        while not judge.is_done and not allowance.is_used_up:
+            if not judge.is_inside_line:
+                line = judge.peek()
+                if stranger := stranger_of_line(line):
+                    self._meet(stranger, events)
+                    return
+                if may_be_stored(line):
+                    self._is_guarding = False
+                    return
+            if verdict := judge.next_line(allowance):
+                events.append(judge.as_lines(verdict))
 
     def _meet(self, stranger: Stranger, events: list[ServerEvent]) -> None:
-        self._broken = True
+        self.discard()
         events.append(Met(stranger))
 
     def _parse_unfinished_line(self, data: bytes, start: int, events: list[ServerEvent]) -> int:
@@ -246,13 +288,10 @@ class PlainServerProtocol:
             if self._is_guarding and (stranger := stranger_of_endless_line(data[start:])):
                 self._meet(stranger, events)
             else:
-                events.append(self._too_long())
+                events.append(too_long(self._limits.max_record_bytes))
                 self._skip_line = True
             return len(data)
         return start
-
-    def _too_long(self) -> Rejected:
-        return Rejected(f"line longer than {self._limits.max_record_bytes} bytes")
 
     def _parse_frame(self, data: bytes, start: int, events: list[ServerEvent]) -> int:
         available = len(data) - start
@@ -278,31 +317,27 @@ class PlainServerProtocol:
         if available < LENGTH_BYTES + length:
             self._wanted = LENGTH_BYTES + (length if len(magic) == len(GZIP_MAGIC) else min(length, len(GZIP_MAGIC)))
             return start
-        events.extend(self._open_frame(memoryview(data)[body : body + length]))
+        gzip = memoryview(data)[body : body + length]
+        self._inflation = Inflation(gzip, max_inflated_bytes=self._limits.max_inflated_bytes)
         return body + length
 
-    def _open_frame(self, body: memoryview) -> list[ServerEvent]:
+    def _inflate(self, inflation: Inflation, events: list[ServerEvent], allowance: Allowance) -> None:
+        """Inflate the next part of a frame; begin to judge its lines when it is complete."""
         try:
-            payload = inflate(body, max_inflated_bytes=self._limits.max_inflated_bytes)
+            allowance.bytes -= INFLATED_WEIGHT * inflation.step(allowance.bytes // INFLATED_WEIGHT)
         except FrameError as error:
-            return [Rejected(str(error))]
-        if not payload:
-            return [Rejected("empty frame")]
-        self._unjudged = payload if payload.endswith(b"\n") else payload + b"\n"
-        self._judged_to = 0
-        self._is_guarding = False
-        return self._judge_step()
-
-    def _judge_step(self) -> list[ServerEvent]:
-        """Judge the next complete lines of a frame: about JUDGE_STEP_BYTES, or one line if that is longer."""
-        start = self._judged_to
-        end = self._unjudged.find(b"\n", start + JUDGE_STEP_BYTES) + 1 or len(self._unjudged)
-        step = self._unjudged[start:end]
-        self._judged_to = end
-        if end == len(self._unjudged):
-            self._unjudged = b""
-        return self._judge(step)
+            self._inflation = None
+            events.append(Rejected(str(error)))
+            return
+        if inflation.is_done:
+            self._inflation = None
+            self._is_guarding = False
+            lines = inflation.payload(ended_by=b"\n")
+            if lines:
+                self._begin_to_judge(lines, max_refusals=MAX_FRAME_REFUSALS)
+            else:
+                events.append(Rejected("empty frame"))
 
     def _break_oversized(self, events: list[ServerEvent]) -> None:
-        self._broken = True
+        self.discard()
         events.append(Broken(f"frame longer than {self._limits.max_frame_bytes} bytes"))

@@ -85,7 +85,7 @@ def stranger_of(head: bytes) -> Stranger | None:
 
 def stranger_of_line(line: bytes) -> Stranger | None:
     """Return the stranger whose first line is `line`, which is complete."""
-    text = line.rstrip()
+    text = line[-MAX_FIRST_LINE_BYTES:].rstrip()
     for pattern, stranger in _BY_LINE:
         if pattern.fullmatch(text):
             return stranger._replace(shown=quoted(text[: _MAX_SHOWN_CHARS + 1], max_chars=_MAX_SHOWN_CHARS))

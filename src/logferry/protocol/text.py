@@ -12,35 +12,36 @@ from logferry import speedups
 _WINDOW_BYTES: Final = 16 * 1024
 
 
-def runs_by_validity(lines: bytes) -> Iterator[tuple[bool, int, int]]:
-    """Cut complete lines, each ended by a newline, into runs.
+def runs_by_validity(lines: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple[bool, int, int]]:
+    """Cut complete lines, each ended by a newline, into runs: all, or those of a part.
 
     Yields (True, start, end) for each run of consecutive UTF-8 lines, and (False, start, end) for each single line that
     is not UTF-8.
     """
-    find_undecodable = speedups.compiled.find_undecodable if speedups.compiled else _find_undecodable
-    run = checked = 0  # where the current valid run begins; up to where lines are valid
-    while (bad := find_undecodable(lines, checked)) < len(lines):
-        start = lines.rfind(b"\n", run, bad) + 1 or run
-        end = lines.index(b"\n", bad) + 1
-        if start > run:
-            yield True, run, start
-        yield False, start, end
-        run = checked = end
-    if run < len(lines):
-        yield True, run, len(lines)
+    end = len(lines) if end is None else end
+    while (bad := first_undecodable(lines, start, end)) < end:
+        bad_line = lines.rfind(b"\n", start, bad) + 1 or start
+        after = lines.index(b"\n", bad) + 1
+        if bad_line > start:
+            yield True, start, bad_line
+        yield False, bad_line, after
+        start = after
+    if start < end:
+        yield True, start, end
 
 
-def _find_undecodable(lines: bytes, start: int) -> int:
-    """Return the offset of the first byte from `start` on that is not UTF-8, or the length; `start` begins a line."""
-    if not start and lines.isascii():
-        return len(lines)
+def first_undecodable(lines: bytes, start: int, end: int) -> int:
+    """Return the offset of the first byte from `start` on that is not UTF-8, or `end`; both are ends of lines."""
+    if speedups.compiled:
+        return speedups.compiled.find_undecodable(lines, start, end)
+    if end - start == len(lines) and lines.isascii():
+        return end
     view = memoryview(lines)
-    while start < len(lines):
-        end = lines.find(b"\n", start + _WINDOW_BYTES) + 1 or len(lines)
+    while start < end:
+        window_end = lines.find(b"\n", start + _WINDOW_BYTES, end) + 1 or end
         try:
-            str(view[start:end], "utf-8")
+            str(view[start:window_end], "utf-8")
         except UnicodeDecodeError as error:
             return start + error.start
-        start = end
-    return len(lines)
+        start = window_end
+    return end

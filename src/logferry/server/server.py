@@ -25,6 +25,7 @@ from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.roster import Roster, RosterSettings
 from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
 from logferry.server.clients.store_bridge import StoreBridge
+from logferry.server.clients.turns import Turns
 from logferry.server.descriptors import affordable_connections, raise_descriptor_limit
 from logferry.server.listen import Listener, exposed_addresses, open_listeners
 from logferry.server.reload import Reloads
@@ -195,7 +196,7 @@ class Server:
     def _new_roster(self) -> Roster:
         return Roster(
             self._roster_settings(),
-            scheduler=self._loop,
+            scheduler=Turns(self._loop),
             store=self._bridge,
             authenticator=self._authenticator,
             budget=self._budget,

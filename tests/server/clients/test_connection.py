@@ -7,7 +7,8 @@ import pytest
 
 from logferry.protocol.compressor import encode_frame
 from logferry.protocol.delivery import control_line
-from logferry.protocol.plain_server import JUDGE_STEP_BYTES, Limits
+from logferry.protocol.plain_server import Limits
+from logferry.protocol.steps import STEP_BYTES
 from logferry.server.clients.flow_control import MAX_UNSTORED_BYTES, READ_BYTES
 from logferry.server.clients.patience import Patience
 from tests.support.clients import MIB, World
@@ -256,7 +257,7 @@ def test_e29_a_heartbeat_of_a_server_that_stores_says_nothing_of_it() -> None:
 def test_a_large_frame_is_judged_in_steps_and_other_clients_have_their_turn() -> None:
     world = World()
     client, other = world.connect(), world.connect(port=5001)
-    lines = [numbered_line(number) for number in range(3 * JUDGE_STEP_BYTES // len(LINES[0]))]
+    lines = [numbered_line(number) for number in range(3 * STEP_BYTES // len(LINES[0]))]
     client.connection.data_received(encode_frame(b"".join(lines), level=1))
     assert not client.is_read_from
     other.connection.data_received(LINES[0])
@@ -271,7 +272,7 @@ def test_a_large_frame_is_judged_in_steps_and_other_clients_have_their_turn() ->
 def test_the_end_after_a_large_frame_is_taken_when_the_frame_is_judged() -> None:
     world = World()
     client = world.connect()
-    lines = [numbered_line(number) for number in range(3 * JUDGE_STEP_BYTES // len(LINES[0]))]
+    lines = [numbered_line(number) for number in range(3 * STEP_BYTES // len(LINES[0]))]
     client.connection.data_received(encode_frame(b"".join(lines), level=1))
     client.finish_sending()
     assert client.statuses() == ["ok"] * len(lines)

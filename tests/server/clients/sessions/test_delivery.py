@@ -276,7 +276,8 @@ def test_e4_many_sources_may_be_opened_together_and_each_has_its_own_order(tmp_p
 
 def test_e4_a_connection_that_opens_too_many_sources_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule E4."""
-    monkeypatch.setattr("logferry.server.clients.sessions.delivery.MAX_SOURCES", 3)
+    for module in ("logferry.server.clients.sessions.delivery", "logferry.protocol.delivery_server"):
+        monkeypatch.setattr(f"{module}.MAX_SOURCES", 3)
     with running_server(tmp_path) as server, DeliveryClient(server) as client:
         assert client.welcome["max_sources"] == 3
         client.send(b"".join(opening(f"s{number}") for number in (0, 1, 1, 2)))

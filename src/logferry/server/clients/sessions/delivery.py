@@ -5,7 +5,7 @@ This module must never judge offsets: the store does, in the order in which it s
 
 import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -57,8 +57,6 @@ class DeliverySession:
     protocol = "delivery"
     expects_signs_of_life = True
     answers_on_receipt = False  # a reported position must hold after a restart, whatever the durability
-    unjudged_bytes = 0
-    has_more = False
 
     def __init__(self, channel: Channel, number: int, *, terms: SessionTerms) -> None:
         self._channel = channel
@@ -68,7 +66,6 @@ class DeliverySession:
             max_batch_bytes=terms.max_batch_bytes, max_inflated_bytes=terms.limits.max_inflated_bytes
         )
         self._hello: Credentials | None = None
-        self._sources: dict[str, None] = {}
         self._outcomes = Outcomes(durability=terms.durability)
         self._takes_notices = False
 
@@ -79,11 +76,25 @@ class DeliverySession:
 
     @property
     def open_sources(self) -> int:
-        return len(self._sources)
+        return len(self._protocol.sources)
+
+    @property
+    def unjudged_bytes(self) -> int:
+        return self._protocol.unjudged_bytes
+
+    @property
+    def has_more(self) -> bool:
+        return self._protocol.has_more
 
     def take(self, data: bytes) -> Turn:
+        return self._take_requests(self._protocol.receive_data(data))
+
+    def take_more(self) -> Turn:
+        return self._take_requests(self._protocol.next_requests())
+
+    def _take_requests(self, requests: Iterable[Request]) -> Turn:
         deliveries: list[ClientDelivery] = []
-        for request in self._protocol.receive_data(data):
+        for request in requests:
             problem = self._take_request(request, deliveries)
             if problem:
                 self._channel.record.note_rejected(problem)
@@ -93,9 +104,6 @@ class DeliverySession:
             if not self._hello:  # denied: rule A6
                 return Turn([], is_broken=True)
         return Turn(deliveries)
-
-    def take_more(self) -> Turn:
-        return NOTHING
 
     def take_end(self) -> Turn:
         self.discard()  # an incomplete batch is not stored; the client will resend it
@@ -130,11 +138,11 @@ class DeliverySession:
         self._protocol.discard()
 
     def leave(self) -> ClientDelivery | None:
-        if not self._hello or not self._sources:
+        if not self._hello or not self._protocol.sources:
             return None
-        farewell = self._delivery(self._source_request(ReleaseSources(tuple(self._sources))), b"")
-        farewell.overhead += len(self._sources) * SOURCE_BYTES
-        self._sources = {}
+        farewell = self._delivery(self._source_request(ReleaseSources(tuple(self._protocol.sources))), b"")
+        farewell.overhead += len(self._protocol.sources) * SOURCE_BYTES
+        self._protocol.sources = {}
         return farewell
 
     def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
@@ -160,8 +168,6 @@ class DeliverySession:
             case Open():
                 return self._take_open(request, deliveries)
             case BatchRequest() | Skip() | Note() | Window():
-                if request.source not in self._sources:
-                    return "a source must be opened first"
                 deliveries.append(self._source_delivery(request))
         return None
 
@@ -188,14 +194,14 @@ class DeliverySession:
             self.notify_damage({credentials.client: self._channel.damaged_sources(credentials.client)})
 
     def _take_open(self, request: Open, deliveries: list[ClientDelivery]) -> str | None:
-        if request.source not in self._sources and not self._channel.has_room_for_source:
+        if not self._protocol.sources[request.source] and not self._channel.has_room_for_source:
             return "the sources that are open on all connections are too many for this server"
-        self._sources[request.source] = None
+        self._protocol.sources[request.source] = True
         request = replace(request, path=kept_path(request.path))
         delivery = self._delivery(self._source_request(request), b"")
         delivery.overhead += sys.getsizeof(request.path)
         deliveries.append(delivery)
-        return f"more than {MAX_SOURCES} sources on one connection" if len(self._sources) > MAX_SOURCES else None
+        return None
 
     def _source_delivery(self, request: BatchRequest | Skip | Note | Window) -> ClientDelivery:
         if isinstance(request, BatchRequest):

@@ -1,0 +1,52 @@
+"""Turns: one step in each pass of the event loop, round robin."""
+
+import asyncio
+from collections.abc import Callable
+
+from logferry.server.clients.turns import Turns
+
+
+def test_of_all_that_wait_one_has_its_turn_in_each_pass() -> None:
+    async def run() -> list[str]:
+        loop = asyncio.get_running_loop()
+        turns = Turns(loop)
+        happened: list[str] = []
+
+        def steps(name: str, count: int) -> Callable[[], None]:
+            def step() -> None:
+                nonlocal count
+                happened.append(name)
+                count -= 1
+                if count:
+                    turns.call_soon(step)
+
+            return step
+
+        for name, count in (("a", 3), ("b", 1), ("c", 2)):
+            turns.call_soon(steps(name, count))
+        for _ in range(6):
+            await asyncio.sleep(0)
+            happened.append("pass")
+        turns.call_soon(steps("d", 1))
+        await asyncio.sleep(0)
+        return happened
+
+    assert [name for name in asyncio.run(run()) if name != "pass"] == list("abcacad")
+    assert " ".join(asyncio.run(run())).split("pass")[1:6] == [" b ", " c ", " a ", " c ", " a "]
+
+
+def test_a_turn_that_fails_does_not_keep_the_others_from_theirs() -> None:
+    async def run() -> list[str]:
+        loop = asyncio.get_running_loop()
+        failed: list[str] = []
+        loop.set_exception_handler(lambda _, context: failed.append(str(context["exception"])))
+        turns = Turns(loop)
+        happened: list[str] = []
+        turns.call_soon({"a": 1}.popitem)
+        turns.call_soon(dict[str, int]().popitem)
+        turns.call_soon(lambda: happened.append("second"))
+        for _ in range(4):
+            await asyncio.sleep(0)
+        return happened + failed
+
+    assert asyncio.run(run()) == ["second", "'popitem(): dictionary is empty'"]
