@@ -9,6 +9,7 @@ LogferryError
     PeerClosed           the server closed or reset the connection
     PeerTimeout          the server showed no progress within the ack timeout
     ProtocolError        the server sent an answer that the protocol does not allow
+      QuestionRefused      the server cannot or will not answer a question; the connection goes on
       NotALogServer      another service answers, or the answers do not belong to the lines; somebody must mend it
   DeliveryAbandoned      delivery failed for good: attempts or time used up
   FrameError             a compressed frame is broken; its sender must fix it
@@ -63,6 +64,10 @@ class PeerTimeout(DeliveryError):
 
 class ProtocolError(DeliveryError):
     """The server sent something that is not an answer, an answer to nothing, or more acks than lines."""
+
+
+class QuestionRefused(ProtocolError):
+    """The server cannot or will not answer a question, and has said why; the connection goes on."""
 
 
 class NotALogServer(ProtocolError):

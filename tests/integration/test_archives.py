@@ -157,7 +157,12 @@ def test_a_batch_run_ships_archives_and_verifies_them(tmp_path: Path, server: Ru
     assert_conserved(range(1000), server.stored_lines())
     checkpoints = Checkpoints(tmp_path / "state", read_only=True)
     reports = ReportClient(
-        server.host, server.port, client_host="web-1", connect_timeout_s=DEADLINE_S, answer_timeout_s=DEADLINE_S
+        server.host,
+        server.port,
+        client_id=checkpoints.client_id,
+        client_host="web-1",
+        connect_timeout_s=DEADLINE_S,
+        answer_timeout_s=DEADLINE_S,
     )
     with contextlib.closing(reports):
         verdict = verify(archive, checkpoints, reports)

@@ -231,7 +231,12 @@ def verified(site: Site, server: RunningServer) -> Verdict:
     """Return the verdict on the log, with what the state folder knows."""
     checkpoints = Checkpoints(site.folder / "state", read_only=True)
     reports = ReportClient(
-        server.host, server.port, client_host="web-1", connect_timeout_s=DEADLINE_S, answer_timeout_s=DEADLINE_S
+        server.host,
+        server.port,
+        client_id=checkpoints.client_id,
+        client_host="web-1",
+        connect_timeout_s=DEADLINE_S,
+        answer_timeout_s=DEADLINE_S,
     )
     with contextlib.closing(reports):
         return verify(site.log, checkpoints, reports)

@@ -56,14 +56,14 @@ class MemoryAccess:
         """See StoreAccess; likewise below."""
         self._store.submit(delivery, self._on_stored)
 
-    def damaged_sources(self, client: str) -> Sequence[str]:
-        return self._store.damaged_sources(client)
+    def damaged_sources(self, owner: str) -> Sequence[str]:
+        return self._store.damaged_sources(owner)
 
     def sign_of_life(self) -> bytes:
         return sign_of_life(self._store)
 
-    def ask(self, question: Question, on_answer: Callable[[bytes], None]) -> None:
-        line = answer_to(question, self._store)
+    def ask(self, question: Question, owner: str, on_answer: Callable[[bytes], None]) -> None:
+        line = answer_to(question, owner, self._store)
         self._scheduler.call_soon(lambda: on_answer(line))
 
     def _on_stored(self, group: Sequence[ClientDelivery]) -> None:

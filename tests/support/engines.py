@@ -28,5 +28,5 @@ def engine_to_server(
         metrics=metrics or Metrics(),
         stop=stop or stop_signal(),
         checkpoints=checkpoints,
-        stored_extents=partial(stored_extents, settings),
+        stored_extents=partial(stored_extents, settings, checkpoints.client_id),
     )

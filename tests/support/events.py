@@ -78,10 +78,13 @@ def prove(port: int, state_dir: Path, *names: Path | str) -> list[Verdict]:
 
 def judge(port: int, state_dir: Path, *names: Path | str) -> list[Verdict]:
     """Let `verify` look at files, or at those that patterns mean."""
-    reports = ReportClient("127.0.0.1", port, client_host="test", connect_timeout_s=5, answer_timeout_s=5)
+    checkpoints = Checkpoints(state_dir, read_only=True)
+    reports = ReportClient(
+        "127.0.0.1", port, client_id=checkpoints.client_id, client_host="test", connect_timeout_s=5, answer_timeout_s=5
+    )
     try:
         wanted = FileSettings(log_file=tuple(map(str, names)), exclude=())
-        return verify_all([wanted], Checkpoints(state_dir, read_only=True), reports)
+        return verify_all([wanted], checkpoints, reports)
     finally:
         reports.close()
 

@@ -157,11 +157,17 @@ class Scene:
 
     def verdict(self, path: Path) -> Verdict:
         """Verify one file."""
+        checkpoints = Checkpoints(self.state, read_only=True)
         reports = ReportClient(
-            self.server.host, self.server.port, client_host="test", connect_timeout_s=5, answer_timeout_s=5
+            self.server.host,
+            self.server.port,
+            client_id=checkpoints.client_id,
+            client_host="test",
+            connect_timeout_s=5,
+            answer_timeout_s=5,
         )
         try:
-            return verify(path, Checkpoints(self.state, read_only=True), reports)
+            return verify(path, checkpoints, reports)
         finally:
             reports.close()
 

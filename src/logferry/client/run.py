@@ -166,7 +166,7 @@ def _deliver(
     """Deliver all batches of the producer. Raises DeliveryAbandoned."""
     output = output_for(settings, checkpoints)
     parts: dict[str, Any] = {"metrics": metrics, "stop": stop, "checkpoints": checkpoints, "observer": connection}
-    parts |= {"stored_extents": partial(stored_extents, settings), "known_losses": known_losses}
+    parts |= {"stored_extents": partial(stored_extents, settings, checkpoints.client_id), "known_losses": known_losses}
     parts |= {"reconciles": opened.reconfigure is not None, "asks_always": opened.asks_always}
     with _healing(settings, checkpoints, metrics, stop) as parts["on_damage"]:
         if settings.resilient:

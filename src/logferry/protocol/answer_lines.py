@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 from logferry.names import encodable
+from logferry.printable import printable
 from logferry.protocol.acks import MAX_REASON_CHARS, answered, parse_ack
 from logferry.protocol.control_reader import (
     MalformedLine,
@@ -33,6 +34,7 @@ from logferry.protocol.delivery_answers import (
     Alive,
     Answer,
     BatchRefused,
+    Failed,
     InvalidAnswer,
     NotUnderstood,
     Position,
@@ -92,7 +94,9 @@ def read_answer(line: bytes) -> Answer:
     """Read a line that follows the welcome."""
     try:
         fields = read_object(line)
-        kind = fields.get("message") if fields.get("status") == "ok" else "error"
+        kind = fields.get("message") if fields.get("status") == "ok" else fields.get("status")
+        if kind == "error" and "source" not in fields:
+            kind = "failed"
         if type(kind) is not str or kind not in _ANSWERS:
             raise MalformedLine("it is not of a known kind")
         shape, make = _ANSWERS[kind]
@@ -193,6 +197,7 @@ _ANSWERS: Final[Mapping[str, tuple[Shape, Callable[..., Answer]]]] = {
         {"source": source_id, "start": offset, "whole": flag, "reason": _REASON},
         lambda whole, **fields: RepairOutcome(is_whole=whole, **fields),
     ),
+    "failed": ({"message": _REASON}, lambda message: Failed(printable(message))),
     "error": (
         {"source": source_id, "committed": offset, "message": _REASON, "final": flag},
         lambda source, committed, message, final: BatchRefused(source, committed, message, final),

@@ -77,7 +77,7 @@ _LINES: Final[Mapping[str, _Line]] = {
     "hello": (
         {
             "version": offset,
-            "client": short_text(MAX_NAME_CHARS),
+            "client": short_text(MAX_NAME_CHARS, least=1),
             "host": _HOST,
             "features": optional(_read_feature_list, frozenset()),
         },

@@ -72,6 +72,12 @@ class BatchRefused(NamedTuple):
     is_final: bool
 
 
+class Failed(NamedTuple):
+    """The server cannot or will not answer a question, or ends the connection; nothing is wrong with its answer."""
+
+    reason: str
+
+
 class Alive(NamedTuple):
     """A heartbeat: the server is alive, whatever its disk does.
 
@@ -96,6 +102,7 @@ Answer = (
     | Positions
     | WindowRecorded
     | BatchRefused
+    | Failed
     | ReportPage
     | SourcesPage
     | LossPage

@@ -72,6 +72,7 @@ def batches(source: Source, rendering: RenderSpec, first: int) -> list[Batch]:
 def run(tmp_path: Path, server: RunningServer, producer: Script) -> Checkpoints:
     checkpoints = Checkpoints(tmp_path / "state")
     checkpoints.register(producer.source)  # by the earlier run
+    checkpoints.client_id = "test"  # that of DeliveryClient
     settings = ship_settings(tmp_path / "app.log", server.port, **once(tmp_path))
     engine_to_server(producer, settings, checkpoints).run()
     checkpoints.close()

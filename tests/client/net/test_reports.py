@@ -21,7 +21,7 @@ REPORT = ReportPage("s1", True, 211, 0, 0, (), (RecordedLoss(0, 1, "the first pa
 
 @contextmanager
 def asking(host: str, port: int) -> Iterator[ReportClient]:
-    reports = ReportClient(host, port, client_host="web-1", connect_timeout_s=5, answer_timeout_s=5)
+    reports = ReportClient(host, port, client_id="c", client_host="web-1", connect_timeout_s=5, answer_timeout_s=5)
     try:
         yield reports
     finally:

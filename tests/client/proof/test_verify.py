@@ -44,9 +44,16 @@ def deliver(log: Path, server: RunningServer, **changes: Any) -> None:
 
 def judge(log: Path, server: RunningServer) -> Verdict:
     """Verify one file, in this process."""
-    reports = ReportClient(server.host, server.port, client_host="test", connect_timeout_s=5, answer_timeout_s=5)
+    checkpoints = Checkpoints(log.parent / "state", read_only=True)
+    reports = ReportClient(
+        server.host,
+        server.port,
+        client_id=checkpoints.client_id,
+        client_host="test",
+        connect_timeout_s=5,
+        answer_timeout_s=5,
+    )
     try:
-        checkpoints = Checkpoints(log.parent / "state", read_only=True)
         return verify(log, checkpoints, reports)
     finally:
         reports.close()
@@ -460,9 +467,11 @@ SILENT: dict[str, tuple[Script, type[Exception]]] = {
 @pytest.mark.parametrize(("script", "error"), SILENT.values(), ids=SILENT.keys())
 def test_an_enquiry_never_waits_for_ever(script: Script, error: type[Exception]) -> None:
     with FakeServer(script) as fake, pytest.raises(error):
-        ReportClient(fake.host, fake.port, client_host="test", connect_timeout_s=1, answer_timeout_s=0.1)
+        ReportClient(fake.host, fake.port, client_id="c", client_host="test", connect_timeout_s=1, answer_timeout_s=0.1)
     with pytest.raises(Unreachable):
-        ReportClient("127.0.0.1", free_port(), client_host="test", connect_timeout_s=1, answer_timeout_s=0.1)
+        ReportClient(
+            "127.0.0.1", free_port(), client_id="c", client_host="test", connect_timeout_s=1, answer_timeout_s=0.1
+        )
 
 
 def test_mistakes_are_exit_code_2(run_verify: Callable[..., Printed]) -> None:

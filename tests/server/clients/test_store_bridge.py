@@ -22,7 +22,7 @@ def test_a_report_requested_after_the_close_is_ignored() -> None:
         reports: list[bytes] = []
         bridge = new_bridge(MemoryStore())
         bridge.close()
-        bridge.ask(REPORT, reports.append)
+        bridge.ask(REPORT, "c", reports.append)
         return reports
 
     assert asyncio.run(scenario()) == []
@@ -37,7 +37,7 @@ def test_a_report_that_cannot_be_made_is_answered_with_an_error(monkeypatch: pyt
         monkeypatch.setattr(store, "report", fail)
         bridge = new_bridge(store)
         made: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        bridge.ask(REPORT, made.set_result)
+        bridge.ask(REPORT, "c", made.set_result)
         line = await asyncio.wait_for(made, DEADLINE_S)
         bridge.close()
         return line
@@ -58,7 +58,7 @@ def test_an_error_that_nobody_expected_is_logged_and_answered(
         monkeypatch.setattr(store, "positions", fail)
         bridge = new_bridge(store)
         made: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        bridge.ask(question, made.set_result)
+        bridge.ask(question, "c", made.set_result)
         line = await asyncio.wait_for(made, DEADLINE_S)
         bridge.close()
         return line
@@ -81,7 +81,7 @@ def test_e22_positions_that_cannot_be_read_are_answered_and_end_no_connection(mo
         monkeypatch.setattr(store, "positions", fail)
         bridge = new_bridge(store)
         made: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        bridge.ask(Locate(("s1",)), made.set_result)
+        bridge.ask(Locate(("s1",)), "c", made.set_result)
         line = await asyncio.wait_for(made, DEADLINE_S)
         bridge.close()
         return line

@@ -44,7 +44,7 @@ def run(words: Sequence[str]) -> int:
 def _repair(settings: RepairSettings) -> list[RepairReport]:
     follow_foreign_links(settings.follow_foreign_links)
     checkpoints = Checkpoints(state_dir(settings.state_dir), read_only=True)
-    with ReportClient.for_server_of(settings) as reports:
+    with ReportClient.for_server_of(settings, checkpoints.client_id) as reports:
         if not reports.can_heal:
             raise ProtocolError("the server does not accept repairs: it needs a newer version")
         return [

@@ -59,7 +59,7 @@ def _verify(settings: VerifySettings) -> list[Verdict]:
     follow_foreign_links(settings.follow_foreign_links)
     folder = state_dir(settings.state_dir)
     checkpoints = Checkpoints(folder, read_only=True)
-    with ReportClient.for_server_of(settings) as reports:
+    with ReportClient.for_server_of(settings, checkpoints.client_id) as reports:
         verdicts = verify_all(
             settings.inputs, checkpoints, reports, known=_client_knowledge(folder), with_text=settings.show
         )

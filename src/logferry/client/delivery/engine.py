@@ -31,6 +31,7 @@ from logferry.client.delivery.output import (
     Sent,
     SourceAt,
     SourceDamaged,
+    SourceRefused,
     Stalled,
     Stored,
     Withheld,
@@ -277,6 +278,8 @@ class DeliveryEngine:
                 self._note_sent(event)
             case SourceAt():
                 self._resume_source(event)
+            case SourceRefused():
+                self._start_anew(event)
             case Located():
                 self._note_located(event)
             case SourceDamaged(source_id):
@@ -351,6 +354,14 @@ class DeliveryEngine:
         if self._outgoing is not None:
             self._unregistered.add(position.source)
             self._outgoing.opened(position.source, self._window.of_source(source) if source else ())
+
+    def _start_anew(self, refused: SourceRefused) -> None:
+        source = self._window.source(refused.source)
+        if self._outgoing is not None:
+            self._outgoing.opened(refused.source, ())
+        if source is not None:
+            self._checkpoints.note(source)
+            self._resumption.start_anew(source, refused.reason)
 
     def _is_welcome(self, source: Source) -> bool:
         """Whether batches of a source may follow its checkpoint; if not, the source is read again from an earlier one.

@@ -76,6 +76,13 @@ class SourceAt(NamedTuple):
     crc32: int
 
 
+class SourceRefused(NamedTuple):
+    """The answer to `open`: the peer will take nothing of this source from this client, for `reason`."""
+
+    source: str
+    reason: str
+
+
 class Located(NamedTuple):
     """The answer to `locate`: the sources that are stored, and how far; None if the peer cannot read that now."""
 
@@ -135,6 +142,7 @@ OutputEvent = (
     | Sent
     | Stored
     | SourceAt
+    | SourceRefused
     | Located
     | SourceDamaged
     | LineRejected
@@ -152,7 +160,7 @@ class Output(Protocol):
         """Begin to connect; `drive` reports Connected or Disconnected. Only while not connected."""
 
     def open(self, sources: Sequence[Source]) -> None:
-        """Ask how far sources are stored; a SourceAt follows for each, in any order.
+        """Ask how far sources are stored; a SourceAt or SourceRefused follows for each, in any order.
 
         Only on an exactly-once connection, which needs it before the first batch of a source.
         """

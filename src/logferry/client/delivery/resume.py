@@ -12,10 +12,10 @@ from logferry.client.delivery.batches import BatchProducer
 from logferry.client.delivery.output import SourceAt
 from logferry.client.delivery.window import Window
 from logferry.client.net.readiness import Wait
-from logferry.errors import DeliveryError
+from logferry.errors import DeliveryError, ProtocolError
 from logferry.model.batch import Batch
 from logferry.model.source import Acked, Source
-from logferry.printable import printable
+from logferry.printable import MAX_REASON_CHARS, printable
 from logferry.protocol.delivery_reports import Extent, RecordedLoss
 
 logger = logging.getLogger(__name__)
@@ -93,6 +93,22 @@ class SourceResumption:
             self._go_to(source, position)
         else:
             self._skip_to(source, wanted_from, position)
+
+    def start_anew(self, source: Source, reason: str) -> None:
+        """Ship a file as a new source, because the server takes nothing of this one for `reason`.
+
+        Raises ProtocolError if the server cannot know the source: whatever it is, it would refuse the next one, too.
+        """
+        batches = self._window.of_source(source)
+        if batches and all(batch.unknown for batch in batches):
+            self._window.drop_source(source)  # its file is gone; the client's own record of the window stays
+            return
+        shown = printable(reason, max_chars=MAX_REASON_CHARS)
+        message = "%s: the server refuses to continue it (%s); shipping it as a new source"
+        logger.error(message, printable(source.path), shown)
+        self._read_again(source, None)
+        if not source.committed:
+            raise ProtocolError(f"the server refuses a source that is new: {shown}")
 
     def _passed_if_believed(
         self, source: Source, position: SourceAt, wanted_from: int

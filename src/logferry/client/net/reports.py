@@ -13,10 +13,10 @@ from logferry.client.net.readiness import Wait, poll
 from logferry.client.net.steps import Steps, run
 from logferry.client.net.transport import Transport
 from logferry.config import RepairSettings, ShipSettings
-from logferry.errors import NotALogServer, ProtocolError
+from logferry.errors import NotALogServer, ProtocolError, QuestionRefused
 from logferry.names import text_of_name
 from logferry.protocol.delivery import control_line
-from logferry.protocol.delivery_answers import Answer, InvalidAnswer, Welcome
+from logferry.protocol.delivery_answers import Answer, Failed, InvalidAnswer, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 from logferry.protocol.delivery_repairs import (
     CONTENT_BYTES,
@@ -37,8 +37,6 @@ from logferry.protocol.delivery_reports import (
     SourcesPage,
 )
 from logferry.protocol.features import HEAL, LOSSES, SOURCES
-
-_CLIENT_ID: Final = "verify"
 
 # At most this many losses and windows of one source are listed: nobody reads further.
 _MAX_LISTED: Final = 100_000
@@ -71,12 +69,17 @@ class ReportClient:
         host: str,
         port: int,
         *,
+        client_id: str,
         client_host: str,
         connect_timeout_s: float,
         answer_timeout_s: float,
         wait: Wait = poll,
     ) -> None:
-        """`client_host` is this client's name; `wait` lets callers do other things meanwhile."""
+        """`client_id` is what the state folder says: only its sources' lines may be read and repaired.
+
+        `client_host` is this client's name; `wait` lets callers do other things meanwhile.
+        """
+        self._client_id = client_id
         self._client_host = client_host
         self._answer_timeout_s = answer_timeout_s
         self._wait = wait
@@ -99,11 +102,14 @@ class ReportClient:
 
     @classmethod
     @contextmanager
-    def for_server_of(cls, settings: ShipSettings | RepairSettings, *, wait: Wait = poll) -> Iterator[Self]:
+    def for_server_of(
+        cls, settings: ShipSettings | RepairSettings, client_id: str, *, wait: Wait = poll
+    ) -> Iterator[Self]:
         """Give a connection to the server of `settings` for the length of a `with`. Raises DeliveryError."""
         reports = cls(
             settings.server_host,
             settings.server_port,
+            client_id=client_id,
             client_host=settings.host,
             connect_timeout_s=settings.connect_timeout,
             answer_timeout_s=settings.ack_timeout,
@@ -201,7 +207,7 @@ class ReportClient:
         return greet(
             self._transport,
             self._protocol,
-            client_id=_CLIENT_ID,
+            client_id=self._client_id,
             client_host=self._client_host,
             encodings=(),
             timeout_s=self._answer_timeout_s,
@@ -209,7 +215,10 @@ class ReportClient:
 
     def _ask(self, question: bytes) -> Answer:
         steps = ask(self._transport, self._protocol, question, timeout_s=self._answer_timeout_s, what="a request")
-        return run(steps, wait=self._wait, clock=time.monotonic)
+        answer = run(steps, wait=self._wait, clock=time.monotonic)
+        if isinstance(answer, Failed):
+            raise QuestionRefused(f"the server answered: {answer.reason}")
+        return answer
 
 
 def _mismatch(answer: Answer, question: str) -> ProtocolError:

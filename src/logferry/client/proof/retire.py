@@ -60,5 +60,5 @@ def _why_it_stays(verdict: Verdict, *, disposes_filtered: bool) -> str:
 
 
 def _verdict(path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> Verdict:
-    with ReportClient.for_server_of(settings) as reports:
+    with ReportClient.for_server_of(settings, checkpoints.client_id) as reports:
         return verify(path, checkpoints, reports)

@@ -93,7 +93,9 @@ class SelfHealer:
     def _repair_all(self, sources: list[str], worker: Worker) -> None:
         for attempt in range(_ATTEMPTS):
             try:
-                with ReportClient.for_server_of(self._settings, wait=self._wait) as reports:
+                with ReportClient.for_server_of(
+                    self._settings, self._checkpoints.client_id, wait=self._wait
+                ) as reports:
                     while sources:
                         self._repair(sources[0], reports)
                         del sources[0]

@@ -28,7 +28,7 @@ from logferry.client.recognition.rotated import rotated_paths
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import FileSettings
-from logferry.errors import SourceError
+from logferry.errors import QuestionRefused, SourceError
 from logferry.model.render_spec import PLAIN
 from logferry.names import text_of_name
 from logferry.printable import moment
@@ -162,17 +162,34 @@ def verify(path: Path, checkpoints: Checkpoints, reports: ReportClient, *, with_
         checkpoint, pages = _latest_known(shipped, reports)
         is_edited = not has_content(file, checkpoint)
         verdict, runs = _compare(file, checkpoint, pages, reports)
-        if reports.can_heal:
-            for run in runs:
-                stored = (data for extent in run.extents for data in reports.content(checkpoint.id, extent.start))
-                found = line_problems(file, run, checkpoint.renderings or UNKNOWN, stored, with_text=with_text)
-                verdict.wrong_lines += found[: MAX_PROBLEMS - len(verdict.wrong_lines)]
+        not_shown = _find_wrong_lines(file, checkpoint, runs, reports, verdict, with_text=with_text)
         is_edited |= any(piece.reason == _CHANGED for piece in verdict.altered)
         if is_edited and not (verdict.problem or verdict.is_proven):
             verdict.problem = f"changed since it was shipped at {moment(checkpoint.seen_at)}"
+        verdict.problem = verdict.problem or not_shown
         return verdict
     finally:
         file.close()
+
+
+def _find_wrong_lines(
+    file: SourceFile,
+    checkpoint: Checkpoint,
+    runs: Sequence[Run],
+    reports: ReportClient,
+    verdict: Verdict,
+    *,
+    with_text: bool,
+) -> str:
+    """Add the lines of `runs` that differ to a verdict; return why that is not possible, or ""."""
+    try:
+        for run in runs if reports.can_heal else ():
+            stored = (data for extent in run.extents for data in reports.content(checkpoint.id, extent.start))
+            found = line_problems(file, run, checkpoint.renderings or UNKNOWN, stored, with_text=with_text)
+            verdict.wrong_lines += found[: MAX_PROBLEMS - len(verdict.wrong_lines)]
+    except QuestionRefused as error:
+        return f"which lines differ is not known: {error}"
+    return ""
 
 
 def _latest_known(shipped: Sequence[Checkpoint], reports: ReportClient) -> tuple[Checkpoint, list[ReportPage]]:

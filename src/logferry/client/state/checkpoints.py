@@ -88,7 +88,7 @@ class Checkpoints:
         self._save_at = clock() + SAVE_INTERVAL_S
         self._is_failing = False  # the last save failed
         self._failures = RepeatLimit(logger, clock=clock)
-        self.client_id = os.urandom(8).hex()
+        self.client_id = os.urandom(16).hex()  # a secret, which makes a client the owner of its sources
         if folder is not None:
             file = CheckpointFile(folder / FILE_NAME, read_only=read_only)
             if not read_only:

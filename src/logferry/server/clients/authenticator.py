@@ -40,11 +40,22 @@ class Principal:
     name: str
 
 
+ANONYMOUS: Final = Principal("anonymous")
+
+
 @dataclass(frozen=True, slots=True)
 class Denied:
     """The client may not ship. The server logs the reason and disconnects the client without an answer."""
 
     reason: str
+
+
+def owner_of(principal: Principal, credentials: Credentials) -> str:
+    """Return who owns what a client creates: its identity, or, while it proves none, the id in its hello.
+
+    Such an id is a secret, which makes a client the owner: nothing may log or show it.
+    """
+    return credentials.client if principal == ANONYMOUS else principal.name
 
 
 class Authenticator(Protocol):
@@ -56,9 +67,6 @@ class Authenticator(Protocol):
         `credentials` is None for the plain protocol, which has no hello. Called once per connection, as soon as the
         client has sent enough to identify its protocol.
         """
-
-
-ANONYMOUS: Final = Principal("anonymous")
 
 
 class Everybody:

@@ -313,9 +313,9 @@ class Connection(asyncio.Protocol):
         """Send a heartbeat that says whether the store is storing."""
         self.answer_now(self._store.sign_of_life())
 
-    def ask(self, question: Question) -> str | None:
-        """Have another thread answer a question; return what is wrong if the client asks too much at once."""
-        return self._questions.take(question)
+    def ask(self, question: Question, owner: str) -> str | None:
+        """Have another thread answer a question of `owner`; return what is wrong if the client asks too much."""
+        return self._questions.take(question, owner)
 
     def _question_answered(self, line: bytes) -> None:
         self.answer_now(line)
@@ -325,9 +325,9 @@ class Connection(asyncio.Protocol):
     def _takes_answers(self) -> bool:
         return self._life.can_answer and not self._watch.is_blocked and not self._answering.is_pending
 
-    def damaged_sources(self, client: str) -> Sequence[str]:
-        """Return sources of the client that are known to be damaged."""
-        return self._store.damaged_sources(client)
+    def damaged_sources(self, owner: str) -> Sequence[str]:
+        """Return sources of an owner that are known to be damaged."""
+        return self._store.damaged_sources(owner)
 
     def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
         """Notify the client if it shipped any of `sources`, by the ids of clients, which are damaged."""

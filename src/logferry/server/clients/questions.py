@@ -90,7 +90,7 @@ class Questions:
         self._memory = memory
         self._takes_answers = takes_answers
         self._on_answer = on_answer
-        self._waiting: deque[Question] = deque()
+        self._waiting: deque[tuple[Question, str]] = deque()  # each with its owner
         self._is_asking = False
         self._has_repair = False  # each may take megabytes
 
@@ -99,15 +99,15 @@ class Questions:
         """Whether the client waits for an answer."""
         return self._is_asking or bool(self._waiting)
 
-    def take(self, question: Question) -> str | None:
-        """Take a question; return what is wrong if the client asks too much at once."""
+    def take(self, question: Question, owner: str) -> str | None:
+        """Take a question of `owner`; return what is wrong if the client asks too much at once."""
         if len(self._waiting) >= _MAX_WAITING:
             return "too many questions at once"
         if isinstance(question, Repair):
             if self._has_repair:
                 return "a repair before the answer to the one before"
             self._has_repair = True
-        self._waiting.append(question)
+        self._waiting.append((question, owner))
         self._memory.owe(_question_bytes(question))
         self.proceed()
         return None
@@ -119,7 +119,7 @@ class Questions:
 
     def ask_now(self) -> None:
         """Ask the store the next question; the order of questions calls this."""
-        question = self._waiting.popleft()
+        question, owner = self._waiting.popleft()
         self._is_asking = True
         size = _answer_bytes(question)
         self._memory.owe(size)
@@ -132,12 +132,12 @@ class Questions:
             self.proceed()
             self._order.answered()
 
-        self._store.ask(question, answered)
+        self._store.ask(question, owner, answered)
 
     def discard(self) -> None:
         """Forget the questions that wait."""
         self._order.leave(self)
-        self._memory.owe(-sum(map(_question_bytes, self._waiting)))
+        self._memory.owe(-sum(_question_bytes(question) for question, _ in self._waiting))
         self._waiting.clear()
         self._has_repair = self._has_repair and self._is_asking
 

@@ -23,11 +23,11 @@ class StoreAccess(Protocol):
     def submit(self, delivery: ClientDelivery) -> None:
         """Submit a delivery; its channel's `stored` and `after_stored` are called in the event loop."""
 
-    def ask(self, question: Question, on_answer: Callable[[bytes], None]) -> None:
+    def ask(self, question: Question, owner: str, on_answer: Callable[[bytes], None]) -> None:
         """Answer a question in another thread; `on_answer` receives the answer line in the event loop."""
 
-    def damaged_sources(self, client: str) -> Sequence[str]:
-        """Return sources of a client that are known to be damaged."""
+    def damaged_sources(self, owner: str) -> Sequence[str]:
+        """Return sources of an owner that are known to be damaged."""
 
     def sign_of_life(self) -> bytes:
         """Return a heartbeat, which says why the store stores nothing now, if it does not."""

@@ -19,6 +19,7 @@ from logferry.protocol.delivery_reports import losses_line, report_line, sources
 from logferry.protocol.delivery_requests import Content, Damaged, Locate, Losses, Question, Repair, Report, SourcesOf
 from logferry.server.clients.echo import Echo
 from logferry.server.clients.sessions.base import ClientDelivery
+from logferry.server.storage.admission import FOREIGN
 from logferry.server.storage.store import Store, StoreState
 from logferry.telemetry.log_limits import RepeatLimit
 
@@ -63,15 +64,15 @@ class StoreBridge:
         """Submit a delivery to the store."""
         self._store.submit(delivery, self._on_stored_callback)
 
-    def ask(self, question: Question, on_answer: Callable[[bytes], None]) -> None:
-        """Answer a question in another thread; `on_answer` receives the answer line in the event loop.
+    def ask(self, question: Question, owner: str, on_answer: Callable[[bytes], None]) -> None:
+        """Answer a question of `owner` in another thread; `on_answer` receives the answer line in the event loop.
 
         Does nothing once the bridge is closed.
         """
 
         def answer() -> None:
             try:
-                line = answer_to(question, self._store)
+                line = answer_to(question, owner, self._store)
             except Exception as error:  # the top of a worker: the client must not wait for ever
                 self._log_failure(error)
                 line = failure_line(question, "the server has failed; its log says why")
@@ -83,9 +84,9 @@ class StoreBridge:
         """Return a heartbeat, which says why the store stores nothing now, if it does not."""
         return sign_of_life(self._store)
 
-    def damaged_sources(self, client: str) -> Sequence[str]:
-        """Return sources of a client that are known to be damaged."""
-        return self._store.damaged_sources(client)
+    def damaged_sources(self, owner: str) -> Sequence[str]:
+        """Return sources of an owner that are known to be damaged."""
+        return self._store.damaged_sources(owner)
 
     def _log_failure(self, error: Exception) -> None:
         if self._failures.log(
@@ -118,9 +119,14 @@ class StoreBridge:
             self._echo.put(piece for delivery in group if delivery.is_stored for piece in delivery.pieces)
 
 
-def answer_to(question: Question, store: Store) -> bytes:
-    """Return the answer line to a client's question; this may wait for the disk."""
+def answer_to(question: Question, owner: str, store: Store) -> bytes:
+    """Return the answer line to a question of `owner`; this may wait for the disk.
+
+    Anybody may ask how far a source is stored and whether it is whole; only its owner may read and repair its lines.
+    """
     try:
+        if isinstance(question, Content | Repair) and store.owner_of(question.source) not in (None, "", owner):
+            return failure_line(question, FOREIGN)
         match question:
             case Report():
                 return report_line(store.report(question.source, question.after))

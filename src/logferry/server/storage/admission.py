@@ -20,6 +20,9 @@ from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
 from logferry.server.storage.log_names import log_of_source
 from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRecords, SourceRow, WindowRow
 
+# Why a source is closed to a client. It must not say whose the source is: an id of a client is a secret.
+FOREIGN: Final = "the source belongs to another client"
+
 # Positions kept in memory, 20 MB of them. Beyond that, the older half must be read from the records again.
 MAX_ROWS: Final = 20_000
 
@@ -62,7 +65,8 @@ class GroupChanges:
 
     def __init__(self, table: SourceTable) -> None:
         self._table = table
-        self._new: dict[str, str] = {}  # sources to their clients
+        self._new: set[str] = set()
+        self._adopted: set[str] = set()  # sources that had no owner
         self._moved: set[str] = set()
         self._extents: dict[tuple[str, int], ExtentRow] = {}
         self._losses: list[tuple[SourceRequest, SourceRow]] = []
@@ -74,7 +78,7 @@ class GroupChanges:
     @property
     def must_be_saved(self) -> bool:
         """Whether `save` has anything to record."""
-        return bool(self._new or self._moved or self._losses or self._windows)
+        return bool(self._new or self._adopted or self._moved or self._losses or self._windows)
 
     def decide(self, request: SourceRequest) -> bool:
         """Judge a request; return whether the payload of its batch is to be stored. Raises OSError."""
@@ -109,8 +113,9 @@ class GroupChanges:
 
     def save(self, records: SourceRecords) -> None:
         """Record everything, within a transaction."""
-        records.add_sources((self.rows[source], client) for source, client in self._new.items())
-        records.set_sources(self.rows[source] for source in self._moved - self._new.keys())
+        records.add_sources(self.rows[source] for source in self._new)
+        records.set_owners(self.rows[source] for source in self._adopted - self._new)
+        records.set_sources(self.rows[source] for source in self._moved - self._new)
         records.set_extents((source, extent) for (source, _), extent in self._extents.items())
         for request, row in self._losses:
             message = request.message
@@ -123,13 +128,18 @@ class GroupChanges:
             values = (window.source, window.start, window.last_look, window.noticed, window.reason)
             request.path = row.path if records.add_window(WindowRow(*values)) else None
 
-    def _open(self, request: SourceRequest, message: Open) -> Position:
+    def _open(self, request: SourceRequest, message: Open) -> Position | BatchRefused:
         row = self._row(message.source)
         if row is None:
-            row = SourceRow(message.source, request.host, message.path)
-            self._new[message.source] = request.client
+            row = SourceRow(message.source, request.host, message.path, owner=request.owner)
+            self._new.add(message.source)
+        elif row.is_closed_to(request.owner):
+            return BatchRefused(row.id, 0, FOREIGN, is_final=True)
         elif row.committed > message.known:
             self.repeats += 1  # the client will resend bytes that are already stored
+        if not row.owner:
+            row = replace(row, owner=request.owner)
+            self._adopted.add(row.id)
         self.rows[message.source] = row
         self.owners[message.source] = request.connection
         return _position(row, is_answer_to_open=True)

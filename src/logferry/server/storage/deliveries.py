@@ -24,7 +24,7 @@ class ReleaseSources:
 
 @dataclass(slots=True, eq=False)
 class SourceRequest:
-    """A request about a source, from a client on `host`. No two connections have the same number.
+    """A request about a source, for `owner`, who would own it, on `host`. No two connections have the same number.
 
     The store sets `outcome` (the answer, if the request needs one), `log` (where the lines of a batch are kept), and
     `path` (the path of the source, if the request recorded a loss or window that was not recorded before).
@@ -32,7 +32,7 @@ class SourceRequest:
 
     message: Open | BatchRequest | Skip | Note | Window | ReleaseSources
     connection: int
-    client: str
+    owner: str
     host: str
     outcome: Position | BatchRefused | WindowRecorded | None = None
     log: LogName | None = None

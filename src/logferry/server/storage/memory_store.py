@@ -60,7 +60,6 @@ class MemoryRecords:
     def __init__(self) -> None:
         self.store_id = secrets.token_hex(8)
         self.sources: dict[str, SourceRow] = {}
-        self.clients: dict[str, str] = {}  # of each source
         self.extents: dict[str, dict[int, ExtentRow]] = {}  # of each source, by where they start
         self.losses: dict[str, list[LossRow]] = {}
         self.windows: list[WindowRow] = []
@@ -73,10 +72,11 @@ class MemoryRecords:
         extents = self.extents.get(source_id)
         return replace(row, last=extents[max(extents)]) if row and extents else row
 
-    def add_sources(self, rows: Iterable[tuple[SourceRow, str]]) -> None:
-        for row, client in rows:
-            self.sources[row.id] = row
-            self.clients[row.id] = client
+    def add_sources(self, rows: Iterable[SourceRow]) -> None:
+        self.set_sources(rows)
+
+    def set_owners(self, rows: Iterable[SourceRow]) -> None:
+        self.set_sources(rows)
 
     def set_sources(self, rows: Iterable[SourceRow]) -> None:
         self.sources.update((row.id, row) for row in rows)
@@ -188,6 +188,11 @@ class MemoryStore:
             recorded = sorted(self._recorded(question.source), key=itemgetter(0))
             return loss_page(question.source, (entry for entry in recorded if entry[0] >= question.first))
 
+    def owner_of(self, source: str) -> str | None:
+        with self._lock:
+            row = self.records.source(source)
+            return row.owner if row else None
+
     def content(self, request: Content) -> StoredContent:
         with self._lock:
             row = self.records.extents.get(request.source, {}).get(request.start)
@@ -199,10 +204,10 @@ class MemoryStore:
             damaged = [extent for extent in self._damaged_extents(source) if extent.start >= after]
             return DamagePage(source, tuple(damaged[:DAMAGE_PAGE]), len(damaged) > DAMAGE_PAGE)
 
-    def damaged_sources(self, client: str) -> Sequence[str]:
+    def damaged_sources(self, owner: str) -> Sequence[str]:
         with self._lock:
-            mine = (source for source, owner in self.records.clients.items() if owner == client)
-            return [source for source in mine if self._damaged_extents(source)]
+            own = (row.id for row in self.records.sources.values() if row.owner == owner)
+            return [source for source in own if self._damaged_extents(source)]
 
     def repair(self, request: Repair) -> RepairOutcome:
         with self._lock:

@@ -27,7 +27,10 @@ class ExtentRow:
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """How far a source is stored, and its last extent, which the next batch may extend."""
+    """How far a source is stored, and its last extent, which the next batch may extend.
+
+    `owner` is who created it (see `owner_of`), "" if the records do not say; then the next who opens it owns it.
+    """
 
     id: str
     host: str
@@ -36,6 +39,11 @@ class SourceRow:
     lines: int = 0
     crc32: int = 0
     last: ExtentRow | None = None
+    owner: str = ""
+
+    def is_closed_to(self, owner: str) -> bool:
+        """Whether the source belongs to somebody else than `owner`."""
+        return self.owner not in ("", owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +116,11 @@ class SourceRecords(Protocol):
     def source(self, source_id: str, /) -> SourceRow | None:
         """Return the position of a source, and its last extent. Raises OSError."""
 
-    def add_sources(self, rows: Iterable[tuple[SourceRow, str]], /) -> None:
-        """Record new sources, each with the id of its client."""
+    def add_sources(self, rows: Iterable[SourceRow], /) -> None:
+        """Record new sources."""
+
+    def set_owners(self, rows: Iterable[SourceRow], /) -> None:
+        """Record the owners of sources that had none."""
 
     def set_sources(self, rows: Iterable[SourceRow], /) -> None:
         """Record new positions of sources."""

@@ -174,14 +174,21 @@ class Store(Protocol):
     def losses(self, question: Losses) -> LossPage:
         """Return a page of what of a source is not stored as it was. Raises StoreError or OSError."""
 
+    def owner_of(self, source: str) -> str | None:
+        """Return who owns a source, "" if nobody does yet; None for a source that the store does not have.
+
+        Whether a request is its owner's is for the caller to check, before `content` and `repair`. Raises StoreError or
+        OSError.
+        """
+
     def content(self, request: Content) -> StoredContent:
         """Return stored bytes of an extent as they are now, damaged or not. Raises StoreError or OSError."""
 
     def damaged(self, source: str, after: int) -> DamagePage:
         """Return a page of the extents of a source that are known to be damaged. Raises StoreError or OSError."""
 
-    def damaged_sources(self, client: str) -> Sequence[str]:
-        """Return some of the sources of a client that are known to be damaged. Never waits."""
+    def damaged_sources(self, owner: str) -> Sequence[str]:
+        """Return some of the sources of an owner that are known to be damaged. Never waits."""
 
     def repair(self, request: Repair) -> RepairOutcome:
         """Store a damaged extent anew.

@@ -30,8 +30,8 @@ SOURCE = SourceRow("s1", "web-1", "/var/log/app.log")
 
 def test_a_source_comes_back_with_its_position_and_its_last_extent(ledger: Ledger) -> None:
     with ledger.transaction():
-        ledger.add_sources([(SOURCE, "c")])
-        ledger.set_sources([replace(SOURCE, committed=200, lines=6, crc32=99)])
+        ledger.add_sources([SOURCE])
+        ledger.set_sources([replace(SOURCE, committed=200, lines=6, crc32=99, owner="c")])
         ledger.set_extents([("s1", EXTENT)])
         ledger.set_extents([("s1", replace(EXTENT, start=100, end=200))])
     assert ledger.source("s1") == replace(
@@ -80,7 +80,7 @@ def test_half_a_transaction_leaves_nothing(ledger: Ledger) -> None:
 
     def half() -> None:
         with ledger.transaction():
-            ledger.add_sources([(SOURCE, "c")])
+            ledger.add_sources([SOURCE])
             raise Stop
 
     with pytest.raises(Stop):
@@ -91,12 +91,12 @@ def test_half_a_transaction_leaves_nothing(ledger: Ledger) -> None:
 
 def test_an_error_of_the_database_is_an_oserror_that_names_the_file(ledger: Ledger) -> None:
     with ledger.transaction():
-        ledger.add_sources([(SOURCE, "c")])
+        ledger.add_sources([SOURCE])
 
     def add_again() -> None:
         with ledger.transaction():
             ledger.add_segment("h/a/2024-01-15-1.ndjson")
-            ledger.add_sources([(SOURCE, "c")])
+            ledger.add_sources([SOURCE])
 
     with pytest.raises(OSError, match="UNIQUE") as caught:
         add_again()
@@ -108,7 +108,7 @@ def test_a_transaction_within_another_one_is_a_part_of_it(ledger: Ledger) -> Non
     def fail_after_the_inner_one() -> None:
         with ledger.transaction():
             with ledger.transaction():
-                ledger.add_sources([(SOURCE, "c")])
+                ledger.add_sources([SOURCE])
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -118,7 +118,7 @@ def test_a_transaction_within_another_one_is_a_part_of_it(ledger: Ledger) -> Non
 
 def test_a_reader_sees_what_is_committed_while_the_writer_works(tmp_path: Path, ledger: Ledger) -> None:
     with ledger.transaction():
-        ledger.add_sources([(SOURCE, "c")])
+        ledger.add_sources([SOURCE])
     reader = Ledger(tmp_path, durable=False, read_only=True)
     with ledger.transaction():
         ledger.set_sources([replace(SOURCE, committed=5)])
@@ -194,7 +194,7 @@ def unsynced_of_version_1(request: pytest.FixtureRequest, tmp_path: Path) -> int
 
 def test_a_ledger_of_version_1_is_migrated_and_gets_an_id(tmp_path: Path, unsynced_of_version_1: int) -> None:
     with closing(Ledger(tmp_path, durable=True)) as ledger:
-        assert ledger.source("s1") == replace(SOURCE, committed=200, lines=6, crc32=99)
+        assert ledger.source("s1") == replace(SOURCE, committed=200, lines=6, crc32=99, owner="c")
         assert ledger.unsynced_segments()[0] == unsynced_of_version_1
         store_id = ledger.store_id
     assert len(store_id) == 16
@@ -233,7 +233,7 @@ def test_a_ledger_of_version_3_keeps_its_losses_and_takes_windows(tmp_path: Path
 def test_a_reader_reads_a_ledger_of_version_1_and_does_not_change_it(tmp_path: Path) -> None:
     before = (tmp_path / "ledger.sqlite3").read_bytes()
     with closing(Ledger(tmp_path, durable=False, read_only=True)) as ledger:
-        assert ledger.source("s1") == replace(SOURCE, committed=200, lines=6, crc32=99)
+        assert ledger.source("s1") == replace(SOURCE, committed=200, lines=6, crc32=99, owner="c")
     assert (tmp_path / "ledger.sqlite3").read_bytes() == before
 
 

@@ -15,6 +15,7 @@ from logferry.client.delivery.output import (
     OutputLimits,
     SourceAt,
     SourceDamaged,
+    SourceRefused,
     Stalled,
     Stored,
     Withheld,
@@ -37,6 +38,7 @@ from logferry.protocol.delivery_answers import (
     Alive,
     Answer,
     BatchRefused,
+    Failed,
     InvalidAnswer,
     Position,
     Positions,
@@ -119,6 +121,9 @@ class LogferrySession(Session):
                 self._opening.discard(answer.source)
                 self._reached[answer.source] = self._stored[answer.source] = answer.committed
                 events.append(SourceAt(answer.source, answer.committed, answer.lines, answer.crc32))
+            case BatchRefused(source, _, reason, _) if source in self._opening:
+                self._opening.discard(source)
+                events.append(SourceRefused(source, reason))
             case Position(source, committed, is_answer_to_open=False):
                 self._require_possible(source, committed)
                 self._note_stored(source, committed, events)
@@ -137,7 +142,7 @@ class LogferrySession(Session):
                 events.append(SourceDamaged(source))
             case Alive():
                 pass
-            case InvalidAnswer(reason):
+            case InvalidAnswer(reason) | Failed(reason):
                 raise ProtocolError(reason)
             case _:
                 raise ProtocolError(

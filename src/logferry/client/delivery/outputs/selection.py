@@ -33,14 +33,14 @@ def output_for(settings: ShipSettings, servers: KnownServers) -> Output:
             return ServerOutput(server, AutoEstablish(dial, settings, servers, server=server))
 
 
-def stored_extents(settings: ShipSettings, source_id: str, *, wait: Wait) -> StoredRanges:
+def stored_extents(settings: ShipSettings, client_id: str, source_id: str, *, wait: Wait) -> StoredRanges:
     """Ask the server of `settings` what it holds of a source, on a connection of its own beside the output's.
 
     Raises DeliveryError.
     """
     from logferry.client.net.reports import ReportClient
 
-    with ReportClient.for_server_of(settings, wait=wait) as reports:
+    with ReportClient.for_server_of(settings, client_id, wait=wait) as reports:
         pages = list(reports.report(source_id))
         recorded = reports.losses(pages[0])
     losses = sorted((*recorded.lost, *recorded.skipped))

@@ -50,11 +50,11 @@ class Channel(Protocol):
     def send_sign_of_life(self) -> None:
         """Send a heartbeat that says whether the store is storing."""
 
-    def ask(self, question: Question) -> str | None:
-        """Have another thread answer a question; return what is wrong if the client asks too much at once."""
+    def ask(self, question: Question, owner: str) -> str | None:
+        """Have another thread answer a question of `owner`; return what is wrong if the client asks too much."""
 
-    def damaged_sources(self, client: str) -> Sequence[str]:
-        """Return sources of a client that are known to be damaged."""
+    def damaged_sources(self, owner: str) -> Sequence[str]:
+        """Return sources of an owner that are known to be damaged."""
 
     def stored(self, delivery: "ClientDelivery") -> None:
         """Take a delivery back from the store; one `after_stored` follows for the group."""

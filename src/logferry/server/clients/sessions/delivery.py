@@ -33,7 +33,7 @@ from logferry.protocol.delivery_requests import (
 )
 from logferry.protocol.delivery_server import DeliveryServerProtocol
 from logferry.protocol.features import HEAL, SERVER_FEATURES
-from logferry.server.clients.authenticator import Credentials
+from logferry.server.clients.authenticator import Credentials, owner_of
 from logferry.server.clients.flow_control import SOURCE_BYTES
 from logferry.server.clients.sessions.base import NOTHING, Answers, Channel, ClientDelivery, SessionTerms, Turn
 from logferry.server.clients.sessions.outcomes import Outcomes
@@ -66,6 +66,7 @@ class DeliverySession:
             max_batch_bytes=terms.max_batch_bytes, max_inflated_bytes=terms.limits.max_inflated_bytes
         )
         self._hello: Credentials | None = None
+        self._owner = ""  # of the sources that this client creates; only its sources are open to it
         self._outcomes = Outcomes(durability=terms.durability)
         self._takes_notices = False
 
@@ -112,7 +113,11 @@ class DeliverySession:
     def stored(self, delivery: ClientDelivery) -> int:
         self._outcomes.add(delivery)
         request = delivery.source_request
-        if request is None or isinstance(request.outcome, BatchRefused):
+        if request is None:
+            return 0
+        if isinstance(request.outcome, BatchRefused):
+            if isinstance(request.message, Open):
+                self._channel.record.note_rejected(request.outcome.reason)
             return 0
         if not isinstance(request.message, BatchRequest):
             self._note(request)
@@ -147,7 +152,7 @@ class DeliverySession:
 
     def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
         if self._hello and self._takes_notices:
-            for source in sources.get(self._hello.client, ()):
+            for source in sources.get(self._owner, ()):
                 self._channel.answer_now(notice_line(source))
 
     def _take_request(self, request: Request, deliveries: list[ClientDelivery]) -> str | None:
@@ -162,9 +167,9 @@ class DeliverySession:
             case Ping():
                 self._channel.send_sign_of_life()
             case SourcesOf():
-                return self._channel.ask(replace(request, path=kept_path(request.path)))
+                return self._channel.ask(replace(request, path=kept_path(request.path)), self._owner)
             case Report() | Losses() | Locate() | Content() | Damaged() | Repair():
-                return self._channel.ask(request)
+                return self._channel.ask(request, self._owner)
             case Open():
                 return self._take_open(request, deliveries)
             case BatchRequest() | Skip() | Note() | Window():
@@ -174,9 +179,10 @@ class DeliverySession:
     def _take_hello(self, hello: Hello) -> None:
         """Authenticate the client and welcome it. For a denied client, `_hello` stays None."""
         credentials = Credentials(hello.client, hello.host)
-        if not self._channel.identify(credentials):
+        principal = self._channel.identify(credentials)
+        if not principal:
             return
-        self._hello = credentials
+        self._hello, self._owner = credentials, owner_of(principal, credentials)
         self._channel.answer_now(
             answer_line(
                 "hello",
@@ -191,7 +197,7 @@ class DeliverySession:
         )
         self._takes_notices = HEAL in hello.features
         if self._takes_notices:
-            self.notify_damage({credentials.client: self._channel.damaged_sources(credentials.client)})
+            self.notify_damage({self._owner: self._channel.damaged_sources(self._owner)})
 
     def _take_open(self, request: Open, deliveries: list[ClientDelivery]) -> str | None:
         if not self._protocol.sources[request.source] and not self._channel.has_room_for_source:
@@ -212,7 +218,7 @@ class DeliverySession:
 
     def _source_request(self, message: Open | BatchRequest | Skip | Note | Window | ReleaseSources) -> SourceRequest:
         assert self._hello
-        return SourceRequest(message, self._number, self._hello.client, self._hello.host)
+        return SourceRequest(message, self._number, self._owner, self._hello.host)
 
     def _delivery(self, source_request: SourceRequest | None, payload: bytes, lines: int = 0) -> ClientDelivery:
         pieces = [payload] if payload else []

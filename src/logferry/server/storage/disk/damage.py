@@ -97,7 +97,7 @@ class DamageRegistry:
         """Note whose sources these are; return the sources of each client."""
         found: dict[str, list[str]] = {}
         for source in sorted(sources - {""}):
-            client = self._ledger.client_of(source)
+            client = self._ledger.owner_of(source)
             if client is not None:
                 found.setdefault(client, []).append(source)
                 if len(self._clients) < _MAX_KNOWN:

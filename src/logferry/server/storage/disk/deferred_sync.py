@@ -175,7 +175,7 @@ class DeferredSync:
                 self._must_hurry.clear()
                 self._waiting_bytes = 0
                 is_last = worker.is_stopping
-                self._journals.write(ledger)
+                self._journals.write()
                 has_failed = not self._try_to_sync(ledger, has_failed=has_failed)
                 if has_failed:
                     self._has_work.set()

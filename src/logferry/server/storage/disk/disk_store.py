@@ -192,6 +192,9 @@ class DiskStore:
     def losses(self, question: Losses) -> LossPage:
         return source_report.losses_of(self._settings.data_dir, question)
 
+    def owner_of(self, source: str) -> str | None:
+        return source_report.owner_of(self._settings.data_dir, source)
+
     def content(self, request: Content) -> StoredContent:
         return stored_content(self._settings.data_dir, request)
 
@@ -199,9 +202,9 @@ class DiskStore:
         assert self._opened
         return self._opened.damage.page(source, after)
 
-    def damaged_sources(self, client: str) -> Sequence[str]:
+    def damaged_sources(self, owner: str) -> Sequence[str]:
         assert self._opened
-        return self._opened.damage.sources_of(client)
+        return self._opened.damage.sources_of(owner)
 
     def repair(self, request: Repair) -> RepairOutcome:
         assert self._opened

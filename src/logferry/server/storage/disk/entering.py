@@ -62,11 +62,12 @@ class Entering:
         """Enter how far each source is stored; yield what is missing in between."""
         for source, origin in self._origins.items():
             known = self._ledger.source(source)
-            row, gap = self._settled(known or SourceRow(source, origin.host, origin.path), is_known=known is not None)
+            new = SourceRow(source, origin.host, origin.path, owner=origin.client)
+            row, gap = self._settled(known or new, is_known=known is not None)
             if known:
                 self._ledger.set_sources([row])
             else:
-                self._ledger.add_sources([(row, origin.client)])
+                self._ledger.add_sources([row])
             if self._ledger.drop_extents_after(source, row.committed) or gap:
                 yield gap or Gap(row.path, row.committed, row.committed)
 

@@ -81,7 +81,7 @@ def _journal(ledger: Ledger, row: SegmentRow, extents: Iterable[tuple[str, Exten
     for source, extent in extents:
         journal.extents[source, extent.start] = extent
         if source not in journal.sources and (found := ledger.source(source)):
-            journal.sources[source] = Origin(ledger.client_of(source) or "", found.host, found.path)
+            journal.sources[source] = Origin(found.owner, found.host, found.path)
             journal.states[source] = [State(found.committed, found.lines, found.crc32)]
             journal.losses.update(dict.fromkeys(ledger.losses(source, limit=_MAX_LOSSES)))
             journal.windows.update(dict.fromkeys(ledger.windows(source, limit=_MAX_LOSSES)))

@@ -71,10 +71,13 @@ class RecordedGroup(SourceRecords):
         """See SourceRecords; likewise below."""
         return self._ledger.source(source_id)
 
-    def add_sources(self, rows: Iterable[tuple[SourceRow, str]], /) -> None:
+    def add_sources(self, rows: Iterable[SourceRow], /) -> None:
         new = list(rows)
-        self.sources.update((row.id, row) for row, _ in new)
+        self.sources.update((row.id, row) for row in new)
         self._ledger.add_sources(new)
+
+    def set_owners(self, rows: Iterable[SourceRow], /) -> None:
+        self._ledger.set_owners(rows)
 
     def set_sources(self, rows: Iterable[SourceRow], /) -> None:
         moved = list(rows)
@@ -151,7 +154,7 @@ class Journals:
             self._gather(rows, group, ledger)
             must_write = not is_deferred or len(self._waiting) > _MAX_WAITING
         if must_write:
-            self.write(ledger)
+            self.write()
 
     def close(self) -> None:
         """Close all files."""
@@ -159,14 +162,14 @@ class Journals:
             while self._open:
                 os.close(self._open.popitem()[1])
 
-    def write(self, ledger: Ledger) -> None:
-        """Write what waits. Never raises OSError. `ledger` is that of the calling thread."""
+    def write(self) -> None:
+        """Write what waits. Never raises OSError."""
         with self._writing:
             with self._lock:
                 waiting, self._waiting = self._waiting, {}
             for segment, entries in waiting.items():
                 if segment not in self._broken:
-                    self._try_to_write(segment, entries, ledger)
+                    self._try_to_write(segment, entries)
 
     def _gather(self, rows: Sequence[SegmentRow], group: RecordedGroup, ledger: Ledger) -> None:
         for row in rows:
@@ -198,10 +201,10 @@ class Journals:
         waiting.sources[source] = row
         return waiting
 
-    def _try_to_write(self, segment: int, waiting: _Waiting, ledger: Ledger) -> None:
+    def _try_to_write(self, segment: int, waiting: _Waiting) -> None:
         path = self._root / waiting.row.path
         try:
-            self._write(path, segment, waiting, ledger)
+            self._write(path, segment, waiting)
         except OSError as error:
             self._note_failure(segment, error)
 
@@ -211,13 +214,13 @@ class Journals:
         message = "cannot write the journal of a segment: %s; the next start completes it from the ledger"
         self._failures.log(logging.WARNING, "journal", message, printable(cause))
 
-    def _write(self, path: Path, segment: int, waiting: _Waiting, ledger: Ledger) -> None:
+    def _write(self, path: Path, segment: int, waiting: _Waiting) -> None:
         known = self._known_of(segment)
         descriptor = self._descriptor(path, segment, known)
         begin = b"" if known.size else begin_entry(self._store_id, waiting.row.path)
         if known.size and not known.sources:
             begin = b"\n"  # after a line that a crash may have left unfinished
-        data = begin + b"".join(_entries(waiting, known.sources, ledger))
+        data = begin + b"".join(_entries(waiting, known.sources))
         if os.write(descriptor, data) < len(data):
             raise OSError(None, "the disk accepted only a part", str(path))
         known.size += len(data)
@@ -249,11 +252,11 @@ class Journals:
         return descriptor
 
 
-def _entries(waiting: _Waiting, known: set[str], ledger: Ledger) -> Iterator[bytes]:
+def _entries(waiting: _Waiting, known: set[str]) -> Iterator[bytes]:
     for source, row in waiting.sources.items():
         if source not in known:
             known.add(source)
-            yield source_entry(source, Origin(ledger.client_of(source) or "", row.host, row.path))
+            yield source_entry(source, Origin(row.owner, row.host, row.path))
     for (source, _), extent in waiting.extents.items():
         yield extent_entry(source, extent)
     for source, row in waiting.sources.items():

@@ -170,26 +170,32 @@ class Ledger:
 
     def source(self, source_id: str) -> SourceRow | None:
         """Return the position of a source; None if the ledger does not have it. Raises OSError."""
-        rows = self._query("SELECT host, path, committed, lines, crc32 FROM sources WHERE id = ?", (source_id,))
+        rows = self._query("SELECT host, path, committed, lines, crc32, client FROM sources WHERE id = ?", (source_id,))
         if not rows:
             return None
         last = self._query(
             f"SELECT {_EXTENT_COLUMNS} FROM extents WHERE source = ? ORDER BY start DESC LIMIT 1", (source_id,)
         )
-        host, path, committed, lines, crc32 = rows[0]
-        return SourceRow(source_id, host, path, committed, lines, crc32, ExtentRow(*last[0]) if last else None)
+        host, path, committed, lines, crc32, owner = rows[0]
+        return SourceRow(source_id, host, path, committed, lines, crc32, ExtentRow(*last[0]) if last else None, owner)
 
     def positions(self, source_ids: Sequence[str]) -> list[tuple[str, int, int, int]]:
         """Return id, offset, lines and CRC-32 of those of the sources that the ledger has. Raises OSError."""
         marks = ", ".join("?" * len(source_ids))
         return self._query(f"SELECT id, committed, lines, crc32 FROM sources WHERE id IN ({marks})", source_ids)
 
-    def add_sources(self, rows: Iterable[tuple[SourceRow, str]]) -> None:
-        """Record new sources, each with the id of its client."""
+    def add_sources(self, rows: Iterable[SourceRow]) -> None:
+        """Record new sources, each with its owner as the client."""
         now = time.time()
         self._database.executemany(
             "INSERT INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            ((row.id, client, row.host, row.path, row.committed, row.lines, row.crc32, now) for row, client in rows),
+            ((row.id, row.owner, row.host, row.path, row.committed, row.lines, row.crc32, now) for row in rows),
+        )
+
+    def set_owners(self, rows: Iterable[SourceRow]) -> None:
+        """Record the owners of sources that had none."""
+        self._database.executemany(
+            "UPDATE sources SET client = ? WHERE id = ? AND client = ''", ((row.owner, row.id) for row in rows)
         )
 
     def set_sources(self, rows: Iterable[SourceRow]) -> None:
@@ -401,8 +407,8 @@ class Ledger:
         """Return the sources that have damaged extents in a segment."""
         return [source for (source,) in self._query("SELECT DISTINCT source FROM damage WHERE segment = ?", (segment,))]
 
-    def client_of(self, source_id: str) -> str | None:
-        """Return the id of the client that shipped a source."""
+    def owner_of(self, source_id: str) -> str | None:
+        """Return who owns a source, "" if that is not recorded; None if the ledger does not have the source."""
         rows = self._query("SELECT client FROM sources WHERE id = ?", (source_id,))
         return str(rows[0][0]) if rows else None
 
