@@ -57,6 +57,36 @@ def test_what_the_server_that_answers_does_not_have_is_shipped(tmp_path: Path, w
         assert_conserved(range(20), sorted(one.stored_lines(), key=number_of))
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("rest", [b"\0" * 50, b"\n\n"], ids=["hole", "blank lines"])
+def test_a_file_of_which_nothing_new_can_be_shipped_is_asked_about(
+    tmp_path: Path, way: dict[str, Any], rest: bytes
+) -> None:
+    """It has more bytes than are stored, but no lines in them."""
+    log = append(tmp_path / "app.log", range(10))
+    log.write_bytes(log.read_bytes() + rest)
+    with running_server(tmp_path / "one") as one, running_server(tmp_path / "two") as two:
+        assert new_and_before(log, one, tmp_path, **way) == (10, 0)
+        assert new_and_before(log, two, tmp_path, **way) == (10, 0)
+        assert_conserved(range(10), two.stored_lines())
+        assert new_and_before(log, two, tmp_path, **way) == (0, 10)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_hole_is_counted_and_logged_once_although_it_is_read_again(
+    tmp_path: Path, way: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is new is read before the server answers that it has nothing at all."""
+    log = append(tmp_path / "app.log", range(10))
+    with running_server(tmp_path / "one") as one, running_server(tmp_path / "two") as two:
+        run(log, one.port, tmp_path, **way)
+        log.write_bytes(log.read_bytes() + b"\0" * 50)
+        append(log, range(10, 20))
+        assert run(log, two.port, tmp_path, **way).bytes_nul == 50
+        assert caplog.text.count("skipped 50 NUL bytes") == 1
+        assert_conserved(range(20), two.stored_lines())
+
+
 def number_of(line: bytes) -> int:
     return int(line.split(b'"message": "line ')[1].split(b'"')[0])
 

@@ -48,6 +48,7 @@ class Source:
     is_settled: bool = False  # its file was rotated and is stored to its end: the end of that file is not a loss
     has_window: bool = False  # an unknown window after its last byte is recorded
     epoch: int = 0  # how often the source was sent back; earlier batches do not count
+    holes_until: int = 0  # rendered so far, so that holes are counted; a later epoch may read them again
     read_until: int = 0  # the highest offset that was read or is known to be lost
     renderings: list[tuple[int, RenderSpec]] = field(default_factory=list)  # from each offset on, the spec of its lines
 

@@ -259,12 +259,14 @@ class RenderingProducer:
                 *(printable(chunk.source.path), chunk.start, chunk.end),
                 *("incomplete" if chunk.is_incomplete else "too long", len(chunk.data)),
             )
-        if chunk.nuls:
+        nuls = chunk.nuls if chunk.end > chunk.source.holes_until else 0
+        chunk.source.holes_until = max(chunk.source.holes_until, chunk.end)
+        if nuls:
             self._holes_log.log(
                 *(logging.WARNING, chunk.source.path),
                 "%s: skipped %d NUL bytes at the beginning of a line, near byte %d; a program writes at its old offset "
                 "after a truncation (copytruncate is only for programs that open their logs for appending)",
-                *(printable(chunk.source.path), chunk.nuls, chunk.start),
+                *(printable(chunk.source.path), nuls, chunk.start),
             )
         self._metrics.add(
             lines_read=rendered.lines + rendered.blank + rendered.joined + rendered.filtered,
@@ -276,7 +278,7 @@ class RenderingProducer:
             lines_incomplete=int(chunk.is_incomplete and bool(rendered.lines)),
             lines_undecodable=rendered.undecodable,
             bytes_read=chunk.end - chunk.start - chunk.nuls,
-            bytes_nul=chunk.nuls,
+            bytes_nul=nuls,
         )
         return Batch(
             chunk.source,

@@ -203,7 +203,8 @@ class SourceFile:
         None starts a new source at the beginning of the file.
         """
         if offset is None:
-            self.source = self._new_source()
+            before, self.source = self.source, self._new_source()
+            self.source.holes_until = before.holes_until
         self._epoch = self.source.epoch
         self._scanned = 0
         self._one_by_one_until = one_by_one_until

@@ -125,6 +125,8 @@ class BatchReader:
             if file is None:
                 continue
             chunk = file.question() if file.has_question else self._read(file, max_lines)
+            if chunk is None and file.has_question:  # what seemed to be new is a hole at its end
+                chunk = file.question()
             if file.is_read:
                 self._unread.popleft()
                 self._damaged |= {f"cannot read all of {planned.path}: {problem}": None for problem in file.problems}

@@ -115,7 +115,7 @@ class BatchFile(SourceFile):
     @property
     def has_question(self) -> bool:
         """Whether nothing of the file is new, but nobody has been asked yet whether the server has the rest."""
-        return self.is_read and self._is_known and not self._is_asked_about
+        return self.is_read and self._is_known and not (self._is_asked_about or self.problem)
 
     def question(self) -> Chunk:
         """Return a chunk without bytes, for which the engine asks how far the server has the file."""
