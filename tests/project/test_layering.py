@@ -19,7 +19,7 @@ FLOORS: Final = {
         *("folder_lock", "permissions", "durable", "checksum", "speedups", "errors", "names", "printable", "worker"),
     ),
     "cli": (
-        *("start", "dispatch", "demo", "client", "server", "signals", "early_signals", "streams"),
+        *("start", "dispatch", "demo", "client", "server", "pattern_watch", "signals", "early_signals", "streams"),
         *("command_line", "output"),
     ),
     "client": (

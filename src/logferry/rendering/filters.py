@@ -25,10 +25,10 @@ class EventFilter:
             return events
         wanted = [not self._include] * len(events)
         for pattern in self._include:
-            for index in compress(range(len(events)), map(pattern.search, events)):
+            for index in compress(range(len(events)), pattern.find_each(events, too_slow=True)):
                 wanted[index] = True
         for pattern in self._exclude:
-            for index in compress(range(len(events)), map(pattern.search, events)):
+            for index in compress(range(len(events)), pattern.find_each(events, too_slow=False)):
                 wanted[index] = False
         return [event for event, is_wanted in zip(events, wanted, strict=True) if is_wanted or _is_blank(event)]
 

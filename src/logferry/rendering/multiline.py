@@ -32,7 +32,7 @@ class Multiline:
     def __init__(self, beginning: str, *, max_lines: int, max_bytes: int) -> None:
         """`beginning` is EVENTS_BEGIN_WITH_TIMESTAMP or a pattern. Raises ValueError if the pattern is invalid."""
         pattern = EVENT_START if beginning == EVENTS_BEGIN_WITH_TIMESTAMP else beginning
-        self._begins = compile_user_pattern("multiline", pattern).match
+        self._begins = compile_user_pattern("multiline", pattern).begin_each
         self._max_lines = max_lines
         self._max_bytes = max_bytes
 
@@ -48,7 +48,7 @@ class Multiline:
     def begins_group(self, data: bytes) -> bool:
         """See EventBoundaries."""
         texts, _ = _lines_of(data[: data.find(b"\n") + 1])
-        return bool(texts) and self._begins(texts[0]) is not None
+        return any(self._begins(texts[:1]))
 
     def bytes_of_groups(self, data: bytes, count: int) -> int:
         """See EventBoundaries."""
@@ -73,7 +73,7 @@ class Multiline:
     def _boundaries(self, data: bytes) -> list[int]:
         """Return the offsets in `data` at which events begin, followed by the length of `data`."""
         texts, offsets = _lines_of(data)
-        begins = [0, *compress(range(1, len(texts)), map(self._begins, texts[1:])), len(texts)]
+        begins = [0, *compress(range(1, len(texts)), self._begins(texts[1:])), len(texts)]
         boundaries = [offsets[line] for line in begins]
         if (
             max(map(sub, begins[1:], begins)) > self._max_lines
@@ -97,7 +97,7 @@ class Multiline:
         while size < len(data):
             start = data.find(b"\n", len(data) - size) + 1
             texts, offsets = _lines_of(data[start:])
-            begins = list(compress(offsets, map(self._begins, texts)))
+            begins = list(compress(offsets, self._begins(texts)))
             if begins and start:
                 return start + begins[-1]
             size *= 4

@@ -5,29 +5,30 @@ A redactor sees the text of an event as it is in the file, after the filters and
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import compress
 from typing import Final
 
 from logferry.protocol.patterns import compile_pattern
-from logferry.rendering.engine.user_patterns import compile_user_pattern
+from logferry.rendering.engine.user_patterns import UserPattern, compile_user_pattern
 
 REDACTED: Final = "[redacted]"
 
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """One pattern: a quick search, and the replacement.
+    """One pattern: a quick search, and the replacement, each for several events.
 
-    `search` finds every event that may contain something to replace, and perhaps others. With `spans_events`, it can
-    search many events in one text, because it ignores newlines. `replace` returns the text with the pieces replaced,
-    and the number of pieces.
+    `find_each` finds every event that may contain something to replace, and perhaps others. `is_in`, if there is one,
+    searches many events in one text, because it ignores newlines. `replace_each` returns each text with the pieces
+    replaced, and the number of pieces.
     """
 
-    search: Callable[[str], object]
-    replace: Callable[[str], tuple[str, int]]
-    spans_events: bool = False
+    find_each: Callable[[Sequence[str]], Iterable[object]]
+    replace_each: Callable[[Sequence[str]], Iterable[tuple[str, int]]]
+    is_in: Callable[[str], object] | None = None
 
 
 class Redactor:
@@ -35,29 +36,40 @@ class Redactor:
 
     def __init__(self, redact: Sequence[str]) -> None:
         """`redact` holds names of built-in redactions, or patterns. Raises ValueError naming an invalid one."""
-        self._redactions = [BUILT_IN.get(name) or _redaction(compile_user_pattern("redact", name)) for name in redact]
+        self._redactions = [BUILT_IN.get(name) or _of_user(compile_user_pattern("redact", name)) for name in redact]
 
     def redact(self, events: list[str]) -> int:
         """Replace pieces of the events, in place; return the number of pieces."""
         redacted = 0
         block = "\n".join(events)  # remains valid: a replacement never creates a new match
         for redaction in self._redactions:
-            if redaction.spans_events and not redaction.search(block):
+            if redaction.is_in and not redaction.is_in(block):
                 continue
-            for index in compress(range(len(events)), map(redaction.search, events)):
-                events[index], count = redaction.replace(events[index])
+            found = list(compress(range(len(events)), redaction.find_each(events)))
+            replaced = redaction.replace_each([events[index] for index in found])
+            for index, (text, count) in zip(found, replaced, strict=True):
+                events[index] = text
                 redacted += count
         return redacted
 
 
-def _redaction(pattern: re.Pattern[str], hint: Callable[[str], object] | None = None) -> Redaction:
-    """Return the redaction of what a pattern matches. `hint` is a quicker search that ignores newlines."""
+def _of_user(pattern: UserPattern) -> Redaction:
+    """Return the redaction of what a pattern of the user matches: everything, if that takes too long."""
+    replace = partial(_replace, pattern.compiled)
+    return Redaction(
+        lambda events: pattern.find_each(events, too_slow=True),
+        lambda events: pattern.apply(replace, events, (REDACTED, 1)),
+    )
 
-    def replace(text: str) -> tuple[str, int]:
-        count = sum(1 for match in pattern.finditer(text) if match[0])
-        return pattern.sub(lambda match: REDACTED if match[0] else "", text), count
 
-    return Redaction(hint or pattern.search, replace, spans_events=hint is not None)
+def _built_in(replace: Callable[[str], tuple[str, int]], hint: Callable[[str], object]) -> Redaction:
+    """Return a redaction whose functions take time in proportion to the text. `hint` ignores newlines."""
+    return Redaction(partial(map, hint), partial(map, replace), hint)
+
+
+def _replace(pattern: re.Pattern[str], text: str) -> tuple[str, int]:
+    count = sum(1 for match in pattern.finditer(text) if match[0])
+    return pattern.sub(lambda match: REDACTED if match[0] else "", text), count
 
 
 # Linear in the text: a match can only start at the beginning of a run of these characters.
@@ -123,8 +135,8 @@ def _is_luhn(digits: list[int]) -> bool:
 
 
 BUILT_IN: Final = {
-    "email": _redaction(_EMAIL, _EMAIL_HINT.search),
-    "ipv4": _redaction(_IPV4, _IPV4_HINT.search),
-    "card": Redaction(_has_digits, _without_cards, spans_events=True),
-    "bearer": _redaction(_BEARER, lambda text: "bearer" in text.lower()),
+    "email": _built_in(partial(_replace, _EMAIL), _EMAIL_HINT.search),
+    "ipv4": _built_in(partial(_replace, _IPV4), _IPV4_HINT.search),
+    "card": _built_in(_without_cards, _has_digits),
+    "bearer": _built_in(partial(_replace, _BEARER), lambda text: "bearer" in text.lower()),
 }

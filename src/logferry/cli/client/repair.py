@@ -8,6 +8,7 @@ from typing import Final
 
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_OK, CommandLine
 from logferry.cli.output import print_problem, print_result, shown, table
+from logferry.cli.pattern_watch import watching_patterns
 from logferry.client.finding.foreign_links import follow_foreign_links
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.repair import RepairReport, repair_path
@@ -33,7 +34,8 @@ def run(words: Sequence[str]) -> int:
     """Repair what is damaged of the files; return the exit code. Raises ConfigError."""
     settings = _COMMAND_LINE.start(words)
     try:
-        found = _repair(settings)
+        with watching_patterns():
+            found = _repair(settings)
     except DeliveryError as error:
         print_problem(str(error), command="repair")
         return EXIT_NOT_DELIVERED

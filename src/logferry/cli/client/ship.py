@@ -16,6 +16,7 @@ from logferry.cli.command_line import (
     flush_log,
 )
 from logferry.cli.output import print_notice, print_problem
+from logferry.cli.pattern_watch import watching_patterns
 from logferry.cli.signals import reloading_on_hangup, stopping_on_signals
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.run import Reloading, ship
@@ -58,7 +59,7 @@ def ship_and_summarise(settings: ShipSettings, load_again: Callable[[], ShipSett
 
         reloads = Reloads(settings, load_again)
         request, reloading = reloads.request, reloads.delivering_to
-    with closing(stop), stopping_on_signals(stop.request) as stopped, reloading_on_hangup(request):
+    with closing(stop), stopping_on_signals(stop.request) as stopped, reloading_on_hangup(request), watching_patterns():
         code, problems = _ship(settings, metrics, stop, reloading)
     if code == EXIT_NOT_DELIVERED and stopped.is_interrupt and settings.mode == "batch":
         code = EXIT_INTERRUPTED

@@ -12,6 +12,7 @@ from typing import Final
 
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_OK, CommandLine
 from logferry.cli.output import print_problem, print_result, shown, table
+from logferry.cli.pattern_watch import watching_patterns
 from logferry.client.finding.foreign_links import follow_foreign_links
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.former import FormerSource
@@ -47,7 +48,8 @@ def run(words: Sequence[str]) -> int:
 def verify_and_print(settings: VerifySettings) -> int:
     """Compare the files with what the server has stored, print the verdicts, return the exit code."""
     try:
-        verdicts = _verify(settings)
+        with watching_patterns():
+            verdicts = _verify(settings)
     except DeliveryError as error:
         print_problem(str(error), command="verify")
         return EXIT_NOT_DELIVERED

@@ -1,13 +1,95 @@
-"""Compiles the patterns that users write (`--format regex:`, `--multiline`, `--include`, `--redact` ...)."""
+"""The patterns that users write (`--format regex:`, `--multiline`, `--include`, `--redact` ...): compiled and applied.
+
+A pattern may take longer on one line than anybody can wait. A process that can stop it installs a `Watch`; this module
+owns what then becomes of the line, by the purpose of the pattern: the line is never lost. Must never measure time.
+"""
 
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
 
 from logferry.protocol.patterns import compile_pattern
 
+Result = TypeVar("Result")
 
-def compile_user_pattern(purpose: str, pattern: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
+# What becomes of a line, for messages, by the purpose of the pattern that was stopped on it.
+CONSEQUENCES: Final = {
+    "include": "the event is shipped",
+    "exclude": "the event is shipped",
+    "redact": "all of the event is shipped as [redacted]",
+    "multiline": "the line begins an event",
+    "format regex": "all of the event is shipped as its message",
+}
+
+
+class Watch(Protocol):
+    """Applies a function, which uses a pattern, to each text."""
+
+    def __call__(
+        self, pattern: "UserPattern", function: Callable[[str], Result], texts: Sequence[str], too_slow: Result
+    ) -> list[Result]:
+        """Return the results in order, with `too_slow` for a text on which the function took too long."""
+
+
+def _unwatched(
+    pattern: "UserPattern",  # as in Watch
+    function: Callable[[str], Result],
+    texts: Sequence[str],
+    too_slow: Result,
+) -> list[Result]:
+    return list(map(function, texts))
+
+
+@dataclass(slots=True)
+class _Installed:
+    """The watch of this process. Set before the first pattern is applied."""
+
+    watch: Watch = _unwatched
+
+
+_installed: Final = _Installed()
+
+
+def install_watch(watch: Watch | None) -> None:
+    """Let `watch` apply all patterns from now on; None lets them take as long as they do."""
+    _installed.watch = watch or _unwatched
+
+
+class UserPattern:
+    """A compiled pattern and its `purpose`. Each method takes texts and returns as many results, in their order."""
+
+    def __init__(self, purpose: str, pattern: re.Pattern[str]) -> None:
+        self.purpose = purpose
+        self.compiled = pattern
+
+    @property
+    def groupindex(self) -> dict[str, int]:
+        """The named groups, with their numbers."""
+        return dict(self.compiled.groupindex)
+
+    def find_each(self, texts: Sequence[str], *, too_slow: bool) -> Sequence[object]:
+        """Return for each text something true if the pattern is found in it."""
+        search: Callable[[str], object] = self.compiled.search
+        return self.apply(search, texts, too_slow)
+
+    def begin_each(self, texts: Sequence[str]) -> Sequence[object]:
+        """Return for each text something true if the pattern matches at its beginning, or takes too long."""
+        match: Callable[[str], object] = self.compiled.match
+        return self.apply(match, texts, True)
+
+    def match_each(self, texts: Sequence[str]) -> Sequence[re.Match[str] | None]:
+        """Return the match of each whole text; None also if the pattern takes too long."""
+        return self.apply(self.compiled.fullmatch, texts, None)
+
+    def apply(self, function: Callable[[str], Result], texts: Sequence[str], too_slow: Result) -> list[Result]:
+        """Return the results of a function that uses the pattern; `too_slow` where it takes too long."""
+        return _installed.watch(self, function, texts, too_slow)
+
+
+def compile_user_pattern(purpose: str, pattern: str, flags: re.RegexFlag = re.NOFLAG) -> UserPattern:
     """Compile a pattern. If the pattern is invalid, raises ValueError with the reason and the `purpose`."""
     try:
-        return compile_pattern(pattern, flags)
+        return UserPattern(purpose, compile_pattern(pattern, flags))
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"cannot use {pattern!r} as a pattern ({purpose}): {error}") from error

@@ -5,7 +5,7 @@ named groups become fields, in their order; group names that mean level, message
 format. The level is in capitals; without a message, the event is the message. A group that did not match is null. An
 event that the pattern does not match is shipped whole (rule F5).
 
-Nothing bounds the time that a pattern takes on a line: the author of the pattern is responsible for that.
+A pattern that takes too long on an event does not match it (user_patterns.py).
 """
 
 import re
@@ -27,7 +27,8 @@ class RegexFormat(Format):
         """Raises ValueError if `pattern` is invalid or has no named groups."""
         self.name = f"regex:{pattern}"
         self._pattern = compile_user_pattern("format regex", pattern, re.DOTALL)
-        groups = sorted(self._pattern.groupindex, key=self._pattern.groupindex.__getitem__)
+        numbers = self._pattern.groupindex
+        groups = sorted(numbers, key=numbers.__getitem__)
         if not groups:
             raise ValueError(f"cannot use {pattern!r} as a format: it has no named groups, such as (?P<message>.*)")
         sources = sources_of((group, True) for group in groups)
@@ -38,7 +39,7 @@ class RegexFormat(Format):
 
     def record_of(self, text: str) -> str:
         """See Format."""
-        match = self._pattern.fullmatch(text)
+        (match,) = self._pattern.match_each([text])
         if match is None:
             return to_json(unknown_fields(text))
         fields = {key: match[group] if group else None for key, group in self._keys.items()}
@@ -52,7 +53,7 @@ class RegexFormat(Format):
         lines, blank = without_blank_lines(with_plain_newlines(data, inner_newline), is_escaped=False)
         newline = inner_newline.decode()
         events = [line.replace(newline, "\n") for line in lines.decode().split("\n")[:-1]]
-        matches = list(map(self._pattern.fullmatch, events))
+        matches = self._pattern.match_each(events)
         matched = self._matched([match for match in matches if match], inner_newline)
         if None not in matches:
             return Rendered(matched, len(events), blank)
