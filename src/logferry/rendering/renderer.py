@@ -5,7 +5,7 @@ them, has the format turn each event into a record, and adds the extra fields to
 
 It works on whole chunks and returns the same bytes as `reference.render_event` does for each event. Rendering is a pure
 function of the bytes: the same chunk yields the same NDJSON on any machine, at any time. It must never depend on a
-clock, a file, or anything rendered before. The one exception is a pattern of the user that the process stops (rule F36).
+clock, a file, or anything rendered before. The one exception is a pattern of the user that is stopped (rule F36).
 """
 
 from collections.abc import Iterable
