@@ -14,6 +14,7 @@ LogferryError
   DeliveryAbandoned      delivery failed for good: attempts or time used up
   FrameError             a compressed frame is broken; its sender must fix it
   StoreError             the server cannot write to its disk; waiting may help
+    DamagedLedger        the ledger does not have the content of a ledger; it must be made anew
 
 `cause_of` gives the system's reason for an OSError, for the messages of all of them.
 """
@@ -89,6 +90,14 @@ class FrameError(LogferryError):
 
 class StoreError(LogferryError):
     """The server cannot write to its data folder."""
+
+
+class DamagedLedger(StoreError):
+    """The ledger does not have the content of a ledger. `problem` says what is wrong with it."""
+
+    def __init__(self, message: str, problem: str) -> None:
+        super().__init__(message)
+        self.problem = problem
 
 
 def cause_of(error: OSError, *, with_path: bool = False) -> str:

@@ -166,7 +166,7 @@ def segments_of(data_dir: Path) -> list[Path]:
 
 def problems(data_dir: Path) -> list[str]:
     """Return what fsck says of each segment, oldest first; "" for a sound one."""
-    return [finding.problem for finding in fsck(data_dir)]
+    return [finding.problem for finding in fsck(data_dir) if finding.kind == "segment" or finding.problem]
 
 
 def store_twelve(data_dir: Path) -> None:

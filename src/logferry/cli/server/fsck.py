@@ -9,7 +9,8 @@ from typing import Final
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_OK, CommandLine
 from logferry.cli.output import print_result, shown, table
 from logferry.config import FsckSettings
-from logferry.server.storage.disk.fsck import Finding, fsck
+from logferry.server.storage.disk.data_folder import Finding
+from logferry.server.storage.disk.fsck import fsck
 from logferry.server.storage.disk.rebuild import rebuild
 
 _COMMAND_LINE: Final = CommandLine(
@@ -17,7 +18,8 @@ _COMMAND_LINE: Final = CommandLine(
     FsckSettings,
     "Check every segment of a server's data folder against the ledger, or make the ledger anew (--rebuild).",
     "exit codes: 0 every segment agrees with the ledger, or the ledger was made as it was; 1 the ledger is missing, or "
-    "cannot be made; 2 the command line or the configuration is wrong; 3 a segment is damaged, or the remarks say what "
+    "cannot be made; 2 the command line or the configuration is wrong; 3 a segment or the ledger is damaged, a segment "
+    "is not in the ledger, a surplus has lines that are stored nowhere else, or the remarks of --rebuild say what "
     "could not be made as it was",
 )
 
@@ -45,14 +47,19 @@ def _rebuild(data_dir: Path) -> int:
 
 
 def findings_as_table(findings: Sequence[Finding]) -> str:
-    """Return one row per segment."""
+    """Return one row per segment, and for whatever else lies in the data folder."""
     header = ("segment", "bytes", "lines", "verdict")
-    rows = [(f.path, str(f.bytes), str(f.lines), f.problem or "ok") for f in findings]
-    bad = sum(bool(finding.problem) for finding in findings)
-    lines = sum(finding.lines for finding in findings)
-    return "\n".join([*table([header, *rows]), f"{len(findings)} segments, {lines} lines, {bad} damaged"])
+    rows = [(f.path, str(f.bytes), str(f.lines), f.problem or f.note or "ok") for f in findings]
+    segments = [finding for finding in findings if finding.kind == "segment"]
+    others = len(findings) - len(segments)
+    bad, worse = (sum(bool(f.problem) for f in findings if (f.kind == "segment") is which) for which in (True, False))
+    lines = sum(finding.lines for finding in segments)
+    summary = f"{len(segments)} segments, {lines} lines, {bad} damaged"
+    if others:
+        summary += f"; {others} other findings, {worse} of them problems"
+    return "\n".join([*table([header, *rows]), summary])
 
 
 def findings_as_json(findings: Sequence[Finding]) -> str:
-    """Return a list of objects, one per segment."""
+    """Return a list of objects, one per finding."""
     return json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2)

@@ -1,15 +1,20 @@
 """fsck finds what is wrong with segments, and nothing else."""
 
+import os
+import shutil
+import stat
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from logferry.errors import StoreError
+from logferry.server.storage.disk import data_folder
 from logferry.server.storage.disk.fsck import fsck
+from logferry.server.storage.disk.journal import journal_path
 from tests.support.delivery import LINES, DeliveryClient, batch, size_of
 from tests.support.running import running_server
-from tests.support.stores import SIZE, problems, segments_of, small_disk, store_twelve
+from tests.support.stores import SIZE, Stored, opened, problems, segments_of, small_disk, store_twelve, submit_each
 
 
 def test_fsck_finds_every_segment_sound_and_counts_it(tmp_path: Path) -> None:
@@ -46,6 +51,11 @@ def test_fsck_reports_bytes_added_to_a_closed_segment_but_not_to_the_open_one(tm
 def test_fsck_of_a_folder_without_a_ledger_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"has no ledger"):
         list(fsck(tmp_path))
+    store_twelve(tmp_path)
+    for path in tmp_path.glob("ledger*"):
+        path.unlink()
+    with pytest.raises(StoreError, match="`logferry fsck --rebuild`"):
+        list(fsck(tmp_path))
 
 
 def test_fsck_may_run_beside_a_server(tmp_path: Path) -> None:
@@ -56,8 +66,131 @@ def test_fsck_may_run_beside_a_server(tmp_path: Path) -> None:
         assert problems(server.data_dir) == ["", ""]
 
 
-def test_a_folder_on_a_volume_that_is_mounted_read_only_is_checked(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", megabytes=4) as disk:
-        store_twelve(disk / "data")
+@pytest.mark.parametrize("is_crashed", [False, True])
+def test_a_folder_on_a_volume_that_is_mounted_read_only_is_checked_with_its_log(
+    tmp_path: Path, is_crashed: bool
+) -> None:
+    with small_disk(tmp_path / "disk", megabytes=8) as disk:
+        data_dir = disk / "data"
+        with opened(tmp_path / "data", segment_bytes=3 * SIZE) as store:
+            submit_each(store, LINES[10:22], Stored())
+            if is_crashed:  # the last transactions are in the log alone
+                shutil.copytree(tmp_path / "data", data_dir)
+        if not is_crashed:
+            shutil.copytree(tmp_path / "data", data_dir)
+        assert (data_dir / "ledger.sqlite3-wal").exists() == is_crashed
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        assert problems(disk / "data") == [""] * 4
+        assert problems(data_dir) == [""] * 4
+        assert sum(finding.lines for finding in fsck(data_dir)) == 12
+
+
+def verdicts(data_dir: Path) -> dict[str, tuple[str, str, str]]:
+    """Return what fsck says, by path, without sound segments."""
+    findings = list(fsck(data_dir))
+    return {f.path: (f.kind, f.problem, f.note) for f in findings if f.kind != "segment" or f.problem}
+
+
+def test_a_damaged_ledger_is_a_finding_and_never_an_error(tmp_path: Path) -> None:
+    store_twelve(tmp_path)
+    ledger = tmp_path / "ledger.sqlite3"
+    whole = ledger.read_bytes()
+    for page in range(len(whole) // 4096):
+        ledger.write_bytes(whole[: 4096 * page] + bytes(4096) + whole[4096 * (page + 1) :])
+        found = verdicts(tmp_path)
+        assert found["ledger.sqlite3"][0] == "ledger"
+        assert "`logferry fsck --rebuild`" in found["ledger.sqlite3"][1]
+    ledger.write_bytes(b"something else" * 1000)
+    assert list(verdicts(tmp_path)) == ["ledger.sqlite3"]
+
+
+@pytest.mark.parametrize("kind", ["named pipe", "folder", "symbolic link", "socket"])
+@pytest.mark.parametrize("place", [0, -1])
+def test_what_is_not_a_file_in_place_of_a_segment_is_found_and_not_opened(
+    tmp_path: Path, kind: str, place: int
+) -> None:
+    store_twelve(tmp_path)
+    path = segments_of(tmp_path)[place]
+    path.rename(tmp_path / "elsewhere")
+    unknown = path.with_name("2024-01-15-77.ndjson")
+    for name in (path, unknown, path.with_name(f"{path.name}.surplus-1-0")):
+        make(kind, name, tmp_path / "elsewhere")
+    found = verdicts(tmp_path)
+    problem = f"cannot be read: it is a {kind}, not a file"
+    assert found[relative(path)] == ("segment", problem, "")
+    assert found[relative(unknown)] == ("unknown segment", f"is a {kind}, not a file", "")
+    assert found[f"{relative(path)}.surplus-1-0"][1] == problem
+
+
+def make(kind: str, path: Path, target: Path) -> None:
+    if kind == "named pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "symbolic link":
+        path.symlink_to(target)
+    else:
+        os.mknod(path, stat.S_IFSOCK | 0o600)
+
+
+def relative(path: Path) -> str:
+    return "/".join(path.parts[-3:])
+
+
+def test_what_the_ledger_does_not_have_is_listed(tmp_path: Path) -> None:
+    store_twelve(tmp_path)
+    folder = segments_of(tmp_path)[0].parent
+    (folder / "2024-01-15-77.ndjson").write_bytes(b"unknown\n")
+    (folder / "notes.txt").write_bytes(b"a note")
+    (folder.parent / "deep").mkdir()
+    (folder.parent.parent / "file").write_bytes(b"")
+    (tmp_path / "ledger.sqlite3.damaged-1").write_bytes(b"")
+    (tmp_path / "lost+found").mkdir()
+    assert verdicts(tmp_path) == {
+        "10.0.0.7/plain/2024-01-15-77.ndjson": ("unknown segment", "is a segment that the ledger does not have", ""),
+        "10.0.0.7/plain/notes.txt": ("foreign", "", "does not belong to the store"),
+        "file": ("foreign", "", "does not belong to the store"),
+        "ledger.sqlite3.damaged-1": ("foreign", "", "an earlier ledger, kept by a rebuild"),
+        "lost+found": ("foreign", "", "a folder: does not belong to the store"),
+    }
+
+
+def test_a_million_foreign_files_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_folder, "_MAX_FOREIGN", 3)
+    store_twelve(tmp_path)
+    for number in range(8):
+        (tmp_path / f"foreign{number}").write_bytes(b"")
+    assert list(verdicts(tmp_path)) == ["foreign0", "foreign1", "foreign2", "and 5 more"]
+
+
+@pytest.mark.parametrize("has_journal", [False, True])
+def test_a_surplus_is_a_problem_until_its_lines_are_stored_unless_two_witnesses_say_that_it_was_never_acked(
+    tmp_path: Path, has_journal: bool
+) -> None:
+    store_twelve(tmp_path)
+    last = segments_of(tmp_path)[-1]
+    last.write_bytes(last.read_bytes() + LINES[30] + LINES[31] + LINES[32][:20])
+    if not has_journal:
+        journal_path(last).unlink()
+    name = f"{relative(last)}.surplus-1-{3 * SIZE}{'.unacked' * has_journal}"
+    with opened(tmp_path, segment_bytes=3 * SIZE) as store:
+        if has_journal:
+            assert verdicts(tmp_path)[name] == ("surplus", "", "a surplus with 2 lines that were never acked")
+        else:
+            problem = "is a surplus with 2 lines that are not stored elsewhere"
+            assert verdicts(tmp_path) == {name: ("surplus", problem, "")}
+        submit_each(store, [LINES[31]], Stored())
+        assert "with 1 lines" in "".join(verdicts(tmp_path)[name])
+        submit_each(store, [LINES[30]], Stored())
+    assert verdicts(tmp_path) == {name: ("surplus", "", "a surplus whose lines are stored")}
+
+
+def test_lines_that_the_ledger_has_lost_are_a_problem(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        submit_each(store, LINES[:2], Stored())
+    older = (tmp_path / "ledger.sqlite3").read_bytes()
+    with opened(tmp_path) as store:
+        submit_each(store, LINES[2:5], Stored())
+    (tmp_path / "ledger.sqlite3").write_bytes(older)
+    assert problems(tmp_path) == [
+        "has 3 lines that the ledger has lost; the next start enters them again from the journal"
+    ]

@@ -138,9 +138,11 @@ def test_a_journal_of_other_content_is_not_believed_at_the_start(tmp_path: Path)
     assert stored_lines(tmp_path) == LINES[10:20]
     (surplus,) = (found for found in tmp_path.rglob("*surplus*") if found.suffix != ".journal")
     assert content.replace(b"line 18", b"line 81").endswith(surplus.read_bytes())
+    altered = "is a surplus with 1 lines that are not stored elsewhere"
+    assert problems(tmp_path) == ["", altered]
     lose_ledger(tmp_path)
     rebuild(tmp_path)
-    assert problems(tmp_path) == [""]
+    assert problems(tmp_path) == ["", altered]
 
 
 def test_segments_without_journals_are_kept_and_named(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_what_the_ledger_does_not_record_is_moved_beside_the_segment_and_numbere
         with opened(tmp_path):
             pass
         assert path.read_bytes() == b"".join(LINES[:5])
-        name = f"{path.name}.surplus-{number}-{5 * len(LINES[0])}"
+        name = f"{path.name}.surplus-{number}-{5 * len(LINES[0])}.unacked"
         assert path.with_name(name).read_bytes() == surplus
     assert [surplus_name(found.name).number for found in sorted(surpluses_of(path))] == [1, 2]  # type: ignore[union-attr]
 

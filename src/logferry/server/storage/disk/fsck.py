@@ -1,48 +1,74 @@
-"""`logferry fsck`: does every segment still hold what the ledger records?
+"""`logferry fsck`: is the ledger sound, does every segment hold what the ledger records, and what else lies there?
 
 Only reads: the ledger through its own connection, the segments in blocks. So it may run beside a server that is
 storing. `source_report.py` answers the same question for one source.
 """
 
+import contextlib
+import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from logferry.errors import StoreError, cause_of
+from logferry.errors import DamagedLedger, StoreError, cause_of
+from logferry.server.storage.disk.data_folder import Finding, other_files
+from logferry.server.storage.disk.journal import journal_total
 from logferry.server.storage.disk.ledger import FILE_NAME, Ledger
+from logferry.server.storage.disk.ledger_reading import ledger_for_reading
+from logferry.server.storage.disk.lost_ledger import refuse_if_missing
 from logferry.server.storage.disk.measure import measure
 from logferry.server.storage.disk.regular import size_of
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
 from logferry.server.storage.records import SegmentRow
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A segment and what is wrong with it; `problem` is empty if the segment is sound."""
-
-    path: str
-    bytes: int
-    lines: int
-    problem: str
-
-
 def fsck(data_dir: Path) -> Iterator[Finding]:
-    """Check every segment that should be there against its length, line count and checksum, oldest first.
+    """Check the ledger, every segment that should be there against it, oldest first, and what else lies there.
 
     Lines that a running server appends meanwhile are not checked, and segments that it deletes meanwhile are left out.
-    Raises StoreError if the ledger is missing, OSError if it cannot be read.
+    Raises StoreError if the ledger is missing or of another version, OSError if it cannot be read.
     """
-    if not (data_dir / FILE_NAME).exists():
-        raise StoreError(f"cannot check {data_dir}: it has no ledger ({FILE_NAME})")
-    ledger = Ledger(data_dir, durable=False, read_only=True)
+    refuse_if_missing(data_dir)
     try:
-        for row in ledger.segments("open", "closed"):
-            problem = segment_problem(data_dir, row)
-            now = ledger.segment(row.id) if problem else row
-            if now and now.state != "expired":
-                yield Finding(row.path, row.bytes, row.lines, problem)
-    finally:
-        ledger.close()
+        size = size_of(data_dir / FILE_NAME)
+    except FileNotFoundError:
+        raise StoreError(f"cannot check {data_dir}: it has no ledger ({FILE_NAME})") from None
+    try:
+        with ledger_for_reading(data_dir) as ledger:
+            yield from (_ledger_finding(size, problem) for problem in ledger.problems())
+            yield from _segments(data_dir, ledger)
+            yield from other_files(data_dir, lambda path: _is_recorded(ledger, path))
+    except OSError as error:
+        if os.path.basename(str(error.filename)) != FILE_NAME:
+            raise
+        yield _ledger_finding(size, cause_of(error))  # a damaged page that SQLite's check may not see
+    except DamagedLedger as error:
+        yield _ledger_finding(size, error.problem)
+
+
+def _ledger_finding(size: int, problem: str) -> Finding:
+    return Finding(FILE_NAME, size, 0, f"is damaged: {problem}; see `logferry fsck --rebuild`", "ledger")
+
+
+def _segments(data_dir: Path, ledger: Ledger) -> Iterator[Finding]:
+    for row in ledger.segments("open", "closed"):
+        problem = segment_problem(data_dir, row) or _lost_problem(data_dir, row, ledger)
+        now = ledger.segment(row.id) if problem else row
+        if now and now.state != "expired":
+            yield Finding(row.path, row.bytes, row.lines, problem)
+
+
+def _lost_problem(data_dir: Path, row: SegmentRow, ledger: Ledger) -> str:
+    """Return whether the journal of a segment has what the ledger has lost. A journal is written after the ledger."""
+    with contextlib.suppress(OSError):
+        total = journal_total(data_dir / FOLDER_NAME / row.path)
+        if total and total.bytes > row.bytes and (now := ledger.segment(row.id)) and total.bytes > now.bytes:
+            lines = total.lines - now.lines
+            return f"has {lines} lines that the ledger has lost; the next start enters them again from the journal"
+    return ""
+
+
+def _is_recorded(ledger: Ledger, path: str) -> bool:
+    return any(row.path == path for row in ledger.segments_in(path.rpartition("/")[0]))
 
 
 def segment_problem(data_dir: Path, row: SegmentRow, *, on_block: Callable[[int], None] | None = None) -> str:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from logferry.server.storage.disk.regular import open_file
-from logferry.server.storage.records import ExtentRow, LossRow, SourceRow, WindowRow
+from logferry.server.storage.records import ExtentRow, LossRow, SegmentRow, SourceRow, WindowRow
 
 VERSION: Final = 1
 _SUFFIX: Final = ".journal"
@@ -201,6 +201,14 @@ def journal_total(segment: Path) -> Total | None:
         found = read_journal(segment)
         return found.total if found else None
     return None
+
+
+def journal_agrees(segment: Path, row: SegmentRow) -> bool:
+    """Whether the journal of a segment has neither more nor less than the ledger."""
+    try:
+        return journal_total(segment) == (row.bytes, row.lines, row.crc32)
+    except OSError:
+        return False
 
 
 def parsed(line: bytes) -> list[Any] | None:

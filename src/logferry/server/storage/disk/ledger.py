@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from logferry.errors import StoreError
+from logferry.errors import DamagedLedger, StoreError
 from logferry.server.storage.disk.ledger_format import VERSION, is_new, migrate, version_of
 from logferry.server.storage.records import (
     DamageRow,
@@ -77,7 +77,7 @@ class Ledger:
                 self._database.close()
                 raise
         except sqlite3.Error as error:
-            raise StoreError(_advice(self.path, error)) from error
+            raise _cannot_open(self.path, error) from error
 
     def _open(self, *, read_only: bool, durable: bool, is_checked: bool) -> None:
         version = version_of(self._database)
@@ -88,7 +88,7 @@ class Ledger:
                 f"1 to {VERSION}"
             )
         if is_checked and (problems := self.problems()):
-            raise StoreError(_damaged(self.path, problems[0]))
+            raise _damaged(self.path, problems[0])
         if not read_only:
             self._prepare(durable=durable)
             if version < VERSION:
@@ -464,18 +464,19 @@ def _kind(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
 
 
-def _advice(path: Path, error: sqlite3.Error) -> str:
+def _cannot_open(path: Path, error: sqlite3.Error) -> StoreError:
     """Return what to do about a ledger that cannot be opened. Only damage is a reason to make another one."""
     if _kind(error) in _DAMAGE:
         return _damaged(path, str(error))
-    return (
+    return StoreError(
         f"cannot open the ledger {path}: {error}. It is as it was: do not move or restore it, but remove the cause "
         "(a full disk, missing permissions, another program that uses it), and start again"
     )
 
 
-def _damaged(path: Path, problem: str) -> str:
-    return (
+def _damaged(path: Path, problem: str) -> DamagedLedger:
+    return DamagedLedger(
         f"the ledger {path} is damaged: {problem}. The segments are as they were. `logferry fsck --rebuild` makes the "
-        "ledger anew from the journals beside them, and keeps the damaged one"
+        "ledger anew from the journals beside them, and keeps the damaged one",
+        problem,
     )

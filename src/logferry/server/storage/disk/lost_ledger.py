@@ -9,6 +9,7 @@ from pathlib import Path
 
 from logferry.errors import StoreError
 from logferry.server.storage.disk.ledger import FILE_NAME, Ledger
+from logferry.server.storage.disk.regular import size_of
 from logferry.server.storage.disk.segment_files import has_segments
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
 
@@ -17,7 +18,7 @@ def refuse_if_missing(data_dir: Path) -> None:
     """Raise StoreError if there are segments and no ledger. Raises OSError."""
     path = data_dir / FILE_NAME
     try:
-        is_missing = path.stat().st_size == 0
+        is_missing = size_of(path) == 0
     except FileNotFoundError:
         is_missing = True
     if is_missing and has_segments(data_dir / FOLDER_NAME):

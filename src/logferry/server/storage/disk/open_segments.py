@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 from logferry.errors import cause_of
 from logferry.server.storage.disk.file_system import FileSystem, naming
+from logferry.server.storage.disk.journal import journal_agrees
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.pending_appends import PendingAppends
 from logferry.server.storage.disk.regular import size_of
@@ -247,11 +248,14 @@ def new_damage_log() -> RateLimit:
     return RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="segments that had a surplus or are damaged")
 
 
-def restore_length(path: Path, row: SegmentRow, files: FileSystem, *, log: RateLimit) -> Restored:
+def restore_length(
+    path: Path, row: SegmentRow, files: FileSystem, *, log: RateLimit, has_lost: bool = False
+) -> Restored:
     """Give a segment its length in the ledger: move what it holds beyond that aside (surplus.py).
 
     Raises OSError. A segment in which nothing was ever stored may have no file. On a full disk, a surplus that cannot
-    be moved stays where it is, behind the end of a segment that is not appended to any more.
+    be moved stays where it is, behind the end of a segment that is not appended to any more. `has_lost` says that the
+    ledger is known to have lost transactions.
     """
     try:
         size = size_of(path)
@@ -269,19 +273,22 @@ def restore_length(path: Path, row: SegmentRow, files: FileSystem, *, log: RateL
             *(path, size, row.bytes),
         )
         return Restored(can_grow=False, is_too_short=True)
-    return _without_surplus(path, row, size, files, log) if size > row.bytes else Restored()
+    if size == row.bytes:
+        return Restored()
+    is_unacked = not has_lost and journal_agrees(path, row)
+    return _without_surplus(path, row, files, log, size=size - row.bytes, is_unacked=is_unacked)
 
 
-def _without_surplus(path: Path, row: SegmentRow, size: int, files: FileSystem, log: RateLimit) -> Restored:
+def _without_surplus(
+    path: Path, row: SegmentRow, files: FileSystem, log: RateLimit, *, size: int, is_unacked: bool
+) -> Restored:
     try:
-        surplus = set_aside(path, row.bytes, files)
+        surplus = set_aside(path, row.bytes, files, is_unacked=is_unacked)
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
         message = "%s holds %d bytes more than the ledger records, and they cannot be moved aside (%s): they stay there"
-        log.log(
-            logging.WARNING, f"{message}; new lines go into another segment", path, size - row.bytes, cause_of(error)
-        )
+        log.log(logging.WARNING, f"{message}; new lines go into another segment", path, size, cause_of(error))
         return Restored(can_grow=False)
     message = "moved %d bytes that the ledger does not record from the end of %s to %s"
     log.log(logging.WARNING, message, surplus.bytes, path, surplus.path.name)

@@ -51,7 +51,8 @@ def _restore_lengths(
 ) -> RecoveryReport:
     last_of_folder = {os.path.dirname(row.path): row.id for row in rows}  # rows come oldest first
     log = new_damage_log()
-    restored = {row.id: restore_length(root / row.path, row, files, log=log) for row in rows}
+    has_lost = report.segments_adopted > 0
+    restored = {row.id: restore_length(root / row.path, row, files, log=log, has_lost=has_lost) for row in rows}
     log.flush()
     to_close = [
         replace(row, state="closed")

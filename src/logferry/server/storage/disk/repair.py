@@ -22,6 +22,7 @@ from logferry.durable import replace_file
 from logferry.protocol.delivery_repairs import CONTENT_BYTES, RepairOutcome, StoredContent
 from logferry.protocol.delivery_requests import Content, Repair
 from logferry.server.storage.disk.file_system import FileSystem, naming
+from logferry.server.storage.disk.journal import journal_agrees
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.measure import measure
 from logferry.server.storage.disk.regular import open_file, size_of
@@ -121,7 +122,8 @@ class SegmentRepair:
             if segment.state == "open" and surplus > 0:  # perhaps only what the writer is writing now
                 self._on_surplus(LogName(*path.relative_to(self._root).parts[:2]))
             elif surplus > 0:
-                moved = set_aside(path, segment.bytes, self._files)
+                is_unacked = journal_agrees(path, segment)
+                moved = set_aside(path, segment.bytes, self._files, is_unacked=is_unacked)
                 message = "moved %d bytes that the ledger does not record from the end of %s to %s"
                 logger.warning(message, moved.bytes, path, moved.path.name)
                 return moved.bytes

@@ -2,7 +2,8 @@
 
 Usually these bytes are of a group that a crash interrupted, which was never acked, and which its clients send again.
 But a ledger that has lost its last transactions (a missing log, an older copy) looks the same. So on the word of the
-ledger nothing is destroyed: the bytes move to `<segment>.surplus-<n>-<first byte>` beside the segment.
+ledger nothing is destroyed: the bytes move to `<segment>.surplus-<n>-<first byte>` beside the segment. The name ends in
+`.unacked` if the journal of the segment agrees with the ledger: two witnesses that nothing of it was acked.
 
 The copy is complete and on the disk before the segment is cut; a crash in between leaves the bytes in both files, or
 an unfinished copy under a name that ends in `.new`. Holes stay holes, so the copy takes no more room than the surplus.
@@ -22,20 +23,24 @@ from logferry.server.storage.disk.regular import open_file
 
 _BLOCK_BYTES: Final = 1024 * 1024
 
-_surplus_name: Final = re.compile(r"(.+\.ndjson)\.surplus-(\d{1,9})-(\d{1,18})", re.ASCII)
+_surplus_name: Final = re.compile(r"(.+\.ndjson)\.surplus-(\d{1,9})-(\d{1,18})(\.unacked)?", re.ASCII)
 
 _NO_HOLES: Final = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # a file system that does not know where they are
 
 
 class SurplusName(NamedTuple):
-    """The file name of a surplus: its segment, its number, and the byte of the segment at which it began."""
+    """The file name of a surplus: its segment, its number, and the byte of the segment at which it began.
+
+    Ledger and journal agreed that nothing of an `is_unacked` surplus was acked.
+    """
 
     segment: str
     number: int
     position: int
+    is_unacked: bool = False
 
     def __str__(self) -> str:
-        return f"{self.segment}.surplus-{self.number}-{self.position}"
+        return f"{self.segment}.surplus-{self.number}-{self.position}{'.unacked' * self.is_unacked}"
 
 
 class Surplus(NamedTuple):
@@ -48,17 +53,17 @@ class Surplus(NamedTuple):
 def surplus_name(file_name: str) -> SurplusName | None:
     """Parse the name of a surplus; return None for any other name."""
     match = _surplus_name.fullmatch(file_name)
-    return SurplusName(match[1], int(match[2]), int(match[3])) if match else None
+    return SurplusName(match[1], int(match[2]), int(match[3]), bool(match[4])) if match else None
 
 
-def set_aside(path: Path, position: int, files: FileSystem) -> Surplus:
+def set_aside(path: Path, position: int, files: FileSystem, *, is_unacked: bool = False) -> Surplus:
     """Move what a segment holds from `position` on into a new file beside it.
 
     Raises OSError; then the segment is as it was.
     """
     source = open_file(path)
     try:
-        target = _free_name(path, position)
+        target = _free_name(path, position, is_unacked=is_unacked)
         temporary = target.with_name(f"{target.name}.new")
         with naming(temporary):
             size = _copy(source, position, temporary, files)
@@ -89,10 +94,10 @@ def delete_segment(path: Path, files: FileSystem) -> None:
         files.delete(path)
 
 
-def _free_name(path: Path, position: int) -> Path:
+def _free_name(path: Path, position: int, *, is_unacked: bool) -> Path:
     found = map(surplus_name, os.listdir(path.parent))
     number = max((name.number for name in found if name and name.segment == path.name), default=0) + 1
-    return path.with_name(str(SurplusName(path.name, number, position)))
+    return path.with_name(str(SurplusName(path.name, number, position, is_unacked)))
 
 
 def _copy(source: int, position: int, target: Path, files: FileSystem) -> int:

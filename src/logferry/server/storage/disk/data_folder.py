@@ -1,0 +1,164 @@
+"""What lies in a data folder besides the segments that the ledger has: surplus, unknown segments, anything else.
+
+Part of `logferry fsck`. Never opens what is not a file, never follows a link, and descends only into the folders that a
+store makes. Only reads; bounded in what it reads of a surplus and in how much it lists.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from logferry.errors import cause_of
+from logferry.server.storage.disk.journal import segment_of_journal
+from logferry.server.storage.disk.ledger import FILE_NAME
+from logferry.server.storage.disk.regular import kind_of, open_file, size_of
+from logferry.server.storage.disk.segment_files import segment_files
+from logferry.server.storage.disk.segment_names import FOLDER_NAME, segment_name
+from logferry.server.storage.disk.surplus import SurplusName, surplus_name
+
+# The lines of a larger surplus are not looked for: they would be held in memory.
+_MAX_SURPLUS_BYTES: Final = 64 * 1024 * 1024
+
+# Files that do not belong to the store and are listed; of more, only the number.
+_MAX_FOREIGN: Final = 200
+
+_OWN: Final = ("lock", FOLDER_NAME, "damaged", FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm")
+_KEPT: Final = f"{FILE_NAME}.damaged-"
+
+_FOREIGN: Final = "does not belong to the store"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in a data folder and what is wrong with it; `problem` is empty if nothing is.
+
+    `path` of a segment, and of what lies beside one, is below the folder `segments`. A `note` says what a file is that
+    is not a segment of the ledger.
+    """
+
+    path: str
+    bytes: int
+    lines: int
+    problem: str
+    kind: Literal["segment", "ledger", "surplus", "unknown segment", "foreign"] = "segment"
+    note: str = ""
+
+
+def other_files(data_dir: Path, is_known: Callable[[str], bool]) -> Iterator[Finding]:
+    """Yield what is not a segment of the ledger. `is_known` says whether the ledger has a segment. Raises OSError."""
+    foreign = 0
+    for finding in _found(data_dir, is_known):
+        foreign += finding.kind == "foreign"
+        if finding.kind != "foreign" or foreign <= _MAX_FOREIGN:
+            yield finding
+    if foreign > _MAX_FOREIGN:
+        yield Finding(f"and {foreign - _MAX_FOREIGN} more", 0, 0, "", "foreign", _FOREIGN)
+
+
+def _found(data_dir: Path, is_known: Callable[[str], bool]) -> Iterator[Finding]:
+    for entry in _entries(data_dir):
+        if entry.name.startswith(_KEPT):
+            yield _foreign(entry, entry.name, "an earlier ledger, kept by a rebuild")
+        elif entry.name not in _OWN:
+            yield _foreign(entry, entry.name)
+    root = data_dir / FOLDER_NAME
+    if not root.is_dir():
+        return
+    for host in _entries(root):
+        if not _is_folder(host):
+            yield _foreign(host, host.name)
+            continue
+        for log in _entries(Path(host.path)):
+            path = f"{host.name}/{log.name}"
+            if not _is_folder(log):
+                yield _foreign(log, path)
+                continue
+            for entry in _entries(Path(log.path)):
+                if finding := _beside_segments(root, entry, f"{path}/{entry.name}", is_known):
+                    yield finding
+
+
+def _beside_segments(
+    root: Path, entry: "os.DirEntry[str]", path: str, is_known: Callable[[str], bool]
+) -> Finding | None:
+    folder = path[: -len(entry.name)]
+    if segment_name(entry.name):
+        return None if is_known(path) else _unknown_segment(entry, path)
+    if surplus := surplus_name(entry.name):
+        return _surplus(root, path, folder, surplus)
+    segment = segment_of_journal(entry.name)
+    if segment_name(segment):
+        return None if is_known(folder + segment) else _foreign(entry, path, "the journal of an unknown segment")
+    if surplus_name(segment):
+        return _foreign(entry, path, "the journal of a surplus")
+    return _foreign(entry, path)
+
+
+def _unknown_segment(entry: "os.DirEntry[str]", path: str) -> Finding | None:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    what = kind_of(status.st_mode)
+    problem = f"is {what}, not a file" if what else "is a segment that the ledger does not have"
+    return Finding(path, 0 if what else status.st_size, 0, problem, "unknown segment")
+
+
+def _surplus(root: Path, path: str, folder: str, surplus: SurplusName) -> Finding | None:
+    try:
+        size = size_of(root / path)
+        if size > _MAX_SURPLUS_BYTES:
+            problem = "is a surplus that is too large to look for its lines in the segments"
+            return Finding(path, size, 0, problem, "surplus")
+        lines = _whole_lines(root / path)
+        missing = len(_not_stored(root, folder, set(lines)))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Finding(path, 0, 0, f"cannot be read: {cause_of(error)}", "surplus")
+    if missing and not surplus.is_unacked:
+        problem = f"is a surplus with {missing} lines that are not stored elsewhere"
+        return Finding(path, size, len(lines), problem, "surplus")
+    what = f"with {missing} lines that were never acked" if missing else "whose lines are stored"
+    return Finding(path, size, len(lines), "", "surplus", f"a surplus {what}")
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    with open(open_file(path), "rb") as file:
+        return [line for line in file if line.endswith(b"\n")]
+
+
+def _not_stored(root: Path, folder: str, lines: set[bytes]) -> set[bytes]:
+    """Return those lines that the segments of a log do not have."""
+    for found, name in segment_files(root):
+        if lines and f"{found}/" == folder:
+            with open(open_file(root / found / str(name)), "rb") as file:
+                for line in file:
+                    lines.discard(line)
+    return lines
+
+
+def _foreign(entry: "os.DirEntry[str]", path: str, note: str = _FOREIGN) -> Finding:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError:
+        return Finding(path, 0, 0, "", "foreign", note)
+    size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+    what = kind_of(status.st_mode)
+    return Finding(path, size, 0, "", "foreign", f"{what}: {note}" if what else note)
+
+
+def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
+    with os.scandir(folder) as entries:
+        yield from sorted(entries, key=lambda entry: entry.name)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether something is a folder; a link to one is, too: a store may have been moved in part."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
