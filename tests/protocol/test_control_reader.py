@@ -209,6 +209,26 @@ def test_e32_a_key_may_be_missing_but_if_it_is_there_it_is_what_it_should_be() -
         read_line(b'{"a": null}', shape)
 
 
+def test_e32_times_are_times_that_can_be_shown() -> None:
+    """Rules E27, E30 and E32: a client shows them."""
+    window = CONTROL_LINES["window"]
+    assert not isinstance(read_control_line(control_line("window", **{**window, "noticed": 10**14})), Violation)
+    assert isinstance(read_control_line(control_line("window", **{**window, "noticed": 10**14 + 1})), Violation)
+    for answer in (
+        answer_line("sources", sources=[["s1", 0, 0, 10**14 + 1]], more=False),
+        answer_line("report", **{**ANSWERS["report"], "windows": [[0, 1, 10**14 + 1, "x"]]}),
+    ):
+        assert isinstance(read_answer(answer), InvalidAnswer)
+
+
+@pytest.mark.parametrize("kind", ["batch", "repair"])
+def test_e32_a_range_has_at_least_a_byte_for_each_line(kind: str) -> None:
+    """Rules E7 and E32: a line of a file has at least its newline."""
+    fields = CONTROL_LINES[kind]
+    assert not isinstance(read_control_line(control_line(kind, **{**fields, "lines": 9})), Violation)
+    assert isinstance(read_control_line(control_line(kind, **{**fields, "lines": 10})), Violation)
+
+
 def test_e32_the_largest_position_is_that_of_file_systems() -> None:
     """Rule E32."""
     assert read_answer(answer_line("open", **{**POSITION, "committed": MAX_OFFSET})) == Position(

@@ -274,7 +274,7 @@ def test_a_read_with_thousands_of_small_requests_costs_no_more_than_its_bytes() 
         (header(size=100_001), "a batch of more than 100000 bytes"),
         (header(size=3, is_gzip=True) + b"abc", "bad gzip"),
         (header(size=len(PAYLOAD) - 1, crc32=zlib.crc32(PAYLOAD[:-1])) + PAYLOAD, "does not end with a newline"),
-        (header(start=500, end=500) + PAYLOAD, "lines without a range"),
+        (header(start=500, end=500) + PAYLOAD, "more lines than bytes in its range"),
         (header(start=501), "end is before start"),
         (header().replace(b"identity", b"zstd"), "encoding is not identity or gzip"),
         (header(start=-1), "start is out of range"),
@@ -348,7 +348,7 @@ def test_e11_a_batch_stops_at_its_first_bad_line_and_takes_steps(encoding: str) 
     """Rules E11 and E16."""
     payload = b"".join(LINES[:5]) + b"\n" * (8 * STEP_BYTES)
     body = gzip.compress(payload) if encoding == "gzip" else payload
-    fields = {"source": "s1", "start": 0, "end": 9, "encoding": encoding, "crc32": zlib.crc32(payload)}
+    fields = {"source": "s1", "start": 0, "end": 10**9, "encoding": encoding, "crc32": zlib.crc32(payload)}
     header = control_line("batch", **fields, lines=payload.count(b"\n"), bytes=len(body))
     session = DeliveryServerProtocol(max_batch_bytes=10**8, max_inflated_bytes=10**8)
     session.sources["s1"] = True

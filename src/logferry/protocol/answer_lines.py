@@ -13,12 +13,14 @@ from logferry.names import encodable
 from logferry.printable import printable
 from logferry.protocol.acks import MAX_REASON_CHARS, answered, parse_ack
 from logferry.protocol.control_reader import (
+    MAX_UNIX_TIME,
     MalformedLine,
     Shape,
     count,
     crc32,
     flag,
     list_of,
+    moment_ms,
     offset,
     optional,
     pair_of,
@@ -55,16 +57,13 @@ from logferry.protocol.delivery_reports import (
 )
 from logferry.protocol.features import read_features, read_store_id
 
-# Times of a server are shown to users: in the year 5138, every library still accepts them.
-MAX_UNIX_TIME: Final = 1e11
-
 _MAX_WORD_CHARS: Final = 64  # of a durability, or the state of an extent
 
 _REASON: Final = text(MAX_REASON_CHARS)
 _WORD: Final = text(_MAX_WORD_CHARS)
 _POSITION: Final[Shape] = {"source": source_id, "committed": offset, "lines": count, "crc32": crc32}
 _LOSSES: Final = list_of(row(RecordedLoss, offset, offset, _REASON))
-_WINDOWS: Final = list_of(row(RecordedWindow, offset, offset, offset, _REASON))
+_WINDOWS: Final = list_of(row(RecordedWindow, offset, moment_ms, moment_ms, _REASON))
 _LIMIT: Final = whole_number(least=1)  # with a limit of 0 the client could never send anything
 
 _WELCOME: Final[Shape] = {
@@ -177,7 +176,7 @@ _ANSWERS: Final[Mapping[str, tuple[Shape, Callable[..., Answer]]]] = {
         lambda losses, **fields: LossPage(lost=losses, **fields),
     ),
     "sources": (
-        {"sources": list_of(row(NamedSource, source_id, offset, count, offset)), "more": flag},
+        {"sources": list_of(row(NamedSource, source_id, offset, count, moment_ms)), "more": flag},
         lambda sources, more: SourcesPage(sources, more),
     ),
     "positions": (

@@ -15,6 +15,7 @@ from logferry.protocol.control_reader import (
     crc32,
     flag,
     list_of,
+    moment_ms,
     offset,
     one_of,
     optional,
@@ -88,7 +89,7 @@ _LINES: Final[Mapping[str, _Line]] = {
     "skip": ({**_RANGE, "reason": _REASON, "lost": optional(flag, True)}, Skip),
     "note": ({**_RANGE, "reason": _REASON}, Note),
     "window": (
-        {"source": source_id, "start": offset, "last_look": offset, "noticed": offset, "reason": _REASON},
+        {"source": source_id, "start": offset, "last_look": moment_ms, "noticed": moment_ms, "reason": _REASON},
         Window,
     ),
     "report": ({"source": source_id, "after": offset}, Report),
@@ -126,5 +127,5 @@ def read_control_line(line: bytes) -> Request | dict[str, Any]:
 def _check_range(values: Mapping[str, Any]) -> None:
     if "end" in values and values["end"] < values["start"]:
         raise MalformedLine("end is before start")
-    if "encoding" in values and values["lines"] and values["start"] == values["end"]:
-        raise MalformedLine("lines without a range")
+    if "encoding" in values and values["lines"] > values["end"] - values["start"]:
+        raise MalformedLine("more lines than bytes in its range")

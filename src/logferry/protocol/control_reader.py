@@ -190,6 +190,10 @@ def pair_of(first: Reader, second: Reader) -> Reader:
 
 offset: Final = whole_number()
 count: Final = whole_number()
+
+# Times are shown to users: in the year 5138, every library still accepts them.
+MAX_UNIX_TIME: Final = 10**11
+moment_ms: Final = whole_number(most=MAX_UNIX_TIME * 1000)
 crc32: Final = whole_number(most=_MAX_CRC32)
 
 

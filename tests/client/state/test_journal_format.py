@@ -181,6 +181,32 @@ def test_a_first_line_that_cannot_be_read_costs_no_checkpoint(three: Path) -> No
     assert json.loads(lines_of(three.parent)[0])["client"] == checkpoints.client_id
 
 
+def test_a_damaged_first_line_does_not_cost_the_id_of_the_client(tmp_path: Path) -> None:
+    """Without it, a server would refuse every source (rule E36)."""
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.register(source("a", 1))
+    checkpoints.learn_extension("logs:9000")
+    checkpoints.close()
+    for _ in range(3):  # the file that replaces a damaged one holds the id twice again
+        path = tmp_path / "checkpoints.json"
+        first, rest = path.read_bytes().split(b"\n", 1)
+        path.write_bytes(bytes(len(first)) + b"\n" + rest)
+        found = Checkpoints(tmp_path)
+        assert found.client_id == checkpoints.client_id
+        found.close()
+
+
+@pytest.mark.parametrize("value", ["", "x" * 256, "\ud800", 7, None, ["a"]])
+def test_what_is_not_an_id_that_a_server_accepts_is_damage(tmp_path: Path, value: object) -> None:
+    """With such an id, no server would welcome the client."""
+    entry = {"version": 3, "client": value, "servers": []}
+    (tmp_path / "checkpoints.json").write_text(json.dumps(entry) + "\n")
+    checkpoints = Checkpoints(tmp_path)
+    assert len(checkpoints.client_id) == 32
+    checkpoints.close()
+    assert (tmp_path / "checkpoints.json.damaged").exists()
+
+
 # --- of version 1 -----------------------------------------------------------------------------------------------------
 
 
@@ -247,7 +273,7 @@ def test_a_newly_known_server_is_appended(tmp_path: Path) -> None:
     checkpoints.learn_extension("logs:9000")
     checkpoints.register(source("b"))
     *_, said, last = map(json.loads, lines_of(tmp_path))
-    assert said == {"servers": ["logs:9000", "logs:9001"]}
+    assert said == {"client": checkpoints.client_id, "servers": ["logs:9000", "logs:9001"]}
     assert last["id"] == "b"
     assert len(lines_of(tmp_path)) == 5
     checkpoints.close()

@@ -110,8 +110,8 @@ def test_a_file_of_version_2_is_read_and_replaced_at_the_next_save(
     checkpoints = Checkpoints(tmp_path)
     assert checkpoints.client_id == "c0ffee"
     checkpoints.close()
-    header, entry = map(json.loads, path.read_text().splitlines())
-    assert header == {"version": 3, "client": "c0ffee", "servers": ["logs:9000"]}
+    header, entry, again = map(json.loads, path.read_text().splitlines())
+    assert header == {"version": 3, **again} == {"version": 3, "client": "c0ffee", "servers": ["logs:9000"]}
     assert (entry["id"], entry["committed"]) == ("a", 10)
     assert not caplog.text
 

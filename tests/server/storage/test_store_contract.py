@@ -151,11 +151,12 @@ Outcome = Position | BatchRefused | WindowRecorded
 class Connection:
     """Submits the requests of one connection, and waits for each outcome."""
 
-    def __init__(self, store: Store, number: int = 1, *, source: str = "s1") -> None:
+    def __init__(self, store: Store, number: int = 1, *, source: str = "s1", owner: str = "client-1") -> None:
         self.stored = Stored()
         self._store = store
         self._number = number
         self._source = source
+        self._owner = owner
 
     def ask(self, message: Open | BatchRequest | Skip | Note | Window | ReleaseSources) -> Outcome | None:
         """Submit a request; return its outcome."""
@@ -166,7 +167,7 @@ class Connection:
 
     def submit(self, message: Open | BatchRequest | Skip | Note | Window | ReleaseSources) -> Delivery:
         """Submit a request, and do not wait for its outcome."""
-        request = SourceRequest(message, self._number, "client-1", "web-1")
+        request = SourceRequest(message, self._number, self._owner, "web-1")
         lines, payload = (message.lines, message.payload) if isinstance(message, BatchRequest) else (0, b"")
         pieces = [payload] if payload else []
         submitted = Delivery(LogName("", ""), pieces, lines, len(payload), source_request=request)
@@ -336,6 +337,67 @@ def test_a_skip_moves_the_source_and_losses_are_reported_once(tested: StoreUnder
         for _ in range(2):
             client.ask(Note("s1", 2, 4, "truncated"))
         assert store.report("s1", 0).losses == (RecordedLoss(0, 10, "cut"), RecordedLoss(2, 4, "truncated"))
+
+
+def test_a_note_ahead_of_a_batch_that_is_refused_is_no_loss(tested: StoreUnderTest) -> None:
+    """Rules E10 and E13: the batch comes again, with its note."""
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        client.ask(Note("s1", SIZE, 2 * SIZE, "cut"))
+        assert isinstance(client.send(LINES[1], start=SIZE), BatchRefused)
+        assert store.report("s1", 0).losses == ()
+        client.send(LINES[0], start=0)
+        client.ask(Note("s1", SIZE, 2 * SIZE, "cut"))
+        client.send(LINES[1], start=SIZE)
+        assert store.report("s1", 0).losses == (RecordedLoss(SIZE, 2 * SIZE, "cut"),)
+
+
+@pytest.mark.parametrize("end", [10**15, 2**63 - 1])
+def test_a_source_that_was_moved_as_far_as_it_goes_is_told_as_lost_and_moves_no_more(
+    tested: StoreUnderTest, end: int
+) -> None:
+    """Rule E12: only its owner can do that."""
+    with opened(tested) as store:
+        client = Connection(store)
+        client.open()
+        assert client.ask(Skip("s1", 0, end, "gone")) == Position("s1", end, 0, 0, False)
+        assert client.send(LINES[0], start=0) == Position("s1", end, 0, 0, False)
+        assert store.report("s1", 0).lost == [RecordedLoss(0, end, "gone")]
+    assert tested.lines() == []
+    with opened(tested) as store:
+        assert Connection(store).open() == Position("s1", end, 0, 0, True)
+
+
+def test_a_source_is_closed_to_all_but_its_owner(tested: StoreUnderTest) -> None:
+    """Rule E36: the owner's connection notices nothing of the attempts of others."""
+    with opened(tested) as store:
+        client, other = Connection(store), Connection(store, 2, owner="client-2")
+        assert store.owner_of("s1") is None
+        client.open()
+        client.send(LINES[0], start=0)
+        for message in (Open("s1", "/x"), Skip("s1", SIZE, 2 * SIZE, "x"), Window("s1", 0, 1, 2, "x")):
+            assert isinstance(other.ask(message), BatchRefused)
+        other.ask(Note("s1", 0, SIZE, "x"))
+        other.ask(ReleaseSources(("s1",)))
+        assert isinstance(other.send(LINES[5], start=SIZE), BatchRefused)
+        assert client.send(LINES[1], start=SIZE) == position(*LINES[:2])
+        assert (store.owner_of("s1"), store.report("s1", 0).losses) == ("client-1", ())
+    with opened(tested) as store:
+        assert isinstance(Connection(store, owner="client-2").open(), BatchRefused)
+        assert Connection(store).open() == position(*LINES[:2], is_answer_to_open=True)
+    assert tested.lines() == LINES[:2]
+
+
+def test_a_source_without_an_owner_is_adopted_by_the_next_who_opens_it(tested: StoreUnderTest) -> None:
+    """Rule E36."""
+    with opened(tested) as store:
+        Connection(store, owner="").open()
+        assert store.owner_of("s1") == ""
+    for owner, is_refused in (("client-2", False), ("client-1", True), ("client-2", False)):
+        with opened(tested) as store:
+            assert isinstance(Connection(store, owner=owner).open(), BatchRefused) is is_refused
+            assert store.owner_of("s1") == "client-2"
 
 
 def test_a_window_is_recorded_once_and_moves_nothing(tested: StoreUnderTest) -> None:

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
@@ -30,8 +30,10 @@ from logferry.client.state.journal_format import CheckpointFile, Entry
 from logferry.errors import StateError, cause_of
 from logferry.folder_lock import FolderInUse, FolderLock, lock_folder
 from logferry.model.source import Source
+from logferry.names import encodable
 from logferry.permissions import Privacy
 from logferry.printable import printable
+from logferry.protocol.delivery import MAX_NAME_CHARS
 from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)
@@ -311,8 +313,8 @@ class Checkpoints:
         """Apply an entry of the journal. Raises ValueError, KeyError or TypeError for anything else."""
         match entry:
             case {"servers": list(servers)}:
+                self.client_id = _client_id(entry.get("client", self.client_id))
                 self._servers = {str(server) for server in servers}
-                self.client_id = str(entry.get("client", self.client_id))
             case {"forget": str(source_id)}:
                 self._known.remove(source_id)
             case _:
@@ -337,11 +339,11 @@ class Checkpoints:
         self._failures.all_over("checkpoints are saved to %s again", printable(str(self._file.path.parent)))
 
     def _write_to(self, file: CheckpointFile, changes: list[Checkpoint | str]) -> None:
-        servers = {"servers": sorted(self._servers)}
+        client = {"client": self.client_id, "servers": sorted(self._servers)}
         if file.has_room_for(len(changes) + 1, most=2 * len(self._known) + _OUTDATED_LINES):
-            file.append([*([servers] if self._servers_changed else []), *map(_entry_of, changes)])
-        else:
-            file.replace({"client": self.client_id, **servers}, map(to_entry, self))
+            file.append([*([client] if self._servers_changed else []), *map(_entry_of, changes)])
+        else:  # twice: without its id, the client could not go on with any source that a server has
+            file.replace(client, chain(map(to_entry, self), (client,) if self._servers else ()))
 
     def _lock_for_writing(self, folder: Path) -> None:
         try:
@@ -364,6 +366,13 @@ class Checkpoints:
             "what was shipped since then may be shipped again",
             *(printable(str(folder)), reason),
         )
+
+
+def _client_id(value: Any) -> str:
+    """Return an id that a server accepts. Raises ValueError for anything else: with it, no file could be shipped."""
+    if type(value) is not str or not 0 < len(value) <= MAX_NAME_CHARS or encodable(value) != value:
+        raise ValueError("the id of the client is not a text of 1 to 255 characters")
+    return value
 
 
 def _has_changed(source: Source, known: Checkpoint) -> bool:

@@ -3,8 +3,10 @@
     {"version":3,"client":"<id>","servers":["<host>:<port>"]}   the first line
     {"id":"<source>","path":"/var/log/app.log", ...}            a checkpoint, without fields that have their default
     {"forget":"<source>"}                                       the checkpoint of this source is forgotten
-    {"servers":["<host>:<port>"]}                               all servers that speak the delivery extension
+    {"client":"<id>","servers":["<host>:<port>"]}               all servers that speak the delivery extension
 
+The client's id is a secret (docs/security.md). It is in the first line, and in each line about servers: one damaged
+line must not cost it, and with it all sources.
 A line replaces earlier lines about the same source, or about the servers. Unknown members are ignored.
 Limits: the file is replaced by one without outdated lines when it has 1000 lines more than twice the checkpoints; a
 file of more than 1 GiB is not read.

@@ -146,7 +146,9 @@ class GroupChanges:
 
     def _add_loss(self, request: SourceRequest, row: SourceRow | None) -> None:
         assert row  # it has an owner
-        self._losses.append((request, row))
+        assert isinstance(request.message, Skip | Note)
+        if request.message.start <= row.committed:  # else the batch of a note is refused, and comes again with its note
+            self._losses.append((request, row))
 
     def _add_window(self, request: SourceRequest, row: SourceRow | None) -> None:
         assert row  # it has an owner
