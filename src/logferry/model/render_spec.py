@@ -55,8 +55,15 @@ class RenderSpec:
         """Read the output of `to_json`. Raises TypeError or ValueError for anything else."""
         spec = cls(**{name: _tuples(value) for name, value in content.items()})
         for field in fields(spec):
-            if type(getattr(spec, field.name)) is not type(field.default):
-                raise TypeError(f"{field.name} is {getattr(spec, field.name)!r}")
+            value = getattr(spec, field.name)
+            if type(value) is not type(field.default):
+                raise TypeError(f"{field.name} is of another type")
+            if type(value) is int and not 1 <= value <= LONGEST_LINE_BYTES:
+                raise ValueError(f"{field.name} is {value!r}")
+        pairs = all(type(pair) is tuple and len(pair) == 2 for pair in spec.fields)
+        texts = (*spec.include, *spec.exclude, *spec.redact, *(text for pair in spec.fields for text in pair))
+        if not pairs or any(type(text) is not str for text in texts):
+            raise TypeError("a pattern or a field is not a text")
         return spec
 
 

@@ -281,3 +281,18 @@ def test_a_newly_known_server_is_appended(tmp_path: Path) -> None:
     assert again.knows_extension("logs:9000")
     assert again.knows_extension("logs:9001")
     assert again.client_id == checkpoints.client_id
+
+
+def test_a_wrong_digit_does_not_pass_for_another_offset(three: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A larger offset from which a source is asked for would let the client skip what is before it."""
+    lines = three.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].replace(b'"committed":2', b'"committed":7')
+    three.write_bytes(b"".join(lines))
+    assert known(three.parent) == {"a": 3}
+    assert "its checksum does not match (damaged lines: 1)" in caplog.text
+
+
+def test_lines_without_a_checksum_are_those_of_an_earlier_version(three: Path) -> None:
+    without = [line.partition(b',"sum":')[0] + b"}" for line in three.read_bytes().splitlines()]
+    three.write_bytes(b"\n".join([*without[:1], *without[1:], b""]).replace(b"}}", b"}"))
+    assert known(three.parent) == {"a": 3, "b": 2}

@@ -4,12 +4,13 @@ Owns the fields of a checkpoint, the validation of entries, and what is remember
 earlier version wrote must stay readable: a new field needs a default. Must never touch the disk.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from operator import attrgetter
 from sys import intern
-from typing import Any, Final, NamedTuple, get_origin
+from typing import Any, Final, NamedTuple
 
 from logferry.client.files.identity import (
     FINGERPRINT_OF_NOTHING,
@@ -19,6 +20,7 @@ from logferry.client.files.identity import (
     fingerprint,
 )
 from logferry.client.state.journal_format import Entry
+from logferry.client.state.state_values import MAX_OFFSET, check_offset, check_text, check_time, check_values
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
 from logferry.printable import moment
@@ -184,7 +186,9 @@ def remember_stores(before: Checkpoint, now: Checkpoint) -> None:
 
 
 _NAMES: Final = [field.name for field in fields(Checkpoint)]
-_TYPES: Final = [get_origin(field.type) or field.type for field in fields(Checkpoint)]
+_OFFSETS: Final = ("committed", "lines", "plain_until", "plain_lines", "asked_from")
+_LIMITS: Final = {**dict.fromkeys(_OFFSETS, MAX_OFFSET), "crc32": 2**32 - 1}
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DEFAULTS: Final = [
     field.default for field in fields(Checkpoint)
 ]  # a marker, not a value, for a field without a default
@@ -206,9 +210,9 @@ def from_entry(entry: Entry) -> Checkpoint:
     given["renderings"] = _renderings(given.get("renderings", ()))
     given["elsewhere"] = _elsewhere(given.get("elsewhere", ()))
     checkpoint = Checkpoint(**given)
-    for name, value, kind in zip(_NAMES, _values(checkpoint), _TYPES, strict=True):
-        if type(value) is not kind:
-            raise TypeError(f"{name} is {value!r}")
+    check_values(checkpoint, limits=_LIMITS)
+    if not (_ID.fullmatch(checkpoint.id) and checkpoint.path):
+        raise ValueError("it has no id, or no path")
     if not (0 <= checkpoint.head_bytes <= HEAD_BYTES and 0 <= checkpoint.tail_bytes <= TAIL_BYTES):
         raise ValueError("a fingerprint covers too many bytes")
     if checkpoint.committed < checkpoint.tail_bytes:
@@ -221,17 +225,32 @@ def from_entry(entry: Entry) -> Checkpoint:
 def _elsewhere(entry: Iterable[Iterable[Any]]) -> tuple[StoredAt, ...]:
     """Read the marks of other stores. An id is kept once in memory, however many sources a store has."""
     marks = tuple(StoredAt(*mark) for mark in entry)
-    if any((type(mark.store), type(mark.committed), type(mark.at)) != (str, int, float) for mark in marks):
-        raise TypeError(f"elsewhere is {entry!r}")
+    for mark in marks:
+        check_text("store", mark.store)
+        check_offset("committed", mark.committed)
+        check_time("at", mark.at)
     return tuple(mark._replace(store=intern(mark.store)) for mark in marks[-_MAX_STORES:])
 
 
 def _renderings(entry: Iterable[tuple[Any, Any]]) -> Renderings:
-    renderings = tuple((start, RenderSpec.from_json(spec)) for start, spec in entry if isinstance(spec, dict))
-    starts = [start for start, _ in entry]
-    if len(starts) != len(renderings) or any(type(start) is not int for start in starts) or starts != sorted(starts):
-        raise ValueError(f"renderings are {entry!r}")
+    renderings = tuple((start, RenderSpec.from_json(spec)) for start, spec in entry)
+    starts = [start for start, _ in renderings]
+    for start in starts:
+        check_offset("renderings", start)
+    if starts != sorted(starts):
+        raise ValueError("renderings are not in order")
+    for _, spec in renderings:
+        _check_usable(spec)
     return _shared(renderings)
+
+
+@lru_cache(maxsize=64)
+def _check_usable(spec: RenderSpec) -> None:
+    """Check that lines can be rendered in this way. Raises ValueError."""
+    if spec != RenderSpec(skips_nuls=True):  # nearly always; a client that only looks at its state renders nothing
+        from logferry.rendering.renderer import renderer
+
+        renderer(spec)
 
 
 @lru_cache(maxsize=1024)

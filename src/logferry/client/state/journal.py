@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from logferry.client.state.state_values import read_state_file
 from logferry.durable import replace_file
 
 # A journal is read as a whole. A larger file, of more than two million lines, was written by another program.
@@ -26,12 +27,8 @@ class Journal:
 
     def read(self) -> bytes:
         """Return the content; only its whole lines count. Raises OSError, or ValueError if it is too large."""
-        with open(self.path, "rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_size > _MAX_JOURNAL_BYTES:
-                raise ValueError(f"it has more than {_MAX_JOURNAL_BYTES} bytes")
-            content = file.read(status.st_size)
-        self._inode = status.st_ino
+        content = read_state_file(self.path, most=_MAX_JOURNAL_BYTES)
+        self._inode = self.path.stat().st_ino
         self.lines, self._size = content.count(b"\n"), content.rfind(b"\n") + 1
         return content
 

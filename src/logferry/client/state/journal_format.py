@@ -7,7 +7,8 @@
 
 The client's id is a secret (docs/security.md). It is in the first line, and in each line about servers: one damaged
 line must not cost it, and with it all sources.
-A line replaces earlier lines about the same source, or about the servers. Unknown members are ignored.
+A line replaces earlier lines about the same source, or about the servers. Unknown members are ignored. The last member
+of a checkpoint, `"sum"`, is the CRC-32 of the line without it: a wrong digit could otherwise pass for another offset.
 Limits: the file is replaced by one without outdated lines when it has 1000 lines more than twice the checkpoints; a
 file of more than 1 GiB is not read.
 A crash during an append leaves some of its lines and perhaps an incomplete one, which does not count: the checkpoints
@@ -29,7 +30,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from logferry import checksum
 from logferry.client.state.journal import Journal
+from logferry.client.state.state_values import UNREADABLE, set_aside, shortly
 from logferry.durable import replace_file
 from logferry.errors import StateError, cause_of
 from logferry.permissions import advice
@@ -39,10 +42,10 @@ logger = logging.getLogger(__name__)
 VERSION: Final = 3
 _READABLE_VERSIONS: Final = (2, 3)
 
-# The exceptions that a damaged line can raise.
-_UNREADABLE: Final = (ValueError, KeyError, TypeError, RecursionError)
-
 Entry = Mapping[str, Any]
+
+# What precedes the checksum of a line. Quotes in a text are escaped, so no text contains it.
+_SUM: Final = b',"sum":'
 
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -118,9 +121,8 @@ class CheckpointFile:
         logger.error("cannot read the checkpoints in %s: %s", self.path, reason)
         if self._read_only:
             return
-        with contextlib.suppress(OSError):
-            self.path.replace(self._aside)
-            logger.warning("they are kept as %s", self._aside)
+        if (aside := set_aside(self.path)) is not None:
+            logger.warning("they are kept as %s", aside)
         logger.warning("every file is taken as new: what was shipped of them before is shipped, and stored, again")
 
     @property
@@ -136,10 +138,10 @@ def _readable_version(lines: list[bytes]) -> int:
     if not lines:
         raise ValueError("it does not contain a whole line")
     version = VERSION
-    with contextlib.suppress(*_UNREADABLE):
+    with contextlib.suppress(*UNREADABLE):
         version = json.loads(lines[0])["version"]
     if type(version) is not int or version not in _READABLE_VERSIONS:
-        raise ValueError(f"its version is {version!r}, this program knows {VERSION}")
+        raise ValueError(f"its version is {shortly(version)}, this program knows {VERSION}")
     return version
 
 
@@ -148,19 +150,34 @@ def _apply_all(lines: Iterable[bytes], apply: Callable[[Any], None]) -> list[Exc
     damage: list[Exception] = []
     for line in lines:
         try:
-            apply(json.loads(line))
-        except _UNREADABLE as error:
+            apply(json.loads(_checked(line)))
+        except UNREADABLE as error:
             damage.append(error)
     return damage
 
 
 def _lines(entries: Iterable[Entry]) -> bytes:
-    return b"".join(_encode(entry).encode() + b"\n" for entry in entries)
+    return b"".join(map(_line, entries))
+
+
+def _line(entry: Entry) -> bytes:
+    text = _encode(entry).encode()
+    if "id" not in entry:
+        return text + b"\n"
+    return b"%b%b%d}\n" % (text[:-1], _SUM, checksum.crc32(text))
+
+
+def _checked(line: bytes) -> bytes:
+    """Return a line. Raises ValueError if its checksum does not match; lines of earlier versions have none."""
+    end = line.rfind(_SUM)
+    if end >= 0 and checksum.crc32(line[:end] + b"}") != int(line[end + len(_SUM) : -1]):
+        raise ValueError("its checksum does not match")
+    return line
 
 
 def _lines_of_version_1(content: bytes) -> list[bytes]:
     """Return the content of a version 1 file as lines of version 2; an empty list for any other content."""
-    with contextlib.suppress(*_UNREADABLE):
+    with contextlib.suppress(*UNREADABLE):
         document = json.loads(content)
         if document["version"] == 1:
             header = {"version": VERSION, "client": document["client"], "servers": document["servers"]}

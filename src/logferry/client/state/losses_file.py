@@ -17,6 +17,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from logferry.client.state.state_values import (
+    MAX_OFFSET,
+    UNREADABLE,
+    check_offset,
+    check_values,
+    read_state_file,
+    shortly,
+)
 from logferry.durable import replace_file
 from logferry.errors import StateError, cause_of
 from logferry.permissions import advice
@@ -28,9 +36,6 @@ FILE_NAME: Final = "losses.json"
 MAX_ENTRIES: Final = 1000
 
 FORGOTTEN: Final = f"losses that were forgotten before anybody acknowledged them (at most {MAX_ENTRIES} are kept)"
-
-# The latest time that a file system can state is before this one. NaN, which JSON knows, is not.
-_MAX_TIME: Final = 2.0**64
 
 # The largest file that is read.
 _MAX_BYTES: Final = 64 * 1024 * 1024
@@ -75,21 +80,16 @@ class LossesFile(NamedTuple):
     losses: tuple[KnownLoss, ...] = ()
 
 
-# The exceptions that damaged content can raise.
-_UNREADABLE: Final = (ValueError, KeyError, TypeError, RecursionError)
-
-
 def read_losses(folder: Path) -> LossesFile:
     """Return what is known in a state folder, oldest first. Raises StateError."""
     path = folder / FILE_NAME
     try:
-        with open(path, "rb") as file:
-            return _decoded(file.read(_MAX_BYTES))
+        return _decoded(read_state_file(path, most=_MAX_BYTES))
     except FileNotFoundError:
         return LossesFile()
     except OSError as error:
         raise StateError(f"cannot read {path}: {cause_of(error)}{advice(path, error)}") from None
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise StateError(f"cannot understand {path}: {error}") from None
 
 
@@ -103,15 +103,14 @@ def write_losses(path: Path, content: LossesFile) -> None:
 def _decoded(data: bytes) -> LossesFile:
     content = json.loads(data)
     if content["version"] != VERSION:
-        raise ValueError(f"its version is {content['version']!r}, this program knows {VERSION}")
+        raise ValueError(f"its version is {shortly(content['version'])}, this program knows {VERSION}")
     losses = tuple(map(_loss, content["losses"]))
     return LossesFile(_number(content["numbered"]), _number(content["forgotten"]), losses)
 
 
 def _number(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise TypeError(f"{value!r} is not a number of entries")
-    return value
+    check_offset("number", value)
+    return int(value)
 
 
 def _entry(known: KnownLoss) -> dict[str, object]:
@@ -120,12 +119,7 @@ def _entry(known: KnownLoss) -> dict[str, object]:
 
 def _loss(entry: Any) -> KnownLoss:
     known = KnownLoss(**{each.name: entry[each.name] for each in fields(KnownLoss) if each.name in entry})
-    for each in fields(KnownLoss):
-        value = getattr(known, each.name)
-        if type(value) is not each.type and not (each.type is float and type(value) is int):
-            raise TypeError(f"{each.name} is {value!r}")
-        if each.type is float and not abs(value) <= _MAX_TIME:
-            raise ValueError(f"{each.name} is not a time")
+    check_values(known, limits=dict.fromkeys(("number", "start", "end", "count", "size"), MAX_OFFSET))
     return known
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from logferry.client.state.state_values import UNREADABLE, check_values, read_state_file
 from logferry.client.status.snapshot import ClientReport
 from logferry.durable import replace_file
 from logferry.errors import StateError, cause_of
@@ -22,6 +23,7 @@ VERSION: Final = 1
 FILE_NAME: Final = "acknowledged.json"
 
 _MAX_NUMBER: Final = 2**63 - 1
+_MAX_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,12 @@ class Acknowledged:
 def read(folder: Path) -> Acknowledged:
     """Return what was acknowledged in a state folder; nothing if the file cannot be read."""
     try:
-        content = json.loads((folder / FILE_NAME).read_bytes())
+        content = json.loads(read_state_file(folder / FILE_NAME, most=_MAX_BYTES))
         number, (pid, start), counters = content["number"], content["run"], content["counters"]
         if content["version"] != VERSION or [type(number), type(pid)] != [int, int] or not 0 <= number <= _MAX_NUMBER:
             return Acknowledged()
         return Acknowledged(number, (pid, float(start)), _counters(counters))
-    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+    except (OSError, *UNREADABLE):
         return Acknowledged()
 
 
@@ -67,6 +69,6 @@ def _run(client: ClientReport) -> tuple[int, float]:
 
 def _counters(values: Any) -> Counters:
     known = {each.name: values[each.name] for each in fields(Counters) if each.name in values}
-    if any(type(value) is not int for value in known.values()):
-        raise TypeError("a counter is not a number")
-    return Counters(**known)
+    counters = Counters(**known)
+    check_values(counters)
+    return counters

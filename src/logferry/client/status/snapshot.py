@@ -17,6 +17,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from logferry.client.state.state_values import UNREADABLE, check_values, read_state_file, shortly
 from logferry.client.status.connection_state import ConnectionState
 from logferry.errors import StateError, cause_of
 from logferry.model.file_report import FileReport
@@ -25,6 +26,9 @@ from logferry.telemetry.table import Counters
 
 VERSION: Final = 1
 STATUS_FILE: Final = "status.json"
+
+# The largest file that is read: a million files with long paths.
+_MAX_BYTES: Final = 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +87,7 @@ def decode(data: bytes) -> Status:
     """Return the content of the file. Raises ValueError, TypeError or KeyError if the data is not a status."""
     content = json.loads(data)
     if content["version"] != VERSION:
-        raise ValueError(f"its version is {content['version']!r}, this program knows {VERSION}")
+        raise ValueError(f"its version is {shortly(content['version'])}, this program knows {VERSION}")
     client = dict(content["client"])
     parts = {
         "link": _part(ConnectionState, client.pop("link", {})),
@@ -101,12 +105,12 @@ def read(folder: Path) -> Status | None:
     """
     path = folder / STATUS_FILE
     try:
-        return decode(path.read_bytes())
+        return decode(read_state_file(path, most=_MAX_BYTES))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StateError(f"cannot read {path}: {cause_of(error)}{advice(path, error)}") from None
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except UNREADABLE as error:
         raise StateError(f"cannot understand {path}: {error}") from None
 
 
@@ -119,10 +123,7 @@ def _entry(part: Any) -> dict[str, object]:
 def _part(kind: type[Part], entry: Any) -> Part:
     """Return the part that an entry describes; ignores unknown keys. Raises ValueError or TypeError."""
     if not isinstance(entry, dict):
-        raise TypeError(f"{kind.__name__} is {entry!r}")
+        raise TypeError(f"{kind.__name__} is {shortly(entry)}")
     part = kind(**{name: entry[name] for name, _ in _DEFAULTS[kind] if name in entry})
-    for each in fields(kind):
-        value = getattr(part, each.name)
-        if type(value) is not each.type and not (each.type is float and type(value) is int):
-            raise TypeError(f"{each.name} of {kind.__name__} is {value!r}")
+    check_values(part)
     return part
