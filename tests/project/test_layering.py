@@ -47,8 +47,8 @@ FLOORS: Final = {
     "server.storage.disk": (
         *("disk_store", "writer", "group_commit", "recovery", "retention", "deferred_sync"),
         *("rebuild", "journal_completion", "lost_transactions", "entering"),
-        *("scrub", "repair", "damage", "fsck", "data_folder", "ledger_reading"),
-        *("lost_ledger", "source_report", "idle_priority"),
+        *("scrub", "scrub_plan", "repair", "source_report", "damage", "fsck", "data_folder", "ledger_reading"),
+        *("lost_ledger", "integrity", "idle_priority"),
         *("segments", "open_segments", "pending_appends", "journals", "ledger", "ledger_format"),
         *("journal", "surplus", "measure", "file_system", "segment_files", "regular", "segment_names"),
     ),

@@ -129,8 +129,18 @@ def _damaged(source: str, extents: tuple[DamagedExtent, ...], more: bool) -> Dam
     return DamagePage(source, extents, more)
 
 
-def _report(known: bool, more: bool, **fields: Any) -> ReportPage:
-    return ReportPage(is_known=known, has_more=more, **fields)
+def _report(
+    known: bool, more: bool, extents: tuple[Extent, ...], unreadable: tuple[tuple[int, str], ...], **fields: Any
+) -> ReportPage:
+    if unreadable:
+        problems = dict(unreadable)
+        extents = tuple(
+            extent._replace(state="unreadable", problem=problems[extent.start])
+            if extent.start in problems and extent.state == "missing"
+            else extent
+            for extent in extents
+        )
+    return ReportPage(is_known=known, has_more=more, extents=extents, **fields)
 
 
 def _next(value: Any) -> RecordPlace | None:
@@ -168,6 +178,7 @@ _ANSWERS: Final[Mapping[str, tuple[Shape, Callable[..., Answer]]]] = {
             "more": flag,
             "windows": optional(_WINDOWS, ()),
             "skipped": optional(list_of(pair_of(offset, offset)), ()),
+            "unreadable": optional(list_of(pair_of(offset, _REASON)), ()),
         },
         _report,
     ),

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from logferry.protocol.acks import MAX_REASON_CHARS
 from logferry.protocol.delivery import answer_line
 
 # Sources in one page of those that had a path.
@@ -18,14 +19,18 @@ PAGE_BYTES: Final = 512 * 1024
 
 
 class Extent(NamedTuple):
-    """A piece of a source in one segment according to the ledger, and whether the disk agrees (`state`)."""
+    """A piece of a source in one segment according to the ledger, and whether the disk agrees (`state`).
+
+    On the wire, an `unreadable` extent is `missing`, as in the first version, and why is a key of its own.
+    """
 
     start: int
     end: int
     lines: int
     crc32: int
-    state: str  # "ok", "altered", "missing" (the segment is gone) or "expired" (deleted by retention)
+    state: str  # "ok", "altered", "missing" (the segment is gone), "unreadable" or "expired" (deleted by retention)
     segment: str
+    problem: str = ""  # why it is unreadable
 
 
 class RecordedLoss(NamedTuple):
@@ -129,6 +134,9 @@ def json_bytes(row: Iterable[object]) -> int:
     return len(json.dumps(tuple(row))) + len(", ")
 
 
+_STATES: Final = {"unreadable": "missing"}
+
+
 def report_line(page: ReportPage) -> bytes:
     """Return the answer to a Report."""
     return answer_line(
@@ -138,9 +146,10 @@ def report_line(page: ReportPage) -> bytes:
         committed=page.committed,
         lines=page.lines,
         crc32=page.crc32,
-        extents=[[e.start, e.end, e.lines, e.crc32, e.state, e.segment] for e in page.extents],
+        extents=[[e.start, e.end, e.lines, e.crc32, _STATES.get(e.state, e.state), e.segment] for e in page.extents],
         losses=[[loss.start, loss.end, loss.reason] for loss in page.losses],
         more=page.has_more,
         windows=page.windows,
         skipped=page.skipped,
+        unreadable=[[e.start, e.problem[:MAX_REASON_CHARS]] for e in page.extents if e.state == "unreadable"],
     )

@@ -98,7 +98,7 @@ def _count_extent(former: FormerSource, extent: Extent) -> None:
         former.stored += extent.lines
     elif extent.state == "expired":
         former.expired += extent.lines
-    elif extent.state == "missing":
+    elif extent.state in ("missing", "unreadable"):
         former.missing += extent.lines
     else:
         former.altered += extent.lines

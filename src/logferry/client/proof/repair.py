@@ -89,7 +89,7 @@ def _checkpoints_of(path: Path, checkpoints: Checkpoints) -> Iterable[Checkpoint
 def _found_damaged(source_id: str, reports: ReportClient) -> Iterator[DamagedExtent]:
     for page in reports.report(source_id):
         for extent in page.extents:
-            if extent.state in ("altered", "missing"):
+            if extent.state in ("altered", "missing", "unreadable"):
                 yield DamagedExtent(extent.start, extent.end, extent.lines, extent.crc32)
 
 

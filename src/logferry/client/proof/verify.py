@@ -298,6 +298,8 @@ class _Comparison:
         where, lines = (extent.start, extent.end, extent.lines), (before + 1, self.line)
         if extent.state == "missing":
             verdict.missing.append(Range(*where, f"the server's segment is gone ({extent.segment})", *lines))
+        elif extent.state == "unreadable":
+            verdict.missing.append(Range(*where, f"on the server {extent.segment} {extent.problem}", *lines))
         elif extent.state == "expired":
             verdict.expired.append(Range(*where, f"deleted by the server's retention ({extent.segment})", *lines))
         elif extent.state == "altered":

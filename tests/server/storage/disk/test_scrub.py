@@ -1,9 +1,12 @@
 """Scrub: damage is found by itself, recorded once, reported, and forgotten when it is gone."""
 
+import errno
 import logging
 import os
+import threading
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,11 @@ import pytest
 
 from logferry.errors import StoreError
 from logferry.server.storage.disk import scrub
-from logferry.server.storage.disk.damage import DamageRegistry
-from logferry.server.storage.records import DamageRow
+from logferry.server.storage.disk.damage import DamageRegistry, Judged
+from logferry.server.storage.disk.disk_store import DiskStore
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.regular import open_file
+from logferry.server.storage.disk.scrub import Scrub
 from logferry.server.storage.store import Store
 from tests.server.storage.disk.test_repair import SIZE, flip, heal, ship
 from tests.support.running import stored_lines, wait_until
@@ -65,13 +71,13 @@ def test_damage_that_could_not_be_recorded_is_found_again(tmp_path: Path, monkey
     monkeypatch.setattr(scrub, "_SIZES_S", 0.02)
     monkeypatch.setattr(scrub, "_RETRY_S", 0.02)
     note = DamageRegistry.note
-    failed: list[Sequence[DamageRow]] = []
+    failed: list[Judged] = []
 
-    def fail_once(registry: DamageRegistry, rows: Sequence[DamageRow]) -> int:
+    def fail_once(registry: DamageRegistry, judged: Judged) -> int:
         if not failed:
-            failed.append(rows)
+            failed.append(judged)
             raise StoreError("the disk is full")
-        return note(registry, rows)
+        return note(registry, judged)
 
     monkeypatch.setattr(DamageRegistry, "note", fail_once)
     with opened(tmp_path, scrub_interval_s=0.0, durability="os") as store:
@@ -127,7 +133,7 @@ def test_a_restart_continues_and_does_not_begin_again(tmp_path: Path) -> None:
         wait_until(lambda: damaged(store), "a segment that was never checked is checked at once")
         heal(store, tmp_path)
     with opened(tmp_path, **settings) as store:
-        wait_until(lambda: parts_of(store).scrub._resume_at, "it has decided what is due")  # type: ignore[union-attr]
+        wait_until(lambda: parts_of(store).scrub.plan.resume_at, "it has decided what is due")  # type: ignore[union-attr]
         assert store.health().counters.bytes_scrubbed == 0
     assert stored_lines(tmp_path) == LINES[10:20]
     assert set(problems(tmp_path)) == {""}
@@ -148,3 +154,109 @@ def test_a_store_that_closes_does_not_wait_for_scrub(tmp_path: Path) -> None:
         ship(store, 10, 20)
         wait_until(lambda: store.health().counters.bytes_scrubbed, "a block is read, and its time not over")
     assert problems(tmp_path) == [""]
+
+
+def registry_of(store: DiskStore) -> DamageRegistry:
+    return parts_of(store).damage
+
+
+def test_scrub_works_in_small_steps_and_holds_no_lock_while_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted for each step: rows of the ledger and bytes of segments; asked at each read: is a lock held?"""
+    monkeypatch.setattr(scrub, "_ROWS", 5)
+    rows: list[int] = []
+    reads: list[int] = []
+    is_locked: list[bool] = []
+    query, pread = Ledger._query, os.pread
+
+    def counted(ledger: Ledger, text: str, values: Sequence[object] = ()) -> list[Any]:
+        found = query(ledger, text, values)
+        if threading.current_thread().name == "logferry-scrub":
+            rows.append(len(found))
+        return found
+
+    with opened(tmp_path, segment_bytes=2 * SIZE, durability="os") as store:
+        ship(store, 10, 70)
+        flip(segments_of(tmp_path)[0])
+        segments_of(tmp_path)[1].unlink()
+    with opened(tmp_path, scrub_interval_s=1000.0, scrub_rate=1 << 30, durability="os") as store:
+        registry = registry_of(store)
+
+        def watched(descriptor: int, size: int, position: int) -> bytes:
+            if threading.current_thread().name == "logferry-scrub":
+                reads.append(size)
+                is_locked.append(registry._lock.locked() or registry._ledger._database.in_transaction)
+            return pread(descriptor, size, position)
+
+        monkeypatch.setattr(Ledger, "_query", counted)
+        monkeypatch.setattr(os, "pread", watched)
+        scrub_of = parts_of(store).scrub
+        assert scrub_of
+        scrub_of.plan.resume_at = 0.0
+        wait_until(lambda: damaged(store) == 2 and len(reads) >= 3, "both are found")
+    assert max(rows) <= 5
+    assert max(reads) <= 1024 * 1024
+    assert not any(is_locked)
+
+
+def test_a_segment_that_may_not_be_read_is_reported_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened(tmp_path, segment_bytes=6 * SIZE, durability="os") as store:
+        ship(store, 10, 30)
+    first, second, *_ = segments_of(tmp_path)
+    flip(second)
+
+    def refuse(path: Path) -> int:
+        if path == first:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return open_file(path)
+
+    monkeypatch.setattr("logferry.server.storage.disk.measure.open_file", refuse)
+    with opened(tmp_path, **QUICK) as store:
+        wait_until(lambda: damaged(store), "the other one is found")
+        assert damaged(store) == 1
+    assert [record for record in caplog.records if "cannot be read: Permission denied" in record.getMessage()]
+
+
+@pytest.mark.parametrize("place", ["judge_segment", "judge_extent"])
+def test_a_segment_that_is_repaired_while_it_is_checked_is_not_recorded_as_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Between the look at the whole segment and the look at its extents, and between that and the record."""
+    original = getattr(scrub, place)
+    is_healed: list[bool] = []
+    with opened(tmp_path, scrub_interval_s=0.0, durability="os") as store:
+        ship(store, 10, 30)
+        flip(segments_of(tmp_path)[0])
+
+        def heal_behind(*values: Any, **more: Any) -> Any:
+            judged = original(*values, **more)
+            if not is_healed and judged.problem:
+                is_healed.append(True)
+                heal(store, tmp_path)
+            return judged
+
+        monkeypatch.setattr(scrub, place, heal_behind)
+        parts = parts_of(store)
+        checker = Scrub(tmp_path, parts.damage, parts.repair, interval_s=1000.0, max_bytes_per_s=1 << 30)
+        while checker.bytes_read < 20 * SIZE:
+            checker._step()
+        assert is_healed
+        assert damaged(store) == 0
+    with closing(Ledger(tmp_path, durable=False, read_only=True)) as ledger:
+        assert ledger.count_damage() == 0
+
+
+def test_damage_of_what_retention_deletes_is_forgotten_while_the_server_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scrub, "_SIZES_S", 0.02)
+    with opened(tmp_path, segment_bytes=6 * SIZE, retention_bytes=12 * SIZE, **QUICK) as store:
+        ship(store, 10, 20)
+        flip(segments_of(tmp_path)[0])
+        wait_until(lambda: damaged(store), "the damage is found")
+        ship(store, 20, 60)
+        wait_until(lambda: not damaged(store), "the damage is forgotten")
+        assert not store.damaged_sources("client-1")

@@ -33,7 +33,7 @@ from logferry.protocol.delivery_reports import LossPage, ReportPage, SourcesPage
 from logferry.protocol.delivery_requests import Content, Losses, Repair, SourcesOf
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored
 from logferry.server.storage.disk import source_report
-from logferry.server.storage.disk.damage import DamageRegistry
+from logferry.server.storage.disk.damage import DamageRegistry, Judged
 from logferry.server.storage.disk.deferred_sync import DeferredSync
 from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.group_commit import CrashPoint, GroupCommit, no_crash
@@ -136,6 +136,7 @@ class DiskStore:
         self._crash_point = crash_point
         self._state = StateTracker()
         self._repeats = RepeatLimit(logger)
+        self._damage_repeats = RepeatLimit(logger)
         self._to_tidy: deque[LogName] = deque()  # repairs add to it, the writer thread takes from it
         self._opened: _Opened | None = None
 
@@ -186,8 +187,7 @@ class DiskStore:
         return source_report.positions(self._settings.data_dir, sources)
 
     def report(self, source: str, after: int) -> ReportPage:
-        assert self._opened
-        return source_report.report(self._settings.data_dir, source, after=after, on_damage=self._opened.damage.note)
+        return source_report.report(self._settings.data_dir, source, after=after, on_judged=self._note_judged)
 
     def losses(self, question: Losses) -> LossPage:
         return source_report.losses_of(self._settings.data_dir, question)
@@ -282,7 +282,7 @@ class DiskStore:
             on_failure=on_failure,
             first_retry_s=settings.first_retry_s,
         )
-        damage = DamageRegistry(settings.data_dir, durable=self._is_durable, on_damage=on_damage)
+        damage = DamageRegistry(settings.data_dir, on_damage=on_damage)
         resources.callback(damage.close)
         repair = SegmentRepair(
             settings.data_dir, files, durable=self._is_durable, on_surplus=lambda log: self._tidy_soon(log, writer)
@@ -316,6 +316,16 @@ class DiskStore:
             max_open=self._settings.max_open_segments,
             on_begin=journals.begin,
         )
+
+    def _note_judged(self, judged: Judged) -> None:
+        """Record what a report has found out. A report is the answer to a question: a full disk must not prevent it."""
+        assert self._opened
+        try:
+            self._opened.damage.note(judged)
+            self._damage_repeats.all_over()
+        except OSError as error:
+            message = "cannot record what a report has found out about damage: %s"
+            self._damage_repeats.log(logging.WARNING, "damage", message, cause_of(error, with_path=True))
 
     def _tidy_soon(self, log: LogName, writer: Writer) -> None:
         """Have the writer tidy a log; an empty delivery wakes it."""

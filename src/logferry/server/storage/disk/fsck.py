@@ -6,16 +6,16 @@ storing. `source_report.py` answers the same question for one source.
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from logferry.errors import DamagedLedger, StoreError, cause_of
 from logferry.server.storage.disk.data_folder import Finding, other_files
+from logferry.server.storage.disk.integrity import judge_segment
 from logferry.server.storage.disk.journal import journal_total
 from logferry.server.storage.disk.ledger import FILE_NAME, Ledger
 from logferry.server.storage.disk.ledger_reading import ledger_for_reading
 from logferry.server.storage.disk.lost_ledger import refuse_if_missing
-from logferry.server.storage.disk.measure import measure
 from logferry.server.storage.disk.regular import size_of
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
 from logferry.server.storage.records import SegmentRow
@@ -51,7 +51,7 @@ def _ledger_finding(size: int, problem: str) -> Finding:
 
 def _segments(data_dir: Path, ledger: Ledger) -> Iterator[Finding]:
     for row in ledger.segments("open", "closed"):
-        problem = segment_problem(data_dir, row) or _lost_problem(data_dir, row, ledger)
+        problem = judge_segment(data_dir, row).problem or _lost_problem(data_dir, row, ledger)
         now = ledger.segment(row.id) if problem else row
         if now and now.state != "expired":
             yield Finding(row.path, row.bytes, row.lines, problem)
@@ -69,24 +69,3 @@ def _lost_problem(data_dir: Path, row: SegmentRow, ledger: Ledger) -> str:
 
 def _is_recorded(ledger: Ledger, path: str) -> bool:
     return any(row.path == path for row in ledger.segments_in(path.rpartition("/")[0]))
-
-
-def segment_problem(data_dir: Path, row: SegmentRow, *, on_block: Callable[[int], None] | None = None) -> str:
-    """Return what is wrong with a segment, or "". `on_block` is called as `measure` does."""
-    path = data_dir / FOLDER_NAME / row.path
-    try:
-        found = measure(path, 0, row.bytes, on_block=on_block)
-        size = size_of(path)
-    except FileNotFoundError:
-        return "is missing" if row.bytes else ""  # recorded, but nothing was ever stored in it
-    except OSError as error:
-        return f"cannot be read: {cause_of(error)}"
-    if found.bytes < row.bytes:
-        return f"lacks {row.bytes - found.bytes} of its {row.bytes} bytes"
-    if found.lines != row.lines:
-        return f"has {found.lines} lines, not {row.lines}"
-    if found.crc32 != row.crc32:
-        return "has other content than was stored (checksum)"
-    if row.state == "closed" and size > row.bytes:
-        return f"has {size - row.bytes} bytes more than were stored"
-    return ""

@@ -1,14 +1,20 @@
-"""Gives a thread the lowest priority for processor and disk, where the system can do that. Never raises."""
+"""Gives reads of a thread the lowest priority for the disk, where the system can do that. Never raises.
+
+Never lowers the priority for the processor: a thread that holds Python's lock and is not scheduled would stop every
+other thread of the process. For the same reason writes to the ledger, which others wait for, keep their priority.
+"""
 
 import contextlib
 import os
-from typing import Final
-
-_LOWEST_NICE: Final = 19
+import threading
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, Final
 
 # linux/ioprio.h: the target is one thread, and the class is "idle": only when nobody else wants the disk.
 _IOPRIO_WHO_PROCESS: Final = 1
 _IOPRIO_IDLE: Final = 3 << 13
+_IOPRIO_NONE: Final = 0
 
 # The number of the system call ioprio_set; C libraries have no function for it.
 _IOPRIO_SET: Final = {
@@ -22,15 +28,28 @@ _IOPRIO_SET: Final = {
 }
 
 
-def lower_priority(thread: int) -> None:
-    """Lower the priority of a thread of this process, by its number in the kernel."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, thread, _LOWEST_NICE)  # Linux takes the number of a thread for a process
-    system = os.uname()
+@contextlib.contextmanager
+def reading_when_idle() -> Iterator[None]:
+    """Read from the disk only when nobody else does, in this thread, for the length of a `with`."""
+    _set_priority(_IOPRIO_IDLE)
+    try:
+        yield
+    finally:
+        _set_priority(_IOPRIO_NONE)
+
+
+def _set_priority(priority: int) -> None:
+    call, system = _system_call(), os.uname()
     number = _IOPRIO_SET.get(system.machine) if system.sysname == "Linux" else None
-    if number is None:
-        return
+    if call is not None and number is not None:
+        call(number, _IOPRIO_WHO_PROCESS, threading.get_native_id(), priority)
+
+
+@cache
+def _system_call() -> Callable[..., Any] | None:
     with contextlib.suppress(ImportError, OSError, AttributeError):
         import ctypes  # imported here because only this needs it
 
-        ctypes.CDLL(None).syscall(number, _IOPRIO_WHO_PROCESS, thread, _IOPRIO_IDLE)
+        call: Callable[..., Any] = ctypes.CDLL(None).syscall
+        return call
+    return None

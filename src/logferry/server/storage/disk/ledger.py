@@ -16,7 +16,7 @@ import errno
 import os
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -366,19 +366,34 @@ class Ledger:
         )
         return self._database.total_changes - before
 
-    def drop_damage(self, source_id: str, start: int) -> None:
-        """Forget that an extent is damaged."""
-        self._database.execute("DELETE FROM damage WHERE source = ? AND start = ?", (source_id, start))
+    def drop_damage(self, rows: Iterable[DamageRow]) -> int:
+        """Forget that extents are damaged; return how many were recorded."""
+        before = self._database.total_changes
+        self._database.executemany(
+            "DELETE FROM damage WHERE source = ? AND start = ?", ((row.source, row.start) for row in rows)
+        )
+        return self._database.total_changes - before
+
+    def damage_between(self, after: tuple[str, int], last: tuple[str, int], segment: int | None) -> list[DamageRow]:
+        """Return damage after one extent up to another, by source and start; in one segment, or in any."""
+        rows = self._query(
+            "SELECT source, start, segment FROM damage WHERE (source, start) > (?, ?) AND (source, start) <= (?, ?) "
+            "AND segment = coalesce(?, segment)",
+            (*after, *last, segment),
+        )
+        return [DamageRow(*row) for row in rows]
 
     def drop_damage_in(self, segment: int) -> None:
         """Forget all damage in a segment."""
         self._database.execute("DELETE FROM damage WHERE segment = ?", (segment,))
 
-    def drop_damage_of_expired(self) -> None:
-        """Forget the damage and the checks of segments that retention has deleted."""
-        expired = "segment IN (SELECT id FROM segments WHERE state = 'expired')"
-        self._database.execute(f"DELETE FROM damage WHERE {expired}")
-        self._database.execute(f"DELETE FROM checks WHERE {expired}")
+    def drop_damage_of_what_is_gone(self) -> None:
+        """Forget damage and checks of segments that retention has deleted, and of extents that are not recorded."""
+        is_recorded = "EXISTS (SELECT 1 FROM extents WHERE source = damage.source AND start = damage.start)"
+        self._database.execute(f"DELETE FROM damage WHERE NOT {_IS_KEPT} OR (source != '' AND NOT {is_recorded})")
+        self._database.execute(
+            "DELETE FROM checks WHERE segment NOT IN (SELECT id FROM segments WHERE state != 'expired')"
+        )
 
     def count_damage(self) -> int:
         """Return how many extents are damaged."""
@@ -403,22 +418,23 @@ class Ledger:
         )
         return dict(rows)
 
-    def damaged_in(self, segment: int) -> list[str]:
-        """Return the sources that have damaged extents in a segment."""
-        return [source for (source,) in self._query("SELECT DISTINCT source FROM damage WHERE segment = ?", (segment,))]
-
     def owner_of(self, source_id: str) -> str | None:
         """Return who owns a source, "" if that is not recorded; None if the ledger does not have the source."""
         rows = self._query("SELECT client FROM sources WHERE id = ?", (source_id,))
         return str(rows[0][0]) if rows else None
 
-    def checks(self) -> dict[int, float]:
-        """Return when each segment was last checked, by its number, in Unix time."""
-        return dict(self._query("SELECT segment, checked_at FROM checks"))
+    def checked_segments(self, *, after: int, limit: int) -> list[tuple[SegmentRow, float]]:
+        """Return segments after a number, whatever their state, each with when it was last checked, in Unix time."""
+        rows = self._query(
+            "SELECT segments.*, coalesce(checked_at, 0) FROM segments LEFT JOIN checks ON segment = segments.id "
+            "WHERE segments.id > ? ORDER BY segments.id LIMIT ?",
+            (after, limit),
+        )
+        return [(SegmentRow(*row), checked_at) for *row, checked_at in rows]
 
-    def set_checked(self, segment: int, at: float) -> None:
-        """Record when a segment was checked."""
-        self._database.execute("INSERT OR REPLACE INTO checks VALUES (?, ?)", (segment, at))
+    def set_checked(self, checks: Mapping[int, float]) -> None:
+        """Record when segments were checked, by their numbers."""
+        self._database.executemany("INSERT OR REPLACE INTO checks VALUES (?, ?)", checks.items())
 
     # --- bytes that are not synced yet
 

@@ -10,7 +10,6 @@ Nothing here deletes those files.
 """
 
 import contextlib
-import errno
 import logging
 import os
 import time
@@ -22,9 +21,9 @@ from logferry.durable import replace_file
 from logferry.protocol.delivery_repairs import CONTENT_BYTES, RepairOutcome, StoredContent
 from logferry.protocol.delivery_requests import Content, Repair
 from logferry.server.storage.disk.file_system import FileSystem, naming
+from logferry.server.storage.disk.integrity import is_damage, judge_extent
 from logferry.server.storage.disk.journal import journal_agrees
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.measure import measure
 from logferry.server.storage.disk.regular import open_file, size_of
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
 from logferry.server.storage.disk.surplus import set_aside
@@ -36,20 +35,6 @@ logger = logging.getLogger(__name__)
 DAMAGED_FOLDER: Final = "damaged"
 
 _BLOCK_BYTES: Final = 256 * 1024
-
-# What these mean for a file that is there: the disk has lost its bytes. Any other error says nothing about them.
-_UNREADABLE: Final = (errno.EIO, errno.EBADMSG)
-
-
-def is_damaged(path: Path, row: ExtentRow) -> bool:
-    """Whether the disk has lost the bytes of an extent, or changed them. Raises OSError if it cannot be known."""
-    try:
-        found = measure(path, row.position, row.bytes)
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) or error.errno in _UNREADABLE:
-            return True
-        raise
-    return (found.bytes, found.lines, found.crc32) != (row.bytes, row.lines, row.crc32)
 
 
 def stored_content(data_dir: Path, request: Content) -> StoredContent:
@@ -98,7 +83,10 @@ class SegmentRepair:
             if refusal or not row or not segment:
                 return RepairOutcome(request.source, request.start, False, refusal)
             path = self._root / segment.path
-            if not is_damaged(path, row):
+            judged = judge_extent(self._data_dir, segment, row)
+            if judged.problem and not judged.is_damage:
+                return RepairOutcome(request.source, request.start, False, f"{segment.path} {judged.problem}")
+            if not judged.is_damage:
                 self.trim(segment)  # which a crash may have prevented after the repair of another extent
                 return RepairOutcome(request.source, request.start, True, "it was not damaged")
             self._restore(path, segment, row, request.payload)
@@ -107,7 +95,8 @@ class SegmentRepair:
                 self._files.delete(path)
                 return RepairOutcome(request.source, request.start, False, _EXPIRED)
             self.trim(now or segment)
-            return RepairOutcome(request.source, request.start, not is_damaged(path, row))
+            left = judge_extent(self._data_dir, segment, row).problem
+            return RepairOutcome(request.source, request.start, not left, left and f"{segment.path} {left}")
         finally:
             ledger.close()
 
@@ -188,7 +177,7 @@ def _read(path: Path, position: int, size: int) -> bytes:
     try:
         descriptor = open_file(path)
     except OSError as error:
-        if isinstance(error, FileNotFoundError) or error.errno in _UNREADABLE:
+        if is_damage(error):
             return b""
         raise
     try:

@@ -23,16 +23,16 @@ from logferry.protocol.delivery_reports import (
     json_bytes,
 )
 from logferry.protocol.delivery_requests import Losses, SourcesOf
+from logferry.server.storage.disk.damage import Judged
+from logferry.server.storage.disk.integrity import Judgement, judge_extent
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.measure import measure
-from logferry.server.storage.disk.segment_names import FOLDER_NAME
 from logferry.server.storage.loss_pages import LOSSES, ROWS, WINDOWS, Recorded, first_losses, loss_page
 from logferry.server.storage.records import DamageRow, ExtentRow, SegmentRow
 
 # One page reads at most this much plus one extent: a second of work for a disk, then other clients have their turn.
 _READ_BYTES: Final = 256 * 1024 * 1024
 
-OnDamaged = Callable[[Sequence[DamageRow]], object]
+OnJudged = Callable[[Judged], object]
 
 
 def positions(data_dir: Path, sources: Sequence[str]) -> list[Position]:
@@ -64,10 +64,10 @@ def losses_of(data_dir: Path, question: Losses) -> LossPage:
         return loss_page(question.source, _recorded(ledger, question))
 
 
-def report(data_dir: Path, source_id: str, *, after: int, on_damage: OnDamaged | None = None) -> ReportPage:
+def report(data_dir: Path, source_id: str, *, after: int, on_judged: OnJudged | None = None) -> ReportPage:
     """Compare what the ledger records about a source with the segments, from offset `after` on; return one page.
 
-    `on_damage` is called with the extents of the page that are damaged, if there are any.
+    `on_judged` is called with what was found out about the extents of the page, if there are any.
 
     Raises StoreError or OSError when the ledger cannot be read.
     """
@@ -78,24 +78,21 @@ def report(data_dir: Path, source_id: str, *, after: int, on_damage: OnDamaged |
         rows = ledger.extents(source_id, after=after, limit=REPORT_PAGE + 1)
         known = _first_losses(ledger, source_id) if not after else first_losses((), ())
         page = list(_checked(data_dir, ledger, rows[:REPORT_PAGE]))
-    damaged = [DamageRow(source_id, row.start, row.segment) for row, extent in page if extent.state in _DAMAGED]
-    if damaged and on_damage:
-        on_damage(damaged)
+    if page and on_judged:
+        damaged = [DamageRow(source_id, row.start, row.segment) for row, _, is_damage in page if is_damage]
+        on_judged(Judged((source_id, after - 1), (source_id, page[-1][0].start), damaged))
     return ReportPage(
         source=source_id,
         is_known=True,
         committed=source.committed,
         lines=source.lines,
         crc32=source.crc32,
-        extents=tuple(extent for _, extent in page),
+        extents=tuple(extent for _, extent, _ in page),
         losses=tuple(sorted((*known.lost, *known.skipped))),
         has_more=len(rows) > len(page),
         windows=known.windows,
         skipped=known.only_skipped,
     )
-
-
-_DAMAGED: Final = ("altered", "missing")
 
 
 @contextmanager
@@ -123,35 +120,32 @@ def _recorded(ledger: Ledger, question: Losses) -> Iterator[Recorded]:
         yield RecordPlace(WINDOWS, window.start, window.noticed), window
 
 
-def _checked(data_dir: Path, ledger: Ledger, rows: Sequence[ExtentRow]) -> Iterator[tuple[ExtentRow, Extent]]:
-    """Yield extents as they are on the disk, until a page has read enough, or is full."""
+def _checked(data_dir: Path, ledger: Ledger, rows: Sequence[ExtentRow]) -> Iterator[tuple[ExtentRow, Extent, bool]]:
+    """Yield extents as they are on the disk, and whether damaged, until a page has read enough, or is full."""
     to_read, room = _READ_BYTES, PAGE_BYTES
     for place, row in enumerate(rows):
         if to_read < 0:
             break
-        extent = _check_extent(data_dir, ledger, row)
+        extent, is_damage = _check_extent(data_dir, ledger, row)
         to_read -= row.bytes
         room -= json_bytes(extent)
         if place and room < 0:
             break
-        yield row, extent
+        yield row, extent, is_damage
 
 
-def _check_extent(data_dir: Path, ledger: Ledger, row: ExtentRow) -> Extent:
+def _check_extent(data_dir: Path, ledger: Ledger, row: ExtentRow) -> tuple[Extent, bool]:
     segment = ledger.segment(row.segment)
-    state = _extent_state(data_dir, segment, row)
-    if state == "missing":  # perhaps retention has just deleted it: read the state again
-        state = _extent_state(data_dir, ledger.segment(row.segment), row)
-    return Extent(row.start, row.end, row.lines, row.crc32, state, segment.path if segment else "?")
+    judged = _judge(data_dir, segment, row)
+    if judged is not None and judged.problem:  # perhaps retention has just deleted it: read the state again
+        judged = _judge(data_dir, ledger.segment(row.segment), row)
+    state, problem = ("expired", "") if judged is None else (judged.state, judged.problem)
+    shown = Extent(row.start, row.end, row.lines, row.crc32, state, segment.path if segment else "?", problem)
+    return shown, judged is not None and judged.is_damage
 
 
-def _extent_state(data_dir: Path, segment: SegmentRow | None, row: ExtentRow) -> str:
+def _judge(data_dir: Path, segment: SegmentRow | None, row: ExtentRow) -> Judgement | None:
+    """Compare an extent with the disk; None if retention has deleted it."""
     if segment is None:
-        return "missing"
-    if segment.state == "expired":
-        return "expired"
-    try:
-        found = measure(data_dir / FOLDER_NAME / segment.path, row.position, row.bytes)
-    except OSError:
-        return "missing"
-    return "ok" if (found.bytes, found.lines, found.crc32) == (row.bytes, row.lines, row.crc32) else "altered"
+        return Judgement("missing", "is not in the ledger")
+    return None if segment.state == "expired" else judge_extent(data_dir, segment, row)
