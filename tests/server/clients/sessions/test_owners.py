@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from logferry.protocol.delivery import control_line
+from logferry.server.clients.authenticator import Credentials, PeerInfo, Principal
 from logferry.server.storage.disk.ledger import Ledger
 from tests.support.delivery import LINES, DeliveryClient, batch, opening, position, size_of
 from tests.support.running import RunningServer, running_server
@@ -206,6 +207,26 @@ def test_e36_a_source_that_nobody_owns_belongs_to_the_next_who_opens_it(tmp_path
         with DeliveryClient(server, client="b") as client:
             assert asked(client, opening("s1"))["status"] == "error"
             assert asked(client, content_line())["status"] == "error"
+
+
+class OneTeam:
+    """Every client proves the same identity."""
+
+    def check(self, credentials: Credentials | None, peer_info: PeerInfo) -> Principal:
+        return Principal("team-a")
+
+
+def test_e36_an_identity_owns_what_its_clients_create(tmp_path: Path) -> None:
+    """Rule E36: the id of a client is only what it says."""
+    with running_server(tmp_path, authenticator=OneTeam()) as server:
+        with DeliveryClient(server, source="s1", client="a") as client:
+            client.send(batch(LINES[:3], start=0))
+            client.answer_after_alive()
+        with DeliveryClient(server, client="b") as client:
+            assert asked(client, opening("s1"))["committed"] == SIZE
+            assert asked(client, content_line())["data"]
+    with running_server(tmp_path) as server, DeliveryClient(server, client="a") as client:
+        assert asked(client, opening("s1"))["status"] == "error"
 
 
 def test_e36_a_client_without_an_id_is_refused(server: RunningServer) -> None:
