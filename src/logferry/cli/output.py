@@ -4,16 +4,17 @@ Must never fail because nobody can read the output: streams.py sees to that.
 """
 
 import contextlib
+import json
 import sys
 from collections.abc import Sequence
 from typing import TextIO
 
 from logferry.names import text_of_name
-from logferry.printable import printable
+from logferry.printable import MAX_REASON_CHARS, printable
 
 
 def print_result(text: str) -> None:
-    """Print a result to stdout."""
+    """Print a result, of one line or several, to stdout."""
     _print(text, sys.stdout)
 
 
@@ -38,6 +39,16 @@ def shown_name(name: object) -> str:
     return shown(text_of_name(str(name)))
 
 
+def shown_reason(reason: str) -> str:
+    """Return a reason that a peer may have written, in a form that is safe to print to stdout, and not too long."""
+    return printable(reason, max_chars=MAX_REASON_CHARS, encoding=_encoding(sys.stdout))
+
+
+def as_json(value: object) -> str:
+    """Return JSON for scripts, in ASCII without control characters; half a character of a name is an escape in it."""
+    return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
+
+
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the rows as lines with aligned columns; the first row is the header."""
     cells = [[shown(cell) for cell in row] for row in rows]
@@ -46,8 +57,10 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _print(text: str, stream: TextIO) -> None:
+    """Print lines. What their callers forgot to escape is escaped here, except newlines."""
+    lines = [printable(line, encoding=_encoding(stream)) for line in text.split("\n")]
     with contextlib.suppress(OSError):
-        print(text, file=stream, flush=True)
+        print("\n".join(lines), file=stream, flush=True)
 
 
 def _encoding(stream: TextIO) -> str:

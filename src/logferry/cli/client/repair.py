@@ -1,13 +1,12 @@
 """`logferry repair`: stores lines anew that are damaged on the server's disk, from the files, and prints the result."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_OK, CommandLine
-from logferry.cli.output import print_problem, print_result, shown, table
+from logferry.cli.output import as_json, print_problem, print_result, shown, table
 from logferry.cli.pattern_watch import watching_patterns
 from logferry.client.finding.foreign_links import follow_foreign_links
 from logferry.client.net.reports import ReportClient
@@ -64,7 +63,7 @@ def reports_as_table(reports: Sequence[RepairReport]) -> str:
 
 def reports_as_json(reports: Sequence[RepairReport]) -> str:
     """Return a list of objects, one per source."""
-    return json.dumps([dataclasses.asdict(report) for report in reports], indent=2)
+    return as_json([dataclasses.asdict(report) for report in reports])
 
 
 def _verdict(report: RepairReport) -> str:

@@ -1,11 +1,10 @@
 """The findings of `logferry status`: a table for people, JSON for scripts. Makes text only; never prints."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from typing import Final
 
-from logferry.cli.output import shown, table
+from logferry.cli.output import as_json, shown, shown_reason, table
 from logferry.client.state.losses_file import KnownLoss, without_files
 from logferry.client.status.connection_state import CONNECTED, WAITING, ConnectionState
 from logferry.client.status.inspect import InspectedFile, Inspection
@@ -40,18 +39,17 @@ def status_as_table(status: Inspection, *, shows_all: bool = False) -> str:
 
 def status_as_json(status: Inspection) -> str:
     """Return an object: `client`, `problems`, and `files`, a list of objects. Times are Unix times, sizes bytes."""
-    client = dataclasses.asdict(status.client)
     names = {"directory": text_of_name(status.client.directory), "state_dir": text_of_name(status.folder)}
-    now = {"running": status.is_running, "pid": status.pid}
-    return json.dumps(
+    now = {"running": status.is_running, "pid": status.pid, "age_seconds": round(status.age_seconds, 3)}
+    client: dict[str, object] = {**dataclasses.asdict(status.client), **names, **now}
+    return as_json(
         {
-            "client": {**client, **names, **now, "age_seconds": round(status.age_seconds, 3)},
+            "client": client,
             "problems": status.problems,
             "losses": [dataclasses.asdict(loss) for loss in status.losses if not loss.is_window],
             "windows": [dataclasses.asdict(loss) for loss in status.losses if loss.is_window],
             "files": [_file_object(file) for file in status.files],
-        },
-        indent=2,
+        }
     )
 
 
@@ -64,7 +62,7 @@ def _losses(losses: Sequence[KnownLoss]) -> list[str]:
 
 def _loss(loss: KnownLoss) -> str:
     repeats = f" ({loss.count} times, {loss.size} bytes in all)" if loss.count > 1 else ""
-    path, reason = shown(loss.path), shown(loss.reason)
+    path, reason = shown(loss.path), shown_reason(loss.reason)
     if not loss.path:
         return f"lost: {shown(without_files(loss))}; {moment(loss.noticed_at)}"
     if loss.is_window:

@@ -4,14 +4,13 @@ The verdict `all there, once` must not change: scripts rely on it.
 """
 
 import dataclasses
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_OK, CommandLine
-from logferry.cli.output import print_problem, print_result, shown, table
+from logferry.cli.output import as_json, print_problem, print_result, shown, shown_reason, table
 from logferry.cli.pattern_watch import watching_patterns
 from logferry.client.finding.foreign_links import follow_foreign_links
 from logferry.client.net.reports import ReportClient
@@ -97,7 +96,7 @@ def verdicts_as_table(verdicts: Sequence[Verdict]) -> str:
 
 def verdicts_as_json(verdicts: Sequence[Verdict]) -> str:
     """Return a list of objects, one per file, with all ranges."""
-    return json.dumps([{**dataclasses.asdict(verdict), "proven": verdict.is_proven} for verdict in verdicts], indent=2)
+    return as_json([{**dataclasses.asdict(verdict), "proven": verdict.is_proven} for verdict in verdicts])
 
 
 def _row(verdict: Verdict) -> tuple[str, ...]:
@@ -130,7 +129,7 @@ def _details(verdict: Verdict) -> list[str]:
     found = [
         *(f"{_place(piece)} missing: {piece.reason}" for piece in verdict.missing),
         *(f"{_place(piece)} altered: {piece.reason}" for piece in verdict.altered),
-        *(f"bytes {loss.start} to {loss.end} lost: {loss.reason}" for loss in verdict.losses),
+        *(f"bytes {loss.start} to {loss.end} lost: {shown_reason(loss.reason)}" for loss in verdict.losses),
         *(f"{_place(piece)} expired: {piece.reason}" for piece in verdict.expired),
         *(text for former in verdict.former for text in _former(former)),
         *(f"it may be of this file: {sentence}" for sentence in verdict.forgotten),
@@ -145,9 +144,9 @@ def _former(former: FormerSource) -> list[str]:
     lines = {"missing": former.missing, "altered": former.altered}
     found = [
         *(f"{count} lines {what} on the server's disk" for what, count in lines.items() if count),
-        *(f"bytes {loss.start} to {loss.end} lost: {loss.reason}" for loss in former.losses),
+        *(f"bytes {loss.start} to {loss.end} lost: {shown_reason(loss.reason)}" for loss in former.losses),
         *(
-            f"what was written at byte {window.start} and later may be lost: {window.reason}; last look "
+            f"what was written at byte {window.start} and later may be lost: {shown_reason(window.reason)}; last look "
             f"{moment(window.last_look / 1000)}, noticed {moment(window.noticed / 1000)}"
             for window in former.windows
         ),

@@ -1,13 +1,12 @@
 """`logferry fsck`: checks a server's data folder against its ledger, or makes the ledger anew; prints the findings."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_OK, CommandLine
-from logferry.cli.output import print_result, shown, table
+from logferry.cli.output import as_json, print_result, shown, table
 from logferry.config import FsckSettings
 from logferry.server.storage.disk.data_folder import Finding
 from logferry.server.storage.disk.fsck import fsck
@@ -62,4 +61,4 @@ def findings_as_table(findings: Sequence[Finding]) -> str:
 
 def findings_as_json(findings: Sequence[Finding]) -> str:
     """Return a list of objects, one per finding."""
-    return json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2)
+    return as_json([dataclasses.asdict(finding) for finding in findings])
