@@ -17,7 +17,7 @@ from tools.container_health import find_server
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = ("Dockerfile", "Dockerfile.server", "Dockerfile.test")
-DOCKERLESS_TARGETS = {"test", "lint", "types", "format", "bench", "bench-quick", "demo", "clean"}
+DOCKERLESS_TARGETS = {"test", "lint", "types", "format", "fuzz", "bench", "bench-quick", "demo", "clean"}
 TARGETS = {"build", "run", "batch", "client", "logs", "stop"} | DOCKERLESS_TARGETS
 PROFILES = {"log-server": None, "log-client-batch": "batch", "log-client": "client", "log-test": "test"}
 

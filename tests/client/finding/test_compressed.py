@@ -4,9 +4,11 @@ import bz2
 import gzip
 import lzma
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from logferry.client.finding import compressed
 from logferry.client.finding.compressed import is_compressed
 
 
@@ -43,3 +45,11 @@ def test_a_file_that_a_compressor_has_just_opened_counts_only_on_request(tmp_pat
 
 def test_a_missing_file_is_not_compressed(tmp_path: Path) -> None:
     assert not is_compressed(str(tmp_path / "app.log.gz"), or_unfinished=True)
+
+
+def test_a_file_that_cannot_be_read_is_judged_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "app.log.1.gz"
+    path.write_bytes(gzip.compress(b"line\n"))
+    monkeypatch.setattr(compressed, "open_file", Mock(side_effect=PermissionError))
+    assert is_compressed(str(path))
+    assert not is_compressed(str(tmp_path / "app.log"))

@@ -217,7 +217,7 @@ def test_new_losses_count_although_earlier_ones_were_acknowledged_and_their_file
     run_status(state, "--acknowledge")
     assert inspect(state, now=NOW).losses == ()
     damage(state / FILE_NAME)
-    with running_server(tmp_path, max_record_bytes=100) as server, shipping(log, server.port, **once(tmp_path)) as run:
+    with running_server(tmp_path, max_record_bytes=1024) as server, shipping(log, server.port, **once(tmp_path)) as run:
         assert run.result().problems
         assert server.stored_lines() == []
     *damage_to_the_file, loss = inspect(state, now=NOW).losses

@@ -25,7 +25,7 @@ READABLE_SUFFIXES: Final = (".gz", ".bz2", ".xz", ".zst")
 
 
 def is_compressed(path: str, *, or_unfinished: bool = False) -> bool:
-    """Whether a file is compressed, judging by its name and first bytes. A file that cannot be read is not.
+    """Whether a file is compressed, judging by its name and first bytes; of a file that cannot be read, by its name.
 
     `or_unfinished` also accepts a file that may become compressed: a compressor that has just opened its output has not
     written the whole magic number yet.
@@ -35,7 +35,9 @@ def is_compressed(path: str, *, or_unfinished: bool = False) -> bool:
     try:
         with open(open_file(path), "rb") as file:
             begin = file.read(_LONGEST_MAGIC) or b""
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError:
+        return True
     magics = next(magics for suffix, magics in MAGICS_BY_SUFFIX.items() if path.endswith(suffix))
     return begin.startswith(magics) or (or_unfinished and any(magic.startswith(begin) for magic in magics))
