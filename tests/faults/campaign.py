@@ -152,7 +152,7 @@ class Campaign:
     def _read_logs(self) -> None:
         logged = self._ends.logged()
         self.result.suppressed = len(re.findall(r"bytes \d+ to \d+ of .* are already stored", logged))
-        self.result.recovered = len(re.findall(r"cut \d+ bytes", logged))
+        self.result.recovered = len(re.findall(r"moved \d+ bytes that the ledger does not record", logged))
 
 
 def main() -> int:

@@ -22,7 +22,7 @@ class Result:
     out_of_order: int = 0
     rotations: int = 0
     suppressed: int = 0  # repeats that the server recognised
-    recovered: int = 0  # recoveries that cut something
+    recovered: int = 0  # recoveries that moved something aside
     windows_happened: int = 0
     windows_reported: int = 0
     damaged: int = 0  # segments
@@ -38,7 +38,7 @@ class Result:
 
     @property
     def counts(self) -> bool:
-        """Whether the faults really happened: repeats had to be suppressed, and recoveries had something to cut."""
+        """Whether the faults really happened: repeats had to be suppressed, and recoveries had something to do."""
         return self.suppressed > 0 and self.recovered > 0 and self.fresh_lines_flow
 
     def __str__(self) -> str:
@@ -48,7 +48,8 @@ class Result:
             f"missing {self.missing} invented {self.invented} altered {self.altered} out of order {self.out_of_order}; "
             f"unknown windows reported {self.windows_reported} / happened {self.windows_happened}; "
             f"healed {self.healed} / damaged {self.damaged}; "
-            f"rotations {self.rotations}, repeats suppressed {self.suppressed}, recoveries that cut {self.recovered}, "
+            f"rotations {self.rotations}, repeats suppressed {self.suppressed}, "
+            f"recoveries that moved bytes {self.recovered}, "
             f"fresh lines flow {self.fresh_lines_flow}; faults: {faults}"
         )
 

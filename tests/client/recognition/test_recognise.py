@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from logferry.client.files.archive import open_content
+from logferry.client.files.identity import FINGERPRINT_OF_NOTHING, LEAST_PROOF_BYTES
 from logferry.client.files.line_reader import SourceFile
-from logferry.client.recognition.recognise import Recogniser, is_same_file
+from logferry.client.recognition.recognise import Recogniser, is_copy, is_same_file
 from logferry.client.state.checkpoints import Checkpoints
+from tests.support.following import compress
 from tests.support.shipping import (
     append,
     log_line,
@@ -37,7 +40,7 @@ class Memory:
 
     def recognise(self, path: Path) -> tuple[str, int]:
         """Return the source that a file is taken for, and where it goes on."""
-        file = SourceFile(path, max_line_bytes=1000)
+        file = SourceFile(path, max_line_bytes=1000, content=open_content(path))
         self._recogniser.recognise(file)
         file.close()
         return file.source.id, file.offset
@@ -252,3 +255,87 @@ def test_a_checkpoint_that_is_further_on_does_not_count_if_its_file_is_still_the
     log.rename(tmp_path / "app.log.9")
     append(kept, range(100, 250)).rename(log)
     assert memory.recognise(log) == (first, size)
+
+
+def test_a_file_is_its_own_source_and_not_a_twin_that_got_equally_far(tmp_path: Path, memory: Memory) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    first, size = memory.ship(log), log.stat().st_size
+    kept = log.rename(tmp_path / "kept")
+    replace(log, kept.read_bytes())
+    memory.ship(log)
+    log.unlink()
+    kept.rename(log)
+    assert memory.recognise(log) == (first, size)
+
+
+def test_a_file_that_was_empty_is_not_taken_for_the_one_that_replaced_it(tmp_path: Path, memory: Memory) -> None:
+    log = tmp_path / "app.log"
+    log.touch()
+    source = memory.ship(log)
+    replace(log, log_line(0))
+    assert memory.recognise(log)[0] != source
+
+
+@pytest.mark.parametrize("size", [LEAST_PROOF_BYTES - 1, LEAST_PROOF_BYTES])
+def test_how_many_equal_bytes_are_a_proof_that_a_finished_file_goes_on(
+    tmp_path: Path, memory: Memory, size: int
+) -> None:
+    log = tmp_path / "app.log"
+    log.write_bytes(b"x" * (size - 1) + b"\n")
+    finish(memory, memory.ship(log))
+    replace(log, log.read_bytes() + b"more\n")
+    assert memory.recognise(log)[1] == (size if size >= LEAST_PROOF_BYTES else 0)
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_a_finished_file_does_not_go_on_in_an_archive(tmp_path: Path, memory: Memory, is_finished: bool) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    source, size = memory.ship(log), log.stat().st_size
+    if is_finished:
+        finish(memory, source)
+    assert (memory.recognise(compress(log)) == (source, size)) is not is_finished
+
+
+def test_a_source_goes_on_in_one_of_two_copies(tmp_path: Path, memory: Memory) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    source, size = memory.ship(log), log.stat().st_size
+    copies = [Path(shutil.copy(log, tmp_path / f"app.log.{number}")) for number in (1, 2)]
+    log.unlink()
+    assert [memory.recognise(copy)[1] for copy in copies] == [size, 0]
+    assert memory.recognise(copies[1])[0] != source
+
+
+@pytest.mark.parametrize("led_to_now", ["/var/pods/2/app.log", ""])
+def test_where_a_link_led_is_remembered_unless_it_leads_elsewhere_now(
+    tmp_path: Path, memory: Memory, led_to_now: str
+) -> None:
+    log = append(tmp_path / "app.log", range(3))
+    memory.checkpoints.change(memory.ship(log), place="/var/pods/1/app.log")
+    file = SourceFile(log, max_line_bytes=1000)
+    file.source.place = led_to_now
+    Recogniser(memory.checkpoints).recognise(file)
+    file.close()
+    assert (file.offset > 0, file.source.place) == (True, led_to_now or "/var/pods/1/app.log")
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_a_file_of_the_same_size_is_a_copy_only_if_it_ends_alike(tmp_path: Path, memory: Memory, is_same: bool) -> None:
+    log = append(tmp_path / "app.log", range(100))
+    checkpoint = memory.checkpoints.of_source(memory.ship(log))
+    other = tmp_path / "other"
+    data = log.read_bytes()
+    other.write_bytes(data if is_same else data[:-5] + b"else\n")
+    file = SourceFile(other, max_line_bytes=1000)
+    assert checkpoint is not None
+    assert is_copy(file, checkpoint) is is_same
+    file.close()
+
+
+def test_a_position_without_its_last_bytes_does_not_match_a_shorter_file(tmp_path: Path, memory: Memory) -> None:
+    """As after a server has stated how far it is: what is before that was not read."""
+    log = append(tmp_path / "app.log", range(2000))
+    source = memory.ship(log)
+    memory.checkpoints.change(source, tail_bytes=0, tail=FINGERPRINT_OF_NOTHING)
+    assert memory.recognise(log)[0] == source
+    os.truncate(log, log.stat().st_size // 2)
+    assert memory.recognise(log)[0] != source

@@ -150,7 +150,7 @@ def is_copy(file: SourceFile, checkpoint: Checkpoint) -> bool:
     """Whether a file has the content that a checkpoint describes, or only the beginning of that content."""
     if not checkpoint.head_bytes or fingerprint(file.peek(0, checkpoint.head_bytes)) != checkpoint.head:
         return False
-    return file.readable_end <= checkpoint.committed or has_content(file, checkpoint)
+    return file.readable_end < checkpoint.committed or has_content(file, checkpoint)
 
 
 def modified_ns_if_same(path: Path, checkpoint: Checkpoint) -> int | None:
