@@ -254,3 +254,17 @@ def ask(store: Store, message: Skip | Window) -> None:
         found = SourceRequest(request, 1, "client-1", "web-1")
         store.submit(Delivery(LOG, [], 0, 0, source_request=found), stored)
     wait_until(lambda: len(stored.deliveries) == 2, "the store answers")
+
+
+def test_a_planted_name_decides_no_day_and_no_pipe_stops_a_rebuild(tmp_path: Path) -> None:
+    fill(tmp_path)
+    before = tables(tmp_path)
+    lose_ledger(tmp_path)
+    folder = segments_of(tmp_path)[0].parent
+    (folder / "9999-12-31-1.ndjson").write_bytes(b"planted\n")
+    os.mkfifo(folder / "2024-01-15-7.ndjson")
+    os.mkfifo(folder / "2024-01-15-8.ndjson.journal")
+    remarks = "\n".join(rebuild(tmp_path).remarks)
+    assert "9999-12-31-1.ndjson has no journal and is of a day to come: it is left alone" in remarks
+    assert "2024-01-15-7.ndjson cannot be read and is left alone: it is a named pipe, not a file" in remarks
+    assert tables(tmp_path) == before

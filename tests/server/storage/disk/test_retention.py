@@ -92,7 +92,7 @@ def test_a_failed_deletion_is_repeated_at_the_next_roll(tmp_path: Path, caplog: 
     assert len([m for m in caplog.messages if m.startswith("cannot delete expired segments")]) == 1
 
 
-def test_the_surplus_of_a_segment_goes_with_the_segment(tmp_path: Path) -> None:
+def test_journal_and_surplus_of_a_segment_go_with_the_segment(tmp_path: Path) -> None:
     with opened(tmp_path, segment_bytes=3 * SIZE) as store:
         submit_each(store, LINES[10:15], Stored())
     last = sorted(tmp_path.glob("segments/*/*/*.ndjson"))[-1]
@@ -102,4 +102,4 @@ def test_the_surplus_of_a_segment_goes_with_the_segment(tmp_path: Path) -> None:
         submit_each(store, LINES[15:20], Stored())
     with opened(tmp_path, retention_bytes=3 * SIZE):
         assert not last.exists()
-        assert not list(tmp_path.rglob("*.surplus-*"))
+        assert not list(tmp_path.rglob(f"{last.name}.*"))

@@ -10,6 +10,7 @@ are, so their clients store them again. Must never delete a line, and must not r
 """
 
 import contextlib
+import datetime
 import os
 import re
 from collections import Counter
@@ -136,14 +137,16 @@ class _Rebuild:
     def run(self) -> Rebuilt:
         made = self._made
         found = sorted(_candidates(self._root), key=lambda segment: (segment[1], segment[0]))
-        last_of = dict(found)
+        last_of: dict[str, SegmentRow] = {}
         for folder, name in found:
-            row = self._segment(f"{folder}/{name}")
+            row = self._segment(f"{folder}/{name}", name)
             if row is None:
                 continue
-            row = replace(row, state="open" if row.state == "open" and last_of[folder] == name else "closed")
-            self._ledger.set_segment(row)
             made.segments, made.lines = made.segments + 1, made.lines + row.lines
+            if before := last_of.get(folder):
+                self._ledger.set_segment(replace(before, state="closed"))
+            last_of[folder] = row
+        self._ledger.set_segments(last_of.values())
         for gap in self._entering.finish():
             made.remarks.append(
                 f"{gap.path}: what follows byte {gap.start} is stored again by its client, because the journals lack "
@@ -163,7 +166,7 @@ class _Rebuild:
         if len(self._stores) > 1:
             self._made.remarks.append(f"segments of {len(self._stores)} different stores lie here")
 
-    def _segment(self, path: str) -> SegmentRow | None:
+    def _segment(self, path: str, name: SegmentName) -> SegmentRow | None:
         """Enter a segment; its state is "open" if it can be appended to. Returns None if it is left alone."""
         journal = self._journal(path)
         try:
@@ -175,7 +178,12 @@ class _Rebuild:
             return None
         if journal and journal.total:
             return self._known(path, size, journal, journal.total) if size or journal.total.bytes else None
-        return self._unknown(path) if size else None
+        if not size:
+            return None
+        if name.day > _latest_day():
+            self._made.remarks.append(f"{path} has no journal and is of a day to come: it is left alone")
+            return None
+        return self._unknown(path)
 
     def _journal(self, path: str) -> Journal | None:
         try:
@@ -230,3 +238,8 @@ class _Rebuild:
             moved = set_aside(segment, size_of(segment) - unfinished, self._files)
             self._made.remarks.append(f"{path}: its unfinished last line was moved to {moved.path.name}")
         return measure(segment, 0, size_of(segment))
+
+
+def _latest_day() -> str:
+    """Return tomorrow: a name without a journal must not decide that all later segments are of a day far away."""
+    return (datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=1)).isoformat()

@@ -86,10 +86,12 @@ def surpluses_of(path: Path) -> list[Path]:
 
 
 def delete_segment(path: Path, files: FileSystem) -> None:
-    """Delete a segment that retention has expired, and first what lies beside it. Raises OSError."""
-    for companion in surpluses_of(path):
-        with naming(companion):
-            files.delete(companion)
+    """Delete a segment that retention has expired, and first its journal and surplus. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(path.parent):
+            if name.startswith(f"{path.name}."):
+                with naming(path.with_name(name)):
+                    files.delete(path.with_name(name))
     with naming(path):
         files.delete(path)
 
