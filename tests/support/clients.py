@@ -89,6 +89,7 @@ class FakeClient(asyncio.Transport):
         self._world = world
         self.connection = connection
         self.received = b""
+        self.writes = 0
         self.max_size = 0  # of a read; 0: as asyncio has it
         self.untaken_bytes = 0  # of what the server has written
         self.is_read_from = True
@@ -132,6 +133,7 @@ class FakeClient(asyncio.Transport):
         """See asyncio.Transport; likewise below."""
         assert not self.server_has_closed, "a write after the end"
         self.received += data
+        self.writes += 1
 
     def write_eof(self) -> None:
         self.server_has_closed = True

@@ -41,11 +41,16 @@ class Listener:
         loop: asyncio.AbstractEventLoop,
         *,
         new_connection: Callable[[], asyncio.Protocol],
+        has_room_for: Callable[[int], bool] = lambda _: True,
+        on_refused: Callable[[], None] = lambda: None,
         retry_s: float = _RETRY_S,
     ) -> None:
+        """`has_room_for` returns whether the server can take this many more clients than it has; see `_accept`."""
         self._sockets = sockets
         self._loop = loop
         self._new_connection = new_connection
+        self._has_room_for = has_room_for
+        self._on_refused = on_refused
         self._retry_s = retry_s
         self._failures = RepeatLimit(logger)
         self._retries: dict[socket.socket, asyncio.TimerHandle] = {}
@@ -83,6 +88,10 @@ class Listener:
             except OSError as error:
                 self._pause(listening, error)
                 return
+            if not self._has_room_for(len(self._connecting) + 1):
+                accepted.close()  # at once: while it lingers, its descriptor is one that the store may need
+                self._on_refused()
+                continue
             accepted.setblocking(False)
             task = self._loop.create_task(self._connect(accepted))
             self._connecting.add(task)

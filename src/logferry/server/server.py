@@ -120,7 +120,13 @@ class Server:
             self._store.close(0)
             raise
         self._addresses = [sock.getsockname()[:2] for sock in sockets]
-        self._listener = Listener(sockets, self._loop, new_connection=self._roster.new_connection)
+        self._listener = Listener(
+            sockets,
+            self._loop,
+            new_connection=self._roster.new_connection,
+            has_room_for=self._roster.has_room_for,
+            on_refused=self._roster.note_refused,
+        )
         self._listener.open()
         self._start_timers()
         if exposed := exposed_addresses(self._addresses):

@@ -160,7 +160,7 @@ def test_who_makes_no_progress_is_dropped_when_memory_is_short_and_the_others_go
     assert world.budget.total == 0
 
 
-def test_a_thousand_small_unfinished_messages_do_not_lock_out_a_large_one() -> None:
+def test_a_thousand_small_unfinished_messages_do_not_lock_out_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(memory_limit_bytes=MIB, max_connections=2000)
     small = [world.connect(port=port) for port in range(1000)]
     for client in small:
@@ -168,9 +168,11 @@ def test_a_thousand_small_unfinished_messages_do_not_lock_out_a_large_one() -> N
             client.send(b"{" * 2000)
     world.pass_time(0.6)
     large = world.connect(port=5001)
+    monkeypatch.setattr(large.connection.answering, "unread_bytes", lambda: 50_000)
     for _ in range(40):
-        if not large.is_read_from:
-            world.pass_time(0.6)
+        for _ in range(3):
+            if not large.is_read_from:
+                world.pass_time(0.6)
         assert large.is_read_from
         large.send(b"x" * 50_000)
     large.send(b"\n" + LINES[0])
@@ -402,3 +404,43 @@ def test_a_connection_over_the_limit_is_closed_without_an_answer() -> None:
     assert world.stored_lines() == LINES[1:2]
     first.leave()
     assert world.connect(port=5002).server_has_closed is False
+
+
+def test_a_silent_connection_makes_room_when_the_server_is_full() -> None:
+    world = World(patience=PATIENCE, max_connections=2)
+    silent, honest = world.connect(), world.connect(port=5001)
+    honest.send(LINES[0])
+    world.pass_time(6)
+    assert (silent.server_has_closed, honest.server_has_closed) == (True, False)
+    silent.leave()
+    late = world.connect(port=5002)
+    late.send(LINES[1])
+    assert (late.statuses(), honest.statuses()) == (["ok"], ["ok"])
+
+
+def test_a_silent_connection_stays_while_the_server_has_room() -> None:
+    world = World(patience=PATIENCE, max_connections=2)
+    silent = world.connect()
+    world.pass_time(6)
+    assert not silent.server_has_closed
+
+
+def test_only_a_few_refused_connections_linger() -> None:
+    world = World(max_connections=1)
+    world.connect()
+    refused = [world.connect(port=5001 + number) for number in range(8)]
+    assert all(client.server_has_closed for client in refused)
+    assert not world.roster.has_room_for(1)
+    refused[0].leave()
+    assert world.roster.has_room_for(1)
+
+
+def test_a_thousand_pings_in_one_read_are_answered_with_one_write() -> None:
+    world = World()
+    client = world.connect()
+    client.send(hello())
+    client.answers()
+    client.writes = 0
+    client.send(control_line("ping") * 100)
+    assert [answer["message"] for answer in client.answers()] == ["alive"] * 100
+    assert client.writes == 1

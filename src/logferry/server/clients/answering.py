@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import sys
 import termios
+from collections.abc import Iterator
 
 from logferry.server.clients.answers import AnswerQueue
 from logferry.server.clients.flow_control import MemoryAccount
@@ -32,11 +33,23 @@ class Answering:
         self._queue = AnswerQueue()
         self._in_transport = 0  # while the client is blocked
         self._charged = 0
+        self._is_gathering = False
 
     @property
     def is_pending(self) -> bool:
         """Whether answers wait that the transport has not got."""
         return bool(self._queue)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Send what is added within at once: one read may hold thousands of requests that are answered immediately."""
+        self._is_gathering = True
+        try:
+            yield
+        finally:
+            self._is_gathering = False
+        if self._queue:
+            self.send()
 
     def add(self, answers: Answers) -> None:
         """Add answers, and hand the transport what it takes."""
@@ -46,7 +59,7 @@ class Answering:
     def send(self) -> None:
         """Hand the transport what it takes."""
         queue, watch, life = self._queue, self._watch, self._life
-        while queue and not watch.is_blocked and life.can_answer:
+        while queue and not watch.is_blocked and life.can_answer and not self._is_gathering:
             watch.answered = self._scheduler.time()
             self._transport.write(queue.next_piece())
         self._charge()

@@ -76,6 +76,7 @@ class Connection(asyncio.Protocol):
     """A client's connection. All methods run in the server's event loop. `number` is unique among connections."""
 
     record: ClientRecord
+    answering: Answering
 
     def __init__(self, number: int, services: Services) -> None:
         self._number = number
@@ -87,7 +88,6 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._connected_at: float
         self._watch: Watch
-        self._answering: Answering
         self._life = Lifecycle()
         self._session: Session = UnknownProtocol()
         self._opening: Opening | None = Opening()  # None once the client's protocol is identified
@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
         self._opening = Opening(expects_header=services.proxies.include(str(address)))
         self._connected_at = self._scheduler.time()
         self._watch = Watch(services.patience, self._connected_at)
-        self._answering = Answering(transport, self._life, self._watch, self.memory, self._scheduler)
+        self.answering = Answering(transport, self._life, self._watch, self.memory, self._scheduler)
         self._set_socket_options()
         self.record.why_ended = self._registry.admit(self)
         self._is_admitted = not self.record.why_ended
@@ -142,7 +142,7 @@ class Connection(asyncio.Protocol):
         if self._opening is not None:
             self._open(self._opening, data)
         else:
-            self._take(self._session.take(data))
+            self._take_data(data)
 
     def eof_received(self) -> bool:
         """Note that the client sends no more (`nc -N`); the connection stays open until everything is acked."""
@@ -157,12 +157,12 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop reading from a client that does not read its acks."""
-        self._answering.blocked()
+        self.answering.blocked()
         self.regulate()
 
     def resume_writing(self) -> None:
         """Resume: the client is reading its acks again."""
-        self._answering.unblocked()
+        self.answering.unblocked()
         self._finish_if_done()
         self._questions.proceed()
         self._continue_judging()
@@ -171,7 +171,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Remove the connection. Its complete messages are in the store's queue and stay there."""
         self._life.on(Event.LOSE)
-        self._answering.discard()
+        self.answering.discard()
         self._questions.discard()
         self._discard_input()
         farewell = self._session.leave()
@@ -205,7 +205,7 @@ class Connection(asyncio.Protocol):
             self._session = DeliverySession(self, self._number, terms=self._services.terms)
         else:
             self._start_plain_session()
-        self._take(self._session.take(opened.data))
+        self._take_data(opened.data)
 
     def _turn_away(self, stranger: Stranger) -> None:
         self._opening = None
@@ -232,6 +232,11 @@ class Connection(asyncio.Protocol):
 
     # --- from bytes to the store
 
+    def _take_data(self, data: bytes) -> None:
+        with self.answering.together():
+            turn = self._session.take(data)
+        self._take(turn)
+
     def _take(self, turn: Turn) -> None:
         self._account_for_input()
         for delivery in turn.deliveries:
@@ -241,6 +246,7 @@ class Connection(asyncio.Protocol):
             self._questions.discard()
             self._ignore_input()
             self._finish_if_done()
+        self._questions.proceed()
         if self.memory.has_turn and (turn.deliveries or self._session.has_more):
             self._services.pressure.leave(self)  # its message is complete
         self._registry.regulate_memory()
@@ -269,7 +275,9 @@ class Connection(asyncio.Protocol):
         if self._must_wait():
             self.regulate()
         elif self._session.has_more:
-            self._take(self._session.take_more())
+            with self.answering.together():
+                turn = self._session.take_more()
+            self._take(turn)
         if self._life.is_ending and not self._session.has_more:
             self._take_end()
 
@@ -323,7 +331,7 @@ class Connection(asyncio.Protocol):
         self.regulate()
 
     def _takes_answers(self) -> bool:
-        return self._life.can_answer and not self._watch.is_blocked and not self._answering.is_pending
+        return self._life.can_answer and not self._watch.is_blocked and not self.answering.is_pending
 
     def damaged_sources(self, owner: str) -> Sequence[str]:
         """Return sources of an owner that are known to be damaged."""
@@ -335,7 +343,7 @@ class Connection(asyncio.Protocol):
             self._session.notify_damage(sources)
 
     def _send(self, answers: list[tuple[bytes, int]]) -> None:
-        self._answering.add(answers)
+        self.answering.add(answers)
         self._finish_if_done()
 
     # --- limits
@@ -345,7 +353,7 @@ class Connection(asyncio.Protocol):
         """Whether every complete message is stored and every ack handed to the kernel."""
         return not (
             self._deliveries
-            or self._answering.is_pending
+            or self.answering.is_pending
             or self._session.has_more
             or self._questions.is_busy
             or self._life.is_ending
@@ -384,10 +392,10 @@ class Connection(asyncio.Protocol):
     def behind_s(self, now: float) -> float:
         """Return for how long the client has done nothing about the memory that it holds; 0 if it waits for us."""
         if self._watch.is_blocked:
-            return self._watch.blocked_s(now, self._answering.untaken_bytes(), least_per_s=LEAST_BYTES_PER_S)
+            return self._watch.blocked_s(now, self.answering.untaken_bytes(), least_per_s=LEAST_BYTES_PER_S)
         if not self.memory.partial or self._session.has_more:
             return 0.0
-        unread = self._answering.unread_bytes()
+        unread = self.answering.unread_bytes()
         if unread >= _WAITS_FOR_US_BYTES and not self._is_reading:
             return 0.0
         idle_s = 0.0 if unread else now - max(self._watch.heard, self._message_since)
@@ -399,14 +407,20 @@ class Connection(asyncio.Protocol):
         self._services = replace(self._services, patience=patience)
         self._watch.patience = patience
 
-    def sweep(self, now: float) -> None:
-        """Enforce the time limits, and send a waiting client a sign of life."""
+    def sweep(self, now: float, *, others_wait: bool) -> None:
+        """Enforce the time limits, and send a waiting client a sign of life.
+
+        While others wait for a connection, one that has not said who it is ends as soon as one from a proxy would.
+        """
         is_idle = self.has_nothing_pending
         client_waits = self._session.expects_signs_of_life and not (is_idle and self._is_reading)
         patience = self._services.patience
         if self._awaits_header and now - self._connected_at > patience.header_s:
             self._turn_away(NO_HEADER)
-        untaken_bytes = self._answering.untaken_bytes
+        elif others_wait and self._opening is not None and now - self._connected_at > patience.header_s:
+            self.record.why_ended = self.record.why_ended or "the server is full, and it has not said who it is"
+            self.finish()
+        untaken_bytes = self.answering.untaken_bytes
         match self._watch.overdue(now, is_idle=is_idle, client_waits=client_waits, untaken_bytes=untaken_bytes):
             case Overdue.CLOSE:
                 self._transport.abort()
@@ -458,7 +472,7 @@ class Connection(asyncio.Protocol):
 
     def _drop(self, why: str) -> None:
         self.record.note_dropped(why)
-        self._answering.discard()
+        self.answering.discard()
         self._questions.discard()
         self._ignore_input()
         self._transport.abort()

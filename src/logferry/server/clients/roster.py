@@ -6,6 +6,7 @@ Owns the set of connections and creates new ones. Everything runs in the event l
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from logferry.server.clients.authenticator import Authenticator
 from logferry.server.clients.client_log import ClientLog
@@ -18,6 +19,10 @@ from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.questions import QuestionOrder
 from logferry.server.clients.services import Scheduler, StoreAccess
 from logferry.server.clients.sessions.base import Channel, ClientDelivery, SessionTerms
+
+# Connections that the server refuses at a time by closing its half first: the client sees an end and not a reset. Each
+# has a descriptor until the client closes, too. More are closed as soon as they are accepted.
+_MAX_LINGERING: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +89,24 @@ class Roster:
         """Create the connection for a client that has just been accepted."""
         return Connection(next(self._numbers), self._services)
 
+    def has_room_for(self, number: int) -> bool:
+        """Whether the server can take this many more connections, or refuse them politely; a few may linger."""
+        taken = len(self._connections) + len(self._refused)
+        return taken + number <= self._max_connections + _MAX_LINGERING
+
+    def note_refused(self) -> None:
+        """Count and log a connection that was closed as soon as it was accepted."""
+        self._counters.connections_total += 1
+        self._note_refused()
+
+    def _note_refused(self) -> None:
+        self._counters.connections_refused += 1
+        self._log.refused(len(self._connections))
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._connections) >= self._max_connections
+
     # --- for the connections: see Registry
 
     def admit(self, connection: Connection) -> str:
@@ -92,10 +115,9 @@ class Roster:
         if self._is_stopping:
             self._refused.add(connection)
             return "the server is stopping"
-        if len(self._connections) >= self._max_connections:
-            self._counters.connections_refused += 1
+        if self._is_full:
             self._refused.add(connection)
-            self._log.refused(len(self._connections))
+            self._note_refused()
             return "the server is full"
         self._connections.add(connection)
         self._note_number()
@@ -139,7 +161,7 @@ class Roster:
         """Enforce the time limits of every connection, and log the counts of suppressed messages."""
         now = self._scheduler.time()
         for connection in [*self._connections, *self._refused]:
-            connection.sweep(now)
+            connection.sweep(now, others_wait=self._is_full)
         self._pressure.drop_those_behind(list(self._connections), now)
         self.regulate_memory()
         self._log.flush_if_due()
