@@ -40,8 +40,15 @@ class ManualScheduler:
 
     def run(self) -> None:
         """Run everything that waits, and what that adds."""
-        while self._waiting:
-            self._waiting.popleft()()
+        while self.run_one():
+            pass
+
+    def run_one(self) -> bool:
+        """Run what waits for longest; return False if nothing waits."""
+        if not self._waiting:
+            return False
+        self._waiting.popleft()()
+        return True
 
 
 class MemoryAccess:

@@ -47,6 +47,11 @@ class Bulk:
         """How many bytes are held."""
         return self._inflation.held_bytes if self._inflation else len(self._payload)
 
+    @property
+    def is_inflating(self) -> bool:
+        """Whether the next step makes the server hold more, because it inflates."""
+        return self._inflation is not None
+
     def open(self, allowance: Allowance) -> BatchRequest | Repair | Violation | None:
         """Do as much as the allowance allows; return the request once it is complete."""
         while not allowance.is_used_up:

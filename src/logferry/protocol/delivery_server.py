@@ -52,6 +52,11 @@ class DeliveryServerProtocol:
         """Whether `next_requests` has more to return. Do not read from the socket while this is true."""
         return bool(self._bulk or self._data)
 
+    @property
+    def is_inflating(self) -> bool:
+        """Whether the next step makes the server hold more, because it inflates."""
+        return self._bulk is not None and self._bulk.is_inflating
+
     def discard(self) -> None:
         """Discard everything held, and ignore whatever follows."""
         self._line = self._data = b""

@@ -109,6 +109,11 @@ class PlainServerProtocol:
         """Whether `next_events` has more to return. Do not read from the socket while this is true."""
         return bool(self._judge or self._inflation or self._data or self._arrived)
 
+    @property
+    def is_inflating(self) -> bool:
+        """Whether the next step makes the server hold more, because it inflates."""
+        return self._inflation is not None
+
     def receive_data(self, data: bytes) -> list[ServerEvent]:
         """Accept bytes from the socket; return the events they complete, in order of arrival.
 

@@ -444,3 +444,19 @@ def test_a_thousand_pings_in_one_read_are_answered_with_one_write() -> None:
     client.send(control_line("ping") * 100)
     assert [answer["message"] for answer in client.answers()] == ["alive"] * 100
     assert client.writes == 1
+
+
+def test_frames_are_inflated_in_turn_when_memory_is_short() -> None:
+    world = World(memory_limit_bytes=MIB)
+    clients = [world.connect(port=5000 + number) for number in range(10)]
+    lines = b"".join(map(numbered_line, range(20_000)))  # 1.6 MB
+    frame = encode_frame(lines, level=9)
+    for client in clients:  # without giving any of them a turn
+        client.connection.data_received(frame)
+    most = 0
+    while world.scheduler.run_one():
+        most = max(most, world.budget.total)
+    # The first step of each, and two that have the turn: inflated, and in the store's queue.
+    assert most < MIB * 5 // 4 + len(clients) * READ_BYTES + 4 * len(lines)
+    assert [len(client.statuses()) for client in clients] == [20_000] * len(clients)
+    assert (world.budget.total, world.counters.clients_dropped) == (0, 0)

@@ -247,8 +247,9 @@ class Connection(asyncio.Protocol):
             self._ignore_input()
             self._finish_if_done()
         self._questions.proceed()
-        if self.memory.has_turn and (turn.deliveries or self._session.has_more):
-            self._services.pressure.leave(self)  # its message is complete
+        is_complete = (turn.deliveries or self._session.has_more) and not self._session.is_inflating
+        if self.memory.has_turn and is_complete:
+            self._services.pressure.leave(self)
         self._registry.regulate_memory()
         self.regulate()
         if self._session.has_more and not self._will_judge:
@@ -365,12 +366,22 @@ class Connection(asyncio.Protocol):
         return self.memory.has_room_for_source
 
     def _must_wait(self) -> bool:
-        return self.memory.is_exhausted or self._watch.is_blocked
+        return self.memory.is_exhausted or self._watch.is_blocked or self._waits_to_inflate
+
+    @property
+    def _waits_to_inflate(self) -> bool:
+        return self._session.is_inflating and not self.memory.may_grow
 
     def regulate(self) -> None:
         """Read from the client if and only if there is room for what it sends; discarded input needs no room."""
         life = self._life
-        if life.is_lost or life.client_has_closed or self._transport.is_closing():
+        if life.is_lost or self._transport.is_closing():
+            return
+        if self._waits_to_inflate:
+            self._services.pressure.wait(self)
+        elif self._session.has_more:
+            self._continue_judging()
+        if life.client_has_closed:
             return
         is_willing = life.is_open and not self._watch.is_blocked and not self._session.has_more
         wanted = life.is_ignoring or (is_willing and self.memory.has_room(is_reading=self._is_reading))

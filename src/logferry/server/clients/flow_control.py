@@ -141,16 +141,21 @@ class MemoryAccount:
         """How many bytes of the client may be read at a time."""
         return _SMALL_READ_BYTES if self._budget.is_tight and not self.has_turn else READ_BYTES
 
+    @property
+    def may_grow(self) -> bool:
+        """Whether the client's message may be inflated now."""
+        return not self._budget.is_tight or self._may_go_on()
+
     def has_room(self, *, is_reading: bool) -> bool:
         """Whether there is room for what the client sends next; reading resumes at half the level that stops it."""
-        if self._budget.is_tight and not self._may_go_on():
+        if not self.may_grow:
             return False
         if self.owed > MAX_OWED_BYTES:
             return False
         return self.unstored <= (MAX_UNSTORED_BYTES if is_reading else MAX_UNSTORED_BYTES // 2)
 
     def _may_go_on(self) -> bool:
-        """Whether the client may be read from under pressure."""
+        """Whether the client may send more under pressure."""
         return self._budget.has_turns if self.has_turn else self.held <= self._budget.share
 
     def hold(self, partial: int, unjudged: int, sources: int) -> None:

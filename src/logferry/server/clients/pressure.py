@@ -28,6 +28,9 @@ class Member(Protocol):
     def memory(self) -> MemoryAccount:
         """What the client holds."""
 
+    def regulate(self) -> None:
+        """Go on with the client if and only if there is room."""
+
     def take_turn(self) -> None:
         """Complete the message: read from the client, whatever others hold."""
 
@@ -64,6 +67,8 @@ class Pressure:
                 self.leave(client)
             self._waiting.clear()
             return
+        for client in [*self._turns]:  # the store may have caught up
+            client.regulate()
         while self._waiting and len(self._turns) < _MAX_TURNS and self._budget.has_turns:
             client = next(iter(self._waiting))
             del self._waiting[client]

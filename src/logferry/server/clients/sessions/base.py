@@ -113,6 +113,10 @@ class Session(Protocol):
         """Whether `take_more` must be called before `take` or `take_end`."""
 
     @property
+    def is_inflating(self) -> bool:
+        """Whether `take_more` makes the session hold more, because it inflates."""
+
+    @property
     def open_sources(self) -> int:
         """How many sources the client has opened."""
 
@@ -150,6 +154,7 @@ class UnknownProtocol:
     buffered_bytes = 0
     unjudged_bytes = 0
     has_more = False
+    is_inflating = False
     open_sources = 0
 
     def take(self, data: bytes) -> Turn:

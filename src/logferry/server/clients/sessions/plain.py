@@ -49,6 +49,10 @@ class PlainSession:
     def has_more(self) -> bool:
         return self._protocol.has_more
 
+    @property
+    def is_inflating(self) -> bool:
+        return self._protocol.is_inflating
+
     def take(self, data: bytes) -> Turn:
         return self._combine(self._protocol.receive_data(data))
 
