@@ -61,6 +61,13 @@ class Arena:
             if not moved:
                 time.sleep(0.01)
 
+    def fill(self, size: int) -> None:
+        """Have the server store this many bytes of lines, or fail to."""
+        peer = self.connect()
+        peer.setblocking(True)
+        peer.sendall(_LINE * (size // len(_LINE)))
+        peer.setblocking(False)
+
     def hold(self, *, trickle: bytes = b"", read: int = 0) -> None:
         """Keep all connections until the time is over; send and read a few bytes on each now and then."""
         while not self.is_over:

@@ -174,6 +174,8 @@ def run(attack: str, folder: Path, *, seconds: float, is_full: bool = False, hon
     honest = HonestClient(target.port, size=honest_size)
     wait_until(lambda: is_full or honest.acked, "the honest client is acked", deadline_s=_START_S)
     arena = Arena(target.port, time.monotonic() + seconds)
+    if is_full:
+        arena.fill(2 * _FULL_DISK_BYTES)
     try:
         ATTACKS[attack](arena)
         wait_s = None if is_full else honest.longest_s

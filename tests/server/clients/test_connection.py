@@ -456,7 +456,7 @@ def test_frames_are_inflated_in_turn_when_memory_is_short() -> None:
     most = 0
     while world.scheduler.run_one():
         most = max(most, world.budget.total)
-    # The first step of each, and two that have the turn: inflated, and in the store's queue.
-    assert most < MIB * 5 // 4 + len(clients) * READ_BYTES + 4 * len(lines)
+    # The first step of each, and one that has the turn: inflated, and in the store's queue.
+    assert most < MIB * 5 // 4 + len(clients) * READ_BYTES + 2 * len(lines)
     assert [len(client.statuses()) for client in clients] == [20_000] * len(clients)
     assert (world.budget.total, world.counters.clients_dropped) == (0, 0)

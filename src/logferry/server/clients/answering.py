@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import sys
 import termios
-from collections.abc import Iterator
 
 from logferry.server.clients.answers import AnswerQueue
 from logferry.server.clients.flow_control import MemoryAccount
@@ -40,14 +39,13 @@ class Answering:
         """Whether answers wait that the transport has not got."""
         return bool(self._queue)
 
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Send what is added within at once: one read may hold thousands of requests that are answered immediately."""
+    def gather(self) -> None:
+        """Send nothing until `release`: one read may hold thousands of requests that are answered immediately."""
         self._is_gathering = True
-        try:
-            yield
-        finally:
-            self._is_gathering = False
+
+    def release(self) -> None:
+        """Send what was added since `gather`, at once."""
+        self._is_gathering = False
         if self._queue:
             self.send()
 

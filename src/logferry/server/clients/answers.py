@@ -16,7 +16,10 @@ _ENTRY_BYTES: Final = 120
 
 def cost_of(answers: Iterable[tuple[bytes, int]]) -> int:
     """Return what answers cost in memory until they are sent."""
-    return sum(len(line) + _ENTRY_BYTES for line, _ in answers)
+    cost = 0
+    for line, _ in answers:  # a sum over a generator takes twice as long, and most deliveries have one answer
+        cost += len(line) + _ENTRY_BYTES
+    return cost
 
 
 class AnswerQueue:

@@ -13,7 +13,7 @@ import asyncio
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Protocol
 
 from logferry.errors import cause_of
 from logferry.protocol.delivery_requests import Question
@@ -24,7 +24,7 @@ from logferry.server.clients.authenticator import Authenticator, Credentials, Pe
 from logferry.server.clients.client_log import ClientLog
 from logferry.server.clients.client_record import ClientRecord
 from logferry.server.clients.counters import ClientCounters
-from logferry.server.clients.flow_control import READ_BYTES, MemoryAccount, MemoryBudget
+from logferry.server.clients.flow_control import READ_BYTES, REST_BYTES, MemoryAccount, MemoryBudget
 from logferry.server.clients.lifecycle import Event, Lifecycle, Output
 from logferry.server.clients.patience import Overdue, Patience, Watch
 from logferry.server.clients.pressure import LEAST_BYTES_PER_S, Pressure
@@ -35,10 +35,6 @@ from logferry.server.clients.sessions.base import ClientDelivery, Session, Sessi
 from logferry.server.clients.sessions.delivery import DeliverySession
 from logferry.server.clients.sessions.plain import PlainSession
 from logferry.server.storage.log_names import PLAIN, LogName, host_name
-
-# A client whose bytes wait in the socket waits for the server, and not the server for it. Every system's buffer has
-# room for more than this.
-_WAITS_FOR_US_BYTES: Final = 16 * 1024
 
 
 class Registry(Protocol):
@@ -103,6 +99,7 @@ class Connection(asyncio.Protocol):
         # When the incomplete message began, or the turn to complete it; and how much of it there was then.
         self._message_since = 0.0
         self._message_before = 0
+        self._had_rest = False  # what may be the rest of it was read
         self._is_reading = True
         self._read_bytes = READ_BYTES
         self._will_judge = False  # `_judge_more` is scheduled
@@ -137,6 +134,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Judge what has arrived and submit it to the store."""
         self._watch.heard = self._scheduler.time()
+        self.memory.takes_rest = False
         if not self._life.takes_input:
             return
         if self._opening is not None:
@@ -233,8 +231,9 @@ class Connection(asyncio.Protocol):
     # --- from bytes to the store
 
     def _take_data(self, data: bytes) -> None:
-        with self.answering.together():
-            turn = self._session.take(data)
+        self.answering.gather()
+        turn = self._session.take(data)
+        self.answering.release()
         self._take(turn)
 
     def _take(self, turn: Turn) -> None:
@@ -247,8 +246,7 @@ class Connection(asyncio.Protocol):
             self._ignore_input()
             self._finish_if_done()
         self._questions.proceed()
-        is_complete = (turn.deliveries or self._session.has_more) and not self._session.is_inflating
-        if self.memory.has_turn and is_complete:
+        if self.memory.has_turn and (turn.deliveries or self._session.has_more) and not self._session.is_inflating:
             self._services.pressure.leave(self)
         self._registry.regulate_memory()
         self.regulate()
@@ -276,8 +274,9 @@ class Connection(asyncio.Protocol):
         if self._must_wait():
             self.regulate()
         elif self._session.has_more:
-            with self.answering.together():
-                turn = self._session.take_more()
+            self.answering.gather()
+            turn = self._session.take_more()
+            self.answering.release()
             self._take(turn)
         if self._life.is_ending and not self._session.has_more:
             self._take_end()
@@ -377,13 +376,14 @@ class Connection(asyncio.Protocol):
         life = self._life
         if life.is_lost or self._transport.is_closing():
             return
-        if self._waits_to_inflate:
+        has_more = self._session.has_more
+        if has_more and self._waits_to_inflate:
             self._services.pressure.wait(self)
-        elif self._session.has_more:
+        elif has_more:
             self._continue_judging()
         if life.client_has_closed:
             return
-        is_willing = life.is_open and not self._watch.is_blocked and not self._session.has_more
+        is_willing = life.is_open and not self._watch.is_blocked and not has_more
         wanted = life.is_ignoring or (is_willing and self.memory.has_room(is_reading=self._is_reading))
         if self.memory.read_bytes != self._read_bytes:
             self._read_bytes = self.memory.read_bytes
@@ -400,6 +400,15 @@ class Connection(asyncio.Protocol):
         self._message_since, self._message_before = self._scheduler.time(), self.memory.partial
         self.regulate()
 
+    def takes_rest(self) -> bool:
+        """Whether what may be the rest of the client's message has arrived; it is then read next, once per message."""
+        if self._is_reading or self._had_rest or not self.memory.partial:
+            return False
+        if 0 < self.answering.unread_bytes() < REST_BYTES:
+            self._had_rest = self.memory.takes_rest = True
+            self.regulate()
+        return self._had_rest
+
     def behind_s(self, now: float) -> float:
         """Return for how long the client has done nothing about the memory that it holds; 0 if it waits for us."""
         if self._watch.is_blocked:
@@ -407,7 +416,7 @@ class Connection(asyncio.Protocol):
         if not self.memory.partial or self._session.has_more:
             return 0.0
         unread = self.answering.unread_bytes()
-        if unread >= _WAITS_FOR_US_BYTES and not self._is_reading:
+        if unread >= REST_BYTES and not self._is_reading:  # every system's buffer has room for more
             return 0.0
         idle_s = 0.0 if unread else now - max(self._watch.heard, self._message_since)
         sent = self.memory.partial - self._message_before + unread
@@ -459,6 +468,7 @@ class Connection(asyncio.Protocol):
         partial = session.buffered_bytes + (opening.held_bytes if opening is not None else 0)
         if partial <= self.memory.partial or not self.memory.partial:  # another message than before
             self._message_since, self._message_before = self._watch.heard, 0
+            self._had_rest = False
         self.memory.hold(partial, session.unjudged_bytes, session.open_sources)
 
     # --- closing

@@ -28,6 +28,9 @@ _MAX_SOURCE_BYTES: Final = 32 * 1024 * 1024
 READ_BYTES: Final = 256 * 1024
 _SMALL_READ_BYTES: Final = 4 * 1024
 
+# What may be the rest of a message: it is read in one piece, whatever others hold.
+REST_BYTES: Final = 16 * 1024
+
 # Under pressure, a client that holds less than this never waits for others.
 _LEAST_SHARE_BYTES: Final = 1024
 
@@ -42,7 +45,7 @@ class MemoryBudget:
     Over the limit the budget is *tight*: a client that holds more than its share is not read from, unless it has the
     turn to complete its message (pressure.py); a client that holds less is read from in small pieces. So one client can
     never stop another one by what it holds. The shares of all clients are a quarter of the limit, so the total stays
-    below five quarters of it, plus a small piece for each client and the messages of those that have a turn.
+    below five quarters of it, plus a small piece for each client and the message of the one that has the turn.
     """
 
     # End the pressure well below the limit, so that 10,000 clients are not paused and resumed for every delivery.
@@ -78,6 +81,11 @@ class MemoryBudget:
         return self.waits_for_clients and self.unstored <= min(_MAX_UNSTORED_BYTES, self.limit // 4)
 
     @property
+    def most_without_turns(self) -> int:
+        """What all clients may hold under pressure while nobody has the turn: the limit, their shares, their reads."""
+        return self.limit * 5 // 4 + self.clients * _SMALL_READ_BYTES + READ_BYTES
+
+    @property
     def share(self) -> int:
         """What one client may hold under pressure without having to wait for others."""
         return max(_LEAST_SHARE_BYTES, self.limit // (4 * max(1, self.clients)))
@@ -89,19 +97,22 @@ class MemoryBudget:
 
     def update(self) -> bool:
         """Note whether there is pressure now; return whether that changed."""
-        was_tight = self.is_tight
-        fullness = max(self.total / self.limit, self.unstored / _MAX_UNSTORED_BYTES)
-        if fullness > 1:
-            self.is_tight = True
-        elif fullness < self._RELIEVED_AT or not (self.unstored or self.unjudged or self.owed):
-            self.is_tight = False
-        return self.is_tight != was_tight
+        total, unstored = self.partial + self.unjudged + self.unstored + self.owed, self.unstored
+        is_over = total > self.limit or unstored > _MAX_UNSTORED_BYTES
+        if is_over == self.is_tight:
+            return False
+        if not is_over and (unstored or self.unjudged or self.owed):
+            fullness = max(total / self.limit, unstored / _MAX_UNSTORED_BYTES)
+            if fullness >= self._RELIEVED_AT:
+                return False
+        self.is_tight = is_over
+        return True
 
 
 class MemoryAccount:
     """What one client holds. Every charge is also one to the budget of all clients."""
 
-    __slots__ = ("_budget", "_sources", "has_turn", "owed", "partial", "unjudged", "unstored")
+    __slots__ = ("_budget", "_sources", "has_turn", "owed", "partial", "takes_rest", "unjudged", "unstored")
 
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
@@ -110,6 +121,7 @@ class MemoryAccount:
         self.unjudged = 0  # of complete messages
         self.unstored = 0  # in the store's queue
         self.owed = 0  # answers that are not taken, questions that wait
+        self.takes_rest = False  # for one read
         self.has_turn = False  # to complete its message under pressure; see pressure.py
 
     @property
@@ -139,7 +151,9 @@ class MemoryAccount:
     @property
     def read_bytes(self) -> int:
         """How many bytes of the client may be read at a time."""
-        return _SMALL_READ_BYTES if self._budget.is_tight and not self.has_turn else READ_BYTES
+        if not self._budget.is_tight or self.has_turn:
+            return READ_BYTES
+        return REST_BYTES if self.takes_rest else _SMALL_READ_BYTES
 
     @property
     def may_grow(self) -> bool:
@@ -148,7 +162,7 @@ class MemoryAccount:
 
     def has_room(self, *, is_reading: bool) -> bool:
         """Whether there is room for what the client sends next; reading resumes at half the level that stops it."""
-        if not self.may_grow:
+        if self._budget.is_tight and not self._may_go_on():
             return False
         if self.owed > MAX_OWED_BYTES:
             return False
@@ -156,7 +170,9 @@ class MemoryAccount:
 
     def _may_go_on(self) -> bool:
         """Whether the client may send more under pressure."""
-        return self._budget.has_turns if self.has_turn else self.held <= self._budget.share
+        if self.has_turn:
+            return self._budget.has_turns
+        return self.takes_rest or self.held <= self._budget.share
 
     def hold(self, partial: int, unjudged: int, sources: int) -> None:
         """Record what the client's session holds now: bytes of messages, and open sources."""

@@ -10,15 +10,15 @@ from typing import Final, Protocol
 
 from logferry.server.clients.flow_control import MemoryAccount, MemoryBudget
 
-# Each may hold one message above the limit of all: 16 MiB at most.
-_MAX_TURNS: Final = 2
-
 # What a client must send of a message that it has begun, or take of its answers, per second, while others wait for the
 # memory that it holds. A modem does not; any network that carries logs does.
-LEAST_BYTES_PER_S: Final = 64 * 1024
+LEAST_BYTES_PER_S: Final = 256 * 1024
 
-# How far behind this rate a client may be. Below one second, a pause of an honest client would count.
-_MAX_BEHIND_S: Final = 1.0
+# How far behind this rate a client may be: a pause of an honest client is shorter, even on a busy machine.
+_MAX_BEHIND_S: Final = 0.75
+
+# How often that is checked.
+_CHECK_S: Final = 0.25
 
 
 class Member(Protocol):
@@ -34,6 +34,9 @@ class Member(Protocol):
     def take_turn(self) -> None:
         """Complete the message: read from the client, whatever others hold."""
 
+    def takes_rest(self) -> bool:
+        """Whether what may be the rest of the client's message has arrived; it is then read next, once per message."""
+
     def behind_s(self, now: float) -> float:
         """Return for how long the client has done nothing about the memory that it holds; 0 if it waits for us."""
 
@@ -42,47 +45,64 @@ class Member(Protocol):
 
 
 class Pressure:
-    """The turns of all clients."""
+    """Which client has the turn, and which ones wait for it."""
 
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
         self._waiting: dict[Member, None] = {}  # in the order in which they came
-        self._turns: set[Member] = set()
+        self._turn: Member | None = None  # may hold one message above the limit: 32 MiB if it inflates
+        self._last: MemoryAccount | None = None  # of the client that had the turn before
+        self._checked_at = 0.0
 
     def wait(self, client: Member) -> None:
         """Note that a client waits for the room to complete its message."""
-        if client not in self._turns:
+        if client is not self._turn:
             self._waiting[client] = None
 
     def leave(self, client: Member) -> None:
         """End the turn of a client, or its wait."""
         self._waiting.pop(client, None)
-        self._turns.discard(client)
         client.memory.has_turn = False
+        if self._turn is client:
+            self._turn, self._last = None, client.memory
 
     def regulate(self) -> None:
-        """Give turns under pressure; end all of them without."""
+        """Under pressure, give the turn to the next client, or go on with the one that has it; without, end it."""
         if not self._budget.is_tight:
-            for client in [*self._turns]:
-                self.leave(client)
+            if self._turn:
+                self.leave(self._turn)
             self._waiting.clear()
             return
-        for client in [*self._turns]:  # the store may have caught up
-            client.regulate()
-        while self._waiting and len(self._turns) < _MAX_TURNS and self._budget.has_turns:
-            client = next(iter(self._waiting))
-            del self._waiting[client]
-            self._turns.add(client)
-            client.take_turn()
+        if self._turn:  # the store may have caught up
+            self._turn.regulate()
+        while self._waiting and self._has_turn_to_give:
+            self._turn = next(iter(self._waiting))
+            del self._waiting[self._turn]
+            self._turn.take_turn()
+
+    @property
+    def _has_turn_to_give(self) -> bool:
+        budget = self._budget
+        if self._turn or not budget.has_turns:
+            return False
+        if budget.total <= budget.most_without_turns or self._last is None:
+            return True
+        return not (self._last.unjudged or self._last.unstored)  # what it completed in its turn
 
     def drop_those_behind(self, clients: Iterable[Member], now: float) -> None:
-        """Drop clients until there is room, if it is clients that the others wait for."""
+        """Drop clients until there is room, if it is clients that the others wait for. Call this often."""
         budget = self._budget
-        if not budget.waits_for_clients:
+        if not budget.waits_for_clients or now - self._checked_at < _CHECK_S:
             return
+        self._checked_at = now
         least = budget.total // (2 * max(1, budget.clients))  # dropping a client that holds less would not help
-        held = ((client.behind_s(now), client) for client in clients if client.memory.held >= least)
-        behind = [(seconds, client) for seconds, client in held if seconds > _MAX_BEHIND_S]
+        behind: list[tuple[float, Member]] = []
+        for client in clients:
+            if client.memory.held < least or client.takes_rest():
+                continue
+            seconds = client.behind_s(now)
+            if seconds > _MAX_BEHIND_S:
+                behind.append((seconds, client))
         for _, client in sorted(behind, key=lambda each: each[0], reverse=True):
             if budget.total <= budget.limit // 2:
                 return

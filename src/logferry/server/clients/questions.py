@@ -62,6 +62,8 @@ class QuestionOrder:
 
     def proceed(self) -> None:
         """Let clients ask while there is room for answers."""
+        if not self._waiting:
+            return
         budget = self._budget
         while self._waiting and budget.total <= budget.limit * _NOT_ABOVE:
             if self._asked >= (_MAX_ASKED_UNDER_PRESSURE if budget.is_tight else _MAX_ASKED):

@@ -138,6 +138,11 @@ class Roster:
         if self._budget.update():
             for connection in list(self._connections):
                 connection.regulate()
+        elif not self._budget.is_tight:  # the usual case
+            self._questions.proceed()
+            return
+        if self._budget.waits_for_clients:
+            self._pressure.drop_those_behind(self._connections, self._scheduler.time())
         self._pressure.regulate()
         self._questions.proceed()
 
@@ -162,7 +167,6 @@ class Roster:
         now = self._scheduler.time()
         for connection in [*self._connections, *self._refused]:
             connection.sweep(now, others_wait=self._is_full)
-        self._pressure.drop_those_behind(list(self._connections), now)
         self.regulate_memory()
         self._log.flush_if_due()
 
