@@ -1,6 +1,6 @@
 #!/bin/sh
 # `make test`: pytest with coverage, in Docker if possible, otherwise in the virtual environment .venv.
-# Four tests run in parallel on any machine: most of them wait for processes and disks, not for a core.
+# Six tests run in parallel on any machine: most of them wait for processes and disks, not for a core.
 # DOCKER=no goes straight to .venv; PYTHON=... chooses the Python for .venv; COVERAGE=no does not measure coverage there,
 # which takes half of the time without the compiled part.
 #
@@ -38,7 +38,7 @@ look_for_docker() {
 test_in_docker() {
     docker build --file Dockerfile.test --tag "$IMAGE" . ||
         fail "Dockerfile.test does not build (see above); 'make test DOCKER=no' runs the tests in .venv"
-    say "pytest -v --cov=src -n 4, in Docker"
+    say "pytest -v --cov=src -n 6, in Docker"
     # With an init as process 1, SIGTERM ends pytest.
     exec docker run --rm --init "$IMAGE"
 }
@@ -47,8 +47,8 @@ test_in_environment() {
     ensure_environment .venv
     install .venv requirements.txt "the test tools" ||
         fail "pip could not install what requirements.txt names (see above); is there a network?"
-    words="-v --cov=src -n 4"
-    [ "${COVERAGE:-yes}" != no ] || words="-v -n 4"
+    words="-v --cov=src -n 6"
+    [ "${COVERAGE:-yes}" != no ] || words="-v -n 6"
     say "pytest $words, in .venv with $(.venv/bin/python --version), because: $obstacle"
     # shellcheck disable=SC2086  # these are words
     exec .venv/bin/python -m pytest $words

@@ -78,7 +78,7 @@ def checkout(tmp_path: Path) -> Checkout:
 def test_where_an_engine_answers_the_tests_run_in_docker(checkout: Checkout) -> None:
     made = checkout.make_test()
     assert made.returncode == 0
-    assert "pytest -v --cov=src -n 4, in Docker" in made.stdout
+    assert "pytest -v --cov=src -n 6, in Docker" in made.stdout
     assert checkout.calls[-1].startswith("docker run --rm ")
     assert not any(call.startswith("python") for call in checkout.calls)
 
@@ -96,15 +96,15 @@ def test_what_the_project_cannot_help_leads_to_the_virtual_environment(
 ) -> None:
     made = checkout.make_test(**obstacle)
     assert made.returncode == 0
-    assert f"pytest -v --cov=src -n 4, in .venv with Python 3.11.2, because: {reason}" in made.stdout
-    assert checkout.calls[-1] == "python -m pytest -v --cov=src -n 4"
+    assert f"pytest -v --cov=src -n 6, in .venv with Python 3.11.2, because: {reason}" in made.stdout
+    assert checkout.calls[-1] == "python -m pytest -v --cov=src -n 6"
 
 
 def test_coverage_is_left_out_on_request(checkout: Checkout) -> None:
     made = checkout.make_test(DOCKER="no", COVERAGE="no")
     assert made.returncode == 0
-    assert "pytest -v -n 4, in .venv" in made.stdout
-    assert checkout.calls[-1] == "python -m pytest -v -n 4"
+    assert "pytest -v -n 6, in .venv" in made.stdout
+    assert checkout.calls[-1] == "python -m pytest -v -n 6"
 
 
 def test_a_dockerfile_that_does_not_build_is_a_failure(checkout: Checkout) -> None:
