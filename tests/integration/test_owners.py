@@ -25,9 +25,8 @@ def ship(log: Path, server: RunningServer, state: Path) -> None:
 def change_id(state: Path, client_id: str) -> None:
     """Give a state folder the id of another client."""
     path = state / "checkpoints.json"
-    header, rest = path.read_text().split("\n", 1)
-    fields = json.loads(header) | {"client": client_id}
-    path.write_text(json.dumps(fields) + "\n" + rest)
+    content = path.read_text()
+    path.write_text(content.replace(json.loads(content.split("\n", 1)[0])["client"], client_id))
 
 
 def reports_of(server: RunningServer, checkpoints: Checkpoints) -> ReportClient:

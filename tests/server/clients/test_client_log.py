@@ -182,7 +182,7 @@ def test_bytes_that_a_client_is_about_to_resend_are_logged(messages: list[str]) 
 def test_hundreds_of_losses_are_a_few_lines_and_a_count(messages: list[str]) -> None:
     world = World()
     client = world.connect()
-    notes = (control_line("note", source="s1", start=n, end=n + 1, reason="cut") for n in range(300))
+    notes = (control_line("note", source="s1", start=0, end=n + 1, reason="cut") for n in range(300))
     client.send(hello() + opening() + b"".join(notes))
     assert len([message for message in messages if ": lost: " in message]) == 20
     world.pass_time(1)

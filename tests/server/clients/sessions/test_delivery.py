@@ -495,6 +495,7 @@ def test_e19_a_report_lists_the_extents_of_a_source_and_checks_them(tmp_path: Pa
             "more": False,
             "windows": [],
             "skipped": [],
+            "unreadable": [],
         }
 
 
