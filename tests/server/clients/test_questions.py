@@ -1,0 +1,113 @@
+"""Questions of clients: one at a time, in turn, and only to those that take their answers."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from logferry.protocol.delivery_requests import Content, Question, Report
+from logferry.server.clients.flow_control import MemoryAccount, MemoryBudget
+from logferry.server.clients.questions import QuestionOrder, Questions
+from logferry.server.clients.sessions.base import ClientDelivery
+from logferry.server.clients.sessions.delivery import kept_path
+
+MIB = 1024 * 1024
+
+
+class HeldStore:
+    """A store that answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Question, Callable[[bytes], None]]] = []
+
+    def ask(self, question: Question, owner: str, on_answer: Callable[[bytes], None]) -> None:
+        """See StoreAccess; likewise below."""
+        self.asked.append((question, on_answer))
+
+    def submit(self, delivery: ClientDelivery) -> None:
+        raise NotImplementedError
+
+    def damaged_sources(self, owner: str) -> Sequence[str]:
+        return ()
+
+    def sign_of_life(self) -> bytes:
+        return b""
+
+    def answer_next(self) -> str:
+        """Answer the oldest question; return its source."""
+        question, on_answer = self.asked.pop(0)
+        on_answer(b"answer\n")
+        assert isinstance(question, Report | Content)
+        return question.source
+
+
+class Asker:
+    """A client's questions, and whether it takes the answers."""
+
+    def __init__(self, order: QuestionOrder, store: HeldStore, budget: MemoryBudget) -> None:
+        self.takes_answers = True
+        self.answers: list[bytes] = []
+        self.memory = MemoryAccount(budget)
+        self.questions = Questions(
+            order, store, self.memory, takes_answers=lambda: self.takes_answers, on_answer=self.answers.append
+        )
+
+
+def askers(count: int, budget: MemoryBudget) -> tuple[HeldStore, list[Asker]]:
+    store, order = HeldStore(), QuestionOrder(budget)
+    return store, [Asker(order, store, budget) for _ in range(count)]
+
+
+def test_clients_ask_in_turn_however_many_questions_one_has() -> None:
+    store, (busy, *others) = askers(3, MemoryBudget(64 * MIB))
+    for _ in range(5):
+        busy.questions.take(Report("busy", 0), "owner")
+    for number, other in enumerate(others):
+        other.questions.take(Report(f"other-{number}", 0), "owner")
+    assert [store.answer_next() for _ in range(4)] == ["busy", "other-0", "other-1", "busy"]
+
+
+def test_the_next_question_waits_until_the_last_answer_is_taken() -> None:
+    store, (client,) = askers(1, MemoryBudget(64 * MIB))
+    client.questions.take(Report("a", 0), "owner")
+    client.questions.take(Report("b", 0), "owner")
+    client.takes_answers = False
+    store.answer_next()
+    assert (len(client.answers), store.asked) == (1, [])
+    client.takes_answers = True
+    client.questions.proceed()
+    assert store.answer_next() == "b"
+    assert not client.questions.is_busy
+
+
+def test_an_answer_is_charged_before_it_is_asked_for_and_under_pressure_few_are() -> None:
+    budget = MemoryBudget(16 * MIB)
+    store, clients = askers(20, budget)
+    for client in clients:
+        client.questions.take(Content("s", 0, 0, 512 * 1024), "owner")
+    assert len(store.asked) == 8
+    assert budget.owed > 8 * 512 * 1024
+    budget.is_tight = True
+    for _ in range(7):
+        store.answer_next()
+    assert len(store.asked) == 2
+    while store.asked:
+        store.answer_next()
+    assert budget.owed == 0
+
+
+def test_too_many_questions_at_once_are_refused_and_a_client_that_leaves_owes_nothing() -> None:
+    budget = MemoryBudget(64 * MIB)
+    store, (client,) = askers(1, budget)
+    problems = [client.questions.take(Report("s", 0), "owner") for _ in range(102)]
+    assert problems == [None] * 101 + ["too many questions at once"]
+    client.questions.discard()
+    store.answer_next()
+    assert (budget.owed, store.asked) == (0, [])
+
+
+def test_a_path_is_kept_in_a_kibibyte_and_still_differs_from_others() -> None:
+    assert kept_path("/var/log/app.log") == "/var/log/app.log"
+    for character in ("x", "\u00e9", "\u4e2d", "\U0001f600"):
+        paths = {kept_path(f"/{character * 4000}{number}") for number in range(100)}
+        assert len(paths) == 100
+        assert max(map(sys.getsizeof, paths)) <= 1024
+    assert sys.getsizeof(kept_path("x" * 900 + "\U0001f600")) <= 1024
