@@ -25,6 +25,7 @@ from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import ExtentRow, LossRow, WindowRow
 from tests.server.storage.disk.test_repair import ship
+from tests.support.running import wait_until
 from tests.support.stores import LINES, SIZE, Stored, delivery, in_one_group, opened, segments_of, submit_each
 
 EXTENT = ExtentRow(0, 10, 1, 7, 0, 0, 30)
@@ -158,10 +159,18 @@ def test_a_journal_that_grows_is_written_anew_and_says_the_same(
         assert journal_path(segments_of(tmp_path)[0]).stat().st_size < 1000
 
 
-def test_groups_with_many_segments_are_written_with_the_deferred_sync(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [2, 8, 30])
+def test_groups_with_many_segments_are_written_with_the_deferred_sync_and_others_at_once(
+    tmp_path: Path, count: int
+) -> None:
+    stored = Stored()
     with opened(tmp_path) as store:
-        stored = Stored()
         with in_one_group(store):
-            for number in range(10, 40):
+            for number in range(count):
                 store.submit(delivery(LINES[number], log=LogName(f"host-{number}", "plain")), stored)
+        wait_until(lambda: len(stored.deliveries) == count, "all is stored")
+        if count <= 8:
+            assert_journals_agree(tmp_path)
+        else:
+            assert journal_total(segments_of(tmp_path)[0]) == Total(0, 0, 0)
     assert_journals_agree(tmp_path)

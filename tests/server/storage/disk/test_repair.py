@@ -337,3 +337,22 @@ def test_whoever_opened_the_store_is_notified_of_damage_once(tmp_path: Path) -> 
         heal(store, tmp_path)
     assert notices == [("client-1", ["s1"])]
     assert stored_lines(tmp_path) == LINES[10:20]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+def test_a_segment_in_whose_place_is_something_else_heals(tmp_path: Path, kind: str) -> None:
+    with opened(tmp_path, segment_bytes=6 * SIZE) as store:
+        ship(store, 10, 20)
+        path = segments_of(tmp_path)[0]
+        path.unlink()
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            path.symlink_to(tmp_path / "elsewhere")
+        heal(store, tmp_path)
+    assert stored_lines(tmp_path) == LINES[10:20]
+    assert set(problems(tmp_path)) == {""}
+    assert len(list((tmp_path / "damaged").glob("*/*/*"))) == 1
+    assert not (tmp_path / "elsewhere").exists()

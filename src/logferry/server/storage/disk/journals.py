@@ -1,10 +1,10 @@
 """Keeps the journals of segments: what a group adds to them, when it is written, and what a start completes.
 
 The writer thread adds each recorded group, before its acks. A group with few segments is written at once. Of a group
-that writes little to many segments, whose bytes the ledger keeps for a while (deferred_sync.py), the entries wait in
-memory until the deferred sync: a write to each of a thousand journals would take longer than the group. The ledger has
-them meanwhile, and a start completes the journals from it. Journals are never synced: only a ledger that is lost
-together with the machine's memory needs what a sync would save.
+that writes little to more than eight segments, whose bytes the ledger keeps for a while (deferred_sync.py), the
+entries wait in memory until the deferred sync: a write to each of a thousand journals would take longer than the group.
+The ledger has them meanwhile, and a start completes the journals from it. Journals are never synced: only a ledger that
+is lost together with the machine's memory needs what a sync would save.
 
 A journal that cannot be written keeps nobody waiting: it is completed at the next start.
 """
@@ -52,6 +52,9 @@ _MAX_KNOWN_SOURCES: Final = 10_000
 
 # Journals that stay open: those of busy logs. Opening one costs as much as adding to it.
 _MAX_OPEN: Final = 64
+
+# A group that changes at most this many segments is written at once, also if their sync is deferred.
+_FEW: Final = 8
 
 # At least this many recorded groups wait in memory for the deferred sync before they are written anyway.
 _MAX_WAITING: Final = 50_000
@@ -151,10 +154,12 @@ class Journals:
     def add(self, rows: Sequence[SegmentRow], group: RecordedGroup, ledger: Ledger, *, is_deferred: bool) -> None:
         """Add a recorded group that has changed the segments `rows`. Never raises OSError."""
         with self._lock:
-            self._gather(rows, group, ledger)
-            must_write = not is_deferred or len(self._waiting) > _MAX_WAITING
-        if must_write:
+            changed = self._gather(rows, group, ledger)
+            is_too_much = len(self._waiting) > _MAX_WAITING
+        if is_too_much:
             self.write()
+        elif not is_deferred or len(changed) <= _FEW:
+            self.write(changed)
 
     def close(self) -> None:
         """Close all files."""
@@ -162,16 +167,24 @@ class Journals:
             while self._open:
                 os.close(self._open.popitem()[1])
 
-    def write(self) -> None:
-        """Write what waits. Never raises OSError."""
+    def write(self, only: Iterable[int] | None = None) -> None:
+        """Write what waits, of all segments or of some. Never raises OSError."""
         with self._writing:
             with self._lock:
-                waiting, self._waiting = self._waiting, {}
+                waiting = self._take(only)
             for segment, entries in waiting.items():
                 if segment not in self._broken:
                     self._try_to_write(segment, entries)
 
-    def _gather(self, rows: Sequence[SegmentRow], group: RecordedGroup, ledger: Ledger) -> None:
+    def _take(self, only: Iterable[int] | None) -> dict[int, _Waiting]:
+        if only is None:
+            taken, self._waiting = self._waiting, {}
+            return taken
+        return {segment: self._waiting.pop(segment) for segment in only if segment in self._waiting}
+
+    def _gather(self, rows: Sequence[SegmentRow], group: RecordedGroup, ledger: Ledger) -> set[int]:
+        """Add a group to what waits; return the segments that it concerns."""
+        changed = {row.id for row in rows}
         for row in rows:
             waiting = self._waiting.get(row.id)
             if waiting:
@@ -187,9 +200,12 @@ class Journals:
         for loss in group.losses:
             if place := places.get(loss.source) or self._last_of(loss.source, group, ledger):
                 place.losses.append(loss)
+                changed.add(place.row.id)
         for window in group.windows:
             if place := places.get(window.source) or self._last_of(window.source, group, ledger):
                 place.windows.append(window)
+                changed.add(place.row.id)
+        return changed
 
     def _last_of(self, source: str, group: RecordedGroup, ledger: Ledger) -> _Waiting | None:
         """Return where to note something about a source without new lines: the last segment of its log, if any."""

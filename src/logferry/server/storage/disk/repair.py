@@ -10,6 +10,7 @@ Nothing here deletes those files.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import time
@@ -122,6 +123,7 @@ class SegmentRepair:
         self._save(path, segment, row.position, row.bytes)
         for folder in (self._root, path.parent.parent, path.parent):
             self._files.make_folder(folder)
+        self._clear_the_name(path, segment)
         with naming(path):
             descriptor = self._files.open_for_rewriting(path)
             try:
@@ -136,6 +138,21 @@ class SegmentRepair:
             for folder in (path.parent, path.parent.parent, self._root):
                 self._files.sync_folder(folder)
         logger.info("repaired bytes %d to %d of %s", row.position, row.position + row.bytes, path)
+
+    def _clear_the_name(self, path: Path, segment: SegmentRow) -> None:
+        """Move something that is not a file, but has the name of a segment, to the damaged bytes. Raises OSError."""
+        try:
+            size_of(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EBADMSG:
+                raise
+            target = self._data_dir / DAMAGED_FOLDER / f"{segment.path}.{int(self._clock())}"
+            target.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            with naming(path):
+                os.rename(path, target)
+            logger.warning("moved %s aside to %s: %s", path, target, error.strerror)
 
     def _save(self, path: Path, segment: SegmentRow, position: int, size: int) -> None:
         """Save what a segment holds in a range, as far as it can be read. Raises OSError."""
