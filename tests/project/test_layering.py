@@ -36,6 +36,7 @@ FLOORS: Final = {
             "disk",
             "memory_store",
             "admission",
+            "loss_limits",
             "loss_pages",
             "store_state",
             "store",

@@ -25,6 +25,7 @@ from logferry.protocol.delivery_reports import (
 )
 from logferry.protocol.delivery_requests import BatchRequest, Content, Losses, Note, Open, Repair, Skip, Window
 from logferry.protocol.features import read_store_id
+from logferry.server.storage import loss_limits
 from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
 from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
 from logferry.server.storage.disk.file_system import FileSystem
@@ -453,6 +454,37 @@ def test_only_the_request_that_recorded_a_loss_names_the_path_of_the_source(test
     requests = [delivery.source_request for delivery in client.stored.deliveries]
     paths = [request and request.path for request in requests]
     assert paths == [None, "/var/log/app.log", None, "/var/log/app.log", None, None]
+
+
+@pytest.mark.parametrize("in_groups", [True, False])
+def test_beyond_a_limit_the_losses_of_a_source_are_recorded_together(
+    tested: StoreUnderTest, in_groups: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss_limits, "MAX_LOSSES", 3)
+    monkeypatch.setattr(loss_limits, "MAX_WINDOWS", 2)
+    messages: list[Note | Skip | Window] = [
+        *(Note("s1", 0, number, "x") for number in (5, 6, 7, 8, 6, 9)),
+        Skip("s1", 0, 40, "gone"),
+        *(Window("s1", start, start + 100, start + 200, "y") for start in (1, 5, 3, 9)),
+    ]
+    with opened(tested) as store:
+        client, other = Connection(store), Connection(store, 2, source="s2")
+        client.open()
+        other.open()
+        for message in messages:
+            (client.submit if in_groups else client.ask)(message)
+        client.ask(Open("s1", "/var/log/app.log"))
+        other.ask(Note("s2", 0, 1, "x"))
+        page, other_page = store.report("s1", 0), store.report("s2", 0)
+    kept = [RecordedLoss(0, end, "x") for end in (5, 6, 7)]
+    assert sorted(page.losses) == [*kept, RecordedLoss(0, 40, loss_limits.REASON)]
+    assert sorted(page.windows) == [
+        RecordedWindow(1, 101, 201, "y"),
+        RecordedWindow(3, 103, 209, loss_limits.WINDOW_REASON),
+        RecordedWindow(5, 105, 205, "y"),
+    ]
+    assert page.committed == 40
+    assert other_page.losses == (RecordedLoss(0, 1, "x"),)
 
 
 def test_a_source_is_continued_by_the_next_store_of_the_same_place(tested: StoreUnderTest) -> None:

@@ -18,6 +18,7 @@ from logferry.protocol.delivery_repairs import EXTENT_BYTES
 from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip, Window
 from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
 from logferry.server.storage.log_names import log_of_source
+from logferry.server.storage.loss_limits import LossLimits
 from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRecords, SourceRow, WindowRow
 
 # Why a source is closed to a client. It must not say whose the source is: an id of a client is a secret.
@@ -117,16 +118,18 @@ class GroupChanges:
         records.set_owners(self.rows[source] for source in self._adopted - self._new)
         records.set_sources(self.rows[source] for source in self._moved - self._new)
         records.set_extents((source, extent) for (source, _), extent in self._extents.items())
+        limits = LossLimits(records)
         for request, row in self._losses:
             message = request.message
             assert isinstance(message, Skip | Note)
             loss = LossRow(message.source, message.start, message.end, message.reason, _is_lost(message))
-            request.path = row.path if records.add_loss(loss) else None
+            request.path = row.path if limits.add_loss(loss) else None
         for request, row in self._windows:
             window = request.message
             assert isinstance(window, Window)
             values = (window.source, window.start, window.last_look, window.noticed, window.reason)
-            request.path = row.path if records.add_window(WindowRow(*values)) else None
+            request.path = row.path if limits.add_window(WindowRow(*values)) else None
+        limits.finish()
 
     def _open(self, request: SourceRequest, message: Open) -> Position | BatchRefused:
         row = self._row(message.source)

@@ -36,6 +36,7 @@ from logferry.protocol.delivery_requests import BatchRequest, Content, Losses, R
 from logferry.server.storage.admission import GroupChanges, SourceTable
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored, report_stored
 from logferry.server.storage.log_names import LogName
+from logferry.server.storage.loss_limits import joined_losses, joined_windows
 from logferry.server.storage.loss_pages import LOSSES, WINDOWS, Recorded, first_losses, loss_page
 from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRow, WindowRow
 from logferry.server.storage.store import (
@@ -97,6 +98,28 @@ class MemoryRecords:
         if is_new:
             self.windows.append(window)
         return is_new
+
+    def count_losses(self, source_id: str, most: int) -> int:
+        return min(most, len(self.losses.get(source_id, ())))
+
+    def count_windows(self, source_id: str, most: int) -> int:
+        return min(most, sum(window.source == source_id for window in self.windows))
+
+    def has_loss(self, loss: LossRow) -> bool:
+        return loss in self.losses.get(loss.source, ())
+
+    def join_loss(self, loss: LossRow) -> None:
+        losses = self.losses.setdefault(loss.source, [])
+        for known in [row for row in losses if (row.reason, row.is_lost) == (loss.reason, loss.is_lost)]:
+            losses.remove(known)
+            loss = joined_losses(known, loss)
+        losses.append(loss)
+
+    def join_window(self, window: WindowRow) -> None:
+        for known in [row for row in self.windows if (row.source, row.reason) == (window.source, window.reason)]:
+            self.windows.remove(known)
+            window = joined_windows(known, window)
+        self.windows.append(window)
 
     def append(self, log: LogName, pieces: Sequence[bytes]) -> Placement:
         """Keep lines; return where."""

@@ -133,3 +133,18 @@ class SourceRecords(Protocol):
 
     def add_window(self, window: WindowRow, /) -> bool:
         """Record an unknown window; return whether it was not recorded before."""
+
+    def count_losses(self, source_id: str, most: int, /) -> int:
+        """Return how many losses of a source are recorded, at most `most`."""
+
+    def count_windows(self, source_id: str, most: int, /) -> int:
+        """Return how many unknown windows of a source are recorded, at most `most`."""
+
+    def has_loss(self, loss: LossRow, /) -> bool:
+        """Whether a loss is recorded by itself."""
+
+    def join_loss(self, loss: LossRow, /) -> None:
+        """Record a row that stands for several losses (loss_limits.py); join it with such a row if there is one."""
+
+    def join_window(self, window: WindowRow, /) -> None:
+        """Record a row that stands for several unknown windows, as above."""

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logferry.errors import StoreError
+from logferry.server.storage.deliveries import Delivery
 from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
 from logferry.server.storage.disk.file_system import IOV_MAX, FileSystem
 from logferry.server.storage.disk.ledger import Ledger
@@ -449,3 +450,19 @@ def test_a_disk_that_does_not_answer_does_not_keep_the_store_from_closing(
         may_go_on.set()
         parts_of(store).writer._worker.wait_for_end(DEADLINE_S)
         parts_of(store).resources.close()
+
+
+def test_a_group_has_a_bounded_number_of_deliveries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logferry.server.storage.disk.writer.MAX_GROUP", 10)
+    groups: list[int] = []
+
+    def on_stored(group: Sequence[Delivery]) -> None:
+        groups.append(len(group))
+
+    with opened(tmp_path) as store:
+        with in_one_group(store):
+            for line in LINES[:25]:
+                store.submit(delivery(line), on_stored)
+        wait_until(lambda: sum(groups) == 25, "all is stored")
+    assert groups == [10, 10, 5]
+    assert stored_lines(tmp_path) == LINES[:25]

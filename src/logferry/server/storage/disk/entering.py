@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from logferry import checksum
 from logferry.server.storage.disk.journal import Journal, Origin, State
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.loss_limits import LossLimits
 from logferry.server.storage.records import ExtentRow, SegmentRow, SourceRow
 
 _PAGE: Final = 500  # extents that are read together
@@ -53,10 +54,12 @@ class Entering:
         self._ledger.set_extents(
             (source, replace(extent, segment=segment.id)) for (source, _), extent in journal.extents.items()
         )
+        limits = LossLimits(self._ledger)
         for loss in journal.losses:
-            self._ledger.add_loss(loss)
+            limits.add_loss(loss)
         for window in journal.windows:
-            self._ledger.add_window(window)
+            limits.add_window(window)
+        limits.finish()
 
     def finish(self) -> Iterator[Gap]:
         """Enter how far each source is stored; yield what is missing in between."""

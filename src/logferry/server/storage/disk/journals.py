@@ -99,6 +99,23 @@ class RecordedGroup(SourceRecords):
         self.windows.append(window)
         return self._ledger.add_window(window)
 
+    def count_losses(self, source_id: str, most: int, /) -> int:
+        return self._ledger.count_losses(source_id, most)
+
+    def count_windows(self, source_id: str, most: int, /) -> int:
+        return self._ledger.count_windows(source_id, most)
+
+    def has_loss(self, loss: LossRow, /) -> bool:
+        return self._ledger.has_loss(loss)
+
+    def join_loss(self, loss: LossRow, /) -> None:
+        self.losses.append(loss)
+        self._ledger.join_loss(loss)
+
+    def join_window(self, window: WindowRow, /) -> None:
+        self.windows.append(window)
+        self._ledger.join_window(window)
+
 
 @dataclass(slots=True)
 class _Waiting:

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from logferry.errors import DamagedLedger, StoreError
 from logferry.server.storage.disk.ledger_format import VERSION, is_new, migrate, version_of
+from logferry.server.storage.loss_limits import joined_losses, joined_windows
 from logferry.server.storage.records import (
     DamageRow,
     ExtentRow,
@@ -217,14 +218,44 @@ class Ledger:
 
     def add_loss(self, loss: LossRow) -> bool:
         """Record bytes that are not stored as they were; return whether they were not recorded before."""
-        values = (loss.source, loss.start, loss.end, loss.reason)
-        known = self._database.execute(
-            "SELECT 1 FROM losses WHERE source = ? AND start = ? AND end = ? AND reason = ?", values
-        ).fetchone()
-        if not known:
-            row = (*values, time.time(), int(loss.is_lost))
-            self._database.execute("INSERT INTO losses VALUES (?, ?, ?, ?, ?, ?)", row)
-        return not known
+        values = (loss.source, loss.start, loss.end, loss.reason, time.time(), int(loss.is_lost))
+        return self._database.execute("INSERT OR IGNORE INTO losses VALUES (?, ?, ?, ?, ?, ?)", values).rowcount > 0
+
+    def has_loss(self, loss: LossRow) -> bool:
+        """Whether a loss is recorded by itself."""
+        query = "SELECT 1 FROM losses WHERE source = ? AND start = ? AND end = ? AND reason = ?"
+        return bool(self._query(query, (loss.source, loss.start, loss.end, loss.reason)))
+
+    def count_losses(self, source_id: str, most: int) -> int:
+        """Return how many losses of a source are recorded, at most `most`."""
+        return self._count("losses", source_id, most)
+
+    def count_windows(self, source_id: str, most: int) -> int:
+        """Return how many unknown windows of a source are recorded, at most `most`."""
+        return self._count("windows", source_id, most)
+
+    def _count(self, table: str, source_id: str, most: int) -> int:
+        query = f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE source = ? LIMIT ?)"
+        ((count,),) = self._query(query, (source_id, most))
+        return int(count)
+
+    def join_loss(self, loss: LossRow) -> None:
+        """Record a row that stands for several losses of a source: see loss_limits.py."""
+        same = "source = ? AND reason = ? AND is_lost = ?"
+        query = f"SELECT {_LOSS_COLUMNS} FROM losses WHERE {same}"
+        for row in map(_loss, self._query(query, (loss.source, loss.reason, int(loss.is_lost)))):
+            loss = joined_losses(row, loss)
+        self._database.execute(f"DELETE FROM losses WHERE {same}", (loss.source, loss.reason, int(loss.is_lost)))
+        self.add_loss(loss)
+
+    def join_window(self, window: WindowRow) -> None:
+        """Record a row that stands for several unknown windows of a source: see loss_limits.py."""
+        same = "source = ? AND reason = ?"
+        query = f"SELECT source, start, last_look, noticed, reason FROM windows WHERE {same}"
+        for row in self._query(query, (window.source, window.reason)):
+            window = joined_windows(WindowRow(*row), window)
+        self._database.execute(f"DELETE FROM windows WHERE {same}", (window.source, window.reason))
+        self.add_window(window)
 
     def add_window(self, window: WindowRow) -> bool:
         """Record an unknown window; return whether it was not recorded before."""

@@ -1,11 +1,11 @@
-"""The format of `ledger.sqlite3`, version 4 (PRAGMA user_version), and the migration of earlier versions.
+"""The format of `ledger.sqlite3`, version 5 (PRAGMA user_version), and the migration of earlier versions.
 
     store      one row: the id of the store, random, made with the ledger and kept in every copy of it; since version 2
     sources    how far each source is stored: offset, lines, CRC-32 of all its NDJSON; its client, host and path
     segments   how long each segment file is, its lines and its CRC-32; open, closed or expired
     extents    where each range of bytes of a source is: segment and position
     losses     bytes of a source that are not stored as they were, with the reason; since version 4 with `is_lost`:
-               0 for bytes that nobody asked for, or that are stored elsewhere
+               0 for bytes that nobody asked for, or that are stored elsewhere; since version 5 each only once
     windows    when bytes may have been written to a source that its client never saw; since version 4
     unsynced   bytes that were written to segments but are not synced there yet (deferred_sync.py)
     damage     extents whose stored bytes differ from `extents`, until they are repaired (damage.py); since version 3
@@ -77,6 +77,13 @@ _STEPS: Final[Sequence[Sequence[str]]] = (
         ) WITHOUT ROWID
         """,
         "CREATE INDEX sources_of_path ON sources (host, path)",
+    ),
+    (
+        """
+        DELETE FROM losses WHERE rowid NOT IN (SELECT min(rowid) FROM losses GROUP BY source, start, end, reason)
+        """,
+        "DROP INDEX losses_of_source",
+        "CREATE UNIQUE INDEX losses_of_source ON losses (source, start, end, reason)",
     ),
 )
 

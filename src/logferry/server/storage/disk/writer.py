@@ -31,6 +31,10 @@ _RETRY_GROWTH: Final = LAST_RETRY_S / FIRST_RETRY_S
 # With a stuck disk, the thread gets this much longer to end; then the process ends without it.
 LAST_WAIT_S: Final = 0.5
 
+# Deliveries of one group. A transaction with this many small requests takes a fraction of a second; those behind them
+# wait for it, and group commit gains nothing from more.
+MAX_GROUP: Final = 2000
+
 Result = TypeVar("Result")
 
 
@@ -115,17 +119,20 @@ class Writer:
             self._on_failure()
 
     def _take_group(self, worker: Worker) -> list[Delivery]:
-        """Wait for deliveries; return those in the queue, for at most `max_logs` logs, or [] when the writer stops."""
+        """Wait for deliveries; return those in the queue, or [] when the writer stops.
+
+        Returns at most MAX_GROUP, for at most `max_logs` logs.
+        """
         with self._gathered:
             while not self._queue and not worker.is_stopping:
                 self._gathered.wait()
             group: list[Delivery] = []
-            if len(self._queue) <= self._max_logs:
+            if len(self._queue) <= min(self._max_logs, MAX_GROUP):
                 group.extend(self._queue)
                 self._queue.clear()
                 return group
             logs: set[LogName | str] = set()
-            while self._queue:
+            while self._queue and len(group) < MAX_GROUP:
                 logs.add(_log_or_source(self._queue[0]))
                 if len(logs) > self._max_logs:
                     break
