@@ -20,7 +20,7 @@ from logferry.protocol.plain_client import (
     Refused,
     cut_lines,
 )
-from logferry.protocol.plain_server import MAX_FRAME_REFUSALS, Broken, Limits, PlainServerProtocol, ServerEvent
+from logferry.protocol.plain_server import MAX_FRAME_REFUSALS, Broken, Limits, Met, PlainServerProtocol, ServerEvent
 from logferry.protocol.steps import INFLATED_WEIGHT, SCANNED_WEIGHT, STEP_BYTES, STEP_LINES
 from logferry.protocol.validation import Accept, Lines, Rejected
 from tests.support.builders import decode
@@ -372,6 +372,21 @@ def test_the_rest_of_a_frame_with_many_bad_lines_is_refused_once() -> None:
     assert events[-2].reason.startswith("the rest of a frame")
     events = decode([frame(LINE + b"x\n" * (bad - 1) + LINE) + LINE], limits=Limits())
     assert [type(event) for event in events] == [Lines, *[Rejected] * (bad - 1), Lines]
+
+
+@pytest.mark.parametrize("size", [STEP_BYTES - 1, 3 * STEP_BYTES, 5 * STEP_BYTES])
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_long_lines_of_a_frame_are_whole_wherever_a_step_ends(size: int, end: bytes) -> None:
+    long = LINE.replace(b"line 1", b"x" * size)
+    lines = LINE * 5 + long + LINE * (STEP_BYTES // len(LINE)) + long + LINE
+    assert decode([frame(lines[:-1] + end)], limits=Limits()) == [Lines(lines, lines.count(b"\n"))]
+
+
+def test_a_request_of_http_is_recognised_behind_a_long_line() -> None:
+    """Rule M10: also if its own line is long."""
+    request = b"POST /" + b"x" * 100_000 + b" HTTP/1.1\r\n"
+    events = decode([b"[" * 100_000 + b"\n" + request + LINE], limits=Limits())
+    assert [type(event) for event in events] == [Rejected, Met]
 
 
 def test_two_large_frames_in_one_read_are_both_judged() -> None:

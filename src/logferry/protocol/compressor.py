@@ -6,6 +6,7 @@ to gigabytes is refused at `max_inflated_bytes`, before the memory is allocated.
 
 import struct
 import zlib
+from collections import deque
 from typing import Final
 
 from logferry import speedups
@@ -61,9 +62,14 @@ class Inflation:
         self._engine = speedups.isal_zlib() or zlib
         self._inflater = self._engine.decompressobj(_GZIP_WBITS)
         self._given = 0  # bytes of the body
-        self._pieces: list[bytes] = []
+        self._pieces: deque[bytes] = deque()
         self._size = 0
         self.is_done = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the body has inflated to nothing so far."""
+        return not self._pieces
 
     @property
     def held_bytes(self) -> int:
@@ -97,13 +103,36 @@ class Inflation:
     def _finish(self) -> None:
         if self._inflater.unused_data or self._given < len(self._body):
             raise FrameError("bad gzip: data after the end of the gzip member")
+        self._body = memoryview(b"")
         self.is_done = True
 
-    def payload(self, *, ended_by: bytes = b"") -> bytes:
-        """Return what the body inflated to once it is done; with `ended_by` at its end, if there is anything."""
-        if self._pieces and not self._pieces[-1].endswith(ended_by):
-            self._pieces.append(ended_by)
+    def payload(self) -> bytes:
+        """Return what the body inflated to, once it is done."""
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+
+    def next_lines(self, most: int) -> bytes:
+        """Take the next complete lines of what the body inflated to: about `most` bytes, or one line; b"" at the end.
+
+        The end of the payload ends a line.
+        """
+        taken: list[bytes] = []
+        size = 0
+        while self._pieces:
+            piece = self._pieces.popleft()
+            size += len(piece)
+            is_last = not self._pieces
+            end = piece.rfind(b"\n") + 1 if size >= most and not is_last else 0
+            if end:
+                self._pieces.appendleft(piece[end:])
+                piece = piece[:end]
+            taken.append(piece)
+            if is_last and not piece.endswith(b"\n"):
+                taken.append(b"\n")
+            if end:
+                break
+        lines = b"".join(taken)
+        self._size -= len(lines)
+        return lines
 
 
 def inflate(body: bytes | memoryview, *, max_inflated_bytes: int) -> bytes:

@@ -18,8 +18,9 @@ from logferry.protocol.compressor import (
     frame_length,
 )
 from logferry.protocol.patterns import compile_pattern
-from logferry.protocol.steps import INFLATED_WEIGHT, Allowance
+from logferry.protocol.steps import INFLATED_WEIGHT, STEP_BYTES, Allowance
 from logferry.protocol.strangers import (
+    MAX_FIRST_LINE_BYTES,
     PROXY_V2,
     PROXY_V2_SIGNATURE,
     Stranger,
@@ -139,10 +140,10 @@ class PlainServerProtocol:
         events: list[ServerEvent] = []
         allowance = Allowance()
         while self.has_more and not allowance.is_used_up:
-            if self._inflation:
-                self._inflate(self._inflation, events, allowance)
-            elif self._judge:
+            if self._judge:
                 self._judge_lines(self._judge, events, allowance)
+            elif self._inflation:
+                self._inflate(self._inflation, events, allowance)
             elif self._data:
                 self._parse(events, allowance)
             else:
@@ -237,10 +238,9 @@ class PlainServerProtocol:
             events.append(Lines(lines, count))
         return count > 0
 
-    def _begin_to_judge(self, lines: bytes, *, max_refusals: int | None = None) -> None:
+    def _begin_to_judge(self, lines: bytes) -> None:
         self._judge = LineJudge(lines, accept=self._accept, max_line_bytes=self._limits.max_record_bytes)
         self._unjudged_bytes = len(lines)
-        self._refusals_left = max_refusals
 
     def _judge_lines(self, judge: LineJudge, events: list[ServerEvent], allowance: Allowance) -> None:
         """Judge the next lines. Those before the first that may be stored are judged one by one: see `_guard`."""
@@ -252,6 +252,7 @@ class PlainServerProtocol:
                 if isinstance(verdict, Rejected) and self._is_last_refusal():
                     events.append(Rejected(_REST_OF_FRAME))
                     self._end_lines()
+                    self._end_frame()
                     return
         if judge.is_done:
             self._end_lines()
@@ -271,7 +272,7 @@ class PlainServerProtocol:
         """Judge lines one by one until the first that may be stored, or the first that a stranger sends."""
         while not judge.is_done and not allowance.is_used_up:
             if not judge.is_inside_line:
-                line = judge.peek()
+                line = judge.peek(MAX_FIRST_LINE_BYTES)
                 if stranger := stranger_of_line(line):
                     self._meet(stranger, events)
                     return
@@ -327,7 +328,13 @@ class PlainServerProtocol:
         return body + length
 
     def _inflate(self, inflation: Inflation, events: list[ServerEvent], allowance: Allowance) -> None:
-        """Inflate the next part of a frame; begin to judge its lines when it is complete."""
+        """Inflate the next part of a frame or, once that is done, begin to judge its next lines."""
+        if inflation.is_done:
+            if lines := inflation.next_lines(STEP_BYTES):
+                self._begin_to_judge(lines)
+            else:
+                self._end_frame()
+            return
         try:
             allowance.bytes -= INFLATED_WEIGHT * inflation.step(allowance.bytes // INFLATED_WEIGHT)
         except FrameError as error:
@@ -335,13 +342,14 @@ class PlainServerProtocol:
             events.append(Rejected(str(error)))
             return
         if inflation.is_done:
-            self._inflation = None
             self._is_guarding = False
-            lines = inflation.payload(ended_by=b"\n")
-            if lines:
-                self._begin_to_judge(lines, max_refusals=MAX_FRAME_REFUSALS)
-            else:
+            self._refusals_left = MAX_FRAME_REFUSALS
+            if inflation.is_empty:
                 events.append(Rejected("empty frame"))
+
+    def _end_frame(self) -> None:
+        self._inflation = None
+        self._refusals_left = None
 
     def _break_oversized(self, events: list[ServerEvent]) -> None:
         self.discard()

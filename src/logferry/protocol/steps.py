@@ -16,7 +16,7 @@ _IS_FAST: Final = speedups.compiled is not None
 STEP_BYTES: Final = (1024 if _IS_FAST else 256) * 1024
 
 # Lines that no pattern recognises: each is refused, or parsed by itself, in about 10 microseconds.
-STEP_LINES: Final = 200
+STEP_LINES: Final = 100
 
 # Control lines, and batches with their headers: each is parsed and submitted in about 10 microseconds.
 STEP_REQUESTS: Final = 200
@@ -28,7 +28,7 @@ LONG_LINE_BYTES: Final = 8 * 1024
 # Work of other kinds is charged as more bytes, by what a step has room for in a few milliseconds: what `json` parses
 # (some lines make an object of every two bytes), what is scanned, and what is inflated.
 PARSED_WEIGHT: Final = STEP_BYTES // (16 * 1024)
-SCANNED_WEIGHT: Final = STEP_BYTES // ((512 if _IS_FAST else 4) * 1024)
+SCANNED_WEIGHT: Final = STEP_BYTES // ((256 if _IS_FAST else 4) * 1024)
 INFLATED_WEIGHT: Final = STEP_BYTES // (256 * 1024)
 
 # A checksum takes a small part of the time.

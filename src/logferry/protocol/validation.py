@@ -155,9 +155,12 @@ class LineJudge:
         """Whether the last step ended inside a long line."""
         return self._long_line is not None
 
-    def peek(self) -> bytes:
-        """Return the next line."""
-        return self._lines[self.position : self._lines.index(b"\n", self.position) + 1]
+    def peek(self, most: int) -> bytes:
+        """Return the next line; of a longer one than `most`, only about that much of its beginning and its end."""
+        start, end = self.position, self._lines.index(b"\n", self.position) + 1
+        if end - start <= most:
+            return self._lines[start:end]
+        return self._lines[start : start + most // 2] + self._lines[end - most // 2 : end]
 
     def as_lines(self, verdict: Run | Verdict) -> Verdict:
         """Return a verdict with the lines themselves."""
@@ -230,7 +233,7 @@ class LineJudge:
         verdict = line.step(allowance)
         if verdict:
             self.position, self._long_line = line.end, None
-            yield _as_run(verdict, line.start, line.end)
+            yield verdict
 
 
 class LongLine:
@@ -245,7 +248,7 @@ class LongLine:
         self.start = start
         self.end = end
 
-    def step(self, allowance: Allowance) -> Verdict | None:
+    def step(self, allowance: Allowance) -> Run | Verdict | None:
         """Scan a piece; return the verdict once there is one."""
         position = self._position
         text_end = self.end - 1
@@ -262,13 +265,15 @@ class LongLine:
     def _refusal(self) -> Rejected:
         return Rejected(_TOO_DEEP if long_lines.is_nested_too_deeply(self._state) else _NOT_JSON)
 
-    def _verdict(self) -> Verdict:
+    def _verdict(self) -> Run | Verdict:
         if not long_lines.is_whole(self._state):
             return Rejected(_NOT_JSON)
         found = self._state[long_lines.FOUND]
         problem = _problem(has_level=bool(found & HAS_LEVEL), has_message=bool(found & HAS_MESSAGE))
         if problem and self._accept is Accept.LEVEL_AND_MESSAGE:
             return Rejected(problem)
+        if self._lines[self.start] == ord("{") and self._lines[self.end - 2] == ord("}"):
+            return Run(self.start, self.end, 1)
         return Lines(self._lines[self.start : self.end].strip(_SPACE) + b"\n", 1)
 
 
