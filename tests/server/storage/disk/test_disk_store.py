@@ -466,3 +466,61 @@ def test_a_group_has_a_bounded_number_of_deliveries(tmp_path: Path, monkeypatch:
         wait_until(lambda: sum(groups) == 25, "all is stored")
     assert groups == [10, 10, 5]
     assert stored_lines(tmp_path) == LINES[:25]
+
+
+class NoNames(FileSystem):
+    """A file system without inodes while `is_full`: it creates nothing, and takes lines into what exists."""
+
+    def __init__(self) -> None:
+        self.is_full = False
+
+    def _refuse(self, path: Path) -> None:
+        if self.is_full and not path.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    def make_folder(self, path: Path) -> None:
+        self._refuse(path)
+        super().make_folder(path)
+
+    def open_for_append(self, path: Path) -> int:
+        self._refuse(path)
+        return super().open_for_append(path)
+
+
+@pytest.mark.parametrize("has_folder", [False, True])
+def test_without_inodes_only_what_needs_a_new_name_waits(tmp_path: Path, has_folder: bool) -> None:
+    files, waiting, stored = NoNames(), Stored(), Stored()
+    new, known = LogName("10.0.0.9", "new"), LogName("10.0.0.8", "known")
+    with opened(tmp_path, file_system=files) as store:
+        store.submit(delivery(LINES[0], log=known), stored)
+        wait_until(lambda: stored.lines == LINES[:1], "the known log has a segment")
+        if has_folder:
+            (tmp_path / "segments" / new.host / new.name).mkdir(parents=True)
+        files.is_full = True
+        with in_one_group(store):
+            store.submit(delivery(LINES[50], log=new), waiting)
+            store.submit(delivery(LINES[1], log=known), stored)
+        wait_until(lambda: stored.lines == LINES[:2], "the other log is stored")
+        for number in range(2, 6):
+            store.submit(delivery(LINES[49 + number], log=new), waiting)
+            store.submit(delivery(LINES[number], log=known), stored)
+            wait_until(lambda number=number: stored.lines == LINES[: number + 1], "the other log is stored")  # type: ignore[misc]
+        assert waiting.lines == []
+        files.is_full = False
+        wait_until(lambda: waiting.lines == LINES[50:55], "what waited is stored, in its order")
+    assert problems(tmp_path) == ["", ""]
+    assert sorted(stored_lines(tmp_path)) == sorted([*LINES[:6], *LINES[50:55]])
+
+
+def test_what_still_waits_for_a_name_at_the_end_is_not_acked(tmp_path: Path) -> None:
+    files, waiting = NoNames(), Stored()
+    store = DiskStore(DiskStoreSettings(data_dir=tmp_path, durability="fsync", segment_bytes=1000), file_system=files)
+    store.open(lambda: None)
+    files.is_full = True
+    store.submit(delivery(LINES[0]), waiting)
+    wait_until(lambda: store.health().state is StoreState.STALLED, "nothing can be stored")
+    assert store.close(0.01) == 1
+    assert waiting.lines == []
+    with opened(tmp_path) as store:
+        store.submit(delivery(LINES[1]), waiting)
+    assert stored_lines(tmp_path) == waiting.lines == LINES[1:2]

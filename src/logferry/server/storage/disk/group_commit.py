@@ -16,6 +16,7 @@ from logferry.protocol.delivery_requests import BatchRequest
 from logferry.server.storage.admission import GroupChanges, SourceTable
 from logferry.server.storage.deliveries import Delivery
 from logferry.server.storage.disk.deferred_sync import DeferredSync
+from logferry.server.storage.disk.held_back import log_of
 from logferry.server.storage.disk.journals import Journals, RecordedGroup
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.segments import Payload, Segments
@@ -63,6 +64,8 @@ class GroupCommit:
 
     def write(self, group: Sequence[Delivery]) -> WrittenGroup:
         """Judge, append and sync a group. Raises OSError; then nothing of it is kept, and the caller may try again.
+
+        Raises NamesRefusedError if only some of the group cannot be stored; nothing of it is kept then, either.
 
         After a failed sync the system may have dropped the written pages, and would report success the next time. So a
         retry always writes the group again from memory, and never only repeats the sync.
@@ -114,7 +117,7 @@ class GroupCommit:
     def _append(self, stored: Sequence[Delivery], changes: GroupChanges) -> None:
         by_log: dict[LogName, list[int]] = {}
         for number, delivery in enumerate(stored):
-            by_log.setdefault(_log_of(delivery), []).append(number)
+            by_log.setdefault(log_of(delivery), []).append(number)
         self._segments.prepare(by_log)
         placements: dict[int, Placement] = {}
         for log, numbers in by_log.items():
@@ -132,7 +135,3 @@ def _must_be_stored(delivery: Delivery, changes: GroupChanges) -> bool:
 def _payload_of(delivery: Delivery) -> Payload:
     message = delivery.source_request and delivery.source_request.message
     return Payload(delivery.pieces, delivery.lines, message.crc32 if isinstance(message, BatchRequest) else None)
-
-
-def _log_of(delivery: Delivery) -> LogName:
-    return (delivery.source_request and delivery.source_request.log) or delivery.log

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 from logferry.errors import cause_of
 from logferry.server.storage.disk.file_system import FileSystem, naming
+from logferry.server.storage.disk.held_back import NamesRefusedError
 from logferry.server.storage.disk.journal import journal_agrees
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.pending_appends import PendingAppends
@@ -96,18 +97,30 @@ class OpenSegments:
     def prepare(self, logs: Iterable[LogName]) -> None:
         """Open a segment for each log, and record new segments in the ledger, in one transaction.
 
-        Raises OSError.
+        Raises OSError; raises NamesRefusedError if the disk refuses new names alone, after all others are open.
         """
         missing = [log for log in logs if log not in self._open]
         if not missing:
             return
+        refused: dict[LogName, OSError] = {}
         try:
             with self._ledger.transaction():
                 for log in missing:
-                    self.writable(log)
+                    self._open_if_named(log, refused)
         except OSError:
             self.close()  # new ones may not be in the ledger
             raise
+        if refused:
+            raise NamesRefusedError(refused)
+
+    def _open_if_named(self, log: LogName, refused: dict[LogName, OSError]) -> None:
+        try:
+            self.writable(log)
+        except OSError as error:
+            is_of_segments = isinstance(error.filename, str) and Path(error.filename).is_relative_to(self._root)
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not is_of_segments:
+                raise
+            refused[log] = error
 
     def writable(self, log: LogName) -> OpenSegment:
         """Return the segment to append to: open, still there, and of today. Raises OSError."""

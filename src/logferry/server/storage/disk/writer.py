@@ -1,8 +1,9 @@
 """The writer thread: takes queued deliveries as a group, stores the group, and reports it.
 
 While the thread writes one group, the next one gathers in the queue. If the disk refuses (full, read-only, an error),
-the group stays in memory, and the writer tries again every 0.1 to 2 seconds until it succeeds or has to give up. Owns
-the queue; never touches a file (group_commit.py does).
+the group stays in memory, and the writer tries again every 0.1 to 2 seconds until it succeeds or has to give up. If the
+disk only refuses new names, what needs them waits, and everything else is stored (held_back.py). Owns the queue; never
+touches a file (group_commit.py does).
 """
 
 import logging
@@ -16,6 +17,7 @@ from logferry.errors import cause_of
 from logferry.protocol.delivery_requests import BatchRequest
 from logferry.server.storage.deliveries import Delivery, OnStored, report_stored
 from logferry.server.storage.disk.group_commit import GroupCommit, WrittenGroup
+from logferry.server.storage.disk.held_back import HeldBack, NamesRefusedError
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.store import OnFailure, StoreState
 from logferry.server.storage.store_state import StateTracker
@@ -65,6 +67,8 @@ class Writer:
         self._lock = threading.RLock()  # of `_gathered`; entering the lock itself costs half as much
         self._gathered = threading.Condition(self._lock)
         self._queue: deque[Delivery] = deque()
+        self._held = HeldBack(first_retry_s=first_retry_s)
+        self._held_since = 0.0  # while the disk refuses new names
         self._give_up = threading.Event()
         self._unstored_lines = 0
         self._worker = Worker(self._run, name="logferry-store", on_stop=self._notify)
@@ -96,7 +100,7 @@ class Writer:
     def lines_in_queue(self) -> int:
         """Return how many submitted lines are not part of a group yet."""
         with self._gathered:
-            return sum(delivery.lines for delivery in self._queue)
+            return sum(delivery.lines for delivery in self._queue) + self._held.lines
 
     def _notify(self) -> None:
         with self._gathered:
@@ -107,48 +111,80 @@ class Writer:
         try:
             while group := self._take_group(worker):
                 unstored = group
-                if not self._store(group):
+                stored = self._store(group)
+                if stored is None:
                     return
                 unstored = ()
-                report_stored(group)
-                self._after_group()
+                if stored:
+                    report_stored(stored)
+                    self._after_group()
         except Exception:  # the top of the thread
             self._unstored_lines = _lines(unstored)
             logger.exception("the writer of %s has failed; the server stores nothing more", self._place)
             self._state.change(StoreState.FAILED, "a bug in the server ended the writer thread; see the log")
             self._on_failure()
 
-    def _take_group(self, worker: Worker) -> list[Delivery]:
-        """Wait for deliveries; return those in the queue, or [] when the writer stops.
-
-        Returns at most MAX_GROUP, for at most `max_logs` logs.
-        """
+    def _take_group(self, worker: Worker) -> Sequence[Delivery]:
+        """Wait for deliveries; return some of those that can be stored now, or nothing when the writer stops."""
         with self._gathered:
-            while not self._queue and not worker.is_stopping:
-                self._gathered.wait()
-            group: list[Delivery] = []
-            if len(self._queue) <= min(self._max_logs, MAX_GROUP):
-                group.extend(self._queue)
-                self._queue.clear()
-                return group
-            logs: set[LogName | str] = set()
-            while self._queue and len(group) < MAX_GROUP:
-                logs.add(_log_or_source(self._queue[0]))
-                if len(logs) > self._max_logs:
-                    break
-                group.append(self._queue.popleft())
-            return group
+            while True:
+                if self._held and not self._give_up.is_set() and self._held.wait_s == 0:
+                    return self._held.take()
+                if self._queue:
+                    if group := self._held.without_held(self._next_group()):
+                        return group
+                elif worker.is_stopping and (not self._held or self._give_up.is_set()):
+                    return ()
+                else:
+                    self._gathered.wait(self._held.wait_s)
 
-    def _store(self, group: Sequence[Delivery]) -> bool:
-        """Store a group, with as many attempts as needed; return False if the server stops first."""
-        written = self._retry(lambda: self._commit.write(group), group)
+    def _next_group(self) -> Sequence[Delivery]:
+        """Take deliveries from the queue, at most MAX_GROUP, for at most `max_logs` logs."""
+        group: list[Delivery] = []
+        if len(self._queue) <= min(self._max_logs, MAX_GROUP):
+            group.extend(self._queue)
+            self._queue.clear()
+            return group
+        logs: set[LogName | str] = set()
+        while self._queue and len(group) < MAX_GROUP:
+            logs.add(_log_or_source(self._queue[0]))
+            if len(logs) > self._max_logs:
+                break
+            group.append(self._queue.popleft())
+        return group
+
+    def _store(self, group: Sequence[Delivery]) -> Sequence[Delivery] | None:
+        """Store a group, with as many attempts as needed; return what is stored, or None if the server stops first."""
+        try:
+            written = self._retry(lambda: self._commit.write(group), group)
+        except NamesRefusedError as refused:
+            group = self._hold_back(group, refused)
+            return self._store(group) if group else ()
         if written is None or self._retry(lambda: self._record(written), group) is None:
             self._unstored_lines = _lines(group)
             lines = self._unstored_lines + self.lines_in_queue()
             logger.error("shutting down with %d unacknowledged lines; their clients will resend them", lines)
-            return False
+            return None
         self._commit.finish(written)
-        return True
+        if self._held_since:
+            self._note_stored()
+        return group
+
+    def _hold_back(self, group: Sequence[Delivery], refused: NamesRefusedError) -> Sequence[Delivery]:
+        """Let what needs new names wait; return the rest of the group."""
+        rest = self._held.hold(group, refused.logs)
+        if not self._held_since:
+            self._held_since = time.monotonic()
+            self._report_stall(refused.cause, ())
+        return rest
+
+    def _note_stored(self) -> None:
+        """Note that the disk takes lines, and whether it also takes names again."""
+        self._state.change(StoreState.STORING)
+        if not self._held:
+            self._report_resumed(self._held_since)
+            self._held_since = 0.0
+            self._held.end()
 
     def _record(self, written: WrittenGroup) -> bool:
         self._commit.record(written)
@@ -171,8 +207,11 @@ class Writer:
             retry_s = min(retry_s * 2, self._first_retry_s * _RETRY_GROWTH)
         if stalled_since is not None:
             self._state.change(StoreState.STORING)
-            logger.info("writing to %s again, after %.1f s", self._place, time.monotonic() - stalled_since)
+            self._report_resumed(stalled_since)
         return result
+
+    def _report_resumed(self, stalled_since: float) -> None:
+        logger.info("writing to %s again, after %.1f s", self._place, time.monotonic() - stalled_since)
 
     def _report_stall(self, error: OSError, group: Sequence[Delivery]) -> None:
         cause = cause_of(error, with_path=True)
