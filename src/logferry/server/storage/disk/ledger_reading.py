@@ -6,7 +6,6 @@ copied to a temporary folder: a ledger that is read without its log lacks the la
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -27,6 +26,8 @@ def ledger_for_reading(data_dir: Path) -> Iterator[Ledger]:
         with closing(ledger):
             yield ledger
         return
+    import tempfile  # here because it imports much that a server never needs
+
     with tempfile.TemporaryDirectory(prefix="logferry-fsck-") as folder:
         for suffix in ("", "-wal"):
             shutil.copyfile(data_dir / f"{FILE_NAME}{suffix}", Path(folder) / f"{FILE_NAME}{suffix}")
