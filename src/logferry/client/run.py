@@ -54,6 +54,7 @@ class Outcome:
 class _Opened:
     """A reader, and what only some readers can do: change their inputs, or list the files that may be disposed of.
 
+    `unacked` names what was read and is not acked, after a run that ended well: nothing, unless the client has a fault.
     `is_repeatable` says that what the reader reads still exists afterwards, so that another run can read it again.
     """
 
@@ -62,6 +63,7 @@ class _Opened:
     reconfigure: Reconfigure | None = None
     asks_always: bool = False
     disposable: Callable[[], Sequence[Path]] = tuple
+    unacked: Callable[[], Sequence[str]] = tuple
 
 
 def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloading: Reloading | None = None) -> Outcome:
@@ -134,7 +136,7 @@ def _ship(
             reporter.stop()
     if settings.mode == "batch" and producer.error is None and not producer.is_complete:
         raise DeliveryAbandoned("stopped before the end of the input; what was read is acked")
-    problems = _problems(producer, opened.reader, metrics)
+    problems = [*_problems(producer, opened.reader, metrics), *opened.unacked()]
     if not problems and (settings.delete_after or settings.move_after):
         from logferry.client.proof.retire import dispose
 
@@ -206,12 +208,14 @@ def _open_reader(
     if STANDARD_INPUT in settings.inputs[0].log_file:
         from logferry.client.readers.stdin import StdinReader
 
-        return _Opened(StdinReader(settings.inputs[0]), is_repeatable=False)
+        stdin = StdinReader(settings.inputs[0])
+        return _Opened(stdin, is_repeatable=False, unacked=stdin.unacked)
     if (fifo := only_fifo(settings.inputs)) is not None:
         from logferry.client.readers.stdin import StdinReader
 
         fd = open_fifo(fifo, outlives_writers=settings.mode == "continuous")
-        return _Opened(StdinReader(settings.inputs[0], fd, name=fifo, closes_fd=True), is_repeatable=False)
+        reader = StdinReader(settings.inputs[0], fd, name=fifo, closes_fd=True)
+        return _Opened(reader, is_repeatable=False, unacked=reader.unacked)
     from logferry.client.recognition.recognise import Recogniser
 
     if settings.mode == "batch":
@@ -222,7 +226,7 @@ def _open_reader(
             recogniser=Recogniser(checkpoints) if settings.resume else None,
             max_open_files=settings.max_open_files,
         )
-        return _Opened(batch, asks_always=bool(batch.paths), disposable=lambda: batch.paths)
+        return _Opened(batch, asks_always=bool(batch.paths), disposable=lambda: batch.paths, unacked=batch.unacked)
     from logferry.client.finding.inotify import FolderWatcher
     from logferry.client.readers.follow.reader import FollowReader
     from logferry.client.state.last_look import LastLook

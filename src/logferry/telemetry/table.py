@@ -81,6 +81,12 @@ class Counters:
         "Lines whose end is missing in a damaged or interrupted input, shipped marked truncated.",
         shortcoming="{} lines are incomplete: the input was damaged or cut off there",
     )
+    lines_discarded: int = counter("lines", "Lines discarded after reading, because their source is read again.")
+    lines_unaccounted: int = counter(
+        "lines",
+        "Lines that were read, and at the end of the run neither acked, refused nor discarded: a fault of the client.",
+        shortcoming="{} lines were read, and neither acked nor refused: the accounts do not balance (the log has them)",
+    )
     lines_undecodable: int = counter("lines", "Lines with bytes that are not UTF-8.")
     lines_joined: int = counter(
         "lines", "Lines joined to the line before them, as parts of one event.", report="joined {} lines"

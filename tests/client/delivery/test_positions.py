@@ -16,9 +16,11 @@ from logferry.client.delivery.resume import StoredRanges, uncovered
 from logferry.client.readers.batch import BatchReader
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryAbandoned
+from logferry.model.batch import Batch
 from logferry.model.source import Source
 from logferry.protocol.delivery_reports import Extent, RecordedLoss
 from logferry.telemetry.metrics import Metrics
+from logferry.telemetry.report_line import shortcomings
 from tests.support.memory_delivery import MemoryOutput, Run, Stock, answer_nothing
 from tests.support.running import numbered_line
 from tests.support.shipping import append, ship_settings
@@ -181,6 +183,54 @@ def test_a_final_refusal_of_another_place_gives_up_no_line() -> None:
     run.engine.run()
     assert run.stored(one) == LINES[:1]
     assert run.counters.lines_rejected == 0
+
+
+# --- the accounts of a run
+
+
+@pytest.mark.parametrize("unread", [0, 3])
+def test_a_run_whose_accounts_do_not_balance_says_so(unread: int, caplog: pytest.LogCaptureFixture) -> None:
+    run = Run(settings(), {acked(0): LINES})
+    run.metrics.add(lines_read=len(LINES) + 2 + unread, lines_blank=1, lines_filtered=1)
+    run.engine.run()
+    assert run.counters.lines_unaccounted == unread
+    assert ("the accounts do not balance" in caplog.text) is bool(unread)
+    sentences = "".join(shortcomings(run.counters))
+    assert ("3 lines were read, and neither acked nor refused" in sentences) is bool(unread)
+
+
+@pytest.mark.parametrize("stored", [0, 4, 10, 20])
+@pytest.mark.parametrize("lines_per_batch", [1, 3])
+def test_the_accounts_balance_whatever_is_read_again(stored: int, lines_per_batch: int) -> None:
+    """What is discarded when a source is read again is counted as read twice."""
+    one = acked(10)
+    run = Run(settings(), {one: LINES}, lines_per_batch=lines_per_batch)
+    next_batch = run.producer.next_batch
+
+    def count_and_return() -> Batch | None:
+        batch = next_batch()
+        run.metrics.add(lines_read=batch.lines if batch else 0)
+        return batch
+
+    run.producer.next_batch = count_and_return  # type: ignore[method-assign]
+    run.output.stock["one"] = Stock(stored * SIZE, LINES[:stored] if stored != 4 else LINES[5:9])
+    run.engine.run()
+    counters = run.counters
+    assert counters.lines_read == counters.lines_acked + counters.lines_discarded
+    assert counters.lines_unaccounted == 0
+
+
+def test_a_file_that_is_not_acked_to_its_end_is_named(tmp_path: Path) -> None:
+    log = append(tmp_path / "app.log", range(10))
+    reader = BatchReader(ship_settings(log, 1).inputs)
+    chunk = reader.read(max_lines=None)
+    assert chunk is not None
+    chunk.source.committed = chunk.end - 1
+    reader.poll()
+    assert reader.unacked() == [f"{log} is acked only up to byte {chunk.end - 1} of {chunk.end}"]
+    chunk.source.committed = chunk.end
+    reader.poll()
+    assert reader.unacked() == []
 
 
 # --- what covers a range

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from logferry.client.delivery.balance import balance
 from logferry.client.delivery.batches import BatchProducer
 from logferry.client.delivery.idle_connection import IdleConnection
 from logferry.client.delivery.observer import ConnectionObserver, NullObserver
@@ -155,6 +156,7 @@ class DeliveryEngine:
             if self._must_connect:
                 raise DeliveryAbandoned(f"stopped; {self._unacked()}")
             self._finish()
+            balance(self._metrics, acked=self._lines_stored, refused=self._refusals.lines, window=self._window)
         finally:
             self._disconnect()
             self._attempts.flush()
@@ -191,11 +193,13 @@ class DeliveryEngine:
             taken += 1
             size += len(batch.payload)
             if batch.epoch != batch.source.epoch:  # it was read before its source was sent back
-                continue
-            if self._outgoing is None or self._is_welcome(batch.source):
+                self._window.discarded_lines += batch.lines
+            elif self._outgoing is None or self._is_welcome(batch.source):
                 self._window.add(batch)
                 if self._outgoing is not None:
                     self._outgoing.add(batch)
+            else:
+                self._window.discarded_lines += batch.lines
         return taken > 0
 
     def _wants_batch(self) -> bool:

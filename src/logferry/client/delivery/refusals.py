@@ -36,6 +36,7 @@ class Refusals:
         self._metrics = metrics
         self._known_losses = known_losses or KnownLosses(None)
         self._limit = RepeatLimit(logger, first=_FIRST_REFUSALS)
+        self.lines = 0  # that were read in this run and refused
 
     def flush(self) -> None:
         """Log the pending counts of refusals, at the end of a run."""
@@ -79,6 +80,7 @@ class Refusals:
 
     def line(self, batch: Batch, line: bytes, reason: str) -> None:
         """Count a line that the server will never store; log the first ones for each reason, then only their number."""
+        self.lines += 1
         self._metrics.add(lines_rejected=1)
         shown = printable(reason, max_chars=MAX_REASON_CHARS)
         where = (batch.source.path, batch.source.id, batch.start, batch.end)

@@ -30,6 +30,7 @@ class Window:
         self._by_source: dict[str, deque[Batch]] = {}  # the same batches; no queue is empty
         self._done: deque[Batch] = deque()
         self._bytes = 0
+        self.discarded_lines = 0  # that will be read again
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -124,6 +125,7 @@ class Window:
         """Discard the batches of a source that will be read again."""
         for batch in self._by_source.pop(source.id, ()):
             self._remove(batch)
+            self.discarded_lines += batch.lines - batch.acked
 
     def _release(self, source_id: str) -> None:
         """Remove the leading batches of a source that are done."""

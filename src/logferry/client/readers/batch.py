@@ -102,6 +102,14 @@ class BatchReader:
         """See Reader."""
         return [*map(str, self._errors), *self._damaged]
 
+    def unacked(self) -> list[str]:
+        """Return a sentence for each file that is not acked up to where its reading ended."""
+        return [
+            f"{planned.path} is acked only up to byte {file.source.committed} of {file.end}"
+            for planned, file in self._files.items()
+            if file.source.committed < file.end
+        ]
+
     @property
     def is_draining(self) -> bool:
         """See Reader: unread lines stay in the files."""

@@ -141,6 +141,11 @@ class StdinReader:
             self._lost.append(Loss(file.source, start, self._kept_from, "acked before, and gone when it was asked for"))
             file.rewind(self._kept_from, one_by_one_until=one_by_one_until)
 
+    def unacked(self) -> list[str]:
+        """Return a sentence if not all that was read is acked."""
+        committed, read = self._file.source.committed, self._file.offset
+        return [f"{self._name} is acked only up to byte {committed} of {read}"] if committed < read else []
+
     def duplicate(self, source: Source) -> SourceFile | None:
         """See Reader. The duplicate holds only unacked bytes."""
         return self._file.duplicate() if source is self._file.source else None
