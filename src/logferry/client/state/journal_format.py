@@ -8,7 +8,8 @@
 The client's id is a secret (docs/security.md). It is in the first line, and in each line about servers: one damaged
 line must not cost it, and with it all sources.
 A line replaces earlier lines about the same source, or about the servers. Unknown members are ignored. The last member
-of a checkpoint, `"sum"`, is the CRC-32 of the line without it: a wrong digit could otherwise pass for another offset.
+of a checkpoint, `"sum"`, is the CRC-32 of the line without it and `seen_at`: a wrong digit could otherwise pass for
+another offset.
 Limits: the file is replaced by one without outdated lines when it has 1000 lines more than twice the checkpoints; a
 file of more than 1 GiB is not read.
 A crash during an append leaves some of its lines and perhaps an incomplete one, which does not count: the checkpoints
@@ -26,6 +27,7 @@ Must never interpret the lines further: checkpoint.py and checkpoints.py do.
 import contextlib
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -46,6 +48,9 @@ Entry = Mapping[str, Any]
 
 # What precedes the checksum of a line. Quotes in a text are escaped, so no text contains it.
 _SUM: Final = b',"sum":'
+
+# The time of the last change is for people, and no position: it may be edited.
+_SEEN_AT: Final = re.compile(rb'"seen_at":[^,}]*')
 
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -164,13 +169,17 @@ def _line(entry: Entry) -> bytes:
     text = _encode(entry).encode()
     if "id" not in entry:
         return text + b"\n"
-    return b"%b%b%d}\n" % (text[:-1], _SUM, checksum.crc32(text))
+    return b"%b%b%d}\n" % (text[:-1], _SUM, _sum(text))
+
+
+def _sum(text: bytes) -> int:
+    return checksum.crc32(_SEEN_AT.sub(b"", text))
 
 
 def _checked(line: bytes) -> bytes:
     """Return a line. Raises ValueError if its checksum does not match; lines of earlier versions have none."""
     end = line.rfind(_SUM)
-    if end >= 0 and checksum.crc32(line[:end] + b"}") != int(line[end + len(_SUM) : -1]):
+    if end >= 0 and _sum(line[:end] + b"}") != int(line[end + len(_SUM) : -1]):
         raise ValueError("its checksum does not match")
     return line
 
