@@ -292,3 +292,20 @@ print(*(name for name in sys.modules if (name + ".").startswith({tuple(name + ".
         [sys.executable, "-c", program], cwd=ROOT / "src", capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.stderr) == ("\n", "")
+
+
+def test_an_error_of_the_system_that_nobody_expected_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Another user runs `logferry fsck`: it says whose folder it is, without a traceback."""
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "ledger.sqlite3"))
+
+    monkeypatch.setattr("logferry.cli.server.fsck.run", refuse)
+    assert main(["fsck"]) == 1
+    printed = capfd.readouterr().err
+    assert printed.startswith(
+        f"logferry fsck: cannot go on: {tmp_path}/ledger.sqlite3: Permission denied; '{tmp_path}' belongs to"
+    )
+    assert printed.count("\n") == 1

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import os
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -53,3 +54,9 @@ def test_a_file_that_cannot_be_read_is_judged_by_its_name(tmp_path: Path, monkey
     monkeypatch.setattr(compressed, "open_file", Mock(side_effect=PermissionError))
     assert is_compressed(str(path))
     assert not is_compressed(str(tmp_path / "app.log"))
+
+
+def test_a_fifo_with_the_name_of_an_archive_is_not_waited_for(tmp_path: Path) -> None:
+    """Somebody who writes logs can put one there."""
+    os.mkfifo(tmp_path / "app.log.1.gz")
+    assert not is_compressed(str(tmp_path / "app.log.1.gz"))
