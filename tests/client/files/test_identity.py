@@ -17,6 +17,9 @@ from logferry.client.files.identity import (
     has_head_and_tail,
     identity_of,
 )
+from logferry.client.files.line_reader import SourceFile
+from logferry.client.files.overwritten import OverwrittenSource
+from logferry.model.source import Source
 
 
 class Bytes:
@@ -94,3 +97,28 @@ def test_the_remembered_bytes_do_not_depend_on_how_they_were_split(step: int) ->
 def test_bytes_after_a_gap_are_not_the_beginning_of_a_file() -> None:
     assert extended_head(b"one", b"three", 5) == b"one"
     assert extended_head(b"one", b"ENDING", 2) == b"onENDING"
+
+
+@pytest.mark.parametrize("size", [3999, 4000])
+def test_a_file_is_a_copy_of_what_was_read_by_its_end_too_if_it_is_long_enough(tmp_path: Path, size: int) -> None:
+    data = b"".join(b"%07d\n" % number for number in range(500))
+    original = OverwrittenSource(Source("app.log", head=data[:1024]), 4000, data[-256:], b"", 4000)
+    path = tmp_path / "copy"
+    path.write_bytes((data[:-10] + b"otherwise\n")[:size])
+    file = SourceFile(path, max_line_bytes=1)
+    assert original.bytes_read_of(file) == (size if size < 4000 else 0)
+    path.write_bytes(data[:size])
+    assert original.bytes_read_of(file) == size
+    file.close()
+
+
+def test_a_file_that_was_changed_at_its_beginning_alone_is_changed(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_bytes(b"%07d\n" % 1 * 500)
+    file = SourceFile(path, max_line_bytes=100)
+    assert file.read() is not None
+    assert file.is_unchanged()
+    with path.open("r+b") as other:
+        other.write(b"9")
+    assert not file.is_unchanged()
+    file.close()

@@ -50,3 +50,15 @@ def test_an_event_ends_before_an_over_long_line() -> None:
 def test_files_that_are_rendered_alike_share_a_splitter() -> None:
     assert splitter_for(RenderSpec(max_line_bytes=8, fields=(("path", "/a"),))) is LINES
     assert EVENTS is not LINES
+
+
+def test_bytes_that_are_not_utf_8_are_cut_as_every_version_has_cut_them() -> None:
+    splitter = splitter_for(RenderSpec(max_line_bytes=100))
+    assert len(splitter.cut(b"a" * 97 + b"\x80" * 4, 200).data) == 96
+    assert len(splitter.cut(b"a" * 96 + b"\x80" * 5, 200).data) == 100
+
+
+def test_an_incomplete_line_as_long_as_the_limit_is_not_cut() -> None:
+    splitter = splitter_for(RenderSpec(max_line_bytes=100))
+    assert splitter.incomplete(b"x" * 100, 100).is_incomplete
+    assert not splitter.incomplete(b"x" * 101, 101).is_incomplete

@@ -43,7 +43,7 @@ class OverwrittenSource:
         if self.is_continued_in(file):
             return self.offset
         size, head = file.size(), self.source.head
-        return size if 0 < size <= self.offset and has_bytes(file, 0, head[:size]) else 0
+        return size if 0 < size < self.offset and has_bytes(file, 0, head[:size]) else 0
 
     def lost(self) -> list[Loss]:
         """Return the bytes that are lost unless a copy exists."""
