@@ -7,9 +7,10 @@ a segment holds beyond its length in the ledger was never acked, unless the ledg
 deleted because the ledger lacks it. A segment is recorded before its first byte is written.
 
 After a crash the last transaction is either complete or absent: SQLite reads its log (`ledger.sqlite3-wal`) when it
-opens the file again, and recovery.py then makes the segments agree. With `fsync`, a committed transaction is on the
-disk (WAL, synchronous=FULL). Otherwise a power cut may undo the last transactions, but the file stays intact
-(synchronous=NORMAL).
+opens the file again, and recovery.py then makes the segments agree. If that log is lost, the journals of the segments
+have what it had (lost_transactions.py); if the ledger is lost, rebuild.py makes it anew from them. With `fsync`, a
+committed transaction is on the disk (WAL, synchronous=FULL). Otherwise a power cut may undo the last transactions, but
+the file stays intact (synchronous=NORMAL).
 """
 
 import errno
@@ -60,7 +61,8 @@ class Ledger:
     """An open ledger, used by one thread at a time.
 
     The writer thread has the ledger object that records groups. The deferred sync thread has its own, which only
-    deletes rows from `unsynced`. All others are read-only. SQLite serialises the writes.
+    deletes rows from `unsynced`, and the registry of damage has one, which only writes `damage` and `checks`. All
+    others are read-only. SQLite serialises the writes.
     """
 
     def __init__(self, data_dir: Path, *, durable: bool, read_only: bool = False, is_checked: bool = False) -> None:
