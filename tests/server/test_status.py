@@ -90,6 +90,7 @@ def test_any_thread_may_take_a_snapshot_of_a_running_server(tmp_path: Path) -> N
             "connections": 1.0,
             "bytes_in_memory": 0.0,
             "damaged_extents": 0.0,
+            "damaged_bytes": 0.0,
             "disk_is_failing": 0.0,
         }
         assert server.stats.connections_by_principal == {ANONYMOUS.name: 1}

@@ -68,6 +68,7 @@ class ServerStatus:
             extents_repaired=stored.extents_repaired,
             bytes_scrubbed=stored.bytes_scrubbed,
             damaged_extents=health.damaged_extents,
+            damaged_bytes=health.damaged_bytes,
             groups=stored.groups,
             syncs=stored.syncs,
             bytes_in_memory=self._budget.total,

@@ -218,6 +218,9 @@ class ServerGauges:
     connections: int = gauge("connections", "Open connections.", exposed="open_connections")
     bytes_in_memory: int = gauge("bytes", "Bytes received but not stored yet.", exposed="memory_bytes")
     damaged_extents: int = gauge("extents", "Stored pieces of files that are damaged now, as far as is known.")
+    damaged_bytes: int = gauge(
+        "bytes", "Damaged bytes that were repaired and are kept in `damaged`.", exposed="damaged_kept_bytes"
+    )
     disk_is_failing: int = gauge("boolean", "1 while the disk refuses writes.", exposed="disk_failing")
 
 

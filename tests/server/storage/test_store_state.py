@@ -31,3 +31,14 @@ def test_a_store_that_is_closing_never_stores_again() -> None:
     tracker = reached(StoreState.CLOSING)
     assert not tracker.change(StoreState.STALLED)
     assert not tracker.change(StoreState.STORING)
+
+
+def test_a_stalled_store_may_get_another_reason_and_is_stalled_since_the_first() -> None:
+    tracker = reached(StoreState.STALLED)
+    since = tracker.now[2]
+    assert tracker.explain("Input/output error")
+    assert not tracker.explain("Input/output error")
+    assert tracker.now == (StoreState.STALLED, "Input/output error", since)
+    tracker.change(StoreState.STORING)
+    assert not tracker.explain("Input/output error")
+    assert tracker.now[:2] == (StoreState.STORING, "")

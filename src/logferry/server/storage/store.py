@@ -78,7 +78,8 @@ class StoreCounters:
 class StoreHealth:
     """The state of a store, why it is in that state if it is STALLED or FAILED, and its counters.
 
-    `damaged_extents` is how many extents are known to be damaged now. `since` is when the state began, in Unix time.
+    `damaged_extents` is how many extents are known to be damaged now, `damaged_bytes` what is kept of repaired ones.
+    `since` is when the state began, in Unix time.
     """
 
     state: StoreState
@@ -86,6 +87,7 @@ class StoreHealth:
     counters: StoreCounters = field(default_factory=StoreCounters)
     damaged_extents: int = 0
     since: float = 0.0
+    damaged_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,3 +51,12 @@ class StateTracker:
             if is_allowed:
                 self._now = (state, reason, self._clock())
             return is_allowed
+
+    def explain(self, reason: str) -> bool:
+        """Give a store that is STALLED another reason; return whether the reason is another one."""
+        with self._lock:
+            state, before, since = self._now
+            is_new = state is StoreState.STALLED and reason != before
+            if is_new:
+                self._now = (state, reason, since)
+            return is_new

@@ -524,3 +524,15 @@ def test_what_still_waits_for_a_name_at_the_end_is_not_acked(tmp_path: Path) -> 
     with opened(tmp_path) as store:
         store.submit(delivery(LINES[1]), waiting)
     assert stored_lines(tmp_path) == waiting.lines == LINES[1:2]
+
+
+def test_a_store_that_stalls_for_another_reason_says_so(tmp_path: Path) -> None:
+    """Rule E29: a client must not be told of a full disk that has become a broken one."""
+    codes = [errno.ENOSPC] * 5 + [errno.EIO] * 10_000
+    with opened(tmp_path, file_system=FailingFiles(write=codes)) as store:
+        store.submit(delivery(LINES[10]), Stored())
+        wait_until(lambda: store.health().reason == "Input/output error", "the reason is the present one")
+        assert store.health().state is StoreState.STALLED
+        codes.clear()
+        wait_until(lambda: store.health().state is StoreState.STORING, "it stores again")
+        assert store.health().reason == ""

@@ -15,6 +15,9 @@ import pytest
 
 from logferry.protocol.delivery_requests import BatchRequest, Open, Repair
 from logferry.server.storage.deliveries import Delivery, SourceRequest
+from logferry.server.storage.disk import damaged_folder
+from logferry.server.storage.disk.damage import DamageRegistry
+from logferry.server.storage.disk.fsck import fsck
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.repair import SegmentRepair
 from logferry.server.storage.log_names import LogName
@@ -135,6 +138,50 @@ def test_what_a_segment_held_instead_stays_in_another_folder(tmp_path: Path) -> 
     assert saved.parent.relative_to(tmp_path / "damaged") == segment.parent.relative_to(tmp_path / "segments")
     assert stored_lines(tmp_path) == LINES[10:20]
     assert problems(tmp_path) == [""]
+
+
+def test_damaged_bytes_never_replace_each_other_and_are_counted(tmp_path: Path) -> None:
+    with opened(tmp_path, durability="os") as store:
+        ship(store, 10, 20)
+        parts_of(store).repair.damaged._clock = lambda: 1_768_464_520.0
+        for _ in range(3):
+            flip(segments_of(tmp_path)[0])
+            heal(store, tmp_path)
+        assert store.health().damaged_bytes == 30 * SIZE
+    kept = sorted(path.name for path in (tmp_path / "damaged").rglob("*.ndjson.*"))
+    assert [name.partition(".1768464520")[2] for name in kept] == ["", "-2", "-3"]
+    with opened(tmp_path, durability="os") as store:
+        assert store.health().damaged_bytes == 30 * SIZE
+    (found,) = (finding for finding in fsck(tmp_path) if finding.kind == "repaired")
+    assert (found.bytes, found.problem, found.note[:7]) == (30 * SIZE, "", "3 files")
+
+
+def test_at_the_bound_the_oldest_damaged_bytes_are_deleted_and_each_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(damaged_folder, "MAX_BYTES", 20 * SIZE)
+    with opened(tmp_path, durability="os") as store:
+        ship(store, 10, 20)
+        for time in (1, 2, 3):
+            parts_of(store).repair.damaged._clock = lambda time=time: float(time)  # type: ignore[misc]
+            flip(segments_of(tmp_path)[0])
+            heal(store, tmp_path)
+        assert store.health().damaged_bytes == 20 * SIZE
+    kept = sorted(path.name[-2:] for path in (tmp_path / "damaged").rglob("*.ndjson.*"))
+    assert kept == [".2", ".3"]
+    assert len([record for record in caplog.records if record.getMessage().startswith("deleted")]) == 1
+    assert stored_lines(tmp_path) == LINES[10:20]
+
+
+def test_a_repair_is_answered_although_it_cannot_be_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with opened(tmp_path, durability="os") as store:
+        ship(store, 10, 20)
+        flip(segments_of(tmp_path)[0])
+        monkeypatch.setattr(DamageRegistry, "is_repaired", refuse)
+        assert [store.repair(request).is_whole for request in repairs(tmp_path)] == [True]
 
 
 def test_lines_of_other_sources_in_the_same_segment_are_not_touched(tmp_path: Path) -> None:

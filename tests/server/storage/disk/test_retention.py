@@ -9,7 +9,7 @@ import pytest
 
 from logferry.server.storage.disk.ledger import Ledger
 from tests.support.delivery import LINES
-from tests.support.running import stored_lines
+from tests.support.running import stored_lines, wait_until
 from tests.support.stores import LOG, MONDAY, SIZE, FailingFiles, Stored, delivery, names, opened, problems, submit_each
 
 SUPPRESSED = re.compile(r"^\.\.\. ([0-9]+) more segments that retention deleted in .* were not logged$")
@@ -103,3 +103,11 @@ def test_journal_and_surplus_of_a_segment_go_with_the_segment(tmp_path: Path) ->
     with opened(tmp_path, retention_bytes=3 * SIZE):
         assert not last.exists()
         assert not list(tmp_path.rglob(f"{last.name}.*"))
+
+
+def test_new_limits_act_although_nothing_is_stored_any_more(tmp_path: Path) -> None:
+    with opened(tmp_path, segment_bytes=3 * SIZE) as store:
+        submit_each(store, LINES[10:22], Stored())
+        store.change_limits(segment_bytes=3 * SIZE, retention_bytes=8 * SIZE, retention_days=0)
+        wait_until(lambda: len(names(tmp_path)) < 8, "retention has deleted segments")
+        wait_until(lambda: states(tmp_path) == ["expired", "expired", "closed", "open"], "two are left")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from logferry.errors import cause_of
+from logferry.server.storage.disk.damaged_folder import DAMAGED_FOLDER, kept_in
 from logferry.server.storage.disk.journal import segment_of_journal
 from logferry.server.storage.disk.ledger import FILE_NAME
 from logferry.server.storage.disk.regular import kind_of, open_file, size_of
@@ -25,7 +26,7 @@ _MAX_SURPLUS_BYTES: Final = 64 * 1024 * 1024
 # Files that do not belong to the store and are listed; of more, only the number.
 _MAX_FOREIGN: Final = 200
 
-_OWN: Final = ("lock", FOLDER_NAME, "damaged", FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm")
+_OWN: Final = ("lock", FOLDER_NAME, DAMAGED_FOLDER, FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm")
 _KEPT: Final = f"{FILE_NAME}.damaged-"
 
 _FOREIGN: Final = "does not belong to the store"
@@ -43,7 +44,7 @@ class Finding:
     bytes: int
     lines: int
     problem: str
-    kind: Literal["segment", "ledger", "surplus", "unknown segment", "foreign"] = "segment"
+    kind: Literal["segment", "ledger", "surplus", "unknown segment", "foreign", "repaired"] = "segment"
     note: str = ""
 
 
@@ -64,6 +65,10 @@ def _found(data_dir: Path, is_known: Callable[[str], bool]) -> Iterator[Finding]
             yield _foreign(entry, entry.name, "an earlier ledger, kept by a rebuild")
         elif entry.name not in _OWN:
             yield _foreign(entry, entry.name)
+    files, size = kept_in(data_dir)
+    if files:
+        note = f"{files} files of damaged bytes that were repaired, kept to find out the cause"
+        yield Finding(DAMAGED_FOLDER, size, 0, "", "repaired", note)
     root = data_dir / FOLDER_NAME
     if not root.is_dir():
         return

@@ -18,7 +18,7 @@ import contextlib
 import datetime
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,7 @@ from logferry.protocol.delivery_requests import Content, Losses, Repair, Sources
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored
 from logferry.server.storage.disk import source_report
 from logferry.server.storage.disk.damage import DamageRegistry, Judged
+from logferry.server.storage.disk.damaged_folder import DAMAGED_FOLDER
 from logferry.server.storage.disk.deferred_sync import DeferredSync
 from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.group_commit import CrashPoint, GroupCommit, no_crash
@@ -43,7 +44,7 @@ from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.lost_ledger import refuse_if_empty, refuse_if_missing
 from logferry.server.storage.disk.open_segments import MAX_OPEN_SEGMENTS
 from logferry.server.storage.disk.recovery import recover
-from logferry.server.storage.disk.repair import DAMAGED_FOLDER, SegmentRepair, stored_content
+from logferry.server.storage.disk.repair import SegmentRepair, stored_content
 from logferry.server.storage.disk.retention import Retention, RetentionLimits
 from logferry.server.storage.disk.scrub import Scrub
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
@@ -175,6 +176,7 @@ class DiskStore:
         assert self._opened
         self._opened.segments.segment_bytes = segment_bytes
         self._opened.retention.limits = RetentionLimits(retention_bytes, retention_days)
+        self._wake(self._opened.writer)  # retention acts at once, although nothing may arrive for a long time
 
     def submit(self, delivery: AnyDelivery, on_stored: OnStored[AnyDelivery]) -> None:
         assert self._opened
@@ -210,7 +212,8 @@ class DiskStore:
         assert self._opened
         outcome = self._opened.repair.repair(request)
         if outcome.is_whole:
-            self._opened.damage.is_repaired(request.source, request.start, now=not outcome.reason)
+            with self._recording("that an extent is repaired"):
+                self._opened.damage.is_repaired(request.source, request.start, now=not outcome.reason)
         return outcome
 
     def health(self) -> StoreHealth:
@@ -225,7 +228,7 @@ class DiskStore:
             extents_repaired=opened.damage.repaired,
             bytes_scrubbed=opened.scrub.bytes_read if opened.scrub else 0,
         )
-        return StoreHealth(state, reason, counters, opened.damage.count, since)
+        return StoreHealth(state, reason, counters, opened.damage.count, since, opened.repair.damaged.bytes)
 
     def close(self, timeout_s: float) -> int:
         opened = self._opened
@@ -287,6 +290,7 @@ class DiskStore:
         repair = SegmentRepair(
             settings.data_dir, files, durable=self._is_durable, on_surplus=lambda log: self._tidy_soon(log, writer)
         )
+        repair.damaged.look()
         return _Opened(
             *(ledger.store_id, segments, retention, commit, deferred_sync, writer, recovery, damage, repair),
             self._scrub(damage, repair),
@@ -318,19 +322,29 @@ class DiskStore:
         )
 
     def _note_judged(self, judged: Judged) -> None:
-        """Record what a report has found out. A report is the answer to a question: a full disk must not prevent it."""
         assert self._opened
-        try:
+        with self._recording("what a report has found out about damage"):
             self._opened.damage.note(judged)
+
+    @contextlib.contextmanager
+    def _recording(self, what: str) -> Iterator[None]:
+        """Log that something cannot be recorded: what clients asked is answered even if the disk is full."""
+        try:
+            yield
             self._damage_repeats.all_over()
         except OSError as error:
-            message = "cannot record what a report has found out about damage: %s"
-            self._damage_repeats.log(logging.WARNING, "damage", message, cause_of(error, with_path=True))
+            self._damage_repeats.log(
+                logging.WARNING, what, f"cannot record {what}: %s", cause_of(error, with_path=True)
+            )
 
     def _tidy_soon(self, log: LogName, writer: Writer) -> None:
         """Have the writer tidy a log; an empty delivery wakes it."""
         self._to_tidy.append(log)
-        writer.submit(Delivery(log, [], 0, 0), lambda _: None)
+        self._wake(writer)
+
+    @staticmethod
+    def _wake(writer: Writer) -> None:
+        writer.submit(Delivery(LogName("", ""), [], 0, 0), lambda _: None)
 
     def _apply(self, retention: Retention, segments: Segments) -> None:
         """Tidy logs, and delete expired segments. A failure does no harm: the next segment or day tries again."""

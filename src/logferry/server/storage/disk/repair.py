@@ -5,8 +5,7 @@ missing, and only if its length, lines and CRC-32 are those in the ledger. So th
 said that they are: no record changes, the order of lines in the segment stays, and a segment is whole once each of its
 extents is. A crash at any moment leaves an extent that is still damaged, or whole.
 
-What the segment held instead is saved first, in `damaged/<segment>.<first byte>-<end>.<Unix time>` of the data folder.
-Nothing here deletes those files.
+What the segment held instead is saved first, in the folder `damaged` (damaged_folder.py).
 """
 
 import contextlib
@@ -18,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from logferry.durable import replace_file
 from logferry.protocol.delivery_repairs import CONTENT_BYTES, RepairOutcome, StoredContent
 from logferry.protocol.delivery_requests import Content, Repair
+from logferry.server.storage.disk.damaged_folder import DamagedFolder
 from logferry.server.storage.disk.file_system import FileSystem, naming
 from logferry.server.storage.disk.integrity import is_damage, judge_extent
 from logferry.server.storage.disk.journal import journal_agrees
@@ -32,8 +31,6 @@ from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import ExtentRow, SegmentRow
 
 logger = logging.getLogger(__name__)
-
-DAMAGED_FOLDER: Final = "damaged"
 
 _BLOCK_BYTES: Final = 256 * 1024
 
@@ -73,7 +70,7 @@ class SegmentRepair:
         self._files = files
         self._durable = durable
         self._on_surplus = on_surplus
-        self._clock = clock
+        self.damaged = DamagedFolder(data_dir, durable=durable, clock=clock)
 
     def repair(self, request: Repair) -> RepairOutcome:
         """Store an extent anew if it is damaged. Raises StoreError or OSError."""
@@ -148,10 +145,8 @@ class SegmentRepair:
         except OSError as error:
             if error.errno != errno.EBADMSG:
                 raise
-            target = self._data_dir / DAMAGED_FOLDER / f"{segment.path}.{int(self._clock())}"
-            target.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             with naming(path):
-                os.rename(path, target)
+                target = self.damaged.take(path, segment.path)
             logger.warning("moved %s aside to %s: %s", path, target, error.strerror)
 
     def _save(self, path: Path, segment: SegmentRow, position: int, size: int) -> None:
@@ -159,10 +154,7 @@ class SegmentRepair:
         data = _read(path, position, size)
         if not data:
             return
-        name = f"{segment.path}.{position}-{position + size}.{int(self._clock())}"
-        target = self._data_dir / DAMAGED_FOLDER / name
-        target.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        replace_file(target, data, mode=0o640, is_synced=self._durable)
+        target = self.damaged.save(segment.path, position, position + size, data)
         logger.warning("saved the damaged bytes %d to %d of %s as %s", position, position + size, path, target)
 
 

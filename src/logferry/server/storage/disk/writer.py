@@ -21,6 +21,7 @@ from logferry.server.storage.disk.held_back import HeldBack, NamesRefusedError
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.store import OnFailure, StoreState
 from logferry.server.storage.store_state import StateTracker
+from logferry.telemetry.log_limits import RepeatLimit
 from logferry.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Writer:
         self._held_since = 0.0  # while the disk refuses new names
         self._give_up = threading.Event()
         self._unstored_lines = 0
+        self._repeats = RepeatLimit(logger)
         self._worker = Worker(self._run, name="logferry-store", on_stop=self._notify)
 
     def start(self) -> None:
@@ -202,11 +204,17 @@ class Writer:
                 if stalled_since is None:
                     stalled_since = time.monotonic()
                     self._report_stall(error, group)
+                elif self._state.explain(cause_of(error)):
+                    self._repeats.log(
+                        *(logging.ERROR, error.errno, "still cannot write, but now %s"),
+                        cause_of(error, with_path=True),
+                    )
             if self._give_up.wait(retry_s):
                 return None
             retry_s = min(retry_s * 2, self._first_retry_s * _RETRY_GROWTH)
         if stalled_since is not None:
             self._state.change(StoreState.STORING)
+            self._repeats.all_over()
             self._report_resumed(stalled_since)
         return result
 
