@@ -16,8 +16,8 @@ from logferry.client.net.reports import ReportClient
 from logferry.client.proof.repair import RepairReport, repair_source
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import ShipSettings
-from logferry.errors import DeliveryError
-from logferry.printable import printable
+from logferry.errors import DeliveryError, ProtocolError
+from logferry.printable import MAX_REASON_CHARS, printable
 from logferry.telemetry.log_limits import RateLimit
 from logferry.telemetry.metrics import Metrics
 from logferry.worker import Worker
@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 # More sources than this wait only on the server, which names them again at the next connection.
 _MAX_WAITING: Final = 10_000
+
+# A run that has delivered everything waits this long for a server that does not answer; a later run repairs the rest.
+_FINISH_PATIENCE_S: Final = 5.0
 
 # A server that was reachable a moment ago will be again; each attempt waits twice as long as the one before.
 _ATTEMPTS: Final = 8
@@ -53,6 +56,7 @@ class SelfHealer:
         self._waiting: dict[str, None] = {}  # sources, in order
         self._is_working = False
         self._is_started = False
+        self._away_since: float | None = None  # when the server stopped answering; None while it answers
         self._log = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="repairs")
         self._problems: dict[str, str] = {}  # by source, as logged: the server names the source at each connection
         self._worker = Worker(self._run, name="self-heal")
@@ -68,9 +72,13 @@ class SelfHealer:
         self._worker.wake()
 
     def finish(self, *, is_stopping: Callable[[], bool]) -> None:
-        """Wait until nothing is left to repair, or until `is_stopping`."""
+        """Wait until nothing is left to repair, the server has been away for a few seconds, or until `is_stopping`."""
+        began = time.monotonic()
         with self._changed:
             while (self._waiting or self._is_working) and self._worker.is_running and not is_stopping():
+                away_since = self._away_since
+                if away_since is not None and time.monotonic() - max(began, away_since) > _FINISH_PATIENCE_S:
+                    return
                 self._changed.wait(_TICK_S)
 
     def stop(self, timeout_s: float) -> None:
@@ -96,13 +104,20 @@ class SelfHealer:
                 with ReportClient.for_server_of(
                     self._settings, self._checkpoints.client_id, wait=self._wait
                 ) as reports:
+                    self._away_since = None
                     while sources:
                         self._repair(sources[0], reports)
                         del sources[0]
                 return
             except _Stopping:
                 return
+            except ProtocolError as error:  # an answer about one source must not keep the others from repair
+                self._log.log(
+                    *(logging.WARNING, "cannot repair source %s on the server: %s"),
+                    *(sources.pop(0), printable(str(error), max_chars=MAX_REASON_CHARS)),
+                )
             except DeliveryError as error:
+                self._away_since = self._away_since or time.monotonic()
                 logger.debug("cannot repair now: %s", error)
                 self._pause(_FIRST_RETRY_S * 2**attempt, worker)
             except Exception:  # the top of a worker: a bug here must not end the run
