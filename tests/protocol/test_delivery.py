@@ -75,7 +75,7 @@ from logferry.protocol.delivery_requests import (
     Window,
 )
 from logferry.protocol.delivery_server import DeliveryServerProtocol, is_hello_prefix
-from logferry.protocol.steps import INFLATED_WEIGHT, STEP_BYTES, STEP_REQUESTS
+from logferry.protocol.steps import INFLATED_WEIGHT, STEP_BYTES, STEP_LINES, STEP_REQUESTS
 from tests.support.delivery import LINES, batch, hello, opening
 
 PAYLOAD = b"".join(LINES[:5])
@@ -359,10 +359,23 @@ def test_e11_a_batch_stops_at_its_first_bad_line_and_takes_steps(encoding: str) 
     assert (batch_.refusal, ping) == ("empty line", Ping())
 
 
-def test_e3_one_read_of_small_requests_takes_steps() -> None:
+@pytest.mark.parametrize("kind", ["ping", "open", "line", "gzip", "refused"])
+def test_e3_one_read_of_small_requests_takes_steps(kind: str) -> None:
     """Rule E3."""
+    data = {
+        "ping": control_line("ping"),
+        "open": control_line("open", source="s1", path="/a", known=0),
+        "line": batch(LINES[:1], start=0),
+        "gzip": batch(LINES[:1], start=0, is_gzip=True),
+        "refused": batch([b"x\n"], start=0, is_gzip=True),
+    }[kind]
     session = DeliveryServerProtocol(max_batch_bytes=1000, max_inflated_bytes=1000)
-    steps = steps_of(session, control_line("ping") * (4 * STEP_REQUESTS))
+    session.sources["s1"] = True
+    steps = steps_of(session, data * (4 * STEP_REQUESTS))
+    if kind == "refused":  # what its lines cost ends a step first
+        assert max(map(len, steps)) <= STEP_LINES
+        assert sum(map(len, steps)) == 4 * STEP_REQUESTS
+        return
     assert [len(requests) for requests in steps] == [STEP_REQUESTS] * 4
 
 

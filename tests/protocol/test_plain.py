@@ -21,7 +21,7 @@ from logferry.protocol.plain_client import (
     cut_lines,
 )
 from logferry.protocol.plain_server import MAX_FRAME_REFUSALS, Broken, Limits, Met, PlainServerProtocol, ServerEvent
-from logferry.protocol.steps import INFLATED_WEIGHT, SCANNED_WEIGHT, STEP_BYTES, STEP_LINES
+from logferry.protocol.steps import INFLATED_WEIGHT, SCANNED_WEIGHT, STEP_BYTES, STEP_LINES, STEP_REQUESTS
 from logferry.protocol.validation import Accept, Lines, Rejected
 from tests.support.builders import decode
 
@@ -347,6 +347,23 @@ def test_lines_that_no_pattern_recognises_take_steps(line: bytes, may_be_strange
     steps = steps_of(connection, line * count)
     assert max(map(len, steps)) <= STEP_LINES
     assert sum(map(len, steps)) == count
+
+
+@pytest.mark.parametrize(
+    "data",
+    [raw_frame(b""), raw_frame(b"x"), raw_frame(b"\x1f\x8b"), frame(b""), frame(LINE), raw_frame(b"") + LINE],
+    ids=["empty", "not gzip", "broken gzip", "nothing in gzip", "one line", "between lines"],
+)
+def test_small_frames_take_steps(data: bytes) -> None:
+    """Rule M15: also those that are refused, of which one read may hold ten thousands."""
+    connection = server(Limits())
+    connection.receive_data(LINE)
+    count = 5 * STEP_REQUESTS
+    steps = steps_of(connection, data * count)
+    kind = Rejected if any(isinstance(event, Rejected) for event in steps[0]) else Lines
+    frames = [sum(isinstance(event, kind) for event in events) for events in steps]
+    assert max(frames) <= STEP_REQUESTS
+    assert sum(frames) == count
 
 
 def test_a_long_line_is_judged_in_steps_also_at_the_end() -> None:

@@ -197,6 +197,7 @@ class PlainServerProtocol:
             self._skip_line = after == 0
             after = after or len(data)
         elif data[position] == 0:
+            allowance.requests -= 1  # also for a frame that is refused, or inflates to nothing
             after = self._parse_frame(data, position, events)
         else:
             after = self._parse_lines(data, position, events, allowance)
