@@ -128,6 +128,24 @@ def test_reading_stops_at_the_limit_of_one_client_and_resumes_at_half_of_it() ->
     assert client.statuses() == ["ok"] * (sent // len(block) * 1000)
 
 
+def test_judging_in_steps_does_not_lower_the_level_that_stops_reading() -> None:
+    """Rule A3."""
+    world = World()
+    client = world.connect()
+    world.store.stall("No space left on device")
+    lines = [numbered_line(number) for number in range(2 * STEP_BYTES // len(LINES[0]))]
+    frame = encode_frame(b"".join(lines), level=1)
+    sent = 0
+    while client.is_read_from:
+        client.connection.data_received(frame)  # reading pauses while it is judged
+        sent += 1
+        world.run()
+    assert world.budget.unstored > MAX_UNSTORED_BYTES
+    world.resume_store()
+    assert client.is_read_from
+    assert client.statuses() == ["ok"] * (sent * len(lines))
+
+
 def test_while_the_total_is_too_high_only_clients_that_hold_little_are_read_from_in_small_pieces() -> None:
     world = World(memory_limit_bytes=MIB)
     first, second = world.connect(), world.connect(port=5001)

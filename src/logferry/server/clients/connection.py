@@ -101,6 +101,7 @@ class Connection(asyncio.Protocol):
         self._message_before = 0
         self._had_rest = False  # what may be the rest of it was read
         self._is_reading = True
+        self._has_room = True  # for what the client sends next
         self._read_bytes = READ_BYTES
         self._will_judge = False  # `_judge_more` is scheduled
         self._is_admitted = False
@@ -384,7 +385,9 @@ class Connection(asyncio.Protocol):
         if life.client_has_closed:
             return
         is_willing = life.is_open and not self._watch.is_blocked and not has_more
-        wanted = life.is_ignoring or (is_willing and self.memory.has_room(is_reading=self._is_reading))
+        if is_willing:  # a pause to judge is not one for want of room, after which half of the room must be free
+            self._has_room = self.memory.has_room(is_reading=self._has_room)
+        wanted = life.is_ignoring or (is_willing and self._has_room)
         if self.memory.read_bytes != self._read_bytes:
             self._read_bytes = self.memory.read_bytes
             self._transport.max_size = self._read_bytes  # type: ignore[attr-defined]  # asyncio's own transports have it
