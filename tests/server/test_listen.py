@@ -1,6 +1,7 @@
 """Accepting clients, and what the listener does when the system has no resources left."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from logferry.server.listen import Listener, exposed_addresses, open_listeners
+from tests.support.clients import World
 from tests.support.running import DEADLINE_S
 
 
@@ -128,6 +130,38 @@ def test_a_client_that_leaves_before_it_is_accepted_does_no_harm() -> None:
         listener.open()
         assert await greeting(sock.getsockname()) == b"hello\n"
         listener.close()
+
+    run(scenario)
+
+
+def test_clients_that_connect_together_are_counted_once() -> None:
+    limit = 300  # more than the listener accepts before asyncio has set up the first of them
+    world = World(max_connections=limit)
+    closed_at_once: list[bool] = []
+
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        sockets = open_listeners("127.0.0.1", 0)
+        listener = Listener(
+            sockets,
+            loop,
+            new_connection=world.roster.new_connection,
+            has_room_for=world.roster.has_room_for,
+            on_refused=lambda: closed_at_once.append(True),
+        )
+        address = sockets[0].getsockname()
+        with contextlib.ExitStack() as clients:
+            for _ in range(limit):
+                clients.enter_context(socket.create_connection(address, timeout=DEADLINE_S))
+            listener.open()
+            while world.counters.connections + len(closed_at_once) < limit:
+                await asyncio.sleep(0)
+            assert (world.counters.connections, closed_at_once) == (limit, [])
+            with socket.create_connection(address, timeout=DEADLINE_S) as late:
+                late.setblocking(False)
+                assert await loop.sock_recv(late, 1) == b""
+            assert (world.counters.connections_refused, closed_at_once) == (1, [])  # it saw the server close its half
+            listener.close()
+            world.roster.cut()
 
     run(scenario)
 

@@ -45,7 +45,7 @@ class Listener:
         on_refused: Callable[[], None] = lambda: None,
         retry_s: float = _RETRY_S,
     ) -> None:
-        """`has_room_for` returns whether the server can take this many more clients than it has; see `_accept`."""
+        """`has_room_for` returns whether the server can take this many more clients than have been connected."""
         self._sockets = sockets
         self._loop = loop
         self._new_connection = new_connection
@@ -54,7 +54,8 @@ class Listener:
         self._retry_s = retry_s
         self._failures = RepeatLimit(logger)
         self._retries: dict[socket.socket, asyncio.TimerHandle] = {}
-        self._connecting: set[asyncio.Task[Any]] = set()  # the loop holds only weak references to tasks
+        self._tasks: set[asyncio.Task[Any]] = set()  # the loop holds only weak references to tasks
+        self._uncounted: set[asyncio.Task[Any]] = set()  # tasks of clients that `has_room_for` does not count yet
 
     def open(self) -> None:
         """Start accepting clients."""
@@ -88,23 +89,36 @@ class Listener:
             except OSError as error:
                 self._pause(listening, error)
                 return
-            if not self._has_room_for(len(self._connecting) + 1):
+            if not self._has_room_for(len(self._uncounted) + 1):
                 accepted.close()  # at once: while it lingers, its descriptor is one that the store may need
                 self._on_refused()
                 continue
             accepted.setblocking(False)
-            task = self._loop.create_task(self._connect(accepted))
-            self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+            self._start_connecting(accepted)
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:
         self._failures.log(logging.WARNING, error.errno, "cannot accept connections, retrying: %s", cause_of(error))
         self._loop.remove_reader(listening)
         self._retries[listening] = self._loop.call_later(self._retry_s, self._resume, listening)
 
+    def _start_connecting(self, accepted: socket.socket) -> None:
+        task = self._loop.create_task(self._connect(accepted))
+        for tasks in (self._tasks, self._uncounted):
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
     async def _connect(self, accepted: socket.socket) -> None:
+        task = asyncio.current_task()
+
+        def new_connection() -> asyncio.Protocol:
+            connection = self._new_connection()
+            # asyncio schedules `connection_made` next, and from then on `has_room_for` counts the client. The task ends
+            # two turns of the loop later: meanwhile, it would count the client a second time.
+            self._loop.call_soon(self._uncounted.discard, task)
+            return connection
+
         try:
-            await self._loop.connect_accepted_socket(self._new_connection, accepted)
+            await self._loop.connect_accepted_socket(new_connection, accepted)
         except OSError as error:  # the client has already gone
             logger.debug("a client left before its connection was set up: %s", cause_of(error))
             accepted.close()
