@@ -40,7 +40,7 @@ from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.group_commit import CrashPoint, GroupCommit, no_crash
 from logferry.server.storage.disk.journals import Journals
 from logferry.server.storage.disk.ledger import FILE_NAME as LEDGER_NAME
-from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.ledger import Ledger, sort_in
 from logferry.server.storage.disk.lost_ledger import refuse_if_empty, refuse_if_missing
 from logferry.server.storage.disk.open_segments import MAX_OPEN_SEGMENTS
 from logferry.server.storage.disk.recovery import recover
@@ -257,6 +257,7 @@ class DiskStore:
         refuse_if_missing(settings.data_dir)
         # SQLite gives the files beside the ledger the ledger's permissions.
         PRIVACY.create(settings.data_dir / LEDGER_NAME)
+        sort_in(settings.data_dir)
         ledger = Ledger(settings.data_dir, durable=self._is_durable, is_checked=True)
         resources.callback(ledger.close)
         refuse_if_empty(settings.data_dir, ledger)

@@ -13,7 +13,7 @@ from logferry.errors import DamagedLedger, StoreError, cause_of
 from logferry.server.storage.disk.data_folder import Finding, other_files
 from logferry.server.storage.disk.integrity import judge_segment
 from logferry.server.storage.disk.journal import journal_total
-from logferry.server.storage.disk.ledger import FILE_NAME, Ledger
+from logferry.server.storage.disk.ledger import FILE_NAME, Ledger, sort_in
 from logferry.server.storage.disk.ledger_reading import ledger_for_reading
 from logferry.server.storage.disk.lost_ledger import refuse_if_missing
 from logferry.server.storage.disk.regular import size_of
@@ -32,6 +32,7 @@ def fsck(data_dir: Path) -> Iterator[Finding]:
         size = size_of(data_dir / FILE_NAME)
     except FileNotFoundError:
         raise StoreError(f"cannot check {data_dir}: it has no ledger ({FILE_NAME})") from None
+    sort_in(data_dir)
     try:
         with ledger_for_reading(data_dir) as ledger:
             yield from (_ledger_finding(size, problem) for problem in ledger.problems())

@@ -37,15 +37,24 @@ _MAX_LOSSES: Final = 1000
 
 
 def complete_journals(root: Path, ledger: Ledger) -> int:
-    """Write the journals anew that lack something; return how many. Raises OSError if the ledger cannot be read."""
+    """Write the journals anew that lack something; return how many. Never raises OSError."""
+    try:
+        return _complete(root, ledger)
+    except OSError as error:
+        message = "cannot complete the journals of segments: %s; the next start tries again"
+        logger.warning(message, printable(cause_of(error, with_path=True)))
+        return 0
+
+
+def _complete(root: Path, ledger: Ledger) -> int:
     rows = {row.id: row for row in ledger.segments("open", "closed") if row.bytes and _lacks_something(root, row)}
     if not rows:
         return 0
     log = RepeatLimit(logger)
     done: set[int] = set()
     for segment, extents in itertools.groupby(ledger.extents_by_segment(rows.keys()), lambda pair: pair[1].segment):
-        _try_to_write(root, rows[segment], _journal(ledger, rows[segment], extents), log)
         done.add(segment)
+        _try_to_write(root, rows[segment], _journal(ledger, rows[segment], extents), log)
     for segment in rows.keys() - done:  # lines of the plain protocol
         _try_to_write(root, rows[segment], _journal(ledger, rows[segment], ()), log)
     log.flush()

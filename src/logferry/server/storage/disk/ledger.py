@@ -18,7 +18,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +48,9 @@ _CHECKPOINT_PAGES: Final = 2048
 # Result codes of SQLite that mean that the content of the file is not that of a ledger.
 _DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _MAX_PROBLEMS: Final = 10
+
+# Segments that one query names by their numbers.
+_MAX_NAMED: Final = 500
 
 _EXTENT_COLUMNS: Final = "start, end, lines, crc32, segment, position, bytes"
 
@@ -360,12 +363,14 @@ class Ledger:
     def extents_by_segment(self, segments: Collection[int]) -> Iterator[tuple[str, ExtentRow]]:
         """Yield the extents in these segments, each with its source, ordered by segment and position. Raises OSError.
 
-        It reads all extents once, and sorts those from the first of the segments on.
+        It reads all extents once, and sorts those of the segments; of more than 500, those from the first on.
         """
+        are_few = len(segments) <= _MAX_NAMED
+        where = f"segment IN ({', '.join('?' * len(segments))})" if are_few else "segment >= ?"
+        values = tuple(segments) if are_few else (min(segments),)
         try:
             for source, *row in self._database.execute(
-                f"SELECT source, {_EXTENT_COLUMNS} FROM extents WHERE segment >= ? ORDER BY segment, position",
-                (min(segments, default=0),),
+                f"SELECT source, {_EXTENT_COLUMNS} FROM extents WHERE {where} ORDER BY segment, position", values
             ):
                 if row[4] in segments:
                     yield source, ExtentRow(*row)
@@ -489,6 +494,18 @@ class Ledger:
     def forget_unsynced(self, last: int) -> None:
         """Delete the kept bytes up to the id `last`: their segments are synced."""
         self._database.execute("DELETE FROM unsynced WHERE id <= ?", (last,))
+
+
+def sort_in(folder: Path) -> None:
+    """Have SQLite keep in `folder` what it sorts and what does not fit into memory, in files without a name.
+
+    Otherwise it needs /tmp or another folder that everybody may write to, and a server may have none: a container
+    whose file system is read-only. Concerns all ledgers of the process: call it before other threads use one. Where
+    it is not possible, SQLite looks for a folder as before.
+    """
+    name = str(folder.absolute()).replace("'", "''")
+    with suppress(sqlite3.Error, UnicodeError), closing(sqlite3.connect(":memory:")) as database:
+        database.execute(f"PRAGMA temp_store_directory = '{name}'")
 
 
 def _loss(row: Sequence[Any]) -> LossRow:

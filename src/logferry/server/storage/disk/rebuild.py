@@ -25,7 +25,7 @@ from logferry.folder_lock import FolderInUse, lock_folder
 from logferry.server.storage.disk.entering import Entering
 from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.journal import Journal, Total, read_journal, segment_of_journal
-from logferry.server.storage.disk.ledger import FILE_NAME, Ledger
+from logferry.server.storage.disk.ledger import FILE_NAME, Ledger, sort_in
 from logferry.server.storage.disk.measure import Measure, measure
 from logferry.server.storage.disk.regular import size_of
 from logferry.server.storage.disk.segment_files import segment_files, unfinished_bytes
@@ -80,6 +80,7 @@ def _rebuild(data_dir: Path, files: FileSystem) -> Rebuilt:
     _clear(folder)
     folder.mkdir(mode=0o750)
     os.close(os.open(folder / FILE_NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
+    sort_in(data_dir)
     ledger = Ledger(folder, durable=True)
     try:
         with ledger.transaction():
