@@ -478,3 +478,32 @@ def test_frames_are_inflated_in_turn_when_memory_is_short() -> None:
     assert most < MIB * 5 // 4 + len(clients) * READ_BYTES + 2 * len(lines)
     assert [len(client.statuses()) for client in clients] == [20_000] * len(clients)
     assert (world.budget.total, world.counters.clients_dropped) == (0, 0)
+
+
+def fail(*_: object) -> None:
+    raise ZeroDivisionError("a defect")
+
+
+@pytest.mark.parametrize("method", ["take_more", "take_answers", "stored"])
+def test_a_defect_while_serving_one_client_costs_only_its_connection(
+    method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    first, second = world.connect(), world.connect(port=5001)
+    for client in (first, second):
+        client.send(LINES[0])
+        client.answers()
+    monkeypatch.setattr(first.connection._session, method, fail)
+    world.store.stall("No space left on device")
+    first.send(
+        encode_frame(LINES[1] * (2 * STEP_BYTES // len(LINES[1])), level=1) if method == "take_more" else LINES[1]
+    )
+    first.send(LINES[1])
+    second.send(LINES[1])
+    world.resume_store()
+    assert (first.was_cut, first.is_gone, first.received) == (True, True, b"")
+    assert second.statuses() == ["ok"]
+    assert world.budget.total == 0
+    errors = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert ["10.0.0.7" in record.getMessage() for record in errors] == [True, False]  # once, then its traceback
+    assert errors[1].exc_info

@@ -58,6 +58,7 @@ class ClientLog:
         self._losses = limit("losses", _LOSSES_PER_SECOND)
         self._repeats = limit("repeats")
         self._strangers = RepeatLimit(logger, clock=clock)
+        self._failures = RepeatLimit(logger, clock=clock)
         self._limits = (self._connects, self._disconnects, self._problems, self._losses, self._repeats)
 
     def connected(self, client: ClientLabel) -> None:
@@ -100,6 +101,12 @@ class ClientLog:
         """Log that a new connection was closed immediately because the server has reached its limit."""
         _log(self._problems, logging.WARNING, "full: %d connections; refusing more", connections)
 
+    def failed(self, client: ClientLabel, error: Exception) -> None:
+        """Log an error of the server itself while it served a client; the first of each kind with its traceback."""
+        message = "unexpected error while serving %s: %r; the connection is cut"
+        if self._failures.log(logging.ERROR, type(error).__name__, message, client, error):
+            logger.error("its traceback:", exc_info=error)
+
     def lost(self, client: ClientLabel, path: str, start: int, end: int, reason: str) -> None:
         """Log that a client has reported bytes of a file that it cannot deliver unchanged."""
         message = "%s: lost: bytes %d to %d of %s: %s"
@@ -125,6 +132,7 @@ class ClientLog:
     def flush(self) -> None:
         """Log all pending counts, at the end of a run."""
         self._strangers.flush()
+        self._failures.flush()
         for limit in self._limits:
             limit.flush()
 

@@ -66,6 +66,10 @@ class ClientRecord:
         self._counters.connections_strange += 1
         self._log.stranger(self.label, stranger)
 
+    def note_failed(self, error: Exception) -> None:
+        """Log an error of the server itself while it served the client."""
+        self._log.failed(self.label, error)
+
     def note_dropped(self, why: str) -> None:
         """Count that the server ends the connection for reasons of its own."""
         self.why_ended = why

@@ -272,6 +272,12 @@ class Connection(asyncio.Protocol):
         self._will_judge = False
         if self._life.is_lost:
             return
+        try:
+            self._judge_step()
+        except Exception as error:  # the transport calls nothing of this, and would not end the connection
+            self.fail(error)
+
+    def _judge_step(self) -> None:
         if self._must_wait():
             self.regulate()
         elif self._session.has_more:
@@ -307,7 +313,7 @@ class Connection(asyncio.Protocol):
 
     def after_stored(self) -> None:
         """Send the answers to a stored group, and resume judging and reading."""
-        if self._life.is_lost:
+        if self._life.is_lost or self._transport.is_closing():
             return
         self._send(self._session.take_answers())
         self._continue_judging()
@@ -493,6 +499,11 @@ class Connection(asyncio.Protocol):
         self.record.note_dropped("memory is short, and it has not completed its message for the longest time")
         self._ignore_input()
         self._finish_if_done()
+
+    def fail(self, error: Exception) -> None:
+        """Log an error of the server itself, and cut this connection: the client sends again what is not acked."""
+        self.record.note_failed(error)
+        self._drop("the server has failed; its log says why")
 
     def _drop(self, why: str) -> None:
         self.record.note_dropped(why)

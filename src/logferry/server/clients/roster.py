@@ -149,13 +149,19 @@ class Roster:
     # --- for the server
 
     def answer(self, group: Sequence[ClientDelivery]) -> None:
-        """Answer each client once for a group that has come back from the store."""
+        """Answer each client once for a group that has come back from the store; an error costs only its client."""
         for delivery in group:
-            delivery.channel.stored(delivery)
+            try:
+                delivery.channel.stored(delivery)
+            except Exception as error:
+                delivery.channel.fail(error)
         self.regulate_memory()
         channels: Iterable[Channel] = {delivery.channel: None for delivery in group}
         for channel in channels:
-            channel.after_stored()
+            try:
+                channel.after_stored()
+            except Exception as error:
+                channel.fail(error)
 
     def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
         """Notify connected clients of their damaged sources."""

@@ -62,6 +62,9 @@ class Channel(Protocol):
     def after_stored(self) -> None:
         """Send the answers to a stored group, and resume judging and reading."""
 
+    def fail(self, error: Exception) -> None:
+        """Log an error of the server itself, and cut the connection."""
+
 
 @dataclass(slots=True, eq=False)
 class ClientDelivery(Delivery):
