@@ -108,18 +108,22 @@ class MemoryRecords:
     def has_loss(self, loss: LossRow) -> bool:
         return loss in self.losses.get(loss.source, ())
 
-    def join_loss(self, loss: LossRow) -> None:
+    def join_loss(self, loss: LossRow) -> bool:
         losses = self.losses.setdefault(loss.source, [])
-        for known in [row for row in losses if (row.reason, row.is_lost) == (loss.reason, loss.is_lost)]:
+        same = [row for row in losses if (row.reason, row.is_lost) == (loss.reason, loss.is_lost)]
+        for known in same:
             losses.remove(known)
             loss = joined_losses(known, loss)
         losses.append(loss)
+        return same != [loss]
 
-    def join_window(self, window: WindowRow) -> None:
-        for known in [row for row in self.windows if (row.source, row.reason) == (window.source, window.reason)]:
+    def join_window(self, window: WindowRow) -> bool:
+        same = [row for row in self.windows if (row.source, row.reason) == (window.source, window.reason)]
+        for known in same:
             self.windows.remove(known)
             window = joined_windows(known, window)
         self.windows.append(window)
+        return same != [window]
 
     def append(self, log: LogName, pieces: Sequence[bytes]) -> Placement:
         """Keep lines; return where."""

@@ -143,8 +143,11 @@ class SourceRecords(Protocol):
     def has_loss(self, loss: LossRow, /) -> bool:
         """Whether a loss is recorded by itself."""
 
-    def join_loss(self, loss: LossRow, /) -> None:
-        """Record a row that stands for several losses (loss_limits.py); join it with such a row if there is one."""
+    def join_loss(self, loss: LossRow, /) -> bool:
+        """Record a row that stands for several losses (loss_limits.py); join it with such a row if there is one.
 
-    def join_window(self, window: WindowRow, /) -> None:
+        Returns whether what is recorded has changed.
+        """
+
+    def join_window(self, window: WindowRow, /) -> bool:
         """Record a row that stands for several unknown windows, as above."""

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from logferry.protocol.delivery_requests import Open, Skip
+from logferry.server.storage.deliveries import Delivery, SourceRequest
 from logferry.server.storage.disk import journals
+from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.journal import (
     Journal,
     Origin,
@@ -23,10 +26,10 @@ from logferry.server.storage.disk.journal import (
 )
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.log_names import LogName
-from logferry.server.storage.records import ExtentRow, LossRow, WindowRow
+from logferry.server.storage.records import ExtentRow, LossRow, SegmentRow, WindowRow
 from tests.server.storage.disk.test_repair import ship
 from tests.support.running import wait_until
-from tests.support.stores import LINES, SIZE, Stored, delivery, in_one_group, opened, segments_of, submit_each
+from tests.support.stores import LINES, LOG, SIZE, Stored, delivery, in_one_group, opened, segments_of, submit_each
 
 EXTENT = ExtentRow(0, 10, 1, 7, 0, 0, 30)
 WHOLE = Journal(
@@ -174,3 +177,55 @@ def test_groups_with_many_segments_are_written_with_the_deferred_sync_and_others
         else:
             assert journal_total(segments_of(tmp_path)[0]) == Total(0, 0, 0)
     assert_journals_agree(tmp_path)
+
+
+def skip(store: DiskStore, *, count: int = 1) -> None:
+    """Report the same loss of the source s1 a number of times, in one group."""
+    stored = Stored()
+    with in_one_group(store):
+        skips = [Skip("s1", 10 * SIZE, 11 * SIZE, "gone")] * count
+        requests: list[Open | Skip] = [Open("s1", "/var/log/app.log"), *skips]
+        for request in requests:
+            found = SourceRequest(request, 1, "client-1", "web-1")
+            store.submit(Delivery(LOG, [], 0, 0, source_request=found), stored)
+    wait_until(lambda: len(stored.deliveries) == count + 1, "the store answers")
+
+
+def test_a_repeated_loss_is_written_once_and_its_segment_is_looked_for_once_in_a_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up: list[str] = []
+    last_segment_in = Ledger.last_segment_in
+
+    def counting(self: Ledger, folder: str) -> SegmentRow | None:
+        looked_up.append(folder)
+        return last_segment_in(self, folder)
+
+    monkeypatch.setattr(Ledger, "last_segment_in", counting)
+    with opened(tmp_path) as store:
+        ship(store, 10, 20)
+        journal = journal_path(segments_of(tmp_path)[0])
+        skip(store, count=100)
+        size = journal.stat().st_size
+        for _ in range(3):
+            skip(store, count=100)
+        assert journal.stat().st_size == size
+        assert looked_up == ["web-1/app.log"]
+    found = read_journal(segments_of(tmp_path)[0])
+    assert found
+    assert len(found.losses) == 1
+
+
+def test_a_ledger_that_does_not_answer_after_the_commit_stalls_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(_: Ledger, __: str) -> SegmentRow | None:
+        raise OSError(None, "disk I/O error", "ledger")
+
+    monkeypatch.setattr(Ledger, "last_segment_in", failing)
+    with opened(tmp_path) as store:
+        ship(store, 10, 20)
+        skip(store)
+        ship(store, 10, 12, source="s2", path="/var/log/other.log")
+    assert_journals_agree(tmp_path)
+    assert len([text for text in caplog.messages if "disk I/O error; the ledger has it" in text]) == 1

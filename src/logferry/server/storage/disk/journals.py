@@ -66,6 +66,7 @@ class RecordedGroup(SourceRecords):
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.sources: dict[str, SourceRow] = {}
+        self.moved: list[str] = []
         self.extents: list[tuple[str, ExtentRow]] = []
         self.losses: list[LossRow] = []
         self.windows: list[WindowRow] = []
@@ -85,6 +86,7 @@ class RecordedGroup(SourceRecords):
     def set_sources(self, rows: Iterable[SourceRow], /) -> None:
         moved = list(rows)
         self.sources.update((row.id, row) for row in moved)
+        self.moved = [row.id for row in moved]
         self._ledger.set_sources(moved)
 
     def set_extents(self, extents: Iterable[tuple[str, ExtentRow]], /) -> None:
@@ -92,12 +94,16 @@ class RecordedGroup(SourceRecords):
         self._ledger.set_extents(self.extents)
 
     def add_loss(self, loss: LossRow, /) -> bool:
-        self.losses.append(loss)
-        return self._ledger.add_loss(loss)
+        is_new = self._ledger.add_loss(loss)
+        if is_new:
+            self.losses.append(loss)
+        return is_new
 
     def add_window(self, window: WindowRow, /) -> bool:
-        self.windows.append(window)
-        return self._ledger.add_window(window)
+        is_new = self._ledger.add_window(window)
+        if is_new:
+            self.windows.append(window)
+        return is_new
 
     def count_losses(self, source_id: str, most: int, /) -> int:
         return self._ledger.count_losses(source_id, most)
@@ -108,13 +114,17 @@ class RecordedGroup(SourceRecords):
     def has_loss(self, loss: LossRow, /) -> bool:
         return self._ledger.has_loss(loss)
 
-    def join_loss(self, loss: LossRow, /) -> None:
-        self.losses.append(loss)
-        self._ledger.join_loss(loss)
+    def join_loss(self, loss: LossRow, /) -> bool:
+        is_new = self._ledger.join_loss(loss)
+        if is_new:
+            self.losses.append(loss)
+        return is_new
 
-    def join_window(self, window: WindowRow, /) -> None:
-        self.windows.append(window)
-        self._ledger.join_window(window)
+    def join_window(self, window: WindowRow, /) -> bool:
+        is_new = self._ledger.join_window(window)
+        if is_new:
+            self.windows.append(window)
+        return is_new
 
 
 @dataclass(slots=True)
@@ -124,8 +134,11 @@ class _Waiting:
     row: SegmentRow
     sources: dict[str, SourceRow] = field(default_factory=dict)
     extents: dict[tuple[str, int], ExtentRow] = field(default_factory=dict)
-    losses: list[LossRow] = field(default_factory=list)
-    windows: list[WindowRow] = field(default_factory=list)
+    lost: list[LossRow | WindowRow] = field(default_factory=list)
+
+
+_Places = dict[str, _Waiting | None]
+"""Where to note something about a source: the segment that has its newest lines, if there is one."""
 
 
 @dataclass(slots=True)
@@ -171,7 +184,12 @@ class Journals:
     def add(self, rows: Sequence[SegmentRow], group: RecordedGroup, ledger: Ledger, *, is_deferred: bool) -> None:
         """Add a recorded group that has changed the segments `rows`. Never raises OSError."""
         with self._lock:
-            changed = self._gather(rows, group, ledger)
+            places, changed = self._gather(rows, group)
+            try:
+                changed |= self._gather_losses(places, group, ledger)
+            except OSError as error:
+                message = "cannot write what is lost of a source into a journal: %s; the ledger has it"
+                self._failures.log(logging.WARNING, "losses", message, printable(cause_of(error, with_path=True)))
             is_too_much = len(self._waiting) > _MAX_WAITING
         if is_too_much:
             self.write()
@@ -199,8 +217,8 @@ class Journals:
             return taken
         return {segment: self._waiting.pop(segment) for segment in only if segment in self._waiting}
 
-    def _gather(self, rows: Sequence[SegmentRow], group: RecordedGroup, ledger: Ledger) -> set[int]:
-        """Add a group to what waits; return the segments that it concerns."""
+    def _gather(self, rows: Sequence[SegmentRow], group: RecordedGroup) -> tuple[_Places, set[int]]:
+        """Add a group's lines to what waits; return the places of its sources, and the segments that it concerns."""
         changed = {row.id for row in rows}
         for row in rows:
             waiting = self._waiting.get(row.id)
@@ -208,29 +226,34 @@ class Journals:
                 waiting.row = row
             else:
                 self._waiting[row.id] = _Waiting(row)
-        places: dict[str, _Waiting] = {}
+        places: _Places = {}
         for source, extent in group.extents:
-            waiting = places[source] = self._waiting[extent.segment]
+            places[source] = waiting = self._waiting[extent.segment]
             waiting.extents[source, extent.start] = extent
             if source in group.sources:
                 waiting.sources[source] = group.sources[source]
-        for loss in group.losses:
-            if place := places.get(loss.source) or self._last_of(loss.source, group, ledger):
-                place.losses.append(loss)
-                changed.add(place.row.id)
-        for window in group.windows:
-            if place := places.get(window.source) or self._last_of(window.source, group, ledger):
-                place.windows.append(window)
-                changed.add(place.row.id)
+        return places, changed
+
+    def _gather_losses(self, places: _Places, group: RecordedGroup, ledger: Ledger) -> set[int]:
+        """Add what a group has lost to what waits; return the segments that it concerns. Raises OSError."""
+        changed: set[int] = set()
+        all_lost: list[LossRow | WindowRow] = [*group.losses, *group.windows]
+        for source in (*group.moved, *(lost.source for lost in all_lost)):
+            if source not in places:
+                places[source] = place = self._last_of(source, group, ledger)
+                changed |= {place.row.id} if place else set()
+        for lost in all_lost:
+            if place := places[lost.source]:
+                place.lost.append(lost)
         return changed
 
     def _last_of(self, source: str, group: RecordedGroup, ledger: Ledger) -> _Waiting | None:
         """Return where to note something about a source without new lines: the last segment of its log, if any."""
         row = group.sources.get(source) or ledger.source(source)
-        segments = ledger.segments_in("/".join(log_of_source(row.host, row.path))) if row else []
-        if not row or not segments or segments[-1].state == "expired":
+        last = ledger.last_segment_in("/".join(log_of_source(row.host, row.path))) if row else None
+        if not row or not last or last.state == "expired":
             return None
-        waiting = self._waiting.setdefault(segments[-1].id, _Waiting(segments[-1]))
+        waiting = self._waiting.setdefault(last.id, _Waiting(last))
         waiting.sources[source] = row
         return waiting
 
@@ -294,8 +317,8 @@ def _entries(waiting: _Waiting, known: set[str]) -> Iterator[bytes]:
         yield extent_entry(source, extent)
     for source, row in waiting.sources.items():
         yield state_entry(source, row)
-    yield from map(loss_entry, waiting.losses)
-    yield from map(window_entry, waiting.windows)
+    for lost in waiting.lost:
+        yield loss_entry(lost) if isinstance(lost, LossRow) else window_entry(lost)
     yield total_entry(waiting.row.bytes, waiting.row.lines, waiting.row.crc32)
 
 

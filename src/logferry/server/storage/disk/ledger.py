@@ -244,23 +244,29 @@ class Ledger:
         ((count,),) = self._query(query, (source_id, most))
         return int(count)
 
-    def join_loss(self, loss: LossRow) -> None:
-        """Record a row that stands for several losses of a source: see loss_limits.py."""
+    def join_loss(self, loss: LossRow) -> bool:
+        """Record a row that stands for several losses of a source: see loss_limits.py, and records.py."""
         same = "source = ? AND reason = ? AND is_lost = ?"
         query = f"SELECT {_LOSS_COLUMNS} FROM losses WHERE {same}"
-        for row in map(_loss, self._query(query, (loss.source, loss.reason, int(loss.is_lost)))):
+        known = list(map(_loss, self._query(query, (loss.source, loss.reason, int(loss.is_lost)))))
+        for row in known:
             loss = joined_losses(row, loss)
+        if known == [loss]:
+            return False
         self._database.execute(f"DELETE FROM losses WHERE {same}", (loss.source, loss.reason, int(loss.is_lost)))
-        self.add_loss(loss)
+        return self.add_loss(loss)
 
-    def join_window(self, window: WindowRow) -> None:
+    def join_window(self, window: WindowRow) -> bool:
         """Record a row that stands for several unknown windows of a source: see loss_limits.py."""
         same = "source = ? AND reason = ?"
         query = f"SELECT source, start, last_look, noticed, reason FROM windows WHERE {same}"
-        for row in self._query(query, (window.source, window.reason)):
-            window = joined_windows(WindowRow(*row), window)
+        known = [WindowRow(*row) for row in self._query(query, (window.source, window.reason))]
+        for row in known:
+            window = joined_windows(row, window)
+        if known == [window]:
+            return False
         self._database.execute(f"DELETE FROM windows WHERE {same}", (window.source, window.reason))
-        self.add_window(window)
+        return self.add_window(window)
 
     def add_window(self, window: WindowRow) -> bool:
         """Record an unknown window; return whether it was not recorded before."""
@@ -337,11 +343,14 @@ class Ledger:
 
     def segments_in(self, folder: str) -> list[SegmentRow]:
         """Return the segments of a folder, "<host>/<name>", oldest first, whatever their state."""
-        # "0" is the character after "/".
-        rows = self._query(
-            "SELECT * FROM segments WHERE path > ? AND path < ? ORDER BY id", (f"{folder}/", f"{folder}0")
-        )
+        rows = self._query("SELECT * FROM segments WHERE path > ? AND path < ? ORDER BY id", _within(folder))
         return [SegmentRow(*row) for row in rows]
+
+    def last_segment_in(self, folder: str) -> SegmentRow | None:
+        """Return the newest segment of a folder, whatever its state."""
+        query = "SELECT * FROM segments WHERE path > ? AND path < ? ORDER BY id DESC LIMIT 1"
+        rows = self._query(query, _within(folder))
+        return SegmentRow(*rows[0]) if rows else None
 
     def segments(self, *states: SegmentState) -> list[SegmentRow]:
         """Return the segments in any of `states` (all segments if none is given), oldest first."""
@@ -494,6 +503,11 @@ class Ledger:
     def forget_unsynced(self, last: int) -> None:
         """Delete the kept bytes up to the id `last`: their segments are synced."""
         self._database.execute("DELETE FROM unsynced WHERE id <= ?", (last,))
+
+
+def _within(folder: str) -> tuple[str, str]:
+    """Return what lies before and after the paths in a folder: "0" is the character after "/"."""
+    return f"{folder}/", f"{folder}0"
 
 
 def sort_in(folder: Path) -> None:
