@@ -131,19 +131,23 @@ def _connect(port: int, shares: Sequence[memoryview]) -> list[Feeder]:
             host = f"host-{number:05}"
             feeder.sock.sendall(control_line("hello", version=VERSION, client=host, host=host, encodings=["gzip"]))
         for feeder in some:
-            _wait_for(feeder.sock, b'"hello"')
+            wait_for(feeder.sock, b'"hello"')
             feeder.sock.sendall(control_line("open", source=feeder.source, path="/var/log/app.log"))
         for feeder in some:
-            _wait_for(feeder.sock, b'"open"')
+            wait_for(feeder.sock, b'"open"')
             feeder.sock.setblocking(False)
         feeders += some
     return feeders
 
 
-def _wait_for(sock: socket.socket, word: bytes) -> None:
+def wait_for(sock: socket.socket, word: bytes) -> None:
+    """Read one answer. Raises ConnectionError if it lacks `word`, or if the server closes the connection."""
     answer = b""
     while not answer.endswith(b"\n"):
-        answer += sock.recv(_READ_BYTES)
+        data = sock.recv(_READ_BYTES)
+        if not data:
+            raise ConnectionError(f"the server closed the connection after {answer!r}")
+        answer += data
     if word not in answer:
         raise ConnectionError(f"the server answered {answer!r}")
 

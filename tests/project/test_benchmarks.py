@@ -237,6 +237,18 @@ def test_a_load_is_cut_into_shares_and_batches_of_whole_lines() -> None:
         assert [json.loads(bytes(header))["crc32"] for header in headers] == [zlib.crc32(body) for body in bodies]
 
 
+@pytest.mark.parametrize(
+    ("answer", "problem"), [(b"", "closed the connection after b''"), (b"{}\n", "answered b'{}\\\\n'")]
+)
+def test_a_load_ends_when_the_server_refuses_a_connection(answer: bytes, problem: str) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(answer)
+        theirs.close()
+        with pytest.raises(ConnectionError, match=problem):
+            load.wait_for(ours, b'"hello"')
+
+
 def _talk(*requests: bytes) -> tuple[list[dict[str, Any]], list[BaseException], Discarder]:
     """Return what the discarding receiver answers, and what it has raised."""
     ours, theirs = socket.socketpair()
