@@ -424,16 +424,40 @@ def test_a_connection_over_the_limit_is_closed_without_an_answer() -> None:
     assert world.connect(port=5002).server_has_closed is False
 
 
-def test_a_silent_connection_makes_room_when_the_server_is_full() -> None:
+def test_a_silent_connection_makes_room_when_the_server_is_full_and_refuses_another() -> None:
     world = World(patience=PATIENCE, max_connections=2)
     silent, honest = world.connect(), world.connect(port=5001)
     honest.send(LINES[0])
+    assert world.connect(port=5002).server_has_closed
     world.pass_time(6)
     assert (silent.server_has_closed, honest.server_has_closed) == (True, False)
     silent.leave()
     late = world.connect(port=5002)
     late.send(LINES[1])
     assert (late.statuses(), honest.statuses()) == (["ok"], ["ok"])
+
+
+def test_a_connection_that_is_closed_as_soon_as_it_is_accepted_waits_for_room_too() -> None:
+    world = World(patience=PATIENCE, max_connections=1)
+    silent = world.connect()
+    world.roster.note_refused()
+    world.pass_time(6)
+    assert silent.server_has_closed
+
+
+def test_silent_connections_stay_when_the_server_is_full_and_has_refused_nobody_since() -> None:
+    world = World(patience=PATIENCE, max_connections=2)
+    silent = [world.connect(), world.connect(port=5001)]
+    world.pass_time(6)
+    assert [client.server_has_closed for client in silent] == [False, False]
+    silent[0].leave()
+    silent[0] = world.connect(port=5002)
+    assert world.connect(port=5003).server_has_closed
+    world.pass_time(1)
+    silent[1].leave()
+    silent[1] = world.connect(port=5004)
+    world.pass_time(6)
+    assert [client.server_has_closed for client in silent] == [False, False]
 
 
 def test_a_silent_connection_stays_while_the_server_has_room() -> None:

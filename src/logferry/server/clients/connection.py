@@ -439,7 +439,8 @@ class Connection(asyncio.Protocol):
     def sweep(self, now: float, *, others_wait: bool) -> None:
         """Enforce the time limits, and send a waiting client a sign of life.
 
-        While others wait for a connection, one that has not said who it is ends as soon as one from a proxy would.
+        If others wait, because the server is full and has refused them, a connection that has not said who it is ends
+        as soon as one from a proxy would.
         """
         is_idle = self.has_nothing_pending
         client_waits = self._session.expects_signs_of_life and not (is_idle and self._is_reading)

@@ -73,6 +73,7 @@ class Roster:
         self._numbers: Iterator[int] = itertools.count(1)
         self._connections: set[Connection] = set()
         self._refused: set[Connection] = set()  # about to close
+        self._has_refused = False  # since the last sweep, because the server was full
         self._is_stopping = False
 
     def reconfigure(self, settings: RosterSettings) -> None:
@@ -100,12 +101,9 @@ class Roster:
         self._note_refused()
 
     def _note_refused(self) -> None:
+        self._has_refused = True
         self._counters.connections_refused += 1
         self._log.refused(len(self._connections))
-
-    @property
-    def _is_full(self) -> bool:
-        return len(self._connections) >= self._max_connections
 
     # --- for the connections: see Registry
 
@@ -115,7 +113,7 @@ class Roster:
         if self._is_stopping:
             self._refused.add(connection)
             return "the server is stopping"
-        if self._is_full:
+        if len(self._connections) >= self._max_connections:
             self._refused.add(connection)
             self._note_refused()
             return "the server is full"
@@ -171,8 +169,9 @@ class Roster:
     def sweep(self) -> None:
         """Enforce the time limits of every connection, and log the counts of suppressed messages."""
         now = self._scheduler.time()
+        others_wait, self._has_refused = self._has_refused, False
         for connection in [*self._connections, *self._refused]:
-            connection.sweep(now, others_wait=self._is_full)
+            connection.sweep(now, others_wait=others_wait)
         self.regulate_memory()
         self._log.flush_if_due()
 
