@@ -2,6 +2,7 @@
 
 import time
 import zlib
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -11,7 +12,8 @@ from logferry.protocol.plain_server import Limits
 from logferry.protocol.steps import STEP_BYTES
 from logferry.server.clients.flow_control import MAX_UNSTORED_BYTES, READ_BYTES
 from logferry.server.clients.patience import Patience
-from tests.support.clients import MIB, World
+from logferry.server.clients.pressure import LEAST_BYTES_PER_S
+from tests.support.clients import MIB, FakeClient, World
 from tests.support.delivery import LINES, batch, hello, opening, position, size_of
 from tests.support.running import numbered_line
 
@@ -211,6 +213,105 @@ def test_under_pressure_large_messages_are_completed_in_turn_and_nobody_is_dropp
     assert not any(left)
     assert all(client.statuses() == ["ok"] for client in clients)
     assert (world.budget.total, world.counters.clients_dropped) == (0, 0)
+
+
+def _crowd(world: World, monkeypatch: pytest.MonkeyPatch) -> list[FakeClient]:
+    """Connect nine clients that fill the memory with large messages and have sent more than is read."""
+    crowd = [world.connect(port=6000 + number) for number in range(9)]
+    for client in crowd:
+        monkeypatch.setattr(client.connection.answering, "unread_bytes", lambda: 50_000)
+        client.send(b'{"level": "' + b"C" * 150_000)
+    return crowd
+
+
+def _begin(world: World, message: bytes) -> FakeClient:
+    """Connect a client that sends the first 30 KB of a message, which is more than its share among ten."""
+    client = world.connect()
+    client.send(hello())
+    client.send(message[:30_000])
+    return client
+
+
+def _pass_turns(crowd: Sequence[FakeClient], *, until: Callable[[], bool]) -> int:
+    """Complete the message of the client that has the turn, and begin another one, up to 30 times; return how often."""
+    for turn in range(30):
+        if until():
+            return turn
+        next(client for client in crowd if client.connection.memory.has_turn).send(b"\n" + b"C" * 150_000)
+    return 30
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        control_line("ping", more="x" * 40_000),
+        control_line("report", source="s1", after=0, more="x" * 40_000),
+        control_line("positions", sources=["s" * 60] * 600),
+        control_line("ping", more="x" * 40_000) + b"{" * 30_000,
+    ],
+    ids=["ping", "report", "positions", "ping, and the next message"],
+)
+def test_a_turn_ends_with_the_message_whatever_comes_of_it(monkeypatch: pytest.MonkeyPatch, message: bytes) -> None:
+    world = World(memory_limit_bytes=MIB)
+    first, crowd = _begin(world, message), _crowd(world, monkeypatch)
+    _pass_turns(crowd, until=lambda: first.connection.memory.has_turn)
+    first.send(message[30_000:])
+    assert not first.connection.memory.has_turn
+    assert any(client.connection.memory.has_turn for client in crowd)
+
+
+def test_a_client_that_has_completed_its_message_while_it_waited_gets_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(memory_limit_bytes=MIB)
+    crowd = _crowd(world, monkeypatch)
+    message = control_line("ping", more="x" * 40_000)
+    first = _begin(world, message)
+    assert not first.is_read_from
+    first.send(message[30_000:])  # as the rest is read
+    assert first.answers()[-1]["message"] == "alive"
+    turns = _pass_turns(crowd, until=lambda: first.connection.memory.has_turn)
+    assert turns == 30
+
+
+def test_a_client_that_holds_little_does_not_keep_the_turn_when_it_sends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(memory_limit_bytes=MIB)
+    stuck = _begin(world, control_line("ping", more="x" * 40_000))
+    crowd = _crowd(world, monkeypatch)
+    _pass_turns(crowd, until=lambda: stuck.connection.memory.has_turn)
+    for _ in range(3):
+        world.pass_time(0.5)
+    assert stuck.server_has_closed
+    assert any(client.connection.memory.has_turn for client in crowd)
+    assert world.counters.clients_dropped == 1
+
+
+def test_a_client_that_has_waited_for_the_server_is_not_behind_when_it_is_read_from_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(memory_limit_bytes=MIB)
+    crowd = _crowd(world, monkeypatch)
+    waited = next(client for client in crowd if not client.is_read_from)
+    world.scheduler.now += 10
+    world.budget.change_limit(64 * MIB)  # there is room
+    world.pass_time(0)
+    assert waited.is_read_from
+    monkeypatch.setattr(waited.connection.answering, "unread_bytes", lambda: 0)
+    world.scheduler.now += 0.5
+    assert waited.connection.behind_s(world.scheduler.now, LEAST_BYTES_PER_S) <= 0.5
+
+
+def test_a_large_fleet_need_not_send_more_than_a_server_can_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(memory_limit_bytes=MIB, max_connections=200)
+    fleet = [world.connect(port=5000 + number) for number in range(200)]
+    stuck = world.connect(port=4000)
+    stuck.send(b"{" * 5_000)
+    for _ in range(20):
+        for client in fleet:
+            client.send(b"x" * 10_000)  # 100 KB/s: together 20 MB/s
+        world.pass_time(0.1)
+    assert stuck.server_has_closed
+    assert not any(client.server_has_closed for client in fleet)
 
 
 def test_a_client_is_not_read_from_while_it_does_not_read_its_acks() -> None:

@@ -399,6 +399,8 @@ class Connection(asyncio.Protocol):
             self._transport.max_size = self._read_bytes  # type: ignore[attr-defined]  # asyncio's own transports have it
         if wanted != self._is_reading:
             self._is_reading = wanted
+            if wanted and self.memory.partial and self.answering.unread_bytes() >= REST_BYTES:
+                self._count_from_now()  # it has waited for the server
             (self._transport.resume_reading if wanted else self._transport.pause_reading)()
         if is_willing and not wanted and self.memory.partial:
             self._services.pressure.wait(self)
@@ -406,8 +408,11 @@ class Connection(asyncio.Protocol):
     def take_turn(self) -> None:
         """Complete the message: read from the client, whatever others hold."""
         self.memory.has_turn = True
-        self._message_since, self._message_before = self._scheduler.time(), self.memory.partial
+        self._count_from_now()
         self.regulate()
+
+    def _count_from_now(self) -> None:
+        self._message_since, self._message_before = self._scheduler.time(), self.memory.partial
 
     def takes_rest(self) -> bool:
         """Whether what may be the rest of the client's message has arrived; it is then read next, once per message."""
@@ -418,18 +423,18 @@ class Connection(asyncio.Protocol):
             self.regulate()
         return self._had_rest
 
-    def behind_s(self, now: float) -> float:
+    def behind_s(self, now: float, least_per_s: int) -> float:
         """Return for how long the client has done nothing about the memory that it holds; 0 if it waits for us."""
         if self._watch.is_blocked:
             return self._watch.blocked_s(now, self.answering.untaken_bytes(), least_per_s=LEAST_BYTES_PER_S)
         if not self.memory.partial or self._session.has_more:
             return 0.0
         unread = self.answering.unread_bytes()
-        if unread >= REST_BYTES and not self._is_reading:  # every system's buffer has room for more
+        if unread >= REST_BYTES:  # it waits, or the server is late; every system's buffer has room for more
             return 0.0
         idle_s = 0.0 if unread else now - max(self._watch.heard, self._message_since)
         sent = self.memory.partial - self._message_before + unread
-        return max(idle_s, now - self._message_since - sent / LEAST_BYTES_PER_S)
+        return max(idle_s, now - self._message_since - sent / least_per_s)
 
     def change_patience(self, patience: Patience) -> None:
         """Apply other time limits from now on."""
@@ -479,6 +484,8 @@ class Connection(asyncio.Protocol):
         if partial <= self.memory.partial or not self.memory.partial:  # another message than before
             self._message_since, self._message_before = self._watch.heard, 0
             self._had_rest = False
+            if not session.is_inflating:  # whether a delivery, a ping or a question has come of it
+                self._services.pressure.leave(self)
         self.memory.hold(partial, session.unjudged_bytes, session.open_sources)
 
     # --- closing

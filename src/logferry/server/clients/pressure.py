@@ -14,6 +14,10 @@ from logferry.server.clients.flow_control import MemoryAccount, MemoryBudget
 # memory that it holds. A modem does not; any network that carries logs does.
 LEAST_BYTES_PER_S: Final = 256 * 1024
 
+# What all clients with an unfinished message together need not exceed: a busy server reads more slowly than a large
+# fleet could send.
+_ENOUGH_BYTES_PER_S: Final = 16 * 1024 * 1024
+
 # How far behind this rate a client may be: a pause of an honest client is shorter, even on a busy machine.
 _MAX_BEHIND_S: Final = 0.75
 
@@ -37,8 +41,11 @@ class Member(Protocol):
     def takes_rest(self) -> bool:
         """Whether what may be the rest of the client's message has arrived; it is then read next, once per message."""
 
-    def behind_s(self, now: float) -> float:
-        """Return for how long the client has done nothing about the memory that it holds; 0 if it waits for us."""
+    def behind_s(self, now: float, least_per_s: int) -> float:
+        """Return for how long the client has done nothing about the memory that it holds; 0 if it waits for us.
+
+        It must have sent `least_per_s` of its message, per second.
+        """
 
     def drop_for_memory(self) -> None:
         """Drop the client because others need the memory that it holds."""
@@ -95,12 +102,16 @@ class Pressure:
         if not budget.waits_for_clients or now - self._checked_at < _CHECK_S:
             return
         self._checked_at = now
-        least = budget.total // (2 * max(1, budget.clients))  # dropping a client that holds less would not help
+        # Dropping a client that holds less would not help, unless the others wait for it to complete its message.
+        least = budget.total // (2 * max(1, budget.clients))
+        members = list(clients)
+        unfinished = sum(1 for client in members if client.memory.partial)
+        least_per_s = min(LEAST_BYTES_PER_S, _ENOUGH_BYTES_PER_S // max(1, unfinished))
         behind: list[tuple[float, Member]] = []
-        for client in clients:
-            if client.memory.held < least or client.takes_rest():
+        for client in members:
+            if (client.memory.held < least and client is not self._turn) or client.takes_rest():
                 continue
-            seconds = client.behind_s(now)
+            seconds = client.behind_s(now, least_per_s)
             if seconds > _MAX_BEHIND_S:
                 behind.append((seconds, client))
         for _, client in sorted(behind, key=lambda each: each[0], reverse=True):
