@@ -159,6 +159,11 @@ def test_a_fifo_behind_a_foreign_link_is_not_opened(tmp_path: Path) -> None:
         open_fifo(str(link), outlives_writers=False)
 
 
+def test_a_fifo_that_is_exchanged_for_a_file_is_not_read(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="not a FIFO any more"):
+        open_fifo(str(file_of(tmp_path / "shadow", 0)), outlives_writers=False)
+
+
 def test_check_config_shows_which_links_are_not_followed(tmp_path: Path) -> None:
     link = link_of(tmp_path / "app.log", APP, file_of(tmp_path / "shadow", 0))
     settings: ShipSettings = ship_settings(link, 9000)

@@ -43,13 +43,21 @@ def open_fifo(path: str, *, outlives_writers: bool) -> int:
     flags = os.O_NONBLOCK | os.O_CLOEXEC  # opening a FIFO would wait for the other end
     if outlives_writers:
         try:
-            return os.open(path, os.O_RDWR | flags)
+            return _checked(path, os.open(path, os.O_RDWR | flags))
         except PermissionError:
             pass
     try:
-        return os.open(path, os.O_RDONLY | flags)
+        return _checked(path, os.open(path, os.O_RDONLY | flags))
     except OSError as error:
         raise SourceError(path, cause_of(error)) from error
+
+
+def _checked(path: str, fd: int) -> int:
+    """Return the descriptor of a FIFO. Raises SourceError if the path has led to something else meanwhile."""
+    if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise SourceError(path, "it is not a FIFO any more")
+    return fd
 
 
 def _names(inputs: Iterable[InputSettings]) -> Iterable[str]:

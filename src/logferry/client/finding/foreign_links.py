@@ -74,6 +74,54 @@ def open_folder(path: str | Path) -> int:
     return fd
 
 
+def place_reached(path: str, identity: tuple[int, int]) -> str:
+    """Return the real path of the file that `path` leads to, which has this device and inode.
+
+    Opening a file by its real path shows none of the links that led to it: they are checked here. Raises ForeignLink,
+    FileNotFoundError if `path` leads to another file by now, or another OSError.
+    """
+    place = os.path.realpath(path)
+    if place != path:
+        check_reached(path, identity)
+    return place
+
+
+def check_reached(path: str, identity: tuple[int, int]) -> None:
+    """Check that root may follow the links of `path`, and that they lead to this file; raises as `place_reached`."""
+    status = status_reached(path)
+    if status and (status.st_dev, status.st_ino) != identity:
+        raise FileNotFoundError(errno.ENOENT, "it leads to another file now", path)
+
+
+def status_reached(path: str) -> os.stat_result | None:
+    """Return the status of what `path` leads to; None if any link may be followed. Raises ForeignLink, or OSError."""
+    if _policy.follows or os.geteuid():
+        return None
+    fd = _walk(path)
+    try:
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
+def check_beside(name: str, path: str, opened: os.stat_result) -> None:
+    """Check that root may read a file, opened by `path`, that is said to have had the followed `name` before.
+
+    It is in the folder of the name, or beside what a link led to; there, the link's owner chose the folder, and root
+    reads only files of that owner. Raises ForeignLink, FileNotFoundError if the name is missing, or another OSError.
+    """
+    folder, base = os.path.split(name)
+    if _policy.follows or os.geteuid() or folder == os.path.dirname(path):
+        return
+    fd = open_folder(folder or os.curdir)
+    try:
+        if not _is_in(fd, os.path.basename(path), opened):
+            link = os.stat(base, dir_fd=fd, follow_symlinks=False)
+            _check(base, link.st_uid, opened)
+    finally:
+        os.close(fd)
+
+
 def foreign_link(path: str | Path) -> str:
     """Return why root does not follow `path`, or ""."""
     if _policy.follows or os.geteuid():
@@ -85,6 +133,13 @@ def foreign_link(path: str | Path) -> str:
     except OSError:
         pass
     return ""
+
+
+def _is_in(folder: int, name: str, opened: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(name, dir_fd=folder, follow_symlinks=False), opened)
+    except FileNotFoundError:
+        return False
 
 
 def _open(path: str | Path) -> tuple[int, bool]:

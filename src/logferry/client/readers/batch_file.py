@@ -13,6 +13,7 @@ from logferry.client.files.fd_pool import DescriptorPool, PooledContent
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.files.snapshot import Snapshot
+from logferry.client.finding.foreign_links import status_reached
 from logferry.client.finding.listing import FolderListings
 from logferry.client.readers.input_rules import InputRules
 from logferry.client.recognition.recognise import Recogniser
@@ -53,14 +54,16 @@ class PlannedFile:
 def plan(path: str, wanted: InputRules) -> PlannedFile:
     """Return the file that `path` leads to now. Raises SourceError if it is not a regular file."""
     try:
-        status = os.stat(path)
+        status, place = os.stat(path), os.path.realpath(path)
+        if place != path:
+            status = status_reached(path) or status
     except FileNotFoundError:
         raise SourceError(path, "no such file") from None
     except OSError as error:
         raise SourceError(path, cause_of(error)) from error
     if not stat.S_ISREG(status.st_mode):
         raise SourceError(path, "is a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file")
-    return PlannedFile(path, wanted, Path(os.path.realpath(path)), identity_of(status), status.st_size)
+    return PlannedFile(path, wanted, Path(place), identity_of(status), status.st_size)
 
 
 class BatchFile(SourceFile):
@@ -86,6 +89,8 @@ class BatchFile(SourceFile):
         try:
             self._raw = PooledContent(planned.find(folders), descriptors)
             try:
+                if self._raw.identity != planned.identity:
+                    raise SourceError(planned.path, "replaced while it was opened")
                 self._open(recogniser)
             except BaseException:
                 self._raw.close()

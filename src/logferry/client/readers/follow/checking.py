@@ -12,6 +12,7 @@ from typing import Final
 
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.finding.compressed import is_compressed
+from logferry.client.finding.foreign_links import place_reached
 from logferry.client.readers.follow.abandonment import Abandonment
 from logferry.client.readers.follow.file import FollowedFile
 from logferry.client.readers.follow.name import FollowedName
@@ -92,7 +93,7 @@ class NameChecker:
         if file.followed_path != name.path:
             return ""  # it had another name before, and is read under that name until it is finished
         if not file.content.has_its_name():
-            file.content.path, file.content.is_pinned = Path(os.path.realpath(name.path)), False
+            file.content.path, file.content.is_pinned = Path(place_reached(name.path, identity)), False
         if is_new:
             self._open_what_link_led_to(name, file)
         if file is not name.newest:
@@ -101,7 +102,7 @@ class NameChecker:
 
     def _open_what_link_led_to(self, name: FollowedName, file: FollowedFile) -> None:
         """If the name leads to another place by now, where `file` is, open what it led to since the last check."""
-        place = os.path.realpath(name.path)
+        place = place_reached(name.path, file.identity)
         if name.newest is None or name.place == place:
             return
         if identity_of(os.stat(place)) != file.identity:
@@ -113,12 +114,13 @@ class NameChecker:
     def _open_holder(self, name: FollowedName, identity: FileIdentity) -> str:
         if is_compressed(name.path, or_unfinished=True):
             return "compressed: it is not followed"
+        place = place_reached(name.path, identity) if name.files or name.newest else ""
         if name.files:
             logger.info("%s is a new file now; reading the old one to its end first", name.path)
             self._take_stock(name)  # saves what is known, so that an archive of it is recognised
         before = name.newest
         if before is not None:
-            self._open_rotated_meanwhile(name, before, os.path.realpath(name.path))
+            self._open_rotated_meanwhile(name, before, place)
             self._registry.find_name(before)
             self._windows.note_replaced(name, before)
         elif self._windows.misses(name):  # its folder may have been away

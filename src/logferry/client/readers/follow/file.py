@@ -15,8 +15,10 @@ from logferry.client.files.fd_pool import DescriptorPool, FileGone, PooledConten
 from logferry.client.files.identity import begins_alike
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.compressed import is_compressed
+from logferry.client.finding.foreign_links import check_beside, check_reached
 from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.rotation_names import is_archive_name, original_names
+from logferry.errors import SourceError, cause_of
 from logferry.model.file_report import FileReport
 from logferry.model.source import Source
 
@@ -83,6 +85,7 @@ class FollowedFile(SourceFile):
         self.is_archive = is_archive_name(path) and is_compressed(path)
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(self.content.close)
+            self._check_way(path)
             readable = uncompressed(self.content) if self.is_archive else self.content
             super().__init__(real if str(real) == path else Path(path), max_line_bytes=1, content=readable)
             on_failure.pop_all()
@@ -95,6 +98,18 @@ class FollowedFile(SourceFile):
         # A suspect's size, when it was last taken, and for how long it has not changed.
         self.grown_to, self.weighed_at, self.unchanged_s = 0, now, 0.0
         self.rested = (0, 0)  # `state` when the file was closed to rest
+
+    def _check_way(self, path: str) -> None:
+        """Check that root may follow what led to the open file. Raises FileNotFoundError or SourceError."""
+        try:
+            if str(self.content.path) != path and self.content.identity is not None:
+                check_reached(path, self.content.identity)
+            if path != self.followed_path:
+                check_beside(self.followed_path, path, self.content.status())
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise SourceError(path, cause_of(error)) from error
 
     def note_place(self, place: str) -> None:
         """Note the real path that the file has under the followed name."""
