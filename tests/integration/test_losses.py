@@ -143,6 +143,31 @@ def test_a_refused_line_is_not_mistaken_for_another_file_after_a_crash(
     assert "is not the file" not in caplog.text
 
 
+@pytest.mark.parametrize("way", [{}, {"include": ("INFO",)}], ids=["blank lines", "filtered lines"])
+def test_lines_that_are_not_stored_are_no_gap_after_a_crash(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, way: dict[str, Any]
+) -> None:
+    """A batch without lines moves the position of the server, which then has neither an extent nor a loss there."""
+    log, state = append(tmp_path / "app.log", [0]), tmp_path / "state" / "checkpoints.json"
+    unwanted = b"2024-01-15 08:23:45 DEBUG unwanted\n" if way else b"\n"
+    with running_server(tmp_path, max_record_bytes=1024) as server:
+        with shipping(log, server.port, **once(tmp_path, **way)) as run:
+            run.result()
+        old = state.read_bytes()
+        log.write_bytes(log.read_bytes() + 2 * unwanted + BAD + 2 * unwanted)
+        append(log, [1])
+        log.write_bytes(log.read_bytes() + 3 * unwanted)
+        for _ in range(2):
+            with shipping(log, server.port, **once(tmp_path, resume=True, **way)) as run:
+                run.result()
+            state.write_bytes(old)
+        append(log, [2])
+        with shipping(log, server.port, **once(tmp_path, resume=True, **way)) as run:
+            run.result()
+        assert_conserved(range(3), server.stored_lines())
+    assert "is not the file" not in caplog.text
+
+
 @pytest.mark.parametrize("resilient", [False, True])
 def test_a_line_that_was_cut_is_stored_and_noted(tmp_path: Path, server: RunningServer, resilient: bool) -> None:
     """Rules E13 and F9."""

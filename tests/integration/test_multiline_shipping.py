@@ -357,3 +357,27 @@ def test_a_server_that_was_restored_from_an_older_copy_gets_the_rest_of_an_event
         with joining(log, server.port, mode="continuous", multiline_timeout=HASTY):
             wait_until(lambda: _is_read(log, server), "all is stored")
         assert_all_there(tmp_path, server.port, log)
+
+
+def test_a_server_that_was_restored_gets_a_file_on_whose_beginning_is_filtered_out(
+    log: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An event that was shipped in two pieces renders otherwise as a whole: only the extents say what is held."""
+    data, older = tmp_path / "data", tmp_path / "older"
+    pieces = [b"2024-01-15 08:23:45 DEBUG unwanted\n", event(0), event(1), b"\tat ERROR later\n", event(2)]
+    with running_server(tmp_path) as server:
+        for piece in pieces[:2]:
+            append_bytes(log, piece)
+            joined_once(log, server.port, include=("ERROR",))
+    shutil.copytree(data, older)
+    with running_server(tmp_path) as server:
+        for piece in pieces[2:4]:
+            append_bytes(log, piece)
+            joined_once(log, server.port, include=("ERROR",))
+    shutil.rmtree(data)
+    older.rename(data)
+    append_bytes(log, pieces[4])
+    with running_server(tmp_path) as server:
+        joined_once(log, server.port, include=("ERROR",))
+        assert lines_in(server.stored_lines()) == lines_of(*pieces[1:])
+    assert "is not the file" not in caplog.text

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from logferry.client.delivery.batches import Gap
 from logferry.client.delivery.engine import DeliveryEngine
 from logferry.client.delivery.output import (
     BatchRejected,
@@ -116,11 +117,14 @@ class MemoryProducer:
         data = b"".join(self.content[source])
         return zlib.crc32(data[start:end], crc32) if end <= len(data) else None
 
-    def holds(self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss]) -> bool:
+    def holds(
+        self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss], gaps: Sequence[Gap]
+    ) -> bool:
         data = b"".join(self.content[source])
+        are_blank = not any(data.count(b"\n", *gap) for gap in gaps)
         are_lines = all(data.count(b"\n", loss.start, loss.end) <= 1 for loss in passed)
         held = all(zlib.crc32(data[each.start : each.end]) == each.crc32 for each in extents)
-        return bool(extents) and held and are_lines
+        return bool(extents) and held and are_lines and are_blank
 
     def _has_more(self, source: Source) -> bool:
         return self._offsets[source] < sum(map(len, self.content[source]))

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from logferry.client.delivery.batches import RenderingProducer
+from logferry.client.delivery.batches import Gap, RenderingProducer
 from logferry.client.delivery.output import BatchRejected
-from logferry.client.delivery.resume import StoredRanges, uncovered
+from logferry.client.delivery.resume import StoredRanges, between
 from logferry.client.readers.batch import BatchReader
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryAbandoned
@@ -237,28 +237,31 @@ def test_a_file_that_is_not_acked_to_its_end_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("extents", "losses", "passed"),
+    ("extents", "losses", "passed", "gaps"),
     [
-        ([(0, 10)], [], []),
-        ([(0, 4), (4, 10)], [], []),
-        ([(0, 4), (6, 10)], [(4, 6)], [(4, 6)]),
-        ([(0, 4), (6, 10)], [(0, 100)], [(4, 6)]),
-        ([(0, 4)], [(4, 6), (6, 10)], [(4, 6), (6, 10)]),
-        ([(4, 10)], [(0, 4)], [(0, 4)]),
-        ([(0, 4), (6, 10)], [(4, 5)], None),
-        ([(0, 4), (6, 10)], [(5, 6)], None),
-        ([(0, 9)], [], None),
-        ([], [(0, 10)], None),
-        ([], [], None),
+        ([(0, 10)], [], [], []),
+        ([(0, 4), (4, 10)], [], [], []),
+        ([(0, 4), (6, 10)], [(4, 6)], [(4, 6)], []),
+        ([(0, 4), (6, 10)], [(0, 100)], [(4, 6)], []),
+        ([(0, 4)], [(4, 6), (6, 10)], [(4, 6), (6, 10)], []),
+        ([(4, 10)], [(0, 4)], [(0, 4)], []),
+        ([(2, 4), (6, 8)], [(-5, 1), (3, 7), (3, 9)], [(0, 1), (4, 6), (8, 9)], [(1, 2), (9, 10)]),
+        ([(0, 4), (6, 10)], [(4, 5)], [(4, 5)], [(5, 6)]),
+        ([(0, 4), (6, 10)], [(5, 6)], [(5, 6)], [(4, 5)]),
+        ([(0, 4), (8, 10)], [(5, 6), (7, 7)], [(5, 6)], [(4, 5), (6, 7), (7, 8)]),
+        ([(0, 9)], [], [], [(9, 10)]),
+        ([], [(0, 10)], [(0, 10)], []),
+        ([], [], [], [(0, 10)]),
     ],
 )
-def test_extents_and_losses_cover_a_range_or_they_do_not(
-    extents: list[tuple[int, int]], losses: list[tuple[int, int]], passed: list[tuple[int, int]] | None
+def test_what_extents_do_not_cover_is_lost_or_a_gap(
+    extents: list[Gap], losses: list[Gap], passed: list[Gap], gaps: list[Gap]
 ) -> None:
-    found = uncovered(
+    found, between_all = between(
         0, 10, [Extent(*each, 1, 0, "ok", "x") for each in extents], [RecordedLoss(*each, "why") for each in losses]
     )
-    assert (None if found is None else [each[:2] for each in found]) == passed
+    assert [each[:2] for each in found] == passed
+    assert between_all == gaps
 
 
 # --- the file is compared
@@ -290,10 +293,12 @@ def test_nothing_is_held_without_an_extent_nor_beyond_the_end(producer: Renderin
     crc32 = producer.crc32_between(source, 0, size, crc32=0, renderings=[])
     assert crc32 is not None
     whole = Extent(0, size, 10, crc32, "ok", "x")
-    assert producer.holds(source, [whole], [])
-    assert not producer.holds(source, [], [])
-    assert not producer.holds(source, [whole, Extent(size, FAR, 0, 0, "ok", "x")], [])
-    assert not producer.holds(source, [whole._replace(end=FAR)], [])
-    assert not producer.holds(source, [whole], [RecordedLoss(size, FAR, "a lie")])
-    assert not producer.holds(source, [whole], [RecordedLoss(0, size, "ten lines are not one")])
-    assert producer.holds(source, [whole], [RecordedLoss(0, size // 10, "one line")])
+    assert producer.holds(source, [whole], [], [])
+    assert not producer.holds(source, [], [], [])
+    assert not producer.holds(source, [whole, Extent(size, FAR, 0, 0, "ok", "x")], [], [])
+    assert not producer.holds(source, [whole._replace(end=FAR)], [], [])
+    assert not producer.holds(source, [whole], [RecordedLoss(size, FAR, "a lie")], [])
+    assert not producer.holds(source, [whole], [RecordedLoss(0, size, "ten lines are not one")], [])
+    assert producer.holds(source, [whole], [RecordedLoss(0, size // 10, "one line")], [])
+    assert not producer.holds(source, [whole], [], [(0, size // 10)])
+    assert not producer.holds(source, [whole], [], [(size, FAR)])

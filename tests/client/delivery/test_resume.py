@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from logferry.client.delivery.batches import Gap
 from logferry.client.readers.rerender import Renderings
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.model.batch import Batch
@@ -57,7 +58,9 @@ class Script:
     def crc32_between(self, source: Source, start: int, end: int, *, crc32: int, renderings: Renderings) -> int:
         return zlib.crc32(b"".join(LINES[start // SIZE : end // SIZE]), crc32)
 
-    def holds(self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss]) -> bool:
+    def holds(
+        self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss], gaps: Sequence[Gap]
+    ) -> bool:
         return False
 
 

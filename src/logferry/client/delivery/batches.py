@@ -8,6 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Final, Protocol
 
 from logferry.client.files.line_reader import SourceFile
@@ -26,6 +27,8 @@ from logferry.telemetry.log_limits import RepeatLimit
 from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
+
+Gap = tuple[int, int]  # a range of a source that a server has neither stored nor recorded as lost
 
 # Every loss is logged with its range. Only a disk that keeps failing causes more losses than this in one file for one
 # reason; the log then counts the rest, and the server's ledger has the range of each.
@@ -86,9 +89,11 @@ class BatchProducer(Protocol):
         None if the file cannot be read, or does not reach that far.
         """
 
-    def holds(self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss]) -> bool:
-        """Whether each extent of a source's file, rendered again, has the CRC-32 that the extent states, and each
-        range that was passed has at most one line. Nothing is held without an extent.
+    def holds(
+        self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss], gaps: Sequence[Gap]
+    ) -> bool:
+        """Whether each extent of a source's file, rendered again, has the CRC-32 that the extent states, each range
+        that was passed has at most one line, and each gap has none. Nothing is held without an extent.
         """
 
 
@@ -186,7 +191,9 @@ class RenderingProducer:
             found = _rendered(duplicate, start, end, renderings, crc32=crc32) if duplicate else None
             return found.crc32 if found else None
 
-    def holds(self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss]) -> bool:
+    def holds(
+        self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss], gaps: Sequence[Gap]
+    ) -> bool:
         """See BatchProducer. Safe in a thread other than the one that reads."""
         with self._duplicate(source) as duplicate:
             if duplicate is None or not extents:
@@ -195,8 +202,9 @@ class RenderingProducer:
                 found = _rendered(duplicate, extent.start, extent.end, source.renderings)
                 if found is None or found.crc32 != extent.crc32:
                     return False
-            lines = (_rendered(duplicate, loss.start, loss.end, source.renderings) for loss in passed)
-            return all(found is not None and found.lines <= 1 for found in lines)
+            ranges = chain(((loss.start, loss.end, 1) for loss in passed), ((*gap, 0) for gap in gaps))
+            found_lines = ((_rendered(duplicate, *each[:2], source.renderings), each[2]) for each in ranges)
+            return all(found is not None and found.lines <= most for found, most in found_lines)
 
     @contextmanager
     def _duplicate(self, source: Source) -> Iterator[SourceFile | None]:

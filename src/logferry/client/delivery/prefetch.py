@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from logferry.client.delivery.batch_queue import BatchQueue
-from logferry.client.delivery.batches import RenderingProducer
+from logferry.client.delivery.batches import Gap, RenderingProducer
 from logferry.client.net.poller import Poller
 from logferry.client.net.readiness import READ
 from logferry.client.net.wakeup import Wakeup
@@ -105,9 +105,11 @@ class PrefetchingProducer:
         """See BatchProducer."""
         return self._producer.crc32_between(source, start, end, crc32=crc32, renderings=renderings)
 
-    def holds(self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss]) -> bool:
+    def holds(
+        self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss], gaps: Sequence[Gap]
+    ) -> bool:
         """See BatchProducer."""
-        return self._producer.holds(source, extents, passed)
+        return self._producer.holds(source, extents, passed, gaps)
 
     def join(self) -> None:
         """Wait for the end of the thread, after `stop`. Does not raise the thread's error; `is_finished` does."""

@@ -5,10 +5,11 @@ the client skip a byte. docs/protocol.md, rules E10, E17, E18 and E33.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from logferry.client.delivery.batches import BatchProducer
+from logferry.client.delivery.batches import BatchProducer, Gap
 from logferry.client.delivery.output import SourceAt
 from logferry.client.delivery.window import Window
 from logferry.client.net.readiness import Wait
@@ -124,8 +125,8 @@ class SourceResumption:
         start = max(known.committed, wanted_from) if position.committed > known.committed else wanted_from
         stored = self._stored_extents(source.id, wait=self._wait)
         extents = [each for each in stored.extents if each.end >= start and each.end <= position.committed]
-        passed = uncovered(start, position.committed, extents, stored.losses)
-        return passed if passed is not None and self._producer.holds(source, extents, passed) else None
+        passed, gaps = between(start, position.committed, extents, stored.losses)
+        return passed if self._producer.holds(source, extents, passed, gaps) else None
 
     def _agrees(self, source: Source, position: SourceAt, known: Acked, end_of_known: int) -> bool:
         """Whether the CRC-32 at the server's position goes with the one that is known, by the content in between."""
@@ -175,24 +176,31 @@ class SourceResumption:
         read_again(source, offset, window=self._window, producer=self._producer)
 
 
-def uncovered(
+def between(
     start: int, end: int, extents: Sequence[Extent], losses: Sequence[RecordedLoss]
-) -> list[RecordedLoss] | None:
-    """Return the parts of losses that lie between extents, if extents and losses cover all of `[start, end)`.
+) -> tuple[list[RecordedLoss], list[Gap]]:
+    """Return what of `[start, end)` is not in an extent: the parts of losses, and the gaps, which nothing covers.
 
-    None if they leave a gap, or if nothing is stored at all.
+    A gap alone does not show a lie: a batch without lines moves the position, and leaves neither an extent nor a loss.
     """
     passed: list[RecordedLoss] = []
-    ends = sorted((each.start, each.end) for each in extents)
-    for first, last in [*ends, (end, end)]:
-        for loss in sorted(losses):
-            if loss.start <= start < min(loss.end, first):
+    gaps: list[Gap] = []
+    left = deque(sorted(losses))
+    for first, last in [*sorted((each.start, each.end) for each in extents), (end, end)]:
+        while start < first and left and left[0].start < first:
+            loss = left[0]
+            if start < loss.start:
+                gaps.append((start, loss.start))
+                start = loss.start
+            if start < loss.end:
                 passed.append(RecordedLoss(start, min(loss.end, first), loss.reason))
                 start = passed[-1].end
+            if loss.end <= first:
+                left.popleft()
         if start < first:
-            return None
+            gaps.append((start, first))
         start = max(start, last)
-    return passed if extents else None
+    return passed, gaps
 
 
 def _take_over(source: Source, position: SourceAt) -> None:
