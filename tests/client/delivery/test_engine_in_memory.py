@@ -278,6 +278,33 @@ def test_a_line_that_is_refused_is_counted_and_passed_over() -> None:
     assert one.committed == 10 * SIZE
 
 
+def test_a_line_that_is_given_up_is_progress_and_the_next_one_does_not_wait_for_it() -> None:
+    one = source()
+
+    def refuse_lines(output: MemoryOutput) -> None:
+        answer_nothing(output)
+        for batch in list(output.arrived):
+            if batch.lines:
+                output.events.append(BatchRejected(one.id, output.stock[one.id].committed, "bad", is_final=True))
+                return
+            output.store(batch)
+
+    run = Run(settings(), {one: LINES[:20]}, lines_per_batch=20)
+    run.output.behaviours[0] = refuse_lines
+    run.engine.run()
+    assert run.counters.lines_rejected == len(run.output.stock[one.id].lost) == 20
+    assert set(run.output.attempts) == {run.output.attempts[0]}
+
+
+def test_lines_that_are_larger_than_the_server_accepts_do_not_wait_for_each_other() -> None:
+    """The client knows that without an answer, so no answer says that a source has got further."""
+    one = source()
+    run = Run(settings(), {one: LINES[:20]}, limits=OutputLimits(max_batch_bytes=SIZE - 1))
+    run.engine.run()
+    assert run.counters.lines_rejected == len(run.output.stock[one.id].lost) == 20
+    assert set(run.output.attempts) == {run.output.attempts[0]}
+
+
 def test_of_a_batch_that_is_refused_for_good_only_the_bad_line_is_lost(caplog: pytest.LogCaptureFixture) -> None:
     """Rule E11."""
     one = source()
@@ -502,7 +529,7 @@ def refuse_all(output: MemoryOutput) -> None:
 
 def test_a_server_that_refuses_every_line_is_not_connected_to_a_thousand_times_a_second() -> None:
     one = source()
-    run = Run(settings(mode="batch"), {one: LINES[:50]})
+    run = Run(settings(mode="batch"), {one: LINES[:50] * 4})
     store_skips = run.output.store
 
     def behave(output: MemoryOutput) -> None:
@@ -512,8 +539,8 @@ def test_a_server_that_refuses_every_line_is_not_connected_to_a_thousand_times_a
 
     run.output.behaviours[0] = behave
     run.engine.run()
-    assert run.counters.lines_rejected == 50
-    assert len(run.output.attempts) >= 50
+    assert run.counters.lines_rejected == 200
+    assert len(run.output.attempts) >= 200
     pauses = [round(after - before, 3) for before, after in pairwise(run.output.attempts)]
-    assert pauses[:3] == [0.0, 0.0, 0.0]
-    assert all(0.12 < pause <= 0.25 for pause in pauses[9:])
+    assert pauses[:100] == [0.0] * 100
+    assert all(0.005 <= pause <= 0.01 for pause in pauses[110:])

@@ -127,7 +127,9 @@ class DeliveryEngine:
             describe=self._unacked,
             poll=poll,
         )
-        self._refusals = Refusals(producer, self._window, metrics, self._known_losses)
+        self._refusals = Refusals(
+            producer, self._window, metrics, self._known_losses, note_given_up=self._attempts.advanced
+        )
         self._resumption = SourceResumption(
             producer,
             self._window,
@@ -402,6 +404,8 @@ class DeliveryEngine:
         self._advance_checkpoints()
 
     def _count_stored(self, batch: Batch, lines: int) -> None:
+        if batch.end > batch.source.committed:
+            self._attempts.advanced()
         if lines:
             self._lines_stored += lines
             self._metrics.acked(lines, self._clock() - batch.sent_at if batch.times_sent else 0.0)

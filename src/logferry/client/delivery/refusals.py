@@ -4,6 +4,7 @@ docs/protocol.md, rules C3, E10 and E11.
 """
 
 import logging
+from collections.abc import Callable
 from typing import Final, NoReturn
 
 from logferry.client.delivery.batches import BatchProducer
@@ -29,12 +30,20 @@ class Refusals:
     """Handles the refusals of one run."""
 
     def __init__(
-        self, producer: BatchProducer, window: Window, metrics: Metrics, known_losses: KnownLosses | None = None
+        self,
+        producer: BatchProducer,
+        window: Window,
+        metrics: Metrics,
+        known_losses: KnownLosses | None = None,
+        *,
+        note_given_up: Callable[[], None] = lambda: None,
     ) -> None:
+        """`note_given_up` is called for each line that is given up."""
         self._producer = producer
         self._window = window
         self._metrics = metrics
         self._known_losses = known_losses or KnownLosses(None)
+        self._note_given_up = note_given_up
         self._limit = RepeatLimit(logger, first=_FIRST_REFUSALS)
         self.lines = 0  # that were read in this run and refused
 
@@ -61,6 +70,7 @@ class Refusals:
         if batch.lines == 1:
             self.line(batch, batch.payload, reason)
             self._window.give_up(batch, f"refused by the server: {reason}")
+            self._note_given_up()
         else:
             first = self._window.oldest_of(batch.source.id) or batch
             read_again(

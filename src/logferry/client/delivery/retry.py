@@ -14,9 +14,13 @@ logger = logging.getLogger(__name__)
 
 _AUTO_ATTEMPTS: Final = 5
 
-# A connection may end only so that another one goes on. After this many in a row without a delivered line, a pause
-# precedes the next one: the client must not connect a thousand times a second to a server that refuses every line.
+# A connection may end only so that another one goes on. After this many in a row that took no source further, a pause
+# precedes the next one: the client must not connect a thousand times a second to a server that stores nothing.
 _FREE_CONNECTIONS: Final = 3
+
+# Giving up a line takes its source further, and a file may have a few lines that are too long. After this many in a row
+# without a delivered line, the shortest pause precedes each next one.
+_FREE_ADVANCES: Final = 100
 _FIRST_PAUSE_S: Final = 0.01
 _LONGEST_PAUSE_S: Final = 0.25
 
@@ -77,7 +81,9 @@ class Attempts:
         self._max_attempts = attempts  # 0 means unlimited
         self._backoff = backoff
         self._failures = 0
-        self._fruitless = 0  # connections in a row that went on from another one and delivered no line
+        self._fruitless = 0  # connections in a row that went on from another one and took no source further
+        self._has_advanced = False  # since the last connection
+        self._advances = 0  # connections in a row that took a source further and delivered no line
         self._pause = Backoff(first_s=_FIRST_PAUSE_S, ceiling_s=_LONGEST_PAUSE_S)
         self.is_strange = False  # the last connection failed because the peer is not a log server
         self._limit = RepeatLimit(logger, first=3)
@@ -85,11 +91,15 @@ class Attempts:
 
     def succeeded(self) -> None:
         """Note that a line was answered; the answer to a hello or an open does not count."""
-        self._fruitless = 0
+        self._fruitless = self._advances = 0
         if self._failures:
             self._failures = 0
             self._limit.all_over("the server answers again")
             self.welcomed()
+
+    def advanced(self) -> None:
+        """Note that a source has got further, if only because a line that the server refuses was given up."""
+        self._has_advanced = True
 
     def welcomed(self) -> None:
         """Note that the peer has shown that it is a log server, even if nothing is to be delivered."""
@@ -98,6 +108,10 @@ class Attempts:
 
     def started_over(self) -> float:
         """Return how many seconds to wait before a connection that goes on where the last one, unfailing, ended."""
+        if self._has_advanced:
+            self._has_advanced = False
+            self._advances += 1
+            self._fruitless = 0 if self._advances <= _FREE_ADVANCES else min(self._fruitless, _FREE_CONNECTIONS)
         self._fruitless += 1
         return self._pause.delay_s(self._fruitless - _FREE_CONNECTIONS) if self._fruitless > _FREE_CONNECTIONS else 0.0
 
