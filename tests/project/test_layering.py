@@ -50,7 +50,16 @@ FLOORS: Final = {
         *("rebuild", "journal_completion", "lost_transactions", "entering"),
         *("scrub", "scrub_plan", "repair", "source_report", "damage", "fsck", "data_folder", "ledger_reading"),
         *("lost_ledger", "integrity", "damaged_folder", "idle_priority"),
-        *("segments", "open_segments", "held_back", "pending_appends", "journals", "ledger", "ledger_format"),
+        *(
+            "segments",
+            "open_segments",
+            "held_back",
+            "pending_appends",
+            "journals",
+            "recorded_group",
+            "ledger",
+            "ledger_format",
+        ),
         *("journal", "surplus", "measure", "file_system", "segment_files", "regular", "segment_names"),
     ),
     "rendering": (

@@ -29,7 +29,18 @@ from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import ExtentRow, LossRow, SegmentRow, WindowRow
 from tests.server.storage.disk.test_repair import ship
 from tests.support.running import wait_until
-from tests.support.stores import LINES, LOG, SIZE, Stored, delivery, in_one_group, opened, segments_of, submit_each
+from tests.support.stores import (
+    LINES,
+    LOG,
+    SIZE,
+    Stored,
+    delivery,
+    in_one_group,
+    opened,
+    parts_of,
+    segments_of,
+    submit_each,
+)
 
 EXTENT = ExtentRow(0, 10, 1, 7, 0, 0, 30)
 WHOLE = Journal(
@@ -157,17 +168,65 @@ def test_a_journal_that_grows_is_written_anew_and_says_the_same(
 ) -> None:
     monkeypatch.setattr(journals, "_COMPACT_AT_BYTES", 500)
     with opened(tmp_path) as store:
+        parts_of(store).journals._interval_s = 0.01
         submit_each(store, LINES[10:60], Stored())
         assert_journals_agree(tmp_path)
-        assert journal_path(segments_of(tmp_path)[0]).stat().st_size < 1000
+        wait_until(lambda: journal_path(segments_of(tmp_path)[0]).stat().st_size < 1000, "the journal is written anew")
+        submit_each(store, LINES[60:64], Stored())
+        assert_journals_agree(tmp_path)
+    assert_journals_agree(tmp_path)
 
 
-@pytest.mark.parametrize("count", [2, 8, 30])
-def test_groups_with_many_segments_are_written_with_the_deferred_sync_and_others_at_once(
-    tmp_path: Path, count: int
+def test_what_is_added_while_a_journal_is_written_anew_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = Stored()
     with opened(tmp_path) as store:
+
+        def adding(segment: Path, *, size: int) -> Journal | None:
+            found = read_journal(segment, size=size)
+            submit_each(store, LINES[20:22], stored)  # would wait for the writer if the journal were locked
+            return found
+
+        submit_each(store, LINES[10:20], stored)
+        monkeypatch.setattr(journals, "read_journal", adding)
+        parts_of(store).journals._large[1] = "10.0.0.7/plain/2024-01-15-1.ndjson"
+        parts_of(store).journals._compact_some()
+        assert_journals_agree(tmp_path)
+        submit_each(store, LINES[22:24], stored)
+        assert_journals_agree(tmp_path)
+
+
+def test_the_journals_of_closed_segments_have_each_entry_once(tmp_path: Path) -> None:
+    with opened(tmp_path, segment_bytes=6 * SIZE) as store:
+        ship(store, 10, 24)
+    for segment in segments_of(tmp_path)[:2]:
+        found = read_journal(segment)
+        assert found
+        assert journal_path(segment).read_bytes() == b"".join(entries_of(found))
+
+
+def test_a_journal_that_waits_is_not_made_again_once_its_segment_is_deleted(tmp_path: Path) -> None:
+    stored = Stored()
+    with opened(tmp_path) as store:
+        with in_one_group(store):
+            for number in range(20):
+                store.submit(delivery(LINES[number], log=LogName(f"host-{number}", "plain")), stored)
+        wait_until(lambda: len(stored.deliveries) == 20, "all is stored")
+        deleted = journal_path(segments_of(tmp_path)[0])
+        deleted.unlink()
+        parts_of(store).journals.forget([1])
+    assert not deleted.exists()
+    assert journal_path(segments_of(tmp_path)[1]).exists()
+
+
+@pytest.mark.parametrize("durability", ["fsync", "os"])
+@pytest.mark.parametrize("count", [2, 8, 30])
+def test_groups_with_many_segments_wait_for_the_thread_and_others_are_written_at_once(
+    tmp_path: Path, count: int, durability: str
+) -> None:
+    stored = Stored()
+    with opened(tmp_path, durability=durability) as store:
         with in_one_group(store):
             for number in range(count):
                 store.submit(delivery(LINES[number], log=LogName(f"host-{number}", "plain")), stored)

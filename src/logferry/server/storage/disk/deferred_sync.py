@@ -21,7 +21,6 @@ from typing import Final
 from logferry.errors import cause_of
 from logferry.printable import printable
 from logferry.server.storage.disk.file_system import FileSystem, for_each, naming
-from logferry.server.storage.disk.journals import Journals
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.regular import open_file
 from logferry.server.storage.records import UnsyncedRow
@@ -121,11 +120,8 @@ class DeferredSync:
     belongs to this thread.
     """
 
-    def __init__(
-        self, data_dir: Path, root: Path, files: FileSystem, journals: Journals, *, interval_s: float = SYNC_INTERVAL_S
-    ) -> None:
+    def __init__(self, data_dir: Path, root: Path, files: FileSystem, *, interval_s: float = SYNC_INTERVAL_S) -> None:
         self._data_dir = data_dir
-        self._journals = journals
         self._root = root
         self._files = files
         self._interval_s = interval_s
@@ -175,7 +171,6 @@ class DeferredSync:
                 self._must_hurry.clear()
                 self._waiting_bytes = 0
                 is_last = worker.is_stopping
-                self._journals.write()
                 has_failed = not self._try_to_sync(ledger, has_failed=has_failed)
                 if has_failed:
                     self._has_work.set()

@@ -11,7 +11,8 @@ On disk, under the data folder:
 
 Threads: any thread may submit. The writer thread (writer.py) owns the ledger, the segments and the positions. Another
 thread syncs what was deferred (deferred_sync.py); the two share only the ledger, each through its own connection.
-A third thread scrubs (scrub.py). Reports, positions and repairs use further connections.
+A third thread writes what waits for the journals of segments (journals.py), and a fourth one scrubs (scrub.py).
+Reports, positions and repairs use further connections.
 """
 
 import contextlib
@@ -104,6 +105,7 @@ class _Opened:
     retention: Retention
     commit: GroupCommit
     deferred_sync: DeferredSync | None
+    journals: Journals
     writer: Writer
     recovery: RecoveryReport
     damage: DamageRegistry
@@ -167,6 +169,7 @@ class DiskStore:
         self._state.change(StoreState.STORING)
         if opened.deferred_sync:
             opened.deferred_sync.start()
+        opened.journals.start()
         opened.writer.start()
         if opened.scrub:
             opened.scrub.start()
@@ -265,15 +268,16 @@ class DiskStore:
             sync_folder(settings.data_dir)
         recovery = recover(self._root, ledger, files)
         journals = Journals(self._root, ledger.store_id)
-        resources.callback(journals.close)
+        resources.callback(journals.close, LAST_WAIT_S)
         segments = self._open_segments(ledger, journals)
         resources.callback(segments.close)
         retention = Retention(
             self._root, ledger, files, max_bytes=settings.retention_bytes, max_days=settings.retention_days
         )
+        retention.on_expired = journals.forget
         resources.callback(retention.close)
         self._apply(retention, segments)
-        deferred_sync = DeferredSync(settings.data_dir, self._root, files, journals) if self._is_durable else None
+        deferred_sync = DeferredSync(settings.data_dir, self._root, files) if self._is_durable else None
         commit = GroupCommit(
             *(ledger, segments), deferred_sync=deferred_sync, journals=journals, crash_point=self._crash_point
         )
@@ -293,7 +297,7 @@ class DiskStore:
         )
         repair.damaged.look()
         return _Opened(
-            *(ledger.store_id, segments, retention, commit, deferred_sync, writer, recovery, damage, repair),
+            *(ledger.store_id, segments, retention, commit, deferred_sync, journals, writer, recovery, damage, repair),
             self._scrub(damage, repair),
             resources.pop_all(),
         )

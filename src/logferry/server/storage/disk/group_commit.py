@@ -17,8 +17,9 @@ from logferry.server.storage.admission import GroupChanges, SourceTable
 from logferry.server.storage.deliveries import Delivery
 from logferry.server.storage.disk.deferred_sync import DeferredSync
 from logferry.server.storage.disk.held_back import log_of
-from logferry.server.storage.disk.journals import Journals, RecordedGroup
+from logferry.server.storage.disk.journals import Journals
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.recorded_group import RecordedGroup
 from logferry.server.storage.disk.segments import Payload, Segments
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.records import Placement
@@ -101,7 +102,7 @@ class GroupCommit:
             self._ledger.set_segments(rows)
             self._ledger.add_unsynced(pieces)
             written.changes.save(group)
-        self._journals.add(rows, group, self._ledger, is_deferred=bool(pieces))
+        self._journals.add(rows, group, self._ledger)
         if self._deferred_sync and pieces:
             self._deferred_sync.add(sum(len(data) for _, _, data in pieces))
 

@@ -90,7 +90,12 @@ class Journal:
 
 def journal_path(segment: Path) -> Path:
     """Return where the journal of a segment is."""
-    return segment.with_name(segment.name + _SUFFIX)
+    return segment.with_name(journal_name(segment.name))
+
+
+def journal_name(segment: str) -> str:
+    """Return the name of the journal of a segment."""
+    return segment + _SUFFIX
 
 
 def segment_of_journal(file_name: str) -> str:
@@ -161,15 +166,16 @@ def _line(items: str) -> bytes:
 # --- reading
 
 
-def read_journal(segment: Path, *, limit: int = _MAX) -> Journal | None:
-    """Read the journal of a segment, up to where the segment held `limit` bytes.
+def read_journal(segment: Path, *, limit: int = _MAX, size: int = _MAX) -> Journal | None:
+    """Read the journal of a segment, up to where the segment held `limit` bytes, and at most `size` bytes of it.
 
     Returns None if there is none that this version can read. Raises OSError.
     """
     with contextlib.suppress(FileNotFoundError), open(open_file(journal_path(segment)), "rb") as file:
         journal = Journal()
         together: list[list[Any]] = []
-        while line := file.readline(_MAX_LINE_BYTES):
+        while line := file.readline(min(_MAX_LINE_BYTES, size)):
+            size -= len(line)
             entry = parsed(line)
             if entry is None:
                 journal.damaged_lines += bool(line.strip())

@@ -1,10 +1,10 @@
 """Keeps the journals of segments: what a group adds to them, when it is written, and what a start completes.
 
-The writer thread adds each recorded group, before its acks. A group with few segments is written at once. Of a group
-that writes little to more than eight segments, whose bytes the ledger keeps for a while (deferred_sync.py), the
-entries wait in memory until the deferred sync: a write to each of a thousand journals would take longer than the group.
-The ledger has them meanwhile, and a start completes the journals from it. Journals are never synced: only a ledger that
-is lost together with the machine's memory needs what a sync would save.
+The writer thread adds each recorded group, before its acks. A group with few segments is written at once. The entries
+of a group with more than eight segments wait in memory for a thread that writes all that waits every few seconds: a
+write to each of a thousand journals would take longer than the group. The ledger has them meanwhile, and a start
+completes the journals from it. That thread also writes journals anew that are large or whose segment is closed, each
+entry once. Journals are never synced: only a ledger that is lost together with the machine's memory needs that.
 
 A journal that cannot be written keeps nobody waiting: it is completed at the next start.
 """
@@ -12,6 +12,7 @@ A journal that cannot be written keeps nobody waiting: it is completed at the ne
 import logging
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from logferry.server.storage.disk.journal import (
     begin_entry,
     entries_of,
     extent_entry,
+    journal_name,
     journal_path,
     loss_entry,
     read_journal,
@@ -35,10 +37,12 @@ from logferry.server.storage.disk.journal import (
     window_entry,
 )
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.regular import open_file
+from logferry.server.storage.disk.recorded_group import RecordedGroup
+from logferry.server.storage.disk.regular import open_file, open_sized, size_of
 from logferry.server.storage.log_names import log_of_source
-from logferry.server.storage.records import ExtentRow, LossRow, SegmentRow, SourceRecords, SourceRow, WindowRow
+from logferry.server.storage.records import ExtentRow, LossRow, SegmentRow, SourceRow, WindowRow
 from logferry.telemetry.log_limits import RepeatLimit
+from logferry.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -53,78 +57,17 @@ _MAX_KNOWN_SOURCES: Final = 10_000
 # Journals that stay open: those of busy logs. Opening one costs as much as adding to it.
 _MAX_OPEN: Final = 64
 
-# A group that changes at most this many segments is written at once, also if their sync is deferred.
+# A group that changes at most this many segments is written at once.
 _FEW: Final = 8
 
-# At least this many recorded groups wait in memory for the deferred sync before they are written anyway.
+# Long enough that one write covers many groups; it is what a kill costs the journals of a store with many sources.
+_WRITE_INTERVAL_S: Final = 5.0
+
+# The part of the time in which journals are written anew; at least one is.
+_COMPACTION_SHARE: Final = 0.05
+
+# With more segments than this waiting in memory, they are written anyway.
 _MAX_WAITING: Final = 50_000
-
-
-class RecordedGroup(SourceRecords):
-    """Passes what a group records on to the ledger, and remembers it for the journals."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self.sources: dict[str, SourceRow] = {}
-        self.moved: list[str] = []
-        self.extents: list[tuple[str, ExtentRow]] = []
-        self.losses: list[LossRow] = []
-        self.windows: list[WindowRow] = []
-
-    def source(self, source_id: str, /) -> SourceRow | None:
-        """See SourceRecords; likewise below."""
-        return self._ledger.source(source_id)
-
-    def add_sources(self, rows: Iterable[SourceRow], /) -> None:
-        new = list(rows)
-        self.sources.update((row.id, row) for row in new)
-        self._ledger.add_sources(new)
-
-    def set_owners(self, rows: Iterable[SourceRow], /) -> None:
-        self._ledger.set_owners(rows)
-
-    def set_sources(self, rows: Iterable[SourceRow], /) -> None:
-        moved = list(rows)
-        self.sources.update((row.id, row) for row in moved)
-        self.moved = [row.id for row in moved]
-        self._ledger.set_sources(moved)
-
-    def set_extents(self, extents: Iterable[tuple[str, ExtentRow]], /) -> None:
-        self.extents = list(extents)
-        self._ledger.set_extents(self.extents)
-
-    def add_loss(self, loss: LossRow, /) -> bool:
-        is_new = self._ledger.add_loss(loss)
-        if is_new:
-            self.losses.append(loss)
-        return is_new
-
-    def add_window(self, window: WindowRow, /) -> bool:
-        is_new = self._ledger.add_window(window)
-        if is_new:
-            self.windows.append(window)
-        return is_new
-
-    def count_losses(self, source_id: str, most: int, /) -> int:
-        return self._ledger.count_losses(source_id, most)
-
-    def count_windows(self, source_id: str, most: int, /) -> int:
-        return self._ledger.count_windows(source_id, most)
-
-    def has_loss(self, loss: LossRow, /) -> bool:
-        return self._ledger.has_loss(loss)
-
-    def join_loss(self, loss: LossRow, /) -> bool:
-        is_new = self._ledger.join_loss(loss)
-        if is_new:
-            self.losses.append(loss)
-        return is_new
-
-    def join_window(self, window: WindowRow, /) -> bool:
-        is_new = self._ledger.join_window(window)
-        if is_new:
-            self.windows.append(window)
-        return is_new
 
 
 @dataclass(slots=True)
@@ -151,37 +94,54 @@ class _Known:
 
 
 class Journals:
-    """The journals of a store. The writer thread adds; it and the deferred sync thread write.
+    """The journals of a store. The writer thread adds; it and a thread of the journals write.
 
     `_lock` guards what waits, `_writing` the files and what is known about them: a thread that holds `_writing` may
     take `_lock`, never the other way round.
     """
 
-    def __init__(self, root: Path, store_id: str) -> None:
+    def __init__(self, root: Path, store_id: str, *, interval_s: float = _WRITE_INTERVAL_S) -> None:
         self._root = root
         self._store_id = store_id
+        self._interval_s = interval_s
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._waiting: dict[int, _Waiting] = {}
         self._known: dict[int, _Known] = {}
         self._open: OrderedDict[int, int] = OrderedDict()  # segments to descriptors
+        self._large: dict[int, str] = {}  # segments whose journals must be written anew, to their paths
         self._broken: set[int] = set()
         self._failures = RepeatLimit(logger)
+        self._has_work = threading.Event()
+        self._is_stopping = threading.Event()
+        self._worker = Worker(self._run, name="logferry-journals", on_stop=self._hurry)
+
+    def start(self) -> None:
+        """Begin to write every few seconds what waits."""
+        self._worker.start()
+
+    def close(self, timeout_s: float) -> None:
+        """Write what waits, for at most `timeout_s`, and close all files; the next start completes what remains."""
+        if not self._worker.stop(timeout_s):
+            return
+        with self._writing:
+            while self._open:
+                os.close(self._open.popitem()[1])
 
     def begin(self, row: SegmentRow) -> None:
         """Begin the journal of a new segment: it says that nothing is stored yet. Never raises OSError."""
         with self._writing:
             try:
-                descriptor = open_file(journal_path(self._root / row.path), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+                descriptor, size = self._opened(row)
                 try:
-                    if not os.fstat(descriptor).st_size:
+                    if not size:
                         os.write(descriptor, begin_entry(self._store_id, row.path) + total_entry(0, 0, 0))
                 finally:
                     os.close(descriptor)
             except OSError as error:
                 self._note_failure(row.id, error)
 
-    def add(self, rows: Sequence[SegmentRow], group: RecordedGroup, ledger: Ledger, *, is_deferred: bool) -> None:
+    def add(self, rows: Sequence[SegmentRow], group: RecordedGroup, ledger: Ledger) -> None:
         """Add a recorded group that has changed the segments `rows`. Never raises OSError."""
         with self._lock:
             places, changed = self._gather(rows, group)
@@ -193,29 +153,49 @@ class Journals:
             is_too_much = len(self._waiting) > _MAX_WAITING
         if is_too_much:
             self.write()
-        elif not is_deferred or len(changed) <= _FEW:
+        elif len(changed) <= _FEW:
             self.write(changed)
-
-    def close(self) -> None:
-        """Close all files."""
-        with self._writing:
-            while self._open:
-                os.close(self._open.popitem()[1])
+        elif not self._has_work.is_set():
+            self._has_work.set()
 
     def write(self, only: Iterable[int] | None = None) -> None:
         """Write what waits, of all segments or of some. Never raises OSError."""
-        with self._writing:
-            with self._lock:
-                waiting = self._take(only)
-            for segment, entries in waiting.items():
-                if segment not in self._broken:
-                    self._try_to_write(segment, entries)
+        with self._lock:
+            segments = list(self._waiting if only is None else only)
+        for segment in segments:
+            with self._writing:  # for one segment at a time: the writer thread waits for no other
+                with self._lock:
+                    waiting = self._waiting.pop(segment, None)
+                if waiting and segment not in self._broken:
+                    self._try_to_write(segment, waiting)
 
-    def _take(self, only: Iterable[int] | None) -> dict[int, _Waiting]:
-        if only is None:
-            taken, self._waiting = self._waiting, {}
-            return taken
-        return {segment: self._waiting.pop(segment) for segment in only if segment in self._waiting}
+    def forget(self, segments: Iterable[int]) -> None:
+        """Never write again to the journals of segments that are about to be deleted."""
+        with self._writing, self._lock:
+            for segment in segments:
+                self._waiting.pop(segment, None)
+                self._large.pop(segment, None)
+                self._known.pop(segment, None)
+                self._broken.discard(segment)
+                if segment in self._open:
+                    os.close(self._open.pop(segment))
+
+    def _hurry(self) -> None:
+        self._is_stopping.set()
+        self._has_work.set()
+
+    def _run(self, worker: Worker) -> None:
+        is_last = False
+        while not is_last:
+            self._has_work.wait()
+            self._is_stopping.wait(self._interval_s)
+            self._has_work.clear()
+            is_last = worker.is_stopping
+            try:
+                self.write()
+                self._compact_some()
+            except Exception:  # the top of a worker; the next start completes the journals
+                logger.exception("the journals of segments cannot be written")
 
     def _gather(self, rows: Sequence[SegmentRow], group: RecordedGroup) -> tuple[_Places, set[int]]:
         """Add a group's lines to what waits; return the places of its sources, and the segments that it concerns."""
@@ -258,9 +238,8 @@ class Journals:
         return waiting
 
     def _try_to_write(self, segment: int, waiting: _Waiting) -> None:
-        path = self._root / waiting.row.path
         try:
-            self._write(path, segment, waiting)
+            self._write(segment, waiting)
         except OSError as error:
             self._note_failure(segment, error)
 
@@ -270,23 +249,54 @@ class Journals:
         message = "cannot write the journal of a segment: %s; the next start completes it from the ledger"
         self._failures.log(logging.WARNING, "journal", message, printable(cause))
 
-    def _write(self, path: Path, segment: int, waiting: _Waiting) -> None:
+    def _write(self, segment: int, waiting: _Waiting) -> None:
         known = self._known_of(segment)
-        descriptor = self._descriptor(path, segment, known)
+        descriptor = self._descriptor(waiting.row, known)
         begin = b"" if known.size else begin_entry(self._store_id, waiting.row.path)
         if known.size and not known.sources:
             begin = b"\n"  # after a line that a crash may have left unfinished
         data = begin + b"".join(_entries(waiting, known.sources))
         if os.write(descriptor, data) < len(data):
-            raise OSError(None, "the disk accepted only a part", str(path))
+            raise OSError(None, "the disk accepted only a part", f"{self._root}/{waiting.row.path}")
         known.size += len(data)
-        is_large = known.size > max(_COMPACT_AT_BYTES, known.compact_at)
-        if is_large or waiting.row.state != "open":
+        is_closed = waiting.row.state != "open"
+        if is_closed or known.size > max(_COMPACT_AT_BYTES, known.compact_at):
+            self._large[segment] = waiting.row.path
+            self._has_work.set()
+        if is_closed:
             os.close(self._open.pop(segment))
-        if is_large:
-            known.compact_at = 2 * _compact(path)
-        if waiting.row.state != "open":
             del self._known[segment]
+
+    def _compact_some(self) -> None:
+        """Write large and closed journals anew, one after the other, for a small part of the time."""
+        end = time.monotonic() + _COMPACTION_SHARE * self._interval_s
+        with self._writing:
+            large = list(self._large.items())
+        for segment, path in large:
+            try:
+                self._compact(segment, self._root / path)
+            except OSError as error:
+                with self._writing:
+                    if self._large.pop(segment, None) is not None:  # otherwise it was deleted meanwhile
+                        self._note_failure(segment, error)
+            if time.monotonic() > end:
+                self._has_work.set()
+                return
+
+    def _compact(self, segment: int, path: Path) -> None:
+        """Write a journal anew, each entry once. Others may add to it until it is replaced. Raises OSError."""
+        with self._writing:
+            size = size_of(journal_path(path))
+        journal = read_journal(path, size=size)
+        with self._writing:
+            if self._large.pop(segment, None) is None or segment in self._broken or journal is None:
+                return  # it was deleted meanwhile, or cannot be read
+            data = b"".join(entries_of(journal)) + _content_from(path, size)
+            replace_file(journal_path(path), data, mode=0o640, is_synced=False)
+            if segment in self._open:
+                os.close(self._open.pop(segment))
+            if segment in self._known:
+                self._known[segment].compact_at = 2 * len(data)
 
     def _known_of(self, segment: int) -> _Known:
         known = self._known.get(segment)
@@ -296,16 +306,19 @@ class Journals:
             known = self._known[segment] = _Known()
         return known
 
-    def _descriptor(self, path: Path, segment: int, known: _Known) -> int:
-        if segment in self._open:
-            self._open.move_to_end(segment)
-            return self._open[segment]
+    def _descriptor(self, row: SegmentRow, known: _Known) -> int:
+        if row.id in self._open:
+            self._open.move_to_end(row.id)
+            return self._open[row.id]
         while len(self._open) >= _MAX_OPEN:
             os.close(self._open.popitem(last=False)[1])
-        descriptor = open_file(journal_path(path), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        self._open[segment] = descriptor
-        known.size = os.fstat(descriptor).st_size
+        descriptor, known.size = self._opened(row)
+        self._open[row.id] = descriptor
         return descriptor
+
+    def _opened(self, row: SegmentRow) -> tuple[int, int]:
+        path = journal_name(f"{self._root}/{row.path}")  # not a Path: making one takes longer than opening the file
+        return open_sized(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
 def _entries(waiting: _Waiting, known: set[str]) -> Iterator[bytes]:
@@ -322,11 +335,7 @@ def _entries(waiting: _Waiting, known: set[str]) -> Iterator[bytes]:
     yield total_entry(waiting.row.bytes, waiting.row.lines, waiting.row.crc32)
 
 
-def _compact(segment: Path) -> int:
-    """Write a journal anew, each entry once; return its size. Raises OSError."""
-    journal = read_journal(segment)
-    if journal is None:
-        return 0
-    data = b"".join(entries_of(journal))
-    replace_file(journal_path(segment), data, mode=0o640, is_synced=False)
-    return len(data)
+def _content_from(segment: Path, position: int) -> bytes:
+    with open(open_file(journal_path(segment)), "rb") as file:
+        file.seek(position)
+        return file.read()

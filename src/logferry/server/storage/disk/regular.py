@@ -31,16 +31,22 @@ def open_file(path: Path, flags: int = os.O_RDONLY, mode: int = 0o640) -> int:
 
     EBADMSG, because the name is there and the bytes of the file are not.
     """
+    return open_sized(path, flags, mode)[0]
+
+
+def open_sized(path: Path | str, flags: int, mode: int = 0o640) -> tuple[int, int]:
+    """Open a file as `open_file` does; return the descriptor and the size of the file."""
     try:
         descriptor = os.open(path, flags | _CAREFUL, mode)
     except OSError as error:
         if kind := _kind_at(path):
             raise _not_a_file(path, kind) from error
         raise
-    if kind := kind_of(os.fstat(descriptor).st_mode):
+    status = os.fstat(descriptor)
+    if kind := kind_of(status.st_mode):
         os.close(descriptor)
         raise _not_a_file(path, kind)
-    return descriptor
+    return descriptor, status.st_size
 
 
 def size_of(path: Path) -> int:
@@ -51,12 +57,12 @@ def size_of(path: Path) -> int:
     return status.st_size
 
 
-def _kind_at(path: Path) -> str:
+def _kind_at(path: Path | str) -> str:
     try:
-        return kind_of(path.lstat().st_mode)
+        return kind_of(os.lstat(path).st_mode)
     except OSError:
         return ""
 
 
-def _not_a_file(path: Path, kind: str) -> OSError:
+def _not_a_file(path: Path | str, kind: str) -> OSError:
     return OSError(errno.EBADMSG, f"it is {kind}, not a file", str(path))

@@ -7,7 +7,7 @@ file. Never deletes an open segment; open segments from earlier days are closed 
 import datetime
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -44,6 +44,7 @@ class Retention:
         self._ledger = ledger
         self._files = files
         self.limits = RetentionLimits(max_bytes, max_days)
+        self.on_expired: Callable[[Iterable[int]], object] = lambda _: None  # with their numbers, before the deletion
         self._applied: tuple[int, datetime.date, RetentionLimits] | None = None  # the last time: see `apply`
         self._undeleted: list[SegmentRow] = []
         self._log = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="segments that retention deleted")
@@ -62,6 +63,7 @@ class Retention:
         with self._ledger.transaction():
             self._ledger.set_segments(replace(row, state="expired") for row in expired)
         self._applied = now
+        self.on_expired([row.id for row in expired])
         self._undeleted += expired
         while self._undeleted:
             path = self._root / self._undeleted[0].path
