@@ -458,6 +458,19 @@ def test_e23_a_notice_for_a_connection_that_is_closing_is_discarded() -> None:
     assert client.received == b""
 
 
+def test_questions_of_a_client_that_is_dropped_for_memory_are_forgotten() -> None:
+    world = World()
+    client = world.connect()
+    client.send(hello())
+    client.connection.data_received(control_line("report", source="s1", after=0) * 10 + b"{")
+    before = world.budget.owed
+    client.connection.drop_for_memory()
+    assert world.budget.owed <= before - 9 * 512
+    world.run()
+    assert len(client.answers()) <= 2  # to the hello, and to the question that was asked
+    assert world.budget.total == 0
+
+
 def test_questions_that_wait_when_the_client_stops_sending_are_answered() -> None:
     world = World()
     client = world.connect()

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from logferry.protocol.delivery_requests import Content, Question, Report
+from logferry.protocol.delivery_requests import Content, Question, Repair, Report
 from logferry.server.clients.flow_control import MemoryAccount, MemoryBudget
 from logferry.server.clients.questions import QuestionOrder, Questions
 from logferry.server.clients.sessions.base import ClientDelivery
@@ -35,7 +35,7 @@ class HeldStore:
         """Answer the oldest question; return its source."""
         question, on_answer = self.asked.pop(0)
         on_answer(b"answer\n")
-        assert isinstance(question, Report | Content)
+        assert isinstance(question, Report | Content | Repair)
         return question.source
 
 
@@ -91,6 +91,58 @@ def test_an_answer_is_charged_before_it_is_asked_for_and_under_pressure_few_are(
     assert len(store.asked) == 2
     while store.asked:
         store.answer_next()
+    assert budget.owed == 0
+
+
+def test_nobody_waits_behind_reports() -> None:
+    store, (client, *reporting) = askers(20, MemoryBudget(64 * MIB))
+    for other in reporting:
+        other.questions.take(Report("a report", 0), "owner")
+    client.questions.take(Content("content", 0, 0, 512), "owner")
+    assert [store.answer_next() for _ in range(3)] == ["a report", "a report", "content"]
+
+
+def test_however_full_the_memory_is_a_question_of_each_kind_is_asked() -> None:
+    budget = MemoryBudget(16 * MIB)
+    store, clients = askers(9, budget)
+    budget.partial = 32 * MIB
+    for number, client in enumerate(clients):
+        kinds: list[Question] = [Report("report", 0), Content("content", 0, 0, 512), _repair(MIB)]
+        client.questions.take(kinds[number % 3], "owner")
+    asked = [store.answer_next() for _ in range(9)]
+    assert asked == ["report", "content", "repair"] * 3
+    assert budget.owed == 0
+
+
+def test_an_answer_that_does_not_fit_waits() -> None:
+    budget = MemoryBudget(2 * MIB)
+    store, clients = askers(20, budget)
+    for client in clients:
+        client.questions.take(Content("s", 0, 0, 512 * 1024), "owner")
+    assert budget.total <= 2.5 * MIB
+    for _ in clients:
+        store.answer_next()
+    assert all(client.answers for client in clients)
+
+
+def _repair(size: int) -> Repair:
+    return Repair("repair", 0, size, 1, 0, bytes(size))
+
+
+def test_the_repairs_of_all_clients_are_bounded_and_one_always_fits() -> None:
+    budget = MemoryBudget(16 * MIB)
+    store, clients = askers(20, budget)
+    for client in clients:
+        client.takes_answers = False
+        assert client.questions.take(_repair(MIB), "owner") is None
+    assert 3 * MIB < budget.owed < 5 * MIB
+    assert sum(b"too many repairs" in b"".join(client.answers) for client in clients) >= 16
+    for client in clients:
+        client.questions.discard()
+    assert budget.owed == 0
+    clients[0].takes_answers = True
+    clients[0].questions.take(_repair(12 * MIB), "owner")
+    assert store.answer_next() == "repair"
     assert budget.owed == 0
 
 

@@ -499,12 +499,14 @@ class Connection(asyncio.Protocol):
     def drop_for_memory(self) -> None:
         """Drop the client because others need the memory that it holds, without an error (rule A6).
 
-        What came before an incomplete message is answered, unless the client does not take its answers.
+        What came before an incomplete message is stored and acked, unless the client does not take its answers; its
+        questions are forgotten, because they hold memory.
         """
         if self._watch.is_blocked:
             self._drop("memory is short, and it does not read its acks")
             return
         self.record.note_dropped("memory is short, and it has not completed its message for the longest time")
+        self._questions.discard()
         self._ignore_input()
         self._finish_if_done()
 

@@ -8,23 +8,24 @@ never let a client wait for another one that does not take its answers.
 import sys
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from logferry.protocol.delivery_repairs import CONTENT_BYTES
-from logferry.protocol.delivery_requests import Content, Locate, Question, Repair, SourcesOf
+from logferry.protocol.delivery_repairs import CONTENT_BYTES, RepairOutcome, repair_line
+from logferry.protocol.delivery_requests import Content, Locate, Question, Repair, Report, SourcesOf
 from logferry.server.clients.flow_control import MemoryAccount, MemoryBudget
 from logferry.server.clients.services import StoreAccess
 
 # Our client asks one question at a time.
 _MAX_WAITING: Final = 100
 
-# At the same time with the store: more than the threads that answer, so that these never wait for the event loop.
-_MAX_ASKED: Final = 8
-_MAX_ASKED_UNDER_PRESSURE: Final = 2
-
-# Of the memory limit: above it, no answer is asked for. It is more than what stops the reading of messages, because
-# questions that wait may be what fills the memory.
+# Of the memory limit: above it, one answer of each kind is asked for at a time, so that what questions hold is freed.
+# It is more than what stops the reading of messages, because questions that wait may be what fills the memory.
 _NOT_ABOVE: Final = 1.25
+
+# Of the memory limit: what the repairs of all clients may hold that are not answered yet, if they are more than one.
+_REPAIRS_SHARE: Final = 0.25
+_TOO_MANY_REPAIRS: Final = "the server has too many repairs at once; try again later"
 
 _OVERHEAD_BYTES: Final = 512
 _ID_BYTES: Final = 128
@@ -34,44 +35,87 @@ _PAGE_BYTES: Final = 256 * 1024
 
 
 class _Asker(Protocol):
+    @property
+    def next_question(self) -> Question:
+        """The question that `ask_now` asks."""
+
     def ask_now(self) -> None:
         """Ask the store the next question."""
 
 
+@dataclass(slots=True)
+class _Lane:
+    """Clients that wait with a question of one kind, in the order in which they came; and how many are asked now.
+
+    The bounds are above the number of threads that answer, so that these never wait for the event loop.
+    """
+
+    most: int
+    most_under_pressure: int
+    waiting: dict[_Asker, None] = field(default_factory=dict)
+    asked: int = 0
+
+
 class QuestionOrder:
-    """Whose question is asked next. One for all clients."""
+    """Whose question is asked next. One for all clients. Nobody waits behind reports, which may read much."""
 
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
-        self._waiting: dict[_Asker, None] = {}  # in the order in which they came
-        self._asked = 0
+        self._repairs, self._others, self._reports = _Lane(2, 2), _Lane(8, 2), _Lane(2, 1)
+        self._lanes = (self._repairs, self._others, self._reports)
+        self._repair_bytes = 0
 
     def wait(self, asker: _Asker) -> None:
         """Have a client ask when its turn comes, which may be now."""
-        self._waiting[asker] = None
+        self._lane(asker.next_question).waiting[asker] = None
         self.proceed()
 
     def leave(self, asker: _Asker) -> None:
         """Note that a client does not want to ask any more."""
-        self._waiting.pop(asker, None)
+        for lane in self._lanes:
+            lane.waiting.pop(asker, None)
 
-    def answered(self) -> None:
+    def answered(self, question: Question) -> None:
         """Note that a question was answered."""
-        self._asked -= 1
+        self._lane(question).asked -= 1
         self.proceed()
+
+    def hold_repair(self, size: int) -> bool:
+        """Charge a repair until `repair_ended`; return False if all repairs together would hold too much."""
+        if self._repair_bytes and self._repair_bytes + size > self._budget.limit * _REPAIRS_SHARE:
+            return False
+        self._repair_bytes += size
+        return True
+
+    def repair_ended(self, size: int) -> None:
+        """Note that a repair was answered or forgotten."""
+        self._repair_bytes -= size
 
     def proceed(self) -> None:
         """Let clients ask while there is room for answers."""
-        if not self._waiting:
-            return
+        for lane in self._lanes:
+            while lane.waiting and self._may_ask(lane):
+                asker = next(iter(lane.waiting))
+                del lane.waiting[asker]
+                lane.asked += 1
+                asker.ask_now()
+
+    def _may_ask(self, lane: _Lane) -> bool:
         budget = self._budget
-        while self._waiting and budget.total <= budget.limit * _NOT_ABOVE:
-            if self._asked >= (_MAX_ASKED_UNDER_PRESSURE if budget.is_tight else _MAX_ASKED):
-                return
-            asker = next(iter(self._waiting))
-            del self._waiting[asker]
-            self._asked += 1
-            asker.ask_now()
+        if not lane.asked:
+            return True
+        if lane.asked >= (lane.most_under_pressure if budget.is_tight else lane.most):
+            return False
+        size = _answer_bytes(next(iter(lane.waiting)).next_question)
+        return budget.total + size <= budget.limit * _NOT_ABOVE
+
+    def _lane(self, question: Question) -> _Lane:
+        match question:
+            case Repair():
+                return self._repairs
+            case Report():
+                return self._reports
+        return self._others
 
 
 class Questions:
@@ -102,12 +146,18 @@ class Questions:
         return self._is_asking or bool(self._waiting)
 
     def take(self, question: Question, owner: str) -> str | None:
-        """Take a question of `owner`; return what is wrong if the client asks too much at once."""
+        """Take a question of `owner`; return what is wrong if the client asks too much at once.
+
+        A repair that all repairs together leave no room for is answered immediately.
+        """
         if len(self._waiting) >= _MAX_WAITING:
             return "too many questions at once"
         if isinstance(question, Repair):
             if self._has_repair:
                 return "a repair before the answer to the one before"
+            if not self._order.hold_repair(_question_bytes(question)):
+                self._on_answer(repair_line(RepairOutcome(question.source, question.start, False, _TOO_MANY_REPAIRS)))
+                return None
             self._has_repair = True
         self._waiting.append((question, owner))
         self._memory.owe(_question_bytes(question))
@@ -119,6 +169,11 @@ class Questions:
         if self._waiting and not self._is_asking and self._takes_answers():
             self._order.wait(self)
 
+    @property
+    def next_question(self) -> Question:
+        """The question that waits for longest."""
+        return self._waiting[0][0]
+
     def ask_now(self) -> None:
         """Ask the store the next question; the order of questions calls this."""
         question, owner = self._waiting.popleft()
@@ -128,20 +183,26 @@ class Questions:
 
         def answered(line: bytes) -> None:
             self._is_asking = False
-            self._has_repair = self._has_repair and not isinstance(question, Repair)
-            self._memory.owe(-size - _question_bytes(question))
+            self._memory.owe(-size)
+            self._release(question)
             self._on_answer(line)
             self.proceed()
-            self._order.answered()
+            self._order.answered(question)
 
         self._store.ask(question, owner, answered)
 
     def discard(self) -> None:
         """Forget the questions that wait."""
         self._order.leave(self)
-        self._memory.owe(-sum(_question_bytes(question) for question, _ in self._waiting))
-        self._waiting.clear()
-        self._has_repair = self._has_repair and self._is_asking
+        while self._waiting:
+            self._release(self._waiting.popleft()[0])
+
+    def _release(self, question: Question) -> None:
+        size = _question_bytes(question)
+        self._memory.owe(-size)
+        if isinstance(question, Repair):
+            self._has_repair = False
+            self._order.repair_ended(size)
 
 
 def _question_bytes(question: Question) -> int:
