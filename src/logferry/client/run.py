@@ -124,6 +124,11 @@ def _ship(
 ) -> Outcome:
     if not opened.is_repeatable and settings.max_attempts is None:
         settings = replace(settings, max_attempts=0)  # to give up would lose what was read, and break the producer
+    is_disposing = settings.delete_after or settings.move_after is not None
+    if is_disposing:
+        from logferry.client.proof.retire import warn_of_folders
+
+        warn_of_folders(opened.disposable())
     producer = _producer(settings, opened.reader, known_losses, metrics)
     reporter = Reporter(metrics, interval_s=settings.metrics_interval) if settings.metrics_interval else None
     if reporter:
@@ -137,7 +142,7 @@ def _ship(
     if settings.mode == "batch" and producer.error is None and not producer.is_complete:
         raise DeliveryAbandoned("stopped before the end of the input; what was read is acked")
     problems = [*_problems(producer, opened.reader, metrics), *opened.unacked()]
-    if not problems and (settings.delete_after or settings.move_after):
+    if not problems and is_disposing:
         from logferry.client.proof.retire import dispose
 
         checkpoints.save()

@@ -1,7 +1,9 @@
 """No log file is deleted or moved unless all of it is proven to be stored."""
 
 import errno
+import grp
 import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_OK, EXIT_USAGE
 from logferry.cli.dispatch import main
 from logferry.client.proof import retire as disposal
+from logferry.client.proof.removal import folders_left_alone
 from logferry.client.proof.verify import Verdict, verify
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS
 from tests.support.fakes import FakeServer, ack_every_line
@@ -316,7 +319,7 @@ def test_a_file_exchanged_for_a_link_stays(tmp_path: Path, run_ship: Ship, monke
     ],
 )
 def test_root_removes_nothing_from_a_folder_that_others_may_change(
-    tmp_path: Path, run_ship: Ship, owner: int, mode: int, who: str
+    tmp_path: Path, run_ship: Ship, capfd: pytest.CaptureFixture[str], owner: int, mode: int, who: str
 ) -> None:
     log = append(_folder(tmp_path / "logs") / "app.log", range(5))
     os.chown(log.parent, owner, 12_345)
@@ -324,7 +327,27 @@ def test_root_removes_nothing_from_a_folder_that_others_may_change(
     printed = run_ship("--delete-after", log=log)
     assert printed.code == EXIT_INCOMPLETE
     assert f"{log} stays: {who} may change its folder and exchange the file for another one meanwhile" in printed.err
+    assert printed.err.count(f"nothing in {log.parent} will be deleted or moved: {who} may change it") == 1
+    assert printed.err.index("nothing in") < printed.err.index(f"{log} stays")
+    assert main(["check-config", "--log-file", str(log), "--delete-after"]) == EXIT_OK
+    assert f"warning  nothing in {log.parent} will be deleted or moved: {who} may" in capfd.readouterr().out
     assert log.exists()
+
+
+@as_root
+def test_who_may_change_a_folder_is_named(tmp_path: Path) -> None:
+    """Ubuntu's /var/log belongs to root and the group syslog, whose members may write to it."""
+    folder, group = _folder(tmp_path / "logs"), grp.getgrall()[-1]
+    user = pwd.getpwall()[-1]
+    os.chown(folder, 0, group.gr_gid)
+    folder.chmod(0o775)
+    (of_group,) = folders_left_alone([folder / "a.log", folder / "b.log"])
+    assert f"group {group.gr_name} may change it" in of_group
+    assert of_group.endswith(
+        "run this client as a user of that group, or protect the folder (`chmod g-w` or `chmod +t`)"
+    )
+    os.chown(folder, user.pw_uid, group.gr_gid)
+    assert f"user {user.pw_name} may change it" in folders_left_alone([folder / "a.log"])[0]
 
 
 @as_root

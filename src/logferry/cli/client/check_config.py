@@ -4,6 +4,7 @@ With `--serve` it checks the server's configuration.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from logferry.cli.client.check_report import check_report
@@ -38,7 +39,12 @@ def _client_report(words: Sequence[str]) -> str:
     follow_foreign_links(settings.follow_foreign_links)
     if problems := not_log_files(settings.inputs):
         raise ConfigError(problems)
-    return check_report(settings, preview(settings.inputs), state_dir(settings.state_dir))
+    previews, left_alone = preview(settings.inputs), []
+    if settings.delete_after or settings.move_after:
+        from logferry.client.proof.removal import folders_left_alone
+
+        left_alone = folders_left_alone(Path(name) for found in previews for name in found.files)
+    return check_report(settings, previews, state_dir(settings.state_dir), left_alone)
 
 
 def _server_report(words: Sequence[str]) -> str:

@@ -8,12 +8,18 @@ from logferry.client.finding.preview import InputPreview
 from logferry.config import STANDARD_INPUT, ShipSettings
 
 
-def check_report(settings: ShipSettings, inputs: Sequence[InputPreview], state_dir: Path) -> str:
-    """Return the summary: where and how the client ships, and which files each input matches now."""
+def check_report(
+    settings: ShipSettings, inputs: Sequence[InputPreview], state_dir: Path, left_alone: Sequence[str] = ()
+) -> str:
+    """Return the summary: where and how the client ships, and which files each input matches now.
+
+    `left_alone` are sentences about the folders from which files will not be deleted or moved.
+    """
     lines = [
         f"OK: {settings.config or 'the configuration is valid'}",
         *_common(settings, state_dir),
         *(f"input {number}  {_input(found)}" for number, found in enumerate(inputs, 1)),
+        *(f"warning  {sentence}" for sentence in left_alone),
     ]
     return "\n".join(map(shown, lines))
 

@@ -8,10 +8,12 @@ whether a file may go.
 
 import contextlib
 import errno
+import grp
 import os
+import pwd
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Self
 
@@ -113,6 +115,27 @@ class NamedFile:
                 raise
 
 
+def folders_left_alone(paths: Iterable[Path]) -> list[str]:
+    """Return a sentence for each folder of these files from which root must not remove anything."""
+    found = []
+    for path in sorted({path.parent for path in paths}):
+        with contextlib.suppress(OSError):  # the removal reports it
+            with _folder_opened(path) as folder:
+                reason = _why_unsafe(folder, "it")
+            if reason:
+                found.append(f"nothing in {path} will be deleted or moved: {reason}")
+    return found
+
+
+@contextlib.contextmanager
+def _folder_opened(path: Path) -> Iterator[int]:
+    folder = open_folder(path)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
 def _state_of(status: os.stat_result) -> FileState:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
@@ -124,17 +147,29 @@ def _why_unsafe(folder: int, what: str) -> str:
     status = os.fstat(folder)
     is_sticky = status.st_mode & stat.S_ISVTX
     if status.st_uid:
-        who = f"user {status.st_uid}"
+        who, advice = f"user {_user(status.st_uid)}", "run this client as that user, or give the folder to root"
     elif status.st_mode & stat.S_IWOTH and not is_sticky:
-        who = "everybody"
+        who, advice = "everybody", "protect the folder (`chmod o-w` or `chmod +t`)"
     elif status.st_mode & stat.S_IWGRP and status.st_gid and not is_sticky:
-        who = f"group {status.st_gid}"
+        who = f"group {_group(status.st_gid)}"
+        advice = "run this client as a user of that group, or protect the folder (`chmod g-w` or `chmod +t`)"
     else:
         return ""
     return (
-        f"{who} may change {what} and exchange the file for another one meanwhile, so root does not touch it: "
-        "run this client as that user, or let only root write to the folder"
+        f"{who} may change {what} and exchange the file for another one meanwhile, so root does not touch it: {advice}"
     )
+
+
+def _user(number: int) -> str:
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(number).pw_name
+    return str(number)
+
+
+def _group(number: int) -> str:
+    with contextlib.suppress(KeyError):
+        return grp.getgrgid(number).gr_name
+    return str(number)
 
 
 @contextlib.contextmanager

@@ -5,10 +5,11 @@ exception, which the user has to request, are lines that were filtered out of a 
 """
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from logferry.client.net.reports import ReportClient
-from logferry.client.proof.removal import NamedFile
+from logferry.client.proof.removal import NamedFile, folders_left_alone
 from logferry.client.proof.verify import Verdict, verify
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import ShipSettings
@@ -16,6 +17,12 @@ from logferry.errors import DeliveryError, cause_of
 from logferry.printable import printable
 
 logger = logging.getLogger(__name__)
+
+
+def warn_of_folders(paths: Iterable[Path]) -> None:
+    """Log, before anything is shipped, from which folders root will not delete or move files."""
+    for sentence in folders_left_alone(paths):
+        logger.warning("%s", printable(sentence))
 
 
 def dispose(path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> list[str]:
