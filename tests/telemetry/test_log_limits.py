@@ -287,3 +287,41 @@ def test_at_debug_level_the_guard_suppresses_nothing(
     for number in range(100):
         own.info("%s", number)
     assert len(messages) == 100
+
+
+@pytest.mark.parametrize("kind", ["repeats", "rate", "guard"])
+def test_a_signal_handler_may_log_while_a_limit_is_at_work(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The handler runs in the thread that it interrupts: here, whenever a limit asks for the time or shows a value."""
+    is_handling = False
+
+    def interrupt() -> float:
+        nonlocal is_handling
+        if not is_handling:
+            is_handling = True
+            log("handler")
+            is_handling = False
+        return 1000.0
+
+    class Interrupting:
+        def __str__(self) -> str:
+            return str(interrupt())
+
+    is_handling = True
+    repeats, rate = RepeatLimit(logger), RateLimit(logger, per_second=9, what="events", clock=interrupt)
+    guard = FloodGuard(clock=interrupt)
+    is_handling = False
+
+    def log(text: str) -> None:
+        record = logging.LogRecord(logger.name, logging.INFO, text, 1, text, (), None)
+        if kind == "repeats":
+            repeats.log(logging.INFO, text, "%s %s", text, "" if is_handling else Interrupting())
+        elif kind == "rate":
+            rate.log(logging.INFO, "%s", text)
+        elif guard.filter(record):
+            logger.info("%s", text)
+
+    thread = threading.Thread(target=log, args=("main",), daemon=True)
+    thread.start()
+    thread.join(DEADLINE_S)
+    assert not thread.is_alive()
+    assert {record.getMessage().split()[0] for record in caplog.records} == {"main", "handler"}

@@ -3,7 +3,7 @@
 `RepeatLimit` is for a lasting condition (a full disk): it logs the first message and counts the repeats. `RateLimit` is
 for many events of one kind (connects): it logs a few per second and counts the others. `FloodGuard` is for the log as a
 whole: it limits what no other limit does. All own their counts, bound their memory, and never suppress a message
-without counting it. Any thread may use them.
+without counting it. Any thread may use them, and a signal handler that interrupts one of their own methods.
 """
 
 import logging
@@ -64,7 +64,7 @@ class RepeatLimit:
         self._interval_s = interval_s
         self._max_keys = max_keys
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._repeats: OrderedDict[Hashable, _Repeats] = OrderedDict()
         self._rate = RateLimit(logger, per_second=_NEW_PER_SECOND, what="different messages", clock=clock)
 
@@ -164,7 +164,7 @@ class RateLimit:
         self._per_second = per_second
         self._what = what
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._since = clock()  # the beginning of the current window
         self._window_s = 1.0
         self._logged = 0
@@ -224,7 +224,7 @@ class FloodGuard(logging.Filter):
         super().__init__()
         self._per_second = per_second
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._limits: dict[tuple[str, int], RateLimit] = {}  # by statement: as many as there are in the code
 
     def filter(self, record: logging.LogRecord) -> bool:
