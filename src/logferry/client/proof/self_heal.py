@@ -99,34 +99,46 @@ class SelfHealer:
                 worker.wait()
 
     def _repair_all(self, sources: list[str], worker: Worker) -> None:
-        for attempt in range(_ATTEMPTS):
+        attempt = 0
+        while sources and attempt < _ATTEMPTS:
+            before = len(sources)
             try:
-                with ReportClient.for_server_of(
-                    self._settings, self._checkpoints.client_id, wait=self._wait
-                ) as reports:
-                    self._away_since = None
-                    while sources:
-                        self._repair(sources[0], reports)
-                        del sources[0]
-                return
+                self._repair_some(sources)
             except _Stopping:
                 return
-            except ProtocolError as error:  # an answer about one source must not keep the others from repair
-                self._log.log(
-                    *(logging.WARNING, "cannot repair source %s on the server: %s"),
-                    *(sources.pop(0), printable(str(error), max_chars=MAX_REASON_CHARS)),
-                )
-            except DeliveryError as error:
+            except Exception as error:  # the top of a worker: a bug here must not end the run
+                level = logging.DEBUG if isinstance(error, DeliveryError) else logging.ERROR
+                logger.log(level, "cannot repair now: %s", error, exc_info=level == logging.ERROR)
                 self._away_since = self._away_since or time.monotonic()
-                logger.debug("cannot repair now: %s", error)
+                attempt = attempt + 1 if len(sources) == before else 0
                 self._pause(_FIRST_RETRY_S * 2**attempt, worker)
-            except Exception:  # the top of a worker: a bug here must not end the run
-                logger.exception("cannot repair %s on the server", printable(sources.pop(0)))
-        self._log.log(
-            logging.WARNING,
-            "cannot repair %d files on the server, which does not answer: a later run does",
-            len(sources),
-        )
+        if sources:
+            self._log.log(
+                logging.WARNING,
+                "cannot repair %d files on the server, which does not answer: a later run does",
+                len(sources),
+            )
+
+    def _repair_some(self, sources: list[str]) -> None:
+        """Repair sources, on one connection, until one of them is a problem of its own; remove these from the list.
+
+        Raises DeliveryError, or whatever keeps the client from connecting; the sources that are left are not to blame.
+        """
+        with ReportClient.for_server_of(self._settings, self._checkpoints.client_id, wait=self._wait) as reports:
+            self._away_since = None
+            while sources:
+                try:
+                    self._repair(sources[0], reports)
+                except ProtocolError as error:  # an answer about one source must not keep the others from repair
+                    shown = printable(str(error), max_chars=MAX_REASON_CHARS)
+                    self._log.log(logging.WARNING, "cannot repair source %s on the server: %s", sources.pop(0), shown)
+                    return
+                except DeliveryError:
+                    raise
+                except Exception:
+                    logger.exception("cannot repair %s on the server", printable(sources.pop(0)))
+                    return
+                del sources[0]
 
     def _repair(self, source_id: str, reports: ReportClient) -> None:
         checkpoint = self._checkpoints.of_source(source_id)
