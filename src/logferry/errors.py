@@ -38,6 +38,10 @@ class StateError(LogferryError):
     """Another process uses the state folder, or something in the folder cannot be read or understood."""
 
 
+class UnreadableState(StateError):
+    """The system refuses to read something in the state folder, which may be intact: it is left as it is."""
+
+
 class SourceError(LogferryError):
     """A log file cannot be read. `path` names it, `reason` says why."""
 

@@ -77,7 +77,11 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloadin
     follow_foreign_links(settings.follow_foreign_links)
     folder, connection = state_dir(settings.state_dir), ConnectionTracker(on_change=metrics.changed.set)
     checkpoints = Checkpoints(folder)
-    known_losses = KnownLosses(folder, acknowledged=lambda: read_acknowledged(folder).number)
+    try:
+        known_losses = KnownLosses(folder, acknowledged=lambda: read_acknowledged(folder).number)
+    except BaseException:
+        checkpoints.close()
+        raise
     try:
         opened = _open_reader(settings, checkpoints, known_losses, metrics)
         try:

@@ -1,5 +1,6 @@
 """Checkpoints on disk: saved in time, locked, never blocking shipping, never ahead of an ack."""
 
+import errno
 import functools
 import json
 import logging
@@ -20,6 +21,7 @@ from logferry.client.files.identity import fingerprint
 from logferry.client.state import checkpoints as checkpoint_module
 from logferry.client.state.checkpoints import MAX_IDLE, SAVE_INTERVAL_S, Checkpoints
 from logferry.client.state.journal import Journal
+from logferry.client.state.known_losses import KnownLosses
 from logferry.errors import StateError
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
@@ -511,6 +513,42 @@ def test_verify_leaves_damaged_checkpoints_where_they_are(tmp_path: Path, caplog
     assert not list(Checkpoints(tmp_path, read_only=True))
     assert "cannot read the checkpoints" in caplog.text
     assert os.listdir(tmp_path) == ["checkpoints.json"]
+
+
+@pytest.mark.parametrize(("name", "read"), [("checkpoints.json", Checkpoints), ("losses.json", KnownLosses)])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE])
+def test_a_state_file_that_cannot_be_read_is_an_error_and_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, read: Callable[[Path], object], number: int
+) -> None:
+    """It may be intact, as when another user has used the folder once."""
+    for file_name in ("checkpoints.json", "losses.json"):
+        (tmp_path / file_name).write_text("whatever")
+    os_open = os.open
+
+    def refuse(path: Any, *words: Any, **options: Any) -> int:
+        if str(path) == str(tmp_path / name):
+            raise OSError(number, os.strerror(number), str(path))
+        return os_open(path, *words, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        for _ in range(2):  # the first one has not left the folder locked
+            with pytest.raises(StateError, match=f"cannot read .*{name}: .*--state-dir"):
+                read(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} - {"lock"} == {"checkpoints.json", "losses.json"}
+    assert (tmp_path / name).read_text() == "whatever"
+
+
+def test_a_folder_whose_lock_another_user_has_is_not_used_without_a_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(checkpoint_module, "lock_folder", refuse)
+    words = "cannot lock the state folder .*: Permission denied; .* belongs to user .*: run .*, or .*--state-dir"
+    with pytest.raises(StateError, match=words):
+        Checkpoints(tmp_path)
 
 
 # --- a folder that cannot be written ----------------------------------------------------------------------------------

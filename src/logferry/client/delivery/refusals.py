@@ -82,7 +82,8 @@ class Refusals:
         """Count a line that an earlier run of this client has passed, and whose loss the server has recorded."""
         self._metrics.add(lines_rejected=1)
         shown = printable(loss.reason, max_chars=MAX_REASON_CHARS)
-        self._known_losses.add_loss(source.path, source.id, loss.start, loss.end, shown)
+        if not self._known_losses.knows_loss(source.path, source.id, loss.end, shown):
+            self._known_losses.add_loss(source.path, source.id, loss.start, loss.end, shown)
         self._limit.log(
             *(logging.ERROR, shown, "%s: the server has no line for bytes %d to %d, which an earlier run passed: %s"),
             *(printable(source.path), loss.start, loss.end, shown),

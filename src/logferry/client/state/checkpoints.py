@@ -31,7 +31,7 @@ from logferry.errors import StateError, cause_of
 from logferry.folder_lock import FolderInUse, FolderLock, lock_folder
 from logferry.model.source import Source
 from logferry.names import encodable
-from logferry.permissions import Privacy
+from logferry.permissions import Privacy, advice
 from logferry.printable import printable
 from logferry.protocol.delivery import MAX_NAME_CHARS
 from logferry.telemetry.log_limits import RepeatLimit
@@ -73,7 +73,8 @@ class Checkpoints:
     ) -> None:
         """Load the checkpoints in `folder`; None keeps everything in memory only.
 
-        Raises StateError when another process uses the folder, unless `read_only`.
+        Raises StateError for checkpoints that cannot be read, and, unless `read_only`, when another process uses the
+        folder or this user may not lock it: without the lock, two clients would store the same lines.
         """
         self._clock = clock
         self._lock: FolderLock | None = None
@@ -96,7 +97,11 @@ class Checkpoints:
             if not read_only:
                 self._lock_for_writing(folder)
                 self._file = file
-            file.load(self._apply)
+            try:
+                file.load(self._apply)
+            except StateError:
+                self._unlock()
+                raise
 
     def __iter__(self) -> Iterator[Checkpoint]:
         with self._changing:
@@ -249,6 +254,9 @@ class Checkpoints:
     def close(self) -> None:
         """Save, and unlock the folder."""
         self.save()
+        self._unlock()
+
+    def _unlock(self) -> None:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -353,6 +361,14 @@ class Checkpoints:
             raise StateError(
                 f"cannot use the state folder {folder}: another logferry (process {error.holder}) is using it; "
                 "give this one its own with --state-dir"
+            ) from None
+        except PermissionError as error:
+            if not folder.is_dir():  # nobody uses it, and nothing is in it
+                self._note_failure(folder, error)
+                return
+            raise StateError(
+                f"cannot lock the state folder {folder}: {cause_of(error)}{advice(folder / 'lock', error)}, or give "
+                "this client its own with --state-dir"
             ) from None
         except OSError as error:
             self._note_failure(folder, error)

@@ -17,7 +17,8 @@ then lag behind the acks, which costs nothing. A crash during a replacement leav
 processes may read the file at any time.
 A damaged file never stops the client. The client uses the readable lines, keeps the file as `.damaged`, and writes a
 new one; a source whose line is lost becomes a new source and is shipped again. A file of a later version, or without a
-single readable line, is set aside in the same way, as a whole.
+single readable line, is set aside in the same way, as a whole. A file that the system refuses to read may be intact: it
+is left as it is, and the client ends.
 Version 1 was one JSON document with all checkpoints under "sources"; version 2 did not say which store has a source.
 Both are read, and replaced at the next save.
 
@@ -34,10 +35,9 @@ from typing import Any, Final
 
 from logferry import checksum
 from logferry.client.state.journal import Journal
-from logferry.client.state.state_values import UNREADABLE, set_aside, shortly
+from logferry.client.state.state_values import UNREADABLE, cannot_read, set_aside, shortly
 from logferry.durable import replace_file
-from logferry.errors import StateError, cause_of
-from logferry.permissions import advice
+from logferry.errors import cause_of
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,8 @@ class CheckpointFile:
     def load(self, apply: Callable[[Any], None]) -> None:
         """Pass each entry to `apply`, which raises ValueError, KeyError or TypeError for one that it cannot accept.
 
-        Problems with the file are logged, never raised, except a StateError if a reader may not open it.
+        Damage is logged, never raised. Raises UnreadableState for a file that this user may not open, and, unless the
+        file is only read, for one that the system cannot read: it may be intact, and would be replaced.
         """
         try:
             content = self._journal.read()
@@ -75,12 +76,12 @@ class CheckpointFile:
             if not self._read_only:
                 logger.info("no checkpoints in %s: every file is taken as new", self.path.parent)
             return
-        except PermissionError as error:
-            if not self._read_only:
-                self._set_aside(error)
-                return
-            raise StateError(f"cannot read {self.path}: {cause_of(error)}{advice(self.path, error)}") from None
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            if isinstance(error, PermissionError) or not self._read_only:
+                raise cannot_read(self.path, error) from None
+            self._set_aside(error)
+            return
+        except ValueError as error:
             self._set_aside(error)
             return
         old = _lines_of_version_1(content)

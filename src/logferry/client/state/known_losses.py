@@ -22,7 +22,7 @@ from logferry.client.state.losses_file import (
     read_losses,
     write_losses,
 )
-from logferry.errors import StateError, cause_of
+from logferry.errors import StateError, UnreadableState, cause_of
 from logferry.model.unknown_window import UnknownWindow
 from logferry.printable import printable
 from logferry.telemetry.log_limits import RepeatLimit
@@ -49,7 +49,7 @@ class KnownLosses:
         acknowledged: Callable[[], int] = lambda: 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Load the file in `folder`; None keeps everything in memory only.
+        """Load the file in `folder`; None keeps everything in memory only. Raises UnreadableState.
 
         `acknowledged` returns up to which number somebody has acknowledged entries, even if the file lacks them; new
         entries get numbers above that. Any thread may call it.
@@ -78,6 +78,12 @@ class KnownLosses:
         with self._lock:
             self._add(KnownLoss(0, path, source, start, end, reason, time.time(), size=size))
         self.write_if_due()
+
+    def knows_loss(self, path: str, source: str, end: int, reason: str) -> bool:
+        """Whether a loss of a source up to `end`, or a later one (they come in order), is known for this reason."""
+        with self._lock:
+            known = self._entries.get((path, reason, ""))
+            return known is not None and known.source == source and known.end >= end
 
     def add_window(self, window: UnknownWindow) -> bool:
         """Add an unknown window, on disk when this returns; return whether it is a new one."""
@@ -215,6 +221,8 @@ class KnownLosses:
     def _load(self, path: Path) -> None:
         try:
             numbered, self._forgotten, entries = read_losses(path.parent)
+        except UnreadableState:
+            raise
         except StateError as error:
             self._set_aside(path, str(error))
             return

@@ -20,14 +20,14 @@ from typing import Any, Final, NamedTuple
 from logferry.client.state.state_values import (
     MAX_OFFSET,
     UNREADABLE,
+    cannot_read,
     check_offset,
     check_values,
     read_state_file,
     shortly,
 )
 from logferry.durable import replace_file
-from logferry.errors import StateError, cause_of
-from logferry.permissions import advice
+from logferry.errors import StateError
 
 VERSION: Final = 1
 FILE_NAME: Final = "losses.json"
@@ -88,7 +88,7 @@ def read_losses(folder: Path) -> LossesFile:
     except FileNotFoundError:
         return LossesFile()
     except OSError as error:
-        raise StateError(f"cannot read {path}: {cause_of(error)}{advice(path, error)}") from None
+        raise cannot_read(path, error) from None
     except UNREADABLE as error:
         raise StateError(f"cannot understand {path}: {error}") from None
 

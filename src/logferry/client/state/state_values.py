@@ -5,6 +5,7 @@ file, and goes on as if the file were not there, or without the damaged part. Wh
 the client with a traceback, nor make it wait or take memory without a bound.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -12,6 +13,9 @@ from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
+
+from logferry.errors import UnreadableState, cause_of
+from logferry.permissions import advice
 
 # What reading damaged content may raise.
 UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -23,20 +27,33 @@ MAX_OFFSET: Final = 2**63 - 1
 # The latest time that a file system can state is before this one. NaN, which JSON knows, is not.
 _MAX_TIME: Final = 2.0**64
 
+_NOT_REGULAR: Final = "it is not a regular file"
 _MAX_CHARS: Final = 64 * 1024
 _SHOWN_CHARS: Final = 80
 
 
 def read_state_file(path: Path, *, most: int) -> bytes:
     """Return the content of a regular file. Raises OSError, or ValueError if it is something else or too large."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not make the client wait
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not make the client wait
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a loop of links, a socket
+            raise ValueError(_NOT_REGULAR) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError(_NOT_REGULAR)
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("it is not a regular file")
         content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"it has more than {most} bytes")
     return content
+
+
+def cannot_read(path: Path, error: OSError) -> UnreadableState:
+    """Return the error for a state file that may be intact, with what somebody can do."""
+    what = advice(path, error) or "; the file is left as it is: mend what keeps it from being read"
+    return UnreadableState(f"cannot read {path}: {cause_of(error)}{what}, or use another folder with --state-dir")
 
 
 def set_aside(path: Path) -> Path | None:
