@@ -215,12 +215,12 @@ def test_under_pressure_large_messages_are_completed_in_turn_and_nobody_is_dropp
     assert (world.budget.total, world.counters.clients_dropped) == (0, 0)
 
 
-def _crowd(world: World, monkeypatch: pytest.MonkeyPatch) -> list[FakeClient]:
+def _crowd(world: World, monkeypatch: pytest.MonkeyPatch, *, size: int = 150_000) -> list[FakeClient]:
     """Connect nine clients that fill the memory with large messages and have sent more than is read."""
     crowd = [world.connect(port=6000 + number) for number in range(9)]
     for client in crowd:
         monkeypatch.setattr(client.connection.answering, "unread_bytes", lambda: 50_000)
-        client.send(b'{"level": "' + b"C" * 150_000)
+        client.send(b'{"level": "' + b"C" * size)
     return crowd
 
 
@@ -232,12 +232,12 @@ def _begin(world: World, message: bytes) -> FakeClient:
     return client
 
 
-def _pass_turns(crowd: Sequence[FakeClient], *, until: Callable[[], bool]) -> int:
+def _pass_turns(crowd: Sequence[FakeClient], *, until: Callable[[], bool], size: int = 150_000) -> int:
     """Complete the message of the client that has the turn, and begin another one, up to 30 times; return how often."""
     for turn in range(30):
         if until():
             return turn
-        next(client for client in crowd if client.connection.memory.has_turn).send(b"\n" + b"C" * 150_000)
+        next(client for client in crowd if client.connection.memory.has_turn).send(b"\n" + b"C" * size)
     return 30
 
 
@@ -286,6 +286,27 @@ def test_a_client_that_holds_little_does_not_keep_the_turn_when_it_sends_nothing
     assert world.counters.clients_dropped == 1
 
 
+@pytest.mark.parametrize(("held_by_others", "is_dropped"), [(480_000, False), (650_000, True)])
+def test_a_client_that_sends_slowly_in_its_turn_waits_for_the_next_one_or_is_dropped_if_memory_is_very_short(
+    monkeypatch: pytest.MonkeyPatch, held_by_others: int, *, is_dropped: bool
+) -> None:
+    world = World(memory_limit_bytes=4 * MIB)
+    slow = world.connect()
+    slow.send(b"{" * 150_000)
+    crowd = _crowd(world, monkeypatch, size=held_by_others)
+    _pass_turns(crowd, until=lambda: slow.connection.memory.has_turn, size=held_by_others)
+    for _ in range(6):
+        if slow.connection.memory.has_turn:
+            slow.send(b"x" * 75_000)
+        world.pass_time(0.25)
+    assert any(client.connection.memory.has_turn for client in crowd)
+    assert slow.server_has_closed is is_dropped
+    assert world.counters.clients_dropped == is_dropped
+    monkeypatch.setattr(slow.connection.answering, "unread_bytes", lambda: 50_000)
+    if not is_dropped:
+        assert _pass_turns(crowd, until=lambda: slow.connection.memory.has_turn, size=held_by_others) < 15
+
+
 def test_a_client_that_has_waited_for_the_server_is_not_behind_when_it_is_read_from_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -301,15 +322,16 @@ def test_a_client_that_has_waited_for_the_server_is_not_behind_when_it_is_read_f
     assert waited.connection.behind_s(world.scheduler.now, LEAST_BYTES_PER_S) <= 0.5
 
 
-def test_a_large_fleet_need_not_send_more_than_a_server_can_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(memory_limit_bytes=MIB, max_connections=200)
+def test_a_large_fleet_need_not_send_more_than_a_server_can_read() -> None:
+    world = World(memory_limit_bytes=20 * MIB, max_connections=201)
     fleet = [world.connect(port=5000 + number) for number in range(200)]
     stuck = world.connect(port=4000)
-    stuck.send(b"{" * 5_000)
-    for _ in range(20):
+    stuck.send(b"{" * 100_000)
+    for _ in range(14):
         for client in fleet:
-            client.send(b"x" * 10_000)  # 100 KB/s: together 20 MB/s
+            client.send(b"x" * 9_000)  # 90 KB/s: together 18 MB/s
         world.pass_time(0.1)
+    assert world.budget.is_tight
     assert stuck.server_has_closed
     assert not any(client.server_has_closed for client in fleet)
 

@@ -21,6 +21,9 @@ _ENOUGH_BYTES_PER_S: Final = 16 * 1024 * 1024
 # How far behind this rate a client may be: a pause of an honest client is shorter, even on a busy machine.
 _MAX_BEHIND_S: Final = 0.75
 
+# What the client that has the turn must send while others wait for theirs. Otherwise it waits for its next one.
+_TURN_BYTES_PER_S: Final = 1024 * 1024
+
 # How often that is checked.
 _CHECK_S: Final = 0.25
 
@@ -118,3 +121,14 @@ class Pressure:
             if budget.total <= budget.limit // 2:
                 return
             client.drop_for_memory()
+        self._end_slow_turn(now)
+
+    def _end_slow_turn(self, now: float) -> None:
+        turn, budget = self._turn, self._budget
+        if turn is None or not self._waiting or turn.behind_s(now, _TURN_BYTES_PER_S) <= _MAX_BEHIND_S:
+            return
+        if budget.total > budget.most_without_turns:  # its next turn could add as much
+            turn.drop_for_memory()
+        else:
+            self.leave(turn)
+            turn.regulate()
