@@ -46,7 +46,7 @@ FLOORS: Final = {
         ),
     ),
     "server.storage.disk": (
-        *("disk_store", "writer", "group_commit", "recovery", "retention", "deferred_sync"),
+        *("disk_store", "writer", "group_commit", "recovery", "retention", "unused_sources", "deferred_sync"),
         *("rebuild", "journal_completion", "lost_transactions", "entering"),
         *("scrub", "scrub_plan", "repair", "source_report", "damage", "fsck", "data_folder", "ledger_reading"),
         *("lost_ledger", "integrity", "damaged_folder", "idle_priority"),

@@ -4,7 +4,9 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -354,6 +356,11 @@ def test_an_empty_file_is_all_there(tmp_path: Path, server: RunningServer) -> No
     log.touch()
     deliver(log, server)
     assert judge(log, server).is_proven
+    with closing(sqlite3.connect(server.data_dir / "ledger.sqlite3")) as ledger, ledger:
+        ledger.execute("DELETE FROM sources")  # a server forgets a source that never got a line
+    assert judge(log, server).is_proven
+    append(log, range(1))
+    assert not judge(log, server).is_proven
 
 
 def test_after_a_rotation_both_files_are_proven_under_their_new_names(tmp_path: Path, server: RunningServer) -> None:

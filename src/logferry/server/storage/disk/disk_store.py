@@ -50,6 +50,7 @@ from logferry.server.storage.disk.retention import Retention, RetentionLimits
 from logferry.server.storage.disk.scrub import Scrub
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
 from logferry.server.storage.disk.segments import Segments
+from logferry.server.storage.disk.unused_sources import UnusedSources
 from logferry.server.storage.disk.writer import FIRST_RETRY_S, LAST_WAIT_S, Writer
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.store import (
@@ -70,7 +71,9 @@ logger = logging.getLogger(__name__)
 _RECORDS: Final = ("lock", FOLDER_NAME, DAMAGED_FOLDER)
 PRIVACY: Final = Privacy(0o750, 0o640, lambda name: name in _RECORDS or name.startswith(LEDGER_NAME))
 
-_RETENTION: Final = "retention"  # what fails, for the limit of log messages
+# What fails, for the limit of log messages.
+_RETENTION: Final = "retention"
+_UNUSED_SOURCES: Final = "unused sources"
 
 
 def utc_today() -> datetime.date:
@@ -281,12 +284,13 @@ class DiskStore:
         commit = GroupCommit(
             *(ledger, segments), deferred_sync=deferred_sync, journals=journals, crash_point=self._crash_point
         )
+        unused = UnusedSources(ledger, is_open=commit.is_open)
         writer = Writer(
             commit,
             self._state,
             place=str(settings.data_dir),
             max_logs=settings.max_open_segments,
-            after_group=lambda: self._apply(retention, segments),
+            after_group=lambda: self._after_group(retention, segments, unused),
             on_failure=on_failure,
             first_retry_s=settings.first_retry_s,
         )
@@ -350,6 +354,14 @@ class DiskStore:
     @staticmethod
     def _wake(writer: Writer) -> None:
         writer.submit(Delivery(LogName("", ""), [], 0, 0), lambda _: None)
+
+    def _after_group(self, retention: Retention, segments: Segments, unused: UnusedSources) -> None:
+        self._apply(retention, segments)
+        try:
+            unused.forget_some()
+        except OSError as error:
+            message = "cannot delete unused sources from the ledger, trying again later: %s"
+            self._repeats.log(logging.WARNING, _UNUSED_SOURCES, message, cause_of(error, with_path=True))
 
     def _apply(self, retention: Retention, segments: Segments) -> None:
         """Tidy logs, and delete expired segments. A failure does no harm: the next segment or day tries again."""

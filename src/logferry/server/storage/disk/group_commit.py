@@ -115,6 +115,10 @@ class GroupCommit:
         self.counters = self.counters.after_group(written.stored, repeats=written.changes.repeats)
         self._crash_point("after transaction")
 
+    def is_open(self, source: str) -> bool:
+        """Whether a connection has opened a source and may move it."""
+        return source in self._sources.owners
+
     def _append(self, stored: Sequence[Delivery], changes: GroupChanges) -> None:
         by_log: dict[LogName, list[int]] = {}
         for number, delivery in enumerate(stored):

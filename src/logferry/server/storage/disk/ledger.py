@@ -315,6 +315,26 @@ class Ledger:
         )
         return [(SourceRow(row[0], host, path, *row[1:4]), row[4]) for row in rows]
 
+    def unused_sources(self, *, after: str, limit: int, before: float) -> list[tuple[str, bool]]:
+        """Return the ids of sources after one of them, each with whether nothing was ever recorded of it.
+
+        What was opened since the time `before` is not counted as unused. Raises OSError.
+        """
+        is_missing = " AND ".join(
+            f"NOT EXISTS (SELECT 1 FROM {table} WHERE source = sources.id)"
+            for table in ("extents", "losses", "windows")
+        )
+        rows = self._query(
+            f"SELECT id, committed = 0 AND opened_at < ? AND {is_missing} FROM sources WHERE id > ? "
+            "ORDER BY id LIMIT ?",
+            (before, after, limit),
+        )
+        return [(source, bool(is_unused)) for source, is_unused in rows]
+
+    def drop_sources(self, source_ids: Iterable[str]) -> None:
+        """Forget sources, within a transaction."""
+        self._database.executemany("DELETE FROM sources WHERE id = ?", ((source,) for source in source_ids))
+
     # --- segments
 
     def add_segment(self, path: str) -> SegmentRow:
