@@ -1,17 +1,19 @@
 """Journals are completed at the start of a store, and what is in the way of that keeps no store from starting."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from logferry.server.storage.disk.journal import journal_path, journal_total
+from logferry.server.storage.disk import journals
+from logferry.server.storage.disk.fsck import fsck
+from logferry.server.storage.disk.journal import journal_path, read_journal, total_entry
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.records import ExtentRow
 from tests.server.storage.disk.test_repair import ship
-from tests.support.stores import SIZE, opened, segments_of
+from tests.support.stores import SIZE, opened, parts_of, segments_of
 
 # Their extents are more than SQLite sorts in memory.
 MANY = 60_000
@@ -71,4 +73,78 @@ def test_a_ledger_that_cannot_be_sorted_keeps_no_store_from_starting(
             ship(store, 10, 16)
     assert "cannot complete the journals of segments" in caplog.text
     with opened(tmp_path):
-        assert journal_total(segments_of(tmp_path)[0])
+        assert behind(tmp_path) == []
+
+
+def behind(data_dir: Path) -> list[Path]:
+    """Return the segments whose journals lack extents or have another total than the ledger."""
+    found = []
+    with closing(Ledger(data_dir, durable=False, read_only=True)) as ledger:
+        for row in ledger.segments("open", "closed"):
+            path = data_dir / "segments" / row.path
+            journal = read_journal(path)
+            count = len(ledger.extents_in(row.id, after=("", -1), limit=1000))
+            if not journal or journal.total != (row.bytes, row.lines, row.crc32) or len(journal.extents) != count:
+                found.append(path)
+    return found
+
+
+def test_the_journal_of_a_closed_segment_that_is_behind_is_named_and_completed(tmp_path: Path) -> None:
+    with opened(tmp_path, segment_bytes=6 * SIZE) as store:
+        for end in range(12, 22, 2):
+            ship(store, 10, end)
+    first, _ = segments_of(tmp_path)
+    begin = journal_path(first).read_bytes().splitlines(keepends=True)[0]
+    journal_path(first).write_bytes(begin + total_entry(0, 0, 0))
+    assert behind(tmp_path) == [first]
+    assert [finding.path for finding in fsck(tmp_path) if finding.note] == ["/".join(first.parts[-3:])]
+    with opened(tmp_path):
+        assert behind(tmp_path) == []
+    assert not [finding for finding in fsck(tmp_path) if finding.note]
+
+
+@pytest.mark.parametrize("times", [1, 4])
+def test_what_a_journal_did_not_take_is_written_with_the_next_entries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Each failed write has written a part; the last one may be that of a segment which is closed then."""
+    left = [0]
+
+    def write(descriptor: int, data: bytes, write: Callable[[int, bytes], int] = os.write) -> int:
+        if b'["e",' not in data or not left[0]:
+            return write(descriptor, data)
+        left[0] -= 1
+        return write(descriptor, data[: len(data) // 2])
+
+    monkeypatch.setattr(os, "write", write)
+    with opened(tmp_path, segment_bytes=6 * SIZE) as store:
+        ship(store, 10, 12)
+        left[0] = 1000
+        for end in range(14, 14 + 2 * times, 2):
+            ship(store, 10, end)
+        left[0] = 0
+        ship(store, 10, 30)
+    assert behind(tmp_path) == []
+    found = read_journal(segments_of(tmp_path)[0])
+    assert found
+    assert not found.damaged_lines
+
+
+def test_a_journal_that_has_waited_too_long_stays_behind_until_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "_MAX_UNWRITTEN", 1)
+    with opened(tmp_path) as store:
+        ship(store, 10, 12)
+        journal = journal_path(segments_of(tmp_path)[0])
+        content = journal.read_bytes()
+        journal.unlink()
+        journal.mkdir()
+        parts_of(store).commit._journals._forget(1)
+        ship(store, 10, 14)
+        journal.rmdir()
+        journal.write_bytes(content)
+        ship(store, 10, 16)
+        assert behind(tmp_path)
+    with opened(tmp_path):
+        assert behind(tmp_path) == []

@@ -5,6 +5,7 @@ store makes. Only reads; bounded in what it reads of a surplus and in how much i
 """
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ _MAX_FOREIGN: Final = 200
 
 _OWN: Final = ("lock", FOLDER_NAME, DAMAGED_FOLDER, FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm")
 _KEPT: Final = f"{FILE_NAME}.damaged-"
+
+_is_kept_journal: Final = re.compile(r".+\.ndjson\.journal\.kept-[0-9]{1,9}", re.ASCII).fullmatch
 
 _FOREIGN: Final = "does not belong to the store"
 
@@ -97,6 +100,8 @@ def _beside_segments(
     segment = segment_of_journal(entry.name)
     if segment_name(segment):
         return None if is_known(folder + segment) else _foreign(entry, path, "the journal of an unknown segment")
+    if _is_kept_journal(entry.name):
+        return _foreign(entry, path, "a journal that has more than the ledger, kept by a start")
     if surplus_name(segment):
         return _foreign(entry, path, "the journal of a surplus")
     return _foreign(entry, path)

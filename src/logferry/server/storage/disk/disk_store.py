@@ -269,8 +269,8 @@ class DiskStore:
         refuse_if_empty(settings.data_dir, ledger)
         if self._is_durable:
             sync_folder(settings.data_dir)
-        recovery = recover(self._root, ledger, files)
-        journals = Journals(self._root, ledger.store_id)
+        recovered = recover(self._root, ledger, files)
+        journals = Journals(self._root, ledger.store_id, incomplete=recovered.incomplete)
         resources.callback(journals.close, LAST_WAIT_S)
         segments = self._open_segments(ledger, journals)
         resources.callback(segments.close)
@@ -301,7 +301,8 @@ class DiskStore:
         )
         repair.damaged.look()
         return _Opened(
-            *(ledger.store_id, segments, retention, commit, deferred_sync, journals, writer, recovery, damage, repair),
+            *(ledger.store_id, segments, retention, commit, deferred_sync, journals, writer),
+            *(recovered.report, damage, repair),
             self._scrub(damage, repair),
             resources.pop_all(),
         )

@@ -8,8 +8,10 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from logferry.errors import DamagedLedger, StoreError, cause_of
+from logferry.folder_lock import lock_holder
 from logferry.server.storage.disk.data_folder import Finding, other_files
 from logferry.server.storage.disk.integrity import judge_segment
 from logferry.server.storage.disk.journal import journal_total
@@ -51,21 +53,32 @@ def _ledger_finding(size: int, problem: str) -> Finding:
 
 
 def _segments(data_dir: Path, ledger: Ledger) -> Iterator[Finding]:
+    is_in_use = lock_holder(data_dir) is not None
     for row in ledger.segments("open", "closed"):
-        problem = judge_segment(data_dir, row).problem or _lost_problem(data_dir, row, ledger)
-        now = ledger.segment(row.id) if problem else row
+        problem = judge_segment(data_dir, row).problem
+        compared = _journal_compared(data_dir, row, ledger, is_in_use=is_in_use)
+        now = ledger.segment(row.id) if problem or any(compared) else row
         if now and now.state != "expired":
-            yield Finding(row.path, row.bytes, row.lines, problem)
+            yield Finding(row.path, row.bytes, row.lines, problem or compared.problem, note=compared.note)
 
 
-def _lost_problem(data_dir: Path, row: SegmentRow, ledger: Ledger) -> str:
-    """Return whether the journal of a segment has what the ledger has lost. A journal is written after the ledger."""
+class _Compared(NamedTuple):
+    problem: str = ""
+    note: str = ""
+
+
+def _journal_compared(data_dir: Path, row: SegmentRow, ledger: Ledger, *, is_in_use: bool) -> _Compared:
+    """Compare a segment's journal with the ledger. It is written after the ledger, and by a server perhaps later."""
     with contextlib.suppress(OSError):
         total = journal_total(data_dir / FOLDER_NAME / row.path)
         if total and total.bytes > row.bytes and (now := ledger.segment(row.id)) and total.bytes > now.bytes:
             lines = total.lines - now.lines
-            return f"has {lines} lines that the ledger has lost; the next start enters them again from the journal"
-    return ""
+            again = "the next start enters them again from the journal"
+            return _Compared(f"has {lines} lines that the ledger has lost; {again}")
+        if not is_in_use and row.bytes and total != (row.bytes, row.lines, row.crc32):
+            lacks = "disagrees with the ledger" if total else "is missing or cannot be read"
+            return _Compared(note=f"ok; its journal {lacks}, and the next start completes it")
+    return _Compared()
 
 
 def _is_recorded(ledger: Ledger, path: str) -> bool:

@@ -1,14 +1,14 @@
 """Writes journals anew that lack something the ledger has: those of an earlier version, or what a crash has cost.
 
-Runs when a store is opened, before anything is added. It asks a file's size or end for each segment, and reads all
+Runs when a store is opened, before anything is added. It reads the end of the journal of each segment, and reads all
 extents once if any journal lacks something. A journal that is ahead of the ledger, and whose entries were not entered
-(lost_transactions.py), is kept beside the surplus of its segment. A failure keeps no server from starting.
+(lost_transactions.py), is kept under another name. A failure keeps no server from starting.
 """
 
 import itertools
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +25,6 @@ from logferry.server.storage.disk.journal import (
     journal_total,
 )
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.regular import size_of
-from logferry.server.storage.disk.surplus import surpluses_of
 from logferry.server.storage.records import ExtentRow, SegmentRow
 from logferry.telemetry.log_limits import RepeatLimit
 
@@ -36,53 +34,58 @@ logger = logging.getLogger(__name__)
 _MAX_LOSSES: Final = 1000
 
 
-def complete_journals(root: Path, ledger: Ledger) -> int:
-    """Write the journals anew that lack something; return how many. Never raises OSError."""
+def complete_journals(root: Path, ledger: Ledger) -> Collection[str]:
+    """Write the journals anew that lack something; return the segments for which that failed. Never raises OSError."""
+    behind: set[str] = set()
     try:
-        return _complete(root, ledger)
+        rows = {row.id: row for row in ledger.segments("open", "closed") if _lacks_something(root, row)}
+        behind = {row.path for row in rows.values()}
+        for path in _written(root, ledger, rows):
+            behind.discard(path)
     except OSError as error:
         message = "cannot complete the journals of segments: %s; the next start tries again"
         logger.warning(message, printable(cause_of(error, with_path=True)))
-        return 0
+    return behind
 
 
-def _complete(root: Path, ledger: Ledger) -> int:
-    rows = {row.id: row for row in ledger.segments("open", "closed") if row.bytes and _lacks_something(root, row)}
+def _written(root: Path, ledger: Ledger, rows: Mapping[int, SegmentRow]) -> Iterator[str]:
+    """Write the journals of these segments; yield the path of each that is written. Raises OSError."""
     if not rows:
-        return 0
+        return
     log = RepeatLimit(logger)
-    done: set[int] = set()
+    left = dict(rows)
     for segment, extents in itertools.groupby(ledger.extents_by_segment(rows.keys()), lambda pair: pair[1].segment):
-        done.add(segment)
-        _try_to_write(root, rows[segment], _journal(ledger, rows[segment], extents), log)
-    for segment in rows.keys() - done:  # lines of the plain protocol
-        _try_to_write(root, rows[segment], _journal(ledger, rows[segment], ()), log)
+        row = left.pop(segment)
+        if _is_written(root, row, _journal(ledger, row, extents), log):
+            yield row.path
+    for row in left.values():  # lines of the plain protocol
+        if _is_written(root, row, _journal(ledger, row, ()), log):
+            yield row.path
     log.flush()
     logger.info("wrote the journals of %d segments from the ledger", len(rows))
-    return len(rows)
 
 
 def _lacks_something(root: Path, row: SegmentRow) -> bool:
     path = root / row.path
     try:
-        if row.state == "closed":
-            return size_of(journal_path(path)) == 0
         total = journal_total(path)
         if total and total.bytes > row.bytes:
             _keep_apart(path)
             return True
-        return total is None or total.bytes < row.bytes
-    except FileNotFoundError:
-        return path.parent.is_dir()
+        if total is None and not row.bytes:
+            return row.state == "open" and path.parent.is_dir()
+        return path.parent.is_dir() if total is None else total != (row.bytes, row.lines, row.crc32)
     except OSError:  # something else has its name
         return False
 
 
 def _keep_apart(segment: Path) -> None:
-    """Rename a journal that says more than the ledger."""
-    kept = sorted(surpluses_of(segment))
-    if kept:
-        os.rename(journal_path(segment), kept[-1].with_name(f"{kept[-1].name}.journal"))
+    """Rename a journal that says more than the ledger. Raises OSError."""
+    journal = journal_path(segment)
+    numbers = itertools.count(1)
+    kept = next(path for n in numbers if not os.path.lexists(path := journal.with_name(f"{journal.name}.kept-{n}")))
+    os.rename(journal, kept)
+    logger.warning("%s has more than the ledger; kept it as %s", printable(os.fspath(journal)), kept.name)
 
 
 def _journal(ledger: Ledger, row: SegmentRow, extents: Iterable[tuple[str, ExtentRow]]) -> Journal:
@@ -97,9 +100,11 @@ def _journal(ledger: Ledger, row: SegmentRow, extents: Iterable[tuple[str, Exten
     return journal
 
 
-def _try_to_write(root: Path, row: SegmentRow, journal: Journal, log: RepeatLimit) -> None:
+def _is_written(root: Path, row: SegmentRow, journal: Journal, log: RepeatLimit) -> bool:
     try:
         replace_file(journal_path(root / row.path), b"".join(entries_of(journal)), mode=0o640, is_synced=False)
+        return True
     except OSError as error:
         message = "cannot write the journal of a segment: %s; without it, a lost ledger cannot be rebuilt as it was"
         log.log(logging.WARNING, cause_of(error), message, printable(cause_of(error, with_path=True)))
+        return False

@@ -6,9 +6,12 @@ write to each of a thousand journals would take longer than the group. The ledge
 completes the journals from it. That thread also writes journals anew that are large or whose segment is closed, each
 entry once. Journals are never synced: only a ledger that is lost together with the machine's memory needs that.
 
-A journal that cannot be written keeps nobody waiting: it is completed at the next start.
+A journal that cannot be written keeps nobody waiting: its entries stay in memory, and the thread tries again. If they
+become too many, or the file is gone, the journal stays behind, and the next start completes it.
 """
 
+import contextlib
+import errno
 import logging
 import os
 import threading
@@ -69,6 +72,9 @@ _COMPACTION_SHARE: Final = 0.05
 # With more segments than this waiting in memory, they are written anyway.
 _MAX_WAITING: Final = 50_000
 
+# Entries that wait for a journal that cannot be written; with more, it stays behind until the next start.
+_MAX_UNWRITTEN: Final = 10_000
+
 
 @dataclass(slots=True)
 class _Waiting:
@@ -78,6 +84,16 @@ class _Waiting:
     sources: dict[str, SourceRow] = field(default_factory=dict)
     extents: dict[tuple[str, int], ExtentRow] = field(default_factory=dict)
     lost: list[LossRow | WindowRow] = field(default_factory=list)
+
+    def count(self) -> int:
+        """Return how many entries wait."""
+        return len(self.extents) + len(self.sources) + len(self.lost)
+
+    def put_before(self, later: "_Waiting") -> None:
+        """Put this before what has come to wait since; the result is in `later`."""
+        later.sources = self.sources | later.sources
+        later.extents = self.extents | later.extents
+        later.lost = self.lost + later.lost
 
 
 _Places = dict[str, _Waiting | None]
@@ -100,7 +116,10 @@ class Journals:
     take `_lock`, never the other way round.
     """
 
-    def __init__(self, root: Path, store_id: str, *, interval_s: float = _WRITE_INTERVAL_S) -> None:
+    def __init__(
+        self, root: Path, store_id: str, *, incomplete: Iterable[str] = (), interval_s: float = _WRITE_INTERVAL_S
+    ) -> None:
+        """Segments whose journals are `incomplete` get no entries: their ends would hide what is missing before."""
         self._root = root
         self._store_id = store_id
         self._interval_s = interval_s
@@ -110,7 +129,8 @@ class Journals:
         self._known: dict[int, _Known] = {}
         self._open: OrderedDict[int, int] = OrderedDict()  # segments to descriptors
         self._large: dict[int, str] = {}  # segments whose journals must be written anew, to their paths
-        self._broken: set[int] = set()
+        self._broken: set[str] = set(incomplete)  # paths: a number can be that of another segment after a rollback
+        self._not_begun: set[str] = set()
         self._failures = RepeatLimit(logger)
         self._has_work = threading.Event()
         self._is_stopping = threading.Event()
@@ -135,11 +155,14 @@ class Journals:
                 descriptor, size = self._opened(row)
                 try:
                     if not size:
-                        os.write(descriptor, begin_entry(self._store_id, row.path) + total_entry(0, 0, 0))
+                        entries = begin_entry(self._store_id, row.path) + total_entry(0, 0, 0)
+                        _write_whole(descriptor, entries, size=0)
                 finally:
                     os.close(descriptor)
+                self._not_begun.discard(row.path)
             except OSError as error:
-                self._note_failure(row.id, error)
+                self._not_begun.add(row.path)
+                self._note_failure(error)
 
     def add(self, rows: Sequence[SegmentRow], group: RecordedGroup, ledger: Ledger) -> None:
         """Add a recorded group that has changed the segments `rows`. Never raises OSError."""
@@ -166,7 +189,7 @@ class Journals:
             with self._writing:  # for one segment at a time: the writer thread waits for no other
                 with self._lock:
                     waiting = self._waiting.pop(segment, None)
-                if waiting and segment not in self._broken:
+                if waiting and waiting.row.path not in self._broken:
                     self._try_to_write(segment, waiting)
 
     def forget(self, segments: Iterable[int]) -> None:
@@ -175,10 +198,7 @@ class Journals:
             for segment in segments:
                 self._waiting.pop(segment, None)
                 self._large.pop(segment, None)
-                self._known.pop(segment, None)
-                self._broken.discard(segment)
-                if segment in self._open:
-                    os.close(self._open.pop(segment))
+                self._forget(segment)
 
     def _hurry(self) -> None:
         self._is_stopping.set()
@@ -241,23 +261,41 @@ class Journals:
         try:
             self._write(segment, waiting)
         except OSError as error:
-            self._note_failure(segment, error)
+            self._note_failure(error)
+            self._forget(segment)
+            self._wait_again(segment, waiting)
 
-    def _note_failure(self, segment: int, error: OSError) -> None:
-        self._broken.add(segment)
+    def _note_failure(self, error: OSError) -> None:
         cause = cause_of(error, with_path=True)
-        message = "cannot write the journal of a segment: %s; the next start completes it from the ledger"
+        message = "cannot write the journal of a segment: %s; it is written later, or completed at the next start"
         self._failures.log(logging.WARNING, "journal", message, printable(cause))
 
+    def _forget(self, segment: int) -> None:
+        self._known.pop(segment, None)
+        if segment in self._open:
+            os.close(self._open.pop(segment))
+
+    def _wait_again(self, segment: int, waiting: _Waiting) -> None:
+        if waiting.count() > _MAX_UNWRITTEN:
+            self._broken.add(waiting.row.path)
+            return
+        with self._lock:
+            waiting.put_before(self._waiting.setdefault(segment, _Waiting(waiting.row)))
+        self._has_work.set()
+
     def _write(self, segment: int, waiting: _Waiting) -> None:
+        path = waiting.row.path
         known = self._known_of(segment)
         descriptor = self._descriptor(waiting.row, known)
-        begin = b"" if known.size else begin_entry(self._store_id, waiting.row.path)
-        if known.size and not known.sources:
-            begin = b"\n"  # after a line that a crash may have left unfinished
+        is_begun = path not in self._not_begun
+        if is_begun and not known.size:
+            raise OSError(errno.ENOENT, "it is gone, or empty", journal_name(f"{self._root}/{path}"))
+        begin = b"" if known.sources else b"\n"  # after a line that a crash may have left unfinished
+        if not is_begun:
+            begin += begin_entry(self._store_id, path)
         data = begin + b"".join(_entries(waiting, known.sources))
-        if os.write(descriptor, data) < len(data):
-            raise OSError(None, "the disk accepted only a part", f"{self._root}/{waiting.row.path}")
+        _write_whole(descriptor, data, size=known.size)
+        self._not_begun.discard(path)
         known.size += len(data)
         is_closed = waiting.row.state != "open"
         if is_closed or known.size > max(_COMPACT_AT_BYTES, known.compact_at):
@@ -278,7 +316,7 @@ class Journals:
             except OSError as error:
                 with self._writing:
                     if self._large.pop(segment, None) is not None:  # otherwise it was deleted meanwhile
-                        self._note_failure(segment, error)
+                        self._note_failure(error)
             if time.monotonic() > end:
                 self._has_work.set()
                 return
@@ -289,7 +327,7 @@ class Journals:
             size = size_of(journal_path(path))
         journal = read_journal(path, size=size)
         with self._writing:
-            if self._large.pop(segment, None) is None or segment in self._broken or journal is None:
+            if self._large.pop(segment, None) is None or journal is None:
                 return  # it was deleted meanwhile, or cannot be read
             data = b"".join(entries_of(journal)) + _content_from(path, size)
             replace_file(journal_path(path), data, mode=0o640, is_synced=False)
@@ -319,6 +357,17 @@ class Journals:
     def _opened(self, row: SegmentRow) -> tuple[int, int]:
         path = journal_name(f"{self._root}/{row.path}")  # not a Path: making one takes longer than opening the file
         return open_sized(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+
+def _write_whole(descriptor: int, data: bytes, *, size: int) -> None:
+    """Append to a file of `size` bytes all of `data`, or nothing. Raises OSError."""
+    try:
+        if os.write(descriptor, data) < len(data):
+            raise OSError(errno.ENOSPC, "the disk accepted only a part")
+    except OSError:
+        with contextlib.suppress(OSError):  # what stays of it is true, and its last line is ignored
+            os.ftruncate(descriptor, size)
+        raise
 
 
 def _entries(waiting: _Waiting, known: set[str]) -> Iterator[bytes]:

@@ -13,9 +13,10 @@ have. It counts what it did. After a crash during recovery, the next start finis
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from logferry.server.storage.disk.deferred_sync import recover_deferred
 from logferry.server.storage.disk.file_system import FileSystem
@@ -31,19 +32,27 @@ from logferry.server.storage.store import RecoveryReport
 logger = logging.getLogger(__name__)
 
 
-def recover(root: Path, ledger: Ledger, files: FileSystem) -> RecoveryReport:
+class Recovered(NamedTuple):
+    """What recovery did, and the paths of segments whose journals could not be completed."""
+
+    report: RecoveryReport
+    incomplete: Collection[str]
+
+
+def recover(root: Path, ledger: Ledger, files: FileSystem) -> Recovered:
     """Make the segments under `root` agree with the ledger; return what was done. Raises OSError."""
     report = RecoveryReport(segments_rewritten=recover_deferred(root, ledger, files))
     report = replace(report, segments_adopted=enter_lost_transactions(root, ledger))
     rows = ledger.segments()
     report = _restore_lengths(root, ledger, files, [row for row in rows if row.state == "open"], report)
-    complete_journals(root, ledger)
-    return replace(
+    incomplete = complete_journals(root, ledger)
+    report = replace(
         report,
         segments=sum(row.state != "expired" for row in rows),
         segments_deleted=_delete_expired(root, files, [row for row in rows if row.state == "expired"]),
         segments_unknown=_warn_of_unknown(root, {row.path for row in rows}),
     )
+    return Recovered(report, incomplete)
 
 
 def _restore_lengths(
