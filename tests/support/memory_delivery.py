@@ -26,7 +26,7 @@ from logferry.client.delivery.output import (
 from logferry.client.delivery.resume import StoredRanges
 from logferry.client.delivery.retry import Backoff, ReconnectGate
 from logferry.client.net.readiness import Readiness, Wait
-from logferry.client.readers.rerender import Renderings
+from logferry.client.readers.rerender import Renderings, do_nothing
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, PeerClosed, Unreachable
 from logferry.model.batch import Batch
@@ -113,12 +113,27 @@ class MemoryProducer:
         self._offsets[source] = offset or 0
         self._one_by_one_until[source] = one_by_one_until
 
-    def crc32_between(self, source: Source, start: int, end: int, *, crc32: int, renderings: Renderings) -> int | None:
+    def crc32_between(
+        self,
+        source: Source,
+        start: int,
+        end: int,
+        *,
+        crc32: int,
+        renderings: Renderings,
+        between: Callable[[], object] = do_nothing,
+    ) -> int | None:
         data = b"".join(self.content[source])
         return zlib.crc32(data[start:end], crc32) if end <= len(data) else None
 
     def holds(
-        self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss], gaps: Sequence[Gap]
+        self,
+        source: Source,
+        extents: Sequence[Extent],
+        passed: Sequence[RecordedLoss],
+        gaps: Sequence[Gap],
+        *,
+        between: Callable[[], object] = do_nothing,
     ) -> bool:
         data = b"".join(self.content[source])
         are_blank = not any(data.count(b"\n", *gap) for gap in gaps)

@@ -4,7 +4,7 @@ Rules E17, E18, E31 and E33. The engine's output and producer are in memory, exc
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +302,43 @@ def test_nothing_is_held_without_an_extent_nor_beyond_the_end(producer: Renderin
     assert producer.holds(source, [whole], [RecordedLoss(0, size // 10, "one line")], [])
     assert not producer.holds(source, [whole], [], [(0, size // 10)])
     assert not producer.holds(source, [whole], [], [(size, FAR)])
+
+
+@pytest.mark.parametrize("reason", ["stop", "deadline"])
+def test_a_client_that_compares_a_long_file_is_stopped_between_two_chunks(reason: str) -> None:
+    """The store was set back, so all that was acked since is rendered again, in the engine's thread."""
+    one = acked(20)
+    run = Run(settings(deadline=50.0 if reason == "deadline" else None, shutdown_timeout=5.0), {one: LINES})
+    run.output.stock["one"] = Stock(10 * SIZE, LINES[:10])
+    chunks: list[int] = []
+
+    def compare(*_: Any, between: Callable[[], object], **__: Any) -> None:
+        for number in range(1000):
+            chunks.append(number)
+            run.time.now += 1.0
+            if reason == "stop" and number == 10:
+                run.stop.request()
+            between()
+
+    run.producer.crc32_between = compare  # type: ignore[method-assign, assignment]
+    one.committed = 20 * SIZE
+    run.producer.content[one] = [*LINES, LINES[0]]
+    with pytest.raises(DeliveryAbandoned, match="stopped" if reason == "stop" else "deadline"):
+        run.engine.run()
+    assert 10 < len(chunks) < 60
+
+
+def test_something_else_can_be_done_after_each_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 1000)
+    log = append(tmp_path / "app.log", range(200))
+    producer = RenderingProducer(BatchReader(ship_settings(log, 1).inputs), metrics=Metrics())
+    (source, _), size, calls = source_of(producer), log.stat().st_size, list[int]()
+
+    def count() -> None:
+        calls.append(1)
+
+    crc32 = producer.crc32_between(source, 0, size, crc32=0, renderings=[], between=count)
+    assert crc32 is not None
+    assert len(calls) >= 6
+    assert producer.holds(source, [Extent(0, size, 200, crc32, "ok", "x")], [], [], between=count)
+    assert len(calls) >= 12

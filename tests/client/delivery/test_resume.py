@@ -1,13 +1,13 @@
 """What happens to a source when the server has it up to another place than the client thinks."""
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
 from logferry.client.delivery.batches import Gap
-from logferry.client.readers.rerender import Renderings
+from logferry.client.readers.rerender import Renderings, do_nothing
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.model.batch import Batch
 from logferry.model.render_spec import RenderSpec
@@ -55,11 +55,26 @@ class Script:
         assert offset is not None
         self._batches = batches(source, self._again, offset // SIZE)
 
-    def crc32_between(self, source: Source, start: int, end: int, *, crc32: int, renderings: Renderings) -> int:
+    def crc32_between(
+        self,
+        source: Source,
+        start: int,
+        end: int,
+        *,
+        crc32: int,
+        renderings: Renderings,
+        between: Callable[[], object] = do_nothing,
+    ) -> int:
         return zlib.crc32(b"".join(LINES[start // SIZE : end // SIZE]), crc32)
 
     def holds(
-        self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss], gaps: Sequence[Gap]
+        self,
+        source: Source,
+        extents: Sequence[Extent],
+        passed: Sequence[RecordedLoss],
+        gaps: Sequence[Gap],
+        *,
+        between: Callable[[], object] = do_nothing,
     ) -> bool:
         return False
 

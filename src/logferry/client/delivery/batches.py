@@ -6,14 +6,14 @@ never sends anything.
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Final, Protocol
 
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.readers.base import Reader
-from logferry.client.readers.rerender import Renderings, Rerendered, rerender
+from logferry.client.readers.rerender import Renderings, Rerendered, do_nothing, rerender
 from logferry.client.state.known_losses import KnownLosses
 from logferry.errors import SourceError
 from logferry.model.batch import Batch
@@ -83,14 +83,30 @@ class BatchProducer(Protocol):
         With None, the file becomes a new source and is read from its beginning.
         """
 
-    def crc32_between(self, source: Source, start: int, end: int, *, crc32: int, renderings: Renderings) -> int | None:
+    def crc32_between(
+        self,
+        source: Source,
+        start: int,
+        end: int,
+        *,
+        crc32: int,
+        renderings: Renderings,
+        between: Callable[[], object] = do_nothing,
+    ) -> int | None:
         """Return the CRC-32 of a source's file, rendered from `start` to `end`, after bytes with `crc32`.
 
-        None if the file cannot be read, or does not reach that far.
+        None if the file cannot be read, or does not reach that far. `between` is called after each chunk, and may
+        raise to end this; so in `holds`.
         """
 
     def holds(
-        self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss], gaps: Sequence[Gap]
+        self,
+        source: Source,
+        extents: Sequence[Extent],
+        passed: Sequence[RecordedLoss],
+        gaps: Sequence[Gap],
+        *,
+        between: Callable[[], object] = do_nothing,
     ) -> bool:
         """Whether each extent of a source's file, rendered again, has the CRC-32 that the extent states, each range
         that was passed has at most one line, and each gap has none. Nothing is held without an extent.
@@ -185,25 +201,40 @@ class RenderingProducer:
         """See BatchProducer. The thread that reads rewinds the source before it returns the next batch."""
         self._send_backs.append((source, offset, one_by_one_until))
 
-    def crc32_between(self, source: Source, start: int, end: int, *, crc32: int, renderings: Renderings) -> int | None:
+    def crc32_between(
+        self,
+        source: Source,
+        start: int,
+        end: int,
+        *,
+        crc32: int,
+        renderings: Renderings,
+        between: Callable[[], object] = do_nothing,
+    ) -> int | None:
         """See BatchProducer. Safe in a thread other than the one that reads."""
         with self._duplicate(source) as duplicate:
-            found = _rendered(duplicate, start, end, renderings, crc32=crc32) if duplicate else None
+            found = _rendered(duplicate, start, end, renderings, between, crc32=crc32) if duplicate else None
             return found.crc32 if found else None
 
     def holds(
-        self, source: Source, extents: Sequence[Extent], passed: Sequence[RecordedLoss], gaps: Sequence[Gap]
+        self,
+        source: Source,
+        extents: Sequence[Extent],
+        passed: Sequence[RecordedLoss],
+        gaps: Sequence[Gap],
+        *,
+        between: Callable[[], object] = do_nothing,
     ) -> bool:
         """See BatchProducer. Safe in a thread other than the one that reads."""
         with self._duplicate(source) as duplicate:
             if duplicate is None or not extents:
                 return False
             for extent in extents:
-                found = _rendered(duplicate, extent.start, extent.end, source.renderings)
+                found = _rendered(duplicate, extent.start, extent.end, source.renderings, between)
                 if found is None or found.crc32 != extent.crc32:
                     return False
             ranges = chain(((loss.start, loss.end, 1) for loss in passed), ((*gap, 0) for gap in gaps))
-            found_lines = ((_rendered(duplicate, *each[:2], source.renderings), each[2]) for each in ranges)
+            found_lines = ((_rendered(duplicate, *each[:2], source.renderings, between), each[2]) for each in ranges)
             return all(found is not None and found.lines <= most for found, most in found_lines)
 
     @contextmanager
@@ -302,13 +333,15 @@ class RenderingProducer:
         )
 
 
-def _rendered(file: SourceFile, start: int, end: int, renderings: Renderings, *, crc32: int = 0) -> Rerendered | None:
+def _rendered(
+    file: SourceFile, start: int, end: int, renderings: Renderings, between: Callable[[], object], *, crc32: int = 0
+) -> Rerendered | None:
     """Render a range of a file; None if it cannot be read to its end, whatever a server says about it."""
     if start >= end or end > file.readable_end:
         return None
     try:
         file.rewind(start)
-        found = rerender(file, end, renderings or [(0, file.rendering)], crc32=crc32)
+        found = rerender(file, end, renderings or [(0, file.rendering)], crc32=crc32, between=between)
     except (SourceError, OSError) as error:
         logger.error("%s", error)
         return None

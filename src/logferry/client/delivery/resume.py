@@ -126,7 +126,8 @@ class SourceResumption:
         stored = self._stored_extents(source.id, wait=self._wait)
         extents = [each for each in stored.extents if each.end >= start and each.end <= position.committed]
         passed, gaps = between(start, position.committed, extents, stored.losses)
-        return passed if self._producer.holds(source, extents, passed, gaps) else None
+        is_held = self._producer.holds(source, extents, passed, gaps, between=self._notice)
+        return passed if is_held else None
 
     def _agrees(self, source: Source, position: SourceAt, known: Acked, end_of_known: int) -> bool:
         """Whether the CRC-32 at the server's position goes with the one that is known, by the content in between."""
@@ -135,15 +136,25 @@ class SourceResumption:
             return position.crc32 == known.crc32
         if committed < known.committed:  # a file that is gone proves nothing; what the server lacks of it is lost
             found = self._producer.crc32_between(
-                source, committed, known.committed, crc32=position.crc32, renderings=known.renderings
+                *(source, committed, known.committed),
+                crc32=position.crc32,
+                renderings=known.renderings,
+                between=self._notice,
             )
             return found in (None, known.crc32)
         crc32 = self._window.crc32_up_to(source, committed) if source.set_back is None else None
         if crc32 is None:
             crc32 = self._producer.crc32_between(
-                source, end_of_known, committed, crc32=known.crc32, renderings=known.renderings
+                *(source, end_of_known, committed),
+                crc32=known.crc32,
+                renderings=known.renderings,
+                between=self._notice,
             )
         return crc32 == position.crc32
+
+    def _notice(self) -> None:
+        """Do what is due while a file is rendered again, which may take minutes: notice a stop, a deadline, a tick."""
+        self._wait({}, 0.0)
 
     def _pass(self, source: Source, position: SourceAt, passed: Sequence[RecordedLoss]) -> None:
         """Go on behind lines that are not stored, and report each of them: the run that passed them was cut off."""

@@ -5,7 +5,7 @@ began anew (rule E20). So the result is what went over the wire, byte for byte. 
 more than one chunk.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from logferry import checksum
@@ -33,10 +33,22 @@ class Rerendered:
     nuls: int = 0
 
 
-def rerender(file: SourceFile, end: int, renderings: Renderings, *, crc32: int = 0) -> Rerendered:
+def do_nothing() -> None:
+    """Do nothing between two chunks."""
+
+
+def rerender(
+    file: SourceFile,
+    end: int,
+    renderings: Renderings,
+    *,
+    crc32: int = 0,
+    between: Callable[[], object] = do_nothing,
+) -> Rerendered:
     """Render a file from its offset to `end`, or to the end of the file if that comes first, and leave it there.
 
-    The CRC-32 of the result continues `crc32`. Raises SourceError.
+    The CRC-32 of the result continues `crc32`; `between` is called after each chunk, and may raise to end this.
+    Raises SourceError.
     """
     found = Rerendered(crc32=crc32)
     for chunk in chunks_up_to(file, end, renderings):
@@ -46,6 +58,7 @@ def rerender(file: SourceFile, end: int, renderings: Renderings, *, crc32: int =
         found.crc32 = checksum.crc32(rendered.payload, found.crc32)
         found.file_lines += lines_in(chunk)
         found.nuls += chunk.nuls
+        between()
     return found
 
 
