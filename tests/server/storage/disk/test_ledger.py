@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from logferry.errors import StoreError
+from logferry.server.storage.disk import ledger_format
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.ledger_format import migrate
 from logferry.server.storage.records import ExtentRow, LossRow, SourceRow, WindowRow
@@ -309,3 +310,14 @@ def test_a_full_disk_is_reported_as_the_system_reports_it(ledger: Ledger) -> Non
     assert caught.value.errno == errno.ENOSPC
     assert caught.value.filename == str(ledger.path)
     assert ledger.extents("s1", after=0, limit=1) == [], "nothing is changed then"
+
+
+def test_of_equal_losses_the_migration_keeps_the_one_that_is_lost(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as database:
+        database.executescript(VERSION_1 + UNSYNCED_OF_VERSION_1 + MORE_OF_VERSION_3)
+        for step in ledger_format._STEPS[3]:
+            database.execute(step)
+        database.execute("UPDATE losses SET is_lost = 0 WHERE rowid = 1")
+        database.executescript("PRAGMA user_version = 4")
+    with closing(Ledger(tmp_path, durable=True)) as ledger:
+        assert [loss.is_lost for loss in ledger.losses("s1", limit=10)] == [True]

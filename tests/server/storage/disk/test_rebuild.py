@@ -268,3 +268,19 @@ def test_a_planted_name_decides_no_day_and_no_pipe_stops_a_rebuild(tmp_path: Pat
     assert "9999-12-31-1.ndjson has no journal and is of a day to come: it is left alone" in remarks
     assert "2024-01-15-7.ndjson cannot be read and is left alone: it is a named pipe, not a file" in remarks
     assert tables(tmp_path) == before
+
+
+def test_a_gap_in_the_journals_of_one_source_keeps_no_other_from_being_entered(tmp_path: Path) -> None:
+    with opened(tmp_path, segment_bytes=6 * SIZE) as store:
+        ship(store, 10, 12)
+    older = (tmp_path / "ledger.sqlite3").read_bytes()
+    with opened(tmp_path, segment_bytes=6 * SIZE) as store:
+        for end in range(12, 32, 2):
+            ship(store, 10, end)
+        ship(store, 10, 14, source="s2", path="/var/log/other.log")
+    (tmp_path / "ledger.sqlite3").write_bytes(older)
+    second = segments_of(tmp_path)[1]
+    journal_path(second).unlink()
+    with opened(tmp_path, segment_bytes=6 * SIZE) as store:
+        assert {row.committed for row in store.positions(["s2"])} == {4 * SIZE}
+        assert 0 < store.positions(["s1"])[0].committed < 22 * SIZE

@@ -138,3 +138,15 @@ def test_nothing_is_left_to_move_after_a_clean_stop(tmp_path: Path) -> None:
         pass
     assert not list(tmp_path.glob("segments/*/*/*surplus*"))
     assert len(stored_lines(tmp_path)) == 12
+
+
+@pytest.mark.parametrize("durability", ["os", "none"])
+def test_without_syncs_no_surplus_is_called_unacked(tmp_path: Path, durability: str) -> None:
+    """A power cut can take the ends of the ledger's log and of the journal together."""
+    with opened(tmp_path, durability=durability) as store:
+        submit_each(store, LINES[:2], Stored())
+    with segments_of(tmp_path)[0].open("ab") as file:
+        file.write(LINES[2])
+    with opened(tmp_path, durability=durability):
+        (surplus,) = surpluses_of(segments_of(tmp_path)[0])
+    assert not surplus_name(surplus.name).is_unacked  # type: ignore[union-attr]

@@ -269,7 +269,7 @@ class DiskStore:
         refuse_if_empty(settings.data_dir, ledger)
         if self._is_durable:
             sync_folder(settings.data_dir)
-        recovered = recover(self._root, ledger, files)
+        recovered = recover(self._root, ledger, files, durable=self._is_durable)
         journals = Journals(self._root, ledger.store_id, incomplete=recovered.incomplete)
         resources.callback(journals.close, LAST_WAIT_S)
         segments = self._open_segments(ledger, journals)

@@ -80,7 +80,11 @@ _STEPS: Final[Sequence[Sequence[str]]] = (
     ),
     (
         """
-        DELETE FROM losses WHERE rowid NOT IN (SELECT min(rowid) FROM losses GROUP BY source, start, end, reason)
+        DELETE FROM losses WHERE rowid NOT IN (
+            SELECT number FROM (
+                SELECT rowid AS number, max(is_lost) FROM losses GROUP BY source, start, end, reason
+            )
+        )
         """,
         "DROP INDEX losses_of_source",
         "CREATE UNIQUE INDEX losses_of_source ON losses (source, start, end, reason)",

@@ -2,14 +2,15 @@
 
 Entries reach a journal only after the ledger has recorded them. So a journal that is ahead shows that the ledger has
 lost transactions: its log was removed or damaged, or an older copy of it was put in place. The lines were acked.
-They are entered if the segment holds exactly what its journal says, in length, lines and CRC-32, and if nothing
-contradicts the ledger. Otherwise recovery moves them aside. Never touches a segment.
+They are entered if the segment holds exactly what its journal says, in length, lines and CRC-32, of each source up to
+the first gap. Otherwise recovery moves them aside. Never touches a segment.
 """
 
 import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from logferry.errors import cause_of
 from logferry.printable import printable
@@ -20,32 +21,36 @@ from logferry.server.storage.disk.measure import Measure, measure
 from logferry.server.storage.disk.regular import size_of
 from logferry.server.storage.disk.segment_files import segment_files
 from logferry.server.storage.records import SegmentRow
+from logferry.telemetry.log_limits import RateLimit
 
 logger = logging.getLogger(__name__)
 
 
-class _Contradiction(Exception):
-    """What journals say does not fit the ledger."""
+class Lost(NamedTuple):
+    """Whether any journal is ahead of the ledger, and of how many segments that was entered again."""
+
+    is_any: bool = False
+    entered: int = 0
 
 
-def enter_lost_transactions(root: Path, ledger: Ledger) -> int:
-    """Enter what journals have and the ledger has not; return how many segments that concerns. Raises OSError."""
-    found = list(_ahead(root, ledger))
+def enter_lost_transactions(root: Path, ledger: Ledger) -> Lost:
+    """Enter what journals have and the ledger has not, of each source up to the first gap. Raises OSError."""
+    ahead = list(_ahead(root, ledger))
+    found = [(row, journal) for row, journal in ahead if journal]
     if not found:
-        return 0
-    try:
-        with ledger.transaction():
-            entering = Entering(ledger)
-            lines = sum(_enter(ledger, entering, row, journal) for row, journal in found)
-            for gap in entering.finish():
-                raise _Contradiction(gap.path)
-    except _Contradiction as error:
-        message = "the ledger has lost what the journals of %d segments have, and they do not fit together: %s"
-        logger.error(message, len(found), printable(str(error)))
-        return 0
+        return Lost(bool(ahead))
+    with ledger.transaction():
+        entering = Entering(ledger)
+        lines = sum(_enter(ledger, entering, row, journal) for row, journal in found)
+        gaps = list(entering.finish())
+    log = RateLimit(logger, per_second=10, what="gaps in what the journals have")
+    for gap in gaps:
+        message = "%s: what follows byte %d is stored again by its client, because ledger and journals lack something"
+        log.log(logging.WARNING, message, printable(gap.path), gap.start)
+    log.flush()
     message = "the ledger had lost %d lines in %d segments that were acknowledged; entered them again from the journals"
     logger.warning(message, lines, len(found))
-    return len(found)
+    return Lost(True, len(found))
 
 
 def _enter(ledger: Ledger, entering: Entering, row: SegmentRow, journal: Journal) -> int:
@@ -59,30 +64,27 @@ def _enter(ledger: Ledger, entering: Entering, row: SegmentRow, journal: Journal
     return now.lines - row.lines
 
 
-def _ahead(root: Path, ledger: Ledger) -> Iterator[tuple[SegmentRow, Journal]]:
-    """Yield segments with their journals that are ahead of the ledger, in the order in which they were begun."""
+def _ahead(root: Path, ledger: Ledger) -> Iterator[tuple[SegmentRow, Journal | None]]:
+    """Yield segments whose journals are ahead of the ledger, as they were begun; None for one that does not fit."""
     store_id = ledger.store_id
     rows = {row.path: row for row in ledger.segments()}
     unknown = (f"{folder}/{name}" for folder, name in segment_files(root))
     new = [SegmentRow(0, path) for path in unknown if path not in rows]
     for row in [*(row for row in rows.values() if row.state == "open"), *new]:
         try:
-            journal = _journal_ahead(root / row.path, row, store_id)
+            path = root / row.path
+            total = journal_total(path)
+            if total and total.bytes > row.bytes:
+                yield row, _journal_ahead(path, row, store_id)
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
                 cause = printable(cause_of(error, with_path=True))
                 logger.warning("cannot compare a segment with its journal: %s", cause)
-            continue
-        if journal:
-            yield row, journal
 
 
 def _journal_ahead(path: Path, row: SegmentRow, store_id: str) -> Journal | None:
     size = size_of(path)
     if size <= row.bytes:
-        return None
-    total = journal_total(path)
-    if total is None or total.bytes <= row.bytes:
         return None
     journal = read_journal(path, limit=size)
     if journal is None or journal.store_id != store_id or not journal.total or journal.total.bytes <= row.bytes:

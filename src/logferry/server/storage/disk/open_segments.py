@@ -193,7 +193,9 @@ class OpenSegments:
         return self._begin(log, folder)
 
     def _restore_length(self, row: SegmentRow) -> Restored:
-        restored = restore_length(self._root / row.path, row, self._files, log=self._damage_log)
+        restored = restore_length(
+            self._root / row.path, row, self._files, log=self._damage_log, is_certain=self._durable
+        )
         self.recovered_bytes += restored.surplus
         return restored
 
@@ -261,14 +263,12 @@ def new_damage_log() -> RateLimit:
     return RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="segments that had a surplus or are damaged")
 
 
-def restore_length(
-    path: Path, row: SegmentRow, files: FileSystem, *, log: RateLimit, has_lost: bool = False
-) -> Restored:
+def restore_length(path: Path, row: SegmentRow, files: FileSystem, *, log: RateLimit, is_certain: bool) -> Restored:
     """Give a segment its length in the ledger: move what it holds beyond that aside (surplus.py).
 
     Raises OSError. A segment in which nothing was ever stored may have no file. On a full disk, a surplus that cannot
-    be moved stays where it is, behind the end of a segment that is not appended to any more. `has_lost` says that the
-    ledger is known to have lost transactions.
+    be moved stays where it is, behind the end of a segment that is not appended to any more. `is_certain` says that
+    the ledger cannot have lost transactions: each was synced before its acks, and no journal is ahead of the ledger.
     """
     try:
         size = size_of(path)
@@ -288,7 +288,7 @@ def restore_length(
         return Restored(can_grow=False, is_too_short=True)
     if size == row.bytes:
         return Restored()
-    is_unacked = not has_lost and journal_agrees(path, row)
+    is_unacked = is_certain and journal_agrees(path, row)
     return _without_surplus(path, row, files, log, size=size - row.bytes, is_unacked=is_unacked)
 
 

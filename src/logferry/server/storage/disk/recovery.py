@@ -39,12 +39,15 @@ class Recovered(NamedTuple):
     incomplete: Collection[str]
 
 
-def recover(root: Path, ledger: Ledger, files: FileSystem) -> Recovered:
+def recover(root: Path, ledger: Ledger, files: FileSystem, *, durable: bool) -> Recovered:
     """Make the segments under `root` agree with the ledger; return what was done. Raises OSError."""
     report = RecoveryReport(segments_rewritten=recover_deferred(root, ledger, files))
-    report = replace(report, segments_adopted=enter_lost_transactions(root, ledger))
+    lost = enter_lost_transactions(root, ledger)
+    report = replace(report, segments_adopted=lost.entered)
     rows = ledger.segments()
-    report = _restore_lengths(root, ledger, files, [row for row in rows if row.state == "open"], report)
+    is_certain = durable and not lost.is_any
+    opened = [row for row in rows if row.state == "open"]
+    report = _restore_lengths(root, ledger, files, opened, report, is_certain=is_certain)
     incomplete = complete_journals(root, ledger)
     report = replace(
         report,
@@ -56,12 +59,17 @@ def recover(root: Path, ledger: Ledger, files: FileSystem) -> Recovered:
 
 
 def _restore_lengths(
-    root: Path, ledger: Ledger, files: FileSystem, rows: Sequence[SegmentRow], report: RecoveryReport
+    root: Path,
+    ledger: Ledger,
+    files: FileSystem,
+    rows: Sequence[SegmentRow],
+    report: RecoveryReport,
+    *,
+    is_certain: bool,
 ) -> RecoveryReport:
     last_of_folder = {os.path.dirname(row.path): row.id for row in rows}  # rows come oldest first
     log = new_damage_log()
-    has_lost = report.segments_adopted > 0
-    restored = {row.id: restore_length(root / row.path, row, files, log=log, has_lost=has_lost) for row in rows}
+    restored = {row.id: restore_length(root / row.path, row, files, log=log, is_certain=is_certain) for row in rows}
     log.flush()
     to_close = [
         replace(row, state="closed")

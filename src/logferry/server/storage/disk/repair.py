@@ -109,7 +109,7 @@ class SegmentRepair:
             if segment.state == "open" and surplus > 0:  # perhaps only what the writer is writing now
                 self._on_surplus(LogName(*path.relative_to(self._root).parts[:2]))
             elif surplus > 0:
-                is_unacked = journal_agrees(path, segment)
+                is_unacked = self._durable and journal_agrees(path, segment)
                 moved = set_aside(path, segment.bytes, self._files, is_unacked=is_unacked)
                 message = "moved %d bytes that the ledger does not record from the end of %s to %s"
                 logger.warning(message, moved.bytes, path, moved.path.name)
