@@ -95,6 +95,16 @@ class Privacy:
         return True
 
 
+def give_to_owner_of(folder: Path, descriptor: int) -> None:
+    """Give a new file to the owner of its data folder, if root has made it: a server must be able to open it.
+
+    Raises OSError.
+    """
+    if os.geteuid() == 0:
+        status = folder.stat()
+        os.fchown(descriptor, status.st_uid, status.st_gid)
+
+
 def advice(path: Path, error: OSError) -> str:
     """Return what somebody can do who may not open `path`: "; it belongs to ...", or "" for another error."""
     if not isinstance(error, PermissionError):

@@ -284,3 +284,15 @@ def test_a_gap_in_the_journals_of_one_source_keeps_no_other_from_being_entered(t
     with opened(tmp_path, segment_bytes=6 * SIZE) as store:
         assert {row.committed for row in store.positions(["s2"])} == {4 * SIZE}
         assert 0 < store.positions(["s1"])[0].committed < 22 * SIZE
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_what_root_makes_anew_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> None:
+    fill(tmp_path)
+    with segments_of(tmp_path)[-1].open("ab") as file:
+        file.write(b"unfinished")
+    lose_ledger(tmp_path)
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        os.chown(path, 12345, 12345)
+    rebuild(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*") if path.stat().st_uid != 12345} == set()

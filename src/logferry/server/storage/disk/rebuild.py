@@ -22,6 +22,7 @@ from typing import Final
 from logferry.durable import sync_folder
 from logferry.errors import StoreError, cause_of
 from logferry.folder_lock import FolderInUse, lock_folder
+from logferry.permissions import give_to_owner_of
 from logferry.server.storage.disk.entering import Entering
 from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.journal import Journal, Total, read_journal, segment_of_journal
@@ -79,7 +80,8 @@ def _rebuild(data_dir: Path, files: FileSystem) -> Rebuilt:
     folder = data_dir / _NEW_FOLDER
     _clear(folder)
     folder.mkdir(mode=0o750)
-    os.close(os.open(folder / FILE_NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
+    with open(os.open(folder / FILE_NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640), "wb") as file:
+        give_to_owner_of(data_dir, file.fileno())  # SQLite gives the files beside the ledger the same owner
     sort_in(data_dir)
     ledger = Ledger(folder, durable=True)
     try:

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from logferry.permissions import give_to_owner_of
 from logferry.server.storage.disk.file_system import FileSystem, naming
 from logferry.server.storage.disk.regular import open_file
 
@@ -114,6 +115,7 @@ def _copy(source: int, position: int, target: Path, files: FileSystem) -> int:
                 _copy_range(source, start, stop, descriptor, start - position, files)
             end = size
         os.ftruncate(descriptor, end - position)
+        give_to_owner_of(target.parent, descriptor)
         files.sync(descriptor)
     except OSError:
         with contextlib.suppress(OSError):
