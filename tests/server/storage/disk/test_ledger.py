@@ -321,3 +321,10 @@ def test_of_equal_losses_the_migration_keeps_the_one_that_is_lost(tmp_path: Path
         database.executescript("PRAGMA user_version = 4")
     with closing(Ledger(tmp_path, durable=True)) as ledger:
         assert [loss.is_lost for loss in ledger.losses("s1", limit=10)] == [True]
+
+
+def test_a_loss_that_was_recorded_as_skipped_is_lost_once_it_is_reported_so(ledger: Ledger) -> None:
+    with ledger.transaction():
+        for is_lost in (False, True, False):
+            ledger.add_loss(LossRow("s1", 5, 9, "cut", is_lost=is_lost))
+    assert [loss.is_lost for loss in ledger.losses("s1", limit=10)] == [True]

@@ -224,7 +224,12 @@ class Ledger:
     def add_loss(self, loss: LossRow) -> bool:
         """Record bytes that are not stored as they were; return whether they were not recorded before."""
         values = (loss.source, loss.start, loss.end, loss.reason, time.time(), int(loss.is_lost))
-        return self._database.execute("INSERT OR IGNORE INTO losses VALUES (?, ?, ?, ?, ?, ?)", values).rowcount > 0
+        if self._database.execute("INSERT OR IGNORE INTO losses VALUES (?, ?, ?, ?, ?, ?)", values).rowcount:
+            return True
+        if loss.is_lost:
+            same = "source = ? AND start = ? AND end = ? AND reason = ?"
+            self._database.execute(f"UPDATE losses SET is_lost = 1 WHERE {same} AND is_lost = 0", values[:4])
+        return False
 
     def has_loss(self, loss: LossRow) -> bool:
         """Whether a loss is recorded by itself."""
