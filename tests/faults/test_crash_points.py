@@ -165,7 +165,8 @@ def test_a_killed_process_loses_nothing_of_a_source_whatever_the_durability(tmp_
     with running_server(tmp_path, durability=durability) as server, DeliveryClient(server, source="s1") as client:
         assert client.opened["lines"] == 10
         assert server.stored_lines() == LINES[:10]
-    assert_it_is_sound(data_dir)
+    # What the ledger lacks may have been acked where acks do not wait for the disk, so fsck reports it.
+    assert {finding.kind for finding in fsck(data_dir) if finding.problem} <= {"surplus"}
 
 
 @pytest.mark.parametrize("at", [2, 5])

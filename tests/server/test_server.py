@@ -224,7 +224,8 @@ def test_all_clients_together_stay_within_the_memory_limit(tmp_path: Path) -> No
         senders = [threading.Thread(target=client.send, args=(payload,)) for client in clients]
         for sender in senders:
             sender.start()
-        wait_until(lambda: server.stats.bytes_in_memory > limit, "the limit is reached")
+        # The limit may be exceeded only while a read is judged; the pressure lasts down to three quarters of it.
+        wait_until(lambda: server.stats.bytes_in_memory > limit * 3 // 4, "reading stops for want of memory")
         let_the_loop_run(server)
         assert server.stats.bytes_in_memory <= limit * 5 // 4 + 400 * 1024  # and a read, and a small read of each
         files.may_go_on.set()

@@ -108,7 +108,7 @@ def check_beside(name: str, path: str, opened: os.stat_result) -> None:
     """Check that root may read a file, opened by `path`, that is said to have had the followed `name` before.
 
     It is in the folder of the name, or beside what a link led to; there, the link's owner chose the folder, and root
-    reads only files of that owner. Raises ForeignLink, FileNotFoundError if the name is missing, or another OSError.
+    reads only files of that owner. Raises ForeignLink, or another OSError.
     """
     folder, base = os.path.split(name)
     if _policy.follows or os.geteuid() or folder == os.path.dirname(path):
@@ -116,10 +116,17 @@ def check_beside(name: str, path: str, opened: os.stat_result) -> None:
     fd = open_folder(folder or os.curdir)
     try:
         if not _is_in(fd, os.path.basename(path), opened):
-            link = os.stat(base, dir_fd=fd, follow_symlinks=False)
-            _check(base, link.st_uid, opened)
+            _check(base, _owner_of_link(fd, base), opened)
     finally:
         os.close(fd)
+
+
+def _owner_of_link(folder: int, name: str) -> int:
+    """Return who chose where the link `name` in a folder leads: of a link that is gone, the owner of the folder."""
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False).st_uid
+    except FileNotFoundError:
+        return os.fstat(folder).st_uid
 
 
 def foreign_link(path: str | Path) -> str:

@@ -96,6 +96,7 @@ def test_a_hole_of_a_gigabyte_in_a_line_is_cut_in_bounded_memory_and_another_fil
         wait_until(lambda: scene.server.stats.lines_stored == 121, "all is stored", deadline_s=30)
         assert peak_memory(run.process.pid) < CLIENT_BYTES
         assert run.terminate() == 3
+    wait_until(lambda: len(arrived) == 121, "all is echoed")
     assert arrived.index(numbered_line(199)) < len(arrived) - 11
     (hole,) = {line for line in arrived if b"truncated" in line}
     assert json.loads(hole)["message"] == "y" + "\0" * (KEPT - 1)
