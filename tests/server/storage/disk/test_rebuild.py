@@ -11,7 +11,7 @@ import pytest
 from logferry.errors import StoreError
 from logferry.protocol.delivery_requests import Open, Skip, Window
 from logferry.server.storage.deliveries import Delivery, SourceRequest
-from logferry.server.storage.disk.journal import journal_path
+from logferry.server.storage.disk.journal import begin_entry, journal_path, total_entry
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.rebuild import Rebuilt, rebuild
 from logferry.server.storage.store import Store
@@ -296,3 +296,21 @@ def test_what_root_makes_anew_belongs_to_the_owner_of_the_folder(tmp_path: Path)
         os.chown(path, 12345, 12345)
     rebuild(tmp_path)
     assert {path.name for path in tmp_path.rglob("*") if path.stat().st_uid != 12345} == set()
+
+
+def test_a_crash_in_the_first_group_is_no_lost_ledger(tmp_path: Path) -> None:
+    """The journal and an empty segment are there, and the ledger has recorded neither."""
+    with opened(tmp_path):
+        pass
+    with closing(Ledger(tmp_path, durable=False)) as ledger:
+        assert ledger.is_empty
+        store_id = ledger.store_id
+    segment = tmp_path / "segments" / LOG.host / LOG.name / "2024-01-15-1.ndjson"
+    segment.parent.mkdir(parents=True)
+    segment.touch()
+    path = f"{LOG.host}/{LOG.name}/{segment.name}"
+    journal_path(segment).write_bytes(begin_entry(store_id, path) + total_entry(0, 0, 0))
+    with opened(tmp_path) as store:
+        submit_each(store, LINES[:3], Stored())
+    assert stored_lines(tmp_path) == LINES[:3]
+    assert set(problems(tmp_path)) == {""}

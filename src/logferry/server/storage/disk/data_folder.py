@@ -113,8 +113,11 @@ def _unknown_segment(entry: "os.DirEntry[str]", path: str) -> Finding | None:
     except FileNotFoundError:
         return None
     what = kind_of(status.st_mode)
-    problem = f"is {what}, not a file" if what else "is a segment that the ledger does not have"
-    return Finding(path, 0 if what else status.st_size, 0, problem, "unknown segment")
+    if what:
+        return Finding(path, 0, 0, f"is {what}, not a file", "unknown segment")
+    if not status.st_size:
+        return Finding(path, 0, 0, "", "unknown segment", "empty: a crash came before it was recorded")
+    return Finding(path, status.st_size, 0, "is a segment that the ledger does not have", "unknown segment")
 
 
 def _surplus(root: Path, path: str, folder: str, surplus: SurplusName) -> Finding | None:

@@ -8,9 +8,10 @@ stay in a unit file and decide the next time, too. Never writes.
 from pathlib import Path
 
 from logferry.errors import StoreError
+from logferry.server.storage.disk.journal import journal_total
 from logferry.server.storage.disk.ledger import FILE_NAME, Ledger
 from logferry.server.storage.disk.regular import size_of
-from logferry.server.storage.disk.segment_files import has_segments
+from logferry.server.storage.disk.segment_files import has_segments, segment_files
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
 
 
@@ -26,9 +27,19 @@ def refuse_if_missing(data_dir: Path) -> None:
 
 
 def refuse_if_empty(data_dir: Path, ledger: Ledger) -> None:
-    """Raise StoreError if there are segments, and nothing was ever recorded in the ledger. Raises OSError."""
-    if ledger.is_empty and has_segments(data_dir / FOLDER_NAME):
+    """Raise StoreError if there are segments that were recorded, and the ledger has nothing. Raises OSError.
+
+    A crash in the very first group leaves an empty ledger, too, and segments whose journals say that nothing is stored.
+    """
+    root = data_dir / FOLDER_NAME
+    if ledger.is_empty and any(_was_recorded(root / folder / str(name)) for folder, name in segment_files(root)):
         raise _lost(data_dir, "empty")
+
+
+def _was_recorded(segment: Path) -> bool:
+    """Whether a ledger has ever had bytes of a segment, as far as its journal says; one without a journal is older."""
+    total = journal_total(segment)
+    return total.bytes > 0 if total else size_of(segment) > 0
 
 
 def _lost(data_dir: Path, what: str) -> StoreError:
