@@ -136,7 +136,7 @@ def test_a_file_that_grows_to_200_megabytes_without_a_newline_takes_bounded_memo
 
 
 def test_other_files_are_read_however_long_the_search_for_the_end_of_a_line_takes(
-    scene: Scene, arrived: list[bytes], monkeypatch: pytest.MonkeyPatch
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The line grows as fast as it is searched, until the lines of the other file are stored, one after the other."""
     monkeypatch.setattr("logferry.client.files.line_reader.SCAN_BYTES", 2 * CHUNK_BYTES)
@@ -149,13 +149,14 @@ def test_other_files_are_read_however_long_the_search_for_the_end_of_a_line_take
     punch(scene.log, 8 * CHUNK_BYTES)
 
     def after_read(_: Chunk | None) -> None:
-        if len(arrived) < 12:
+        if scene.server.stats.lines_stored < 12:
             punch(scene.log, 4 * CHUNK_BYTES)
 
     with scene.running() as run:
         run.reader.after_read = after_read
         for number in range(101, 112):
-            wait_until(lambda: numbered_line(number - 1) in arrived, "the line before is stored")  # noqa: B023
+            stored = scene.server.stored_lines
+            wait_until(lambda: numbered_line(number - 1) in stored(), "the line before is stored")  # noqa: B023
             append(other, [number])
         run.settle()
         with scene.log.open("ab") as log:
@@ -164,8 +165,9 @@ def test_other_files_are_read_however_long_the_search_for_the_end_of_a_line_take
         append(scene.log, [1])
         run.settle()
     scene.follow()
-    expected = [*map(numbered_line, [0, 1, *range(100, 112)]), arrived[-2]]
-    assert json.loads(arrived[-2])["truncated"] is True
+    (cut,) = {line for line in scene.server.stored_lines() if b"truncated" in line}
+    expected = [*map(numbered_line, [0, 1, *range(100, 112)]), cut]
+    assert json.loads(cut)["truncated"] is True
     scene.reckon(expected, proven=[other], lost=is_cut(start, end))
 
 
