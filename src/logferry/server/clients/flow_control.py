@@ -130,11 +130,6 @@ class MemoryAccount:
         return self.partial + self.unjudged + self.unstored + self.owed
 
     @property
-    def freed_by_leaving(self) -> int:
-        """What the server would no longer hold if the client left now."""
-        return self.partial + self.unjudged + self.owed
-
-    @property
     def is_exhausted(self) -> bool:
         """Whether the store or the client must catch up before more of this client's data is judged."""
         return self.unstored > MAX_UNSTORED_BYTES or self.owed > MAX_OWED_BYTES

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from logferry.server.storage.disk.file_system import FileSystem
-from logferry.server.storage.disk.surplus import set_aside, surplus_name, surpluses_of
+from logferry.server.storage.disk.surplus import set_aside, surplus_name
 from tests.support.running import stored_lines
 from tests.support.stores import (
     LINES,
@@ -20,6 +20,12 @@ from tests.support.stores import (
     store_twelve,
     submit_each,
 )
+
+
+def surpluses_of(segment: Path) -> list[Path]:
+    """Return the files that hold the surplus of a segment."""
+    found = ((path, surplus_name(path.name)) for path in segment.parent.iterdir())
+    return [path for path, name in found if name and name.segment == segment.name]
 
 
 def test_what_the_ledger_does_not_record_is_moved_beside_the_segment_and_numbered(tmp_path: Path) -> None:

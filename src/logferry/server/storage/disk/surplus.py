@@ -79,14 +79,6 @@ def set_aside(path: Path, position: int, files: FileSystem, *, is_unacked: bool 
     return Surplus(size, target)
 
 
-def surpluses_of(path: Path) -> list[Path]:
-    """Return the files that hold the surplus of a segment."""
-    with contextlib.suppress(FileNotFoundError):
-        found = map(surplus_name, os.listdir(path.parent))
-        return [path.with_name(str(name)) for name in found if name and name.segment == path.name]
-    return []
-
-
 def delete_segment(path: Path, files: FileSystem) -> None:
     """Delete a segment that retention has expired, and first its journal and surplus. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
