@@ -56,7 +56,11 @@ class DeliveryError(LogferryError):
 
 
 class Unreachable(DeliveryError):
-    """No address of the server accepted the connection."""
+    """No address of the server accepted the connection. `reason` says why, without the name of the server."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 class PeerClosed(DeliveryError):

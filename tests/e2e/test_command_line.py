@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.health import probe
 from tests.support.processes import (
     QUICK,
@@ -88,7 +89,7 @@ def test_a_health_probe_leaves_no_trace_in_the_servers_log(tmp_path: Path) -> No
     with server(tmp_path / "data", folder=tmp_path) as running:
         said = running.program.stderr
         for _ in range(5):
-            assert probe("127.0.0.1", running.port, timeout_s=5) is None
+            assert probe(Endpoint("127.0.0.1", running.port), timeout_s=5) is None
         log = append(tmp_path / "app.log", range(1))
         assert ship(log, running.port, folder=tmp_path).wait() == 0
         new = running.program.stderr.removeprefix(said).splitlines()

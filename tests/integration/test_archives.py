@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.verify import verify
 from logferry.client.state.checkpoints import Checkpoints
@@ -157,8 +158,7 @@ def test_a_batch_run_ships_archives_and_verifies_them(tmp_path: Path, server: Ru
     assert_conserved(range(1000), server.stored_lines())
     checkpoints = Checkpoints(tmp_path / "state", read_only=True)
     reports = ReportClient(
-        server.host,
-        server.port,
+        Endpoint(server.host, server.port),
         client_id=checkpoints.client_id,
         client_host="web-1",
         connect_timeout_s=DEADLINE_S,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.repair import repair_path
 from logferry.client.proof.verify import Verdict, verify
@@ -31,8 +32,7 @@ def change_id(state: Path, client_id: str) -> None:
 
 def reports_of(server: RunningServer, checkpoints: Checkpoints) -> ReportClient:
     return ReportClient(
-        server.host,
-        server.port,
+        Endpoint(server.host, server.port),
         client_id=checkpoints.client_id,
         client_host="test",
         connect_timeout_s=DEADLINE_S,

@@ -16,6 +16,7 @@ import pytest
 
 from logferry.client.delivery import reconciliation
 from logferry.client.finding import listing
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.verify import Verdict, verify
 from logferry.client.state.checkpoints import Checkpoints
@@ -231,8 +232,7 @@ def verified(site: Site, server: RunningServer) -> Verdict:
     """Return the verdict on the log, with what the state folder knows."""
     checkpoints = Checkpoints(site.folder / "state", read_only=True)
     reports = ReportClient(
-        server.host,
-        server.port,
+        Endpoint(server.host, server.port),
         client_id=checkpoints.client_id,
         client_host="web-1",
         connect_timeout_s=DEADLINE_S,

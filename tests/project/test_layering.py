@@ -195,7 +195,7 @@ def test_the_pure_parts_know_no_socket_thread_clock_or_file(path: Path) -> None:
 def test_above_the_outputs_delivery_knows_no_socket(path: Path) -> None:
     assert not set(imports_of(path)) & {"select", "selectors", "socket", "ssl"}
     net = {name.removeprefix("logferry.client.net.") for name in imports_of(path) if ".client.net." in name}
-    assert net <= {"health", "poller", "readiness", "wakeup"}, "outputs connect, send and ask"
+    assert net <= {"endpoint", "health", "poller", "readiness", "wakeup"}, "outputs connect, send and ask"
 
 
 @every_module

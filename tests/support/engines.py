@@ -5,6 +5,7 @@ from functools import partial
 from logferry.client.delivery.batches import BatchProducer
 from logferry.client.delivery.engine import DeliveryEngine
 from logferry.client.delivery.outputs.selection import output_for, stored_extents
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import ShipSettings
@@ -23,10 +24,10 @@ def engine_to_server(
     """Return a basic engine that delivers to the server of `settings`."""
     return DeliveryEngine(
         producer,
-        output_for(settings, checkpoints),
+        output_for(Endpoint.of(settings), settings, checkpoints),
         settings,
         metrics=metrics or Metrics(),
         stop=stop or stop_signal(),
         checkpoints=checkpoints,
-        stored_extents=partial(stored_extents, settings, checkpoints.client_id),
+        stored_extents=partial(stored_extents, Endpoint.of(settings), settings, checkpoints.client_id),
     )

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.verify import Verdict, verify_all
 from logferry.client.state.checkpoint import Checkpoint
@@ -80,7 +81,11 @@ def judge(port: int, state_dir: Path, *names: Path | str) -> list[Verdict]:
     """Let `verify` look at files, or at those that patterns mean."""
     checkpoints = Checkpoints(state_dir, read_only=True)
     reports = ReportClient(
-        "127.0.0.1", port, client_id=checkpoints.client_id, client_host="test", connect_timeout_s=5, answer_timeout_s=5
+        Endpoint("127.0.0.1", port),
+        client_id=checkpoints.client_id,
+        client_host="test",
+        connect_timeout_s=5,
+        answer_timeout_s=5,
     )
     try:
         wanted = FileSettings(log_file=tuple(map(str, names)), exclude=())

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.verify import Verdict, verify
 from logferry.client.readers.follow import reader as follow_reader
@@ -159,8 +160,7 @@ class Scene:
         """Verify one file."""
         checkpoints = Checkpoints(self.state, read_only=True)
         reports = ReportClient(
-            self.server.host,
-            self.server.port,
+            Endpoint(self.server.host, self.server.port),
             client_id=checkpoints.client_id,
             client_host="test",
             connect_timeout_s=5,

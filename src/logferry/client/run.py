@@ -17,6 +17,7 @@ from logferry.client.delivery.engine import DeliveryEngine
 from logferry.client.delivery.outputs.selection import output_for, stored_extents
 from logferry.client.finding.fifos import only_fifo, open_fifo
 from logferry.client.finding.foreign_links import follow_foreign_links
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.readers.base import Reader
 from logferry.client.state.checkpoints import Checkpoints
@@ -175,22 +176,27 @@ def _deliver(
     opened: _Opened,
 ) -> None:
     """Deliver all batches of the producer. Raises DeliveryAbandoned."""
-    output = output_for(settings, checkpoints)
+    endpoint = Endpoint.of(settings)
+    output = output_for(endpoint, settings, checkpoints)
     parts: dict[str, Any] = {"metrics": metrics, "stop": stop, "checkpoints": checkpoints, "observer": connection}
-    parts |= {"stored_extents": partial(stored_extents, settings, checkpoints.client_id), "known_losses": known_losses}
-    parts |= {"reconciles": opened.reconfigure is not None, "asks_always": opened.asks_always}
-    with _healing(settings, checkpoints, metrics, stop) as parts["on_damage"]:
+    parts |= {"stored_extents": partial(stored_extents, endpoint, settings, checkpoints.client_id)}
+    parts |= {
+        "known_losses": known_losses,
+        "reconciles": opened.reconfigure is not None,
+        "asks_always": opened.asks_always,
+    }
+    with _healing(endpoint, settings, checkpoints, metrics, stop) as parts["on_damage"]:
         if settings.resilient:
             from logferry.client.delivery.resilient import deliver_resilient
 
-            deliver_resilient(producer, output, settings, **parts)
+            deliver_resilient(producer, output, settings, endpoint=endpoint, **parts)
         else:
             DeliveryEngine(producer, output, settings, **parts).run()
 
 
 @contextmanager
 def _healing(
-    settings: ShipSettings, checkpoints: Checkpoints, metrics: Metrics, stop: StopSignal
+    endpoint: Endpoint, settings: ShipSettings, checkpoints: Checkpoints, metrics: Metrics, stop: StopSignal
 ) -> Iterator[Callable[[str], None]]:
     """Give what repairs a damaged source; at the end of the run, wait for the repairs in progress."""
     healers: list[SelfHealer] = []
@@ -199,7 +205,7 @@ def _healing(
         if not healers:
             from logferry.client.proof.self_heal import SelfHealer  # most runs never need it
 
-            healers.append(SelfHealer(settings, checkpoints, metrics=metrics))
+            healers.append(SelfHealer(endpoint, settings, checkpoints, metrics=metrics))
         healers[0].damaged(source_id)
 
     try:

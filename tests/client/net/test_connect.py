@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from logferry.client.net.connect import connect
+from logferry.client.net.connect import dial
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.readiness import READ, Readiness, poll
 from logferry.client.net.steps import run
 from logferry.client.net.tcp import TcpTransport
@@ -23,7 +24,7 @@ from tests.support.running import DEADLINE_S, wait_until
 
 
 def open_connection(host: str, port: int, timeout_s: float = 2.0) -> TcpTransport:
-    transport = run(connect(host, port, timeout_s=timeout_s), wait=poll, clock=time.monotonic)
+    transport = run(dial(Endpoint(host, port), timeout_s=timeout_s), wait=poll, clock=time.monotonic)
     assert isinstance(transport, TcpTransport)
     return transport
 
@@ -162,7 +163,7 @@ def test_a_wait_that_is_broken_off_leaves_no_socket_open(full_port: int) -> None
         raise DeliveryAbandoned("the deadline is over")
 
     with pytest.raises(DeliveryAbandoned):
-        run(connect("127.0.0.1", full_port, timeout_s=5), wait=stop, clock=time.monotonic)
+        run(dial(Endpoint("127.0.0.1", full_port), timeout_s=5), wait=stop, clock=time.monotonic)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(waited_for[0])
 
@@ -223,6 +224,6 @@ def test_the_module_does_not_wait_by_itself() -> None:
 
     begin = time.monotonic()
     with pytest.raises(Unreachable, match="no answer within 3600 s"):
-        run(connect("127.0.0.1", closed_port(), timeout_s=3600), wait=never_ready, clock=lambda: now[0])
+        run(dial(Endpoint("127.0.0.1", closed_port()), timeout_s=3600), wait=never_ready, clock=lambda: now[0])
     assert waits == [3600]
     assert time.monotonic() - begin < 5

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from logferry.client.net import health
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.health import Health, HealthMonitor, probe
+from logferry.client.net.readiness import Readiness
 from tests.support.running import DEADLINE_S, wait_until
 
 # --- the probe --------------------------------------------------------------------------------------------------------
@@ -17,7 +19,7 @@ from tests.support.running import DEADLINE_S, wait_until
 
 def test_a_port_where_somebody_listens_is_healthy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        assert probe("127.0.0.1", listener.getsockname()[1], timeout_s=DEADLINE_S) is None
+        assert probe(Endpoint("127.0.0.1", listener.getsockname()[1]), timeout_s=DEADLINE_S) is None
         connection, _ = listener.accept()
         connection.settimeout(DEADLINE_S)
         with connection:
@@ -27,29 +29,31 @@ def test_a_port_where_somebody_listens_is_healthy() -> None:
 def test_a_probe_of_a_closed_port_returns_the_reason() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening
-        assert probe("127.0.0.1", taken.getsockname()[1], timeout_s=DEADLINE_S) == "Connection refused"
+        assert probe(Endpoint("127.0.0.1", taken.getsockname()[1]), timeout_s=DEADLINE_S) == "Connection refused"
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".invalid"])
 def test_a_probe_of_an_invalid_host_name_returns_the_reason(host: str) -> None:
-    assert probe(host, 9, timeout_s=DEADLINE_S) == "not a host name"
+    assert probe(Endpoint(host, 9), timeout_s=DEADLINE_S) == "not a host name"
 
 
 def test_a_probe_of_an_unknown_host_name_returns_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(*_: object) -> list[object]:
+    def unknown(*_: object, **__: object) -> list[object]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert probe("name.invalid", 9, timeout_s=DEADLINE_S) == "Name or service not known"
+    assert probe(Endpoint("name.invalid", 9), timeout_s=DEADLINE_S) == "Name or service not known"
 
 
 def test_a_probe_of_a_host_that_does_not_answer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_answer(address: tuple[str, int], timeout: float) -> socket.socket:
-        assert timeout == 1.5
-        raise TimeoutError("timed out")
+    def no_answer(interest: Readiness, timeout_s: float) -> dict[int, int]:
+        assert interest
+        assert timeout_s <= 0.01
+        return {}
 
-    monkeypatch.setattr(socket, "create_connection", no_answer)
-    assert probe("192.0.2.1", 9, timeout_s=1.5) == "timed out"
+    monkeypatch.setattr(health, "poll", no_answer)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert probe(Endpoint(*listener.getsockname()), timeout_s=0.01) == "no answer within 0.01 s"
 
 
 # --- the monitor ------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.reports import ReportClient
 from logferry.errors import ProtocolError
 from logferry.protocol.delivery import answer_line, control_line
@@ -21,7 +22,9 @@ REPORT = ReportPage("s1", True, 211, 0, 0, (), (RecordedLoss(0, 1, "the first pa
 
 @contextmanager
 def asking(host: str, port: int) -> Iterator[ReportClient]:
-    reports = ReportClient(host, port, client_id="c", client_host="web-1", connect_timeout_s=5, answer_timeout_s=5)
+    reports = ReportClient(
+        Endpoint(host, port), client_id="c", client_host="web-1", connect_timeout_s=5, answer_timeout_s=5
+    )
     try:
         yield reports
     finally:

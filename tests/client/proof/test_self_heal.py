@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof import self_heal
 from logferry.client.proof.self_heal import SelfHealer
@@ -40,9 +41,10 @@ def heal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Heal:
                 raise error
             repaired.append(source)
 
-        monkeypatch.setattr(ReportClient, "for_server_of", connect)
+        monkeypatch.setattr(ReportClient, "connected_to", connect)
         monkeypatch.setattr(SelfHealer, "_repair", repair)
-        healer = SelfHealer(ship_settings(tmp_path / "app.log", 1), Checkpoints(None), metrics=Metrics())
+        settings = ship_settings(tmp_path / "app.log", 1)
+        healer = SelfHealer(Endpoint.of(settings), settings, Checkpoints(None), metrics=Metrics())
         monkeypatch.setattr(self_heal, "_FIRST_RETRY_S", 0.0)
         for source in SOURCES:
             healer.damaged(source)

@@ -14,6 +14,7 @@ import pytest
 
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_USAGE
 from logferry.cli.dispatch import main
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.verify import Verdict, verify
 from logferry.client.state.checkpoints import Checkpoints
@@ -48,8 +49,7 @@ def judge(log: Path, server: RunningServer) -> Verdict:
     """Verify one file, in this process."""
     checkpoints = Checkpoints(log.parent / "state", read_only=True)
     reports = ReportClient(
-        server.host,
-        server.port,
+        Endpoint(server.host, server.port),
         client_id=checkpoints.client_id,
         client_host="test",
         connect_timeout_s=5,
@@ -474,10 +474,16 @@ SILENT: dict[str, tuple[Script, type[Exception]]] = {
 @pytest.mark.parametrize(("script", "error"), SILENT.values(), ids=SILENT.keys())
 def test_an_enquiry_never_waits_for_ever(script: Script, error: type[Exception]) -> None:
     with FakeServer(script) as fake, pytest.raises(error):
-        ReportClient(fake.host, fake.port, client_id="c", client_host="test", connect_timeout_s=1, answer_timeout_s=0.1)
+        ReportClient(
+            Endpoint(fake.host, fake.port), client_id="c", client_host="test", connect_timeout_s=1, answer_timeout_s=0.1
+        )
     with pytest.raises(Unreachable):
         ReportClient(
-            "127.0.0.1", free_port(), client_id="c", client_host="test", connect_timeout_s=1, answer_timeout_s=0.1
+            Endpoint("127.0.0.1", free_port()),
+            client_id="c",
+            client_host="test",
+            connect_timeout_s=1,
+            answer_timeout_s=0.1,
         )
 
 

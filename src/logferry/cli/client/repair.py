@@ -9,6 +9,7 @@ from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_
 from logferry.cli.output import as_json, print_problem, print_result, shown, table
 from logferry.cli.pattern_watch import watching_patterns
 from logferry.client.finding.foreign_links import follow_foreign_links
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.repair import RepairReport, repair_path
 from logferry.client.proof.verify import files_of
@@ -45,7 +46,7 @@ def run(words: Sequence[str]) -> int:
 def _repair(settings: RepairSettings) -> list[RepairReport]:
     follow_foreign_links(settings.follow_foreign_links)
     checkpoints = Checkpoints(state_dir(settings.state_dir), read_only=True)
-    with ReportClient.for_server_of(settings, checkpoints.client_id) as reports:
+    with ReportClient.connected_to(Endpoint.of(settings), settings, checkpoints.client_id) as reports:
         if not reports.can_heal:
             raise ProtocolError("the server does not accept repairs: it needs a newer version")
         return [

@@ -13,6 +13,7 @@ from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_
 from logferry.cli.output import as_json, print_problem, print_result, shown, shown_reason, table
 from logferry.cli.pattern_watch import watching_patterns
 from logferry.client.finding.foreign_links import follow_foreign_links
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.former import FormerSource
 from logferry.client.proof.known import ClientKnowledge
@@ -60,7 +61,7 @@ def _verify(settings: VerifySettings) -> list[Verdict]:
     follow_foreign_links(settings.follow_foreign_links)
     folder = state_dir(settings.state_dir)
     checkpoints = Checkpoints(folder, read_only=True)
-    with ReportClient.for_server_of(settings, checkpoints.client_id) as reports:
+    with ReportClient.connected_to(Endpoint.of(settings), settings, checkpoints.client_id) as reports:
         verdicts = verify_all(
             settings.inputs, checkpoints, reports, known=_client_knowledge(folder), with_text=settings.show
         )

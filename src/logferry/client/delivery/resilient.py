@@ -13,6 +13,7 @@ from logferry.client.delivery.output import Output
 from logferry.client.delivery.prefetch import PrefetchingProducer
 from logferry.client.delivery.progress import DeliveryProgress
 from logferry.client.delivery.resume import StoredExtents
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.health import Health, HealthMonitor, probe
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.state.known_losses import KnownLosses
@@ -26,11 +27,11 @@ class HealthGate:
     The monitor's thread writes its state; the engine's thread reads it.
     """
 
-    def __init__(self, settings: ShipSettings, stop: StopSignal) -> None:
+    def __init__(self, endpoint: Endpoint, settings: ShipSettings, stop: StopSignal) -> None:
         self._stop = stop
         self._counts_attempts = bool(settings.max_attempts)  # only attempts that are made can be counted
         self._monitor = HealthMonitor(
-            lambda: probe(settings.server_host, settings.server_port, timeout_s=settings.connect_timeout),
+            lambda: probe(endpoint, timeout_s=settings.connect_timeout),
             interval_s=settings.health_interval,
             on_transition=lambda _: stop.wakeup.set(),
         )
@@ -61,6 +62,7 @@ def deliver_resilient(
     output: Output,
     settings: ShipSettings,
     *,
+    endpoint: Endpoint,
     metrics: Metrics,
     stop: StopSignal,
     checkpoints: DeliveryProgress,
@@ -79,7 +81,7 @@ def deliver_resilient(
         metrics=metrics,
         wakeup=stop.wakeup,
     )
-    gate = HealthGate(settings, stop)
+    gate = HealthGate(endpoint, settings, stop)
     engine = DeliveryEngine(
         prefetching,
         output,

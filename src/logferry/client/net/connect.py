@@ -1,6 +1,7 @@
-"""From the name of a server to a connected transport: tries every address of the name, IPv4 or IPv6.
+"""From an endpoint to a connected transport: tries every address of the server's name, IPv4 or IPv6.
 
-The procedures here are steps (steps.py): their caller decides what happens while they wait.
+Everything that connects to a server dials here. The procedures are steps (steps.py): their caller decides what happens
+while they wait.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import socket
 import threading
 from typing import Any
 
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.readiness import READ, WRITE
 from logferry.client.net.steps import Await, Steps
 from logferry.client.net.tcp import TcpTransport, tune
@@ -16,18 +18,20 @@ from logferry.client.net.transport import Transport
 from logferry.errors import Unreachable, cause_of
 
 
-def connect(host: str, port: int, *, timeout_s: float) -> Steps[Transport]:
-    """Connect to the first address of `host` that answers; each address has `timeout_s`.
+def dial(endpoint: Endpoint, *, timeout_s: float) -> Steps[Transport]:
+    """Connect to the first address of the endpoint's host that answers; each address has `timeout_s`.
 
     Raises Unreachable with a reason for every address.
     """
-    reasons = []
-    for family, address in (yield from _resolve(host, port, timeout_s=timeout_s)):
+    reasons = {}
+    for family, address in (yield from _resolve(endpoint.host, endpoint.port, timeout_s=timeout_s)):
         try:
             return (yield from _connect(family, address, timeout_s=timeout_s))
         except OSError as error:
-            reasons.append(f"{address[0]}: {cause_of(error)}")
-    raise Unreachable(f"cannot connect to {host}:{port}: {'; '.join(reasons)}")
+            reasons[f"{address[0]}"] = cause_of(error)
+    details = "; ".join(f"{address}: {reason}" for address, reason in reasons.items())
+    is_one = len(set(reasons.values())) == 1
+    raise Unreachable(f"cannot connect to {endpoint}: {details}", next(iter(reasons.values())) if is_one else details)
 
 
 def _connect(family: socket.AddressFamily, address: Any, *, timeout_s: float) -> Steps[Transport]:
@@ -68,12 +72,16 @@ def _resolve(host: str, port: int, *, timeout_s: float) -> Steps[list[tuple[sock
     threading.Thread(target=ask, name="resolver", daemon=True).start()
     try:
         if not (yield Await(done_here.fileno(), READ, timeout_s)).ready:
-            raise Unreachable(f"cannot look up {host}: no answer within {timeout_s:g} s")
+            raise _unknown(host, f"no answer within {timeout_s:g} s")
     finally:
         done_here.close()
     if failure:
-        raise Unreachable(f"cannot look up {host}: {cause_of(failure[0])}")
+        raise _unknown(host, cause_of(failure[0]))
     return answer
+
+
+def _unknown(host: str, reason: str) -> Unreachable:
+    return Unreachable(f"cannot look up {host}: {reason}", reason)
 
 
 def _addresses(host: str, port: int, flags: int) -> list[tuple[socket.AddressFamily, Any]]:

@@ -1,17 +1,21 @@
-"""Whether the server accepts connections: a thread probes it with a TCP connect and keeps the last result.
+"""Whether the server accepts connections: a thread probes it with a connection and keeps the last result.
 
 The client does not reconnect while the server is unhealthy. A server that accepts connections but stores nothing is
 unhealthy too; the engine reports that.
 """
 
 import logging
-import socket
 import threading
+import time
 from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
-from logferry.errors import cause_of
+from logferry.client.net.connect import dial
+from logferry.client.net.endpoint import Endpoint
+from logferry.client.net.readiness import poll
+from logferry.client.net.steps import run
+from logferry.errors import Unreachable
 from logferry.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -28,14 +32,12 @@ class Health(Enum):
     UNHEALTHY = "unhealthy"
 
 
-def probe(host: str, port: int, *, timeout_s: float) -> str | None:
+def probe(endpoint: Endpoint, *, timeout_s: float) -> str | None:
     """Connect, then close immediately. Return None if that worked, otherwise the reason why it failed."""
     try:
-        socket.create_connection((host, port), timeout=timeout_s).close()
-    except OSError as error:
-        return cause_of(error)
-    except UnicodeError:  # of the name's encoding: `a..b`
-        return "not a host name"
+        run(dial(endpoint, timeout_s=timeout_s), wait=poll, clock=time.monotonic).close()
+    except Unreachable as error:
+        return error.reason
     return None
 
 

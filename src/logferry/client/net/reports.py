@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from logferry.client.net.connect import connect
+from logferry.client.net.connect import dial
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.hello import ask, greet
 from logferry.client.net.pages import Pages
 from logferry.client.net.readiness import Wait, poll
@@ -66,8 +67,7 @@ class ReportClient:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        endpoint: Endpoint,
         *,
         client_id: str,
         client_host: str,
@@ -84,31 +84,28 @@ class ReportClient:
         self._answer_timeout_s = answer_timeout_s
         self._wait = wait
         self._protocol = DeliveryClientProtocol()
-        self._transport: Transport = run(
-            connect(host, port, timeout_s=connect_timeout_s), wait=wait, clock=time.monotonic
-        )
+        self._transport: Transport = run(dial(endpoint, timeout_s=connect_timeout_s), wait=wait, clock=time.monotonic)
         try:
             answer = run(self._hello(), wait=wait, clock=time.monotonic)
             if not isinstance(answer, Welcome):
-                raise ProtocolError(f"{host}:{port} does not speak the delivery extension, so it cannot prove anything")
+                raise ProtocolError(f"{endpoint} does not speak the delivery extension, so it cannot prove anything")
             self.store, self.features = answer.store, answer.features  # see Welcome
             self.max_repair_bytes = min(answer.max_batch_bytes + EXTENT_BYTES, MAX_REPAIR_BYTES)
         except NotALogServer as error:
             self.close()
-            raise NotALogServer(error.what, f"{host}:{port}") from None
+            raise NotALogServer(error.what, str(endpoint)) from None
         except BaseException:
             self.close()
             raise
 
     @classmethod
     @contextmanager
-    def for_server_of(
-        cls, settings: ShipSettings | RepairSettings, client_id: str, *, wait: Wait = poll
+    def connected_to(
+        cls, endpoint: Endpoint, settings: ShipSettings | RepairSettings, client_id: str, *, wait: Wait = poll
     ) -> Iterator[Self]:
-        """Give a connection to the server of `settings` for the length of a `with`. Raises DeliveryError."""
+        """Give a connection for the length of a `with`, with the time limits of `settings`. Raises DeliveryError."""
         reports = cls(
-            settings.server_host,
-            settings.server_port,
+            endpoint,
             client_id=client_id,
             client_host=settings.host,
             connect_timeout_s=settings.connect_timeout,

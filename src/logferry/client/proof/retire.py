@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.removal import NamedFile, folders_left_alone
 from logferry.client.proof.verify import Verdict, verify
@@ -67,5 +68,5 @@ def _why_it_stays(verdict: Verdict, *, disposes_filtered: bool) -> str:
 
 
 def _verdict(path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> Verdict:
-    with ReportClient.for_server_of(settings, checkpoints.client_id) as reports:
+    with ReportClient.connected_to(Endpoint.of(settings), settings, checkpoints.client_id) as reports:
         return verify(path, checkpoints, reports)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from logferry.client.finding.listing import FolderListings
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.readiness import Readiness, poll
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.repair import RepairReport, repair_source
@@ -48,7 +49,10 @@ class SelfHealer:
     A condition guards the waiting sources; everything else belongs to the worker.
     """
 
-    def __init__(self, settings: ShipSettings, checkpoints: Checkpoints, *, metrics: Metrics) -> None:
+    def __init__(
+        self, endpoint: Endpoint, settings: ShipSettings, checkpoints: Checkpoints, *, metrics: Metrics
+    ) -> None:
+        self._endpoint = endpoint
         self._settings = settings
         self._checkpoints = checkpoints
         self._metrics = metrics
@@ -124,7 +128,8 @@ class SelfHealer:
 
         Raises DeliveryError, or whatever keeps the client from connecting; the sources that are left are not to blame.
         """
-        with ReportClient.for_server_of(self._settings, self._checkpoints.client_id, wait=self._wait) as reports:
+        client_id = self._checkpoints.client_id
+        with ReportClient.connected_to(self._endpoint, self._settings, client_id, wait=self._wait) as reports:
             self._away_since = None
             while sources:
                 try:

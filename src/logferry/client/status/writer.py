@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from logferry.client.net.endpoint import Endpoint
 from logferry.client.readers.base import Reader
 from logferry.client.status.connection_state import ConnectionState, ConnectionTracker
 from logferry.client.status.snapshot import STATUS_FILE, ClientReport, Status, encode
@@ -140,7 +141,7 @@ class StatusWriter:
         client = ClientReport(
             pid=os.getpid(),
             mode=self._settings.mode,
-            server=f"{self._settings.server_host}:{self._settings.server_port}",
+            server=str(Endpoint.of(self._settings)),
             started_at=self._started_at,
             written_at=self._wall_clock(),
             directory=self._directory,

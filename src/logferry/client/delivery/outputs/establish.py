@@ -1,6 +1,6 @@
 """What is needed to establish a session: a way to dial, a way to negotiate a protocol, and what is known of servers.
 
-An encrypting transport would be another `Dial`; each kind of output has its own `Establish`.
+Each kind of output has its own `Establish`.
 """
 
 from collections.abc import Callable, Iterator
