@@ -16,13 +16,36 @@ from typing import Any
 
 CONNECT_TIMEOUT_S = 2.5
 
+# The options that say where a server is, and their variables.
+_VARIABLES = {"listen": "LOGFERRY_LISTEN", "server_host": "SERVER_HOST", "server_port": "SERVER_PORT"}
+
 
 def find_server(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[str, int]:
     """Return the host and port that a process with these arguments and variables listens on or ships to."""
-    file = _settings_in(_flag("--config", arguments) or environment.get("LOGFERRY_CONFIG") or "none")
-    host = _flag("--server-host", arguments) or environment.get("SERVER_HOST") or file.get("server_host", "localhost")
-    port = _flag("--server-port", arguments) or environment.get("SERVER_PORT") or file.get("server_port", "9000")
-    return str(host), int(port)
+    file: Mapping[str, Any] = _settings_in(_flag("--config", arguments) or environment.get("LOGFERRY_CONFIG") or "none")
+    layers: list[Mapping[str, Any]] = [
+        {name: _flag(f"--{name.replace('_', '-')}", arguments) for name in _VARIABLES},
+        {name: environment.get(variable) for name, variable in _VARIABLES.items()},
+        {name: file.get(name) for name in _VARIABLES},
+    ]
+    for layer in layers:
+        if layer["server_host"] or layer["server_port"]:
+            break
+        if (url := _first(layer["listen"])) != "none":
+            host, _, port = url.partition("://")[2].rpartition(":")
+            return host.strip("[]"), int(port)
+    return str(_highest(layers, "server_host") or "localhost"), int(_highest(layers, "server_port") or 9000)
+
+
+def _highest(layers: Sequence[Mapping[str, Any]], name: str) -> Any:
+    """Return the value from the first layer that has one."""
+    return next((layer[name] for layer in layers if layer[name]), None)
+
+
+def _first(listen: Any) -> str:
+    """Return the first of the URLs to listen on: text with one in each line, an array, or nothing."""
+    texts = listen if isinstance(listen, list) else str(listen or "none").split("\n")
+    return str(texts[0]) if texts else "none"
 
 
 def _settings_in(config: str) -> dict[str, Any]:

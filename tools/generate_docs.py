@@ -50,6 +50,8 @@ Service with a name like `logferry`. Former versions read the other variables wi
   with the option, the origin of the value, and what is allowed. The exit code is 2.
 - Both programs read `SERVER_HOST` and `SERVER_PORT`: the client connects there, the server listens there.
   `LOGFERRY_LOG_LEVEL` and `LOGFERRY_SHUTDOWN_TIMEOUT` mean the same for both.
+- An option that replaces others (`--listen` replaces `--server-host` and `--server-port`) counts if it stands in a
+  higher layer than they do, and otherwise they do. Both in one layer is an error.
 
 `.env.example` lists all variables with their defaults. `docker compose` reads a copy of it named `.env`; the programs
 themselves read only their environment (`set -a; . ./.env; set +a` loads `.env` into it). `docker-compose.yml` sets the

@@ -185,6 +185,16 @@ class TestContainerHealth:
         assert find_server(["python3", "main.py"], {"LOGFERRY_CONFIG": str(config), "SERVER_PORT": "1"}) == ("logs", 1)
         assert find_server(["python3", "main.py", f"--config={config}", "--server-host", "a"], {}) == ("a", 9100)
 
+    def test_the_health_check_finds_the_first_listener(self, tmp_path: Path) -> None:
+        config = tmp_path / "server.toml"
+        config.write_text('listen = ["tcp://[::1]:1", "tcp://a:2"]', encoding="utf-8")
+        assert find_server(["server_main.py", f"--config={config}"], {}) == ("::1", 1)
+        assert find_server(["server_main.py", "--listen=tcp://a:2"], {"SERVER_HOST": "b"}) == ("a", 2)
+        assert find_server(["server_main.py", "--server-port", "7"], {"LOGFERRY_LISTEN": "tcp://a:2"}) == (
+            "localhost",
+            7,
+        )
+
     def test_the_wildcard_address_of_the_server_can_be_connected_to(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             host, port = find_server(["server_main.py"], {"SERVER_HOST": "0.0.0.0", "SERVER_PORT": _port(listener)})

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from logferry.config.listen_urls import ListenUrl
 from logferry.errors import LogferryError, StoreError
 from logferry.protocol.acks import ACK_OK
 from logferry.protocol.compressor import encode_frame
@@ -23,6 +24,7 @@ from logferry.server.clients.sessions.plain import OVERHEAD_BYTES
 from logferry.server.storage.disk.file_system import FileSystem
 from tests.support.running import (
     DEADLINE_S,
+    RawClient,
     RunningServer,
     numbered_line,
     running_server,
@@ -460,3 +462,25 @@ def test_a_server_that_other_machines_can_reach_warns_once(
         warnings = [message for message in caplog.messages if "there is no login and no encryption" in message]
         assert len(warnings) == int(is_exposed)
         assert all(f"0.0.0.0 port {server.port} " in message for message in warnings)
+
+
+def test_a_server_listens_at_every_url(tmp_path: Path) -> None:
+    urls = (ListenUrl("tcp", "127.0.0.1", 0), ListenUrl("tcp", "::1", 0), ListenUrl("tcp", "127.0.0.1", 0))
+    with running_server(tmp_path, listen=urls) as server:
+        addresses = server.server.addresses
+        assert [host for host, _ in addresses] == ["127.0.0.1", "::1", "127.0.0.1"]
+        for host, port in addresses:
+            with RawClient(host, port) as client:
+                client.send(LINES[0])
+                assert client.answers(1) == ["ok"]
+
+
+def test_a_url_that_cannot_be_bound_frees_the_others(tmp_path: Path) -> None:
+    with running_server(tmp_path) as taken:
+        free = socket.create_server(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        urls = (ListenUrl("tcp", "127.0.0.1", port), ListenUrl("tcp", "127.0.0.1", taken.port))
+        with pytest.raises(LogferryError, match=rf"^cannot listen on 127\.0\.0\.1 port {taken.port}: "):
+            RunningServer(serve_settings(tmp_path / "other", listen=urls))
+        socket.create_server(("127.0.0.1", port)).close()

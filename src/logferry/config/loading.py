@@ -55,7 +55,9 @@ class _Judge:
         of_inputs = [option for option in options if has_inputs and option.name in _INPUT_NAMES]
         file = self._file(next(option for option in options if option.name == "config"), settings)
         top = (file.top,) if file else ()
-        values = self.values([option for option in options if option not in of_inputs], top)
+        own = [option for option in options if option not in of_inputs]
+        values = self.values(own, top)
+        self._choose_alternatives(values, own, top)
         if has_inputs:
             self._add_inputs(values, settings, self._tables_of_inputs(file), of_inputs)
         return values
@@ -97,6 +99,34 @@ class _Judge:
             except ConfigError as error:
                 self.problems += (problem for problem in error.problems if problem not in self.problems)
         return values
+
+    def _choose_alternatives(
+        self, values: dict[str, Any], options: Sequence[Option], tables: Sequence["Table"]
+    ) -> None:
+        """Unset options that stand in a lower layer than those that they replace; both in one layer is a problem."""
+        by_name = {option.name: option for option in options}
+        for option in options:
+            layer = self._layer_of(option, tables)
+            if layer is None or not values.get(option.name):
+                continue
+            for name in option.instead_of:
+                other = self._layer_of(by_name[name], tables)
+                if other == layer:
+                    self.problems.append(
+                        f"{option.flag} and {by_name[name].flag} (both from {layer[1]}) cannot be used together"
+                    )
+                elif other is not None and other < layer:
+                    values[option.name] = option.kind.parse(option.default)
+
+    def _layer_of(self, option: Option, tables: Sequence["Table"]) -> tuple[int, str] | None:
+        """Return the rank of the layer that an option's value is from, the highest being 0, and its name."""
+        if option.name in self._arguments:
+            return 0, "the command line"
+        if self._environment.get(option.env):
+            return 1, "the environment"
+        if any(option.name in table.values for table in tables):
+            return 2, "the configuration file"
+        return None
 
     def _value(self, option: Option, tables: Sequence["Table"]) -> Any:
         """Return the value of one option. Raises ConfigError. An empty variable counts as not set."""

@@ -36,7 +36,8 @@ class Declaration:
 
     `default` is written as a user would write it. `variable` names the environment variable of one of the first ten
     options; the variables of all other options are made from the prefix and the field's name. `opposite` is another
-    flag, which sets the option to false.
+    flag, which sets the option to false. `instead_of` are options that this one replaces: of the two, the one from the
+    higher layer counts.
     """
 
     kind: Kind
@@ -45,6 +46,7 @@ class Declaration:
     group: Group
     variable: str = ""
     opposite: str = ""
+    instead_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Option:
     help: str
     group: Group
     opposite: str = ""
+    instead_of: tuple[str, ...] = ()
 
     @property
     def flag(self) -> str:
@@ -95,7 +98,11 @@ def _option(name: str, hint: object) -> Option:
     _, declaration = get_args(hint)
     env = declaration.variable or PREFIX + name.upper()
     kind, default, group = declaration.kind, declaration.default, declaration.group
-    return Option(name, env, kind, default, declaration.help, group, declaration.opposite)
+    return Option(
+        *(name, env, kind, default, declaration.help, group),
+        opposite=declaration.opposite,
+        instead_of=declaration.instead_of,
+    )
 
 
 # Options that client and server share.

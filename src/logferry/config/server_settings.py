@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from logferry.config.kinds import BOOLEAN, LISTEN_PORT, NETWORK, PATH, TEXT, any_number, choice, whole, word_or
+from logferry.config.listen_urls import LISTEN_URL, ListenUrl, plain
 from logferry.config.options import Declaration, Group, Json, LogLevel, ShutdownTimeout
 from logferry.config.units import KIB, MIB, TIB, days, duration, size
 
@@ -33,6 +34,16 @@ class ServeSettings:
         int,
         Declaration(
             LISTEN_PORT, "9000", "the TCP port to listen on; 0 = any free port", Group.ADDRESS, variable="SERVER_PORT"
+        ),
+    ]
+    listen: Annotated[
+        tuple[ListenUrl, ...],
+        Declaration(
+            any_number(LISTEN_URL, "\n", "URLs such as tcp://127.0.0.1:9000 or tcp://[::]:9000"),
+            "none",
+            "listen here instead of at --server-host and --server-port, such as tcp://127.0.0.1:9000; repeatable",
+            Group.ADDRESS,
+            instead_of=("server_host", "server_port"),
         ),
     ]
     metrics_interval: Annotated[
@@ -137,6 +148,11 @@ class ServeSettings:
     shutdown_timeout: ShutdownTimeout
     log_level: LogLevel
     config: ServerConfig
+
+    @property
+    def listen_urls(self) -> tuple[ListenUrl, ...]:
+        """Where to listen."""
+        return self.listen or (plain(self.server_host, self.server_port),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

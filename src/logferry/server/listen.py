@@ -11,9 +11,10 @@ import ipaddress
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+from logferry.config.listen_urls import ListenUrl
 from logferry.errors import LogferryError, cause_of
 from logferry.telemetry.log_limits import RepeatLimit
 
@@ -131,6 +132,19 @@ def exposed_addresses(addresses: Sequence[tuple[str, int]]) -> list[str]:
         for host, port in addresses
         if not ipaddress.ip_address(host.partition("%")[0]).is_loopback
     ]
+
+
+def open_all(urls: Iterable[ListenUrl]) -> list[socket.socket]:
+    """Bind and listen on every address of every URL, or on none. Raises LogferryError."""
+    sockets: list[socket.socket] = []
+    try:
+        for url in urls:
+            sockets += open_listeners(url.host, url.port)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
 
 
 def open_listeners(host: str, port: int) -> list[socket.socket]:

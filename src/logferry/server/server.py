@@ -27,7 +27,7 @@ from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
 from logferry.server.clients.store_bridge import StoreBridge
 from logferry.server.clients.turns import Turns
 from logferry.server.descriptors import affordable_connections, raise_descriptor_limit
-from logferry.server.listen import Listener, exposed_addresses, open_listeners
+from logferry.server.listen import Listener, exposed_addresses, open_all
 from logferry.server.reload import Reloads
 from logferry.server.status import ServerStats, ServerStatus, describe, describe_recovery
 from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
@@ -115,7 +115,7 @@ class Server:
         logger.info("%s", describe_recovery(recovery))
         self._roster = self._new_roster()
         try:
-            sockets = open_listeners(self._settings.server_host, self._settings.server_port)
+            sockets = open_all(self._settings.listen_urls)
         except BaseException:
             self._store.close(0)
             raise
@@ -132,7 +132,7 @@ class Server:
         if exposed := exposed_addresses(self._addresses):
             logger.warning(
                 "everybody who can reach %s can store lines under any host name: there is no login and no encryption "
-                "yet. Listen on loopback (--server-host 127.0.0.1), or let a firewall decide who can connect",
+                "yet. Listen on loopback, or let a firewall decide who can connect",
                 ", ".join(exposed),
             )
 

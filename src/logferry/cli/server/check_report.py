@@ -28,7 +28,8 @@ def check_server_report(settings: ServeSettings) -> str:
 
 def _lines(settings: ServeSettings) -> Iterator[str]:
     state = "exists" if settings.data_dir.is_dir() else "does not exist yet; the server creates it"
-    yield f"listen      {shown(settings.server_host)} port {settings.server_port or 'chosen at start'}"
+    for url in settings.listen_urls:
+        yield f"listen      {shown(url.host)} port {url.port or 'chosen at start'}"
     yield "login       none: everybody who can reach this address can store lines under any host name"
     yield f"data        {shown(settings.data_dir)} ({state})"
     yield f"durability  {settings.durability}"
