@@ -27,7 +27,7 @@ FLOORS: Final = {
     ),
     "server": ("server", "reload", "status", "descriptors", "listen", "clients", "storage"),
     "server.clients": (
-        *("turns", "roster", "store_bridge", "echo", "connection", "questions", "answering", "services"),
+        *("turns", "roster", "held_back", "store_bridge", "echo", "connection", "questions", "answering", "services"),
         *("sessions", "client_record", "client_log", "counters", "authenticator"),
         *("answers", "pressure", "flow_control", "lifecycle", "patience", "proxies"),
     ),

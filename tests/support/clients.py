@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from logferry.protocol.delivery_requests import Question
@@ -62,6 +62,9 @@ class MemoryAccess:
     def submit(self, delivery: ClientDelivery) -> None:
         """See StoreAccess; likewise below."""
         self._store.submit(delivery, self._on_stored)
+
+    def give_up(self, deliveries: Collection[ClientDelivery]) -> None:
+        self._store.give_up(deliveries)
 
     def damaged_sources(self, owner: str) -> Sequence[str]:
         return self._store.damaged_sources(owner)

@@ -1,6 +1,7 @@
 """What tests of stores share: stores that are opened for the length of a `with`, and disks that fail."""
 
 import datetime
+import errno
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -90,6 +91,25 @@ def in_one_group(store: DiskStore) -> Iterator[None]:
     """Let the writer see what is submitted meanwhile only at the end."""
     with parts_of(store).writer._gathered:
         yield
+
+
+class NoNames(FileSystem):
+    """A file system without inodes while `is_full`: it creates nothing, and takes lines into what exists."""
+
+    def __init__(self) -> None:
+        self.is_full = False
+
+    def _refuse(self, path: Path) -> None:
+        if self.is_full and not path.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    def make_folder(self, path: Path) -> None:
+        self._refuse(path)
+        super().make_folder(path)
+
+    def open_for_append(self, path: Path) -> int:
+        self._refuse(path)
+        return super().open_for_append(path)
 
 
 class FailingFiles(FileSystem):

@@ -108,8 +108,10 @@ class Server:
     async def start(self) -> None:
         """Open and recover the store, then listen. Raises StoreError, or LogferryError if it cannot listen."""
         self._loop = asyncio.get_running_loop()
-        self._bridge = StoreBridge(self._store, self._loop, answer=self._answer, echo=self._echo)
-        recovery = self._store.open(lambda: self._bridge.call_soon_from_thread(self._on_failure), self._notify_damage)
+        self._bridge = StoreBridge(self._store, self._loop, answer=self._answer, hold=self._hold, echo=self._echo)
+        recovery = self._store.open(
+            lambda: self._bridge.call_soon_from_thread(self._on_failure), self._notify_damage, self._bridge.on_held
+        )
         folder, durability = quoted(str(self._settings.data_dir)), self._store.durability
         logger.info("logferry %s: data folder %s, durability %s", __version__, folder, durability)
         logger.info("%s", describe_recovery(recovery))
@@ -213,6 +215,9 @@ class Server:
     def _answer(self, group: Sequence[ClientDelivery]) -> None:
         self._crash_point("before ack")
         self._roster.answer(group)
+
+    def _hold(self, group: Sequence[ClientDelivery]) -> None:
+        self._roster.hold(group)
 
     def _notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
         """Notify connected clients; the store calls this in its threads."""

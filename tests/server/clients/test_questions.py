@@ -1,7 +1,7 @@
 """Questions of clients: one at a time, in turn, and only to those that take their answers."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from logferry.protocol.delivery_requests import Content, Question, Repair, Report
 from logferry.server.clients.flow_control import MemoryAccount, MemoryBudget
@@ -23,6 +23,9 @@ class HeldStore:
         self.asked.append((question, on_answer))
 
     def submit(self, delivery: ClientDelivery) -> None:
+        raise NotImplementedError
+
+    def give_up(self, deliveries: Collection[ClientDelivery]) -> None:
         raise NotImplementedError
 
     def damaged_sources(self, owner: str) -> Sequence[str]:

@@ -307,9 +307,13 @@ class Connection(asyncio.Protocol):
     def stored(self, delivery: ClientDelivery) -> None:
         """Take a delivery back from the store; one `after_stored` follows for the group."""
         self._deliveries -= 1
-        self.memory.stored(delivery.cost)
-        if not self._life.is_lost:
+        self.memory.stored(delivery.cost, was_held=delivery.is_held)
+        if not self._life.is_lost and not delivery.is_given_up:
             self.record.lines_acked += self._session.stored(delivery)
+
+    def held_back(self, delivery: ClientDelivery) -> None:
+        """Note that a delivery has to wait for a name on the disk."""
+        self.memory.hold_back(delivery.cost)
 
     def after_stored(self) -> None:
         """Send the answers to a stored group, and resume judging and reading."""
@@ -509,6 +513,16 @@ class Connection(asyncio.Protocol):
         self._questions.discard()
         self._ignore_input()
         self._finish_if_done()
+
+    @property
+    def has_left(self) -> bool:
+        """Whether nobody can be answered any more."""
+        return self._life.is_lost
+
+    def drop_for_names(self) -> None:
+        """Drop the client: too much waits for names on the disk, and most of that is its own."""
+        if not self._life.is_lost:
+            self._drop("the disk has no room for new files (inodes), and too much of it waits for some")
 
     def fail(self, error: Exception) -> None:
         """Log an error of the server itself, and cut this connection: the client sends again what is not acked."""

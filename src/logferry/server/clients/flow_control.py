@@ -13,6 +13,10 @@ _MAX_UNSTORED_BYTES: Final = 16 * 1024 * 1024
 # syncs the other (4 MiB would reduce one client's throughput by a quarter). It also keeps the server below 80 MB.
 MAX_UNSTORED_BYTES: Final = 8 * 1024 * 1024
 
+# Of all clients, and at most a quarter of the limit: what waits for a name on a disk without inodes. It may wait for
+# days, so it has a limit of its own, for which nothing else waits.
+_MAX_HELD_BYTES: Final = 16 * 1024 * 1024
+
 # Of one client: the answers that it does not take, and the questions whose answers it waits for. One answer may have
 # 700 KB. A client that takes its answers owes nothing: what the kernel has accepted is not counted.
 MAX_OWED_BYTES: Final = 1024 * 1024
@@ -39,8 +43,9 @@ class MemoryBudget:
     """What all clients hold, against one limit.
 
     `partial` counts incomplete messages, `unjudged` complete ones that are not judged yet, `unstored` what the store
-    has not stored yet, `owed` answers that clients have not taken and questions that wait for an answer. There is also
-    a limit for `unstored` alone.
+    has not stored yet, `held` what it cannot store until the disk has room for names (held_back.py), `owed` answers
+    that clients have not taken and questions that wait for an answer. `unstored` and `held` have limits of their own,
+    too.
 
     Over the limit the budget is *tight*: a client that holds more than its share is not read from, unless it has the
     turn to complete its message (pressure.py); a client that holds less is read from in small pieces. So one client can
@@ -56,6 +61,7 @@ class MemoryBudget:
         self.partial = 0
         self.unjudged = 0
         self.unstored = 0
+        self.held = 0
         self.owed = 0
         self.sources = 0
         self.clients = 0  # connected now
@@ -68,12 +74,12 @@ class MemoryBudget:
     @property
     def total(self) -> int:
         """What all clients hold, without open sources."""
-        return self.partial + self.unjudged + self.unstored + self.owed
+        return self.partial + self.unjudged + self.unstored + self.held + self.owed
 
     @property
     def waits_for_clients(self) -> bool:
         """Whether it is clients, and not the store, that must do something so that the pressure ends."""
-        return self.is_tight and self.total - self.unstored > self.limit // 2
+        return self.is_tight and self.total - self.unstored - self.held > self.limit // 2
 
     @property
     def has_turns(self) -> bool:
@@ -91,13 +97,19 @@ class MemoryBudget:
         return max(_LEAST_SHARE_BYTES, self.limit // (4 * max(1, self.clients)))
 
     @property
+    def held_limit(self) -> int:
+        """What may wait for names, of all clients."""
+        return min(_MAX_HELD_BYTES, self.limit // 4)
+
+    @property
     def source_limit(self) -> int:
         """What the open sources of all clients may cost."""
         return max(_MAX_SOURCE_BYTES, self.limit // 2)
 
     def update(self) -> bool:
         """Note whether there is pressure now; return whether that changed."""
-        total, unstored = self.partial + self.unjudged + self.unstored + self.owed, self.unstored
+        unstored = self.unstored
+        total = self.partial + self.unjudged + unstored + self.held + self.owed
         is_over = total > self.limit or unstored > _MAX_UNSTORED_BYTES
         if is_over == self.is_tight:
             return False
@@ -112,11 +124,12 @@ class MemoryBudget:
 class MemoryAccount:
     """What one client holds. Every charge is also one to the budget of all clients."""
 
-    __slots__ = ("_budget", "_sources", "has_turn", "owed", "partial", "takes_rest", "unjudged", "unstored")
+    __slots__ = ("_budget", "_held", "_sources", "has_turn", "owed", "partial", "takes_rest", "unjudged", "unstored")
 
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
         self._sources = 0
+        self._held = 0  # in the store, for want of a name
         self.partial = 0  # of an incomplete message
         self.unjudged = 0  # of complete messages
         self.unstored = 0  # in the store's queue
@@ -127,12 +140,12 @@ class MemoryAccount:
     @property
     def held(self) -> int:
         """What the client holds, without open sources."""
-        return self.partial + self.unjudged + self.unstored + self.owed
+        return self.partial + self.unjudged + self.unstored + self._held + self.owed
 
     @property
     def is_exhausted(self) -> bool:
         """Whether the store or the client must catch up before more of this client's data is judged."""
-        return self.unstored > MAX_UNSTORED_BYTES or self.owed > MAX_OWED_BYTES
+        return self.unstored + self._held > MAX_UNSTORED_BYTES or self.owed > MAX_OWED_BYTES
 
     @property
     def has_room_for_source(self) -> bool:
@@ -161,7 +174,7 @@ class MemoryAccount:
             return False
         if self.owed > MAX_OWED_BYTES:
             return False
-        return self.unstored <= (MAX_UNSTORED_BYTES if is_reading else MAX_UNSTORED_BYTES // 2)
+        return self.unstored + self._held <= (MAX_UNSTORED_BYTES if is_reading else MAX_UNSTORED_BYTES // 2)
 
     def _may_go_on(self) -> bool:
         """Whether the client may send more under pressure."""
@@ -190,6 +203,14 @@ class MemoryAccount:
         self.unstored += size
         self._budget.unstored += size
 
-    def stored(self, size: int) -> None:
-        """Record a delivery that has come back from the store."""
+    def hold_back(self, size: int) -> None:
+        """Record a delivery that the store has to hold back while it stores others."""
+        self.submitted(-size)
+        self._held += size
+        self._budget.held += size
+
+    def stored(self, size: int, *, was_held: bool = False) -> None:
+        """Record a delivery that has come back from the store, which may have held it back."""
+        if was_held:
+            self.hold_back(-size)
         self.submitted(-size)

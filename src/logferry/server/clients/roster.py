@@ -13,6 +13,7 @@ from logferry.server.clients.client_log import ClientLog
 from logferry.server.clients.connection import Connection, Services
 from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
+from logferry.server.clients.held_back import HeldDeliveries
 from logferry.server.clients.patience import Patience
 from logferry.server.clients.pressure import Pressure
 from logferry.server.clients.proxies import Proxies
@@ -56,6 +57,7 @@ class Roster:
         self._log = log
         self._pressure = Pressure(budget)
         self._questions = QuestionOrder(budget)
+        self._held = HeldDeliveries(budget, store.give_up)
         self._services = Services(
             scheduler=scheduler,
             store=store,
@@ -149,6 +151,8 @@ class Roster:
     def answer(self, group: Sequence[ClientDelivery]) -> None:
         """Answer each client once for a group that has come back from the store; an error costs only its client."""
         for delivery in group:
+            if delivery.is_held:
+                self._held.remove(delivery)
             try:
                 delivery.channel.stored(delivery)
             except Exception as error:
@@ -160,6 +164,13 @@ class Roster:
                 channel.after_stored()
             except Exception as error:
                 channel.fail(error)
+
+    def hold(self, group: Sequence[ClientDelivery]) -> None:
+        """Note that the store has to hold deliveries back while it stores others."""
+        for delivery in group:
+            delivery.channel.held_back(delivery)
+        self._held.add(group)
+        self.regulate_memory()
 
     def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
         """Notify connected clients of their damaged sources."""

@@ -1,6 +1,6 @@
 """What a connection uses of its server: a clock, and the store. A connection must never know more of either."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from logferry.protocol.delivery_requests import Question
@@ -22,6 +22,9 @@ class StoreAccess(Protocol):
 
     def submit(self, delivery: ClientDelivery) -> None:
         """Submit a delivery; its channel's `stored` and `after_stored` are called in the event loop."""
+
+    def give_up(self, deliveries: Collection[ClientDelivery]) -> None:
+        """Have the store give deliveries back that it holds back; they come back as stored ones do."""
 
     def ask(self, question: Question, owner: str, on_answer: Callable[[bytes], None]) -> None:
         """Answer a question in another thread; `on_answer` receives the answer line in the event loop."""

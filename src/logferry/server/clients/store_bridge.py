@@ -7,7 +7,7 @@ the threads that answer questions, and the echo of stored lines.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -35,8 +35,9 @@ _DOINGS: Final = {
 
 
 class StoreBridge:
-    """The StoreAccess of all connections. Calls `answer` in the loop with each stored group.
+    """The StoreAccess of all connections. In the loop, it calls `answer` with each stored group.
 
+    It calls `hold` with what the store holds back.
     `_on_stored` and what it calls run in a thread of the store, answers to questions in other threads, everything else
     in the loop.
     """
@@ -47,11 +48,13 @@ class StoreBridge:
         loop: asyncio.AbstractEventLoop,
         *,
         answer: Callable[[Sequence[ClientDelivery]], None],
+        hold: Callable[[Sequence[ClientDelivery]], None] = lambda _: None,
         echo: Callable[[bytes], None] | None = None,
     ) -> None:
         self._store = store
         self._loop = loop
         self._answer = answer
+        self._hold = hold
         self._echo = Echo(echo) if echo else None
         self._on_stored_callback = self._on_stored  # one bound method for all deliveries: each in the queue holds it
         # One report at a time, because storing has priority on the disk. The first report starts the thread. Repairs,
@@ -63,6 +66,14 @@ class StoreBridge:
     def submit(self, delivery: ClientDelivery) -> None:
         """Submit a delivery to the store."""
         self._store.submit(delivery, self._on_stored_callback)
+
+    def give_up(self, deliveries: Collection[ClientDelivery]) -> None:
+        """Have the store give up deliveries that it holds back."""
+        self._store.give_up(deliveries)
+
+    def on_held(self, group: Sequence[ClientDelivery]) -> None:
+        """Take the store's report of deliveries that it holds back, in a thread of the store."""
+        self.call_soon_from_thread(lambda: self._hold(group))
 
     def ask(self, question: Question, owner: str, on_answer: Callable[[bytes], None]) -> None:
         """Answer a question of `owner` in another thread; `on_answer` receives the answer line in the event loop.

@@ -45,8 +45,8 @@ class Delivery:
 
     With a `source_request`, the lines belong to a source, and the store decides whether and where to keep them. Without
     one, the store keeps the lines in `log`. The store sets `is_stored`: a repeat, a refused batch and an empty delivery
-    are not. The store keeps the callback of `submit` in `on_stored`: a tuple of delivery and callback costs more than a
-    field.
+    are not; `is_held` once it has to wait while others are stored; and `is_given_up` if its caller has asked for that.
+    The store keeps the callback of `submit` in `on_stored`: a tuple of delivery and callback costs more than a field.
     """
 
     log: LogName
@@ -55,6 +55,8 @@ class Delivery:
     size: int
     source_request: SourceRequest | None = field(default=None, kw_only=True)
     is_stored: bool = field(default=False, init=False)
+    is_held: bool = field(default=False, init=False)
+    is_given_up: bool = field(default=False, init=False)
     on_stored: "OnStored[Any]" = field(init=False, repr=False)
 
 

@@ -7,7 +7,7 @@ resume or fail. Never use it for lines that matter: they are lost when the proce
 import secrets
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from operator import attrgetter, itemgetter
 from typing import Final
@@ -42,6 +42,7 @@ from logferry.server.storage.records import ExtentRow, LossRow, Placement, Sourc
 from logferry.server.storage.store import (
     OnDamage,
     OnFailure,
+    OnHeld,
     RecoveryReport,
     StoreCounters,
     StoreHealth,
@@ -163,7 +164,9 @@ class MemoryStore:
     def durability(self) -> str:
         return self._durability
 
-    def open(self, on_failure: OnFailure, on_damage: OnDamage = no_notices) -> RecoveryReport:
+    def open(
+        self, on_failure: OnFailure, on_damage: OnDamage = no_notices, on_held: OnHeld = no_notices
+    ) -> RecoveryReport:
         self._on_failure = on_failure
         self._state.change(StoreState.STORING)
         return RecoveryReport(segments=len(self.records.logs))
@@ -176,6 +179,9 @@ class MemoryStore:
         with self._lock:
             self._queue.append(delivery)
             self._store_queue()
+
+    def give_up(self, deliveries: Collection[Delivery]) -> None:
+        """Do nothing: this store stores everything, or nothing."""
 
     def sources_of(self, question: SourcesOf) -> SourcesPage:
         with self._lock:

@@ -7,9 +7,9 @@ Every implementation passes tests/server/storage/test_store_contract.py.
 """
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from logferry.protocol.delivery_answers import Position
 from logferry.protocol.delivery_repairs import DamagePage, RepairOutcome, StoredContent
@@ -23,8 +23,12 @@ OnDamage = Callable[[Mapping[str, Sequence[str]]], None]
 """Called with sources that turned out to be damaged, by the id of the client that shipped them."""
 
 
-def no_notices(_: Mapping[str, Sequence[str]]) -> None:
-    """Ignore damage: the OnDamage of a caller that has nobody to notify."""
+OnHeld = Callable[[Sequence[Any]], None]
+"""Called with deliveries that have to wait while others are stored, once with each, before it is called back."""
+
+
+def no_notices(_: Mapping[str, Sequence[str]] | Sequence[Any]) -> None:
+    """Ignore damage, and what has to wait: the OnDamage and the OnHeld of a caller that has nobody to notify."""
 
 
 class StoreState(enum.Enum):
@@ -133,11 +137,13 @@ class Store(Protocol):
     def limits(self) -> StoreLimits:
         """The limits of what the store accepts; known once it is open."""
 
-    def open(self, on_failure: OnFailure, on_damage: OnDamage = no_notices) -> RecoveryReport:
+    def open(
+        self, on_failure: OnFailure, on_damage: OnDamage = no_notices, on_held: OnHeld = no_notices
+    ) -> RecoveryReport:
         """Recover, then begin to store. Raises StoreError; the store is then as it was before.
 
         The store calls `on_failure` once, in a thread of its own, if it changes to FAILED. It calls `on_damage`, in any
-        thread, when it finds stored bytes that have changed.
+        thread, when it finds stored bytes that have changed, and `on_held` in the thread that calls `on_stored`.
         """
 
     def change_limits(self, *, segment_bytes: int, retention_bytes: int, retention_days: int) -> None:
@@ -156,6 +162,12 @@ class Store(Protocol):
         STALLED, and once it is FAILED or CLOSED, it reports nothing.
 
         The queue has no limit: the caller must limit the bytes that it has submitted and that are not stored yet.
+        """
+
+    def give_up(self, deliveries: Collection[Delivery]) -> None:
+        """Store these no more, if they still have to wait while others are stored. Never waits, never raises.
+
+        The store calls `on_stored` with them, after setting `is_given_up`.
         """
 
     def sources_of(self, question: SourcesOf) -> SourcesPage:

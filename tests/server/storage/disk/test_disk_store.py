@@ -23,6 +23,7 @@ from tests.support.stores import (
     LINES,
     MONDAY,
     FailingFiles,
+    NoNames,
     Stored,
     delivery,
     in_one_group,
@@ -466,25 +467,6 @@ def test_a_group_has_a_bounded_number_of_deliveries(tmp_path: Path, monkeypatch:
         wait_until(lambda: sum(groups) == 25, "all is stored")
     assert groups == [10, 10, 5]
     assert stored_lines(tmp_path) == LINES[:25]
-
-
-class NoNames(FileSystem):
-    """A file system without inodes while `is_full`: it creates nothing, and takes lines into what exists."""
-
-    def __init__(self) -> None:
-        self.is_full = False
-
-    def _refuse(self, path: Path) -> None:
-        if self.is_full and not path.exists():
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-
-    def make_folder(self, path: Path) -> None:
-        self._refuse(path)
-        super().make_folder(path)
-
-    def open_for_append(self, path: Path) -> int:
-        self._refuse(path)
-        return super().open_for_append(path)
 
 
 @pytest.mark.parametrize("has_folder", [False, True])

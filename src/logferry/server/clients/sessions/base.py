@@ -62,6 +62,16 @@ class Channel(Protocol):
     def after_stored(self) -> None:
         """Send the answers to a stored group, and resume judging and reading."""
 
+    def held_back(self, delivery: "ClientDelivery") -> None:
+        """Note that the store has to hold a delivery back."""
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the connection is lost."""
+
+    def drop_for_names(self) -> None:
+        """Drop the client, because too much waits for names on the disk."""
+
     def fail(self, error: Exception) -> None:
         """Log an error of the server itself, and cut the connection."""
 

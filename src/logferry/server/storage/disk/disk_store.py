@@ -19,7 +19,7 @@ import contextlib
 import datetime
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -56,6 +56,7 @@ from logferry.server.storage.log_names import LogName
 from logferry.server.storage.store import (
     OnDamage,
     OnFailure,
+    OnHeld,
     RecoveryReport,
     StoreHealth,
     StoreLimits,
@@ -156,13 +157,15 @@ class DiskStore:
     def durability(self) -> str:
         return self._settings.durability
 
-    def open(self, on_failure: OnFailure, on_damage: OnDamage = no_notices) -> RecoveryReport:
+    def open(
+        self, on_failure: OnFailure, on_damage: OnDamage = no_notices, on_held: OnHeld = no_notices
+    ) -> RecoveryReport:
         data_dir = self._settings.data_dir
         try:
             with contextlib.ExitStack() as resources:
                 PRIVACY.make(data_dir)
                 resources.callback(lock_folder(data_dir, mode=PRIVACY.file_mode).close)
-                opened = self._opened = self._open_parts(resources, on_failure, on_damage)
+                opened = self._opened = self._open_parts(resources, on_failure, on_damage, on_held)
         except FolderInUse as error:
             raise StoreError(
                 f"cannot use the data folder {data_dir}: another server (process {error.holder}) is using it"
@@ -187,6 +190,10 @@ class DiskStore:
     def submit(self, delivery: AnyDelivery, on_stored: OnStored[AnyDelivery]) -> None:
         assert self._opened
         self._opened.writer.submit(delivery, on_stored)
+
+    def give_up(self, deliveries: Collection[Delivery]) -> None:
+        assert self._opened
+        self._opened.writer.give_up(deliveries)
 
     def sources_of(self, question: SourcesOf) -> SourcesPage:
         return source_report.sources_of(self._settings.data_dir, question)
@@ -257,7 +264,9 @@ class DiskStore:
         self._state.change(StoreState.CLOSED)
         return unstored_lines
 
-    def _open_parts(self, resources: contextlib.ExitStack, on_failure: OnFailure, on_damage: OnDamage) -> _Opened:
+    def _open_parts(
+        self, resources: contextlib.ExitStack, on_failure: OnFailure, on_damage: OnDamage, on_held: OnHeld
+    ) -> _Opened:
         """Open the ledger and the segments, recover, and create the writer. Raises OSError or StoreError."""
         settings, files = self._settings, self._file_system
         refuse_if_missing(settings.data_dir)
@@ -292,6 +301,7 @@ class DiskStore:
             max_logs=settings.max_open_segments,
             after_group=lambda: self._after_group(retention, segments, unused),
             on_failure=on_failure,
+            on_held=on_held,
             first_retry_s=settings.first_retry_s,
         )
         damage = DamageRegistry(settings.data_dir, on_damage=on_damage)

@@ -1,17 +1,23 @@
 """Deliveries that wait because the disk has no room for the name of their segment, while the writer stores all others.
 
 A file system without inodes, or with a quota of them, takes lines into files that exist, and creates none. Owns these
-deliveries, their order, and when the writer tries again. Used by the writer thread alone; never touches a file.
+deliveries, their order, and when the writer tries again. How many bytes may wait, and whose must go, is for those to
+decide who have submitted them: `on_held` reports each once. Used by the writer thread alone; never touches a file.
 """
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from logferry.server.storage.deliveries import Delivery, ReleaseSources
 from logferry.server.storage.log_names import LogName
+from logferry.server.storage.store import OnHeld
 
 LAST_RETRY_S: Final = 2.0
+
+# Names of one attempt: while the disk has none, the others must not wait for a client that asks for thousands.
+MAX_TRIED: Final = 64
 
 
 class NamesRefusedError(Exception):
@@ -26,8 +32,9 @@ class NamesRefusedError(Exception):
 class HeldBack:
     """What waits for a name. Whatever comes of the same logs and sources must wait behind it."""
 
-    def __init__(self, *, first_retry_s: float) -> None:
+    def __init__(self, *, first_retry_s: float, on_held: OnHeld) -> None:
         self._first_retry_s = first_retry_s
+        self._on_held = on_held
         self._retry_s = first_retry_s
         self._retry_at = 0.0
         self._deliveries: list[Delivery] = []
@@ -56,16 +63,34 @@ class HeldBack:
 
     def without_held(self, deliveries: Iterable[Delivery]) -> Sequence[Delivery]:
         """Return the deliveries that need not wait; hold back the others."""
+        if not self._keys:
+            return list(deliveries)
         free: list[Delivery] = []
+        held: list[Delivery] = []
         for delivery in deliveries:
-            (self._deliveries if key_of(delivery) in self._keys else free).append(delivery)
+            (held if key_of(delivery) in self._keys else free).append(delivery)
+        self._deliveries += held
+        if new := [delivery for delivery in held if not delivery.is_held]:
+            for delivery in new:
+                delivery.is_held = True
+            self._on_held(new)
         return free
 
-    def take(self) -> list[Delivery]:
-        """Return what waits, for the next attempt; nothing waits then."""
-        taken, self._deliveries = self._deliveries, []
-        self._keys.clear()
-        return taken
+    def take(self) -> Sequence[Delivery]:
+        """Return what waits longest, for the next attempt: all that belongs to a number of logs and sources."""
+        oldest = dict.fromkeys(map(key_of, self._deliveries))
+        self._keys = set(islice(oldest, MAX_TRIED, None))
+        waiting, self._deliveries = self._deliveries, []
+        return self.without_held(waiting)
+
+    def give_up(self, unwanted: Collection[Delivery]) -> Sequence[Delivery]:
+        """Hold back no longer what is in `unwanted`; return it."""
+        given_up = [delivery for delivery in self._deliveries if delivery in unwanted]
+        self._deliveries = [delivery for delivery in self._deliveries if delivery not in unwanted]
+        self._keys = set(map(key_of, self._deliveries))
+        for delivery in given_up:
+            delivery.is_given_up = True
+        return given_up
 
     def end(self) -> None:
         """Begin with short waits again: an attempt has succeeded."""

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, TypeVar
 
 from logferry.errors import cause_of
@@ -19,7 +19,7 @@ from logferry.server.storage.deliveries import Delivery, OnStored, report_stored
 from logferry.server.storage.disk.group_commit import GroupCommit, WrittenGroup
 from logferry.server.storage.disk.held_back import HeldBack, NamesRefusedError
 from logferry.server.storage.log_names import LogName
-from logferry.server.storage.store import OnFailure, StoreState
+from logferry.server.storage.store import OnFailure, OnHeld, StoreState, no_notices
 from logferry.server.storage.store_state import StateTracker
 from logferry.telemetry.log_limits import RepeatLimit
 from logferry.worker import Worker
@@ -44,7 +44,8 @@ Result = TypeVar("Result")
 class Writer:
     """The thread and its queue. Any thread may call the public methods; everything else runs in the writer thread.
 
-    Threads share the queue under `_lock`. Whatever the group commit uses belongs to this thread alone.
+    Threads share the queue, and what is to be given up, under `_lock`. Whatever the group commit uses belongs to this
+    thread alone.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Writer:
         max_logs: int,
         after_group: Callable[[], None],
         on_failure: OnFailure,
+        on_held: OnHeld = no_notices,
         first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
         self._commit = commit
@@ -68,7 +70,8 @@ class Writer:
         self._lock = threading.RLock()  # of `_gathered`; entering the lock itself costs half as much
         self._gathered = threading.Condition(self._lock)
         self._queue: deque[Delivery] = deque()
-        self._held = HeldBack(first_retry_s=first_retry_s)
+        self._held = HeldBack(first_retry_s=first_retry_s, on_held=on_held)
+        self._unwanted: set[Delivery] = set()
         self._held_since = 0.0  # while the disk refuses new names
         self._give_up = threading.Event()
         self._unstored_lines = 0
@@ -86,6 +89,12 @@ class Writer:
             self._queue.append(delivery)
             if len(self._queue) == 1:  # the writer waits only for an empty queue to fill
                 self._gathered.notify()
+
+    def give_up(self, deliveries: Collection[Delivery]) -> None:
+        """Hold these back no longer, if they are, and store them no more."""
+        with self._lock:
+            self._unwanted.update(deliveries)
+            self._gathered.notify()
 
     def stop(self, timeout_s: float) -> int | None:
         """Store what was submitted, for at most `timeout_s`, and end the thread; return how many lines were not stored.
@@ -130,6 +139,9 @@ class Writer:
         """Wait for deliveries; return some of those that can be stored now, or nothing when the writer stops."""
         with self._gathered:
             while True:
+                if self._unwanted:
+                    report_stored(self._held.give_up(self._unwanted))
+                    self._unwanted.clear()
                 if self._held and not self._give_up.is_set() and self._held.wait_s == 0:
                     return self._held.take()
                 if self._queue:
