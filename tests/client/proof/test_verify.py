@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from logferry.cli.client.verify import verdicts_as_table
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_USAGE
 from logferry.cli.dispatch import main
 from logferry.client.net.endpoint import Endpoint
@@ -20,7 +21,9 @@ from logferry.client.proof.verify import Verdict, verify
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS
 from logferry.errors import PeerTimeout, ProtocolError, Unreachable
+from logferry.protocol.delivery import control_line
 from logferry.protocol.delivery_reports import RecordedLoss
+from tests.support.delivery import DeliveryClient
 from tests.support.fakes import FakeServer, Script, ack_every_line, never_read
 from tests.support.processes import free_port
 from tests.support.running import RunningServer, numbered_line, running_server, wait_until
@@ -426,8 +429,27 @@ def test_what_start_at_end_passed_over_is_shown(tmp_path: Path, server: RunningS
         append(log, [10])
         run.wait_for_acks(1)
     verdict = judge(log, server)
-    assert verdict.losses == [RecordedLoss(0, size, "not asked for (--start-at end)")]
-    assert (verdict.lines, verdict.stored, verdict.missing) == (11, 1, [])
+    assert verdict.skipped == [RecordedLoss(0, size, "not asked for (--start-at end)")]
+    assert (verdict.lines, verdict.stored, verdict.missing, verdict.losses) == (11, 1, [], [])
+    assert verdict.is_proven
+    assert "all there, once, but for what was skipped" in verdicts_as_table([verdict])
+
+
+def test_what_only_the_server_calls_skipped_is_lost(tmp_path: Path, server: RunningServer) -> None:
+    log = append(tmp_path / "app.log", range(10))
+    deliver(log, server)
+    shipped = log.stat().st_size
+    checkpoints = Checkpoints(tmp_path / "state", read_only=True)
+    (checkpoint,) = checkpoints
+    with DeliveryClient(server, client=checkpoints.client_id, source=checkpoint.id) as client:
+        fields = {"start": shipped, "end": shipped + LINE, "reason": "it says"}
+        client.send(control_line("skip", source=checkpoint.id, **fields, lost=False))
+        client.answer_after_alive()
+    append(log, [10])
+    verdict = judge(log, server)
+    assert verdict.losses == [RecordedLoss(shipped, shipped + LINE, "it says")]
+    assert verdict.skipped == []
+    assert not verdict.is_proven
 
 
 def test_a_file_is_verified_while_the_client_follows_it(

@@ -116,7 +116,9 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
 
 def _verdict(verdict: Verdict) -> str:
     if verdict.is_proven:
-        return "all there, once, but for what has expired" if verdict.expired else "all there, once"
+        exceptions = {"has expired": verdict.expired, "was skipped": verdict.skipped}
+        but = " and ".join(f"what {what}" for what, ranges in exceptions.items() if ranges)
+        return f"all there, once, but for {but}" if but else "all there, once"
     if verdict.is_whole and verdict.times_stored > 1:
         return f"stored {verdict.times_stored} times"
     if verdict.is_whole:
@@ -131,6 +133,7 @@ def _details(verdict: Verdict) -> list[str]:
         *(f"{_place(piece)} missing: {piece.reason}" for piece in verdict.missing),
         *(f"{_place(piece)} altered: {piece.reason}" for piece in verdict.altered),
         *(f"bytes {loss.start} to {loss.end} lost: {shown_reason(loss.reason)}" for loss in verdict.losses),
+        *(f"bytes {loss.start} to {loss.end} skipped: {shown_reason(loss.reason)}" for loss in verdict.skipped),
         *(f"{_place(piece)} expired: {piece.reason}" for piece in verdict.expired),
         *(text for former in verdict.former for text in _former(former)),
         *(f"it may be of this file: {sentence}" for sentence in verdict.forgotten),

@@ -72,14 +72,19 @@ class SourceFile(KnownFile):
 
     def skip_to_end(self) -> None:
         """Continue after the last whole line that the file has now."""
+        if (end := self.end_of_lines()) > self.offset:
+            self._move_to(end)
+
+    def end_of_lines(self) -> int:
+        """Return where the last whole line that the file has now ends, or the offset if none follows it."""
         end = self.size()
         while end > self.offset:
             start = max(self.offset, end - CHUNK_BYTES)
             newline = self._content.pread(end - start, start).rfind(b"\n")
             if newline >= 0:
-                self._move_to(start + newline + 1)
-                return
+                return start + newline + 1
             end = start
+        return self.offset
 
     def read(
         self,

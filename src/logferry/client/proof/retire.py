@@ -53,6 +53,8 @@ def _why_it_stays(verdict: Verdict, *, disposes_filtered: bool) -> str:
     """Return what part of a file is not stored, or "". Blank lines do not count: they are never stored."""
     if not verdict.is_proven:
         return "not all of it is proven to be stored (`logferry verify` shows the details)"
+    if verdict.skipped:
+        return "its beginning was skipped when it was shipped (`logferry verify` shows why)"
     if verdict.expired:
         return "the server's retention has deleted lines of it"
     if verdict.filtered and not verdict.stored:

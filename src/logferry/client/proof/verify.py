@@ -71,6 +71,7 @@ class Verdict:
     altered: list[Range] = field(default_factory=list)
     expired: list[Range] = field(default_factory=list)  # were stored, and deleted by the server's retention since
     losses: list[RecordedLoss] = field(default_factory=list)
+    skipped: list[RecordedLoss] = field(default_factory=list)  # not asked for, or stored elsewhere, as the client knows
     wrong_lines: list[LineProblem] = field(default_factory=list)  # of `altered`, to the line, if the server can show it
     problem: str = ""  # why the file could not be compared, or only in part
     former: list[FormerSource] = field(default_factory=list)  # that had the name before and are not whole
@@ -96,7 +97,7 @@ class Verdict:
 
     @property
     def is_proven(self) -> bool:
-        """Whether everything is stored once, or was until the server's retention deleted it; see `expired`."""
+        """Whether everything is stored once, except what is in `expired` or `skipped`."""
         return self.is_whole and not self.repeated
 
 
@@ -259,7 +260,10 @@ def _compare(
         verdict.problem = f"the server has never heard of source {checkpoint.id}{why and f': {why}'}"
         return verdict, []
     recorded = reports.losses(pages[0])
-    verdict.losses = sorted((*recorded.lost, *recorded.skipped))
+    # A server may call any range skipped; the client knows what it has skipped.
+    verdict.skipped = sorted(loss for loss in recorded.skipped if loss.end <= checkpoint.asked_from)
+    others = (loss for loss in recorded.skipped if loss.end > checkpoint.asked_from)
+    verdict.losses = sorted((*recorded.lost, *others))
     comparison = _Comparison(file, checkpoint.renderings or UNKNOWN, verdict)
     for extent in _extents(pages):
         comparison.compare(extent)
@@ -317,7 +321,7 @@ class _Comparison:
         if start >= end:
             return
         found = self._rerender(end)
-        if found.lines and not _are_lost(start, end, self.verdict.losses):
+        if found.lines and not _are_in(start, end, (*self.verdict.losses, *self.verdict.skipped)):
             self.verdict.missing.append(Range(start, end, found.lines, reason, before + 1, self.line))
 
     def _rerender(self, end: int) -> Rerendered:
@@ -335,7 +339,7 @@ class _Comparison:
         self.runs[-1].extents.append(extent)
 
 
-def _are_lost(start: int, end: int, losses: Iterable[RecordedLoss]) -> bool:
+def _are_in(start: int, end: int, losses: Iterable[RecordedLoss]) -> bool:
     """Whether every byte from `start` to `end` is in one of `losses`."""
     for loss in sorted(losses, key=lambda loss: loss.start):
         if loss.start <= start:

@@ -57,6 +57,7 @@ class FollowedFile(SourceFile):
         "place",
         "quiet_since",
         "rested",
+        "same_until",
         "superseded_at",
         "suspected_at",
         "unchanged_s",
@@ -97,6 +98,7 @@ class FollowedFile(SourceFile):
         self.suspected_at = now
         # A suspect's size, when it was last taken, and for how long it has not changed.
         self.grown_to, self.weighed_at, self.unchanged_s = 0, now, 0.0
+        self.same_until = ("", 0)  # the ID of a source, and how far it is compared with the suspect and the same
         self.rested = (0, 0)  # `state` when the file was closed to rest
 
     def _check_way(self, path: str) -> None:
@@ -236,7 +238,10 @@ class FollowedFile(SourceFile):
         A machine that stood still held up those who write the file, too.
         """
         size, step_s = self.size(), now - self.weighed_at
-        self.unchanged_s = self.unchanged_s + min(step_s, longest_step_s) if size == self.grown_to else 0.0
+        if size == self.grown_to:
+            self.unchanged_s += min(step_s, longest_step_s)
+        else:
+            self.unchanged_s, self.same_until = 0.0, ("", 0)
         self.grown_to, self.weighed_at = size, now
 
     def report(self, *, behind_since: float, problem: str) -> FileReport:

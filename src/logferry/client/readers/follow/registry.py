@@ -87,11 +87,15 @@ class Registry:
 
     def lookalikes(self, file: FollowedFile) -> Iterator[FollowedName]:
         """Yield `originals`, and the names that the file's name only begins with: it may be a copy all the same."""
-        found = list(self.originals(file))
-        yield from found
+        yield from self.originals(file)
+        yield from self.namesakes(file)
+
+    def namesakes(self, file: FollowedFile) -> Iterator[FollowedName]:
+        """Yield the names that the file's name only begins with: nothing in it says that it was rotated."""
+        originals = list(self.originals(file))
         folder, base = os.path.split(file.content.path)
         for shorter in shorter_names(base):
-            if (name := self.at(os.path.join(folder, shorter))) is not None and name not in found:
+            if (name := self.at(os.path.join(folder, shorter))) is not None and name not in originals:
                 yield name
 
     def heir(self, file: FollowedFile) -> FollowedName | None:

@@ -21,6 +21,7 @@ from logferry.client.readers.follow.file import FollowedFile, Standing
 from logferry.client.readers.follow.name import FollowedName
 from logferry.client.readers.follow.opening import RACY_NS, FileOpener
 from logferry.client.readers.follow.registry import Registry
+from logferry.client.readers.follow.repetition import Repetitions
 from logferry.client.readers.follow.succession import Continues, Restores, Succession, Successions
 from logferry.client.readers.follow.windows import UnknownWindows
 from logferry.client.recognition.rotated import named_with_appendix, rotated_paths
@@ -46,6 +47,7 @@ class Truncations:
         self._windows = windows
         self._opener = opener
         self._successions = successions
+        self._repetitions = Repetitions(registry)
         self._folders = folders
         self._clock = clock
 
@@ -239,13 +241,17 @@ class Truncations:
         if succession is not None and not isinstance(succession, Wait):
             return succession
         originals = self._registry.lookalikes(suspect)
-        return judge(
+        repeated = self._repetitions.original_of(suspect)
+        verdict = judge(
             suspect,
-            looks_alike=looks_alike or succession is not None,
+            looks_alike=looks_alike or succession is not None or repeated is not None,
             is_followed=self._registry.at(suspect.name) is not None,
             truncated=[overwritten for name in originals for overwritten in name.truncated_lately(now)],
             now=now,
         )
+        if repeated is None or not isinstance(verdict, Read):
+            return verdict
+        return self._repetitions.judge(suspect, repeated) or verdict
 
     def _follow_verdict(self, file: FollowedFile, verdict: Verdict | Succession) -> None:
         match verdict:
