@@ -1,4 +1,4 @@
-"""Writes the files that are generated from the declared options: .env.example and docs/configuration.md.
+"""Writes the files that are generated from declarations: .env.example, docs/configuration.md and docs/metrics.md.
 
 `python3 tools/generate_docs.py` writes them; with `--check` it only reports which are out of date, and exits 1 if any
 are.
@@ -22,6 +22,7 @@ from logferry.config import (  # noqa: E402  (the path comes first)
     env_example,
     markdown_table,
 )
+from logferry.telemetry.table import CLIENT, SERVER, Metric  # noqa: E402
 
 _CONFIGURATION_PAGE = """\
 # Configuration
@@ -118,6 +119,34 @@ server logs which of them have changed. If the file is invalid, the server logs 
 """
 
 
+_METRICS_PAGE = """\
+# Metrics
+
+<!-- Generated from src/logferry/telemetry/table.py by `python3 tools/generate_docs.py`: change it there. -->
+
+`--http HOST:PORT` (or `LOGFERRY_HTTP`) serves these numbers at `/metrics`, in the text format of Prometheus. `/healthz`
+answers 200 while the process works. `/readyz` answers 200, or 503 with the reason while the process does not do its
+work.
+
+Counters count from the start of the process. No metric has a series for each file, source or client. In code and in
+`status.json`, a number has the name in the last column.
+
+## The client
+
+{client_table}
+## The server
+
+{server_table}"""
+
+
+def _metrics_table(metrics: Iterable[Metric]) -> str:
+    rows = ["| metric | type | meaning | name in status.json |", "|---|---|---|---|"]
+    for each in metrics:
+        label = f"{{{each.label}}}" if each.label else ""
+        rows.append(f"| `{each.exposed_as}{label}` | {each.kind.value} | {each.help} | `{each.name}` |")
+    return "\n".join(rows) + "\n"
+
+
 def generated_files() -> dict[Path, str]:
     """Return what each generated file should contain."""
     page = _CONFIGURATION_PAGE.format(
@@ -126,7 +155,9 @@ def generated_files() -> dict[Path, str]:
         input_names=_words(f"`{option.name}`" for option in INPUT_OPTIONS),
         example=EXAMPLE.read_text(encoding="utf-8"),
     )
-    return {ROOT / ".env.example": env_example(), ROOT / "docs" / "configuration.md": page}
+    metrics = _METRICS_PAGE.format(client_table=_metrics_table(CLIENT), server_table=_metrics_table(SERVER))
+    docs = ROOT / "docs"
+    return {ROOT / ".env.example": env_example(), docs / "configuration.md": page, docs / "metrics.md": metrics}
 
 
 def _words(names: Iterable[str]) -> str:

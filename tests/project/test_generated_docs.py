@@ -1,4 +1,4 @@
-""".env.example and docs/configuration.md say what the declaration of the options says."""
+"""The generated files say what the declarations of options and metrics say."""
 
 from pathlib import Path
 

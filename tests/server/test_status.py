@@ -3,21 +3,26 @@
 import asyncio
 import dataclasses
 import logging
+import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from logferry import __version__
+from logferry.errors import LogferryError
 from logferry.server import serve
 from logferry.server.clients.authenticator import ANONYMOUS
 from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
-from logferry.server.status import ServerStatus, describe, describe_recovery
+from logferry.server.status import MEMORY_FULL_S, ServerStatus, describe, describe_recovery
 from logferry.server.storage.memory_store import MemoryStore
 from logferry.server.storage.store import RecoveryReport
 from logferry.telemetry.status_source import StatusSource
 from logferry.telemetry.table import SERVER
+from tests.support.builders import Clock
+from tests.support.http import http_get, http_port
 from tests.support.running import numbered_line, running_server, serve_settings, wait_until
 from tests.support.status_source_contract import StatusSourceContract
 
@@ -58,7 +63,7 @@ def test_the_verdict_is_that_of_the_store() -> None:
     store.close(0)
     reasons.append(source.snapshot().verdict)
     assert [(verdict.is_ready, verdict.reason) for verdict in reasons] == [
-        (False, "the store is not open yet"),
+        (False, "the store is not open yet: it recovers what the last run left"),
         (True, ""),
         (False, "the store is stalled: No space left on device"),
         (False, "the store is broken: a bug"),
@@ -70,7 +75,7 @@ def test_a_snapshot_has_the_numbers_of_the_table_and_no_others() -> None:
     source = status_of(MemoryStore())
     snapshot = source.snapshot()
     names = {field.name for field in dataclasses.fields(source.stats())} - {"connections_by_principal"}
-    assert [*snapshot.counters, *snapshot.gauges] == [metric.name for metric in SERVER]
+    assert [*snapshot.counters, *snapshot.gauges] == [metric.name for metric in SERVER if not metric.label]
     assert {*snapshot.counters, *snapshot.gauges} == names
 
 
@@ -92,8 +97,75 @@ def test_any_thread_may_take_a_snapshot_of_a_running_server(tmp_path: Path) -> N
             "damaged_extents": 0.0,
             "damaged_bytes": 0.0,
             "disk_is_failing": 0.0,
+            "max_connections": server.stats.max_connections,
+            "memory_limit": server.stats.memory_limit,
+            "is_ready": 1.0,
+            "started_at": server.stats.started_at,
         }
         assert server.stats.connections_by_principal == {ANONYMOUS.name: 1}
+
+
+def test_a_server_that_takes_no_more_clients_is_not_ready() -> None:
+    store, counters = MemoryStore(), ClientCounters(connections=2, max_connections=3)
+    store.open(lambda: None)
+    source = status_of(store, counters)
+    assert source.snapshot().verdict.is_ready
+    counters.connections = 3
+    assert source.snapshot().verdict.reason == "full: 3 clients are connected (--max-connections)"
+    assert source.snapshot().gauges["is_ready"] == 0
+
+
+def test_a_server_whose_clients_wait_for_memory_is_not_ready_if_that_lasts() -> None:
+    store, counters, clock = MemoryStore(), ClientCounters(), Clock()
+    store.open(lambda: None)
+    source = ServerStatus(store, budget=MemoryBudget(1 << 20), counters=counters, clock=clock)
+    counters.memory_full_since = clock.now
+    assert source.snapshot().verdict.is_ready
+    clock.now += MEMORY_FULL_S + 1
+    assert source.snapshot().verdict.reason == "full: clients wait for memory (--memory-limit-bytes)"
+    counters.memory_full_since = None
+    assert source.snapshot().verdict.is_ready
+
+
+def test_a_server_serves_its_numbers_over_http_from_before_recovery_until_it_has_stopped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class SlowToOpen(MemoryStore):
+        seen = ""
+
+        def open(self, *arguments: Any, **more: Any) -> RecoveryReport:
+            self.seen = http_get(http_port(caplog), "/readyz")
+            return super().open(*arguments, **more)
+
+    store = SlowToOpen()
+    with (
+        caplog.at_level(logging.INFO, "logferry"),
+        running_server(tmp_path, store=store, http=("127.0.0.1", 0)) as server,
+        server.connect() as client,
+    ):
+        port = http_port(caplog)
+        client.send(LINES[0])
+        assert client.answers(1) == ["ok"]
+        assert "\nlogferry_server_connections_total 1\n" in http_get(port, "/metrics")
+        assert http_get(port, "/readyz").endswith("\r\n\r\nready\n")
+        store.stall("No space left on device")
+        assert "503" in http_get(port, "/readyz").splitlines()[0]
+        assert http_get(port, "/readyz").endswith("not ready: the store is stalled: No space left on device\n")
+        assert http_get(port, "/healthz").endswith("\r\n\r\nok\n")
+        store.resume()
+    assert store.seen.endswith("not ready: the store is not open yet: it recovers what the last run left\n")
+    with pytest.raises(ConnectionRefusedError):
+        http_get(port, "/healthz")
+
+
+def test_a_port_that_is_in_use_keeps_a_server_from_starting_and_releases_its_store(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        problem = rf"^cannot serve metrics on 127.0.0.1 port {port}: Address already in use"
+        with pytest.raises(LogferryError, match=problem), running_server(tmp_path, http=("127.0.0.1", port)):
+            pass
+    with running_server(tmp_path):
+        pass
 
 
 def test_the_metrics_line_omits_what_has_not_happened() -> None:

@@ -25,8 +25,10 @@ class StatusSourceContract:
 
     def test_it_gives_every_declared_counter_and_gauge_and_no_other(self) -> None:
         snapshot = self.source().snapshot()
-        assert list(snapshot.counters) == [each.name for each in self.metrics if each.kind is Kind.COUNTER]
-        assert list(snapshot.gauges) == [each.name for each in self.metrics if each.kind is Kind.GAUGE]
+        plain = [each for each in self.metrics if not each.label]
+        assert list(snapshot.counters) == [each.name for each in plain if each.kind is Kind.COUNTER]
+        assert list(snapshot.gauges) == [each.name for each in plain if each.kind is Kind.GAUGE]
+        assert {*snapshot.labelled} == {each.name for each in self.metrics if each.label}
 
     def test_counters_grow_and_an_earlier_snapshot_does_not_change(self) -> None:
         source = self.source()

@@ -146,6 +146,13 @@ def _host_name(text: str) -> str:
     return text
 
 
+def _host_and_port(text: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:\[\]]+)):([0-9]{1,5})", text)
+    if match is None or int(match[3]) > 65535:
+        raise ValueError
+    return match[1] or match[2], int(match[3])
+
+
 def _network(text: str) -> str:
     import ipaddress  # late: only a server needs it
 
@@ -160,6 +167,7 @@ PATH: Final = Kind(lambda text: Path(not_empty(text)), "a path")
 BOOLEAN: Final = Kind(_parse_bool, f"one of {', '.join(_TRUE)} or {', '.join(_FALSE)}", types=(bool,), is_flag=True)
 PORT: Final = whole(1, 65535)
 LISTEN_PORT: Final = whole(0, 65535)
+HOST_AND_PORT: Final = Kind(_host_and_port, "an address and a port such as 127.0.0.1:9464 or [::1]:9464")
 NETWORK: Final = Kind(_network, "an address or a network such as 10.0.0.0/8 or fd00::/8")
 HOST_NAME: Final = Kind(
     _host_name, f"'auto' or a name of at most {_MAX_HOST_CHARS} printable characters, without spaces around it"

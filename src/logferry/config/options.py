@@ -12,7 +12,7 @@ from enum import Enum
 from functools import cache
 from typing import Annotated, Any, Final, TypeAlias, get_args, get_origin, get_type_hints
 
-from logferry.config.kinds import BOOLEAN, Kind, choice
+from logferry.config.kinds import BOOLEAN, HOST_AND_PORT, Kind, choice, word_or
 from logferry.config.units import duration
 
 PREFIX: Final = "LOGFERRY_"
@@ -122,6 +122,16 @@ ShutdownTimeout: TypeAlias = Annotated[
         "10s",
         "after SIGTERM or SIGINT, finish pending work for at most this long; a second signal exits immediately",
         Group.LIMITS,
+    ),
+]
+Http: TypeAlias = Annotated[
+    tuple[str, int] | None,
+    Declaration(
+        word_or("none", HOST_AND_PORT),
+        "none",
+        "serve /metrics (for Prometheus), /healthz and /readyz over HTTP on this address, such as 127.0.0.1:9464; "
+        "port 0 = any free port",
+        Group.RUN,
     ),
 ]
 Json: TypeAlias = Annotated[bool, Declaration(BOOLEAN, "false", "print the result as JSON", Group.RUN)]

@@ -35,8 +35,11 @@ from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.group_commit import no_crash
 from logferry.server.storage.disk.open_segments import MAX_OPEN_SEGMENTS
 from logferry.server.storage.store import Store, StoreState
+from logferry.telemetry.http_pages import Pages
+from logferry.telemetry.http_server import HttpServer
 from logferry.telemetry.log_limits import RepeatLimit
-from logferry.telemetry.status_source import Snapshot
+from logferry.telemetry.status_source import Snapshot, StatusSource
+from logferry.telemetry.table import SERVER
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +91,7 @@ class Server:
         self._bridge: StoreBridge
         self._roster: Roster
         self._listener: Listener
+        self._http: HttpServer | None = None
         self._addresses: list[tuple[str, int]] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
@@ -107,6 +111,14 @@ class Server:
 
     async def start(self) -> None:
         """Open and recover the store, then listen. Raises StoreError, or LogferryError if it cannot listen."""
+        self._http = _http_server(self._settings, self._status)  # before recovery, which may take long
+        try:
+            await self._open()
+        except BaseException:
+            self._close_http()
+            raise
+
+    async def _open(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._bridge = StoreBridge(self._store, self._loop, answer=self._answer, hold=self._hold, echo=self._echo)
         recovery = self._store.open(
@@ -174,7 +186,12 @@ class Server:
         await asyncio.to_thread(self._bridge.close_echo)
         await asyncio.sleep(0)  # let the aborted connections close their sockets
         self._client_log.flush()
+        self._close_http()
         self._log_metrics()
+
+    def _close_http(self) -> None:
+        if self._http:
+            self._http.close()
 
     def _start_timers(self) -> None:
         """Start the timers, or start them again after a change of their intervals."""
@@ -241,6 +258,15 @@ class Server:
 
     def _log_metrics(self) -> None:
         logger.info("metrics: %s", describe(self.stats))
+
+
+def _http_server(settings: ServeSettings, status: StatusSource) -> HttpServer | None:
+    """Return a running server of the numbers, if there is to be one. Raises LogferryError if it cannot listen."""
+    if settings.http is None:
+        return None
+    server = HttpServer(*settings.http, Pages(status, SERVER).answer)
+    server.start()
+    return server
 
 
 def _disk_store(settings: ServeSettings, open_segments: int, replacements: Replacements) -> DiskStore:

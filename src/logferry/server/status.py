@@ -3,15 +3,20 @@
 Reads the client counters and the store's health. Owns nothing and changes nothing, so any thread may call it.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from logferry import __version__
 from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
 from logferry.server.storage.store import RecoveryReport, Store, StoreHealth, StoreState
 from logferry.telemetry.status_source import Snapshot, Verdict
 from logferry.telemetry.table import SERVER_COUNTERS, SERVER_GAUGES, ServerCounters, ServerGauges, phrases
+
+# Under load, clients wait for memory again and again, for fractions of a second: that is backpressure, not a problem.
+MEMORY_FULL_S: Final = 5.0
 
 _COUNTER_NAMES: Final = tuple(metric.name for metric in SERVER_COUNTERS)
 _GAUGE_NAMES: Final = tuple(metric.name for metric in SERVER_GAUGES)
@@ -27,7 +32,18 @@ class ServerStats(ServerCounters, ServerGauges):
 class ServerStatus:
     """The StatusSource of a server."""
 
-    def __init__(self, store: Store, *, budget: MemoryBudget, counters: ClientCounters) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        budget: MemoryBudget,
+        counters: ClientCounters,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock` is that of the event loop; `wall_clock` returns Unix time."""
+        self._clock = clock
+        self._started_at = wall_clock()
         self._store = store
         self._budget = budget
         self._clients = counters
@@ -37,9 +53,10 @@ class ServerStatus:
         health = self._store.health()
         stats = self._stats(health)
         return Snapshot(
-            _verdict(health),
+            self._verdict(health),
             counters={name: getattr(stats, name) for name in _COUNTER_NAMES},
             gauges={name: float(getattr(stats, name)) for name in _GAUGE_NAMES},
+            labelled={"info": {__version__: 1}},
         )
 
     def stats(self) -> ServerStats:
@@ -73,17 +90,27 @@ class ServerStatus:
             syncs=stored.syncs,
             bytes_in_memory=self._budget.total,
             disk_is_failing=health.state is StoreState.STALLED,
+            max_connections=clients.max_connections,
+            memory_limit=self._budget.limit,
+            is_ready=self._verdict(health).is_ready,
+            started_at=self._started_at,
         )
 
-
-def _verdict(health: StoreHealth) -> Verdict:
-    if health.state is StoreState.STORING:
+    def _verdict(self, health: StoreHealth) -> Verdict:
+        if health.state is not StoreState.STORING:
+            reason = health.reason and f": {health.reason}"
+            return Verdict.not_ready(f"the store is {_STATE_NAMES[health.state]}{reason}")
+        clients = self._clients
+        if clients.max_connections and clients.connections >= clients.max_connections:
+            return Verdict.not_ready(f"full: {clients.connections} clients are connected (--max-connections)")
+        full_since = clients.memory_full_since
+        if full_since is not None and self._clock() - full_since > MEMORY_FULL_S:
+            return Verdict.not_ready("full: clients wait for memory (--memory-limit-bytes)")
         return Verdict.ready()
-    return Verdict.not_ready(f"the store is {_STATE_NAMES[health.state]}{health.reason and f': {health.reason}'}")
 
 
 _STATE_NAMES: Final[Mapping[StoreState, str]] = {
-    StoreState.NEW: "not open yet",
+    StoreState.NEW: "not open yet: it recovers what the last run left",
     StoreState.STALLED: "stalled",
     StoreState.CLOSING: "closing",
     StoreState.FAILED: "broken",

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from logferry.telemetry.latency import LatencyHistogram
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -30,12 +32,15 @@ class Verdict:
 class Snapshot:
     """The numbers at one moment. Counters count from the start of the process and never fall; gauges show the present.
 
-    The keys are the names in the table of metrics, which also declares the units.
+    The keys are the names in the table of metrics, which also declares the units. `labelled` has the metrics with a
+    label: a number for each value of the label.
     """
 
     verdict: Verdict
     counters: Mapping[str, int] = field(default_factory=dict)
     gauges: Mapping[str, float] = field(default_factory=dict)
+    labelled: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    histograms: Mapping[str, LatencyHistogram] = field(default_factory=dict)
 
 
 class StatusSource(Protocol):

@@ -33,6 +33,7 @@ class Metric:
     report: str = ""  # in the report line
     summary: str = ""  # in the summary at the end of a run
     shortcoming: str = ""  # a sentence, if the metric counts what was not delivered unchanged
+    label: str = ""  # a snapshot has a number for each value of the label, in `labelled`
 
 
 def counter(
@@ -45,9 +46,9 @@ def counter(
     return value
 
 
-def gauge(unit: str, help_text: str, *, exposed: str = "") -> int:
+def gauge(unit: str, help_text: str, *, exposed: str = "") -> Any:
     """Declare a gauge as a field of a dataclass, as `counter` does."""
-    value: int = _declared(Kind.GAUGE, unit, help_text, exposed)
+    value: Any = _declared(Kind.GAUGE, unit, help_text, exposed)
     return value
 
 
@@ -222,6 +223,12 @@ class ServerGauges:
         "bytes", "Damaged bytes that were repaired and are kept in `damaged`.", exposed="damaged_kept_bytes"
     )
     disk_is_failing: int = gauge("boolean", "1 while the disk refuses writes.", exposed="disk_failing")
+    max_connections: int = gauge(
+        "connections", "How many connections may be open at the same time.", exposed="open_connections_limit"
+    )
+    memory_limit: int = gauge("bytes", "How many unstored bytes may be in memory.", exposed="memory_limit_bytes")
+    is_ready: int = gauge("boolean", "1 while the server stores what it is sent, as /readyz says.", exposed="ready")
+    started_at: float = gauge("seconds", "When the server started, in Unix time.", exposed="start_time_seconds")
 
 
 def metrics_of(declaration: type, *, prefix: str) -> Iterator[Metric]:
@@ -231,6 +238,18 @@ def metrics_of(declaration: type, *, prefix: str) -> Iterator[Metric]:
         middle = texts.pop("exposed") or each.name
         suffix = "_total" if texts["kind"] is Kind.COUNTER else ""
         yield Metric(name=each.name, exposed_as=f"{prefix}_{middle}{suffix}", **texts)
+
+
+def information(end: str) -> Metric:
+    """Return the metric that says which program is running: always 1, with the version as a label."""
+    return Metric(
+        name="info",
+        kind=Kind.GAUGE,
+        unit="boolean",
+        help=f"Always 1; says which version of the {end} is running.",
+        exposed_as=f"logferry_{end}_info",
+        label="version",
+    )
 
 
 ACK_LATENCY: Final = Metric(
@@ -247,7 +266,7 @@ CLIENT: Final = (*CLIENT_COUNTERS, *CLIENT_GAUGES, ACK_LATENCY)
 
 SERVER_COUNTERS: Final = tuple(metrics_of(ServerCounters, prefix="logferry_server"))
 SERVER_GAUGES: Final = tuple(metrics_of(ServerGauges, prefix="logferry_server"))
-SERVER: Final = (*SERVER_COUNTERS, *SERVER_GAUGES)
+SERVER: Final = (*SERVER_COUNTERS, *SERVER_GAUGES, information("server"))
 
 
 View = Literal["report", "summary", "shortcoming"]

@@ -1,4 +1,6 @@
-"""Counters of what clients have done since the server started. The event loop writes; any thread may read."""
+"""Counters of what clients have done since the server started, and what limits them. The event loop writes; any thread
+may read.
+"""
 
 from dataclasses import dataclass, field
 
@@ -19,6 +21,8 @@ class ClientCounters:
     lines_rejected: int = 0
     losses_reported: int = 0  # ranges of files that are not stored unchanged, each counted once
     windows_reported: int = 0  # files that may have lost bytes that nobody saw, each counted once
+    max_connections: int = 0  # more are refused; 0: not known yet
+    memory_full_since: float | None = None  # in the time of the event loop, while clients must wait for memory
     connections_by_principal: dict[str, int] = field(default_factory=dict)  # open now
 
     def enter(self, principal: Principal) -> None:

@@ -50,7 +50,7 @@ class Roster:
         counters: ClientCounters,
         log: ClientLog,
     ) -> None:
-        self._max_connections = settings.max_connections
+        self._max_connections = counters.max_connections = settings.max_connections
         self._scheduler = scheduler
         self._budget = budget
         self._counters = counters
@@ -80,7 +80,7 @@ class Roster:
 
     def reconfigure(self, settings: RosterSettings) -> None:
         """Apply new settings: to new connections; the time limits and the memory limit to all. Nobody is dropped."""
-        self._max_connections = settings.max_connections
+        self._max_connections = self._counters.max_connections = settings.max_connections
         self._services = replace(
             self._services, patience=settings.patience, terms=settings.terms, proxies=settings.proxies
         )
@@ -136,6 +136,7 @@ class Roster:
     def regulate_memory(self) -> None:
         """Apply what the memory of all clients allows now: read from them, or from some of them, or not."""
         if self._budget.update():
+            self._counters.memory_full_since = self._scheduler.time() if self._budget.is_tight else None
             for connection in list(self._connections):
                 connection.regulate()
         elif not self._budget.is_tight:  # the usual case
