@@ -4,14 +4,17 @@ import os
 import shutil
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from logferry.errors import StoreError
-from logferry.server.storage.disk import data_folder
+from logferry.server.storage.disk import data_folder, regular, surplus_lines
 from logferry.server.storage.disk.fsck import fsck
 from logferry.server.storage.disk.journal import journal_path
+from logferry.server.storage.disk.ledger import Ledger
 from tests.support.delivery import LINES, DeliveryClient, batch, size_of
 from tests.support.running import running_server
 from tests.support.stores import SIZE, Stored, opened, problems, segments_of, small_disk, store_twelve, submit_each
@@ -193,4 +196,69 @@ def test_lines_that_the_ledger_has_lost_are_a_problem(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite3").write_bytes(older)
     assert problems(tmp_path) == [
         "has 3 lines that the ledger has lost; the next start enters them again from the journal"
+    ]
+
+
+def _work_of_fsck(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int, int]:
+    """Return how many rows of the ledger fsck reads, how often it lists a folder, and how often it opens a segment."""
+    rows = opened_files = listed = 0
+    query, open_file = Ledger._query, regular.open_file
+    scan, names = os.scandir, os.listdir
+
+    def counted_query(ledger: Ledger, *question: Any) -> list[Any]:
+        nonlocal rows
+        found = query(ledger, *question)
+        rows += len(found)
+        return found
+
+    def counted_open(path: Path) -> int:
+        nonlocal opened_files
+        opened_files += 1
+        return open_file(path)
+
+    def counted(list_folder: Callable[..., Any]) -> Callable[..., Any]:
+        def count(*path: Any) -> Any:
+            nonlocal listed
+            listed += 1
+            return list_folder(*path)
+
+        return count
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "_query", counted_query)
+        patch.setattr(surplus_lines, "open_file", counted_open)
+        patch.setattr(os, "scandir", counted(scan))
+        patch.setattr(os, "listdir", counted(names))
+        list(fsck(data_dir))
+    return rows, listed, opened_files
+
+
+def test_fsck_reads_each_segment_and_each_row_once_however_many_lie_in_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for each segment all of its log again, and not for each surplus all segments."""
+    with opened(tmp_path, segment_bytes=SIZE) as store:
+        submit_each(store, LINES[10:50], Stored())
+    rows, listed, opened_files = _work_of_fsck(tmp_path, monkeypatch)
+    assert opened_files == 0
+    assert rows < 40 * 4
+    for path in segments_of(tmp_path):
+        path.with_name(f"{path.name}.surplus-1-{SIZE}").write_bytes(b"not stored\n")
+    with_surplus = _work_of_fsck(tmp_path, monkeypatch)
+    assert with_surplus == (rows, listed + 1, 40 + 40)
+
+
+def test_surpluses_that_do_not_fit_into_memory_together_are_compared_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surplus_lines, "MAX_COMPARED_BYTES", 2 * SIZE)
+    store_twelve(tmp_path)
+    folder = segments_of(tmp_path)[0].parent
+    for number, content in enumerate([LINES[10], LINES[50], LINES[51] + LINES[11], b"".join(LINES[50:53])], 1):
+        (folder / f"2024-01-15-1.ndjson.surplus-{number}-0").write_bytes(content)
+    assert [said[1] or said[2] for said in verdicts(tmp_path).values()] == [
+        "a surplus whose lines are stored",
+        "is a surplus with 1 lines that are not stored elsewhere",
+        "is a surplus with 1 lines that are not stored elsewhere",
+        "is a surplus that is too large to look for its lines in the segments",
     ]

@@ -7,7 +7,7 @@ store makes. Only reads; bounded in what it reads of a surplus and in how much i
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -16,13 +16,10 @@ from logferry.errors import cause_of
 from logferry.server.storage.disk.damaged_folder import DAMAGED_FOLDER, kept_in
 from logferry.server.storage.disk.journal import segment_of_journal
 from logferry.server.storage.disk.ledger import FILE_NAME
-from logferry.server.storage.disk.regular import kind_of, open_file, size_of
-from logferry.server.storage.disk.segment_files import segment_files
+from logferry.server.storage.disk.regular import kind_of
 from logferry.server.storage.disk.segment_names import FOLDER_NAME, segment_name
 from logferry.server.storage.disk.surplus import SurplusName, surplus_name
-
-# The lines of a larger surplus are not looked for: they would be held in memory.
-_MAX_SURPLUS_BYTES: Final = 64 * 1024 * 1024
+from logferry.server.storage.disk.surplus_lines import ComparedSurplus, compare_surpluses
 
 # Files that do not belong to the store and are listed; of more, only the number.
 _MAX_FOREIGN: Final = 200
@@ -84,19 +81,21 @@ def _found(data_dir: Path, is_known: Callable[[str], bool]) -> Iterator[Finding]
             if not _is_folder(log):
                 yield _foreign(log, path)
                 continue
-            for entry in _entries(Path(log.path)):
-                if finding := _beside_segments(root, entry, f"{path}/{entry.name}", is_known):
+            entries = list(_entries(Path(log.path)))
+            surpluses = _surpluses(root, path, entries)
+            for entry in entries:
+                if surplus_name(entry.name):
+                    finding = surpluses.get(entry.name)
+                else:
+                    finding = _beside_segments(entry, f"{path}/{entry.name}", is_known)
+                if finding:
                     yield finding
 
 
-def _beside_segments(
-    root: Path, entry: "os.DirEntry[str]", path: str, is_known: Callable[[str], bool]
-) -> Finding | None:
+def _beside_segments(entry: "os.DirEntry[str]", path: str, is_known: Callable[[str], bool]) -> Finding | None:
     folder = path[: -len(entry.name)]
     if segment_name(entry.name):
         return None if is_known(path) else _unknown_segment(entry, path)
-    if surplus := surplus_name(entry.name):
-        return _surplus(root, path, folder, surplus)
     segment = segment_of_journal(entry.name)
     if segment_name(segment):
         return None if is_known(folder + segment) else _foreign(entry, path, "the journal of an unknown segment")
@@ -120,38 +119,24 @@ def _unknown_segment(entry: "os.DirEntry[str]", path: str) -> Finding | None:
     return Finding(path, status.st_size, 0, "is a segment that the ledger does not have", "unknown segment")
 
 
-def _surplus(root: Path, path: str, folder: str, surplus: SurplusName) -> Finding | None:
-    try:
-        size = size_of(root / path)
-        if size > _MAX_SURPLUS_BYTES:
-            problem = "is a surplus that is too large to look for its lines in the segments"
-            return Finding(path, size, 0, problem, "surplus")
-        lines = _whole_lines(root / path)
-        missing = len(_not_stored(root, folder, set(lines)))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        return Finding(path, 0, 0, f"cannot be read: {cause_of(error)}", "surplus")
-    if missing and not surplus.is_unacked:
-        problem = f"is a surplus with {missing} lines that are not stored elsewhere"
-        return Finding(path, size, len(lines), problem, "surplus")
-    what = f"with {missing} lines that were never acked" if missing else "whose lines are stored"
-    return Finding(path, size, len(lines), "", "surplus", f"a surplus {what}")
+def _surpluses(root: Path, folder: str, entries: Sequence["os.DirEntry[str]"]) -> dict[str, Finding]:
+    """Return what is to be said of the surpluses of a log, by their names."""
+    names = {entry.name: name for entry in entries if (name := surplus_name(entry.name))}
+    found = compare_surpluses(root / folder, list(names)) if names else ()
+    return {each.path.name: _surplus(f"{folder}/{each.path.name}", each, names[each.path.name]) for each in found}
 
 
-def _whole_lines(path: Path) -> list[bytes]:
-    with open(open_file(path), "rb") as file:
-        return [line for line in file if line.endswith(b"\n")]
-
-
-def _not_stored(root: Path, folder: str, lines: set[bytes]) -> set[bytes]:
-    """Return those lines that the segments of a log do not have."""
-    for found, name in segment_files(root):
-        if lines and f"{found}/" == folder:
-            with open(open_file(root / found / str(name)), "rb") as file:
-                for line in file:
-                    lines.discard(line)
-    return lines
+def _surplus(path: str, found: ComparedSurplus, name: SurplusName) -> Finding:
+    if found.error:
+        return Finding(path, 0, 0, f"cannot be read: {cause_of(found.error)}", "surplus")
+    if found.is_too_large:
+        problem = "is a surplus that is too large to look for its lines in the segments"
+        return Finding(path, found.size, 0, problem, "surplus")
+    if found.missing and not name.is_unacked:
+        problem = f"is a surplus with {found.missing} lines that are not stored elsewhere"
+        return Finding(path, found.size, found.lines, problem, "surplus")
+    what = f"with {found.missing} lines that were never acked" if found.missing else "whose lines are stored"
+    return Finding(path, found.size, found.lines, "", "surplus", f"a surplus {what}")
 
 
 def _foreign(entry: "os.DirEntry[str]", path: str, note: str = _FOREIGN) -> Finding:

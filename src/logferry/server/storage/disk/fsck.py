@@ -39,7 +39,7 @@ def fsck(data_dir: Path) -> Iterator[Finding]:
         with ledger_for_reading(data_dir) as ledger:
             yield from (_ledger_finding(size, problem) for problem in ledger.problems())
             yield from _segments(data_dir, ledger)
-            yield from other_files(data_dir, lambda path: _is_recorded(ledger, path))
+            yield from other_files(data_dir, ledger.has_segment)
     except OSError as error:
         if os.path.basename(str(error.filename)) != FILE_NAME:
             raise
@@ -79,7 +79,3 @@ def _journal_compared(data_dir: Path, row: SegmentRow, ledger: Ledger, *, is_in_
             lacks = "disagrees with the ledger" if total else "is missing or cannot be read"
             return _Compared(note=f"ok; its journal {lacks}, and the next start completes it")
     return _Compared()
-
-
-def _is_recorded(ledger: Ledger, path: str) -> bool:
-    return any(row.path == path for row in ledger.segments_in(path.rpartition("/")[0]))

@@ -366,6 +366,10 @@ class Ledger:
         rows = self._query("SELECT * FROM segments WHERE id = ?", (segment_id,))
         return SegmentRow(*rows[0]) if rows else None
 
+    def has_segment(self, path: str) -> bool:
+        """Whether a segment is recorded, whatever its state."""
+        return bool(self._query("SELECT 1 FROM segments WHERE path = ?", (path,)))
+
     def segments_in(self, folder: str) -> list[SegmentRow]:
         """Return the segments of a folder, "<host>/<name>", oldest first, whatever their state."""
         rows = self._query("SELECT * FROM segments WHERE path > ? AND path < ? ORDER BY id", _within(folder))

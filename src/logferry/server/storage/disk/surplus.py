@@ -91,7 +91,8 @@ def delete_segment(path: Path, files: FileSystem) -> None:
 
 
 def _free_name(path: Path, position: int, *, is_unacked: bool) -> Path:
-    found = map(surplus_name, os.listdir(path.parent))
+    begin = f"{path.name}.surplus-"
+    found = [surplus_name(name) for name in os.listdir(path.parent) if name.startswith(begin)]
     number = max((name.number for name in found if name and name.segment == path.name), default=0) + 1
     return path.with_name(str(SurplusName(path.name, number, position, is_unacked)))
 
