@@ -4,6 +4,7 @@ LogferryError
   ConfigError            the user's settings are wrong; it lists every problem
   StateError             the state folder is in use, or cannot be read
   SourceError            a log file cannot be read; the machine or the user must fix it
+  AddressError           numbers cannot be served at an address; another one must be chosen
   DeliveryError          a connection ended badly; retrying makes sense
     Unreachable          no address of the server accepted the connection
     PeerClosed           the server closed or reset the connection
@@ -49,6 +50,10 @@ class SourceError(LogferryError):
         super().__init__(f"cannot read {path}: {reason}")
         self.path = path
         self.reason = reason
+
+
+class AddressError(LogferryError):
+    """Something else uses the address where metrics are to be served, or this machine does not have it."""
 
 
 class DeliveryError(LogferryError):

@@ -133,7 +133,7 @@ def use(folder: Path) -> None:
             assert known is not None
             checkpoints.why_missing(known, "store", found=0)
             reader.rewind(known, 0)
-        reader.report()
+        list(reader.report())
         with closing(SourceFile(log, max_line_bytes=1000)) as file:
             find_checkpoints(file, checkpoints)
         reader.close()

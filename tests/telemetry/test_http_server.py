@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from logferry.errors import LogferryError
+from logferry.errors import AddressError
 from logferry.telemetry import http_server
 from logferry.telemetry.http_pages import Pages
 from logferry.telemetry.http_requests import Request, Response
@@ -121,7 +121,7 @@ def test_a_page_that_fails_is_logged_once_and_the_server_goes_on(caplog: pytest.
 def test_a_port_in_use_is_one_clear_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(LogferryError) as caught:
+        with pytest.raises(AddressError) as caught:
             HttpServer("127.0.0.1", port, lambda request: Response(200, b""))
     assert str(caught.value) == (
         f"cannot serve metrics on 127.0.0.1 port {port}: Address already in use; choose another address with --http"
@@ -129,7 +129,7 @@ def test_a_port_in_use_is_one_clear_sentence() -> None:
 
 
 def test_a_name_that_does_not_exist_is_one_clear_sentence() -> None:
-    with pytest.raises(LogferryError, match=r"^cannot serve metrics on nowhere.invalid port 1: .*; choose"):
+    with pytest.raises(AddressError, match=r"^cannot serve metrics on nowhere.invalid port 1: .*; choose"):
         HttpServer("nowhere.invalid", 1, lambda request: Response(200, b""))
 
 

@@ -72,11 +72,12 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloadin
 
     `reloading` changes the inputs of a client that follows files.
 
-    Raises StateError if another process uses the state folder, SourceError if a file cannot be opened,
-    DeliveryAbandoned if lines could not be delivered.
+    Raises StateError if another process uses the state folder, AddressError if metrics cannot be served there,
+    SourceError if a file cannot be opened, DeliveryAbandoned if lines could not be delivered.
     """
     follow_foreign_links(settings.follow_foreign_links)
-    folder, connection = state_dir(settings.state_dir), ConnectionTracker(on_change=metrics.changed.set)
+    folder = state_dir(settings.state_dir)
+    connection = ConnectionTracker(on_change=metrics.changed.set, progress=metrics.answered_lines)
     checkpoints = Checkpoints(folder)
     try:
         known_losses = KnownLosses(folder, acknowledged=lambda: read_acknowledged(folder).number)
@@ -87,7 +88,8 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloadin
         opened = _open_reader(settings, checkpoints, known_losses, metrics)
         try:
             with StatusWriter(folder, settings, opened.reader, metrics=metrics, connection=connection) as status:
-                with _delivering(reloading, opened.reconfigure):
+                serving = _serving_numbers(settings, opened.reader, metrics, connection)
+                with serving, _delivering(reloading, opened.reconfigure):
                     outcome = _ship(settings, opened, checkpoints, known_losses, metrics, stop, connection)
                 status.problems = outcome.problems
                 return outcome
@@ -96,6 +98,17 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloadin
     finally:
         known_losses.close()
         checkpoints.close()
+
+
+def _serving_numbers(
+    settings: ShipSettings, reader: Reader, metrics: Metrics, connection: ConnectionTracker
+) -> AbstractContextManager[object]:
+    """Serve the numbers over HTTP inside a `with`, if that is wanted. Raises AddressError."""
+    if settings.http is None:
+        return nullcontext()
+    from logferry.client.status.source import serving_numbers
+
+    return serving_numbers(settings, reader, metrics, connection)
 
 
 def _delivering(reloading: Reloading | None, reconfigure: Reconfigure | None) -> AbstractContextManager[None]:

@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 
 from logferry.config.input_settings import FileSettings, InputSettings
 from logferry.config.kinds import BOOLEAN, HOST_NAME, PATH, PORT, TEXT, choice, whole, word_or
-from logferry.config.options import Declaration, Group, Json, LogLevel, ShutdownTimeout
+from logferry.config.options import Declaration, Group, Http, Json, LogLevel, ShutdownTimeout
 from logferry.config.units import TIB, duration, size
 
 ServerHost: TypeAlias = Annotated[
@@ -243,6 +243,16 @@ class ShipSettings:
             "auto",
             "keep at most this many files open; the others take turns; auto = as many as the process may open",
             Group.LIMITS,
+        ),
+    ]
+    http: Http
+    ready_max_lag: Annotated[
+        float,
+        Declaration(
+            duration(0),
+            "1m",
+            "let /readyz answer 503 when nothing was delivered for longer than this, although something should be",
+            Group.RUN,
         ),
     ]
     self_heal: Annotated[

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from logferry.errors import LogferryError, cause_of
+from logferry.errors import AddressError, cause_of
 from logferry.printable import printable
 from logferry.telemetry.http_requests import MAX_REQUEST_BYTES, Request, Response, parse
 from logferry.telemetry.log_limits import RepeatLimit
@@ -43,7 +43,7 @@ class HttpServer:
     def __init__(self, host: str, port: int, answer: Answer, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Listen, so that nothing is lost that connects before the thread runs; port 0 is any free port.
 
-        Raises LogferryError if it cannot listen. `answer` is called in the server's thread.
+        Raises AddressError if it cannot listen. `answer` is called in the server's thread.
         """
         self._answer = answer
         self._clock = clock
@@ -212,7 +212,7 @@ class _Connection:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on the first address of `host` that can be bound. Raises LogferryError."""
+    """Return a socket that listens on the first address of `host` that can be bound. Raises AddressError."""
     problem = OSError(0, "the name has no address")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -224,7 +224,7 @@ def _listen(host: str, port: int) -> socket.socket:
         except OSError as error:
             problem = error
     where = f"{printable(host)} port {port}"
-    raise LogferryError(f"cannot serve metrics on {where}: {cause_of(problem)}; choose another address with --http")
+    raise AddressError(f"cannot serve metrics on {where}: {cause_of(problem)}; choose another address with --http")
 
 
 def _bound(family: int, kind: int, protocol: int, address: Any) -> socket.socket:

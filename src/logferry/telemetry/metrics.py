@@ -64,6 +64,10 @@ class Metrics:
             self._interval_latency.record(latency_s, lines)
         self._note_change()
 
+    def answered_lines(self) -> int:
+        """Return how many lines the server has acked or refused."""
+        return self._counters.lines_acked + self._counters.lines_rejected
+
     def set_queue_lines(self, lines: int) -> None:
         """Set how many lines wait between reading and sending."""
         self._gauges.queue_lines = lines

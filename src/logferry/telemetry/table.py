@@ -159,6 +159,23 @@ class Gauges:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StateGauges:
+    """The gauges of a client that are found out when somebody asks."""
+
+    files: int = gauge("files", "Files that the client follows or ships, and names without a readable file.")
+    files_unreadable: int = gauge("files", "Files that the client cannot read.", exposed="unreadable_files")
+    unread_bytes: int = gauge("bytes", "Bytes of log files that are not read yet.")
+    unacked_bytes: int = gauge("bytes", "Bytes of log files that are read and not acknowledged yet.")
+    lag_seconds: float = gauge("seconds", "For how long a file has had bytes that are not acknowledged.")
+    is_connected: int = gauge("boolean", "1 while the client is connected to a server.", exposed="connected")
+    stalled_seconds: float = gauge(
+        "seconds", "For how long nothing was delivered although something should be.", exposed="output_stalled_seconds"
+    )
+    is_ready: int = gauge("boolean", "1 while the client delivers, as /readyz says.", exposed="ready")
+    started_at: float = gauge("seconds", "When the client started, in Unix time.", exposed="start_time_seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServerCounters:
     """The counters of a server since its start."""
 
@@ -261,8 +278,10 @@ ACK_LATENCY: Final = Metric(
 )
 
 CLIENT_COUNTERS: Final = tuple(metrics_of(Counters, prefix="logferry_client"))
-CLIENT_GAUGES: Final = tuple(metrics_of(Gauges, prefix="logferry_client"))
-CLIENT: Final = (*CLIENT_COUNTERS, *CLIENT_GAUGES, ACK_LATENCY)
+CLIENT_GAUGES: Final = tuple(
+    metric for kind in (Gauges, StateGauges) for metric in metrics_of(kind, prefix="logferry_client")
+)
+CLIENT: Final = (*CLIENT_COUNTERS, *CLIENT_GAUGES, ACK_LATENCY, information("client"))
 
 SERVER_COUNTERS: Final = tuple(metrics_of(ServerCounters, prefix="logferry_server"))
 SERVER_GAUGES: Final = tuple(metrics_of(ServerGauges, prefix="logferry_server"))

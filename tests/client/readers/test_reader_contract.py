@@ -219,7 +219,7 @@ def test_reports_are_made_in_another_thread_while_it_reads(opened: Input) -> Non
     def report() -> None:
         try:
             while not is_over.is_set():
-                opened.reader.report()
+                list(opened.reader.report())
         except BaseException as error:
             failures.append(error)
 

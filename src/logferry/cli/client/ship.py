@@ -21,7 +21,7 @@ from logferry.cli.signals import reloading_on_hangup, stopping_on_signals
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.run import Reloading, ship
 from logferry.config import STANDARD_INPUT, ShipSettings
-from logferry.errors import DeliveryAbandoned, SourceError, StateError
+from logferry.errors import AddressError, DeliveryAbandoned, SourceError, StateError
 from logferry.speedups import collect_less_garbage
 from logferry.telemetry.metrics import Metrics
 from logferry.telemetry.summary import summary
@@ -76,7 +76,7 @@ def _ship(
     """Return the exit code, and a sentence for each thing that went wrong."""
     try:
         problems = ship(settings, metrics=metrics, stop=stop, reloading=reloading).problems
-    except StateError as error:
+    except (StateError, AddressError) as error:
         return EXIT_USAGE, (str(error),)
     except SourceError as error:
         return EXIT_INCOMPLETE, (str(error),)

@@ -4,7 +4,7 @@ Owns the `Reader` protocol; every reader passes one contract suite, tests/client
 reader must never wait: `read` returns what is available now, and the descriptors in `wake_fds` signal when to retry.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from logferry.client.files.line_reader import SourceFile
@@ -83,8 +83,8 @@ class Reader(Protocol):
     def close(self) -> None:
         """Release all files."""
 
-    def report(self) -> list[FileReport]:
-        """Return how far each file is read and acked. Safe in any thread."""
+    def report(self) -> Iterable[FileReport]:
+        """Return how far each file is read and acked, perhaps piece by piece. Safe in any thread."""
 
 
 def losses_if_unreachable(source: Source, offset: int | None) -> list[Loss]:

@@ -33,40 +33,99 @@ class ConnectionState:
     stalled_since: float = 0.0
 
 
+# A connection that owes acks for 10 s is reported as stalled. One that is not, after this time, owes none.
+_PROVEN_S: Final = 15.0
+
+# The engine reports the end of a connection, and then at once why it failed.
+_END_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """Nothing is delivered since a monotonic time, when `progress` had been made."""
+
+    since: float
+    progress: int
+    reason: str
+
+
 class ConnectionTracker:
     """Keeps the state of one client's connection; a ConnectionObserver of the delivery engine.
 
-    Only the engine's thread calls `connected`, `closed`, `failed` and `stalled`. Any thread may read `state`: each
-    change replaces the whole object.
+    Only the engine's thread calls `connected`, `closed`, `failed` and `stalled`. Any thread may read `state` and call
+    `stalled_for`: each change replaces a whole object.
     """
 
     def __init__(
-        self, *, clock: Callable[[], float] = time.time, on_change: Callable[[], object] = lambda: None
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        on_change: Callable[[], object] = lambda: None,
+        progress: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`clock` returns Unix time; `on_change` is called after each change, in the engine's thread."""
+        """`clock` returns Unix time; `on_change` is called after each change, in the engine's thread. `progress` counts
+        the lines that the server has answered.
+        """
         self._clock = clock
+        self._monotonic = monotonic
         self._on_change = on_change
+        self._progress = progress
+        self._connected_at = self._closed_at = monotonic()
+        self._has_stalled = False  # on the current connection, or the last one
+        self._was_proven = False  # the last connection
+        self._trouble: _Trouble | None = None
         self.state = ConnectionState(since=clock())
 
     def connected(self, guarantee: Guarantee) -> None:
         """Note a connection and what it guarantees."""
+        self._connected_at, self._has_stalled = self._monotonic(), False
         self._become(state=CONNECTED, since=self._clock(), delivery=guarantee.value, stall="", stalled_since=0.0)
 
     def closed(self) -> None:
         """Note the end of a connection; a client that waits after a failure keeps waiting."""
         if self.state.state == CONNECTED:
+            self._closed_at = self._monotonic()
+            self._was_proven = not self._has_stalled and self._closed_at - self._connected_at > _PROVEN_S
             self._become(state=IDLE, since=self._clock())
 
     def failed(self, error: str) -> None:
         """Note that a connection, or an attempt to connect, has failed and that the client will retry."""
+        self._note_trouble(error)
         now = self._clock()
         since = self.state.since if self.state.state == WAITING else now
         self._become(state=WAITING, since=since, error=error, error_at=now)
 
     def stalled(self, reason: str, since: float) -> None:
         """Note that the server is connected but stores nothing, or with an empty reason that it stores again."""
+        if reason:
+            self._has_stalled = True
+            self._note_trouble(reason)
         if reason != self.state.stall:
             self._become(stall=reason, stalled_since=since)
+
+    def stalled_for(self) -> tuple[float, str]:
+        """Return for how many seconds nothing has been delivered although something should be, and why.
+
+        A connection that comes about and ends without an ack does not end that: an ack does, or that nothing is owed.
+        """
+        trouble = self._trouble
+        if trouble is None or trouble.progress != self._progress() or self._is_proven():
+            return 0.0, ""
+        return self._monotonic() - trouble.since, trouble.reason
+
+    def _is_proven(self) -> bool:
+        state = self.state
+        is_connected = state.state == CONNECTED and not state.stall
+        return state.state == IDLE or (is_connected and self._monotonic() - self._connected_at > _PROVEN_S)
+
+    def _note_trouble(self, reason: str) -> None:
+        now, progress, trouble = self._monotonic(), self._progress(), self._trouble
+        was_idle = self.state.state == IDLE and now - self._closed_at > _END_S
+        is_new = trouble is None or trouble.progress != progress or self._was_proven or was_idle
+        since = now if is_new or trouble is None else trouble.since
+        self._was_proven = False
+        self._trouble = _Trouble(since, progress, reason)
 
     def _become(self, **changes: Any) -> None:
         self.state = replace(self.state, **changes)

@@ -1,23 +1,83 @@
-"""The client's StatusSource: its counters and gauges, and whether it can deliver."""
+"""The client's StatusSource: its counters and gauges, and whether it can deliver; and the serving of them over HTTP."""
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 
-from logferry.client.status.connection_state import WAITING, ConnectionTracker
+from logferry import __version__
+from logferry.client.readers.base import Reader
+from logferry.client.status.connection_state import CONNECTED, ConnectionTracker
+from logferry.client.status.lag import Lag, LagMeter
+from logferry.config import ShipSettings
+from logferry.telemetry.http_pages import Pages
+from logferry.telemetry.http_server import HttpServer
 from logferry.telemetry.metrics import Metrics
 from logferry.telemetry.status_source import Snapshot, Verdict
+from logferry.telemetry.table import CLIENT
 
 
 class ClientStatus:
-    """See StatusSource. Owns nothing: metrics and tracker belong to the run."""
+    """See StatusSource; one thread at a time may ask. Owns nothing: what it asks belongs to the run."""
 
-    def __init__(self, metrics: Metrics, connection: ConnectionTracker) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        connection: ConnectionTracker,
+        lag: LagMeter,
+        *,
+        ready_max_lag_s: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock` returns Unix time."""
         self._metrics = metrics
         self._connection = connection
+        self._lag = lag
+        self._ready_max_lag_s = ready_max_lag_s
+        self._clock = clock
+        self._started_at = clock()
 
     def snapshot(self) -> Snapshot:
         """See StatusSource. A client that is not connected is ready if it has nothing to send."""
-        total, connection = self._metrics.total(), self._connection.state
-        verdict = Verdict.ready()
-        if connection.state == WAITING:
-            verdict = Verdict.not_ready(f"waiting for the server: {connection.error}")
-        return Snapshot(verdict, asdict(total.counters), asdict(total.gauges))
+        total, lag = self._metrics.total(), self._lag.lag()
+        stalled_s, verdict = self._verdict()
+        gauges = {**asdict(total.gauges), **self._gauges(lag), "stalled_seconds": stalled_s}
+        return Snapshot(
+            verdict,
+            asdict(total.counters),
+            {**gauges, "is_ready": verdict.is_ready, "started_at": self._started_at},
+            {"info": {__version__: 1}},
+            {"ack_latency": total.latency},
+        )
+
+    def _gauges(self, lag: Lag) -> dict[str, float]:
+        return {
+            "files": lag.files,
+            "files_unreadable": lag.files_unreadable,
+            "unread_bytes": lag.unread_bytes,
+            "unacked_bytes": lag.unacked_bytes,
+            "lag_seconds": max(0.0, self._clock() - lag.behind_since) if lag.behind_since else 0.0,
+            "is_connected": self._connection.state.state == CONNECTED,
+        }
+
+    def _verdict(self) -> tuple[float, Verdict]:
+        """Return for how long nothing has been delivered although something should be, and whether that is too long."""
+        seconds, reason = self._connection.stalled_for()
+        if seconds <= self._ready_max_lag_s:
+            return seconds, Verdict.ready()
+        return seconds, Verdict.not_ready(f"nothing was delivered for {seconds:.0f} s: {reason}")
+
+
+@contextmanager
+def serving_numbers(
+    settings: ShipSettings, reader: Reader, metrics: Metrics, connection: ConnectionTracker
+) -> Iterator[None]:
+    """Serve the numbers of a run over HTTP inside a `with`. Raises AddressError if the address cannot be used."""
+    assert settings.http is not None
+    status = ClientStatus(metrics, connection, LagMeter(reader.report), ready_max_lag_s=settings.ready_max_lag)
+    server = HttpServer(*settings.http, Pages(status, CLIENT).answer)
+    server.start()
+    try:
+        yield
+    finally:
+        server.close()

@@ -12,7 +12,7 @@ surely reports every change, a sweep every few seconds is enough, and no other `
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from logferry.client.files.fd_pool import DescriptorPool
@@ -264,9 +264,10 @@ class FollowReader:
             logger.error("cannot open %s a second time: %s", source.path, error)
             return None
 
-    def report(self) -> list[FileReport]:
-        """See Reader."""
-        return [report for name in list(self._registry.names.values()) for report in name.reports()]
+    def report(self) -> Iterator[FileReport]:
+        """See Reader. It yields piece by piece, so that the caller can let other threads run."""
+        for name in list(self._registry.names.values()):
+            yield from name.reports()
 
     def close(self) -> None:
         """Release all files."""
