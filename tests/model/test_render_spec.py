@@ -65,3 +65,17 @@ def test_the_names_of_formats_that_checkpoints_may_have_are_still_there() -> Non
     first = {"plain", "raw", "json", "logfmt", "syslog", "nginx", "apache", "cri", "docker", "python"}
     assert first <= {*FORMAT_NAMES}
     assert len({*FORMAT_NAMES}) == len(FORMAT_NAMES)
+
+
+def test_a_spec_without_patterns_is_one_for_which_each_was_stopped_on_every_event() -> None:
+    """Rule F36. A redaction that is left out must not reveal anything."""
+    spec = RenderSpec(
+        format="regex:a", multiline="a", include=("a", "b"), exclude=("a", "b"), redact=("a", "b", "email")
+    )
+    assert spec.without({"a"}) == RenderSpec(format="raw", exclude=("b",), redact=("(?s).+", "b", "email"))
+    assert spec.without(set()) is spec
+
+
+def test_a_spec_without_a_pattern_that_is_called_like_something_built_in_keeps_that() -> None:
+    spec = RenderSpec(format="plain", multiline="timestamp", redact=("email",))
+    assert spec.without({"plain", "timestamp", "email"}) == spec

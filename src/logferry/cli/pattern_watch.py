@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, Final, TypeVar
 
 from logferry.printable import quoted
-from logferry.rendering.engine.user_patterns import CONSEQUENCES, UserPattern, install_watch
+from logferry.rendering.engine.user_patterns import CONSEQUENCES, UserPattern, install_watch, is_rendering_again
 from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)
@@ -31,14 +31,23 @@ Result = TypeVar("Result")
 LINE_S: Final = 0.5
 _CHUNK_S: Final = 1.0
 
-# A pattern that was stopped this often is left out for a while: it may never take most of the time.
+# A pattern that was stopped this often is left out for a while: it may never take most of the time. The next time
+# comes soon after: then for twice as long. So a checkpoint names few ranges, however long somebody writes such lines.
 _STOPS: Final = 8
 SUSPENSION_S: Final = 60.0
+LONGEST_SUSPENSION_S: Final = 3600.0
+
+# To try lines one by one takes 20 times as long for an ordinary pattern. So after this many lines without a stop, all
+# lines of a chunk are tried together again; after twice as many each time that this turns out to be a mistake.
+_CALM_LINES: Final = 10_000
+_MOST_CALM_LINES: Final = 64 * _CALM_LINES
 
 # Lines that were too slow are remembered, because a line is looked at several times, and later rendered again.
 _MAX_REMEMBERED: Final = 10_000
 
 _MAX_SHOWN_CHARS: Final = 200
+
+_NONE: Final[frozenset[str]] = frozenset()
 
 # How often another thread interrupts the main thread, and after how long it stops to rely on it.
 _INTERRUPT_S: Final = 0.5
@@ -69,16 +78,45 @@ class _Job:
 
 @dataclass(slots=True)
 class _Record:
-    """How a pattern has behaved: how often it was stopped, and until when it is left out."""
+    """How a pattern has behaved. Times are those of the monotonic clock."""
 
-    stops: int = 0
+    is_careful: bool = True  # lines are tried one by one
+    calm_lines: int = 0  # without a stop, since lines are tried one by one
+    calm_enough: int = _CALM_LINES
+    stops: int = 0  # since it was left out, or was calm, last
     suspended_until: float = 0.0
+    suspension_s: float = SUSPENSION_S  # of the last time
+
+    def note_calm(self, lines: int) -> None:
+        """Note that this many lines were tried one by one without a stop."""
+        self.calm_lines += lines
+        if self.calm_lines >= self.calm_enough:
+            self.is_careful, self.stops = False, 0
+
+    def note_slow_chunk(self) -> None:
+        """Note that lines must be tried one by one again."""
+        self.is_careful, self.calm_lines = True, 0
+        self.calm_enough = min(2 * self.calm_enough, _MOST_CALM_LINES)
+
+    def note_stop(self, now: float) -> bool:
+        """Note a stop; return whether the pattern is left out from now on."""
+        self.stops += 1
+        self.calm_lines = 0
+        if self.stops < _STOPS:
+            return False
+        is_soon = self.suspended_until and now < self.suspended_until + self.suspension_s
+        self.suspension_s = min(2 * self.suspension_s, LONGEST_SUSPENSION_S) if is_soon else SUSPENSION_S
+        self.suspended_until, self.stops = now + self.suspension_s, 0
+        return True
 
 
 class PatternWatch:
-    """See user_patterns.Watch. Everything but `__call__` runs in the main thread."""
+    """See user_patterns.Watch. Everything but `__call__` and `left_out` runs in the main thread."""
 
-    def __init__(self, *, line_s: float = LINE_S, chunk_s: float = _CHUNK_S) -> None:
+    def __init__(
+        self, *, line_s: float = LINE_S, chunk_s: float = _CHUNK_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
         self._line_s = line_s
         self._chunk_s = chunk_s
         self._main = threading.main_thread().ident
@@ -86,6 +124,7 @@ class PatternWatch:
         self._jobs: deque[_Job] = deque()
         self._too_slow: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._records: dict[str, _Record] = {}
+        self._left_out: dict[str, float] = {}  # until when; replaced as a whole, because any thread may read it
         self._limit = RepeatLimit(logger)
         self._is_closed = False  # set by the main thread: nobody handles the signals any more
 
@@ -95,15 +134,24 @@ class PatternWatch:
         """See Watch."""
         if not texts:
             return []
+        is_again = is_rendering_again()
         if threading.get_ident() == self._main:
-            return self._apply(pattern, function, texts, too_slow)
-        job = _Job(lambda: self._apply(pattern, function, texts, too_slow))
+            return self._apply(pattern, function, texts, too_slow, is_again=is_again)
+        job = _Job(lambda: self._apply(pattern, function, texts, too_slow, is_again=is_again))
         if not self._have_done(job):
             return list(map(function, texts))
         if job.error is not None:
             raise job.error
         result: list[Result] = job.result
         return result
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """See Watch."""
+        if not self._left_out:
+            return _NONE
+        now = self._clock()
+        return frozenset(name for name, until in self._left_out.items() if now < until)
 
     def stop_match(self, _number: int, _frame: FrameType | None) -> None:
         """Handle the timer's signal: end the match that is running."""
@@ -144,29 +192,61 @@ class PatternWatch:
         return False
 
     def _apply(
-        self, pattern: UserPattern, function: Callable[[str], Result], texts: Sequence[str], too_slow: Result
+        self,
+        pattern: UserPattern,
+        function: Callable[[str], Result],
+        texts: Sequence[str],
+        too_slow: Result,
+        *,
+        is_again: bool,
     ) -> list[Result]:
         """Apply the function to all texts at once, or, if that takes too long, one by one."""
         name = pattern.compiled.pattern
-        if name not in self._records:
+        record = self._records.get(name)
+        if record is None or not record.is_careful:
             found = self._timed(lambda: list(map(function, texts)), self._chunk_s)
             if found is not None:
                 return found
-            self._records[name] = _Record()
-        return [self._apply_to_one(pattern, function, text, too_slow) for text in texts]
+            record = self._records.setdefault(name, _Record())
+            if not record.is_careful:
+                record.note_slow_chunk()
+        return self._apply_to_each(pattern, function, texts, too_slow, record, is_again=is_again)
+
+    def _apply_to_each(
+        self,
+        pattern: UserPattern,
+        function: Callable[[str], Result],
+        texts: Sequence[str],
+        too_slow: Result,
+        record: _Record,
+        *,
+        is_again: bool,
+    ) -> list[Result]:
+        found: list[Result] = []
+        is_calm = True
+        for text in texts:
+            if not is_again and self._clock() < record.suspended_until:
+                is_calm = False
+                found += [too_slow] * (len(texts) - len(found))
+                break
+            result = self._apply_to_one(pattern, function, text, may_be_left_out=not is_again)
+            is_calm &= result is not None
+            found.append(too_slow if result is None else result[0])
+        if is_calm:
+            record.note_calm(len(texts))
+        return found
 
     def _apply_to_one(
-        self, pattern: UserPattern, function: Callable[[str], Result], text: str, too_slow: Result
-    ) -> Result:
-        name = pattern.compiled.pattern
-        key = (name, hash(text))
-        if key in self._too_slow or self._records[name].suspended_until > time.monotonic():
-            return too_slow
+        self, pattern: UserPattern, function: Callable[[str], Result], text: str, *, may_be_left_out: bool
+    ) -> list[Result] | None:
+        """Return the result in a list; None if the pattern takes too long on this text."""
+        key = (pattern.compiled.pattern, hash(text))
+        if key in self._too_slow:
+            return None
         found = self._timed(lambda: [function(text)], self._line_s)
-        if found is not None:
-            return found[0]
-        self._note_stop(pattern, text, key)
-        return too_slow
+        if found is None:
+            self._note_stop(pattern, text, key, may_be_left_out=may_be_left_out)
+        return found
 
     def _timed(self, action: Callable[[], list[Result]], limit_s: float) -> list[Result] | None:
         """Return the result of `action`, or None if it took too long."""
@@ -186,29 +266,28 @@ class PatternWatch:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             return None
 
-    def _note_stop(self, pattern: UserPattern, text: str, key: tuple[str, int]) -> None:
+    def _note_stop(self, pattern: UserPattern, text: str, key: tuple[str, int], *, may_be_left_out: bool) -> None:
         self._too_slow[key] = None
         if len(self._too_slow) > _MAX_REMEMBERED:
             self._too_slow.popitem(last=False)
         name = pattern.compiled.pattern
-        record = self._records[name]
-        record.stops += 1
         consequence = CONSEQUENCES[pattern.purpose]
         self._limit.log(
             *(logging.WARNING, (name, "line"), "the pattern %s (%s) took too long on a line and was stopped: %s; %s"),
             *(quoted(name, max_chars=_MAX_SHOWN_CHARS), pattern.purpose),
             *(quoted(text[: _MAX_SHOWN_CHARS + 1], max_chars=_MAX_SHOWN_CHARS), consequence),
         )
-        if record.stops % _STOPS == 0:
-            record.suspended_until = time.monotonic() + SUSPENSION_S
-            self._limit.log(
-                *(
-                    logging.ERROR,
-                    (name, "pattern"),
-                    "the pattern %s took too long %d times and is left out for %.0f s: %s",
-                ),
-                *(quoted(name, max_chars=_MAX_SHOWN_CHARS), record.stops, SUSPENSION_S, consequence),
-            )
+        if may_be_left_out and self._records[name].note_stop(self._clock()):
+            self._leave_out(name, self._records[name], consequence)
+
+    def _leave_out(self, name: str, record: _Record, consequence: str) -> None:
+        now = self._clock()
+        others = {other: until for other, until in self._left_out.items() if now < until}
+        self._left_out = {**others, name: record.suspended_until}
+        self._limit.log(
+            *(logging.ERROR, (name, "pattern"), "the pattern %s took too long %d times and is left out for %.0f s: %s"),
+            *(quoted(name, max_chars=_MAX_SHOWN_CHARS), _STOPS, record.suspension_s, consequence),
+        )
 
 
 @contextmanager

@@ -5,9 +5,11 @@ each range of a source was rendered, so `verify` and a restarted client reproduc
 configuration has changed.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self
+
+from logferry.model.format_names import REGEX_PREFIX
 
 # The value of `multiline` for the built-in pattern: an event begins with a timestamp.
 EVENTS_BEGIN_WITH_TIMESTAMP: Final = "timestamp"
@@ -19,6 +21,9 @@ REDACTION_NAMES: Final = ("email", "ipv4", "card", "bearer")
 # `truncated` mark a line that is not UTF-8 or was truncated.
 COMMON_KEYS: Final = ("level", "message", "timestamp")
 RESERVED_KEYS: Final = (*COMMON_KEYS, "raw", "truncated")
+
+# A pattern that matches all of any event, in a time in proportion to its length.
+_EVERYTHING: Final = "(?s).+"
 
 # The largest `max_line_bytes` that a user may set.
 LONGEST_LINE_BYTES: Final = 16 * 1024 * 1024
@@ -65,6 +70,23 @@ class RenderSpec:
         if not pairs or any(type(text) is not str for text in texts):
             raise TypeError("a pattern or a field is not a text")
         return spec
+
+    def without(self, patterns: Collection[str]) -> Self:
+        """Return a spec that leaves out these patterns of the user, as if each had been stopped on every event.
+
+        docs/protocol.md, rule F36: every event is shipped, begins anew, is its own message, or is `[redacted]`.
+        """
+        if not patterns:
+            return self
+        own = set(patterns) - {EVENTS_BEGIN_WITH_TIMESTAMP, *REDACTION_NAMES}  # where these name a built-in pattern
+        return replace(
+            self,
+            format="raw" if self.format in [f"{REGEX_PREFIX}{pattern}" for pattern in patterns] else self.format,
+            multiline="" if self.multiline in own else self.multiline,
+            include=() if any(pattern in patterns for pattern in self.include) else self.include,
+            exclude=tuple(pattern for pattern in self.exclude if pattern not in patterns),
+            redact=tuple(_EVERYTHING if pattern in own else pattern for pattern in self.redact),
+        )
 
 
 # The default: how lines are rendered unless something else is configured.

@@ -2,6 +2,7 @@
 
 import logging
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,14 @@ def run_for(run: Run, seconds: float) -> None:
     run.engine.run()
 
 
-def quiet(*sources: Source, **more: Any) -> Run:
+def quiet(*sources: Source, shutdown_timeout: float = 10.0, **more: Any) -> Run:
     """Return an engine whose sources are all acked to their end."""
-    run = Run(settings(), dict.fromkeys(sources, LINES), is_endless=True, **({"features": LISTED} | more))
+    run = Run(
+        settings(shutdown_timeout=shutdown_timeout),
+        dict.fromkeys(sources, LINES),
+        is_endless=True,
+        **({"features": LISTED} | more),
+    )
     run.progress.known = {source.id: source for source in sources}
     return run
 
@@ -216,6 +222,26 @@ def test_a_store_that_has_more_than_the_file_is_not_recorded_as_one_that_has_it(
     run_for(run, 100.0)
     assert one.store == "other"
     assert run.producer.sent_back == []
+
+
+def test_a_client_that_compares_a_quiet_file_with_what_a_store_has_more_stops_between_two_chunks() -> None:
+    """Nobody would wait for a file of many gigabytes, rendered again in the engine's thread."""
+    run = quiet(acked(), shutdown_timeout=5.0)
+    run.output.stock["one"] = Stock(20 * SIZE, LINES)
+    chunks: list[int] = []
+
+    def compare(*_: Any, between: Callable[[], object], **__: Any) -> None:
+        for number in range(1000):
+            chunks.append(number)
+            run.time.now += 1.0
+            if number == 10:
+                run.stop.request()
+            between()
+
+    run.producer.crc32_between = compare  # type: ignore[method-assign, assignment]
+    with pytest.raises(DeliveryAbandoned, match="stopped"):
+        run.engine.run()
+    assert 10 < len(chunks) < 20
 
 
 def test_a_position_of_another_content_in_a_store_that_was_set_back_is_noticed_when_the_source_is_opened() -> None:

@@ -19,9 +19,12 @@ from logferry.errors import SourceError
 from logferry.model.batch import Batch
 from logferry.model.chunk import Chunk
 from logferry.model.loss import Loss, LossKind
+from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
 from logferry.printable import printable
 from logferry.protocol.delivery_reports import Extent, RecordedLoss
+from logferry.rendering.engine.format import Rendered
+from logferry.rendering.engine.user_patterns import patterns_left_out
 from logferry.rendering.renderer import renderer
 from logferry.telemetry.log_limits import RepeatLimit
 from logferry.telemetry.metrics import Metrics
@@ -174,10 +177,11 @@ class RenderingProducer:
             source, offset, one_by_one_until = self._send_backs.popleft()
             self._reader.rewind(source, offset, one_by_one_until=one_by_one_until)
         if not self._lost and self._next is None and not self.is_finished:
+            left_out = patterns_left_out()  # before the read, which takes the lines of an event together
             chunk = self._read()
             self._note_lost()
             if chunk is not None:
-                self._next = self._render(chunk)
+                self._next = self._batch_of(chunk, left_out)
         if self._lost:
             return self._lost.popleft()
         batch, self._next = self._next, None
@@ -286,10 +290,10 @@ class RenderingProducer:
         else:
             self._metrics.add(bytes_lost=size)
 
-    def _render(self, chunk: Chunk) -> Batch:
+    def _batch_of(self, chunk: Chunk, left_out: frozenset[str]) -> Batch:
         if chunk.start == chunk.end:  # a question (see BatchReader)
             return Batch(chunk.source, chunk.start, chunk.end, epoch=chunk.epoch)
-        rendered = renderer(chunk.rendering).render(chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated)
+        rendering, rendered = _render(chunk, left_out)
         self._lines_are_short = self._max_lines is not None and rendered.lines * _SPARSE_FACTOR > self._max_lines
         if chunk.truncated and rendered.lines:
             self._cut_lines_log.log(
@@ -328,9 +332,18 @@ class RenderingProducer:
             chunk.tail,
             chunk.epoch,
             cut=_why_cut(chunk) if chunk.truncated else "",
-            rendering=chunk.rendering,
+            rendering=rendering,
             split=chunk.is_split,
         )
+
+
+def _render(chunk: Chunk, left_out: frozenset[str]) -> tuple[RenderSpec, Rendered]:
+    """Render a chunk; return also how: without the patterns that are left out, or that rendering it leaves out."""
+    rendering = None
+    while rendering != (wanted := chunk.rendering.without(left_out := left_out | patterns_left_out())):
+        rendering = wanted
+        rendered = renderer(rendering).render(chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated)
+    return rendering, rendered
 
 
 def _rendered(

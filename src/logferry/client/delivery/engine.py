@@ -137,9 +137,14 @@ class DeliveryEngine:
             note_passed=self._refusals.passed,
             stored_extents=stored_extents,
             wait=self._waiting.wait,
+            notice=self._waiting.notice,
         )
         self._reconciliation = Reconciliation(
-            checkpoints, producer, self._window, is_wanted=reconciles and settings.mode == "continuous"
+            checkpoints,
+            producer,
+            self._window,
+            notice=self._waiting.notice,
+            is_wanted=reconciles and settings.mode == "continuous",
         )
         self._stalls = StallWatch(self._observer, self._gate, describe=self._unacked)
         self._can_reconcile = False  # the current connection, or the last one

@@ -36,9 +36,19 @@ class Reconciliation:
     """Compares what a store has with what was acked, for one engine, in its thread."""
 
     def __init__(
-        self, progress: DeliveryProgress, producer: BatchProducer, window: Window, *, is_wanted: bool = True
+        self,
+        progress: DeliveryProgress,
+        producer: BatchProducer,
+        window: Window,
+        *,
+        notice: Callable[[], object],
+        is_wanted: bool = True,
     ) -> None:
-        """Without `is_wanted`, it never asks anything: the producer has only the files of this run."""
+        """Without `is_wanted`, it never asks anything: the producer has only the files of this run.
+
+        While a file is rendered again, which may take minutes, `notice` does what is due, and may raise to end that.
+        """
+        self._notice = notice
         self._progress = progress
         self._producer = producer
         self._window = window
@@ -116,7 +126,10 @@ class Reconciliation:
         if committed == source.committed:
             return source.crc32
         return self._producer.crc32_between(
-            source, source.committed, committed, crc32=source.crc32, renderings=source.renderings
+            *(source, source.committed, committed),
+            crc32=source.crc32,
+            renderings=source.renderings,
+            between=self._notice,
         )
 
     def _doubt(self, source: Source, connection: Connected) -> None:

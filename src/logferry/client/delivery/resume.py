@@ -52,9 +52,11 @@ class SourceResumption:
         note_passed: Callable[[Source, RecordedLoss], None],
         stored_extents: StoredExtents,
         wait: Wait,
+        notice: Callable[[], object],
     ) -> None:
         """`mark_stored` counts the batches before an offset as stored, and moves the checkpoint past them;
-        `note_passed` reports a line that an earlier run has passed, because the server refused it.
+        `note_passed` reports a line that an earlier run has passed, because the server refused it. While a file is
+        rendered again, which may take minutes, `notice` does what is due, and may raise to end that.
         """
         self._producer = producer
         self._window = window
@@ -62,6 +64,7 @@ class SourceResumption:
         self._note_passed = note_passed
         self._stored_extents = stored_extents
         self._wait = wait
+        self._notice = notice
 
     def resume(self, source: Source, position: SourceAt, *, server: str) -> None:
         """Resume a source at the position of `server`, if the content agrees. Raises DeliveryError.
@@ -151,10 +154,6 @@ class SourceResumption:
                 between=self._notice,
             )
         return crc32 == position.crc32
-
-    def _notice(self) -> None:
-        """Do what is due while a file is rendered again, which may take minutes: notice a stop, a deadline, a tick."""
-        self._wait({}, 0.0)
 
     def _pass(self, source: Source, position: SourceAt, passed: Sequence[RecordedLoss]) -> None:
         """Go on behind lines that are not stored, and report each of them: the run that passed them was cut off."""

@@ -80,6 +80,13 @@ class EngineWait:
             self._next_tick = self._clock() + self._settings.poll_interval
         return ready
 
+    def notice(self) -> None:
+        """Do what is due, without a wait, in the middle of work that may take minutes: a stop, a deadline, a tick.
+
+        Raises DeliveryAbandoned when a deadline has passed.
+        """
+        self.wait({}, 0.0)
+
     @property
     def is_stopping(self) -> bool:
         """Whether a stop was requested."""

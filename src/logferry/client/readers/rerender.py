@@ -13,6 +13,7 @@ from logferry.client.files.line_reader import SourceFile
 from logferry.model.chunk import Chunk
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering.engine.format import Rendered
+from logferry.rendering.engine.user_patterns import rendering_again
 from logferry.rendering.renderer import renderer
 
 Renderings = Sequence[tuple[int, RenderSpec]]  # each with the offset at which it begins, in order
@@ -67,7 +68,8 @@ def chunks_up_to(file: SourceFile, end: int, renderings: Renderings) -> Iterator
     for piece_end, rendering in _pieces(file.offset, end, renderings):
         file.render_as(rendering)
         while file.offset < piece_end:
-            chunk = file.read(limit=piece_end, is_final=True)
+            with rendering_again():
+                chunk = file.read(limit=piece_end, is_final=True)
             if chunk is not None:
                 yield chunk
             elif not file.is_scanning:
@@ -75,8 +77,9 @@ def chunks_up_to(file: SourceFile, end: int, renderings: Renderings) -> Iterator
 
 
 def rendered_chunk(chunk: Chunk) -> Rendered:
-    """Return what a chunk renders to."""
-    return renderer(chunk.rendering).render(chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated)
+    """Return what a chunk that was rendered before renders to."""
+    with rendering_again():
+        return renderer(chunk.rendering).render(chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated)
 
 
 def lines_in(chunk: Chunk) -> int:

@@ -2,11 +2,16 @@
 
 A pattern may take longer on one line than anybody can wait. A process that can stop it installs a `Watch`; this module
 owns what then becomes of the line, by the purpose of the pattern: the line is never lost. Must never measure time.
+
+A pattern that takes too long again and again is left out for a time. The producer of batches asks for such patterns
+and renders without them (`RenderSpec.without`), so that the checkpoint says which bytes were rendered so.
 """
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
 from logferry.protocol.patterns import compile_pattern
@@ -23,29 +28,44 @@ CONSEQUENCES: Final = {
 }
 
 
+_NONE: Final[frozenset[str]] = frozenset()
+
+# Whether this thread renders what was rendered before: then every pattern is applied, as the spec says.
+_is_again: Final = ContextVar("_is_again", default=False)
+
+
 class Watch(Protocol):
     """Applies a function, which uses a pattern, to each text."""
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The patterns that took too long so often that they are applied to nothing now."""
 
     def __call__(
         self, pattern: "UserPattern", function: Callable[[str], Result], texts: Sequence[str], too_slow: Result
     ) -> list[Result]:
-        """Return the results in order, with `too_slow` for a text on which the function took too long."""
+        """Return the results in order, with `too_slow` for a text on which the function took too long.
+
+        A pattern in `left_out` is applied all the same while `is_rendering_again`.
+        """
 
 
-def _unwatched(
-    pattern: "UserPattern",  # as in Watch
-    function: Callable[[str], Result],
-    texts: Sequence[str],
-    too_slow: Result,
-) -> list[Result]:
-    return list(map(function, texts))
+class _Unwatched:
+    """Lets every pattern take as long as it does."""
+
+    left_out = _NONE
+
+    def __call__(
+        self, pattern: "UserPattern", function: Callable[[str], Result], texts: Sequence[str], too_slow: Result
+    ) -> list[Result]:
+        return list(map(function, texts))
 
 
 @dataclass(slots=True)
 class _Installed:
     """The watch of this process. Set before the first pattern is applied."""
 
-    watch: Watch = _unwatched
+    watch: Watch = field(default_factory=_Unwatched)
 
 
 _installed: Final = _Installed()
@@ -53,7 +73,27 @@ _installed: Final = _Installed()
 
 def install_watch(watch: Watch | None) -> None:
     """Let `watch` apply all patterns from now on; None lets them take as long as they do."""
-    _installed.watch = watch or _unwatched
+    _installed.watch = watch or _Unwatched()
+
+
+def patterns_left_out() -> frozenset[str]:
+    """Return the patterns that are left out now. Safe in any thread."""
+    return _installed.watch.left_out
+
+
+def is_rendering_again() -> bool:
+    """Whether this thread renders what was rendered before."""
+    return _is_again.get()
+
+
+@contextmanager
+def rendering_again() -> Iterator[None]:
+    """Apply every pattern, as the spec says, inside a `with`: the spec of that range names those that were applied."""
+    token = _is_again.set(True)
+    try:
+        yield
+    finally:
+        _is_again.reset(token)
 
 
 class UserPattern:
