@@ -60,7 +60,7 @@ FLOORS: Final = {
             "surplus_lines",
             "ledger_reading",
         ),
-        *("ledger_reading", "lost_ledger", "integrity", "damaged_folder", "idle_priority"),
+        *("ledger_check", "ledger_reading", "lost_ledger", "integrity", "damaged_folder", "idle_priority"),
         *(
             "segments",
             "open_segments",

@@ -3,6 +3,7 @@
 On disk, under the data folder:
 
     lock                                        locked by the server that uses the folder; holds its process id
+    ledger.sqlite3-check-first                  the ledger was found damaged: see ledger_check.py
     ledger.sqlite3                              what is stored, from which source, in which segment: see ledger.py
     segments/<host>/<log>/<date>-<n>.ndjson     the lines: see segments.py
                           ....ndjson.journal    what the ledger has about a segment: see journal.py
@@ -42,6 +43,7 @@ from logferry.server.storage.disk.group_commit import CrashPoint, GroupCommit, n
 from logferry.server.storage.disk.journals import Journals
 from logferry.server.storage.disk.ledger import FILE_NAME as LEDGER_NAME
 from logferry.server.storage.disk.ledger import Ledger, sort_in
+from logferry.server.storage.disk.ledger_check import LedgerCheck, forget_mark, is_due_at_start
 from logferry.server.storage.disk.lost_ledger import refuse_if_empty, refuse_if_missing
 from logferry.server.storage.disk.open_segments import MAX_OPEN_SEGMENTS
 from logferry.server.storage.disk.recovery import recover
@@ -115,6 +117,7 @@ class _Opened:
     damage: DamageRegistry
     repair: SegmentRepair
     scrub: Scrub | None
+    ledger_check: LedgerCheck | None
     resources: contextlib.ExitStack
 
 
@@ -179,6 +182,8 @@ class DiskStore:
         opened.writer.start()
         if opened.scrub:
             opened.scrub.start()
+        if opened.ledger_check:
+            opened.ledger_check.start()
         return opened.recovery
 
     def change_limits(self, *, segment_bytes: int, retention_bytes: int, retention_days: int) -> None:
@@ -250,6 +255,8 @@ class DiskStore:
         self._state.change(StoreState.CLOSING)
         if opened.scrub:
             opened.scrub.ask_to_stop()
+        if opened.ledger_check:
+            opened.ledger_check.stop(LAST_WAIT_S)
         unstored_lines = opened.writer.stop(timeout_s)
         if unstored_lines is None:
             # Keep the folder locked until the process ends: the writer may still write.
@@ -273,8 +280,11 @@ class DiskStore:
         # SQLite gives the files beside the ledger the ledger's permissions.
         PRIVACY.create(settings.data_dir / LEDGER_NAME)
         sort_in(settings.data_dir)
-        ledger = Ledger(settings.data_dir, durable=self._is_durable, is_checked=True)
+        is_checked = is_due_at_start(settings.data_dir)
+        ledger = Ledger(settings.data_dir, durable=self._is_durable, is_checked=is_checked)
         resources.callback(ledger.close)
+        if is_checked:
+            forget_mark(settings.data_dir)
         refuse_if_empty(settings.data_dir, ledger)
         if self._is_durable:
             sync_folder(settings.data_dir)
@@ -314,6 +324,7 @@ class DiskStore:
             *(ledger.store_id, segments, retention, commit, deferred_sync, journals, writer),
             *(recovered.report, damage, repair),
             self._scrub(damage, repair),
+            None if is_checked else LedgerCheck(settings.data_dir, on_damage=lambda found: _fail(writer, found)),
             resources.pop_all(),
         )
 
@@ -384,3 +395,7 @@ class DiskStore:
         except OSError as error:
             message = "cannot delete expired segments, trying again with the next one: %s"
             self._repeats.log(logging.WARNING, _RETENTION, message, cause_of(error, with_path=True))
+
+
+def _fail(writer: Writer, problem: str) -> None:
+    writer.fail(f"the ledger is damaged: {problem}")

@@ -93,7 +93,7 @@ class Ledger:
                 f"cannot use the ledger {self.path}: its version is {version}, and this server reads versions "
                 f"1 to {VERSION}"
             )
-        if is_checked and (problems := self.problems()):
+        if is_checked and (problems := self._problems()):
             raise _damaged(self.path, problems[0])
         if not read_only:
             self._prepare(durable=durable)
@@ -101,7 +101,18 @@ class Ledger:
                 migrate(self._database, version)
 
     def problems(self) -> list[str]:
-        """Return what SQLite finds wrong with the file, at most ten problems. Takes 0.8 s for 300 MB."""
+        """Return what SQLite finds wrong with the file, at most ten problems: 0.8 s for 300 MB. Raises OSError."""
+        try:
+            return self._problems()
+        except sqlite3.Error as error:
+            raise self._os_error(error) from error
+
+    def interrupt(self) -> None:
+        """End what another thread does with this ledger, with an OSError there."""
+        with suppress(sqlite3.ProgrammingError):  # closed
+            self._database.interrupt()
+
+    def _problems(self) -> list[str]:
         try:
             found = [str(problem) for (problem,) in self._database.execute(f"PRAGMA quick_check({_MAX_PROBLEMS})")]
         except sqlite3.Error as error:

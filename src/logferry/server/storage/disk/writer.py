@@ -74,6 +74,7 @@ class Writer:
         self._unwanted: set[Delivery] = set()
         self._held_since = 0.0  # while the disk refuses new names
         self._give_up = threading.Event()
+        self._has_failed = False
         self._unstored_lines = 0
         self._repeats = RepeatLimit(logger)
         self._worker = Worker(self._run, name="logferry-store", on_stop=self._notify)
@@ -108,6 +109,15 @@ class Writer:
             return None
         return self._unstored_lines + self.lines_in_queue()
 
+    def fail(self, reason: str) -> None:
+        """Store nothing more, for a reason that is logged already."""
+        with self._lock:
+            self._has_failed = True
+        self._give_up.set()
+        self._worker.ask_to_stop()
+        if self._state.change(StoreState.FAILED, reason):
+            self._on_failure()
+
     def lines_in_queue(self) -> int:
         """Return how many submitted lines are not part of a group yet."""
         with self._gathered:
@@ -139,6 +149,8 @@ class Writer:
         """Wait for deliveries; return some of those that can be stored now, or nothing when the writer stops."""
         with self._gathered:
             while True:
+                if self._has_failed:
+                    return ()
                 if self._unwanted:
                     report_stored(self._held.give_up(self._unwanted))
                     self._unwanted.clear()
