@@ -120,7 +120,7 @@ class ServeSettings:
         Declaration(
             size(0, 1024 * TIB),
             "0",
-            "keep at most this many bytes; the oldest segments are deleted first; 0 = keep all",
+            "keep at most this many bytes of segments and journals; the oldest are deleted first; 0 = keep all",
             Group.STORAGE,
         ),
     ]

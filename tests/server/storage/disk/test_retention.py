@@ -7,12 +7,25 @@ from pathlib import Path
 
 import pytest
 
+from logferry.server.storage.disk import retention
+from logferry.server.storage.disk.journal import journal_path
 from logferry.server.storage.disk.ledger import Ledger
 from tests.support.delivery import LINES
 from tests.support.running import stored_lines, wait_until
 from tests.support.stores import LOG, MONDAY, SIZE, FailingFiles, Stored, delivery, names, opened, problems, submit_each
 
 SUPPRESSED = re.compile(r"^\.\.\. ([0-9]+) more segments that retention deleted in .* were not logged$")
+
+
+@pytest.fixture(autouse=True)
+def journal_sizes(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """The sizes that journals have for retention, by the names of their segments; others have none.
+
+    The real ones are larger than the segments of these tests, and are written by a thread of their own.
+    """
+    sizes: dict[str, int] = {}
+    monkeypatch.setattr(retention, "journal_bytes", lambda segment: sizes.get(segment.name, 0))
+    return sizes
 
 
 def test_retention_by_size_deletes_the_oldest_closed_segments(tmp_path: Path) -> None:
@@ -92,15 +105,46 @@ def test_a_failed_deletion_is_repeated_at_the_next_roll(tmp_path: Path, caplog: 
     assert len([m for m in caplog.messages if m.startswith("cannot delete expired segments")]) == 1
 
 
-def test_journal_and_surplus_of_a_segment_go_with_the_segment(tmp_path: Path) -> None:
+def test_the_limit_of_bytes_counts_segments_with_their_journals(tmp_path: Path, journal_sizes: dict[str, int]) -> None:
+    journal_sizes.update({"2024-01-15-2.ndjson": 2 * SIZE, "2024-01-15-4.ndjson": SIZE})
+    with opened(tmp_path, segment_bytes=3 * SIZE) as store:
+        submit_each(store, LINES[10:22], Stored())  # 3, 3 + 2, 3 and 3 + 1 lines
+    for limit, expired in ((15, 0), (14, 1), (11, 2), (6, 3)):
+        with opened(tmp_path, retention_bytes=limit * SIZE):
+            pass
+        assert states(tmp_path).count("expired") == expired
+
+
+def test_the_journal_of_a_closed_segment_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def look(segment: Path) -> int:
+        looked.append(segment.name)
+        return 1
+
+    monkeypatch.setattr(retention, "journal_bytes", look)
+    with opened(tmp_path, segment_bytes=SIZE, retention_bytes=100 * SIZE) as store:
+        submit_each(store, LINES[10:30], Stored())
+    assert len(looked) <= 2 * 20  # once open, once closed
+    monkeypatch.undo()
+    segment = tmp_path / "1.ndjson"
+    assert retention.journal_bytes(segment) == 0
+    journal_path(segment).write_bytes(b"12345")
+    assert retention.journal_bytes(segment) == 5
+
+
+def test_journal_and_surplus_of_a_segment_go_with_the_segment(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with opened(tmp_path, segment_bytes=3 * SIZE) as store:
         submit_each(store, LINES[10:15], Stored())
     last = sorted(tmp_path.glob("segments/*/*/*.ndjson"))[-1]
     last.write_bytes(last.read_bytes() + b"surplus")
     with opened(tmp_path, segment_bytes=3 * SIZE) as store:
         assert list(tmp_path.rglob("*.surplus-*"))
+        assert "1 files of surplus with 7 bytes lie beside segments" in caplog.text
         submit_each(store, LINES[15:20], Stored())
+    caplog.set_level("INFO")
     with opened(tmp_path, retention_bytes=3 * SIZE):
+        assert f"retention: deleted {last}, 3 lines, and 7 bytes of surplus beside it" in caplog.text
         assert not last.exists()
         assert not list(tmp_path.rglob(f"{last.name}.*"))
 

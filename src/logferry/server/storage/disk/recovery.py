@@ -25,7 +25,7 @@ from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.lost_transactions import enter_lost_transactions
 from logferry.server.storage.disk.open_segments import new_damage_log, restore_length
 from logferry.server.storage.disk.segment_files import segment_files
-from logferry.server.storage.disk.surplus import delete_segment
+from logferry.server.storage.disk.surplus import delete_segment, surplus_name
 from logferry.server.storage.records import SegmentRow
 from logferry.server.storage.store import RecoveryReport
 
@@ -49,6 +49,7 @@ def recover(root: Path, ledger: Ledger, files: FileSystem, *, durable: bool) -> 
     opened = [row for row in rows if row.state == "open"]
     report = _restore_lengths(root, ledger, files, opened, report, is_certain=is_certain)
     incomplete = complete_journals(root, ledger)
+    _report_surplus(root)
     report = replace(
         report,
         segments=sum(row.state != "expired" for row in rows),
@@ -95,6 +96,14 @@ def _delete_expired(root: Path, files: FileSystem, rows: Sequence[SegmentRow]) -
     for path in remaining:
         delete_segment(path, files)
     return len(remaining)
+
+
+def _report_surplus(root: Path) -> None:
+    """Log how much surplus lies beside segments: `--retention-bytes` does not count it."""
+    sizes = [path.lstat().st_size for path in root.glob("*/*/*.surplus-*") if surplus_name(path.name)]
+    if sizes:
+        message = "%d files of surplus with %d bytes lie beside segments, see `logferry fsck`; --retention-bytes does "
+        logger.warning(f"{message}not count them, and they are deleted with their segments", len(sizes), sum(sizes))
 
 
 def _warn_of_unknown(root: Path, known: set[str]) -> int:

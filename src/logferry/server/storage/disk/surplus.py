@@ -79,15 +79,23 @@ def set_aside(path: Path, position: int, files: FileSystem, *, is_unacked: bool 
     return Surplus(size, target)
 
 
-def delete_segment(path: Path, files: FileSystem) -> None:
-    """Delete a segment that retention has expired, and first its journal and surplus. Raises OSError."""
+def delete_segment(path: Path, files: FileSystem) -> int:
+    """Delete a segment that retention has expired, and first its journal and surplus. Raises OSError.
+
+    Returns how many bytes of surplus there were.
+    """
+    surplus = 0
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(path.parent):
             if name.startswith(f"{path.name}."):
-                with naming(path.with_name(name)):
-                    files.delete(path.with_name(name))
+                beside = path.with_name(name)
+                with naming(beside):
+                    size = beside.lstat().st_size if surplus_name(name) else 0
+                    files.delete(beside)
+                surplus += size
     with naming(path):
         files.delete(path)
+    return surplus
 
 
 def _free_name(path: Path, position: int, *, is_unacked: bool) -> Path:
