@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from logferry.client.delivery.accounts import Accounts
 from logferry.client.delivery.balance import balance
 from logferry.client.delivery.batches import BatchProducer
 from logferry.client.delivery.idle_connection import IdleConnection
@@ -28,7 +29,6 @@ from logferry.client.delivery.output import (
     Located,
     Output,
     OutputEvent,
-    OutputLimits,
     Sent,
     SourceAt,
     SourceDamaged,
@@ -37,21 +37,21 @@ from logferry.client.delivery.output import (
     Stored,
     Withheld,
 )
+from logferry.client.delivery.positions import SourcePositions
 from logferry.client.delivery.progress import DeliveryProgress
 from logferry.client.delivery.reconciliation import Reconciliation
 from logferry.client.delivery.refusals import Refusals
-from logferry.client.delivery.resume import SourceResumption, StartOver, StoredExtents, not_wanted_until, read_again
+from logferry.client.delivery.resume import SourceResumption, StartOver, StoredExtents
 from logferry.client.delivery.retry import AlwaysOpen, Attempts, Backoff, ReconnectGate
 from logferry.client.delivery.stalls import StallWatch
 from logferry.client.delivery.waiting import EngineWait
-from logferry.client.delivery.window import Window, advance_checkpoint, note_rendering
+from logferry.client.delivery.window import Window, note_rendering
 from logferry.client.net.readiness import Wait, poll
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.state.known_losses import KnownLosses
 from logferry.config import ShipSettings
-from logferry.errors import DeliveryAbandoned, DeliveryError, PeerClosed, PeerTimeout, ProtocolError
+from logferry.errors import DeliveryAbandoned, DeliveryError, PeerClosed, PeerTimeout
 from logferry.model.batch import Batch
-from logferry.model.source import Source
 from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -110,12 +110,8 @@ class DeliveryEngine:
 
         self._window = Window(max_bytes=WINDOW_BYTES)
         self._must_connect = asks_always
-        self._lines_stored = 0  # in this run
         self._is_connecting = False
         self._outgoing: OutgoingBatches | None = None  # while there is a connection
-        self._guarantee = Guarantee.BEST_EFFORT  # of the current connection, or of the last one
-        self._server = self._store = ""  # likewise: "host:port", and the id of its store if it states one
-        self._max_batch_bytes = OutputLimits().max_batch_bytes  # likewise
         self._unregistered: set[str] = set()  # sources opened on this connection whose first batch is still to come
 
         self._waiting = EngineWait(
@@ -130,14 +126,21 @@ class DeliveryEngine:
         self._refusals = Refusals(
             producer, self._window, metrics, self._known_losses, note_given_up=self._attempts.advanced
         )
-        self._resumption = SourceResumption(
+        self._accounts = Accounts(
+            self._window, checkpoints, self._attempts, self._known_losses, metrics=metrics, clock=clock
+        )
+        resumption = SourceResumption(
             producer,
             self._window,
-            mark_stored=self._mark_stored,
+            mark_stored=self._accounts.stored_up_to,
             note_passed=self._refusals.passed,
             stored_extents=stored_extents,
             wait=self._waiting.wait,
             notice=self._waiting.notice,
+        )
+        self._positions = SourcePositions(
+            *(producer, self._window, checkpoints, resumption, self._accounts, metrics),
+            counts_stored_before=settings.mode == "batch",
         )
         self._reconciliation = Reconciliation(
             checkpoints,
@@ -163,7 +166,7 @@ class DeliveryEngine:
             if self._must_connect:
                 raise DeliveryAbandoned(f"stopped; {self._unacked()}")
             self._finish()
-            balance(self._metrics, acked=self._lines_stored, refused=self._refusals.lines, window=self._window)
+            balance(self._metrics, acked=self._accounts.lines_stored, refused=self._refusals.lines, window=self._window)
         finally:
             self._disconnect()
             self._attempts.flush()
@@ -201,7 +204,7 @@ class DeliveryEngine:
             size += len(batch.payload)
             if batch.epoch != batch.source.epoch:  # it was read before its source was sent back
                 self._window.discarded_lines += batch.lines
-            elif self._outgoing is None or self._is_welcome(batch.source):
+            elif self._outgoing is None or self._positions.is_welcome(batch.source):
                 self._window.add(batch)
                 if self._outgoing is not None:
                     self._outgoing.add(batch)
@@ -247,12 +250,13 @@ class DeliveryEngine:
         """
         rendered = [batch for batch in batches if not batch.unknown]  # not of sources whose files are gone
         new = [batch for batch in rendered if note_rendering(batch) or batch.source.id in self._unregistered]
-        if new and self._guarantee is Guarantee.EXACTLY_ONCE:
+        if new and self._positions.connection.guarantee is Guarantee.EXACTLY_ONCE:
             self._checkpoints.register_all({batch.source.id: batch.source for batch in new}.values())
             self._unregistered.difference_update(batch.source.id for batch in new)
+        most = self._positions.connection.limits.max_batch_bytes
         for batch in batches:
-            if len(batch.payload) > self._max_batch_bytes:
-                self._refusals.one_by_one(batch, f"more than {self._max_batch_bytes} bytes")
+            if len(batch.payload) > most:
+                self._refusals.one_by_one(batch, f"more than {most} bytes")
 
     # --- events ---------------------------------------------------------------------------------------------------
 
@@ -262,8 +266,9 @@ class DeliveryEngine:
             for event in events:
                 self._apply(event)
         finally:
-            self._advance_checkpoints()
-        self._stalls.check(self._server, self._clock(), is_owed=bool(self._window) and self._outgoing is not None)
+            self._accounts.advance_checkpoints()
+        is_owed = bool(self._window) and self._outgoing is not None
+        self._stalls.check(self._positions.connection.server, self._clock(), is_owed=is_owed)
 
     def _wait_for_events(
         self, timeout_s: float, *, announcing: Sequence[int] = (), patience_s: float = 0.0
@@ -283,10 +288,10 @@ class DeliveryEngine:
         match event:
             case Stored(batch, lines):
                 self._stalls.has_acks = True
-                self._count_stored(batch, lines)
+                self._accounts.stored(batch, lines)
                 self._window.answered(batch, lines)
             case Sent():
-                self._note_sent(event)
+                self._accounts.sent(event)
             case SourceAt():
                 self._resume_source(event)
             case SourceRefused():
@@ -302,12 +307,12 @@ class DeliveryEngine:
                 self._attempts.succeeded()
                 self._refusals.line(batch, line, reason)
             case BatchRejected():
-                self._advance_checkpoints()
+                self._accounts.advance_checkpoints()
                 self._refusals.batch(event)
             case Connected():
                 self._note_connected(event)
             case Withheld(reason, since):
-                self._stalls.withheld(self._server, reason, since)
+                self._stalls.withheld(self._positions.connection.server, reason, since)
             case Stalled(reason):
                 raise PeerTimeout(reason)
             case Disconnected(error):
@@ -315,9 +320,6 @@ class DeliveryEngine:
 
     def _note_connected(self, connection: Connected) -> None:
         self._is_connecting = False
-        self._guarantee = connection.guarantee
-        self._server, self._store = connection.server, connection.store
-        self._max_batch_bytes = connection.limits.max_batch_bytes
         is_plain = connection.guarantee is not Guarantee.EXACTLY_ONCE
         if not is_plain:
             self._attempts.welcomed()
@@ -325,8 +327,8 @@ class DeliveryEngine:
         logger.log(level, "connected to %s%s", connection.server, " (plain protocol)" if is_plain else "")
         self._unregistered.clear()
         self._must_connect = False
-        for source in {batch.source.id: batch.source for batch in self._window.unfinished()}.values():
-            self._is_welcome(source)
+        self._accounts.begin(connection)
+        self._positions.begin(connection)
         self._outgoing = OutgoingBatches(self._output, connection, prepare=self._prepare)
         for batch in self._window.unfinished():
             self._outgoing.add(batch)
@@ -339,29 +341,10 @@ class DeliveryEngine:
         if self._outgoing is not None:
             self._reconciliation.take(located, self._clock(), is_opened=self._outgoing.knows)
 
-    def _note_sent(self, sent: Sent) -> None:
-        now, first, again = self._clock(), 0, 0
-        for batch in sent.begun:
-            batch.times_sent += 1
-            batch.sent_at = now
-            if batch.times_sent == 1:
-                first += batch.lines - batch.acked
-            else:
-                again += batch.lines - batch.acked
-        self._metrics.add(bytes_wire=sent.size, batches=sent.sends, lines_shipped=first, lines_retried=again)
-
     def _resume_source(self, position: SourceAt) -> None:
         source = self._window.source(position.source)
         if source is not None:
-            if position.committed and self._checkpoints.known_source(source.id) is None:
-                raise ProtocolError(f"the server says that it has {position.committed} bytes of a source that is new")
-            self._checkpoints.note(source)
-            stored_before = self._lines_stored
-            self._resumption.resume(source, position, server=self._server)
-            if source.epoch >= 0:  # otherwise the file is a new source
-                source.store, source.server = self._store, self._server
-                in_this_run = self._lines_stored - stored_before
-                self._confirm(source, self._plain_lines_of(source) + position.lines - in_this_run)
+            self._positions.resume(source, position)
         if self._outgoing is not None:
             self._unregistered.add(position.source)
             self._outgoing.opened(position.source, self._window.of_source(source) if source else ())
@@ -371,59 +354,7 @@ class DeliveryEngine:
         if self._outgoing is not None:
             self._outgoing.opened(refused.source, ())
         if source is not None:
-            self._checkpoints.note(source)
-            self._resumption.start_anew(source, refused.reason)
-
-    def _is_welcome(self, source: Source) -> bool:
-        """Whether batches of a source may follow its checkpoint; if not, the source is read again from an earlier one.
-
-        A server with the extension says itself what it has. Of any other, the checkpoint must have been made with it.
-        """
-        if source.is_confirmed or self._guarantee is Guarantee.EXACTLY_ONCE:
-            return True
-        is_its_own = source.server in ("", self._server)  # early versions did not save the server
-        start = source.committed if is_its_own else min(source.committed, not_wanted_until(source, self._server))
-        is_welcome = start == source.committed
-        if not is_welcome:
-            self._checkpoints.note(source)
-            source.go_to(start, 0, 0)
-            source.plain_lines = self._plain_lines_of(source)
-            source.renderings = [entry for entry in source.renderings if entry[0] < start]
-            read_again(source, start, window=self._window, producer=self._producer)
-        self._confirm(source, source.plain_lines + source.lines)
-        return is_welcome
-
-    def _plain_lines_of(self, source: Source) -> int:
-        return source.plain_lines if source.plain_server == self._server else 0
-
-    def _confirm(self, source: Source, lines: int) -> None:
-        """Note that the server has said how far it has a source; `lines` were stored there before this run."""
-        if not source.is_confirmed:
-            source.is_confirmed = True
-            if self._settings.mode == "batch":
-                self._metrics.add(lines_stored_before=max(0, lines))
-
-    def _mark_stored(self, source_id: str, committed: int) -> None:
-        for batch in self._window.mark_stored(source_id, committed):
-            self._count_stored(batch, batch.lines)
-        self._advance_checkpoints()
-
-    def _count_stored(self, batch: Batch, lines: int) -> None:
-        if batch.end > batch.source.committed:
-            self._attempts.advanced()
-        if lines:
-            self._lines_stored += lines
-            self._metrics.acked(lines, self._clock() - batch.sent_at if batch.times_sent else 0.0)
-            self._attempts.succeeded()
-
-    def _advance_checkpoints(self) -> None:
-        plain_server = self._server if self._guarantee is not Guarantee.EXACTLY_ONCE else ""
-        for batch in self._window.take_done():
-            if batch.unknown:
-                self._known_losses.note_recorded(batch.unknown)
-                continue
-            advance_checkpoint(batch, plain_server=plain_server)
-            self._checkpoints.follow(batch.source)
+            self._positions.start_anew(source, refused)
 
     # --- failures and the end -------------------------------------------------------------------------------------
 
