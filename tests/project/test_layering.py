@@ -49,18 +49,9 @@ FLOORS: Final = {
     "server.storage.disk": (
         *("disk_store", "writer", "group_commit", "recovery", "retention", "unused_sources", "deferred_sync"),
         *("rebuild", "journal_completion", "lost_transactions", "entering"),
-        *(
-            "scrub",
-            "scrub_plan",
-            "repair",
-            "source_report",
-            "damage",
-            "fsck",
-            "data_folder",
-            "surplus_lines",
-            "ledger_reading",
-        ),
-        *("ledger_check", "ledger_reading", "lost_ledger", "integrity", "damaged_folder", "idle_priority"),
+        *("scrub", "scrub_plan", "repair", "source_report", "damage", "fsck", "data_folder", "surplus_lines"),
+        *("ledger_check", "previous_runs", "data_lock", "ledger_reading"),
+        *("lost_ledger", "integrity", "damaged_folder", "idle_priority"),
         *(
             "segments",
             "open_segments",

@@ -356,7 +356,7 @@ class Checkpoints:
     def _lock_for_writing(self, folder: Path) -> None:
         try:
             _PRIVACY.make(folder)
-            self._lock = lock_folder(folder, mode=_PRIVACY.file_mode)
+            self._lock = lock_folder(folder)
         except FolderInUse as error:
             raise StateError(
                 f"cannot use the state folder {folder}: another logferry (process {error.holder}) is using it; "

@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logferry import folder_lock
 from logferry.errors import StoreError
 from logferry.server.storage.deliveries import Delivery
+from logferry.server.storage.disk import data_lock
 from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
 from logferry.server.storage.disk.file_system import IOV_MAX, FileSystem
+from logferry.server.storage.disk.fsck import fsck
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.store import StoreState
@@ -518,3 +521,15 @@ def test_a_store_that_stalls_for_another_reason_says_so(tmp_path: Path) -> None:
         codes.clear()
         wait_until(lambda: store.health().state is StoreState.STORING, "it stores again")
         assert store.health().reason == ""
+
+
+def test_a_removed_lock_admits_no_second_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the system does not show who has locked the folder: in another container."""
+    monkeypatch.setattr(folder_lock, "_holders", lambda _: {})
+    with opened(tmp_path):
+        (tmp_path / "lock").unlink()
+        assert data_lock.holder_of(tmp_path) == str(os.getpid())
+        with pytest.raises(StoreError, match=f"process {os.getpid()}"), opened(tmp_path):
+            pass
+    with opened(tmp_path):
+        assert [finding.path for finding in fsck(tmp_path) if finding.kind == "foreign"] == []

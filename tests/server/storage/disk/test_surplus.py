@@ -2,10 +2,13 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from logferry.errors import StoreError
+from logferry.server.storage.disk import disk_store, previous_runs
 from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.surplus import set_aside, surplus_name
 from tests.support.running import stored_lines
@@ -156,3 +159,54 @@ def test_without_syncs_no_surplus_is_called_unacked(tmp_path: Path, durability: 
     with opened(tmp_path, durability=durability):
         (surplus,) = surpluses_of(segments_of(tmp_path)[0])
     assert not surplus_name(surplus.name).is_unacked  # type: ignore[union-attr]
+
+
+def _killed(data_dir: Path, copy: Path, durability: str) -> None:
+    """Leave what a server leaves that is killed: a copy of what is there while it runs, with another line."""
+    with opened(data_dir, durability=durability) as store:
+        submit_each(store, LINES[:2], Stored())
+        shutil.copytree(data_dir, copy)
+    with segments_of(copy)[0].open("ab") as file:
+        file.write(LINES[2])
+
+
+def _calls_unacked(data_dir: Path) -> bool:
+    (surplus,) = surpluses_of(segments_of(data_dir)[0])
+    name = surplus_name(surplus.name)
+    assert name
+    return name.is_unacked
+
+
+@pytest.mark.parametrize("durability", ["os", "none"])
+def test_the_first_start_that_syncs_remembers_that_others_did_not(tmp_path: Path, durability: str) -> None:
+    _killed(tmp_path / "first", tmp_path / "a", durability)
+    _killed(tmp_path / "a", tmp_path / "b", "fsync")  # killed, too: what it found is not certain yet
+    with opened(tmp_path / "b"):
+        pass
+    (first, second) = surpluses_of(segments_of(tmp_path / "b")[0])
+    assert not surplus_name(first.name).is_unacked  # type: ignore[union-attr]
+    assert not surplus_name(second.name).is_unacked  # type: ignore[union-attr]
+
+
+def test_a_clean_stop_makes_the_next_start_certain(tmp_path: Path) -> None:
+    with opened(tmp_path / "first", durability="os") as store:
+        assert (tmp_path / "first" / previous_runs.MARK_NAME).stat().st_mode & 0o777 == 0o640
+        submit_each(store, LINES[5:6], Stored())
+    assert not (tmp_path / "first" / previous_runs.MARK_NAME).exists()
+    _killed(tmp_path / "first", tmp_path / "a", "fsync")
+    with opened(tmp_path / "a"):
+        assert _calls_unacked(tmp_path / "a")
+
+
+def test_a_start_that_fails_forgets_nothing_of_the_runs_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _killed(tmp_path / "first", tmp_path / "a", "os")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk_store, "recover", fail)
+        with pytest.raises(StoreError), opened(tmp_path / "a"):
+            pass
+    with opened(tmp_path / "a"):
+        assert not _calls_unacked(tmp_path / "a")

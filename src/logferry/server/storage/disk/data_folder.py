@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 from logferry.errors import cause_of
+from logferry.server.storage.disk import ledger_check, previous_runs
 from logferry.server.storage.disk.damaged_folder import DAMAGED_FOLDER, kept_in
+from logferry.server.storage.disk.data_lock import LOCK_NAMES
 from logferry.server.storage.disk.journal import segment_of_journal
 from logferry.server.storage.disk.ledger import FILE_NAME
-from logferry.server.storage.disk.ledger_check import MARK_NAME
 from logferry.server.storage.disk.regular import kind_of
 from logferry.server.storage.disk.segment_names import FOLDER_NAME, segment_name
 from logferry.server.storage.disk.surplus import SurplusName, surplus_name
@@ -25,7 +26,10 @@ from logferry.server.storage.disk.surplus_lines import ComparedSurplus, compare_
 # Files that do not belong to the store and are listed; of more, only the number.
 _MAX_FOREIGN: Final = 200
 
-_OWN: Final = ("lock", FOLDER_NAME, DAMAGED_FOLDER, FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", MARK_NAME)
+_OWN: Final = (
+    *(*LOCK_NAMES, FOLDER_NAME, DAMAGED_FOLDER, FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"),
+    *(ledger_check.MARK_NAME, previous_runs.MARK_NAME),
+)
 _KEPT: Final = f"{FILE_NAME}.damaged-"
 
 _is_kept_journal: Final = re.compile(r".+\.ndjson\.journal\.kept-[0-9]{1,9}", re.ASCII).fullmatch

@@ -2,8 +2,9 @@
 
 On disk, under the data folder:
 
-    lock                                        locked by the server that uses the folder; holds its process id
+    lock, .lock                                 locked by the server that uses the folder; hold its process id
     ledger.sqlite3-check-first                  the ledger was found damaged: see ledger_check.py
+    ledger.sqlite3-unsynced                     a server that does not sync uses it: see previous_runs.py
     ledger.sqlite3                              what is stored, from which source, in which segment: see ledger.py
     segments/<host>/<log>/<date>-<n>.ndjson     the lines: see segments.py
                           ....ndjson.journal    what the ledger has about a segment: see journal.py
@@ -27,16 +28,17 @@ from typing import Final
 
 from logferry.durable import sync_folder
 from logferry.errors import StoreError, cause_of
-from logferry.folder_lock import FolderInUse, lock_folder
+from logferry.folder_lock import FolderInUse
 from logferry.permissions import Privacy
 from logferry.protocol.delivery_answers import Position
 from logferry.protocol.delivery_repairs import DamagePage, RepairOutcome, StoredContent
 from logferry.protocol.delivery_reports import LossPage, ReportPage, SourcesPage
 from logferry.protocol.delivery_requests import Content, Losses, Repair, SourcesOf
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored
-from logferry.server.storage.disk import source_report
+from logferry.server.storage.disk import previous_runs, source_report
 from logferry.server.storage.disk.damage import DamageRegistry, Judged
 from logferry.server.storage.disk.damaged_folder import DAMAGED_FOLDER
+from logferry.server.storage.disk.data_lock import LOCK_NAMES, lock_data_folder
 from logferry.server.storage.disk.deferred_sync import DeferredSync
 from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.group_commit import CrashPoint, GroupCommit, no_crash
@@ -71,7 +73,7 @@ from logferry.telemetry.log_limits import RepeatLimit
 logger = logging.getLogger(__name__)
 
 # Lines are for the server and its group.
-_RECORDS: Final = ("lock", FOLDER_NAME, DAMAGED_FOLDER)
+_RECORDS: Final = (*LOCK_NAMES, FOLDER_NAME, DAMAGED_FOLDER)
 PRIVACY: Final = Privacy(0o750, 0o640, lambda name: name in _RECORDS or name.startswith(LEDGER_NAME))
 
 # What fails, for the limit of log messages.
@@ -149,6 +151,7 @@ class DiskStore:
         self._damage_repeats = RepeatLimit(logger)
         self._to_tidy: deque[LogName] = deque()  # repairs add to it, the writer thread takes from it
         self._opened: _Opened | None = None
+        self._ends_well = False
 
     @property
     def id(self) -> str:
@@ -167,7 +170,8 @@ class DiskStore:
         try:
             with contextlib.ExitStack() as resources:
                 PRIVACY.make(data_dir)
-                resources.callback(lock_folder(data_dir, mode=PRIVACY.file_mode).close)
+                resources.callback(lock_data_folder(data_dir).close)
+                resources.callback(self._note_clean_stop)
                 opened = self._opened = self._open_parts(resources, on_failure, on_damage, on_held)
         except FolderInUse as error:
             raise StoreError(
@@ -267,9 +271,19 @@ class DiskStore:
                 opened.deferred_sync.stop(LAST_WAIT_S)
             if opened.scrub:
                 opened.scrub.stop(LAST_WAIT_S)
+            self._ends_well = True
             opened.resources.close()
         self._state.change(StoreState.CLOSED)
         return unstored_lines
+
+    def _note_clean_stop(self) -> None:
+        """Note that everything has come to the disk, if this run ended well: the ledger is closed, without a log."""
+        if not self._ends_well or (self._settings.data_dir / f"{LEDGER_NAME}-wal").exists():
+            return
+        try:
+            previous_runs.note_clean_stop(self._settings.data_dir)
+        except OSError as error:
+            logger.debug("cannot note the clean stop: %s", cause_of(error, with_path=True))
 
     def _open_parts(
         self, resources: contextlib.ExitStack, on_failure: OnFailure, on_damage: OnDamage, on_held: OnHeld
@@ -288,7 +302,10 @@ class DiskStore:
         refuse_if_empty(settings.data_dir, ledger)
         if self._is_durable:
             sync_folder(settings.data_dir)
-        recovered = recover(self._root, ledger, files, durable=self._is_durable)
+        is_certain = self._is_durable and previous_runs.have_synced(settings.data_dir)
+        if not self._is_durable:
+            previous_runs.note_unsynced(settings.data_dir)
+        recovered = recover(self._root, ledger, files, is_certain=is_certain)
         journals = Journals(self._root, ledger.store_id, incomplete=recovered.incomplete)
         resources.callback(journals.close, LAST_WAIT_S)
         segments = self._open_segments(ledger, journals)

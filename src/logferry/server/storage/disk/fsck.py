@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from logferry.errors import DamagedLedger, StoreError, cause_of
-from logferry.folder_lock import lock_holder
 from logferry.server.storage.disk.data_folder import Finding, other_files
+from logferry.server.storage.disk.data_lock import holder_of
 from logferry.server.storage.disk.integrity import judge_segment
 from logferry.server.storage.disk.journal import journal_total
 from logferry.server.storage.disk.ledger import FILE_NAME, Ledger, sort_in
@@ -53,7 +53,7 @@ def _ledger_finding(size: int, problem: str) -> Finding:
 
 
 def _segments(data_dir: Path, ledger: Ledger) -> Iterator[Finding]:
-    is_in_use = lock_holder(data_dir) is not None
+    is_in_use = holder_of(data_dir) is not None
     for row in ledger.segments("open", "closed"):
         problem = judge_segment(data_dir, row).problem
         compared = _journal_compared(data_dir, row, ledger, is_in_use=is_in_use)

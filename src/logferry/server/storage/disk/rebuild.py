@@ -21,8 +21,9 @@ from typing import Final
 
 from logferry.durable import sync_folder
 from logferry.errors import StoreError, cause_of
-from logferry.folder_lock import FolderInUse, lock_folder
+from logferry.folder_lock import FolderInUse
 from logferry.permissions import give_to_owner_of
+from logferry.server.storage.disk.data_lock import lock_data_folder
 from logferry.server.storage.disk.entering import Entering
 from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.journal import Journal, Total, read_journal, segment_of_journal
@@ -55,7 +56,7 @@ class Rebuilt:
 def rebuild(data_dir: Path, files: FileSystem | None = None) -> Rebuilt:
     """Make the ledger of a data folder anew. Raises StoreError; then the old ledger is as it was."""
     try:
-        lock = lock_folder(data_dir, mode=0o640)
+        lock = lock_data_folder(data_dir)
     except FolderInUse as error:
         raise StoreError(
             f"cannot rebuild the ledger in {data_dir}: a server (process {error.holder}) is using it; stop it first"

@@ -39,13 +39,16 @@ class Recovered(NamedTuple):
     incomplete: Collection[str]
 
 
-def recover(root: Path, ledger: Ledger, files: FileSystem, *, durable: bool) -> Recovered:
-    """Make the segments under `root` agree with the ledger; return what was done. Raises OSError."""
+def recover(root: Path, ledger: Ledger, files: FileSystem, *, is_certain: bool) -> Recovered:
+    """Make the segments under `root` agree with the ledger; return what was done. Raises OSError.
+
+    `is_certain` says that no power cut can have cost the ledger what was acked.
+    """
     report = RecoveryReport(segments_rewritten=recover_deferred(root, ledger, files))
     lost = enter_lost_transactions(root, ledger)
     report = replace(report, segments_adopted=lost.entered)
     rows = ledger.segments()
-    is_certain = durable and not lost.is_any
+    is_certain = is_certain and not lost.is_any
     opened = [row for row in rows if row.state == "open"]
     report = _restore_lengths(root, ledger, files, opened, report, is_certain=is_certain)
     incomplete = complete_journals(root, ledger)

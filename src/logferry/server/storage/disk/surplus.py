@@ -3,8 +3,8 @@
 Usually these bytes are of a group that a crash interrupted, which was never acked, and which its clients send again.
 But a ledger that has lost its last transactions (a missing log, an older copy) looks the same. So on the word of the
 ledger nothing is destroyed: the bytes move to `<segment>.surplus-<n>-<first byte>` beside the segment. The name ends in
-`.unacked` only if nothing of it can have been acked: with durability fsync, where the segment's journal agrees with the
-ledger and the start found no journal ahead of it.
+`.unacked` only if nothing of it can have been acked: with durability fsync since the last clean stop, where the
+segment's journal agrees with the ledger and the start found no journal ahead of it.
 
 The copy is complete and on the disk before the segment is cut; a crash in between leaves the bytes in both files, or
 an unfinished copy under a name that ends in `.new`. Holes stay holes, so the copy takes no more room than the surplus.
