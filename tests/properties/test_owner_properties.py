@@ -23,6 +23,7 @@ from logferry.server.clients.store_bridge import answer_to
 from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.memory_store import MemoryStore
+from logferry.server.storage.owners import of_client
 from tests.support.running import numbered_line
 
 Message = Open | BatchRequest | Skip | Note | Window | ReleaseSources | Question
@@ -71,8 +72,8 @@ class Client:
     def ask(self, message: Message) -> str:
         """Return the outcome of a request, or the answer to a question."""
         if isinstance(message, Question):
-            return answer_to(message, self._name, self._store).decode()
-        request = SourceRequest(message, self._number, self._name, "h")
+            return answer_to(message, of_client(self._name), self._store).decode()
+        request = SourceRequest(message, self._number, of_client(self._name), "h")
         payload = message.payload if isinstance(message, BatchRequest) else b""
         lines = message.lines if isinstance(message, BatchRequest) else 0
         pieces = [payload] if payload else []

@@ -20,6 +20,7 @@ from logferry.server.clients.roster import Roster, RosterSettings
 from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
 from logferry.server.clients.store_bridge import answer_to, sign_of_life
 from logferry.server.storage.memory_store import MemoryStore
+from logferry.server.storage.owners import Owner
 
 MIB = 1024 * 1024
 
@@ -72,7 +73,7 @@ class MemoryAccess:
     def sign_of_life(self) -> bytes:
         return sign_of_life(self._store)
 
-    def ask(self, question: Question, owner: str, on_answer: Callable[[bytes], None]) -> None:
+    def ask(self, question: Question, owner: Owner, on_answer: Callable[[bytes], None]) -> None:
         line = answer_to(question, owner, self._store)
         self._scheduler.call_soon(lambda: on_answer(line))
 

@@ -8,8 +8,12 @@ from logferry.server.clients.flow_control import MemoryAccount, MemoryBudget
 from logferry.server.clients.questions import QuestionOrder, Questions
 from logferry.server.clients.sessions.base import ClientDelivery
 from logferry.server.clients.sessions.delivery import kept_path
+from logferry.server.storage.owners import Owner, of_client
 
 MIB = 1024 * 1024
+
+
+OWNER = of_client("owner")
 
 
 class HeldStore:
@@ -18,7 +22,7 @@ class HeldStore:
     def __init__(self) -> None:
         self.asked: list[tuple[Question, Callable[[bytes], None]]] = []
 
-    def ask(self, question: Question, owner: str, on_answer: Callable[[bytes], None]) -> None:
+    def ask(self, question: Question, owner: Owner, on_answer: Callable[[bytes], None]) -> None:
         """See StoreAccess; likewise below."""
         self.asked.append((question, on_answer))
 
@@ -62,16 +66,16 @@ def askers(count: int, budget: MemoryBudget) -> tuple[HeldStore, list[Asker]]:
 def test_clients_ask_in_turn_however_many_questions_one_has() -> None:
     store, (busy, *others) = askers(3, MemoryBudget(64 * MIB))
     for _ in range(5):
-        busy.questions.take(Report("busy", 0), "owner")
+        busy.questions.take(Report("busy", 0), OWNER)
     for number, other in enumerate(others):
-        other.questions.take(Report(f"other-{number}", 0), "owner")
+        other.questions.take(Report(f"other-{number}", 0), OWNER)
     assert [store.answer_next() for _ in range(4)] == ["busy", "other-0", "other-1", "busy"]
 
 
 def test_the_next_question_waits_until_the_last_answer_is_taken() -> None:
     store, (client,) = askers(1, MemoryBudget(64 * MIB))
-    client.questions.take(Report("a", 0), "owner")
-    client.questions.take(Report("b", 0), "owner")
+    client.questions.take(Report("a", 0), OWNER)
+    client.questions.take(Report("b", 0), OWNER)
     client.takes_answers = False
     store.answer_next()
     assert (len(client.answers), store.asked) == (1, [])
@@ -85,7 +89,7 @@ def test_an_answer_is_charged_before_it_is_asked_for_and_under_pressure_few_are(
     budget = MemoryBudget(16 * MIB)
     store, clients = askers(20, budget)
     for client in clients:
-        client.questions.take(Content("s", 0, 0, 512 * 1024), "owner")
+        client.questions.take(Content("s", 0, 0, 512 * 1024), OWNER)
     assert len(store.asked) == 8
     assert budget.owed > 8 * 512 * 1024
     budget.is_tight = True
@@ -100,8 +104,8 @@ def test_an_answer_is_charged_before_it_is_asked_for_and_under_pressure_few_are(
 def test_nobody_waits_behind_reports() -> None:
     store, (client, *reporting) = askers(20, MemoryBudget(64 * MIB))
     for other in reporting:
-        other.questions.take(Report("a report", 0), "owner")
-    client.questions.take(Content("content", 0, 0, 512), "owner")
+        other.questions.take(Report("a report", 0), OWNER)
+    client.questions.take(Content("content", 0, 0, 512), OWNER)
     assert [store.answer_next() for _ in range(3)] == ["a report", "a report", "content"]
 
 
@@ -111,7 +115,7 @@ def test_however_full_the_memory_is_a_question_of_each_kind_is_asked() -> None:
     budget.partial = 32 * MIB
     for number, client in enumerate(clients):
         kinds: list[Question] = [Report("report", 0), Content("content", 0, 0, 512), _repair(MIB)]
-        client.questions.take(kinds[number % 3], "owner")
+        client.questions.take(kinds[number % 3], OWNER)
     asked = [store.answer_next() for _ in range(9)]
     assert asked == ["report", "content", "repair"] * 3
     assert budget.owed == 0
@@ -121,7 +125,7 @@ def test_an_answer_that_does_not_fit_waits() -> None:
     budget = MemoryBudget(2 * MIB)
     store, clients = askers(20, budget)
     for client in clients:
-        client.questions.take(Content("s", 0, 0, 512 * 1024), "owner")
+        client.questions.take(Content("s", 0, 0, 512 * 1024), OWNER)
     assert budget.total <= 2.5 * MIB
     for _ in clients:
         store.answer_next()
@@ -137,14 +141,14 @@ def test_the_repairs_of_all_clients_are_bounded_and_one_always_fits() -> None:
     store, clients = askers(20, budget)
     for client in clients:
         client.takes_answers = False
-        assert client.questions.take(_repair(MIB), "owner") is None
+        assert client.questions.take(_repair(MIB), OWNER) is None
     assert 3 * MIB < budget.owed < 5 * MIB
     assert sum(b"too many repairs" in b"".join(client.answers) for client in clients) >= 16
     for client in clients:
         client.questions.discard()
     assert budget.owed == 0
     clients[0].takes_answers = True
-    clients[0].questions.take(_repair(12 * MIB), "owner")
+    clients[0].questions.take(_repair(12 * MIB), OWNER)
     assert store.answer_next() == "repair"
     assert budget.owed == 0
 
@@ -152,7 +156,7 @@ def test_the_repairs_of_all_clients_are_bounded_and_one_always_fits() -> None:
 def test_too_many_questions_at_once_are_refused_and_a_client_that_leaves_owes_nothing() -> None:
     budget = MemoryBudget(64 * MIB)
     store, (client,) = askers(1, budget)
-    problems = [client.questions.take(Report("s", 0), "owner") for _ in range(102)]
+    problems = [client.questions.take(Report("s", 0), OWNER) for _ in range(102)]
     assert problems == [None] * 101 + ["too many questions at once"]
     client.questions.discard()
     store.answer_next()

@@ -8,9 +8,11 @@ import pytest
 from logferry.protocol.delivery_requests import Locate, Question, Report
 from logferry.server.clients.store_bridge import StoreBridge
 from logferry.server.storage.memory_store import MemoryStore
+from logferry.server.storage.owners import of_client
 from tests.support.running import DEADLINE_S
 
 REPORT = Report("s1", 0)
+ANYBODY = of_client("c")
 
 
 def new_bridge(store: MemoryStore) -> StoreBridge:
@@ -22,7 +24,7 @@ def test_a_report_requested_after_the_close_is_ignored() -> None:
         reports: list[bytes] = []
         bridge = new_bridge(MemoryStore())
         bridge.close()
-        bridge.ask(REPORT, "c", reports.append)
+        bridge.ask(REPORT, ANYBODY, reports.append)
         return reports
 
     assert asyncio.run(scenario()) == []
@@ -37,7 +39,7 @@ def test_a_report_that_cannot_be_made_is_answered_with_an_error(monkeypatch: pyt
         monkeypatch.setattr(store, "report", fail)
         bridge = new_bridge(store)
         made: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        bridge.ask(REPORT, "c", made.set_result)
+        bridge.ask(REPORT, ANYBODY, made.set_result)
         line = await asyncio.wait_for(made, DEADLINE_S)
         bridge.close()
         return line
@@ -58,7 +60,7 @@ def test_an_error_that_nobody_expected_is_logged_and_answered(
         monkeypatch.setattr(store, "positions", fail)
         bridge = new_bridge(store)
         made: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        bridge.ask(question, "c", made.set_result)
+        bridge.ask(question, ANYBODY, made.set_result)
         line = await asyncio.wait_for(made, DEADLINE_S)
         bridge.close()
         return line
@@ -81,7 +83,7 @@ def test_e22_positions_that_cannot_be_read_are_answered_and_end_no_connection(mo
         monkeypatch.setattr(store, "positions", fail)
         bridge = new_bridge(store)
         made: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        bridge.ask(Locate(("s1",)), "c", made.set_result)
+        bridge.ask(Locate(("s1",)), ANYBODY, made.set_result)
         line = await asyncio.wait_for(made, DEADLINE_S)
         bridge.close()
         return line

@@ -17,6 +17,7 @@ from logferry.server.storage.disk.fsck import fsck
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.source_report import report
 from logferry.server.storage.log_names import LogName, log_of_source
+from logferry.server.storage.owners import of_client
 from tests.support.running import numbered_line, stored_lines, wait_until
 from tests.support.stores import FailingFiles, Stored, opened, parts_of
 
@@ -100,7 +101,7 @@ def test_whatever_is_sent_and_whatever_fails_the_store_does_what_the_rules_say(
                 else:
                     message = (Skip if kind == "skip" else Note)("s1", start, start + second, "gone")
                     payload = b""
-                request = SourceRequest(message, owner, "c", "h")
+                request = SourceRequest(message, owner, of_client("c"), "h")
                 pieces = [payload] if payload else []
                 store.submit(
                     Delivery(NO_LOG, pieces, second if pieces else 0, len(payload), source_request=request),
@@ -134,13 +135,11 @@ def test_sources_keep_their_positions_even_if_memory_holds_only_some(
             for name in names:
                 if turn:
                     batch = BatchRequest(name, turn - 1, turn, 1, zlib.crc32(line), line)
-                    requests.append(SourceRequest(batch, 1, "c", "h"))
+                    requests.append(SourceRequest(batch, 1, of_client("c"), "h"))
                     store.submit(Delivery(NO_LOG, [line], 1, len(line), source_request=requests[-1]), stored)
                 else:
-                    store.submit(
-                        Delivery(NO_LOG, [], 0, 0, source_request=SourceRequest(Open(name, "/x/a.log"), 1, "c", "h")),
-                        stored,
-                    )
+                    opening = SourceRequest(Open(name, "/x/a.log"), 1, of_client("c"), "h")
+                    store.submit(Delivery(NO_LOG, [], 0, 0, source_request=opening), stored)
             wait_until(lambda turn=turn: len(stored.deliveries) == 20 * (turn + 1), "all are stored")  # type: ignore[misc]
         assert len(parts_of(store).commit._sources.rows) <= most
     crc32 = zlib.crc32(line * 2)
@@ -156,7 +155,7 @@ def test_a_connection_that_has_ended_leaves_nothing_in_memory(tmp_path: Path) ->
     ]
     for message in messages:
         changes = table.begin_group()
-        changes.decide(SourceRequest(message, 1, "c", "h"))
+        changes.decide(SourceRequest(message, 1, of_client("c"), "h"))
         with ledger.transaction():
             changes.save(ledger)
         table.apply(changes)
@@ -178,7 +177,9 @@ def test_the_lines_of_a_source_stay_together_although_its_file_was_renamed() -> 
 
 @pytest.mark.parametrize(("host", "path"), [("", ""), ("..", ".."), ("a/b", "/"), ("x" * 500, "y" * 500)])
 def test_the_name_of_a_log_is_two_safe_folder_names_whatever_the_client_sends(host: str, path: str) -> None:
-    for name in log_of_source(host, path):
+    log = log_of_source(host, path, folder="web")
+    assert (log.folder, log.path) == ("web", f"web/{log.host}/{log.name}")
+    for name in (log.host, log.name):
         assert name
         assert "/" not in name
         assert not name.startswith(".")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.server.storage.log_names import host_name, safe_name
+from logferry.server.storage.log_names import host_name, log_at, log_of_source, safe_name
 
 
 @given(st.text())
@@ -19,6 +19,33 @@ def test_a_safe_name_is_one_folder_below_its_parent(text: str) -> None:
 @given(st.text(), st.text())
 def test_different_texts_get_different_safe_names(one: str, other: str) -> None:
     assert (safe_name(one) == safe_name(other)) == (one == other)
+
+
+@given(st.text())
+def test_no_text_has_the_safe_name_that_another_one_is_changed_into(text: str) -> None:
+    assert safe_name(safe_name(text)) == safe_name(text) == text or safe_name(safe_name(text)) != safe_name(text)
+
+
+names = st.one_of(st.sampled_from(["a", "b", "a/b", "a-b", "..", "", "2026-01-01-1.ndjson"]), st.text(max_size=5))
+logs = st.tuples(st.sampled_from(["", "a", "b", "web-1"]), names, names)
+
+
+@given(logs, logs)
+def test_identities_hosts_and_files_never_meet_in_a_folder(
+    one: tuple[str, str, str], other: tuple[str, str, str]
+) -> None:
+    """Rule E37: of two logs that differ, neither is in the other's folder, nor in the place of its segments."""
+    first, second = (log_of_source(host, f"/x/{name}", folder=folder) for folder, host, name in (one, other))
+    assert log_at(first.path) == first
+    assert not first.path.startswith("/")
+    is_same = (first.folder, one[1] or "unknown", one[2].rpartition("/")[2] or "unknown") == (
+        *(second.folder, other[1] or "unknown", other[2].rpartition("/")[2] or "unknown"),
+    )
+    assert (first.path == second.path) is is_same
+    if first.folder and second.folder and first.folder != second.folder:
+        assert first.path.split("/")[0] != second.path.split("/")[0]
+    below = second.path.removeprefix(f"{first.path}/")
+    assert below == second.path or not re.fullmatch(r"[0-9-]+\.ndjson.*", below)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
 from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.memory_store import MemoryRecords, MemoryStore
+from logferry.server.storage.owners import of_client
 from logferry.server.storage.store import RecoveryReport, Store, StoreState
 from tests.support.running import DEADLINE_S, numbered_line, stored_lines, wait_until
 from tests.support.stores import LINES, Stored, delivery, segments_of
@@ -168,7 +169,7 @@ class Connection:
 
     def submit(self, message: Open | BatchRequest | Skip | Note | Window | ReleaseSources) -> Delivery:
         """Submit a request, and do not wait for its outcome."""
-        request = SourceRequest(message, self._number, self._owner, "web-1")
+        request = SourceRequest(message, self._number, of_client(self._owner), "web-1")
         lines, payload = (message.lines, message.payload) if isinstance(message, BatchRequest) else (0, b"")
         pieces = [payload] if payload else []
         submitted = Delivery(LogName("", ""), pieces, lines, len(payload), source_request=request)

@@ -11,6 +11,8 @@ A check runs in the server's event loop before any of the client's data is store
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from logferry.server.storage.owners import Owner, of_client, of_identity
+
 
 @dataclass(frozen=True, slots=True)
 class PeerInfo:
@@ -35,9 +37,13 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The identity that the server has assigned to a client. Clients may share a principal."""
+    """The identity that the server has assigned to a client. Clients may share a principal.
+
+    `folder` is the identity's own tree of segments, "" for the common one.
+    """
 
     name: str
+    folder: str = ""
 
 
 ANONYMOUS: Final = Principal("anonymous")
@@ -50,12 +56,14 @@ class Denied:
     reason: str
 
 
-def owner_of(principal: Principal, credentials: Credentials) -> str:
+def owner_of(principal: Principal, credentials: Credentials) -> Owner:
     """Return who owns what a client creates: its identity, or, while it proves none, the id in its hello.
 
     Such an id is a secret, which makes a client the owner: nothing may log or show it.
     """
-    return credentials.client if principal == ANONYMOUS else principal.name
+    if principal == ANONYMOUS:
+        return of_client(credentials.client)
+    return of_identity(principal.name, credentials.client, folder=principal.folder)
 
 
 class Authenticator(Protocol):

@@ -35,6 +35,7 @@ from logferry.server.clients.sessions.base import ClientDelivery, Session, Sessi
 from logferry.server.clients.sessions.delivery import DeliverySession
 from logferry.server.clients.sessions.plain import PlainSession
 from logferry.server.storage.log_names import PLAIN, LogName, host_name
+from logferry.server.storage.owners import Owner
 
 
 class Registry(Protocol):
@@ -332,7 +333,7 @@ class Connection(asyncio.Protocol):
         """Send a heartbeat that says whether the store is storing."""
         self.answer_now(self._store.sign_of_life())
 
-    def ask(self, question: Question, owner: str) -> str | None:
+    def ask(self, question: Question, owner: Owner) -> str | None:
         """Have another thread answer a question of `owner`; return what is wrong if the client asks too much."""
         return self._questions.take(question, owner)
 

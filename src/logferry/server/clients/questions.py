@@ -15,6 +15,7 @@ from logferry.protocol.delivery_repairs import CONTENT_BYTES, RepairOutcome, rep
 from logferry.protocol.delivery_requests import Content, Locate, Question, Repair, Report, SourcesOf
 from logferry.server.clients.flow_control import MemoryAccount, MemoryBudget
 from logferry.server.clients.services import StoreAccess
+from logferry.server.storage.owners import Owner
 
 # Our client asks one question at a time.
 _MAX_WAITING: Final = 100
@@ -136,7 +137,7 @@ class Questions:
         self._memory = memory
         self._takes_answers = takes_answers
         self._on_answer = on_answer
-        self._waiting: deque[tuple[Question, str]] = deque()  # each with its owner
+        self._waiting: deque[tuple[Question, Owner]] = deque()  # each with its owner
         self._is_asking = False
         self._has_repair = False  # each may take megabytes
 
@@ -145,7 +146,7 @@ class Questions:
         """Whether the client waits for an answer."""
         return self._is_asking or bool(self._waiting)
 
-    def take(self, question: Question, owner: str) -> str | None:
+    def take(self, question: Question, owner: Owner) -> str | None:
         """Take a question of `owner`; return what is wrong if the client asks too much at once.
 
         A repair that all repairs together leave no room for is answered immediately.

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from logferry.protocol.delivery_requests import Question
 from logferry.server.clients.sessions.base import ClientDelivery
+from logferry.server.storage.owners import Owner
 
 
 class Scheduler(Protocol):
@@ -26,7 +27,7 @@ class StoreAccess(Protocol):
     def give_up(self, deliveries: Collection[ClientDelivery]) -> None:
         """Have the store give deliveries back that it holds back; they come back as stored ones do."""
 
-    def ask(self, question: Question, owner: str, on_answer: Callable[[bytes], None]) -> None:
+    def ask(self, question: Question, owner: Owner, on_answer: Callable[[bytes], None]) -> None:
         """Answer a question in another thread; `on_answer` receives the answer line in the event loop."""
 
     def damaged_sources(self, owner: str) -> Sequence[str]:

@@ -18,8 +18,10 @@ from logferry.protocol.delivery_repairs import RepairOutcome, content_line, dama
 from logferry.protocol.delivery_reports import losses_line, report_line, sources_line
 from logferry.protocol.delivery_requests import Content, Damaged, Locate, Losses, Question, Repair, Report, SourcesOf
 from logferry.server.clients.echo import Echo
+from logferry.server.clients.own_sources import OwnSources
 from logferry.server.clients.sessions.base import ClientDelivery
 from logferry.server.storage.admission import FOREIGN
+from logferry.server.storage.owners import Owner
 from logferry.server.storage.store import Store, StoreState
 from logferry.telemetry.log_limits import RepeatLimit
 
@@ -75,7 +77,7 @@ class StoreBridge:
         """Take the store's report of deliveries that it holds back, in a thread of the store."""
         self.call_soon_from_thread(lambda: self._hold(group))
 
-    def ask(self, question: Question, owner: str, on_answer: Callable[[bytes], None]) -> None:
+    def ask(self, question: Question, owner: Owner, on_answer: Callable[[bytes], None]) -> None:
         """Answer a question of `owner` in another thread; `on_answer` receives the answer line in the event loop.
 
         Does nothing once the bridge is closed.
@@ -130,29 +132,31 @@ class StoreBridge:
             self._echo.put(piece for delivery in group if delivery.is_stored for piece in delivery.pieces)
 
 
-def answer_to(question: Question, owner: str, store: Store) -> bytes:
+def answer_to(question: Question, owner: Owner, store: Store) -> bytes:
     """Return the answer line to a question of `owner`; this may wait for the disk.
 
-    Anybody may ask how far a source is stored and whether it is whole; only its owner may read and repair its lines.
+    Anybody may ask how far a source is stored and whether it is whole; only its owner may read and repair its lines. An
+    identity sees no sources but its own.
     """
+    seen = OwnSources(store, owner) if owner.is_identity else store
     try:
-        if isinstance(question, Content | Repair) and store.owner_of(question.source) not in (None, "", owner):
+        if isinstance(question, Content | Repair) and not owner.may_use(seen.owner_of(question.source) or ""):
             return failure_line(question, FOREIGN)
         match question:
             case Report():
-                return report_line(store.report(question.source, question.after))
+                return report_line(seen.report(question.source, question.after))
             case Losses():
-                return losses_line(store.losses(question))
+                return losses_line(seen.losses(question))
             case SourcesOf():
-                return sources_line(store.sources_of(question))
+                return sources_line(seen.sources_of(question))
             case Locate():
-                return positions_line(store.positions(question.sources))
+                return positions_line(seen.positions(question.sources))
             case Content():
-                return content_line(store.content(question))
+                return content_line(seen.content(question))
             case Damaged():
-                return damage_line(store.damaged(question.source, question.after))
+                return damage_line(seen.damaged(question.source, question.after))
             case Repair():
-                return repair_line(store.repair(question))
+                return repair_line(seen.repair(question))
     except (StoreError, OSError) as error:
         return failure_line(question, cause_of(error) if isinstance(error, OSError) else str(error))
 

@@ -4,7 +4,7 @@ Owns the positions and owners of open sources, and the changes that a group of d
 Changes that could not be written are discarded and the group is judged again, so a retry begins where the first
 attempt began. Recorded changes are applied, and the next group is judged by the result. Never writes a file.
 
-Implements docs/protocol.md, rules E4, E5, E8 to E13, E20, E27 and E28.
+Implements docs/protocol.md, rules E4, E5, E8 to E13, E20, E27, E28, E36 and E37.
 """
 
 from collections.abc import Iterable
@@ -19,6 +19,7 @@ from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip, 
 from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
 from logferry.server.storage.log_names import log_of_source
 from logferry.server.storage.loss_limits import LossLimits
+from logferry.server.storage.owners import Owner
 from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRecords, SourceRow, WindowRow
 
 # Why a source is closed to a client. It must not say whose the source is: an id of a client is a secret.
@@ -85,32 +86,52 @@ class GroupChanges:
         """Judge a request; return whether the payload of its batch is to be stored. Raises OSError."""
         message = request.message
         request.outcome = request.log = request.path = None
-        if isinstance(message, Open):
-            request.outcome = self._open(request, message)
-        elif isinstance(message, ReleaseSources):
+        if isinstance(message, ReleaseSources):
             self._release(request, message.sources)
-        elif not self._is_owner(request, message.source):
+        elif isinstance(message, Open):
+            request.source = self._id_to_open(request.owner, message.source)
+            request.outcome = self._open(request, message)
+        else:
+            request.source = self._opened_id(request, message.source)
+            return self._decide_opened(request, message)
+        return False
+
+    def _decide_opened(self, request: SourceRequest, message: BatchRequest | Skip | Note | Window) -> bool:
+        if not self._is_owner(request, request.source):
             if not isinstance(message, Note):
-                request.outcome = self._refused(message.source, "another connection has opened this source since")
+                request.outcome = self._refused(request, "another connection has opened this source since")
         elif isinstance(message, Window):
-            self._add_window(request, self._row(message.source))
+            self._add_window(request, self._row(request.source))
         elif isinstance(message, Note):
-            self._add_loss(request, self._row(message.source))
+            self._add_loss(request, self._row(request.source))
         else:
             return self._move(request, message)
         return False
+
+    def _id_to_open(self, owner: Owner, source: str) -> str:
+        """Return the id under which the source is recorded, or will be, that an owner calls `source`."""
+        if not owner.is_identity:
+            return source
+        row, own = self._row(source), owner.recorded_id(source)
+        is_taken = row is not None and row.is_closed_to(owner)
+        return own if is_taken or (row is None and self._row(own)) else source
+
+    def _opened_id(self, request: SourceRequest, source: str) -> str:
+        if request.owner.is_identity and self._is_owner(request, own := request.owner.recorded_id(source)):
+            return own
+        return source
 
     def place(self, request: SourceRequest, placement: Placement) -> None:
         """Note where the batch of a request was written. Must be called in the order of the requests."""
         batch = request.message
         assert isinstance(batch, BatchRequest)
-        row = self.rows[batch.source]
+        row = self.rows[request.source]
         size = len(batch.payload)
         extent = ExtentRow(batch.start, batch.end, batch.lines, batch.crc32, *placement, size)
         if row.last and not batch.split and _lies_back_to_back(row.last, extent):
             extent = _joined(row.last, extent, batch.payload)
-        self._extents[batch.source, extent.start] = extent
-        self.rows[batch.source] = replace(row, last=extent)
+        self._extents[request.source, extent.start] = extent
+        self.rows[request.source] = replace(row, last=extent)
 
     def save(self, records: SourceRecords) -> None:
         """Record everything, within a transaction."""
@@ -122,30 +143,30 @@ class GroupChanges:
         for request, row in self._losses:
             message = request.message
             assert isinstance(message, Skip | Note)
-            loss = LossRow(message.source, message.start, message.end, message.reason, _is_lost(message))
+            loss = LossRow(request.source, message.start, message.end, message.reason, _is_lost(message))
             request.path = row.path if limits.add_loss(loss) else None
         for request, row in self._windows:
             window = request.message
             assert isinstance(window, Window)
-            values = (window.source, window.start, window.last_look, window.noticed, window.reason)
+            values = (request.source, window.start, window.last_look, window.noticed, window.reason)
             request.path = row.path if limits.add_window(WindowRow(*values)) else None
         limits.finish()
 
     def _open(self, request: SourceRequest, message: Open) -> Position | BatchRefused:
-        row = self._row(message.source)
+        row = self._row(request.source)
         if row is None:
-            row = SourceRow(message.source, request.host, message.path, owner=request.owner)
-            self._new.add(message.source)
+            row = SourceRow(request.source, request.host, message.path, owner=request.owner.name)
+            self._new.add(row.id)
         elif row.is_closed_to(request.owner):
-            return BatchRefused(row.id, 0, FOREIGN, is_final=True)
+            return BatchRefused(message.source, 0, FOREIGN, is_final=True)
         elif row.committed > message.known:
             self.repeats += 1  # the client will resend bytes that are already stored
         if not row.owner:
-            row = replace(row, owner=request.owner)
+            row = replace(row, owner=request.owner.name)
             self._adopted.add(row.id)
-        self.rows[message.source] = row
-        self.owners[message.source] = request.connection
-        return _position(row, is_answer_to_open=True)
+        self.rows[row.id] = row
+        self.owners[row.id] = request.connection
+        return _position(message.source, row, is_answer_to_open=True)
 
     def _add_loss(self, request: SourceRequest, row: SourceRow | None) -> None:
         assert row  # it has an owner
@@ -156,37 +177,39 @@ class GroupChanges:
     def _add_window(self, request: SourceRequest, row: SourceRow | None) -> None:
         assert row  # it has an owner
         self._windows.append((request, row))
-        request.outcome = WindowRecorded(row.id)
+        assert isinstance(request.message, Window)
+        request.outcome = WindowRecorded(request.message.source)
 
     def _release(self, request: SourceRequest, sources: Iterable[str]) -> None:
         for source in sources:
-            if self._is_owner(request, source):
-                self.owners[source] = None
+            opened = self._opened_id(request, source)
+            if self._is_owner(request, opened):
+                self.owners[opened] = None
 
     def _move(self, request: SourceRequest, message: BatchRequest | Skip) -> bool:
-        row = self._row(message.source)
+        row = self._row(request.source)
         assert row  # it has an owner
         is_stored = False
         if message.end <= row.committed:
             self.repeats += isinstance(message, BatchRequest)
         elif message.start != row.committed:
-            request.outcome = self._refused(message.source, f"it is stored up to {row.committed}, not {message.start}")
+            request.outcome = self._refused(request, f"it is stored up to {row.committed}, not {message.start}")
             return False
         elif isinstance(message, Skip):
             self._add_loss(request, row)
             row = replace(row, committed=message.end)
             self._moved.add(row.id)
         elif message.refusal:
-            request.outcome = BatchRefused(row.id, row.committed, message.refusal, is_final=True)
+            request.outcome = BatchRefused(message.source, row.committed, message.refusal, is_final=True)
             return False
         else:
             crc32 = checksum.extended(row.crc32, message.payload, message.crc32)
             row = replace(row, committed=message.end, lines=row.lines + message.lines, crc32=crc32)
             self._moved.add(row.id)
             is_stored = bool(message.payload)
-            request.log = log_of_source(row.host, row.path)
+            request.log = log_of_source(row.host, row.path, folder=request.owner.folder)
         self.rows[row.id] = row
-        request.outcome = _position(row, is_answer_to_open=False)
+        request.outcome = _position(message.source, row, is_answer_to_open=False)
         return is_stored
 
     def _row(self, source: str) -> SourceRow | None:
@@ -196,17 +219,19 @@ class GroupChanges:
         owner = self.owners[source] if source in self.owners else self._table.owners.get(source)
         return owner == request.connection
 
-    def _refused(self, source: str, reason: str) -> BatchRefused:
-        row = self._row(source)
-        return BatchRefused(source, row.committed if row else 0, reason, is_final=False)
+    def _refused(self, request: SourceRequest, reason: str) -> BatchRefused:
+        assert not isinstance(request.message, ReleaseSources)
+        row = self._row(request.source)
+        return BatchRefused(request.message.source, row.committed if row else 0, reason, is_final=False)
 
 
 def _is_lost(message: Skip | Note) -> bool:
     return not isinstance(message, Skip) or message.lost
 
 
-def _position(row: SourceRow, *, is_answer_to_open: bool) -> Position:
-    return Position(row.id, row.committed, row.lines, row.crc32, is_answer_to_open)
+def _position(source: str, row: SourceRow, *, is_answer_to_open: bool) -> Position:
+    """Return the position of a source that the client calls `source`."""
+    return Position(source, row.committed, row.lines, row.crc32, is_answer_to_open)
 
 
 def _lies_back_to_back(last: ExtentRow, new: ExtentRow) -> bool:

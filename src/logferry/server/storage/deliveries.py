@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from logferry.protocol.delivery_answers import BatchRefused, Position, WindowRecorded
 from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip, Window
 from logferry.server.storage.log_names import LogName
+from logferry.server.storage.owners import Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +27,16 @@ class ReleaseSources:
 class SourceRequest:
     """A request about a source, for `owner`, who would own it, on `host`. No two connections have the same number.
 
-    The store sets `outcome` (the answer, if the request needs one), `log` (where the lines of a batch are kept), and
-    `path` (the path of the source, if the request recorded a loss or window that was not recorded before).
+    The store sets `source` (the id under which the source is recorded), `outcome` (the answer, if the request needs
+    one), `log` (where the lines of a batch are kept), and `path` (the path of the source, if the request recorded a
+    loss or window that was not recorded before).
     """
 
     message: Open | BatchRequest | Skip | Note | Window | ReleaseSources
     connection: int
-    owner: str
+    owner: Owner
     host: str
+    source: str = ""
     outcome: Position | BatchRefused | WindowRecorded | None = None
     log: LogName | None = None
     path: str | None = None

@@ -1,11 +1,13 @@
 """The names under which lines are kept: made from what clients send, and safe whatever they send.
 
-A log is `<host>/<name>`, two names of folders. The host is an IP address (plain protocol) or the name that a client
-gave; the name is `plain`, or the last part of the path under which a source was first opened. So the lines of a source
-stay in one log when its file is renamed, and files of the same name on one host share a log.
+A log is `[<folder>/]<host>/<name>`, names of folders. The host is an IP address (plain protocol) or the name that a
+client gave; the name is `plain`, or the last part of the path under which a source was first opened. So the lines of a
+source stay in one log when its file is renamed, and files of the same name on one host share a log. The folder is that
+of the client's identity, if it has one: what one identity sends can never come into the folders of another one.
 
 Limits: each name has at most 109 characters of `A-Za-z0-9._-` and does not begin with a dot. A name that had to be
-changed ends in eight digits of a hash of the original, so that different names stay different.
+changed ends in eight digits of a hash of the original, so that different names stay different; a name that ends like
+that by itself is changed, too.
 """
 
 import hashlib
@@ -20,14 +22,35 @@ MAX_NAME_CHARS: Final = 100
 # The log of lines that arrive by the plain protocol, without a source.
 PLAIN: Final = "plain"
 
-_is_safe_name: Final = re.compile(rf"(?!\.)[A-Za-z0-9._-]{{1,{MAX_NAME_CHARS}}}").fullmatch
+# Not safe as it is: what looks like a changed name, because another name may change into it; and the name of a segment
+# or of what lies beside one, because the folder would be in that file's place.
+_CHANGED: Final = r".*-[0-9a-f]{8}\Z"
+_SEGMENT: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]+\.ndjson"
+_is_safe_name: Final = re.compile(rf"(?!\.|{_CHANGED}|{_SEGMENT})[A-Za-z0-9._-]{{1,{MAX_NAME_CHARS}}}").fullmatch
 
 
 class LogName(NamedTuple):
-    """Where lines are kept together: both parts are names of folders, made safe by `safe_name` or `host_name`."""
+    """Where lines are kept together: its parts are names of folders, made safe by `safe_name` or `host_name`.
+
+    `folder` is an identity's tree, "" for the common one.
+    """
 
     host: str
     name: str
+    folder: str = ""
+
+    @property
+    def path(self) -> str:
+        """The log's place below `segments`, with slashes."""
+        return "/".join((self.folder, self.host, self.name) if self.folder else (self.host, self.name))
+
+
+def log_at(path: str) -> LogName:
+    """Return the log whose place is `path`, which has two or three names. Raises ValueError for any other path."""
+    *folder, host, name = path.split("/")
+    if len(folder) > 1:
+        raise ValueError(f"not the path of a log: {path!r}")
+    return LogName(host, name, *folder)
 
 
 def safe_name(text: str) -> str:
@@ -49,6 +72,6 @@ def host_name(address: str) -> str:
     return safe_name(str(mapped or ip).replace(":", "-"))
 
 
-def log_of_source(host: str, path: str) -> LogName:
+def log_of_source(host: str, path: str, *, folder: str = "") -> LogName:
     """Return where the lines of a source are kept, from its host and the path under which it was first opened."""
-    return LogName(safe_name(host or "unknown"), safe_name(os.path.basename(path) or "unknown"))
+    return LogName(safe_name(host or "unknown"), safe_name(os.path.basename(path) or "unknown"), folder)

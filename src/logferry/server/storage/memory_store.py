@@ -38,6 +38,7 @@ from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored, 
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.loss_limits import joined_losses, joined_windows
 from logferry.server.storage.loss_pages import LOSSES, WINDOWS, Recorded, first_losses, loss_page
+from logferry.server.storage.owners import Owner
 from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRow, WindowRow
 from logferry.server.storage.store import (
     OnDamage,
@@ -183,9 +184,12 @@ class MemoryStore:
     def give_up(self, deliveries: Collection[Delivery]) -> None:
         """Do nothing: this store stores everything, or nothing."""
 
-    def sources_of(self, question: SourcesOf) -> SourcesPage:
+    def sources_of(self, question: SourcesOf, owner: Owner | None = None) -> SourcesPage:
         with self._lock:
-            rows = sorted(self.records.sources.values(), key=attrgetter("id"))
+            rows = list(self.records.sources.values())
+        if owner is not None:
+            rows = [replace(row, id=owner.own_id(row.id)) for row in rows if owner.may_use(row.owner)]
+        rows.sort(key=attrgetter("id"))
         wanted = (question.host, question.path)
         found = [row for row in rows if (row.host, row.path) == wanted and row.id > question.after]
         page = [NamedSource(row.id, row.committed, row.lines, 0) for row in found[:SOURCES_PAGE]]
@@ -327,7 +331,7 @@ class MemoryStore:
 
     def _check_extent(self, row: ExtentRow) -> Extent:
         state = "altered" if self._is_damaged(row) else "ok"
-        return Extent(row.start, row.end, row.lines, row.crc32, state, "/".join(self.records.logs[row.segment]))
+        return Extent(row.start, row.end, row.lines, row.crc32, state, self.records.logs[row.segment].path)
 
     def _damaged_extents(self, source: str) -> list[DamagedExtent]:
         rows = sorted(self.records.extents.get(source, {}).values(), key=lambda row: row.start)

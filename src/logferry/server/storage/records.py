@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
+from logferry.server.storage.owners import Owner
+
 SegmentState = Literal["open", "closed", "expired"]
 """open: the store appends to it. closed: complete, never written again. expired: retention deletes its file."""
 
@@ -29,7 +31,8 @@ class ExtentRow:
 class SourceRow:
     """How far a source is stored, and its last extent, which the next batch may extend.
 
-    `owner` is who created it (see `owner_of`), "" if the records do not say; then the next who opens it owns it.
+    `owner` is the name of who created it (see `Owner`), "" if the records do not say: then the next who opens it owns
+    it.
     """
 
     id: str
@@ -41,9 +44,9 @@ class SourceRow:
     last: ExtentRow | None = None
     owner: str = ""
 
-    def is_closed_to(self, owner: str) -> bool:
+    def is_closed_to(self, owner: Owner) -> bool:
         """Whether the source belongs to somebody else than `owner`."""
-        return self.owner not in ("", owner)
+        return not owner.may_use(self.owner)
 
 
 @dataclass(frozen=True, slots=True)

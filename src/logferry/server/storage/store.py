@@ -16,6 +16,7 @@ from logferry.protocol.delivery_repairs import DamagePage, RepairOutcome, Stored
 from logferry.protocol.delivery_reports import LossPage, ReportPage, SourcesPage
 from logferry.protocol.delivery_requests import Content, Losses, Repair, SourcesOf
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored
+from logferry.server.storage.owners import Owner
 
 OnFailure = Callable[[], None]
 
@@ -170,8 +171,11 @@ class Store(Protocol):
         The store calls `on_stored` with them, after setting `is_given_up`.
         """
 
-    def sources_of(self, question: SourcesOf) -> SourcesPage:
-        """Return a page of the sources that had a path. Raises StoreError or OSError if the records cannot be read."""
+    def sources_of(self, question: SourcesOf, owner: Owner | None = None) -> SourcesPage:
+        """Return a page of the sources that had a path; with an `owner`, of those open to it, by the ids it knows.
+
+        Raises StoreError or OSError if the records cannot be read.
+        """
 
     def positions(self, sources: Sequence[str]) -> list[Position]:
         """Return how far each of these sources is stored, without those that the store does not know.

@@ -11,7 +11,9 @@ import pytest
 
 from logferry.protocol.delivery import control_line
 from logferry.server.clients.authenticator import Credentials, PeerInfo, Principal
+from logferry.server.storage.disk.fsck import fsck
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.rebuild import rebuild
 from tests.support.delivery import LINES, DeliveryClient, batch, opening, position, size_of
 from tests.support.running import RunningServer, running_server
 
@@ -227,6 +229,99 @@ def test_e36_an_identity_owns_what_its_clients_create(tmp_path: Path) -> None:
             assert asked(client, content_line())["data"]
     with running_server(tmp_path) as server, DeliveryClient(server, client="a") as client:
         assert asked(client, opening("s1"))["status"] == "error"
+
+
+class ByHost:
+    """Each host is an identity with a folder of its own."""
+
+    def check(self, credentials: Credentials | None, peer_info: PeerInfo) -> Principal:
+        assert credentials
+        return Principal(credentials.host, folder=credentials.host)
+
+
+def as_identity(name: str, server: RunningServer, *, source: str | None = None, client: str = "a") -> DeliveryClient:
+    return DeliveryClient(server, source=source, client=client, host=name)
+
+
+QUESTIONS = (
+    control_line("positions", sources=["s1"]),
+    control_line("report", source="s1", after=0),
+    control_line("losses", source="s1", first=[0, 0, 0]),
+    control_line("damaged", source="s1", after=0),
+    content_line(),
+)
+
+
+def test_e37_an_identity_that_knows_the_id_of_a_source_of_another_gets_one_of_its_own(tmp_path: Path) -> None:
+    """Rule E37: even with the id of the other's client, no answer differs from that for an id that nobody has."""
+    with running_server(tmp_path, authenticator=ByHost()) as server:
+        with as_identity("db", server, source="s1", client="its-secret") as owner:
+            owner.send(batch(LINES[:3], start=0))
+            owner.answer_after_alive()
+        with as_identity("web", server, client="thief") as other, as_identity("app", server) as third:
+            unknown = [asked(third, question.replace(b"s1", b"zz")) for question in QUESTIONS]
+            assert [asked(other, question.replace(b"s1", b"zz")) for question in QUESTIONS] == unknown
+            shown = [json.loads(json.dumps(asked(other, question)).replace("s1", "zz")) for question in QUESTIONS]
+            assert shown == unknown
+            assert asked(other, opening("s1"))["committed"] == 0
+            assert asked(other, batch(LINES[5:7], start=0)) == position(LINES[5:7])
+            assert asked(other, QUESTIONS[0])["positions"][0][:2] == ["s1", size_of(LINES[5:7])]
+            assert asked(other, content_line())["data"]
+            named = control_line("sources", host="db", path="/var/log/app.log", after="")
+            assert asked(other, named)["sources"] == []
+        with as_identity("web", server, source="s1", client="thief") as again:
+            assert again.opened["committed"] == size_of(LINES[5:7])
+            named = control_line("sources", host="web", path="/var/log/app.log", after="")
+            assert [each[:2] for each in asked(again, named)["sources"]] == [["s1", size_of(LINES[5:7])]]
+        with as_identity("db", server, source="s1", client="its-secret") as owner:
+            assert owner.opened["committed"] == SIZE
+            assert asked(owner, batch(LINES[3:5], start=SIZE)) == position(LINES[:5])
+        assert sorted(path.parent.parent.parent.name for path in server.data_dir.rglob("*.ndjson")) == ["db", "web"]
+    assert b"".join(path.read_bytes() for path in tmp_path.rglob("segments/db/db/app.log/*.ndjson")) == b"".join(
+        LINES[:5]
+    )
+    assert b"".join(path.read_bytes() for path in tmp_path.rglob("segments/web/web/*/*.ndjson")) == b"".join(LINES[5:7])
+
+
+def test_e37_a_client_keeps_its_sources_when_it_gets_an_identity(tmp_path: Path) -> None:
+    """Rule E37: nothing is stored twice because a server begins to ask who its clients are."""
+    with running_server(tmp_path) as server, DeliveryClient(server, source="s1", client="a") as client:
+        client.send(batch(LINES[:3], start=0))
+        client.answer_after_alive()
+    with running_server(tmp_path, authenticator=ByHost()) as server:
+        with as_identity("web-1", server, client="another-client", source="s1") as other:
+            assert other.opened["committed"] == 0
+        with as_identity("web-1", server, client="a", source="s1") as client:
+            assert client.opened["committed"] == SIZE
+            assert asked(client, batch(LINES[3:5], start=SIZE)) == position(LINES[:5])
+    with running_server(tmp_path) as server, DeliveryClient(server, source="s1", client="a") as client:
+        assert client.opened["committed"] == size_of(LINES[:5])
+
+
+def test_e37_the_id_of_a_client_is_never_taken_for_an_identity(tmp_path: Path) -> None:
+    """Rule E37."""
+    with running_server(tmp_path, authenticator=ByHost()) as server, as_identity("web", server, source="s1") as owner:
+        owner.send(batch(LINES[:3], start=0))
+        owner.answer_after_alive()
+    with running_server(tmp_path) as server, DeliveryClient(server, client="@web") as client:
+        assert asked(client, opening("s1"))["status"] == "error"
+
+
+def test_e37_a_rebuilt_ledger_knows_the_sources_of_identities(tmp_path: Path) -> None:
+    """Rule E37: their segments lie one folder deeper."""
+    with running_server(tmp_path, authenticator=ByHost()) as server:
+        for name in ("db", "web"):
+            with as_identity(name, server, source="s1") as client:
+                client.send(batch(LINES[:3], start=0))
+                client.answer_after_alive()
+        data_dir = server.data_dir
+    assert [finding.problem for finding in fsck(data_dir)] == ["", ""]
+    (data_dir / "ledger.sqlite3").unlink()
+    assert rebuild(data_dir).sources == 2
+    with running_server(tmp_path, authenticator=ByHost()) as server:
+        for name in ("db", "web"):
+            with as_identity(name, server, source="s1") as client:
+                assert client.opened["committed"] == SIZE
 
 
 def test_e36_a_client_without_an_id_is_refused(server: RunningServer) -> None:

@@ -17,6 +17,7 @@ from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.log_names import LogName
+from logferry.server.storage.owners import of_client
 from logferry.server.storage.store import StoreState
 from tests.support.running import numbered_line, stored_lines, wait_until
 from tests.support.stores import Stored, delivery, in_one_group, opened
@@ -117,9 +118,9 @@ def test_sources_that_need_more_segments_than_may_be_open_are_stored_in_several_
         with in_one_group(store):
             for number, line in enumerate(FIRST):
                 source = f"s{number}"
-                opening = SourceRequest(Open(source, f"/x/app-{number}.log"), 1, "c", "h")
+                opening = SourceRequest(Open(source, f"/x/app-{number}.log"), 1, of_client("c"), "h")
                 store.submit(Delivery(LogName("", ""), [], 0, 0, source_request=opening), stored)
-                batch = SourceRequest(BatchRequest(source, 0, 1, 1, zlib.crc32(line), line), 1, "c", "h")
+                batch = SourceRequest(BatchRequest(source, 0, 1, 1, zlib.crc32(line), line), 1, of_client("c"), "h")
                 store.submit(Delivery(LogName("", ""), [line], 1, len(line), source_request=batch), stored)
         wait_until(lambda: len(stored.deliveries) == 2 * len(FIRST), "all are stored")
     assert sorted(stored_lines(tmp_path)) == sorted(FIRST)

@@ -26,6 +26,7 @@ from logferry.server.storage.disk.journal import (
 )
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.log_names import LogName
+from logferry.server.storage.owners import of_client
 from logferry.server.storage.records import ExtentRow, LossRow, SegmentRow, WindowRow
 from tests.server.storage.disk.test_repair import ship
 from tests.support.running import wait_until
@@ -245,7 +246,7 @@ def skip(store: DiskStore, *, count: int = 1) -> None:
         skips = [Skip("s1", 10 * SIZE, 11 * SIZE, "gone")] * count
         requests: list[Open | Skip] = [Open("s1", "/var/log/app.log"), *skips]
         for request in requests:
-            found = SourceRequest(request, 1, "client-1", "web-1")
+            found = SourceRequest(request, 1, of_client("client-1"), "web-1")
             store.submit(Delivery(LOG, [], 0, 0, source_request=found), stored)
     wait_until(lambda: len(stored.deliveries) == count + 1, "the store answers")
 

@@ -14,6 +14,7 @@ from logferry.server.storage.deliveries import Delivery, SourceRequest
 from logferry.server.storage.disk.journal import begin_entry, journal_path, total_entry
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.rebuild import Rebuilt, rebuild
+from logferry.server.storage.owners import of_client
 from logferry.server.storage.store import Store
 from tests.server.storage.disk.test_repair import ship
 from tests.support.running import stored_lines, wait_until
@@ -251,7 +252,7 @@ def ask(store: Store, message: Skip | Window) -> None:
     """Send a request about the source s1, and wait for it."""
     stored = Stored()
     for request in (Open("s1", "/var/log/app.log"), message):
-        found = SourceRequest(request, 1, "client-1", "web-1")
+        found = SourceRequest(request, 1, of_client("client-1"), "web-1")
         store.submit(Delivery(LOG, [], 0, 0, source_request=found), stored)
     wait_until(lambda: len(stored.deliveries) == 2, "the store answers")
 

@@ -21,6 +21,7 @@ from logferry.server.storage.disk.fsck import fsck
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.repair import SegmentRepair
 from logferry.server.storage.log_names import LogName
+from logferry.server.storage.owners import of_client
 from logferry.server.storage.records import ExtentRow
 from logferry.server.storage.store import Store
 from tests.support.running import stored_lines, wait_until
@@ -39,7 +40,7 @@ def ship(store: Store, first: int, last: int, *, source: str = "s1", path: str =
         requests.append(BatchRequest(source, start, start + 2 * SIZE, 2, zlib.crc32(payload), payload))
     for message in requests:
         lines, payload = (message.lines, message.payload) if isinstance(message, BatchRequest) else (0, b"")
-        request = SourceRequest(message, 1, "client-1", "web-1")
+        request = SourceRequest(message, 1, of_client("client-1"), "web-1")
         delivery = Delivery(LogName("", ""), [payload] if payload else [], lines, len(payload), source_request=request)
         count = len(stored.deliveries)
         store.submit(delivery, stored)  # one by one, so that a segment is not begun early
@@ -115,7 +116,7 @@ def test_any_damage_heals_and_storing_goes_on(
 
 def reopen(store: Store) -> None:
     stored = Stored()
-    request = SourceRequest(Open("s1", "/var/log/app.log"), 1, "client-1", "web-1")
+    request = SourceRequest(Open("s1", "/var/log/app.log"), 1, of_client("client-1"), "web-1")
     store.submit(Delivery(LogName("", ""), [], 0, 0, source_request=request), stored)
     wait_until(lambda: stored.deliveries, "the source is open")
 
@@ -338,7 +339,7 @@ def test_a_segment_whose_lines_are_still_in_the_ledger_heals(tmp_path: Path) -> 
                 batch = BatchRequest(source, 0, len(payload), 4, zlib.crc32(payload), payload)
                 for message in (Open(source, f"/var/log/{source}.log"), batch):
                     lines, pieces = (4, [payload]) if message is batch else (0, [])
-                    request = SourceRequest(message, 1, "client-1", "web-1")
+                    request = SourceRequest(message, 1, of_client("client-1"), "web-1")
                     size = sum(map(len, pieces))
                     store.submit(Delivery(LogName("", ""), pieces, lines, size, source_request=request), stored)
         wait_until(lambda: len(stored.deliveries) == 6, "all are stored")

@@ -11,6 +11,7 @@ from logferry.protocol.delivery_requests import Open
 from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.unused_sources import PAGE_ROWS, PAUSE_S, UNUSED_S, UnusedSources
+from logferry.server.storage.owners import of_client
 from logferry.server.storage.records import ExtentRow, LossRow, SourceRow, WindowRow
 from tests.support.running import wait_until
 from tests.support.stores import LOG, Stored, opened
@@ -94,7 +95,7 @@ def test_a_client_that_opens_a_forgotten_source_again_begins_at_0(
     with opened(tmp_path) as store:
 
         def ask(message: Open | ReleaseSources) -> SourceRequest:
-            request = SourceRequest(message, 1, "c1", "web-1")
+            request = SourceRequest(message, 1, of_client("c1"), "web-1")
             count = len(stored.deliveries)
             store.submit(Delivery(LOG, [], 0, 0, source_request=request), stored)
             wait_until(lambda: len(stored.deliveries) > count, "the request is judged")

@@ -14,6 +14,7 @@ from logferry.protocol.validation import Accept
 from logferry.server.clients.authenticator import Credentials, Principal
 from logferry.server.clients.client_record import ClientRecord
 from logferry.server.storage.deliveries import Delivery
+from logferry.server.storage.owners import Owner
 
 Answers = list[tuple[bytes, int]]
 """Answer lines in order, each with the number of times to send it."""
@@ -50,7 +51,7 @@ class Channel(Protocol):
     def send_sign_of_life(self) -> None:
         """Send a heartbeat that says whether the store is storing."""
 
-    def ask(self, question: Question, owner: str) -> str | None:
+    def ask(self, question: Question, owner: Owner) -> str | None:
         """Have another thread answer a question of `owner`; return what is wrong if the client asks too much."""
 
     def damaged_sources(self, owner: str) -> Sequence[str]:

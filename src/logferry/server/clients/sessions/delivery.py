@@ -39,6 +39,7 @@ from logferry.server.clients.sessions.base import NOTHING, Answers, Channel, Cli
 from logferry.server.clients.sessions.outcomes import Outcomes
 from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
 from logferry.server.storage.log_names import LogName
+from logferry.server.storage.owners import of_client
 
 # Roughly what a request without lines costs in memory.
 _OVERHEAD_BYTES: Final = 2048
@@ -66,7 +67,7 @@ class DeliverySession:
             max_batch_bytes=terms.max_batch_bytes, max_inflated_bytes=terms.limits.max_inflated_bytes
         )
         self._hello: Credentials | None = None
-        self._owner = ""  # of the sources that this client creates; only its sources are open to it
+        self._owner = of_client("")  # of the sources that this client creates; only its sources are open to it
         self._outcomes = Outcomes(durability=terms.durability)
         self._takes_notices = False
 
@@ -155,9 +156,11 @@ class DeliverySession:
         return farewell
 
     def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
-        if self._hello and self._takes_notices:
-            for source in sources.get(self._owner, ()):
-                self._channel.answer_now(notice_line(source))
+        if not self._hello or not self._takes_notices:
+            return
+        for owner in {self._owner.name, self._owner.client}:
+            for source in sources.get(owner, ()):
+                self._channel.answer_now(notice_line(self._owner.own_id(source)))
 
     def _take_request(self, request: Request, deliveries: list[ClientDelivery]) -> str | None:
         """Act on a request; return what is wrong with the request if it breaks the rules."""
@@ -201,7 +204,8 @@ class DeliverySession:
         )
         self._takes_notices = HEAL in hello.features
         if self._takes_notices:
-            self.notify_damage({self._owner: self._channel.damaged_sources(self._owner)})
+            owners = {self._owner.name, self._owner.client}
+            self.notify_damage({owner: self._channel.damaged_sources(owner) for owner in owners})
 
     def _take_open(self, request: Open, deliveries: list[ClientDelivery]) -> str | None:
         if not self._protocol.sources[request.source] and not self._channel.has_room_for_source:

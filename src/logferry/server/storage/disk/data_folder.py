@@ -32,6 +32,9 @@ _OWN: Final = (
 )
 _KEPT: Final = f"{FILE_NAME}.damaged-"
 
+# Folders below the second level may be those of logs, in the trees of identities (LogName); no store makes deeper ones.
+_LOG_DEPTH: Final = 1
+
 _is_kept_journal: Final = re.compile(r".+\.ndjson\.journal\.kept-[0-9]{1,9}", re.ASCII).fullmatch
 
 _FOREIGN: Final = "does not belong to the store"
@@ -86,15 +89,26 @@ def _found(data_dir: Path, is_known: Callable[[str], bool]) -> Iterator[Finding]
             if not _is_folder(log):
                 yield _foreign(log, path)
                 continue
-            entries = list(_entries(Path(log.path)))
-            surpluses = _surpluses(root, path, entries)
-            for entry in entries:
-                if surplus_name(entry.name):
-                    finding = surpluses.get(entry.name)
-                else:
-                    finding = _beside_segments(entry, f"{path}/{entry.name}", is_known)
-                if finding:
-                    yield finding
+            yield from _in_folder(root, path, is_known, depth=_LOG_DEPTH)
+
+
+def _in_folder(root: Path, path: str, is_known: Callable[[str], bool], *, depth: int) -> Iterator[Finding]:
+    """Yield what is in the folder of a log, or of a host in the tree of an identity, which has folders of logs."""
+    entries = list(_entries(root / path))
+    surpluses = _surpluses(root, path, entries)
+    for entry in entries:
+        name = f"{path}/{entry.name}"
+        if depth and _is_folder(entry) and not _is_of_segment(entry.name):
+            yield from _in_folder(root, name, is_known, depth=depth - 1)
+            continue
+        is_surplus = surplus_name(entry.name)
+        if finding := surpluses.get(entry.name) if is_surplus else _beside_segments(entry, name, is_known):
+            yield finding
+
+
+def _is_of_segment(name: str) -> bool:
+    """Whether a name is that of a segment, or of what lies beside one: nothing below it is a log's."""
+    return segment_name(name) is not None or surplus_name(name) is not None or bool(segment_of_journal(name))
 
 
 def _beside_segments(entry: "os.DirEntry[str]", path: str, is_known: Callable[[str], bool]) -> Finding | None:

@@ -57,6 +57,7 @@ from logferry.server.storage.disk.segments import Segments
 from logferry.server.storage.disk.unused_sources import UnusedSources
 from logferry.server.storage.disk.writer import FIRST_RETRY_S, LAST_WAIT_S, Writer
 from logferry.server.storage.log_names import LogName
+from logferry.server.storage.owners import Owner
 from logferry.server.storage.store import (
     OnDamage,
     OnFailure,
@@ -204,8 +205,8 @@ class DiskStore:
         assert self._opened
         self._opened.writer.give_up(deliveries)
 
-    def sources_of(self, question: SourcesOf) -> SourcesPage:
-        return source_report.sources_of(self._settings.data_dir, question)
+    def sources_of(self, question: SourcesOf, owner: Owner | None = None) -> SourcesPage:
+        return source_report.sources_of(self._settings.data_dir, question, owner)
 
     def positions(self, sources: Sequence[str]) -> list[Position]:
         return source_report.positions(self._settings.data_dir, sources)

@@ -250,7 +250,7 @@ class Journals:
     def _last_of(self, source: str, group: RecordedGroup, ledger: Ledger) -> _Waiting | None:
         """Return where to note something about a source without new lines: the last segment of its log, if any."""
         row = group.sources.get(source) or ledger.source(source)
-        last = ledger.last_segment_in("/".join(log_of_source(row.host, row.path))) if row else None
+        last = ledger.last_segment_in(_folder_of(row, ledger)) if row else None
         if not row or not last or last.state == "expired":
             return None
         waiting = self._waiting.setdefault(last.id, _Waiting(last))
@@ -368,6 +368,12 @@ def _write_whole(descriptor: int, data: bytes, *, size: int) -> None:
         with contextlib.suppress(OSError):  # what stays of it is true, and its last line is ignored
             os.ftruncate(descriptor, size)
         raise
+
+
+def _folder_of(row: SourceRow, ledger: Ledger) -> str:
+    """Return the folder of the segments of a source, below `segments`: that of its last lines, if it has any."""
+    segment = ledger.segment(row.last.segment) if row.last else None
+    return os.path.dirname(segment.path) if segment else log_of_source(row.host, row.path).path
 
 
 def _entries(waiting: _Waiting, known: set[str]) -> Iterator[bytes]:

@@ -26,6 +26,7 @@ from typing import Any, Final
 from logferry.errors import DamagedLedger, StoreError
 from logferry.server.storage.disk.ledger_format import VERSION, is_new, migrate, version_of
 from logferry.server.storage.loss_limits import joined_losses, joined_windows
+from logferry.server.storage.owners import Owner
 from logferry.server.storage.records import (
     DamageRow,
     ExtentRow,
@@ -170,7 +171,7 @@ class Ledger:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
 
-    def _query(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+    def _query(self, query: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[Any]:
         """Return the rows. Raises OSError."""
         try:
             return self._database.execute(query, values).fetchall()
@@ -322,12 +323,24 @@ class Ledger:
         )
         return [WindowRow(*row) for row in self._query(query, (source_id, *first, limit))]
 
-    def sources_of(self, host: str, path: str, *, after: str, limit: int) -> list[tuple[SourceRow, float]]:
-        """Return the sources of a host that had a path, by id, from the first after `after`, and when they began."""
+    def sources_of(
+        self, host: str, path: str, *, after: str, limit: int, owner: Owner | None = None
+    ) -> list[tuple[SourceRow, float]]:
+        """Return the sources of a host that had a path, by id, from the first after `after`, and when they began.
+
+        With an `owner`, only those that are open to it, by the ids that it knows.
+        """
+        own_id, is_open = "id", ""
+        values: dict[str, object] = {"host": host, "path": path, "after": after, "limit": limit}
+        if owner is not None:
+            prefix = owner.recorded_id("")
+            own_id = "CASE WHEN substr(id, 1, :length) = :prefix THEN substr(id, :length + 1) ELSE id END"
+            is_open = "AND client IN ('', :name, :client)"
+            values |= {"prefix": prefix, "length": len(prefix), "name": owner.name, "client": owner.client}
         rows = self._query(
-            "SELECT id, committed, lines, crc32, opened_at FROM sources WHERE host = ? AND path = ? AND id > ? "
-            "ORDER BY id LIMIT ?",
-            (host, path, after, limit),
+            f"SELECT {own_id} AS own_id, committed, lines, crc32, opened_at FROM sources "
+            f"WHERE host = :host AND path = :path {is_open} AND own_id > :after ORDER BY own_id LIMIT :limit",
+            values,
         )
         return [(SourceRow(row[0], host, path, *row[1:4]), row[4]) for row in rows]
 

@@ -151,7 +151,7 @@ class OpenSegments:
             return
         if segment:
             self._close_file(log)
-        for row in self._ledger.segments_in("/".join(log)):
+        for row in self._ledger.segments_in(log.path):
             if row.state == "open":
                 self._restore_length(row)
 
@@ -182,7 +182,7 @@ class OpenSegments:
 
     def _open_last(self, log: LogName) -> OpenSegment:
         folder = self._make_folders(log)
-        rows = [self._pending.rows.get(row.id, row) for row in self._ledger.segments_in("/".join(log))]
+        rows = [self._pending.rows.get(row.id, row) for row in self._ledger.segments_in(log.path)]
         rows = [row for row in rows if row.state == "open"]
         for row in rows[:-1]:
             self._close_row(row)
@@ -206,27 +206,29 @@ class OpenSegments:
         """Record the next segment of a folder in the ledger, and open it."""
         with naming(folder):
             taken = frozenset(os.listdir(folder))
-        recorded = (segment_name(os.path.basename(row.path)) for row in self._ledger.segments_in("/".join(log)))
+        recorded = (segment_name(os.path.basename(row.path)) for row in self._ledger.segments_in(log.path))
         last = max((name for name in recorded if name), default=None)
         name = next_name(last, taken, self._today().isoformat())
         if skipped := next_name(last, frozenset(), name.day).number - name.number:
             message = "%s has %d names of segments that the ledger does not record; they are left alone, and left out"
             logger.warning(message, folder, -skipped)
         with self._ledger.transaction():
-            row = self._ledger.add_segment(f"{log.host}/{log.name}/{name}")
+            row = self._ledger.add_segment(f"{log.path}/{name}")
         self.segments_begun += 1
         self._on_begin(row)
         return self._open_file(log, row)
 
     def _make_folders(self, log: LogName) -> Path:
         """Create a log's folders. Sync their names even if they exist: a crash may have come before the sync."""
-        folder = self._root / log.host / log.name
-        for path in (self._root, folder.parent, folder):
+        folders = [self._root]
+        for name in log.path.split("/"):
+            folders.append(folders[-1] / name)
+        for path in folders:
             with naming(path):
                 self._files.make_folder(path)
         if self._durable:
-            self.unsynced_folders |= {self._root.parent, self._root, folder.parent}
-        return folder
+            self.unsynced_folders |= {self._root.parent, *folders[:-1]}
+        return folders[-1]
 
     def _open_file(self, log: LogName, row: SegmentRow) -> OpenSegment:
         while len(self._open) >= self._max_open:

@@ -30,7 +30,7 @@ from logferry.server.storage.disk.journal import Journal, Total, read_journal, s
 from logferry.server.storage.disk.ledger import FILE_NAME, Ledger, sort_in
 from logferry.server.storage.disk.measure import Measure, measure
 from logferry.server.storage.disk.regular import size_of
-from logferry.server.storage.disk.segment_files import segment_files, unfinished_bytes
+from logferry.server.storage.disk.segment_files import log_folders, segment_files, unfinished_bytes
 from logferry.server.storage.disk.segment_names import FOLDER_NAME, SegmentName, segment_name
 from logferry.server.storage.disk.surplus import set_aside
 from logferry.server.storage.log_names import PLAIN
@@ -122,7 +122,7 @@ def _exchange(data_dir: Path, folder: Path) -> str:
 def _candidates(root: Path) -> Iterator[tuple[str, SegmentName]]:
     """Yield the folder and name of each segment, and of each journal without a segment."""
     yield from segment_files(root)
-    for folder in sorted(root.glob("*/*/")):
+    for folder in log_folders(root):
         for file_name in sorted(os.listdir(folder)):
             name = segment_name(segment_of_journal(file_name))
             if name and not os.path.lexists(folder / str(name)):

@@ -27,7 +27,7 @@ from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.regular import open_file, size_of
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
 from logferry.server.storage.disk.surplus import set_aside
-from logferry.server.storage.log_names import LogName
+from logferry.server.storage.log_names import LogName, log_at
 from logferry.server.storage.records import ExtentRow, SegmentRow
 
 logger = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class SegmentRepair:
         with contextlib.suppress(FileNotFoundError):
             surplus = size_of(path) - segment.bytes
             if segment.state == "open" and surplus > 0:  # perhaps only what the writer is writing now
-                self._on_surplus(LogName(*path.relative_to(self._root).parts[:2]))
+                self._on_surplus(log_at(os.path.dirname(segment.path)))
             elif surplus > 0:
                 is_unacked = self._durable and journal_agrees(path, segment)
                 moved = set_aside(path, segment.bytes, self._files, is_unacked=is_unacked)
@@ -118,7 +118,8 @@ class SegmentRepair:
 
     def _restore(self, path: Path, segment: SegmentRow, row: ExtentRow, payload: bytes) -> None:
         self._save(path, segment, row.position, row.bytes)
-        for folder in (self._root, path.parent.parent, path.parent):
+        folders = [folder for folder in path.parents if folder.is_relative_to(self._root)]
+        for folder in reversed(folders):
             self._files.make_folder(folder)
         self._clear_the_name(path, segment)
         with naming(path):

@@ -12,11 +12,16 @@ _BLOCK: Final = 64 * 1024
 
 
 def segment_files(root: Path) -> Iterator[tuple[str, SegmentName]]:
-    """Yield the folder ("<host>/<log>") and the name of everything below `root` that has the name of a segment."""
-    for folder in sorted(root.glob("*/*/")):
+    """Yield the folder (see LogName.path) and the name of everything below `root` that has the name of a segment."""
+    for folder in log_folders(root):
         names = (segment_name(name) for name in os.listdir(folder))
         for name in sorted(name for name in names if name):
             yield folder.relative_to(root).as_posix(), name
+
+
+def log_folders(root: Path) -> list[Path]:
+    """Return the folders in which segments may lie: those of logs, in the common tree and in those of identities."""
+    return sorted((*root.glob("*/*/"), *root.glob("*/*/*/")))
 
 
 def has_segments(root: Path) -> bool:

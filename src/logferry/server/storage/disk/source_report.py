@@ -27,6 +27,7 @@ from logferry.server.storage.disk.damage import Judged
 from logferry.server.storage.disk.integrity import Judgement, judge_extent
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.loss_pages import LOSSES, ROWS, WINDOWS, Recorded, first_losses, loss_page
+from logferry.server.storage.owners import Owner
 from logferry.server.storage.records import DamageRow, ExtentRow, SegmentRow
 
 # One page reads at most this much plus one extent: a second of work for a disk, then other clients have their turn.
@@ -50,10 +51,14 @@ def owner_of(data_dir: Path, source_id: str) -> str | None:
         ledger.close()
 
 
-def sources_of(data_dir: Path, question: SourcesOf) -> SourcesPage:
-    """Return a page of the sources that had a path. Raises StoreError or OSError when the ledger cannot be read."""
+def sources_of(data_dir: Path, question: SourcesOf, owner: Owner | None = None) -> SourcesPage:
+    """Return a page of the sources that had a path; see Store.
+
+    Raises StoreError or OSError when the ledger cannot be read.
+    """
+    wanted = (question.host, question.path)
     with _reading(data_dir) as ledger:
-        rows = ledger.sources_of(question.host, question.path, after=question.after, limit=SOURCES_PAGE + 1)
+        rows = ledger.sources_of(*wanted, after=question.after, limit=SOURCES_PAGE + 1, owner=owner)
     page = [NamedSource(row.id, row.committed, row.lines, round(at * 1000)) for row, at in rows[:SOURCES_PAGE]]
     return SourcesPage(tuple(page), has_more=len(rows) > SOURCES_PAGE)
 

@@ -1,0 +1,56 @@
+"""What an identity may see of a store: its own sources, under the ids that its clients know (rule E37).
+
+Translates between those ids and the recorded ones. A source of somebody else is like one that was never stored.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from logferry.protocol.delivery_answers import Position
+from logferry.protocol.delivery_repairs import DamagePage, RepairOutcome, StoredContent
+from logferry.protocol.delivery_reports import LossPage, ReportPage, SourcesPage
+from logferry.protocol.delivery_requests import Content, Losses, Repair, SourcesOf
+from logferry.server.storage.owners import Owner
+from logferry.server.storage.store import Store
+
+
+class OwnSources:
+    """Answers the questions of one owner. Every method is that of `Store`, and may wait for the disk."""
+
+    def __init__(self, store: Store, owner: Owner) -> None:
+        self._store = store
+        self._owner = owner
+
+    def _recorded(self, source: str) -> str:
+        recorded = self._store.owner_of(source)
+        is_own = recorded is not None and self._owner.may_use(recorded)
+        return source if is_own else self._owner.recorded_id(source)
+
+    def owner_of(self, source: str) -> str | None:
+        """See Store; likewise below."""
+        return self._store.owner_of(self._recorded(source))
+
+    def sources_of(self, question: SourcesOf) -> SourcesPage:
+        return self._store.sources_of(question, self._owner)
+
+    def positions(self, sources: Sequence[str]) -> list[Position]:
+        known_as = {self._recorded(source): source for source in sources}
+        return [at._replace(source=known_as[at.source]) for at in self._store.positions(list(known_as))]
+
+    def report(self, source: str, after: int) -> ReportPage:
+        return self._store.report(self._recorded(source), after)._replace(source=source)
+
+    def losses(self, question: Losses) -> LossPage:
+        page = self._store.losses(replace(question, source=self._recorded(question.source)))
+        return page._replace(source=question.source)
+
+    def content(self, request: Content) -> StoredContent:
+        stored = self._store.content(replace(request, source=self._recorded(request.source)))
+        return stored._replace(source=request.source)
+
+    def damaged(self, source: str, after: int) -> DamagePage:
+        return self._store.damaged(self._recorded(source), after)._replace(source=source)
+
+    def repair(self, request: Repair) -> RepairOutcome:
+        outcome = self._store.repair(replace(request, source=self._recorded(request.source)))
+        return outcome._replace(source=request.source)
