@@ -74,7 +74,7 @@ FLOORS: Final = {
             "ledger",
             "ledger_format",
         ),
-        *("journal", "surplus", "measure", "file_system", "segment_files", "regular", "segment_names"),
+        *("journal", "surplus", "measure", "free_space", "file_system", "segment_files", "regular", "segment_names"),
     ),
     "rendering": (
         *("renderer", "reference", "detect", "event_boundaries", "registry", "formats"),

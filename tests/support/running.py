@@ -57,7 +57,7 @@ def _age(path: Path) -> tuple[str, str, int]:
 def serve_settings(data_dir: Path, **changes: Any) -> ServeSettings:
     """Return the defaults of `logferry serve` on a free loopback port, with `changes`."""
     settings = load(ServeSettings, {}, {})
-    base: dict[str, Any] = {"server_host": "127.0.0.1", "server_port": 0, "data_dir": data_dir}
+    base: dict[str, Any] = {"server_host": "127.0.0.1", "server_port": 0, "data_dir": data_dir, "min_free_bytes": 0}
     return dataclasses.replace(settings, **(base | changes))
 
 

@@ -194,3 +194,16 @@ def store_twelve(data_dir: Path) -> None:
     with opened(data_dir, segment_bytes=3 * SIZE) as store:
         for line in LINES[10:22]:
             store.submit(delivery(line), Stored())
+
+
+class LimitedFiles(FileSystem):
+    """A disk that says how much of it is free, whatever is written."""
+
+    def __init__(self, free: int) -> None:
+        self.free = free
+
+    def space(self, folder: Path) -> tuple[int, int]:
+        """See FileSystem."""
+        if self.free < 0:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        return self.free, 1 << 30

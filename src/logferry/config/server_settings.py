@@ -127,6 +127,15 @@ class ServeSettings:
     retention_days: Annotated[
         int, Declaration(days(100_000), "0", "keep segments for this many days; 0 = forever", Group.STORAGE)
     ]
+    min_free_bytes: Annotated[
+        int,
+        Declaration(
+            size(0, 1024 * TIB),
+            "64M",
+            "take no new lines while the disk has less than this free: acks wait, nothing is lost; 0 = never stop",
+            Group.STORAGE,
+        ),
+    ]
     scrub_interval: Annotated[
         float,
         Declaration(

@@ -279,6 +279,7 @@ def _disk_store(settings: ServeSettings, open_segments: int, replacements: Repla
             retention_days=settings.retention_days,
             scrub_interval_s=settings.scrub_interval,
             scrub_rate=settings.scrub_rate,
+            min_free_bytes=settings.min_free_bytes,
             max_open_segments=open_segments,
         ),
         file_system=replacements.files,

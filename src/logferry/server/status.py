@@ -90,6 +90,9 @@ class ServerStatus:
             syncs=stored.syncs,
             bytes_in_memory=self._budget.total,
             disk_is_failing=health.state is StoreState.STALLED,
+            free_bytes=health.free_bytes,
+            disk_bytes=health.disk_bytes,
+            min_free_bytes=health.min_free_bytes,
             max_connections=clients.max_connections,
             memory_limit=self._budget.limit,
             is_ready=self._verdict(health).is_ready,
@@ -100,6 +103,8 @@ class ServerStatus:
         if health.state is not StoreState.STORING:
             reason = health.reason and f": {health.reason}"
             return Verdict.not_ready(f"the store is {_STATE_NAMES[health.state]}{reason}")
+        if health.shortage:
+            return Verdict.not_ready(f"the store takes nothing new: {health.shortage}")
         clients = self._clients
         if clients.max_connections and clients.connections >= clients.max_connections:
             return Verdict.not_ready(f"full: {clients.connections} clients are connected (--max-connections)")

@@ -239,7 +239,14 @@ class ServerGauges:
     damaged_bytes: int = gauge(
         "bytes", "Damaged bytes that were repaired and are kept in `damaged`.", exposed="damaged_kept_bytes"
     )
-    disk_is_failing: int = gauge("boolean", "1 while the disk refuses writes.", exposed="disk_failing")
+    disk_is_failing: int = gauge(
+        "boolean", "1 while the disk refuses writes, or has too little room.", exposed="disk_failing"
+    )
+    free_bytes: int = gauge("bytes", "Free bytes on the disk of the data folder.", exposed="disk_free_bytes")
+    disk_bytes: int = gauge("bytes", "Size of the disk of the data folder.", exposed="disk_size_bytes")
+    min_free_bytes: int = gauge(
+        "bytes", "Below this many free bytes, the server takes no new lines.", exposed="disk_min_free_bytes"
+    )
     max_connections: int = gauge(
         "connections", "How many connections may be open at the same time.", exposed="open_connections_limit"
     )

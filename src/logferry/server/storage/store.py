@@ -84,7 +84,8 @@ class StoreHealth:
     """The state of a store, why it is in that state if it is STALLED or FAILED, and its counters.
 
     `damaged_extents` is how many extents are known to be damaged now, `damaged_bytes` what is kept of repaired ones.
-    `since` is when the state began, in Unix time.
+    `since` is when the state began, in Unix time. `free_bytes` and `disk_bytes` are the room on the disk and its size,
+    both 0 if that is not known; below `min_free_bytes` nothing new is stored, and `shortage` says so.
     """
 
     state: StoreState
@@ -93,6 +94,10 @@ class StoreHealth:
     damaged_extents: int = 0
     since: float = 0.0
     damaged_bytes: int = 0
+    free_bytes: int = 0
+    disk_bytes: int = 0
+    min_free_bytes: int = 0
+    shortage: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from logferry.server.storage.disk.damaged_folder import DAMAGED_FOLDER
 from logferry.server.storage.disk.data_lock import LOCK_NAMES, lock_data_folder
 from logferry.server.storage.disk.deferred_sync import DeferredSync
 from logferry.server.storage.disk.file_system import FileSystem
+from logferry.server.storage.disk.free_space import FreeSpace
 from logferry.server.storage.disk.group_commit import CrashPoint, GroupCommit, no_crash
 from logferry.server.storage.disk.journals import Journals
 from logferry.server.storage.disk.ledger import FILE_NAME as LEDGER_NAME
@@ -103,6 +104,7 @@ class DiskStoreSettings:
     first_retry_s: float = FIRST_RETRY_S
     scrub_interval_s: float = 0.0  # 0: never
     scrub_rate: int = 16 * 1024 * 1024  # bytes per second
+    min_free_bytes: int = 0  # store nothing new while the disk has less than this
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ class _Opened:
     repair: SegmentRepair
     scrub: Scrub | None
     ledger_check: LedgerCheck | None
+    free_space: FreeSpace
     resources: contextlib.ExitStack
 
 
@@ -184,6 +187,7 @@ class DiskStore:
         if opened.deferred_sync:
             opened.deferred_sync.start()
         opened.journals.start()
+        opened.free_space.start()
         opened.writer.start()
         if opened.scrub:
             opened.scrub.start()
@@ -251,13 +255,18 @@ class DiskStore:
             extents_repaired=opened.damage.repaired,
             bytes_scrubbed=opened.scrub.bytes_read if opened.scrub else 0,
         )
-        return StoreHealth(state, reason, counters, opened.damage.count, since, opened.repair.damaged.bytes)
+        space = opened.free_space
+        return StoreHealth(
+            *(state, reason, counters, opened.damage.count, since, opened.repair.damaged.bytes),
+            *(space.free_bytes, space.total_bytes, space.min_bytes, space.shortage),
+        )
 
     def close(self, timeout_s: float) -> int:
         opened = self._opened
         if opened is None or self._state.state is StoreState.CLOSED:
             return 0
         self._state.change(StoreState.CLOSING)
+        opened.free_space.ask_to_stop()
         if opened.scrub:
             opened.scrub.ask_to_stop()
         if opened.ledger_check:
@@ -318,8 +327,18 @@ class DiskStore:
         resources.callback(retention.close)
         self._apply(retention, segments)
         deferred_sync = DeferredSync(settings.data_dir, self._root, files) if self._is_durable else None
+        free_space = FreeSpace(
+            settings.data_dir,
+            files,
+            min_bytes=settings.min_free_bytes,
+            on_shortage=lambda: self._apply(retention, segments),
+        )
         commit = GroupCommit(
-            *(ledger, segments), deferred_sync=deferred_sync, journals=journals, crash_point=self._crash_point
+            *(ledger, segments),
+            deferred_sync=deferred_sync,
+            journals=journals,
+            check_space=free_space.check,
+            crash_point=self._crash_point,
         )
         unused = UnusedSources(ledger, is_open=commit.is_open)
         writer = Writer(
@@ -343,6 +362,7 @@ class DiskStore:
             *(recovered.report, damage, repair),
             self._scrub(damage, repair),
             None if is_checked else LedgerCheck(settings.data_dir, on_damage=lambda found: _fail(writer, found)),
+            free_space,
             resources.pop_all(),
         )
 

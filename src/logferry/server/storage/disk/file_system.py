@@ -59,6 +59,11 @@ class FileSystem:
         """Return when the names of the files in a folder are on the disk."""
         durable.sync_folder(path)
 
+    def space(self, folder: Path) -> tuple[int, int]:
+        """Return how many bytes are free for this process on the disk of a folder, and how many the disk has."""
+        status = os.statvfs(folder)
+        return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+
     def truncate(self, path: Path, size: int) -> None:
         """Cut a file back to `size` bytes."""
         os.truncate(path, size)

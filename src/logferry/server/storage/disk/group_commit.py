@@ -53,8 +53,11 @@ class GroupCommit:
         *,
         deferred_sync: DeferredSync | None,
         journals: Journals,
+        check_space: Callable[[], object] = lambda: None,
         crash_point: CrashPoint = no_crash,
     ) -> None:
+        """`check_space` raises OSError while the disk has too little room for anything new."""
+        self._check_space = check_space
         self._ledger = ledger
         self._segments = segments
         self._sources = SourceTable(ledger)
@@ -73,6 +76,8 @@ class GroupCommit:
         """
         try:
             self._segments.undo_if_needed()
+            if any(delivery.size for delivery in group):
+                self._check_space()
             changes = self._sources.begin_group()
             stored = [delivery for delivery in group if _must_be_stored(delivery, changes)]
             self._crash_point("before append")
