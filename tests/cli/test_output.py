@@ -1,5 +1,6 @@
 """What commands print is safe for a terminal, whatever it is made of, and whoever reads it may leave."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.cli.output import print_problem, print_result, shown, table
+from logferry.cli.output import notices_as_json, print_notice, print_problem, print_result, shown, table
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
@@ -55,3 +56,20 @@ def test_a_name_that_the_terminal_cannot_encode_is_printed_escaped() -> None:
         [sys.executable, "-c", program], cwd=SOURCE, env=environment, capture_output=True, check=False
     )
     assert (done.stdout, done.stderr) == (b"b\\xfccher\n", b"logferry: b\\xfccher\n")
+
+
+def test_with_a_log_of_json_notices_and_problems_are_objects_and_results_are_not(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    notices_as_json(is_wanted=True)
+    try:
+        print_notice("logferry: listening on ::1 port 9000")
+        print_problem("cannot read \x1b[2Ja\nb", command="verify")
+        print_result("all there, once")
+    finally:
+        notices_as_json(is_wanted=False)
+    out, err = capfd.readouterr()
+    assert out == "all there, once\n"
+    notice, problem = map(json.loads, err.splitlines())
+    assert (notice["level"], notice["event"]) == ("info", "logferry: listening on ::1 port 9000")
+    assert (problem["level"], problem["event"]) == ("error", "logferry verify: cannot read \\x1b[2Ja\\nb")

@@ -1,5 +1,6 @@
 """The program as its users run it: `main.py`, `server_main.py`, options, environment, output."""
 
+import json
 import os
 import re
 import sys
@@ -291,3 +292,15 @@ def data(data_dir: Path) -> list[Path]:
 def assert_memory_until_done(pid: int, data_dir: Path, size: int) -> None:
     wait_until(lambda: sum(path.stat().st_size for path in data(data_dir)) > size, "half is stored", deadline_s=30)
     assert peak_memory(pid) < 60 * 1000 * 1000
+
+
+def test_with_log_format_json_every_line_on_stderr_of_both_ends_is_an_object(tmp_path: Path) -> None:
+    log, data_dir = append(tmp_path / "app.log", range(10)), tmp_path / "data"
+    with server(data_dir, "--log-format", "json", folder=tmp_path) as running:
+        run = ship(log, running.port, "--log-format", "json", folder=tmp_path)
+        assert running.program.terminate() == 0
+        for stderr in (run.stderr, running.program.stderr):
+            entries = [json.loads(line) for line in stderr.splitlines()]
+            assert all({"time", "level", "event", "fields"} <= entry.keys() for entry in entries)
+            assert len(entries) > 2
+    assert json.loads(run.stderr.splitlines()[-1])["event"].startswith("logferry: 10 lines acked")

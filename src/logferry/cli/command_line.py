@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Final, Generic, NoReturn, TextIO
 
 from logferry import __version__
+from logferry.cli.output import notices_as_json
 from logferry.config import Group, Option, Settings, former_names, load, options_of
 from logferry.errors import ConfigError
-from logferry.telemetry.log_format import SafeFormatter
+from logferry.telemetry.log_format import JsonFormatter, SafeFormatter
 from logferry.telemetry.log_limits import FloodGuard
 
 logger = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ class CommandLine(Generic[Settings]):
     def start(self, words: Sequence[str]) -> Settings:
         """Set up logging and return the settings. Logs which variables of former versions are still set."""
         settings = self.settings(words)
-        log_to_stderr(settings.log_level)
+        log_to_stderr(settings.log_level, as_json=settings.log_format == "json")
         for sentence in former_names(options_of(self.kind), os.environ):
             logger.info("%s", sentence)
         return settings
@@ -139,10 +140,11 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
         raise AttributeError("this handler always writes to sys.stderr")
 
 
-def log_to_stderr(level: str) -> None:
-    """Log records of this level and above to stderr."""
+def log_to_stderr(level: str, *, as_json: bool = False) -> None:
+    """Log records of this level and above to stderr; with `as_json`, all lines on stderr are objects of JSON."""
     handler = _StderrHandler()
-    handler.setFormatter(SafeFormatter(encoding=sys.stderr.encoding or "utf-8"))
+    handler.setFormatter(JsonFormatter() if as_json else SafeFormatter(encoding=sys.stderr.encoding or "utf-8"))
+    notices_as_json(is_wanted=as_json)
     handler.addFilter(FloodGuard())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 

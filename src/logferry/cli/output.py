@@ -1,16 +1,30 @@
 """Prints results to stdout and problems to stderr, and lays out tables; makes names and reasons safe for a terminal.
 
-Must never fail because nobody can read the output: streams.py sees to that.
+With --log-format json, notices and problems are objects as those of the log, so that every line on stderr is one. Must
+never fail because nobody can read the output: streams.py sees to that.
 """
 
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Sequence
 from typing import TextIO
 
 from logferry.names import text_of_name
 from logferry.printable import MAX_REASON_CHARS, printable
+from logferry.telemetry.log_format import json_line
+
+
+class _Form:
+    """How notices and problems are printed; the command line decides it once, before there is anything to print."""
+
+    is_json = False
+
+
+def notices_as_json(*, is_wanted: bool) -> None:
+    """Print notices and problems as JSON from now on, or as text."""
+    _Form.is_json = is_wanted
 
 
 def print_result(text: str) -> None:
@@ -20,13 +34,16 @@ def print_result(text: str) -> None:
 
 def print_notice(text: str) -> None:
     """Print a line to stderr that scripts read, such as the summary of a run."""
+    if _Form.is_json:
+        text = json_line(time.time(), "info", text)
     _print(text, sys.stderr)
 
 
 def print_problem(text: str, *, command: str = "") -> None:
     """Print a problem as one line on stderr, prefixed with the name of the program and the command."""
     name = f"logferry {command}" if command else "logferry"
-    _print(f"{name}: {printable(text, encoding=_encoding(sys.stderr))}", sys.stderr)
+    line = f"{name}: {printable(text, encoding=_encoding(sys.stderr))}"
+    _print(json_line(time.time(), "error", line) if _Form.is_json else line, sys.stderr)
 
 
 def shown(text: object) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 
 from logferry.config.input_settings import FileSettings, InputSettings
 from logferry.config.kinds import BOOLEAN, HOST_NAME, PATH, PORT, TEXT, choice, whole, word_or
-from logferry.config.options import Declaration, Group, Http, Json, LogLevel, ShutdownTimeout
+from logferry.config.options import Declaration, Group, Http, Json, LogFormat, LogLevel, ShutdownTimeout
 from logferry.config.units import TIB, duration, size
 
 ServerHost: TypeAlias = Annotated[
@@ -266,6 +266,7 @@ class ShipSettings:
     ]
     shutdown_timeout: ShutdownTimeout
     log_level: LogLevel
+    log_format: LogFormat
     config: ClientConfig
 
 
@@ -283,6 +284,7 @@ class RepairSettings:
     ack_timeout: AckTimeout
     connect_timeout: ConnectTimeout
     log_level: LogLevel
+    log_format: LogFormat
     config: ClientConfig
 
 
@@ -309,4 +311,5 @@ class StatusSettings:
     ]
     state_dir: StateDir
     log_level: LogLevel
+    log_format: LogFormat
     config: ClientConfig

@@ -115,6 +115,15 @@ LogLevel: TypeAlias = Annotated[
         Group.RUN,
     ),
 ]
+LogFormat: TypeAlias = Annotated[
+    str,
+    Declaration(
+        choice("text", "json"),
+        "text",
+        "how to log to stderr: text, or json: one object a line, with time (UTC), level, event and fields",
+        Group.RUN,
+    ),
+]
 ShutdownTimeout: TypeAlias = Annotated[
     float,
     Declaration(

@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 
 from logferry.config.kinds import BOOLEAN, LISTEN_PORT, NETWORK, PATH, TEXT, any_number, choice, whole, word_or
 from logferry.config.listen_urls import LISTEN_URL, ListenUrl, plain
-from logferry.config.options import Declaration, Group, Http, Json, LogLevel, ShutdownTimeout
+from logferry.config.options import Declaration, Group, Http, Json, LogFormat, LogLevel, ShutdownTimeout
 from logferry.config.units import KIB, MIB, TIB, days, duration, size
 
 DataDir: TypeAlias = Annotated[
@@ -157,6 +157,7 @@ class ServeSettings:
     http: Http
     shutdown_timeout: ShutdownTimeout
     log_level: LogLevel
+    log_format: LogFormat
     config: ServerConfig
 
     @property
@@ -181,4 +182,5 @@ class FsckSettings:
     ]
     json: Json
     log_level: LogLevel
+    log_format: LogFormat
     config: ServerConfig
