@@ -59,7 +59,8 @@ FLOORS: Final = {
         ),
     ),
     "server.storage.disk": (
-        *("disk_store", "writer", "group_commit", "recovery", "retention", "unused_sources", "deferred_sync"),
+        *("disk_store", "writer", "group_commit", "recovery"),
+        *("retention", "unused_sources", "expired_rows", "deferred_sync"),
         *("rebuild", "journal_completion", "lost_transactions", "entering"),
         *("scrub", "scrub_plan", "repair", "source_report", "damage", "fsck", "data_folder", "surplus_lines"),
         *("ledger_check", "previous_runs", "data_lock", "ledger_reading"),

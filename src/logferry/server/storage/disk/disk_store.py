@@ -40,6 +40,7 @@ from logferry.server.storage.disk.damage import DamageRegistry, Judged
 from logferry.server.storage.disk.damaged_folder import DAMAGED_FOLDER
 from logferry.server.storage.disk.data_lock import LOCK_NAMES, lock_data_folder
 from logferry.server.storage.disk.deferred_sync import DeferredSync
+from logferry.server.storage.disk.expired_rows import ExpiredRows, RecentReports
 from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.free_space import FreeSpace
 from logferry.server.storage.disk.group_commit import CrashPoint, GroupCommit, no_crash
@@ -80,7 +81,7 @@ PRIVACY: Final = Privacy(0o750, 0o640, lambda name: name in _RECORDS or name.sta
 
 # What fails, for the limit of log messages.
 _RETENTION: Final = "retention"
-_UNUSED_SOURCES: Final = "unused sources"
+_UNUSED_ROWS: Final = "unused rows"
 
 
 def utc_today() -> datetime.date:
@@ -156,6 +157,7 @@ class DiskStore:
         self._to_tidy: deque[LogName] = deque()  # repairs add to it, the writer thread takes from it
         self._opened: _Opened | None = None
         self._ends_well = False
+        self._recent_reports = RecentReports()
 
     @property
     def id(self) -> str:
@@ -216,6 +218,7 @@ class DiskStore:
         return source_report.positions(self._settings.data_dir, sources)
 
     def report(self, source: str, after: int) -> ReportPage:
+        self._recent_reports.note(source)
         return source_report.report(self._settings.data_dir, source, after=after, on_judged=self._note_judged)
 
     def losses(self, question: Losses) -> LossPage:
@@ -340,13 +343,16 @@ class DiskStore:
             check_space=free_space.check,
             crash_point=self._crash_point,
         )
-        unused = UnusedSources(ledger, is_open=commit.is_open)
+        walks: list[UnusedSources | ExpiredRows] = [
+            UnusedSources(ledger, is_open=commit.is_open),
+            ExpiredRows(self._root, ledger, self._recent_reports),
+        ]
         writer = Writer(
             commit,
             self._state,
             place=str(settings.data_dir),
             max_logs=settings.max_open_segments,
-            after_group=lambda: self._after_group(retention, segments, unused),
+            after_group=lambda: self._after_group(retention, segments, walks),
             on_failure=on_failure,
             on_held=on_held,
             first_retry_s=settings.first_retry_s,
@@ -415,13 +421,16 @@ class DiskStore:
     def _wake(writer: Writer) -> None:
         writer.submit(Delivery(LogName("", ""), [], 0, 0), lambda _: None)
 
-    def _after_group(self, retention: Retention, segments: Segments, unused: UnusedSources) -> None:
+    def _after_group(
+        self, retention: Retention, segments: Segments, walks: Sequence[UnusedSources | ExpiredRows]
+    ) -> None:
         self._apply(retention, segments)
         try:
-            unused.forget_some()
+            for walk in walks:
+                walk.forget_some()
         except OSError as error:
-            message = "cannot delete unused sources from the ledger, trying again later: %s"
-            self._repeats.log(logging.WARNING, _UNUSED_SOURCES, message, cause_of(error, with_path=True))
+            message = "cannot delete from the ledger what nobody needs any more, trying again later: %s"
+            self._repeats.log(logging.WARNING, _UNUSED_ROWS, message, cause_of(error, with_path=True))
 
     def _apply(self, retention: Retention, segments: Segments) -> None:
         """Tidy logs, and delete expired segments. A failure does no harm: the next segment or day tries again."""

@@ -407,8 +407,8 @@ class Ledger:
 
     def segments(self, *states: SegmentState) -> list[SegmentRow]:
         """Return the segments in any of `states` (all segments if none is given), oldest first."""
-        rows = self._query("SELECT * FROM segments ORDER BY id")
-        return [row for row in (SegmentRow(*values) for values in rows) if not states or row.state in states]
+        where = f"WHERE state IN ({', '.join('?' * len(states))}) " if states else ""
+        return [SegmentRow(*row) for row in self._query(f"SELECT * FROM segments {where}ORDER BY id", states)]
 
     def add_known_segment(self, row: SegmentRow) -> SegmentRow:
         """Record a segment that exists already; return it with its number."""
@@ -438,6 +438,24 @@ class Ledger:
                     yield source, ExtentRow(*row)
         except sqlite3.Error as error:
             raise self._os_error(error) from error
+
+    def extents_from(self, first: tuple[str, int], *, limit: int) -> list[tuple[str, ExtentRow, bool]]:
+        """Return extents from one on, by source and start, each with whether retention has deleted its segment."""
+        rows = self._query(
+            f"SELECT source, {_EXTENT_COLUMNS}, "
+            "EXISTS (SELECT 1 FROM segments WHERE id = extents.segment AND state = 'expired') "
+            "FROM extents WHERE (source, start) >= (?, ?) ORDER BY source, start LIMIT ?",
+            (*first, limit),
+        )
+        return [(source, ExtentRow(*row), bool(is_deleted)) for source, *row, is_deleted in rows]
+
+    def drop_extents(self, extents: Iterable[tuple[str, int]]) -> None:
+        """Forget extents, by source and start."""
+        self._database.executemany("DELETE FROM extents WHERE source = ? AND start = ?", extents)
+
+    def drop_segments(self, numbers: Iterable[int]) -> None:
+        """Forget segments that no extent refers to, by their numbers."""
+        self._database.executemany("DELETE FROM segments WHERE id = ?", ((number,) for number in numbers))
 
     def drop_extents_after(self, source_id: str, committed: int) -> int:
         """Forget the extents of a source that end after an offset; return how many."""

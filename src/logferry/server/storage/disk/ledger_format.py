@@ -11,9 +11,10 @@
     damage     extents whose stored bytes differ from `extents`, until they are repaired (damage.py); since version 3
     checks     when each segment was last compared with the ledger (scrub.py); since version 3
 
-Limits: offsets and lengths up to 2^63 - 1. An extent has at most 4 MiB of lines plus one batch. A new version adds a
-step to `_STEPS`. A server that opens an earlier version migrates it in one transaction: a crash leaves the earlier
-version as it was. A reader reads earlier versions as they are. A later version is refused, and stays as it is.
+Limits: offsets and lengths up to 2^63 - 1. An extent has at most 4 MiB of lines plus one batch, or 256 MiB if its
+segment is expired (expired_rows.py). A new version adds a step to `_STEPS`. A server that opens an earlier version
+migrates it in one transaction: a crash leaves the earlier version as it was. A reader reads earlier versions as they
+are. A later version is refused, and stays as it is.
 """
 
 import sqlite3
