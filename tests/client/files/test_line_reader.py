@@ -17,6 +17,7 @@ from logferry.model.chunk import Chunk
 from logferry.model.loss import Loss
 from logferry.model.source import Source
 from tests.support.builders import append, rewrite
+from tests.support.memory_reader import MemoryContent
 
 LIMIT = 64
 
@@ -406,3 +407,25 @@ def test_a_renamed_file_is_read_on_and_a_deleted_one_knows_it(opened: SourceFile
     (tmp_path / "app.log.1").unlink()
     assert opened.is_deleted
     assert data_of(read_all(opened)) == [b"late\n"]
+
+
+class ShrinkingContent(MemoryContent):
+    """Holds ten old lines until its size has been taken once, and then a new one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.append(b"old\n" * 10)
+
+    def size(self) -> int:
+        size, self._data = super().size(), b"new\n"
+        return size
+
+
+def test_a_size_that_is_that_of_an_earlier_content_is_not_remembered() -> None:
+    """The bytes that recognise the file would be those of the content after the truncation."""
+    file = SourceFile(Path("app.log"), max_line_bytes=100, content=ShrinkingContent())
+    assert file.seen_size == 0
+    file.size()
+    assert file.seen_size == 4
+    assert file.read() is not None
+    assert file.lost == []

@@ -12,8 +12,10 @@ import pytest
 from logferry.client.finding.listing import FolderListings
 from logferry.client.readers.follow import reader as follow_reader
 from logferry.client.readers.follow.reader import FollowReader
-from logferry.client.recognition.rotated import named_like_rotated_since
+from logferry.client.recognition.recognise import Recogniser
+from logferry.client.recognition.rotated import RotatedFiles, named_like_rotated_since
 from logferry.client.state.checkpoints import Checkpoints
+from tests.client.recognition.test_recognise import Memory
 from tests.support.running import RunningServer, numbered_line, wait_until
 from tests.support.shipping import (
     append,
@@ -279,3 +281,33 @@ def test_a_clock_that_was_set_in_between_hides_no_file(
         append(log, range(10 + 10 * rotation, 20 + 10 * rotation))
     run_client(tmp_path, server, 50)
     assert_conserved(range(50), server.stored_lines())
+
+
+# --- which files are taken for rotated ones, without a client ---------------------------------------------------------
+
+
+def test_a_copy_of_the_file_that_still_has_the_name_is_not_one_that_was_rotated(tmp_path: Path) -> None:
+    """Nothing was rotated since: the copy is newer than the file that was rotated before, and yet had no name."""
+    memory = Memory()
+    log = append(tmp_path / "app.log", range(10))
+    memory.ship(log)
+    before = log.rename(tmp_path / "app.log.1")
+    memory.ship(append(log, range(20, 30)))
+    shutil.copy(log, tmp_path / "app.log.2")
+    age(before, 10)
+    found = RotatedFiles(Recogniser(memory.checkpoints)).since_last_run(log)
+    assert [file.path for file in found] == [before]
+
+
+@pytest.mark.parametrize("earlier_ns", [0, 1])
+def test_a_file_of_the_time_from_which_on_a_rotation_is_certain_had_the_name_whatever_it_holds(
+    tmp_path: Path, earlier_ns: int
+) -> None:
+    memory = Memory()
+    log = append(tmp_path / "app.log", range(10))
+    memory.ship(log)
+    twin = Path(shutil.copy(log, tmp_path / "app.log.1"))
+    certain_ns = twin.stat().st_mtime_ns
+    os.utime(twin, ns=(certain_ns, certain_ns - earlier_ns))
+    found = RotatedFiles(Recogniser(memory.checkpoints)).since([log], 0, set(), present=str(log), certain_ns=certain_ns)
+    assert [file.path for file in found] == ([] if earlier_ns else [twin])
