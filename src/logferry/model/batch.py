@@ -26,6 +26,7 @@ class Batch:
     tail: bytes = b""
     epoch: int = 0
     lost: str = ""
+    is_given_up: bool = False  # the file has the bytes in `lost`: so that nobody else can claim that they are lost
     is_skipped: bool = False  # nobody asked for the bytes in `lost`, or they are stored elsewhere
     cut: str = ""
     unknown: UnknownWindow | None = None

@@ -38,6 +38,7 @@ class Source:
     plain_server: str = ""
     plain_lines: int = 0  # that server has acked before `plain_until`
     asked_from: int = 0  # the bytes before are not to be shipped: not asked for, or shipped from another file
+    given_up: tuple[int, int] = (0, 0)  # the latest range that is lost although the file has it: --max-held-bytes
     place: str = ""  # the real path to which `path` led, through symbolic links, if that is another one
     is_confirmed: bool = False  # in this run, the server has said how far it is stored, or cannot be asked
     is_ended: bool = False  # its file holds other content now; a copy that appears later may continue it
@@ -51,6 +52,10 @@ class Source:
     holes_until: int = 0  # rendered so far, so that holes are counted; a later epoch may read them again
     read_until: int = 0  # the highest offset that was read or is known to be lost
     renderings: list[tuple[int, RenderSpec]] = field(default_factory=list)  # from each offset on, the spec of its lines
+
+    def has_given_up(self, start: int, end: int) -> bool:
+        """Whether this client has given up all of a range."""
+        return self.given_up[0] <= start and end <= self.given_up[1]
 
     def go_to(self, committed: int, lines: int, crc32: int) -> None:
         """Take over the server's position of the source."""

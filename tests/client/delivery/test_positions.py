@@ -4,7 +4,7 @@ Rules E17, E18, E31 and E33. The engine's output and producer are in memory, exc
 """
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,79 @@ def test_a_line_that_an_earlier_run_passed_is_reported_by_the_run_that_finds_it(
     assert run.stored(one) == [*LINES[:3], *LINES[4:]]
     assert run.counters.lines_rejected == 1
     assert f"bytes {3 * SIZE} to {4 * SIZE}, which an earlier run passed: refused by the server: no" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("extents", "stored"),
+    [([extent(0, 2), extent(8, 10)], 10), ([extent(0, 2)], 8)],
+    ids=["lines behind it", "the end of the file"],
+)
+def test_a_range_that_the_client_itself_has_given_up_is_passed(
+    extents: list[Extent], stored: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run before dropped it, because too much was held, and was killed before it saved its checkpoint."""
+    one = acked(2)
+    one.given_up = (2 * SIZE, 8 * SIZE)
+    ranges = StoredRanges(extents, [RecordedLoss(2 * SIZE, 8 * SIZE, "too much was held")])
+    run = Run(settings(), {one: LINES}, stored_ranges={"one": ranges})
+    run.output.stock["one"] = Stock(stored * SIZE, [*LINES[:2], *LINES[8:stored]])
+    run.engine.run()
+    assert run.stored(one) == [*LINES[:2], *LINES[8:]]
+    assert (run.counters.bytes_given_up, run.counters.lines_rejected) == (6 * SIZE, 0)
+    assert f"bytes {2 * SIZE} to {8 * SIZE}, which an earlier run passed: too much was held" in caplog.text
+
+
+def test_a_file_that_was_given_up_whole_is_passed() -> None:
+    one = acked(0)
+    one.given_up = (0, 10 * SIZE)
+    ranges = StoredRanges([], [RecordedLoss(0, 10 * SIZE, "too much was held")])
+    run = Run(settings(), {one: LINES[:10]}, stored_ranges={"one": ranges})
+    run.output.stock["one"] = Stock(10 * SIZE, [])
+    run.engine.run()
+    assert list(run.producer.content) == [one]
+    assert run.stored(one) == []
+
+
+@pytest.mark.parametrize("given_up", [(0, 0), (3 * SIZE, 8 * SIZE), (2 * SIZE, 7 * SIZE)])
+def test_a_loss_of_more_than_the_client_has_given_up_is_not_believed(given_up: Gap) -> None:
+    one = acked(2)
+    one.given_up = given_up
+    ranges = StoredRanges([extent(0, 2), extent(8, 10)], [RecordedLoss(2 * SIZE, 8 * SIZE, "a lie")])
+    run = Run(settings(), {one: LINES}, stored_ranges={"one": ranges})
+    run.output.stock["one"] = Stock(10 * SIZE, [*LINES[:2], *LINES[8:10]])
+    run.engine.run()
+    all_is_stored_anew(run)
+
+
+@pytest.mark.parametrize("lines_per_batch", [1, 4])
+def test_what_is_given_up_is_in_the_checkpoint_before_a_server_gets_it(lines_per_batch: int) -> None:
+    """Otherwise the next start would not believe the server that it was this client that gave it up."""
+    one = acked(0)
+    run = Run(settings(), {one: LINES}, lines_per_batch=lines_per_batch)
+    next_batch, register_all = run.producer.next_batch, run.progress.register_all
+    saved: list[Gap] = []
+
+    def give_up_six_lines() -> Batch | None:
+        batch = next_batch()
+        if batch is None or batch.start != 4 * SIZE:
+            return batch
+        run.producer._offsets[one] = 10 * SIZE
+        return Batch(one, 4 * SIZE, 10 * SIZE, epoch=one.epoch, lost="too much was held", is_given_up=True)
+
+    def register(sources: Iterable[Source]) -> None:
+        saved.append(one.given_up)
+        register_all(sources)
+
+    run.producer.next_batch = give_up_six_lines  # type: ignore[method-assign]
+    run.progress.register_all = register  # type: ignore[method-assign]
+    run.engine.run()
+    assert run.stored(one) == [*LINES[:4], *LINES[10:]]
+    assert saved[-1] == (4 * SIZE, 10 * SIZE)
+    given_up = next(batch for batch in run.output.connections[0] if batch.lost)
+    submitted = run.output.connections[0].index(given_up)
+    happened = run.output.happened
+    of_batch = [index for index, (what, _) in enumerate(happened) if what == "submitted"][submitted]
+    assert max(index for index, (what, _) in enumerate(happened) if what == "registered") < of_batch
 
 
 @pytest.mark.parametrize("committed", [1, SIZE, 20 * SIZE, FAR])

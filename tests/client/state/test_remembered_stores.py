@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.state.checkpoint import Checkpoint
+from logferry.client.state.checkpoint import Checkpoint, checkpoint_of, from_entry, to_entry
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.model.source import Source
 from logferry.printable import moment
@@ -133,3 +133,24 @@ def test_a_damaged_mark_of_another_store_damages_only_its_source(
     path = tmp_path / "checkpoints.json"
     path.write_text(path.read_text().replace('"committed":10', f'"committed":10,"elsewhere":{elsewhere}'))
     assert list(Checkpoints(tmp_path, read_only=True)) == []
+
+
+def test_a_source_remembers_what_it_has_given_up(tmp_path: Path, checkpoints: Checkpoints) -> None:
+    """Registered again, it is on the disk at once: a server must not be the only one that knows."""
+    shipped = source(10, store=X)
+    checkpoints.register(shipped)
+    shipped.given_up = (10, 500)
+    checkpoints.register(shipped)
+    assert reread(tmp_path).given_up == (10, 500)
+    checkpoints.close()
+    known = Checkpoints(tmp_path, read_only=True).known_source("s1")
+    assert known is not None
+    assert known.given_up == (10, 500)
+
+
+@pytest.mark.parametrize("given_up", [7, [7], [1, 2, 3], ["1", 2], [-1, 2], [1, 2**70], [1.0, 2], None])
+def test_a_damaged_range_that_was_given_up_is_noticed(given_up: object) -> None:
+    entry = to_entry(checkpoint_of(source(10, store=X), seen_at=1.0))
+    assert from_entry({**entry, "given_up": [1, 2]}).given_up == (1, 2)
+    with pytest.raises((ValueError, TypeError)):
+        from_entry({**entry, "given_up": given_up})

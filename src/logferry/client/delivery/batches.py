@@ -267,6 +267,7 @@ class RenderingProducer:
                 batch = Batch(lost.source, lost.start, lost.end, epoch=lost.source.epoch, unknown=lost.window)
                 batch.lost = "" if lost.window else lost.reason
                 batch.is_skipped = lost.kind is LossKind.SKIPPED
+                batch.is_given_up = lost.kind is LossKind.DROPPED
                 self._lost.append(batch)
 
     def _count_lost(self, lost: Loss) -> None:

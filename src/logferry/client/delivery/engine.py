@@ -45,7 +45,7 @@ from logferry.client.delivery.resume import SourceResumption, StartOver, StoredE
 from logferry.client.delivery.retry import AlwaysOpen, Attempts, Backoff, ReconnectGate
 from logferry.client.delivery.stalls import StallWatch
 from logferry.client.delivery.waiting import EngineWait
-from logferry.client.delivery.window import Window, note_rendering
+from logferry.client.delivery.window import Window, note_given_up, note_rendering
 from logferry.client.net.readiness import Wait, poll
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.state.known_losses import KnownLosses
@@ -244,12 +244,13 @@ class DeliveryEngine:
             self._connect()
 
     def _prepare(self, batches: Sequence[Batch]) -> None:
-        """Save sources, and how their batches are rendered, before an output gets any of these batches.
+        """Save sources, how their batches are rendered and what they give up, before an output gets any of the batches.
 
         Raises StartOver when one of the batches is larger than the output accepts.
         """
         rendered = [batch for batch in batches if not batch.unknown]  # not of sources whose files are gone
-        new = [batch for batch in rendered if note_rendering(batch) or batch.source.id in self._unregistered]
+        changed = [batch for batch in rendered if note_rendering(batch) | note_given_up(batch)]
+        new = [*changed, *(batch for batch in rendered if batch.source.id in self._unregistered)]
         if new and self._positions.connection.guarantee is Guarantee.EXACTLY_ONCE:
             self._checkpoints.register_all({batch.source.id: batch.source for batch in new}.values())
             self._unregistered.difference_update(batch.source.id for batch in new)

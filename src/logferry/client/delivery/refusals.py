@@ -79,8 +79,14 @@ class Refusals:
         raise StartOver(f"the server does not accept a batch: {reason}")
 
     def passed(self, source: Source, loss: RecordedLoss) -> None:
-        """Count a line that an earlier run of this client has passed, and whose loss the server has recorded."""
-        self._metrics.add(lines_rejected=1)
+        """Count what an earlier run of this client has passed, and whose loss the server has recorded.
+
+        That is a line which the server refused, or the range that the client gave up.
+        """
+        if source.has_given_up(loss.start, loss.end):
+            self._metrics.add(bytes_given_up=loss.end - loss.start)
+        else:
+            self._metrics.add(lines_rejected=1)
         shown = printable(loss.reason, max_chars=MAX_REASON_CHARS)
         if not self._known_losses.knows_loss(source.path, source.id, loss.end, shown):
             self._known_losses.add_loss(source.path, source.id, loss.start, loss.end, shown)

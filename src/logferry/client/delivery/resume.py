@@ -129,7 +129,10 @@ class SourceResumption:
         stored = self._stored_extents(source.id, wait=self._wait)
         extents = [each for each in stored.extents if each.end >= start and each.end <= position.committed]
         passed, gaps = between(start, position.committed, extents, stored.losses)
-        is_held = self._producer.holds(source, extents, passed, gaps, between=self._notice)
+        doubtful = [loss for loss in passed if not source.has_given_up(loss.start, loss.end)]
+        if not (extents or doubtful or gaps):
+            return passed
+        is_held = self._producer.holds(source, extents, doubtful, gaps, between=self._notice)
         return passed if is_held else None
 
     def _agrees(self, source: Source, position: SourceAt, known: Acked, end_of_known: int) -> bool:

@@ -159,6 +159,18 @@ def note_rendering(batch: Batch) -> bool:
     return True
 
 
+def note_given_up(batch: Batch) -> bool:
+    """Record in a source the range that a batch gives up; return whether that changed the record.
+
+    A server that reports the loss of many lines is believed only if the checkpoint, which may lag, knows of it.
+    """
+    source, given_up = batch.source, (batch.start, batch.end)
+    if not batch.is_given_up or source.given_up == given_up:
+        return False
+    source.given_up = given_up
+    return True
+
+
 def advance_checkpoint(batch: Batch, *, plain_server: str) -> None:
     """Move a source's checkpoint past a stored batch, unless it is already further.
 

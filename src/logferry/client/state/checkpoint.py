@@ -79,6 +79,7 @@ class Checkpoint:
     plain_lines: int = 0
     server: str = ""
     asked_from: int = 0
+    given_up: tuple[int, int] = (0, 0)
     elsewhere: tuple[StoredAt, ...] = ()
     place: str = ""
     is_settled: bool = False
@@ -143,6 +144,7 @@ def checkpoint_of(source: Source, *, seen_at: float) -> Checkpoint:
         plain_lines=source.plain_lines,
         server=source.server,
         asked_from=source.asked_from,
+        given_up=source.given_up,
         place=source.place,
         is_settled=source.is_settled,
         has_window=source.has_window,
@@ -166,6 +168,7 @@ def source_of(checkpoint: Checkpoint, *, tail: bytes = b"") -> Source:
         plain_lines=checkpoint.plain_lines,
         server=checkpoint.server,
         asked_from=checkpoint.asked_from,
+        given_up=checkpoint.given_up,
         place=checkpoint.place,
     )
 
@@ -209,6 +212,7 @@ def from_entry(entry: Entry) -> Checkpoint:
     given = {name: entry[name] for name in _NAMES if name in entry}
     given["renderings"] = _renderings(given.get("renderings", ()))
     given["elsewhere"] = _elsewhere(given.get("elsewhere", ()))
+    given["given_up"] = _range(given.get("given_up", (0, 0)))
     checkpoint = Checkpoint(**given)
     check_values(checkpoint, limits=_LIMITS)
     if not (_ID.fullmatch(checkpoint.id) and checkpoint.path):
@@ -220,6 +224,13 @@ def from_entry(entry: Entry) -> Checkpoint:
     checkpoint.store, checkpoint.server = intern(checkpoint.store), intern(checkpoint.server)
     checkpoint.plain_server = intern(checkpoint.plain_server)
     return checkpoint
+
+
+def _range(entry: Iterable[Any]) -> tuple[int, int]:
+    start, end = entry
+    check_offset("given_up", start)
+    check_offset("given_up", end)
+    return start, end
 
 
 def _elsewhere(entry: Iterable[Iterable[Any]]) -> tuple[StoredAt, ...]:

@@ -167,7 +167,8 @@ class Checkpoints:
 
     def _is_registered(self, source: Source) -> bool:
         known = self._known.get(source.id)
-        return known is not None and known.renderings == (*source.renderings,) and source.id not in self._unsaved
+        is_same = known is not None and known.renderings == (*source.renderings,) and known.given_up == source.given_up
+        return is_same and source.id not in self._unsaved
 
     def note(self, source: Source) -> None:
         """Bring the checkpoint of a source up to date in memory, before another store's position replaces its own."""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,31 @@ def test_beyond_the_bound_the_oldest_held_bytes_are_dropped_logged_and_in_the_le
         verdict = scene.verdict(scene.folder / name)
         assert verdict.losses
         assert (verdict.missing, verdict.altered, verdict.repeated) == ([], [], 0)
+
+
+def test_what_was_dropped_before_a_kill_is_not_stored_as_a_new_file(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint lags behind what the server has: it does not say that the file is finished."""
+    monkeypatch.setattr("logferry.client.state.checkpoints.SAVE_INTERVAL_S", 1000.0)
+    append(scene.log, range(5))
+    rotated, killed = scene.folder / "app.log.1", scene.tmp_path / "killed"
+    with scene.running(max_held_bytes=5 * LINE) as run:
+        run.settle()
+        with run.paused():
+            append(scene.log, range(5, 15))
+            run.look()
+            scene.log.rename(rotated)
+        wait_until(lambda: losses(scene.server), "the server knows the loss")
+        shutil.copytree(scene.state, killed)
+    shutil.rmtree(scene.state)
+    killed.rename(scene.state)
+    append(scene.log, range(20, 25))
+    scene.conclude(
+        [*range(5), *range(20, 25)],
+        proven=[scene.log],
+        lost=lambda loss: f"more than {5 * LINE} bytes were held" in loss.reason,
+    )
 
 
 def test_without_a_bound_everything_is_held(scene: Scene) -> None:
