@@ -19,7 +19,13 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = ("Dockerfile", "Dockerfile.server", "Dockerfile.test")
 DOCKERLESS_TARGETS = {"test", "lint", "types", "format", "fuzz", "bench", "bench-quick", "demo", "clean"}
 TARGETS = {"build", "run", "batch", "client", "logs", "stop"} | DOCKERLESS_TARGETS
-PROFILES = {"log-server": None, "log-client-batch": "batch", "log-client": "client", "log-test": "test"}
+PROFILES = {
+    "log-server": None,
+    "log-client-batch": "batch",
+    "log-client": "client",
+    "prometheus": "monitoring",
+    "log-test": "test",
+}
 
 
 def read(name: str) -> str:
@@ -144,8 +150,15 @@ class TestCompose:
         assert min(graces) > timeout
 
     def test_nothing_is_open_to_other_machines_by_default(self) -> None:
-        ports = re.findall(r'^ +- "(.*:9000)"$', read("docker-compose.yml"), re.MULTILINE)
-        assert ports == ["127.0.0.1:${SERVER_PORT:-9000}:9000"]
+        ports = re.findall(r'^ +- "(.*:[0-9]+)"$', read("docker-compose.yml"), re.MULTILINE)
+        assert ports == ["127.0.0.1:${SERVER_PORT:-9000}:9000", "127.0.0.1:${PROMETHEUS_PORT:-9090}:9090"]
+
+    def test_prometheus_finds_both_ends_where_they_serve_their_numbers(self) -> None:
+        services, targets = compose_section("services"), read("deploy/monitoring/prometheus.yml")
+        for name in ("log-server", "log-client"):
+            assert "LOGFERRY_HTTP: 0.0.0.0:9464\n" in services[name]
+            assert f'targets: ["{name}:9464"]' in targets
+        assert "./deploy/monitoring:/etc/prometheus:ro" in services["prometheus"]
 
 
 class TestMakefile:

@@ -56,7 +56,7 @@ class ServerStatus:
             self._verdict(health),
             counters={name: getattr(stats, name) for name in _COUNTER_NAMES},
             gauges={name: float(getattr(stats, name)) for name in _GAUGE_NAMES},
-            labelled={"info": {__version__: 1}},
+            labelled={"logins_refused": dict(self._clients.logins_refused), "info": {__version__: 1}},
         )
 
     def stats(self) -> ServerStats:

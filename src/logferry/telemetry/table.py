@@ -292,7 +292,15 @@ CLIENT: Final = (*CLIENT_COUNTERS, *CLIENT_GAUGES, ACK_LATENCY, information("cli
 
 SERVER_COUNTERS: Final = tuple(metrics_of(ServerCounters, prefix="logferry_server"))
 SERVER_GAUGES: Final = tuple(metrics_of(ServerGauges, prefix="logferry_server"))
-SERVER: Final = (*SERVER_COUNTERS, *SERVER_GAUGES, information("server"))
+LOGINS_REFUSED: Final = Metric(
+    name="logins_refused",
+    kind=Kind.COUNTER,
+    unit="logins",
+    help="Clients that were not admitted, by reason.",
+    exposed_as="logferry_server_logins_refused_total",
+    label="reason",
+)
+SERVER: Final = (*SERVER_COUNTERS, LOGINS_REFUSED, *SERVER_GAUGES, information("server"))
 
 
 View = Literal["report", "summary", "shortcoming"]

@@ -51,9 +51,13 @@ ANONYMOUS: Final = Principal("anonymous")
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The client may not ship. The server logs the reason and disconnects the client without an answer."""
+    """The client may not ship. The server logs the reason and disconnects the client without an answer.
+
+    `kind` is one of few words for the same, such as "token" or "host": a label of a metric.
+    """
 
     reason: str
+    kind: str = "denied"
 
 
 def owner_of(principal: Principal, credentials: Credentials) -> Owner:

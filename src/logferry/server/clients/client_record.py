@@ -32,6 +32,7 @@ class ClientRecord:
         if isinstance(answer, Denied):
             self.why_ended = f"denied: {answer.reason}"
             self._counters.connections_denied += 1
+            self._counters.note_refused_login(answer.kind)
             self._log.denied(self.label, answer.reason)
             return
         self.label = replace(self.label, principal=answer)

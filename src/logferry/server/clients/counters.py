@@ -23,7 +23,12 @@ class ClientCounters:
     windows_reported: int = 0  # files that may have lost bytes that nobody saw, each counted once
     max_connections: int = 0  # more are refused; 0: not known yet
     memory_full_since: float | None = None  # in the time of the event loop, while clients must wait for memory
+    logins_refused: dict[str, int] = field(default_factory=lambda: {"denied": 0})  # by kind; there are few kinds
     connections_by_principal: dict[str, int] = field(default_factory=dict)  # open now
+
+    def note_refused_login(self, kind: str) -> None:
+        """Count a client that was not admitted."""
+        self.logins_refused[kind] = self.logins_refused.get(kind, 0) + 1
 
     def enter(self, principal: Principal) -> None:
         """Count a connection whose client has just been identified."""
