@@ -170,12 +170,18 @@ def _ship(
 
 
 def _producer(settings: ShipSettings, reader: Reader, known_losses: KnownLosses, metrics: Metrics) -> RenderingProducer:
-    if not settings.resilient:
-        return RenderingProducer(reader, metrics=metrics, known_losses=known_losses)
-    from logferry.client.delivery.prefetch import max_batch_lines
+    limits: list[int] = []
+    if settings.resilient:
+        from logferry.client.delivery import prefetch
 
-    max_lines = max_batch_lines(settings.buffer_size)
-    return RenderingProducer(reader, metrics=metrics, known_losses=known_losses, max_lines=max_lines)
+        limits.append(prefetch.max_batch_lines(settings.buffer_size))
+    if settings.max_bytes_per_second:
+        from logferry.client.delivery.outputs import pacing
+
+        limits.append(pacing.max_batch_lines(settings.max_bytes_per_second))
+    if not limits:
+        return RenderingProducer(reader, metrics=metrics, known_losses=known_losses)
+    return RenderingProducer(reader, metrics=metrics, known_losses=known_losses, max_lines=min(limits))
 
 
 def _deliver(

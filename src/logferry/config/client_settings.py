@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 from logferry.config.input_settings import FileSettings, InputSettings
 from logferry.config.kinds import BOOLEAN, HOST_NAME, PATH, PORT, TEXT, choice, whole, word_or
 from logferry.config.options import Declaration, Group, Http, Json, LogFormat, LogLevel, ShutdownTimeout
-from logferry.config.units import TIB, duration, size
+from logferry.config.units import KIB, TIB, duration, size
 
 ServerHost: TypeAlias = Annotated[
     str, Declaration(TEXT, "localhost", "the server's host name or IP address", Group.ADDRESS, variable="SERVER_HOST")
@@ -242,6 +242,15 @@ class ShipSettings:
             word_or("auto", whole(1, 1_000_000)),
             "auto",
             "keep at most this many files open; the others take turns; auto = as many as the process may open",
+            Group.LIMITS,
+        ),
+    ]
+    max_bytes_per_second: Annotated[
+        int,
+        Declaration(
+            word_or("0", size(KIB, TIB), value=0),
+            "0",
+            "send at most this many bytes per second to the server, after compression; 0 = no limit",
             Group.LIMITS,
         ),
     ]

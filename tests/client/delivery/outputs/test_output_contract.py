@@ -27,6 +27,7 @@ from logferry.client.delivery.output import (
 from logferry.client.delivery.outputs import line_acks, logferry, unacknowledged
 from logferry.client.delivery.outputs.auto import AutoEstablish
 from logferry.client.delivery.outputs.establish import Dial
+from logferry.client.delivery.outputs.pacing import PacedOutput, TokenBucket, paced
 from logferry.client.delivery.outputs.server_output import ServerOutput
 from logferry.client.net.memory import MemoryTransport
 from logferry.client.net.steps import Steps
@@ -208,6 +209,12 @@ class Bench:
         raise AssertionError(f"{len(waiting)} batches were not taken; {events[-3:]}")
 
 
+def paced_output(dial: Dial, settings: ShipSettings, servers: Servers, bucket: TokenBucket) -> Output:
+    """Return an output that sends as the bucket allows."""
+    slow = paced(dial, bucket)
+    return PacedOutput("memory", lambda: logferry.establish(slow, settings, servers, server="memory"), bucket)
+
+
 WAYS: dict[str, tuple[Make, Guarantee, bool]] = {
     "line acks": (
         lambda dial, settings, servers: ServerOutput("memory", line_acks.LineAckEstablish(dial, settings)),
@@ -223,6 +230,11 @@ WAYS: dict[str, tuple[Make, Guarantee, bool]] = {
         lambda dial, settings, servers: ServerOutput(
             "memory", lambda: logferry.establish(dial, settings, servers, server="memory")
         ),
+        Guarantee.EXACTLY_ONCE,
+        True,
+    ),
+    "logferry, paced": (
+        lambda dial, settings, servers: paced_output(dial, settings, servers, TokenBucket(10**9)),
         Guarantee.EXACTLY_ONCE,
         True,
     ),
