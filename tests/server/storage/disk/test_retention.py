@@ -141,9 +141,12 @@ def test_journal_and_surplus_of_a_segment_go_with_the_segment(tmp_path: Path, ca
     with opened(tmp_path, segment_bytes=3 * SIZE) as store:
         assert list(tmp_path.rglob("*.surplus-*"))
         assert "1 files of surplus with 7 bytes lie beside segments" in caplog.text
+        (tree := tmp_path / "segments" / "identity" / "host" / "log").mkdir(parents=True)
+        (tree / "2024-01-01-1.ndjson.surplus-1-0").write_bytes(b"more")
         submit_each(store, LINES[15:20], Stored())
     caplog.set_level("INFO")
     with opened(tmp_path, retention_bytes=3 * SIZE):
+        assert "2 files of surplus with 11 bytes lie beside segments" in caplog.text
         assert f"retention: deleted {last}, 3 lines, and 7 bytes of surplus beside it" in caplog.text
         assert not last.exists()
         assert not list(tmp_path.rglob(f"{last.name}.*"))

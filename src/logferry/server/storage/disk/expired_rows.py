@@ -112,10 +112,16 @@ class ExpiredRows:
     def _forget_segments(self, rows: Iterable[SegmentRow]) -> None:
         """Forget segments that are really gone: a file that is left would be one that the ledger has lost."""
         gone = [row for row in rows if not _is_there(self._root / row.path)]
-        last = {folder: self._ledger.last_segment_in(folder) for folder in {os.path.dirname(row.path) for row in gone}}
-        if unused := [row.id for row in gone if last[os.path.dirname(row.path)] != row]:
+        folders = {os.path.dirname(row.path) for row in gone}
+        last = {folder: self._last_in(folder) for folder in folders}
+        if unused := [row.id for row in gone if last[os.path.dirname(row.path)] != row.id]:
             with self._ledger.transaction():
                 self._ledger.drop_segments(unused)
+
+    def _last_in(self, folder: str) -> int:
+        """Return the number of the newest segment of a folder, not of those below it."""
+        rows = self._ledger.segments_in(folder)
+        return max(row.id for row in rows if os.path.dirname(row.path) == folder)
 
 
 def _is_there(path: Path) -> bool:

@@ -24,7 +24,7 @@ from logferry.server.storage.disk.journal_completion import complete_journals
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.lost_transactions import enter_lost_transactions
 from logferry.server.storage.disk.open_segments import new_damage_log, restore_length
-from logferry.server.storage.disk.segment_files import segment_files
+from logferry.server.storage.disk.segment_files import log_folders, segment_files
 from logferry.server.storage.disk.surplus import delete_segment, surplus_name
 from logferry.server.storage.records import SegmentRow
 from logferry.server.storage.store import RecoveryReport
@@ -103,7 +103,8 @@ def _delete_expired(root: Path, files: FileSystem, rows: Sequence[SegmentRow]) -
 
 def _report_surplus(root: Path) -> None:
     """Log how much surplus lies beside segments: `--retention-bytes` does not count it."""
-    sizes = [path.lstat().st_size for path in root.glob("*/*/*.surplus-*") if surplus_name(path.name)]
+    paths = (path for folder in log_folders(root) for path in folder.glob("*.surplus-*"))
+    sizes = [path.lstat().st_size for path in paths if surplus_name(path.name)]
     if sizes:
         message = "%d files of surplus with %d bytes lie beside segments, see `logferry fsck`; --retention-bytes does "
         logger.warning(f"{message}not count them, and they are deleted with their segments", len(sizes), sum(sizes))
