@@ -77,6 +77,9 @@ FLOORS: Final = {
         ),
         *("journal", "surplus", "measure", "free_space", "file_system", "segment_files", "regular", "segment_names"),
     ),
+    "server.storage.disk.ledger": (
+        *("ledger", "damage", "sources", "losses", "segments", "unsynced", "extents", "database"),
+    ),
     "rendering": (
         *("renderer", "reference", "detect", "event_boundaries", "registry", "formats"),
         *("multiline", "partial_lines", "filters", "redaction", "extra_fields", "engine"),

@@ -280,7 +280,7 @@ def test_a_migration_that_finds_no_room_advises_to_make_room_and_nothing_else(
         database.execute("PRAGMA max_page_count = 1")
         migrate(database, version)
 
-    monkeypatch.setattr("logferry.server.storage.disk.ledger.migrate", on_a_full_disk)
+    monkeypatch.setattr("logferry.server.storage.disk.ledger.database.migrate", on_a_full_disk)
     with pytest.raises(StoreError, match=r"disk is full.*It is as it was: do not move or restore it") as refusal:
         Ledger(tmp_path, durable=True)
     assert "rebuild" not in str(refusal.value)

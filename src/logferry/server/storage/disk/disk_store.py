@@ -5,7 +5,7 @@ On disk, under the data folder:
     lock, .lock                                 locked by the server that uses the folder; hold its process id
     ledger.sqlite3-check-first                  the ledger was found damaged: see ledger_check.py
     ledger.sqlite3-unsynced                     a server that does not sync uses it: see previous_runs.py
-    ledger.sqlite3                              what is stored, from which source, in which segment: see ledger.py
+    ledger.sqlite3                              what is stored, from which source, in which segment: see ledger/
     segments/<host>/<log>/<date>-<n>.ndjson     the lines: see segments.py
                           ....ndjson.journal    what the ledger has about a segment: see journal.py
                           ....ndjson.surplus-*  what a segment held and the ledger does not have: see surplus.py

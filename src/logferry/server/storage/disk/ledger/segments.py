@@ -1,0 +1,70 @@
+"""Segments in the ledger: what each file must hold, and whether it is open, closed or expired."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from logferry.server.storage.disk.ledger.database import LedgerDatabase
+from logferry.server.storage.records import SegmentRow, SegmentState
+
+
+class SegmentRows(LedgerDatabase):
+    """The table `segments`."""
+
+    def add_segment(self, path: str) -> SegmentRow:
+        """Record a new, empty segment."""
+        cursor = self._database.execute(
+            "INSERT INTO segments (path, bytes, lines, crc32, state) VALUES (?, 0, 0, 0, 'open')", (path,)
+        )
+        assert cursor.lastrowid is not None
+        return SegmentRow(cursor.lastrowid, path)
+
+    def add_known_segment(self, row: SegmentRow) -> SegmentRow:
+        """Record a segment that exists already; return it with its number."""
+        added = replace(row, id=self.add_segment(row.path).id)
+        self.set_segment(added)
+        return added
+
+    def set_segment(self, row: SegmentRow) -> None:
+        """Record what a segment holds."""
+        self.set_segments((row,))
+
+    def set_segments(self, rows: Iterable[SegmentRow]) -> None:
+        """Record what segments hold."""
+        self._database.executemany(
+            "UPDATE segments SET bytes = ?, lines = ?, crc32 = ?, state = ? WHERE id = ?",
+            ((row.bytes, row.lines, row.crc32, row.state, row.id) for row in rows),
+        )
+
+    def segment(self, segment_id: int) -> SegmentRow | None:
+        """Return a segment by its number."""
+        rows = self._query("SELECT * FROM segments WHERE id = ?", (segment_id,))
+        return SegmentRow(*rows[0]) if rows else None
+
+    def has_segment(self, path: str) -> bool:
+        """Whether a segment is recorded, whatever its state."""
+        return bool(self._query("SELECT 1 FROM segments WHERE path = ?", (path,)))
+
+    def segments_in(self, folder: str) -> list[SegmentRow]:
+        """Return the segments of a folder, "<host>/<name>", oldest first, whatever their state."""
+        rows = self._query("SELECT * FROM segments WHERE path > ? AND path < ? ORDER BY id", _within(folder))
+        return [SegmentRow(*row) for row in rows]
+
+    def last_segment_in(self, folder: str) -> SegmentRow | None:
+        """Return the newest segment of a folder, whatever its state."""
+        query = "SELECT * FROM segments WHERE path > ? AND path < ? ORDER BY id DESC LIMIT 1"
+        rows = self._query(query, _within(folder))
+        return SegmentRow(*rows[0]) if rows else None
+
+    def segments(self, *states: SegmentState) -> list[SegmentRow]:
+        """Return the segments in any of `states` (all segments if none is given), oldest first."""
+        where = f"WHERE state IN ({', '.join('?' * len(states))}) " if states else ""
+        return [SegmentRow(*row) for row in self._query(f"SELECT * FROM segments {where}ORDER BY id", states)]
+
+    def drop_segments(self, numbers: Iterable[int]) -> None:
+        """Forget segments that no extent refers to, by their numbers."""
+        self._database.executemany("DELETE FROM segments WHERE id = ?", ((number,) for number in numbers))
+
+
+def _within(folder: str) -> tuple[str, str]:
+    """Return what lies before and after the paths in a folder: "0" is the character after "/"."""
+    return f"{folder}/", f"{folder}0"

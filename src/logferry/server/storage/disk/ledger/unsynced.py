@@ -1,0 +1,29 @@
+"""Unsynced bytes in the ledger: what was written to segments, until it is synced there (deferred_sync.py)."""
+
+from collections.abc import Iterable
+
+from logferry.server.storage.disk.ledger.database import LedgerDatabase
+from logferry.server.storage.records import SegmentRow, UnsyncedRow
+
+
+class UnsyncedRows(LedgerDatabase):
+    """The table `unsynced`."""
+
+    def add_unsynced(self, pieces: Iterable[tuple[int, int, bytes]]) -> None:
+        """Keep bytes of segments until they are synced there: number of the segment, position, bytes."""
+        self._database.executemany("INSERT INTO unsynced (segment, position, data) VALUES (?, ?, ?)", pieces)
+
+    def unsynced_segments(self) -> tuple[int, list[SegmentRow]]:
+        """Return the highest id of the kept bytes (0 if there are none), and the segments to which the bytes belong."""
+        ((last,),) = self._query("SELECT coalesce(max(id), 0) FROM unsynced")
+        rows = self._query("SELECT * FROM segments WHERE id IN (SELECT segment FROM unsynced WHERE id <= ?)", (last,))
+        return last, [SegmentRow(*row) for row in rows]
+
+    def unsynced_of(self, segment: int, *, last: int) -> list[UnsyncedRow]:
+        """Return the kept bytes of a segment up to the id `last`, in order."""
+        rows = self._query("SELECT * FROM unsynced WHERE segment = ? AND id <= ? ORDER BY id", (segment, last))
+        return [UnsyncedRow(*row) for row in rows]
+
+    def forget_unsynced(self, last: int) -> None:
+        """Delete the kept bytes up to the id `last`: their segments are synced."""
+        self._database.execute("DELETE FROM unsynced WHERE id <= ?", (last,))
