@@ -40,7 +40,7 @@ FLOORS: Final = {
             "answering",
         ),
         *("services",),
-        *("sessions", "client_record", "client_log", "counters", "authenticator"),
+        *("sessions", "client_record", "client_log", "counters", "client_reports", "authenticator"),
         *("answers", "pressure", "flow_control", "lifecycle", "patience", "proxies"),
     ),
     "server.storage": (

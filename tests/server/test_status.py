@@ -102,6 +102,10 @@ def test_any_thread_may_take_a_snapshot_of_a_running_server(tmp_path: Path) -> N
             "min_free_bytes": server.stats.min_free_bytes,
             "max_connections": server.stats.max_connections,
             "memory_limit": server.stats.memory_limit,
+            "hosts_reporting": 0.0,
+            "hosts_unread_bytes": 0.0,
+            "hosts_unacked_bytes": 0.0,
+            "files_not_proven": 0.0,
             "is_ready": 1.0,
             "started_at": server.stats.started_at,
         }

@@ -32,6 +32,7 @@ from logferry.errors import DeliveryError, PeerClosed, Unreachable
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 from logferry.protocol.delivery_reports import Extent, RecordedLoss
+from logferry.protocol.delivery_requests import ClientState
 from logferry.telemetry.metrics import Metrics
 from tests.support.stopping import stop_signal
 
@@ -226,6 +227,7 @@ class MemoryOutput:
         self.events: list[OutputEvent] = []
         self.store_id = store
         self.asked: list[list[str]] = []  # about which sources, in each request
+        self.pings: list[ClientState] = []
         self.cannot_locate = False
         self.finish_takes_s = 0.0
         self.fails_at_finish = False
@@ -251,6 +253,9 @@ class MemoryOutput:
     def locate(self, sources: Sequence[str]) -> None:
         self.asked.append(list(sources))
         self._is_asked = True
+
+    def ping(self, state: ClientState) -> None:
+        self.pings.append(state)
 
     def submit(self, batch: Batch) -> bool:
         if self._behaviour is None or len(self._unsent) >= self._room:

@@ -41,6 +41,7 @@ from logferry.protocol.delivery_answers import (
     NotUnderstood,
     Position,
     Positions,
+    VerdictNoted,
     Welcome,
     WindowRecorded,
 )
@@ -168,6 +169,7 @@ _ANSWERS: Final[Mapping[str, tuple[Shape, Callable[..., Answer]]]] = {
     "open": (_POSITION, lambda **fields: Position(**fields, is_answer_to_open=True)),
     "received": (_POSITION, lambda **fields: Position(**fields, is_answer_to_open=False)),
     "window": ({"source": source_id}, WindowRecorded),
+    "verdict": ({}, VerdictNoted),
     "alive": ({"storing": _anything, "reason": _anything, "since": _anything}, _alive),
     "report": (
         {

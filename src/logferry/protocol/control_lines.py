@@ -29,8 +29,10 @@ from logferry.protocol.control_reader import (
 from logferry.protocol.delivery import MAX_LOCATED, MAX_NAME_CHARS, MAX_OFFSET, MAX_PATH_CHARS, VERSION
 from logferry.protocol.delivery_reports import RecordPlace
 from logferry.protocol.delivery_requests import (
+    ClientState,
     Content,
     Damaged,
+    FileVerdict,
     Hello,
     Locate,
     Losses,
@@ -45,6 +47,8 @@ from logferry.protocol.delivery_requests import (
     Window,
 )
 from logferry.protocol.features import read_features
+
+MAX_VERSION_CHARS: Final = 64
 
 _PATH: Final = text(MAX_PATH_CHARS)
 _HOST: Final = text(MAX_NAME_CHARS)
@@ -102,7 +106,26 @@ _LINES: Final[Mapping[str, _Line]] = {
     ),
     "damaged": ({"source": source_id, "after": offset}, Damaged),
     "repair": (_BODY, lambda **fields: {"logferry": "repair", **fields}),
-    "ping": ({}, Ping),
+    "ping": (
+        {
+            "version": optional(text(MAX_VERSION_CHARS), ""),
+            "unread_bytes": optional(offset, 0),
+            "unacked_bytes": optional(offset, 0),
+            "unacked_lines": optional(offset, 0),
+            "behind_since": optional(moment_ms, 0),
+            "waits_for": optional(_REASON, ""),
+        },
+        lambda version, **fields: Ping(ClientState(version, **fields) if version else None),
+    ),
+    "verdict": (
+        {
+            **dict.fromkeys(("lines", "stored", "missing", "altered", "repeated", "lost"), offset),
+            "path": _PATH,
+            "proven": flag,
+            "verdict": _REASON,
+        },
+        lambda proven, **fields: FileVerdict(is_proven=proven, **fields),
+    ),
 }
 
 

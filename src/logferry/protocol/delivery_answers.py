@@ -60,6 +60,10 @@ class WindowRecorded(NamedTuple):
     source: str
 
 
+class VerdictNoted(NamedTuple):
+    """The server has taken a verdict on a file."""
+
+
 class BatchRefused(NamedTuple):
     """The server will not store a batch as it is. `committed` says how far the source is stored.
 
@@ -101,6 +105,7 @@ Answer = (
     | Position
     | Positions
     | WindowRecorded
+    | VerdictNoted
     | BatchRefused
     | Failed
     | ReportPage

@@ -93,6 +93,7 @@ class ServerStatus:
             free_bytes=health.free_bytes,
             disk_bytes=health.disk_bytes,
             min_free_bytes=health.min_free_bytes,
+            **clients.reports.sums(),
             max_connections=clients.max_connections,
             memory_limit=self._budget.limit,
             is_ready=self._verdict(health).is_ready,

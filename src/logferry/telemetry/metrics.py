@@ -27,6 +27,20 @@ class Interval:
     gauges: Gauges
 
 
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a client is behind, summed over its files.
+
+    `behind_since` is the Unix time since which a file has had unacked bytes; 0: none has.
+    """
+
+    files: int = 0
+    files_unreadable: int = 0
+    unread_bytes: int = 0
+    unacked_bytes: int = 0
+    behind_since: float = 0.0
+
+
 class Metrics:
     """The counters and gauges of one client. The reader, the engine and the health monitor write them, from any thread.
 
@@ -36,6 +50,7 @@ class Metrics:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.changed: Final = threading.Event()
         self._clock = clock
+        self.lag = Lag()  # as of the last status; its writer replaces the whole
         self._lock = (
             threading.Lock()
         )  # protects all that follows; only the queue length, a single value, is set without it

@@ -251,6 +251,10 @@ class ServerGauges:
         "connections", "How many connections may be open at the same time.", exposed="open_connections_limit"
     )
     memory_limit: int = gauge("bytes", "How many unstored bytes may be in memory.", exposed="memory_limit_bytes")
+    hosts_reporting: int = gauge("hosts", "Hosts whose clients have said in the last five minutes how they are.")
+    hosts_unread_bytes: int = gauge("bytes", "Bytes of log files that these clients have not read, as they say.")
+    hosts_unacked_bytes: int = gauge("bytes", "Bytes that these clients have read and not got an ack for, as they say.")
+    files_not_proven: int = gauge("files", "Files on which the last `verify` found anything but all there, once.")
     is_ready: int = gauge("boolean", "1 while the server stores what it is sent, as /readyz says.", exposed="ready")
     started_at: float = gauge("seconds", "When the server started, in Unix time.", exposed="start_time_seconds")
 

@@ -14,10 +14,10 @@ from logferry.cli.client.status_report import status_as_json
 from logferry.client.delivery.output import Guarantee
 from logferry.client.status.connection_state import ConnectionTracker
 from logferry.client.status.inspect import inspect
-from logferry.client.status.lag import Lag, LagMeter
+from logferry.client.status.lag import LagMeter
 from logferry.client.status.source import ClientStatus
 from logferry.model.file_report import FileReport
-from logferry.telemetry.metrics import Metrics
+from logferry.telemetry.metrics import Lag, Metrics
 from logferry.telemetry.status_source import StatusSource, Verdict
 from logferry.telemetry.table import CLIENT, CLIENT_COUNTERS
 from tests.support.builders import Clock

@@ -3,6 +3,7 @@
 The verdict `all there, once` must not change: scripts rely on it.
 """
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -26,7 +27,8 @@ from logferry.client.state.losses_file import read_losses
 from logferry.client.status.acknowledged import read as read_acknowledged
 from logferry.config import VerifySettings
 from logferry.errors import DeliveryError, StateError
-from logferry.printable import moment
+from logferry.printable import MAX_REASON_CHARS, moment
+from logferry.protocol.delivery_requests import FileVerdict
 
 # List at most this many ranges of one file; `--json` lists them all.
 _MAX_RANGES: Final = 20
@@ -65,10 +67,20 @@ def _verify(settings: VerifySettings) -> list[Verdict]:
         verdicts = verify_all(
             settings.inputs, checkpoints, reports, known=_client_knowledge(folder), with_text=settings.show
         )
-    for verdict in verdicts:
-        if verdict.problem == NEVER_SHIPPED:
-            verdict.problem = _where_else(folder, checkpoints)
+        for verdict in verdicts:
+            if verdict.problem == NEVER_SHIPPED:
+                verdict.problem = _where_else(folder, checkpoints)
+        with contextlib.suppress(DeliveryError):  # the verdicts hold, although the server does not know them
+            for verdict in verdicts:
+                reports.send_verdict(_for_server(verdict))
     return verdicts
+
+
+def _for_server(verdict: Verdict) -> FileVerdict:
+    path, lines, stored, missing, repeated, altered, lost, _, words = _row(verdict)
+    numbers = {"lines": lines, "stored": stored, "missing": missing, "repeated": repeated, "altered": altered}
+    counts = {name: int(number) for name, number in (numbers | {"lost": lost}).items()}
+    return FileVerdict(path=path, is_proven=verdict.is_proven, verdict=words[:MAX_REASON_CHARS], **counts)
 
 
 def _client_knowledge(folder: Path) -> ClientKnowledge:

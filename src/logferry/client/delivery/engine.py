@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from logferry import __version__
 from logferry.client.delivery.accounts import Accounts
 from logferry.client.delivery.balance import balance
 from logferry.client.delivery.batches import BatchProducer
@@ -44,6 +45,7 @@ from logferry.client.delivery.refusals import Refusals
 from logferry.client.delivery.resume import SourceResumption, StartOver, StoredExtents
 from logferry.client.delivery.retry import AlwaysOpen, Attempts, Backoff, ReconnectGate
 from logferry.client.delivery.stalls import StallWatch
+from logferry.client.delivery.status_pings import StatusPings
 from logferry.client.delivery.waiting import EngineWait
 from logferry.client.delivery.window import Window, note_given_up, note_rendering
 from logferry.client.net.readiness import Wait, poll
@@ -52,6 +54,7 @@ from logferry.client.state.known_losses import KnownLosses
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryAbandoned, DeliveryError, PeerClosed, PeerTimeout
 from logferry.model.batch import Batch
+from logferry.protocol.delivery_requests import ClientState
 from logferry.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -149,6 +152,7 @@ class DeliveryEngine:
             notice=self._waiting.notice,
             is_wanted=reconciles and settings.mode == "continuous",
         )
+        self._pings = StatusPings(self._describe)
         self._stalls = StallWatch(self._observer, self._gate, describe=self._unacked)
         self._can_reconcile = False  # the current connection, or the last one
 
@@ -275,7 +279,9 @@ class DeliveryEngine:
         self, timeout_s: float, *, announcing: Sequence[int] = (), patience_s: float = 0.0
     ) -> list[OutputEvent]:
         self._reconciliation.ask_if_due(self._output, self._clock())
+        self._pings.send_if_due(self._output, self._clock())
         timers = [self._output.next_timer(), self._reconciliation.next_timer, self._stalls.next_timer]
+        timers.append(self._pings.next_timer)
         if self._outgoing is None and not self._is_connecting and not self._window:
             timers.append(self._idle.next_timer)
         for timer in timers:
@@ -337,6 +343,7 @@ class DeliveryEngine:
         now = self._clock()
         self._idle.connected(now)
         self._can_reconcile = self._reconciliation.begin(connection, now)
+        self._pings.begin(connection, now)
 
     def _note_located(self, located: Located) -> None:
         if self._outgoing is not None:
@@ -362,6 +369,7 @@ class DeliveryEngine:
     def _disconnect(self) -> None:
         self._output.abandon()
         self._reconciliation.end()
+        self._pings.end()
         self._stalls.disconnected()
         if self._outgoing is not None:
             self._observer.closed()
@@ -392,6 +400,18 @@ class DeliveryEngine:
     def _tick(self) -> None:
         self._producer.tick()
         self._checkpoints.save_if_due()
+
+    def _describe(self) -> ClientState:
+        """Return how the client is; the sums over all files are those of the last status."""
+        lag = self._metrics.lag
+        return ClientState(
+            __version__,
+            lag.unread_bytes,
+            lag.unacked_bytes,
+            self._window.unacked_lines,
+            int(lag.behind_since * 1000),
+            self._stalls.reason,
+        )
 
     def _unacked(self) -> str:
         if self._must_connect and not self._window.unacked_lines:

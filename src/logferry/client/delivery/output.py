@@ -14,6 +14,7 @@ from logferry.client.net.readiness import Readiness
 from logferry.errors import DeliveryError
 from logferry.model.batch import Batch
 from logferry.model.source import Source
+from logferry.protocol.delivery_requests import ClientState
 
 
 class Guarantee(Enum):
@@ -170,6 +171,9 @@ class Output(Protocol):
 
         Only on a connection that lists the feature `positions`; one request at a time, of at most 500 sources.
         """
+
+    def ping(self, state: ClientState) -> None:
+        """Say how the client is. Only on a connection that lists the feature `status`; no event follows."""
 
     def submit(self, batch: Batch) -> bool:
         """Take a batch; return False when the output is full, until the next `drive`.

@@ -41,6 +41,11 @@ class StallWatch:
         self.has_acks = False
 
     @property
+    def reason(self) -> str:
+        """Why the server stores nothing, as far as is known; "" while it does."""
+        return self._reason
+
+    @property
     def next_timer(self) -> float | None:
         """When to call `check` although nothing has happened."""
         return self._owed_since + UNACKED_S if self._owed_since is not None and not self._reason else None

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final, Self
 
 from logferry.client.net.connect import dial
@@ -17,7 +17,7 @@ from logferry.config import RepairSettings, ShipSettings
 from logferry.errors import NotALogServer, ProtocolError, QuestionRefused
 from logferry.names import text_of_name
 from logferry.protocol.delivery import control_line
-from logferry.protocol.delivery_answers import Answer, Failed, InvalidAnswer, Welcome
+from logferry.protocol.delivery_answers import Answer, Failed, InvalidAnswer, VerdictNoted, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 from logferry.protocol.delivery_repairs import (
     CONTENT_BYTES,
@@ -37,7 +37,8 @@ from logferry.protocol.delivery_reports import (
     ReportPage,
     SourcesPage,
 )
-from logferry.protocol.features import HEAL, LOSSES, SOURCES
+from logferry.protocol.delivery_requests import FileVerdict
+from logferry.protocol.features import HEAL, LOSSES, SOURCES, STATUS
 
 # At most this many losses and windows of one source are listed: nobody reads further.
 _MAX_LISTED: Final = 100_000
@@ -190,6 +191,15 @@ class ReportClient:
         if not isinstance(outcome, RepairOutcome) or (outcome.source, outcome.start) != (source_id, extent.start):
             raise _mismatch(outcome, "a repair")
         return outcome
+
+    def send_verdict(self, verdict: FileVerdict) -> None:
+        """Send what was found about a file, unless the server does not know verdicts."""
+        if STATUS not in self.features:
+            return
+        fields = asdict(verdict)
+        answer = self._ask(control_line("verdict", proven=fields.pop("is_proven"), **fields))
+        if not isinstance(answer, VerdictNoted):
+            raise _mismatch(answer, "a verdict")
 
     @property
     def can_heal(self) -> bool:

@@ -6,28 +6,17 @@ in small pieces: a client may follow ten thousand files, and the thread that shi
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
 from logferry.model.file_report import FileReport
+from logferry.telemetry.metrics import Lag
 
 # A scrape every second costs a client with many files a few per cent of one core.
 MIN_AGE_S: Final = 5.0
 
 # About half a millisecond of work.
 _FILES_PER_PIECE: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Lag:
-    """The sums at one moment. `behind_since` is the Unix time since which a file has had unacked bytes; 0: none has."""
-
-    files: int = 0
-    files_unreadable: int = 0
-    unread_bytes: int = 0
-    unacked_bytes: int = 0
-    behind_since: float = 0.0
 
 
 def _let_others_run() -> None:
@@ -59,15 +48,20 @@ class LagMeter:
         return self._lag
 
     def _measure(self) -> Lag:
-        files = unreadable = unread = unacked = 0
-        since = 0.0
-        for number, report in zip(count(1), self._report(), strict=False):
-            files += 1
-            unreadable += report.state == "unreadable"
-            unread += max(0, report.size - report.offset)
-            unacked += max(0, report.offset - report.committed)
-            if report.behind_since:
-                since = min(since or report.behind_since, report.behind_since)
-            if number % _FILES_PER_PIECE == 0:
-                self._pause()
-        return Lag(files, unreadable, unread, unacked, since)
+        return lag_of(self._report(), pause=self._pause)
+
+
+def lag_of(reports: Iterable[FileReport], *, pause: Callable[[], object] = lambda: None) -> Lag:
+    """Return the sums over these reports; `pause` lets other threads run."""
+    files = unreadable = unread = unacked = 0
+    since = 0.0
+    for number, report in zip(count(1), reports, strict=False):
+        files += 1
+        unreadable += report.state == "unreadable"
+        unread += max(0, report.size - report.offset)
+        unacked += max(0, report.offset - report.committed)
+        if report.behind_since:
+            since = min(since or report.behind_since, report.behind_since)
+        if number % _FILES_PER_PIECE == 0:
+            pause()
+    return Lag(files, unreadable, unread, unacked, since)

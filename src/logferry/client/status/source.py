@@ -8,11 +8,11 @@ from dataclasses import asdict
 from logferry import __version__
 from logferry.client.readers.base import Reader
 from logferry.client.status.connection_state import CONNECTED, ConnectionTracker
-from logferry.client.status.lag import Lag, LagMeter
+from logferry.client.status.lag import LagMeter
 from logferry.config import ShipSettings
 from logferry.telemetry.http_pages import Pages
 from logferry.telemetry.http_server import HttpServer
-from logferry.telemetry.metrics import Metrics
+from logferry.telemetry.metrics import Lag, Metrics
 from logferry.telemetry.status_source import Snapshot, Verdict
 from logferry.telemetry.table import CLIENT
 

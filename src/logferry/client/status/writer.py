@@ -17,6 +17,7 @@ from typing import Final, Self
 from logferry.client.net.endpoint import Endpoint
 from logferry.client.readers.base import Reader
 from logferry.client.status.connection_state import ConnectionState, ConnectionTracker
+from logferry.client.status.lag import lag_of
 from logferry.client.status.snapshot import STATUS_FILE, ClientReport, Status, encode
 from logferry.config import ShipSettings
 from logferry.durable import replace_file
@@ -155,7 +156,9 @@ class StatusWriter:
             counters=observation.counters,
         )
         try:
-            replace_file(self._path, encode(Status(client, tuple(self._reader.report()))), is_synced=False)
+            files = tuple(self._reader.report())
+            self._metrics.lag = lag_of(files)
+            replace_file(self._path, encode(Status(client, files)), is_synced=False)
         except OSError as error:
             reason = cause_of(error)
             self._failures.log(

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from logferry.protocol.delivery_requests import Note, Skip, Window
+from logferry.protocol.delivery_requests import ClientState, FileVerdict, Note, Skip, Window
 from logferry.protocol.strangers import Stranger
 from logferry.server.clients.authenticator import Denied, PeerInfo, Principal
 from logferry.server.clients.client_log import ClientLabel, ClientLog
@@ -56,6 +56,14 @@ class ClientRecord:
         """Count and log that bytes of a file may be lost that nobody saw."""
         self._counters.windows_reported += 1
         self._log.unknown_window(self.label, path, window.start, window.reason)
+
+    def note_state(self, owner: str, state: ClientState) -> None:
+        """Keep what the client says about itself."""
+        self._counters.reports.note_state(owner, self.label.host, state)
+
+    def note_verdict(self, owner: str, verdict: FileVerdict) -> None:
+        """Keep what `verify` on the client's machine has found about a file."""
+        self._counters.reports.note_verdict(owner, self.label.host, verdict)
 
     def note_repeat(self, path: str, start: int, end: int) -> None:
         """Log that bytes of a file that the client is about to resend are already stored."""

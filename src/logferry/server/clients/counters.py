@@ -5,6 +5,7 @@ may read.
 from dataclasses import dataclass, field
 
 from logferry.server.clients.authenticator import Principal
+from logferry.server.clients.client_reports import ClientReports
 
 
 @dataclass(slots=True)
@@ -24,6 +25,7 @@ class ClientCounters:
     max_connections: int = 0  # more are refused; 0: not known yet
     memory_full_since: float | None = None  # in the time of the event loop, while clients must wait for memory
     logins_refused: dict[str, int] = field(default_factory=lambda: {"denied": 0})  # by kind; there are few kinds
+    reports: ClientReports = field(default_factory=ClientReports)  # what clients last said about themselves
     connections_by_principal: dict[str, int] = field(default_factory=dict)  # open now
 
     def note_refused_login(self, kind: str) -> None:

@@ -5,6 +5,7 @@ Exactly once. docs/protocol.md, rules E1 to E20. New messages of the server are 
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Final
 
 from logferry.client.delivery.output import (
@@ -47,6 +48,7 @@ from logferry.protocol.delivery_answers import (
 )
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 from logferry.protocol.delivery_repairs import DamageNotice
+from logferry.protocol.delivery_requests import ClientState
 from logferry.protocol.features import HEAL, WINDOWS
 
 # A record without any text has 54 bytes: with a smaller limit than this, every line would have to be given up.
@@ -88,6 +90,10 @@ class LogferrySession(Session):
         """See Output."""
         self._is_locating = True
         self._sender.add_control(control_line("positions", sources=list(sources)))
+
+    def ping(self, state: ClientState) -> None:
+        """See Output."""
+        self._sender.add_control(control_line("ping", **asdict(state)))
 
     def next_timer(self) -> float | None:
         """See Output. A notice may have come with the welcome."""

@@ -13,6 +13,7 @@ from logferry.client.net.steps import Task
 from logferry.errors import DeliveryError, NotALogServer
 from logferry.model.batch import Batch
 from logferry.model.source import Source
+from logferry.protocol.delivery_requests import ClientState
 
 
 class ServerOutput:
@@ -39,6 +40,11 @@ class ServerOutput:
         """See Output."""
         if self._session is not None:
             self._session.locate(sources)
+
+    def ping(self, state: ClientState) -> None:
+        """See Output."""
+        if self._session is not None:
+            self._session.ping(state)
 
     def submit(self, batch: Batch) -> bool:
         """See Output."""

@@ -18,6 +18,7 @@ from logferry.client.net.transport import Transport, receive_some
 from logferry.errors import PeerClosed
 from logferry.model.batch import Batch
 from logferry.model.source import Source
+from logferry.protocol.delivery_requests import ClientState
 
 # Taking more than this ahead of the transport gains nothing.
 UNSENT_BYTES: Final = 512 * 1024
@@ -43,6 +44,10 @@ class Session(ABC):
 
     def locate(self, sources: Sequence[str]) -> None:
         """See Output. Only for protocols that know sources."""
+        raise NotImplementedError
+
+    def ping(self, state: ClientState) -> None:
+        """See Output. Only for protocols that know it."""
         raise NotImplementedError
 
     def submit(self, batch: Batch) -> bool:

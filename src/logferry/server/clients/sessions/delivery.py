@@ -17,6 +17,7 @@ from logferry.protocol.delivery_requests import (
     BatchRequest,
     Content,
     Damaged,
+    FileVerdict,
     Hello,
     Locate,
     Losses,
@@ -172,7 +173,13 @@ class DeliverySession:
             case Hello():
                 self._take_hello(request)
             case Ping():
+                if request.state:
+                    self._channel.record.note_state(self._owner.name, request.state)
                 self._channel.send_sign_of_life()
+            case FileVerdict():
+                verdict = replace(request, path=kept_path(request.path))
+                self._channel.record.note_verdict(self._owner.name, verdict)
+                self._channel.answer_now(answer_line("verdict"))
             case SourcesOf():
                 return self._channel.ask(replace(request, path=kept_path(request.path)), self._owner)
             case Report() | Losses() | Locate() | Content() | Damaged() | Repair():
