@@ -39,7 +39,7 @@ FLOORS: Final = {
             "questions",
             "answering",
         ),
-        *("services",),
+        *("paused", "services"),
         *("sessions", "client_record", "client_log", "counters", "client_reports", "authenticator"),
         *("answers", "pressure", "flow_control", "lifecycle", "patience", "proxies"),
     ),

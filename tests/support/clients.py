@@ -39,6 +39,8 @@ class ManualScheduler:
     def call_soon(self, callback: Callable[[], object]) -> None:
         self._waiting.append(callback)
 
+    call_in_next_pass = call_soon
+
     def run(self) -> None:
         """Run everything that waits, and what that adds."""
         while self.run_one():

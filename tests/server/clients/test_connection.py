@@ -10,6 +10,7 @@ from logferry.protocol.compressor import encode_frame
 from logferry.protocol.delivery import control_line
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.steps import STEP_BYTES
+from logferry.server.clients import flow_control
 from logferry.server.clients.flow_control import MAX_UNSTORED_BYTES, READ_BYTES
 from logferry.server.clients.patience import Patience
 from logferry.server.clients.pressure import LEAST_BYTES_PER_S
@@ -161,6 +162,60 @@ def test_while_the_total_is_too_high_only_clients_that_hold_little_are_read_from
     world.resume_store()
     assert (first.is_read_from, first.max_size) == (True, READ_BYTES)
     assert (second.is_read_from, second.max_size) == (True, READ_BYTES)
+
+
+def _put_the_store_behind(world: World, monkeypatch: pytest.MonkeyPatch) -> FakeClient:
+    """Connect a client that sends more than the store may have waiting."""
+    monkeypatch.setattr(flow_control, "_MAX_UNSTORED_BYTES", 100_000)
+    world.store.stall("the disk is slow")
+    client = world.connect(port=6000)
+    client.send(b"".join(map(numbered_line, range(3000))))
+    assert world.budget.is_store_alone
+    return client
+
+
+def test_who_sends_much_is_not_read_from_while_the_store_is_behind_and_who_sends_little_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    much, little = world.connect(), world.connect(port=5001)
+    much.send(hello())
+    much.send(control_line("ping", more="x" * 20_000))
+    _put_the_store_behind(world, monkeypatch)
+    for _ in range(3):
+        assert (much.is_read_from, little.is_read_from) == (False, True)
+        little.send(LINES[0])
+
+
+def test_who_sends_little_cannot_keep_those_who_send_much_from_sending_by_keeping_the_store_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    much = world.connect()
+    much.send(b"{" * 20_000)
+    first = _put_the_store_behind(world, monkeypatch)
+    monkeypatch.setattr(flow_control, "_MAX_UNSTORED_BYTES", 0)  # there is always something
+    other = world.connect(port=5001)
+    other.connection.memory.submitted(10)
+    world.resume_store()
+    assert world.budget.is_store_alone
+    assert [(client.is_read_from, client.max_size) for client in (much, first)] == [(True, READ_BYTES)] * 2
+    much.send(b"{" * 20_000)
+    assert not much.is_read_from
+
+
+def test_clients_that_wait_for_the_store_go_on_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    waiting = [world.connect(port=number) for number in range(39)]
+    for client in waiting:
+        client.send(b"{" * 20_000)
+    waiting.append(_put_the_store_behind(world, monkeypatch))
+    assert not any(client.is_read_from for client in waiting)
+    world.store.resume()
+    together: list[int] = []
+    while world.scheduler.run_one():
+        together.append(sum(client.is_read_from for client in waiting) - sum(together))
+    assert [number for number in together if number] == [16, 16, 8]
 
 
 def test_who_makes_no_progress_is_dropped_when_memory_is_short_and_the_others_go_on() -> None:

@@ -6,6 +6,7 @@ from logferry.server.clients.flow_control import (
     MAX_OWED_BYTES,
     MAX_UNSTORED_BYTES,
     READ_BYTES,
+    REST_BYTES,
     SOURCE_BYTES,
     MemoryAccount,
     MemoryBudget,
@@ -89,6 +90,21 @@ def test_under_pressure_reads_are_small_unless_a_client_has_the_turn() -> None:
     assert account.read_bytes < READ_BYTES // 10
     account.has_turn = True
     assert account.read_bytes == READ_BYTES
+
+
+@pytest.mark.parametrize(("read", "goes_on"), [(READ_BYTES, False), (REST_BYTES, False), (REST_BYTES - 1, True)])
+def test_a_client_that_sends_much_waits_for_a_store_that_is_behind(read: int, *, goes_on: bool) -> None:
+    budget = MemoryBudget(64 * MIB)
+    account, other = MemoryAccount(budget), MemoryAccount(budget)
+    account.was_read(read)
+    other.submitted(17 * MIB)
+    assert budget.update()
+    assert account.must_pause is not goes_on
+    account.was_read(4096)  # all that is read at a time now
+    assert account.must_pause
+    other.hold(50 * MIB, 0, 0)  # now it is not the store alone
+    assert budget.update()
+    assert not account.must_pause
 
 
 def test_a_store_that_is_behind_ends_even_turns() -> None:

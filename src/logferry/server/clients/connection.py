@@ -27,6 +27,7 @@ from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import READ_BYTES, REST_BYTES, MemoryAccount, MemoryBudget
 from logferry.server.clients.lifecycle import Event, Lifecycle, Output
 from logferry.server.clients.patience import Overdue, Patience, Watch
+from logferry.server.clients.paused import Paused
 from logferry.server.clients.pressure import LEAST_BYTES_PER_S, Pressure
 from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.questions import QuestionOrder, Questions
@@ -60,6 +61,7 @@ class Services:
     registry: Registry
     authenticator: Authenticator
     budget: MemoryBudget
+    paused: Paused
     pressure: Pressure
     questions: QuestionOrder
     counters: ClientCounters
@@ -136,7 +138,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Judge what has arrived and submit it to the store."""
         self._watch.heard = self._scheduler.time()
-        self.memory.takes_rest = False
+        self.memory.was_read(len(data))
         if not self._life.takes_input:
             return
         if self._opening is not None:
@@ -391,6 +393,7 @@ class Connection(asyncio.Protocol):
         has_more = self._session.has_more
         if has_more and self._waits_to_inflate:
             self._services.pressure.wait(self)
+            self._services.paused.add(self)
         elif has_more:
             self._continue_judging()
         if life.client_has_closed:
@@ -399,16 +402,38 @@ class Connection(asyncio.Protocol):
         if is_willing:  # a pause to judge is not one for want of room, after which half of the room must be free
             self._has_room = self.memory.has_room(is_reading=self._has_room)
         wanted = life.is_ignoring or (is_willing and self._has_room)
-        if self.memory.read_bytes != self._read_bytes:
-            self._read_bytes = self.memory.read_bytes
-            self._transport.max_size = self._read_bytes  # type: ignore[attr-defined]  # asyncio's own transports have it
+        self._limit_reads()
         if wanted != self._is_reading:
             self._is_reading = wanted
             if wanted and self.memory.partial and self.answering.unread_bytes() >= REST_BYTES:
                 self._count_from_now()  # it has waited for the server
             (self._transport.resume_reading if wanted else self._transport.pause_reading)()
-        if is_willing and not wanted and self.memory.partial:
-            self._services.pressure.wait(self)
+        if wanted:
+            self._services.paused.leave(self)
+        elif is_willing and self.memory.must_pause:
+            self._services.paused.add(self)
+            if self.memory.partial:
+                self._services.pressure.wait(self)
+
+    def read_once(self, size: int) -> None:
+        """Read up to `size` bytes once, whatever others hold."""
+        self.memory.one_read = size
+        self.regulate()
+
+    def apply_pressure(self) -> None:
+        """Read as much at a time as the memory of all clients allows now; of a client that sends much, perhaps nothing.
+
+        Any other client that holds too much is paused after its next read, which is a small one.
+        """
+        self._limit_reads()
+        if self.memory.sends_much and self._is_reading:
+            self.regulate()
+
+    def _limit_reads(self) -> None:
+        read_bytes = self.memory.read_bytes
+        if read_bytes != self._read_bytes:
+            self._read_bytes = read_bytes
+            self._transport.max_size = read_bytes  # type: ignore[attr-defined]  # asyncio's own transports have it
 
     def take_turn(self) -> None:
         """Complete the message: read from the client, whatever others hold."""
@@ -424,8 +449,8 @@ class Connection(asyncio.Protocol):
         if self._is_reading or self._had_rest or not self.memory.partial:
             return False
         if 0 < self.answering.unread_bytes() < REST_BYTES:
-            self._had_rest = self.memory.takes_rest = True
-            self.regulate()
+            self._had_rest = True
+            self.read_once(REST_BYTES)
         return self._had_rest
 
     def behind_s(self, now: float, least_per_s: int) -> float:
@@ -477,6 +502,7 @@ class Connection(asyncio.Protocol):
         return self._opening is not None and self._opening.awaits_header and self._life.is_open
 
     def _discard_input(self) -> None:
+        self._services.paused.leave(self)
         self._services.pressure.leave(self)
         self._session.discard()
         if self._opening is not None:

@@ -47,10 +47,12 @@ class MemoryBudget:
     that clients have not taken and questions that wait for an answer. `unstored` and `held` have limits of their own,
     too.
 
-    Over the limit the budget is *tight*: a client that holds more than its share is not read from, unless it has the
-    turn to complete its message (pressure.py); a client that holds less is read from in small pieces. So one client can
-    never stop another one by what it holds. The shares of all clients are a quarter of the limit, so the total stays
-    below five quarters of it, plus a small piece for each client and the message of the one that has the turn.
+    Over a limit the budget is *tight*: a client that holds more than its share is not read from (paused.py), unless it
+    has the turn to complete its message (pressure.py); a client that holds less is read from in small pieces. So one
+    client can never stop another one by what it holds. The shares of all clients are a quarter of the limit, so the
+    total stays below five quarters of it, plus a small piece for each client and the message of the one that has the
+    turn. While it is the store alone that is behind, clients that send much are not read from at all: they wait for the
+    store anyway, and the beginnings of their messages would take as much memory again.
     """
 
     # End the pressure well below the limit, so that 10,000 clients are not paused and resumed for every delivery.
@@ -66,6 +68,7 @@ class MemoryBudget:
         self.sources = 0
         self.clients = 0  # connected now
         self.is_tight = False
+        self.is_store_alone = False  # tight only because the store is behind
 
     def change_limit(self, limit_bytes: int) -> None:
         """Change the limit; the next `update` applies it."""
@@ -107,24 +110,42 @@ class MemoryBudget:
         return max(_MAX_SOURCE_BYTES, self.limit // 2)
 
     def update(self) -> bool:
-        """Note whether there is pressure now; return whether that changed."""
+        """Note whether there is pressure now, and whether the store alone causes it; return whether that changed."""
         unstored = self.unstored
         total = self.partial + self.unjudged + unstored + self.held + self.owed
-        is_over = total > self.limit or unstored > _MAX_UNSTORED_BYTES
+        if total > self.limit:
+            return self._change(is_tight=True, is_store_alone=False)
+        is_over = unstored > _MAX_UNSTORED_BYTES
         if is_over == self.is_tight:
             return False
         if not is_over and (unstored or self.unjudged or self.owed):
             fullness = max(total / self.limit, unstored / _MAX_UNSTORED_BYTES)
             if fullness >= self._RELIEVED_AT:
                 return False
-        self.is_tight = is_over
-        return True
+        return self._change(is_tight=is_over, is_store_alone=is_over)
+
+    def _change(self, *, is_tight: bool, is_store_alone: bool) -> bool:
+        before = self.is_tight, self.is_store_alone
+        self.is_tight, self.is_store_alone = is_tight, is_store_alone
+        return before != (is_tight, is_store_alone)
 
 
 class MemoryAccount:
     """What one client holds. Every charge is also one to the budget of all clients."""
 
-    __slots__ = ("_budget", "_held", "_sources", "has_turn", "owed", "partial", "takes_rest", "unjudged", "unstored")
+    __slots__ = (
+        "_budget",
+        "_held",
+        "_sources",
+        "has_turn",
+        "is_paused",
+        "one_read",
+        "owed",
+        "partial",
+        "sends_much",
+        "unjudged",
+        "unstored",
+    )
 
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
@@ -134,8 +155,10 @@ class MemoryAccount:
         self.unjudged = 0  # of complete messages
         self.unstored = 0  # in the store's queue
         self.owed = 0  # answers that are not taken, questions that wait
-        self.takes_rest = False  # for one read
+        self.sends_much = False  # by its last read
+        self.one_read = 0  # bytes that are read once, whatever others hold
         self.has_turn = False  # to complete its message under pressure; see pressure.py
+        self.is_paused = False  # until there is room, and others that wait for it have gone on; see paused.py
 
     @property
     def held(self) -> int:
@@ -161,26 +184,39 @@ class MemoryAccount:
         """How many bytes of the client may be read at a time."""
         if not self._budget.is_tight or self.has_turn:
             return READ_BYTES
-        return REST_BYTES if self.takes_rest else _SMALL_READ_BYTES
+        return self.one_read or _SMALL_READ_BYTES
 
     @property
     def may_grow(self) -> bool:
         """Whether the client's message may be inflated now."""
-        return not self._budget.is_tight or self._may_go_on()
+        return not self.must_pause
 
     def has_room(self, *, is_reading: bool) -> bool:
         """Whether there is room for what the client sends next; reading resumes at half the level that stops it."""
-        if self._budget.is_tight and not self._may_go_on():
+        if self.must_pause or (self.is_paused and not self._budget.is_tight):
             return False
         if self.owed > MAX_OWED_BYTES:
             return False
         return self.unstored + self._held <= (MAX_UNSTORED_BYTES if is_reading else MAX_UNSTORED_BYTES // 2)
 
+    @property
+    def must_pause(self) -> bool:
+        """Whether the client must wait because all clients together hold too much."""
+        return self._budget.is_tight and not self._may_go_on()
+
     def _may_go_on(self) -> bool:
         """Whether the client may send more under pressure."""
+        budget = self._budget
         if self.has_turn:
-            return self._budget.has_turns
-        return self.takes_rest or self.held <= self._budget.share
+            return budget.has_turns
+        if self.one_read:
+            return True
+        return self.held <= budget.share and not (self.sends_much and budget.is_store_alone)
+
+    def was_read(self, size: int) -> None:
+        """Record a read: a large one, or one that was as large as it might be, shows a client that sends much."""
+        self.one_read = 0
+        self.sends_much = size >= REST_BYTES or (size >= _SMALL_READ_BYTES and self.read_bytes == _SMALL_READ_BYTES)
 
     def hold(self, partial: int, unjudged: int, sources: int) -> None:
         """Record what the client's session holds now: bytes of messages, and open sources."""

@@ -44,6 +44,9 @@ class Member(Protocol):
     def takes_rest(self) -> bool:
         """Whether what may be the rest of the client's message has arrived; it is then read next, once per message."""
 
+    def read_once(self, size: int) -> None:
+        """Read up to `size` bytes once, whatever others hold."""
+
     def behind_s(self, now: float, least_per_s: int) -> float:
         """Return for how long the client has done nothing about the memory that it holds; 0 if it waits for us.
 

@@ -15,6 +15,7 @@ from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
 from logferry.server.clients.held_back import HeldDeliveries
 from logferry.server.clients.patience import Patience
+from logferry.server.clients.paused import Paused
 from logferry.server.clients.pressure import Pressure
 from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.questions import QuestionOrder
@@ -55,6 +56,7 @@ class Roster:
         self._budget = budget
         self._counters = counters
         self._log = log
+        self._paused = Paused(budget, scheduler)
         self._pressure = Pressure(budget)
         self._questions = QuestionOrder(budget)
         self._held = HeldDeliveries(budget, store.give_up)
@@ -64,6 +66,7 @@ class Roster:
             registry=self,
             authenticator=authenticator,
             budget=budget,
+            paused=self._paused,
             pressure=self._pressure,
             questions=self._questions,
             counters=counters,
@@ -136,9 +139,7 @@ class Roster:
     def regulate_memory(self) -> None:
         """Apply what the memory of all clients allows now: read from them, or from some of them, or not."""
         if self._budget.update():
-            self._counters.memory_full_since = self._scheduler.time() if self._budget.is_tight else None
-            for connection in list(self._connections):
-                connection.regulate()
+            self._apply_pressure()
         elif not self._budget.is_tight:  # the usual case
             self._questions.proceed()
             return
@@ -146,6 +147,19 @@ class Roster:
             self._pressure.drop_those_behind(self._connections, self._scheduler.time())
         self._pressure.regulate()
         self._questions.proceed()
+
+    def _apply_pressure(self) -> None:
+        if not self._budget.is_tight:
+            self._counters.memory_full_since = None
+        elif self._counters.memory_full_since is None:
+            self._counters.memory_full_since = self._scheduler.time()
+        if self._budget.is_tight and not self._budget.is_store_alone:
+            for connection in list(self._connections):
+                connection.regulate()
+            return
+        for connection in list(self._connections):
+            connection.apply_pressure()
+        self._paused.resume()
 
     # --- for the server
 
@@ -159,6 +173,8 @@ class Roster:
             except Exception as error:
                 delivery.channel.fail(error)
         self.regulate_memory()
+        if self._budget.is_store_alone:
+            self._paused.read_some()
         channels: Iterable[Channel] = {delivery.channel: None for delivery in group}
         for channel in channels:
             try:

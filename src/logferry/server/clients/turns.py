@@ -16,6 +16,7 @@ class Turns:
         self._loop = loop
         self._waiting: deque[Callable[[], object]] = deque()
         self.time = loop.time  # connections read it for each piece of data
+        self.call_in_next_pass = loop.call_soon
 
     def call_soon(self, callback: Callable[[], object], /) -> None:
         """Call `callback` when all that wait already have had their turn, one in each pass of the loop."""
