@@ -131,7 +131,7 @@ class GroupChanges:
         if row.last and not batch.split and _lies_back_to_back(row.last, extent):
             extent = _joined(row.last, extent, batch.payload)
         self._extents[request.source, extent.start] = extent
-        self.rows[request.source] = replace(row, last=extent)
+        self.rows[request.source] = row.extended(extent)
 
     def save(self, records: SourceRecords) -> None:
         """Record everything, within a transaction."""
@@ -197,14 +197,14 @@ class GroupChanges:
             return False
         elif isinstance(message, Skip):
             self._add_loss(request, row)
-            row = replace(row, committed=message.end)
+            row = row.moved(message.end, row.lines, row.crc32)
             self._moved.add(row.id)
         elif message.refusal:
             request.outcome = BatchRefused(message.source, row.committed, message.refusal, is_final=True)
             return False
         else:
             crc32 = checksum.extended(row.crc32, message.payload, message.crc32)
-            row = replace(row, committed=message.end, lines=row.lines + message.lines, crc32=crc32)
+            row = row.moved(message.end, row.lines + message.lines, crc32)
             self._moved.add(row.id)
             is_stored = bool(message.payload)
             request.log = log_of_source(row.host, row.path, folder=request.owner.folder)
@@ -243,10 +243,6 @@ def _lies_back_to_back(last: ExtentRow, new: ExtentRow) -> bool:
 
 
 def _joined(last: ExtentRow, new: ExtentRow, payload: bytes) -> ExtentRow:
-    return replace(
-        last,
-        end=new.end,
-        lines=last.lines + new.lines,
-        bytes=last.bytes + new.bytes,
-        crc32=checksum.extended(last.crc32, payload, new.crc32),
-    )
+    crc32 = checksum.extended(last.crc32, payload, new.crc32)
+    place = last.segment, last.position, last.bytes + new.bytes
+    return ExtentRow(last.start, new.end, last.lines + new.lines, crc32, *place)
