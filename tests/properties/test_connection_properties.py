@@ -81,6 +81,7 @@ def one_by_one(data: bytes) -> list[ServerEvent]:
 def test_bytes_mean_the_same_whole_one_by_one_and_in_any_pieces(data: bytes, cuts: list[int]) -> None:
     whole = decode([data], limits=LIMITS)
     assert decode(cut(data, cuts), limits=LIMITS) == whole
+    assert decode(cut(data, cuts), limits=LIMITS, are_held=True) == whole
     assert one_by_one(data) == whole
 
 

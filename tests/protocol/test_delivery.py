@@ -84,12 +84,16 @@ PAYLOAD = b"".join(LINES[:5])
 def read(data: bytes, *, max_batch_bytes: int = 100_000, max_inflated_bytes: int = 200_000) -> list[Request]:
     """Return what a server understands of a client that has opened "s1"; it must be the same however bytes are cut."""
     results = []
-    for size in (len(data) or 1, 1, 7, 20_000):
+    for size, is_held in ((len(data) or 1, False), (1, False), (7, False), (20_000, False), (7, True), (5000, True)):
         session = DeliveryServerProtocol(max_batch_bytes=max_batch_bytes, max_inflated_bytes=max_inflated_bytes)
         session.sources["s1"] = True
         requests: list[Request] = []
         for start in range(0, len(data), size):
-            requests += session.receive_data(data[start : start + size])
+            piece = data[start : start + size]
+            if is_held:
+                session.hold_data(piece)
+            else:
+                requests += session.receive_data(piece)
             while session.has_more:
                 requests += session.next_requests()
         results.append((requests, session.buffered_bytes))

@@ -43,16 +43,26 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(ends)]
 
 
-def decode(pieces: Iterable[bytes], *, limits: Limits, accept: Accept = Accept.LEVEL_AND_MESSAGE) -> list[ServerEvent]:
+def decode(
+    pieces: Iterable[bytes],
+    *,
+    limits: Limits,
+    accept: Accept = Accept.LEVEL_AND_MESSAGE,
+    are_held: bool = False,
+) -> list[ServerEvent]:
     """Give `pieces` to a server's side of a connection, then the end; return its events, runs of lines joined.
 
     As a server does, it takes all there is to say before it gives the next piece. The buffer must stay within bounds.
+    With `are_held`, pieces are left to the next step.
     """
     connection = PlainServerProtocol(limits=limits, accept=accept)
     most = max(limits.max_record_bytes, limits.max_frame_bytes + LENGTH_BYTES)
     events: list[ServerEvent] = []
     for piece in pieces:
-        events += connection.receive_data(piece)
+        if are_held:
+            connection.hold_data(piece)
+        else:
+            events += connection.receive_data(piece)
         while connection.has_more:
             events += connection.next_events()
         assert connection.buffered_bytes <= most

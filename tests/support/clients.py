@@ -31,10 +31,15 @@ class ManualScheduler:
     def __init__(self) -> None:
         self.now = 1000.0
         self._waiting: deque[Callable[[], object]] = deque()
+        self.is_pass_full = False
+        self.worked = 0.0  # steps
 
     def time(self) -> float:
         """See Scheduler; likewise below."""
         return self.now
+
+    def work(self, steps: float) -> None:
+        self.worked += steps
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         self._waiting.append(callback)

@@ -35,6 +35,7 @@ class DeliveryServerProtocol:
         self._data = b""  # unparsed from `_position` on, after a step that ended before all was parsed
         self._position = 0
         self._is_broken = False
+        self.step = Allowance()  # what is left of the last step
         self.sources: dict[str, bool] = {}  # those that the client has opened; True once the session has admitted them
 
     @property
@@ -69,24 +70,30 @@ class DeliveryServerProtocol:
 
         Return only those of one step: see `has_more`.
         """
-        if self._is_broken:
-            return []
         if self.has_more:
-            self._data, self._position = self._data[self._position :] + data, 0
+            self.hold_data(data)
+        if self._is_broken or self.has_more:
             return []
         if self._line:
             data, self._line = self._line + data, b""
         return self._parse(data, 0)
 
+    def hold_data(self, data: bytes) -> None:
+        """Accept bytes from the socket, and leave them to `next_requests`."""
+        if not self._is_broken:
+            self._data, self._position = self._data[self._position :] + data, 0
+
     def next_requests(self) -> list[Request]:
         """Do the next step; return its requests."""
         data, self._data = self._data, b""
+        if self._line:  # then a read was held since
+            data, self._line = self._line + data, b""
         return self._parse(data, self._position)
 
     def _parse(self, data: bytes, position: int) -> list[Request]:
         """Parse from `position` on, for one step: one read may hold thousands of small requests."""
         requests: list[Request] = []
-        allowance = Allowance()
+        self.step = allowance = Allowance()
         while (self._bulk or position < len(data)) and not allowance.is_used_up:
             if self._bulk:
                 request: Request | None = self._open(self._bulk, allowance)

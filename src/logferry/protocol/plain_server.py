@@ -83,7 +83,7 @@ class PlainServerProtocol:
         self._buffer = bytearray()  # the beginning of one message
         self._data = b""  # complete messages, from `_position` on
         self._position = 0
-        self._arrived = bytearray()  # while `has_more` was true
+        self._arrived = bytearray()  # since, and left to the next step
         self._inflation: Inflation | None = None  # of a frame
         self._judge: LineJudge | None = None  # of the lines of a frame, or between two frames
         self._refusals_left: int | None = None  # in a frame
@@ -92,18 +92,19 @@ class PlainServerProtocol:
         self._skip_bytes = 0  # of a refused frame, still to be discarded
         self._skip_line = False  # discard until the newline that ends a refused line
         self._broken = False
+        self.step = Allowance()  # what is left of the last step
         self._is_guarding = True  # until a line that may be stored, the client may be a stranger
 
     @property
     def buffered_bytes(self) -> int:
-        """How many bytes are held of an incomplete message, or were received while `has_more` was true."""
-        return len(self._buffer) + len(self._arrived)
+        """How many bytes are held of an incomplete message."""
+        return len(self._buffer)
 
     @property
     def unjudged_bytes(self) -> int:
-        """How many bytes are held of complete messages that `next_events` has not judged yet."""
+        """How many bytes are held that `next_events` has not judged yet."""
         inflated = self._inflation.held_bytes if self._inflation else 0
-        return self._unjudged_bytes + inflated + len(self._data)
+        return self._unjudged_bytes + inflated + len(self._data) + len(self._arrived)
 
     @property
     def has_more(self) -> bool:
@@ -120,25 +121,34 @@ class PlainServerProtocol:
 
         Return only those of one step: see `has_more`.
         """
-        if self._broken:
-            return []
         if self.has_more:
+            self.hold_data(data)
+        elif not self._broken:
+            self._take_in(data)
+            if self._data:
+                return self.next_events()
+        return []
+
+    def hold_data(self, data: bytes) -> None:
+        """Accept bytes from the socket, and leave them to `next_events`."""
+        if not self._broken:
             self._arrived += data
-            return []
+
+    def _take_in(self, data: bytes) -> None:
+        """Add bytes to the beginning of a message, if there is one; what is then worth parsing is in `_data`."""
         if self._buffer:
             searched = len(self._buffer)
             self._buffer += data
             if not self._is_worth_parsing(searched):
-                return []
+                return
             data = bytes(self._buffer)
             self._buffer.clear()
         self._data, self._position = data, 0
-        return self.next_events()
 
     def next_events(self) -> list[ServerEvent]:
         """Do the next step; return its events."""
         events: list[ServerEvent] = []
-        allowance = Allowance()
+        self.step = allowance = Allowance()
         while self.has_more and not allowance.is_used_up:
             if self._judge:
                 self._judge_lines(self._judge, events, allowance)
@@ -147,9 +157,9 @@ class PlainServerProtocol:
             elif self._data:
                 self._parse(events, allowance)
             else:
-                self._data, self._position = bytes(self._buffer + self._arrived), 0
-                self._buffer.clear()
+                arrived = bytes(self._arrived)
                 self._arrived.clear()
+                self._take_in(arrived)
         return events
 
     def receive_eof(self) -> list[ServerEvent]:

@@ -32,6 +32,9 @@ PARSED_WEIGHT: Final = STEP_BYTES // (16 * 1024)
 SCANNED_WEIGHT: Final = STEP_BYTES // ((256 if _IS_FAST else 4) * 1024)
 INFLATED_WEIGHT: Final = STEP_BYTES // (256 * 1024)
 
+# What is judged as it arrives, however much was done for others: a line or a few, which take a fraction of a step.
+SMALL_BYTES: Final = 1024
+
 # A checksum takes a small part of the time.
 BYTES_SUMMED_AS_ONE: Final = 8
 
@@ -48,6 +51,11 @@ class Allowance:
         self.bytes = STEP_BYTES
         self.lines = STEP_LINES
         self.requests = STEP_REQUESTS
+
+    @property
+    def used(self) -> float:
+        """How much of the step is used; more than 1 if the last piece of work was larger than what was left."""
+        return max(1 - self.bytes / STEP_BYTES, 1 - self.lines / STEP_LINES, 1 - self.requests / STEP_REQUESTS)
 
     @property
     def is_used_up(self) -> bool:

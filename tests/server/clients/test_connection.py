@@ -467,6 +467,39 @@ def test_a_large_frame_is_judged_in_steps_and_other_clients_have_their_turn() ->
     assert everything.index(LINES[0], 1) < len(lines)  # the other client's line was stored between the steps
 
 
+@pytest.mark.parametrize("is_delivery", [False, True])
+def test_when_a_pass_has_done_enough_a_large_read_waits_for_a_turn_and_a_small_one_does_not(
+    *, is_delivery: bool
+) -> None:
+    world = World()
+    large, small = world.connect(), world.connect(port=5001)
+    small.send(LINES[0])
+    if is_delivery:
+        large.send(hello() + opening())
+    large.answers()
+    world.scheduler.is_pass_full = True
+    lines = [numbered_line(number) for number in range(30)]
+    large.connection.data_received(batch(lines, start=0) if is_delivery else b"".join(lines))
+    assert (large.is_read_from, large.received) == (False, b"")
+    assert large.connection.memory.unjudged >= len(b"".join(lines))
+    small.connection.data_received(LINES[0])
+    assert world.budget.unstored < 10_000  # of the small one
+    world.run()
+    assert large.is_read_from
+    assert len(large.answers()) == (1 if is_delivery else 30)
+    assert small.statuses() == ["ok", "ok"]
+    assert world.budget.total == 0
+
+
+def test_who_completes_a_message_in_its_turn_is_judged_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(memory_limit_bytes=MIB)
+    crowd = _crowd(world, monkeypatch)
+    world.scheduler.is_pass_full = True
+    turn = next(client for client in crowd if client.connection.memory.has_turn)
+    turn.connection.data_received(b"C" * 100_000)  # its message goes on
+    assert turn.connection.memory.has_turn
+
+
 def test_the_end_after_a_large_frame_is_taken_when_the_frame_is_judged() -> None:
     world = World()
     client = world.connect()

@@ -50,3 +50,16 @@ def test_a_turn_that_fails_does_not_keep_the_others_from_theirs() -> None:
         return happened + failed
 
     assert asyncio.run(run()) == ["second", "'popitem(): dictionary is empty'"]
+
+
+def test_a_pass_is_full_after_four_steps_and_the_next_one_is_not() -> None:
+    async def run() -> list[bool]:
+        turns = Turns(asyncio.get_running_loop())
+        found: list[bool] = []
+        for steps in (0.0, 3.5, 0.5):
+            turns.work(steps)
+            found.append(turns.is_pass_full)
+        await asyncio.sleep(0)
+        return [*found, turns.is_pass_full]
+
+    assert asyncio.run(run()) == [False, False, True, False]

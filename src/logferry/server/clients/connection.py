@@ -18,6 +18,7 @@ from typing import Protocol
 from logferry.errors import cause_of
 from logferry.protocol.delivery_requests import Question
 from logferry.protocol.opening import Opened, Opening, Speaks
+from logferry.protocol.steps import SMALL_BYTES
 from logferry.protocol.strangers import NO_HEADER, Stranger
 from logferry.server.clients.answering import Answering
 from logferry.server.clients.authenticator import Authenticator, Credentials, PeerInfo, Principal
@@ -235,10 +236,24 @@ class Connection(asyncio.Protocol):
     # --- from bytes to the store
 
     def _take_data(self, data: bytes) -> None:
+        session, scheduler = self._session, self._scheduler
+        if len(data) > SMALL_BYTES and scheduler.is_pass_full and not self.memory.has_turn:
+            self._leave_to_turn(data)
+            return
         self.answering.gather()
-        turn = self._session.take(data)
+        turn = session.take(data)
         self.answering.release()
+        scheduler.work(session.work)
         self._take(turn)
+
+    def _leave_to_turn(self, data: bytes) -> None:
+        session = self._session
+        session.hold(data)
+        self.memory.hold(session.buffered_bytes, session.unjudged_bytes, session.open_sources)
+        if session.has_more and not self._will_judge:
+            self._judge_soon()
+        self._registry.regulate_memory()
+        self.regulate()
 
     def _take(self, turn: Turn) -> None:
         self._account_for_input()
@@ -287,6 +302,7 @@ class Connection(asyncio.Protocol):
             self.answering.gather()
             turn = self._session.take_more()
             self.answering.release()
+            self._scheduler.work(self._session.work)
             self._take(turn)
         if self._life.is_ending and not self._session.has_more:
             self._take_end()

@@ -14,6 +14,13 @@ class Scheduler(Protocol):
     def time(self) -> float:
         """Return the monotonic time, in seconds."""
 
+    @property
+    def is_pass_full(self) -> bool:
+        """Whether so much was done in this pass of the loop that what can wait should wait for a turn."""
+
+    def work(self, steps: float) -> None:
+        """Note work that was done in this pass, in steps (steps.py)."""
+
     def call_soon(self, callback: Callable[[], object], /) -> object:
         """Call `callback` after other clients have had their turn."""
 

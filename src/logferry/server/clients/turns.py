@@ -1,12 +1,18 @@
 """Turns: of all clients whose messages take several steps, one does one step in each pass of the event loop.
 
-Owns the queue of those that wait. However many clients send what takes long to judge, a pass takes little more than a
-step, and what other clients send is read, stored and answered between two of them. Never reads what a client sent.
+Owns the queue of those that wait, and the account of what was done in a pass. However many clients send what takes
+long to judge, a pass takes little more than a few steps, and what other clients send is read, stored and answered
+between two of them. Never reads what a client sent.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Final
+
+# What is judged in one pass as it is read; what is read after that waits for a turn. These are four milliseconds, or
+# the full reads of sixteen clients.
+_PASS_STEPS: Final = 4.0
 
 
 class Turns:
@@ -15,8 +21,22 @@ class Turns:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: deque[Callable[[], object]] = deque()
+        self._done = 0.0  # steps, in this pass
         self.time = loop.time  # connections read it for each piece of data
         self.call_in_next_pass = loop.call_soon
+
+    @property
+    def is_pass_full(self) -> bool:
+        """See Scheduler; likewise below."""
+        return self._done >= _PASS_STEPS
+
+    def work(self, steps: float) -> None:
+        if steps and not self._done:
+            self._loop.call_soon(self._end_pass)
+        self._done += steps
+
+    def _end_pass(self) -> None:
+        self._done = 0.0
 
     def call_soon(self, callback: Callable[[], object], /) -> None:
         """Call `callback` when all that wait already have had their turn, one in each pass of the loop."""

@@ -137,8 +137,15 @@ class Session(Protocol):
     def take(self, data: bytes) -> Turn:
         """Take bytes from the client."""
 
+    def hold(self, data: bytes) -> None:
+        """Take bytes from the client, and leave them to `take_more`."""
+
     def take_more(self) -> Turn:
         """Judge the next step of a large message."""
+
+    @property
+    def work(self) -> float:
+        """How much of a step the last call has used (steps.py)."""
 
     def take_end(self) -> Turn:
         """Take the end of the client's data."""
@@ -170,10 +177,14 @@ class UnknownProtocol:
     has_more = False
     is_inflating = False
     open_sources = 0
+    work = 0.0
 
     def take(self, data: bytes) -> Turn:
         """See Session; likewise below."""
         return NOTHING
+
+    def hold(self, data: bytes) -> None:
+        pass
 
     def take_more(self) -> Turn:
         return NOTHING

@@ -96,6 +96,13 @@ class DeliverySession:
     def take(self, data: bytes) -> Turn:
         return self._take_requests(self._protocol.receive_data(data))
 
+    def hold(self, data: bytes) -> None:
+        self._protocol.hold_data(data)
+
+    @property
+    def work(self) -> float:
+        return self._protocol.step.used
+
     def take_more(self) -> Turn:
         return self._take_requests(self._protocol.next_requests())
 

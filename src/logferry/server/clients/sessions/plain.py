@@ -56,6 +56,13 @@ class PlainSession:
     def take(self, data: bytes) -> Turn:
         return self._combine(self._protocol.receive_data(data))
 
+    def hold(self, data: bytes) -> None:
+        self._protocol.hold_data(data)
+
+    @property
+    def work(self) -> float:
+        return self._protocol.step.used
+
     def take_more(self) -> Turn:
         return self._combine(self._protocol.next_events())
 
