@@ -75,6 +75,7 @@ FLOORS: Final = {
             "ledger",
             "ledger_format",
         ),
+        *("journal_files", "shared_journal"),
         *("journal", "surplus", "measure", "free_space", "file_system", "segment_files", "regular", "segment_names"),
     ),
     "server.storage.disk.ledger": (

@@ -7,7 +7,7 @@ from typing import Final
 
 logger = logging.getLogger(__name__)
 
-# For the event loop, the lock, the listeners, the standard streams, clients that the server is refusing, 64 journals.
+# For the event loop, the lock, the listeners, the standard streams, clients that the server is refusing, 65 journals.
 _OTHER_DESCRIPTORS: Final = 96
 
 

@@ -12,6 +12,7 @@ from logferry.server.storage.disk.fsck import fsck
 from logferry.server.storage.disk.journal import journal_path, read_journal, total_entry
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.records import ExtentRow
+from tests.server.storage.disk.test_journals import give_own_journals
 from tests.server.storage.disk.test_repair import ship
 from tests.support.stores import SIZE, opened, parts_of, segments_of
 
@@ -136,6 +137,7 @@ def test_a_journal_that_has_waited_too_long_stays_behind_until_the_next_start(
     monkeypatch.setattr(journals, "_MAX_UNWRITTEN", 1)
     with opened(tmp_path) as store:
         ship(store, 10, 12)
+        give_own_journals(store)
         journal = journal_path(segments_of(tmp_path)[0])
         content = journal.read_bytes()
         journal.unlink()

@@ -24,6 +24,7 @@ from logferry.server.storage.disk.journal import (
     read_journal,
     total_entry,
 )
+from logferry.server.storage.disk.journal_files import JournalFiles
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.owners import of_client
@@ -132,8 +133,9 @@ def test_something_else_in_place_of_a_journal_stops_nobody(tmp_path: Path, kind:
 def recorded(data_dir: Path) -> Iterator[tuple[Journal, Journal]]:
     """Yield what each journal says, and what the ledger says about its segment."""
     ledger = Ledger(data_dir, durable=False, read_only=True)
+    files = JournalFiles(data_dir / "segments")
     for row in ledger.segments("open", "closed"):
-        found = read_journal(data_dir / "segments" / row.path)
+        found = files.read(row.path)
         assert found
         extents = {
             (source, extent.start): ExtentRow(extent.start, extent.end, extent.lines, extent.crc32, 0, *place)
@@ -142,6 +144,11 @@ def recorded(data_dir: Path) -> Iterator[tuple[Journal, Journal]]:
         }
         yield found, Journal(ledger.store_id, row.path, Total(row.bytes, row.lines, row.crc32), extents=extents)
     ledger.close()
+
+
+def give_own_journals(store: DiskStore) -> None:
+    """Give all segments their own journals, as the thread of the journals does."""
+    parts_of(store).journals._settle(is_last=True)
 
 
 def assert_journals_agree(data_dir: Path) -> None:
@@ -170,7 +177,9 @@ def test_a_journal_that_grows_is_written_anew_and_says_the_same(
     monkeypatch.setattr(journals, "_COMPACT_AT_BYTES", 500)
     with opened(tmp_path) as store:
         parts_of(store).journals._interval_s = 0.01
-        submit_each(store, LINES[10:60], Stored())
+        submit_each(store, LINES[10:11], Stored())
+        give_own_journals(store)
+        submit_each(store, LINES[11:60], Stored())
         assert_journals_agree(tmp_path)
         wait_until(lambda: journal_path(segments_of(tmp_path)[0]).stat().st_size < 1000, "the journal is written anew")
         submit_each(store, LINES[60:64], Stored())
@@ -190,6 +199,7 @@ def test_what_is_added_while_a_journal_is_written_anew_is_not_lost(
             return found
 
         submit_each(store, LINES[10:20], stored)
+        give_own_journals(store)
         monkeypatch.setattr(journals, "read_journal", adding)
         parts_of(store).journals._large[1] = "10.0.0.7/plain/2024-01-15-1.ndjson"
         parts_of(store).journals._compact_some()
@@ -214,6 +224,7 @@ def test_a_journal_that_waits_is_not_made_again_once_its_segment_is_deleted(tmp_
             for number in range(20):
                 store.submit(delivery(LINES[number], log=LogName(f"host-{number}", "plain")), stored)
         wait_until(lambda: len(stored.deliveries) == 20, "all is stored")
+        give_own_journals(store)
         deleted = journal_path(segments_of(tmp_path)[0])
         deleted.unlink()
         parts_of(store).journals.forget([1])
@@ -235,7 +246,7 @@ def test_groups_with_many_segments_wait_for_the_thread_and_others_are_written_at
         if count <= 8:
             assert_journals_agree(tmp_path)
         else:
-            assert journal_total(segments_of(tmp_path)[0]) == Total(0, 0, 0)
+            assert JournalFiles(tmp_path / "segments").total("host-0/plain/2024-01-15-1.ndjson") == Total(0, 0, 0)
     assert_journals_agree(tmp_path)
 
 
@@ -264,6 +275,7 @@ def test_a_repeated_loss_is_written_once_and_its_segment_is_looked_for_once_in_a
     monkeypatch.setattr(Ledger, "last_segment_in", counting)
     with opened(tmp_path) as store:
         ship(store, 10, 20)
+        give_own_journals(store)
         journal = journal_path(segments_of(tmp_path)[0])
         skip(store, count=100)
         size = journal.stat().st_size

@@ -10,6 +10,7 @@ import pytest
 from logferry.server.storage.disk import retention
 from logferry.server.storage.disk.journal import journal_path
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.records import SegmentRow
 from tests.support.delivery import LINES
 from tests.support.running import stored_lines, wait_until
 from tests.support.stores import LOG, MONDAY, SIZE, FailingFiles, Stored, delivery, names, opened, problems, submit_each
@@ -131,6 +132,17 @@ def test_the_journal_of_a_closed_segment_is_looked_at_once(tmp_path: Path, monke
     assert retention.journal_bytes(segment) == 0
     journal_path(segment).write_bytes(b"12345")
     assert retention.journal_bytes(segment) == 5
+
+
+def test_a_closed_segment_that_gets_its_journal_later_is_looked_at_again(
+    tmp_path: Path, journal_sizes: dict[str, int]
+) -> None:
+    sizes = retention._JournalSizes(tmp_path)
+    rows = [SegmentRow(1, "web-1/app.log/2024-01-15-1.ndjson", state="closed")]
+    for now, expected in ((0, 0), (5, 5), (7, 5)):
+        journal_sizes["2024-01-15-1.ndjson"] = now
+        sizes._open_until = 0.0  # a minute later
+        assert sizes.sizes(rows) == {1: expected}
 
 
 def test_journal_and_surplus_of_a_segment_go_with_the_segment(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

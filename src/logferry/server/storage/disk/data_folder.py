@@ -20,6 +20,7 @@ from logferry.server.storage.disk.journal import segment_of_journal
 from logferry.server.storage.disk.ledger import FILE_NAME
 from logferry.server.storage.disk.regular import kind_of
 from logferry.server.storage.disk.segment_names import FOLDER_NAME, segment_name
+from logferry.server.storage.disk.shared_journal import SHARED_NAME
 from logferry.server.storage.disk.surplus import SurplusName, surplus_name
 from logferry.server.storage.disk.surplus_lines import ComparedSurplus, compare_surpluses
 
@@ -82,7 +83,8 @@ def _found(data_dir: Path, is_known: Callable[[str], bool]) -> Iterator[Finding]
         return
     for host in _entries(root):
         if not _is_folder(host):
-            yield _foreign(host, host.name)
+            if host.name != SHARED_NAME or not host.is_file(follow_symlinks=False):
+                yield _foreign(host, host.name)
             continue
         for log in _entries(Path(host.path)):
             path = f"{host.name}/{log.name}"

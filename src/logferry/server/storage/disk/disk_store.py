@@ -8,6 +8,7 @@ On disk, under the data folder:
     ledger.sqlite3                              what is stored, from which source, in which segment: see ledger/
     segments/<host>/<log>/<date>-<n>.ndjson     the lines: see segments.py
                           ....ndjson.journal    what the ledger has about a segment: see journal.py
+    segments/.new-segments.journal              the same about new segments, in one file: see shared_journal.py
                           ....ndjson.surplus-*  what a segment held and the ledger does not have: see surplus.py
     damaged/<host>/<log>/...                    what repaired segments held instead: see repair.py
 

@@ -14,7 +14,7 @@ from logferry.errors import DamagedLedger, StoreError, cause_of
 from logferry.server.storage.disk.data_folder import Finding, other_files
 from logferry.server.storage.disk.data_lock import holder_of
 from logferry.server.storage.disk.integrity import judge_segment
-from logferry.server.storage.disk.journal import journal_total
+from logferry.server.storage.disk.journal_files import JournalFiles
 from logferry.server.storage.disk.ledger import FILE_NAME, Ledger, sort_in
 from logferry.server.storage.disk.ledger_reading import ledger_for_reading
 from logferry.server.storage.disk.lost_ledger import refuse_if_missing
@@ -54,9 +54,10 @@ def _ledger_finding(size: int, problem: str) -> Finding:
 
 def _segments(data_dir: Path, ledger: Ledger) -> Iterator[Finding]:
     is_in_use = holder_of(data_dir) is not None
+    journals = JournalFiles(data_dir / FOLDER_NAME)
     for row in ledger.segments("open", "closed"):
         problem = judge_segment(data_dir, row).problem
-        compared = _journal_compared(data_dir, row, ledger, is_in_use=is_in_use)
+        compared = _journal_compared(journals, row, ledger, is_in_use=is_in_use)
         now = ledger.segment(row.id) if problem or any(compared) else row
         if now and now.state != "expired":
             yield Finding(row.path, row.bytes, row.lines, problem or compared.problem, note=compared.note)
@@ -67,10 +68,10 @@ class _Compared(NamedTuple):
     note: str = ""
 
 
-def _journal_compared(data_dir: Path, row: SegmentRow, ledger: Ledger, *, is_in_use: bool) -> _Compared:
+def _journal_compared(journals: JournalFiles, row: SegmentRow, ledger: Ledger, *, is_in_use: bool) -> _Compared:
     """Compare a segment's journal with the ledger. It is written after the ledger, and by a server perhaps later."""
     with contextlib.suppress(OSError):
-        total = journal_total(data_dir / FOLDER_NAME / row.path)
+        total = journals.total(row.path)
         if total and total.bytes > row.bytes and (now := ledger.segment(row.id)) and total.bytes > now.bytes:
             lines = total.lines - now.lines
             again = "the next start enters them again from the journal"

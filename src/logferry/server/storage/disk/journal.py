@@ -1,4 +1,4 @@
-"""The journal of a segment: `<segment>.journal` beside it, from which a lost ledger can be made again (rebuild.py).
+"""The journal of a segment, from which a lost ledger can be made again (rebuild.py): `<segment>.journal` beside it.
 
 Layout: a line for each entry, `<CRC-32 of the rest as 8 hexadecimal digits> <JSON list>`. The first item is the kind:
 
@@ -12,28 +12,29 @@ Layout: a line for each entry, `<CRC-32 of the rest as 8 hexadecimal digits> <JS
 
 Entries are appended after the ledger has recorded them and before they are acked, and are not synced: a crash of the
 machine may cost the end, and the next start completes it from the ledger (journals.py). A line that does not have its
-CRC-32 is ignored. Bytes without an extent are lines of the plain protocol. A later version is not read.
+CRC-32 is ignored. Bytes without an extent are lines of the plain protocol. A later version is not read. A new segment
+has its entries in a journal that it shares with others (shared_journal.py); JournalFiles reads both.
 """
 
 import contextlib
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from logferry.server.storage.disk.regular import open_file
-from logferry.server.storage.records import ExtentRow, LossRow, SegmentRow, SourceRow, WindowRow
+from logferry.server.storage.records import ExtentRow, LossRow, SourceRow, WindowRow
 
 VERSION: Final = 1
 _SUFFIX: Final = ".journal"
 
 # The longest entry is a source whose path has 4096 characters, of twelve bytes each in JSON.
-_MAX_LINE_BYTES: Final = 64 * 1024
+MAX_LINE_BYTES: Final = 64 * 1024
 
-_MAX: Final = 2**63 - 1
+MAX: Final = 2**63 - 1
 
 _crc32: Final = zlib.crc32
 
@@ -46,6 +47,7 @@ _SHAPES: Final[dict[str, tuple[type, ...]]] = {
     "l": (str, int, int, str, int),
     "w": (str, int, int, int, str),
     "t": (int, int, int),
+    "x": (str,),
 }
 
 
@@ -86,6 +88,19 @@ class Journal:
     losses: dict[LossRow, None] = field(default_factory=dict)
     windows: dict[WindowRow, None] = field(default_factory=dict)
     damaged_lines: int = 0
+
+    def followed_by(self, later: "Journal") -> "Journal":
+        """Return this with all that a later journal of the same segment has."""
+        sources = self.states.keys() | later.states.keys()
+        return Journal(
+            *(later.store_id, later.path, later.total or self.total),
+            sources=self.sources | later.sources,
+            extents=self.extents | later.extents,
+            states={source: [*self.states.get(source, ()), *later.states.get(source, ())][-4:] for source in sources},
+            losses=self.losses | later.losses,
+            windows=self.windows | later.windows,
+            damaged_lines=self.damaged_lines + later.damaged_lines,
+        )
 
 
 def journal_path(segment: Path) -> Path:
@@ -142,6 +157,11 @@ def total_entry(size: int, lines: int, crc32: int) -> bytes:
     return _line(f'"t",{size},{lines},{crc32}')
 
 
+def settled_entry(segment: str) -> bytes:
+    """Return the entry of the shared journal after which it has nothing about a segment."""
+    return _line(f'"x",{json.dumps(segment)}')
+
+
 def entries_of(journal: Journal) -> Iterator[bytes]:
     """Yield the entries of a journal, each once: the form that takes the least room."""
     yield begin_entry(journal.store_id, journal.path)
@@ -166,34 +186,45 @@ def _line(items: str) -> bytes:
 # --- reading
 
 
-def read_journal(segment: Path, *, limit: int = _MAX, size: int = _MAX) -> Journal | None:
+def read_journal(segment: Path, *, limit: int = MAX, size: int = MAX) -> Journal | None:
     """Read the journal of a segment, up to where the segment held `limit` bytes, and at most `size` bytes of it.
 
     Returns None if there is none that this version can read. Raises OSError.
     """
     with contextlib.suppress(FileNotFoundError), open(open_file(journal_path(segment)), "rb") as file:
-        journal = Journal()
-        together: list[list[Any]] = []
-        while line := file.readline(min(_MAX_LINE_BYTES, size)):
-            size -= len(line)
-            entry = parsed(line)
-            if entry is None:
-                journal.damaged_lines += bool(line.strip())
-            elif entry[0] == "t":
-                if entry[1] > limit:
-                    break
-                for added in together:
-                    _add(journal, added)
-                journal.total = Total(*entry[1:])
-                together.clear()
-            elif entry[0] != "j":
-                together.append(entry)
-            elif entry[1] != VERSION:
-                return None
-            else:
-                journal.store_id, journal.path = entry[2:]
+        journal = journal_of(_lines(file, size), limit=limit)
         return journal if journal.store_id else None
     return None
+
+
+def _lines(file: BinaryIO, size: int) -> Iterator[bytes]:
+    while line := file.readline(min(MAX_LINE_BYTES, size)):
+        size -= len(line)
+        yield line
+
+
+def journal_of(lines: Iterable[bytes], *, limit: int = MAX) -> Journal:
+    """Return what lines say, up to where the segment held `limit` bytes; of a later version, an empty journal."""
+    journal = Journal()
+    together: list[list[Any]] = []
+    for line in lines:
+        entry = parsed(line)
+        if entry is None:
+            journal.damaged_lines += bool(line.strip())
+        elif entry[0] == "t":
+            if entry[1] > limit:
+                break
+            for added in together:
+                _add(journal, added)
+            journal.total = Total(*entry[1:])
+            together.clear()
+        elif entry[0] != "j":
+            together.append(entry)
+        elif entry[1] != VERSION:
+            return Journal()
+        else:
+            journal.store_id, journal.path = entry[2:]
+    return journal
 
 
 def journal_total(segment: Path) -> Total | None:
@@ -209,21 +240,20 @@ def journal_total(segment: Path) -> Total | None:
     return None
 
 
-def journal_agrees(segment: Path, row: SegmentRow) -> bool:
-    """Whether the journal of a segment has neither more nor less than the ledger."""
+def is_intact(line: bytes) -> bool:
+    """Whether a line is as it was written."""
     try:
-        return journal_total(segment) == (row.bytes, row.lines, row.crc32)
-    except OSError:
+        return line.endswith(b"\n") and line[8:9] == b" " and int(line[:8], 16) == _crc32(line[9:-1])
+    except ValueError:
         return False
 
 
 def parsed(line: bytes) -> list[Any] | None:
     """Return the entry of a line, with its kind; None if it is damaged or is not an entry."""
-    data = line[9:-1]
+    if not is_intact(line):
+        return None
     try:
-        if not line.endswith(b"\n") or line[8:9] != b" " or int(line[:8], 16) != _crc32(data):
-            return None
-        entry = json.loads(data)
+        entry = json.loads(line[9:-1])
     except (ValueError, RecursionError):
         return None
     return entry if _is_entry(entry) else None
@@ -239,7 +269,7 @@ def _is_entry(entry: Any) -> bool:
 
 
 def _is_item(item: Any, kind: type) -> bool:
-    return type(item) is kind and (not isinstance(item, int) or 0 <= item <= _MAX)
+    return type(item) is kind and (not isinstance(item, int) or 0 <= item <= MAX)
 
 
 def _add(journal: Journal, entry: list[Any]) -> None:

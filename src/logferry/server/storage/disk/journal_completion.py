@@ -1,8 +1,9 @@
-"""Writes journals anew that lack something the ledger has: those of an earlier version, or what a crash has cost.
+"""Gives each segment its own journal, with all that the ledger has: after a crash, or after an earlier version.
 
-Runs when a store is opened, before anything is added. It reads the end of the journal of each segment, and reads all
-extents once if any journal lacks something. A journal that is ahead of the ledger, and whose entries were not entered
-(lost_transactions.py), is kept under another name. A failure keeps no server from starting.
+Runs when a store is opened, before anything is added. It writes journals from the shared one, and removes that. Then it
+reads the end of the journal of each segment, and reads all extents once if any journal lacks something. A journal that
+is ahead of the ledger, and whose entries were not entered (lost_transactions.py), is kept under another name. A failure
+keeps no server from starting.
 """
 
 import itertools
@@ -24,7 +25,9 @@ from logferry.server.storage.disk.journal import (
     journal_path,
     journal_total,
 )
+from logferry.server.storage.disk.journal_files import JournalFiles
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.shared_journal import SHARED_NAME
 from logferry.server.storage.records import ExtentRow, SegmentRow
 from logferry.telemetry.log_limits import RepeatLimit
 
@@ -34,18 +37,37 @@ logger = logging.getLogger(__name__)
 _MAX_LOSSES: Final = 1000
 
 
-def complete_journals(root: Path, ledger: Ledger) -> Collection[str]:
+def complete_journals(root: Path, ledger: Ledger, journals: JournalFiles) -> Collection[str]:
     """Write the journals anew that lack something; return the segments for which that failed. Never raises OSError."""
     behind: set[str] = set()
     try:
-        rows = {row.id: row for row in ledger.segments("open", "closed") if _lacks_something(root, row)}
-        behind = {row.path for row in rows.values()}
+        recorded = ledger.segments("open", "closed")
+        behind.update(_unsettled(root, {row.path for row in recorded}, journals))
+        rows = {row.id: row for row in recorded if _lacks_something(root, row)}
+        behind.update(row.path for row in rows.values())
         for path in _written(root, ledger, rows):
             behind.discard(path)
+        if not behind and not journals.problem:
+            (root / SHARED_NAME).unlink(missing_ok=True)
     except OSError as error:
         message = "cannot complete the journals of segments: %s; the next start tries again"
         logger.warning(message, printable(cause_of(error, with_path=True)))
     return behind
+
+
+def _unsettled(root: Path, recorded: Collection[str], journals: JournalFiles) -> Iterator[str]:
+    """Give segments that are in the shared journal their own ones; yield those for which that failed."""
+    log = RepeatLimit(logger)
+    for path in journals.shared:
+        if path in recorded or os.path.lexists(root / path):
+            try:
+                journal = journals.read(path)
+            except OSError:  # something else has its name
+                yield path
+                continue
+            if journal and not _is_written(root, path, journal, log):
+                yield path
+    log.flush()
 
 
 def _written(root: Path, ledger: Ledger, rows: Mapping[int, SegmentRow]) -> Iterator[str]:
@@ -56,10 +78,10 @@ def _written(root: Path, ledger: Ledger, rows: Mapping[int, SegmentRow]) -> Iter
     left = dict(rows)
     for segment, extents in itertools.groupby(ledger.extents_by_segment(rows.keys()), lambda pair: pair[1].segment):
         row = left.pop(segment)
-        if _is_written(root, row, _journal(ledger, row, extents), log):
+        if _is_written(root, row.path, _journal(ledger, row, extents), log):
             yield row.path
     for row in left.values():  # lines of the plain protocol
-        if _is_written(root, row, _journal(ledger, row, ()), log):
+        if _is_written(root, row.path, _journal(ledger, row, ()), log):
             yield row.path
     log.flush()
     logger.info("wrote the journals of %d segments from the ledger", len(rows))
@@ -100,9 +122,9 @@ def _journal(ledger: Ledger, row: SegmentRow, extents: Iterable[tuple[str, Exten
     return journal
 
 
-def _is_written(root: Path, row: SegmentRow, journal: Journal, log: RepeatLimit) -> bool:
+def _is_written(root: Path, path: str, journal: Journal, log: RepeatLimit) -> bool:
     try:
-        replace_file(journal_path(root / row.path), b"".join(entries_of(journal)), mode=0o640, is_synced=False)
+        replace_file(journal_path(root / path), b"".join(entries_of(journal)), mode=0o640, is_synced=False)
         return True
     except OSError as error:
         message = "cannot write the journal of a segment: %s; without it, a lost ledger cannot be rebuilt as it was"

@@ -6,6 +6,9 @@ write to each of a thousand journals would take longer than the group. The ledge
 completes the journals from it. That thread also writes journals anew that are large or whose segment is closed, each
 entry once. Journals are never synced: only a ledger that is lost together with the machine's memory needs that.
 
+A new segment has its entries in the shared journal (shared_journal.py). The thread gives it a journal of its own when
+it is closed or has many entries, or when the shared journal is large; a start does so for all.
+
 A journal that cannot be written keeps nobody waiting: its entries stay in memory, and the thread tries again. If they
 become too many, or the file is gone, the journal stays behind, and the next start completes it.
 """
@@ -34,6 +37,7 @@ from logferry.server.storage.disk.journal import (
     journal_path,
     loss_entry,
     read_journal,
+    settled_entry,
     source_entry,
     state_entry,
     total_entry,
@@ -42,6 +46,7 @@ from logferry.server.storage.disk.journal import (
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.recorded_group import RecordedGroup
 from logferry.server.storage.disk.regular import open_file, open_sized, size_of
+from logferry.server.storage.disk.shared_journal import Pieces, SharedJournal, write_whole
 from logferry.server.storage.log_names import log_of_source
 from logferry.server.storage.records import ExtentRow, LossRow, SegmentRow, SourceRow, WindowRow
 from logferry.telemetry.log_limits import RepeatLimit
@@ -60,13 +65,26 @@ _MAX_KNOWN_SOURCES: Final = 10_000
 # Journals that stay open: those of busy logs. Opening one costs as much as adding to it.
 _MAX_OPEN: Final = 64
 
+# A new segment gets its own journal once the shared one has this much about it, and all do once that is large. Then it
+# has a few thousand segments. A server that begins more than its thread can settle makes a file for each again.
+_OWN_AT_BYTES: Final = 64 * 1024
+_SHARED_AT_BYTES: Final = 2 * 1024 * 1024
+_MAX_SHARED_BYTES: Final = 2 * _SHARED_AT_BYTES
+
+# A store that is closed with at most this many new segments gives them their own journals: a few cost nothing, and a
+# folder that is taken elsewhere then has all beside its segments. Otherwise the next start does.
+_MAX_AT_CLOSE: Final = 64
+
+# The writer waits at most for this many at a time: a few milliseconds.
+_AT_A_TIME: Final = 32
+
 # A group that changes at most this many segments is written at once.
 _FEW: Final = 8
 
 # Long enough that one write covers many groups; it is what a kill costs the journals of a store with many sources.
 _WRITE_INTERVAL_S: Final = 5.0
 
-# The part of the time in which journals are written anew; at least one is.
+# The part of the time in which journals are written anew or made; at least one is.
 _COMPACTION_SHARE: Final = 0.05
 
 # With more segments than this waiting in memory, they are written anyway.
@@ -74,6 +92,9 @@ _MAX_WAITING: Final = 50_000
 
 # Entries that wait for a journal that cannot be written; with more, it stays behind until the next start.
 _MAX_UNWRITTEN: Final = 10_000
+
+
+_APPENDING: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
 @dataclass(slots=True)
@@ -109,6 +130,16 @@ class _Known:
     compact_at: int = 0
 
 
+@dataclass(slots=True)
+class _New:
+    """A segment whose entries are in the shared journal: what that has about it."""
+
+    path: str
+    sources: set[str] = field(default_factory=set)
+    size: int = 0
+    is_closed: bool = False
+
+
 class Journals:
     """The journals of a store. The writer thread adds; it and a thread of the journals write.
 
@@ -126,10 +157,14 @@ class Journals:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._waiting: dict[int, _Waiting] = {}
+        self._shared = SharedJournal(root)
+        self._new: dict[int, _New] = {}
+        self._ripe: set[int] = set()  # new segments that must get their own journals
         self._known: dict[int, _Known] = {}
         self._open: OrderedDict[int, int] = OrderedDict()  # segments to descriptors
         self._large: dict[int, str] = {}  # segments whose journals must be written anew, to their paths
         self._broken: set[str] = set(incomplete)  # paths: a number can be that of another segment after a rollback
+        self._keeps_shared = bool(self._broken)  # it may have what their own journals lack
         self._not_begun: set[str] = set()
         self._failures = RepeatLimit(logger)
         self._has_work = threading.Event()
@@ -145,24 +180,39 @@ class Journals:
         if not self._worker.stop(timeout_s):
             return
         with self._writing:
+            self._shared.close()
             while self._open:
                 os.close(self._open.popitem()[1])
 
     def begin(self, row: SegmentRow) -> None:
         """Begin the journal of a new segment: it says that nothing is stored yet. Never raises OSError."""
+        entries = begin_entry(self._store_id, row.path) + total_entry(0, 0, 0)
         with self._writing:
             try:
-                descriptor, size = self._opened(row)
-                try:
-                    if not size:
-                        entries = begin_entry(self._store_id, row.path) + total_entry(0, 0, 0)
-                        _write_whole(descriptor, entries, size=0)
-                finally:
-                    os.close(descriptor)
+                if not self._is_begun_in_shared(row, entries):
+                    self._begin_own(row, entries)
                 self._not_begun.discard(row.path)
             except OSError as error:
                 self._not_begun.add(row.path)
                 self._note_failure(error)
+
+    def _is_begun_in_shared(self, row: SegmentRow, entries: bytes) -> bool:
+        self._new.pop(row.id, None)  # of a transaction that was rolled back
+        if self._shared.size > _MAX_SHARED_BYTES:
+            return False
+        with contextlib.suppress(OSError):
+            self._shared.append(entries)
+            self._new[row.id] = _New(row.path, size=len(entries))
+            return True
+        return False
+
+    def _begin_own(self, row: SegmentRow, entries: bytes) -> None:
+        descriptor, size = self._opened(row)
+        try:
+            if not size:
+                write_whole(descriptor, entries, size=0)
+        finally:
+            os.close(descriptor)
 
     def add(self, rows: Sequence[SegmentRow], group: RecordedGroup, ledger: Ledger) -> None:
         """Add a recorded group that has changed the segments `rows`. Never raises OSError."""
@@ -185,20 +235,30 @@ class Journals:
         """Write what waits, of all segments or of some. Never raises OSError."""
         with self._lock:
             segments = list(self._waiting if only is None else only)
+        new = [segment for segment in segments if segment in self._new]
+        for start in range(0, len(new), _AT_A_TIME):
+            with self._writing:
+                self._try_to_write_new(new[start : start + _AT_A_TIME])
         for segment in segments:
             with self._writing:  # for one segment at a time: the writer thread waits for no other
-                with self._lock:
-                    waiting = self._waiting.pop(segment, None)
-                if waiting and waiting.row.path not in self._broken:
+                if segment not in self._new and (waiting := self._taken(segment)):
                     self._try_to_write(segment, waiting)
 
     def forget(self, segments: Iterable[int]) -> None:
         """Never write again to the journals of segments that are about to be deleted."""
-        with self._writing, self._lock:
-            for segment in segments:
-                self._waiting.pop(segment, None)
-                self._large.pop(segment, None)
-                self._forget(segment)
+        with self._writing:
+            with self._lock:
+                for segment in segments:
+                    self._waiting.pop(segment, None)
+                    self._large.pop(segment, None)
+                    self._forget(segment)
+            if gone := [new.path for segment in segments if (new := self._new.pop(segment, None))]:
+                self._note_settled(gone)
+
+    def _taken(self, segment: int) -> _Waiting | None:
+        with self._lock:
+            waiting = self._waiting.pop(segment, None)
+        return waiting if waiting and waiting.row.path not in self._broken else None
 
     def _hurry(self) -> None:
         self._is_stopping.set()
@@ -213,6 +273,7 @@ class Journals:
             is_last = worker.is_stopping
             try:
                 self.write()
+                self._settle(is_last=is_last)
                 self._compact_some()
             except Exception:  # the top of a worker; the next start completes the journals
                 logger.exception("the journals of segments cannot be written")
@@ -265,6 +326,103 @@ class Journals:
             self._forget(segment)
             self._wait_again(segment, waiting)
 
+    def _try_to_write_new(self, segments: Sequence[int]) -> None:
+        """Write what waits of segments that have their entries in the shared journal, all at once."""
+        waiting = {segment: found for segment in segments if segment in self._new and (found := self._taken(segment))}
+        if not waiting:
+            return
+        chunks = {segment: self._chunk(self._new[segment], found) for segment, found in waiting.items()}
+        try:
+            self._shared.append(b"".join(chunks.values()))
+        except OSError as error:
+            self._note_failure(error)
+            for segment, found in waiting.items():
+                self._new[segment].sources.clear()
+                self._wait_again(segment, found)
+            return
+        for segment, chunk in chunks.items():
+            self._note_written(segment, self._new[segment], len(chunk), waiting[segment].row)
+
+    def _chunk(self, new: _New, waiting: _Waiting) -> bytes:
+        return begin_entry(self._store_id, new.path) + b"".join(_entries(waiting, new.sources))
+
+    def _note_written(self, segment: int, new: _New, size: int, row: SegmentRow) -> None:
+        new.size += size
+        new.is_closed = row.state != "open"
+        if new.is_closed or new.size > _OWN_AT_BYTES:
+            self._ripe.add(segment)
+        if segment in self._ripe or self._shared.size > _SHARED_AT_BYTES:
+            self._has_work.set()
+
+    def _settle(self, *, is_last: bool) -> None:
+        """Give new segments their own journals, for a small part of the time. Never raises OSError."""
+        end = time.monotonic() + _COMPACTION_SHARE * self._interval_s
+        with self._writing:
+            size = self._shared.size
+            is_all = size > _SHARED_AT_BYTES or (is_last and len(self._new) <= _MAX_AT_CLOSE)
+            segments = list(self._new if is_all else self._ripe)
+        try:
+            pieces = self._shared.read(0, size) if segments else {}
+            for start in range(0, len(segments), _AT_A_TIME):
+                with self._writing:
+                    self._settle_some(segments[start : start + _AT_A_TIME], pieces, size)
+                if time.monotonic() > end:
+                    self._has_work.set()
+                    break
+            with self._writing:
+                self._shorten_shared(pieces, size)
+        except OSError as error:
+            self._note_failure(error)
+            self._has_work.set()
+
+    def _settle_some(self, segments: Iterable[int], pieces: Pieces, size: int) -> None:
+        """Write what the shared journal has about segments into their own journals. Raises OSError."""
+        later = self._shared.read(size, self._shared.size)
+        settled: list[str] = []
+        for segment in segments:
+            new = self._new.get(segment)
+            if new and not self._has_own(new, [*pieces.get(new.path, ()), *later.get(new.path, ())]):
+                self._has_work.set()
+                continue
+            self._ripe.discard(segment)
+            if new:
+                del self._new[segment]
+                settled.append(new.path)
+                if new.is_closed:
+                    self._large[segment] = new.path
+        if settled:
+            self._note_settled(settled)
+
+    def _has_own(self, new: _New, lines: Sequence[bytes]) -> bool:
+        """Give a segment its own journal; return whether that worked."""
+        try:
+            descriptor, size = open_sized(self._own(new.path), _APPENDING)
+            try:
+                write_whole(descriptor, b"".join(lines), size=size)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            self._note_failure(error)
+            return False
+        return True
+
+    def _note_settled(self, paths: Iterable[str]) -> None:
+        """Note in the shared journal that it has nothing about segments; without that, it repeats their journals."""
+        with contextlib.suppress(OSError):
+            self._shared.append(b"".join(map(settled_entry, paths)))
+
+    def _shorten_shared(self, pieces: Pieces, size: int) -> None:
+        """Let the shared journal have new segments alone. Raises OSError."""
+        if self._keeps_shared or not self._shared.size:
+            return
+        live = sum(new.size for new in self._new.values())
+        if self._new and self._shared.size <= max(_SHARED_AT_BYTES, 2 * live):
+            return
+        later = self._shared.read(size, self._shared.size)
+        paths = [new.path for new in self._new.values()]
+        lines = [line for path in paths for line in (*pieces.get(path, ()), *later.get(path, ()))]
+        self._shared.replace(lines)
+
     def _note_failure(self, error: OSError) -> None:
         cause = cause_of(error, with_path=True)
         message = "cannot write the journal of a segment: %s; it is written later, or completed at the next start"
@@ -289,12 +447,12 @@ class Journals:
         descriptor = self._descriptor(waiting.row, known)
         is_begun = path not in self._not_begun
         if is_begun and not known.size:
-            raise OSError(errno.ENOENT, "it is gone, or empty", journal_name(f"{self._root}/{path}"))
+            raise OSError(errno.ENOENT, "it is gone, or empty", self._own(path))
         begin = b"" if known.sources else b"\n"  # after a line that a crash may have left unfinished
         if not is_begun:
             begin += begin_entry(self._store_id, path)
         data = begin + b"".join(_entries(waiting, known.sources))
-        _write_whole(descriptor, data, size=known.size)
+        write_whole(descriptor, data, size=known.size)
         self._not_begun.discard(path)
         known.size += len(data)
         is_closed = waiting.row.state != "open"
@@ -355,19 +513,10 @@ class Journals:
         return descriptor
 
     def _opened(self, row: SegmentRow) -> tuple[int, int]:
-        path = journal_name(f"{self._root}/{row.path}")  # not a Path: making one takes longer than opening the file
-        return open_sized(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        return open_sized(self._own(row.path), _APPENDING)
 
-
-def _write_whole(descriptor: int, data: bytes, *, size: int) -> None:
-    """Append to a file of `size` bytes all of `data`, or nothing. Raises OSError."""
-    try:
-        if os.write(descriptor, data) < len(data):
-            raise OSError(errno.ENOSPC, "the disk accepted only a part")
-    except OSError:
-        with contextlib.suppress(OSError):  # what stays of it is true, and its last line is ignored
-            os.ftruncate(descriptor, size)
-        raise
+    def _own(self, path: str) -> str:
+        return journal_name(f"{self._root}/{path}")  # not a Path: making one takes longer than opening the file
 
 
 def _folder_of(row: SourceRow, ledger: Ledger) -> str:

@@ -8,7 +8,7 @@ stay in a unit file and decide the next time, too. Never writes.
 from pathlib import Path
 
 from logferry.errors import StoreError
-from logferry.server.storage.disk.journal import journal_total
+from logferry.server.storage.disk.journal_files import JournalFiles
 from logferry.server.storage.disk.ledger import FILE_NAME, Ledger
 from logferry.server.storage.disk.regular import size_of
 from logferry.server.storage.disk.segment_files import has_segments, segment_files
@@ -32,14 +32,17 @@ def refuse_if_empty(data_dir: Path, ledger: Ledger) -> None:
     A crash in the very first group leaves an empty ledger, too, and segments whose journals say that nothing is stored.
     """
     root = data_dir / FOLDER_NAME
-    if ledger.is_empty and any(_was_recorded(root / folder / str(name)) for folder, name in segment_files(root)):
+    journals = JournalFiles(root)
+    if ledger.is_empty and any(
+        _was_recorded(root, f"{folder}/{name}", journals) for folder, name in segment_files(root)
+    ):
         raise _lost(data_dir, "empty")
 
 
-def _was_recorded(segment: Path) -> bool:
+def _was_recorded(root: Path, segment: str, journals: JournalFiles) -> bool:
     """Whether a ledger has ever had bytes of a segment, as far as its journal says; one without a journal is older."""
-    total = journal_total(segment)
-    return total.bytes > 0 if total else size_of(segment) > 0
+    total = journals.total(segment)
+    return total.bytes > 0 if total else size_of(root / segment) > 0
 
 
 def _lost(data_dir: Path, what: str) -> StoreError:

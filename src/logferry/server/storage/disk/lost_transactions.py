@@ -15,7 +15,8 @@ from typing import NamedTuple
 from logferry.errors import cause_of
 from logferry.printable import printable
 from logferry.server.storage.disk.entering import Entering
-from logferry.server.storage.disk.journal import Journal, journal_total, read_journal
+from logferry.server.storage.disk.journal import Journal
+from logferry.server.storage.disk.journal_files import JournalFiles
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.measure import Measure, measure
 from logferry.server.storage.disk.regular import size_of
@@ -33,9 +34,9 @@ class Lost(NamedTuple):
     entered: int = 0
 
 
-def enter_lost_transactions(root: Path, ledger: Ledger) -> Lost:
+def enter_lost_transactions(root: Path, ledger: Ledger, journals: JournalFiles) -> Lost:
     """Enter what journals have and the ledger has not, of each source up to the first gap. Raises OSError."""
-    ahead = list(_ahead(root, ledger))
+    ahead = list(_ahead(root, ledger, journals))
     found = [(row, journal) for row, journal in ahead if journal]
     if not found:
         return Lost(bool(ahead))
@@ -64,7 +65,7 @@ def _enter(ledger: Ledger, entering: Entering, row: SegmentRow, journal: Journal
     return now.lines - row.lines
 
 
-def _ahead(root: Path, ledger: Ledger) -> Iterator[tuple[SegmentRow, Journal | None]]:
+def _ahead(root: Path, ledger: Ledger, journals: JournalFiles) -> Iterator[tuple[SegmentRow, Journal | None]]:
     """Yield segments whose journals are ahead of the ledger, as they were begun; None for one that does not fit."""
     store_id = ledger.store_id
     rows = {row.path: row for row in ledger.segments()}
@@ -72,21 +73,21 @@ def _ahead(root: Path, ledger: Ledger) -> Iterator[tuple[SegmentRow, Journal | N
     new = [SegmentRow(0, path) for path in unknown if path not in rows]
     for row in [*(row for row in rows.values() if row.state == "open"), *new]:
         try:
-            path = root / row.path
-            total = journal_total(path)
+            total = journals.total(row.path)
             if total and total.bytes > row.bytes:
-                yield row, _journal_ahead(path, row, store_id)
+                yield row, _journal_ahead(root, row, journals, store_id)
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
                 cause = printable(cause_of(error, with_path=True))
                 logger.warning("cannot compare a segment with its journal: %s", cause)
 
 
-def _journal_ahead(path: Path, row: SegmentRow, store_id: str) -> Journal | None:
+def _journal_ahead(root: Path, row: SegmentRow, journals: JournalFiles, store_id: str) -> Journal | None:
+    path = root / row.path
     size = size_of(path)
     if size <= row.bytes:
         return None
-    journal = read_journal(path, limit=size)
+    journal = journals.read(row.path, limit=size)
     if journal is None or journal.store_id != store_id or not journal.total or journal.total.bytes <= row.bytes:
         return None
     if measure(path, 0, journal.total.bytes) != Measure(*journal.total):

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from logferry.errors import cause_of
 from logferry.server.storage.disk.file_system import FileSystem, naming
 from logferry.server.storage.disk.held_back import NamesRefusedError
-from logferry.server.storage.disk.journal import journal_agrees
+from logferry.server.storage.disk.journal_files import JournalFiles
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.pending_appends import PendingAppends
 from logferry.server.storage.disk.regular import size_of
@@ -193,8 +193,9 @@ class OpenSegments:
         return self._begin(log, folder)
 
     def _restore_length(self, row: SegmentRow) -> Restored:
+        journals = JournalFiles(self._root)
         restored = restore_length(
-            self._root / row.path, row, self._files, log=self._damage_log, is_certain=self._durable
+            self._root, row, self._files, journals, log=self._damage_log, is_certain=self._durable
         )
         self.recovered_bytes += restored.surplus
         return restored
@@ -265,13 +266,16 @@ def new_damage_log() -> RateLimit:
     return RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="segments that had a surplus or are damaged")
 
 
-def restore_length(path: Path, row: SegmentRow, files: FileSystem, *, log: RateLimit, is_certain: bool) -> Restored:
+def restore_length(
+    root: Path, row: SegmentRow, files: FileSystem, journals: JournalFiles, *, log: RateLimit, is_certain: bool
+) -> Restored:
     """Give a segment its length in the ledger: move what it holds beyond that aside (surplus.py).
 
     Raises OSError. A segment in which nothing was ever stored may have no file. On a full disk, a surplus that cannot
     be moved stays where it is, behind the end of a segment that is not appended to any more. `is_certain` says that
     the ledger cannot have lost transactions: each was synced before its acks, and no journal is ahead of the ledger.
     """
+    path = root / row.path
     try:
         size = size_of(path)
     except FileNotFoundError:
@@ -290,7 +294,7 @@ def restore_length(path: Path, row: SegmentRow, files: FileSystem, *, log: RateL
         return Restored(can_grow=False, is_too_short=True)
     if size == row.bytes:
         return Restored()
-    is_unacked = is_certain and journal_agrees(path, row)
+    is_unacked = is_certain and journals.agrees(row)
     return _without_surplus(path, row, files, log, size=size - row.bytes, is_unacked=is_unacked)
 
 

@@ -26,7 +26,8 @@ from logferry.permissions import give_to_owner_of
 from logferry.server.storage.disk.data_lock import lock_data_folder
 from logferry.server.storage.disk.entering import Entering
 from logferry.server.storage.disk.file_system import FileSystem
-from logferry.server.storage.disk.journal import Journal, Total, read_journal, segment_of_journal
+from logferry.server.storage.disk.journal import Journal, Total, journal_path, segment_of_journal
+from logferry.server.storage.disk.journal_files import JournalFiles
 from logferry.server.storage.disk.ledger import FILE_NAME, Ledger, sort_in
 from logferry.server.storage.disk.measure import Measure, measure
 from logferry.server.storage.disk.regular import size_of
@@ -76,7 +77,7 @@ def rebuild(data_dir: Path, files: FileSystem | None = None) -> Rebuilt:
 
 def _rebuild(data_dir: Path, files: FileSystem) -> Rebuilt:
     root = data_dir / FOLDER_NAME
-    if next(_candidates(root), None) is None:
+    if next(_candidates(root, JournalFiles(root)), None) is None:
         raise StoreError(f"cannot rebuild the ledger in {data_dir}: it has no segments")
     folder = data_dir / _NEW_FOLDER
     _clear(folder)
@@ -119,8 +120,17 @@ def _exchange(data_dir: Path, folder: Path) -> str:
     return kept if was_there else ""
 
 
-def _candidates(root: Path) -> Iterator[tuple[str, SegmentName]]:
+def _candidates(root: Path, journals: JournalFiles) -> Iterator[tuple[str, SegmentName]]:
     """Yield the folder and name of each segment, and of each journal without a segment."""
+    yield from _without_shared(root)
+    for path in sorted(journals.shared):
+        folder, _, file_name = path.rpartition("/")
+        name = segment_name(file_name)
+        if name and not os.path.lexists(root / path) and not os.path.lexists(journal_path(root / path)):
+            yield folder, name
+
+
+def _without_shared(root: Path) -> Iterator[tuple[str, SegmentName]]:
     yield from segment_files(root)
     for folder in log_folders(root):
         for file_name in sorted(os.listdir(folder)):
@@ -134,13 +144,14 @@ class _Rebuild:
         self._root = root
         self._ledger = ledger
         self._files = files
+        self._journals = JournalFiles(root)
         self._entering = Entering(ledger)
         self._stores: Counter[str] = Counter()
         self._made = Rebuilt()
 
     def run(self) -> Rebuilt:
         made = self._made
-        found = sorted(_candidates(self._root), key=lambda segment: (segment[1], segment[0]))
+        found = sorted(_candidates(self._root, self._journals), key=lambda segment: (segment[1], segment[0]))
         last_of: dict[str, SegmentRow] = {}
         for folder, name in found:
             row = self._segment(f"{folder}/{name}", name)
@@ -158,6 +169,8 @@ class _Rebuild:
                 if gap.end > gap.start
                 else f"{gap.path}: what follows byte {gap.start} is stored again by its client"
             )
+        if self._journals.problem:
+            made.remarks.append(f"the journal that new segments share cannot be read: {self._journals.problem}")
         made.sources = self._entering.sources
         self._set_store_id()
         return made
@@ -191,7 +204,7 @@ class _Rebuild:
 
     def _journal(self, path: str) -> Journal | None:
         try:
-            journal = read_journal(self._root / path)
+            journal = self._journals.read(path)
         except OSError as error:
             self._made.remarks.append(f"the journal of {path} cannot be read: {cause_of(error)}")
             return None

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from logferry.server.storage.disk.deferred_sync import recover_deferred
 from logferry.server.storage.disk.file_system import FileSystem
 from logferry.server.storage.disk.journal_completion import complete_journals
+from logferry.server.storage.disk.journal_files import JournalFiles
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.lost_transactions import enter_lost_transactions
 from logferry.server.storage.disk.open_segments import new_damage_log, restore_length
@@ -45,13 +46,14 @@ def recover(root: Path, ledger: Ledger, files: FileSystem, *, is_certain: bool) 
     `is_certain` says that no power cut can have cost the ledger what was acked.
     """
     report = RecoveryReport(segments_rewritten=recover_deferred(root, ledger, files))
-    lost = enter_lost_transactions(root, ledger)
+    journals = JournalFiles(root)
+    lost = enter_lost_transactions(root, ledger, journals)
     report = replace(report, segments_adopted=lost.entered)
     rows = ledger.segments()
     is_certain = is_certain and not lost.is_any
     opened = [row for row in rows if row.state == "open"]
-    report = _restore_lengths(root, ledger, files, opened, report, is_certain=is_certain)
-    incomplete = complete_journals(root, ledger)
+    report = _restore_lengths(root, ledger, files, journals, opened, report, is_certain=is_certain)
+    incomplete = complete_journals(root, ledger, journals)
     _report_surplus(root)
     report = replace(
         report,
@@ -66,6 +68,7 @@ def _restore_lengths(
     root: Path,
     ledger: Ledger,
     files: FileSystem,
+    journals: JournalFiles,
     rows: Sequence[SegmentRow],
     report: RecoveryReport,
     *,
@@ -73,7 +76,7 @@ def _restore_lengths(
 ) -> RecoveryReport:
     last_of_folder = {os.path.dirname(row.path): row.id for row in rows}  # rows come oldest first
     log = new_damage_log()
-    restored = {row.id: restore_length(root / row.path, row, files, log=log, is_certain=is_certain) for row in rows}
+    restored = {row.id: restore_length(root, row, files, journals, log=log, is_certain=is_certain) for row in rows}
     log.flush()
     to_close = [
         replace(row, state="closed")

@@ -22,7 +22,7 @@ from logferry.protocol.delivery_requests import Content, Repair
 from logferry.server.storage.disk.damaged_folder import DamagedFolder
 from logferry.server.storage.disk.file_system import FileSystem, naming
 from logferry.server.storage.disk.integrity import is_damage, judge_extent
-from logferry.server.storage.disk.journal import journal_agrees
+from logferry.server.storage.disk.journal_files import JournalFiles
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.regular import open_file, size_of
 from logferry.server.storage.disk.segment_names import FOLDER_NAME
@@ -109,7 +109,7 @@ class SegmentRepair:
             if segment.state == "open" and surplus > 0:  # perhaps only what the writer is writing now
                 self._on_surplus(log_at(os.path.dirname(segment.path)))
             elif surplus > 0:
-                is_unacked = self._durable and journal_agrees(path, segment)
+                is_unacked = self._durable and JournalFiles(self._root).agrees(segment)
                 moved = set_aside(path, segment.bytes, self._files, is_unacked=is_unacked)
                 message = "moved %d bytes that the ledger does not record from the end of %s to %s"
                 logger.warning(message, moved.bytes, path, moved.path.name)

@@ -97,8 +97,9 @@ class Retention:
 class _JournalSizes:
     """How many bytes the journals of segments have, by the numbers of the segments.
 
-    Looks once at the journal of a closed segment, which hardly changes, and once a minute at those of open ones: a
-    store may begin a segment thousands of times in a row.
+    Looks once at the journal of a closed segment, which hardly changes, and once a minute at those of open ones, and at
+    those that are not there yet: a store may begin a segment thousands of times in a row. Does not count the journal
+    that new segments share, because deleting segments would not make it smaller.
     """
 
     def __init__(self, root: Path) -> None:
@@ -115,9 +116,12 @@ class _JournalSizes:
         sizes: dict[int, int] = {}
         closed: dict[int, int] = {}
         for row in rows:
-            known = closed if row.state == "closed" else self._of_open
-            size = self._of_closed.get(row.id) if row.state == "closed" else self._of_open.get(row.id)
-            sizes[row.id] = known[row.id] = journal_bytes(self._root / row.path) if size is None else size
+            size = self._of_open.get(row.id)
+            if row.state == "closed" and size != 0:
+                size = self._of_closed.get(row.id)
+            size = journal_bytes(self._root / row.path) if size is None else size
+            known = closed if row.state == "closed" and size else self._of_open
+            sizes[row.id] = known[row.id] = size
         self._of_closed = closed  # without those that are deleted
         return sizes
 
