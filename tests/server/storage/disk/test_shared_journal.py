@@ -322,16 +322,18 @@ def test_what_an_earlier_version_left_stale_is_not_believed(tmp_path: Path) -> N
     assert tables(tmp_path) == before
 
 
-@pytest.mark.usefixtures("stays_shared")
+@pytest.mark.parametrize("what", ["replace_file", "_lacks_something"])
 def test_a_store_that_cannot_write_own_journals_keeps_the_shared_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     def refusing(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", "journal")
 
-    fill(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr("logferry.server.storage.disk.journal_completion.replace_file", refusing)
+        patched.setattr(journals, "_MAX_AT_CLOSE", -1)
+        fill(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(f"logferry.server.storage.disk.journal_completion.{what}", refusing)
         with opened(tmp_path, segment_bytes=6 * SIZE) as store:
             begin(store, 2)
         assert shared_of(tmp_path).exists()

@@ -46,7 +46,7 @@ from logferry.server.storage.disk.journal import (
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.recorded_group import RecordedGroup
 from logferry.server.storage.disk.regular import open_file, open_sized, size_of
-from logferry.server.storage.disk.shared_journal import Pieces, SharedJournal, write_whole
+from logferry.server.storage.disk.shared_journal import SHARED_NAME, Pieces, SharedJournal, write_whole
 from logferry.server.storage.log_names import log_of_source
 from logferry.server.storage.records import ExtentRow, LossRow, SegmentRow, SourceRow, WindowRow
 from logferry.telemetry.log_limits import RepeatLimit
@@ -164,7 +164,7 @@ class Journals:
         self._open: OrderedDict[int, int] = OrderedDict()  # segments to descriptors
         self._large: dict[int, str] = {}  # segments whose journals must be written anew, to their paths
         self._broken: set[str] = set(incomplete)  # paths: a number can be that of another segment after a rollback
-        self._keeps_shared = bool(self._broken)  # it may have what their own journals lack
+        self._keeps_shared = os.path.lexists(root / SHARED_NAME)  # the start could not settle what it has
         self._not_begun: set[str] = set()
         self._failures = RepeatLimit(logger)
         self._has_work = threading.Event()
