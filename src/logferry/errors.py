@@ -7,7 +7,9 @@ LogferryError
   AddressError           numbers cannot be served at an address; another one must be chosen
   DeliveryError          a connection ended badly; retrying makes sense
     Unreachable          no address of the server accepted the connection
+    NotSecured           the TLS handshake failed, or the server's certificate is refused
     PeerClosed           the server closed or reset the connection
+      TlsAlert             the server closed it because of what its TLS has found, such as no client certificate
     PeerTimeout          the server showed no progress within the ack timeout
     ProtocolError        the server sent an answer that the protocol does not allow
       QuestionRefused      the server cannot or will not answer a question; the connection goes on
@@ -21,6 +23,7 @@ LogferryError
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 
 class LogferryError(Exception):
@@ -68,8 +71,16 @@ class Unreachable(DeliveryError):
         self.reason = reason or message
 
 
+class NotSecured(DeliveryError):
+    """The connection cannot be encrypted: the handshake failed, or the server's certificate is refused."""
+
+
 class PeerClosed(DeliveryError):
     """The server closed or reset the connection."""
+
+
+class TlsAlert(PeerClosed):
+    """The server closed the connection because of what its TLS has found, and has said so in an alert."""
 
 
 class PeerTimeout(DeliveryError):
@@ -84,11 +95,18 @@ class QuestionRefused(ProtocolError):
     """The server cannot or will not answer a question, and has said why; the connection goes on."""
 
 
+# What a peer does to which a client without TLS has connected at a port for TLS: see NotALogServer.
+SPEAKS_TLS: Final = "speaks TLS; use --tls"
+
+
 class NotALogServer(ProtocolError):
-    """Nothing that this peer answers counts. `what` is what it did, `server` its name for people."""
+    """Nothing that this peer answers counts. `what` is what it did, `server` its name for people.
+
+    A peer that SPEAKS_TLS may be a log server all the same.
+    """
 
     def __init__(self, what: str, server: str = "the server") -> None:
-        super().__init__(f"{server} is not a Logferry server ({what})")
+        super().__init__(f"{server} {what}" if what == SPEAKS_TLS else f"{server} is not a Logferry server ({what})")
         self.what = what
         self.server = server
 

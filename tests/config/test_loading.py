@@ -272,6 +272,9 @@ class TestConflicts:
                 "--move-after needs --ack auto: delivery cannot be verified otherwise",
             ),
             ({"delete_after": "true", "move_after": "/x"}, "--delete-after and --move-after cannot be used together"),
+            ({"tls_ca": "/x"}, "--tls-ca needs --tls: without it, the connection is not encrypted"),
+            ({"tls_insecure": "yes"}, "--tls-insecure needs --tls: without it, the connection is not encrypted"),
+            ({"tls": "yes", "tls_key": "/x"}, "--tls-key needs --tls-cert"),
         ],
     )
     def test_each_conflict_is_reported_in_a_sentence(self, changes: dict[str, Any], sentence: str) -> None:

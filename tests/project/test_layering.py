@@ -24,7 +24,8 @@ FLOORS: Final = {
         *("command_line", "output"),
     ),
     "client": (
-        *("run", "reload", "status", "proof", "delivery", "readers", "recognition", "state", "files", "finding", "net"),
+        *("run", "reload", "tls_reload", "status", "proof", "delivery", "readers", "recognition"),
+        *("state", "files", "finding", "net"),
     ),
     "server": ("server", "reload", "status", "descriptors", "listen", "clients", "storage"),
     "server.clients": (

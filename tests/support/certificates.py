@@ -21,9 +21,13 @@ class Identity:
     key: Path
 
 
-@cache
 def authority(name: str = "Test Authority") -> trustme.CA:
     """Return an authority; the same one for the same name."""
+    return _authority(name)
+
+
+@cache
+def _authority(name: str) -> trustme.CA:
     return trustme.CA(organization_name=name, key_type=_KEYS)
 
 

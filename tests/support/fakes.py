@@ -6,6 +6,7 @@ connection has read, whatever became of it.
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -22,10 +23,10 @@ _INFLATED_BYTES: Final = 64 * 1024 * 1024
 class Talk:
     """One connection as a script sees it; `number` counts from 1. Any failure of the socket ends the script."""
 
-    def __init__(self, sock: socket.socket, number: int, may_end: threading.Event) -> None:
+    def __init__(self, sock: socket.socket, number: int, may_end: threading.Event, begun: bytes = b"") -> None:
         self._socket = sock
         self._socket.settimeout(DEADLINE_S)
-        self._buffer = bytearray()
+        self._buffer = bytearray(begun)
         self.number = number
         self.may_end = may_end
         self.lines: list[bytes] = []  # all that was read as lines, plain or in frames
@@ -125,8 +126,14 @@ class FakeServer:
         port: int = 0,
         receive_buffer: int | None = None,
         takes_silent: bool = False,
+        context: ssl.SSLContext | None = None,
     ) -> None:
-        """A connection on which the client sends nothing is only closed, unless it `takes_silent` ones too."""
+        """A connection on which the client sends nothing is only closed, unless it `takes_silent` ones too.
+
+        With a `context`, the server speaks TLS; it keeps what has failed in handshakes.
+        """
+        self._context = context
+        self.handshake_failures: list[OSError] = []
         self._script = script
         self._takes_silent = takes_silent
         self._listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -173,10 +180,20 @@ class FakeServer:
                 self._threads[-1].start()
 
     def _run(self, sock: socket.socket) -> None:
-        if not self._takes_silent and _ends_in_silence(sock):
+        begun = b""
+        if self._context:
+            sock.settimeout(DEADLINE_S)
+            try:
+                sock = self._context.wrap_socket(sock, server_side=True)
+                begun = b"" if self._takes_silent else sock.recv(1)
+            except OSError as error:
+                self.handshake_failures.append(error)
+                sock.close()
+                return
+        if not (self._takes_silent or begun) and (self._context or _ends_in_silence(sock)):
             sock.close()
             return
-        talk = Talk(sock, len(self.talks) + 1, self.may_end)
+        talk = Talk(sock, len(self.talks) + 1, self.may_end, begun)
         self.talks.append(talk)
         try:
             self._script(talk)

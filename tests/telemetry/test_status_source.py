@@ -15,7 +15,7 @@ class TestFixedStatus(StatusSourceContract):
     def source(self) -> StatusSource:
         counters = {metric.name: 0 for metric in CLIENT_COUNTERS}
         gauges = {metric.name: 0.0 for metric in CLIENT_GAUGES}
-        return FixedStatus(Snapshot(Verdict.ready(), counters, gauges))
+        return FixedStatus(Snapshot(Verdict.ready(), counters, gauges, {"info": {"1.0": 1}}))
 
     def work(self, source: StatusSource) -> None:
         assert isinstance(source, FixedStatus)

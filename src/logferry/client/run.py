@@ -25,6 +25,7 @@ from logferry.client.state.known_losses import KnownLosses
 from logferry.client.status.acknowledged import read as read_acknowledged
 from logferry.client.status.connection_state import ConnectionTracker
 from logferry.client.status.writer import StatusWriter
+from logferry.client.tls_reload import watching_tls
 from logferry.config import STANDARD_INPUT, InputSettings, ShipSettings
 from logferry.errors import DeliveryAbandoned
 from logferry.telemetry.metrics import Metrics
@@ -72,10 +73,12 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloadin
 
     `reloading` changes the inputs of a client that follows files.
 
-    Raises StateError if another process uses the state folder, AddressError if metrics cannot be served there,
-    SourceError if a file cannot be opened, DeliveryAbandoned if lines could not be delivered.
+    Raises ConfigError if files of TLS cannot be used, StateError if another process uses the state folder, AddressError
+    if metrics cannot be served there, SourceError if a file cannot be opened, DeliveryAbandoned if lines could not be
+    delivered.
     """
     follow_foreign_links(settings.follow_foreign_links)
+    endpoint = Endpoint.of(settings)
     folder = state_dir(settings.state_dir)
     connection = ConnectionTracker(on_change=metrics.changed.set, progress=metrics.answered_lines)
     checkpoints = Checkpoints(folder)
@@ -89,8 +92,9 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloadin
         try:
             with StatusWriter(folder, settings, opened.reader, metrics=metrics, connection=connection) as status:
                 serving = _serving_numbers(settings, opened.reader, metrics, connection)
-                with serving, _delivering(reloading, opened.reconfigure):
-                    outcome = _ship(settings, opened, checkpoints, known_losses, metrics, stop, connection)
+                tls_watch = watching_tls(endpoint, metrics)
+                with serving, tls_watch as load_tls, _delivering(reloading, opened.reconfigure, load_tls):
+                    outcome = _ship(endpoint, settings, opened, checkpoints, known_losses, metrics, stop, connection)
                 status.problems = outcome.problems
                 return outcome
         finally:
@@ -111,8 +115,17 @@ def _serving_numbers(
     return serving_numbers(settings, reader, metrics, connection)
 
 
-def _delivering(reloading: Reloading | None, reconfigure: Reconfigure | None) -> AbstractContextManager[None]:
-    return reloading(reconfigure) if reloading and reconfigure else nullcontext()
+def _delivering(
+    reloading: Reloading | None, reconfigure: Reconfigure | None, load_tls: Callable[[], None]
+) -> AbstractContextManager[None]:
+    if not (reloading and reconfigure):
+        return nullcontext()
+
+    def apply(inputs: Sequence[InputSettings]) -> None:
+        load_tls()
+        reconfigure(inputs)
+
+    return reloading(apply)
 
 
 def state_dir(asked_for: Path | None) -> Path:
@@ -132,6 +145,7 @@ def _user_state_dir() -> Path:
 
 
 def _ship(
+    endpoint: Endpoint,
     settings: ShipSettings,
     opened: _Opened,
     checkpoints: Checkpoints,
@@ -152,7 +166,7 @@ def _ship(
     if reporter:
         reporter.start()
     try:
-        _deliver(producer, settings, checkpoints, known_losses, metrics, stop, connection, opened)
+        _deliver(endpoint, producer, settings, checkpoints, known_losses, metrics, stop, connection, opened)
     finally:
         producer.flush_logs()
         if reporter:
@@ -185,6 +199,7 @@ def _producer(settings: ShipSettings, reader: Reader, known_losses: KnownLosses,
 
 
 def _deliver(
+    endpoint: Endpoint,
     producer: RenderingProducer,
     settings: ShipSettings,
     checkpoints: Checkpoints,
@@ -195,7 +210,6 @@ def _deliver(
     opened: _Opened,
 ) -> None:
     """Deliver all batches of the producer. Raises DeliveryAbandoned."""
-    endpoint = Endpoint.of(settings)
     output = output_for(endpoint, settings, checkpoints)
     parts: dict[str, Any] = {"metrics": metrics, "stop": stop, "checkpoints": checkpoints, "observer": connection}
     parts |= {"stored_extents": partial(stored_extents, endpoint, settings, checkpoints.client_id)}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from logferry.config.input_settings import FileSettings, InputSettings
-from logferry.config.kinds import BOOLEAN, HOST_NAME, PATH, PORT, TEXT, choice, whole, word_or
+from logferry.config.kinds import BOOLEAN, CERTIFICATE_NAME, HOST_NAME, PATH, PORT, TEXT, choice, whole, word_or
 from logferry.config.options import Declaration, Group, Http, Json, LogFormat, LogLevel, ShutdownTimeout
 from logferry.config.units import KIB, TIB, duration, size
 
@@ -18,6 +18,57 @@ ServerHost: TypeAlias = Annotated[
 ]
 ServerPort: TypeAlias = Annotated[
     int, Declaration(PORT, "9000", "the server's TCP port", Group.ADDRESS, variable="SERVER_PORT")
+]
+Tls: TypeAlias = Annotated[
+    bool,
+    Declaration(
+        BOOLEAN, "false", "encrypt the connection with TLS (1.2 or newer), and verify who the server is", Group.ADDRESS
+    ),
+]
+TlsCa: TypeAlias = Annotated[
+    Path | None,
+    Declaration(
+        word_or("system", PATH),
+        "system",
+        "with --tls: a file of certificates in PEM of the authorities to trust; system = those of this machine",
+        Group.ADDRESS,
+    ),
+]
+TlsCert: TypeAlias = Annotated[
+    Path | None,
+    Declaration(
+        word_or("none", PATH),
+        "none",
+        "with --tls: a file with this client's certificate in PEM, for servers that want one",
+        Group.ADDRESS,
+    ),
+]
+TlsKey: TypeAlias = Annotated[
+    Path | None,
+    Declaration(
+        word_or("none", PATH),
+        "none",
+        "with --tls-cert: a file with the certificate's key in PEM; none = in the same file",
+        Group.ADDRESS,
+    ),
+]
+TlsServerName: TypeAlias = Annotated[
+    str | None,
+    Declaration(
+        word_or("auto", CERTIFICATE_NAME),
+        "auto",
+        "with --tls: the name that the server's certificate must have; auto = the host of --server-host",
+        Group.ADDRESS,
+    ),
+]
+TlsInsecure: TypeAlias = Annotated[
+    bool,
+    Declaration(
+        BOOLEAN,
+        "false",
+        "with --tls: do not verify the server's certificate; for tests only, and every connection logs a warning",
+        Group.ADDRESS,
+    ),
 ]
 Host: TypeAlias = Annotated[
     str,
@@ -76,6 +127,12 @@ class ShipSettings:
     inputs: tuple[InputSettings, ...]
     server_host: ServerHost
     server_port: ServerPort
+    tls: Tls
+    tls_ca: TlsCa
+    tls_cert: TlsCert
+    tls_key: TlsKey
+    tls_server_name: TlsServerName
+    tls_insecure: TlsInsecure
     mode: Annotated[
         str,
         Declaration(
@@ -287,6 +344,12 @@ class RepairSettings:
     json: Json
     server_host: ServerHost
     server_port: ServerPort
+    tls: Tls
+    tls_ca: TlsCa
+    tls_cert: TlsCert
+    tls_key: TlsKey
+    tls_server_name: TlsServerName
+    tls_insecure: TlsInsecure
     host: Host
     follow_foreign_links: FollowForeignLinks
     state_dir: StateDir

@@ -30,6 +30,18 @@ def of_client(values: Values, inputs: Sequence[Values]) -> Iterator[str]:
         yield "standard input (-) must be the only input"
 
 
+def of_connection(values: Values) -> Iterator[str]:
+    """Yield a sentence for each conflict between the settings of TLS of a client."""
+    if not values.get("tls", True):
+        given = [
+            name for name in ("tls_ca", "tls_cert", "tls_key", "tls_server_name", "tls_insecure") if values.get(name)
+        ]
+        for name in given:
+            yield f"--{name.replace('_', '-')} needs --tls: without it, the connection is not encrypted"
+    elif values.get("tls_key") and not values.get("tls_cert"):
+        yield "--tls-key needs --tls-cert"
+
+
 def of_input(values: Values) -> Iterator[str]:
     """Yield a sentence for each conflict within one input."""
     files = values.get("log_file", ())

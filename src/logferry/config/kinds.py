@@ -162,6 +162,12 @@ def _network(text: str) -> str:
         raise ValueError(printable(str(error))) from None
 
 
+def _certificate_name(text: str) -> str:
+    if text.startswith(".") or not re.fullmatch(r"[^\s/@]{1,253}", text) or not text.isprintable():
+        raise ValueError
+    return text
+
+
 TEXT: Final = Kind(not_empty, "a text that is not empty")
 PATH: Final = Kind(lambda text: Path(not_empty(text)), "a path")
 BOOLEAN: Final = Kind(_parse_bool, f"one of {', '.join(_TRUE)} or {', '.join(_FALSE)}", types=(bool,), is_flag=True)
@@ -169,6 +175,7 @@ PORT: Final = whole(1, 65535)
 LISTEN_PORT: Final = whole(0, 65535)
 HOST_AND_PORT: Final = Kind(_host_and_port, "an address and a port such as 127.0.0.1:9464 or [::1]:9464")
 NETWORK: Final = Kind(_network, "an address or a network such as 10.0.0.0/8 or fd00::/8")
+CERTIFICATE_NAME: Final = Kind(_certificate_name, "a host name or an IP address")
 HOST_NAME: Final = Kind(
     _host_name, f"'auto' or a name of at most {_MAX_HOST_CHARS} printable characters, without spaces around it"
 )

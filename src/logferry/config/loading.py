@@ -59,6 +59,7 @@ class _Judge:
         values = self.values(own, top)
         self._choose_alternatives(values, own, top)
         if has_inputs:
+            self.problems += conflicts.of_connection(values)
             self._add_inputs(values, settings, self._tables_of_inputs(file), of_inputs)
         return values
 

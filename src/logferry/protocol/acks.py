@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
+from logferry.errors import SPEAKS_TLS
 from logferry.printable import printable
 
 ACK_OK: Final = b'{"status": "ok", "message": "received"}\n'
@@ -41,8 +42,14 @@ def parse_ack(line: bytes) -> Ack | None:
     return Ack(ok=fields["status"] == "ok", message=str(fields.get("message", ""))[:MAX_REASON_CHARS])
 
 
+# An alert of TLS, of any version from SSL 3 on: what a server of TLS answers to anything else than a handshake.
+_TLS_ALERT: Final = b"\x15\x03"
+
+
 def answered(data: bytes) -> str:
     """Return what a peer answered that is not a log server, for people: its first line that is not blank."""
+    if data.startswith(_TLS_ALERT):
+        return SPEAKS_TLS
     line = data.lstrip(b" \t\r\n").partition(b"\n")[0]
     if _is_from_a_client(line):
         return "it sends back what it receives"

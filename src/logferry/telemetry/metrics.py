@@ -94,6 +94,12 @@ class Metrics:
             self._gauges.held_files, self._gauges.held_bytes = files, size
         self._note_change()
 
+    def set_tls_expires_at(self, unix_time: int) -> None:
+        """Set when the client's own certificate expires, 0 if it has none."""
+        with self._lock:
+            self._gauges.tls_expires_at = unix_time
+        self._note_change()
+
     def total(self) -> Interval:
         """Return the numbers since the start."""
         with self._lock:

@@ -34,6 +34,7 @@ class Metric:
     summary: str = ""  # in the summary at the end of a run
     shortcoming: str = ""  # a sentence, if the metric counts what was not delivered unchanged
     label: str = ""  # a snapshot has a number for each value of the label, in `labelled`
+    is_optional: bool = False  # a snapshot may lack it
 
 
 def counter(
@@ -46,13 +47,13 @@ def counter(
     return value
 
 
-def gauge(unit: str, help_text: str, *, exposed: str = "") -> Any:
+def gauge(unit: str, help_text: str, *, exposed: str = "", is_optional: bool = False) -> Any:
     """Declare a gauge as a field of a dataclass, as `counter` does."""
-    value: Any = _declared(Kind.GAUGE, unit, help_text, exposed)
+    value: Any = _declared(Kind.GAUGE, unit, help_text, exposed, is_optional=is_optional)
     return value
 
 
-def _declared(kind: Kind, unit: str, help_text: str, exposed: str, **texts: str) -> Any:
+def _declared(kind: Kind, unit: str, help_text: str, exposed: str, **texts: str | bool) -> Any:
     parts = {"kind": kind, "unit": unit, "help": help_text, "exposed": exposed, **texts}
     return field(default=0, metadata={_DECLARATION: parts})
 
@@ -147,6 +148,11 @@ class Counters:
     )
     batches: int = counter("batches", "Batches handed to the network.")
     reconnects: int = counter("connections", "Connections, or attempts to connect, that failed.")
+    tls_reload_failures: int = counter(
+        "changes",
+        "Times that changed files of TLS could not be used, so that the old ones stayed in force.",
+        report="changed TLS files could not be used {} times",
+    )
 
 
 @dataclass(slots=True)
@@ -156,6 +162,12 @@ class Gauges:
     queue_lines: int = gauge("lines", "Lines waiting between reading and sending.")
     held_files: int = gauge("files", "Rotated or deleted files that are kept open until every byte is acknowledged.")
     held_bytes: int = gauge("bytes", "Bytes of held files that are not acknowledged.")
+    tls_expires_at: int = gauge(
+        "seconds",
+        "When the client's own certificate expires, in Unix time; only with --tls-cert.",
+        exposed="tls_certificate_expiry_time_seconds",
+        is_optional=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ import pytest
 
 from logferry.cli.dispatch import main
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS
+from tests.support.certificates import DAY, NOW, authority_file, files_of, issued
 from tests.support.shipping import Printed, append
 
 Check = Callable[..., Printed]
@@ -174,3 +175,27 @@ sizes       lines up to 8388608 bytes, frames up to 16777215, inflated up to 335
             f"logferry check-config: --data-dir: this user may not write into '{tmp_path}'; "
             "choose another folder or change its owner\n",
         )
+
+
+def test_it_says_how_the_connection_is_secured(check: Check, tmp_path: Path) -> None:
+    own, trusted = files_of(issued("web-1"), tmp_path), authority_file(tmp_path)
+    words = ("--tls", "--tls-ca", trusted.name, "--tls-cert", own.certificate.name, "--tls-key", own.key.name)
+    found = check(*words, "--tls-server-name", "log.example")
+    assert found.code == 0
+    line = next(line for line in found.out.splitlines() if line.startswith("server"))
+    assert line == (
+        "server   localhost port 9000 by TLS, trusting test-authority.pem, expecting log.example, with the certificate "
+        "server.pem"
+    )
+    assert "the server is NOT verified" in check("--tls", "--tls-insecure").out
+
+
+def test_what_is_wrong_with_files_of_tls_is_said(check: Check, tmp_path: Path) -> None:
+    own = files_of(issued("web-1", not_before=NOW - 9 * DAY, not_after=NOW - DAY), tmp_path)
+    found = check("--tls", "--tls-cert", own.certificate.name, "--tls-key", own.key.name)
+    assert found.code == 2
+    assert "--tls-cert 'server.pem': the certificate of 'O=" in found.err
+    assert " expired at " in found.err
+    found = check("--tls", "--tls-ca", "missing.pem")
+    assert found.code == 2
+    assert "--tls-ca 'missing.pem': cannot be read: No such file or directory" in found.err

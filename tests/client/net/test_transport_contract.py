@@ -1,6 +1,7 @@
-"""What every transport does: the same tests for TCP over loopback and for the pair in memory."""
+"""What every transport does: the same tests for TCP over loopback, the pair in memory, and TLS over either."""
 
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -9,8 +10,10 @@ import pytest
 from logferry.client.net.memory import MemoryTransport
 from logferry.client.net.readiness import READ, WRITE, poll
 from logferry.client.net.tcp import TcpTransport, tune
+from logferry.client.net.tls import TlsTransport
 from logferry.client.net.transport import Transport, receive_some
 from logferry.errors import PeerClosed
+from tests.support.certificates import authority, issued
 from tests.support.running import wait_until
 
 LIMIT = 64 * 1024
@@ -53,7 +56,35 @@ def memory_pair() -> Pair:
     return Pair(ours, theirs, ready)
 
 
-@pytest.fixture(params=[tcp_pair, memory_pair], ids=["tcp", "memory"])
+def tls_over(below: Pair) -> Pair:
+    client = ssl.create_default_context()
+    authority().configure_trust(client)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issued("localhost").configure_cert(server)
+    ours = TlsTransport(below.ours, client, server_name="localhost")
+    theirs = TlsTransport(below.theirs, server)
+    wait_until(lambda: ours.advance_handshake() & theirs.advance_handshake(), "the handshake is done")
+
+    def ready(end: Transport, events: int) -> int:
+        found = below.ready(below.ours if end is ours else below.theirs, events)
+        return found | (READ if end.has_buffered() else 0) & events
+
+    theirs.receive(LIMIT)  # TLS 1.3: the server sends tickets after the handshake
+    assert ours.receive(LIMIT) is None
+    return Pair(ours, theirs, ready)
+
+
+def tls_tcp_pair() -> Pair:
+    return tls_over(tcp_pair())
+
+
+def tls_memory_pair() -> Pair:
+    return tls_over(memory_pair())
+
+
+@pytest.fixture(
+    params=[tcp_pair, memory_pair, tls_tcp_pair, tls_memory_pair], ids=["tcp", "memory", "tls", "tls over memory"]
+)
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     pair: Pair = request.param()
     yield pair
@@ -67,6 +98,7 @@ def received(pair: Pair, size: int) -> bytes:
 
     def has_come() -> bool:
         nonlocal data
+        pair.ours.flush()  # an encrypting transport may still have a rest of what it has taken
         data += pair.theirs.receive(LIMIT) or b""
         return len(data) >= size
 

@@ -37,7 +37,7 @@ def run(words: Sequence[str]) -> int:
 def _client_report(words: Sequence[str]) -> str:
     settings = _OF_CLIENT.start(words)
     follow_foreign_links(settings.follow_foreign_links)
-    if problems := not_log_files(settings.inputs):
+    if problems := [*not_log_files(settings.inputs), *_tls_problems(settings)]:
         raise ConfigError(problems)
     previews, left_alone = preview(settings.inputs), []
     if settings.delete_after or settings.move_after:
@@ -45,6 +45,14 @@ def _client_report(words: Sequence[str]) -> str:
 
         left_alone = folders_left_alone(Path(name) for found in previews for name in found.files)
     return check_report(settings, previews, state_dir(settings.state_dir), left_alone)
+
+
+def _tls_problems(settings: ShipSettings) -> list[str]:
+    if not settings.tls:
+        return []
+    from logferry.client.net.security import problems_with_files  # late, as where TLS is used
+
+    return problems_with_files(settings)
 
 
 def _server_report(words: Sequence[str]) -> str:

@@ -30,11 +30,20 @@ def _common(settings: ShipSettings, state_dir: Path) -> Iterator[str]:
     ways += ["gzip"] if settings.compress else []
     ways += ["then deleted"] if settings.delete_after else []
     ways += [f"then moved to {settings.move_after}"] if settings.move_after else []
-    yield f"server   {settings.server_host} port {settings.server_port}"
+    yield f"server   {settings.server_host} port {settings.server_port}{_security(settings)}"
     yield f"mode     {', '.join(ways)}"
     yield f"state    {state_dir}"
     if settings.follow_foreign_links:
         yield "links    followed also to files of other users"
+
+
+def _security(settings: ShipSettings) -> str:
+    if not settings.tls:
+        return ""
+    parts = ["the server is NOT verified" if settings.tls_insecure else f"trusting {settings.tls_ca or 'the system'}"]
+    parts += [f"expecting {settings.tls_server_name}"] if settings.tls_server_name else []
+    parts += [f"with the certificate {settings.tls_cert}"] if settings.tls_cert else []
+    return f" by TLS, {', '.join(parts)}"
 
 
 def _input(found: InputPreview) -> str:

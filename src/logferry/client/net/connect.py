@@ -15,40 +15,68 @@ from logferry.client.net.readiness import READ, WRITE
 from logferry.client.net.steps import Await, Steps
 from logferry.client.net.tcp import TcpTransport, tune
 from logferry.client.net.transport import Transport
-from logferry.errors import Unreachable, cause_of
+from logferry.errors import NotSecured, Unreachable, cause_of
 
 
-def dial(endpoint: Endpoint, *, timeout_s: float) -> Steps[Transport]:
+def dial(endpoint: Endpoint, *, timeout_s: float, warns: bool = True) -> Steps[Transport]:
     """Connect to the first address of the endpoint's host that answers; each address has `timeout_s`.
+
+    The connection is encrypted if the endpoint says so; `warns` if its settings say that nothing is checked.
 
     Raises Unreachable with a reason for every address.
     """
     reasons = {}
     for family, address in (yield from _resolve(endpoint.host, endpoint.port, timeout_s=timeout_s)):
         try:
-            return (yield from _connect(family, address, timeout_s=timeout_s))
+            return (yield from _connect(endpoint, family, address, timeout_s=timeout_s, warns=warns))
         except OSError as error:
             reasons[f"{address[0]}"] = cause_of(error)
+        except NotSecured as error:
+            reasons[f"{address[0]}"] = str(error)
     details = "; ".join(f"{address}: {reason}" for address, reason in reasons.items())
     is_one = len(set(reasons.values())) == 1
     raise Unreachable(f"cannot connect to {endpoint}: {details}", next(iter(reasons.values())) if is_one else details)
 
 
-def _connect(family: socket.AddressFamily, address: Any, *, timeout_s: float) -> Steps[Transport]:
+def _connect(
+    endpoint: Endpoint, family: socket.AddressFamily, address: Any, *, timeout_s: float, warns: bool
+) -> Steps[Transport]:
+    transport, waited_s = yield from _connect_tcp(family, address, timeout_s=timeout_s)
+    if endpoint.security is None:
+        return transport
+    from logferry.client.net.handshake import secure  # late: see Endpoint.of
+
+    def connect_again() -> Steps[Transport]:
+        return (yield from _connect_tcp(family, address, timeout_s=timeout_s))[0]
+
+    left_s = timeout_s - waited_s
+    return (
+        yield from secure(
+            *(transport, endpoint.security, endpoint.host),
+            timeout_s=left_s,
+            connect_again=connect_again,
+            warns=warns,
+        )
+    )
+
+
+def _connect_tcp(family: socket.AddressFamily, address: Any, *, timeout_s: float) -> Steps[tuple[Transport, float]]:
+    """Return a connection and how long that took. Raises OSError."""
     sock = socket.socket(family, socket.SOCK_STREAM)  # fails where the machine has no IPv6
     try:
         sock.setblocking(False)
         tune(sock)
         with contextlib.suppress(BlockingIOError):
             sock.connect(address)
-        if not (yield Await(sock.fileno(), WRITE, timeout_s)).ready:
+        resumed = yield Await(sock.fileno(), WRITE, timeout_s)
+        if not resumed.ready:
             raise TimeoutError(f"no answer within {timeout_s:g} s")
         if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(code, os.strerror(code))
     except BaseException:
         sock.close()
         raise
-    return TcpTransport(sock)
+    return TcpTransport(sock), resumed.waited_s
 
 
 def _resolve(host: str, port: int, *, timeout_s: float) -> Steps[list[tuple[socket.AddressFamily, Any]]]:

@@ -4,7 +4,11 @@ Owns how a server is named for people. Must never connect: that is `connect.dial
 """
 
 from dataclasses import dataclass
-from typing import Protocol, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from logferry.client.net.security import Security
 
 
 class ServerSettings(Protocol):
@@ -18,18 +22,47 @@ class ServerSettings(Protocol):
     def server_port(self) -> int:
         """The server's TCP port."""
 
+    @property
+    def tls(self) -> bool:
+        """Whether to encrypt; the properties that follow are of security.TlsSettings."""
+
+    @property
+    def tls_ca(self) -> Path | None:
+        """The authorities to trust."""
+
+    @property
+    def tls_cert(self) -> Path | None:
+        """This client's certificate."""
+
+    @property
+    def tls_key(self) -> Path | None:
+        """The key of the certificate."""
+
+    @property
+    def tls_server_name(self) -> str | None:
+        """The name that the server's certificate must have."""
+
+    @property
+    def tls_insecure(self) -> bool:
+        """Whether to check no certificate."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A server's address."""
+    """A server's address, and how connections to it are secured, None for not at all."""
 
     host: str
     port: int
+    security: "Security | None" = None
 
     @classmethod
     def of(cls, settings: ServerSettings) -> Self:
-        """Return the server that settings name."""
-        return cls(settings.server_host, settings.server_port)
+        """Return the server that settings name. Raises ConfigError if files of TLS cannot be used."""
+        if not settings.tls:
+            return cls(settings.server_host, settings.server_port)
+        from logferry.client.net.security import Security  # late: a client without TLS starts without the ssl module
+
+        return cls(settings.server_host, settings.server_port, Security(settings))
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"

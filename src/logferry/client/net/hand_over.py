@@ -5,7 +5,8 @@ from typing import Final
 
 from logferry.client.net.steps import Await, Steps
 from logferry.client.net.transport import RECEIVE_BYTES, Transport
-from logferry.errors import PeerClosed, PeerTimeout
+from logferry.errors import SPEAKS_TLS, NotALogServer, PeerClosed, PeerTimeout
+from logferry.protocol.acks import answered
 
 _LOOK_S: Final = 0.01
 _CLOSE_WAIT_S: Final = 1.0
@@ -20,7 +21,8 @@ def hand_over(transport: Transport, *, timeout_s: float) -> Steps[None]:
     The peer may answer nevertheless. Closing a socket with unread answers would send a reset, and some receivers then
     discard what they have not read.
 
-    Raises PeerClosed after a reset, PeerTimeout when the peer's kernel confirms nothing for `timeout_s`.
+    Raises NotALogServer if the peer answers as TLS does to plain lines, PeerClosed after a reset, PeerTimeout when the
+    peer's kernel confirms nothing for `timeout_s`.
     """
     transport.end_of_data()
     waiting, left_s = sys.maxsize, 0.0
@@ -44,6 +46,8 @@ def _has_ended(transport: Transport) -> bool:
             data = transport.receive(RECEIVE_BYTES)
             if not data:
                 return data == b""
+            if answered(data) == SPEAKS_TLS:
+                raise NotALogServer(SPEAKS_TLS)
     except PeerClosed as error:
         raise PeerClosed(f"{error}; what the receiver had not read is lost") from error
     return False

@@ -35,7 +35,7 @@ class Health(Enum):
 def probe(endpoint: Endpoint, *, timeout_s: float) -> str | None:
     """Connect, then close immediately. Return None if that worked, otherwise the reason why it failed."""
     try:
-        run(dial(endpoint, timeout_s=timeout_s), wait=poll, clock=time.monotonic).close()
+        run(dial(endpoint, timeout_s=timeout_s, warns=False), wait=poll, clock=time.monotonic).close()
     except Unreachable as error:
         return error.reason
     return None

@@ -1,4 +1,4 @@
-"""Bytes to and from one peer: the seam between a protocol and what carries it (TCP, memory; TLS later).
+"""Bytes to and from one peer: the seam between a protocol and what carries it (TCP, TLS, memory).
 
 A transport owns its connection as soon as that is established, and turns the system's errors into PeerClosed. It must
 never block, and never interprets the bytes.
@@ -13,6 +13,8 @@ Part = bytes | memoryview
 
 # At most this many bytes are received in one call.
 RECEIVE_BYTES: Final = 256 * 1024
+
+CLOSED: Final = "the server closed the connection"
 
 
 class Transport(Protocol):
@@ -40,7 +42,8 @@ class Transport(Protocol):
     def wants(self) -> int:
         """Return what the transport itself waits for, in addition to its user: READ, WRITE, both or 0.
 
-        An encrypting transport may have to read in order to send.
+        An encrypting transport may have to read in order to send, and may have a rest of what it has taken to send:
+        `receive` does both, when the descriptor is ready.
         """
 
     def has_buffered(self) -> bool:
@@ -60,5 +63,5 @@ def receive_some(transport: Transport) -> bytes | None:
     """Return what has arrived, or None. Raises PeerClosed if the peer has closed or broken the connection."""
     data = transport.receive(RECEIVE_BYTES)
     if data == b"":
-        raise PeerClosed("the server closed the connection")
+        raise PeerClosed(CLOSED)
     return data

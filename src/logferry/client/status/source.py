@@ -42,6 +42,8 @@ class ClientStatus:
         total, lag = self._metrics.total(), self._lag.lag()
         stalled_s, verdict = self._verdict()
         gauges = {**asdict(total.gauges), **self._gauges(lag), "stalled_seconds": stalled_s}
+        if not gauges["tls_expires_at"]:
+            del gauges["tls_expires_at"]  # without a certificate, nothing expires
         return Snapshot(
             verdict,
             asdict(total.counters),

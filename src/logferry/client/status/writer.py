@@ -142,7 +142,7 @@ class StatusWriter:
         client = ClientReport(
             pid=os.getpid(),
             mode=self._settings.mode,
-            server=str(Endpoint.of(self._settings)),
+            server=str(Endpoint(self._settings.server_host, self._settings.server_port)),
             started_at=self._started_at,
             written_at=self._wall_clock(),
             directory=self._directory,

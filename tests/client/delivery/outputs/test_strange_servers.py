@@ -76,11 +76,15 @@ def test_no_answer_of_another_service_is_a_verdict_on_a_line(
     with (
         FakeServer(SERVICES[name], port=port, takes_silent=True),
         shipping(log, port, **settings, max_attempts=4) as client,
-        pytest.raises(DeliveryAbandoned, match=rf"127\.0\.0\.1:{port} is not a Logferry server \(it "),
+        pytest.raises(
+            DeliveryAbandoned, match=rf"127\.0\.0\.1:{port} (is not a Logferry server \(it |speaks TLS; use --tls)"
+        ),
     ):
         client.result()
     assert (client.counters.lines_acked, client.counters.lines_rejected) == (0, 0)
-    logged = [message for message in caplog.messages if "is not a Logferry server" in message]
+    logged = [
+        message for message in caplog.messages if "is not a Logferry server" in message or "speaks TLS" in message
+    ]
     assert len(logged) == len(set(logged)), "each sentence is logged once"
     with running_server(tmp_path, server_port=port) as server:
         with shipping(log, port, **settings) as client:

@@ -8,9 +8,9 @@ from logferry.client.delivery.outputs.session import Session
 from logferry.client.net.hello import answers_a_blank_line
 from logferry.client.net.silence import require_silence_after_answer
 from logferry.client.net.steps import Steps
-from logferry.client.net.transport import Transport
+from logferry.client.net.transport import CLOSED, Transport
 from logferry.config import ShipSettings
-from logferry.errors import NotALogServer, PeerClosed, ProtocolError
+from logferry.errors import NotALogServer, PeerClosed, ProtocolError, TlsAlert
 from logferry.protocol.delivery_answers import NotUnderstood, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 
@@ -63,12 +63,16 @@ class AutoEstablish:
         is_known, protocol = self._servers.knows_extension(self._server), DeliveryClientProtocol()
         try:
             answer = yield from say_hello(transport, protocol, self._settings, self._servers.client_id)
-        except PeerClosed:
+        except TlsAlert:
+            raise
+        except PeerClosed as error:
             self._closed_hellos += 1
             must_ask = not is_known and self._closed_hellos >= _HELLO_ATTEMPTS
             if must_ask and (yield from self._closes_on_hello()):
                 self._fall_back()
-            raise
+            if self._settings.tls or str(error) != CLOSED:
+                raise
+            raise PeerClosed(f"{error} (if it speaks TLS, use --tls)") from error
         self._closed_hellos = 0
         match answer:
             case Welcome():

@@ -10,9 +10,13 @@ from logferry.client.delivery.outputs.line_acks import plain_protocol
 from logferry.client.delivery.outputs.sender import SendReport
 from logferry.client.delivery.outputs.session import Session
 from logferry.client.net.hand_over import hand_over
+from logferry.client.net.readiness import WRITE, Readiness
 from logferry.client.net.steps import Steps
 from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings
+from logferry.errors import SPEAKS_TLS, NotALogServer
+from logferry.model.batch import Batch
+from logferry.protocol.acks import answered
 
 
 class UnacknowledgedSession(Session):
@@ -23,6 +27,7 @@ class UnacknowledgedSession(Session):
 
     def __init__(self, transport: Transport, settings: ShipSettings) -> None:
         encoder = PlainEncoder(settings, plain_protocol(settings))
+        self._taken: list[Batch] = []  # by the transport, which may still have a part of them
         super().__init__(transport, encoder, ack_timeout_s=settings.ack_timeout)
 
     def hand_over(self) -> Steps[None]:
@@ -31,13 +36,22 @@ class UnacknowledgedSession(Session):
 
     @property
     def _expects_progress(self) -> bool:
-        return self._sender.has_output
+        return self._sender.has_output or bool(self._taken)
 
     def _handle_data(self, data: bytes, events: list[OutputEvent]) -> bool:
+        if answered(data) == SPEAKS_TLS:
+            raise NotALogServer(SPEAKS_TLS)
         return False
 
+    def drive(self, ready: Readiness, now: float, events: list[OutputEvent]) -> None:
+        """See Session. An encrypting transport takes more than the kernel does at the moment."""
+        super().drive(ready, now, events)
+        if self._taken and not self._transport.wants() & WRITE:
+            events.extend(Stored(batch, batch.lines - batch.acked) for batch in self._taken)
+            self._taken.clear()
+
     def _note_sent(self, report: SendReport, events: list[OutputEvent]) -> None:
-        events.extend(Stored(batch, batch.lines - batch.acked) for batch in report.finished)
+        self._taken += report.finished
 
 
 def establish(dial: Dial, settings: ShipSettings) -> Steps[Session]:
