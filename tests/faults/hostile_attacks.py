@@ -6,6 +6,7 @@ An attack gets an `Arena`, attacks until the arena's time is over, and leaves it
 import gzip
 import json
 import socket
+import ssl
 import struct
 import time
 import zlib
@@ -30,6 +31,7 @@ class Arena:
     port: int
     until: float  # of time.monotonic
     sockets: list[socket.socket] = field(default_factory=list)
+    tls_port: int = 0
 
     @property
     def is_over(self) -> bool:
@@ -298,6 +300,55 @@ def waiting_questions(arena: Arena) -> None:
         time.sleep(0.005)
 
 
+def tls_handshakes(arena: Arena) -> None:
+    """Handshakes that begin, cost the server a signature, and are never finished; as many as one thread can begin."""
+    arena.port = arena.tls_port
+    tls, hello = ssl.create_default_context(), ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        tls.wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost").do_handshake()
+    first = hello.read()
+    while not arena.is_over:
+        if len(arena.sockets) >= 1500:
+            arena.sockets.pop(0).close()
+        arena.connect(first)
+
+
+def tls_halves(arena: Arena) -> None:
+    """The beginnings of handshakes, byte by byte."""
+    arena.port = arena.tls_port
+    for _ in range(1500):
+        if arena.is_over:
+            return
+        arena.connect(b"\x16\x03\x01\x40\x00")
+    arena.hold(trickle=b"\x01")
+
+
+def _secured(arena: Arena) -> ssl.SSLSocket:
+    """Return a connection that is through its handshake."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    peer = context.wrap_socket(socket.create_connection(("127.0.0.1", arena.tls_port), 5.0))
+    arena.sockets.append(peer)
+    return peer
+
+
+def tls_idle(arena: Arena) -> None:
+    """A thousand connections that are secured, and silent: what each costs."""
+    for _ in range(1000):
+        _secured(arena)
+    arena.hold()
+
+
+def tls_small_records(arena: Arena) -> None:
+    """Lines in records of one byte each: 28 bytes, and a call of OpenSSL, for each byte."""
+    peers = [_secured(arena) for _ in range(30)]
+    while not arena.is_over:
+        for peer in peers:
+            with suppress(OSError):
+                for byte in _LINE:
+                    peer.send(bytes((byte,)))
+
+
 ATTACKS: Final[Mapping[str, Callable[[Arena], None]]] = MappingProxyType(
     {
         attack.__name__.replace("_", "-"): attack
@@ -319,6 +370,10 @@ ATTACKS: Final[Mapping[str, Callable[[Arena], None]]] = MappingProxyType(
             long_lines,
             unread_pings,
             waiting_questions,
+            tls_handshakes,
+            tls_halves,
+            tls_idle,
+            tls_small_records,
         )
     }
 )

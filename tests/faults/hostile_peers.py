@@ -25,6 +25,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[2] / "src")]
 
 from tests.faults.hostile_attacks import ATTACKS, MIB, Arena
+from tests.support.certificates import files_of, issued
 from tests.support.processes import ROOT, Program, free_port
 from tests.support.running import numbered_line, wait_until
 
@@ -127,15 +128,18 @@ class Target:
     """The server under attack."""
 
     def __init__(self, folder: Path, *, connections: int = _CONNECTIONS, is_full: bool = False) -> None:
-        self.port = free_port()
+        self.port, self.tls_port = free_port(), free_port()
+        files = files_of(issued("localhost"), folder)
 
         def limit() -> None:
             resource.setrlimit(resource.RLIMIT_DATA, (_DATA_BYTES, _DATA_BYTES))
             if is_full:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (_FULL_DISK_BYTES, _FULL_DISK_BYTES))
 
-        words = (sys.executable, ROOT / "server_main.py", "--server-host", "127.0.0.1", "--server-port", self.port)
-        options = ("--data-dir", folder / "data", "--max-connections", connections)
+        listen = f"tcp://127.0.0.1:{self.port}", f"tls://127.0.0.1:{self.tls_port}"
+        words = (sys.executable, ROOT / "server_main.py", "--listen", listen[0], "--listen", listen[1])
+        tls = ("--tls-cert", files.certificate, "--tls-key", files.key)
+        options = (*tls, "--data-dir", folder / "data", "--max-connections", connections)
         env = {"MALLOC_ARENA_MAX": "2", "LOGFERRY_SPEEDUPS": os.environ.get("LOGFERRY_SPEEDUPS", "1")}
         self._program = Program([*map(str, (*words, *options))], folder, env=env, limits=limit)
         wait_until(lambda: self._program.is_over or self._listens(), "the server listens", deadline_s=_START_S)
@@ -173,7 +177,7 @@ def run(attack: str, folder: Path, *, seconds: float, is_full: bool = False, hon
     target = Target(folder, connections=connections, is_full=is_full)
     honest = HonestClient(target.port, size=honest_size)
     wait_until(lambda: is_full or honest.acked, "the honest client is acked", deadline_s=_START_S)
-    arena = Arena(target.port, time.monotonic() + seconds)
+    arena = Arena(target.port, time.monotonic() + seconds, tls_port=target.tls_port)
     if is_full:
         arena.fill(2 * _FULL_DISK_BYTES)
     try:

@@ -27,7 +27,7 @@ FLOORS: Final = {
         *("run", "reload", "tls_reload", "status", "proof", "delivery", "readers", "recognition"),
         *("state", "files", "finding", "net"),
     ),
-    "server": ("server", "reload", "status", "descriptors", "listen", "clients", "storage"),
+    "server": ("server", "reload", "status", "descriptors", "encryption", "listen", "clients", "storage"),
     "server.clients": (
         *(
             "turns",
@@ -42,8 +42,9 @@ FLOORS: Final = {
         ),
         *("paused", "services"),
         *("sessions", "client_record", "client_log", "counters", "client_reports", "authenticator"),
-        *("answers", "pressure", "flow_control", "lifecycle", "patience", "proxies"),
+        *("tls", "answers", "pressure", "flow_control", "lifecycle", "patience", "proxies"),
     ),
+    "server.clients.tls": ("layer", "handshakes", "failures", "engine", "offered", "names"),
     "server.storage": (
         *(
             "disk",

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS
-from tools.container_health import find_server
+from tests.support.running import running_server, wait_until
+from tests.support.tls_client import server_options
+from tools.container_health import find_server, shake_hands, shakes_hands
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = ("Dockerfile", "Dockerfile.server", "Dockerfile.test")
@@ -207,6 +209,22 @@ class TestContainerHealth:
             "localhost",
             7,
         )
+
+    def test_only_a_server_that_demands_no_certificate_must_finish_a_handshake(self, tmp_path: Path) -> None:
+        variables = {"LOGFERRY_TLS_CERT": "/run/server.pem"}
+        assert shakes_hands(["server_main.py"], variables)
+        assert shakes_hands(["server_main.py", "--listen=tls://a:1"], variables)
+        assert not shakes_hands(["server_main.py", "--listen", "tcp://a:1"], variables)
+        assert not shakes_hands(["server_main.py", "--tls-client-ca", "/run/ca.pem"], variables)
+        assert not shakes_hands(["server_main.py"], {})
+        assert not shakes_hands(["main.py", "--tls"], variables)  # the certificate is the client's
+
+    def test_the_health_check_finishes_a_handshake(self, tmp_path: Path) -> None:
+        with running_server(tmp_path, **server_options(tmp_path)) as server:
+            with socket.create_connection((server.host, server.port), timeout=5) as connection:
+                shake_hands(connection)
+            wait_until(lambda: server.stats.connections_silent == 1, "it counts as a probe")
+            assert not server.stats.handshakes_failed
 
     def test_the_wildcard_address_of_the_server_can_be_connected_to(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from logferry.server.listen import Listener, exposed_addresses, open_listeners
+from logferry.server.listen import BoundAddress, Listener, exposure_warnings, open_listeners
 from tests.support.clients import World
 from tests.support.running import DEADLINE_S
 
@@ -63,7 +63,7 @@ def test_clients_are_accepted_until_the_listener_closes() -> None:
     async def scenario(loop: asyncio.AbstractEventLoop) -> None:
         sockets = open_listeners("127.0.0.1", 0)
         address = sockets[0].getsockname()
-        listener = Listener(sockets, loop, new_connection=Greeter)
+        listener = Listener(sockets, loop, new_connection=lambda _: Greeter())
         listener.open()
         assert await asyncio.gather(*(greeting(address) for _ in range(300))) == [b"hello\n"] * 300
         listener.close()
@@ -78,7 +78,7 @@ def test_at_a_system_limit_the_listener_pauses_and_logs_once(code: int, caplog: 
     async def scenario(loop: asyncio.AbstractEventLoop) -> None:
         (sock,) = open_listeners("127.0.0.1", 0)
         failing: Any = FailingSocket(sock, [code] * 20)
-        listener = Listener([failing], loop, new_connection=Greeter, retry_s=0.001)
+        listener = Listener([failing], loop, new_connection=lambda _: Greeter(), retry_s=0.001)
         listener.open()
         assert await greeting(sock.getsockname()) == b"hello\n"
         assert failing.attempts >= 21
@@ -97,7 +97,7 @@ def test_errors_that_differ_are_each_logged(caplog: pytest.LogCaptureFixture) ->
     async def scenario(loop: asyncio.AbstractEventLoop) -> None:
         (sock,) = open_listeners("127.0.0.1", 0)
         failing: Any = FailingSocket(sock, codes * 2)
-        listener = Listener([failing], loop, new_connection=Greeter, retry_s=0.001)
+        listener = Listener([failing], loop, new_connection=lambda _: Greeter(), retry_s=0.001)
         listener.open()
         assert await greeting(sock.getsockname()) == b"hello\n"
         assert caplog.messages == [f"cannot accept connections, retrying: {os.strerror(code)}" for code in codes]
@@ -110,7 +110,7 @@ def test_after_one_failed_attempt_the_listener_waits() -> None:
     async def scenario(loop: asyncio.AbstractEventLoop) -> None:
         (sock,) = open_listeners("127.0.0.1", 0)
         failing: Any = FailingSocket(sock, [errno.EMFILE] * 1000)
-        listener = Listener([failing], loop, new_connection=Greeter, retry_s=3600)
+        listener = Listener([failing], loop, new_connection=lambda _: Greeter(), retry_s=3600)
         listener.open()
         _, writer = await asyncio.open_connection(*sock.getsockname())
         for _ in range(100):
@@ -126,7 +126,7 @@ def test_a_client_that_leaves_before_it_is_accepted_does_no_harm() -> None:
     async def scenario(loop: asyncio.AbstractEventLoop) -> None:
         (sock,) = open_listeners("127.0.0.1", 0)
         failing: Any = FailingSocket(sock, [errno.ECONNABORTED] * 3)
-        listener = Listener([failing], loop, new_connection=Greeter, retry_s=3600)
+        listener = Listener([failing], loop, new_connection=lambda _: Greeter(), retry_s=3600)
         listener.open()
         assert await greeting(sock.getsockname()) == b"hello\n"
         listener.close()
@@ -144,7 +144,7 @@ def test_clients_that_connect_together_are_counted_once() -> None:
         listener = Listener(
             sockets,
             loop,
-            new_connection=world.roster.new_connection,
+            new_connection=lambda _: world.roster.new_connection(),
             has_room_for=world.roster.has_room_for,
             on_refused=lambda: closed_at_once.append(True),
         )
@@ -168,4 +168,13 @@ def test_clients_that_connect_together_are_counted_once() -> None:
 
 def test_only_loopback_is_not_exposed() -> None:
     bound = [("127.0.0.1", 9000), ("::1", 9000), ("0.0.0.0", 9000), ("fe80::1%eth0", 9000), ("10.0.0.7", 9000)]
-    assert exposed_addresses(bound) == ["0.0.0.0 port 9000", "fe80::1%eth0 port 9000", "10.0.0.7 port 9000"]
+    (warning,) = exposure_warnings([BoundAddress(*each) for each in bound], verifies_clients=False)
+    assert "can reach 0.0.0.0 port 9000, fe80::1%eth0 port 9000, 10.0.0.7 port 9000 can store lines" in warning
+
+
+def test_an_exposed_listener_with_tls_needs_certificates_of_its_clients_only() -> None:
+    bound = [BoundAddress("0.0.0.0", 9443, is_tls=True), BoundAddress("127.0.0.1", 9000)]
+    (warning,) = exposure_warnings(bound, verifies_clients=False)
+    assert "0.0.0.0 port 9443 (TLS)" in warning
+    assert "--tls-client-ca" in warning
+    assert list(exposure_warnings(bound, verifies_clients=True)) == []

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from logferry.config import ServeSettings, load
+from logferry.config.listen_urls import ListenUrl
 from logferry.errors import ConfigError
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.validation import Accept
@@ -45,6 +46,12 @@ def test_what_can_change_at_once_does_and_the_log_names_what_needs_a_restart(cap
         "reloaded server.toml; changed: idle_timeout, retention_days",
         "server.toml: a restart is needed for the new server_port, data_dir",
     ]
+
+
+def test_a_changed_listener_needs_a_restart(caplog: pytest.LogCaptureFixture) -> None:
+    (new,) = reload(OLD, changed(listen=(ListenUrl("tls", "127.0.0.1", 9443),), tls_cert=Path("server.pem")))
+    assert new == OLD
+    assert caplog.messages[-1] == "server.toml: a restart is needed for the new listen, tls_cert"
 
 
 def test_an_invalid_configuration_keeps_the_old_one_and_says_why(caplog: pytest.LogCaptureFixture) -> None:

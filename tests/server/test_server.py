@@ -21,6 +21,7 @@ from logferry.server import Patience, serve
 from logferry.server.clients.answers import cost_of
 from logferry.server.clients.flow_control import MAX_UNSTORED_BYTES
 from logferry.server.clients.sessions.plain import OVERHEAD_BYTES
+from logferry.server.listen import BoundAddress
 from logferry.server.storage.disk.file_system import FileSystem
 from tests.support.running import (
     DEADLINE_S,
@@ -416,9 +417,9 @@ def test_after_a_stop_the_next_server_continues_where_the_first_ended(tmp_path: 
 def test_serve_runs_until_it_is_asked_to_stop(tmp_path: Path) -> None:
     async def scenario() -> int:
         stop = asyncio.Event()
-        ready: asyncio.Future[list[tuple[str, int]]] = asyncio.get_running_loop().create_future()
+        ready: asyncio.Future[Sequence[BoundAddress]] = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(serve(serve_settings(tmp_path), stop_requested=stop, on_ready=ready.set_result))
-        host, port = (await asyncio.wait_for(ready, DEADLINE_S))[0]
+        host, port = (await asyncio.wait_for(ready, DEADLINE_S))[0][:2]
         reader, writer = await asyncio.open_connection(host, port)
         writer.write(gzip_frame(LINES[:3]))
         for _ in range(3):
@@ -441,8 +442,8 @@ def test_serve_ends_with_an_error_when_the_writer_dies(tmp_path: Path, monkeypat
         raise RuntimeError("a bug")
 
     async def scenario() -> None:
-        def send_a_line(addresses: list[tuple[str, int]]) -> None:
-            with socket.create_connection(addresses[0]) as client:
+        def send_a_line(addresses: Sequence[BoundAddress]) -> None:
+            with socket.create_connection(addresses[0][:2]) as client:
                 client.sendall(LINES[0])
 
         settings = serve_settings(tmp_path, shutdown_timeout=10)

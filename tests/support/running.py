@@ -174,7 +174,7 @@ class RawClient:
     def answer(self) -> dict[str, Any]:
         """Return the next ack."""
         while b"\n" not in self._received:
-            data = self.socket.recv(65536)
+            data = self._receive()
             assert data, f"the server closed; before that: {self._received!r}"
             self._received += data
         line, self._received = self._received.split(b"\n", 1)
@@ -192,11 +192,14 @@ class RawClient:
     def read_to_end(self, *, deadline_s: float | None = None) -> bytes:
         """Return all that the server still sends until it closes; within `deadline_s` in all, if that is given."""
         end = time.monotonic() + (deadline_s or float("inf"))
-        while data := self.socket.recv(65536):
+        while data := self._receive():
             assert time.monotonic() < end, f"after {deadline_s} s the server still sends"
             self._received += data
         everything, self._received = self._received, b""
         return everything
+
+    def _receive(self) -> bytes:
+        return self.socket.recv(65536)
 
     def reset(self) -> None:
         """Break the connection off, as a crash of the machine or a firewall would."""

@@ -20,6 +20,7 @@ from logferry.cli.output import print_problem, print_result
 from logferry.cli.signals import exiting_on_interrupt
 from logferry.config import ServeSettings, ShipSettings, VerifySettings, load
 from logferry.errors import ConfigError, LogferryError, SourceError
+from logferry.server.listen import BoundAddress
 from logferry.server.server import serve
 from logferry.worker import Worker
 
@@ -90,8 +91,8 @@ def _background_server(data_dir: Path) -> Iterator[int]:
     is_settled = threading.Event()
     stop: list[Callable[[], object]] = []
 
-    def on_ready(addresses: Sequence[tuple[str, int]]) -> None:
-        ports.append(addresses[0][1])
+    def on_ready(addresses: Sequence[BoundAddress]) -> None:
+        ports.append(addresses[0].port)
         is_settled.set()
 
     async def run() -> None:

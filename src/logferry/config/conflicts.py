@@ -1,4 +1,4 @@
-"""Which values of the client's options cannot be used together, although each is valid on its own.
+"""Which values of options cannot be used together, although each is valid on its own.
 
 This module checks valid values only: `loading` has reported and left out the others.
 """
@@ -53,3 +53,15 @@ def of_input(values: Values) -> Iterator[str]:
     keys += [key for key, name in (("host", "add_host"), ("path", "add_path")) if values.get(name)]
     for key in dict.fromkeys(key for key in keys if keys.count(key) > 1):
         yield f"the field {key!r} is given twice (--field, --add-host, --add-path)"
+
+
+def of_server(values: Values) -> Iterator[str]:
+    """Yield a sentence for each conflict in the settings of a server."""
+    listen, cert = values.get("listen", ()), values.get("tls_cert")
+    for name in ("tls_key", "tls_client_ca"):
+        if values.get(name) and not cert:
+            yield f"--{name.replace('_', '-')} needs --tls-cert"
+    if any(url.is_tls for url in listen) and not cert:
+        yield "--listen tls://... needs --tls-cert and --tls-key"
+    if cert and listen and not any(url.is_tls for url in listen):
+        yield "--tls-cert needs a URL with tls:// in --listen: none of those given speaks TLS"

@@ -58,6 +58,8 @@ class _Judge:
         own = [option for option in options if option not in of_inputs]
         values = self.values(own, top)
         self._choose_alternatives(values, own, top)
+        if "listen" in values:
+            self.problems += conflicts.of_server(values)
         if has_inputs:
             self.problems += conflicts.of_connection(values)
             self._add_inputs(values, settings, self._tables_of_inputs(file), of_inputs)

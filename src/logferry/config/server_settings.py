@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from logferry.config.kinds import BOOLEAN, LISTEN_PORT, NETWORK, PATH, TEXT, any_number, choice, whole, word_or
-from logferry.config.listen_urls import LISTEN_URL, ListenUrl, plain
+from logferry.config.listen_urls import LISTEN_URL, ListenUrl, listen_url
 from logferry.config.options import Declaration, Group, Http, Json, LogFormat, LogLevel, ShutdownTimeout
 from logferry.config.units import KIB, MIB, TIB, days, duration, size
 
@@ -39,11 +39,37 @@ class ServeSettings:
     listen: Annotated[
         tuple[ListenUrl, ...],
         Declaration(
-            any_number(LISTEN_URL, "\n", "URLs such as tcp://127.0.0.1:9000 or tcp://[::]:9000"),
+            any_number(LISTEN_URL, "\n", "URLs such as tcp://127.0.0.1:9000 or tls://[::]:9443"),
             "none",
-            "listen here instead of at --server-host and --server-port, such as tcp://127.0.0.1:9000; repeatable",
+            "listen here instead of at --server-host and --server-port: tcp://127.0.0.1:9000, tls://0.0.0.0:9443; "
+            "repeatable",
             Group.ADDRESS,
             instead_of=("server_host", "server_port"),
+        ),
+    ]
+    tls_cert: Annotated[
+        Path | None,
+        Declaration(
+            word_or("none", PATH),
+            "none",
+            "the server's certificate in PEM, with its chain, for TLS: at the tls:// URLs of --listen, or, without "
+            "--listen, at --server-host and --server-port",
+            Group.ADDRESS,
+        ),
+    ]
+    tls_key: Annotated[
+        Path | None,
+        Declaration(
+            word_or("none", PATH), "none", "the key of --tls-cert in PEM; none = in the same file", Group.ADDRESS
+        ),
+    ]
+    tls_client_ca: Annotated[
+        Path | None,
+        Declaration(
+            word_or("none", PATH),
+            "none",
+            "certificates of authorities in PEM: each TLS client needs a certificate that one of them has issued",
+            Group.ADDRESS,
         ),
     ]
     metrics_interval: Annotated[
@@ -163,7 +189,7 @@ class ServeSettings:
     @property
     def listen_urls(self) -> tuple[ListenUrl, ...]:
         """Where to listen."""
-        return self.listen or (plain(self.server_host, self.server_port),)
+        return self.listen or (listen_url(self.server_host, self.server_port, is_tls=self.tls_cert is not None),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ from logferry.protocol.delivery_requests import (
     ClientState,
     Content,
     Damaged,
+    End,
     FileVerdict,
     Hello,
     Locate,
@@ -126,6 +127,7 @@ _LINES: Final[Mapping[str, _Line]] = {
         },
         lambda proven, **fields: FileVerdict(is_proven=proven, **fields),
     ),
+    "end": ({}, End),
 }
 
 

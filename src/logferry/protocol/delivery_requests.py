@@ -182,6 +182,11 @@ class FileVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """The client sends nothing more; the server answers everything, then closes (rule E39)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Violation:
     """The client broke the rules of the extension; the connection must end."""
 
@@ -191,4 +196,4 @@ class Violation:
 Question = Report | Losses | SourcesOf | Locate | Content | Damaged | Repair
 """What another thread answers, because it reads from the disk."""
 
-Request = Hello | Open | BatchRequest | Skip | Note | Window | Question | Ping | FileVerdict | Violation
+Request = Hello | Open | BatchRequest | Skip | Note | Window | Question | Ping | FileVerdict | End | Violation

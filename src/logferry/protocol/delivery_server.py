@@ -12,7 +12,7 @@ from logferry.protocol.control_lines import read_control_line
 from logferry.protocol.delivery import CONTROL_PREFIX, MAX_CONTROL_BYTES, MAX_SOURCES
 from logferry.protocol.delivery_bulk import Bulk, open_usual
 from logferry.protocol.delivery_repairs import EXTENT_BYTES
-from logferry.protocol.delivery_requests import Note, Open, Request, Skip, Violation, Window
+from logferry.protocol.delivery_requests import End, Note, Open, Request, Skip, Violation, Window
 from logferry.protocol.steps import PARSED_WEIGHT, USUAL_CONTROL_BYTES, Allowance
 
 _NOT_OPEN: Final = "a source must be opened first"
@@ -104,7 +104,7 @@ class DeliveryServerProtocol:
             if request:
                 allowance.requests -= 1
                 requests.append(request)
-            if isinstance(request, Violation):
+            if isinstance(request, Violation | End):
                 self.discard()
                 return requests
         if position < len(data):

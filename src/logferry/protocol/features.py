@@ -13,12 +13,13 @@ SOURCES: Final = "sources"  # rule E30
 WINDOWS: Final = "windows"  # rules E27 and E28
 LOSSES: Final = "losses"  # rule E34
 STATUS: Final = "status"  # rule E38
+END: Final = "end"  # rule E39
 
 # A server that lists it understands `content`, `damaged` and `repair`; a client that lists it takes notices of damage.
 HEAL: Final = "heal"
 
 # What this server understands beyond rules E1 to E20.
-SERVER_FEATURES: Final[tuple[str, ...]] = (POSITIONS, HEAL, WINDOWS, SOURCES, LOSSES, STATUS)
+SERVER_FEATURES: Final[tuple[str, ...]] = (POSITIONS, HEAL, WINDOWS, SOURCES, LOSSES, STATUS, END)
 
 # A client accepts this much and ignores the rest: a server is not trusted to be modest.
 MAX_FEATURES: Final = 64

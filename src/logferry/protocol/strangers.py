@@ -31,7 +31,7 @@ class Stranger(NamedTuple):
     """What a peer is that is not a log client. `name` continues the words "it sent"."""
 
     name: str
-    advice: str = ""  # what to do next, as a sentence without its end; {address} is where the connection comes from
+    advice: str = ""  # what to do next, as a sentence without its end; see `ClientLog.stranger` for {address} and {tls}
     answer: bytes = b""  # what it is sent before the connection closes, so that a person reads why
     shown: str = ""  # the first line, made safe
 
@@ -41,7 +41,7 @@ class Stranger(NamedTuple):
 
 
 _HTTP: Final = Stranger("an HTTP request", answer=_HTTP_ANSWER)
-_TLS: Final = Stranger("a TLS handshake", "this port takes connections without TLS")
+_TLS: Final = Stranger("a TLS handshake", "this port takes connections without TLS{tls}")
 _SSH: Final = Stranger("the greeting of SSH")
 _PROXY_ADVICE: Final = "if {address} is your proxy, start the server with --proxy-protocol {address}"
 PROXY_V1: Final = Stranger("a header of the PROXY protocol, version 1", _PROXY_ADVICE)

@@ -11,8 +11,8 @@ import ipaddress
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from logferry.config.listen_urls import ListenUrl
 from logferry.errors import LogferryError, cause_of
@@ -41,12 +41,14 @@ class Listener:
         sockets: Sequence[socket.socket],
         loop: asyncio.AbstractEventLoop,
         *,
-        new_connection: Callable[[], asyncio.Protocol],
+        new_connection: Callable[[socket.socket], asyncio.Protocol],
         has_room_for: Callable[[int], bool] = lambda _: True,
         on_refused: Callable[[], None] = lambda: None,
         retry_s: float = _RETRY_S,
     ) -> None:
-        """`has_room_for` returns whether the server can take this many more clients than have been connected."""
+        """`new_connection` gets the listening socket; `has_room_for` returns whether the server can take this many more
+        clients than have been connected.
+        """
         self._sockets = sockets
         self._loop = loop
         self._new_connection = new_connection
@@ -95,24 +97,24 @@ class Listener:
                 self._on_refused()
                 continue
             accepted.setblocking(False)
-            self._start_connecting(accepted)
+            self._start_connecting(listening, accepted)
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:
         self._failures.log(logging.WARNING, error.errno, "cannot accept connections, retrying: %s", cause_of(error))
         self._loop.remove_reader(listening)
         self._retries[listening] = self._loop.call_later(self._retry_s, self._resume, listening)
 
-    def _start_connecting(self, accepted: socket.socket) -> None:
-        task = self._loop.create_task(self._connect(accepted))
+    def _start_connecting(self, listening: socket.socket, accepted: socket.socket) -> None:
+        task = self._loop.create_task(self._connect(listening, accepted))
         for tasks in (self._tasks, self._uncounted):
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
-    async def _connect(self, accepted: socket.socket) -> None:
+    async def _connect(self, listening: socket.socket, accepted: socket.socket) -> None:
         task = asyncio.current_task()
 
         def new_connection() -> asyncio.Protocol:
-            connection = self._new_connection()
+            connection = self._new_connection(listening)
             # asyncio schedules `connection_made` next, and from then on `has_room_for` counts the client. The task ends
             # two turns of the loop later: meanwhile, it would count the client a second time.
             self._loop.call_soon(self._uncounted.discard, task)
@@ -125,21 +127,53 @@ class Listener:
             accepted.close()
 
 
-def exposed_addresses(addresses: Sequence[tuple[str, int]]) -> list[str]:
-    """Return those of the bound addresses that other machines may reach, as text."""
-    return [
-        f"{host} port {port}"
-        for host, port in addresses
-        if not ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    ]
+class BoundAddress(NamedTuple):
+    """An address and port that a server listens on."""
+
+    host: str
+    port: int
+    is_tls: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.host} port {self.port}{' (TLS)' * self.is_tls}"
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether other machines may reach it."""
+        return not ipaddress.ip_address(self.host.partition("%")[0]).is_loopback
 
 
-def open_all(urls: Iterable[ListenUrl]) -> list[socket.socket]:
+def bound_addresses(sockets: Mapping[socket.socket, ListenUrl]) -> list[BoundAddress]:
+    """Return the address of each socket."""
+    return [BoundAddress(str(host), int(port), url.is_tls) for (host, port, *_), url in _names_of(sockets)]
+
+
+def _names_of(sockets: Mapping[socket.socket, ListenUrl]) -> Iterator[tuple[Address, ListenUrl]]:
+    return ((sock.getsockname(), url) for sock, url in sockets.items())
+
+
+def exposure_warnings(addresses: Iterable[BoundAddress], *, verifies_clients: bool) -> Iterator[str]:
+    """Yield a sentence for each way in which more people can store lines, or read them, than an operator may think."""
+    exposed = [address for address in addresses if address.is_exposed]
+    if plain := ", ".join(str(address) for address in exposed if not address.is_tls):
+        yield (
+            f"everybody who can reach {plain} can store lines under any host name: there is no login and no "
+            "encryption. Listen on loopback, or with TLS (--listen tls://..., --tls-client-ca), or let a firewall "
+            "decide who can connect"
+        )
+    if not verifies_clients and (encrypted := ", ".join(str(address) for address in exposed if address.is_tls)):
+        yield (
+            f"everybody who can reach {encrypted} can store lines under any host name: the connections are encrypted, "
+            "but no client has to prove who it is. --tls-client-ca demands certificates of clients"
+        )
+
+
+def open_all(urls: Iterable[ListenUrl]) -> dict[socket.socket, ListenUrl]:
     """Bind and listen on every address of every URL, or on none. Raises LogferryError."""
-    sockets: list[socket.socket] = []
+    sockets: dict[socket.socket, ListenUrl] = {}
     try:
         for url in urls:
-            sockets += open_listeners(url.host, url.port)
+            sockets |= dict.fromkeys(open_listeners(url.host, url.port), url)
     except BaseException:
         for sock in sockets:
             sock.close()

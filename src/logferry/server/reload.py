@@ -38,11 +38,17 @@ class Reloads:
         """Request a reload."""
         self._requested.set()
 
-    async def run(self, reconfigure: Callable[[ServeSettings], None]) -> None:
-        """Handle requests, even earlier ones, until cancelled."""
+    async def run(
+        self, reconfigure: Callable[[ServeSettings], None], on_request: Callable[[], None] = lambda: None
+    ) -> None:
+        """Handle requests, even earlier ones, until cancelled. `on_request` is called for each of them.
+
+        It loads what is not in the configuration file: the files of TLS.
+        """
         while True:
             await self._requested.wait()
             self._requested.clear()
+            on_request()
             await self.reload(reconfigure)
 
     async def reload(self, reconfigure: Callable[[ServeSettings], None]) -> None:

@@ -6,12 +6,14 @@ clients/store_bridge.py. This module also logs how the server started, and its c
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from logferry import __version__
 from logferry.config import ServeSettings
+from logferry.config.listen_urls import ListenUrl
 from logferry.errors import StoreError
 from logferry.printable import quoted
 from logferry.protocol.plain_server import Limits
@@ -27,7 +29,8 @@ from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
 from logferry.server.clients.store_bridge import StoreBridge
 from logferry.server.clients.turns import Turns
 from logferry.server.descriptors import affordable_connections, raise_descriptor_limit
-from logferry.server.listen import Listener, exposed_addresses, open_all
+from logferry.server.encryption import Encryption
+from logferry.server.listen import BoundAddress, Listener, bound_addresses, exposure_warnings, open_all
 from logferry.server.reload import Reloads
 from logferry.server.status import ServerStats, ServerStatus, describe, describe_recovery
 from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
@@ -92,13 +95,19 @@ class Server:
         self._roster: Roster
         self._listener: Listener
         self._http: HttpServer | None = None
-        self._addresses: list[tuple[str, int]] = []
+        self._encryption: Encryption | None = None
+        self._bound: list[BoundAddress] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """The addresses and ports that are actually bound."""
-        return list(self._addresses)
+        return [(bound.host, bound.port) for bound in self._bound]
+
+    @property
+    def bound(self) -> Sequence[BoundAddress]:
+        """The same, with the way in which clients speak there."""
+        return self._bound
 
     @property
     def stats(self) -> ServerStats:
@@ -110,7 +119,12 @@ class Server:
         return self._status.snapshot()
 
     async def start(self) -> None:
-        """Open and recover the store, then listen. Raises StoreError, or LogferryError if it cannot listen."""
+        """Open and recover the store, then listen.
+
+        Raises StoreError, ConfigError for files of TLS that cannot be used, or LogferryError if it cannot listen.
+        """
+        if self._settings.tls_cert:
+            self._encryption = Encryption(self._settings, self._counters)
         self._http = _http_server(self._settings, self._status)  # before recovery, which may take long
         try:
             await self._open()
@@ -133,22 +147,29 @@ class Server:
         except BaseException:
             self._store.close(0)
             raise
-        self._addresses = [sock.getsockname()[:2] for sock in sockets]
+        self._bound = bound_addresses(sockets)
         self._listener = Listener(
-            sockets,
+            list(sockets),
             self._loop,
-            new_connection=self._roster.new_connection,
+            new_connection=self._factory_of(sockets),
             has_room_for=self._roster.has_room_for,
             on_refused=self._roster.note_refused,
         )
+        self._client_log.tls_ports = [bound.port for bound in self._bound if bound.is_tls]
         self._listener.open()
         self._start_timers()
-        if exposed := exposed_addresses(self._addresses):
-            logger.warning(
-                "everybody who can reach %s can store lines under any host name: there is no login and no encryption "
-                "yet. Listen on loopback, or let a firewall decide who can connect",
-                ", ".join(exposed),
-            )
+        if self._encryption:
+            self._encryption.start()
+        for warning in exposure_warnings(self._bound, verifies_clients=self._settings.tls_client_ca is not None):
+            logger.warning("%s", warning)
+
+    def _factory_of(self, sockets: Mapping[socket.socket, ListenUrl]) -> Callable[[socket.socket], asyncio.Protocol]:
+        roster = self._roster
+
+        def new_connection(listening: socket.socket) -> asyncio.Protocol:
+            return roster.new_encrypted_connection() if sockets[listening].is_tls else roster.new_connection()
+
+        return new_connection
 
     def reconfigure(self, settings: ServeSettings) -> None:
         """Apply settings that differ in what reload.py lists as changeable. What clients were promised stays."""
@@ -163,6 +184,11 @@ class Server:
         self._budget.change_limit(settings.memory_limit_bytes)
         self._roster.reconfigure(self._roster_settings())
         self._start_timers()
+
+    def look_at_tls_files(self) -> None:
+        """Load the files of TLS again, soon; connections keep what they have."""
+        if self._encryption:
+            self._encryption.look_again()
 
     async def stop(self) -> None:
         """Stop in five steps, which together take little more than `shutdown_timeout` seconds."""
@@ -187,6 +213,8 @@ class Server:
         await asyncio.sleep(0)  # let the aborted connections close their sockets
         self._client_log.flush()
         self._close_http()
+        if self._encryption:
+            await asyncio.to_thread(self._encryption.close)
         self._log_metrics()
 
     def _close_http(self) -> None:
@@ -219,9 +247,11 @@ class Server:
         )
 
     def _new_roster(self) -> Roster:
+        turns = Turns(self._loop)
         return Roster(
             self._roster_settings(),
-            scheduler=Turns(self._loop),
+            scheduler=turns,
+            tls=self._encryption.services(self._loop, turns) if self._encryption else None,
             store=self._bridge,
             authenticator=self._authenticator,
             budget=self._budget,
@@ -307,7 +337,7 @@ async def serve(
     settings: ServeSettings,
     *,
     stop_requested: asyncio.Event,
-    on_ready: Callable[[list[tuple[str, int]]], None],
+    on_ready: Callable[[Sequence[BoundAddress]], None],
     echo: Callable[[bytes], None] | None = None,
     reloads: Reloads | None = None,
 ) -> ServerStats:
@@ -320,9 +350,9 @@ async def serve(
     has_failed = asyncio.Event()
     server = Server(settings, echo=echo, on_failure=has_failed.set)
     await server.start()
-    reloading = asyncio.ensure_future(reloads.run(server.reconfigure)) if reloads else None
+    reloading = asyncio.ensure_future(reloads.run(server.reconfigure, server.look_at_tls_files)) if reloads else None
     try:
-        on_ready(server.addresses)
+        on_ready(server.bound)
         await _first_of(stop_requested, has_failed)
     finally:
         if reloading:

@@ -13,7 +13,14 @@ from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
 from logferry.server.storage.store import RecoveryReport, Store, StoreHealth, StoreState
 from logferry.telemetry.status_source import Snapshot, Verdict
-from logferry.telemetry.table import SERVER_COUNTERS, SERVER_GAUGES, ServerCounters, ServerGauges, phrases
+from logferry.telemetry.table import (
+    SERVER_COUNTERS,
+    SERVER_GAUGES,
+    TLS_HANDSHAKES_FAILED,
+    ServerCounters,
+    ServerGauges,
+    phrases,
+)
 
 # Under load, clients wait for memory again and again, for fractions of a second: that is backpressure, not a problem.
 MEMORY_FULL_S: Final = 5.0
@@ -27,6 +34,7 @@ class ServerStats(ServerCounters, ServerGauges):
     """A server's numbers at one moment: those of the metrics table, and who is connected."""
 
     connections_by_principal: Mapping[str, int] = field(default_factory=dict)  # open now
+    handshakes_failed: Mapping[str, int] = field(default_factory=dict)  # of TLS, by kind
 
 
 class ServerStatus:
@@ -55,8 +63,12 @@ class ServerStatus:
         return Snapshot(
             self._verdict(health),
             counters={name: getattr(stats, name) for name in _COUNTER_NAMES},
-            gauges={name: float(getattr(stats, name)) for name in _GAUGE_NAMES},
-            labelled={"logins_refused": dict(self._clients.logins_refused), "info": {__version__: 1}},
+            gauges={name: float(getattr(stats, name)) for name in _GAUGE_NAMES if _is_known(name, stats)},
+            labelled={
+                "logins_refused": dict(self._clients.logins_refused),
+                TLS_HANDSHAKES_FAILED.name: stats.handshakes_failed,
+                "info": {__version__: 1},
+            },
         )
 
     def stats(self) -> ServerStats:
@@ -74,6 +86,9 @@ class ServerStatus:
             connections_strange=clients.connections_strange,
             connections_by_principal=dict(clients.connections_by_principal),
             clients_dropped=clients.clients_dropped,
+            handshakes_failed=dict(clients.handshakes_failed),
+            tls_expires_at=clients.tls_expires_at,
+            tls_reload_failures=clients.tls_reload_failures,
             lines_stored=stored.lines_stored,
             bytes_stored=stored.bytes_stored,
             lines_rejected=clients.lines_rejected,
@@ -115,6 +130,11 @@ class ServerStatus:
         return Verdict.ready()
 
 
+def _is_known(gauge: str, stats: ServerStats) -> bool:
+    """Whether a gauge has a value: without TLS, nothing expires."""
+    return gauge != "tls_expires_at" or stats.tls_expires_at > 0
+
+
 _STATE_NAMES: Final[Mapping[StoreState, str]] = {
     StoreState.NEW: "not open yet: it recovers what the last run left",
     StoreState.STALLED: "stalled",
@@ -132,6 +152,7 @@ def describe(stats: ServerStats) -> str:
         f"repeats {stats.repeats}, groups {stats.groups}, syncs {stats.syncs}",
         f"{stats.bytes_in_memory} bytes in memory",
         *phrases(SERVER_COUNTERS, stats, "report"),
+        *([f"{failed} TLS handshakes failed"] if (failed := sum(stats.handshakes_failed.values())) else []),
         *([f"{stats.damaged_extents} extents are damaged (see `logferry fsck`)"] if stats.damaged_extents else []),
         *(["the disk refuses writes"] if stats.disk_is_failing else []),
     ]

@@ -216,6 +216,11 @@ class ServerCounters:
         "Unknown windows that clients reported: files that may have lost bytes that nobody saw.",
         report="{} unknown windows reported",
     )
+    tls_reload_failures: int = counter(
+        "changes",
+        "Times that changed files of TLS could not be used, so that the old ones stayed in force.",
+        report="could not use {} changes of the TLS files",
+    )
     clients_dropped: int = counter(
         "connections",
         "Connections closed because the client broke a rule or stalled.",
@@ -268,6 +273,12 @@ class ServerGauges:
     hosts_unacked_bytes: int = gauge("bytes", "Bytes that these clients have read and not got an ack for, as they say.")
     files_not_proven: int = gauge("files", "Files on which the last `verify` found anything but all there, once.")
     is_ready: int = gauge("boolean", "1 while the server stores what it is sent, as /readyz says.", exposed="ready")
+    tls_expires_at: int = gauge(
+        "seconds",
+        "When the first certificate of the server's own chain expires, in Unix time; only with TLS.",
+        exposed="tls_certificate_expiry_time_seconds",
+        is_optional=True,
+    )
     started_at: float = gauge("seconds", "When the server started, in Unix time.", exposed="start_time_seconds")
 
 
@@ -316,7 +327,15 @@ LOGINS_REFUSED: Final = Metric(
     exposed_as="logferry_server_logins_refused_total",
     label="reason",
 )
-SERVER: Final = (*SERVER_COUNTERS, LOGINS_REFUSED, *SERVER_GAUGES, information("server"))
+TLS_HANDSHAKES_FAILED: Final = Metric(
+    name="tls_handshakes_failed",
+    kind=Kind.COUNTER,
+    unit="handshakes",
+    help="TLS handshakes that failed, by reason.",
+    exposed_as="logferry_server_tls_handshakes_failed_total",
+    label="reason",
+)
+SERVER: Final = (*SERVER_COUNTERS, LOGINS_REFUSED, TLS_HANDSHAKES_FAILED, *SERVER_GAUGES, information("server"))
 
 
 View = Literal["report", "summary", "shortcoming"]

@@ -146,6 +146,26 @@ sizes       lines up to 8388608 bytes, frames up to 16777215, inflated up to 335
         ]
         assert "retention   at most 2147483648 bytes\n" in printed.out
 
+    def test_listeners_with_tls_are_named_and_their_files_checked(self, check: Check, tmp_path: Path) -> None:
+        files, authorities = files_of(issued("logs"), tmp_path), authority_file(tmp_path)
+        tls = ("--tls-cert", str(files.certificate), "--tls-key", str(files.key), "--tls-client-ca", str(authorities))
+        urls = ("--listen", "tls://[::]:9443", "--listen", "tcp://127.0.0.1:9000")
+        assert check("--serve", *urls, *tls).out.splitlines()[1:5] == [
+            "listen      :: port 9443 (TLS)",
+            "listen      127.0.0.1 port 9000",
+            f"login       with TLS, a certificate of an authority in {authorities}",
+            "login       none without TLS: everybody who can reach this address can store lines under any host name",
+        ]
+        old = files_of(issued("logs", not_before=NOW - 9 * DAY, not_after=NOW - DAY), tmp_path / "old")
+        printed = check("--serve", "--tls-cert", str(old.certificate), "--tls-key", str(old.key))
+        assert printed.code == 2
+        assert "expired at" in printed.err
+        printed = check("--serve", "--tls-cert", str(tmp_path / "missing.pem"), "--tls-key", str(old.key))
+        assert printed.code == 2
+        assert "--tls-cert" in printed.err
+        printed = check("--serve", "--listen", "tls://[::]:9443")
+        assert printed == Printed(2, "", "logferry check-config: --listen tls://... needs --tls-cert and --tls-key\n")
+
     def test_all_problems_are_reported_with_exit_code_2(self, check: Check, tmp_path: Path) -> None:
         (tmp_path / "server.toml").write_text("durability = 'maybe'\nlog_file = 'a'\n")
         printed = check("--serve", "--config", "server.toml", "--idle-timeout=soon", "--nonsense")

@@ -58,8 +58,9 @@ def _tls_problems(settings: ShipSettings) -> list[str]:
 def _server_report(words: Sequence[str]) -> str:
     # Imported late: checking a client's configuration does not need the server's modules.
     from logferry.cli.server.check_report import check_server_report, folder_problems
+    from logferry.server.encryption import tls_problems
 
     settings = _OF_SERVER.start(words)
-    if problems := folder_problems(settings):
+    if problems := [*folder_problems(settings), *tls_problems(settings)]:
         raise ConfigError(problems)
     return check_server_report(settings)

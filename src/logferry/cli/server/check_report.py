@@ -29,8 +29,12 @@ def check_server_report(settings: ServeSettings) -> str:
 def _lines(settings: ServeSettings) -> Iterator[str]:
     state = "exists" if settings.data_dir.is_dir() else "does not exist yet; the server creates it"
     for url in settings.listen_urls:
-        yield f"listen      {shown(url.host)} port {url.port or 'chosen at start'}"
-    yield "login       none: everybody who can reach this address can store lines under any host name"
+        yield f"listen      {shown(url.host)} port {url.port or 'chosen at start'}{' (TLS)' * url.is_tls}"
+    if settings.tls_client_ca:
+        yield f"login       with TLS, a certificate of an authority in {shown(settings.tls_client_ca)}"
+    if not settings.tls_client_ca or not all(url.is_tls for url in settings.listen_urls):
+        without = " without TLS" * (settings.tls_client_ca is not None)
+        yield f"login       none{without}: everybody who can reach this address can store lines under any host name"
     yield f"data        {shown(settings.data_dir)} ({state})"
     yield f"durability  {settings.durability}"
     yield f"accept      {settings.accept}"

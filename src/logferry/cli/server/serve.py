@@ -10,6 +10,7 @@ from logferry.cli.output import print_notice
 from logferry.cli.signals import reloading_on_hangup, stopping_on_signals
 from logferry.cli.streams import write_all
 from logferry.config import ServeSettings
+from logferry.server.listen import BoundAddress
 from logferry.server.reload import Reloads
 from logferry.server.server import serve
 from logferry.speedups import collect_less_garbage
@@ -42,10 +43,10 @@ async def _serve_until_signal(settings: ServeSettings, load_again: Callable[[], 
         )
 
 
-def _print_addresses(addresses: Sequence[tuple[str, int]]) -> None:
+def _print_addresses(addresses: Sequence[BoundAddress]) -> None:
     """Print the addresses. Scripts wait for these lines, so they must not change."""
-    for host, port in addresses:
-        print_notice(f"logferry: listening on {host} port {port}")
+    for address in addresses:
+        print_notice(f"logferry: listening on {address}")
 
 
 def _write_stdout(lines: bytes) -> None:

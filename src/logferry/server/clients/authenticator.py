@@ -16,11 +16,17 @@ from logferry.server.storage.owners import Owner, of_client, of_identity
 
 @dataclass(frozen=True, slots=True)
 class PeerInfo:
-    """The IP address and port of the client's end, as the socket reports them, or the proxy at `via`."""
+    """The IP address and port of the client's end, as the socket reports them, or the proxy at `via`.
+
+    `certificate` has the names of the client's certificate, proven by the handshake: those of its subject alternative
+    name, then its common name. It is empty without a certificate, and without --tls-client-ca.
+    """
 
     address: str
     port: int
     via: str = ""
+    is_encrypted: bool = False
+    certificate: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         via = f" via {self.via}" if self.via else ""

@@ -6,7 +6,7 @@ per second and suppressed messages are counted. At debug level nothing is suppre
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Final
@@ -14,6 +14,7 @@ from typing import Final
 from logferry.printable import MAX_REASON_CHARS, printable, quoted
 from logferry.protocol.strangers import Stranger
 from logferry.server.clients.authenticator import PeerInfo, Principal
+from logferry.server.clients.tls.failures import HandshakeFailure
 from logferry.telemetry.log_limits import RateLimit, RepeatLimit
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,15 @@ class ClientLabel:
         if self.principal is None:
             return f"{host}{self.peer}"
         principal = printable(self.principal.name, max_chars=_MAX_NAME_CHARS)
-        return f"{host}{self.peer} ({self.protocol} protocol, principal {principal})"
+        return f"{host}{self.peer} ({self.protocol} protocol{_security(self.peer)}, principal {principal})"
+
+
+def _security(peer: PeerInfo) -> str:
+    """Return how a connection is encrypted, as a part of its label."""
+    if not peer.is_encrypted:
+        return ""
+    of = f", certificate of {printable(peer.certificate[0], max_chars=_MAX_NAME_CHARS)}" if peer.certificate else ""
+    return f" over TLS{of}"
 
 
 class ClientLog:
@@ -58,7 +67,9 @@ class ClientLog:
         self._losses = limit("losses", _LOSSES_PER_SECOND)
         self._repeats = limit("repeats")
         self._strangers = RepeatLimit(logger, clock=clock)
+        self._handshakes = RepeatLimit(logger, clock=clock)
         self._failures = RepeatLimit(logger, clock=clock)
+        self.tls_ports: Sequence[int] = ()  # where the server takes connections with TLS
         self._limits = (self._connects, self._disconnects, self._problems, self._losses, self._repeats)
 
     def connected(self, client: ClientLabel) -> None:
@@ -86,12 +97,24 @@ class ClientLog:
 
     def stranger(self, client: ClientLabel, stranger: Stranger) -> None:
         """Log that a connection was closed because its peer is not a log client; once for each kind and network."""
-        advice = f" ({stranger.advice.format(address=client.peer.address)})" if stranger.advice else ""
+        tls = f"; TLS is at port {self.tls_ports[0]}" if self.tls_ports else ""
+        advice = stranger.advice.format(address=client.peer.address, tls=tls)
+        advice = f" ({advice})" if advice else ""
         message, values = "%s is not a log client: %s; closed, nothing of it is stored%s", (client, stranger, advice)
         if logger.isEnabledFor(logging.DEBUG):
             logger.warning(message, *values)
         else:
-            self._strangers.log(logging.WARNING, (stranger.name, _network_of(client.peer.address)), message, *values)
+            self._strangers.log(logging.WARNING, (stranger.name, network_of(client.peer.address)), message, *values)
+
+    def handshake_failed(self, client: ClientLabel, failure: HandshakeFailure) -> None:
+        """Log that a connection with TLS did not come about; once for each reason and network."""
+        advice = f" ({failure.advice})" if failure.advice else ""
+        message, values = "%s: TLS handshake failed: %s%s", (client, failure.reason, advice)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.warning(message, *values)
+        else:
+            key = (failure.kind, network_of(client.peer.address))
+            self._handshakes.log(logging.WARNING, key, message, *values)
 
     def denied(self, client: ClientLabel, reason: str) -> None:
         """Log that a client is denied."""
@@ -132,12 +155,13 @@ class ClientLog:
     def flush(self) -> None:
         """Log all pending counts, at the end of a run."""
         self._strangers.flush()
+        self._handshakes.flush()
         self._failures.flush()
         for limit in self._limits:
             limit.flush()
 
 
-def _network_of(address: str) -> str:
+def network_of(address: str) -> str:
     """Return what one peer may have: an IPv4 address, or the /64 of an IPv6 address."""
     try:
         found = ip_address(address)

@@ -7,6 +7,7 @@ from logferry.protocol.strangers import Stranger
 from logferry.server.clients.authenticator import Denied, PeerInfo, Principal
 from logferry.server.clients.client_log import ClientLabel, ClientLog
 from logferry.server.clients.counters import ClientCounters
+from logferry.server.clients.tls.failures import HandshakeFailure
 
 
 class ClientRecord:
@@ -25,6 +26,16 @@ class ClientRecord:
     def came_through_proxy(self, address: str, port: int) -> None:
         """Note what a proxy says about the client; the peer so far is the proxy."""
         self.label = replace(self.label, peer=PeerInfo(address, port, str(self.label.peer)))
+
+    def secured(self, names: tuple[str, ...]) -> None:
+        """Note that the connection is encrypted, and whom the client's certificate names."""
+        self.label = replace(self.label, peer=replace(self.label.peer, is_encrypted=True, certificate=names))
+
+    def note_handshake_failed(self, failure: HandshakeFailure) -> None:
+        """Count and log that there will be no connection with TLS."""
+        self.why_ended = f"TLS handshake failed: {failure.reason}"
+        self._counters.fail_handshake(failure.kind)
+        self._log.handshake_failed(self.label, failure)
 
     def identified(self, answer: Principal | Denied, *, host: str, protocol: str) -> None:
         """Count and log who the client is, or that it is denied."""

@@ -36,6 +36,10 @@ from logferry.server.clients.services import Scheduler, StoreAccess
 from logferry.server.clients.sessions.base import ClientDelivery, Session, SessionTerms, Turn, UnknownProtocol
 from logferry.server.clients.sessions.delivery import DeliverySession
 from logferry.server.clients.sessions.plain import PlainSession
+from logferry.server.clients.tls.engine import TlsEngine
+from logferry.server.clients.tls.failures import handshake_failure
+from logferry.server.clients.tls.layer import TlsLayer
+from logferry.server.clients.tls.names import names_in
 from logferry.server.storage.log_names import PLAIN, LogName, host_name
 from logferry.server.storage.owners import Owner
 
@@ -109,6 +113,8 @@ class Connection(asyncio.Protocol):
         self._read_bytes = READ_BYTES
         self._will_judge = False  # `_judge_more` is scheduled
         self._is_admitted = False
+        self._tls: TlsLayer | None = None
+        self._is_cut_short = False  # the client has not declared the end of its data
 
     # --- asyncio's callbacks
 
@@ -119,7 +125,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         address, port = (transport.get_extra_info("peername") or ("unknown", 0))[:2]
         self.record = ClientRecord(PeerInfo(str(address), port), services.counters, services.log)
-        self._opening = Opening(expects_header=services.proxies.include(str(address)))
+        self._await_first_bytes(expects_header=services.proxies.include(str(address)))
         self._connected_at = self._scheduler.time()
         self._watch = Watch(services.patience, self._connected_at)
         self.answering = Answering(transport, self._life, self._watch, self.memory, self._scheduler)
@@ -130,6 +136,13 @@ class Connection(asyncio.Protocol):
             self.regulate()
         else:
             self.finish()
+
+    def _await_first_bytes(self, *, expects_header: bool) -> None:
+        if isinstance(self._transport, TlsLayer):
+            self._tls = self._transport
+            self._tls.begin(expects_header=expects_header)  # comes before the handshake
+        else:
+            self._opening = Opening(expects_header=expects_header)
 
     def _set_socket_options(self) -> None:
         sock = self._transport.get_extra_info("socket")
@@ -190,8 +203,8 @@ class Connection(asyncio.Protocol):
     def _open(self, opening: Opening, data: bytes) -> None:
         awaited_header = opening.awaits_header
         opened = opening.receive_data(data)
-        if awaited_header and opening.header and opening.header.address:
-            self.record.came_through_proxy(opening.header.address, opening.header.port)
+        if awaited_header and opening.header:
+            self.came_through_proxy(opening.header.address, opening.header.port)
         self._begin(opened)
 
     def _begin(self, opened: Opened | None) -> None:
@@ -202,7 +215,7 @@ class Connection(asyncio.Protocol):
             return
         self._opening = None
         if isinstance(opened.peer, Stranger):
-            self._turn_away(opened.peer)
+            self.turn_away(opened.peer)
             return
         if opened.peer is Speaks.DELIVERY:
             self._session = DeliverySession(self, self._number, terms=self._services.terms)
@@ -210,7 +223,13 @@ class Connection(asyncio.Protocol):
             self._start_plain_session()
         self._take_data(opened.data)
 
-    def _turn_away(self, stranger: Stranger) -> None:
+    def came_through_proxy(self, address: str, port: int) -> None:
+        """Take what a proxy says about the client, if anything."""
+        if address:
+            self.record.came_through_proxy(address, port)
+
+    def turn_away(self, stranger: Stranger) -> None:
+        """Close on a peer that is not a log client, or does not speak TLS where it must."""
         self._opening = None
         self.record.note_stranger(stranger)
         self._ignore_input()
@@ -233,6 +252,44 @@ class Connection(asyncio.Protocol):
         self.record.identified(answer, host=host, protocol=self._session.protocol)
         return answer if isinstance(answer, Principal) else None
 
+    # --- TLS
+
+    def secured(self, engine: TlsEngine) -> None:
+        """Take what the handshake has shown about the client."""
+        self.record.secured(names_in(engine.certificate))
+
+    @property
+    def _is_shaking(self) -> bool:
+        return self._tls is not None and not self._tls.is_secured and self._life.is_open
+
+    def handshake_failed(self, error: Exception | str, certificate: bytes = b"") -> None:
+        """Log why there will be no connection with TLS, and close; `certificate` is what the client offers."""
+        self._opening = None
+        self.record.note_handshake_failed(handshake_failure(error, certificate))
+        self._ignore_input()
+        self._finish_if_done()
+
+    def tls_broke(self, error: Exception) -> None:
+        """Close: nobody knows what else the client wanted to send. What is complete is stored, and sent again."""
+        self.record.note_dropped(f"what it sent is not TLS: {handshake_failure(error).reason}")
+        self.answering.discard()
+        self._questions.discard()
+        self._ignore_input()
+        self._transport.close()
+
+    def cut_short(self) -> bool:
+        """Take the end of a client that has not declared it: somebody else may have cut the connection."""
+        self._is_cut_short = True
+        return self.eof_received()
+
+    def account_for_input(self) -> None:
+        """Charge what is held of the client, which has sent something that is not decrypted yet."""
+        self._watch.heard = self._scheduler.time()
+        self.memory.one_read = 0
+        self._account_for_input()
+        self._registry.regulate_memory()
+        self.regulate()
+
     # --- from bytes to the store
 
     def _take_data(self, data: bytes) -> None:
@@ -249,7 +306,8 @@ class Connection(asyncio.Protocol):
     def _leave_to_turn(self, data: bytes) -> None:
         session = self._session
         session.hold(data)
-        self.memory.hold(session.buffered_bytes, session.unjudged_bytes, session.open_sources)
+        encrypted = self._tls.held_bytes if self._tls is not None else 0
+        self.memory.hold(session.buffered_bytes + encrypted, session.unjudged_bytes, session.open_sources)
         if session.has_more and not self._will_judge:
             self._judge_soon()
         self._registry.regulate_memory()
@@ -262,6 +320,9 @@ class Connection(asyncio.Protocol):
         if turn.is_broken:
             self.record.why_ended = self.record.why_ended or f"it broke the protocol: {self.record.last_rejection}"
             self._questions.discard()
+            self._ignore_input()
+            self._finish_if_done()
+        elif turn.has_ended:
             self._ignore_input()
             self._finish_if_done()
         self._questions.proceed()
@@ -315,7 +376,9 @@ class Connection(asyncio.Protocol):
     def _take_end(self) -> None:
         takes_input = self._life.takes_input
         self._life.on(Event.END_TAKEN)
-        if takes_input:
+        if takes_input and self._is_cut_short:
+            self._discard_input()
+        elif takes_input:
             if self._opening is not None and (opened := self._opening.receive_eof()):
                 self._begin(opened)
             self._take(self._session.take_end())
@@ -497,7 +560,9 @@ class Connection(asyncio.Protocol):
         client_waits = self._session.expects_signs_of_life and not (is_idle and self._is_reading)
         patience = self._services.patience
         if self._awaits_header and now - self._connected_at > patience.header_s:
-            self._turn_away(NO_HEADER)
+            self.turn_away(NO_HEADER)
+        elif self._is_shaking and now - self._connected_at > patience.handshake_s:
+            self.handshake_failed(TimeoutError(f"not finished within {patience.handshake_s:g} s"))
         elif others_wait and self._opening is not None and now - self._connected_at > patience.header_s:
             self.record.why_ended = self.record.why_ended or "the server is full, and it has not said who it is"
             self.finish()
@@ -515,7 +580,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def _awaits_header(self) -> bool:
-        return self._opening is not None and self._opening.awaits_header and self._life.is_open
+        first = self._tls or self._opening
+        return first is not None and first.awaits_header and self._life.is_open
 
     def _discard_input(self) -> None:
         self._services.paused.leave(self)
@@ -528,6 +594,8 @@ class Connection(asyncio.Protocol):
     def _account_for_input(self) -> None:
         session, opening = self._session, self._opening
         partial = session.buffered_bytes + (opening.held_bytes if opening is not None else 0)
+        if self._tls is not None:
+            partial += self._tls.held_bytes
         if partial <= self.memory.partial or not self.memory.partial:  # another message than before
             self._message_since, self._message_before = self._watch.heard, 0
             self._had_rest = False

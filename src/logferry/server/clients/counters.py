@@ -27,6 +27,13 @@ class ClientCounters:
     logins_refused: dict[str, int] = field(default_factory=lambda: {"denied": 0})  # by kind; there are few kinds
     reports: ClientReports = field(default_factory=ClientReports)  # what clients last said about themselves
     connections_by_principal: dict[str, int] = field(default_factory=dict)  # open now
+    handshakes_failed: dict[str, int] = field(default_factory=dict)  # of TLS, by kind
+    tls_expires_at: int = 0  # Unix time; 0 without TLS; written by the thread that looks for changed files
+    tls_reload_failures: int = 0  # likewise
+
+    def fail_handshake(self, kind: str) -> None:
+        """Count a handshake that failed."""
+        self.handshakes_failed[kind] = self.handshakes_failed.get(kind, 0) + 1
 
     def note_refused_login(self, kind: str) -> None:
         """Count a client that was not admitted."""

@@ -20,13 +20,15 @@ class Patience:
     alive_s: float = 5.0
     # A proxy sends its header with the first packet, which may have to be sent again (the PROXY protocol asks for 3 s).
     header_s: float = 5.0
+    # A handshake takes three round trips and a few milliseconds of work; under a flood of them, seconds.
+    handshake_s: float = 10.0
     # How long an idle client may be silent; set from IDLE_TIMEOUT.
     idle_s: float = 600.0
 
     @property
     def shortest_s(self) -> float:
         """The shortest limit: connections must be checked several times within it."""
-        return min(self.ack_stall_s, self.linger_s, self.alive_s, self.header_s, self.idle_s)
+        return min(self.ack_stall_s, self.linger_s, self.alive_s, self.header_s, self.handshake_s, self.idle_s)
 
 
 class Overdue(Enum):

@@ -21,6 +21,7 @@ from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.questions import QuestionOrder
 from logferry.server.clients.services import Scheduler, StoreAccess
 from logferry.server.clients.sessions.base import Channel, ClientDelivery, SessionTerms
+from logferry.server.clients.tls.layer import TlsLayer, TlsServices
 
 # Connections that the server refuses at a time by closing its half first: the client sees an end and not a reset. Each
 # has a descriptor until the client closes, too. More are closed as soon as they are accepted.
@@ -50,7 +51,9 @@ class Roster:
         budget: MemoryBudget,
         counters: ClientCounters,
         log: ClientLog,
+        tls: TlsServices | None = None,
     ) -> None:
+        self._tls = tls
         self._max_connections = counters.max_connections = settings.max_connections
         self._scheduler = scheduler
         self._budget = budget
@@ -94,6 +97,11 @@ class Roster:
     def new_connection(self) -> Connection:
         """Create the connection for a client that has just been accepted."""
         return Connection(next(self._numbers), self._services)
+
+    def new_encrypted_connection(self) -> TlsLayer:
+        """Create the same for a client that must speak TLS."""
+        assert self._tls
+        return TlsLayer(self.new_connection(), self._tls)
 
     def has_room_for(self, number: int) -> bool:
         """Whether the server can take this many more connections, or refuse them politely; a few may linger."""

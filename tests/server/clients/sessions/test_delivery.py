@@ -1,6 +1,7 @@
 """The delivery extension on a real socket: positions, repeats, ownership, heartbeat, reports, restarts."""
 
 import base64
+import json
 import socket
 import zlib
 from contextlib import closing
@@ -661,3 +662,33 @@ def test_e26_a_second_repair_before_the_answer_to_the_first_ends_the_connection(
         client.send(repair(LINES[:1]) * 2)
         messages = {client.answer()["message"] for _ in range(2)}
         assert messages == {"a repair before the answer to the one before", "repair"}
+
+
+def test_e39_after_the_end_everything_is_answered_and_nothing_more_is_taken(tmp_path: Path) -> None:
+    """Rule E39."""
+    files = BlockedFiles("sync")
+    with running_server(tmp_path, files=files) as server, DeliveryClient(server, source="s1") as client:
+        client.send(batch(LINES[:1], start=0))
+        assert files.is_waiting.wait(DEADLINE_S)
+        client.send(control_line("report", source="s1", after=0))
+        client.send(control_line("end") + batch(LINES[1:2], start=size_of(LINES[:1])) + b"rubbish\n")
+        files.may_go_on.set()
+        answers = [json.loads(line) for line in client.read_to_end().splitlines()]
+        assert {answer["message"] for answer in answers} == {"received", "report"}
+        assert server.stored_lines() == LINES[:1]
+        assert server.stats.lines_rejected == 0
+
+
+def test_e39_an_end_needs_a_hello_as_any_line_does(tmp_path: Path) -> None:
+    """Rule E39."""
+    with running_server(tmp_path) as server, server.connect() as client:
+        client.send(control_line("end"))
+        assert client.answer()["status"] == "error"
+        assert client.read_to_end() == b""
+
+
+def test_e39_the_welcome_lists_the_feature(tmp_path: Path) -> None:
+    """Rule E39."""
+    with running_server(tmp_path) as server, server.connect() as client:
+        client.send(hello())
+        assert "end" in client.answer()["features"]

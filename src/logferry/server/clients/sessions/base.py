@@ -93,10 +93,14 @@ class ClientDelivery(Delivery):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What taking bytes has produced. After `is_broken` the connection takes nothing more from this client."""
+    """What taking bytes has produced. After `is_broken` the connection takes nothing more from this client.
+
+    `has_ended`: the client sends nothing more, and waits for its answers.
+    """
 
     deliveries: list[ClientDelivery]
     is_broken: bool = False
+    has_ended: bool = False
 
 
 NOTHING: Final = Turn([])

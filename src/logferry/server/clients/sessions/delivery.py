@@ -17,6 +17,7 @@ from logferry.protocol.delivery_requests import (
     BatchRequest,
     Content,
     Damaged,
+    End,
     FileVerdict,
     Hello,
     Locate,
@@ -117,6 +118,8 @@ class DeliverySession:
                 return Turn([*deliveries, last], is_broken=True)
             if not self._hello:  # denied: rule A6
                 return Turn([], is_broken=True)
+            if isinstance(request, End):
+                return Turn(deliveries, has_ended=True)
         return Turn(deliveries)
 
     def take_end(self) -> Turn:

@@ -1,0 +1,1 @@
+"""TLS below a connection: the engine turns bytes into bytes, the layer is a connection's transport."""
