@@ -70,6 +70,7 @@ FLOORS: Final = {
         *(
             "segments",
             "open_segments",
+            "lanes",
             "held_back",
             "pending_appends",
             "journals",

@@ -21,7 +21,14 @@ from logferry.protocol.opening import Opened, Opening, Speaks
 from logferry.protocol.steps import SMALL_BYTES
 from logferry.protocol.strangers import NO_HEADER, Stranger
 from logferry.server.clients.answering import Answering
-from logferry.server.clients.authenticator import Authenticator, Credentials, PeerInfo, Principal
+from logferry.server.clients.authenticator import (
+    ANONYMOUS,
+    Authenticator,
+    Credentials,
+    PeerInfo,
+    Principal,
+    owner_of,
+)
 from logferry.server.clients.client_log import ClientLog
 from logferry.server.clients.client_record import ClientRecord
 from logferry.server.clients.counters import ClientCounters
@@ -41,7 +48,7 @@ from logferry.server.clients.tls.failures import handshake_failure
 from logferry.server.clients.tls.layer import TlsLayer
 from logferry.server.clients.tls.names import names_in
 from logferry.server.storage.log_names import PLAIN, LogName, host_name
-from logferry.server.storage.owners import Owner
+from logferry.server.storage.owners import Owner, of_identity
 
 
 class Registry(Protocol):
@@ -84,6 +91,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, number: int, services: Services) -> None:
         self._number = number
+        self._sender: str | int = number  # whose turn in the store its deliveries take: a known client's, or its own
         self._services = services
         self._scheduler = services.scheduler
         self._registry = services.registry
@@ -250,7 +258,13 @@ class Connection(asyncio.Protocol):
         answer = self._services.authenticator.check(credentials, self.record.label.peer)
         host = credentials.host if credentials else ""
         self.record.identified(answer, host=host, protocol=self._session.protocol)
-        return answer if isinstance(answer, Principal) else None
+        if not isinstance(answer, Principal):
+            return None
+        if credentials:
+            self._sender = owner_of(answer, credentials).name
+        elif answer != ANONYMOUS:
+            self._sender = of_identity(answer.name, "").name
+        return answer
 
     # --- TLS
 
@@ -336,6 +350,7 @@ class Connection(asyncio.Protocol):
 
     def _submit(self, delivery: ClientDelivery) -> None:
         self._deliveries += 1
+        delivery.sender = self._sender
         self.memory.submitted(delivery.cost)
         if self._promises_nothing and self._session.answers_on_receipt:
             answers, delivery.answers = delivery.answers, []

@@ -47,8 +47,9 @@ class Delivery:
     """Lines to store together: `pieces` joined is NDJSON of `lines` lines and `size` bytes.
 
     With a `source_request`, the lines belong to a source, and the store decides whether and where to keep them. Without
-    one, the store keeps the lines in `log`. The store sets `is_stored`: a repeat, a refused batch and an empty delivery
-    are not; `is_held` once it has to wait while others are stored; and `is_given_up` if its caller has asked for that.
+    one, the store keeps the lines in `log`. `sender` says whose they are: senders take turns, and each keeps its order.
+    The store sets `is_stored`: a repeat, a refused batch and an empty delivery are not; `is_held` once it has to wait
+    while others are stored; and `is_given_up` if its caller has asked for that.
     The store keeps the callback of `submit` in `on_stored`: a tuple of delivery and callback costs more than a field.
     """
 
@@ -57,6 +58,7 @@ class Delivery:
     lines: int
     size: int
     source_request: SourceRequest | None = field(default=None, kw_only=True)
+    sender: str | int = field(default="", kw_only=True)
     is_stored: bool = field(default=False, init=False)
     is_held: bool = field(default=False, init=False)
     is_given_up: bool = field(default=False, init=False)

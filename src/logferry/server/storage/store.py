@@ -1,6 +1,6 @@
 """The seam between the server and what keeps the lines: `Store`, and the values that a store reports.
 
-A connection submits deliveries (deliveries.py). The store judges them in the order in which they were submitted, keeps
+A connection submits deliveries (deliveries.py). The store judges those of each sender in their order, keeps
 the lines, and calls back when the lines are as safe as its durability promises. Connections and sessions use only what
 is declared here. Implementations: `DiskStore` (segments and a ledger on this machine) and `MemoryStore` (tests).
 Every implementation passes tests/server/storage/test_store_contract.py.
@@ -118,7 +118,7 @@ class RecoveryReport:
 
 
 class Store(Protocol):
-    """Keeps deliveries in the order in which they are submitted, and reports when they are safe.
+    """Keeps the deliveries of each sender in the order in which they are submitted, and reports when they are safe.
 
     Any thread may call any method. Only `submit`, `health`, `damaged_sources` and the properties never wait for the
     disk or the network; call the others from a thread that may block.
@@ -162,8 +162,9 @@ class Store(Protocol):
         """Queue a delivery. Never waits, never raises.
 
         The store calls `on_stored` with the deliveries that became safe together, after setting their `is_stored` and
-        the `outcome` of their requests. It reports deliveries with the same `on_stored` in the order in which they were
-        submitted. An empty delivery stores nothing, but keeps its place in that order. The store calls `on_stored` in a
+        the `outcome` of their requests. It reports what has the same `on_stored` and the same sender in the order in
+        which it was submitted; senders take turns, so that nobody waits for all that others have submitted. An
+        empty delivery stores nothing, but keeps its place in that order. The store calls `on_stored` in a
         thread of its own, or before `submit` returns; `on_stored` must be quick and must not raise. While the store is
         STALLED, and once it is FAILED or CLOSED, it reports nothing.
 

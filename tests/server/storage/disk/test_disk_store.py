@@ -457,7 +457,7 @@ def test_a_disk_that_does_not_answer_does_not_keep_the_store_from_closing(
 
 
 def test_a_group_has_a_bounded_number_of_deliveries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logferry.server.storage.disk.writer.MAX_GROUP", 10)
+    monkeypatch.setattr("logferry.server.storage.disk.lanes.MAX_GROUP", 10)
     groups: list[int] = []
 
     def on_stored(group: Sequence[Delivery]) -> None:

@@ -21,7 +21,7 @@ from logferry.server.storage.disk.journals import Journals
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.recorded_group import RecordedGroup
 from logferry.server.storage.disk.segments import Payload, Segments
-from logferry.server.storage.log_names import LogName
+from logferry.server.storage.log_names import LogName, log_of_source
 from logferry.server.storage.records import Placement
 from logferry.server.storage.store import StoreCounters
 
@@ -123,6 +123,16 @@ class GroupCommit:
     def is_open(self, source: str) -> bool:
         """Whether a connection has opened a source and may move it."""
         return source in self._sources.owners
+
+    def must_open(self, delivery: Delivery) -> bool:
+        """Whether a segment must be opened to append a delivery, as far as that is known before it is judged."""
+        request = delivery.source_request
+        if request is None:
+            return not self._segments.opened.is_open(delivery.log)
+        rows, owner = self._sources.rows, request.owner
+        source = request.message.source if isinstance(request.message, BatchRequest) else ""
+        row = rows.get(source) or rows.get(owner.recorded_id(source))
+        return row is None or not self._segments.opened.is_open(log_of_source(row.host, row.path, folder=owner.folder))
 
     def _append(self, stored: Sequence[Delivery], changes: GroupChanges) -> None:
         by_log: dict[LogName, list[int]] = {}

@@ -94,6 +94,10 @@ class OpenSegments:
         self.segments_begun = 0  # since the start
         self.recovered_bytes = 0  # moved aside, of segments that were longer than the ledger records
 
+    def is_open(self, log: LogName) -> bool:
+        """Whether the file of a log's segment is open."""
+        return log in self._open
+
     def prepare(self, logs: Iterable[LogName]) -> None:
         """Open a segment for each log, and record new segments in the ledger, in one transaction.
 

@@ -2,8 +2,8 @@
 
 While the thread writes one group, the next one gathers in the queue. If the disk refuses (full, read-only, an error),
 the group stays in memory, and the writer tries again every 0.1 to 2 seconds until it succeeds or has to give up. If the
-disk only refuses new names, what needs them waits, and everything else is stored (held_back.py). Owns the queue; never
-touches a file (group_commit.py does).
+disk only refuses new names, what needs them waits, and everything else is stored (held_back.py). Senders take turns
+(lanes.py). Owns the queue; never touches a file (group_commit.py does).
 """
 
 import logging
@@ -14,11 +14,10 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, TypeVar
 
 from logferry.errors import cause_of
-from logferry.protocol.delivery_requests import BatchRequest
 from logferry.server.storage.deliveries import Delivery, OnStored, report_stored
 from logferry.server.storage.disk.group_commit import GroupCommit, WrittenGroup
 from logferry.server.storage.disk.held_back import HeldBack, NamesRefusedError
-from logferry.server.storage.log_names import LogName
+from logferry.server.storage.disk.lanes import Lanes
 from logferry.server.storage.store import OnFailure, OnHeld, StoreState, no_notices
 from logferry.server.storage.store_state import StateTracker
 from logferry.telemetry.log_limits import RepeatLimit
@@ -33,10 +32,6 @@ _RETRY_GROWTH: Final = LAST_RETRY_S / FIRST_RETRY_S
 
 # With a stuck disk, the thread gets this much longer to end; then the process ends without it.
 LAST_WAIT_S: Final = 0.5
-
-# Deliveries of one group. A transaction with this many small requests takes a fraction of a second; those behind them
-# wait for it, and group commit gains nothing from more.
-MAX_GROUP: Final = 2000
 
 Result = TypeVar("Result")
 
@@ -63,7 +58,7 @@ class Writer:
         self._commit = commit
         self._state = state
         self._place = place  # where it writes to, for messages
-        self._max_logs = max_logs  # of one group
+        self._lanes = Lanes(max_logs=max_logs, must_open=commit.must_open)
         self._after_group = after_group
         self._on_failure = on_failure
         self._first_retry_s = first_retry_s
@@ -121,7 +116,7 @@ class Writer:
     def lines_in_queue(self) -> int:
         """Return how many submitted lines are not part of a group yet."""
         with self._gathered:
-            return sum(delivery.lines for delivery in self._queue) + self._held.lines
+            return sum(delivery.lines for delivery in self._queue) + self._lanes.lines + self._held.lines
 
     def _notify(self) -> None:
         with self._gathered:
@@ -147,8 +142,8 @@ class Writer:
 
     def _take_group(self, worker: Worker) -> Sequence[Delivery]:
         """Wait for deliveries; return some of those that can be stored now, or nothing when the writer stops."""
-        with self._gathered:
-            while True:
+        while True:
+            with self._gathered:
                 if self._has_failed:
                     return ()
                 if self._unwanted:
@@ -156,28 +151,14 @@ class Writer:
                     self._unwanted.clear()
                 if self._held and not self._give_up.is_set() and self._held.wait_s == 0:
                     return self._held.take()
-                if self._queue:
-                    if group := self._held.without_held(self._next_group()):
-                        return group
-                elif worker.is_stopping and (not self._held or self._give_up.is_set()):
-                    return ()
-                else:
+                if not self._queue and not self._lanes:
+                    if worker.is_stopping and (not self._held or self._give_up.is_set()):
+                        return ()
                     self._gathered.wait(self._held.wait_s)
-
-    def _next_group(self) -> Sequence[Delivery]:
-        """Take deliveries from the queue, at most MAX_GROUP, for at most `max_logs` logs."""
-        group: list[Delivery] = []
-        if len(self._queue) <= min(self._max_logs, MAX_GROUP):
-            group.extend(self._queue)
-            self._queue.clear()
-            return group
-        logs: set[LogName | str] = set()
-        while self._queue and len(group) < MAX_GROUP:
-            logs.add(_log_or_source(self._queue[0]))
-            if len(logs) > self._max_logs:
-                break
-            group.append(self._queue.popleft())
-        return group
+                    continue
+                arrived, self._queue = self._queue, deque()
+            if group := self._held.without_held(self._lanes.take(arrived)):
+                return group
 
     def _store(self, group: Sequence[Delivery]) -> Sequence[Delivery] | None:
         """Store a group, with as many attempts as needed; return what is stored, or None if the server stops first."""
@@ -252,12 +233,6 @@ class Writer:
             "cannot write %s: holding back acks and trying again; %d lines wait in memory",
             *(cause, _lines(group) + self.lines_in_queue()),
         )
-
-
-def _log_or_source(delivery: Delivery) -> LogName | str:
-    """Return the log of plain lines, or the source of a batch: only admission knows the log of a source."""
-    message = delivery.source_request and delivery.source_request.message
-    return message.source if isinstance(message, BatchRequest) else delivery.log
 
 
 def _lines(group: Sequence[Delivery]) -> int:
