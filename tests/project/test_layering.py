@@ -39,6 +39,7 @@ FLOORS: Final = {
             "connection",
             "questions",
             "answering",
+            "places",
         ),
         *("paused", "services"),
         *("sessions", "client_record", "client_log", "counters", "client_reports", "authenticator"),

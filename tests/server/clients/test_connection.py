@@ -691,6 +691,47 @@ def test_a_silent_connection_stays_while_the_server_has_room() -> None:
     assert not silent.server_has_closed
 
 
+def test_clients_that_said_one_line_do_not_keep_all_places() -> None:
+    world = World(max_connections=3)
+    clients = [world.connect(port=5000 + number) for number in range(3)]
+    for client in clients:
+        client.send(LINES[0])
+        world.pass_time(2)
+    assert world.connect(port=6000).server_has_closed  # nobody has been idle for long yet
+    world.pass_time(5)
+    clients[0].send(LINES[1])  # it is busy again
+    late = world.connect(port=6001)
+    late.send(LINES[2])
+    assert late.statuses() == ["ok"]
+    assert [client.was_cut for client in clients] == [False, True, False]
+    assert world.counters.connections == 3
+
+
+def test_signs_of_life_and_the_beginning_of_a_message_keep_no_place() -> None:
+    world = World(max_connections=2)
+    pinging, unfinished = world.connect(), world.connect(port=5001)
+    pinging.send(hello())
+    unfinished.send(LINES[0] + LINES[1][:10])
+    for _ in range(70):
+        world.pass_time(1)
+        pinging.send(control_line("ping"))
+        unfinished.send(b"x")
+    assert not world.connect(port=6001).server_has_closed
+    assert not world.connect(port=6002).server_has_closed
+    assert (pinging.was_cut, unfinished.was_cut) == (True, True)
+
+
+def test_a_client_that_waits_for_the_store_keeps_its_place() -> None:
+    world = World(max_connections=1)
+    client = world.connect()
+    world.store.stall("No space left on device")
+    client.send(LINES[0])
+    world.pass_time(100)
+    assert world.connect(port=6001).server_has_closed
+    world.resume_store()
+    assert client.statuses() == ["ok"]
+
+
 def test_only_a_few_refused_connections_linger() -> None:
     world = World(max_connections=1)
     world.connect()

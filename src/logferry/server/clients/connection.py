@@ -36,6 +36,7 @@ from logferry.server.clients.flow_control import READ_BYTES, REST_BYTES, MemoryA
 from logferry.server.clients.lifecycle import Event, Lifecycle, Output
 from logferry.server.clients.patience import Overdue, Patience, Watch
 from logferry.server.clients.paused import Paused
+from logferry.server.clients.places import UNFINISHED_S
 from logferry.server.clients.pressure import LEAST_BYTES_PER_S, Pressure
 from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.questions import QuestionOrder, Questions
@@ -99,6 +100,7 @@ class Connection(asyncio.Protocol):
         self._promises_nothing = services.terms.durability == "none"
         self._transport: asyncio.Transport
         self._connected_at: float
+        self._served_at: float  # when the server last did something that clients connect for
         self._watch: Watch
         self._life = Lifecycle()
         self._session: Session = UnknownProtocol()
@@ -134,7 +136,7 @@ class Connection(asyncio.Protocol):
         address, port = (transport.get_extra_info("peername") or ("unknown", 0))[:2]
         self.record = ClientRecord(PeerInfo(str(address), port), services.counters, services.log)
         self._await_first_bytes(expects_header=services.proxies.include(str(address)))
-        self._connected_at = self._scheduler.time()
+        self._connected_at = self._served_at = self._scheduler.time()
         self._watch = Watch(services.patience, self._connected_at)
         self.answering = Answering(transport, self._life, self._watch, self.memory, self._scheduler)
         self._set_socket_options()
@@ -414,6 +416,7 @@ class Connection(asyncio.Protocol):
 
     def after_stored(self) -> None:
         """Send the answers to a stored group, and resume judging and reading."""
+        self._served_at = self._scheduler.time()
         if self._life.is_lost or self._transport.is_closing():
             return
         self._send(self._session.take_answers())
@@ -434,6 +437,7 @@ class Connection(asyncio.Protocol):
         return self._questions.take(question, owner)
 
     def _question_answered(self, line: bytes) -> None:
+        self._served_at = self._scheduler.time()
         self.answer_now(line)
         self._continue_judging()
         self.regulate()
@@ -466,6 +470,12 @@ class Connection(asyncio.Protocol):
             or self._questions.is_busy
             or self._life.is_ending
         )
+
+    def idle_s(self, now: float) -> float:
+        """Return for how long the client has had nothing stored or answered; 0 while something is pending."""
+        if not self.has_nothing_pending:
+            return 0.0
+        return now - self._served_at - (UNFINISHED_S if self.memory.partial else 0.0)
 
     @property
     def has_room_for_source(self) -> bool:
@@ -649,6 +659,12 @@ class Connection(asyncio.Protocol):
         """Drop the client: too much waits for names on the disk, and most of that is its own."""
         if not self._life.is_lost:
             self._drop("the disk has no room for new files (inodes), and too much of it waits for some")
+
+    def give_place(self) -> None:
+        """Close the connection, which is idle, because the server is full and others want to connect."""
+        self.record.why_ended = self.record.why_ended or "the server is full, and it has been idle for the longest time"
+        self._ignore_input()
+        self._transport.abort()
 
     def fail(self, error: Exception) -> None:
         """Log an error of the server itself, and cut this connection: the client sends again what is not acked."""

@@ -16,6 +16,7 @@ from logferry.server.clients.flow_control import MemoryBudget
 from logferry.server.clients.held_back import HeldDeliveries
 from logferry.server.clients.patience import Patience
 from logferry.server.clients.paused import Paused
+from logferry.server.clients.places import Places
 from logferry.server.clients.pressure import Pressure
 from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.questions import QuestionOrder
@@ -62,6 +63,7 @@ class Roster:
         self._paused = Paused(budget, scheduler)
         self._pressure = Pressure(budget)
         self._questions = QuestionOrder(budget)
+        self._places = Places[Connection]()
         self._held = HeldDeliveries(budget, store.give_up)
         self._services = Services(
             scheduler=scheduler,
@@ -126,13 +128,22 @@ class Roster:
         if self._is_stopping:
             self._refused.add(connection)
             return "the server is stopping"
-        if len(self._connections) >= self._max_connections:
+        if len(self._connections) >= self._max_connections and not self._make_room():
             self._refused.add(connection)
             self._note_refused()
             return "the server is full"
         self._connections.add(connection)
         self._note_number()
         return ""
+
+    def _make_room(self) -> bool:
+        """Close the connection that has been idle longest; return whether one has been idle long enough."""
+        idle = self._places.longest_idle(self._connections, self._scheduler.time())
+        if idle is None:
+            return False
+        self._connections.discard(idle)
+        idle.give_place()
+        return True
 
     def forget(self, connection: Connection) -> None:
         """Remove a connection that has ended."""
