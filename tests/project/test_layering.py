@@ -40,6 +40,7 @@ FLOORS: Final = {
             "questions",
             "answering",
             "places",
+            "waiting",
         ),
         *("paused", "services"),
         *("sessions", "client_record", "client_log", "counters", "client_reports", "authenticator"),

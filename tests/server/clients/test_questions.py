@@ -21,6 +21,11 @@ class HeldStore:
 
     def __init__(self) -> None:
         self.asked: list[tuple[Question, Callable[[bytes], None]]] = []
+        self.now = 1000.0
+
+    def time(self) -> float:
+        """The time of the clock that the test moves."""
+        return self.now
 
     def ask(self, question: Question, owner: Owner, on_answer: Callable[[bytes], None]) -> None:
         """See StoreAccess; likewise below."""
@@ -59,7 +64,8 @@ class Asker:
 
 
 def askers(count: int, budget: MemoryBudget) -> tuple[HeldStore, list[Asker]]:
-    store, order = HeldStore(), QuestionOrder(budget)
+    store = HeldStore()
+    order = QuestionOrder(budget, store.time)
     return store, [Asker(order, store, budget) for _ in range(count)]
 
 
@@ -170,3 +176,48 @@ def test_a_path_is_kept_in_a_kibibyte_and_still_differs_from_others() -> None:
         assert len(paths) == 100
         assert max(map(sys.getsizeof, paths)) <= 1024
     assert sys.getsizeof(kept_path("x" * 900 + "\U0001f600")) <= 1024
+
+
+def test_a_client_with_a_small_question_does_not_wait_for_hundreds_that_have_large_ones() -> None:
+    store, clients = askers(301, MemoryBudget(64 * MIB))
+    *hostile, honest = clients
+    for number, client in enumerate(hostile):
+        for _ in range(90):
+            client.questions.take(Report("large", 0), of_client(f"client-{number}"))
+    for _ in range(3):
+        store.now += 0.3  # what it takes to read a page of the large source
+        store.answer_next()
+    honest.questions.take(Report("small", 0), of_client("honest"))
+    waited = 0
+    while store.answer_next() != "small":
+        store.now += 0.3
+        waited += 1
+    assert waited <= 2  # those that are asked already
+
+
+def test_a_client_that_asks_much_waits_for_others_whatever_it_asks_about() -> None:
+    store, (busy, *others) = askers(12, MemoryBudget(64 * MIB))
+    for number in range(50):
+        busy.questions.take(Report(f"large-{number}", 0), of_client("busy"))
+    for _ in range(2):
+        store.now += 0.3
+        store.answer_next()
+    for number, other in enumerate(others):
+        other.questions.take(Report(f"small-{number}", 0), of_client(f"other-{number}"))
+    answered = [store.answer_next() for _ in range(6)]
+    assert len([name for name in answered if name.startswith("small")]) >= 4
+
+
+def test_what_costs_much_is_answered_too_while_small_questions_never_end() -> None:
+    store, (large, *small) = askers(4, MemoryBudget(64 * MIB))
+    large.questions.take(Report("large", 0), of_client("large"))
+    store.now += 5
+    store.answer_next()
+    large.questions.take(Report("large", 1), of_client("large"))
+    answered = []
+    for _ in range(20):
+        for number, client in enumerate(small):
+            if not client.questions.is_busy:
+                client.questions.take(Report(f"small-{number}", 0), of_client(f"small-{number}"))
+        answered.append(store.answer_next())
+    assert "large" in answered

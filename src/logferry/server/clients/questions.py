@@ -1,20 +1,22 @@
 """Questions of clients: what waits for an answer from another thread, and whose question is asked next.
 
 A client has one question with the store at a time, and the next one only when it has taken the last answer. Clients
-take turns. A question is charged to its client while it waits, and an answer before the store is asked for it. Must
-never let a client wait for another one that does not take its answers.
+take turns; a report, which may read much, waits for those that have cost less (waiting.py). A question is charged to
+its client while it waits, and an answer before the store is asked for it. Must never let a client wait for another one
+that does not take its answers.
 """
 
 import sys
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from logferry.protocol.delivery_repairs import CONTENT_BYTES, RepairOutcome, repair_line
 from logferry.protocol.delivery_requests import Content, Locate, Question, Repair, Report, SourcesOf
 from logferry.server.clients.flow_control import MemoryAccount, MemoryBudget
 from logferry.server.clients.services import StoreAccess
+from logferry.server.clients.waiting import Asker, CheapFirst, InTurn
 from logferry.server.storage.owners import Owner
 
 # Our client asks one question at a time.
@@ -35,7 +37,7 @@ _ID_BYTES: Final = 128
 _PAGE_BYTES: Final = 256 * 1024
 
 
-class _Asker(Protocol):
+class _Asker(Asker, Protocol):
     @property
     def next_question(self) -> Question:
         """The question that `ask_now` asks."""
@@ -46,39 +48,45 @@ class _Asker(Protocol):
 
 @dataclass(slots=True)
 class _Lane:
-    """Clients that wait with a question of one kind, in the order in which they came; and how many are asked now.
+    """Clients that wait with a question of one kind; and how many are asked now, and when the last was answered.
 
     The bounds are above the number of threads that answer, so that these never wait for the event loop.
     """
 
     most: int
     most_under_pressure: int
-    waiting: dict[_Asker, None] = field(default_factory=dict)
+    waiting: InTurn[_Asker] | CheapFirst[_Asker]
     asked: int = 0
+    answered_at: float = 0.0
 
 
 class QuestionOrder:
     """Whose question is asked next. One for all clients. Nobody waits behind reports, which may read much."""
 
-    def __init__(self, budget: MemoryBudget) -> None:
+    def __init__(self, budget: MemoryBudget, now: Callable[[], float]) -> None:
         self._budget = budget
-        self._repairs, self._others, self._reports = _Lane(2, 2), _Lane(8, 2), _Lane(2, 1)
+        self.now = now
+        self._repairs, self._others = _Lane(2, 2, InTurn()), _Lane(8, 2, InTurn())
+        self._reports = _Lane(2, 1, CheapFirst(now))
         self._lanes = (self._repairs, self._others, self._reports)
         self._repair_bytes = 0
 
     def wait(self, asker: _Asker) -> None:
         """Have a client ask when its turn comes, which may be now."""
-        self._lane(asker.next_question).waiting[asker] = None
+        self._lane(asker.next_question).waiting.add(asker)
         self.proceed()
 
     def leave(self, asker: _Asker) -> None:
         """Note that a client does not want to ask any more."""
         for lane in self._lanes:
-            lane.waiting.pop(asker, None)
+            lane.waiting.discard(asker)
 
-    def answered(self, question: Question) -> None:
-        """Note that a question was answered."""
-        self._lane(question).asked -= 1
+    def answered(self, question: Question, keys: Sequence[tuple[str, str]], asked_at: float) -> None:
+        """Note that a question was answered, which was asked at `asked_at`. One thread answers those of a kind."""
+        lane, now = self._lane(question), self.now()
+        lane.asked -= 1
+        lane.waiting.note_cost(keys, now - max(asked_at, lane.answered_at))
+        lane.answered_at = now
         self.proceed()
 
     def hold_repair(self, size: int) -> bool:
@@ -96,8 +104,8 @@ class QuestionOrder:
         """Let clients ask while there is room for answers."""
         for lane in self._lanes:
             while lane.waiting and self._may_ask(lane):
-                asker = next(iter(lane.waiting))
-                del lane.waiting[asker]
+                asker = lane.waiting.first()
+                lane.waiting.discard(asker)
                 lane.asked += 1
                 asker.ask_now()
 
@@ -107,7 +115,7 @@ class QuestionOrder:
             return True
         if lane.asked >= (lane.most_under_pressure if budget.is_tight else lane.most):
             return False
-        size = _answer_bytes(next(iter(lane.waiting)).next_question)
+        size = _answer_bytes(lane.waiting.first().next_question)
         return budget.total + size <= budget.limit * _NOT_ABOVE
 
     def _lane(self, question: Question) -> _Lane:
@@ -171,12 +179,19 @@ class Questions:
             self._order.wait(self)
 
     @property
+    def cost_keys(self) -> Sequence[tuple[str, str]]:
+        """To what the cost of the answer is charged: the client, and the source that is read."""
+        question, owner = self._waiting[0]
+        return ("client", owner.name), ("source", question.source if isinstance(question, Report) else "")
+
+    @property
     def next_question(self) -> Question:
         """The question that waits for longest."""
         return self._waiting[0][0]
 
     def ask_now(self) -> None:
         """Ask the store the next question; the order of questions calls this."""
+        keys, asked_at = self.cost_keys, self._order.now()
         question, owner = self._waiting.popleft()
         self._is_asking = True
         size = _answer_bytes(question)
@@ -188,7 +203,7 @@ class Questions:
             self._release(question)
             self._on_answer(line)
             self.proceed()
-            self._order.answered(question)
+            self._order.answered(question, keys, asked_at)
 
         self._store.ask(question, owner, answered)
 

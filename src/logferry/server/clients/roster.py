@@ -62,7 +62,7 @@ class Roster:
         self._log = log
         self._paused = Paused(budget, scheduler)
         self._pressure = Pressure(budget)
-        self._questions = QuestionOrder(budget)
+        self._questions = QuestionOrder(budget, scheduler.time)
         self._places = Places[Connection]()
         self._held = HeldDeliveries(budget, store.give_up)
         self._services = Services(
