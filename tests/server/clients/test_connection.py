@@ -12,6 +12,7 @@ from logferry.protocol.plain_server import Limits
 from logferry.protocol.steps import STEP_BYTES
 from logferry.server.clients import flow_control
 from logferry.server.clients.flow_control import MAX_UNSTORED_BYTES, READ_BYTES
+from logferry.server.clients.flow_control import MAX_UNSTORED_BYTES, READ_BYTES, SOURCE_BYTES
 from logferry.server.clients.patience import Patience
 from logferry.server.clients.pressure import LEAST_BYTES_PER_S
 from tests.support.clients import MIB, FakeClient, World
@@ -674,12 +675,11 @@ def test_silent_connections_stay_when_the_server_is_full_and_has_refused_nobody_
     silent = [world.connect(), world.connect(port=5001)]
     world.pass_time(6)
     assert [client.server_has_closed for client in silent] == [False, False]
-    silent[0].leave()
-    silent[0] = world.connect(port=5002)
+    for client in silent:
+        client.leave()
+    silent = [world.connect(port=5002), world.connect(port=5004)]  # nobody has been idle for long
     assert world.connect(port=5003).server_has_closed
     world.pass_time(1)
-    silent[1].leave()
-    silent[1] = world.connect(port=5004)
     world.pass_time(6)
     assert [client.server_has_closed for client in silent] == [False, False]
 
@@ -696,7 +696,7 @@ def test_clients_that_said_one_line_do_not_keep_all_places() -> None:
     clients = [world.connect(port=5000 + number) for number in range(3)]
     for client in clients:
         client.send(LINES[0])
-        world.pass_time(2)
+        world.pass_time(1)
     assert world.connect(port=6000).server_has_closed  # nobody has been idle for long yet
     world.pass_time(5)
     clients[0].send(LINES[1])  # it is busy again
@@ -730,6 +730,40 @@ def test_a_client_that_waits_for_the_store_keeps_its_place() -> None:
     assert world.connect(port=6001).server_has_closed
     world.resume_store()
     assert client.statuses() == ["ok"]
+
+
+def opened_sources(world: World, client: FakeClient, name: str, count: int) -> list[str]:
+    """Open sources; return the kinds of the answers, without repetitions."""
+    client.send(hello(client=name))
+    for first in range(0, count, 100):
+        for number in range(first, min(count, first + 100)):
+            client.send(control_line("open", source=f"{name}-{number}", path="/p", known=0))
+    return list(dict.fromkeys(answer.get("message", answer.get("logferry", "")) for answer in client.answers()))
+
+
+def test_clients_that_hold_all_sources_and_do_nothing_make_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logferry.server.clients.flow_control._MAX_SOURCE_BYTES", 400 * SOURCE_BYTES)
+    world = World(memory_limit_bytes=16 * 1024)
+    hostile = [world.connect(port=5000 + number) for number in range(12)]
+    for number, client in enumerate(hostile):  # each within its share when it opens them
+        world.budget.clients = number + 1
+        opened_sources(world, client, f"hostile-{number}", min(390, 400 // (4 * (number + 1))) if number else 390)
+    world.pass_time(6)
+    honest = world.connect(port=6000)
+    assert opened_sources(world, honest, "honest", 100) == ["hello", "open"]
+    assert (honest.server_has_closed, hostile[0].was_cut) == (False, True)
+    assert world.budget.sources <= 500 * SOURCE_BYTES
+
+
+def test_a_client_above_its_share_gets_room_from_clients_that_do_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logferry.server.clients.flow_control._MAX_SOURCE_BYTES", 400 * SOURCE_BYTES)
+    world = World(memory_limit_bytes=16 * 1024)
+    quiet, busy, honest = (world.connect(port=5000 + number) for number in range(3))
+    opened_sources(world, quiet, "quiet", 200)
+    world.pass_time(6)
+    opened_sources(world, busy, "busy", 190)
+    assert opened_sources(world, honest, "honest", 100) == ["hello", "open"]
+    assert (quiet.was_cut, busy.was_cut) == (True, False)
 
 
 def test_only_a_few_refused_connections_linger() -> None:

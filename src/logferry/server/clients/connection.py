@@ -61,6 +61,9 @@ class Registry(Protocol):
     def forget(self, connection: "Connection") -> None:
         """Remove a connection that has ended."""
 
+    def make_room_for_source(self, asker: "Connection") -> bool:
+        """Drop a connection that holds more sources than `asker`, and does less; return whether there was one."""
+
     def regulate_memory(self) -> None:
         """Apply what the memory of all clients allows now: read from them, or from some of them, or not."""
 
@@ -199,14 +202,17 @@ class Connection(asyncio.Protocol):
         self._life.on(Event.LOSE)
         self.answering.discard()
         self._questions.discard()
+        self._release_sources()
+        self._registry.forget(self)
+        is_silent = self._is_admitted and self._opening is not None and self._opening.is_silent
+        self.record.ended(_why_closed(error), is_silent=is_silent)
+
+    def _release_sources(self) -> None:
         self._discard_input()
         farewell = self._session.leave()
         self._account_for_input()
         if farewell:
             self._submit(farewell)
-        self._registry.forget(self)
-        is_silent = self._is_admitted and self._opening is not None and self._opening.is_silent
-        self.record.ended(_why_closed(error), is_silent=is_silent)
 
     # --- identifying the client and its protocol
 
@@ -480,7 +486,7 @@ class Connection(asyncio.Protocol):
     @property
     def has_room_for_source(self) -> bool:
         """Whether the client may open another source."""
-        return self.memory.has_room_for_source
+        return self.memory.has_room_for_source or self._registry.make_room_for_source(self)
 
     def _must_wait(self) -> bool:
         return self.memory.is_exhausted or self._watch.is_blocked or self._waits_to_inflate
@@ -665,6 +671,11 @@ class Connection(asyncio.Protocol):
         self.record.why_ended = self.record.why_ended or "the server is full, and it has been idle for the longest time"
         self._ignore_input()
         self._transport.abort()
+
+    def drop_for_sources(self) -> None:
+        """Drop the client: too many sources are open, and it holds more of them than others that need one."""
+        self._release_sources()
+        self._drop("too many sources are open, and it holds the most of those that store nothing")
 
     def fail(self, error: Exception) -> None:
         """Log an error of the server itself, and cut this connection: the client sends again what is not acked."""

@@ -174,10 +174,19 @@ class MemoryAccount:
     def has_room_for_source(self) -> bool:
         """Whether the client may open another source: over the limit of all, only with fewer than its share."""
         budget = self._budget
-        share = budget.source_limit // (4 * max(1, budget.clients))
         return budget.sources < budget.source_limit or (
-            self._sources * SOURCE_BYTES < share and budget.sources < budget.source_limit * 5 // 4
+            self._sources < self.source_share and budget.sources < budget.source_limit * 5 // 4
         )
+
+    @property
+    def sources(self) -> int:
+        """How many sources the client has opened."""
+        return self._sources
+
+    @property
+    def source_share(self) -> int:
+        """How many sources the client may open although all clients have opened too many."""
+        return self._budget.source_limit // (4 * max(1, self._budget.clients) * SOURCE_BYTES)
 
     @property
     def read_bytes(self) -> int:

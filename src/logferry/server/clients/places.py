@@ -1,6 +1,7 @@
-"""Places: which connection makes room for a new one when the server has as many as it may have.
+"""Places: which connection makes room for another when the server has as many, or as many sources, as it may have.
 
-Owns the choice: the one that has been idle longest, for a few seconds at least. Idle means that nothing of it is
+Owns the choice: of connections the one that has been idle longest, for a few seconds at least; of sources, the one that
+holds the most, if that is more than the other holds. Idle means that nothing of it is
 stored, answered or expected; signs of life and the beginnings of messages keep no place. So nobody can keep all places
 by being connected. Our clients connect again when they have something to deliver, and lose nothing. Must never close
 a connection by itself.
@@ -10,10 +11,12 @@ import heapq
 from collections.abc import Iterable
 from typing import Final, Generic, Protocol, TypeVar
 
+from logferry.server.clients.flow_control import MemoryAccount
+
 # Shorter pauses are those of a busy client, of a slow network or of a server that is late.
 _MIN_IDLE_S: Final = 5.0
 
-# So long after its last message, a client counts as idle that has begun the next one.
+# A client that has begun a message counts as idle this long after the one before.
 UNFINISHED_S: Final = 60.0
 
 # A look at 10,000 connections takes some milliseconds: it finds several, and is not repeated in vain for a second.
@@ -28,7 +31,16 @@ class Occupant(Protocol):
         """Return for how long the connection has been idle; 0 while something of it is pending."""
 
 
+class Holder(Occupant, Protocol):
+    """A connection that may have sources open."""
+
+    @property
+    def memory(self) -> MemoryAccount:
+        """What the client holds."""
+
+
 T = TypeVar("T", bound=Occupant)
+H = TypeVar("H", bound=Holder)
 
 
 class Places(Generic[T]):
@@ -49,3 +61,15 @@ class Places(Generic[T]):
             if found.idle_s(now) >= _MIN_IDLE_S:
                 return found
         return None
+
+
+def most_sources(holders: Iterable[H], asker: Holder, now: float) -> H | None:
+    """Return the connection that is to make room for a source of `asker`; None if there is not one.
+
+    Above its share of the sources, a client gets room only from those that are idle.
+    """
+    most = max(asker.memory.sources, asker.memory.source_share)
+    larger = [each for each in holders if each is not asker and each.memory.sources > most]
+    idle = [each for each in larger if each.idle_s(now) >= _MIN_IDLE_S]
+    may_take_any = asker.memory.sources < asker.memory.source_share
+    return max(idle or (larger if may_take_any else ()), key=lambda each: each.memory.sources, default=None)

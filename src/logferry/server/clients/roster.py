@@ -17,6 +17,7 @@ from logferry.server.clients.held_back import HeldDeliveries
 from logferry.server.clients.patience import Patience
 from logferry.server.clients.paused import Paused
 from logferry.server.clients.places import Places
+from logferry.server.clients.places import Places, most_sources
 from logferry.server.clients.pressure import Pressure
 from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.questions import QuestionOrder
@@ -143,6 +144,15 @@ class Roster:
             return False
         self._connections.discard(idle)
         idle.give_place()
+        return True
+
+    def make_room_for_source(self, asker: Connection) -> bool:
+        """Drop a connection that holds more sources than `asker`, and does less; return whether there was one."""
+        holder = most_sources(self._connections, asker, self._scheduler.time())
+        if holder is None:
+            return False
+        self._connections.discard(holder)
+        holder.drop_for_sources()
         return True
 
     def forget(self, connection: Connection) -> None:

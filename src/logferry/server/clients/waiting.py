@@ -9,17 +9,17 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Final, Generic, Protocol, TypeVar
 
-# After so long, half of a cost is forgotten.
+# After this time, half of a cost is forgotten.
 _HALF_LIFE_S: Final = 30.0
 
 # Clients and sources whose costs are remembered; those that cost something longest ago are forgotten first.
 _MAX_KEYS: Final = 4096
 
 # Up to which cost, in seconds, askers are on the same level. Pages of small sources take milliseconds, and one page
-# reads up to 256 MiB.
+# reads up to 64 MiB.
 _LEVELS: Final = (0.03, 0.15, 0.6, 2.4, 10.0)
 
-# In so many, one is the asker that waits longest.
+# Of this many answers, one goes to the asker that waits longest.
 _OLDEST_IN: Final = 8
 
 
@@ -81,7 +81,7 @@ class CheapFirst(Generic[T]):
             level.pop(asker, None)
 
     def first(self) -> T:
-        """Return who is next; whoever has cost more than when it came waits with its like."""
+        """Return who is next; an asker that has cost more than when it came waits with its like."""
         if self._answers % _OLDEST_IN == _OLDEST_IN - 1:
             return next(chain.from_iterable(reversed(self._levels)))
         for number, level in enumerate(self._levels):

@@ -2,8 +2,8 @@
 
 Owns what the writer thread has taken from its queue and not stored yet, and the order: that of submitting within a
 lane, and round robin among lanes. A group is bounded by the work that it makes: what needs a file that is not open,
-what adds rows to the ledger, and plain appends have a bound each. Whoever is over one of them waits for the next group,
-and nobody else does. Used by the writer thread alone; never touches a file.
+what adds rows to the ledger, and plain appends have a bound each. A sender that is over one of
+them waits for the next group, and nobody else does. Used by the writer thread alone; never touches a file.
 """
 
 import enum
@@ -32,7 +32,7 @@ _MOST: Final[Mapping[Work, int]] = {Work.APPEND: MAX_GROUP, Work.RECORD: 400, Wo
 # The same of a sender while nobody else waits: group commit makes many new files fast.
 _MOST_ALONE: Final[Mapping[Work, int]] = {Work.APPEND: MAX_GROUP, Work.RECORD: MAX_GROUP // 2, Work.OPEN_FILE: 256}
 
-# So few need no order: whatever they are, they are one group.
+# This many need no order: whatever they are, they are one group.
 _ANY: Final = _MOST[Work.OPEN_FILE]
 
 

@@ -30,8 +30,8 @@ from logferry.server.storage.loss_pages import LOSSES, ROWS, WINDOWS, Recorded, 
 from logferry.server.storage.owners import Owner
 from logferry.server.storage.records import DamageRow, ExtentRow, SegmentRow
 
-# One page reads at most this much plus one extent: a second of work for a disk, then other clients have their turn.
-_READ_BYTES: Final = 256 * 1024 * 1024
+# One page reads at most this much plus one extent: then other clients have their turn.
+_READ_BYTES: Final = 64 * 1024 * 1024
 
 OnJudged = Callable[[Judged], object]
 
