@@ -363,6 +363,30 @@ def test_a_client_that_sends_slowly_in_its_turn_waits_for_the_next_one_or_is_dro
         assert _pass_turns(crowd, until=lambda: slow.connection.memory.has_turn, size=held_by_others) < 15
 
 
+def test_many_that_are_slow_with_large_messages_make_nobody_wait_that_has_a_smaller_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(memory_limit_bytes=16 * MIB)
+    hogs = [world.connect(port=6000 + number) for number in range(20)]
+    for hog in hogs:  # what they have sent waits, until they are read from
+        monkeypatch.setattr(hog.connection.answering, "unread_bytes", lambda hog=hog: 50_000 * (not hog.is_read_from))
+        hog.send(b'{"level": "' + b"C" * MIB)
+    honest = world.connect()
+    monkeypatch.setattr(honest.connection.answering, "unread_bytes", lambda: 50_000)
+    honest.send(b'{"level": "INFO", "message": "' + b"x" * 300_000)
+    assert not honest.is_read_from
+    waited = 0
+    while not honest.connection.memory.has_turn:
+        assert waited < 8, "2 s"
+        for hog in hogs:
+            if hog.is_read_from:
+                hog.send(b"C" * 300_000)  # 1.15 MiB/s
+        world.pass_time(0.25)
+        waited += 1
+    honest.send(b'"}\n')
+    assert honest.statuses() == ["ok"]
+
+
 def test_a_client_that_has_waited_for_the_server_is_not_behind_when_it_is_read_from_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,8 +1,10 @@
 """Memory pressure: which client may complete its message although memory is short, and which client is dropped.
 
-Owns the order in which clients get their turn. A turn is the permission to send the rest of one message; it ends with
-that message, so that under any number of large messages each is completed in its turn, and memory stays bounded. A
-client that keeps memory and does nothing that would free it is dropped; the one that has done so longest, first.
+Owns the order in which clients get their turn: who holds least is first, so that nobody waits for many that have large
+messages, and now and then who waits longest. A turn is the permission to send the rest of one message; it ends with
+that message, so that under any number of large messages each is completed in its turn, and memory stays bounded; a turn
+that takes long ends for a client that holds less. A client that keeps memory and does nothing that would free it is
+dropped; the one that has done so longest, first.
 """
 
 from collections.abc import Iterable
@@ -23,6 +25,17 @@ _MAX_BEHIND_S: Final = 0.75
 
 # What the client that has the turn must send while others wait for theirs. Otherwise it waits for its next one.
 _TURN_BYTES_PER_S: Final = 1024 * 1024
+
+# How long a turn lasts while a client waits that holds less. Such a turn ends; if memory is very short, its client is
+# dropped, unless it sends at a rate at which its message would soon have been complete.
+_LONG_TURN_S: Final = 1.0
+_LONG_TURN_BYTES_PER_S: Final = 4 * 1024 * 1024
+
+# What clients hold is compared in pieces of this size: a read more or less makes no difference.
+_PIECE_BYTES: Final = 64 * 1024
+
+# Of this many turns, one goes to the client that waits longest.
+_OLDEST_IN: Final = 3
 
 # How often that is checked.
 _CHECK_S: Final = 0.25
@@ -66,6 +79,9 @@ class Pressure:
         self._turn: Member | None = None  # may hold one message above the limit: 32 MiB if it inflates
         self._last: MemoryAccount | None = None  # of the client that had the turn before
         self._checked_at = 0.0
+        self._turn_since = 0.0
+        self._turns = 0  # given
+        self._unfinished: dict[Member, int] = {}  # how many turns of the same message have ended
 
     def wait(self, client: Member) -> None:
         """Note that a client waits for the room to complete its message."""
@@ -75,23 +91,32 @@ class Pressure:
     def leave(self, client: Member) -> None:
         """End the turn of a client, or its wait."""
         self._waiting.pop(client, None)
+        self._unfinished.pop(client, None)
         client.memory.has_turn = False
         if self._turn is client:
             self._turn, self._last = None, client.memory
 
-    def regulate(self) -> None:
+    def regulate(self, now: float) -> None:
         """Under pressure, give the turn to the next client, or go on with the one that has it; without, end it."""
         if not self._budget.is_tight:
             if self._turn:
                 self.leave(self._turn)
             self._waiting.clear()
+            self._unfinished.clear()
             return
         if self._turn:  # the store may have caught up
             self._turn.regulate()
         while self._waiting and self._has_turn_to_give:
-            self._turn = next(iter(self._waiting))
+            self._turn, self._turn_since = self._next(), now
             del self._waiting[self._turn]
             self._turn.take_turn()
+
+    def _next(self) -> Member:
+        self._turns += 1
+        return next(iter(self._waiting)) if self._turns % _OLDEST_IN == 0 else min(self._waiting, key=self._rank)
+
+    def _rank(self, client: Member) -> tuple[int, int]:
+        return self._unfinished.get(client, 0), client.memory.partial // _PIECE_BYTES
 
     @property
     def _has_turn_to_give(self) -> bool:
@@ -127,11 +152,19 @@ class Pressure:
         self._end_slow_turn(now)
 
     def _end_slow_turn(self, now: float) -> None:
-        turn, budget = self._turn, self._budget
-        if turn is None or not self._waiting or turn.behind_s(now, _TURN_BYTES_PER_S) <= _MAX_BEHIND_S:
+        turn = self._turn
+        if turn is None or not self._waiting:
             return
-        if budget.total > budget.most_without_turns:  # its next turn could add as much
-            turn.drop_for_memory()
-        else:
-            self.leave(turn)
-            turn.regulate()
+        is_slow = turn.behind_s(now, _TURN_BYTES_PER_S) > _MAX_BEHIND_S
+        is_long = now - self._turn_since > _LONG_TURN_S and min(map(self._rank, self._waiting)) < self._rank(turn)
+        if self._budget.total <= self._budget.most_without_turns:
+            if is_slow or is_long:
+                self._end_unfinished(turn)
+        elif is_slow or (is_long and turn.behind_s(now, _LONG_TURN_BYTES_PER_S) > _MAX_BEHIND_S):
+            turn.drop_for_memory()  # its next turn could add as much
+
+    def _end_unfinished(self, turn: Member) -> None:
+        turns = self._unfinished.get(turn, 0) + 1
+        self.leave(turn)
+        self._unfinished[turn] = turns
+        turn.regulate()

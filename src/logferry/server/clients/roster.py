@@ -174,7 +174,7 @@ class Roster:
             return
         if self._budget.waits_for_clients:
             self._pressure.drop_those_behind(self._connections, self._scheduler.time())
-        self._pressure.regulate()
+        self._pressure.regulate(self._scheduler.time())
         self._questions.proceed()
 
     def _apply_pressure(self) -> None:
