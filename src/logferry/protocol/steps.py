@@ -32,14 +32,21 @@ PARSED_WEIGHT: Final = STEP_BYTES // (16 * 1024)
 SCANNED_WEIGHT: Final = STEP_BYTES // ((256 if _IS_FAST else 4) * 1024)
 INFLATED_WEIGHT: Final = STEP_BYTES // (256 * 1024)
 
-# What is judged as it arrives, however much was done for others: a line or a few, which take a fraction of a step.
+# What is judged as it arrives, however much was done for others: a few lines, a small part of a step. But a frame
+# of this size may inflate to as much as a step takes, and lines of two bytes each are refused one by one.
 SMALL_BYTES: Final = 1024
+SMALL_LINES: Final = 8
 
 # A checksum takes a small part of the time.
 BYTES_SUMMED_AS_ONE: Final = 8
 
 # What is parsed of each control line, but for the longest ones, belongs to the cost of a request.
 USUAL_CONTROL_BYTES: Final = 512
+
+
+def is_small(data: bytes) -> bool:
+    """Whether judging bytes that begin a message takes a small part of a step at most."""
+    return len(data) <= SMALL_BYTES and data.startswith(b"{") and data.count(b"\n") <= SMALL_LINES
 
 
 class Allowance:

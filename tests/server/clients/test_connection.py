@@ -11,7 +11,6 @@ from logferry.protocol.delivery import control_line
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.steps import STEP_BYTES
 from logferry.server.clients import flow_control
-from logferry.server.clients.flow_control import MAX_UNSTORED_BYTES, READ_BYTES
 from logferry.server.clients.flow_control import MAX_UNSTORED_BYTES, READ_BYTES, SOURCE_BYTES
 from logferry.server.clients.patience import Patience
 from logferry.server.clients.pressure import LEAST_BYTES_PER_S
@@ -514,6 +513,20 @@ def test_when_a_pass_has_done_enough_a_large_read_waits_for_a_turn_and_a_small_o
     assert len(large.answers()) == (1 if is_delivery else 30)
     assert small.statuses() == ["ok", "ok"]
     assert world.budget.total == 0
+
+
+@pytest.mark.parametrize(
+    "data", [b"x\n" * 100, b"{}\n" * 9, encode_frame(b"x\n" * 200, level=6)], ids=["refused", "nine", "frame"]
+)
+def test_few_bytes_that_may_take_a_whole_step_wait_for_a_turn_too(data: bytes) -> None:
+    world = World()
+    client = world.connect()
+    client.send(LINES[0])
+    client.answers()
+    world.scheduler.is_pass_full = True
+    client.connection.data_received(data)
+    assert client.received == b""
+    assert client.connection.memory.unjudged >= len(data)
 
 
 def test_who_completes_a_message_in_its_turn_is_judged_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

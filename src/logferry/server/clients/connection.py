@@ -18,7 +18,7 @@ from typing import Protocol
 from logferry.errors import cause_of
 from logferry.protocol.delivery_requests import Question
 from logferry.protocol.opening import Opened, Opening, Speaks
-from logferry.protocol.steps import SMALL_BYTES
+from logferry.protocol.steps import is_small
 from logferry.protocol.strangers import NO_HEADER, Stranger
 from logferry.server.clients.answering import Answering
 from logferry.server.clients.authenticator import (
@@ -316,7 +316,7 @@ class Connection(asyncio.Protocol):
 
     def _take_data(self, data: bytes) -> None:
         session, scheduler = self._session, self._scheduler
-        if len(data) > SMALL_BYTES and scheduler.is_pass_full and not self.memory.has_turn:
+        if scheduler.is_pass_full and not self.memory.has_turn and (self.memory.partial or not is_small(data)):
             self._leave_to_turn(data)
             return
         self.answering.gather()

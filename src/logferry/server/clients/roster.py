@@ -16,7 +16,6 @@ from logferry.server.clients.flow_control import MemoryBudget
 from logferry.server.clients.held_back import HeldDeliveries
 from logferry.server.clients.patience import Patience
 from logferry.server.clients.paused import Paused
-from logferry.server.clients.places import Places
 from logferry.server.clients.places import Places, most_sources
 from logferry.server.clients.pressure import Pressure
 from logferry.server.clients.proxies import Proxies
