@@ -124,6 +124,23 @@ def test_another_user_cannot_lock_a_folder(
         _end(child)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_a_file_that_another_user_has_opened_before_it_was_private_is_replaced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "lock").touch()
+    child = _locked_by_another(tmp_path / "lock", user=65534)
+    try:
+        lock = lock_folder(tmp_path, files=TWO)
+        assert "replacing the file" in caplog.text
+        with pytest.raises(FolderInUse) as refusal:
+            lock_folder(tmp_path, files=TWO)
+        assert refusal.value.holder == str(os.getpid())
+        lock.close()
+    finally:
+        _end(child)
+
+
 def test_an_earlier_version_of_the_same_user_excludes_others_without_its_file(tmp_path: Path) -> None:
     child = _locked_by_another(tmp_path)
     try:

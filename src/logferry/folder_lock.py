@@ -106,11 +106,30 @@ def _locked_file(path: Path, opened: contextlib.ExitStack) -> int:
             try:
                 _lock(descriptor)
             except BlockingIOError:
-                raise FolderInUse(_read_holder(descriptor)) from None
+                if not _is_of_strangers(descriptor):
+                    raise FolderInUse(_read_holder(descriptor)) from None
+                _replace(path, descriptor)
+                continue
             if _has_its_name(path, descriptor):
                 opened.push(attempt.pop_all())
                 return descriptor
     raise OSError(errno.EAGAIN, "somebody exchanges the file while it is being locked", str(path))
+
+
+def _is_of_strangers(descriptor: int) -> bool:
+    """Whether only other users have locked a file: it was open to them once, under an earlier version."""
+    users = _holders(os.fstat(descriptor).st_ino).values()
+    return bool(users) and not any(map(_is_own, users))
+
+
+def _is_own(user: int) -> bool:
+    return user in (os.getuid(), os.geteuid(), 0)
+
+
+def _replace(path: Path, descriptor: int) -> None:
+    logger.warning("another user's process has locked %s, which was open to others before; replacing the file", path)
+    if _has_its_name(path, descriptor):
+        path.unlink()
 
 
 def _make_private(path: Path, descriptor: int) -> None:
@@ -141,7 +160,7 @@ def _lock_itself(folder: Path, descriptor: int, *, is_decisive: bool) -> None:
             _lock(descriptor)
     except BlockingIOError:
         holders = _holders(os.fstat(descriptor).st_ino)
-        own = [str(process) for process, user in holders.items() if user in (os.getuid(), os.geteuid(), 0)]
+        own = [str(process) for process, user in holders.items() if _is_own(user)]
         if own or (is_decisive and not holders):
             raise FolderInUse(own[0] if own else "unknown") from None
         who = ", ".join(f"process {process} of user {user}" for process, user in holders.items())
