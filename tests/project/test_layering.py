@@ -84,7 +84,7 @@ FLOORS: Final = {
         *("journal", "surplus", "measure", "free_space", "file_system", "segment_files", "regular", "segment_names"),
     ),
     "server.storage.disk.ledger": (
-        *("ledger", "damage", "sources", "losses", "segments", "unsynced", "extents", "database"),
+        *("ledger", "damage", "sources", "losses", "segments", "unsynced", "extents", "checked", "database"),
     ),
     "rendering": (
         *("renderer", "reference", "detect", "event_boundaries", "registry", "formats"),

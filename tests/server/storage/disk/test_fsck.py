@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import sqlite3
 import stat
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from logferry.server.storage.disk import data_folder, regular, surplus_lines
 from logferry.server.storage.disk.fsck import fsck
 from logferry.server.storage.disk.journal import journal_path
 from logferry.server.storage.disk.ledger import Ledger
+from tests.server.storage.disk.test_repair import ship
 from tests.support.delivery import LINES, DeliveryClient, batch, size_of
 from tests.support.running import running_server
 from tests.support.stores import SIZE, Stored, opened, problems, segments_of, small_disk, store_twelve, submit_each
@@ -262,3 +265,64 @@ def test_surpluses_that_do_not_fit_into_memory_together_are_compared_in_turn(
         "is a surplus with 1 lines that are not stored elsewhere",
         "is a surplus that is too large to look for its lines in the segments",
     ]
+
+
+@pytest.mark.parametrize("table", ["segments", "extents", "sources", "losses"])
+@pytest.mark.parametrize("value", ["x'ff00'", "-1", "1.5", "'../../../etc/passwd'"])
+def test_values_that_no_store_has_written_are_damage_whatever_their_type(
+    tmp_path: Path, table: str, value: str
+) -> None:
+    """SQLite's own check finds nothing wrong with them, and some would be paths of other people's files."""
+    with opened(tmp_path) as store:
+        ship(store, 10, 20)
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)) as database:
+        database.execute("INSERT INTO losses VALUES ('s1', 0, 1, 'cut', 0, 1)")
+        columns = [
+            name
+            for _, name, kind, *_ in database.execute(f"PRAGMA table_info({table})")
+            if kind != "REAL" and name != "is_lost"
+        ]
+    checked = 0
+    for column in columns:
+        copy = tmp_path / column
+        shutil.copytree(tmp_path / "segments", copy / "segments")
+        shutil.copy(tmp_path / "ledger.sqlite3", copy)
+        with closing(sqlite3.connect(copy / "ledger.sqlite3", isolation_level=None)) as database:
+            try:
+                database.execute(f"UPDATE {table} SET {column} = {value}")
+            except sqlite3.IntegrityError:  # the number of a segment is one
+                continue
+            ((is_text,),) = database.execute(f"SELECT typeof({column}) = 'text' FROM {table}")
+        findings = list(fsck(copy))
+        is_as_any_text = is_text and (table, column) not in {("segments", "path"), ("segments", "state")}
+        if not (is_as_any_text and column in ("id", "client", "host", "path", "source", "reason")):
+            assert any(finding.kind == "ledger" for finding in findings), (column, findings)
+            checked += 1
+    assert checked
+
+
+@pytest.mark.parametrize("state", ["open", "closed", "expired"])
+def test_nothing_is_cut_or_deleted_outside_of_the_store_on_the_word_of_a_ledger(tmp_path: Path, state: str) -> None:
+    data_dir, precious = tmp_path / "data", tmp_path / "precious.txt"
+    store_twelve(data_dir)
+    precious.write_bytes(b"precious\n" * 30)
+    (tmp_path / "precious.txt.note").write_bytes(b"x")
+    with closing(sqlite3.connect(data_dir / "ledger.sqlite3", isolation_level=None)) as database:
+        values = ("../../precious.txt", state)
+        database.execute("UPDATE segments SET path = ?, state = ?, bytes = 9, lines = 1 WHERE id = 1", values)
+    with pytest.raises(StoreError, match="is damaged"), opened(data_dir):
+        pass
+    assert precious.read_bytes() == b"precious\n" * 30
+    assert (tmp_path / "precious.txt.note").exists()
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+def test_a_pipe_in_place_of_a_file_of_the_ledger_stops_nobody(tmp_path: Path, suffix: str) -> None:
+    store_twelve(tmp_path)
+    path = tmp_path / f"ledger.sqlite3{suffix}"
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    with pytest.raises((StoreError, OSError), match="a named pipe"):
+        list(fsck(tmp_path))
+    with pytest.raises(StoreError, match="a named pipe"), opened(tmp_path):
+        pass

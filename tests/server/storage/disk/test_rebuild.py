@@ -1,5 +1,6 @@
 """A lost or damaged ledger is made anew from the segments and their journals; nothing is lost or repeated by that."""
 
+import errno
 import os
 import shutil
 from contextlib import closing
@@ -315,3 +316,62 @@ def test_a_crash_in_the_first_group_is_no_lost_ledger(tmp_path: Path) -> None:
         submit_each(store, LINES[:3], Stored())
     assert stored_lines(tmp_path) == LINES[:3]
     assert set(problems(tmp_path)) == {""}
+
+
+@pytest.mark.parametrize("target", ["other", "."])
+def test_a_rebuild_follows_no_link_in_the_place_of_the_new_ledger(tmp_path: Path, target: str) -> None:
+    """Somebody who may write into the data folder could have root delete the ledger of another store."""
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    for folder in (mine, other):
+        fill(folder)
+    before = (tables(mine), tables(other))
+    (mine / "ledger.new").symlink_to(other if target == "other" else target)
+    with pytest.raises(StoreError, match=r"ledger\.new"):
+        rebuild(mine)
+    assert (tables(mine), tables(other)) == before
+
+
+def test_a_new_ledger_that_does_not_fit_takes_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk, SQLite may have the new ledger only in its log, whose end is not the ledger's."""
+
+    def fail(ledger: Ledger) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(ledger.path))
+
+    fill(tmp_path)
+    before = tables(tmp_path)
+    monkeypatch.setattr(Ledger, "move_log_into_file", fail)
+    with pytest.raises(StoreError, match="No space left"):
+        rebuild(tmp_path)
+    assert tables(tmp_path) == before
+    monkeypatch.undo()
+    assert rebuild(tmp_path).remarks == []
+    assert tables(tmp_path) == before
+
+
+def test_the_log_of_a_ledger_is_moved_into_it_or_an_error(tmp_path: Path) -> None:
+    fill(tmp_path)
+    with closing(Ledger(tmp_path, durable=False)) as ledger, closing(Ledger(tmp_path, durable=False)) as reader:
+        with ledger.transaction():
+            ledger.set_store_id("new")
+        with reader.transaction():
+            assert reader.store_id == "new"
+        ledger.move_log_into_file()
+        assert not (tmp_path / "ledger.sqlite3-wal").stat().st_size
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may write into the folders of others")
+def test_root_rebuilds_nothing_in_a_folder_that_belongs_to_somebody_else(tmp_path: Path) -> None:
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    for folder in (mine, other):
+        fill(folder)
+    for segment in segments_of(other):
+        segment.write_bytes(segment.read_bytes() + b"a line that its own ledger does not have yet")
+    before = {path: path.read_bytes() for path in segments_of(other)}
+    host = next((mine / "segments").iterdir())
+    shutil.rmtree(host)
+    host.symlink_to(other / "segments" / host.name)
+    for path in (mine, *mine.rglob("*")):
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+    lose_ledger(mine)
+    rebuild(mine)
+    assert {path: path.read_bytes() for path in segments_of(other)} == before

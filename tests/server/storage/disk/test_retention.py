@@ -13,7 +13,19 @@ from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.records import SegmentRow
 from tests.support.delivery import LINES
 from tests.support.running import stored_lines, wait_until
-from tests.support.stores import LOG, MONDAY, SIZE, FailingFiles, Stored, delivery, names, opened, problems, submit_each
+from tests.support.stores import (
+    LOG,
+    MONDAY,
+    SIZE,
+    FailingFiles,
+    Stored,
+    delivery,
+    names,
+    opened,
+    problems,
+    segments_of,
+    submit_each,
+)
 
 SUPPRESSED = re.compile(r"^\.\.\. ([0-9]+) more segments that retention deleted in .* were not logged$")
 
@@ -170,3 +182,23 @@ def test_new_limits_act_although_nothing_is_stored_any_more(tmp_path: Path) -> N
         store.change_limits(segment_bytes=3 * SIZE, retention_bytes=8 * SIZE, retention_days=0)
         wait_until(lambda: len(names(tmp_path)) < 8, "retention has deleted segments")
         wait_until(lambda: states(tmp_path) == ["expired", "expired", "closed", "open"], "two are left")
+
+
+def test_retention_deletes_what_belongs_to_a_segment_and_nothing_else(tmp_path: Path) -> None:
+    """An operator's copy beside a segment is not the store's, and a folder in its place stops nobody."""
+    with opened(tmp_path, segment_bytes=3 * SIZE) as store:
+        submit_each(store, LINES[10:22], Stored())
+    first, second = segments_of(tmp_path)[:2]
+    own = [first.with_name(first.name + end) for end in (".surplus-1-7", ".surplus-2-7.unacked", ".journal.kept-3")]
+    others = [first.with_name(first.name + end) for end in (".gz", ".surplus", ".journal.old")]
+    for path in (*own, *others):
+        path.write_bytes(b"x")
+    folders = [first.with_name(f"{first.name}.old"), second.with_name(f"{second.name}.surplus-1-7")]
+    for folder in folders:
+        folder.mkdir()
+    with opened(tmp_path, retention_bytes=3 * SIZE):
+        pass
+    assert states(tmp_path)[:2] == ["expired", "expired"]
+    assert [path.exists() for path in (first, second, *own, *others, *folders)] == [False] * 5 + [True] * 5
+    with opened(tmp_path) as store:
+        submit_each(store, LINES[22:24], Stored())

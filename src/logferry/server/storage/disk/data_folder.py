@@ -18,7 +18,7 @@ from logferry.server.storage.disk.damaged_folder import DAMAGED_FOLDER, kept_in
 from logferry.server.storage.disk.data_lock import LOCK_NAMES
 from logferry.server.storage.disk.journal import segment_of_journal
 from logferry.server.storage.disk.ledger import FILE_NAME
-from logferry.server.storage.disk.regular import kind_of
+from logferry.server.storage.disk.regular import is_folder, kind_of
 from logferry.server.storage.disk.segment_names import FOLDER_NAME, segment_name
 from logferry.server.storage.disk.shared_journal import SHARED_NAME
 from logferry.server.storage.disk.surplus import SurplusName, surplus_name
@@ -177,7 +177,4 @@ def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     """Whether something is a folder; a link to one is, too: a store may have been moved in part."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
+    return is_folder(entry.path)

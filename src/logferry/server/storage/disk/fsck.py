@@ -37,7 +37,8 @@ def fsck(data_dir: Path) -> Iterator[Finding]:
     sort_in(data_dir)
     try:
         with ledger_for_reading(data_dir) as ledger:
-            yield from (_ledger_finding(size, problem) for problem in ledger.problems())
+            problems = ledger.problems() or ledger.wrong_values()
+            yield from (_ledger_finding(size, problem) for problem in problems)
             yield from _segments(data_dir, ledger)
             yield from other_files(data_dir, ledger.has_segment)
     except OSError as error:

@@ -25,7 +25,7 @@ from logferry.folder_lock import FolderInUse
 from logferry.permissions import give_to_owner_of
 from logferry.server.storage.disk.data_lock import lock_data_folder
 from logferry.server.storage.disk.entering import Entering
-from logferry.server.storage.disk.file_system import FileSystem
+from logferry.server.storage.disk.file_system import FileSystem, naming
 from logferry.server.storage.disk.journal import Journal, Total, journal_path, segment_of_journal
 from logferry.server.storage.disk.journal_files import JournalFiles
 from logferry.server.storage.disk.ledger import FILE_NAME, Ledger, sort_in
@@ -80,7 +80,8 @@ def _rebuild(data_dir: Path, files: FileSystem) -> Rebuilt:
     if next(_candidates(root, JournalFiles(root)), None) is None:
         raise StoreError(f"cannot rebuild the ledger in {data_dir}: it has no segments")
     folder = data_dir / _NEW_FOLDER
-    _clear(folder)
+    with naming(folder):
+        _clear(folder)
     folder.mkdir(mode=0o750)
     with open(os.open(folder / FILE_NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640), "wb") as file:
         give_to_owner_of(data_dir, file.fileno())  # SQLite gives the files beside the ledger the same owner
@@ -89,19 +90,42 @@ def _rebuild(data_dir: Path, files: FileSystem) -> Rebuilt:
     try:
         with ledger.transaction():
             rebuilt = _Rebuild(root, ledger, files).run()
+        ledger.move_log_into_file()  # only the file takes the place of the old ledger
     finally:
         ledger.close()
+    _check(folder)
     sync_folder(folder)
     rebuilt.kept_as = _exchange(data_dir, folder)
     return rebuilt
 
 
+def _check(folder: Path) -> None:
+    """Raise StoreError unless the new ledger is whole: nothing may take the place of the old one that is not."""
+    ledger = Ledger(folder, durable=False, read_only=True)
+    try:
+        problems = ledger.problems()
+    finally:
+        ledger.close()
+    if problems:
+        raise StoreError(f"cannot rebuild the ledger: the new one is damaged ({problems[0]}); the old one is kept")
+
+
 def _clear(folder: Path) -> None:
-    """Remove what a rebuild that was interrupted has left."""
-    for suffix in _BESIDE:
-        (folder / f"{FILE_NAME}{suffix}").unlink(missing_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        folder.rmdir()
+    """Remove what a rebuild that was interrupted has left. Never follows a link: others may write into data folders.
+
+    Raises OSError.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        for suffix in _BESIDE:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{FILE_NAME}{suffix}", dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+    folder.rmdir()
 
 
 def _exchange(data_dir: Path, folder: Path) -> str:

@@ -21,6 +21,20 @@ _KINDS: Final = {
 }
 
 
+def is_folder(path: Path | str) -> bool:
+    """Whether a path is a folder, or a link to one.
+
+    For root, a link counts only if it belongs to root or to the owner of what it leads to: the owner of a data folder
+    must not have root write into the folders of others.
+    """
+    try:
+        status = os.stat(path)
+        owner = os.lstat(path).st_uid
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and (os.geteuid() != 0 or owner in (0, status.st_uid))
+
+
 def kind_of(mode: int) -> str:
     """Return what a file of this mode is if it is not a file: "a named pipe"; "" for a file."""
     return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "a device")

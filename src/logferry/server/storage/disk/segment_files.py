@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from logferry.server.storage.disk.regular import open_file
+from logferry.server.storage.disk.regular import is_folder, open_file
 from logferry.server.storage.disk.segment_names import SegmentName, segment_name
 
 _BLOCK: Final = 64 * 1024
+
+# The folders of logs are two or three levels below the root (see LogName).
+_DEPTH: Final = 2
 
 
 def segment_files(root: Path) -> Iterator[tuple[str, SegmentName]]:
@@ -21,7 +24,21 @@ def segment_files(root: Path) -> Iterator[tuple[str, SegmentName]]:
 
 def log_folders(root: Path) -> list[Path]:
     """Return the folders in which segments may lie: those of logs, in the common tree and in those of identities."""
-    return sorted((*root.glob("*/*/"), *root.glob("*/*/*/")))
+    found = _folders_in(root) if is_folder(root) else []
+    folders: list[Path] = []
+    for _ in range(_DEPTH):
+        found = [path for folder in found for path in _folders_in(folder)]
+        folders += found
+    return sorted(folders)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:  # which tells files apart without asking the disk about each
+        return [
+            Path(entry.path)
+            for entry in entries
+            if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and is_folder(entry.path))
+        ]
 
 
 def has_segments(root: Path) -> bool:

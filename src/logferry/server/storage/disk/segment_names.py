@@ -12,6 +12,14 @@ FOLDER_NAME: Final = "segments"  # below the data folder
 _segment_name: Final = re.compile(r"(\d{4}-\d{2}-\d{2})-(\d{1,9})\.ndjson", re.ASCII)
 
 
+_is_segment_path: Final = re.compile(r"(?:[^/.\0][^/\0]*/){2,3}[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{1,9}\.ndjson").fullmatch
+
+
+def is_segment_path(path: str) -> bool:
+    """Whether a path below `segments` is one that a store gives to a segment: it leads out of no folder."""
+    return _is_segment_path(path) is not None
+
+
 class SegmentName(NamedTuple):
     """A segment's place in its folder: its UTC day as an ISO date, and its number on that day; later is greater."""
 

@@ -27,6 +27,11 @@ _BLOCK_BYTES: Final = 1024 * 1024
 
 _surplus_name: Final = re.compile(r"(.+\.ndjson)\.surplus-(\d{1,9})-(\d{1,18})(\.unacked)?", re.ASCII)
 
+# What follows the name of a segment in the names of what belongs to it; `.new` is left by a crash.
+_of_segment: Final = re.compile(
+    r"(?:\.surplus-[0-9]{1,9}-[0-9]{1,18}(?:\.unacked)?)?(?:\.journal(?:\.kept-[0-9]{1,9})?)?(?:\.new)?", re.ASCII
+)
+
 _NO_HOLES: Final = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # a file system that does not know where they are
 
 
@@ -82,13 +87,14 @@ def set_aside(path: Path, position: int, files: FileSystem, *, is_unacked: bool 
 def delete_segment(path: Path, files: FileSystem) -> int:
     """Delete a segment that retention has expired, and first its journal and surplus. Raises OSError.
 
-    Returns how many bytes of surplus there were.
+    Whatever else has a name that begins like the segment's is somebody else's, and stays. Returns how many bytes of
+    surplus there were.
     """
     surplus = 0
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(path.parent):
-            if name.startswith(f"{path.name}."):
-                beside = path.with_name(name)
+            beside = path.with_name(name)
+            if _is_of_segment(name, path.name) and not beside.is_dir():
                 with naming(beside):
                     size = beside.lstat().st_size if surplus_name(name) else 0
                     files.delete(beside)
@@ -96,6 +102,11 @@ def delete_segment(path: Path, files: FileSystem) -> int:
     with naming(path):
         files.delete(path)
     return surplus
+
+
+def _is_of_segment(name: str, segment: str) -> bool:
+    """Whether the store gives such a name to a file beside a segment: a journal, a surplus, the journal of one."""
+    return name.startswith(f"{segment}.") and _of_segment.fullmatch(name, len(segment)) is not None
 
 
 def _free_name(path: Path, position: int, *, is_unacked: bool) -> Path:

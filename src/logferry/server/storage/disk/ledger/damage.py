@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from logferry.server.storage.disk.ledger.database import LedgerDatabase
+from logferry.server.storage.disk.ledger.checked import CheckedRows
 from logferry.server.storage.disk.ledger.extents import EXTENT_COLUMNS
 from logferry.server.storage.records import DamageRow, ExtentRow, SegmentRow
 
@@ -11,7 +11,7 @@ from logferry.server.storage.records import DamageRow, ExtentRow, SegmentRow
 _IS_KEPT: Final = "damage.segment IN (SELECT id FROM segments WHERE state != 'expired')"
 
 
-class DamageRows(LedgerDatabase):
+class DamageRows(CheckedRows):
     """The tables `damage` and `checks`."""
 
     def add_damage(self, rows: Iterable[DamageRow]) -> int:
@@ -81,7 +81,7 @@ class DamageRows(LedgerDatabase):
             "WHERE segments.id > ? ORDER BY segments.id LIMIT ?",
             (after, limit),
         )
-        return [(SegmentRow(*row), checked_at) for *row, checked_at in rows]
+        return [(self._segment(row), checked_at) for *row, checked_at in rows]
 
     def set_checked(self, checks: Mapping[int, float]) -> None:
         """Record when segments were checked, by their numbers."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from logferry.errors import DamagedLedger, StoreError
 from logferry.server.storage.disk.ledger_format import VERSION, is_new, migrate, version_of
+from logferry.server.storage.disk.regular import kind_of
 
 FILE_NAME: Final = "ledger.sqlite3"
 
@@ -38,6 +39,7 @@ class LedgerDatabase:
         another version.
         """
         self.path = data_dir / FILE_NAME
+        _refuse_other_kinds(self.path)
         try:
             self._database = _connect(self.path, read_only=read_only)
             try:
@@ -57,7 +59,7 @@ class LedgerDatabase:
                 f"1 to {VERSION}"
             )
         if is_checked and (problems := self._problems()):
-            raise _damaged(self.path, problems[0])
+            raise damaged(self.path, problems[0])
         if not read_only:
             self._prepare(durable=durable)
             if version < VERSION:
@@ -88,6 +90,12 @@ class LedgerDatabase:
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         self._database.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+
+    def move_log_into_file(self) -> None:
+        """Write everything that the log has into the file. Raises OSError, also if others use the ledger."""
+        ((is_busy, pages, _),) = self._query("PRAGMA wal_checkpoint(TRUNCATE)")
+        if is_busy or pages:
+            raise OSError(None, "its log cannot be moved into it", str(self.path))
 
     def close(self) -> None:
         """Close the file."""
@@ -175,6 +183,21 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     return sqlite3.connect(name, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
 
 
+def _refuse_other_kinds(path: Path) -> None:
+    """Raise StoreError if the ledger, or a file that SQLite keeps beside it, is not a file.
+
+    SQLite would wait for the other end of a named pipe.
+    """
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        name = path.with_name(f"{path.name}{suffix}")
+        try:
+            kind = kind_of(name.stat().st_mode)
+        except OSError:
+            continue
+        if kind:
+            raise StoreError(f"cannot open the ledger: {name} is {kind}, not a file")
+
+
 def _kind(error: sqlite3.Error) -> int:
     """Return the primary result code of SQLite; 0 if there is none."""
     return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
@@ -183,14 +206,15 @@ def _kind(error: sqlite3.Error) -> int:
 def _cannot_open(path: Path, error: sqlite3.Error) -> StoreError:
     """Return what to do about a ledger that cannot be opened. Only damage is a reason to make another one."""
     if _kind(error) in _DAMAGE:
-        return _damaged(path, str(error))
+        return damaged(path, str(error))
     return StoreError(
         f"cannot open the ledger {path}: {error}. It is as it was: do not move or restore it, but remove the cause "
         "(a full disk, missing permissions, another program that uses it), and start again"
     )
 
 
-def _damaged(path: Path, problem: str) -> DamagedLedger:
+def damaged(path: Path, problem: str) -> DamagedLedger:
+    """Return the error for a ledger that is damaged, with what to do about it."""
     return DamagedLedger(
         f"the ledger {path} is damaged: {problem}. The segments are as they were. `logferry fsck --rebuild` makes the "
         "ledger anew from the journals beside them, and keeps the damaged one",

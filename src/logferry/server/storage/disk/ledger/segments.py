@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from logferry.server.storage.disk.ledger.database import LedgerDatabase
+from logferry.server.storage.disk.ledger.checked import CheckedRows
 from logferry.server.storage.records import SegmentRow, SegmentState
 
 
-class SegmentRows(LedgerDatabase):
+class SegmentRows(CheckedRows):
     """The table `segments`."""
 
     def add_segment(self, path: str) -> SegmentRow:
@@ -38,7 +38,7 @@ class SegmentRows(LedgerDatabase):
     def segment(self, segment_id: int) -> SegmentRow | None:
         """Return a segment by its number."""
         rows = self._query("SELECT * FROM segments WHERE id = ?", (segment_id,))
-        return SegmentRow(*rows[0]) if rows else None
+        return self._segment(rows[0]) if rows else None
 
     def has_segment(self, path: str) -> bool:
         """Whether a segment is recorded, whatever its state."""
@@ -47,18 +47,18 @@ class SegmentRows(LedgerDatabase):
     def segments_in(self, folder: str) -> list[SegmentRow]:
         """Return the segments of a folder, "<host>/<name>", oldest first, whatever their state."""
         rows = self._query("SELECT * FROM segments WHERE path > ? AND path < ? ORDER BY id", _within(folder))
-        return [SegmentRow(*row) for row in rows]
+        return [self._segment(row) for row in rows]
 
     def last_segment_in(self, folder: str) -> SegmentRow | None:
         """Return the newest segment of a folder, whatever its state."""
         query = "SELECT * FROM segments WHERE path > ? AND path < ? ORDER BY id DESC LIMIT 1"
         rows = self._query(query, _within(folder))
-        return SegmentRow(*rows[0]) if rows else None
+        return self._segment(rows[0]) if rows else None
 
     def segments(self, *states: SegmentState) -> list[SegmentRow]:
         """Return the segments in any of `states` (all segments if none is given), oldest first."""
         where = f"WHERE state IN ({', '.join('?' * len(states))}) " if states else ""
-        return [SegmentRow(*row) for row in self._query(f"SELECT * FROM segments {where}ORDER BY id", states)]
+        return [self._segment(row) for row in self._query(f"SELECT * FROM segments {where}ORDER BY id", states)]
 
     def drop_segments(self, numbers: Iterable[int]) -> None:
         """Forget segments that no extent refers to, by their numbers."""

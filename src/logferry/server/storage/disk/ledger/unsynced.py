@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from logferry.server.storage.disk.ledger.database import LedgerDatabase
+from logferry.server.storage.disk.ledger.checked import CheckedRows
 from logferry.server.storage.records import SegmentRow, UnsyncedRow
 
 
-class UnsyncedRows(LedgerDatabase):
+class UnsyncedRows(CheckedRows):
     """The table `unsynced`."""
 
     def add_unsynced(self, pieces: Iterable[tuple[int, int, bytes]]) -> None:
@@ -17,7 +17,7 @@ class UnsyncedRows(LedgerDatabase):
         """Return the highest id of the kept bytes (0 if there are none), and the segments to which the bytes belong."""
         ((last,),) = self._query("SELECT coalesce(max(id), 0) FROM unsynced")
         rows = self._query("SELECT * FROM segments WHERE id IN (SELECT segment FROM unsynced WHERE id <= ?)", (last,))
-        return last, [SegmentRow(*row) for row in rows]
+        return last, [self._segment(row) for row in rows]
 
     def unsynced_of(self, segment: int, *, last: int) -> list[UnsyncedRow]:
         """Return the kept bytes of a segment up to the id `last`, in order."""
