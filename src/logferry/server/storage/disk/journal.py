@@ -38,6 +38,9 @@ MAX: Final = 2**63 - 1
 
 _crc32: Final = zlib.crc32
 
+# What json.dumps does with a string, at a tenth of the cost: a thousand new segments have ten thousand strings.
+_quoted: Final = json.encoder.encode_basestring_ascii
+
 # The types of the items after the kind. Every number is from 0 to 2^63 - 1.
 _SHAPES: Final[dict[str, tuple[type, ...]]] = {
     "j": (int, str, str),
@@ -123,33 +126,33 @@ def segment_of_journal(file_name: str) -> str:
 
 def begin_entry(store_id: str, segment: str) -> bytes:
     """Return the first entry of a journal."""
-    return _line(f'"j",{VERSION},{json.dumps(store_id)},{json.dumps(segment)}')
+    return _line(f'"j",{VERSION},{_quoted(store_id)},{_quoted(segment)}')
 
 
 def source_entry(source: str, origin: Origin) -> bytes:
     """Return the entry that says whose a source is."""
-    return _line(f'"s",{json.dumps(source)},{",".join(map(json.dumps, origin))}')
+    return _line(f'"s",{_quoted(source)},{",".join(map(_quoted, origin))}')
 
 
 def extent_entry(source: str, row: ExtentRow) -> bytes:
     """Return the entry of an extent."""
-    return _line(f'"e",{json.dumps(source)},{row.start},{row.end},{row.lines},{row.crc32},{row.position},{row.bytes}')
+    return _line(f'"e",{_quoted(source)},{row.start},{row.end},{row.lines},{row.crc32},{row.position},{row.bytes}')
 
 
 def state_entry(source: str, row: SourceRow | State) -> bytes:
     """Return the entry that says how far a source is stored."""
-    return _line(f'"p",{json.dumps(source)},{row.committed},{row.lines},{row.crc32}')
+    return _line(f'"p",{_quoted(source)},{row.committed},{row.lines},{row.crc32}')
 
 
 def loss_entry(row: LossRow) -> bytes:
     """Return the entry of a loss."""
-    return _line(f'"l",{json.dumps(row.source)},{row.start},{row.end},{json.dumps(row.reason)},{int(row.is_lost)}')
+    return _line(f'"l",{_quoted(row.source)},{row.start},{row.end},{_quoted(row.reason)},{int(row.is_lost)}')
 
 
 def window_entry(row: WindowRow) -> bytes:
     """Return the entry of an unknown window."""
     numbers = f"{row.start},{row.last_look},{row.noticed}"
-    return _line(f'"w",{json.dumps(row.source)},{numbers},{json.dumps(row.reason)}')
+    return _line(f'"w",{_quoted(row.source)},{numbers},{_quoted(row.reason)}')
 
 
 def total_entry(size: int, lines: int, crc32: int) -> bytes:
@@ -159,7 +162,7 @@ def total_entry(size: int, lines: int, crc32: int) -> bytes:
 
 def settled_entry(segment: str) -> bytes:
     """Return the entry of the shared journal after which it has nothing about a segment."""
-    return _line(f'"x",{json.dumps(segment)}')
+    return _line(f'"x",{_quoted(segment)}')
 
 
 def entries_of(journal: Journal) -> Iterator[bytes]:

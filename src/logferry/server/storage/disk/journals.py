@@ -94,6 +94,8 @@ _MAX_WAITING: Final = 50_000
 _MAX_UNWRITTEN: Final = 10_000
 
 
+_NOTHING: Final = total_entry(0, 0, 0)  # what a new segment holds
+
 _APPENDING: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
@@ -135,6 +137,7 @@ class _New:
     """A segment whose entries are in the shared journal: what that has about it."""
 
     path: str
+    begin: bytes  # the entry before each addition
     sources: set[str] = field(default_factory=set)
     size: int = 0
     is_closed: bool = False
@@ -186,23 +189,23 @@ class Journals:
 
     def begin(self, row: SegmentRow) -> None:
         """Begin the journal of a new segment: it says that nothing is stored yet. Never raises OSError."""
-        entries = begin_entry(self._store_id, row.path) + total_entry(0, 0, 0)
+        begin = begin_entry(self._store_id, row.path)
         with self._writing:
             try:
-                if not self._is_begun_in_shared(row, entries):
-                    self._begin_own(row, entries)
+                if not self._is_begun_in_shared(row, begin):
+                    self._begin_own(row, begin + _NOTHING)
                 self._not_begun.discard(row.path)
             except OSError as error:
                 self._not_begun.add(row.path)
                 self._note_failure(error)
 
-    def _is_begun_in_shared(self, row: SegmentRow, entries: bytes) -> bool:
+    def _is_begun_in_shared(self, row: SegmentRow, begin: bytes) -> bool:
         self._new.pop(row.id, None)  # of a transaction that was rolled back
         if self._shared.size > _MAX_SHARED_BYTES:
             return False
         with contextlib.suppress(OSError):
-            self._shared.append(entries)
-            self._new[row.id] = _New(row.path, size=len(entries))
+            self._shared.append(begin + _NOTHING)
+            self._new[row.id] = _New(row.path, begin, size=len(begin))
             return True
         return False
 
@@ -344,7 +347,7 @@ class Journals:
             self._note_written(segment, self._new[segment], len(chunk), waiting[segment].row)
 
     def _chunk(self, new: _New, waiting: _Waiting) -> bytes:
-        return begin_entry(self._store_id, new.path) + b"".join(_entries(waiting, new.sources))
+        return b"".join((new.begin, *_entries(waiting, new.sources)))
 
     def _note_written(self, segment: int, new: _New, size: int, row: SegmentRow) -> None:
         new.size += size

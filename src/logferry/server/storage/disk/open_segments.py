@@ -143,7 +143,7 @@ class OpenSegments:
         """Close the segment of a log for good; return the log's next segment. Raises OSError."""
         self._close_file(log)
         self._close_row(old.row)
-        return self._begin(log, old.path.parent)
+        return self._begin(log, old.path.parent, self._ledger.segments_in(log.path))
 
     def tidy(self, log: LogName) -> None:
         """Move the surplus of the open segment of a log aside now, not only before the next append.
@@ -186,7 +186,8 @@ class OpenSegments:
 
     def _open_last(self, log: LogName) -> OpenSegment:
         folder = self._make_folders(log)
-        rows = [self._pending.rows.get(row.id, row) for row in self._ledger.segments_in(log.path)]
+        recorded = self._ledger.segments_in(log.path)
+        rows = [self._pending.rows.get(row.id, row) for row in recorded]
         rows = [row for row in rows if row.state == "open"]
         for row in rows[:-1]:
             self._close_row(row)
@@ -194,7 +195,7 @@ class OpenSegments:
             return self._open_file(log, rows[-1])
         for row in rows[-1:]:
             self._close_row(row)
-        return self._begin(log, folder)
+        return self._begin(log, folder, recorded)
 
     def _restore_length(self, row: SegmentRow) -> Restored:
         journals = JournalFiles(self._root)
@@ -207,12 +208,12 @@ class OpenSegments:
     def _close_row(self, row: SegmentRow) -> None:
         self._pending.rows[row.id] = replace(row, state="closed")
 
-    def _begin(self, log: LogName, folder: Path) -> OpenSegment:
-        """Record the next segment of a folder in the ledger, and open it."""
+    def _begin(self, log: LogName, folder: Path, recorded: Iterable[SegmentRow]) -> OpenSegment:
+        """Record the segment of a folder that follows those that are recorded in the ledger, and open it."""
         with naming(folder):
             taken = frozenset(os.listdir(folder))
-        recorded = (segment_name(os.path.basename(row.path)) for row in self._ledger.segments_in(log.path))
-        last = max((name for name in recorded if name), default=None)
+        names = (segment_name(os.path.basename(row.path)) for row in recorded)
+        last = max((name for name in names if name), default=None)
         name = next_name(last, taken, self._today().isoformat())
         if skipped := next_name(last, frozenset(), name.day).number - name.number:
             message = "%s has %d names of segments that the ledger does not record; they are left alone, and left out"
@@ -228,12 +229,18 @@ class OpenSegments:
         folders = [self._root]
         for name in log.path.split("/"):
             folders.append(folders[-1] / name)
-        for path in folders:
-            with naming(path):
-                self._files.make_folder(path)
+        try:
+            self._make_folder(folders[-1])
+        except FileNotFoundError:
+            for path in folders:
+                self._make_folder(path)
         if self._durable:
             self.unsynced_folders |= {self._root.parent, *folders[:-1]}
         return folders[-1]
+
+    def _make_folder(self, path: Path) -> None:
+        with naming(path):
+            self._files.make_folder(path)
 
     def _open_file(self, log: LogName, row: SegmentRow) -> OpenSegment:
         while len(self._open) >= self._max_open:
