@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from logferry.client.delivery.batches import Gap
+from logferry.client.delivery.batches import Claim, RenderedRange
 from logferry.client.delivery.engine import DeliveryEngine
 from logferry.client.delivery.output import (
     BatchRejected,
@@ -26,12 +26,11 @@ from logferry.client.delivery.output import (
 from logferry.client.delivery.resume import StoredRanges
 from logferry.client.delivery.retry import Backoff, ReconnectGate
 from logferry.client.net.readiness import Readiness, Wait
-from logferry.client.readers.rerender import Renderings, do_nothing
+from logferry.client.readers.rerender import do_nothing
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, PeerClosed, Unreachable
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.delivery_reports import Extent, RecordedLoss
 from logferry.protocol.delivery_requests import ClientState
 from logferry.telemetry.metrics import Metrics
 from tests.support.stopping import stop_signal
@@ -114,33 +113,16 @@ class MemoryProducer:
         self._offsets[source] = offset or 0
         self._one_by_one_until[source] = one_by_one_until
 
-    def crc32_between(
-        self,
-        source: Source,
-        start: int,
-        end: int,
-        *,
-        crc32: int,
-        renderings: Renderings,
-        between: Callable[[], object] = do_nothing,
-    ) -> int | None:
-        data = b"".join(self.content[source])
-        return zlib.crc32(data[start:end], crc32) if end <= len(data) else None
+    def crc32_behind(self, wanted: RenderedRange, *, between: Callable[[], object] = do_nothing) -> int | None:
+        data = b"".join(self.content[wanted.source])
+        return zlib.crc32(data[wanted.start : wanted.end], wanted.crc32) if wanted.end <= len(data) else None
 
-    def holds(
-        self,
-        source: Source,
-        extents: Sequence[Extent],
-        passed: Sequence[RecordedLoss],
-        gaps: Sequence[Gap],
-        *,
-        between: Callable[[], object] = do_nothing,
-    ) -> bool:
-        data = b"".join(self.content[source])
-        are_blank = not any(data.count(b"\n", *gap) for gap in gaps)
-        are_lines = all(data.count(b"\n", loss.start, loss.end) <= 1 for loss in passed)
-        held = all(zlib.crc32(data[each.start : each.end]) == each.crc32 for each in extents)
-        return bool(extents) and held and are_lines and are_blank
+    def holds(self, claim: Claim, *, between: Callable[[], object] = do_nothing) -> bool:
+        data = b"".join(self.content[claim.source])
+        are_blank = not any(data.count(b"\n", *gap) for gap in claim.gaps)
+        are_lines = all(data.count(b"\n", loss.start, loss.end) <= 1 for loss in claim.passed)
+        held = all(zlib.crc32(data[each.start : each.end]) == each.crc32 for each in claim.extents)
+        return bool(claim.extents) and held and are_lines and are_blank
 
     def _has_more(self, source: Source) -> bool:
         return self._offsets[source] < sum(map(len, self.content[source]))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.delivery.batches import Gap, RenderingProducer
+from logferry.client.delivery.batches import Claim, Gap, RenderedRange, RenderingProducer
 from logferry.client.delivery.output import BatchRejected
 from logferry.client.delivery.resume import StoredRanges, between
 from logferry.client.readers.batch import BatchReader
@@ -74,10 +74,10 @@ def test_a_skip_beyond_the_end_of_a_file_that_is_acked_to_its_end_does_not_swall
     log = append(tmp_path / "app.log", range(10))
     producer = RenderingProducer(BatchReader(ship_settings(log, 1).inputs), metrics=Metrics())
     source, size = source_of(producer)
-    crc32 = producer.crc32_between(source, 0, size, crc32=0, renderings=[])
+    crc32 = producer.crc32_behind(RenderedRange(source, 0, size, 0, []))
     assert crc32 is not None
     source.go_to(size, 10, crc32)
-    assert producer.crc32_between(source, size, size + committed, crc32=crc32, renderings=[]) is None
+    assert producer.crc32_behind(RenderedRange(source, size, size + committed, crc32, [])) is None
 
 
 def test_a_skip_that_ends_at_the_checkpoint_is_noticed() -> None:
@@ -356,25 +356,25 @@ def source_of(producer: RenderingProducer) -> tuple[Source, int]:
 @pytest.mark.parametrize("beyond", [1, FAR, 2**63 - 1, 2**70])
 def test_a_file_has_no_crc_behind_its_end(producer: RenderingProducer, beyond: int) -> None:
     source, size = source_of(producer)
-    assert producer.crc32_between(source, 0, size, crc32=0, renderings=[]) is not None
-    assert producer.crc32_between(source, 0, size + beyond, crc32=0, renderings=[]) is None
-    assert producer.crc32_between(source, size, size + beyond, crc32=0, renderings=[]) is None
+    assert producer.crc32_behind(RenderedRange(source, 0, size, 0, [])) is not None
+    assert producer.crc32_behind(RenderedRange(source, 0, size + beyond, 0, [])) is None
+    assert producer.crc32_behind(RenderedRange(source, size, size + beyond, 0, [])) is None
 
 
 def test_nothing_is_held_without_an_extent_nor_beyond_the_end(producer: RenderingProducer) -> None:
     source, size = source_of(producer)
-    crc32 = producer.crc32_between(source, 0, size, crc32=0, renderings=[])
+    crc32 = producer.crc32_behind(RenderedRange(source, 0, size, 0, []))
     assert crc32 is not None
     whole = Extent(0, size, 10, crc32, "ok", "x")
-    assert producer.holds(source, [whole], [], [])
-    assert not producer.holds(source, [], [], [])
-    assert not producer.holds(source, [whole, Extent(size, FAR, 0, 0, "ok", "x")], [], [])
-    assert not producer.holds(source, [whole._replace(end=FAR)], [], [])
-    assert not producer.holds(source, [whole], [RecordedLoss(size, FAR, "a lie")], [])
-    assert not producer.holds(source, [whole], [RecordedLoss(0, size, "ten lines are not one")], [])
-    assert producer.holds(source, [whole], [RecordedLoss(0, size // 10, "one line")], [])
-    assert not producer.holds(source, [whole], [], [(0, size // 10)])
-    assert not producer.holds(source, [whole], [], [(size, FAR)])
+    assert producer.holds(Claim(source, [whole], [], []))
+    assert not producer.holds(Claim(source, [], [], []))
+    assert not producer.holds(Claim(source, [whole, Extent(size, FAR, 0, 0, "ok", "x")], [], []))
+    assert not producer.holds(Claim(source, [whole._replace(end=FAR)], [], []))
+    assert not producer.holds(Claim(source, [whole], [RecordedLoss(size, FAR, "a lie")], []))
+    assert not producer.holds(Claim(source, [whole], [RecordedLoss(0, size, "ten lines are not one")], []))
+    assert producer.holds(Claim(source, [whole], [RecordedLoss(0, size // 10, "one line")], []))
+    assert not producer.holds(Claim(source, [whole], [], [(0, size // 10)]))
+    assert not producer.holds(Claim(source, [whole], [], [(size, FAR)]))
 
 
 @pytest.mark.parametrize("reason", ["stop", "deadline"])
@@ -393,7 +393,7 @@ def test_a_client_that_compares_a_long_file_is_stopped_between_two_chunks(reason
                 run.stop.request()
             between()
 
-    run.producer.crc32_between = compare  # type: ignore[method-assign, assignment]
+    run.producer.crc32_behind = compare  # type: ignore[method-assign, assignment]
     one.committed = 20 * SIZE
     run.producer.content[one] = [*LINES, LINES[0]]
     with pytest.raises(DeliveryAbandoned, match="stopped" if reason == "stop" else "deadline"):
@@ -410,8 +410,8 @@ def test_something_else_can_be_done_after_each_chunk(tmp_path: Path, monkeypatch
     def count() -> None:
         calls.append(1)
 
-    crc32 = producer.crc32_between(source, 0, size, crc32=0, renderings=[], between=count)
+    crc32 = producer.crc32_behind(RenderedRange(source, 0, size, 0, []), between=count)
     assert crc32 is not None
     assert len(calls) >= 6
-    assert producer.holds(source, [Extent(0, size, 200, crc32, "ok", "x")], [], [], between=count)
+    assert producer.holds(Claim(source, [Extent(0, size, 200, crc32, "ok", "x")], [], []), between=count)
     assert len(calls) >= 12

@@ -238,7 +238,7 @@ def test_a_client_that_compares_a_quiet_file_with_what_a_store_has_more_stops_be
                 run.stop.request()
             between()
 
-    run.producer.crc32_between = compare  # type: ignore[method-assign, assignment]
+    run.producer.crc32_behind = compare  # type: ignore[method-assign, assignment]
     with pytest.raises(DeliveryAbandoned, match="stopped"):
         run.engine.run()
     assert 10 < len(chunks) < 20

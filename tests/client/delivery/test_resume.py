@@ -1,18 +1,17 @@
 """What happens to a source when the server has it up to another place than the client thinks."""
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
-from logferry.client.delivery.batches import Gap
-from logferry.client.readers.rerender import Renderings, do_nothing
+from logferry.client.delivery.batches import Claim, RenderedRange
+from logferry.client.readers.rerender import do_nothing
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.model.batch import Batch
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
-from logferry.protocol.delivery_reports import Extent, RecordedLoss
 from tests.support.delivery import DeliveryClient, batch
 from tests.support.engines import engine_to_server
 from tests.support.running import RunningServer, numbered_line
@@ -55,27 +54,10 @@ class Script:
         assert offset is not None
         self._batches = batches(source, self._again, offset // SIZE)
 
-    def crc32_between(
-        self,
-        source: Source,
-        start: int,
-        end: int,
-        *,
-        crc32: int,
-        renderings: Renderings,
-        between: Callable[[], object] = do_nothing,
-    ) -> int:
-        return zlib.crc32(b"".join(LINES[start // SIZE : end // SIZE]), crc32)
+    def crc32_behind(self, wanted: RenderedRange, *, between: Callable[[], object] = do_nothing) -> int:
+        return zlib.crc32(b"".join(LINES[wanted.start // SIZE : wanted.end // SIZE]), wanted.crc32)
 
-    def holds(
-        self,
-        source: Source,
-        extents: Sequence[Extent],
-        passed: Sequence[RecordedLoss],
-        gaps: Sequence[Gap],
-        *,
-        between: Callable[[], object] = do_nothing,
-    ) -> bool:
+    def holds(self, claim: Claim, *, between: Callable[[], object] = do_nothing) -> bool:
         return False
 
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.readers.base import Reader
@@ -51,9 +51,30 @@ _HOLES_LOGGED: Final = 1
 _SPARSE_FACTOR: Final = 4
 
 
+class RenderedRange(NamedTuple):
+    """The bytes `[start, end)` of a source, how they were rendered, and the CRC-32 of the NDJSON before them."""
+
+    source: Source
+    start: int
+    end: int
+    crc32: int
+    renderings: Renderings
+
+
+class Claim(NamedTuple):
+    """What a server states to have of a source: extents, ranges that were passed, and gaps that neither covers."""
+
+    source: Source
+    extents: Sequence[Extent]
+    passed: Sequence[RecordedLoss] = ()
+    gaps: Sequence[Gap] = ()
+
+
 class BatchProducer(Protocol):
-    """Where the delivery engine takes its batches from. No method blocks for long, except `crc32_between` and
-    `holds`."""
+    """Where the delivery engine takes its batches from. No method blocks for long, except `crc32_behind` and `holds`.
+
+    These two call `between` after each chunk, which may raise to end them.
+    """
 
     @property
     def is_finished(self) -> bool:
@@ -86,31 +107,13 @@ class BatchProducer(Protocol):
         With None, the file becomes a new source and is read from its beginning.
         """
 
-    def crc32_between(
-        self,
-        source: Source,
-        start: int,
-        end: int,
-        *,
-        crc32: int,
-        renderings: Renderings,
-        between: Callable[[], object] = do_nothing,
-    ) -> int | None:
-        """Return the CRC-32 of a source's file, rendered from `start` to `end`, after bytes with `crc32`.
+    def crc32_behind(self, wanted: RenderedRange, *, between: Callable[[], object] = do_nothing) -> int | None:
+        """Return the CRC-32 up to the end of a range, rendered again from the source's file.
 
-        None if the file cannot be read, or does not reach that far. `between` is called after each chunk, and may
-        raise to end this; so in `holds`.
+        None if the file cannot be read, or does not reach that far.
         """
 
-    def holds(
-        self,
-        source: Source,
-        extents: Sequence[Extent],
-        passed: Sequence[RecordedLoss],
-        gaps: Sequence[Gap],
-        *,
-        between: Callable[[], object] = do_nothing,
-    ) -> bool:
+    def holds(self, claim: Claim, *, between: Callable[[], object] = do_nothing) -> bool:
         """Whether each extent of a source's file, rendered again, has the CRC-32 that the extent states, each range
         that was passed has at most one line, and each gap has none. Nothing is held without an extent.
         """
@@ -205,40 +208,28 @@ class RenderingProducer:
         """See BatchProducer. The thread that reads rewinds the source before it returns the next batch."""
         self._send_backs.append((source, offset, one_by_one_until))
 
-    def crc32_between(
-        self,
-        source: Source,
-        start: int,
-        end: int,
-        *,
-        crc32: int,
-        renderings: Renderings,
-        between: Callable[[], object] = do_nothing,
-    ) -> int | None:
+    def crc32_behind(self, wanted: RenderedRange, *, between: Callable[[], object] = do_nothing) -> int | None:
         """See BatchProducer. Safe in a thread other than the one that reads."""
-        with self._duplicate(source) as duplicate:
-            found = _rendered(duplicate, start, end, renderings, between, crc32=crc32) if duplicate else None
+        with self._duplicate(wanted.source) as duplicate:
+            found = _rendered(duplicate, wanted, between) if duplicate else None
             return found.crc32 if found else None
 
-    def holds(
-        self,
-        source: Source,
-        extents: Sequence[Extent],
-        passed: Sequence[RecordedLoss],
-        gaps: Sequence[Gap],
-        *,
-        between: Callable[[], object] = do_nothing,
-    ) -> bool:
+    def holds(self, claim: Claim, *, between: Callable[[], object] = do_nothing) -> bool:
         """See BatchProducer. Safe in a thread other than the one that reads."""
+        source, extents = claim.source, claim.extents
         with self._duplicate(source) as duplicate:
             if duplicate is None or not extents:
                 return False
+
+            def rendered(start: int, end: int) -> Rerendered | None:
+                return _rendered(duplicate, RenderedRange(source, start, end, 0, source.renderings), between)
+
             for extent in extents:
-                found = _rendered(duplicate, extent.start, extent.end, source.renderings, between)
+                found = rendered(extent.start, extent.end)
                 if found is None or found.crc32 != extent.crc32:
                     return False
-            ranges = chain(((loss.start, loss.end, 1) for loss in passed), ((*gap, 0) for gap in gaps))
-            found_lines = ((_rendered(duplicate, *each[:2], source.renderings, between), each[2]) for each in ranges)
+            ranges = chain(((loss.start, loss.end, 1) for loss in claim.passed), ((*gap, 0) for gap in claim.gaps))
+            found_lines = ((rendered(start, end), most) for start, end, most in ranges)
             return all(found is not None and found.lines <= most for found, most in found_lines)
 
     @contextmanager
@@ -347,19 +338,18 @@ def _render(chunk: Chunk, left_out: frozenset[str]) -> tuple[RenderSpec, Rendere
     return rendering, rendered
 
 
-def _rendered(
-    file: SourceFile, start: int, end: int, renderings: Renderings, between: Callable[[], object], *, crc32: int = 0
-) -> Rerendered | None:
+def _rendered(file: SourceFile, wanted: RenderedRange, between: Callable[[], object]) -> Rerendered | None:
     """Render a range of a file; None if it cannot be read to its end, whatever a server says about it."""
-    if start >= end or end > file.readable_end:
+    if wanted.start >= wanted.end or wanted.end > file.readable_end:
         return None
+    renderings = wanted.renderings or [(0, file.rendering)]
     try:
-        file.rewind(start)
-        found = rerender(file, end, renderings or [(0, file.rendering)], crc32=crc32, between=between)
+        file.rewind(wanted.start)
+        found = rerender(file, wanted.end, renderings, crc32=wanted.crc32, between=between)
     except (SourceError, OSError) as error:
         logger.error("%s", error)
         return None
-    return found if file.offset == end else None
+    return found if file.offset == wanted.end else None
 
 
 def _why_cut(chunk: Chunk) -> str:

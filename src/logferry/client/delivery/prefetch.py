@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from logferry.client.delivery.batch_queue import BatchQueue
-from logferry.client.delivery.batches import Gap, RenderingProducer
+from logferry.client.delivery.batches import Claim, RenderedRange, RenderingProducer
 from logferry.client.net.poller import Poller
 from logferry.client.net.readiness import READ
 from logferry.client.net.wakeup import Wakeup
-from logferry.client.readers.rerender import Renderings, do_nothing
+from logferry.client.readers.rerender import do_nothing
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.protocol.delivery_reports import Extent, RecordedLoss
 from logferry.telemetry.metrics import Metrics
 from logferry.worker import Worker
 
@@ -101,30 +100,13 @@ class PrefetchingProducer:
             self._is_drained = False
         self._wakeup_of_producer.set()
 
-    def crc32_between(
-        self,
-        source: Source,
-        start: int,
-        end: int,
-        *,
-        crc32: int,
-        renderings: Renderings,
-        between: Callable[[], object] = do_nothing,
-    ) -> int | None:
+    def crc32_behind(self, wanted: RenderedRange, *, between: Callable[[], object] = do_nothing) -> int | None:
         """See BatchProducer."""
-        return self._producer.crc32_between(source, start, end, crc32=crc32, renderings=renderings, between=between)
+        return self._producer.crc32_behind(wanted, between=between)
 
-    def holds(
-        self,
-        source: Source,
-        extents: Sequence[Extent],
-        passed: Sequence[RecordedLoss],
-        gaps: Sequence[Gap],
-        *,
-        between: Callable[[], object] = do_nothing,
-    ) -> bool:
+    def holds(self, claim: Claim, *, between: Callable[[], object] = do_nothing) -> bool:
         """See BatchProducer."""
-        return self._producer.holds(source, extents, passed, gaps, between=between)
+        return self._producer.holds(claim, between=between)
 
     def join(self) -> None:
         """Wait for the end of the thread, after `stop`. Does not raise the thread's error; `is_finished` does."""

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from logferry.client.delivery.batches import BatchProducer
+from logferry.client.delivery.batches import BatchProducer, RenderedRange
 from logferry.client.delivery.output import Connected, Located, Output, SourceAt
 from logferry.client.delivery.progress import DeliveryProgress
 from logferry.client.delivery.resume import not_wanted_until, read_again
@@ -125,12 +125,8 @@ class Reconciliation:
         """Return the CRC-32 of a source up to an offset that is acked, or behind that; None if nobody can know it."""
         if committed == source.committed:
             return source.crc32
-        return self._producer.crc32_between(
-            *(source, source.committed, committed),
-            crc32=source.crc32,
-            renderings=source.renderings,
-            between=self._notice,
-        )
+        later = RenderedRange(source, source.committed, committed, source.crc32, source.renderings)
+        return self._producer.crc32_behind(later, between=self._notice)
 
     def _doubt(self, source: Source, connection: Connected) -> None:
         """Read a source from its beginning: the answer to its open decides whether its store has this file."""

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from logferry.client.delivery.batches import BatchProducer, Gap
+from logferry.client.delivery.batches import BatchProducer, Claim, Gap, RenderedRange
 from logferry.client.delivery.output import SourceAt
 from logferry.client.delivery.window import Window
 from logferry.client.net.readiness import Wait
@@ -132,7 +132,7 @@ class SourceResumption:
         doubtful = [loss for loss in passed if not source.has_given_up(loss.start, loss.end)]
         if not (extents or doubtful or gaps):
             return passed
-        is_held = self._producer.holds(source, extents, doubtful, gaps, between=self._notice)
+        is_held = self._producer.holds(Claim(source, extents, doubtful, gaps), between=self._notice)
         return passed if is_held else None
 
     def _agrees(self, source: Source, position: SourceAt, known: Acked, end_of_known: int) -> bool:
@@ -141,21 +141,13 @@ class SourceResumption:
         if committed == known.committed:
             return position.crc32 == known.crc32
         if committed < known.committed:  # a file that is gone proves nothing; what the server lacks of it is lost
-            found = self._producer.crc32_between(
-                *(source, committed, known.committed),
-                crc32=position.crc32,
-                renderings=known.renderings,
-                between=self._notice,
-            )
+            acked = RenderedRange(source, committed, known.committed, position.crc32, known.renderings)
+            found = self._producer.crc32_behind(acked, between=self._notice)
             return found in (None, known.crc32)
         crc32 = self._window.crc32_up_to(source, committed) if source.set_back is None else None
         if crc32 is None:
-            crc32 = self._producer.crc32_between(
-                *(source, end_of_known, committed),
-                crc32=known.crc32,
-                renderings=known.renderings,
-                between=self._notice,
-            )
+            later = RenderedRange(source, end_of_known, committed, known.crc32, known.renderings)
+            crc32 = self._producer.crc32_behind(later, between=self._notice)
         return crc32 == position.crc32
 
     def _pass(self, source: Source, position: SourceAt, passed: Sequence[RecordedLoss]) -> None:
