@@ -5,18 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_OK, CommandLine
-from logferry.cli.output import as_json, print_problem, print_result, shown, table
-from logferry.cli.pattern_watch import watching_patterns
-from logferry.client.finding.foreign_links import follow_foreign_links
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.reports import ReportClient
+from logferry.cli.client.proof_command import asking, find_and_print
+from logferry.cli.command_line import CommandLine
+from logferry.cli.output import as_json, shown, table
 from logferry.client.proof.repair import RepairReport, repair_path
 from logferry.client.proof.verify import files_of
-from logferry.client.run import state_dir
-from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import RepairSettings
-from logferry.errors import DeliveryError, ProtocolError
+from logferry.errors import ProtocolError
 
 # Show at most this many problems of one source; `--json` lists them all.
 _MAX_PROBLEMS: Final = 20
@@ -32,26 +27,22 @@ _COMMAND_LINE: Final = CommandLine(
 
 def run(words: Sequence[str]) -> int:
     """Repair what is damaged of the files; return the exit code. Raises ConfigError."""
-    settings = _COMMAND_LINE.start(words)
-    try:
-        with watching_patterns():
-            found = _repair(settings)
-    except DeliveryError as error:
-        print_problem(str(error), command="repair")
-        return EXIT_NOT_DELIVERED
-    print_result(reports_as_json(found) if settings.json else reports_as_table(found))
-    return EXIT_INCOMPLETE if any(report.problems for report in found) else EXIT_OK
+    return find_and_print(
+        "repair",
+        _COMMAND_LINE.start(words),
+        _repair,
+        as_table=reports_as_table,
+        as_json=reports_as_json,
+        is_fine=lambda report: not report.problems,
+    )
 
 
 def _repair(settings: RepairSettings) -> list[RepairReport]:
-    follow_foreign_links(settings.follow_foreign_links)
-    checkpoints = Checkpoints(state_dir(settings.state_dir), read_only=True)
-    with ReportClient.connected_to(Endpoint.of(settings), settings, checkpoints.client_id) as reports:
+    with asking(settings) as (_, checkpoints, reports):
         if not reports.can_heal:
             raise ProtocolError("the server does not accept repairs: it needs a newer version")
-        return [
-            report for path in files_of(settings.inputs) for report in repair_path(Path(path), checkpoints, reports)
-        ]
+        paths = map(Path, files_of(settings.inputs))
+        return [report for path in paths for report in repair_path(path, checkpoints, reports)]
 
 
 def reports_as_table(reports: Sequence[RepairReport]) -> str:

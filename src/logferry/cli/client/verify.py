@@ -10,24 +10,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_OK, CommandLine
-from logferry.cli.output import as_json, print_problem, print_result, shown, shown_reason, table
-from logferry.cli.pattern_watch import watching_patterns
-from logferry.client.finding.foreign_links import follow_foreign_links
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.reports import ReportClient
+from logferry.cli.client.proof_command import asking, find_and_print
+from logferry.cli.command_line import CommandLine
+from logferry.cli.output import as_json, print_problem, shown, shown_reason, table
 from logferry.client.proof.former import FormerSource
 from logferry.client.proof.known import ClientKnowledge
 from logferry.client.proof.lines import LineProblem
 from logferry.client.proof.verify import NEVER_SHIPPED, Range, Verdict, verify_all
-from logferry.client.run import state_dir, state_dirs
+from logferry.client.run import state_dirs
 from logferry.client.state.checkpoints import FILE_NAME as CHECKPOINTS_FILE
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.state.losses_file import read_losses
 from logferry.client.status.acknowledged import read as read_acknowledged
 from logferry.config import VerifySettings
 from logferry.errors import DeliveryError, StateError
-from logferry.printable import MAX_REASON_CHARS, moment
+from logferry.printable import moment
+from logferry.protocol.acks import MAX_REASON_CHARS
 from logferry.protocol.delivery_requests import FileVerdict
 
 # List at most this many ranges of one file; `--json` lists them all.
@@ -49,24 +47,20 @@ def run(words: Sequence[str]) -> int:
 
 def verify_and_print(settings: VerifySettings) -> int:
     """Compare the files with what the server has stored, print the verdicts, return the exit code."""
-    try:
-        with watching_patterns():
-            verdicts = _verify(settings)
-    except DeliveryError as error:
-        print_problem(str(error), command="verify")
-        return EXIT_NOT_DELIVERED
-    print_result(verdicts_as_json(verdicts) if settings.json else verdicts_as_table(verdicts))
-    return EXIT_OK if all(verdict.is_proven for verdict in verdicts) else EXIT_INCOMPLETE
+    return find_and_print(
+        "verify",
+        settings,
+        _verify,
+        as_table=verdicts_as_table,
+        as_json=verdicts_as_json,
+        is_fine=lambda verdict: verdict.is_proven,
+    )
 
 
 def _verify(settings: VerifySettings) -> list[Verdict]:
-    follow_foreign_links(settings.follow_foreign_links)
-    folder = state_dir(settings.state_dir)
-    checkpoints = Checkpoints(folder, read_only=True)
-    with ReportClient.connected_to(Endpoint.of(settings), settings, checkpoints.client_id) as reports:
-        verdicts = verify_all(
-            settings.inputs, checkpoints, reports, known=_client_knowledge(folder), with_text=settings.show
-        )
+    with asking(settings) as (folder, checkpoints, reports):
+        known = _client_knowledge(folder)
+        verdicts = verify_all(settings.inputs, checkpoints, reports, known=known, with_text=settings.show)
         for verdict in verdicts:
             if verdict.problem == NEVER_SHIPPED:
                 verdict.problem = _where_else(folder, checkpoints)
