@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.printable import MAX_REASON_CHARS, moment, printable, quoted
+from logferry.printable import SHOWN_REASON_CHARS, moment, printable, quoted
 
 encodings = st.sampled_from(["utf-8", "ascii", "latin-1", "cp1252"])
 texts = st.one_of(
@@ -88,7 +88,7 @@ def test_a_long_text_is_cut_between_characters_and_says_so(text: str, shown: str
 
 
 def test_a_peer_does_not_decide_how_long_a_reason_is() -> None:
-    assert len(printable("\x00" * 1_000_000, max_chars=MAX_REASON_CHARS)) <= MAX_REASON_CHARS
+    assert len(printable("\x00" * 1_000_000, max_chars=SHOWN_REASON_CHARS)) <= SHOWN_REASON_CHARS
 
 
 def test_quotes_and_backslashes_in_a_quoted_name_cannot_be_mistaken() -> None:

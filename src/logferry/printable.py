@@ -10,8 +10,9 @@ import json
 import re
 from typing import Final
 
-# Reasons from a peer are shown, but the peer must not decide how long a log line is.
-MAX_REASON_CHARS: Final = 200
+# Reasons from a peer are shown, but the peer must not decide how long a log line is. The wire has a bound of its own
+# (protocol/acks.py).
+SHOWN_REASON_CHARS: Final = 200
 
 _CUT: Final = "..."
 _NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}

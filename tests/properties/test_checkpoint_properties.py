@@ -143,7 +143,7 @@ def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sync nothing, forget and compact soon."""
     monkeypatch.setattr("os.fsync", lambda _: None)
     monkeypatch.setattr("os.fdatasync", lambda _: None)
-    monkeypatch.setattr("logferry.client.state.checkpoints.MAX_IDLE", MAX_IDLE)
+    monkeypatch.setattr("logferry.client.state.idle_sources.MAX_IDLE", MAX_IDLE)
     monkeypatch.setattr("logferry.client.state.checkpoints._OUTDATED_LINES", 6)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from logferry.names import text_of_name
-from logferry.printable import MAX_REASON_CHARS, printable
+from logferry.printable import SHOWN_REASON_CHARS, printable
 from logferry.telemetry.log_format import json_line
 
 
@@ -58,7 +58,7 @@ def shown_name(name: object) -> str:
 
 def shown_reason(reason: str) -> str:
     """Return a reason that a peer may have written, in a form that is safe to print to stdout, and not too long."""
-    return printable(reason, max_chars=MAX_REASON_CHARS, encoding=_encoding(sys.stdout))
+    return printable(reason, max_chars=SHOWN_REASON_CHARS, encoding=_encoding(sys.stdout))
 
 
 def as_json(value: object) -> str:

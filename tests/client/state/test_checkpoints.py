@@ -19,7 +19,9 @@ from logferry.cli.command_line import EXIT_OK, EXIT_USAGE
 from logferry.cli.dispatch import main
 from logferry.client.files.identity import fingerprint
 from logferry.client.state import checkpoints as checkpoint_module
-from logferry.client.state.checkpoints import MAX_IDLE, SAVE_INTERVAL_S, Checkpoints
+from logferry.client.state import idle_sources, state_folder
+from logferry.client.state.checkpoints import SAVE_INTERVAL_S, Checkpoints
+from logferry.client.state.idle_sources import MAX_IDLE
 from logferry.client.state.journal import Journal
 from logferry.client.state.known_losses import KnownLosses
 from logferry.errors import StateError
@@ -318,7 +320,7 @@ def test_finished_sources_are_forgotten_beyond_a_limit_oldest_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert MAX_IDLE >= 10_000
-    monkeypatch.setattr(checkpoint_module, "MAX_IDLE", 3)
+    monkeypatch.setattr(idle_sources, "MAX_IDLE", 3)
     times = iter(range(1, 100))
     monkeypatch.setattr("logferry.client.state.checkpoints.time.time", lambda: float(next(times)))
     checkpoints = Checkpoints(tmp_path)
@@ -338,7 +340,7 @@ def test_finished_sources_are_forgotten_beyond_a_limit_oldest_first(
 
 
 def test_a_source_whose_file_may_exist_is_never_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint_module, "MAX_IDLE", 3)
+    monkeypatch.setattr(idle_sources, "MAX_IDLE", 3)
     checkpoints = Checkpoints(tmp_path / "state")
     files = [append(tmp_path / f"{number}.log", range(1)) for number in range(4)]
     again = a_source(1, str(files[0]))  # shipped twice: the first time need not be remembered
@@ -545,7 +547,7 @@ def test_a_folder_whose_lock_another_user_has_is_not_used_without_a_lock(
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(checkpoint_module, "lock_folder", refuse)
+    monkeypatch.setattr(state_folder, "lock_folder", refuse)
     words = "cannot lock the state folder .*: Permission denied; .* belongs to user .*: run .*, or .*--state-dir"
     with pytest.raises(StateError, match=words):
         Checkpoints(tmp_path)

@@ -18,9 +18,9 @@ from logferry.client.proof.known import ClientKnowledge
 from logferry.client.proof.lines import LineProblem
 from logferry.client.proof.verify import NEVER_SHIPPED, Range, Verdict, verify_all
 from logferry.client.run import state_dirs
-from logferry.client.state.checkpoints import FILE_NAME as CHECKPOINTS_FILE
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.state.losses_file import read_losses
+from logferry.client.state.state_folder import FILE_NAME as CHECKPOINTS_FILE
 from logferry.client.status.acknowledged import read as read_acknowledged
 from logferry.config import VerifySettings
 from logferry.errors import DeliveryError, StateError

@@ -15,7 +15,7 @@ from logferry.client.state.known_losses import KnownLosses
 from logferry.errors import ProtocolError
 from logferry.model.batch import Batch
 from logferry.model.source import Source
-from logferry.printable import MAX_REASON_CHARS, printable, quoted
+from logferry.printable import SHOWN_REASON_CHARS, printable, quoted
 from logferry.protocol.delivery_reports import RecordedLoss
 from logferry.telemetry.log_limits import RepeatLimit
 from logferry.telemetry.metrics import Metrics
@@ -53,7 +53,7 @@ class Refusals:
 
     def batch(self, refusal: BatchRejected) -> NoReturn:
         """Handle a refused batch; later batches of its source are not stored either. Raises DeliveryError."""
-        batch, reason = self._window.oldest_of(refusal.source), printable(refusal.reason, max_chars=MAX_REASON_CHARS)
+        batch, reason = self._window.oldest_of(refusal.source), printable(refusal.reason, max_chars=SHOWN_REASON_CHARS)
         is_final = refusal.is_final and batch is not None and refusal.committed == batch.start
         if batch is not None and is_final and batch.lines:  # else there is no line to skip: back off and retry
             self.one_by_one(batch, reason)
@@ -87,7 +87,7 @@ class Refusals:
             self._metrics.add(bytes_given_up=loss.end - loss.start)
         else:
             self._metrics.add(lines_rejected=1)
-        shown = printable(loss.reason, max_chars=MAX_REASON_CHARS)
+        shown = printable(loss.reason, max_chars=SHOWN_REASON_CHARS)
         if not self._known_losses.knows_loss(source.path, source.id, loss.end, shown):
             self._known_losses.add_loss(source.path, source.id, loss.start, loss.end, shown)
         self._limit.log(
@@ -99,7 +99,7 @@ class Refusals:
         """Count a line that the server will never store; log the first ones for each reason, then only their number."""
         self.lines += 1
         self._metrics.add(lines_rejected=1)
-        shown = printable(reason, max_chars=MAX_REASON_CHARS)
+        shown = printable(reason, max_chars=SHOWN_REASON_CHARS)
         where = (batch.source.path, batch.source.id, batch.start, batch.end)
         self._known_losses.add_loss(*where, f"refused by the server: {shown}", size=len(line))
         self._limit.log(

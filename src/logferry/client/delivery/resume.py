@@ -16,7 +16,7 @@ from logferry.client.net.readiness import Wait
 from logferry.errors import DeliveryError, ProtocolError
 from logferry.model.batch import Batch
 from logferry.model.source import Acked, Source
-from logferry.printable import MAX_REASON_CHARS, printable
+from logferry.printable import SHOWN_REASON_CHARS, printable
 from logferry.protocol.delivery_reports import Extent, RecordedLoss
 
 logger = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class SourceResumption:
         if batches and all(batch.unknown for batch in batches):
             self._window.drop_source(source)  # its file is gone; the client's own record of the window stays
             return
-        shown = printable(reason, max_chars=MAX_REASON_CHARS)
+        shown = printable(reason, max_chars=SHOWN_REASON_CHARS)
         message = "%s: the server refuses to continue it (%s); shipping it as a new source"
         logger.error(message, printable(source.path), shown)
         self._read_again(source, None)

@@ -11,7 +11,7 @@ from typing import Final
 
 from logferry.client.delivery.observer import ConnectionObserver
 from logferry.client.delivery.retry import ReconnectGate
-from logferry.printable import MAX_REASON_CHARS, moment, printable
+from logferry.printable import SHOWN_REASON_CHARS, moment, printable
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class StallWatch:
         if not reason:
             self._end(server)
             return
-        shown = printable(reason, max_chars=MAX_REASON_CHARS)
+        shown = printable(reason, max_chars=SHOWN_REASON_CHARS)
         since = since or self._unix_time()
         self._report(shown, since, "%s stores nothing since %s: %s; %s", server, moment(since), shown)
 

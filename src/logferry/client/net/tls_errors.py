@@ -6,7 +6,7 @@ Owns the meaning of OpenSSL's codes and of alerts. Pure. Names from certificates
 import ssl
 from typing import Final
 
-from logferry.printable import MAX_REASON_CHARS, moment, printable, quoted
+from logferry.printable import SHOWN_REASON_CHARS, moment, printable, quoted
 from logferry.protocol.acks import answered
 from logferry.x509 import Certificate
 
@@ -67,7 +67,7 @@ def why_no_handshake(error: ssl.SSLError, *, heard: bytes, has_certificate: bool
     if isinstance(error, ssl.SSLEOFError):
         return CLOSED
     reason = (error.reason or str(error)).lower().replace("_", " ")
-    return f"the TLS handshake failed: {printable(reason, max_chars=MAX_REASON_CHARS)}"
+    return f"the TLS handshake failed: {printable(reason, max_chars=SHOWN_REASON_CHARS)}"
 
 
 CLOSED: Final = "the server closed the connection in the TLS handshake: does it speak TLS at this port?"
@@ -90,7 +90,7 @@ def why_not_trusted(
         return f"the server's certificate is self-signed{_by(certificate)}: it is trusted only if --tls-ca has it"
     if code == _SELF_SIGNED_IN_CHAIN or code in _UNKNOWN_ISSUER:
         return f"the server's certificate has an unknown issuer{_by(certificate)}: is it in --tls-ca?"
-    reason = printable(error.verify_message, max_chars=MAX_REASON_CHARS)
+    reason = printable(error.verify_message, max_chars=SHOWN_REASON_CHARS)
     return f"the server's certificate cannot be verified: {reason}"
 
 

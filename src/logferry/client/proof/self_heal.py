@@ -18,7 +18,7 @@ from logferry.client.proof.repair import RepairReport, repair_source
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, ProtocolError
-from logferry.printable import MAX_REASON_CHARS, printable
+from logferry.printable import SHOWN_REASON_CHARS, printable
 from logferry.telemetry.log_limits import RateLimit
 from logferry.telemetry.metrics import Metrics
 from logferry.worker import Worker
@@ -135,7 +135,7 @@ class SelfHealer:
                 try:
                     self._repair(sources[0], reports)
                 except ProtocolError as error:  # an answer about one source must not keep the others from repair
-                    shown = printable(str(error), max_chars=MAX_REASON_CHARS)
+                    shown = printable(str(error), max_chars=SHOWN_REASON_CHARS)
                     self._log.log(logging.WARNING, "cannot repair source %s on the server: %s", sources.pop(0), shown)
                     return
                 except DeliveryError:

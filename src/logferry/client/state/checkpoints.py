@@ -9,7 +9,6 @@ sent, so that no batch reaches a server under an id that a crash would forget. A
 server's own record wins. Sources that do not change must never slow down a save.
 """
 
-import contextlib
 import logging
 import math
 import os
@@ -18,20 +17,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
-from logferry.client.files.identity import FileIdentity, identity_of
-from logferry.client.finding.listing import FolderListings
+from logferry.client.files.identity import FileIdentity
 from logferry.client.state.checkpoint import Checkpoint, checkpoint_of, from_entry, remember_stores, source_of, to_entry
 from logferry.client.state.checkpoint_index import CheckpointIndex
+from logferry.client.state.idle_sources import forget_at, ids_to_forget
 from logferry.client.state.journal_format import CheckpointFile, Entry
+from logferry.client.state.state_folder import FILE_NAME, lock_state_folder
 from logferry.errors import StateError, cause_of
-from logferry.folder_lock import FolderInUse, FolderLock, lock_folder
+from logferry.folder_lock import FolderLock
 from logferry.model.source import Source
 from logferry.names import encodable
-from logferry.permissions import Privacy, advice
 from logferry.printable import printable
 from logferry.protocol.delivery import MAX_NAME_CHARS
 from logferry.telemetry.log_limits import RepeatLimit
@@ -49,16 +47,6 @@ _ROUND_SAVES: Final = 10
 # The journal is replaced when it has more lines than this beyond twice the checkpoints. One busy source reaches that in
 # a quarter of an hour; rewriting it then takes a few hundred bytes. For 10,000 sources it takes three megabytes.
 _OUTDATED_LINES: Final = 1000
-
-# The client remembers at most this many sources that are no longer read, for `verify`: enough for years of daily files.
-# Sources whose files may still exist are never forgotten.
-MAX_IDLE: Final = 20_000
-
-FILE_NAME: Final = "checkpoints.json"
-
-# The client's id is a secret: it proves that a source is the client's.
-_RECORDS: Final = (FILE_NAME, "losses.json", "acknowledged.json", "status.json", "lock", "last-look")
-_PRIVACY: Final = Privacy(0o700, 0o600, lambda name: name.startswith(_RECORDS))
 
 
 class Checkpoints:
@@ -87,7 +75,7 @@ class Checkpoints:
         self._round: Iterator[Source] = iter(())
         self._servers: set[str] = set()
         self._servers_changed = False
-        self._forget_at = _forget_at(MAX_IDLE)
+        self._forget_at = forget_at(0)
         self._save_at = clock() + SAVE_INTERVAL_S
         self._is_failing = False  # the last save failed
         self._failures = RepeatLimit(logger, clock=clock)
@@ -95,7 +83,7 @@ class Checkpoints:
         if folder is not None:
             file = CheckpointFile(folder / FILE_NAME, read_only=read_only)
             if not read_only:
-                self._lock_for_writing(folder)
+                self._lock = self._lock_for_writing(folder)
                 self._file = file
             try:
                 file.load(self._apply)
@@ -302,15 +290,13 @@ class Checkpoints:
         """If there are far more than MAX_IDLE idle sources, forget the oldest of those whose files are gone."""
         if len(self._known) - len(self._live) <= self._forget_at:
             return
-        idle = sorted((known for known in self if known.id not in self._live), key=attrgetter("seen_at"))
-        folders = FolderListings()
-        gone = (known.id for known in idle if self._is_superseded(known) or not _may_exist(known, folders))
-        for source_id in list(islice(gone, max(0, len(idle) - MAX_IDLE))):
+        idle = [known for known in self if known.id not in self._live]
+        for source_id in ids_to_forget(idle, is_superseded=self._is_superseded):
             with self._changing:
                 if source_id not in self._live:
                     self._known.remove(source_id)
                     self._unsaved.add(source_id)
-        self._forget_at = _forget_at(len(self._known) - len(self._live))
+        self._forget_at = forget_at(len(self._known) - len(self._live))
 
     def _is_superseded(self, checkpoint: Checkpoint) -> bool:
         """Whether a later source has the same file: shipped again from its beginning, or with a reused inode."""
@@ -354,25 +340,12 @@ class Checkpoints:
         else:  # twice: without its id, the client could not go on with any source that a server has
             file.replace(client, chain(map(to_entry, self), (client,) if self._servers else ()))
 
-    def _lock_for_writing(self, folder: Path) -> None:
+    def _lock_for_writing(self, folder: Path) -> FolderLock | None:
         try:
-            _PRIVACY.make(folder)
-            self._lock = lock_folder(folder)
-        except FolderInUse as error:
-            raise StateError(
-                f"cannot use the state folder {folder}: another logferry (process {error.holder}) is using it; "
-                "give this one its own with --state-dir"
-            ) from None
-        except PermissionError as error:
-            if not folder.is_dir():  # nobody uses it, and nothing is in it
-                self._note_failure(folder, error)
-                return
-            raise StateError(
-                f"cannot lock the state folder {folder}: {cause_of(error)}{advice(folder / 'lock', error)}, or give "
-                "this client its own with --state-dir"
-            ) from None
+            return lock_state_folder(folder)
         except OSError as error:
             self._note_failure(folder, error)
+            return None
 
     def _note_failure(self, folder: Path, error: OSError) -> None:
         self._is_failing = True
@@ -401,17 +374,3 @@ def _has_changed(source: Source, known: Checkpoint) -> bool:
 def _entry_of(change: Checkpoint | str) -> Entry:
     """Return the entry for a checkpoint, or for the id of a forgotten source."""
     return {"forget": change} if isinstance(change, str) else to_entry(change)
-
-
-def _forget_at(idle: int) -> int:
-    """Return the number of idle sources that triggers the next search for sources to forget; searches are expensive."""
-    return max(idle, MAX_IDLE) + MAX_IDLE // 10
-
-
-def _may_exist(checkpoint: Checkpoint, folders: FolderListings) -> bool:
-    """Whether a source's file still exists under its path, or possibly under another name in the same folder."""
-    with contextlib.suppress(OSError):
-        status = os.stat(checkpoint.path)
-        if identity_of(status) == checkpoint.identity:
-            return True
-    return any(checkpoint.inode in folders.listing(os.path.dirname(place)).by_inode for place in checkpoint.places)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-from logferry.printable import MAX_REASON_CHARS, printable, quoted
+from logferry.printable import SHOWN_REASON_CHARS, printable, quoted
 from logferry.protocol.strangers import Stranger
 from logferry.server.clients.authenticator import PeerInfo, Principal
 from logferry.server.clients.tls.failures import HandshakeFailure
@@ -81,19 +81,19 @@ class ClientLog:
     ) -> None:
         """Log that an admitted client's connection has ended; as a warning if it was dropped or had several rejects."""
         rejected = f", {_lines(lines_rejected)} rejected in total" if lines_rejected else ""
-        values = (client, printable(why, max_chars=MAX_REASON_CHARS), _lines(lines_acked), rejected)
+        values = (client, printable(why, max_chars=SHOWN_REASON_CHARS), _lines(lines_acked), rejected)
         is_problem = was_dropped or lines_rejected > 1
         limit, level = (self._problems, logging.WARNING) if is_problem else (self._disconnects, logging.INFO)
         _log(limit, level, "disconnected: %s: %s; %s acked%s", *values)
 
     def left_unknown(self, client: ClientLabel, why: str) -> None:
         """Log the end of a connection that was never a client's: a health probe, or a client that was not admitted."""
-        logger.debug("disconnected: %s: %s", client, printable(why, max_chars=MAX_REASON_CHARS))
+        logger.debug("disconnected: %s: %s", client, printable(why, max_chars=SHOWN_REASON_CHARS))
 
     def rejected(self, client: ClientLabel, reason: str) -> None:
         """Log the first line of a client that the server rejects."""
         message = "%s: rejected: %s (further rejects from this client are only counted)"
-        _log(self._problems, logging.WARNING, message, client, printable(reason, max_chars=MAX_REASON_CHARS))
+        _log(self._problems, logging.WARNING, message, client, printable(reason, max_chars=SHOWN_REASON_CHARS))
 
     def stranger(self, client: ClientLabel, stranger: Stranger) -> None:
         """Log that a connection was closed because its peer is not a log client; once for each kind and network."""
@@ -118,7 +118,7 @@ class ClientLog:
 
     def denied(self, client: ClientLabel, reason: str) -> None:
         """Log that a client is denied."""
-        _log(self._problems, logging.WARNING, "denied: %s: %s", client, printable(reason, max_chars=MAX_REASON_CHARS))
+        _log(self._problems, logging.WARNING, "denied: %s: %s", client, printable(reason, max_chars=SHOWN_REASON_CHARS))
 
     def refused(self, connections: int) -> None:
         """Log that a new connection was closed immediately because the server has reached its limit."""
@@ -133,13 +133,13 @@ class ClientLog:
     def lost(self, client: ClientLabel, path: str, start: int, end: int, reason: str) -> None:
         """Log that a client has reported bytes of a file that it cannot deliver unchanged."""
         message = "%s: lost: bytes %d to %d of %s: %s"
-        values = (start, end, quoted(path, max_chars=_MAX_PATH_CHARS), printable(reason, max_chars=MAX_REASON_CHARS))
+        values = (start, end, quoted(path, max_chars=_MAX_PATH_CHARS), printable(reason, max_chars=SHOWN_REASON_CHARS))
         _log(self._losses, logging.WARNING, message, client, *values)
 
     def unknown_window(self, client: ClientLabel, path: str, start: int, reason: str) -> None:
         """Log that bytes of a file may be lost that its client never saw."""
         message = "%s: may be lost: what was written to %s at byte %d and later, which nobody saw: %s"
-        values = (quoted(path, max_chars=_MAX_PATH_CHARS), start, printable(reason, max_chars=MAX_REASON_CHARS))
+        values = (quoted(path, max_chars=_MAX_PATH_CHARS), start, printable(reason, max_chars=SHOWN_REASON_CHARS))
         _log(self._losses, logging.WARNING, message, client, *values)
 
     def repeats(self, client: ClientLabel, path: str, start: int, end: int) -> None:

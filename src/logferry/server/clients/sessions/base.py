@@ -6,7 +6,7 @@ limits: connection.py owns those, and gives the session a `Channel` through whic
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol, TypeVar
 
 from logferry.protocol.delivery_requests import Question
 from logferry.protocol.plain_server import Limits
@@ -168,6 +168,49 @@ class Session(Protocol):
 
     def leave(self) -> ClientDelivery | None:
         """Return what the store must be sent now that the connection has ended, if anything."""
+
+
+class Buffering(Protocol):
+    """The protocol object of a session: what it holds, and whether it has more to judge (see Session)."""
+
+    @property
+    def buffered_bytes(self) -> int: ...
+
+    @property
+    def unjudged_bytes(self) -> int: ...
+
+    @property
+    def has_more(self) -> bool: ...
+
+    @property
+    def is_inflating(self) -> bool: ...
+
+
+ProtocolObject = TypeVar("ProtocolObject", bound=Buffering)
+
+
+class SessionOver(Generic[ProtocolObject]):
+    """What a session only forwards from its protocol object."""
+
+    def __init__(self, protocol: ProtocolObject) -> None:
+        self._protocol = protocol
+
+    @property
+    def buffered_bytes(self) -> int:
+        """See Session; likewise below."""
+        return self._protocol.buffered_bytes
+
+    @property
+    def unjudged_bytes(self) -> int:
+        return self._protocol.unjudged_bytes
+
+    @property
+    def has_more(self) -> bool:
+        return self._protocol.has_more
+
+    @property
+    def is_inflating(self) -> bool:
+        return self._protocol.is_inflating
 
 
 class UnknownProtocol:

@@ -37,7 +37,15 @@ from logferry.protocol.delivery_server import DeliveryServerProtocol
 from logferry.protocol.features import HEAL, SERVER_FEATURES
 from logferry.server.clients.authenticator import Credentials, owner_of
 from logferry.server.clients.flow_control import SOURCE_BYTES
-from logferry.server.clients.sessions.base import NOTHING, Answers, Channel, ClientDelivery, SessionTerms, Turn
+from logferry.server.clients.sessions.base import (
+    NOTHING,
+    Answers,
+    Channel,
+    ClientDelivery,
+    SessionOver,
+    SessionTerms,
+    Turn,
+)
 from logferry.server.clients.sessions.outcomes import Outcomes
 from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
 from logferry.server.storage.log_names import LogName
@@ -54,7 +62,7 @@ _HASH_CHARS: Final = 16
 _NO_LOG: Final = LogName("", "")
 
 
-class DeliverySession:
+class DeliverySession(SessionOver[DeliveryServerProtocol]):
     """Batches of sources, each answered with its source's position. `number` is unique among connections."""
 
     protocol = "delivery"
@@ -62,37 +70,22 @@ class DeliverySession:
     answers_on_receipt = False  # a reported position must hold after a restart, whatever the durability
 
     def __init__(self, channel: Channel, number: int, *, terms: SessionTerms) -> None:
+        protocol = DeliveryServerProtocol(
+            max_batch_bytes=terms.max_batch_bytes, max_inflated_bytes=terms.limits.max_inflated_bytes
+        )
+        super().__init__(protocol)
         self._channel = channel
         self._number = number
         self._terms = terms
-        self._protocol = DeliveryServerProtocol(
-            max_batch_bytes=terms.max_batch_bytes, max_inflated_bytes=terms.limits.max_inflated_bytes
-        )
         self._hello: Credentials | None = None
         self._owner = of_client("")  # of the sources that this client creates; only its sources are open to it
         self._outcomes = Outcomes(durability=terms.durability)
         self._takes_notices = False
 
     @property
-    def buffered_bytes(self) -> int:
-        """See Session; likewise below."""
-        return self._protocol.buffered_bytes
-
-    @property
     def open_sources(self) -> int:
+        """See Session; likewise below."""
         return len(self._protocol.sources)
-
-    @property
-    def unjudged_bytes(self) -> int:
-        return self._protocol.unjudged_bytes
-
-    @property
-    def has_more(self) -> bool:
-        return self._protocol.has_more
-
-    @property
-    def is_inflating(self) -> bool:
-        return self._protocol.is_inflating
 
     def take(self, data: bytes) -> Turn:
         return self._take_requests(self._protocol.receive_data(data))

@@ -8,7 +8,15 @@ from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.plain_server import Broken, Met, PlainServerProtocol, ServerEvent
 from logferry.protocol.validation import Lines
 from logferry.server.clients.answers import cost_of
-from logferry.server.clients.sessions.base import Answers, Channel, ClientDelivery, SessionTerms, Turn, add_answer
+from logferry.server.clients.sessions.base import (
+    Answers,
+    Channel,
+    ClientDelivery,
+    SessionOver,
+    SessionTerms,
+    Turn,
+    add_answer,
+)
 from logferry.server.storage.log_names import LogName
 
 # Join more pieces than this: a copy is cheaper than a writev of many small buffers.
@@ -21,7 +29,7 @@ OVERHEAD_BYTES: Final = 1024
 _FULL_REASONS: Final = 100
 
 
-class PlainSession:
+class PlainSession(SessionOver[PlainServerProtocol]):
     """Lines and frames, with an answer to each line. The store keeps the lines in `log`."""
 
     protocol = "plain"
@@ -30,30 +38,14 @@ class PlainSession:
     open_sources = 0
 
     def __init__(self, channel: Channel, log: LogName, *, terms: SessionTerms) -> None:
+        super().__init__(PlainServerProtocol(limits=terms.limits, accept=terms.accept))
         self._channel = channel
         self._log = log
-        self._protocol = PlainServerProtocol(limits=terms.limits, accept=terms.accept)
         self._answers: Answers = []
         self._refusals = 0  # in a row
 
-    @property
-    def buffered_bytes(self) -> int:
-        """See Session; likewise below."""
-        return self._protocol.buffered_bytes
-
-    @property
-    def unjudged_bytes(self) -> int:
-        return self._protocol.unjudged_bytes
-
-    @property
-    def has_more(self) -> bool:
-        return self._protocol.has_more
-
-    @property
-    def is_inflating(self) -> bool:
-        return self._protocol.is_inflating
-
     def take(self, data: bytes) -> Turn:
+        """See Session; likewise below."""
         return self._combine(self._protocol.receive_data(data))
 
     def hold(self, data: bytes) -> None:
