@@ -46,6 +46,10 @@ def parse_ack(line: bytes) -> Ack | None:
 _TLS_ALERT: Final = b"\x15\x03"
 
 
+# What a server of ours answers to a hello without TLS at a port for TLS, as an error.
+TLS_ONLY: Final = "this port takes connections with TLS only (--tls)"
+
+
 def answered(data: bytes) -> str:
     """Return what a peer answered that is not a log server, for people: its first line that is not blank."""
     if data.startswith(_TLS_ALERT):

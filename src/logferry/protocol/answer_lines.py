@@ -9,9 +9,10 @@ import binascii
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
+from logferry.errors import SPEAKS_TLS
 from logferry.names import encodable
 from logferry.printable import printable
-from logferry.protocol.acks import MAX_REASON_CHARS, answered, parse_ack
+from logferry.protocol.acks import MAX_REASON_CHARS, TLS_ONLY, answered, parse_ack
 from logferry.protocol.control_reader import (
     MAX_UNIX_TIME,
     MalformedLine,
@@ -87,7 +88,9 @@ def read_welcome(line: bytes) -> Answer:
         if b'"hello"' in line:
             return _invalid(line, problem)
     ack = parse_ack(line)
-    return InvalidAnswer(answered(line)) if ack is None else NotUnderstood(answered_as_line=ack.ok)
+    if ack is None:
+        return InvalidAnswer(answered(line))
+    return InvalidAnswer(SPEAKS_TLS) if ack.message == TLS_ONLY else NotUnderstood(answered_as_line=ack.ok)
 
 
 def read_answer(line: bytes) -> Answer:

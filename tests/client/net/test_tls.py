@@ -16,6 +16,7 @@ from logferry.client.net.connect import dial
 from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.hand_over import hand_over
 from logferry.client.net.hello import ask
+from logferry.client.net.memory import MemoryTransport
 from logferry.client.net.readiness import READ, Readiness, poll
 from logferry.client.net.security import Security, problems_with_files
 from logferry.client.net.steps import run
@@ -456,3 +457,20 @@ def test_the_transport_polls_for_what_it_needs_itself(trusting: Path) -> None:
         assert transport.wants() == 0
         transport.send((b"two\n",), more=False)
         wait_until(lambda: server.lines == [b"one\n", b"two\n"], "both have arrived, in order")
+
+
+def test_a_server_that_sends_records_without_data_keeps_no_client_busy(trusting: Path) -> None:
+    class Endless:
+        def read(self, limit: int) -> bytes:
+            raise ssl.SSLWantReadError
+
+        def unwrap(self) -> None:
+            raise ssl.SSLWantReadError
+
+    ours, theirs = MemoryTransport.pair(capacity=4 << 20)
+    transport = TlsTransport(ours, Security(Asked(trusting)).context, server_name="log.example")
+    transport._tls = Endless()  # type: ignore[assignment]
+    theirs.send((bytes(3 << 20),), more=False)
+    with pytest.raises(PeerClosed, match=r"has sent \d+ bytes of TLS without data"):
+        transport.receive(100)
+    transport.close()

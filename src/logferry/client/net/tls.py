@@ -23,6 +23,9 @@ _ENCRYPT_BYTES: Final = 16 * _RECORD_BYTES
 
 _FIRST_BYTES: Final = 256
 
+# A server sends a few records without data: tickets, changes of keys. One that sends nothing else keeps no client busy.
+_MAX_FRUITLESS_BYTES: Final = 1024 * 1024
+
 
 class TlsTransport:
     """See Transport; for either end. `send` and `receive` are for a connection whose handshake is done."""
@@ -40,6 +43,7 @@ class TlsTransport:
         self._decrypted = b""  # what was decrypted ahead of `receive`
         self._waits_to_read = False  # OpenSSL must read before it can encrypt what is held
         self._has_more = False  # `receive` has stopped at its limit
+        self._fruitless_bytes = 0  # received since the last plaintext
         self._has_ended = False  # the peer has no more data
         self._failure: PeerClosed | None = None  # raised once everything that had arrived is received
         self._is_over = False  # `receive` has returned that end, or raised that failure
@@ -220,7 +224,7 @@ class TlsTransport:
                     if not self._fill():
                         return None
                 else:
-                    self._has_ended = not data
+                    self._has_ended, self._fruitless_bytes = not data, 0
                     return data
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             self._has_ended = True
@@ -240,6 +244,9 @@ class TlsTransport:
             return True
         if len(self.first_bytes) < _FIRST_BYTES:
             self.first_bytes += data[:_FIRST_BYTES]
+        self._fruitless_bytes += len(data)
+        if self._fruitless_bytes > _MAX_FRUITLESS_BYTES:
+            raise PeerClosed(f"the server has sent {self._fruitless_bytes} bytes of TLS without data")
         self._incoming.write(data)
         return True
 
