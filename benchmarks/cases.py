@@ -1,11 +1,13 @@
 """The measured ways to use the program, and the code that runs one of them."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from benchmarks.accelerator import PURE, with_isal
+from benchmarks.certificate import Certificate
 from benchmarks.data import LogFile
 from benchmarks.ends import (
     START_LIMIT_S,
@@ -38,10 +40,12 @@ class Case:
     has_server: bool = True  # otherwise a receiver acks and discards everything
     is_pure: bool = False  # without the compiled accelerator
     has_isal: bool = False  # with the extra isal
+    is_encrypted: bool = False  # with TLS at both ends
 
 
 CASES: Final = (
     Case("batch"),
+    Case("tls", is_encrypted=True),
     Case("batch-pure", is_pure=True),
     Case("client-alone", has_server=False),
     Case("client-alone-gzip", (*_LARGE, "--compress"), has_server=False),
@@ -76,8 +80,11 @@ def run_case(case: Case, log: LogFile, folder: Path) -> Run:
     """Ship `log` once. Raises BenchmarkError, also if the stored lines differ from the log's lines."""
     if not case.has_server:
         return _run_client_alone(case, log, folder)
-    with running_server(folder, durability=case.durability, environment=_environment(case)) as (server, port):
-        run = _ship(case, log, folder, server, port)
+    own = Certificate.made_in(folder) if case.is_encrypted else None
+    flags = own.server_flags if own else ()
+    environment = _environment(case)
+    with running_server(folder, *flags, durability=case.durability, environment=environment) as (server, port):
+        run = _ship(case, log, folder, server, port, own.client_flags if own else ())
         server.stop()
         check_conservation(log, folder)
     return run
@@ -89,9 +96,9 @@ def _environment(case: Case) -> Environment:
     return PURE if case.is_pure else {}
 
 
-def _ship(case: Case, log: LogFile, folder: Path, server: Process, port: int) -> Run:
+def _ship(case: Case, log: LogFile, folder: Path, server: Process, port: int, security: Sequence[str] = ()) -> Run:
     before = server.cpu_s()
-    with start_client(log, folder, port, *case.flags, environment=_environment(case)) as client:
+    with start_client(log, folder, port, *case.flags, *security, environment=_environment(case)) as client:
         if case.is_following:
             wait_until_stored(client, log, folder)
             seconds = time.monotonic() - client.started_at

@@ -44,7 +44,7 @@ def running_server(
         nothing_kept(folder),
         Process(words, log=folder / "server.log", environment=environment, core=core) as server,
     ):
-        match = server.wait_for_output(r"listening on \S+ port (\d+)\n", limit_s=START_LIMIT_S)
+        match = server.wait_for_output(r"listening on \S+ port (\d+)(?: \(TLS\))?\n", limit_s=START_LIMIT_S)
         yield server, int(match[1])
 
 

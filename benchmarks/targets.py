@@ -18,6 +18,7 @@ _RATIOS: Final = (
     *(("batch", SCALE, 7.0), ("client-alone", SCALE, 9.0), ("gzip", SCALE, 5.0), ("client-alone-gzip", SCALE, 5.0)),
     *(("resilient", "batch", 0.95), ("backlog", "batch", 0.9), ("raw", SCALE, 15.0), ("json", SCALE, 2.5)),
     *(("nginx", SCALE, 2.5), ("syslog", SCALE, 2.5), ("server-alone-1", SCALE, 9.0), ("verify", "batch", 1.0)),
+    ("tls", "batch", 0.6),
 )
 _MAX_CLIENT_ALONE_CPU: Final = 10.0
 _MAX_STARTUP_MS: Final = 150

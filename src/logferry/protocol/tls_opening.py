@@ -6,7 +6,7 @@ is a stranger here: nothing that it sends may be stored (docs/protocol.md, rule 
 
 from typing import Final
 
-from logferry.protocol.acks import error_ack
+from logferry.protocol.acks import TLS_ONLY, error_ack
 from logferry.protocol.delivery_server import is_hello_prefix
 from logferry.protocol.proxy_header import MalformedHeader, ProxyHeader, read_header
 from logferry.protocol.strangers import NO_HEADER, Stranger, may_become_stranger, stranger_of
@@ -21,7 +21,7 @@ _ALERT: Final = b"\x15\x03\x01\x00\x02\x02\x0a"
 _ADVICE: Final = "this port takes connections with TLS only"
 
 # An older client shows the answer to its hello. To any other line, an error would mean that the line is never stored.
-PLAIN_HELLO: Final = Stranger("the hello of a log client without TLS", _ADVICE, error_ack(f"{_ADVICE} (--tls)"))
+PLAIN_HELLO: Final = Stranger("the hello of a log client without TLS", _ADVICE, error_ack(TLS_ONLY))
 PLAIN_DATA: Final = Stranger("data without TLS", _ADVICE, _ALERT)
 
 
