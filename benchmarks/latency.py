@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -22,21 +23,25 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from benchmarks.appender import sent_at  # noqa: E402  (the path comes first)
-from benchmarks.data import describe_all, names_in  # noqa: E402
+from benchmarks.data import describe_all, names_in, stored_bytes  # noqa: E402
 from benchmarks.ends import (  # noqa: E402
     START_LIMIT_S,
     check_conservation,
     client_state_of,
     running_server,
     start_script,
+    store_of,
     wait_until_stored,
 )
 from benchmarks.machine import describe_machine  # noqa: E402
 from benchmarks.measure import BenchmarkError, Process  # noqa: E402
+from benchmarks.scraping import scraping  # noqa: E402
 from benchmarks.tables import table  # noqa: E402
 
 _NS: Final = 1e9
 _LOOK_EVERY_S: Final = 0.1
+_LIMIT_S_PER_FILE: Final = 0.05
+_QUIET_LINE: Final = b"2024-01-15 08:23:45 INFO a file that is quiet now\n"
 
 LATENCY_HEADER: Final = (
     *("files", "durability", "lines/s asked", "lines/s acked", "lines", "p50 ms", "p99 ms", "p99.9 ms", "max ms"),
@@ -54,6 +59,8 @@ class Rate:
     is_resilient: bool = False
     poll_interval: str = "0.5"
     batch_size: str = "1"
+    quiet_files: int = 0  # have a line each, and are acked before the measurement begins
+    scrape_every_s: float = 0.0  # read the client's metrics this often; 0: it does not serve them
     warm_up_s: float = 1.0  # checked but not measured, because the client connects and opens files
 
 
@@ -135,22 +142,50 @@ def measure_latency(rate: Rate, folder: Path, *, seconds: float) -> Latency:
     logs.mkdir()
     try:
         paths = names_in(logs, rate.files)
+        quiet = [logs / f"quiet-{number:05}.log" for number in range(rate.quiet_files)]
         for path in paths:
             path.touch()
+        for path in quiet:
+            path.write_bytes(_QUIET_LINE)
+        before = describe_all(logs / "*.log", quiet)
         with (
             running_server(folder, durability=rate.durability) as (server, port),
             _client(rate, logs / "*.log", acks, folder, port) as client,
         ):
             client.wait_for_output("following", limit_s=START_LIMIT_S)
-            percents = _append(rate, logs, seconds + rate.warm_up_s, folder, client, server)
-            written = describe_all(logs / "*.log", paths)
+            client.wait_until(
+                lambda: stored_bytes(store_of(folder)) >= before.stored.bytes,
+                limit_s=START_LIMIT_S + rate.quiet_files * _LIMIT_S_PER_FILE,
+                what="done with the quiet files",
+                every_s=_LOOK_EVERY_S,
+            )
+            with _scraping(rate, client):
+                percents = _append(rate, logs, seconds + rate.warm_up_s, folder, client, server)
+            written = describe_all(logs / "*.log", [*paths, *quiet])
             wait_until_stored(client, written, folder, every_s=_LOOK_EVERY_S)
             client.stop()
             server.stop()
             check_conservation(written, folder)
-        return summarise(rate, sent_at(paths), json.loads(acks.read_text(encoding="utf-8")), percents)
+        measured = _after(before.lines, json.loads(acks.read_text(encoding="utf-8")))
+        return summarise(rate, sent_at(paths), measured, percents)
     finally:
         shutil.rmtree(logs, ignore_errors=True)
+
+
+def _after(lines: int, acks: Sequence[tuple[int, int, int]]) -> Sequence[tuple[int, int, int]]:
+    """Return the acks after those of the first `lines`."""
+    for place, (_, acked, _) in enumerate(acks):
+        if lines <= 0:
+            return acks[place:]
+        lines -= acked
+    return []
+
+
+def _scraping(rate: Rate, client: Process) -> AbstractContextManager[object]:
+    if not rate.scrape_every_s:
+        return nullcontext()
+    found = client.wait_for_output(r"metrics at (\S+)", limit_s=START_LIMIT_S)
+    return scraping(found[1], every_s=rate.scrape_every_s)
 
 
 def _client(rate: Rate, pattern: Path, acks: Path, folder: Path, port: int) -> Process:
@@ -163,6 +198,7 @@ def _client(rate: Rate, pattern: Path, acks: Path, folder: Path, port: int) -> P
         "poll_interval": rate.poll_interval,
         "batch_size": rate.batch_size,
         "resilient": str(rate.is_resilient).lower(),
+        "http": "127.0.0.1:0" if rate.scrape_every_s else "none",
     }
     return start_script("witness", str(acks), json.dumps(settings), folder=folder)
 

@@ -56,6 +56,7 @@ class Ends:
         self.server = self._start(
             ROOT / "server_main.py",
             *("--server-host", "127.0.0.1", "--server-port", self.port, "--data-dir", self.data_dir),
+            *("--min-free-bytes", "0"),  # the disk is to become really full
             *("--scrub-interval", "2s"),
         )
 

@@ -32,7 +32,7 @@ REQUEST_S: Final = 5.0
 _MAX_FORGOTTEN_BYTES: Final = 64 * 1024
 
 _BACKLOG: Final = 64
-_ACCEPT_RETRY_S: Final = 1.0
+_RETRY_S: Final = 1.0
 
 Answer = Callable[[Request], Response]
 
@@ -98,6 +98,7 @@ class HttpServer:
                 self._turn()
             except Exception as error:  # the top of the thread: the client or server goes on without the scrape
                 self._log_failure(error)
+                worker.wait(_RETRY_S)
 
     def _log_failure(self, error: Exception) -> None:
         if self._failures.log(logging.ERROR, type(error).__name__, "unexpected error while serving metrics: %r", error):
@@ -138,7 +139,7 @@ class HttpServer:
                 logging.WARNING, error.errno, "cannot accept connections for metrics, retrying: %s", cause_of(error)
             )
             self._selector.unregister(self._listening)
-            self._accepts_again_at = self._clock() + _ACCEPT_RETRY_S
+            self._accepts_again_at = self._clock() + _RETRY_S
             return
         self._accept_failures.all_over()
         accepted.setblocking(False)

@@ -15,8 +15,8 @@ from logferry.telemetry.metrics import Lag
 # A scrape every second costs a client with many files a few per cent of one core.
 MIN_AGE_S: Final = 5.0
 
-# About half a millisecond of work.
-_FILES_PER_PIECE: Final = 100
+# A fraction of a millisecond of work: for as long, a thread that ships may have to wait for the interpreter.
+_FILES_PER_PIECE: Final = 25
 
 
 def _let_others_run() -> None:
