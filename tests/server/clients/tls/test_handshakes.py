@@ -7,11 +7,12 @@ from logferry.server.clients.tls.handshakes import Handshakes
 
 
 class FakeLoop:
-    """A loop whose passes the test makes; each step takes a second."""
+    """A loop whose passes the test makes, and counts; each step takes a second."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.delays: list[float] = []
+        self.step_s = 1.0
+        self.passes = 0
         self._next: list[Callable[[], Any]] = []
 
     def time(self) -> float:
@@ -20,17 +21,13 @@ class FakeLoop:
 
     def call_soon(self, callback: Callable[[], Any], /) -> None:
         """Call in the next pass."""
-        self.call_later(0.0, callback)
-
-    def call_later(self, delay: float, callback: Callable[[], Any], /) -> None:
-        """Call in the next pass, too."""
-        self.delays.append(delay)
         self._next.append(callback)
 
     def run(self) -> None:
         """Make passes until nothing is left to do."""
         while self._next:
             calls, self._next = self._next, []
+            self.passes += 1
             for call in calls:
                 call()
 
@@ -45,7 +42,7 @@ class Peer:
     def step(self) -> None:
         """Do one step."""
         self.world.log.append(self.name)
-        self.world.loop.now += 1.0
+        self.world.loop.now += self.world.loop.step_s
         self.left -= 1
         if not self.left:
             self.world.handshakes.leave(self)
@@ -71,15 +68,24 @@ class World:
         return peer
 
 
-def test_networks_take_turns_and_the_loop_rests_as_long_as_a_step_took() -> None:
+def test_networks_take_turns_and_a_long_step_is_the_only_one_of_its_pass() -> None:
     world = World()
     for name in ("a1", "a2", "a3"):
         world.peer(name)
     world.peer("b1", "b")
     world.loop.run()
-    assert world.log == ["a1", "b1", "a2", "a3"]
-    assert world.loop.delays == [0.0, 1.0, 1.0, 1.0]
+    assert world.log == ["a3", "b1", "a2", "a1"]
+    assert world.loop.passes == 4
     assert world.handshakes.in_progress == 4
+
+
+def test_short_steps_have_as_long_as_everything_else_in_a_pass_took() -> None:
+    world = World()
+    world.loop.now, world.loop.step_s = 0.005, 0.001  # the pass before took 5 ms
+    for number in range(4):
+        world.peer(str(number))
+    world.loop.run()
+    assert (len(world.log), world.loop.passes) == (4, 1)
 
 
 def test_a_finished_handshake_makes_room() -> None:
@@ -102,16 +108,26 @@ def test_the_one_that_was_quiet_longest_gives_way_in_the_network_with_most() -> 
     assert [peer.gave_way for peer in (early, *flood, late)] == [False, False, True, False, False]
 
 
-def test_a_newcomer_gives_way_while_all_the_others_wait_for_the_server() -> None:
+def test_those_that_go_on_come_first_then_the_newest() -> None:
     world = World()
-    flood = [world.peer(f"a{number}") for number in range(4)]
-    late = world.peer("a4")
-    honest = world.peer("honest", "b")
+    first, second = world.peer("a1"), world.peer("a2")
     world.loop.run()
-    assert late.gave_way
-    assert not honest.gave_way
-    assert [peer.gave_way for peer in flood].count(True) == 1
-    assert "honest" in world.log
+    world.log.clear()
+    world.peer("a3")
+    world.handshakes.want_step(first)
+    world.peer("a4")
+    world.handshakes.want_step(second)
+    world.loop.run()
+    assert world.log == ["a2", "a1", "a4", "a3"]
+
+
+def test_a_newcomer_is_served_at_once_however_many_wait() -> None:
+    world = World()
+    flood = [world.peer(f"a{number}") for number in range(20)]
+    world.peer("honest")
+    world.loop.run()
+    assert world.log[0] == "honest"
+    assert [peer.gave_way for peer in flood] == [True] * 17 + [False] * 3
 
 
 def test_who_leaves_is_forgotten_and_may_leave_again() -> None:

@@ -1,7 +1,9 @@
 """Handshakes take turns: a flood of them leaves time and memory for the clients that are connected.
 
-Owns the queue of handshakes that have something to do, and the limit of those that have begun. One step takes place in
-a pass of the event loop, and then the loop has as long for everybody else as that step took. Never reads a byte.
+Owns the handshakes that have something to do, and the limit of those that have begun. In a pass of the event loop they
+have as long as everything else in it took, or one step: a pass may accept a hundred connections. Those that go on come
+before those that begin, and of these the newest comes first: in a queue, a flood would make each client wait until it
+gives up. Never reads a byte.
 """
 
 from collections.abc import Callable
@@ -10,6 +12,9 @@ from typing import Any, Final, Protocol
 # Of handshakes that have begun and are not finished: each costs about 50 KB. A client on a slow network takes part of a
 # second, so this is enough for a thousand new clients a second.
 _MAX_BEGUN: Final = 512
+
+# In a pass, however long everything else took: others wait meanwhile.
+_MOST_S: Final = 0.01
 
 
 class Loop(Protocol):
@@ -20,9 +25,6 @@ class Loop(Protocol):
 
     def call_soon(self, callback: Callable[[], Any], /) -> Any:
         """Call in the next pass."""
-
-    def call_later(self, delay: float, callback: Callable[[], Any], /) -> Any:
-        """Call after `delay` seconds."""
 
 
 class Shaking(Protocol):
@@ -45,10 +47,12 @@ class Handshakes:
     def __init__(self, loop: Loop, *, limit: int = _MAX_BEGUN) -> None:
         self._loop = loop
         self._limit = limit
-        self._begun: dict[str, dict[Shaking, None]] = {}  # by network; those that were quiet longest first
+        # By network, those without progress longest first; True after the first step.
+        self._begun: dict[str, dict[Shaking, bool]] = {}
         self._number = 0
         self._waiting: dict[str, dict[Shaking, None]] = {}  # for their turn, by network in the order of turns
         self._is_scheduled = False
+        self._ended_at = 0.0  # the last steps
 
     @property
     def in_progress(self) -> int:
@@ -60,53 +64,60 @@ class Handshakes:
         self._begin(shaking)
         if shaking in self._begun.get(shaking.network, ()):
             self._waiting.setdefault(shaking.network, {})[shaking] = None
-            self._schedule(0.0)
+            self._schedule()
 
     def leave(self, shaking: Shaking) -> None:
         """Forget a connection whose handshake is over, if it is known."""
         network = shaking.network
-        for table in (self._begun, self._waiting):
-            entries = table.get(network, {})
-            if shaking in entries:
-                del entries[shaking]
-                self._number -= table is self._begun
-                if not entries:
-                    del table[network]
+        if shaking in self._begun.get(network, ()):
+            self._number -= 1
+            _remove(shaking, self._begun)
+        if shaking in self._waiting.get(network, ()):
+            _remove(shaking, self._waiting)
 
     def _begin(self, shaking: Shaking) -> None:
         entries = self._begun.setdefault(shaking.network, {})
         self._number += shaking not in entries
-        entries.pop(shaking, None)
-        entries[shaking] = None
+        entries[shaking] = entries.pop(shaking, False)
         if self._number > self._limit:
             self._victim().give_way()
 
     def _victim(self) -> Shaking:
-        """Return who must give way: of the network with most of them, who has kept the server waiting for longest."""
+        """Return who must give way: of the network with most of them, who has made no progress for longest."""
         network = max(self._begun, key=lambda each: len(self._begun[each]))
-        entries, waiting = self._begun[network], self._waiting.get(network, {})
-        return next((each for each in entries if each not in waiting), next(reversed(entries)))
+        return next(iter(self._begun[network]))
 
-    def _schedule(self, delay_s: float) -> None:
+    def _schedule(self) -> None:
         if self._waiting and not self._is_scheduled:
             self._is_scheduled = True
-            if delay_s:
-                self._loop.call_later(delay_s, self._next)
-            else:
-                self._loop.call_soon(self._next)
+            self._loop.call_soon(self._next)
 
     def _next(self) -> None:
         self._is_scheduled = False
-        if not self._waiting:
-            return
+        now = self._loop.time()
+        until = now + min(now - self._ended_at, _MOST_S)
+        try:
+            while self._waiting:
+                self._step()
+                if self._loop.time() >= until:
+                    break
+        finally:
+            self._ended_at = self._loop.time()
+            self._schedule()
+
+    def _step(self) -> None:
         network = next(iter(self._waiting))
-        entries = self._waiting.pop(network)
-        shaking = next(iter(entries))
+        entries, begun = self._waiting.pop(network), self._begun[network]
+        shaking = next((each for each in reversed(entries) if begun[each]), next(reversed(entries)))
         del entries[shaking]
+        begun[shaking] = True
         if entries:
             self._waiting[network] = entries  # behind the others
-        started = self._loop.time()
-        try:
-            shaking.step()
-        finally:
-            self._schedule(self._loop.time() - started)
+        shaking.step()
+
+
+def _remove(shaking: Shaking, table: dict[str, dict[Shaking, Any]]) -> None:
+    entries = table[shaking.network]
+    del entries[shaking]
+    if not entries:
+        del table[shaking.network]
