@@ -50,7 +50,7 @@ def promtool(*words: str | Path) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("path", [RULES, DASHBOARD], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [RULES, DASHBOARD, FOLDER / "alerts_test.yml"], ids=lambda path: path.name)
 def test_every_metric_that_is_used_is_exposed(path: Path) -> None:
     used = used_names(path.read_text(encoding="utf-8"))
     assert used
