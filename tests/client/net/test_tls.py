@@ -1,6 +1,7 @@
 """Connections by TLS to scripted servers: what is refused, with which sentence, and what a client does meanwhile."""
 
 import re
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -231,6 +232,14 @@ def test_a_server_that_wants_a_certificate_says_so_at_the_first_read(trusting: P
     ):
         run(ask(transport, DeliveryClientProtocol(), b"\n", timeout_s=5, what="it"), wait=poll, clock=time.monotonic)
     assert str(caught.value) == "the server wants a client certificate (--tls-cert)"
+
+
+def test_what_is_wrong_at_several_addresses_is_said_once(trusting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeServer(fakes.ack_every_line, context=server_context(issued("web.example"))) as server:
+        address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [address, address])
+        assert failure(server, Asked(trusting)).count("the server's certificate is not for") == 1
+    assert len(server.handshake_failures) >= 2, "both were tried"
 
 
 def test_a_server_of_tls_1_2_that_wants_a_certificate_says_so_in_the_handshake(trusting: Path) -> None:

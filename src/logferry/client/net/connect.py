@@ -32,7 +32,8 @@ def dial(endpoint: Endpoint, *, timeout_s: float, warns: bool = True) -> Steps[T
         except OSError as error:
             reasons[f"{address[0]}"] = cause_of(error)
         except NotSecured as error:
-            reasons[f"{address[0]}"] = str(error)
+            if str(error) not in reasons.values():  # long sentences, and true of the server rather than of an address
+                reasons[f"{address[0]}"] = str(error)
     details = "; ".join(f"{address}: {reason}" for address, reason in reasons.items())
     is_one = len(set(reasons.values())) == 1
     raise Unreachable(f"cannot connect to {endpoint}: {details}", next(iter(reasons.values())) if is_one else details)
