@@ -32,6 +32,7 @@ class Arena:
     until: float  # of time.monotonic
     sockets: list[socket.socket] = field(default_factory=list)
     tls_port: int = 0
+    waits: list[float] = field(default_factory=list)  # of newcomers, in seconds
 
     @property
     def is_over(self) -> bool:

@@ -2,10 +2,10 @@
 
     python3 tests/faults/hostile_peers.py --seconds 10 [--attacks notes unread-answers ...]
 
-Each attack (hostile_attacks.py) gets a server of its own whose data segment is limited to 300 MB, as its image limits
-the arenas of malloc. Meanwhile an honest client sends a line at a time and waits for its ack. Printed is, for each
-attack, the server's largest resident memory and the honest client's longest wait for one ack. The suite runs a few
-short attacks (test_hostile_peers.py).
+Each attack (hostile_attacks.py, fairness_attacks.py) gets a server of its own whose data segment is limited to 300 MB,
+as its image limits the arenas of malloc. Meanwhile an honest client sends a line at a time and waits for its ack.
+Printed is, for each attack, the server's largest resident memory and the honest client's longest wait for one ack, or
+that of a newcomer that the attack itself tries. The suite runs a few short attacks (test_hostile_peers.py).
 """
 
 import argparse
@@ -24,7 +24,9 @@ from typing import Final
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[2] / "src")]
 
-from tests.faults.hostile_attacks import ATTACKS, MIB, Arena
+from tests.faults import hostile_attacks
+from tests.faults.fairness_attacks import FAIRNESS_ATTACKS, FEW_CONNECTIONS
+from tests.faults.hostile_attacks import MIB, Arena
 from tests.support.certificates import files_of, issued
 from tests.support.processes import ROOT, Program, free_port
 from tests.support.running import numbered_line, wait_until
@@ -33,9 +35,10 @@ from tests.support.running import numbered_line, wait_until
 MAX_RESIDENT_BYTES: Final = 200 * MIB
 MAX_WAIT_S: Final = 2.0
 
+ATTACKS: Final = {**hostile_attacks.ATTACKS, **FAIRNESS_ATTACKS}
+
 _DATA_BYTES: Final = 300 * MIB
 _CONNECTIONS: Final = 2000
-_FEW_CONNECTIONS: Final = 100  # for the flood
 _START_S: Final = 30.0
 _FULL_DISK_BYTES: Final = MIB
 
@@ -173,7 +176,7 @@ class Target:
 
 def run(attack: str, folder: Path, *, seconds: float, is_full: bool = False, honest_size: int = 0) -> Outcome:
     """Run one attack against a server of its own."""
-    connections = _FEW_CONNECTIONS if attack == "connection-flood" else _CONNECTIONS
+    connections = FEW_CONNECTIONS if attack in ("connection-flood", "kept-places") else _CONNECTIONS
     target = Target(folder, connections=connections, is_full=is_full)
     honest = HonestClient(target.port, size=honest_size)
     wait_until(lambda: is_full or honest.acked, "the honest client is acked", deadline_s=_START_S)
@@ -182,7 +185,7 @@ def run(attack: str, folder: Path, *, seconds: float, is_full: bool = False, hon
         arena.fill(2 * _FULL_DISK_BYTES)
     try:
         ATTACKS[attack](arena)
-        wait_s = None if is_full else honest.longest_s
+        wait_s = None if is_full else max(honest.longest_s, *arena.waits, 0.0)
         resident, survived = target.resident_bytes(), target.has_survived
     finally:
         honest.stop()
@@ -201,8 +204,11 @@ def main() -> int:
     outcomes = [_run_in_a_folder(attack, words.seconds, show_log=words.log) for attack in words.attacks]
     if "unread-answers" in words.attacks:
         outcomes.append(_run_in_a_folder("unread-answers", words.seconds, is_full=True, show_log=words.log))
-    if "unfinished-messages" in words.attacks:
-        outcomes.append(_run_in_a_folder("unfinished-messages", words.seconds, honest_size=MIB, show_log=words.log))
+    outcomes += [
+        _run_in_a_folder(attack, words.seconds, honest_size=MIB, show_log=words.log)
+        for attack in ("unfinished-messages", "slow-turns")
+        if attack in words.attacks
+    ]
     return 0 if all(outcome.is_good for outcome in outcomes) else 3
 
 

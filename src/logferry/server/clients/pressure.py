@@ -28,14 +28,14 @@ _TURN_BYTES_PER_S: Final = 1024 * 1024
 
 # How long a turn lasts while a client waits that holds less. Such a turn ends; if memory is very short, its client is
 # dropped, unless it sends at a rate at which its message would soon have been complete.
-_LONG_TURN_S: Final = 1.0
+_LONG_TURN_S: Final = 0.5
 _LONG_TURN_BYTES_PER_S: Final = 4 * 1024 * 1024
 
 # What clients hold is compared in pieces of this size: a read more or less makes no difference.
 _PIECE_BYTES: Final = 64 * 1024
 
 # Of this many turns, one goes to the client that waits longest.
-_OLDEST_IN: Final = 3
+_OLDEST_IN: Final = 4
 
 # How often that is checked.
 _CHECK_S: Final = 0.25
