@@ -91,10 +91,15 @@ class Recogniser:
     def continued_in(self, file: SourceFile, live: Container[str], *, beyond: int = -1) -> list[Checkpoint]:
         """Return the checkpoints, further on than `beyond`, of sources that continue in `file`."""
         known = [known for known in self.checkpoints_of_originals(file) if known.id not in live]
+        heads: dict[int, str] = {}  # by length: a log may have hundreds of checkpoints, most with heads of one length
+        for size in {checkpoint.head_bytes for checkpoint in known}:
+            heads[size] = fingerprint(file.peek(0, size))
         return [
             checkpoint
             for checkpoint in known
-            if checkpoint.committed > beyond and self.is_continued_in(file, checkpoint)
+            if checkpoint.committed > beyond
+            and heads[checkpoint.head_bytes] == checkpoint.head
+            and self.is_continued_in(file, checkpoint)
         ]
 
     def is_continued_in(self, file: SourceFile, checkpoint: Checkpoint) -> bool:

@@ -203,6 +203,8 @@ class RotatedFiles:
         for place in places:
             with contextlib.suppress(OSError):  # files renamed all the time: what was found counts
                 for entry in rotated_paths(place, self._folders):
+                    if _identity_at(entry) in tried:  # in a storm of rotations, every file comes again and again
+                        continue
                     try:
                         file = SourceFile(entry, max_line_bytes=1, content=open_content(entry))
                     except (OSError, SourceError):

@@ -112,6 +112,8 @@ class Checkpoints:
         return self._found(path)
 
     def _found(self, key: str | FileIdentity) -> list[Checkpoint]:
+        if not self._known.ids_of(key):  # as a rule: a rotated file is looked for under many names
+            return []
         with self._changing:
             ended = [self._live[source_id] for source_id in self._known.ids_of(key) if self._has_ended(source_id)]
         for source in ended:
