@@ -44,7 +44,7 @@ FLOORS: Final = {
         ),
         *("paused", "services"),
         *("sessions", "client_record", "client_log", "counters", "client_reports", "authenticator"),
-        *("tls", "answers", "pressure", "flow_control", "lifecycle", "patience", "proxies"),
+        *("tls", "answers", "pressure", "flow_control", "lifecycle", "patience", "pace", "proxies"),
     ),
     "server.clients.tls": ("layer", "handshakes", "failures", "engine", "offered", "names"),
     "server.storage": (

@@ -401,6 +401,25 @@ def test_a_client_that_has_waited_for_the_server_is_not_behind_when_it_is_read_f
     assert waited.connection.behind_s(world.scheduler.now, LEAST_BYTES_PER_S) <= 0.5
 
 
+def test_who_has_sent_much_at_once_and_then_trickles_is_dropped_as_soon_as_who_has_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(memory_limit_bytes=MIB, max_connections=2000)
+    trickling = [world.connect(port=port) for port in range(200)]  # each must send 80 KB/s
+    for client in trickling:
+        client.send(b"{" * 80_000)
+    honest = world.connect(port=5001)
+    honest.send(b"x" * 20_000)
+    monkeypatch.setattr(honest.connection.answering, "unread_bytes", lambda: 50_000)
+    for _ in range(6):
+        world.pass_time(0.25)
+        for client in trickling:
+            if client.is_read_from:
+                client.send(b"x")
+    assert world.counters.clients_dropped > 100
+    assert honest.is_read_from
+
+
 def test_a_large_fleet_need_not_send_more_than_a_server_can_read() -> None:
     world = World(memory_limit_bytes=20 * MIB, max_connections=201)
     fleet = [world.connect(port=5000 + number) for number in range(200)]

@@ -34,6 +34,7 @@ from logferry.server.clients.client_record import ClientRecord
 from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import READ_BYTES, REST_BYTES, MemoryAccount, MemoryBudget
 from logferry.server.clients.lifecycle import Event, Lifecycle, Output
+from logferry.server.clients.pace import Pace
 from logferry.server.clients.patience import Overdue, Patience, Watch
 from logferry.server.clients.paused import Paused
 from logferry.server.clients.places import UNFINISHED_S
@@ -117,9 +118,8 @@ class Connection(asyncio.Protocol):
             on_answer=self._question_answered,
         )
         self._deliveries = 0  # in the store's queue
-        # When the incomplete message began, or the turn to complete it; and how much of it there was then.
-        self._message_since = 0.0
-        self._message_before = 0
+        # Of the incomplete message, from where it began, or from where the turn to complete it began.
+        self._pace = Pace()
         self._had_rest = False  # what may be the rest of it was read
         self._is_reading = True
         self._has_room = True  # for what the client sends next
@@ -552,7 +552,7 @@ class Connection(asyncio.Protocol):
         self.regulate()
 
     def _count_from_now(self) -> None:
-        self._message_since, self._message_before = self._scheduler.time(), self.memory.partial
+        self._pace.start(self._scheduler.time(), self.memory.partial)
 
     def takes_rest(self) -> bool:
         """Whether what may be the rest of the client's message has arrived; it is then read next, once per message."""
@@ -572,9 +572,10 @@ class Connection(asyncio.Protocol):
         unread = self.answering.unread_bytes()
         if unread >= REST_BYTES:  # it waits, or the server is late; every system's buffer has room for more
             return 0.0
-        idle_s = 0.0 if unread else now - max(self._watch.heard, self._message_since)
-        sent = self.memory.partial - self._message_before + unread
-        return max(idle_s, now - self._message_since - sent / least_per_s)
+        pace = self._pace
+        idle_s = 0.0 if unread else now - max(self._watch.heard, pace.began)
+        behind_s = pace.behind_since_start_s if self.memory.has_turn else pace.behind_s
+        return max(idle_s, behind_s(now, self.memory.partial + unread, least_per_s))
 
     def change_patience(self, patience: Patience) -> None:
         """Apply other time limits from now on."""
@@ -628,7 +629,7 @@ class Connection(asyncio.Protocol):
         if self._tls is not None:
             partial += self._tls.held_bytes
         if partial <= self.memory.partial or not self.memory.partial:  # another message than before
-            self._message_since, self._message_before = self._watch.heard, 0
+            self._pace.start(self._watch.heard, 0)
             self._had_rest = False
             if not session.is_inflating:  # whether a delivery, a ping or a question has come of it
                 self._services.pressure.leave(self)
