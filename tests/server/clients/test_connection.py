@@ -210,10 +210,15 @@ def test_clients_that_wait_for_the_store_go_on_a_few_at_a_time(monkeypatch: pyte
     for client in waiting:
         client.send(b"{" * 20_000)
     waiting.append(_put_the_store_behind(world, monkeypatch))
+    little = world.connect(port=7000)
+    while little.is_read_from:
+        little.send(b"{" * 10_000)
+        little.connection.memory.was_read(10)
     assert not any(client.is_read_from for client in waiting)
     world.store.resume()
     together: list[int] = []
     while world.scheduler.run_one():
+        assert little.is_read_from or not together
         together.append(sum(client.is_read_from for client in waiting) - sum(together))
     assert [number for number in together if number] == [16, 16, 8]
 

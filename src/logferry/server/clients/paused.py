@@ -1,9 +1,9 @@
 """Clients that are not read from because all clients together hold too much: who goes on first when there is room.
 
-Owns their order. When the pressure is over, a few of them go on in each pass of the event loop, those that have waited
-longest first. If all went on at once, what a thousand clients have sent meanwhile would begin the next pressure in the
-same pass, and each would have been resumed and paused for nothing. Must never keep a client that holds little waiting
-under pressure (flow_control.py).
+Owns their order. When the pressure is over, a few of those that send much go on in each pass of the event loop, those
+that have waited longest first. If all did at once, what a thousand clients have sent meanwhile would begin the next
+pressure in the same pass, and each would have been resumed and paused for nothing. Must never keep a client that holds
+little waiting under pressure (flow_control.py).
 """
 
 from itertools import islice
@@ -41,7 +41,12 @@ class Paused:
             del self._clients[client]
 
     def resume(self) -> None:
-        """Let the clients go on, a few at a time, unless there is pressure again. Call this when it is over."""
+        """Let the clients go on, those that send much a few at a time. Call this when the pressure is over."""
+        for client in [client for client in self._clients if not client.memory.sends_much]:
+            self._go_on(client)
+        self._resume_soon()
+
+    def _resume_soon(self) -> None:
         if self._clients and not self._budget.is_tight and not self._will_resume:
             self._will_resume = True
             self._scheduler.call_in_next_pass(self._resume_some)
@@ -59,7 +64,10 @@ class Paused:
         self._will_resume = False
         if self._budget.is_tight:
             return
-        self.resume()  # the others, whatever comes of these
+        self._resume_soon()  # the others, whatever comes of these
         for client in list(islice(self._clients, _TOGETHER)):
-            self.leave(client)
-            client.regulate()
+            self._go_on(client)
+
+    def _go_on(self, client: Member) -> None:
+        self.leave(client)
+        client.regulate()
