@@ -30,6 +30,7 @@ FLOORS: Final = {
     "server": ("server", "reload", "status", "descriptors", "encryption", "listen", "clients", "storage"),
     "server.clients": (
         *(
+            "identities",
             "turns",
             "roster",
             "held_back",
@@ -47,6 +48,7 @@ FLOORS: Final = {
         *("tls", "answers", "pressure", "flow_control", "lifecycle", "patience", "pace", "proxies"),
     ),
     "server.clients.tls": ("layer", "handshakes", "failures", "engine", "offered", "names"),
+    "server.clients.identities": ("clients_file", "login", "entries", "tokens"),
     "server.storage": (
         *(
             "disk",

@@ -38,6 +38,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "repair": "logferry.cli.client.repair",
     "fsck": "logferry.cli.server.fsck",
     "status": "logferry.cli.client.status",
+    "token": "logferry.cli.server.token",
     "check-config": "logferry.cli.client.check_config",
     "demo": "logferry.cli.demo",
 }

@@ -57,6 +57,8 @@ def of_input(values: Values) -> Iterator[str]:
 
 def of_server(values: Values) -> Iterator[str]:
     """Yield a sentence for each conflict in the settings of a server."""
+    if values.get("plain_from") and not values.get("clients"):
+        yield "--plain-from needs --clients: without it, everybody may ship"
     listen, cert = values.get("listen", ()), values.get("tls_cert")
     for name in ("tls_key", "tls_client_ca"):
         if values.get(name) and not cert:

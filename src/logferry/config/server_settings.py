@@ -112,6 +112,26 @@ class ServeSettings:
             Group.ADDRESS,
         ),
     ]
+    clients: Annotated[
+        Path | None,
+        Declaration(
+            word_or("none", PATH),
+            "none",
+            "a TOML file that says which clients may ship, how they prove who they are, and what each may do "
+            "(docs/security.md); none = everybody who can connect",
+            Group.ADDRESS,
+        ),
+    ]
+    plain_from: Annotated[
+        tuple[str, ...],
+        Declaration(
+            any_number(NETWORK, ",", "addresses or networks such as 10.0.0.0/8, separated by commas"),
+            "none",
+            "with --clients, addresses from which clients of the plain protocol may ship without proving who they "
+            "are; repeatable",
+            Group.ADDRESS,
+        ),
+    ]
     max_connections: Annotated[
         int,
         Declaration(whole(1, 1_000_000), "10000", "accept at most this many clients at the same time", Group.LIMITS),

@@ -39,6 +39,7 @@ from logferry.protocol.delivery_answers import (
     BatchRefused,
     Failed,
     InvalidAnswer,
+    NotAdmitted,
     NotUnderstood,
     Position,
     Positions,
@@ -75,13 +76,18 @@ _WELCOME: Final[Shape] = {
     "max_sources": optional(_LIMIT, MAX_SOURCES),
     "store": read_store_id,
     "features": read_features,
+    "auth": optional(_WORD, ""),
 }
+
+_NOT_ADMITTED: Final[Shape] = {"message": _REASON}
 
 
 def read_welcome(line: bytes) -> Answer:
     """Read the first line of a server: a Welcome, NotUnderstood, or InvalidAnswer."""
     try:
         fields = read_object(line)
+        if fields.get("status") == "denied":
+            return _not_admitted(**read_fields(fields, _NOT_ADMITTED))
         if fields.get("status") == "ok" and fields.get("message") == "hello" and "version" in fields:
             return Welcome(**read_fields(fields, _WELCOME))
     except MalformedLine as problem:
@@ -145,6 +151,10 @@ def _report(
             for extent in extents
         )
     return ReportPage(is_known=known, has_more=more, extents=extents, **fields)
+
+
+def _not_admitted(message: str) -> NotAdmitted:
+    return NotAdmitted(printable(message))
 
 
 def _next(value: Any) -> RecordPlace | None:
@@ -213,6 +223,7 @@ _ANSWERS: Final[Mapping[str, tuple[Shape, Callable[..., Answer]]]] = {
         lambda whole, **fields: RepairOutcome(is_whole=whole, **fields),
     ),
     "failed": ({"message": _REASON}, lambda message: Failed(printable(message))),
+    "denied": (_NOT_ADMITTED, _not_admitted),
     "error": (
         {"source": source_id, "committed": offset, "message": _REASON, "final": flag},
         lambda source, committed, message, final: BatchRefused(source, committed, message, final),

@@ -26,9 +26,10 @@ from logferry.protocol.control_reader import (
     source_id,
     text,
 )
-from logferry.protocol.delivery import MAX_LOCATED, MAX_NAME_CHARS, MAX_OFFSET, MAX_PATH_CHARS, VERSION
+from logferry.protocol.delivery import MAX_LOCATED, MAX_NAME_CHARS, MAX_OFFSET, MAX_PATH_CHARS, MAX_TOKEN_CHARS, VERSION
 from logferry.protocol.delivery_reports import RecordPlace
 from logferry.protocol.delivery_requests import (
+    Auth,
     ClientState,
     Content,
     Damaged,
@@ -89,6 +90,7 @@ _LINES: Final[Mapping[str, _Line]] = {
         },
         _hello,
     ),
+    "auth": ({"token": short_text(MAX_TOKEN_CHARS, least=1)}, Auth),
     "open": ({"source": source_id, "path": _PATH, "known": optional(offset, MAX_OFFSET)}, Open),
     "batch": ({**_BODY, "split": optional(flag, False)}, lambda **fields: {"logferry": "batch", **fields}),
     "skip": ({**_RANGE, "reason": _REASON, "lost": optional(flag, True)}, Skip),

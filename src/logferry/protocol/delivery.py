@@ -23,6 +23,9 @@ MAX_OFFSET: Final = 2**63 - 1  # the largest offset of SQLite and of file system
 MAX_PATH_CHARS: Final = 4 * 4096
 MAX_NAME_CHARS: Final = 255
 
+# Of a token: ours have 43 characters, those of other programs a few hundred.
+MAX_TOKEN_CHARS: Final = 1024
+
 # The most sources that one request for positions may name: 64 characters each, far below MAX_CONTROL_BYTES.
 MAX_LOCATED: Final = 500
 
@@ -50,6 +53,11 @@ def batch_header(
 def answer_line(message: str, /, **fields: object) -> bytes:
     """Return one answer that is not an error."""
     return json.dumps({"status": "ok", "message": message, **fields}).encode() + b"\n"
+
+
+def denial_line(reason: str) -> bytes:
+    """Return the answer to a client that may not ship (rule A7); never mistaken for one about a line."""
+    return json.dumps({"status": "denied", "message": f"not authorised: {reason}"}).encode() + b"\n"
 
 
 def refusal_line(reason: str, *, source: str, committed: int, is_final: bool) -> bytes:

@@ -18,7 +18,8 @@ class Welcome(NamedTuple):
     """The server speaks the extension and accepts batches of at most `max_batch_bytes`, compressed or not.
 
     One connection may open `max_sources` sources. `store` is the id of the server's store, "" if the server states
-    none; `features` are the names of what it understands beyond the first version of the extension (features.py).
+    none; `features` are the names of what it understands beyond the first version of the extension (features.py). With
+    `auth`, the server wants a proof of that kind before it says more (rule E40).
     """
 
     version: int
@@ -27,12 +28,19 @@ class Welcome(NamedTuple):
     max_sources: int = MAX_SOURCES
     store: str = ""
     features: frozenset[str] = frozenset()
+    auth: str = ""
 
 
 class NotUnderstood(NamedTuple):
     """The server does not know the hello (`answered_as_line`: it stored the hello as a log line)."""
 
     answered_as_line: bool
+
+
+class NotAdmitted(NamedTuple):
+    """The client may not ship, or not any more; the server ends the connection."""
+
+    reason: str
 
 
 class Position(NamedTuple):
@@ -102,6 +110,7 @@ class InvalidAnswer(NamedTuple):
 Answer = (
     Welcome
     | NotUnderstood
+    | NotAdmitted
     | Position
     | Positions
     | WindowRecorded

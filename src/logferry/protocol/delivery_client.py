@@ -54,5 +54,5 @@ class DeliveryClientProtocol:
         if self._is_welcome:
             return read_answer(line)
         answer = read_welcome(line)
-        self._is_welcome = isinstance(answer, Welcome)
+        self._is_welcome = isinstance(answer, Welcome) and not answer.auth
         return answer

@@ -3,7 +3,7 @@
 Values only: `control_lines.py` parses control lines into them. A client writes control lines with `delivery.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from logferry.protocol.delivery import MAX_OFFSET
 from logferry.protocol.delivery_reports import RecordPlace
@@ -16,6 +16,13 @@ class Hello:
     client: str
     host: str
     features: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """The client proves its identity with a token (rule E40)."""
+
+    token: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,4 +203,4 @@ class Violation:
 Question = Report | Losses | SourcesOf | Locate | Content | Damaged | Repair
 """What another thread answers, because it reads from the disk."""
 
-Request = Hello | Open | BatchRequest | Skip | Note | Window | Question | Ping | FileVerdict | End | Violation
+Request = Hello | Auth | Open | BatchRequest | Skip | Note | Window | Question | Ping | FileVerdict | End | Violation

@@ -22,6 +22,7 @@ from logferry.server.clients.authenticator import Authenticator, Everybody
 from logferry.server.clients.client_log import ClientLog
 from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
+from logferry.server.clients.identities.clients_file import LOOK_S, ClientsFile
 from logferry.server.clients.patience import Patience
 from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.roster import Roster, RosterSettings
@@ -78,7 +79,8 @@ class Server:
         self._settings = settings
         self._echo = echo
         self._on_failure = on_failure
-        self._authenticator = replacements.authenticator or Everybody()
+        self._clients_file = ClientsFile(settings.clients, settings.plain_from) if settings.clients else None
+        self._authenticator = replacements.authenticator or self._clients_file or Everybody()
         self._crash_point = replacements.crash_point
         self._patience = replace(replacements.patience or Patience(), idle_s=settings.idle_timeout)
         descriptors = raise_descriptor_limit()
@@ -98,6 +100,7 @@ class Server:
         self._encryption: Encryption | None = None
         self._bound: list[BoundAddress] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._reading_clients: asyncio.Task[None] | None = None
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -160,7 +163,12 @@ class Server:
         self._start_timers()
         if self._encryption:
             self._encryption.start()
-        for warning in exposure_warnings(self._bound, verifies_clients=self._settings.tls_client_ca is not None):
+        warnings = exposure_warnings(
+            self._bound,
+            verifies_certificates=self._settings.tls_client_ca is not None,
+            knows_clients=self._clients_file is not None,
+        )
+        for warning in warnings:
             logger.warning("%s", warning)
 
     def _factory_of(self, sockets: Mapping[socket.socket, ListenUrl]) -> Callable[[socket.socket], asyncio.Protocol]:
@@ -184,6 +192,7 @@ class Server:
         self._budget.change_limit(settings.memory_limit_bytes)
         self._roster.reconfigure(self._roster_settings())
         self._start_timers()
+        self._look_at_clients(is_wanted=True)
 
     def look_at_tls_files(self) -> None:
         """Load the files of TLS again, soon; connections keep what they have."""
@@ -226,8 +235,23 @@ class Server:
         for timer in self._timers.values():
             timer.cancel()
         self._repeat("sweep", min(_SWEEP_S, self._patience.shortest_s / _SWEEPS_PER_LIMIT), self._roster.sweep)
+        if self._clients_file:
+            self._repeat("clients", LOOK_S, self._look_at_clients)
         if self._settings.metrics_interval:
             self._repeat("metrics", self._settings.metrics_interval, self._log_metrics)
+
+    def _look_at_clients(self, *, is_wanted: bool = False) -> None:
+        """Read the clients file if it has changed, or because that `is_wanted`, in another thread."""
+        file = self._clients_file
+        if file and self._reading_clients is None and (is_wanted or file.has_changed):
+            self._reading_clients = self._loop.create_task(self._read_clients(file))
+
+    async def _read_clients(self, file: ClientsFile) -> None:
+        try:
+            if file.apply(await asyncio.to_thread(file.read)):
+                self._roster.end_those_not_admitted()
+        finally:
+            self._reading_clients = None
 
     def _roster_settings(self) -> RosterSettings:
         settings, store_limit = self._settings, self._store.limits.max_batch_bytes

@@ -19,6 +19,7 @@ from tests.support.delivery import LINES, batch, hello, opening
 
 HERE = PeerInfo("10.0.0.7", 5000)
 WEB = Credentials("test", "web-1")
+DENIED = b'{"status": "denied", "message": "not authorised: '
 
 
 class OnlyHosts:
@@ -34,6 +35,10 @@ class OnlyHosts:
         if credentials is None:
             return Denied("a client must say who it is")
         return Principal(credentials.host) if credentials.host in self._hosts else Denied("not one of ours")
+
+    def still_admits(self, principal: Principal) -> bool:
+        """See Authenticator."""
+        return True
 
 
 every_authenticator = pytest.mark.parametrize(
@@ -94,13 +99,13 @@ def test_a_plain_client_is_checked_without_credentials() -> None:
 
 @pytest.mark.parametrize("sent", [LINES[0], hello(host="db-1") + opening() + batch(LINES[:1], start=0)])
 @pytest.mark.parametrize("step", [1, 10_000], ids=["byte by byte", "all in one"])
-def test_a_client_that_is_denied_stores_nothing_and_is_closed_without_an_answer(sent: bytes, step: int) -> None:
-    """Rule A6: an error would refuse the line for good."""
+def test_a_client_that_is_denied_stores_nothing_and_is_closed(sent: bytes, step: int) -> None:
+    """Rule A7: an error would refuse the line for good."""
     world = World(authenticator=OnlyHosts("web-1"))
     client = world.connect()
     for start in range(0, len(sent), step):
         client.send(sent[start : start + step])
-    assert (client.received, client.server_has_closed, world.stored_lines()) == (b"", True, [])
+    assert (client.received.startswith(DENIED), client.server_has_closed, world.stored_lines()) == (True, True, [])
     assert (world.counters.connections_denied, world.counters.connections_by_principal) == (1, {})
     assert world.budget.partial == world.budget.unstored == 0
 
@@ -110,7 +115,8 @@ def test_a_client_that_sends_only_an_incomplete_line_is_checked_too() -> None:
     client = world.connect()
     client.send(b"{")  # could still become a hello
     client.finish_sending()
-    assert (client.received, client.server_has_closed, world.counters.connections_denied) == (b"", True, 1)
+    assert (client.received.startswith(DENIED), client.server_has_closed) == (True, True)
+    assert world.counters.connections_denied == 1
 
 
 def test_a_connection_that_sends_nothing_is_not_checked() -> None:

@@ -127,6 +127,9 @@ def test_the_log_says_why_a_client_was_denied(messages: list[str]) -> None:
         def check(self, credentials: object, peer_info: object) -> Denied:
             return Denied("the token has expired\n\x1b[2J")
 
+        def still_admits(self, principal: object) -> bool:
+            return False
+
     World(authenticator=Nobody()).connect().send(hello())
     assert messages == [r"denied: web-1 at 10.0.0.7 port 5000: the token has expired\n\x1b[2J"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from logferry.cli.output import shown
 from logferry.config import ServeSettings
 from logferry.printable import quoted
+from logferry.server.clients.identities.entries import read_identities
 
 
 def folder_problems(settings: ServeSettings) -> list[str]:
@@ -30,9 +31,11 @@ def _lines(settings: ServeSettings) -> Iterator[str]:
     state = "exists" if settings.data_dir.is_dir() else "does not exist yet; the server creates it"
     for url in settings.listen_urls:
         yield f"listen      {shown(url.host)} port {url.port or 'chosen at start'}{' (TLS)' * url.is_tls}"
-    if settings.tls_client_ca:
+    if settings.clients:
+        yield f"login       {len(read_identities(settings.clients))} clients, by {shown(settings.clients)}"
+    elif settings.tls_client_ca:
         yield f"login       with TLS, a certificate of an authority in {shown(settings.tls_client_ca)}"
-    if not settings.tls_client_ca or not all(url.is_tls for url in settings.listen_urls):
+    if not settings.clients and not (settings.tls_client_ca and all(url.is_tls for url in settings.listen_urls)):
         without = " without TLS" * (settings.tls_client_ca is not None)
         yield f"login       none{without}: everybody who can reach this address can store lines under any host name"
     yield f"data        {shown(settings.data_dir)} ({state})"

@@ -1,14 +1,14 @@
 """Authentication: the seam between connections and whatever proves a client's identity.
 
-`Authenticator.check` gets what the client claims about itself and what the socket reports about the client. Today's
-clients prove nothing, and `Everybody` admits all of them under one name. A future proof of identity (a token in the
-hello, a certificate of the transport) becomes a field of `Credentials` or `PeerInfo`; what an identity is granted
-(limits, folders) becomes a field of `Principal`.
+`Authenticator.check` gets what the client claims about itself and what the socket reports about the client.
+`Everybody` admits all clients under one name; with `--clients`, identities/ decides. A proof of identity (a token, a
+certificate of the transport) is a field of `Credentials` or `PeerInfo`; what an identity is granted (limits, folders)
+is a field of `Principal`.
 
 A check runs in the server's event loop before any of the client's data is stored: an implementation must never block.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from logferry.server.storage.owners import Owner, of_client, of_identity
@@ -35,21 +35,27 @@ class PeerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a client claims about itself in its hello; none of it is proven."""
+    """What a client claims about itself in its hello, none of it proven; and its token, once it has sent one."""
 
     client: str
     host: str
+    token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
     """The identity that the server has assigned to a client. Clients may share a principal.
 
-    `folder` is the identity's own tree of segments, "" for the common one.
+    `folder` is the identity's own tree of segments, "" for the common one. All its clients together may send
+    `max_bytes_per_second` and have `max_sources` open; 0 means no limit. `proof` is what it was admitted by: if that
+    changes, its clients must log in again.
     """
 
     name: str
     folder: str = ""
+    max_bytes_per_second: int = 0
+    max_sources: int = 0
+    proof: object = field(default=None, repr=False)
 
 
 ANONYMOUS: Final = Principal("anonymous")
@@ -57,13 +63,21 @@ ANONYMOUS: Final = Principal("anonymous")
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The client may not ship. The server logs the reason and disconnects the client without an answer.
+    """The client may not ship. The server logs the reason and answers with it, and disconnects the client.
 
     `kind` is one of few words for the same, such as "token" or "host": a label of a metric.
     """
 
     reason: str
     kind: str = "denied"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenWanted:
+    """The client may ship if it proves its identity with a token (rule E40)."""
+
+
+TOKEN_WANTED: Final = TokenWanted()
 
 
 def owner_of(principal: Principal, credentials: Credentials) -> Owner:
@@ -79,12 +93,15 @@ def owner_of(principal: Principal, credentials: Credentials) -> Owner:
 class Authenticator(Protocol):
     """Decides who a client is and whether the client may ship."""
 
-    def check(self, credentials: Credentials | None, peer_info: PeerInfo) -> Principal | Denied:
+    def check(self, credentials: Credentials | None, peer_info: PeerInfo) -> Principal | Denied | TokenWanted:
         """Return the client's identity, or why it may not ship. Must never block and never raise.
 
         `credentials` is None for the plain protocol, which has no hello. Called once per connection, as soon as the
-        client has sent enough to identify its protocol.
+        client has sent enough to identify its protocol, and again with its token if that is wanted.
         """
+
+    def still_admits(self, principal: Principal) -> bool:
+        """Whether a client that was admitted as `principal` would be admitted now. Must never block and never raise."""
 
 
 class Everybody:
@@ -93,3 +110,7 @@ class Everybody:
     def check(self, credentials: Credentials | None, peer_info: PeerInfo) -> Principal | Denied:
         """Return ANONYMOUS; see Authenticator."""
         return ANONYMOUS
+
+    def still_admits(self, principal: Principal) -> bool:
+        """Return True; see Authenticator."""
+        return True

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from logferry.errors import cause_of
+from logferry.protocol.delivery import denial_line
 from logferry.protocol.delivery_requests import Question
 from logferry.protocol.opening import Opened, Opening, Speaks
 from logferry.protocol.steps import is_small
@@ -25,8 +26,10 @@ from logferry.server.clients.authenticator import (
     ANONYMOUS,
     Authenticator,
     Credentials,
+    Denied,
     PeerInfo,
     Principal,
+    TokenWanted,
     owner_of,
 )
 from logferry.server.clients.client_log import ClientLog
@@ -252,27 +255,36 @@ class Connection(asyncio.Protocol):
         self._send([(stranger.answer, 1)] if stranger.answer else [])
 
     def _start_plain_session(self) -> None:
-        log = LogName(host_name(self.record.label.peer.address), PLAIN)
+        answer = self.identify(None)
+        folder = answer.folder if isinstance(answer, Principal) else ""
+        log = LogName(host_name(self.record.label.peer.address), PLAIN, folder)
         self._session = PlainSession(self, log, terms=self._services.terms)
-        if not self._identify(None):
+        if isinstance(answer, Denied):
+            self.answer_now(denial_line(answer.reason))
             self._ignore_input()
             self._finish_if_done()
 
-    def identify(self, credentials: Credentials) -> Principal | None:
-        """Authenticate a client that has sent a hello; return its principal, or None if it is denied."""
-        return self._identify(credentials)
-
-    def _identify(self, credentials: Credentials | None) -> Principal | None:
+    def identify(self, credentials: Credentials | None) -> Principal | Denied | TokenWanted:
+        """Authenticate a client that has sent a hello, or speaks the plain protocol; see Authenticator."""
         answer = self._services.authenticator.check(credentials, self.record.label.peer)
-        host = credentials.host if credentials else ""
-        self.record.identified(answer, host=host, protocol=self._session.protocol)
-        if not isinstance(answer, Principal):
-            return None
-        if credentials:
+        if not isinstance(answer, TokenWanted):
+            host, session = (credentials.host, self._session) if credentials else ("", PlainSession)
+            self.record.identified(answer, host=host, protocol=session.protocol)
+        if isinstance(answer, Principal) and credentials:
             self._sender = owner_of(answer, credentials).name
-        elif answer != ANONYMOUS:
+        elif isinstance(answer, Principal) and answer != ANONYMOUS:
             self._sender = of_identity(answer.name, "").name
         return answer
+
+    def end_unless_still_admitted(self) -> None:
+        """End a connection whose client would not be admitted any more, or with other limits: it logs in again."""
+        principal = self.record.label.principal
+        if principal and self._life.is_open and not self._services.authenticator.still_admits(principal):
+            self.record.why_ended = self.record.why_ended or "its entry in the clients file was changed or removed"
+            self.answer_now(denial_line("the entry of this client was changed or removed"))
+            self._questions.discard()
+            self._ignore_input()
+            self._finish_if_done()
 
     # --- TLS
 

@@ -231,6 +231,11 @@ class Roster:
         self.regulate_memory()
         self._log.flush_if_due()
 
+    def end_those_not_admitted(self) -> None:
+        """End connections of clients that the authenticator would not admit any more."""
+        for connection in list(self._connections):
+            connection.end_unless_still_admitted()
+
     def stop_reading(self) -> None:
         """Accept no new clients and read no new data: the server is stopping."""
         self._is_stopping = True

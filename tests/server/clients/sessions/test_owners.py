@@ -217,6 +217,10 @@ class OneTeam:
     def check(self, credentials: Credentials | None, peer_info: PeerInfo) -> Principal:
         return Principal("team-a")
 
+    def still_admits(self, principal: Principal) -> bool:
+        """See Authenticator."""
+        return True
+
 
 def test_e36_an_identity_owns_what_its_clients_create(tmp_path: Path) -> None:
     """Rule E36: the id of a client is only what it says."""
@@ -237,6 +241,10 @@ class ByHost:
     def check(self, credentials: Credentials | None, peer_info: PeerInfo) -> Principal:
         assert credentials
         return Principal(credentials.host, folder=credentials.host)
+
+    def still_admits(self, principal: Principal) -> bool:
+        """See Authenticator."""
+        return True
 
 
 def as_identity(name: str, server: RunningServer, *, source: str | None = None, client: str = "a") -> DeliveryClient:

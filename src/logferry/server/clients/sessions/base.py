@@ -11,7 +11,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from logferry.protocol.delivery_requests import Question
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.validation import Accept
-from logferry.server.clients.authenticator import Credentials, Principal
+from logferry.server.clients.authenticator import Credentials, Denied, Principal, TokenWanted
 from logferry.server.clients.client_record import ClientRecord
 from logferry.server.storage.deliveries import Delivery
 from logferry.server.storage.owners import Owner
@@ -42,8 +42,8 @@ class Channel(Protocol):
     def has_room_for_source(self) -> bool:
         """Whether the client may open another source."""
 
-    def identify(self, credentials: Credentials) -> Principal | None:
-        """Authenticate the client; return its principal, or None if it is denied and the connection is about to end."""
+    def identify(self, credentials: Credentials) -> Principal | Denied | TokenWanted:
+        """Authenticate the client; return its principal, why the connection is about to end, or what is wanted."""
 
     def answer_now(self, line: bytes) -> None:
         """Send an answer that does not wait for the store."""

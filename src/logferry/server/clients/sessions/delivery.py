@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import Final
 
 from logferry.protocol.acks import error_ack
-from logferry.protocol.delivery import MAX_SOURCES, VERSION, answer_line
+from logferry.protocol.delivery import MAX_SOURCES, VERSION, answer_line, denial_line
 from logferry.protocol.delivery_answers import BatchRefused, Position
 from logferry.protocol.delivery_repairs import notice_line
 from logferry.protocol.delivery_requests import (
+    Auth,
     BatchRequest,
     Content,
     Damaged,
@@ -35,7 +36,7 @@ from logferry.protocol.delivery_requests import (
 )
 from logferry.protocol.delivery_server import DeliveryServerProtocol
 from logferry.protocol.features import HEAL, SERVER_FEATURES
-from logferry.server.clients.authenticator import Credentials, owner_of
+from logferry.server.clients.authenticator import Credentials, Denied, TokenWanted, owner_of
 from logferry.server.clients.flow_control import SOURCE_BYTES
 from logferry.server.clients.sessions.base import (
     NOTHING,
@@ -77,7 +78,8 @@ class DeliverySession(SessionOver[DeliveryServerProtocol]):
         self._channel = channel
         self._number = number
         self._terms = terms
-        self._hello: Credentials | None = None
+        self._hello: Credentials | None = None  # of an admitted client
+        self._awaits_token: Hello | None = None  # the hello of a client that must prove its identity
         self._owner = of_client("")  # of the sources that this client creates; only its sources are open to it
         self._outcomes = Outcomes(durability=terms.durability)
         self._takes_notices = False
@@ -109,7 +111,7 @@ class DeliverySession(SessionOver[DeliveryServerProtocol]):
                 last = self._delivery(None, b"")
                 last.answers = [(error_ack(problem), 1)]  # after the answers to all that came before it
                 return Turn([*deliveries, last], is_broken=True)
-            if not self._hello:  # denied: rule A6
+            if not self._hello and not self._awaits_token:  # denied: rule A7
                 return Turn([], is_broken=True)
             if isinstance(request, End):
                 return Turn(deliveries, has_ended=True)
@@ -170,11 +172,18 @@ class DeliverySession(SessionOver[DeliveryServerProtocol]):
         """Act on a request; return what is wrong with the request if it breaks the rules."""
         if isinstance(request, Violation):
             return request.reason
-        if isinstance(request, Hello) != (self._hello is None):
+        if self._awaits_token and not isinstance(request, Auth):
+            return "not authorised: this server wants a token (--token-file)"
+        if isinstance(request, Hello) != (self._hello is None and self._awaits_token is None):
             return "the first control line, and no other, is a hello"
         match request:
             case Hello():
                 self._take_hello(request)
+            case Auth() if self._awaits_token:
+                hello, self._awaits_token = self._awaits_token, None
+                self._take_hello(hello, token=request.token)
+            case Auth():
+                return "a token that the server has not asked for"
             case Ping():
                 if request.state:
                     self._channel.record.note_state(self._owner.name, request.state)
@@ -193,21 +202,26 @@ class DeliverySession(SessionOver[DeliveryServerProtocol]):
                 deliveries.append(self._source_delivery(request))
         return None
 
-    def _take_hello(self, hello: Hello) -> None:
+    def _take_hello(self, hello: Hello, *, token: str | None = None) -> None:
         """Authenticate the client and welcome it. For a denied client, `_hello` stays None."""
-        credentials = Credentials(hello.client, hello.host)
+        credentials = Credentials(hello.client, hello.host, token)
         principal = self._channel.identify(credentials)
-        if not principal:
+        if isinstance(principal, Denied):
+            self._channel.answer_now(denial_line(principal.reason))
             return
-        self._hello, self._owner = credentials, owner_of(principal, credentials)
+        terms = {"max_batch_bytes": self._terms.max_batch_bytes, "durability": self._terms.durability}
+        if isinstance(principal, TokenWanted):
+            self._awaits_token = hello
+            self._channel.answer_now(answer_line("hello", version=VERSION, encodings=["gzip"], **terms, auth="token"))
+            return
+        self._hello, self._owner = replace(credentials, token=None), owner_of(principal, credentials)
         self._channel.answer_now(
             answer_line(
                 "hello",
                 version=VERSION,
                 encodings=["gzip"],
-                max_batch_bytes=self._terms.max_batch_bytes,
-                durability=self._terms.durability,
-                max_sources=MAX_SOURCES,
+                **terms,
+                max_sources=min(MAX_SOURCES, principal.max_sources or MAX_SOURCES),
                 store=self._terms.store_id,
                 features=SERVER_FEATURES,
             )
