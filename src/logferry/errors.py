@@ -8,6 +8,7 @@ LogferryError
   DeliveryError          a connection ended badly; retrying makes sense
     Unreachable          no address of the server accepted the connection
     NotSecured           the TLS handshake failed, or the server's certificate is refused
+    NotAuthorised        the server does not admit this client
     PeerClosed           the server closed or reset the connection
       TlsAlert             the server closed it because of what its TLS has found, such as no client certificate
     PeerTimeout          the server showed no progress within the ack timeout
@@ -73,6 +74,10 @@ class Unreachable(DeliveryError):
 
 class NotSecured(DeliveryError):
     """The connection cannot be encrypted: the handshake failed, or the server's certificate is refused."""
+
+
+class NotAuthorised(DeliveryError):
+    """The server does not admit this client, or this client cannot prove who it is; somebody must mend it."""
 
 
 class PeerClosed(DeliveryError):

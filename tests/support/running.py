@@ -44,7 +44,7 @@ def stored_lines(data_dir: Path) -> list[bytes]:
 
     The server may be in the middle of a write: what follows the last newline of a segment is not a line yet.
     """
-    segments = sorted(data_dir.glob("segments/*/*/*.ndjson"), key=_age)
+    segments = sorted(data_dir.glob("segments/**/*.ndjson"), key=_age)
     contents = (path.read_bytes() for path in segments)
     return b"".join(content[: content.rfind(b"\n") + 1] for content in contents).splitlines(keepends=True)
 

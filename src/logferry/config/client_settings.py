@@ -70,6 +70,16 @@ TlsInsecure: TypeAlias = Annotated[
         Group.ADDRESS,
     ),
 ]
+TokenFile: TypeAlias = Annotated[
+    Path | None,
+    Declaration(
+        word_or("none", PATH),
+        "none",
+        "a file with the token by which this client proves who it is, if the server asks for one; needs --tls, or a "
+        "server on this machine",
+        Group.ADDRESS,
+    ),
+]
 Host: TypeAlias = Annotated[
     str,
     Declaration(
@@ -133,6 +143,7 @@ class ShipSettings:
     tls_key: TlsKey
     tls_server_name: TlsServerName
     tls_insecure: TlsInsecure
+    token_file: TokenFile
     mode: Annotated[
         str,
         Declaration(
@@ -350,6 +361,7 @@ class RepairSettings:
     tls_key: TlsKey
     tls_server_name: TlsServerName
     tls_insecure: TlsInsecure
+    token_file: TokenFile
     host: Host
     follow_foreign_links: FollowForeignLinks
     state_dir: StateDir

@@ -40,6 +40,12 @@ def of_connection(values: Values) -> Iterator[str]:
             yield f"--{name.replace('_', '-')} needs --tls: without it, the connection is not encrypted"
     elif values.get("tls_key") and not values.get("tls_cert"):
         yield "--tls-key needs --tls-cert"
+    if values.get("token_file") and not values.get("tls", True) and not _is_this_machine(values.get("server_host", "")):
+        yield "--token-file needs --tls, or a server on this machine: others could read the token"
+
+
+def _is_this_machine(host: str) -> bool:
+    return host.lower() in ("localhost", "::1") or host.startswith("127.")
 
 
 def of_input(values: Values) -> Iterator[str]:

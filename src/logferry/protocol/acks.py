@@ -50,6 +50,17 @@ _TLS_ALERT: Final = b"\x15\x03"
 TLS_ONLY: Final = "this port takes connections with TLS only (--tls)"
 
 
+def denial_in(line: bytes) -> str | None:
+    """Return why the server does not admit the client, if it says so (rule A7); None for anything else."""
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict) or fields.get("status") != "denied":
+        return None
+    return printable(str(fields.get("message", ""))[:MAX_REASON_CHARS])
+
+
 def answered(data: bytes) -> str:
     """Return what a peer answered that is not a log server, for people: its first line that is not blank."""
     if data.startswith(_TLS_ALERT):

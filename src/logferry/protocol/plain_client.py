@@ -1,7 +1,7 @@
 """The client's side of the plain protocol, without the socket: batches become bytes, answers become events.
 
 Owns the beginning of an answer that is not complete yet. Must never read a clock or a socket (docs/protocol.md, rules
-A1 to A6).
+A1 to A7).
 """
 
 import re
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from logferry.errors import FrameError
-from logferry.protocol.acks import ACK_OK, answered, parse_ack
+from logferry.protocol.acks import ACK_OK, answered, denial_in, parse_ack
 from logferry.protocol.compressor import encode_frame
 from logferry.protocol.patterns import compile_pattern
 
@@ -39,7 +39,14 @@ class InvalidAck:
     reason: str
 
 
-ClientEvent = Acked | Refused | InvalidAck
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The server does not admit this client, for `reason`; it closes the connection."""
+
+    reason: str
+
+
+ClientEvent = Acked | Refused | InvalidAck | Denied
 
 
 def cut_lines(payload: bytes, lines: int, limit: int | None) -> Iterator[bytes]:
@@ -107,7 +114,8 @@ def _read_acks(data: bytes) -> Iterator[ClientEvent]:
         line = data[position:end]
         ack = parse_ack(line)
         if ack is None:
-            yield InvalidAck(answered(line))
+            denial = denial_in(line)
+            yield InvalidAck(answered(line)) if denial is None else Denied(denial)
             return
         yield Acked(1) if ack.ok else Refused(ack.message)
         position = end

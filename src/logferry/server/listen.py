@@ -152,7 +152,9 @@ def _names_of(sockets: Mapping[socket.socket, ListenUrl]) -> Iterator[tuple[Addr
     return ((sock.getsockname(), url) for sock, url in sockets.items())
 
 
-def exposure_warnings(addresses: Iterable[BoundAddress], *, verifies_certificates: bool, knows_clients: bool) -> Iterator[str]:
+def exposure_warnings(
+    addresses: Iterable[BoundAddress], *, verifies_clients: bool, knows_clients: bool = False
+) -> Iterator[str]:
     """Yield a sentence for each way in which more people can store lines, or read them, than an operator may think."""
     exposed = [address for address in addresses if address.is_exposed]
     if knows_clients:
@@ -163,7 +165,7 @@ def exposure_warnings(addresses: Iterable[BoundAddress], *, verifies_certificate
             "encryption. Listen on loopback, or with TLS (--listen tls://..., --tls-client-ca), or let a firewall "
             "decide who can connect"
         )
-    if not verifies_certificates and (encrypted := ", ".join(str(address) for address in exposed if address.is_tls)):
+    if not verifies_clients and (encrypted := ", ".join(str(address) for address in exposed if address.is_tls)):
         yield (
             f"everybody who can reach {encrypted} can store lines under any host name: the connections are encrypted, "
             "but no client has to prove who it is. --tls-client-ca demands certificates of clients"

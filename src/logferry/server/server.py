@@ -165,7 +165,7 @@ class Server:
             self._encryption.start()
         warnings = exposure_warnings(
             self._bound,
-            verifies_certificates=self._settings.tls_client_ca is not None,
+            verifies_clients=self._settings.tls_client_ca is not None,
             knows_clients=self._clients_file is not None,
         )
         for warning in warnings:

@@ -3,6 +3,7 @@
 With `--serve` it checks the server's configuration.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,8 @@ from logferry.client.finding.preview import not_log_files, preview
 from logferry.client.run import state_dir
 from logferry.config import ServeSettings, ShipSettings
 from logferry.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 _SERVE: Final = "--serve"
 _SWITCHES: Final = {_SERVE: "check the configuration of a server; with --help, list the server's options"}
@@ -37,7 +40,7 @@ def run(words: Sequence[str]) -> int:
 def _client_report(words: Sequence[str]) -> str:
     settings = _OF_CLIENT.start(words)
     follow_foreign_links(settings.follow_foreign_links)
-    if problems := [*not_log_files(settings.inputs), *_tls_problems(settings)]:
+    if problems := [*not_log_files(settings.inputs), *_tls_problems(settings), *_token_problems(settings)]:
         raise ConfigError(problems)
     previews, left_alone = preview(settings.inputs), []
     if settings.delete_after or settings.move_after:
@@ -45,6 +48,20 @@ def _client_report(words: Sequence[str]) -> str:
 
         left_alone = folders_left_alone(Path(name) for found in previews for name in found.files)
     return check_report(settings, previews, state_dir(settings.state_dir), left_alone)
+
+
+def _token_problems(settings: ShipSettings) -> list[str]:
+    if settings.token_file is None:
+        return []
+    from logferry.client.net.token import check_token_file  # late, as where a token is used
+
+    try:
+        remark = check_token_file(settings.token_file)
+    except ConfigError as error:
+        return list(error.problems)
+    if remark:
+        logger.warning("%s", remark)
+    return []
 
 
 def _tls_problems(settings: ShipSettings) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from logferry.config import ShipSettings
-from logferry.errors import DeliveryAbandoned, DeliveryError, NotALogServer
+from logferry.errors import DeliveryAbandoned, DeliveryError, NotALogServer, NotAuthorised
 from logferry.printable import printable
 from logferry.telemetry.log_limits import RepeatLimit
 
@@ -23,6 +23,10 @@ _FREE_CONNECTIONS: Final = 3
 _FREE_ADVANCES: Final = 100
 _FIRST_PAUSE_S: Final = 0.01
 _LONGEST_PAUSE_S: Final = 0.25
+
+
+# After this many failures in a row, every wait is the longest.
+_LONGEST_WAIT: Final = 60
 
 
 class Backoff:
@@ -126,11 +130,13 @@ class Attempts:
         Raises DeliveryAbandoned after the last attempt; the message includes `unacked`.
         """
         self._failures += 1
+        if isinstance(error, NotAuthorised) and self._max_attempts:  # another attempt changes nothing
+            raise DeliveryAbandoned(f"{error}; {unacked}") from error
         if self._max_attempts and self._failures >= self._max_attempts:
             raise DeliveryAbandoned(f"{error}; gave up after {self._failures} failures in a row, {unacked}") from error
-        delay_s = self._backoff.delay_s(self._failures)
+        delay_s = self._backoff.delay_s(_LONGEST_WAIT if isinstance(error, NotAuthorised) else self._failures)
         reason = printable(str(error))
-        self.is_strange = isinstance(error, NotALogServer)
+        self.is_strange = isinstance(error, NotALogServer | NotAuthorised)
         limit = self._strange_limit if self.is_strange else self._limit
         limit.log(
             *(logging.WARNING, reason, "%s; failure %d in a row, retrying in %.1f s"),

@@ -3,12 +3,16 @@
 Owns how a server is named for people. Must never connect: that is `connect.dial`.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from logferry.client.net.security import Security
+
+
+logger = logging.getLogger(__name__)
 
 
 class ServerSettings(Protocol):
@@ -46,6 +50,10 @@ class ServerSettings(Protocol):
     def tls_insecure(self) -> bool:
         """Whether to check no certificate."""
 
+    @property
+    def token_file(self) -> Path | None:
+        """The file with this client's token."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -57,7 +65,12 @@ class Endpoint:
 
     @classmethod
     def of(cls, settings: ServerSettings) -> Self:
-        """Return the server that settings name. Raises ConfigError if files of TLS cannot be used."""
+        """Return the server that settings name. Raises ConfigError if files of TLS or a token cannot be used."""
+        if settings.token_file is not None:
+            from logferry.client.net.token import check_token_file  # late: most clients have none
+
+            if remark := check_token_file(settings.token_file):
+                logger.warning("%s", remark)
         if not settings.tls:
             return cls(settings.server_host, settings.server_port)
         from logferry.client.net.security import Security  # late: a client without TLS starts without the ssl module

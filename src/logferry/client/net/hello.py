@@ -1,19 +1,20 @@
 """The hello that begins a connection, and requests to a server that knows the delivery extension.
 
 Every request whose caller waits for the answer goes through this module. docs/protocol.md, rules E1 to E3, E14, E19.
-A client's credentials would follow the welcome, and belong here too.
+The login that follows a hello is here, too (rule E39).
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from logferry.client.net.readiness import READ, WRITE
 from logferry.client.net.steps import Await, Steps
 from logferry.client.net.transport import Transport, receive_some
-from logferry.errors import NotALogServer, PeerClosed, PeerTimeout, ProtocolError
+from logferry.errors import NotALogServer, NotAuthorised, PeerClosed, PeerTimeout, ProtocolError
 from logferry.protocol.acks import answered
 from logferry.protocol.delivery import VERSION, control_line
-from logferry.protocol.delivery_answers import Alive, Answer, InvalidAnswer, NotUnderstood
+from logferry.protocol.delivery_answers import Alive, Answer, InvalidAnswer, NotAdmitted, NotUnderstood, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 
 # Heartbeats alone keep a request alive for this long (or for its timeout): a report may read a lot from a slow disk. A
@@ -31,10 +32,14 @@ def greet(
     encodings: Sequence[str],
     timeout_s: float,
     features: Sequence[str] = (),
+    token_file: Path | None = None,
 ) -> Steps[Answer]:
     """Send the hello of the client `client_host`; return the answer, a Welcome if the server knows the extension.
 
-    Raises PeerClosed or PeerTimeout if no answer arrives, NotALogServer if the answer is another service's.
+    A server that asks for a token gets the one in `token_file`.
+
+    Raises PeerClosed or PeerTimeout if no answer arrives, NotALogServer if the answer is another service's, and
+    NotAuthorised if the server does not admit the client.
     """
     fields = {"version": VERSION, "client": client_id, "host": client_host, "encodings": list(encodings)}
     fields |= {"features": list(features)} if features else {}
@@ -45,9 +50,29 @@ def greet(
         if is_foreign(protocol.unread):
             raise NotALogServer(answered(protocol.unread)) from None
         raise
+    if isinstance(answer, Welcome) and answer.auth:
+        answer = yield from _log_in(transport, protocol, answer.auth, token_file, timeout_s)
+    if isinstance(answer, NotAdmitted):
+        raise NotAuthorised(answer.reason)
     if isinstance(answer, InvalidAnswer):
         raise NotALogServer(answer.reason)
     return answer
+
+
+def _log_in(
+    transport: Transport, protocol: DeliveryClientProtocol, wanted: str, token_file: Path | None, timeout_s: float
+) -> Steps[Answer]:
+    """Send the token; return the answer (rule E39). Raises NotAuthorised if it cannot or must not be sent."""
+    if wanted != "token":
+        raise NotAuthorised(f"the server wants a proof of identity that this client does not know: {wanted}")
+    if token_file is None:
+        raise NotAuthorised("not authorised: the server wants a token (--token-file)")
+    if not transport.is_private():
+        raise NotAuthorised("the server wants a token, but others could read it: use --tls")
+    from logferry.client.net.token import read_token  # late: most clients have none
+
+    auth = control_line("auth", token=read_token(token_file))
+    return (yield from ask(transport, protocol, auth, timeout_s=timeout_s, what="the token"))
 
 
 def is_foreign(unfinished: bytes) -> bool:

@@ -74,6 +74,10 @@ class MemoryTransport:
         """See Transport: always False, because `ready` knows everything that has arrived."""
         return False
 
+    def is_private(self) -> bool:
+        """See Transport: always True."""
+        return True
+
     def unconfirmed_bytes(self) -> int:
         """See Transport: the bytes that the other end has not received."""
         return len(self._peer._arrived)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Final, Self
 
 from logferry.client.net.connect import dial
@@ -72,6 +73,7 @@ class ReportClient:
         *,
         client_id: str,
         client_host: str,
+        token_file: Path | None = None,
         connect_timeout_s: float,
         answer_timeout_s: float,
         wait: Wait = poll,
@@ -82,6 +84,7 @@ class ReportClient:
         """
         self._client_id = client_id
         self._client_host = client_host
+        self._token_file = token_file
         self._answer_timeout_s = answer_timeout_s
         self._wait = wait
         self._protocol = DeliveryClientProtocol()
@@ -109,6 +112,7 @@ class ReportClient:
             endpoint,
             client_id=client_id,
             client_host=settings.host,
+            token_file=settings.token_file,
             connect_timeout_s=settings.connect_timeout,
             answer_timeout_s=settings.ack_timeout,
             wait=wait,
@@ -218,6 +222,7 @@ class ReportClient:
             client_host=self._client_host,
             encodings=(),
             timeout_s=self._answer_timeout_s,
+            token_file=self._token_file,
         )
 
     def _ask(self, question: bytes) -> Answer:

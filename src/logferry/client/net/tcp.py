@@ -63,6 +63,14 @@ class TcpTransport:
         """See Transport: always False, because the kernel holds what has arrived."""
         return False
 
+    def is_private(self) -> bool:
+        """See Transport: whether the peer's address is a loopback address."""
+        try:
+            address = str(self.sock.getpeername()[0])
+        except OSError:
+            return False
+        return address.startswith(("127.", "::ffff:127.")) or address == "::1"
+
     def unconfirmed_bytes(self) -> int:
         """See Transport: on Linux, the bytes that TCP has not seen acknowledged (SIOCOUTQ in tcp(7))."""
         if not sys.platform.startswith("linux"):

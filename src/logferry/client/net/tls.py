@@ -126,6 +126,10 @@ class TlsTransport:
         has_end = (self._has_ended or self._failure is not None) and not self._is_over
         return bool(self._decrypted) or self._has_more or has_end
 
+    def is_private(self) -> bool:
+        """See Transport: always True."""
+        return True
+
     def unconfirmed_bytes(self) -> int:
         """See Transport."""
         return self._held_bytes + len(self._ciphertext) + self._below.unconfirmed_bytes()

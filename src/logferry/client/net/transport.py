@@ -49,6 +49,9 @@ class Transport(Protocol):
     def has_buffered(self) -> bool:
         """Whether `receive` would return bytes although the descriptor is not readable."""
 
+    def is_private(self) -> bool:
+        """Whether nobody else can read what is sent: it is encrypted, or does not leave this machine."""
+
     def unconfirmed_bytes(self) -> int:
         """Return how many bytes the peer's machine has not confirmed yet (0 where the system does not report it)."""
 

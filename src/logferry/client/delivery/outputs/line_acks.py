@@ -13,10 +13,10 @@ from logferry.client.net.silence import require_silence_when_nothing_is_sent
 from logferry.client.net.steps import Steps
 from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings
-from logferry.errors import NotALogServer, PeerClosed
+from logferry.errors import NotALogServer, NotAuthorised, PeerClosed
 from logferry.model.batch import Batch
 from logferry.protocol.acks import answered
-from logferry.protocol.plain_client import Acked, InvalidAck, PlainClientProtocol, Refused
+from logferry.protocol.plain_client import Acked, Denied, InvalidAck, PlainClientProtocol, Refused
 
 
 class LineAckSession(Session):
@@ -83,6 +83,8 @@ class LineAckSession(Session):
                     batch, line = self._unanswered.next_line()
                     list(self._unanswered.answer(1))
                     report(LineRejected(batch, line, reason))
+                case Denied(reason):
+                    raise NotAuthorised(reason)
                 case InvalidAck(reason):
                     raise NotALogServer(reason)
         return bool(answers)

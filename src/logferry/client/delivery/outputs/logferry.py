@@ -31,7 +31,7 @@ from logferry.client.net.readiness import Readiness
 from logferry.client.net.steps import Steps
 from logferry.client.net.transport import Transport
 from logferry.config import ShipSettings
-from logferry.errors import ProtocolError
+from logferry.errors import NotAuthorised, ProtocolError
 from logferry.model.batch import Batch
 from logferry.model.source import Source
 from logferry.protocol.delivery import control_line
@@ -41,6 +41,7 @@ from logferry.protocol.delivery_answers import (
     BatchRefused,
     Failed,
     InvalidAnswer,
+    NotAdmitted,
     Position,
     Positions,
     Welcome,
@@ -147,6 +148,8 @@ class LogferrySession(Session):
                 events.append(SourceDamaged(source))
             case Alive():
                 pass
+            case NotAdmitted(reason):
+                raise NotAuthorised(reason)
             case InvalidAnswer(reason) | Failed(reason):
                 raise ProtocolError(reason)
             case _:
@@ -210,6 +213,7 @@ def say_hello(
         encodings=("gzip",),
         timeout_s=min(HELLO_TIMEOUT_S, settings.ack_timeout),
         features=(HEAL,) if settings.self_heal else (),
+        token_file=settings.token_file,
     )
     if isinstance(answer, Welcome) and (answer.version < 1 or answer.max_batch_bytes < _LEAST_BATCH_BYTES):
         raise ProtocolError(

@@ -83,6 +83,7 @@ class PacedTransport:
         self.receive = transport.receive
         self.wants = transport.wants
         self.has_buffered = transport.has_buffered
+        self.is_private = transport.is_private
         self.unconfirmed_bytes = transport.unconfirmed_bytes
         self.end_of_data = transport.end_of_data
         self.close = transport.close
