@@ -28,6 +28,10 @@ class Noting:
         self.peers.append(peer_info)
         return ANONYMOUS
 
+    def still_admits(self, principal: Principal) -> bool:
+        """Admit everybody."""
+        return True
+
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl command")
 def test_the_commands_of_the_page_make_what_both_ends_need(tmp_path: Path) -> None:

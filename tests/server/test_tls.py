@@ -36,6 +36,10 @@ class Noting:
         self.peers.append(peer_info)
         return ANONYMOUS
 
+    def still_admits(self, principal: Principal) -> bool:
+        """Admit everybody."""
+        return True
+
 
 @every_version
 def test_every_line_is_acked_and_stored(tmp_path: Path, version: ssl.TLSVersion) -> None:
