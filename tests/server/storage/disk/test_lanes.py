@@ -94,6 +94,13 @@ def test_few_logs_at_a_time_when_few_files_may_be_open() -> None:
     assert len(group) == 3
 
 
+def test_plain_lines_of_many_clients_for_open_files_are_one_group_in_their_order() -> None:
+    submitted = [line(sender) for _ in range(2) for sender in range(900)]
+    waiting = lanes()
+    assert list(waiting.take(submitted)) == submitted
+    assert (bool(waiting), waiting.lines) == (False, 0)
+
+
 def test_a_sender_that_is_alone_has_more_room() -> None:
     waiting = lanes()
     assert len(waiting.take([new_log(1, number) for number in range(1000)])) > 100

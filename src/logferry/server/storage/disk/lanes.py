@@ -51,7 +51,7 @@ class Lanes:
 
     def take(self, arrived: Collection[Delivery]) -> Sequence[Delivery]:
         """Add what has arrived; return the next group."""
-        if not self._lanes and len(arrived) <= min(_ANY, MAX_GROUP, self._max_logs):
+        if not self._lanes and (len(arrived) <= min(_ANY, MAX_GROUP, self._max_logs) or self._are_appends(arrived)):
             return list(arrived)
         for delivery in arrived:
             lane = self._lanes.get(delivery.sender)
@@ -62,6 +62,18 @@ class Lanes:
         group = self._next_group()
         self.lines -= sum(delivery.lines for delivery in group)
         return group
+
+    def _are_appends(self, arrived: Collection[Delivery]) -> bool:
+        """Whether these are one group of plain lines for open files: the lines of a thousand clients need no lanes."""
+        if len(arrived) > MAX_GROUP:
+            return False
+        logs: dict[LogName, Delivery] = {}
+        for delivery in arrived:
+            if delivery.source_request is not None:
+                return False
+            if delivery.pieces:
+                logs[delivery.log] = delivery
+        return len(logs) <= self._max_logs and not any(map(self._must_open, logs.values()))
 
     def _next_group(self) -> Sequence[Delivery]:
         room = _Room(len(self._lanes), self._max_logs, self._must_open)
