@@ -33,6 +33,7 @@ class ManualScheduler:
         self._waiting: deque[Callable[[], object]] = deque()
         self.is_pass_full = False
         self.worked = 0.0  # steps
+        self.later: list[tuple[float, Callable[[], object]]] = []
 
     def time(self) -> float:
         """See Scheduler; likewise below."""
@@ -45,6 +46,16 @@ class ManualScheduler:
         self._waiting.append(callback)
 
     call_in_next_pass = call_soon
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> None:
+        self.later.append((self.now + delay_s, callback))
+
+    def run_what_is_due(self) -> None:
+        """Run what was to be called by now."""
+        due = [callback for at, callback in self.later if at <= self.now]
+        self.later = [each for each in self.later if each[0] > self.now]
+        for callback in due:
+            callback()
 
     def run(self) -> None:
         """Run everything that waits, and what that adds."""

@@ -36,6 +36,7 @@ from logferry.server.clients.client_log import ClientLog
 from logferry.server.clients.client_record import ClientRecord
 from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import READ_BYTES, REST_BYTES, MemoryAccount, MemoryBudget
+from logferry.server.clients.grants import Grant, Grants
 from logferry.server.clients.lifecycle import Event, Lifecycle, Output
 from logferry.server.clients.pace import Pace
 from logferry.server.clients.patience import Overdue, Patience, Watch
@@ -80,6 +81,7 @@ class Services:
     store: StoreAccess
     registry: Registry
     authenticator: Authenticator
+    grants: Grants
     budget: MemoryBudget
     paused: Paused
     pressure: Pressure
@@ -129,6 +131,9 @@ class Connection(asyncio.Protocol):
         self._read_bytes = READ_BYTES
         self._will_judge = False  # `_judge_more` is scheduled
         self._is_admitted = False
+        self._grant: Grant | None = None  # of the client's identity, if that has limits
+        self._granted_sources = 0
+        self._will_resume = False  # `_resume` is scheduled
         self._tls: TlsLayer | None = None
         self._is_cut_short = False  # the client has not declared the end of its data
 
@@ -169,6 +174,8 @@ class Connection(asyncio.Protocol):
         """Judge what has arrived and submit it to the store."""
         self._watch.heard = self._scheduler.time()
         self.memory.was_read(len(data))
+        if self._grant is not None:
+            self._grant.spend(len(data))
         if not self._life.takes_input:
             return
         if self._opening is not None:
@@ -206,6 +213,9 @@ class Connection(asyncio.Protocol):
         self.answering.discard()
         self._questions.discard()
         self._release_sources()
+        principal = self.record.label.principal
+        if self._grant is not None and principal is not None:
+            self._services.grants.leave(principal, self._grant, sources=self._granted_sources)
         self._registry.forget(self)
         is_silent = self._is_admitted and self._opening is not None and self._opening.is_silent
         self.record.ended(_why_closed(error), is_silent=is_silent)
@@ -270,6 +280,8 @@ class Connection(asyncio.Protocol):
         if not isinstance(answer, TokenWanted):
             host, session = (credentials.host, self._session) if credentials else ("", PlainSession)
             self.record.identified(answer, host=host, protocol=session.protocol)
+        if isinstance(answer, Principal):
+            self._grant = self._services.grants.enter(answer)
         if isinstance(answer, Principal) and credentials:
             self._sender = owner_of(answer, credentials).name
         elif isinstance(answer, Principal) and answer != ANONYMOUS:
@@ -495,10 +507,15 @@ class Connection(asyncio.Protocol):
             return 0.0
         return now - self._served_at - (UNFINISHED_S if self.memory.partial else 0.0)
 
-    @property
-    def has_room_for_source(self) -> bool:
-        """Whether the client may open another source."""
-        return self.memory.has_room_for_source or self._registry.make_room_for_source(self)
+    def take_source(self) -> str:
+        """Charge one more open source; return why the client must not open it, "" if it may."""
+        if not self.memory.has_room_for_source and not self._registry.make_room_for_source(self):
+            return "the sources that are open on all connections are too many for this server"
+        if self._grant is None:
+            return ""
+        problem = self._grant.take_source()
+        self._granted_sources += not problem
+        return problem
 
     def _must_wait(self) -> bool:
         return self.memory.is_exhausted or self._watch.is_blocked or self._waits_to_inflate
@@ -523,7 +540,11 @@ class Connection(asyncio.Protocol):
         is_willing = life.is_open and not self._watch.is_blocked and not has_more
         if is_willing:  # a pause to judge is not one for want of room, after which half of the room must be free
             self._has_room = self.memory.has_room(is_reading=self._has_room)
-        wanted = life.is_ignoring or (is_willing and self._has_room)
+        wait_s = self._grant.wait_s if is_willing and self._grant is not None else 0.0
+        wanted = life.is_ignoring or (is_willing and self._has_room and not wait_s)
+        if wait_s and not self._will_resume:
+            self._will_resume = True
+            self._scheduler.call_later(wait_s, self._resume)
         self._limit_reads()
         if wanted != self._is_reading:
             self._is_reading = wanted
@@ -536,6 +557,12 @@ class Connection(asyncio.Protocol):
             self._services.paused.add(self)
             if self.memory.partial:
                 self._services.pressure.wait(self)
+
+    def _resume(self) -> None:
+        """Go on with a client whose identity has waited until it may send again."""
+        self._will_resume = False
+        self._count_from_now()
+        self.regulate()
 
     def read_once(self, size: int) -> None:
         """Read up to `size` bytes once, whatever others hold."""
@@ -579,7 +606,7 @@ class Connection(asyncio.Protocol):
         """Return for how long the client has done nothing about the memory that it holds; 0 if it waits for us."""
         if self._watch.is_blocked:
             return self._watch.blocked_s(now, self.answering.untaken_bytes(), least_per_s=LEAST_BYTES_PER_S)
-        if not self.memory.partial or self._session.has_more:
+        if not self.memory.partial or self._session.has_more or self._will_resume:
             return 0.0
         unread = self.answering.unread_bytes()
         if unread >= REST_BYTES:  # it waits, or the server is late; every system's buffer has room for more

@@ -13,6 +13,7 @@ from logferry.server.clients.client_log import ClientLog
 from logferry.server.clients.connection import Connection, Services
 from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
+from logferry.server.clients.grants import Grants
 from logferry.server.clients.held_back import HeldDeliveries
 from logferry.server.clients.patience import Patience
 from logferry.server.clients.paused import Paused
@@ -70,6 +71,7 @@ class Roster:
             store=store,
             registry=self,
             authenticator=authenticator,
+            grants=Grants(scheduler.time),
             budget=budget,
             paused=self._paused,
             pressure=self._pressure,

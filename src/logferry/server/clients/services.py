@@ -24,6 +24,9 @@ class Scheduler(Protocol):
     def call_soon(self, callback: Callable[[], object], /) -> object:
         """Call `callback` after other clients have had their turn."""
 
+    def call_later(self, delay_s: float, callback: Callable[[], object], /) -> object:
+        """Call `callback` after some seconds."""
+
     def call_in_next_pass(self, callback: Callable[[], object], /) -> object:
         """Call a function that takes little time in the next pass of the loop, ahead of all turns."""
 

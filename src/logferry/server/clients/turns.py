@@ -24,6 +24,7 @@ class Turns:
         self._done = 0.0  # steps, in this pass
         self.time = loop.time  # connections read it for each piece of data
         self.call_in_next_pass = loop.call_soon
+        self.call_later = loop.call_later
 
     @property
     def is_pass_full(self) -> bool:

@@ -38,9 +38,8 @@ class Channel(Protocol):
     def record(self) -> ClientRecord:
         """What is counted and logged about the client."""
 
-    @property
-    def has_room_for_source(self) -> bool:
-        """Whether the client may open another source."""
+    def take_source(self) -> str:
+        """Charge one more open source; return why the client must not open it, "" if it may."""
 
     def identify(self, credentials: Credentials) -> Principal | Denied | TokenWanted:
         """Authenticate the client; return its principal, why the connection is about to end, or what is wanted."""

@@ -232,8 +232,8 @@ class DeliverySession(SessionOver[DeliveryServerProtocol]):
             self.notify_damage({owner: self._channel.damaged_sources(owner) for owner in owners})
 
     def _take_open(self, request: Open, deliveries: list[ClientDelivery]) -> str | None:
-        if not self._protocol.sources[request.source] and not self._channel.has_room_for_source:
-            return "the sources that are open on all connections are too many for this server"
+        if not self._protocol.sources[request.source] and (problem := self._channel.take_source()):
+            return problem
         self._protocol.sources[request.source] = True
         request = replace(request, path=kept_path(request.path))
         delivery = self._delivery(self._source_request(request), b"")
