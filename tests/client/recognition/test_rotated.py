@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.finding.listing import FolderListings
+from logferry.client.files.line_reader import SourceFile
+from logferry.client.finding.listing import FolderListings, Listing
 from logferry.client.readers.follow import reader as follow_reader
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.recognition.recognise import Recogniser
 from logferry.client.recognition.rotated import RotatedFiles, named_like_rotated_since
+from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
 from tests.client.recognition.test_recognise import Memory
 from tests.support.running import RunningServer, numbered_line, wait_until
@@ -311,3 +313,71 @@ def test_a_file_of_the_time_from_which_on_a_rotation_is_certain_had_the_name_wha
     os.utime(twin, ns=(certain_ns, certain_ns - earlier_ns))
     found = RotatedFiles(Recogniser(memory.checkpoints)).since([log], 0, set(), present=str(log), certain_ns=certain_ns)
     assert [file.path for file in found] == ([] if earlier_ns else [twin])
+
+
+_MANY = 60
+
+
+class Busy(FolderListings):
+    """Listings of a folder in which something is renamed all the time: every look lists it again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+
+    def listing(self, folder: str) -> Listing:
+        """See FolderListings."""
+        self.looks += 1
+        self.forget(folder)
+        return super().listing(folder)
+
+
+def test_a_start_beside_many_rotated_files_lists_their_folder_a_few_times(tmp_path: Path) -> None:
+    """Where files are renamed all the time, the folder is listed at each look, for each of hundreds of checkpoints."""
+    memory, folders = Memory(), Busy()
+    log = tmp_path / "app.log"
+    for number in range(_MANY):
+        memory.ship(append(log, range(number, number + 10)))
+        log.rename(tmp_path / f"app.log.{_MANY - number}")
+    found = RotatedFiles(Recogniser(memory.checkpoints, folders)).since_last_run(log)
+    assert len(found) == _MANY
+    assert folders.looks < 10
+
+
+def test_a_file_that_is_renamed_during_the_search_is_found_under_its_new_name(tmp_path: Path) -> None:
+    memory, folders = Memory(), FolderListings()
+    log = tmp_path / "app.log"
+    for number in range(3):
+        memory.ship(append(log, range(number, number + 10)))
+        log.rename(tmp_path / f"app.log.{3 - number}")
+    rotated = RotatedFiles(Recogniser(memory.checkpoints, folders))
+    stale = {str(tmp_path): folders.listing(str(tmp_path))}
+    for number in range(3, 0, -1):
+        (tmp_path / f"app.log.{number}").rename(tmp_path / f"app.log.{number + 1}")
+    known = memory.checkpoints.of_path(str(log))
+    names = {found.path.name for each in known if (found := rotated._find(each, [log], dict(stale)))}
+    assert names == {"app.log.2", "app.log.3", "app.log.4"}
+
+
+def test_a_start_beside_many_copies_compares_each_with_its_own_checkpoint_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Memory()
+    log = tmp_path / "app.log"
+    for number in range(_MANY):
+        memory.ship(append(log, range(number, number + 10)))
+        shutil.copy(log, tmp_path / f"app.log.{_MANY - number}")
+        log.unlink()
+    compared: list[str] = []
+    is_continued_in = Recogniser.is_continued_in
+
+    def noting(self: Recogniser, file: SourceFile, checkpoint: Checkpoint) -> bool:
+        compared.append(checkpoint.id)
+        return is_continued_in(self, file, checkpoint)
+
+    monkeypatch.setattr(Recogniser, "is_continued_in", noting)
+    found = RotatedFiles(Recogniser(memory.checkpoints))._copies_of(
+        memory.checkpoints.of_path(str(log)), [log], frozenset()
+    )
+    assert len(found) == _MANY
+    assert len(compared) == _MANY

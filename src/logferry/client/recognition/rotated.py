@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from logferry.client.files.archive import open_content
-from logferry.client.files.identity import FileIdentity, identity_of
+from logferry.client.files.identity import FileIdentity, fingerprint, identity_of
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.compressed import is_compressed
 from logferry.client.finding.links import led_to_between, places_of
-from logferry.client.finding.listing import FolderListings
+from logferry.client.finding.listing import FolderListings, Listing
 from logferry.client.finding.rotation_names import (
     is_archive_name,
     rotation_number,
@@ -83,8 +83,9 @@ class RotatedFiles:
         current: FileIdentity | None = None  # the file that has the name, if a checkpoint describes it
         missing: list[Checkpoint] = []
         seen_at: list[float] = []  # of the others
+        listings: dict[str, Listing] = {}
         for checkpoint in unfinished:
-            found = self._find(checkpoint, places)
+            found = self._find(checkpoint, places, listings)
             if found is not None and found.identity == holder:
                 current = holder
                 continue
@@ -109,17 +110,28 @@ class RotatedFiles:
         )
         return files + new
 
-    def _find(self, checkpoint: Checkpoint, places: Iterable[Path]) -> RotatedFile | None:
-        """Return the file of a checkpoint, whatever its name in the folder of one of these paths."""
+    def _find(self, checkpoint: Checkpoint, places: Iterable[Path], listings: dict[str, Listing]) -> RotatedFile | None:
+        """Return the file of a checkpoint, whatever its name in the folder of one of these paths.
+
+        The names come from `listings`, which this fills: where files are renamed all the time, every look at a folder
+        lists it again, and there may be hundreds of checkpoints. A name that is another file's by now is looked up
+        again.
+        """
         tried: set[Path] = set()
         for place in (*map(Path, checkpoint.places), *places):
             if place.parent in tried:
                 continue
             tried.add(place.parent)
-            name = self._folders.listing(str(place.parent)).by_inode.get(checkpoint.inode)
-            modified_ns = modified_ns_if_same(place.parent / name, checkpoint) if name else None
-            if name and modified_ns is not None:
-                return RotatedFile(modified_ns, place.parent / name, checkpoint.identity, place)
+            folder = str(place.parent)
+            for is_again in (False, True):
+                if is_again or folder not in listings:
+                    listings[folder] = self._folders.listing(folder)
+                name = listings[folder].by_inode.get(checkpoint.inode)
+                if name is None:
+                    break
+                modified_ns = modified_ns_if_same(place.parent / name, checkpoint)
+                if modified_ns is not None:
+                    return RotatedFile(modified_ns, place.parent / name, checkpoint.identity, place)
         return None
 
     def led_to_between(self, former: str, present: str) -> list[Path]:
@@ -184,12 +196,17 @@ class RotatedFiles:
         The content decides, not the time: a copy may be older than the checkpoint, which may have been saved after the
         truncation but before the client noticed it.
         """
+        by_head: dict[tuple[int, str], list[Checkpoint]] = {}  # few lengths, and every head is of few checkpoints
+        for checkpoint in missing:
+            by_head.setdefault((checkpoint.head_bytes, checkpoint.head), []).append(checkpoint)
+        sizes = {size for size, _ in by_head}
         found: dict[str, tuple[int, bool, Path, FileIdentity, Path]] = {}
         for place, file in self._opened_once(places, known) if missing else ():
             entry = file.path
             with contextlib.suppress(OSError):  # it cannot be read now; `since` finds it, and its reader reports it
                 candidate = (file.modified_ns(), not is_archive_name(entry.name), entry, file.identity, place)
-                for checkpoint in missing:
+                heads = [(size, fingerprint(file.peek(0, size))) for size in sizes]
+                for checkpoint in (known for head in heads for known in by_head.get(head, ())):
                     if self._recogniser.is_continued_in(file, checkpoint):
                         found[checkpoint.id] = max(candidate, found.get(checkpoint.id, candidate))
         return {
