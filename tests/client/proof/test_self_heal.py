@@ -90,3 +90,21 @@ def test_sources_of_a_server_that_never_answers_are_counted_once(heal: Heal, cap
     messages = [message for message in caplog.messages if "does not answer" in message]
     assert all("repair 0 files" not in message for message in messages)
     assert messages
+
+
+def test_a_server_that_names_damage_without_end_keeps_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    @contextmanager
+    def connect(*_: Any, **__: Any) -> Iterator[None]:
+        yield
+
+    settings = ship_settings(tmp_path / "app.log", 1)
+    healer = SelfHealer(Endpoint.of(settings), settings, Checkpoints(None), metrics=Metrics())
+    monkeypatch.setattr(ReportClient, "connected_to", connect)
+    monkeypatch.setattr(SelfHealer, "_repair", lambda *_: healer.damaged("another"))
+    monkeypatch.setattr(self_heal, "_FINISH_MOST_S", 0.0)
+    healer.damaged("one")
+    healer.finish(is_stopping=lambda: False)
+    healer.stop(5.0)
+    assert "a later run goes on" in caplog.text

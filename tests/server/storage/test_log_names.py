@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.server.storage.log_names import host_name, log_at, log_of_source, safe_name
+from logferry.server.storage.log_names import PLAIN, LogName, host_name, log_at, log_of_source, safe_name
 
 
 @given(st.text())
@@ -64,3 +64,9 @@ def test_an_address_is_a_folder_name_that_people_recognise(address: str, folder:
 
 def test_an_invalid_address_becomes_a_safe_name() -> None:
     assert "/" not in host_name("../../etc/passwd")
+
+
+def test_no_source_is_kept_among_the_lines_of_a_plain_peer() -> None:
+    """A client could say that it is the host 10.0.0.7 and that its file is called `plain`."""
+    assert log_of_source("10.0.0.7", "/tmp/plain") != LogName(host_name("10.0.0.7"), PLAIN)
+    assert log_of_source("10.0.0.7", "/tmp/plain").name.startswith("plain-")

@@ -31,6 +31,9 @@ _MAX_WAITING: Final = 10_000
 # A run that has delivered everything waits this long for a server that does not answer; a later run repairs the rest.
 _FINISH_PATIENCE_S: Final = 5.0
 
+# ... and this long for one that answers: it may name damage without end. A later run repairs the rest.
+_FINISH_MOST_S: Final = 60.0
+
 # A server that was reachable a moment ago will be again; each attempt waits twice as long as the one before.
 _ATTEMPTS: Final = 8
 _FIRST_RETRY_S: Final = 0.5
@@ -76,10 +79,16 @@ class SelfHealer:
         self._worker.wake()
 
     def finish(self, *, is_stopping: Callable[[], bool]) -> None:
-        """Wait until nothing is left to repair, the server has been away for a few seconds, or until `is_stopping`."""
+        """Wait until nothing is left to repair, the server has been away for a few seconds, or until `is_stopping`.
+
+        Wait for a minute at most.
+        """
         began = time.monotonic()
         with self._changed:
             while (self._waiting or self._is_working) and self._worker.is_running and not is_stopping():
+                if time.monotonic() - began > _FINISH_MOST_S:
+                    logger.warning("not all that is damaged on the server is repaired: a later run goes on")
+                    return
                 away_since = self._away_since
                 if away_since is not None and time.monotonic() - max(began, away_since) > _FINISH_PATIENCE_S:
                     return

@@ -55,8 +55,10 @@ def log_at(path: str) -> LogName:
 
 def safe_name(text: str) -> str:
     """Return `text` as the name of one folder: no separators, no leading dot, at most 109 characters, never empty."""
-    if _is_safe_name(text):
-        return text
+    return text if _is_safe_name(text) else _changed(text)
+
+
+def _changed(text: str) -> str:
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", text)[:MAX_NAME_CHARS]
     safe = re.sub(r"^\.+", "_", safe) or "_"
     return f"{safe}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
@@ -74,4 +76,6 @@ def host_name(address: str) -> str:
 
 def log_of_source(host: str, path: str, *, folder: str = "") -> LogName:
     """Return where the lines of a source are kept, from its host and the path under which it was first opened."""
-    return LogName(safe_name(host or "unknown"), safe_name(os.path.basename(path) or "unknown"), folder)
+    name = os.path.basename(path) or "unknown"
+    # A client chooses host and path: no source may be among the lines of a peer that speaks the plain protocol.
+    return LogName(safe_name(host or "unknown"), _changed(name) if name == PLAIN else safe_name(name), folder)
