@@ -71,7 +71,15 @@ def address(server: RunningServer | FakeServer) -> tuple[str, ...]:
 
 def test_every_command_is_tried() -> None:
     """A new command must be added here."""
-    assert set(COMMANDS) - {"demo"} == {"ship", "serve", "verify", "repair", "fsck", "status", "check-config"}
+    assert set(COMMANDS) - {"demo"} == {"ship", "serve", "verify", "repair", "fsck", "status", "check-config", "token"}
+
+
+def test_a_token_for_a_client_with_a_hostile_name(run: Run, folder: Path) -> None:
+    assert run("token", "new", "--name", HOSTILE)[0] == 2
+    assert run("token", HOSTILE)[0] == 2
+    words = ("token", "new", "--name", "web", "--token-file", folder / f"{HOSTILE}.token")
+    assert run(*words)[0] == 0
+    assert run(*words)[0] == 1
 
 
 def test_the_way_of_a_file_with_a_hostile_name(run: Run, folder: Path) -> None:

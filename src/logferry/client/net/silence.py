@@ -9,7 +9,7 @@ from typing import Final
 from logferry.client.net.readiness import READ
 from logferry.client.net.steps import Await, Steps
 from logferry.client.net.transport import Transport
-from logferry.errors import NotALogServer, PeerClosed
+from logferry.errors import SPEAKS_TLS, NotALogServer, PeerClosed
 from logferry.protocol.acks import answered
 
 # Another answer than the one that was due arrives right behind it.
@@ -29,14 +29,19 @@ def require_silence_when_nothing_is_sent(transport: Transport) -> Steps[None]:
     transport.end_of_data()
     heard = yield from _hear(transport, b"", timeout_s=CLOSE_S)
     if heard:
-        raise NotALogServer(f"{answered(heard)} although nothing was sent: is there a proxy that speaks first?")
+        raise _strange(heard, "although nothing was sent: is there a proxy that speaks first?")
 
 
 def require_silence_after_answer(transport: Transport, unread: bytes) -> Steps[None]:
     """Wait for one more answer; `unread` has already arrived. Raises NotALogServer."""
     heard = yield from _hear(transport, unread, timeout_s=QUIET_S)
     if heard:
-        raise NotALogServer(f"{answered(heard)} after the answer to the only line that it was sent")
+        raise _strange(heard, "after the answer to the only line that it was sent")
+
+
+def _strange(heard: bytes, when: str) -> NotALogServer:
+    what = answered(heard)
+    return NotALogServer(what if what == SPEAKS_TLS else f"{what} {when}")
 
 
 def _hear(transport: Transport, heard: bytes, *, timeout_s: float) -> Steps[bytes]:
