@@ -11,7 +11,7 @@ from logferry.protocol.delivery import control_line
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.steps import STEP_BYTES
 from logferry.server.clients import flow_control
-from logferry.server.clients.flow_control import MAX_UNSTORED_BYTES, READ_BYTES, SOURCE_BYTES
+from logferry.server.clients.flow_control import MAX_UNSTORED_BYTES, READ_BYTES, REST_BYTES, SOURCE_BYTES
 from logferry.server.clients.patience import Patience
 from logferry.server.clients.pressure import LEAST_BYTES_PER_S
 from tests.support.clients import MIB, FakeClient, World
@@ -194,12 +194,14 @@ def test_who_sends_little_cannot_keep_those_who_send_much_from_sending_by_keepin
     much = world.connect()
     much.send(b"{" * 20_000)
     first = _put_the_store_behind(world, monkeypatch)
-    monkeypatch.setattr(flow_control, "_MAX_UNSTORED_BYTES", 0)  # there is always something
     other = world.connect(port=5001)
-    other.connection.memory.submitted(10)
+    other.connection.memory.submitted(200_000)  # small groups come back, and more waits than may: nobody adds to it
+    world.roster.answer([])
+    assert not much.is_read_from
+    other.connection.memory.submitted(-100_000)
     world.resume_store()
     assert world.budget.is_store_alone
-    assert [(client.is_read_from, client.max_size) for client in (much, first)] == [(True, READ_BYTES)] * 2
+    assert [(client.is_read_from, client.max_size) for client in (much, first)] == [(True, REST_BYTES)] * 2
     much.send(b"{" * 20_000)
     assert not much.is_read_from
 
@@ -551,6 +553,21 @@ def test_few_bytes_that_may_take_a_whole_step_wait_for_a_turn_too(data: bytes) -
     client.connection.data_received(data)
     assert client.received == b""
     assert client.connection.memory.unjudged >= len(data)
+
+
+def test_reads_that_wait_for_a_turn_count_as_what_waits_for_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    clients = [world.connect(port=number) for number in range(10)]
+    monkeypatch.setattr(flow_control, "_MAX_UNSTORED_BYTES", 100_000)
+    world.scheduler.is_pass_full = True
+    lines = b"".join(map(numbered_line, range(300)))
+    for client in clients:
+        if client.max_size != 4096:
+            client.connection.data_received(lines)
+    assert world.budget.is_store_alone
+    assert world.budget.unjudged < 150_000
+    world.run()
+    assert (world.budget.total, world.budget.deferred, world.budget.is_tight) == (0, 0, False)
 
 
 def test_who_completes_a_message_in_its_turn_is_judged_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -354,6 +354,7 @@ class Connection(asyncio.Protocol):
         session.hold(data)
         encrypted = self._tls.held_bytes if self._tls is not None else 0
         self.memory.hold(session.buffered_bytes + encrypted, session.unjudged_bytes, session.open_sources)
+        self.memory.defer(len(data))
         if session.has_more and not self._will_judge:
             self._judge_soon()
         self._registry.regulate_memory()
@@ -407,6 +408,7 @@ class Connection(asyncio.Protocol):
         if self._must_wait():
             self.regulate()
         elif self._session.has_more:
+            self.memory.defer(0)
             self.answering.gather()
             turn = self._session.take_more()
             self.answering.release()
@@ -655,6 +657,7 @@ class Connection(asyncio.Protocol):
         return first is not None and first.awaits_header and self._life.is_open
 
     def _discard_input(self) -> None:
+        self.memory.defer(0)
         self._services.paused.leave(self)
         self._services.pressure.leave(self)
         self._session.discard()

@@ -63,6 +63,7 @@ class MemoryBudget:
         self.partial = 0
         self.unjudged = 0
         self.unstored = 0
+        self.deferred = 0  # the part of `unjudged` that is yet to be looked at: it will soon be the store's
         self.held = 0
         self.owed = 0
         self.sources = 0
@@ -100,6 +101,11 @@ class MemoryBudget:
         return max(_LEAST_SHARE_BYTES, self.limit // (4 * max(1, self.clients)))
 
     @property
+    def has_room_in_store(self) -> bool:
+        """Whether a read or two more would leave what waits for the store near its limit."""
+        return self.unstored + self.deferred <= _MAX_UNSTORED_BYTES * 9 // 8
+
+    @property
     def held_limit(self) -> int:
         """What may wait for names, of all clients."""
         return min(_MAX_HELD_BYTES, self.limit // 4)
@@ -111,8 +117,8 @@ class MemoryBudget:
 
     def update(self) -> bool:
         """Note whether there is pressure now, and whether the store alone causes it; return whether that changed."""
-        unstored = self.unstored
-        total = self.partial + self.unjudged + unstored + self.held + self.owed
+        unstored = self.unstored + self.deferred
+        total = self.partial + self.unjudged + self.unstored + self.held + self.owed
         if total > self.limit:
             return self._change(is_tight=True, is_store_alone=False)
         is_over = unstored > _MAX_UNSTORED_BYTES
@@ -135,6 +141,7 @@ class MemoryAccount:
 
     __slots__ = (
         "_budget",
+        "_deferred",
         "_held",
         "_sources",
         "has_turn",
@@ -150,6 +157,7 @@ class MemoryAccount:
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
         self._sources = 0
+        self._deferred = 0
         self._held = 0  # in the store, for want of a name
         self.partial = 0  # of an incomplete message
         self.unjudged = 0  # of complete messages
@@ -237,6 +245,11 @@ class MemoryAccount:
         if sources != self._sources:
             budget.sources += (sources - self._sources) * SOURCE_BYTES
             self._sources = sources
+
+    def defer(self, size: int) -> None:
+        """Record how many bytes were read that are left to a turn."""
+        self._budget.deferred += size - self._deferred
+        self._deferred = size
 
     def owe(self, size: int) -> None:
         """Record what the answers and questions of the client that are not done with take, in addition."""

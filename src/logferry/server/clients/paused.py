@@ -9,14 +9,15 @@ little waiting under pressure (flow_control.py).
 from itertools import islice
 from typing import Final
 
-from logferry.server.clients.flow_control import READ_BYTES, MemoryBudget
+from logferry.server.clients.flow_control import REST_BYTES, MemoryBudget
 from logferry.server.clients.pressure import Member
 from logferry.server.clients.services import Scheduler
 
 # In one pass of the loop; their reads fill what an end of the pressure leaves free of the limit of the store.
 _TOGETHER: Final = 16
 
-# What comes of them is stored with one of the next groups, so it does not add up.
+# Small reads: many groups may come back before the first of these clients is read from, and a client that sends nothing
+# keeps its read. The roster asks for them only near the limit of the store.
 _READS_PER_GROUP: Final = 2
 
 
@@ -58,7 +59,7 @@ class Paused:
         """
         for client in list(islice(self._clients, _READS_PER_GROUP)):
             self.leave(client)
-            client.read_once(READ_BYTES)
+            client.read_once(REST_BYTES)
 
     def _resume_some(self) -> None:
         self._will_resume = False

@@ -203,7 +203,7 @@ class Roster:
             except Exception as error:
                 delivery.channel.fail(error)
         self.regulate_memory()
-        if self._budget.is_store_alone:
+        if self._budget.is_store_alone and self._budget.has_room_in_store:
             self._paused.read_some()
         channels: Iterable[Channel] = {delivery.channel: None for delivery in group}
         for channel in channels:
