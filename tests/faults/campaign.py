@@ -135,9 +135,9 @@ class Campaign:
         return doomed and all(stored[writer.name] >= writer.written for writer in self._writers)
 
     def _reported_windows(self) -> int:
-        """Return how many unknown windows the status lists, of any log."""
+        """Return how many unknown windows the status lists, of any log; equal ones of one log are one entry."""
         windows = json.loads(self._ends.ask("status", "--json").stdout or "{}").get("windows", [])
-        return sum(not window["is_over"] for window in windows)
+        return sum(window["count"] for window in windows if not window["is_over"])
 
     def _wait_until(self, condition: Callable[[], bool]) -> bool:
         """Wait for a condition; False after the time that draining may take: the count will tell what is missing."""
