@@ -21,7 +21,7 @@ from typing import Final
 from logferry.durable import replace_file
 from logferry.server.storage.disk.journal import MAX_LINE_BYTES, is_intact, parsed
 from logferry.server.storage.disk.regular import open_file, open_sized
-from logferry.server.storage.disk.segment_names import segment_name
+from logferry.server.storage.disk.segment_names import is_segment_path
 
 SHARED_NAME: Final = ".new-segments.journal"
 
@@ -44,7 +44,7 @@ def pieces_of(lines: Iterable[bytes]) -> Pieces:
         kind = line[9:13] if is_intact(line) else b""
         if kind == b'["j"':
             entry = parsed(line)
-            current = pieces.setdefault(entry[3], []) if entry and _is_path(entry[3]) else None
+            current = pieces.setdefault(entry[3], []) if entry and is_segment_path(entry[3]) else None
         elif kind == b'["x"':
             entry = parsed(line)
             current = None
@@ -54,13 +54,6 @@ def pieces_of(lines: Iterable[bytes]) -> Pieces:
             current.append(line)
             current = current if kind else None
     return pieces
-
-
-def _is_path(path: str) -> bool:
-    """Whether a path is that of a segment, and leads nowhere else."""
-    *folders, name = path.split("/")
-    is_log = len(folders) in (2, 3) and all(folder and not folder.startswith(".") for folder in folders)  # see LogName
-    return is_log and segment_name(name) is not None
 
 
 class SharedJournal:
