@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
-from logferry.names import text_of_name
 from logferry.printable import SHOWN_REASON_CHARS, printable
 from logferry.telemetry.log_format import json_line
 
@@ -49,11 +48,6 @@ def print_problem(text: str, *, command: str = "") -> None:
 def shown(text: object) -> str:
     """Return a text from outside, such as a file name, in a form that is safe to print to stdout."""
     return printable(str(text), encoding=_encoding(sys.stdout))
-
-
-def shown_name(name: object) -> str:
-    """Return the name of a file in a form that is safe to print to stdout; different names look different."""
-    return shown(text_of_name(str(name)))
 
 
 def shown_reason(reason: str) -> str:

@@ -1,7 +1,7 @@
 """The hello that begins a connection, and requests to a server that knows the delivery extension.
 
 Every request whose caller waits for the answer goes through this module. docs/protocol.md, rules E1 to E3, E14, E19.
-The login that follows a hello is here, too (rule E39).
+The login that follows a hello is here, too (rule E40).
 """
 
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ def greet(
 def _log_in(
     transport: Transport, protocol: DeliveryClientProtocol, wanted: str, token_file: Path | None, timeout_s: float
 ) -> Steps[Answer]:
-    """Send the token; return the answer (rule E39). Raises NotAuthorised if it cannot or must not be sent."""
+    """Send the token; return the answer (rule E40). Raises NotAuthorised if it cannot or must not be sent."""
     if wanted != "token":
         raise NotAuthorised(f"the server wants a proof of identity that this client does not know: {wanted}")
     if token_file is None:
