@@ -9,7 +9,13 @@ Names that a starting client does not need are imported on first use, because bu
 
 from typing import TYPE_CHECKING
 
-from logferry.config.client_settings import RepairSettings, ShipSettings, StatusSettings, VerifySettings
+from logferry.config.client_settings import (
+    ConnectionSettings,
+    RepairSettings,
+    ShipSettings,
+    StatusSettings,
+    VerifySettings,
+)
 from logferry.config.environment import former_names
 from logferry.config.input_kinds import STANDARD_INPUT
 from logferry.config.input_settings import FileSettings, InputSettings
@@ -53,6 +59,7 @@ __all__ = [
     "STANDARD_INPUT",
     "STATUS_OPTIONS",
     "VERIFY_OPTIONS",
+    "ConnectionSettings",
     "FileSettings",
     "FsckSettings",
     "Group",

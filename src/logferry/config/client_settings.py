@@ -131,10 +131,9 @@ ClientConfig: TypeAlias = Annotated[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShipSettings:
-    """The settings of `logferry ship`; `None` means auto in `batch_size`, `max_attempts` and `max_open_files`."""
+class ConnectionSettings:
+    """The settings of every command that connects to a server."""
 
-    inputs: tuple[InputSettings, ...]
     server_host: ServerHost
     server_port: ServerPort
     tls: Tls
@@ -144,6 +143,13 @@ class ShipSettings:
     tls_server_name: TlsServerName
     tls_insecure: TlsInsecure
     token_file: TokenFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShipSettings(ConnectionSettings):
+    """The settings of `logferry ship`; `None` means auto in `batch_size`, `max_attempts` and `max_open_files`."""
+
+    inputs: tuple[InputSettings, ...]
     mode: Annotated[
         str,
         Declaration(
@@ -348,20 +354,11 @@ class ShipSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RepairSettings:
+class RepairSettings(ConnectionSettings):
     """The settings of `logferry repair`."""
 
     inputs: tuple[FileSettings, ...]
     json: Json
-    server_host: ServerHost
-    server_port: ServerPort
-    tls: Tls
-    tls_ca: TlsCa
-    tls_cert: TlsCert
-    tls_key: TlsKey
-    tls_server_name: TlsServerName
-    tls_insecure: TlsInsecure
-    token_file: TokenFile
     host: Host
     follow_foreign_links: FollowForeignLinks
     state_dir: StateDir
