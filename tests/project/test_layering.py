@@ -16,7 +16,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 FLOORS: Final = {
     "": (
         *("__main__", "cli", "client", "server", "rendering", "telemetry", "config", "protocol", "model"),
-        *("folder_lock", "permissions", "tls_files", "x509", "durable", "checksum", "speedups"),
+        *("addresses", "folder_lock", "permissions", "tls_files", "x509", "durable", "checksum", "speedups"),
         *("errors", "names", "printable", "worker"),
     ),
     "cli": (
@@ -45,7 +45,7 @@ FLOORS: Final = {
         ),
         *("paused", "services"),
         *("sessions", "grants", "client_record", "client_log", "counters", "client_reports", "authenticator"),
-        *("tls", "grants", "answers", "pressure", "flow_control", "lifecycle", "patience", "pace", "proxies"),
+        *("tls", "grants", "answers", "pressure", "flow_control", "lifecycle", "patience", "pace", "networks"),
     ),
     "server.clients.tls": ("layer", "handshakes", "failures", "engine", "offered", "names"),
     "server.clients.identities": ("clients_file", "login", "entries", "tokens"),

@@ -14,8 +14,8 @@ from logferry.config.listen_urls import ListenUrl
 from logferry.errors import ConfigError
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.validation import Accept
+from logferry.server.clients.networks import Networks
 from logferry.server.clients.patience import Patience
-from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.roster import RosterSettings
 from logferry.server.clients.sessions.base import SessionTerms
 from logferry.server.reload import CHANGEABLE, Reloads
@@ -88,7 +88,7 @@ def test_new_connections_have_the_new_terms_and_old_ones_keep_theirs() -> None:
     old = world.connect()
     terms = SessionTerms(Limits(max_record_bytes=1024), Accept.ANY_OBJECT, "fsync", 1024, "s7")
     world.roster.reconfigure(
-        RosterSettings(max_connections=2, patience=Patience(idle_s=30), terms=terms, proxies=Proxies(["10.0.0.9"]))
+        RosterSettings(max_connections=2, patience=Patience(idle_s=30), terms=terms, proxies=Networks(["10.0.0.9"]))
     )
     new, behind, third = world.connect(), world.connect("10.0.0.9"), world.connect()
     behind.send(LINES[0])

@@ -14,8 +14,8 @@ from logferry.server.clients.client_log import ClientLog
 from logferry.server.clients.connection import Connection
 from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
+from logferry.server.clients.networks import Networks
 from logferry.server.clients.patience import Patience
-from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.roster import Roster, RosterSettings
 from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
 from logferry.server.clients.store_bridge import answer_to, sign_of_life
@@ -218,7 +218,7 @@ class World:
                 max_connections=max_connections,
                 patience=patience or Patience(),
                 terms=terms,
-                proxies=Proxies(proxies),
+                proxies=Networks(proxies),
             ),
             scheduler=self.scheduler,
             store=access,

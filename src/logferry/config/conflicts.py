@@ -45,7 +45,9 @@ def of_connection(values: Values) -> Iterator[str]:
 
 
 def _is_this_machine(host: str) -> bool:
-    return host.lower() in ("localhost", "::1") or host.startswith("127.")
+    from logferry.addresses import is_loopback  # late: most clients have no token
+
+    return host.lower() == "localhost" or is_loopback(host)
 
 
 def of_input(values: Values) -> Iterator[str]:

@@ -7,13 +7,13 @@ anything else.
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from logferry.addresses import is_loopback
 from logferry.config.listen_urls import ListenUrl
 from logferry.errors import LogferryError, cause_of
 from logferry.telemetry.log_limits import RepeatLimit
@@ -140,7 +140,7 @@ class BoundAddress(NamedTuple):
     @property
     def is_exposed(self) -> bool:
         """Whether other machines may reach it."""
-        return not ipaddress.ip_address(self.host.partition("%")[0]).is_loopback
+        return not is_loopback(self.host)
 
 
 def bound_addresses(sockets: Mapping[socket.socket, ListenUrl]) -> list[BoundAddress]:

@@ -23,8 +23,8 @@ from logferry.server.clients.client_log import ClientLog
 from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
 from logferry.server.clients.identities.clients_file import LOOK_S, ClientsFile
+from logferry.server.clients.networks import Networks
 from logferry.server.clients.patience import Patience
-from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.roster import Roster, RosterSettings
 from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
 from logferry.server.clients.store_bridge import StoreBridge
@@ -267,7 +267,7 @@ class Server:
             max_connections=self._max_connections,
             patience=self._patience,
             terms=terms,
-            proxies=Proxies(settings.proxy_protocol),
+            proxies=Networks(settings.proxy_protocol),
         )
 
     def _new_roster(self) -> Roster:

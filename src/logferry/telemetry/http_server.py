@@ -6,7 +6,6 @@ thread that ships or stores, nor end the process.
 """
 
 import contextlib
-import ipaddress
 import logging
 import selectors
 import socket
@@ -14,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from logferry.addresses import is_loopback
 from logferry.errors import AddressError, cause_of
 from logferry.printable import printable
 from logferry.telemetry.http_requests import MAX_REQUEST_BYTES, Request, Response, parse
@@ -70,7 +70,7 @@ class HttpServer:
         self._selector.register(self._listening, selectors.EVENT_READ)
         self._worker.start()
         logger.info("metrics at %s", printable(self.url))
-        if not ipaddress.ip_address(self._listening.getsockname()[0].partition("%")[0]).is_loopback:
+        if not is_loopback(self._listening.getsockname()[0]):
             logger.warning(
                 "everybody who can reach %s can read the metrics: there is no login and no encryption. Serve them on "
                 "loopback (--http 127.0.0.1:%d), or let a firewall decide who can connect",

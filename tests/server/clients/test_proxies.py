@@ -7,8 +7,8 @@ import pytest
 
 from logferry.config import ServeSettings, load
 from logferry.errors import ConfigError
+from logferry.server.clients.networks import Networks
 from logferry.server.clients.patience import Patience
-from logferry.server.clients.proxies import Proxies
 from tests.support.clients import World
 from tests.support.delivery import LINES, batch, hello, opening
 from tests.support.running import running_server
@@ -100,8 +100,8 @@ def test_a_header_has_a_time_limit(sent: bytes) -> None:
     [("10.1.2.3", True), ("11.0.0.0", False), ("::ffff:10.0.0.1", True), ("fd00::7%eth0", True), ("unknown", False)],
 )
 def test_a_list_of_networks(address: str, is_included: bool) -> None:
-    assert Proxies(["10.0.0.0/8", "fd00::/8"]).include(address) is is_included
-    assert not Proxies().include(address)
+    assert Networks(["10.0.0.0/8", "fd00::/8"]).include(address) is is_included
+    assert not Networks().include(address)
 
 
 def test_the_option_takes_networks_and_rejects_everything_else() -> None:

@@ -69,7 +69,9 @@ class TcpTransport:
             address = str(self.sock.getpeername()[0])
         except OSError:
             return False
-        return address.startswith(("127.", "::ffff:127.")) or address == "::1"
+        from logferry.addresses import is_loopback  # late: most clients have no token
+
+        return is_loopback(address)
 
     def unconfirmed_bytes(self) -> int:
         """See Transport: on Linux, the bytes that TCP has not seen acknowledged (SIOCOUTQ in tcp(7))."""

@@ -8,9 +8,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
 from typing import Final
 
+from logferry.addresses import ip_of
 from logferry.printable import SHOWN_REASON_CHARS, printable, quoted
 from logferry.protocol.strangers import Stranger
 from logferry.server.clients.authenticator import PeerInfo, Principal
@@ -163,13 +163,10 @@ class ClientLog:
 
 def network_of(address: str) -> str:
     """Return what one peer may have: an IPv4 address, or the /64 of an IPv6 address."""
-    try:
-        found = ip_address(address)
-    except ValueError:  # not an IP socket
+    ip = ip_of(address)
+    if ip is None:  # not an IP socket
         return address
-    if isinstance(found, IPv6Address):
-        return str(found.ipv4_mapped or int(found) >> 64)
-    return address
+    return str(ip) if ip.version == 4 else str(int(ip) >> 64)
 
 
 def _lines(count: int) -> str:

@@ -38,12 +38,12 @@ from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import READ_BYTES, REST_BYTES, MemoryAccount, MemoryBudget
 from logferry.server.clients.grants import Grant, Grants
 from logferry.server.clients.lifecycle import Event, Lifecycle, Output
+from logferry.server.clients.networks import Networks
 from logferry.server.clients.pace import Pace
 from logferry.server.clients.patience import Overdue, Patience, Watch
 from logferry.server.clients.paused import Paused
 from logferry.server.clients.places import UNFINISHED_S
 from logferry.server.clients.pressure import LEAST_BYTES_PER_S, Pressure
-from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.questions import QuestionOrder, Questions
 from logferry.server.clients.services import Scheduler, StoreAccess
 from logferry.server.clients.sessions.base import ClientDelivery, Session, SessionTerms, Turn, UnknownProtocol
@@ -89,7 +89,7 @@ class Services:
     counters: ClientCounters
     log: ClientLog
     patience: Patience
-    proxies: Proxies
+    proxies: Networks
     terms: SessionTerms
 
 

@@ -15,11 +15,11 @@ from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
 from logferry.server.clients.grants import Grants
 from logferry.server.clients.held_back import HeldDeliveries
+from logferry.server.clients.networks import Networks
 from logferry.server.clients.patience import Patience
 from logferry.server.clients.paused import Paused
 from logferry.server.clients.places import Places, most_sources
 from logferry.server.clients.pressure import Pressure
-from logferry.server.clients.proxies import Proxies
 from logferry.server.clients.questions import QuestionOrder
 from logferry.server.clients.services import Scheduler, StoreAccess
 from logferry.server.clients.sessions.base import Channel, ClientDelivery, SessionTerms
@@ -37,7 +37,7 @@ class RosterSettings:
     max_connections: int
     patience: Patience
     terms: SessionTerms
-    proxies: Proxies = field(default_factory=Proxies)
+    proxies: Networks = field(default_factory=Networks)
 
 
 class Roster:

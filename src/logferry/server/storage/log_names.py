@@ -11,10 +11,11 @@ that by itself is changed, too.
 """
 
 import hashlib
-import ipaddress
 import os
 import re
 from typing import Final, NamedTuple
+
+from logferry.addresses import ip_of
 
 # File systems take 255 bytes a name; this leaves room for the hash that keeps shortened names apart.
 MAX_NAME_CHARS: Final = 100
@@ -66,12 +67,8 @@ def _changed(text: str) -> str:
 
 def host_name(address: str) -> str:
     """Return a peer's IP address as the name of a folder: `10.0.0.7`, `2001-db8--1`; no zone, no `::ffff:`."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return safe_name(address)
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return safe_name(str(mapped or ip).replace(":", "-"))
+    ip = ip_of(address)
+    return safe_name(address if ip is None else str(ip).replace(":", "-"))
 
 
 def log_of_source(host: str, path: str, *, folder: str = "") -> LogName:

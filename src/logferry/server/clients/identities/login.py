@@ -6,14 +6,14 @@ file makes another object (clients_file.py).
 """
 
 import hmac
-import ipaddress
 from collections.abc import Sequence
 from typing import Final
 
+from logferry.addresses import is_loopback
 from logferry.server.clients.authenticator import TOKEN_WANTED, Credentials, Denied, PeerInfo, Principal, TokenWanted
 from logferry.server.clients.identities.entries import Identity
 from logferry.server.clients.identities.tokens import hash_of
-from logferry.server.clients.proxies import Proxies
+from logferry.server.clients.networks import Networks
 
 # The principal of clients of the plain protocol that are let in by their address. No entry can have this name.
 PLAIN: Final = Principal("(plain)")
@@ -24,7 +24,7 @@ class ByIdentity:
 
     def __init__(self, identities: Sequence[Identity], plain_from: Sequence[str] = ()) -> None:
         self._identities = tuple(identities)
-        self._plain_from = Proxies(plain_from)
+        self._plain_from = Networks(plain_from)
 
     def check(self, credentials: Credentials | None, peer_info: PeerInfo) -> Principal | Denied | TokenWanted:
         """See Authenticator."""
@@ -78,7 +78,4 @@ def principal_of(identity: Identity) -> Principal:
 
 def is_private(peer: PeerInfo) -> bool:
     """Whether nobody but this machine can read a connection: it comes from loopback, and through no proxy."""
-    try:
-        return not peer.via and ipaddress.ip_address(peer.address.partition("%")[0]).is_loopback
-    except ValueError:  # not an IP socket
-        return False
+    return not peer.via and is_loopback(peer.address)
