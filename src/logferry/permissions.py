@@ -105,6 +105,14 @@ def give_to_owner_of(folder: Path, descriptor: int) -> None:
         os.fchown(descriptor, status.st_uid, status.st_gid)
 
 
+def is_open_to_others(path: Path) -> bool:
+    """Whether users of neither the file's owner nor its group may open a file; False if that cannot be known."""
+    try:
+        return bool(path.stat().st_mode & _OTHERS)
+    except OSError:
+        return False
+
+
 def advice(path: Path, error: OSError) -> str:
     """Return what somebody can do who may not open `path`: "; it belongs to ...", or "" for another error."""
     if not isinstance(error, PermissionError):

@@ -10,12 +10,9 @@ peers are verified), this module loads the files into it. Contents of keys are n
         ... holder.current ...                                        # for each new connection
 """
 
-import contextlib
 import logging
-import os
 import re
 import ssl
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +22,9 @@ from pathlib import Path
 from typing import Final
 
 from logferry.errors import ConfigError, cause_of
+from logferry.permissions import is_open_to_others
 from logferry.printable import moment, printable, quoted
+from logferry.small_files import NotAFile, file_stamp, read_small_file
 from logferry.worker import Worker
 from logferry.x509 import Certificate, read_certificate
 
@@ -151,7 +150,7 @@ class TlsContext:
             logger.error("the certificate %s expired at %s: replace the file", name, moment(self.expires_at))
 
     def _stamps(self) -> tuple[object, ...]:
-        return tuple(_stamp(path) for path in self._files.all)
+        return tuple(file_stamp(path) for path in self._files.all)
 
 
 @contextmanager
@@ -217,7 +216,9 @@ def _load_chain(context: ssl.SSLContext, files: TlsFiles) -> list[Certificate]:
     if not _PEM_KEY.search(_read(files.key_file, option)):
         hint = "" if files.key else f" ({files.key_option} names the file of the key)"
         raise ConfigError([f"{where}: there is no private key in PEM form in it{hint}"])
-    _warn_if_open(files.key_file)
+    if is_open_to_others(files.key_file):
+        shown = quoted(str(files.key_file))
+        logger.warning("other users may open %s, which holds a private key: chmod o-rwx", shown)
 
     def refuse_passphrase() -> str:
         raise ConfigError([f"{where}: the key is encrypted, and Logferry has no passphrase for it: store it decrypted"])
@@ -252,34 +253,16 @@ def _certificates(path: Path, option: str) -> list[Certificate]:
 
 
 def _read(path: Path, option: str) -> bytes:
-    """Return the content of a file. Raises ConfigError. Nothing but files is read: a FIFO could wait for ever."""
+    """Return the content of a file. Raises ConfigError."""
+    where = f"{option} {quoted(str(path))}"
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ConfigError([f"{option} {quoted(str(path))}: it must be a file"])
-            data = _all_of(descriptor)
-        finally:
-            os.close(descriptor)
+        return read_small_file(path, most=_MAX_FILE_BYTES)
+    except NotAFile:
+        raise ConfigError([f"{where}: it must be a file"]) from None
+    except ValueError as error:
+        raise ConfigError([f"{where}: {error}"]) from None
     except OSError as error:
-        raise ConfigError([f"{option} {quoted(str(path))}: cannot be read: {cause_of(error)}"]) from None
-    if len(data) > _MAX_FILE_BYTES:
-        raise ConfigError([f"{option} {quoted(str(path))}: it has more than {_MAX_FILE_BYTES} bytes"])
-    return data
-
-
-def _all_of(descriptor: int) -> bytes:
-    """Return the content of an open file, and at least one byte more than allowed if it has more."""
-    data = b""
-    while len(data) <= _MAX_FILE_BYTES and (more := os.read(descriptor, _MAX_FILE_BYTES + 1 - len(data))):
-        data += more
-    return data
-
-
-def _warn_if_open(key: Path) -> None:
-    with contextlib.suppress(OSError):
-        if key.stat().st_mode & stat.S_IRWXO:
-            logger.warning("other users may open %s, which holds a private key: chmod o-rwx", quoted(str(key)))
+        raise ConfigError([f"{where}: cannot be read: {cause_of(error)}"]) from None
 
 
 def _why_not_loaded(error: ssl.SSLError, certificate: Path) -> str:
@@ -293,12 +276,3 @@ def _why_not_loaded(error: ssl.SSLError, certificate: Path) -> str:
 def _reason(error: ssl.SSLError) -> str:
     reason = (error.reason or "").lower().replace("_", " ") or "it cannot be read as PEM"
     return printable(reason, max_chars=100)
-
-
-def _stamp(path: Path) -> object:
-    """Return what changes when a file is replaced or written."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        return error.errno
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode, status.st_uid

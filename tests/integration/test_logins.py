@@ -1,6 +1,7 @@
 """Clients that prove who they are with a token: every command that connects, and what users read if it is refused."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,6 +127,12 @@ def test_a_file_without_a_token_is_refused_and_not_quoted(tmp_path: Path, text: 
     with pytest.raises(NotAuthorised, match="does not hold a token") as error:
         read_token(path)
     assert not text or text not in str(error.value)
+
+
+def test_a_pipe_in_place_of_a_token_keeps_no_client_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "token")
+    with pytest.raises(NotAuthorised, match="it is not a regular file"):
+        read_token(tmp_path / "token")
 
 
 def test_a_missing_token_file_is_a_configuration_error(tmp_path: Path, server: RunningServer) -> None:

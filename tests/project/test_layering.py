@@ -16,8 +16,8 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 FLOORS: Final = {
     "": (
         *("__main__", "cli", "client", "server", "rendering", "telemetry", "config", "protocol", "model"),
-        *("addresses", "folder_lock", "permissions", "tls_files", "x509", "durable", "checksum", "speedups"),
-        *("errors", "names", "printable", "worker"),
+        *("addresses", "folder_lock", "tls_files", "permissions", "small_files", "x509", "durable", "checksum"),
+        *("speedups", "errors", "names", "printable", "worker"),
     ),
     "cli": (
         *("start", "dispatch", "demo", "client", "server", "pattern_watch", "signals", "early_signals", "streams"),

@@ -3,7 +3,6 @@
 With `--serve` it checks the server's configuration.
 """
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -16,8 +15,6 @@ from logferry.client.finding.preview import not_log_files, preview
 from logferry.client.run import state_dir
 from logferry.config import ServeSettings, ShipSettings
 from logferry.errors import ConfigError
-
-logger = logging.getLogger(__name__)
 
 _SERVE: Final = "--serve"
 _SWITCHES: Final = {_SERVE: "check the configuration of a server; with --help, list the server's options"}
@@ -56,11 +53,9 @@ def _token_problems(settings: ShipSettings) -> list[str]:
     from logferry.client.net.token import check_token_file  # late, as where a token is used
 
     try:
-        remark = check_token_file(settings.token_file)
+        check_token_file(settings.token_file)
     except ConfigError as error:
         return list(error.problems)
-    if remark:
-        logger.warning("%s", remark)
     return []
 
 

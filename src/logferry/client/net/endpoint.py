@@ -3,7 +3,6 @@
 Owns how a server is named for people. Must never connect: that is `connect.dial`.
 """
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -11,9 +10,6 @@ from logferry.config import ConnectionSettings
 
 if TYPE_CHECKING:
     from logferry.client.net.security import Security
-
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +26,7 @@ class Endpoint:
         if settings.token_file is not None:
             from logferry.client.net.token import check_token_file  # late: most clients have none
 
-            if remark := check_token_file(settings.token_file):
-                logger.warning("%s", remark)
+            check_token_file(settings.token_file)
         if not settings.tls:
             return cls(settings.server_host, settings.server_port)
         from logferry.client.net.security import Security  # late: a client without TLS starts without the ssl module

@@ -3,15 +3,18 @@
 So a token can be replaced without a restart. Must never keep or log a token.
 """
 
-import os
+import logging
 import re
-import stat
 from pathlib import Path
 from typing import Final
 
 from logferry.errors import ConfigError, NotAuthorised, cause_of
+from logferry.permissions import is_open_to_others
 from logferry.printable import quoted
 from logferry.protocol.delivery import MAX_TOKEN_CHARS
+from logferry.small_files import read_small_file
+
+logger = logging.getLogger(__name__)
 
 _is_token: Final = re.compile(rf"[!-~]{{1,{MAX_TOKEN_CHARS}}}", re.ASCII).fullmatch
 
@@ -19,10 +22,10 @@ _is_token: Final = re.compile(rf"[!-~]{{1,{MAX_TOKEN_CHARS}}}", re.ASCII).fullma
 def read_token(path: Path) -> str:
     """Return the token in a file, without the white space around it. Raises NotAuthorised."""
     try:
-        with path.open("rb") as file:
-            data = file.read(2 * MAX_TOKEN_CHARS + 1)
-    except OSError as error:
-        raise NotAuthorised(f"cannot read the token in {quoted(str(path))}: {cause_of(error)}") from error
+        data = read_small_file(path, most=2 * MAX_TOKEN_CHARS)
+    except (OSError, ValueError) as error:
+        reason = cause_of(error) if isinstance(error, OSError) else error
+        raise NotAuthorised(f"cannot read the token in {quoted(str(path))}: {reason}") from error
     text = data.decode("ascii", "replace").strip()
     if not _is_token(text):
         raise NotAuthorised(
@@ -31,13 +34,12 @@ def read_token(path: Path) -> str:
     return text
 
 
-def check_token_file(path: Path) -> str:
-    """Return what a user should know about a file that can be used, "" if nothing. Raises ConfigError if it cannot."""
+def check_token_file(path: Path) -> None:
+    """Log a warning if others may read the token. Raises ConfigError if there is none in the file."""
     try:
         read_token(path)
     except NotAuthorised as error:
         raise ConfigError([f"--token-file: {error}"]) from None
-    if stat.S_IMODE(os.stat(path).st_mode) & stat.S_IRWXO:
+    if is_open_to_others(path):
         name = quoted(str(path))
-        return f"other users may read the token in {name}; take that away with chmod o= {name}"
-    return ""
+        logger.warning("other users may read the token in %s; take that away with chmod o= %s", name, name)

@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from logferry.client.state.state_values import read_state_file
 from logferry.durable import replace_file
+from logferry.small_files import read_small_file
 
 # A journal is read as a whole. A larger file, of more than two million lines, was written by another program.
 _MAX_JOURNAL_BYTES: Final = 1024 * 1024 * 1024
@@ -27,7 +27,7 @@ class Journal:
 
     def read(self) -> bytes:
         """Return the content; only its whole lines count. Raises OSError, or ValueError if it is too large."""
-        content = read_state_file(self.path, most=_MAX_JOURNAL_BYTES)
+        content = read_small_file(self.path, most=_MAX_JOURNAL_BYTES)
         self._inode = self.path.stat().st_ino
         self.lines, self._size = content.count(b"\n"), content.rfind(b"\n") + 1
         return content

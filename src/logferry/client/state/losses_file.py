@@ -23,11 +23,11 @@ from logferry.client.state.state_values import (
     cannot_read,
     check_offset,
     check_values,
-    read_state_file,
     shortly,
 )
 from logferry.durable import replace_file
 from logferry.errors import StateError
+from logferry.small_files import read_small_file
 
 VERSION: Final = 1
 FILE_NAME: Final = "losses.json"
@@ -84,7 +84,7 @@ def read_losses(folder: Path) -> LossesFile:
     """Return what is known in a state folder, oldest first. Raises StateError."""
     path = folder / FILE_NAME
     try:
-        return _decoded(read_state_file(path, most=_MAX_BYTES))
+        return _decoded(read_small_file(path, most=_MAX_BYTES))
     except FileNotFoundError:
         return LossesFile()
     except OSError as error:

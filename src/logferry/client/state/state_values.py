@@ -1,13 +1,11 @@
-"""Reads the files of a state folder as what they are: files that a crash, a disk or another program may have damaged.
+"""Takes the files of a state folder as what they are: files that a crash, a disk or another program may have damaged.
 
-Owns how a state file is opened, and what its values may be. A reader catches UNREADABLE, says what is wrong with the
-file, and goes on as if the file were not there, or without the damaged part. Whatever such a file holds must never end
-the client with a traceback, nor make it wait or take memory without a bound.
+Owns what the values of a state file may be; small_files.py reads the files. A reader catches UNREADABLE, says what is
+wrong with the file, and goes on as if the file were not there, or without the damaged part. Whatever such a file holds
+must never end the client with a traceback, nor make it wait or take memory without a bound.
 """
 
-import errno
 import os
-import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields
@@ -27,27 +25,8 @@ MAX_OFFSET: Final = 2**63 - 1
 # The latest time that a file system can state is before this one. NaN, which JSON knows, is not.
 _MAX_TIME: Final = 2.0**64
 
-_NOT_REGULAR: Final = "it is not a regular file"
 _MAX_CHARS: Final = 64 * 1024
 _SHOWN_CHARS: Final = 80
-
-
-def read_state_file(path: Path, *, most: int) -> bytes:
-    """Return the content of a regular file. Raises OSError, or ValueError if it is something else or too large."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not make the client wait
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):  # a loop of links, a socket
-            raise ValueError(_NOT_REGULAR) from None
-        raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise ValueError(_NOT_REGULAR)
-    with open(descriptor, "rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise ValueError(f"it has more than {most} bytes")
-    return content
 
 
 def cannot_read(path: Path, error: OSError) -> UnreadableState:

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-from logferry.client.state.state_values import UNREADABLE, check_values, read_state_file
+from logferry.client.state.state_values import UNREADABLE, check_values
 from logferry.client.status.snapshot import ClientReport
 from logferry.durable import replace_file
 from logferry.errors import StateError, cause_of
 from logferry.permissions import advice
+from logferry.small_files import read_small_file
 from logferry.telemetry.table import Counters
 
 VERSION: Final = 1
@@ -45,7 +46,7 @@ class Acknowledged:
 def read(folder: Path) -> Acknowledged:
     """Return what was acknowledged in a state folder; nothing if the file cannot be read."""
     try:
-        content = json.loads(read_state_file(folder / FILE_NAME, most=_MAX_BYTES))
+        content = json.loads(read_small_file(folder / FILE_NAME, most=_MAX_BYTES))
         number, (pid, start), counters = content["number"], content["run"], content["counters"]
         if content["version"] != VERSION or [type(number), type(pid)] != [int, int] or not 0 <= number <= _MAX_NUMBER:
             return Acknowledged()

@@ -17,11 +17,12 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from logferry.client.state.state_values import UNREADABLE, check_values, read_state_file, shortly
+from logferry.client.state.state_values import UNREADABLE, check_values, shortly
 from logferry.client.status.connection_state import ConnectionState
 from logferry.errors import StateError, cause_of
 from logferry.model.file_report import FileReport
 from logferry.permissions import advice
+from logferry.small_files import read_small_file
 from logferry.telemetry.table import Counters
 
 VERSION: Final = 1
@@ -105,7 +106,7 @@ def read(folder: Path) -> Status | None:
     """
     path = folder / STATUS_FILE
     try:
-        return decode(read_state_file(path, most=_MAX_BYTES))
+        return decode(read_small_file(path, most=_MAX_BYTES))
     except FileNotFoundError:
         return None
     except OSError as error:

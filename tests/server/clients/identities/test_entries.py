@@ -1,5 +1,6 @@
 """The clients file: what an entry may say, and what is wrong with one that says something else."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,16 @@ def test_a_star_in_the_pattern_of_a_certificate_stands_for_a_part_of_one_label(
     pattern: str, names: list[str], is_one: bool
 ) -> None:
     assert Identity("x", certificate=pattern).has_certificate_of(names) is is_one
+
+
+def test_nothing_but_a_file_is_read(tmp_path: Path) -> None:
+    """A FIFO would make the server wait for ever."""
+    os.mkfifo(tmp_path / "clients.toml")
+    for place in (tmp_path / "clients.toml", tmp_path):
+        with pytest.raises(ConfigError, match="it is not a regular file"):
+            read_identities(place)
+
+
+def test_a_number_with_thousands_of_digits_is_a_problem_of_the_file() -> None:
+    with pytest.raises(ConfigError, match="not TOML"):
+        identities_of("max_sources = " + "9" * 5000)

@@ -5,7 +5,6 @@ logged once with the reason, and counted. Only the event loop's thread changes w
 """
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -15,13 +14,12 @@ from logferry.printable import printable, quoted
 from logferry.server.clients.authenticator import Credentials, Denied, PeerInfo, Principal, TokenWanted
 from logferry.server.clients.identities.entries import Identity, read_identities
 from logferry.server.clients.identities.login import ByIdentity
+from logferry.small_files import file_stamp
 
 logger = logging.getLogger(__name__)
 
 # How often to look whether the file has changed, in seconds.
 LOOK_S: Final = 2.0
-
-_Stamp = tuple[int, int, int]
 
 
 class ClientsFile:
@@ -31,7 +29,7 @@ class ClientsFile:
         """Read the file. Raises ConfigError."""
         self._path = path
         self._plain_from = tuple(plain_from)
-        self._stamp = self._look()
+        self._stamp = file_stamp(self._path)
         self._login = ByIdentity(read_identities(path), self._plain_from)
         self._problem = ""
         self.reload_failures = 0
@@ -46,11 +44,11 @@ class ClientsFile:
     @property
     def has_changed(self) -> bool:
         """Whether the file is another one than the one that was last read."""
-        return self._look() != self._stamp
+        return file_stamp(self._path) != self._stamp
 
     def read(self) -> tuple[Identity, ...] | ConfigError:
         """Read the file; return its entries, or what is wrong with it."""
-        self._stamp = self._look()
+        self._stamp = file_stamp(self._path)
         try:
             return read_identities(self._path)
         except ConfigError as error:
@@ -70,10 +68,3 @@ class ClientsFile:
         self._login = ByIdentity(found, self._plain_from)
         logger.info("read %s: %d clients", path, len(found))
         return True
-
-    def _look(self) -> _Stamp | None:
-        try:
-            status = os.stat(self._path)
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size, status.st_ino

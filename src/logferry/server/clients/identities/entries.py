@@ -24,6 +24,7 @@ from typing import Any, Final
 from logferry.config.units import KIB, MIB, TIB, size
 from logferry.errors import ConfigError, cause_of
 from logferry.printable import printable, quoted
+from logferry.small_files import NotAFile, read_small_file
 
 # Ten thousand entries, with room to spare.
 _MAX_FILE_BYTES: Final = 4 * MIB
@@ -68,17 +69,17 @@ def _matches(name: str, pattern: str) -> bool:
 
 def read_identities(path: Path) -> tuple[Identity, ...]:
     """Read the file. Raises ConfigError with every problem in it."""
+    shown = f"the clients file {quoted(str(path))}"
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE_BYTES + 1)
+        return identities_of(read_small_file(path, most=_MAX_FILE_BYTES).decode())
     except OSError as error:
-        raise ConfigError([f"cannot read the clients file {quoted(str(path))}: {cause_of(error)}"]) from error
-    if len(data) > _MAX_FILE_BYTES:
-        raise ConfigError([f"the clients file {quoted(str(path))} has more than {_MAX_FILE_BYTES // MIB} MiB"])
-    try:
-        return identities_of(data.decode())
+        raise ConfigError([f"cannot read {shown}: {cause_of(error)}"]) from error
     except UnicodeDecodeError:
-        raise ConfigError([f"the clients file {quoted(str(path))} is not UTF-8"]) from None
+        raise ConfigError([f"{shown} is not UTF-8"]) from None
+    except NotAFile as error:
+        raise ConfigError([f"cannot read {shown}: {error}"]) from None
+    except ValueError:
+        raise ConfigError([f"{shown} has more than {_MAX_FILE_BYTES // MIB} MiB"]) from None
     except ConfigError as error:
         raise ConfigError([f"{quoted(str(path))}: {problem}" for problem in error.problems]) from None
 
@@ -87,7 +88,7 @@ def identities_of(text: str) -> tuple[Identity, ...]:
     """Return the entries in the text of a file. Raises ConfigError."""
     try:
         found = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also a number with thousands of digits
         raise ConfigError([f"not TOML: {printable(str(error), max_chars=200)}"]) from None
     problems = [f"unknown key {quoted(key)}; entries begin with [[client]]" for key in found if key != "client"]
     tables = found.get("client", [])
