@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from logferry.errors import SPEAKS_TLS
 from logferry.printable import printable
@@ -13,6 +13,12 @@ ACK_OK: Final = b'{"status": "ok", "message": "received"}\n'
 MAX_REASON_CHARS: Final = 200
 
 _MAX_SHOWN_CHARS: Final = 80
+
+# An alert of TLS, of any version from SSL 3 on: what a server of TLS answers to anything else than a handshake.
+_TLS_ALERT: Final = b"\x15\x03"
+
+# What a server of ours answers to a hello without TLS at a port for TLS, as an error.
+TLS_ONLY: Final = "this port takes connections with TLS only (--tls)"
 
 # A record that a client sends has all of these: a peer that answers with them sends back what it gets.
 _OF_A_RECORD: Final = frozenset(("level", "message", "timestamp"))
@@ -33,30 +39,16 @@ def error_ack(reason: str) -> bytes:
 
 def parse_ack(line: bytes) -> Ack | None:
     """Parse one answer; return None for anything else."""
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(fields, dict) or fields.get("status") not in ("ok", "error") or fields.keys() >= _OF_A_RECORD:
+    fields = _object_in(line)
+    if fields.get("status") not in ("ok", "error") or fields.keys() >= _OF_A_RECORD:
         return None
     return Ack(ok=fields["status"] == "ok", message=str(fields.get("message", ""))[:MAX_REASON_CHARS])
 
 
-# An alert of TLS, of any version from SSL 3 on: what a server of TLS answers to anything else than a handshake.
-_TLS_ALERT: Final = b"\x15\x03"
-
-
-# What a server of ours answers to a hello without TLS at a port for TLS, as an error.
-TLS_ONLY: Final = "this port takes connections with TLS only (--tls)"
-
-
 def denial_in(line: bytes) -> str | None:
     """Return why the server does not admit the client, if it says so (rule A7); None for anything else."""
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(fields, dict) or fields.get("status") != "denied":
+    fields = _object_in(line)
+    if fields.get("status") != "denied":
         return None
     return printable(str(fields.get("message", ""))[:MAX_REASON_CHARS])
 
@@ -75,8 +67,13 @@ def _is_from_a_client(line: bytes) -> bool:
     """Whether only a client sends such a line: a control line, a record, or the beginning of a frame."""
     if line.startswith((b'{"logferry"', b"\0")):
         return True
+    return _object_in(line).keys() >= _OF_A_RECORD
+
+
+def _object_in(line: bytes) -> dict[str, Any]:
+    """Return the JSON object in a line; an empty one for anything else."""
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(fields, dict) and fields.keys() >= _OF_A_RECORD
+        return {}
+    return fields if isinstance(fields, dict) else {}
