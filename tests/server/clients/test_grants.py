@@ -106,11 +106,11 @@ def test_who_comes_again_at_once_has_nothing_back_of_what_it_has_spent() -> None
     assert grant
     grant.spend(30_000)
     assert grant.wait_s == 2.0
-    grants.leave(LIMITED, grant, sources=0)
+    grants.leave(grant, sources=0)
     assert grants.enter(LIMITED) is grant
     now[0] = 2.0
     assert grant.wait_s == 0.0
-    grants.leave(LIMITED, grant, sources=0)
+    grants.leave(grant, sources=0)
     assert grants.enter(LIMITED) is not grant
     assert grants.enter(ANONYMOUS) is None
 

@@ -80,14 +80,15 @@ class TokenWanted:
 TOKEN_WANTED: Final = TokenWanted()
 
 
-def owner_of(principal: Principal, credentials: Credentials) -> Owner:
-    """Return who owns what a client creates: its identity, or, while it proves none, the id in its hello.
+def owner_of(principal: Principal, credentials: Credentials | None) -> Owner:
+    """Return who owns what a client creates: its identity, or, while it proves none, the id in its hello, if any.
 
     Such an id is a secret, which makes a client the owner: nothing may log or show it.
     """
+    client = credentials.client if credentials else ""
     if principal == ANONYMOUS:
-        return of_client(credentials.client)
-    return of_identity(principal.name, credentials.client, folder=principal.folder)
+        return of_client(client)
+    return of_identity(principal.name, client, folder=principal.folder)
 
 
 class Authenticator(Protocol):

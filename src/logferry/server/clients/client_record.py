@@ -90,6 +90,10 @@ class ClientRecord:
         """Log an error of the server itself while it served the client."""
         self._log.failed(self.label, error)
 
+    def ends_because(self, why: str) -> None:
+        """Note why the server ends the connection, unless it has had another reason before."""
+        self.why_ended = self.why_ended or why
+
     def note_dropped(self, why: str) -> None:
         """Count that the server ends the connection for reasons of its own."""
         self.why_ended = why

@@ -54,7 +54,7 @@ from logferry.server.clients.tls.failures import handshake_failure
 from logferry.server.clients.tls.layer import TlsLayer
 from logferry.server.clients.tls.names import names_in
 from logferry.server.storage.log_names import PLAIN, LogName, host_name
-from logferry.server.storage.owners import Owner, of_identity
+from logferry.server.storage.owners import Owner
 
 
 class Registry(Protocol):
@@ -213,9 +213,8 @@ class Connection(asyncio.Protocol):
         self.answering.discard()
         self._questions.discard()
         self._release_sources()
-        principal = self.record.label.principal
-        if self._grant is not None and principal is not None:
-            self._services.grants.leave(principal, self._grant, sources=self._granted_sources)
+        if self._grant is not None:
+            self._services.grants.leave(self._grant, sources=self._granted_sources)
         self._registry.forget(self)
         is_silent = self._is_admitted and self._opening is not None and self._opening.is_silent
         self.record.ended(_why_closed(error), is_silent=is_silent)
@@ -277,26 +276,23 @@ class Connection(asyncio.Protocol):
     def identify(self, credentials: Credentials | None) -> Principal | Denied | TokenWanted:
         """Authenticate a client that has sent a hello, or speaks the plain protocol; see Authenticator."""
         answer = self._services.authenticator.check(credentials, self.record.label.peer)
-        if not isinstance(answer, TokenWanted):
-            host, session = (credentials.host, self._session) if credentials else ("", PlainSession)
-            self.record.identified(answer, host=host, protocol=session.protocol)
+        if isinstance(answer, TokenWanted):
+            return answer
+        host, session = (credentials.host, self._session) if credentials else ("", PlainSession)
+        self.record.identified(answer, host=host, protocol=session.protocol)
         if isinstance(answer, Principal):
             self._grant = self._services.grants.enter(answer)
-        if isinstance(answer, Principal) and credentials:
-            self._sender = owner_of(answer, credentials).name
-        elif isinstance(answer, Principal) and answer != ANONYMOUS:
-            self._sender = of_identity(answer.name, "").name
+            if credentials or answer != ANONYMOUS:
+                self._sender = owner_of(answer, credentials).name
         return answer
 
     def end_unless_still_admitted(self) -> None:
         """End a connection whose client would not be admitted any more, or with other limits: it logs in again."""
         principal = self.record.label.principal
         if principal and self._life.is_open and not self._services.authenticator.still_admits(principal):
-            self.record.why_ended = self.record.why_ended or "its entry in the clients file was changed or removed"
+            self.record.ends_because("its entry in the clients file was changed or removed")
             self.answer_now(denial_line("the entry of this client was changed or removed"))
-            self._questions.discard()
-            self._ignore_input()
-            self._finish_if_done()
+            self._take_no_more()
 
     # --- TLS
 
@@ -352,8 +348,7 @@ class Connection(asyncio.Protocol):
     def _leave_to_turn(self, data: bytes) -> None:
         session = self._session
         session.hold(data)
-        encrypted = self._tls.held_bytes if self._tls is not None else 0
-        self.memory.hold(session.buffered_bytes + encrypted, session.unjudged_bytes, session.open_sources)
+        self.memory.hold(self._partial_bytes, session.unjudged_bytes, session.open_sources)
         self.memory.defer(len(data))
         if session.has_more and not self._will_judge:
             self._judge_soon()
@@ -365,10 +360,8 @@ class Connection(asyncio.Protocol):
         for delivery in turn.deliveries:
             self._submit(delivery)
         if turn.is_broken:
-            self.record.why_ended = self.record.why_ended or f"it broke the protocol: {self.record.last_rejection}"
-            self._questions.discard()
-            self._ignore_input()
-            self._finish_if_done()
+            self.record.ends_because(f"it broke the protocol: {self.record.last_rejection}")
+            self._take_no_more()
         elif turn.has_ended:
             self._ignore_input()
             self._finish_if_done()
@@ -637,7 +630,7 @@ class Connection(asyncio.Protocol):
         elif self._is_shaking and now - self._connected_at > patience.handshake_s:
             self.handshake_failed(TimeoutError(f"not finished within {patience.handshake_s:g} s"))
         elif others_wait and self._opening is not None and now - self._connected_at > patience.header_s:
-            self.record.why_ended = self.record.why_ended or "the server is full, and it has not said who it is"
+            self.record.ends_because("the server is full, and it has not said who it is")
             self.finish()
         untaken_bytes = self.answering.untaken_bytes
         match self._watch.overdue(now, is_idle=is_idle, client_waits=client_waits, untaken_bytes=untaken_bytes):
@@ -646,7 +639,7 @@ class Connection(asyncio.Protocol):
             case Overdue.ACKS_NOT_TAKEN:
                 self._drop(f"it has not read its acks for {patience.ack_stall_s:g} s")
             case Overdue.SILENCE:
-                self.record.why_ended = self.record.why_ended or f"silent for {patience.idle_s:g} s"
+                self.record.ends_because(f"silent for {patience.idle_s:g} s")
                 self.finish()
             case Overdue.SIGN_OF_LIFE:
                 self.send_sign_of_life()
@@ -665,11 +658,15 @@ class Connection(asyncio.Protocol):
             self._opening.discard()
         self._account_for_input()
 
+    @property
+    def _partial_bytes(self) -> int:
+        """How many bytes are held of what the client has sent and not completed."""
+        opening = self._opening.held_bytes if self._opening is not None else 0
+        encrypted = self._tls.held_bytes if self._tls is not None else 0
+        return self._session.buffered_bytes + opening + encrypted
+
     def _account_for_input(self) -> None:
-        session, opening = self._session, self._opening
-        partial = session.buffered_bytes + (opening.held_bytes if opening is not None else 0)
-        if self._tls is not None:
-            partial += self._tls.held_bytes
+        session, partial = self._session, self._partial_bytes
         if partial <= self.memory.partial or not self.memory.partial:  # another message than before
             self._pace.start(self._watch.heard, 0)
             self._had_rest = False
@@ -681,7 +678,7 @@ class Connection(asyncio.Protocol):
 
     def stop(self) -> None:
         """Read no more, because the server is stopping; complete messages are still stored and acked."""
-        self.record.why_ended = self.record.why_ended or "the server is stopping"
+        self.record.ends_because("the server is stopping")
         self._life.on(Event.STOP)
         self.regulate()
 
@@ -695,9 +692,7 @@ class Connection(asyncio.Protocol):
             self._drop("memory is short, and it does not read its acks")
             return
         self.record.note_dropped("memory is short, and it has not completed its message for the longest time")
-        self._questions.discard()
-        self._ignore_input()
-        self._finish_if_done()
+        self._take_no_more()
 
     @property
     def has_left(self) -> bool:
@@ -711,7 +706,7 @@ class Connection(asyncio.Protocol):
 
     def give_place(self) -> None:
         """Close the connection, which is idle, because the server is full and others want to connect."""
-        self.record.why_ended = self.record.why_ended or "the server is full, and it has been idle for the longest time"
+        self.record.ends_because("the server is full, and it has been idle for the longest time")
         self._ignore_input()
         self._transport.abort()
 
@@ -735,6 +730,12 @@ class Connection(asyncio.Protocol):
     def cut(self) -> None:
         """Close immediately, discarding what is still to be sent."""
         self._transport.abort()
+
+    def _take_no_more(self) -> None:
+        """Forget what the client has asked and what it sends; close once what came before is answered."""
+        self._questions.discard()
+        self._ignore_input()
+        self._finish_if_done()
 
     def _ignore_input(self) -> None:
         self._life.on(Event.IGNORE)

@@ -17,7 +17,7 @@ class Grant:
     """The account of one identity. `bytes_per_second` and `most_sources` are 0 for no limit."""
 
     def __init__(self, principal: Principal, clock: Callable[[], float]) -> None:
-        self.name = principal.name
+        self.principal = principal
         self.connections = 0
         self.sources = 0
         self._most_sources = principal.max_sources
@@ -49,7 +49,7 @@ class Grant:
     def take_source(self) -> str:
         """Charge one more open source; return why it must not be opened, "" if it may."""
         if self._most_sources and self.sources >= self._most_sources:
-            return f"client {self.name} may have {self._most_sources} sources open at a time (max_sources)"
+            return f"client {self.principal.name} may have {self._most_sources} sources open at a time (max_sources)"
         self.sources += 1
         return ""
 
@@ -71,9 +71,9 @@ class Grants:
         grant.connections += 1
         return grant
 
-    def leave(self, principal: Principal, grant: Grant, *, sources: int) -> None:
+    def leave(self, grant: Grant, *, sources: int) -> None:
         """Note that a connection has ended, which had opened `sources` sources."""
         grant.connections -= 1
         grant.sources -= sources
         if not grant.connections and not grant.wait_s:
-            self._grants.pop(principal, None)
+            self._grants.pop(grant.principal, None)

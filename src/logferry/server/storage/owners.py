@@ -22,6 +22,11 @@ class Owner(NamedTuple):
     is_identity: bool = False
     folder: str = ""
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The recorded owners whose sources are this one's."""
+        return frozenset((self.name, self.client))
+
     def may_use(self, recorded: str) -> bool:
         """Whether a source whose recorded owner is `recorded` is open to this one; "": nobody owns it yet."""
         return recorded in ("", self.name, self.client)

@@ -164,7 +164,7 @@ class DeliverySession(SessionOver[DeliveryServerProtocol]):
     def notify_damage(self, sources: Mapping[str, Sequence[str]]) -> None:
         if not self._hello or not self._takes_notices:
             return
-        for owner in {self._owner.name, self._owner.client}:
+        for owner in self._owner.names:
             for source in sources.get(owner, ()):
                 self._channel.answer_now(notice_line(self._owner.own_id(source)))
 
@@ -209,27 +209,23 @@ class DeliverySession(SessionOver[DeliveryServerProtocol]):
         if isinstance(principal, Denied):
             self._channel.answer_now(denial_line(principal.reason))
             return
-        terms = {"max_batch_bytes": self._terms.max_batch_bytes, "durability": self._terms.durability}
         if isinstance(principal, TokenWanted):
             self._awaits_token = hello
-            self._channel.answer_now(answer_line("hello", version=VERSION, encodings=["gzip"], **terms, auth="token"))
+            self._answer_hello(auth="token")
             return
         self._hello, self._owner = replace(credentials, token=None), owner_of(principal, credentials)
-        self._channel.answer_now(
-            answer_line(
-                "hello",
-                version=VERSION,
-                encodings=["gzip"],
-                **terms,
-                max_sources=min(MAX_SOURCES, principal.max_sources or MAX_SOURCES),
-                store=self._terms.store_id,
-                features=SERVER_FEATURES,
-            )
+        self._answer_hello(
+            max_sources=min(MAX_SOURCES, principal.max_sources or MAX_SOURCES),
+            store=self._terms.store_id,
+            features=SERVER_FEATURES,
         )
         self._takes_notices = HEAL in hello.features
         if self._takes_notices:
-            owners = {self._owner.name, self._owner.client}
-            self.notify_damage({owner: self._channel.damaged_sources(owner) for owner in owners})
+            self.notify_damage({owner: self._channel.damaged_sources(owner) for owner in self._owner.names})
+
+    def _answer_hello(self, **more: object) -> None:
+        limits = {"max_batch_bytes": self._terms.max_batch_bytes, "durability": self._terms.durability}
+        self._channel.answer_now(answer_line("hello", version=VERSION, encodings=["gzip"], **limits, **more))
 
     def _take_open(self, request: Open, deliveries: list[ClientDelivery]) -> str | None:
         if not self._protocol.sources[request.source] and (problem := self._channel.take_source()):
