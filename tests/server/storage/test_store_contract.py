@@ -375,7 +375,7 @@ def test_a_source_is_closed_to_all_but_its_owner(tested: StoreUnderTest) -> None
     """Rule E36: the owner's connection notices nothing of the attempts of others."""
     with opened(tested) as store:
         client, other = Connection(store), Connection(store, 2, owner="client-2")
-        assert store.owner_of("s1") is None
+        assert store.owners_of(["s1"]) == {}
         client.open()
         client.send(LINES[0], start=0)
         for message in (Open("s1", "/x"), Skip("s1", SIZE, 2 * SIZE, "x"), Window("s1", 0, 1, 2, "x")):
@@ -384,7 +384,7 @@ def test_a_source_is_closed_to_all_but_its_owner(tested: StoreUnderTest) -> None
         other.ask(ReleaseSources(("s1",)))
         assert isinstance(other.send(LINES[5], start=SIZE), BatchRefused)
         assert client.send(LINES[1], start=SIZE) == position(*LINES[:2])
-        assert (store.owner_of("s1"), store.report("s1", 0).losses) == ("client-1", ())
+        assert (store.owners_of(["s1"]), store.report("s1", 0).losses) == ({"s1": "client-1"}, ())
     with opened(tested) as store:
         assert isinstance(Connection(store, owner="client-2").open(), BatchRefused)
         assert Connection(store).open() == position(*LINES[:2], is_answer_to_open=True)
@@ -395,11 +395,11 @@ def test_a_source_without_an_owner_is_adopted_by_the_next_who_opens_it(tested: S
     """Rule E36."""
     with opened(tested) as store:
         Connection(store, owner="").open()
-        assert store.owner_of("s1") == ""
+        assert store.owners_of(["s1"]) == {"s1": ""}
     for owner, is_refused in (("client-2", False), ("client-1", True), ("client-2", False)):
         with opened(tested) as store:
             assert isinstance(Connection(store, owner=owner).open(), BatchRefused) is is_refused
-            assert store.owner_of("s1") == "client-2"
+            assert store.owners_of(["s1"]) == {"s1": "client-2"}
 
 
 def test_a_window_is_recorded_once_and_moves_nothing(tested: StoreUnderTest) -> None:

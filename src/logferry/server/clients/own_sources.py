@@ -21,20 +21,28 @@ class OwnSources:
         self._store = store
         self._owner = owner
 
-    def _recorded(self, source: str) -> str:
-        recorded = self._store.owner_of(source)
-        is_own = recorded is not None and self._owner.may_use(recorded)
-        return source if is_own else self._owner.recorded_id(source)
+    def _known_as(self, sources: Sequence[str]) -> dict[str, str]:
+        """Return the ids by which the owner knows sources, by the ids under which they are recorded."""
+        recorded, owner = self._store.owners_of(sources), self._owner
+        return {
+            source if source in recorded and owner.may_use(recorded[source]) else owner.recorded_id(source): source
+            for source in sources
+        }
 
-    def owner_of(self, source: str) -> str | None:
+    def _recorded(self, source: str) -> str:
+        (recorded,) = self._known_as((source,))
+        return recorded
+
+    def owners_of(self, sources: Sequence[str]) -> dict[str, str]:
         """See Store; likewise below."""
-        return self._store.owner_of(self._recorded(source))
+        known_as = self._known_as(sources)
+        return {known_as[source]: name for source, name in self._store.owners_of(list(known_as)).items()}
 
     def sources_of(self, question: SourcesOf) -> SourcesPage:
         return self._store.sources_of(question, self._owner)
 
     def positions(self, sources: Sequence[str]) -> list[Position]:
-        known_as = {self._recorded(source): source for source in sources}
+        known_as = self._known_as(sources)
         return [at._replace(source=known_as[at.source]) for at in self._store.positions(list(known_as))]
 
     def report(self, source: str, after: int) -> ReportPage:

@@ -140,7 +140,7 @@ def answer_to(question: Question, owner: Owner, store: Store) -> bytes:
     """
     seen = OwnSources(store, owner) if owner.is_identity else store
     try:
-        if isinstance(question, Content | Repair) and not owner.may_use(seen.owner_of(question.source) or ""):
+        if isinstance(question, Content | Repair) and not _may_read(question.source, owner, seen):
             return failure_line(question, FOREIGN)
         match question:
             case Report():
@@ -159,6 +159,11 @@ def answer_to(question: Question, owner: Owner, store: Store) -> bytes:
                 return repair_line(seen.repair(question))
     except (StoreError, OSError) as error:
         return failure_line(question, cause_of(error) if isinstance(error, OSError) else str(error))
+
+
+def _may_read(source: str, owner: Owner, seen: Store | OwnSources) -> bool:
+    """Whether the lines of a source are open to an owner; those of a source that nobody knows are."""
+    return owner.may_use(seen.owners_of((source,)).get(source, ""))
 
 
 def failure_line(question: Question, reason: str) -> bytes:

@@ -225,10 +225,9 @@ class MemoryStore:
             recorded = sorted(self._recorded(question.source), key=itemgetter(0))
             return loss_page(question.source, (entry for entry in recorded if entry[0] >= question.first))
 
-    def owner_of(self, source: str) -> str | None:
+    def owners_of(self, sources: Sequence[str]) -> dict[str, str]:
         with self._lock:
-            row = self.records.source(source)
-            return row.owner if row else None
+            return {source: row.owner for source in sources if (row := self.records.source(source))}
 
     def content(self, request: Content) -> StoredContent:
         with self._lock:

@@ -198,8 +198,8 @@ class Store(Protocol):
     def losses(self, question: Losses) -> LossPage:
         """Return a page of what of a source is not stored as it was. Raises StoreError or OSError."""
 
-    def owner_of(self, source: str) -> str | None:
-        """Return who owns a source, "" if nobody does yet; None for a source that the store does not have.
+    def owners_of(self, sources: Sequence[str]) -> dict[str, str]:
+        """Return who owns those of the sources that the store has, by id; "" if nobody does yet.
 
         Whether a request is its owner's is for the caller to check, before `content` and `repair`. Raises StoreError or
         OSError.

@@ -104,9 +104,9 @@ def test_a_client_that_opens_a_forgotten_source_again_begins_at_0(
         opening = Open("s1", "/var/log/app.log", 0)
         first = ask(opening).outcome
         assert ask(Open("s2", "/var/log/app.log", 0)).outcome  # a group after which "s1" is open
-        assert store.owner_of("s1") == "c1"
+        assert store.owners_of(["s1"]) == {"s1": "c1"}
         ask(ReleaseSources(("s1",)))
-        wait_until(lambda: store.owner_of("s1") is None, "the source is forgotten")
+        wait_until(lambda: store.owners_of(["s1"]) == {}, "the source is forgotten")
         assert ask(opening).outcome == first
-        assert store.owner_of("s1") == "c1"
-        assert store.owner_of("s2") == "c1"
+        assert store.owners_of(["s1"]) == {"s1": "c1"}
+        assert store.owners_of(["s2"]) == {"s2": "c1"}

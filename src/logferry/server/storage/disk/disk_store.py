@@ -225,8 +225,8 @@ class DiskStore:
     def losses(self, question: Losses) -> LossPage:
         return source_report.losses_of(self._settings.data_dir, question)
 
-    def owner_of(self, source: str) -> str | None:
-        return source_report.owner_of(self._settings.data_dir, source)
+    def owners_of(self, sources: Sequence[str]) -> dict[str, str]:
+        return source_report.owners_of(self._settings.data_dir, sources)
 
     def content(self, request: Content) -> StoredContent:
         return stored_content(self._settings.data_dir, request)

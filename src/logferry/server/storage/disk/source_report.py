@@ -42,13 +42,10 @@ def positions(data_dir: Path, sources: Sequence[str]) -> list[Position]:
         return [Position(*row, is_answer_to_open=False) for row in ledger.positions(sources)]
 
 
-def owner_of(data_dir: Path, source_id: str) -> str | None:
-    """Return who owns a source; see Store. Raises StoreError or OSError."""
-    ledger = Ledger(data_dir, durable=False, read_only=True)
-    try:
-        return ledger.owner_of(source_id)
-    finally:
-        ledger.close()
+def owners_of(data_dir: Path, sources: Sequence[str]) -> dict[str, str]:
+    """Return who owns sources; see Store. Raises StoreError or OSError."""
+    with _reading(data_dir) as ledger:
+        return ledger.owners_of(sources)
 
 
 def sources_of(data_dir: Path, question: SourcesOf, owner: Owner | None = None) -> SourcesPage:

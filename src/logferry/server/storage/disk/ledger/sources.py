@@ -28,10 +28,10 @@ class SourceRows(LedgerDatabase):
         marks = ", ".join("?" * len(source_ids))
         return self._query(f"SELECT id, committed, lines, crc32 FROM sources WHERE id IN ({marks})", source_ids)
 
-    def owner_of(self, source_id: str) -> str | None:
-        """Return who owns a source, "" if that is not recorded; None if the ledger does not have the source."""
-        rows = self._query("SELECT client FROM sources WHERE id = ?", (source_id,))
-        return str(rows[0][0]) if rows else None
+    def owners_of(self, source_ids: Sequence[str]) -> dict[str, str]:
+        """Return who owns those of the sources that the ledger has, "" if that is not recorded. Raises OSError."""
+        marks = ", ".join("?" * len(source_ids))
+        return dict(self._query(f"SELECT id, client FROM sources WHERE id IN ({marks})", source_ids))
 
     def add_sources(self, rows: Iterable[SourceRow]) -> None:
         """Record new sources, each with its owner as the client."""
