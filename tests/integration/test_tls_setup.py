@@ -9,28 +9,12 @@ from typing import Any
 
 import pytest
 
-from logferry.server.clients.authenticator import ANONYMOUS, Credentials, Denied, PeerInfo, Principal
+from tests.support.authenticators import Noting
 from tests.support.delivery import LINES
 from tests.support.running import DEADLINE_S, running_server
 from tests.support.tls_client import TlsClient
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
-
-
-class Noting:
-    """An authenticator that notes who has come."""
-
-    def __init__(self) -> None:
-        self.peers: list[PeerInfo] = []
-
-    def check(self, credentials: Credentials | None, peer_info: PeerInfo) -> Principal | Denied:
-        """Admit everybody."""
-        self.peers.append(peer_info)
-        return ANONYMOUS
-
-    def still_admits(self, principal: Principal) -> bool:
-        """Admit everybody."""
-        return True
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl command")

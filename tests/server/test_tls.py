@@ -14,7 +14,7 @@ import pytest
 
 from logferry.config.listen_urls import ListenUrl
 from logferry.server import Patience
-from logferry.server.clients.authenticator import ANONYMOUS, Credentials, Denied, PeerInfo, Principal
+from tests.support.authenticators import Noting
 from tests.support.certificates import DAY, NOW, authority_file, files_of, issued
 from tests.support.delivery import hello
 from tests.support.running import RawClient, RunningServer, numbered_line, running_server, wait_until
@@ -23,22 +23,6 @@ from tests.support.tls_client import TlsClient, client_context, server_options
 LINES = [numbered_line(number) for number in range(3000)]
 
 every_version = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-
-
-class Noting:
-    """An authenticator that notes who has come."""
-
-    def __init__(self) -> None:
-        self.peers: list[PeerInfo] = []
-
-    def check(self, credentials: Credentials | None, peer_info: PeerInfo) -> Principal | Denied:
-        """Admit everybody."""
-        self.peers.append(peer_info)
-        return ANONYMOUS
-
-    def still_admits(self, principal: Principal) -> bool:
-        """Admit everybody."""
-        return True
 
 
 @every_version

@@ -1,7 +1,7 @@
 """What an identity is granted holds for all its connections together, and costs no line."""
 
 from logferry.protocol.delivery import control_line
-from logferry.server.clients.authenticator import ANONYMOUS, Credentials, PeerInfo, Principal
+from logferry.server.clients.authenticator import ANONYMOUS, Credentials, Everybody, PeerInfo, Principal
 from logferry.server.clients.grants import Grant, Grants
 from tests.support.clients import FakeClient, World
 from tests.support.delivery import LINES, batch, hello, opening, size_of
@@ -9,7 +9,7 @@ from tests.support.delivery import LINES, batch, hello, opening, size_of
 LIMITED = Principal("web", folder="web", max_bytes_per_second=10_000, max_sources=3)
 
 
-class AllAre:
+class AllAre(Everybody):
     """Every client is this principal; those of the host `free` have no limit."""
 
     def __init__(self, principal: Principal) -> None:
@@ -18,9 +18,6 @@ class AllAre:
     def check(self, credentials: Credentials | None, peer_info: PeerInfo) -> Principal:
         """See Authenticator; likewise below."""
         return ANONYMOUS if credentials and credentials.host == "free" else self._principal
-
-    def still_admits(self, principal: Principal) -> bool:
-        return True
 
 
 def connected(world: World, host: str = "web-1") -> FakeClient:

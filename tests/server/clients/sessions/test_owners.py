@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from logferry.protocol.delivery import control_line
-from logferry.server.clients.authenticator import Credentials, PeerInfo, Principal
+from logferry.server.clients.authenticator import Credentials, Everybody, PeerInfo, Principal
 from logferry.server.storage.disk.fsck import fsck
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.rebuild import rebuild
@@ -211,15 +211,11 @@ def test_e36_a_source_that_nobody_owns_belongs_to_the_next_who_opens_it(tmp_path
             assert asked(client, content_line())["status"] == "error"
 
 
-class OneTeam:
+class OneTeam(Everybody):
     """Every client proves the same identity."""
 
     def check(self, credentials: Credentials | None, peer_info: PeerInfo) -> Principal:
         return Principal("team-a")
-
-    def still_admits(self, principal: Principal) -> bool:
-        """See Authenticator."""
-        return True
 
 
 def test_e36_an_identity_owns_what_its_clients_create(tmp_path: Path) -> None:
@@ -235,16 +231,12 @@ def test_e36_an_identity_owns_what_its_clients_create(tmp_path: Path) -> None:
         assert asked(client, opening("s1"))["status"] == "error"
 
 
-class ByHost:
+class ByHost(Everybody):
     """Each host is an identity with a folder of its own."""
 
     def check(self, credentials: Credentials | None, peer_info: PeerInfo) -> Principal:
         assert credentials
         return Principal(credentials.host, folder=credentials.host)
-
-    def still_admits(self, principal: Principal) -> bool:
-        """See Authenticator."""
-        return True
 
 
 def as_identity(name: str, server: RunningServer, *, source: str | None = None, client: str = "a") -> DeliveryClient:
