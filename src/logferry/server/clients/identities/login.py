@@ -23,7 +23,8 @@ class ByIdentity:
     """See Authenticator. Admits the clients of these entries, and plain clients from some networks."""
 
     def __init__(self, identities: Sequence[Identity], plain_from: Sequence[str] = ()) -> None:
-        self._identities = tuple(identities)
+        self._principals = {identity: principal_of(identity) for identity in identities}
+        self._admitted = frozenset((PLAIN, *self._principals.values()))
         self._plain_from = Networks(plain_from)
 
     def check(self, credentials: Credentials | None, peer_info: PeerInfo) -> Principal | Denied | TokenWanted:
@@ -35,10 +36,10 @@ class ByIdentity:
             return found
         if not found.may_ship_as(credentials.host):
             return Denied(f"client {found.name} may not ship as host {credentials.host!r}", "host")
-        return principal_of(found)
+        return self._principals[found]
 
     def _find(self, credentials: Credentials, peer: PeerInfo) -> Identity | Denied | TokenWanted:
-        candidates = [each for each in self._identities if each.has_certificate_of(peer.certificate)]
+        candidates = [each for each in self._principals if each.has_certificate_of(peer.certificate)]
         for identity in candidates:
             if not identity.tokens:
                 return identity
@@ -53,16 +54,16 @@ class ByIdentity:
         return matching[0] if matching else Denied("wrong token", "token")
 
     def _check_plain(self, peer: PeerInfo) -> Principal | Denied:
-        for identity in self._identities:
+        for identity in self._principals:
             if identity.certificate and not identity.tokens and identity.has_certificate_of(peer.certificate):
-                return principal_of(identity)
+                return self._principals[identity]
         if self._plain_from.include(peer.address):
             return PLAIN
         return Denied("clients without a hello need a certificate, or an address in --plain-from", "plain")
 
     def still_admits(self, principal: Principal) -> bool:
         """Whether an admitted principal is still the one that it was, with the same proof, hosts and limits."""
-        return principal == PLAIN or any(principal == principal_of(identity) for identity in self._identities)
+        return principal in self._admitted
 
 
 def principal_of(identity: Identity) -> Principal:
