@@ -7,7 +7,7 @@ import pytest
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_OK
 from logferry.cli.server.fsck import run
 from logferry.errors import LogferryError
-from logferry.server.storage.disk.journal import journal_path
+from logferry.server.storage.disk.journals.journal import journal_path
 from tests.support.stores import segments_of, store_twelve
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from logferry.errors import StoreError
-from logferry.server.storage.disk.fsck import fsck
-from logferry.server.storage.disk.rebuild import rebuild
+from logferry.server.storage.disk.integrity.fsck import fsck
+from logferry.server.storage.disk.recovery.rebuild import rebuild
 from tests.support.delivery import LINES, DeliveryClient, batch, position, size_of
 from tests.support.running import RawClient, RunningServer, running_server, stored_lines
 

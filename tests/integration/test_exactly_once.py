@@ -12,7 +12,7 @@ import pytest
 
 from logferry.client.delivery.retry import Backoff
 from logferry.client.state.checkpoints import Checkpoints
-from logferry.server.storage.disk.source_report import report
+from logferry.server.storage.disk.integrity.source_report import report
 from tests.faults.chaos_proxy import DOWN, UP, chaos_proxy
 from tests.support.processes import client, free_port, ship
 from tests.support.running import RunningServer, numbered_line, running_server, stored_lines, wait_until

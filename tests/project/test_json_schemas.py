@@ -15,7 +15,7 @@ from logferry.client.proof.lines import LineProblem
 from logferry.client.proof.repair import RepairReport
 from logferry.client.proof.verify import Range, Verdict
 from logferry.protocol.delivery_reports import RecordedLoss
-from logferry.server.storage.disk.data_folder import Finding
+from logferry.server.storage.disk.integrity.data_folder import Finding
 
 PAGE: Final = (Path(__file__).resolve().parents[2] / "docs" / "json.md").read_text(encoding="utf-8")
 SCHEMAS: Final = {

@@ -65,28 +65,28 @@ FLOORS: Final = {
         ),
     ),
     "server.storage.disk": (
-        *("disk_store", "writer", "group_commit", "recovery"),
-        *("retention", "unused_sources", "expired_rows", "deferred_sync"),
-        *("rebuild", "journal_completion", "lost_transactions", "entering"),
-        *("scrub", "scrub_plan", "repair", "source_report", "damage", "fsck", "data_folder", "surplus_lines"),
-        *("ledger_check", "previous_runs", "data_lock", "ledger_reading"),
-        *("lost_ledger", "integrity", "damaged_folder", "idle_priority"),
-        *(
-            "segments",
-            "open_segments",
-            "lanes",
-            "held_back",
-            "pending_appends",
-            "journals",
-            "recorded_group",
-            "ledger",
-            "ledger_format",
-        ),
-        *("journal_files", "shared_journal"),
-        *("journal", "surplus", "measure", "free_space", "file_system", "segment_files", "regular", "segment_names"),
+        *("disk_store", "writing", "integrity", "recovery", "retention", "segments", "journals", "ledger", "files"),
+    ),
+    "server.storage.disk.writing": ("writer", "group_commit", "lanes"),
+    "server.storage.disk.integrity": (
+        *("scrub", "scrub_plan", "repair", "source_report", "damage", "fsck", "data_folder", "damaged_folder"),
+        *("surplus_lines", "judgement"),
+    ),
+    "server.storage.disk.recovery": (
+        *("rebuild", "recovery", "lost_transactions", "entering", "lost_ledger", "previous_runs"),
+    ),
+    "server.storage.disk.retention": ("retention", "unused_sources", "expired_rows"),
+    "server.storage.disk.segments": ("deferred_sync", "segments", "open_segments", "held_back", "pending_appends"),
+    "server.storage.disk.journals": (
+        *("journals", "recorded_group", "journal_completion", "journal_files", "shared_journal", "journal"),
     ),
     "server.storage.disk.ledger": (
-        *("ledger", "damage", "sources", "losses", "segments", "unsynced", "extents", "checked", "database"),
+        *("soundness", "reading", "ledger", "damage", "sources", "losses", "segments", "unsynced", "extents"),
+        *("checked", "database", "file_format"),
+    ),
+    "server.storage.disk.files": (
+        *("surplus", "free_space", "file_system", "idle_priority", "data_lock", "measure", "segment_files"),
+        *("regular", "segment_names"),
     ),
     "rendering": (
         *("renderer", "reference", "detect", "event_boundaries", "registry", "formats"),

@@ -22,7 +22,7 @@ from logferry.server.clients.answers import cost_of
 from logferry.server.clients.flow_control import MAX_UNSTORED_BYTES
 from logferry.server.clients.sessions.plain import OVERHEAD_BYTES
 from logferry.server.listen import BoundAddress
-from logferry.server.storage.disk.file_system import FileSystem
+from logferry.server.storage.disk.files.file_system import FileSystem
 from tests.support.running import (
     DEADLINE_S,
     RawClient,

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final, Self
 from logferry.config import ServeSettings, load
 from logferry.server import Patience, Replacements, Server, ServerStats
 from logferry.server.clients.authenticator import Authenticator
-from logferry.server.storage.disk.file_system import FileSystem
+from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.store import Store
 
 # No wait of a test is longer; long enough for a busy machine, since a test that passes never waits for it.

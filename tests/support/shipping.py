@@ -15,7 +15,7 @@ from logferry.client.net.wakeup import StopSignal
 from logferry.client.run import Outcome, ship
 from logferry.config import InputSettings, ShipSettings, load
 from logferry.protocol.delivery_reports import RecordedLoss
-from logferry.server.storage.disk.source_report import report
+from logferry.server.storage.disk.integrity.source_report import report
 from logferry.telemetry.metrics import Metrics
 from logferry.telemetry.table import Counters
 from tests.support.running import DEADLINE_S, RunningServer, numbered_line, wait_until

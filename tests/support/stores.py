@@ -13,8 +13,8 @@ import pytest
 
 from logferry.server.storage.deliveries import Delivery
 from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings, _Opened
-from logferry.server.storage.disk.file_system import FileSystem
-from logferry.server.storage.disk.fsck import fsck
+from logferry.server.storage.disk.files.file_system import FileSystem
+from logferry.server.storage.disk.integrity.fsck import fsck
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.store import OnDamage, Store, no_notices
 from tests.support.running import DEADLINE_S, numbered_line, wait_until

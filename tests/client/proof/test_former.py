@@ -211,7 +211,7 @@ def test_what_retention_deleted_is_counted_and_does_not_turn_the_verdict_red(
 
 def test_e30_sources_are_listed_by_host_and_path_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule E30."""
-    monkeypatch.setattr("logferry.server.storage.disk.source_report.SOURCES_PAGE", 2)
+    monkeypatch.setattr("logferry.server.storage.disk.integrity.source_report.SOURCES_PAGE", 2)
     host, path = "web-7", "/var/log/app.log"
     with running_server(tmp_path) as server, DeliveryClient(server, host=host) as client:
         for number in (1, 2, 3, 4):

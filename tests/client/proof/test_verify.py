@@ -178,7 +178,7 @@ def test_a_large_file_in_many_extents_is_proven_and_damage_is_found_where_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("logferry.server.storage.admission.EXTENT_BYTES", 4096)
-    monkeypatch.setattr("logferry.server.storage.disk.source_report.REPORT_PAGE", 10)
+    monkeypatch.setattr("logferry.server.storage.disk.integrity.source_report.REPORT_PAGE", 10)
     monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", 8192)
     log = append(tmp_path / "app.log", range(20_000))
     assert log.stat().st_size > 300_000

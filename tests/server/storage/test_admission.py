@@ -13,9 +13,9 @@ from logferry.protocol.delivery_answers import BatchRefused, Position
 from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip
 from logferry.server.storage.admission import SourceTable
 from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
-from logferry.server.storage.disk.fsck import fsck
+from logferry.server.storage.disk.integrity.fsck import fsck
+from logferry.server.storage.disk.integrity.source_report import report
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.source_report import report
 from logferry.server.storage.log_names import LogName, log_of_source
 from logferry.server.storage.owners import of_client
 from tests.support.running import numbered_line, stored_lines, wait_until

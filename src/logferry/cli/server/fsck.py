@@ -8,9 +8,9 @@ from typing import Final
 from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_OK, CommandLine
 from logferry.cli.output import as_json, print_result, shown, table
 from logferry.config import FsckSettings
-from logferry.server.storage.disk.data_folder import Finding
-from logferry.server.storage.disk.fsck import fsck
-from logferry.server.storage.disk.rebuild import rebuild
+from logferry.server.storage.disk.integrity.data_folder import Finding
+from logferry.server.storage.disk.integrity.fsck import fsck
+from logferry.server.storage.disk.recovery.rebuild import rebuild
 
 _COMMAND_LINE: Final = CommandLine(
     "fsck",

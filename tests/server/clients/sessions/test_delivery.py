@@ -13,8 +13,8 @@ import pytest
 from logferry.protocol.delivery import batch_header, control_line
 from logferry.protocol.features import SERVER_FEATURES
 from logferry.server import Patience
-from logferry.server.storage.disk.file_system import FileSystem
-from logferry.server.storage.disk.fsck import fsck
+from logferry.server.storage.disk.files.file_system import FileSystem
+from logferry.server.storage.disk.integrity.fsck import fsck
 from logferry.server.storage.disk.ledger import Ledger
 from tests.server.test_server import BlockedFiles
 from tests.support.delivery import LINES, DeliveryClient, batch, hello, opening, position, size_of
@@ -527,7 +527,7 @@ def test_e19_a_report_shows_damage_to_the_segments(tmp_path: Path) -> None:
 
 def test_e19_a_report_comes_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule E19."""
-    monkeypatch.setattr("logferry.server.storage.disk.source_report.REPORT_PAGE", 2)
+    monkeypatch.setattr("logferry.server.storage.disk.integrity.source_report.REPORT_PAGE", 2)
     with running_server(tmp_path, segment_bytes=1024) as server, DeliveryClient(server, source="s1") as client:
         for number in range(5):
             start = 10 * number
@@ -557,7 +557,7 @@ def test_e19_a_ledger_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatc
     def fail(*_: object, **__: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("logferry.server.storage.disk.source_report.report", fail)
+    monkeypatch.setattr("logferry.server.storage.disk.integrity.source_report.report", fail)
     with running_server(tmp_path) as server, DeliveryClient(server, source="s1") as client:
         assert client.report()["status"] == "error"
         client.send(batch(LINES[:1], start=0))

@@ -11,9 +11,9 @@ import pytest
 
 from logferry.protocol.delivery import control_line
 from logferry.server.clients.authenticator import Credentials, Everybody, PeerInfo, Principal
-from logferry.server.storage.disk.fsck import fsck
+from logferry.server.storage.disk.integrity.fsck import fsck
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.rebuild import rebuild
+from logferry.server.storage.disk.recovery.rebuild import rebuild
 from tests.support.delivery import LINES, DeliveryClient, batch, opening, position, size_of
 from tests.support.running import RunningServer, running_server
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from logferry import folder_lock
 from logferry.errors import StoreError
 from logferry.server.storage.deliveries import Delivery
-from logferry.server.storage.disk import data_lock
 from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
-from logferry.server.storage.disk.file_system import IOV_MAX, FileSystem
-from logferry.server.storage.disk.fsck import fsck
+from logferry.server.storage.disk.files import data_lock
+from logferry.server.storage.disk.files.file_system import IOV_MAX, FileSystem
+from logferry.server.storage.disk.integrity.fsck import fsck
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.store import StoreState
@@ -147,7 +147,7 @@ MANY = [LogName("10.0.0.7", f"app-{number}.log") for number in range(100)]
 @pytest.fixture
 def much_is_written_to_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make writes to many segments count as large, so that they are synced with their group, not later."""
-    monkeypatch.setattr("logferry.server.storage.disk.pending_appends._LITTLE_BYTES", 1)
+    monkeypatch.setattr("logferry.server.storage.disk.segments.pending_appends._LITTLE_BYTES", 1)
 
 
 @pytest.mark.usefixtures("much_is_written_to_each")
@@ -435,7 +435,7 @@ def test_a_store_that_could_not_be_opened_leaves_its_folder_to_the_next_one(tmp_
 def test_a_disk_that_does_not_answer_does_not_keep_the_store_from_closing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("logferry.server.storage.disk.writer.LAST_WAIT_S", 0.01)
+    monkeypatch.setattr("logferry.server.storage.disk.writing.writer.LAST_WAIT_S", 0.01)
     may_go_on = threading.Event()
 
     class Stuck(FileSystem):
@@ -457,7 +457,7 @@ def test_a_disk_that_does_not_answer_does_not_keep_the_store_from_closing(
 
 
 def test_a_group_has_a_bounded_number_of_deliveries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logferry.server.storage.disk.lanes.MAX_GROUP", 10)
+    monkeypatch.setattr("logferry.server.storage.disk.writing.lanes.MAX_GROUP", 10)
     groups: list[int] = []
 
     def on_stored(group: Sequence[Delivery]) -> None:

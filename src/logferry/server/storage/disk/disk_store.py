@@ -3,7 +3,7 @@
 On disk, under the data folder:
 
     lock, .lock                                 locked by the server that uses the folder; hold its process id
-    ledger.sqlite3-check-first                  the ledger was found damaged: see ledger_check.py
+    ledger.sqlite3-check-first                  the ledger was found damaged: see ledger/soundness.py
     ledger.sqlite3-unsynced                     a server that does not sync uses it: see previous_runs.py
     ledger.sqlite3                              what is stored, from which source, in which segment: see ledger/
     segments/<host>/<log>/<date>-<n>.ndjson     the lines: see segments.py
@@ -36,29 +36,30 @@ from logferry.protocol.delivery_repairs import DamagePage, RepairOutcome, Stored
 from logferry.protocol.delivery_reports import LossPage, ReportPage, SourcesPage
 from logferry.protocol.delivery_requests import Content, Losses, Repair, SourcesOf
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored
-from logferry.server.storage.disk import previous_runs, source_report
-from logferry.server.storage.disk.damage import DamageRegistry, Judged
-from logferry.server.storage.disk.damaged_folder import DAMAGED_FOLDER
-from logferry.server.storage.disk.data_lock import LOCK_NAMES, lock_data_folder
-from logferry.server.storage.disk.deferred_sync import DeferredSync
-from logferry.server.storage.disk.expired_rows import ExpiredRows, RecentReports
-from logferry.server.storage.disk.file_system import FileSystem
-from logferry.server.storage.disk.free_space import FreeSpace
-from logferry.server.storage.disk.group_commit import CrashPoint, GroupCommit, no_crash
-from logferry.server.storage.disk.journals import Journals
+from logferry.server.storage.disk.files.data_lock import LOCK_NAMES, lock_data_folder
+from logferry.server.storage.disk.files.file_system import FileSystem
+from logferry.server.storage.disk.files.free_space import FreeSpace
+from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
+from logferry.server.storage.disk.integrity import source_report
+from logferry.server.storage.disk.integrity.damage import DamageRegistry, Judged
+from logferry.server.storage.disk.integrity.damaged_folder import DAMAGED_FOLDER
+from logferry.server.storage.disk.integrity.repair import SegmentRepair, stored_content
+from logferry.server.storage.disk.integrity.scrub import Scrub
+from logferry.server.storage.disk.journals.journals import Journals
 from logferry.server.storage.disk.ledger import FILE_NAME as LEDGER_NAME
 from logferry.server.storage.disk.ledger import Ledger, sort_in
-from logferry.server.storage.disk.ledger_check import LedgerCheck, forget_mark, is_due_at_start
-from logferry.server.storage.disk.lost_ledger import refuse_if_empty, refuse_if_missing
-from logferry.server.storage.disk.open_segments import MAX_OPEN_SEGMENTS
-from logferry.server.storage.disk.recovery import recover
-from logferry.server.storage.disk.repair import SegmentRepair, stored_content
-from logferry.server.storage.disk.retention import Retention, RetentionLimits
-from logferry.server.storage.disk.scrub import Scrub
-from logferry.server.storage.disk.segment_names import FOLDER_NAME
-from logferry.server.storage.disk.segments import Segments
-from logferry.server.storage.disk.unused_sources import UnusedSources
-from logferry.server.storage.disk.writer import FIRST_RETRY_S, LAST_WAIT_S, Writer
+from logferry.server.storage.disk.ledger.soundness import LedgerCheck, forget_mark, is_due_at_start
+from logferry.server.storage.disk.recovery import previous_runs
+from logferry.server.storage.disk.recovery.lost_ledger import refuse_if_empty, refuse_if_missing
+from logferry.server.storage.disk.recovery.recovery import recover
+from logferry.server.storage.disk.retention.expired_rows import ExpiredRows, RecentReports
+from logferry.server.storage.disk.retention.retention import Retention, RetentionLimits
+from logferry.server.storage.disk.retention.unused_sources import UnusedSources
+from logferry.server.storage.disk.segments.deferred_sync import DeferredSync
+from logferry.server.storage.disk.segments.open_segments import MAX_OPEN_SEGMENTS
+from logferry.server.storage.disk.segments.segments import Segments
+from logferry.server.storage.disk.writing.group_commit import CrashPoint, GroupCommit, no_crash
+from logferry.server.storage.disk.writing.writer import FIRST_RETRY_S, LAST_WAIT_S, Writer
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.owners import Owner
 from logferry.server.storage.store import (

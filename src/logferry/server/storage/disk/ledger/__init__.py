@@ -1,6 +1,6 @@
 """The ledger: what the store holds, from which source, in which segment. One SQLite file, written by the writer thread.
 
-ledger_format.py describes the file, and migrates earlier versions of it. Each module here has one subject.
+file_format.py describes the file, and migrates earlier versions of it. Each module here has one subject.
 
 A group of deliveries is one transaction, committed after its segments are synced and before its acks are sent. So what
 a segment holds beyond its length in the ledger was never acked, unless the ledger has lost transactions: nothing is

@@ -7,8 +7,8 @@ whenever it is read, because its path is that of a file to read, cut or delete; 
 from collections.abc import Sequence
 from typing import Any, Final, get_args
 
+from logferry.server.storage.disk.files.segment_names import is_segment_path
 from logferry.server.storage.disk.ledger.database import LedgerDatabase, damaged
-from logferry.server.storage.disk.segment_names import is_segment_path
 from logferry.server.storage.records import SegmentRow, SegmentState
 
 _STATES: Final = get_args(SegmentState)

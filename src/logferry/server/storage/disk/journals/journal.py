@@ -1,0 +1,293 @@
+"""The journal of a segment, from which a lost ledger can be made again (rebuild.py): `<segment>.journal` beside it.
+
+Layout: a line for each entry, `<CRC-32 of the rest as 8 hexadecimal digits> <JSON list>`. The first item is the kind:
+
+    ["j", version, store id, path of the segment]
+    ["s", source, client, host, path]                               before the first other entry of a source
+    ["e", source, start, end, lines, crc32, position, bytes]        an extent; one with the same start replaces it
+    ["p", source, committed, lines, crc32]                          how far a source is stored
+    ["l", source, start, end, reason, is lost]                      a loss
+    ["w", source, start, last look, noticed, reason]                an unknown window
+    ["t", bytes, lines, crc32]                                      what the segment holds; ends what was added together
+
+Entries are appended after the ledger has recorded them and before they are acked, and are not synced: a crash of the
+machine may cost the end, and the next start completes it from the ledger (journals.py). A line that does not have its
+CRC-32 is ignored. Bytes without an extent are lines of the plain protocol. A later version is not read. A new segment
+has its entries in a journal that it shares with others (shared_journal.py); JournalFiles reads both.
+"""
+
+import contextlib
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NamedTuple
+
+from logferry.server.storage.disk.files.regular import open_file
+from logferry.server.storage.records import ExtentRow, LossRow, SourceRow, WindowRow
+
+VERSION: Final = 1
+_SUFFIX: Final = ".journal"
+
+# The longest entry is a source whose path has 4096 characters, of twelve bytes each in JSON.
+MAX_LINE_BYTES: Final = 64 * 1024
+
+MAX: Final = 2**63 - 1
+
+_crc32: Final = zlib.crc32
+
+# What json.dumps does with a string, at a tenth of the cost: a thousand new segments have ten thousand strings.
+_quoted: Final = json.encoder.encode_basestring_ascii
+
+# The types of the items after the kind. Every number is from 0 to 2^63 - 1.
+_SHAPES: Final[dict[str, tuple[type, ...]]] = {
+    "j": (int, str, str),
+    "s": (str, str, str, str),
+    "e": (str, int, int, int, int, int, int),
+    "p": (str, int, int, int),
+    "l": (str, int, int, str, int),
+    "w": (str, int, int, int, str),
+    "t": (int, int, int),
+    "x": (str,),
+}
+
+
+class Total(NamedTuple):
+    """What a segment holds."""
+
+    bytes: int
+    lines: int
+    crc32: int
+
+
+class State(NamedTuple):
+    """How far a source is stored."""
+
+    committed: int
+    lines: int
+    crc32: int
+
+
+class Origin(NamedTuple):
+    """Whose a source is."""
+
+    client: str
+    host: str
+    path: str
+
+
+@dataclass(slots=True)
+class Journal:
+    """What a journal says. Extents name no segment: their `segment` is 0."""
+
+    store_id: str = ""
+    path: str = ""
+    total: Total | None = None  # None: it does not say
+    sources: dict[str, Origin] = field(default_factory=dict)
+    extents: dict[tuple[str, int], ExtentRow] = field(default_factory=dict)
+    states: dict[str, list[State]] = field(default_factory=dict)
+    losses: dict[LossRow, None] = field(default_factory=dict)
+    windows: dict[WindowRow, None] = field(default_factory=dict)
+    damaged_lines: int = 0
+
+    def followed_by(self, later: "Journal") -> "Journal":
+        """Return this with all that a later journal of the same segment has."""
+        sources = self.states.keys() | later.states.keys()
+        return Journal(
+            *(later.store_id, later.path, later.total or self.total),
+            sources=self.sources | later.sources,
+            extents=self.extents | later.extents,
+            states={source: [*self.states.get(source, ()), *later.states.get(source, ())][-4:] for source in sources},
+            losses=self.losses | later.losses,
+            windows=self.windows | later.windows,
+            damaged_lines=self.damaged_lines + later.damaged_lines,
+        )
+
+
+def journal_path(segment: Path) -> Path:
+    """Return where the journal of a segment is."""
+    return segment.with_name(journal_name(segment.name))
+
+
+def journal_name(segment: str) -> str:
+    """Return the name of the journal of a segment."""
+    return segment + _SUFFIX
+
+
+def segment_of_journal(file_name: str) -> str:
+    """Return the name of the segment that a journal belongs to; "" if the name is not that of a journal."""
+    return file_name.removesuffix(_SUFFIX) if file_name.endswith(_SUFFIX) else ""
+
+
+# --- writing
+
+
+def begin_entry(store_id: str, segment: str) -> bytes:
+    """Return the first entry of a journal."""
+    return _line(f'"j",{VERSION},{_quoted(store_id)},{_quoted(segment)}')
+
+
+def source_entry(source: str, origin: Origin) -> bytes:
+    """Return the entry that says whose a source is."""
+    return _line(f'"s",{_quoted(source)},{",".join(map(_quoted, origin))}')
+
+
+def extent_entry(source: str, row: ExtentRow) -> bytes:
+    """Return the entry of an extent."""
+    return _line(f'"e",{_quoted(source)},{row.start},{row.end},{row.lines},{row.crc32},{row.position},{row.bytes}')
+
+
+def state_entry(source: str, row: SourceRow | State) -> bytes:
+    """Return the entry that says how far a source is stored."""
+    return _line(f'"p",{_quoted(source)},{row.committed},{row.lines},{row.crc32}')
+
+
+def loss_entry(row: LossRow) -> bytes:
+    """Return the entry of a loss."""
+    return _line(f'"l",{_quoted(row.source)},{row.start},{row.end},{_quoted(row.reason)},{int(row.is_lost)}')
+
+
+def window_entry(row: WindowRow) -> bytes:
+    """Return the entry of an unknown window."""
+    numbers = f"{row.start},{row.last_look},{row.noticed}"
+    return _line(f'"w",{_quoted(row.source)},{numbers},{_quoted(row.reason)}')
+
+
+def total_entry(size: int, lines: int, crc32: int) -> bytes:
+    """Return the entry that ends what was added together."""
+    return _line(f'"t",{size},{lines},{crc32}')
+
+
+def settled_entry(segment: str) -> bytes:
+    """Return the entry of the shared journal after which it has nothing about a segment."""
+    return _line(f'"x",{_quoted(segment)}')
+
+
+def entries_of(journal: Journal) -> Iterator[bytes]:
+    """Yield the entries of a journal, each once: the form that takes the least room."""
+    yield begin_entry(journal.store_id, journal.path)
+    for source, origin in journal.sources.items():
+        yield source_entry(source, origin)
+    for (source, _), extent in journal.extents.items():
+        yield extent_entry(source, extent)
+    for source, states in journal.states.items():
+        for state in states[-1:]:
+            yield state_entry(source, state)
+    yield from map(loss_entry, journal.losses)
+    yield from map(window_entry, journal.windows)
+    if journal.total:
+        yield total_entry(*journal.total)
+
+
+def _line(items: str) -> bytes:
+    data = f"[{items}]".encode()
+    return b"%08x %s\n" % (_crc32(data), data)
+
+
+# --- reading
+
+
+def read_journal(segment: Path, *, limit: int = MAX, size: int = MAX) -> Journal | None:
+    """Read the journal of a segment, up to where the segment held `limit` bytes, and at most `size` bytes of it.
+
+    Returns None if there is none that this version can read. Raises OSError.
+    """
+    with contextlib.suppress(FileNotFoundError), open(open_file(journal_path(segment)), "rb") as file:
+        journal = journal_of(_lines(file, size), limit=limit)
+        return journal if journal.store_id else None
+    return None
+
+
+def _lines(file: BinaryIO, size: int) -> Iterator[bytes]:
+    while line := file.readline(min(MAX_LINE_BYTES, size)):
+        size -= len(line)
+        yield line
+
+
+def journal_of(lines: Iterable[bytes], *, limit: int = MAX) -> Journal:
+    """Return what lines say, up to where the segment held `limit` bytes; of a later version, an empty journal."""
+    journal = Journal()
+    together: list[list[Any]] = []
+    for line in lines:
+        entry = parsed(line)
+        if entry is None:
+            journal.damaged_lines += bool(line.strip())
+        elif entry[0] == "t":
+            if entry[1] > limit:
+                break
+            for added in together:
+                _add(journal, added)
+            journal.total = Total(*entry[1:])
+            together.clear()
+        elif entry[0] != "j":
+            together.append(entry)
+        elif entry[1] != VERSION:
+            return Journal()
+        else:
+            journal.store_id, journal.path = entry[2:]
+    return journal
+
+
+def journal_total(segment: Path) -> Total | None:
+    """Return the last total in the journal of a segment, from its end alone. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError), open(open_file(journal_path(segment)), "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 256))
+        for line in reversed(file.read(256).splitlines(keepends=True)):
+            if (entry := parsed(line)) and entry[0] == "t":
+                return Total(*entry[1:])
+        found = read_journal(segment)
+        return found.total if found else None
+    return None
+
+
+def is_intact(line: bytes) -> bool:
+    """Whether a line is as it was written."""
+    try:
+        return line.endswith(b"\n") and line[8:9] == b" " and int(line[:8], 16) == _crc32(line[9:-1])
+    except ValueError:
+        return False
+
+
+def parsed(line: bytes) -> list[Any] | None:
+    """Return the entry of a line, with its kind; None if it is damaged or is not an entry."""
+    if not is_intact(line):
+        return None
+    try:
+        entry = json.loads(line[9:-1])
+    except (ValueError, RecursionError):
+        return None
+    return entry if _is_entry(entry) else None
+
+
+def _is_entry(entry: Any) -> bool:
+    if type(entry) is not list or not entry or type(entry[0]) is not str:
+        return False
+    shape = _SHAPES.get(entry[0])
+    if shape is None or len(entry) != len(shape) + 1:
+        return False
+    return all(_is_item(item, kind) for item, kind in zip(entry[1:], shape, strict=True))
+
+
+def _is_item(item: Any, kind: type) -> bool:
+    return type(item) is kind and (not isinstance(item, int) or 0 <= item <= MAX)
+
+
+def _add(journal: Journal, entry: list[Any]) -> None:
+    kind, source, *rest = entry
+    match kind:
+        case "s":
+            journal.sources[source] = Origin(*rest)
+        case "e":
+            start, end, lines, crc32, position, size = rest
+            journal.extents[source, start] = ExtentRow(start, end, lines, crc32, 0, position, size)
+        case "p":
+            journal.states[source] = [*journal.states.get(source, ())[-3:], State(*rest)]
+        case "l":
+            start, end, reason, is_lost = rest
+            journal.losses[LossRow(source, start, end, reason, bool(is_lost))] = None
+        case "w":
+            start, last_look, noticed, reason = rest
+            journal.windows[WindowRow(source, start, last_look, noticed, reason)] = None

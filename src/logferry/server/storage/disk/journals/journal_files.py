@@ -1,0 +1,58 @@
+"""Reads the journals of a data folder: the own journal of a segment and the shared one, as if they were one journal.
+
+Reads the shared journal once, when it is asked for the first time, so an object of this class must not be kept while a
+server writes. Never writes.
+"""
+
+from collections.abc import Collection
+from functools import cached_property
+from pathlib import Path
+
+from logferry.errors import cause_of
+from logferry.server.storage.disk.journals.journal import MAX, Journal, Total, journal_of, journal_total, read_journal
+from logferry.server.storage.disk.journals.shared_journal import Pieces, shared_pieces
+from logferry.server.storage.records import SegmentRow
+
+
+class JournalFiles:
+    """The journals below one folder. Paths of segments are below this folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.problem = ""  # why the shared journal cannot be read, once anything was read
+
+    @property
+    def shared(self) -> Collection[str]:
+        """The paths of segments about which the shared journal has something."""
+        return self._pieces.keys()
+
+    def total(self, path: str) -> Total | None:
+        """Return what a segment holds according to its journal; None if it does not say. Raises OSError."""
+        own = journal_total(self._root / path)
+        lines = self._pieces.get(path)
+        shared = journal_of(lines).total if lines else None
+        return max(filter(None, (own, shared)), key=lambda total: total.bytes, default=None)
+
+    def read(self, path: str, *, limit: int = MAX) -> Journal | None:
+        """Read what the journals have about a segment, up to where it held `limit` bytes. Raises OSError."""
+        own = read_journal(self._root / path, limit=limit)
+        lines = self._pieces.get(path)
+        shared = journal_of(lines, limit=limit) if lines else None
+        found = [journal for journal in (shared, own) if journal and journal.store_id]
+        found.sort(key=lambda journal: journal.total.bytes if journal.total else -1)
+        return found[0].followed_by(found[1]) if len(found) == 2 else next(iter(found), None)
+
+    def agrees(self, row: SegmentRow) -> bool:
+        """Whether the journal of a segment has neither more nor less than the ledger."""
+        try:
+            return self.total(row.path) == (row.bytes, row.lines, row.crc32)
+        except OSError:
+            return False
+
+    @cached_property
+    def _pieces(self) -> Pieces:
+        try:
+            return shared_pieces(self._root)
+        except OSError as error:
+            self.problem = cause_of(error)
+            return {}

@@ -1,0 +1,325 @@
+"""Open segments: to which file the lines of a log are appended, and the files that are open for that.
+
+Owns the choice (the last segment of a folder; a new one when the day ends or the file was removed), the open
+descriptors, and the folders that must still be synced. At most `max_open` files are open; the least recently used one
+is closed to open another. Never writes to a file: segments.py does, and describes the files.
+"""
+
+import contextlib
+import datetime
+import errno
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from logferry.errors import cause_of
+from logferry.server.storage.disk.files.file_system import FileSystem, naming
+from logferry.server.storage.disk.files.regular import size_of
+from logferry.server.storage.disk.files.segment_names import SegmentName, next_name, segment_name
+from logferry.server.storage.disk.files.surplus import set_aside
+from logferry.server.storage.disk.journals.journal_files import JournalFiles
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.segments.held_back import NamesRefusedError
+from logferry.server.storage.disk.segments.pending_appends import PendingAppends
+from logferry.server.storage.log_names import LogName
+from logferry.server.storage.records import SegmentRow
+from logferry.telemetry.log_limits import RateLimit
+
+logger = logging.getLogger(__name__)
+
+# Enough for thousands of busy sources without thrashing, and few compared with the descriptors of 10,000 clients.
+MAX_OPEN_SEGMENTS: Final = 4096
+
+_MESSAGES_PER_SECOND: Final = 10
+
+# Why a surplus cannot be moved although the disk works.
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+OnBegin = Callable[[SegmentRow], None]
+"""Called with a new segment, before anything is written to it."""
+
+
+@dataclass(slots=True)
+class OpenSegment:
+    """The open segment of a log. The ledger records `row` with the next group."""
+
+    path: Path
+    name: SegmentName
+    descriptor: int
+    row: SegmentRow
+
+
+class Restored(NamedTuple):
+    """What restoring the length of a segment came to: bytes moved aside, and whether the segment can be appended to."""
+
+    surplus: int = 0
+    can_grow: bool = True
+    is_too_short: bool = False
+
+
+class OpenSegments:
+    """The open segments of recently used logs. The writer thread owns them.
+
+    Rows of closed segments go into `pending`, like those of segments that were appended to.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        ledger: Ledger,
+        pending: PendingAppends,
+        *,
+        durable: bool,
+        files: FileSystem,
+        today: Callable[[], datetime.date],
+        max_open: int,
+        on_begin: OnBegin,
+    ) -> None:
+        self._root = root
+        self._ledger = ledger
+        self._pending = pending
+        self._durable = durable  # otherwise the store never syncs
+        self._files = files
+        self._today = today
+        self._max_open = max_open
+        self._on_begin = on_begin
+        self._open: OrderedDict[LogName, OpenSegment] = OrderedDict()
+        self._damage_log = new_damage_log()
+        self.unsynced_folders: set[Path] = set()
+        self.segments_begun = 0  # since the start
+        self.recovered_bytes = 0  # moved aside, of segments that were longer than the ledger records
+
+    def is_open(self, log: LogName) -> bool:
+        """Whether the file of a log's segment is open."""
+        return log in self._open
+
+    def prepare(self, logs: Iterable[LogName]) -> None:
+        """Open a segment for each log, and record new segments in the ledger, in one transaction.
+
+        Raises OSError; raises NamesRefusedError if the disk refuses new names alone, after all others are open.
+        """
+        missing = [log for log in logs if log not in self._open]
+        if not missing:
+            return
+        refused: dict[LogName, OSError] = {}
+        try:
+            with self._ledger.transaction():
+                for log in missing:
+                    self._open_if_named(log, refused)
+        except OSError:
+            self.close()  # new ones may not be in the ledger
+            raise
+        if refused:
+            raise NamesRefusedError(refused)
+
+    def _open_if_named(self, log: LogName, refused: dict[LogName, OSError]) -> None:
+        try:
+            self.writable(log)
+        except OSError as error:
+            is_of_segments = isinstance(error.filename, str) and Path(error.filename).is_relative_to(self._root)
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not is_of_segments:
+                raise
+            refused[log] = error
+
+    def writable(self, log: LogName) -> OpenSegment:
+        """Return the segment to append to: open, still there, and of today. Raises OSError."""
+        segment = self._open.get(log)
+        if segment and not _is_as_it_was(segment):
+            self._close_file(log)
+            segment = None
+        if segment is None:
+            segment = self._open_last(log)
+        if segment.name.day < self._today().isoformat():
+            segment = self.roll(log, segment)
+        self._open.move_to_end(log)
+        return segment
+
+    def roll(self, log: LogName, old: OpenSegment) -> OpenSegment:
+        """Close the segment of a log for good; return the log's next segment. Raises OSError."""
+        self._close_file(log)
+        self._close_row(old.row)
+        return self._begin(log, old.path.parent, self._ledger.segments_in(log.path))
+
+    def tidy(self, log: LogName) -> None:
+        """Move the surplus of the open segment of a log aside now, not only before the next append.
+
+        Raises OSError.
+        """
+        segment = self._open.get(log)
+        if segment and _is_as_it_was(segment):
+            return
+        if segment:
+            self._close_file(log)
+        for row in self._ledger.segments_in(log.path):
+            if row.state == "open":
+                self._restore_length(row)
+
+    def close_days_before(self, day: str) -> None:
+        """Close the files of segments from earlier days, which are not written again. Raises OSError."""
+        for log in [log for log, segment in self._open.items() if segment.name.day < day]:
+            self._close_file(log)
+
+    def close(self) -> None:
+        """Close all files, without syncing them."""
+        self._damage_log.flush()
+        self._pending.unsynced.clear()
+        for segment in self._open.values():
+            with contextlib.suppress(OSError):
+                os.close(segment.descriptor)
+        self._open.clear()
+
+    def sync_file(self, path: Path, descriptor: int) -> None:
+        """Sync a segment. Raises OSError."""
+        with naming(path):
+            self._files.sync(descriptor)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Sync the names in a folder. Raises OSError."""
+        with naming(folder):
+            self._files.sync_folder(folder)
+        self.unsynced_folders.discard(folder)
+
+    def _open_last(self, log: LogName) -> OpenSegment:
+        folder = self._make_folders(log)
+        recorded = self._ledger.segments_in(log.path)
+        rows = [self._pending.rows.get(row.id, row) for row in recorded]
+        rows = [row for row in rows if row.state == "open"]
+        for row in rows[:-1]:
+            self._close_row(row)
+        if rows and self._restore_length(rows[-1]).can_grow:
+            return self._open_file(log, rows[-1])
+        for row in rows[-1:]:
+            self._close_row(row)
+        return self._begin(log, folder, recorded)
+
+    def _restore_length(self, row: SegmentRow) -> Restored:
+        journals = JournalFiles(self._root)
+        restored = restore_length(
+            self._root, row, self._files, journals, log=self._damage_log, is_certain=self._durable
+        )
+        self.recovered_bytes += restored.surplus
+        return restored
+
+    def _close_row(self, row: SegmentRow) -> None:
+        self._pending.rows[row.id] = replace(row, state="closed")
+
+    def _begin(self, log: LogName, folder: Path, recorded: Iterable[SegmentRow]) -> OpenSegment:
+        """Record the segment of a folder that follows those that are recorded in the ledger, and open it."""
+        with naming(folder):
+            taken = frozenset(os.listdir(folder))
+        names = (segment_name(os.path.basename(row.path)) for row in recorded)
+        last = max((name for name in names if name), default=None)
+        name = next_name(last, taken, self._today().isoformat())
+        if skipped := next_name(last, frozenset(), name.day).number - name.number:
+            message = "%s has %d names of segments that the ledger does not record; they are left alone, and left out"
+            logger.warning(message, folder, -skipped)
+        with self._ledger.transaction():
+            row = self._ledger.add_segment(f"{log.path}/{name}")
+        self.segments_begun += 1
+        self._on_begin(row)
+        return self._open_file(log, row)
+
+    def _make_folders(self, log: LogName) -> Path:
+        """Create a log's folders. Sync their names even if they exist: a crash may have come before the sync."""
+        folders = [self._root]
+        for name in log.path.split("/"):
+            folders.append(folders[-1] / name)
+        try:
+            self._make_folder(folders[-1])
+        except FileNotFoundError:
+            for path in folders:
+                self._make_folder(path)
+        if self._durable:
+            self.unsynced_folders |= {self._root.parent, *folders[:-1]}
+        return folders[-1]
+
+    def _make_folder(self, path: Path) -> None:
+        with naming(path):
+            self._files.make_folder(path)
+
+    def _open_file(self, log: LogName, row: SegmentRow) -> OpenSegment:
+        while len(self._open) >= self._max_open:
+            self._close_file(next(iter(self._open)))
+        path = self._root / row.path
+        name = segment_name(path.name)
+        assert name
+        with naming(path):
+            descriptor = self._files.open_for_append(path)
+        segment = self._open[log] = OpenSegment(path, name, descriptor, row)
+        self.unsynced_folders |= {path.parent} if self._durable else set()
+        return segment
+
+    def _close_file(self, log: LogName) -> None:
+        segment = self._open[log]
+        if segment.path in self._pending.unsynced:
+            self.sync_file(segment.path, segment.descriptor)
+            del self._pending.unsynced[segment.path]
+        os.close(self._open.pop(log).descriptor)
+
+
+def _is_as_it_was(segment: OpenSegment) -> bool:
+    """Whether a segment still has its name and ends where the store ended it.
+
+    Lines that are written to a file that was removed are lost, and those that are appended to a file that was cut are
+    not where the ledger says.
+    """
+    status = os.fstat(segment.descriptor)
+    return status.st_nlink > 0 and status.st_size == segment.row.bytes
+
+
+def new_damage_log() -> RateLimit:
+    """Return the rate limit for what `restore_length` logs: a crash may have affected thousands of segments."""
+    return RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="segments that had a surplus or are damaged")
+
+
+def restore_length(
+    root: Path, row: SegmentRow, files: FileSystem, journals: JournalFiles, *, log: RateLimit, is_certain: bool
+) -> Restored:
+    """Give a segment its length in the ledger: move what it holds beyond that aside (surplus.py).
+
+    Raises OSError. A segment in which nothing was ever stored may have no file. On a full disk, a surplus that cannot
+    be moved stays where it is, behind the end of a segment that is not appended to any more. `is_certain` says that
+    the ledger cannot have lost transactions: each was synced before its acks, and no journal is ahead of the ledger.
+    """
+    path = root / row.path
+    try:
+        size = size_of(path)
+    except FileNotFoundError:
+        size = 0
+    except OSError as error:
+        if error.errno != errno.EBADMSG:
+            raise
+        log.log(logging.ERROR, "%s is damaged: %s; new lines go into another segment", path, error.strerror)
+        return Restored(can_grow=False, is_too_short=True)
+    if size < row.bytes:
+        log.log(
+            logging.ERROR,
+            "%s is damaged: it has only %d of its %d bytes; new lines go into another segment, see `logferry fsck`",
+            *(path, size, row.bytes),
+        )
+        return Restored(can_grow=False, is_too_short=True)
+    if size == row.bytes:
+        return Restored()
+    is_unacked = is_certain and journals.agrees(row)
+    return _without_surplus(path, row, files, log, size=size - row.bytes, is_unacked=is_unacked)
+
+
+def _without_surplus(
+    path: Path, row: SegmentRow, files: FileSystem, log: RateLimit, *, size: int, is_unacked: bool
+) -> Restored:
+    try:
+        surplus = set_aside(path, row.bytes, files, is_unacked=is_unacked)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        message = "%s holds %d bytes more than the ledger records, and they cannot be moved aside (%s): they stay there"
+        log.log(logging.WARNING, f"{message}; new lines go into another segment", path, size, cause_of(error))
+        return Restored(can_grow=False)
+    message = "moved %d bytes that the ledger does not record from the end of %s to %s"
+    log.log(logging.WARNING, message, surplus.bytes, path, surplus.path.name)
+    return Restored(surplus.bytes)

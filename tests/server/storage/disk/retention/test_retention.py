@@ -1,0 +1,204 @@
+"""Retention deletes segments that are too old or exceed the size limit, and no others."""
+
+import datetime
+import errno
+import re
+from pathlib import Path
+
+import pytest
+
+from logferry.server.storage.disk.journals.journal import journal_path
+from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.retention import retention
+from logferry.server.storage.records import SegmentRow
+from tests.support.delivery import LINES
+from tests.support.running import stored_lines, wait_until
+from tests.support.stores import (
+    LOG,
+    MONDAY,
+    SIZE,
+    FailingFiles,
+    Stored,
+    delivery,
+    names,
+    opened,
+    problems,
+    segments_of,
+    submit_each,
+)
+
+SUPPRESSED = re.compile(r"^\.\.\. ([0-9]+) more segments that retention deleted in .* were not logged$")
+
+
+@pytest.fixture(autouse=True)
+def journal_sizes(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """The sizes that journals have for retention, by the names of their segments; others have none.
+
+    The real ones are larger than the segments of these tests, and are written by a thread of their own.
+    """
+    sizes: dict[str, int] = {}
+    monkeypatch.setattr(retention, "journal_bytes", lambda segment: sizes.get(segment.name, 0))
+    return sizes
+
+
+def test_retention_by_size_deletes_the_oldest_closed_segments(tmp_path: Path) -> None:
+    with opened(tmp_path, segment_bytes=3 * SIZE, retention_bytes=8 * SIZE) as store:
+        for line in LINES[10:22]:
+            store.submit(delivery(line), Stored())
+    assert stored_lines(tmp_path) == LINES[16:22]
+    assert problems(tmp_path) == ["", ""]
+    assert states(tmp_path) == ["expired", "expired", "closed", "open"]
+
+
+def states(data_dir: Path) -> list[str]:
+    ledger = Ledger(data_dir, durable=False, read_only=True)
+    found: list[str] = [row.state for row in ledger.segments()]
+    ledger.close()
+    return found
+
+
+def test_segments_of_exactly_the_limit_are_kept(tmp_path: Path) -> None:
+    with opened(tmp_path, segment_bytes=3 * SIZE) as store:
+        submit_each(store, LINES[10:22], Stored())
+    assert states(tmp_path) == ["closed", "closed", "closed", "open"]
+    with opened(tmp_path, retention_bytes=9 * SIZE):
+        pass
+    assert states(tmp_path) == ["expired", "closed", "closed", "open"]
+
+
+def test_a_limit_of_bytes_alone_keeps_segments_of_any_age(tmp_path: Path) -> None:
+    with opened(tmp_path, segment_bytes=3 * SIZE) as store:
+        submit_each(store, LINES[10:22], Stored())
+    with opened(tmp_path, retention_bytes=12 * SIZE, today=lambda: MONDAY + datetime.timedelta(5000)):
+        pass
+    assert states(tmp_path) == ["closed"] * 4
+
+
+def test_a_store_that_closes_logs_how_many_deletions_it_did_not_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with opened(tmp_path, segment_bytes=SIZE) as store:
+        submit_each(store, LINES[10:42], Stored())
+    with opened(tmp_path, retention_bytes=SIZE):
+        pass
+    assert states(tmp_path) == ["expired"] * 31 + ["open"]
+    logged = [message for message in caplog.messages if message.startswith("retention: deleted")]
+    suppressed = [int(found[1]) for found in map(SUPPRESSED.search, caplog.messages) if found]
+    assert len(logged) + sum(suppressed) == 31
+
+
+def test_retention_never_deletes_the_segment_that_is_open(tmp_path: Path) -> None:
+    for start in (0, 2):
+        with opened(tmp_path, retention_bytes=1) as store:
+            store.submit(delivery(*LINES[start : start + 2]), Stored())
+    assert stored_lines(tmp_path) == LINES[:4]
+
+
+def test_retention_by_days_closes_and_deletes_segments_of_quiet_logs(tmp_path: Path) -> None:
+    days = [MONDAY + datetime.timedelta(n) for n in (0, 1, 2, 3)]
+    quiet = LOG._replace(host="quiet")
+    stored = Stored()
+    today = [MONDAY]
+    with opened(tmp_path, retention_days=1, today=lambda: today[0]) as store:
+        store.submit(delivery(LINES[0], log=quiet), stored)
+        for day, line in zip(days, LINES[1:5], strict=True):
+            today[0] = day
+            submit_each(store, [line], stored)
+    assert names(tmp_path) == ["10.0.0.7/plain/2024-01-17-1.ndjson", "10.0.0.7/plain/2024-01-18-1.ndjson"]
+    assert problems(tmp_path) == ["", ""]
+
+
+def test_a_failed_deletion_is_repeated_at_the_next_roll(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    stored = Stored()
+    files = FailingFiles(delete=[errno.EROFS])
+    with opened(tmp_path, file_system=files, segment_bytes=3 * SIZE, retention_bytes=8 * SIZE) as store:
+        submit_each(store, LINES[10:24], stored)
+    assert stored_lines(tmp_path) == LINES[16:24]
+    assert len([m for m in caplog.messages if m.startswith("cannot delete expired segments")]) == 1
+
+
+def test_the_limit_of_bytes_counts_segments_with_their_journals(tmp_path: Path, journal_sizes: dict[str, int]) -> None:
+    journal_sizes.update({"2024-01-15-2.ndjson": 2 * SIZE, "2024-01-15-4.ndjson": SIZE})
+    with opened(tmp_path, segment_bytes=3 * SIZE) as store:
+        submit_each(store, LINES[10:22], Stored())  # 3, 3 + 2, 3 and 3 + 1 lines
+    for limit, expired in ((15, 0), (14, 1), (11, 2), (6, 3)):
+        with opened(tmp_path, retention_bytes=limit * SIZE):
+            pass
+        assert states(tmp_path).count("expired") == expired
+
+
+def test_the_journal_of_a_closed_segment_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def look(segment: Path) -> int:
+        looked.append(segment.name)
+        return 1
+
+    monkeypatch.setattr(retention, "journal_bytes", look)
+    with opened(tmp_path, segment_bytes=SIZE, retention_bytes=100 * SIZE) as store:
+        submit_each(store, LINES[10:30], Stored())
+    assert len(looked) <= 2 * 20  # once open, once closed
+    monkeypatch.undo()
+    segment = tmp_path / "1.ndjson"
+    assert retention.journal_bytes(segment) == 0
+    journal_path(segment).write_bytes(b"12345")
+    assert retention.journal_bytes(segment) == 5
+
+
+def test_a_closed_segment_that_gets_its_journal_later_is_looked_at_again(
+    tmp_path: Path, journal_sizes: dict[str, int]
+) -> None:
+    sizes = retention._JournalSizes(tmp_path)
+    rows = [SegmentRow(1, "web-1/app.log/2024-01-15-1.ndjson", state="closed")]
+    for now, expected in ((0, 0), (5, 5), (7, 5)):
+        journal_sizes["2024-01-15-1.ndjson"] = now
+        sizes._open_until = 0.0  # a minute later
+        assert sizes.sizes(rows) == {1: expected}
+
+
+def test_journal_and_surplus_of_a_segment_go_with_the_segment(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with opened(tmp_path, segment_bytes=3 * SIZE) as store:
+        submit_each(store, LINES[10:15], Stored())
+    last = sorted(tmp_path.glob("segments/*/*/*.ndjson"))[-1]
+    last.write_bytes(last.read_bytes() + b"surplus")
+    with opened(tmp_path, segment_bytes=3 * SIZE) as store:
+        assert list(tmp_path.rglob("*.surplus-*"))
+        assert "1 files of surplus with 7 bytes lie beside segments" in caplog.text
+        (tree := tmp_path / "segments" / "identity" / "host" / "log").mkdir(parents=True)
+        (tree / "2024-01-01-1.ndjson.surplus-1-0").write_bytes(b"more")
+        submit_each(store, LINES[15:20], Stored())
+    caplog.set_level("INFO")
+    with opened(tmp_path, retention_bytes=3 * SIZE):
+        assert "2 files of surplus with 11 bytes lie beside segments" in caplog.text
+        assert f"retention: deleted {last}, 3 lines, and 7 bytes of surplus beside it" in caplog.text
+        assert not last.exists()
+        assert not list(tmp_path.rglob(f"{last.name}.*"))
+
+
+def test_new_limits_act_although_nothing_is_stored_any_more(tmp_path: Path) -> None:
+    with opened(tmp_path, segment_bytes=3 * SIZE) as store:
+        submit_each(store, LINES[10:22], Stored())
+        store.change_limits(segment_bytes=3 * SIZE, retention_bytes=8 * SIZE, retention_days=0)
+        wait_until(lambda: len(names(tmp_path)) < 8, "retention has deleted segments")
+        wait_until(lambda: states(tmp_path) == ["expired", "expired", "closed", "open"], "two are left")
+
+
+def test_retention_deletes_what_belongs_to_a_segment_and_nothing_else(tmp_path: Path) -> None:
+    """An operator's copy beside a segment is not the store's, and a folder in its place stops nobody."""
+    with opened(tmp_path, segment_bytes=3 * SIZE) as store:
+        submit_each(store, LINES[10:22], Stored())
+    first, second = segments_of(tmp_path)[:2]
+    own = [first.with_name(first.name + end) for end in (".surplus-1-7", ".surplus-2-7.unacked", ".journal.kept-3")]
+    others = [first.with_name(first.name + end) for end in (".gz", ".surplus", ".journal.old")]
+    for path in (*own, *others):
+        path.write_bytes(b"x")
+    folders = [first.with_name(f"{first.name}.old"), second.with_name(f"{second.name}.surplus-1-7")]
+    for folder in folders:
+        folder.mkdir()
+    with opened(tmp_path, retention_bytes=3 * SIZE):
+        pass
+    assert states(tmp_path)[:2] == ["expired", "expired"]
+    assert [path.exists() for path in (first, second, *own, *others, *folders)] == [False] * 5 + [True] * 5
+    with opened(tmp_path) as store:
+        submit_each(store, LINES[22:24], Stored())

@@ -1,0 +1,106 @@
+"""Senders take turns at the writer: nobody waits for all that others have submitted, whatever it needs."""
+
+from collections.abc import Sequence
+
+from logferry.protocol.delivery_requests import Open
+from logferry.server.storage.deliveries import Delivery, SourceRequest
+from logferry.server.storage.disk.writing.lanes import MAX_GROUP, Lanes
+from logferry.server.storage.log_names import LogName
+from logferry.server.storage.owners import of_client
+
+KNOWN = LogName("10.0.0.7", "plain")
+
+
+def line(sender: int, log: LogName = KNOWN) -> Delivery:
+    return Delivery(log, [b"{}\n"], 1, 3, sender=sender)
+
+
+def new_log(sender: int, number: int) -> Delivery:
+    return line(sender, LogName(f"new-{sender}", str(number)))
+
+
+def opening(sender: int, number: int) -> Delivery:
+    request = SourceRequest(Open(f"s{sender}-{number}", "/p", 0), sender, of_client("owner"), "host")
+    return Delivery(LogName("", ""), [], 0, 0, source_request=request, sender=sender)
+
+
+def lanes(max_logs: int = 4096) -> Lanes:
+    return Lanes(max_logs=max_logs, must_open=lambda delivery: delivery.log != KNOWN)
+
+
+def groups_until(waiting: Lanes, arrived: Sequence[Delivery], wanted: Delivery) -> int:
+    """Return the number of the first group that has `wanted`."""
+    for number in range(1, 1000):
+        if wanted in waiting.take(arrived):
+            return number
+        arrived = ()
+    raise AssertionError("it is in no group")
+
+
+def test_lines_for_an_open_file_are_in_the_next_group_whatever_eight_others_have_submitted() -> None:
+    flood = [new_log(sender, number) for number in range(1000) for sender in range(8)]
+    honest = line(99)
+    assert groups_until(lanes(), [*flood, honest], honest) == 1
+
+
+def test_lines_are_in_the_next_group_however_many_senders_wait_with_new_files() -> None:
+    waiting, honest = lanes(), line(9999)
+    waiting.take([new_log(sender, number) for number in range(4) for sender in range(1500)])
+    assert groups_until(waiting, [honest], honest) == 1
+
+
+def test_a_new_file_waits_for_a_part_of_what_others_need_and_not_for_all_of_it() -> None:
+    flood = [new_log(sender, number) for number in range(1000) for sender in range(8)]
+    honest = new_log(99, 0)
+    assert groups_until(lanes(), [*flood, honest], honest) == 1
+
+
+def test_openings_and_notes_delay_no_lines_and_no_other_openings() -> None:
+    flood = [opening(sender, number) for number in range(1000) for sender in range(8)]
+    honest = [opening(99, 0), line(99)]
+    assert groups_until(lanes(), [*flood, *honest], honest[1]) == 1
+
+
+def test_a_group_has_a_bounded_amount_of_each_work() -> None:
+    waiting = lanes()
+    flood = [work(sender, number) for number in range(1000) for sender in range(8) for work in (new_log, opening)]
+    group = waiting.take([*flood, *(line(sender) for sender in range(8) for _ in range(1000))])
+    assert len(group) <= MAX_GROUP
+    assert len({each.log for each in group if each.pieces} - {KNOWN}) <= 16
+    assert len([each for each in group if each.source_request]) <= 400
+
+
+def test_each_sender_keeps_its_order_and_everything_is_taken_once() -> None:
+    waiting, group = lanes(), list[Delivery]()
+    submitted = [
+        (new_log, opening, lambda sender, _: line(sender))[number % 3](sender, number)
+        for number in range(500)
+        for sender in range(5)
+    ]
+    assert waiting.lines == 0
+    arrived: Sequence[Delivery] = submitted
+    taken: list[Delivery] = []
+    while group := list(waiting.take(arrived)):
+        taken += group
+        arrived = ()
+    for sender in range(5):
+        assert [d for d in taken if d.sender == sender] == [d for d in submitted if d.sender == sender]
+    assert (len(taken), waiting.lines, bool(waiting)) == (len(submitted), 0, False)
+
+
+def test_few_logs_at_a_time_when_few_files_may_be_open() -> None:
+    waiting = lanes(max_logs=3)
+    group = waiting.take([new_log(sender, 0) for sender in range(10)])
+    assert len(group) == 3
+
+
+def test_plain_lines_of_many_clients_for_open_files_are_one_group_in_their_order() -> None:
+    submitted = [line(sender) for _ in range(2) for sender in range(900)]
+    waiting = lanes()
+    assert list(waiting.take(submitted)) == submitted
+    assert (bool(waiting), waiting.lines) == (False, 0)
+
+
+def test_a_sender_that_is_alone_has_more_room() -> None:
+    waiting = lanes()
+    assert len(waiting.take([new_log(1, number) for number in range(1000)])) > 100
