@@ -250,6 +250,7 @@ class Server:
         try:
             if file.apply(await asyncio.to_thread(file.read)):
                 self._roster.end_those_not_admitted()
+            self._counters.clients_reload_failures = file.reload_failures
         finally:
             self._reading_clients = None
 

@@ -89,6 +89,7 @@ class ServerStatus:
             handshakes_failed=dict(clients.handshakes_failed),
             tls_expires_at=clients.tls_expires_at,
             tls_reload_failures=clients.tls_reload_failures,
+            clients_reload_failures=clients.clients_reload_failures,
             lines_stored=stored.lines_stored,
             bytes_stored=stored.bytes_stored,
             lines_rejected=clients.lines_rejected,

@@ -221,6 +221,11 @@ class ServerCounters:
         "Times that changed files of TLS could not be used, so that the old ones stayed in force.",
         report="could not use {} changes of the TLS files",
     )
+    clients_reload_failures: int = counter(
+        "changes",
+        "Times that a changed clients file could not be used, so that the old clients stayed in force.",
+        report="could not use {} changes of the clients file",
+    )
     clients_dropped: int = counter(
         "connections",
         "Connections closed because the client broke a rule or stalled.",

@@ -30,6 +30,7 @@ class ClientCounters:
     handshakes_failed: dict[str, int] = field(default_factory=dict)  # of TLS, by kind
     tls_expires_at: int = 0  # Unix time; 0 without TLS; written by the thread that looks for changed files
     tls_reload_failures: int = 0  # likewise
+    clients_reload_failures: int = 0  # of the clients file
 
     def fail_handshake(self, kind: str) -> None:
         """Count a handshake that failed."""

@@ -217,6 +217,7 @@ def test_a_broken_clients_file_leaves_the_old_entries_in_force(
     caplog.set_level("INFO")
     _replace(clients, "[[client]]\nname = 1\n")
     wait_until(lambda: "the old clients stay in force" in caplog.text, "the problem is logged")
+    wait_until(lambda: server.stats.clients_reload_failures == 1, "the problem is counted")
     with logged_in(server) as client:
         assert "features" in client.welcome
     _replace(clients, entry_for("web", "new"))
