@@ -1,6 +1,6 @@
 """Conservation under faults: everything that was written is stored, once, whatever happens to both ends meanwhile.
 
-    python3 tests/faults/campaign.py --seconds 600 --kills 20 --resets 50 [--seed N] [--client-words ...]
+    python3 tests/faults/campaign.py --seconds 600 --kills 20 --resets 50 [--tls] [--seed N] [--client-words ...]
 
 Writers append numbered, checksummed lines to logs that they rename, copy and truncate, replace, and link elsewhere
 (campaign_files.py). Meanwhile client and server (campaign_ends.py) suffer what campaign_faults.py lists. Then faults
@@ -15,7 +15,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,10 +27,13 @@ from tests.faults.campaign_count import Result, count_stored, take_stock
 from tests.faults.campaign_ends import Ends, small_disk
 from tests.faults.campaign_faults import Faults
 from tests.faults.campaign_files import ALL_WRITERS, Doomed, Writer
+from tests.faults.campaign_secrets import Secrets
 from tests.faults.chaos_proxy import DOWN, UP, ChaosProxy, chaos_proxy
 
 # What is left when the faults stop is shipped within seconds; what was set back or damaged heals within a minute.
 _DRAIN_S: Final = 120.0
+
+_MIN_REPLACED: Final = 2  # certificates, of each end
 
 _LINE_BYTES: Final = 200  # of a stored line, with its share of the ledger
 _SPARE_DISK_BYTES: Final = 64 * 1024 * 1024
@@ -50,6 +53,8 @@ class Plan:
     writers: tuple[str, ...] = ()  # only these; none: all
     faults: tuple[str, ...] = ()  # likewise
     client_words: tuple[str, ...] = ("--resilient", "--batch-size", "auto")
+    tls: bool = False  # with certificates, a token and a file of clients, which are replaced and broken meanwhile
+    asks_for_looks: float = 0.5  # how often SIGHUP follows a change of a certificate
 
 
 class Campaign:
@@ -58,7 +63,8 @@ class Campaign:
     def __init__(self, folder: Path, plan: Plan) -> None:
         self._plan = plan
         self._random = random.Random(plan.seed)
-        self._ends = Ends(folder, plan.client_words)
+        self._secrets = Secrets(folder / "secrets") if plan.tls else None
+        self._ends = Ends(folder, plan.client_words, self._secrets)
         kinds = [kind for kind in ALL_WRITERS if kind.name in (plan.writers or [each.name for each in ALL_WRITERS])]
         self._writers: Sequence[Writer] = [
             kind(
@@ -92,15 +98,15 @@ class Campaign:
 
     def _rage(self, proxy: ChaosProxy, *, has_own_disk: bool) -> None:
         """Write, and let the faults happen."""
-        faults = self._faults(proxy, has_own_disk=has_own_disk)
+        every, names = self._faults(proxy, has_own_disk=has_own_disk)
         self._wait_until(self._has_stored_all)  # what a log was before a client knew it would be nobody's
         for writer in self._writers:
             writer.start()
         end = time.monotonic() + self._plan.seconds
-        while time.monotonic() < end or not self._is_enough(proxy):
+        while (is_early := time.monotonic() < end) or self._lacking(proxy):
             if time.monotonic() > end + self._plan.seconds + 60:
                 raise AssertionError(f"the faults do not happen: {self.result.faults} {proxy.happened}")
-            self._random.choice(faults)()
+            every[self._random.choice(names if is_early else self._lacking(proxy))]()
             time.sleep(self._random.uniform(*self._plan.pause_s))  # the pace of the campaign, not a synchronisation
         for writer in self._writers:
             writer.stop()
@@ -108,15 +114,24 @@ class Campaign:
         proxy.flow(DOWN)
         proxy.disarm()
 
-    def _faults(self, proxy: ChaosProxy, *, has_own_disk: bool) -> Sequence[Callable[[], None]]:
-        """Return the faults to choose from. Lost acks are the most telling: they stand there twice."""
-        every = Faults(self._ends, proxy, self._doomed, self._random, self.result).by_name()
+    def _faults(
+        self, proxy: ChaosProxy, *, has_own_disk: bool
+    ) -> tuple[Mapping[str, Callable[[], None]], Sequence[str]]:
+        """Return all faults, and those to choose from. Lost acks are the most telling: they stand there twice."""
+        every = Faults(
+            self._ends, proxy, self._doomed, self._random, self.result, asks_for_looks=self._plan.asks_for_looks
+        ).by_name()
         names = [*(self._plan.faults or every), "kill client", "kill server", "lose ack"]
-        return [every[name] for name in names if has_own_disk or name != "fill disk"]
+        return every, [name for name in names if has_own_disk or name != "fill disk"]
 
-    def _is_enough(self, proxy: ChaosProxy) -> bool:
-        kills = min(self.result.faults["kill client"], self.result.faults["kill server"])
-        return kills >= self._plan.min_kills and proxy.happened.resets >= self._plan.min_resets
+    def _lacking(self, proxy: ChaosProxy) -> Sequence[str]:
+        """Return the faults that have not happened often enough."""
+        happened, plan = self.result.faults, self._plan
+        least = {"kill client": plan.min_kills, "kill server": plan.min_kills}
+        if self._secrets:
+            least |= {"replace certificates": _MIN_REPLACED, "break file": 1}
+        lacking = [name for name, count in least.items() if happened[name] < count]
+        return lacking + ["lose ack"] * (proxy.happened.resets < plan.min_resets)
 
     def _drain(self) -> None:
         """Wait until everything is stored, fresh lines too, and sound."""
@@ -126,6 +141,10 @@ class Campaign:
         self.result.fresh_lines_flow = self._wait_until(self._has_stored_all)
         if self._wait_until(lambda: self._ends.ask("fsck", "--data-dir", self._ends.data_dir).returncode == 0):
             self.result.healed = self.result.damaged
+        if secrets := self._secrets:
+            self.result.last_certificates_in_force = self._wait_until(
+                lambda: secrets.has_loaded("client") and secrets.has_loaded("server")
+            )
         self._wait_until(lambda: self._reported_windows() >= self.result.windows_happened)
         self.result.windows_reported = self._reported_windows()
 
@@ -152,6 +171,7 @@ class Campaign:
     def _read_logs(self) -> None:
         logged = self._ends.logged()
         self.result.suppressed = len(re.findall(r"bytes \d+ to \d+ of .* are already stored", logged))
+        self.result.certificates_loaded = logged.count("loaded the changed TLS files for new connections")
         self.result.recovered = len(re.findall(r"moved \d+ bytes that the ledger does not record", logged))
 
 
@@ -164,6 +184,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--writers", default="", help="only these, separated by commas")
     parser.add_argument("--faults", default="", help="only these and kills, separated by commas")
+    parser.add_argument("--tls", action="store_true", help="over TLS, with certificates and a token that are replaced")
     parser.add_argument("--client-words", nargs=argparse.REMAINDER, default=list(Plan().client_words))
     given = parser.parse_args()
     plan = Plan(
@@ -174,6 +195,7 @@ def main() -> int:
         writers=tuple(filter(None, given.writers.split(","))),
         faults=tuple(filter(None, given.faults.split(","))),
         client_words=tuple(given.client_words),
+        tls=given.tls,
     )
     with tempfile.TemporaryDirectory(prefix="logferry-campaign-") as folder:
         result = Campaign(Path(folder), plan).run()

@@ -27,6 +27,10 @@ class Result:
     windows_reported: int = 0
     damaged: int = 0  # segments
     healed: int = 0
+    certificates_loaded: int = 0  # without a restart
+    broken: int = 0  # files with certificates, keys and clients
+    broken_counted: int = 0  # by the end that goes on with the old one
+    last_certificates_in_force: bool = True
     fresh_lines_flow: bool = False
     faults: Counter[str] = field(default_factory=Counter)
 
@@ -34,7 +38,8 @@ class Result:
     def is_clean(self) -> bool:
         """Whether no line was lost, repeated, invented, altered or reordered, and the rest was reported and healed."""
         lines = self.repeated or self.missing or self.invented or self.altered or self.out_of_order
-        return not lines and self.windows_reported == self.windows_happened and self.healed == self.damaged
+        reported = self.windows_reported == self.windows_happened and self.broken_counted == self.broken
+        return not lines and reported and self.healed == self.damaged and self.last_certificates_in_force
 
     @property
     def counts(self) -> bool:
@@ -48,6 +53,8 @@ class Result:
             f"missing {self.missing} invented {self.invented} altered {self.altered} out of order {self.out_of_order}; "
             f"unknown windows reported {self.windows_reported} / happened {self.windows_happened}; "
             f"healed {self.healed} / damaged {self.damaged}; "
+            f"certificates loaded {self.certificates_loaded}, last in force {self.last_certificates_in_force}; "
+            f"broken files counted {self.broken_counted} / {self.broken}; "
             f"rotations {self.rotations}, repeats suppressed {self.suppressed}, "
             f"recoveries that moved bytes {self.recovered}, "
             f"fresh lines flow {self.fresh_lines_flow}; faults: {faults}"

@@ -1,5 +1,6 @@
 """The client and the server of a campaign, as real processes that are started again and again."""
 
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from tests.faults.campaign_secrets import Secrets
 from tests.support.processes import ROOT, Program, free_port
 
 _QUICK: Final = (
@@ -27,14 +29,15 @@ _QUICK: Final = (
 
 
 class Ends:
-    """Both ends and their folders. `client` and `server` are the present processes."""
+    """Both ends and their folders. `client` and `server` are the present processes; with `secrets`, they speak TLS."""
 
     client: Program
     server: Program
 
-    def __init__(self, folder: Path, client_words: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, client_words: tuple[str, ...], secrets: Secrets | None = None) -> None:
         self._folder = folder
         self._client_words = client_words
+        self.secrets = secrets
         self.logs = folder / "logs"
         self.disk = folder / "disk"
         self.data_dir = self.disk / "data"
@@ -49,6 +52,7 @@ class Ends:
             ROOT / "main.py",
             *("--mode", "continuous", "--log-file", self.logs / "*.log", "--server-host", "127.0.0.1"),
             *("--server-port", port, "--state-dir", self._folder / "state", *_QUICK, *self._client_words),
+            *(self.secrets.words("client") if self.secrets else ()),
         )
 
     def start_server(self) -> None:
@@ -58,11 +62,14 @@ class Ends:
             *("--server-host", "127.0.0.1", "--server-port", self.port, "--data-dir", self.data_dir),
             *("--min-free-bytes", "0"),  # the disk is to become really full
             *("--scrub-interval", "2s"),
+            *(self.secrets.words("server") if self.secrets else ()),
         )
 
     def crash_server(self, seed: str) -> Program:
         """Start a server that dies in the middle of a durable step (crashing_server.py)."""
-        return self._start(Path(__file__).with_name("crashing_server.py"), self.port, self.data_dir, seed)
+        options = {"server_host": "127.0.0.1", "server_port": str(self.port), "data_dir": str(self.data_dir)}
+        options |= self.secrets.options("server") if self.secrets else {}
+        return self._start(Path(__file__).with_name("crashing_server.py"), seed, json.dumps(options))
 
     def ask(self, *words: object) -> subprocess.CompletedProcess[str]:
         """Run another command of the project to its end."""

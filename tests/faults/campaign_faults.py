@@ -12,7 +12,11 @@ from typing import Final
 from tests.faults.campaign_count import Result, segments
 from tests.faults.campaign_ends import Ends
 from tests.faults.campaign_files import Doomed
+from tests.faults.campaign_secrets import BREAKABLE, ENDS, Secrets
 from tests.faults.chaos_proxy import DOWN, UP, ChaosProxy
+
+_NOTICED_S: Final = 15.0  # both ends look at their files every three seconds, twice before they report a failure
+_HANDSHAKE_BYTES: Final = 4000
 
 _PROXY_HEADER: Final = b"PROXY TCP4 192.0.2.1 192.0.2.2 40000 9000\r\n"
 
@@ -20,7 +24,18 @@ _PROXY_HEADER: Final = b"PROXY TCP4 192.0.2.1 192.0.2.2 40000 9000\r\n"
 class Faults:
     """Each public method is one fault; it returns when the fault is over or armed, and counts it in the result."""
 
-    def __init__(self, ends: Ends, proxy: ChaosProxy, doomed: Doomed, chance: random.Random, result: Result) -> None:
+    def __init__(
+        self,
+        ends: Ends,
+        proxy: ChaosProxy,
+        doomed: Doomed,
+        chance: random.Random,
+        result: Result,
+        *,
+        asks_for_looks: float,
+    ) -> None:
+        """`asks_for_looks`: how often SIGHUP follows a change of a file; else the change is noticed later."""
+        self._asks_for_looks = asks_for_looks
         self._ends = ends
         self._proxy = proxy
         self._doomed = doomed
@@ -38,12 +53,25 @@ class Faults:
             "reset": self._proxy.reset,
             "stall": self.stall,
             "lose ack": self.lose_ack,
+            "cut": self.cut,
+            "break off": self.break_off,
             "half open": self.half_open,
             "speak first": self.speak_first,
             "set back": self.set_back,
             "damage": self.damage,
             "fill disk": self.fill_disk,
             "lose lines": self.lose_lines,
+            **(self._of_secrets(self._ends.secrets) if self._ends.secrets else {}),
+        }
+
+    def _of_secrets(self, secrets: Secrets) -> Mapping[str, Callable[[], None]]:
+        """Return what happens only where both ends speak TLS."""
+        return {
+            "replace certificates": lambda: self.replace_certificates(secrets),
+            "replace token": lambda: self.replace_token(secrets),
+            "break file": lambda: self.break_file(secrets),
+            "lock out": lambda: self.lock_out(secrets),
+            "flip on the wire": self.flip_on_the_wire,
         }
 
     def kill_client(self) -> None:
@@ -87,10 +115,19 @@ class Faults:
 
     def lose_ack(self) -> None:
         """Lose an answer: not that to a hello or an open, but to lines that flow."""
-        seen = self._proxy.happened.bytes_down
-        self._wait_until(lambda: self._proxy.happened.bytes_down >= seen + 1000, limit_s=3)
+        self._let_answers_flow()
         self._proxy.lose_next_ack()
         self._count("lose ack")
+
+    def cut(self) -> None:
+        """Close all connections in good order, in the middle of whatever they carry: over TLS without its goodbye."""
+        self._proxy.cut()
+        self._count("cut")
+
+    def break_off(self) -> None:
+        """Reset a connection after any byte: in the middle of a line, a record of TLS, a handshake."""
+        self._proxy.reset_after(self._random.randrange(20_000), self._random.choice([UP, DOWN]))
+        self._count("break off")
 
     def half_open(self) -> None:
         """Lose the server's ends of all connections."""
@@ -159,6 +196,69 @@ class Faults:
         self._count("lose lines")
         self._result.windows_happened += 1
         self._ends.start_client(self._proxy.port)
+
+    def replace_certificates(self, secrets: Secrets) -> None:
+        """Replace the certificates of both ends; sometimes ask for a look at them, else they are noticed later."""
+        for end in ENDS:
+            secrets.replace_certificate(end)
+            self._ask_for_a_look(secrets, end)
+        self._count("replace certificates")
+
+    def replace_token(self, secrets: Secrets) -> None:
+        """Replace the client's token."""
+        secrets.replace_token()
+        self._count("replace token")
+
+    def break_file(self, secrets: Secrets) -> None:
+        """Put something else in the place of a file: the old one stays in force, and the failure is counted."""
+        end, name, counter = self._random.choice(BREAKABLE)
+        if not self._wait_until(lambda: secrets.has_loaded(end), limit_s=_NOTICED_S):
+            return
+        before = secrets.number(end, counter)
+        secrets.break_file(name)
+        self._ask_for_a_look(secrets, end)
+        self._result.broken += 1
+        if self._wait_until(lambda: secrets.number(end, counter) != before, limit_s=_NOTICED_S):
+            self._result.broken_counted += 1
+        secrets.mend(name)
+        self._ask_for_a_look(secrets, end)
+        self._count("break file")
+
+    def lock_out(self, secrets: Secrets) -> None:
+        """Remove the client from the file of clients for a moment, or its token."""
+        name = self._random.choice(["clients.toml", "token"])
+        if name == "token":
+            secrets.break_file(name)
+        else:
+            secrets.lock_out()
+        self._count("lock out")
+        self._pause(0.5, 5)
+        secrets.mend(name)
+
+    def flip_on_the_wire(self) -> None:
+        """Flip a bit on the way, which nobody but TLS notices."""
+        self._proxy.flip_next(self._random.choice([UP, DOWN]))
+        self._count("flip on the wire")
+
+    def _ask_for_a_look(self, secrets: Secrets, end: str) -> None:
+        """Send SIGHUP, but not to a process that is only about to start and would die of it."""
+        running = self._ends.client if end == "client" else self._ends.server
+        has_started = secrets.number(end, "tls_certificate_expiry_time_seconds") is not None
+        if has_started and self._random.random() < self._asks_for_looks:
+            running.send(signal.SIGHUP)
+
+    def _let_answers_flow(self) -> None:
+        """Wait for answers on a connection that has been there for a while, and has its handshakes behind it."""
+        seen = (-1, 0)
+
+        def flow() -> bool:
+            nonlocal seen
+            happened = self._proxy.happened
+            if happened.connections != seen[0]:
+                seen = (happened.connections, happened.bytes_down + (_HANDSHAKE_BYTES if self._ends.secrets else 0))
+            return happened.bytes_down >= seen[1] + 1000
+
+        self._wait_until(flow, limit_s=3)
 
     def _doomed_is_stored(self) -> bool:
         last = b"log=doomed n=%d file=%d " % (self._doomed.written - 1, self._doomed.files)

@@ -44,6 +44,7 @@ class Happened:
     bytes_up: int = 0
     bytes_down: int = 0
     bytes_swallowed: int = 0
+    flips: int = 0
 
 
 @dataclass(eq=False)
@@ -88,6 +89,7 @@ class ChaosProxy:
         self._bytes_left: dict[Direction, int] = {}
         self._times_left = 0
         self._batch_acks_to_lose = 0
+        self._flips: set[Direction] = set()
         self._loop = asyncio.new_event_loop()
         self._flows = {direction: asyncio.Event() for direction in Direction}
         self._thread = threading.Thread(target=self._loop.run_forever, name="chaos-proxy", daemon=True)
@@ -140,9 +142,14 @@ class ChaosProxy:
         """Likewise, but only answers that say that something of a source is stored (docs/protocol.md, rule E8)."""
         self._call(lambda: setattr(self, "_batch_acks_to_lose", times))
 
+    def flip_next(self, direction: Direction) -> None:
+        """Flip a bit of what passes next in one direction."""
+        self._call(lambda: self._flips.add(direction))
+
     def disarm(self) -> None:
-        """Forget resets that were armed and have not happened."""
+        """Forget resets and flips that were armed and have not happened."""
         self._call(self._bytes_left.clear)
+        self._call(self._flips.clear)
 
     def refuse(self, on: bool = True) -> None:
         """Accept new connections and close them at once, as a proxy whose server is away."""
@@ -224,6 +231,10 @@ class ChaosProxy:
             self.happened.bytes_swallowed += len(data)
             self._break(link, _Side.reset, "resets")
             return False
+        if direction in self._flips:
+            self._flips.discard(direction)
+            self.happened.flips += 1
+            data = bytes([*data[:-1], data[-1] ^ 1])
         is_last = direction in self._bytes_left and len(data) >= self._bytes_left[direction]
         if is_last:
             self.happened.bytes_swallowed += len(data) - self._bytes_left[direction]

@@ -1,9 +1,11 @@
-"""A server that kills itself (SIGKILL) at one of the durable steps, at random: `crashing_server.py PORT DATA_DIR SEED`.
+"""A server that kills itself (SIGKILL) at one of the durable steps, at random: `crashing_server.py SEED OPTIONS`.
 
-One in ten of the groups that it stores is its last; which of the steps it dies at is drawn anew each time.
+One in ten of the groups that it stores is its last; which of the steps it dies at is drawn anew each time. The options
+are a JSON object of their names and texts.
 """
 
 import asyncio
+import json
 import logging
 import os
 import random
@@ -19,15 +21,14 @@ from logferry.server import Replacements, Server
 _ONE_IN = 50  # five steps in a group
 
 
-async def _run(port: str, data_dir: str, seed: str) -> None:
+async def _run(seed: str, options: str) -> None:
     drawn = random.Random(seed)
 
     def crash_point(_: str) -> None:
         if drawn.randrange(_ONE_IN) == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    options = {"server_host": "127.0.0.1", "server_port": port, "data_dir": data_dir}
-    server = Server(load(ServeSettings, options, {}), replacements=Replacements(crash_point=crash_point))
+    server = Server(load(ServeSettings, json.loads(options), {}), replacements=Replacements(crash_point=crash_point))
     await server.start()
     await asyncio.Event().wait()
 

@@ -134,3 +134,11 @@ def test_a_server_that_is_away_is_refused_to_the_client() -> None:
     with chaos_proxy(port) as proxy, socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as sock:
         assert sock.recv(1) == b""
         assert proxy.happened.refused == 1
+
+
+def test_a_flip_changes_one_bit_of_one_piece(proxy: ChaosProxy, client: RawClient) -> None:
+    proxy.flip_next(DOWN)
+    for expected in (b"helln", b"hello"):
+        client.send(b"hello")
+        assert client.socket.recv(5) == expected
+    assert proxy.happened.flips == 1
