@@ -78,7 +78,8 @@ FLOORS: Final = {
     "server.storage.disk.retention": ("retention", "unused_sources", "expired_rows"),
     "server.storage.disk.segments": ("deferred_sync", "segments", "open_segments", "held_back", "pending_appends"),
     "server.storage.disk.journals": (
-        *("journals", "recorded_group", "journal_completion", "journal_files", "shared_journal", "journal"),
+        *("journals", "new_segments", "own_journals", "waiting_entries", "recorded_group"),
+        *("journal_completion", "journal_files", "shared_journal", "journal"),
     ),
     "server.storage.disk.ledger": (
         *("soundness", "reading", "ledger", "damage", "sources", "losses", "segments", "unsynced", "extents"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from logferry.server.storage.disk.integrity.fsck import fsck
-from logferry.server.storage.disk.journals import journals
+from logferry.server.storage.disk.journals import waiting_entries
 from logferry.server.storage.disk.journals.journal import journal_path, read_journal, total_entry
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.records import ExtentRow
@@ -134,7 +134,7 @@ def test_what_a_journal_did_not_take_is_written_with_the_next_entries(
 def test_a_journal_that_has_waited_too_long_stays_behind_until_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journals, "_MAX_UNWRITTEN", 1)
+    monkeypatch.setattr(waiting_entries, "_MAX_UNWRITTEN", 1)
     with opened(tmp_path) as store:
         ship(store, 10, 12)
         give_own_journals(store)
@@ -142,7 +142,7 @@ def test_a_journal_that_has_waited_too_long_stays_behind_until_the_next_start(
         content = journal.read_bytes()
         journal.unlink()
         journal.mkdir()
-        parts_of(store).commit._journals._forget(1)
+        parts_of(store).commit._journals._own.forget(1)
         ship(store, 10, 14)
         journal.rmdir()
         journal.write_bytes(content)

@@ -10,7 +10,7 @@ import pytest
 from logferry.protocol.delivery_requests import Open, Skip
 from logferry.server.storage.deliveries import Delivery, SourceRequest
 from logferry.server.storage.disk.disk_store import DiskStore
-from logferry.server.storage.disk.journals import journals
+from logferry.server.storage.disk.journals import own_journals
 from logferry.server.storage.disk.journals.journal import (
     Journal,
     Origin,
@@ -174,7 +174,7 @@ def test_journals_have_what_the_ledger_has(tmp_path: Path) -> None:
 def test_a_journal_that_grows_is_written_anew_and_says_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journals, "_COMPACT_AT_BYTES", 500)
+    monkeypatch.setattr(own_journals, "_COMPACT_AT_BYTES", 500)
     with opened(tmp_path) as store:
         parts_of(store).journals._interval_s = 0.01
         submit_each(store, LINES[10:11], Stored())
@@ -200,8 +200,8 @@ def test_what_is_added_while_a_journal_is_written_anew_is_not_lost(
 
         submit_each(store, LINES[10:20], stored)
         give_own_journals(store)
-        monkeypatch.setattr(journals, "read_journal", adding)
-        parts_of(store).journals._large[1] = "10.0.0.7/plain/2024-01-15-1.ndjson"
+        monkeypatch.setattr(own_journals, "read_journal", adding)
+        parts_of(store).journals._own._large[1] = "10.0.0.7/plain/2024-01-15-1.ndjson"
         parts_of(store).journals._compact_some()
         assert_journals_agree(tmp_path)
         submit_each(store, LINES[22:24], stored)

@@ -10,7 +10,7 @@ import pytest
 
 from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.integrity.fsck import fsck
-from logferry.server.storage.disk.journals import journals
+from logferry.server.storage.disk.journals import new_segments
 from logferry.server.storage.disk.journals.journal import begin_entry, journal_path, settled_entry, total_entry
 from logferry.server.storage.disk.journals.journal_files import JournalFiles
 from logferry.server.storage.disk.journals.shared_journal import SHARED_NAME, Pieces, SharedJournal, pieces_of
@@ -29,7 +29,7 @@ PATH = "web-1/app.log/2024-01-15-{}.ndjson"
 @pytest.fixture
 def stays_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave what a kill leaves: a store that is closed gives no segment its own journal."""
-    monkeypatch.setattr(journals, "_MAX_AT_CLOSE", -1)
+    monkeypatch.setattr(new_segments, "_MAX_AT_CLOSE", -1)
 
 
 def shared_of(data_dir: Path) -> Path:
@@ -176,7 +176,7 @@ def test_what_prevents_a_shared_journal_leaves_each_segment_its_own(
     elif kind == "link":
         shared_of(tmp_path).symlink_to(tmp_path / "elsewhere")
     else:
-        monkeypatch.setattr(journals, "_MAX_SHARED_BYTES", -1)
+        monkeypatch.setattr(new_segments, "_MAX_SHARED_BYTES", -1)
     with opened(tmp_path) as store:
         begin(store, 3)
         assert len(own_journals(tmp_path)) == 3
@@ -213,7 +213,7 @@ def test_segments_that_are_closed_or_have_many_entries_get_their_own_journals(
         ship(store, 10, 18)
         wait_until(lambda: len(own_journals(tmp_path)) == 1, "the closed segment has its own journal")
         assert_journals_agree(tmp_path)
-        monkeypatch.setattr(journals, "_OWN_AT_BYTES", 10)
+        monkeypatch.setattr(new_segments, "_OWN_AT_BYTES", 10)
         ship(store, 10, 19)
         wait_until(lambda: len(own_journals(tmp_path)) == 2, "the other one has its own journal, too")
         wait_until(lambda: not shared_of(tmp_path).exists(), "nothing is shared any more")
@@ -236,7 +236,7 @@ def test_what_has_the_name_of_an_own_journal_keeps_no_other_segment_from_its_own
 
 
 def test_a_large_shared_journal_becomes_small_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journals, "_SHARED_AT_BYTES", 4000)
+    monkeypatch.setattr(new_segments, "_SHARED_AT_BYTES", 4000)
     with opened(tmp_path) as store:
         parts_of(store).journals._interval_s = 0.01
         begin(store, 60)
@@ -276,7 +276,7 @@ def test_a_crash_between_the_two_journals_leaves_what_they_have_together(tmp_pat
         ship(store, 10, 20)
         shared = shared_of(tmp_path).read_bytes()
         give = parts_of(store).journals
-        give._ripe.update(give._new)
+        give._new._ripe.update(give._new._new)
         give._settle(is_last=False)
         ship(store, 10, 24)
     before = tables(tmp_path)
@@ -330,7 +330,7 @@ def test_a_store_that_cannot_write_own_journals_keeps_the_shared_one(
         raise OSError(28, "No space left on device", "journal")
 
     with monkeypatch.context() as patched:
-        patched.setattr(journals, "_MAX_AT_CLOSE", -1)
+        patched.setattr(new_segments, "_MAX_AT_CLOSE", -1)
         fill(tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(f"logferry.server.storage.disk.journals.journal_completion.{what}", refusing)

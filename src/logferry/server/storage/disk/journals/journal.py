@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
-from logferry.server.storage.disk.files.regular import open_file
+from logferry.server.storage.disk.files.regular import open_file, open_sized
 from logferry.server.storage.records import ExtentRow, LossRow, SourceRow, WindowRow
 
 VERSION: Final = 1
@@ -35,6 +35,8 @@ _SUFFIX: Final = ".journal"
 MAX_LINE_BYTES: Final = 64 * 1024
 
 MAX: Final = 2**63 - 1
+
+_APPENDING: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 _crc32: Final = zlib.crc32
 
@@ -121,6 +123,11 @@ def segment_of_journal(file_name: str) -> str:
     return file_name.removesuffix(_SUFFIX) if file_name.endswith(_SUFFIX) else ""
 
 
+def open_journal(root: Path, segment: str) -> tuple[int, int]:
+    """Open the journal of a segment below `root` to append to it, and return its size, too. Raises OSError."""
+    return open_sized(journal_name(f"{root}/{segment}"), _APPENDING)  # making a Path takes longer than opening the file
+
+
 # --- writing
 
 
@@ -184,6 +191,9 @@ def entries_of(journal: Journal) -> Iterator[bytes]:
 def _line(items: str) -> bytes:
     data = f"[{items}]".encode()
     return b"%08x %s\n" % (_crc32(data), data)
+
+
+NOTHING: Final = total_entry(0, 0, 0)  # what a new segment holds
 
 
 # --- reading
