@@ -12,7 +12,7 @@ from logferry.client.status import inspect as inspect_module
 from logferry.errors import StateError
 from logferry.model.source import Source
 from logferry.permissions import Privacy, advice
-from logferry.server.storage.disk.disk_store import PRIVACY
+from logferry.server.storage.disk.opening import PRIVACY
 from tests.support.stores import LINES, Stored, opened, submit_each
 
 

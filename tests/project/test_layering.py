@@ -65,7 +65,8 @@ FLOORS: Final = {
         ),
     ),
     "server.storage.disk": (
-        *("disk_store", "writing", "integrity", "recovery", "retention", "segments", "journals", "ledger", "files"),
+        *("disk_store", "opening", "upkeep", "writing", "integrity", "recovery", "retention", "segments"),
+        *("journals", "ledger", "files"),
     ),
     "server.storage.disk.writing": ("writer", "group_commit", "lanes"),
     "server.storage.disk.integrity": (

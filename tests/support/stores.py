@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from logferry.server.storage.deliveries import Delivery
-from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings, _Opened
+from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.integrity.fsck import fsck
+from logferry.server.storage.disk.opening import DiskStoreSettings, OpenedStore
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.store import OnDamage, Store, no_notices
 from tests.support.running import DEADLINE_S, numbered_line, wait_until
@@ -80,7 +81,7 @@ def names(data_dir: Path) -> list[str]:
 LINES = [numbered_line(number) for number in range(100)]
 
 
-def parts_of(store: DiskStore) -> _Opened:
+def parts_of(store: DiskStore) -> OpenedStore:
     """Return what an open store consists of."""
     assert store._opened
     return store._opened

@@ -34,8 +34,9 @@ from logferry.server.encryption import Encryption
 from logferry.server.listen import BoundAddress, Listener, bound_addresses, exposure_warnings, open_all
 from logferry.server.reload import Reloads
 from logferry.server.status import ServerStats, ServerStatus, describe, describe_recovery
-from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
+from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.files.file_system import FileSystem
+from logferry.server.storage.disk.opening import DiskStoreSettings
 from logferry.server.storage.disk.segments.open_segments import MAX_OPEN_SEGMENTS
 from logferry.server.storage.disk.writing.group_commit import no_crash
 from logferry.server.storage.store import Store, StoreState

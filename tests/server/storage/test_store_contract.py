@@ -27,8 +27,9 @@ from logferry.protocol.delivery_requests import BatchRequest, Content, Losses, N
 from logferry.protocol.features import read_store_id
 from logferry.server.storage import loss_limits
 from logferry.server.storage.deliveries import Delivery, ReleaseSources, SourceRequest
-from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
+from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.files.file_system import FileSystem
+from logferry.server.storage.disk.opening import DiskStoreSettings
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.memory_store import MemoryRecords, MemoryStore
 from logferry.server.storage.owners import of_client

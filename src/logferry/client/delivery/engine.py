@@ -117,44 +117,49 @@ class DeliveryEngine:
         self._outgoing: OutgoingBatches | None = None  # while there is a connection
         self._unregistered: set[str] = set()  # sources opened on this connection whose first batch is still to come
 
-        self._waiting = EngineWait(
-            settings,
-            stop,
-            clock=clock,
+        self._waiting = self._engine_wait(stop, poll)
+        self._refusals = Refusals(
+            *(producer, self._window, metrics, self._known_losses), note_given_up=self._attempts.advanced
+        )
+        self._accounts = Accounts(
+            *(self._window, checkpoints, self._attempts, self._known_losses), metrics=metrics, clock=clock
+        )
+        self._positions = self._source_positions(stored_extents)
+        self._reconciliation = self._new_reconciliation(is_possible=reconciles)
+        self._pings = StatusPings(self._describe)
+        self._stalls = StallWatch(self._observer, self._gate, describe=self._unacked)
+        self._can_reconcile = False  # the current connection, or the last one
+
+    def _engine_wait(self, stop: StopSignal, poll: Wait) -> EngineWait:
+        return EngineWait(
+            *(self._settings, stop),
+            clock=self._clock,
             on_tick=self._tick,
-            on_stop=producer.stop,
+            on_stop=self._producer.stop,
             describe=self._unacked,
             poll=poll,
         )
-        self._refusals = Refusals(
-            producer, self._window, metrics, self._known_losses, note_given_up=self._attempts.advanced
+
+    def _new_reconciliation(self, *, is_possible: bool) -> Reconciliation:
+        return Reconciliation(
+            *(self._checkpoints, self._producer, self._window),
+            notice=self._waiting.notice,
+            is_wanted=is_possible and self._settings.mode == "continuous",
         )
-        self._accounts = Accounts(
-            self._window, checkpoints, self._attempts, self._known_losses, metrics=metrics, clock=clock
-        )
+
+    def _source_positions(self, stored_extents: StoredExtents) -> SourcePositions:
         resumption = SourceResumption(
-            producer,
-            self._window,
+            *(self._producer, self._window),
             mark_stored=self._accounts.stored_up_to,
             note_passed=self._refusals.passed,
             stored_extents=stored_extents,
             wait=self._waiting.wait,
             notice=self._waiting.notice,
         )
-        self._positions = SourcePositions(
-            *(producer, self._window, checkpoints, resumption, self._accounts, metrics),
-            counts_stored_before=settings.mode == "batch",
+        return SourcePositions(
+            *(self._producer, self._window, self._checkpoints, resumption, self._accounts, self._metrics),
+            counts_stored_before=self._settings.mode == "batch",
         )
-        self._reconciliation = Reconciliation(
-            checkpoints,
-            producer,
-            self._window,
-            notice=self._waiting.notice,
-            is_wanted=reconciles and settings.mode == "continuous",
-        )
-        self._pings = StatusPings(self._describe)
-        self._stalls = StallWatch(self._observer, self._gate, describe=self._unacked)
-        self._can_reconcile = False  # the current connection, or the last one
 
     def run(self) -> None:
         """Deliver until the producer is finished (or a stop was requested) and every line is answered.

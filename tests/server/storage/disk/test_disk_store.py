@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from logferry import folder_lock
 from logferry.errors import StoreError
 from logferry.server.storage.deliveries import Delivery
-from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
+from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.files import data_lock
 from logferry.server.storage.disk.files.file_system import IOV_MAX, FileSystem
 from logferry.server.storage.disk.integrity.fsck import fsck
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.opening import DiskStoreSettings
 from logferry.server.storage.log_names import LogName
 from logferry.server.storage.store import StoreState
 from tests.support.running import DEADLINE_S, numbered_line, stored_lines, wait_until

@@ -21,46 +21,38 @@ Reports, positions and repairs use further connections.
 import contextlib
 import datetime
 import logging
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Final
 
-from logferry.durable import sync_folder
 from logferry.errors import StoreError, cause_of
 from logferry.folder_lock import FolderInUse
-from logferry.permissions import Privacy
 from logferry.protocol.delivery_answers import Position
 from logferry.protocol.delivery_repairs import DamagePage, RepairOutcome, StoredContent
 from logferry.protocol.delivery_reports import LossPage, ReportPage, SourcesPage
 from logferry.protocol.delivery_requests import Content, Losses, Repair, SourcesOf
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored
-from logferry.server.storage.disk.files.data_lock import LOCK_NAMES, lock_data_folder
+from logferry.server.storage.disk.files.data_lock import lock_data_folder
 from logferry.server.storage.disk.files.file_system import FileSystem
-from logferry.server.storage.disk.files.free_space import FreeSpace
-from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
 from logferry.server.storage.disk.integrity import source_report
-from logferry.server.storage.disk.integrity.damage import DamageRegistry, Judged
-from logferry.server.storage.disk.integrity.damaged_folder import DAMAGED_FOLDER
-from logferry.server.storage.disk.integrity.repair import SegmentRepair, stored_content
-from logferry.server.storage.disk.integrity.scrub import Scrub
-from logferry.server.storage.disk.journals.journals import Journals
+from logferry.server.storage.disk.integrity.damage import Judged
+from logferry.server.storage.disk.integrity.repair import stored_content
 from logferry.server.storage.disk.ledger import FILE_NAME as LEDGER_NAME
-from logferry.server.storage.disk.ledger import Ledger, sort_in
-from logferry.server.storage.disk.ledger.soundness import LedgerCheck, forget_mark, is_due_at_start
+from logferry.server.storage.disk.opening import (
+    PRIVACY,
+    DiskStoreSettings,
+    OpenedStore,
+    StoreListeners,
+    StoreOpening,
+    StoreSurroundings,
+    utc_today,
+    wake,
+)
 from logferry.server.storage.disk.recovery import previous_runs
-from logferry.server.storage.disk.recovery.lost_ledger import refuse_if_empty, refuse_if_missing
-from logferry.server.storage.disk.recovery.recovery import recover
-from logferry.server.storage.disk.retention.expired_rows import ExpiredRows, RecentReports
-from logferry.server.storage.disk.retention.retention import Retention, RetentionLimits
-from logferry.server.storage.disk.retention.unused_sources import UnusedSources
-from logferry.server.storage.disk.segments.deferred_sync import DeferredSync
-from logferry.server.storage.disk.segments.open_segments import MAX_OPEN_SEGMENTS
-from logferry.server.storage.disk.segments.segments import Segments
-from logferry.server.storage.disk.writing.group_commit import CrashPoint, GroupCommit, no_crash
-from logferry.server.storage.disk.writing.writer import FIRST_RETRY_S, LAST_WAIT_S, Writer
-from logferry.server.storage.log_names import LogName
+from logferry.server.storage.disk.retention.expired_rows import RecentReports
+from logferry.server.storage.disk.retention.retention import RetentionLimits
+from logferry.server.storage.disk.writing.group_commit import CrashPoint, no_crash
+from logferry.server.storage.disk.writing.writer import LAST_WAIT_S
 from logferry.server.storage.owners import Owner
 from logferry.server.storage.store import (
     OnDamage,
@@ -76,58 +68,6 @@ from logferry.server.storage.store_state import StateTracker
 from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)
-
-# Lines are for the server and its group.
-_RECORDS: Final = (*LOCK_NAMES, FOLDER_NAME, DAMAGED_FOLDER)
-PRIVACY: Final = Privacy(0o750, 0o640, lambda name: name in _RECORDS or name.startswith(LEDGER_NAME))
-
-# What fails, for the limit of log messages.
-_RETENTION: Final = "retention"
-_UNUSED_ROWS: Final = "unused rows"
-
-
-def utc_today() -> datetime.date:
-    """Return today's date in UTC."""
-    return datetime.datetime.now(datetime.UTC).date()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskStoreSettings:
-    """Where a disk store keeps lines, how safely, how many, how long, and how often it checks them.
-
-    0 means no limit to retention.
-    """
-
-    data_dir: Path
-    durability: str
-    segment_bytes: int
-    retention_bytes: int = 0
-    retention_days: int = 0
-    max_open_segments: int = MAX_OPEN_SEGMENTS
-    first_retry_s: float = FIRST_RETRY_S
-    scrub_interval_s: float = 0.0  # 0: never
-    scrub_rate: int = 16 * 1024 * 1024  # bytes per second
-    min_free_bytes: int = 0  # store nothing new while the disk has less than this
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """The parts of an open store; closing `resources` closes its files, its ledger and its lock."""
-
-    store_id: str
-    segments: Segments
-    retention: Retention
-    commit: GroupCommit
-    deferred_sync: DeferredSync | None
-    journals: Journals
-    writer: Writer
-    recovery: RecoveryReport
-    damage: DamageRegistry
-    repair: SegmentRepair
-    scrub: Scrub | None
-    ledger_check: LedgerCheck | None
-    free_space: FreeSpace
-    resources: contextlib.ExitStack
 
 
 class DiskStore:
@@ -148,16 +88,10 @@ class DiskStore:
         crash_point: CrashPoint = no_crash,
     ) -> None:
         self._settings = settings
-        self._is_durable = settings.durability == "fsync"
-        self._root = settings.data_dir / FOLDER_NAME
-        self._file_system = file_system or FileSystem()
-        self._today = today
-        self._crash_point = crash_point
+        self._surroundings = StoreSurroundings(files=file_system or FileSystem(), today=today, crash_point=crash_point)
         self._state = StateTracker()
-        self._repeats = RepeatLimit(logger)
         self._damage_repeats = RepeatLimit(logger)
-        self._to_tidy: deque[LogName] = deque()  # repairs add to it, the writer thread takes from it
-        self._opened: _Opened | None = None
+        self._opened: OpenedStore | None = None
         self._ends_well = False
         self._recent_reports = RecentReports()
 
@@ -180,7 +114,8 @@ class DiskStore:
                 PRIVACY.make(data_dir)
                 resources.callback(lock_data_folder(data_dir).close)
                 resources.callback(self._note_clean_stop)
-                opened = self._opened = self._open_parts(resources, on_failure, on_damage, on_held)
+                listeners = StoreListeners(on_failure=on_failure, on_damage=on_damage, on_held=on_held)
+                opened = self._opened = self._opening(listeners, resources).run()
         except FolderInUse as error:
             raise StoreError(
                 f"cannot use the data folder {data_dir}: another server (process {error.holder}) is using it"
@@ -188,22 +123,14 @@ class DiskStore:
         except OSError as error:
             raise StoreError(f"cannot use the data folder {data_dir}: {cause_of(error, with_path=True)}") from error
         self._state.change(StoreState.STORING)
-        if opened.deferred_sync:
-            opened.deferred_sync.start()
-        opened.journals.start()
-        opened.free_space.start()
-        opened.writer.start()
-        if opened.scrub:
-            opened.scrub.start()
-        if opened.ledger_check:
-            opened.ledger_check.start()
+        opened.start()
         return opened.recovery
 
     def change_limits(self, *, segment_bytes: int, retention_bytes: int, retention_days: int) -> None:
         assert self._opened
         self._opened.segments.segment_bytes = segment_bytes
         self._opened.retention.limits = RetentionLimits(retention_bytes, retention_days)
-        self._wake(self._opened.writer)  # retention acts at once, although nothing may arrive for a long time
+        wake(self._opened.writer)  # retention acts at once, although nothing may arrive for a long time
 
     def submit(self, delivery: AnyDelivery, on_stored: OnStored[AnyDelivery]) -> None:
         assert self._opened
@@ -291,6 +218,14 @@ class DiskStore:
         self._state.change(StoreState.CLOSED)
         return unstored_lines
 
+    def _opening(self, listeners: StoreListeners, resources: contextlib.ExitStack) -> StoreOpening:
+        return StoreOpening(
+            *(self._settings, self._surroundings, listeners),
+            state=self._state,
+            recent_reports=self._recent_reports,
+            resources=resources,
+        )
+
     def _note_clean_stop(self) -> None:
         """Note that everything has come to the disk, if this run ended well: the ledger is closed, without a log."""
         if not self._ends_well or (self._settings.data_dir / f"{LEDGER_NAME}-wal").exists():
@@ -299,104 +234,6 @@ class DiskStore:
             previous_runs.note_clean_stop(self._settings.data_dir)
         except OSError as error:
             logger.debug("cannot note the clean stop: %s", cause_of(error, with_path=True))
-
-    def _open_parts(
-        self, resources: contextlib.ExitStack, on_failure: OnFailure, on_damage: OnDamage, on_held: OnHeld
-    ) -> _Opened:
-        """Open the ledger and the segments, recover, and create the writer. Raises OSError or StoreError."""
-        settings, files = self._settings, self._file_system
-        refuse_if_missing(settings.data_dir)
-        # SQLite gives the files beside the ledger the ledger's permissions.
-        PRIVACY.create(settings.data_dir / LEDGER_NAME)
-        sort_in(settings.data_dir)
-        is_checked = is_due_at_start(settings.data_dir)
-        ledger = Ledger(settings.data_dir, durable=self._is_durable, is_checked=is_checked)
-        resources.callback(ledger.close)
-        if is_checked:
-            forget_mark(settings.data_dir)
-        refuse_if_empty(settings.data_dir, ledger)
-        if self._is_durable:
-            sync_folder(settings.data_dir)
-        is_certain = self._is_durable and previous_runs.have_synced(settings.data_dir)
-        if not self._is_durable:
-            previous_runs.note_unsynced(settings.data_dir)
-        recovered = recover(self._root, ledger, files, is_certain=is_certain)
-        journals = Journals(self._root, ledger.store_id, incomplete=recovered.incomplete)
-        resources.callback(journals.close, LAST_WAIT_S)
-        segments = self._open_segments(ledger, journals)
-        resources.callback(segments.close)
-        retention = Retention(
-            self._root, ledger, files, max_bytes=settings.retention_bytes, max_days=settings.retention_days
-        )
-        retention.on_expired = journals.forget
-        resources.callback(retention.close)
-        self._apply(retention, segments)
-        deferred_sync = DeferredSync(settings.data_dir, self._root, files) if self._is_durable else None
-        free_space = FreeSpace(
-            settings.data_dir,
-            files,
-            min_bytes=settings.min_free_bytes,
-            on_shortage=lambda: self._apply(retention, segments),
-        )
-        commit = GroupCommit(
-            *(ledger, segments),
-            deferred_sync=deferred_sync,
-            journals=journals,
-            check_space=free_space.check,
-            crash_point=self._crash_point,
-        )
-        walks: list[UnusedSources | ExpiredRows] = [
-            UnusedSources(ledger, is_open=commit.is_open),
-            ExpiredRows(self._root, ledger, self._recent_reports),
-        ]
-        writer = Writer(
-            commit,
-            self._state,
-            place=str(settings.data_dir),
-            max_logs=settings.max_open_segments,
-            after_group=lambda: self._after_group(retention, segments, walks),
-            on_failure=on_failure,
-            on_held=on_held,
-            first_retry_s=settings.first_retry_s,
-        )
-        damage = DamageRegistry(settings.data_dir, on_damage=on_damage)
-        resources.callback(damage.close)
-        repair = SegmentRepair(
-            settings.data_dir, files, durable=self._is_durable, on_surplus=lambda log: self._tidy_soon(log, writer)
-        )
-        repair.damaged.look()
-        return _Opened(
-            *(ledger.store_id, segments, retention, commit, deferred_sync, journals, writer),
-            *(recovered.report, damage, repair),
-            self._scrub(damage, repair),
-            None if is_checked else LedgerCheck(settings.data_dir, on_damage=lambda found: _fail(writer, found)),
-            free_space,
-            resources.pop_all(),
-        )
-
-    def _scrub(self, damage: DamageRegistry, repair: SegmentRepair) -> Scrub | None:
-        settings = self._settings
-        if not settings.scrub_interval_s:
-            return None
-        return Scrub(
-            settings.data_dir,
-            damage,
-            repair,
-            interval_s=settings.scrub_interval_s,
-            max_bytes_per_s=settings.scrub_rate,
-        )
-
-    def _open_segments(self, ledger: Ledger, journals: Journals) -> Segments:
-        return Segments(
-            self._root,
-            ledger,
-            segment_bytes=self._settings.segment_bytes,
-            durable=self._is_durable,
-            files=self._file_system,
-            today=self._today,
-            max_open=self._settings.max_open_segments,
-            on_begin=journals.begin,
-        )
 
     def _note_judged(self, judged: Judged) -> None:
         assert self._opened
@@ -413,38 +250,3 @@ class DiskStore:
             self._damage_repeats.log(
                 logging.WARNING, what, f"cannot record {what}: %s", cause_of(error, with_path=True)
             )
-
-    def _tidy_soon(self, log: LogName, writer: Writer) -> None:
-        """Have the writer tidy a log; an empty delivery wakes it."""
-        self._to_tidy.append(log)
-        self._wake(writer)
-
-    @staticmethod
-    def _wake(writer: Writer) -> None:
-        writer.submit(Delivery(LogName("", ""), [], 0, 0), lambda _: None)
-
-    def _after_group(
-        self, retention: Retention, segments: Segments, walks: Sequence[UnusedSources | ExpiredRows]
-    ) -> None:
-        self._apply(retention, segments)
-        try:
-            for walk in walks:
-                walk.forget_some()
-        except OSError as error:
-            message = "cannot delete from the ledger what nobody needs any more, trying again later: %s"
-            self._repeats.log(logging.WARNING, _UNUSED_ROWS, message, cause_of(error, with_path=True))
-
-    def _apply(self, retention: Retention, segments: Segments) -> None:
-        """Tidy logs, and delete expired segments. A failure does no harm: the next segment or day tries again."""
-        try:
-            while self._to_tidy:
-                segments.opened.tidy(self._to_tidy.popleft())
-            if retention.apply(self._today(), segments.opened):
-                self._repeats.all_over()
-        except OSError as error:
-            message = "cannot delete expired segments, trying again with the next one: %s"
-            self._repeats.log(logging.WARNING, _RETENTION, message, cause_of(error, with_path=True))
-
-
-def _fail(writer: Writer, problem: str) -> None:
-    writer.fail(f"the ledger is damaged: {problem}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from logferry.errors import StoreError
-from logferry.server.storage.disk import disk_store
+from logferry.server.storage.disk import opening
 from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.files.surplus import set_aside, surplus_name
 from logferry.server.storage.disk.recovery import previous_runs
@@ -206,7 +206,7 @@ def test_a_start_that_fails_forgets_nothing_of_the_runs_before(tmp_path: Path, m
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(disk_store, "recover", fail)
+        patch.setattr(opening, "recover", fail)
         with pytest.raises(StoreError), opened(tmp_path / "a"):
             pass
     with opened(tmp_path / "a"):

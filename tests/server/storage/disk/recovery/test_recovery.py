@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from logferry.server.storage.disk.disk_store import DiskStore, DiskStoreSettings
+from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.files.segment_files import unfinished_bytes
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.opening import DiskStoreSettings
 from logferry.server.storage.store import RecoveryReport
 from tests.support.running import DEADLINE_S, stored_lines
 from tests.support.stores import (

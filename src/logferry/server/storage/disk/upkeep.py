@@ -1,0 +1,62 @@
+"""What the writer does between two groups: tidies logs, deletes expired segments, forgets rows that nobody needs.
+
+Owns that a failure of these does no harm: it is logged once, and the next segment or day tries again. Used by the
+writer thread, and before that thread starts by the one that opens the store; any thread may ask to tidy a log.
+"""
+
+import datetime
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from logferry.errors import cause_of
+from logferry.server.storage.disk.retention.expired_rows import ExpiredRows
+from logferry.server.storage.disk.retention.retention import Retention
+from logferry.server.storage.disk.retention.unused_sources import UnusedSources
+from logferry.server.storage.disk.segments.segments import Segments
+from logferry.server.storage.log_names import LogName
+from logferry.telemetry.log_limits import RepeatLimit
+
+logger = logging.getLogger(__name__)
+
+# What fails, for the limit of log messages.
+_RETENTION: Final = "retention"
+_UNUSED_ROWS: Final = "unused rows"
+
+
+class Upkeep:
+    """See above."""
+
+    def __init__(self, segments: Segments, retention: Retention, today: Callable[[], datetime.date]) -> None:
+        self._segments = segments
+        self._retention = retention
+        self._today = today
+        self.walks: Sequence[UnusedSources | ExpiredRows] = ()  # through the ledger, a little after each group
+        self._to_tidy: deque[LogName] = deque()  # repairs add to it, the writer thread takes from it
+        self._repeats = RepeatLimit(logger)
+
+    def tidy_soon(self, log: LogName) -> None:
+        """Have a log tidied after the next group."""
+        self._to_tidy.append(log)
+
+    def after_group(self) -> None:
+        """Do what is due. Never raises OSError."""
+        self.apply()
+        try:
+            for walk in self.walks:
+                walk.forget_some()
+        except OSError as error:
+            message = "cannot delete from the ledger what nobody needs any more, trying again later: %s"
+            self._repeats.log(logging.WARNING, _UNUSED_ROWS, message, cause_of(error, with_path=True))
+
+    def apply(self) -> None:
+        """Tidy logs, and delete expired segments. Never raises OSError."""
+        try:
+            while self._to_tidy:
+                self._segments.opened.tidy(self._to_tidy.popleft())
+            if self._retention.apply(self._today(), self._segments.opened):
+                self._repeats.all_over()
+        except OSError as error:
+            message = "cannot delete expired segments, trying again with the next one: %s"
+            self._repeats.log(logging.WARNING, _RETENTION, message, cause_of(error, with_path=True))
