@@ -120,7 +120,7 @@ class OpenedStore:
 
 
 class StoreOpening:
-    """Opens the parts of one store, in the thread of whoever opens the store."""
+    """Opens the parts of one store, in the thread that opens the store."""
 
     def __init__(
         self,
