@@ -27,7 +27,10 @@ FLOORS: Final = {
         *("run", "reload", "tls_reload", "status", "proof", "delivery", "readers", "recognition"),
         *("state", "files", "finding", "net"),
     ),
-    "server": ("server", "reload", "status", "descriptors", "encryption", "listen", "clients", "storage"),
+    "server": (
+        *("server", "reload", "status", "descriptors", "encryption"),
+        *("listen", "client_socket", "clients", "storage"),
+    ),
     "server.clients": (
         *(
             "identities",

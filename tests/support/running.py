@@ -25,12 +25,14 @@ from logferry.server.storage.store import Store
 DEADLINE_S: Final = 30.0
 
 
-def wait_until(condition: Callable[[], object], what: str, *, deadline_s: float = DEADLINE_S) -> None:
-    """Return as soon as `condition` is true; fail the test when it does not become so in time."""
+def wait_until(
+    condition: Callable[[], object], what: str | Callable[[], str], *, deadline_s: float = DEADLINE_S
+) -> None:
+    """Return as soon as `condition` is true; fail the test, with `what`, if it does not become so in time."""
     end = time.monotonic() + deadline_s
     while not condition():
         if time.monotonic() > end:
-            raise AssertionError(f"after {deadline_s:g} s still not: {what}")
+            raise AssertionError(f"after {deadline_s:g} s still not: {what if isinstance(what, str) else what()}")
         time.sleep(0.002)
 
 
@@ -105,6 +107,22 @@ class RunningServer:
     def connect(self, **options: Any) -> "RawClient":
         """Open a connection to it."""
         return RawClient(self.host, self.port, **options)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the event loop from doing anything for the length of a `with`."""
+        begun, may_go_on = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            begun.set()
+            may_go_on.wait(DEADLINE_S)
+
+        self._loop.call_soon_threadsafe(hold)
+        assert begun.wait(DEADLINE_S)
+        try:
+            yield
+        finally:
+            may_go_on.set()
 
     def stop(self) -> None:
         """Stop the server and its thread; a second time does nothing."""

@@ -117,7 +117,10 @@ class Shipping:
 
     def wait_for_acks(self, lines: int) -> None:
         """Wait until so many lines are acked."""
-        wait_until(lambda: self.is_over or self.counters.lines_acked >= lines, f"{lines} lines are acked")
+        wait_until(
+            lambda: self.is_over or self.counters.lines_acked >= lines,
+            lambda: f"{lines} lines are acked: {self.counters}",
+        )
         assert self.counters.lines_acked >= lines, self.counters
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from logferry.addresses import is_loopback
 from logferry.config.listen_urls import ListenUrl
 from logferry.errors import LogferryError, cause_of
+from logferry.server.client_socket import ClientSocket
 from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)
@@ -96,8 +97,7 @@ class Listener:
                 accepted.close()  # at once: while it lingers, its descriptor is one that the store may need
                 self._on_refused()
                 continue
-            accepted.setblocking(False)
-            self._start_connecting(listening, accepted)
+            self._start_connecting(listening, ClientSocket.taking_over(accepted))
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:
         self._failures.log(logging.WARNING, error.errno, "cannot accept connections, retrying: %s", cause_of(error))
