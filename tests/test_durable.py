@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from logferry import durable
 from logferry.durable import replace_file
 
 
@@ -21,8 +20,8 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(
         raise OSError(28, "No space left on device")
 
     if step == "write":  # of all the steps the one that has no name in `os`
-        real_open = open
-        monkeypatch.setattr(durable, "open", lambda *words: _Full(real_open(*words)), raising=False)
+        real_open = os.fdopen
+        monkeypatch.setattr(os, "fdopen", lambda *words: _Full(real_open(*words)))
     else:
         monkeypatch.setattr(os, step, fail)
     with pytest.raises(OSError, match="No space left"):
@@ -38,10 +37,7 @@ class _Full:
     def __init__(self, file: Any) -> None:
         self._file = file
 
-    def __enter__(self) -> "_Full":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._file.close()
 
     def write(self, _: bytes) -> int:

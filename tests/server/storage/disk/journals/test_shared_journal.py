@@ -322,7 +322,7 @@ def test_what_an_earlier_version_left_stale_is_not_believed(tmp_path: Path) -> N
     assert tables(tmp_path) == before
 
 
-@pytest.mark.parametrize("what", ["replace_file", "_lacks_something"])
+@pytest.mark.parametrize("what", ["Replacement", "_lacks_something"])
 def test_a_store_that_cannot_write_own_journals_keeps_the_shared_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:

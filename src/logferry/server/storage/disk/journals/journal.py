@@ -17,13 +17,14 @@ has its entries in a journal that it shares with others (shared_journal.py); Jou
 """
 
 import contextlib
+import errno
 import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from logferry.server.storage.disk.files.regular import open_file, open_sized
 from logferry.server.storage.records import ExtentRow, LossRow, SourceRow, WindowRow
@@ -172,22 +173,6 @@ def settled_entry(segment: str) -> bytes:
     return _line(f'"x",{_quoted(segment)}')
 
 
-def entries_of(journal: Journal) -> Iterator[bytes]:
-    """Yield the entries of a journal, each once: the form that takes the least room."""
-    yield begin_entry(journal.store_id, journal.path)
-    for source, origin in journal.sources.items():
-        yield source_entry(source, origin)
-    for (source, _), extent in journal.extents.items():
-        yield extent_entry(source, extent)
-    for source, states in journal.states.items():
-        for state in states[-1:]:
-            yield state_entry(source, state)
-    yield from map(loss_entry, journal.losses)
-    yield from map(window_entry, journal.windows)
-    if journal.total:
-        yield total_entry(*journal.total)
-
-
 def _line(items: str) -> bytes:
     data = f"[{items}]".encode()
     return b"%08x %s\n" % (_crc32(data), data)
@@ -199,21 +184,27 @@ NOTHING: Final = total_entry(0, 0, 0)  # what a new segment holds
 # --- reading
 
 
-def read_journal(segment: Path, *, limit: int = MAX, size: int = MAX) -> Journal | None:
-    """Read the journal of a segment, up to where the segment held `limit` bytes, and at most `size` bytes of it.
+def read_journal(segment: Path, *, limit: int = MAX) -> Journal | None:
+    """Read the journal of a segment, up to where the segment held `limit` bytes.
 
     Returns None if there is none that this version can read. Raises OSError.
     """
+    journal = journal_of(journal_lines(segment), limit=limit)
+    return journal if journal.store_id else None
+
+
+def journal_lines(segment: Path, *, size: int = MAX) -> Iterator[bytes]:
+    """Yield the lines of the journal of a segment, of its first `size` bytes; none if there is none. Raises OSError."""
     with contextlib.suppress(FileNotFoundError), open(open_file(journal_path(segment)), "rb") as file:
-        journal = journal_of(_lines(file, size), limit=limit)
-        return journal if journal.store_id else None
-    return None
+        while line := file.readline(min(MAX_LINE_BYTES, size)):
+            size -= len(line)
+            yield line
 
 
-def _lines(file: BinaryIO, size: int) -> Iterator[bytes]:
-    while line := file.readline(min(MAX_LINE_BYTES, size)):
-        size -= len(line)
-        yield line
+def refuse_later_version(entry: list[Any]) -> None:
+    """Raise OSError if an entry begins a journal of a later version, which is not to be written anew."""
+    if entry[0] == "j" and entry[1] != VERSION:
+        raise OSError(errno.EBADMSG, "a later version wrote it", entry[3])
 
 
 def journal_of(lines: Iterable[bytes], *, limit: int = MAX) -> Journal:
@@ -248,9 +239,20 @@ def journal_total(segment: Path) -> Total | None:
         for line in reversed(file.read(256).splitlines(keepends=True)):
             if (entry := parsed(line)) and entry[0] == "t":
                 return Total(*entry[1:])
-        found = read_journal(segment)
-        return found.total if found else None
+        return last_total(journal_lines(segment))
     return None
+
+
+def last_total(lines: Iterable[bytes]) -> Total | None:
+    """Return what lines say last that a segment holds; None if they do not, or are of a later version."""
+    total = None
+    for line in lines:
+        entry = parsed(line)
+        if entry and entry[0] == "j" and entry[1] != VERSION:
+            return None
+        if entry and entry[0] == "t":
+            total = Total(*entry[1:])
+    return total
 
 
 def is_intact(line: bytes) -> bool:

@@ -13,17 +13,21 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from logferry.durable import replace_file
+from logferry.durable import Replacement
 from logferry.errors import cause_of
 from logferry.printable import printable
+from logferry.server.storage.disk.journals.compaction import compacted
 from logferry.server.storage.disk.journals.journal import (
-    Journal,
     Origin,
-    State,
-    Total,
-    entries_of,
+    begin_entry,
+    extent_entry,
     journal_path,
     journal_total,
+    loss_entry,
+    source_entry,
+    state_entry,
+    total_entry,
+    window_entry,
 )
 from logferry.server.storage.disk.journals.journal_files import JournalFiles
 from logferry.server.storage.disk.journals.shared_journal import SHARED_NAME
@@ -59,14 +63,9 @@ def _unsettled(root: Path, recorded: Collection[str], journals: JournalFiles) ->
     """Give segments that are in the shared journal their own ones; yield those for which that failed."""
     log = RepeatLimit(logger)
     for path in journals.shared:
-        if path in recorded or os.path.lexists(root / path):
-            try:
-                journal = journals.read(path)
-            except OSError:  # something else has its name
-                yield path
-                continue
-            if journal and not _is_written(root, path, journal, log):
-                yield path
+        is_needed = path in recorded or os.path.lexists(root / path)
+        if is_needed and not _is_written(root, path, compacted(journals.lines(path)), log):
+            yield path
     log.flush()
 
 
@@ -78,10 +77,10 @@ def _written(root: Path, ledger: Ledger, rows: Mapping[int, SegmentRow]) -> Iter
     left = dict(rows)
     for segment, extents in itertools.groupby(ledger.extents_by_segment(rows.keys()), lambda pair: pair[1].segment):
         row = left.pop(segment)
-        if _is_written(root, row.path, _journal(ledger, row, extents), log):
+        if _is_written(root, row.path, _entries(ledger, row, extents), log):
             yield row.path
     for row in left.values():  # lines of the plain protocol
-        if _is_written(root, row.path, _journal(ledger, row, ()), log):
+        if _is_written(root, row.path, _entries(ledger, row, ()), log):
             yield row.path
     log.flush()
     logger.info("wrote the journals of %d segments from the ledger", len(rows))
@@ -110,21 +109,28 @@ def _keep_apart(segment: Path) -> None:
     logger.warning("%s has more than the ledger; kept it as %s", printable(os.fspath(journal)), kept.name)
 
 
-def _journal(ledger: Ledger, row: SegmentRow, extents: Iterable[tuple[str, ExtentRow]]) -> Journal:
-    journal = Journal(ledger.store_id, row.path, Total(row.bytes, row.lines, row.crc32))
+def _entries(ledger: Ledger, row: SegmentRow, extents: Iterable[tuple[str, ExtentRow]]) -> Iterator[bytes]:
+    """Yield what the ledger has for the journal of a segment: of all that, only the ids of its sources are held."""
+    yield begin_entry(ledger.store_id, row.path)
+    known: set[str] = set()
     for source, extent in extents:
-        journal.extents[source, extent.start] = extent
-        if source not in journal.sources and (found := ledger.source(source)):
-            journal.sources[source] = Origin(found.owner, found.host, found.path)
-            journal.states[source] = [State(found.committed, found.lines, found.crc32)]
-            journal.losses.update(dict.fromkeys(ledger.losses(source, limit=_MAX_LOSSES)))
-            journal.windows.update(dict.fromkeys(ledger.windows(source, limit=_MAX_LOSSES)))
-    return journal
+        if source not in known and (found := ledger.source(source)):
+            known.add(source)
+            yield source_entry(source, Origin(found.owner, found.host, found.path))
+            yield state_entry(source, found)
+            yield from map(loss_entry, ledger.losses(source, limit=_MAX_LOSSES))
+            yield from map(window_entry, ledger.windows(source, limit=_MAX_LOSSES))
+        yield extent_entry(source, extent)
+    yield total_entry(row.bytes, row.lines, row.crc32)
 
 
-def _is_written(root: Path, path: str, journal: Journal, log: RepeatLimit) -> bool:
+def _is_written(root: Path, path: str, entries: Iterable[bytes], log: RepeatLimit) -> bool:
+    """Write a journal anew; return whether that worked."""
     try:
-        replace_file(journal_path(root / path), b"".join(entries_of(journal)), mode=0o640, is_synced=False)
+        with Replacement(journal_path(root / path), mode=0o640, is_synced=False) as journal:
+            for entry in entries:
+                journal.write(entry)
+            journal.commit()
         return True
     except OSError as error:
         message = "cannot write the journal of a segment: %s; without it, a lost ledger cannot be rebuilt as it was"

@@ -4,12 +4,21 @@ Reads the shared journal once, when it is asked for the first time, so an object
 server writes. Never writes.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 
 from logferry.errors import cause_of
-from logferry.server.storage.disk.journals.journal import MAX, Journal, Total, journal_of, journal_total, read_journal
+from logferry.server.storage.disk.journals.journal import (
+    MAX,
+    Journal,
+    Total,
+    journal_lines,
+    journal_of,
+    journal_total,
+    last_total,
+    read_journal,
+)
 from logferry.server.storage.disk.journals.shared_journal import Pieces, shared_pieces
 from logferry.server.storage.records import SegmentRow
 
@@ -29,8 +38,7 @@ class JournalFiles:
     def total(self, path: str) -> Total | None:
         """Return what a segment holds according to its journal; None if it does not say. Raises OSError."""
         own = journal_total(self._root / path)
-        lines = self._pieces.get(path)
-        shared = journal_of(lines).total if lines else None
+        shared = last_total(self._pieces.get(path, ()))
         return max(filter(None, (own, shared)), key=lambda total: total.bytes, default=None)
 
     def read(self, path: str, *, limit: int = MAX) -> Journal | None:
@@ -41,6 +49,16 @@ class JournalFiles:
         found = [journal for journal in (shared, own) if journal and journal.store_id]
         found.sort(key=lambda journal: journal.total.bytes if journal.total else -1)
         return found[0].followed_by(found[1]) if len(found) == 2 else next(iter(found), None)
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        """Yield the lines of the journals of a segment, those last that were written last. Raises OSError."""
+        own, shared = journal_total(self._root / path), last_total(self._pieces.get(path, ()))
+        if own and (shared is None or shared.bytes < own.bytes):
+            yield from self._pieces.get(path, ())
+            yield from journal_lines(self._root / path)
+        else:
+            yield from journal_lines(self._root / path)
+            yield from self._pieces.get(path, ())
 
     def agrees(self, row: SegmentRow) -> bool:
         """Whether the journal of a segment has neither more nor less than the ledger."""

@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from logferry.durable import replace_file
+from logferry.durable import Replacement
 from logferry.server.storage.disk.files.regular import open_file, size_of
+from logferry.server.storage.disk.journals.compaction import compacted
 from logferry.server.storage.disk.journals.journal import (
     NOTHING,
     begin_entry,
-    entries_of,
+    journal_lines,
     journal_name,
     journal_path,
     open_journal,
-    read_journal,
 )
 from logferry.server.storage.disk.journals.shared_journal import write_whole
 from logferry.server.storage.disk.journals.waiting_entries import Waiting
@@ -39,6 +39,8 @@ _MAX_KNOWN_SOURCES: Final = 10_000
 
 # Journals that stay open: those of busy logs. Opening one costs as much as adding to it.
 _MAX_OPEN: Final = 64
+
+_BLOCK_BYTES: Final = 256 * 1024
 
 
 @dataclass(slots=True)
@@ -97,7 +99,7 @@ class OwnJournals:
             raise
 
     def must_be_written_anew(self, segment: int, path: str) -> None:
-        """Have a journal written anew soon: with each entry once it is as short as it can be."""
+        """Have a journal written anew soon: nothing is added to it any more."""
         self._large[segment] = path
 
     def forget(self, segment: int) -> None:
@@ -152,19 +154,21 @@ class OwnJournals:
             self._close(segment)
 
     def _compact(self, segment: int, path: Path) -> None:
-        """Write a journal anew, each entry once. Others may add to it until it is replaced. Raises OSError."""
+        """Write a journal anew, shorter. Others may add to it until it is replaced. Raises OSError."""
         with self._lock:
             size = size_of(journal_path(path))
-        journal = read_journal(path, size=size)
-        with self._lock:
-            if self._large.pop(segment, None) is None or journal is None:
-                return  # it was deleted meanwhile, or cannot be read
-            data = b"".join(entries_of(journal)) + _content_from(path, size)
-            replace_file(journal_path(path), data, mode=0o640, is_synced=False)
-            if segment in self._open:
-                os.close(self._open.pop(segment))
-            if segment in self._known:
-                self._known[segment].compact_at = 2 * len(data)
+        with Replacement(journal_path(path), mode=0o640, is_synced=False) as journal:
+            for line in compacted(journal_lines(path, size=size)):
+                journal.write(line)
+            with self._lock:
+                if self._large.pop(segment, None) is None:
+                    return  # it was deleted meanwhile
+                _copy_from(path, size, journal)
+                journal.commit()
+                if segment in self._open:
+                    os.close(self._open.pop(segment))
+                if segment in self._known:
+                    self._known[segment].compact_at = 2 * journal.size
 
     def _known_of(self, segment: int) -> _Known:
         known = self._known.get(segment)
@@ -185,7 +189,9 @@ class OwnJournals:
         return descriptor
 
 
-def _content_from(segment: Path, position: int) -> bytes:
+def _copy_from(segment: Path, position: int, copy: Replacement) -> None:
+    """Add what others have added to a journal behind a position."""
     with open(open_file(journal_path(segment)), "rb") as file:
         file.seek(position)
-        return file.read()
+        while block := file.read(_BLOCK_BYTES):
+            copy.write(block)
