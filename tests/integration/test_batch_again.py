@@ -154,10 +154,13 @@ def test_a_retry_after_a_failure_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_follower_gives_another_plain_receiver_everything(tmp_path: Path) -> None:
-    """Checkpoints of the plain protocol count for their host and port alone."""
+    """Checkpoints of the plain protocol count for their host and port alone.
+
+    The receivers exist together: a port that was closed may be the next free one.
+    """
     log = append(tmp_path / "app.log", range(10))
-    for end in (10, 12):
-        with FakeServer(ack_every_line) as receiver:
+    with FakeServer(ack_every_line) as first, FakeServer(ack_every_line) as second:
+        for receiver, end in ((first, 10), (second, 12)):
             append(log, range(10, end))
             with shipping(log, receiver.port, **once(tmp_path, mode="continuous", ack="line")) as follower:
                 follower.wait_for_acks(end)
