@@ -159,7 +159,8 @@ class TestCompose:
         services, targets = compose_section("services"), read("deploy/monitoring/prometheus.yml")
         for name in ("log-server", "log-client"):
             assert "LOGFERRY_HTTP: 0.0.0.0:9464\n" in services[name]
-            assert f'targets: ["{name}:9464"]' in targets
+        assert 'targets: ["log-server:9464"]' in targets
+        assert 'names: ["log-client"]' in targets, "its profile may not be started"
         assert "./deploy/monitoring:/etc/prometheus:ro" in services["prometheus"]
 
 
