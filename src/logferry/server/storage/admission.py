@@ -18,7 +18,7 @@ from logferry.protocol.delivery_repairs import EXTENT_BYTES
 from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip, Window
 from logferry.server.storage.deliveries import ReleaseSources, SourceRequest
 from logferry.server.storage.log_names import log_of_source
-from logferry.server.storage.loss_limits import LossLimits
+from logferry.server.storage.loss_limits import LossCounts, LossLimits
 from logferry.server.storage.owners import Owner
 from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRecords, SourceRow, WindowRow
 
@@ -40,6 +40,7 @@ class SourceTable:
         self._records = records
         self.rows: dict[str, SourceRow] = {}
         self.owners: dict[str, int] = {}  # sources to the numbers of connections
+        self.loss_counts = LossCounts()
 
     def row(self, source: str) -> SourceRow | None:
         """Return the position of a source as recorded. Raises OSError."""
@@ -51,6 +52,7 @@ class SourceTable:
 
     def apply(self, changes: "GroupChanges") -> None:
         """Apply changes that have been recorded."""
+        self.loss_counts.update(changes.loss_counts)
         self.rows.update(changes.rows)
         if len(self.rows) > MAX_ROWS:
             self.rows = dict(islice(self.rows.items(), len(self.rows) - MAX_ROWS // 2, None))
@@ -75,12 +77,18 @@ class GroupChanges:
         self._windows: list[tuple[SourceRequest, SourceRow]] = []
         self.rows: dict[str, SourceRow] = {}
         self.owners: dict[str, int | None] = {}
+        self.loss_counts = LossCounts()
         self.repeats = 0
 
     @property
     def must_be_saved(self) -> bool:
         """Whether `save` has anything to record."""
         return bool(self._new or self._adopted or self._moved or self._losses or self._windows)
+
+    @property
+    def noted(self) -> dict[str, SourceRow]:
+        """The sources that have lost something, as they were before this group moved them."""
+        return {row.id: row for _, row in (*self._losses, *self._windows)}
 
     def decide(self, request: SourceRequest) -> bool:
         """Judge a request; return whether the payload of its batch is to be stored. Raises OSError."""
@@ -139,7 +147,7 @@ class GroupChanges:
         records.set_owners(self.rows[source] for source in self._adopted - self._new)
         records.set_sources(self.rows[source] for source in self._moved - self._new)
         records.set_extents((source, extent) for (source, _), extent in self._extents.items())
-        limits = LossLimits(records)
+        limits = LossLimits(records, self._table.loss_counts)
         for request, row in self._losses:
             message = request.message
             assert isinstance(message, Skip | Note)
@@ -151,6 +159,7 @@ class GroupChanges:
             values = (request.source, window.start, window.last_look, window.noticed, window.reason)
             request.path = row.path if limits.add_window(WindowRow(*values)) else None
         limits.finish()
+        self.loss_counts = limits.counts
 
     def _open(self, request: SourceRequest, message: Open) -> Position | BatchRefused:
         row = self._row(request.source)

@@ -5,6 +5,7 @@ proportion to the group, and what a ledger keeps of a source is bounded; nothing
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Final
 
 from logferry.server.storage.records import LossRow, SourceRecords, WindowRow
@@ -14,27 +15,48 @@ from logferry.server.storage.records import LossRow, SourceRecords, WindowRow
 MAX_LOSSES: Final = 1000
 MAX_WINDOWS: Final = 1000
 
+# Sources whose numbers are kept in memory, about 100 bytes each.
+MAX_COUNTS: Final = 20_000
+
 REASON: Final = "these and other bytes: the source has more losses than are kept one by one"
 WINDOW_REASON: Final = "the first and the last of several: the source has more than are kept one by one"
 
 
-class LossLimits:
-    """Records the losses and windows of a group. Counts what a source has once, however many the group adds."""
+@dataclass(slots=True)
+class LossCounts:
+    """How many losses and unknown windows are recorded of sources: counting them again takes a thousand rows."""
 
-    def __init__(self, records: SourceRecords) -> None:
+    losses: dict[str, int] = field(default_factory=dict)
+    windows: dict[str, int] = field(default_factory=dict)
+
+    def update(self, later: "LossCounts") -> None:
+        """Add what a group has recorded. Beyond a bound, what was added first is counted again when it is needed."""
+        for known, new in ((self.losses, later.losses), (self.windows, later.windows)):
+            known.update(new)
+            while len(known) > MAX_COUNTS:
+                del known[next(iter(known))]
+
+
+class LossLimits:
+    """Records the losses and windows of a group. Counts what a source has once, however many the group adds.
+
+    `counts` has the numbers that this group leaves; `known` those that are recorded before it, as far as it has them.
+    """
+
+    def __init__(self, records: SourceRecords, known: LossCounts | None = None) -> None:
         self._records = records
-        self._losses: dict[str, int] = {}  # sources to how many are recorded
-        self._windows: dict[str, int] = {}
+        self._known = known or LossCounts()
+        self.counts = LossCounts()
         self._further_losses: dict[tuple[str, bool], LossRow] = {}
         self._further_windows: dict[str, WindowRow] = {}
 
     def add_loss(self, loss: LossRow) -> bool:
         """Record a loss; return whether it is the first report of it that is recorded by itself."""
-        count = self._losses.get(loss.source)
+        count = self.counts.losses.get(loss.source, self._known.losses.get(loss.source))
         if count is None:
             count = self._records.count_losses(loss.source, MAX_LOSSES)
         is_new = count < MAX_LOSSES and self._records.add_loss(loss)
-        self._losses[loss.source] = count + is_new
+        self.counts.losses[loss.source] = count + is_new
         if count >= MAX_LOSSES and not self._records.has_loss(loss):
             key = loss.source, loss.is_lost
             self._further_losses[key] = joined_losses(self._further_losses.get(key), loss)
@@ -42,11 +64,11 @@ class LossLimits:
 
     def add_window(self, window: WindowRow) -> bool:
         """Record an unknown window; return as above."""
-        count = self._windows.get(window.source)
+        count = self.counts.windows.get(window.source, self._known.windows.get(window.source))
         if count is None:
             count = self._records.count_windows(window.source, MAX_WINDOWS)
         is_new = count < MAX_WINDOWS and self._records.add_window(window)
-        self._windows[window.source] = count + is_new
+        self.counts.windows[window.source] = count + is_new
         if count >= MAX_WINDOWS:
             self._further_windows[window.source] = joined_windows(self._further_windows.get(window.source), window)
         return is_new

@@ -3,7 +3,7 @@
 The writer thread owns it, for one group. Never writes to a file.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.records import ExtentRow, LossRow, SourceRecords, SourceRow, WindowRow
@@ -12,13 +12,19 @@ from logferry.server.storage.records import ExtentRow, LossRow, SourceRecords, S
 class RecordedGroup(SourceRecords):
     """Passes what a group records on to the ledger, and remembers it for the journals."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, known: Mapping[str, SourceRow] | None = None) -> None:
+        """`known` has sources as the ledger has them, so that they need not be looked up."""
         self._ledger = ledger
+        self._known = known or {}
         self.sources: dict[str, SourceRow] = {}
         self.moved: list[str] = []
         self.extents: list[tuple[str, ExtentRow]] = []
         self.losses: list[LossRow] = []
         self.windows: list[WindowRow] = []
+
+    def row(self, source_id: str) -> SourceRow | None:
+        """Return a source as it is once the group is recorded. Raises OSError."""
+        return self.sources.get(source_id) or self._known.get(source_id) or self._ledger.source(source_id)
 
     def source(self, source_id: str, /) -> SourceRow | None:
         """See SourceRecords; likewise below."""

@@ -148,27 +148,52 @@ class WaitingEntries:
         """Add what a group has lost to what waits; return the segments that it concerns. Raises OSError."""
         changed: set[int] = set()
         all_lost: list[LossRow | WindowRow] = [*group.losses, *group.windows]
+        last_segments = _LastSegments(ledger)
         for source in (*group.moved, *(lost.source for lost in all_lost)):
             if source not in places:
-                places[source] = place = self._last_of(source, group, ledger)
+                places[source] = place = self._last_of(group.row(source), last_segments)
                 changed |= {place.row.id} if place else set()
         for lost in all_lost:
             if place := places[lost.source]:
                 place.lost.append(lost)
         return changed
 
-    def _last_of(self, source: str, group: RecordedGroup, ledger: Ledger) -> Waiting | None:
+    def _last_of(self, row: SourceRow | None, last_segments: "_LastSegments") -> Waiting | None:
         """Return where to note something about a source without new lines: the last segment of its log, if any."""
-        row = group.sources.get(source) or ledger.source(source)
-        last = ledger.last_segment_in(_folder_of(row, ledger)) if row else None
+        last = last_segments.of(row) if row else None
         if not row or not last or last.state == "expired":
             return None
         waiting = self._waiting.setdefault(last.id, Waiting(last))
-        waiting.sources[source] = row
+        waiting.sources[row.id] = row
         return waiting
 
 
-def _folder_of(row: SourceRow, ledger: Ledger) -> str:
-    """Return the folder of the segments of a source, below `segments`: that of its last lines, if it has any."""
-    segment = ledger.segment(row.last.segment) if row.last else None
-    return os.path.dirname(segment.path) if segment else log_of_source(row.host, row.path).path
+class _LastSegments:
+    """The last segments of logs, each looked up once in a group: a client may have thousands of sources in one log."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._folders: dict[int, str] = {}  # of segments
+        self._folders_of_logs: dict[tuple[str, str], str] = {}  # by host and path
+        self._last: dict[str, SegmentRow | None] = {}  # in folders
+
+    def of(self, row: SourceRow) -> SegmentRow | None:
+        """Return the last segment in the folder that has a source. Raises OSError."""
+        folder = (self._folder_with(row.last.segment) if row.last else "") or self._folder_for(row.host, row.path)
+        if folder not in self._last:
+            self._last[folder] = self._ledger.last_segment_in(folder)
+        return self._last[folder]
+
+    def _folder_with(self, segment: int) -> str:
+        """Return the folder of a segment, below `segments`; "" if the ledger does not have the segment."""
+        if segment not in self._folders:
+            found = self._ledger.segment(segment)
+            self._folders[segment] = os.path.dirname(found.path) if found else ""
+        return self._folders[segment]
+
+    def _folder_for(self, host: str, path: str) -> str:
+        """Return the folder of a log that has no lines yet."""
+        folder = self._folders_of_logs.get((host, path))
+        if folder is None:
+            folder = self._folders_of_logs[host, path] = log_of_source(host, path).path
+        return folder

@@ -54,7 +54,7 @@ class LossRows(LedgerDatabase):
             loss = joined_losses(row, loss)
         if known == [loss]:
             return False
-        self._database.execute(f"DELETE FROM losses WHERE {same}", (loss.source, loss.reason, int(loss.is_lost)))
+        self._database.executemany("DELETE FROM losses WHERE rowid = ?", ((row.number,) for row in known))
         return self.add_loss(loss)
 
     def join_window(self, window: WindowRow) -> bool:
@@ -66,7 +66,8 @@ class LossRows(LedgerDatabase):
             window = joined_windows(row, window)
         if known == [window]:
             return False
-        self._database.execute(f"DELETE FROM windows WHERE {same}", (window.source, window.reason))
+        keys = ((row.source, row.start, row.noticed) for row in known)
+        self._database.executemany("DELETE FROM windows WHERE source = ? AND start = ? AND noticed = ?", keys)
         return self.add_window(window)
 
     def add_window(self, window: WindowRow) -> bool:

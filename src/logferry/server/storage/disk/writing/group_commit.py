@@ -102,7 +102,7 @@ class GroupCommit:
         if not rows and not written.changes.must_be_saved:
             return
         pieces = self._segments.deferred_pieces
-        group = RecordedGroup(self._ledger)
+        group = RecordedGroup(self._ledger, written.changes.noted)
         with self._ledger.transaction():
             self._ledger.set_segments(rows)
             self._ledger.add_unsynced(pieces)
