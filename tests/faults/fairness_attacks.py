@@ -52,6 +52,88 @@ def slow_turns(arena: Arena) -> None:
         time.sleep(0.005)
 
 
+class _Filler:
+    """A connection that sends the beginning of a long line, `most` bytes of it; another one if it is dropped."""
+
+    def __init__(self, arena: Arena, most: int) -> None:
+        self._arena = arena
+        self._most = most
+        self.connect()
+
+    def connect(self) -> None:
+        """Connect, again perhaps, and send the line from its beginning."""
+        self._peer = self._arena.connect(_MESSAGE)
+        self.sent = len(_MESSAGE)
+        self.sent_at = time.monotonic()
+
+    def fill(self, most: int = MIB) -> int:
+        """Send up to `most` bytes of what is left; return how many were taken."""
+        try:
+            with suppress(BlockingIOError):
+                if not self._peer.recv(64 * 1024):
+                    raise ConnectionError
+            sent = self._peer.send(b"x" * min(most, 64 * 1024, self._most - self.sent))
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self.start_anew()
+            return 0
+        self.sent, self.sent_at = self.sent + sent, time.monotonic() if sent else self.sent_at
+        return sent
+
+    def complete(self) -> None:
+        """Send the end of the line, and begin another one."""
+        with suppress(OSError):
+            self._peer.send(b'", "timestamp": null}\n' + _MESSAGE)
+            self.sent = len(_MESSAGE)
+
+    def start_anew(self) -> None:
+        """Leave what was sent, and begin with another connection."""
+        self._arena.sockets.remove(self._peer)
+        self._peer.close()
+        self.connect()
+
+
+def turn_hogs(arena: Arena) -> None:
+    """Sixty connections that complete a line of nearly 8 MiB each, at little more than a MiB/s in their turn."""
+    hogs = [_Filler(arena, 7900 * 1024) for _ in range(60)]
+    while not arena.is_over:
+        moved = 0
+        for hog in hogs:
+            allowed = MIB if hog.sent < 1400 * 1024 else int((time.monotonic() - hog.sent_at) * 1.15 * MIB)
+            moved += hog.fill(allowed) if allowed >= 16 * 1024 else 0
+            if hog.sent >= 7900 * 1024:
+                hog.complete()
+        if not moved:
+            time.sleep(0.005)
+
+
+def turn_stalls(arena: Arena, *, connections: int = 200) -> None:
+    """Connections that fill what is read of them, and send nothing more in their turn; who is dropped comes back."""
+    most = 64 * MIB // connections + 300 * 1024
+    stalling = [_Filler(arena, most) for _ in range(connections)]
+    while not arena.is_over:
+        if not sum(each.fill() for each in stalling if each.sent < most):
+            for each in stalling:
+                each.fill(0)  # notices that it was dropped
+            time.sleep(0.01)
+
+
+def fresh_turns(arena: Arena, *, connections: int = 100) -> None:
+    """A few connections that hold most of the memory, and many that leave when they have wasted a turn."""
+    holders = [_Filler(arena, 7 * MIB) for _ in range(9)]
+    fresh = [_Filler(arena, 500 * 1024) for _ in range(connections)]
+    while not arena.is_over:
+        moved = sum(each.fill() for each in holders if each.sent < 7 * MIB)
+        for each in fresh:
+            if each.sent < 500 * 1024:
+                moved += each.fill()
+            elif time.monotonic() > each.sent_at + 0.25:
+                each.start_anew()
+        if not moved:
+            time.sleep(0.01)
+
+
 def full_passes(arena: Arena) -> None:
     """Hundreds of connections that each send, again and again, few bytes that take a whole step."""
     peers = [arena.connect(_LINE) for _ in range(1000)]
@@ -142,6 +224,16 @@ def _exchange(peer: socket.socket, data: bytes, *, answers: int, until: float) -
 FAIRNESS_ATTACKS: Final[Mapping[str, Callable[[Arena], None]]] = MappingProxyType(
     {
         attack.__name__.replace("_", "-"): attack
-        for attack in (new_logs, slow_turns, full_passes, quiet_sources, large_reports, kept_places)
+        for attack in (
+            new_logs,
+            slow_turns,
+            turn_hogs,
+            turn_stalls,
+            fresh_turns,
+            full_passes,
+            quiet_sources,
+            large_reports,
+            kept_places,
+        )
     }
 )

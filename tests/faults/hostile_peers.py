@@ -37,6 +37,12 @@ MAX_WAIT_S: Final = 2.0
 
 ATTACKS: Final = {**hostile_attacks.ATTACKS, **FAIRNESS_ATTACKS}
 
+# Attacks that are repeated while the honest client sends lines of 1 MiB.
+LARGE_LINES: Final = (
+    *("unfinished-messages", "unfinished-batches", "slow-turns", "turn-hogs", "turn-stalls", "fresh-turns"),
+    *("unread-pings", "waiting-questions"),
+)
+
 _DATA_BYTES: Final = 300 * MIB
 _CONNECTIONS: Final = 2000
 _START_S: Final = 30.0
@@ -206,7 +212,7 @@ def main() -> int:
         outcomes.append(_run_in_a_folder("unread-answers", words.seconds, is_full=True, show_log=words.log))
     outcomes += [
         _run_in_a_folder(attack, words.seconds, honest_size=MIB, show_log=words.log)
-        for attack in ("unfinished-messages", "slow-turns")
+        for attack in LARGE_LINES
         if attack in words.attacks
     ]
     return 0 if all(outcome.is_good for outcome in outcomes) else 3

@@ -13,12 +13,10 @@ from logferry.protocol.delivery import CONTROL_PREFIX, MAX_CONTROL_BYTES, MAX_SO
 from logferry.protocol.delivery_bulk import Bulk, open_usual
 from logferry.protocol.delivery_repairs import EXTENT_BYTES
 from logferry.protocol.delivery_requests import End, Note, Open, Request, Skip, Violation, Window
+from logferry.protocol.pieces import Pieces
 from logferry.protocol.steps import PARSED_WEIGHT, USUAL_CONTROL_BYTES, Allowance
 
 _NOT_OPEN: Final = "a source must be opened first"
-
-# Pieces of a batch smaller than this are joined immediately; asyncio reads up to 256 KiB at a time.
-_CRUMB_BYTES: Final = 16 * 1024
 
 
 class DeliveryServerProtocol:
@@ -29,8 +27,7 @@ class DeliveryServerProtocol:
         self._max_inflated_bytes = max_inflated_bytes
         self._line = b""  # the beginning of a control line
         self._header: Mapping[str, Any] | None = None  # of the batch whose body is arriving
-        self._body: list[bytes | bytearray | memoryview] = []  # the body so far
-        self._body_bytes = 0
+        self._body = Pieces()  # so far
         self._bulk: Bulk | None = None  # what the last complete body holds, while it is opened
         self._data = b""  # unparsed from `_position` on, after a step that ended before all was parsed
         self._position = 0
@@ -41,7 +38,7 @@ class DeliveryServerProtocol:
     @property
     def buffered_bytes(self) -> int:
         """How many bytes are held of an incomplete message."""
-        return len(self._line) + self._body_bytes
+        return len(self._line) + self._body.size
 
     @property
     def unjudged_bytes(self) -> int:
@@ -61,7 +58,7 @@ class DeliveryServerProtocol:
     def discard(self) -> None:
         """Discard everything held, and ignore whatever follows."""
         self._line = self._data = b""
-        self._body, self._body_bytes = [], 0
+        self._body.clear()
         self._bulk = None
         self._is_broken = True
 
@@ -77,6 +74,11 @@ class DeliveryServerProtocol:
         if self._line:
             data, self._line = self._line + data, b""
         return self._parse(data, 0)
+
+    def is_continued_by(self, data: bytes) -> bool:
+        """Whether `data` only lengthens an incomplete body, so that to receive it costs nothing."""
+        header = self._header
+        return header is not None and not self.has_more and self._body.size + len(data) < header["bytes"]
 
     def hold_data(self, data: bytes) -> None:
         """Accept bytes from the socket, and leave them to `next_requests`."""
@@ -160,31 +162,16 @@ class DeliveryServerProtocol:
         Any other begins to be opened.
         """
         assert self._header
-        end: int = start + self._header["bytes"] - self._body_bytes
-        self._hold(data, start, min(end, len(data)))
+        end: int = start + self._header["bytes"] - self._body.size
+        self._body.add(data, start, min(end, len(data)))
         if len(data) < end:
             return None, len(data)
-        # Join once: copying into one growing buffer costs a third as much as judging the lines.
-        header, body = self._header, b"".join(self._body)
-        self._header, self._body, self._body_bytes = None, [], 0
+        header, body = self._header, self._body.take()
+        self._header = None
         request = open_usual(header, body, allowance)
         if request is None:
             self._bulk = Bulk(header, body, max_bytes=min(self._max_inflated_bytes, self._most_bytes(header)))
         return request, end
-
-    def _hold(self, data: bytes, start: int, end: int) -> None:
-        """Hold bytes of a batch; join small pieces, because each would cost many times its size.
-
-        A piece that is most of a read is held as it is, and copied only when the batch is complete.
-        """
-        size = end - start
-        self._body_bytes += size
-        if size >= _CRUMB_BYTES:
-            self._body.append(memoryview(data)[start:end] if 2 * size >= len(data) else data[start:end])
-        elif self._body and isinstance(self._body[-1], bytearray):
-            self._body[-1] += data[start:end]
-        else:
-            self._body.append(bytearray(data[start:end]))
 
 
 def is_hello_prefix(data: bytes | bytearray) -> bool | None:

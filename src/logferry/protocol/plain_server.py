@@ -18,6 +18,7 @@ from logferry.protocol.compressor import (
     frame_length,
 )
 from logferry.protocol.patterns import compile_pattern
+from logferry.protocol.pieces import Pieces
 from logferry.protocol.steps import INFLATED_WEIGHT, STEP_BYTES, Allowance
 from logferry.protocol.strangers import (
     MAX_FIRST_LINE_BYTES,
@@ -80,7 +81,7 @@ class PlainServerProtocol:
     def __init__(self, *, limits: Limits, accept: Accept) -> None:
         self._limits = limits
         self._accept = accept
-        self._buffer = bytearray()  # the beginning of one message
+        self._beginning = Pieces()  # of one message
         self._data = b""  # complete messages, from `_position` on
         self._position = 0
         self._arrived = bytearray()  # since, and left to the next step
@@ -98,7 +99,7 @@ class PlainServerProtocol:
     @property
     def buffered_bytes(self) -> int:
         """How many bytes are held of an incomplete message."""
-        return len(self._buffer)
+        return self._beginning.size
 
     @property
     def unjudged_bytes(self) -> int:
@@ -129,6 +130,15 @@ class PlainServerProtocol:
                 return self.next_events()
         return []
 
+    def is_continued_by(self, data: bytes) -> bool:
+        """Whether `data` only lengthens an incomplete message, so that to receive it costs nothing."""
+        size = self._beginning.size
+        if self.has_more or size < LENGTH_BYTES + len(GZIP_MAGIC) or self._broken:
+            return False
+        if self._wanted:
+            return size + len(data) < self._wanted
+        return size + len(data) <= self._limits.max_record_bytes and b"\n" not in data
+
     def hold_data(self, data: bytes) -> None:
         """Accept bytes from the socket, and leave them to `next_events`."""
         if not self._broken:
@@ -136,13 +146,11 @@ class PlainServerProtocol:
 
     def _take_in(self, data: bytes) -> None:
         """Add bytes to the beginning of a message, if there is one; what is then worth parsing is in `_data`."""
-        if self._buffer:
-            searched = len(self._buffer)
-            self._buffer += data
-            if not self._is_worth_parsing(searched):
+        if self._beginning.size:
+            self._beginning.add(data)
+            if not self._is_worth_parsing(data):
                 return
-            data = bytes(self._buffer)
-            self._buffer.clear()
+            data = self._beginning.take()
         self._data, self._position = data, 0
 
     def next_events(self) -> list[ServerEvent]:
@@ -167,11 +175,10 @@ class PlainServerProtocol:
 
         Call it once `has_more` is false.
         """
-        rest = bytes(self._buffer)
+        rest = self._beginning.take()
         if rest and rest[0] == 0:
             self.discard()
             return [Rejected("connection closed in the middle of a frame")]
-        self._buffer.clear()
         if rest and not self._broken:
             self._begin_to_judge(rest + b"\n")
         return self.next_events()
@@ -179,20 +186,20 @@ class PlainServerProtocol:
     def discard(self) -> None:
         """Discard everything held, and ignore whatever follows."""
         self._broken = True
-        self._buffer.clear()
+        self._beginning.clear()
         self._arrived.clear()
         self._data = b""
         self._inflation = self._judge = None
         self._unjudged_bytes = 0
 
-    def _is_worth_parsing(self, searched: int) -> bool:
+    def _is_worth_parsing(self, arrived: bytes) -> bool:
         """Avoid scanning the same bytes twice: a long message may arrive in a million small pieces."""
-        size = len(self._buffer)
+        size = self._beginning.size
         if self._wanted:
             return size >= self._wanted
-        if searched < LENGTH_BYTES + len(GZIP_MAGIC) <= size:
+        if size - len(arrived) < LENGTH_BYTES + len(GZIP_MAGIC) <= size:
             return True
-        return size > self._limits.max_record_bytes or self._buffer.find(b"\n", searched) >= 0
+        return size > self._limits.max_record_bytes or b"\n" in arrived
 
     def _parse(self, events: list[ServerEvent], allowance: Allowance) -> None:
         """Take the next message, or what there is of one that is not complete."""
@@ -212,7 +219,7 @@ class PlainServerProtocol:
         else:
             after = self._parse_lines(data, position, events, allowance)
         if after == position and not self._broken:
-            self._buffer += memoryview(data)[position:]
+            self._beginning.add(data, position)
         if after in (position, len(data)) or self._broken:
             self._data = b""
         elif after > position + _MUCH_BYTES:
@@ -240,8 +247,11 @@ class PlainServerProtocol:
         return start + len(lines)
 
     def _are_usual(self, lines: bytes, events: list[ServerEvent], allowance: Allowance) -> bool:
-        """Judge lines at once if nothing is special about them; return whether that was so."""
-        if self._is_guarding or len(lines) > min(allowance.bytes, self._limits.max_record_bytes):
+        """Judge lines at once if nothing is special about them; return whether that was so.
+
+        They may exceed what is left of the step by an eighth, so that a line whose message is as large is one step.
+        """
+        if self._is_guarding or len(lines) > min(allowance.bytes + STEP_BYTES // 8, self._limits.max_record_bytes):
             return False
         allowance.bytes -= len(lines)
         count = count_if_usual(lines)

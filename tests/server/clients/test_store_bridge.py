@@ -9,6 +9,7 @@ from logferry.protocol.delivery_requests import Locate, Question, Report
 from logferry.server.clients.store_bridge import StoreBridge
 from logferry.server.storage.memory_store import MemoryStore
 from logferry.server.storage.owners import of_client
+from logferry.server.storage.store import StoreHealth
 from tests.support.running import DEADLINE_S
 
 REPORT = Report("s1", 0)
@@ -93,3 +94,27 @@ def test_e22_positions_that_cannot_be_read_are_answered_and_end_no_connection(mo
         "message": "positions",
         "failed": "Input/output error",
     }
+
+
+def test_thousands_of_pings_ask_the_store_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> list[int]:
+        store, asked = MemoryStore(), 0
+        health = store.health
+
+        def counted() -> StoreHealth:
+            nonlocal asked
+            asked += 1
+            return health()
+
+        monkeypatch.setattr(store, "health", counted)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        monkeypatch.setattr(loop, "time", lambda: now)
+        bridge, counts = new_bridge(store), []
+        for _ in range(2):
+            assert {bridge.sign_of_life() for _ in range(1000)} == {b'{"status": "ok", "message": "alive"}\n'}
+            counts.append(asked)
+            now += 1.0
+        return counts
+
+    assert asyncio.run(scenario()) == [1, 2]

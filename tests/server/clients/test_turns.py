@@ -63,3 +63,29 @@ def test_a_pass_is_full_after_four_steps_and_the_next_one_is_not() -> None:
         return [*found, turns.is_pass_full]
 
     assert asyncio.run(run()) == [False, False, True, False]
+
+
+def test_in_a_pass_that_takes_long_those_that_wait_have_time_too() -> None:
+    """A flood of what is not judged in turns leaves a share of the time for what is."""
+
+    async def run() -> list[str]:
+        loop = asyncio.get_running_loop()
+        turns = Turns(loop)
+        now = 0.0
+        turns.time = lambda: now
+        happened: list[str] = []
+
+        def turn() -> None:
+            nonlocal now
+            now += 0.002
+            happened.append("turn")
+
+        for _ in range(8):
+            turns.call_soon(turn)
+        for took_s in (0.0, 0.001, 0.02, 0.02):
+            now += took_s
+            await asyncio.sleep(0)
+            happened.append("pass")
+        return happened
+
+    assert " ".join(asyncio.run(run())) == "turn pass turn pass turn turn turn pass turn turn turn pass"

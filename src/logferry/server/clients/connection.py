@@ -336,7 +336,7 @@ class Connection(asyncio.Protocol):
 
     def _take_data(self, data: bytes) -> None:
         session, scheduler = self._session, self._scheduler
-        if scheduler.is_pass_full and not self.memory.has_turn and (self.memory.partial or not is_small(data)):
+        if scheduler.is_pass_full and not self.memory.has_turn and self._may_take_long(data):
             self._leave_to_turn(data)
             return
         self.answering.gather()
@@ -344,6 +344,10 @@ class Connection(asyncio.Protocol):
         self.answering.release()
         scheduler.work(session.work)
         self._take(turn)
+
+    def _may_take_long(self, data: bytes) -> bool:
+        """Whether judging `data` may take more than a small part of a step."""
+        return not (self._session.is_continued_by(data) if self.memory.partial else is_small(data))
 
     def _leave_to_turn(self, data: bytes) -> None:
         session = self._session
@@ -582,7 +586,6 @@ class Connection(asyncio.Protocol):
     def take_turn(self) -> None:
         """Complete the message: read from the client, whatever others hold."""
         self.memory.has_turn = True
-        self._count_from_now()
         self.regulate()
 
     def _count_from_now(self) -> None:
@@ -606,10 +609,8 @@ class Connection(asyncio.Protocol):
         unread = self.answering.unread_bytes()
         if unread >= REST_BYTES:  # it waits, or the server is late; every system's buffer has room for more
             return 0.0
-        pace = self._pace
-        idle_s = 0.0 if unread else now - max(self._watch.heard, pace.began)
-        behind_s = pace.behind_since_start_s if self.memory.has_turn else pace.behind_s
-        return max(idle_s, behind_s(now, self.memory.partial + unread, least_per_s))
+        idle_s = 0.0 if unread else now - max(self._watch.heard, self._pace.began)
+        return max(idle_s, self._pace.behind_s(now, self.memory.partial + unread, least_per_s))
 
     def change_patience(self, patience: Patience) -> None:
         """Apply other time limits from now on."""

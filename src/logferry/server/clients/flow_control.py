@@ -35,6 +35,9 @@ _SMALL_READ_BYTES: Final = 4 * 1024
 # What may be the rest of a message: it is read in one piece, whatever others hold.
 REST_BYTES: Final = 16 * 1024
 
+# A client that has delivered this much since its last wasted turn comes before those that nobody knows.
+_PROVEN_BYTES: Final = 256 * 1024
+
 # Under pressure, a client that holds less than this never waits for others.
 _LEAST_SHARE_BYTES: Final = 1024
 
@@ -48,10 +51,12 @@ class MemoryBudget:
     too.
 
     Over a limit the budget is *tight*: a client that holds more than its share is not read from (paused.py), unless it
-    has the turn to complete its message (pressure.py); a client that holds less is read from in small pieces. So one
+    has a turn to complete its message (pressure.py); a client that holds less is read from in small pieces. So one
     client can never stop another one by what it holds. The shares of all clients are a quarter of the limit, so the
-    total stays below five quarters of it, plus a small piece for each client and the message of the one that has the
-    turn. While it is the store alone that is behind, clients that send much are not read from at all: they wait for the
+    total stays below five quarters of it, plus a small piece for each client, a read of each that has a turn and the
+    message of the first of these.
+
+    While it is the store alone that is behind, clients that send much are not read from at all: they wait for the
     store anyway, and the beginnings of their messages would take as much memory again.
     """
 
@@ -87,13 +92,18 @@ class MemoryBudget:
 
     @property
     def has_turns(self) -> bool:
-        """Whether clients may complete their messages one by one, because only that ends the pressure."""
+        """Whether clients may complete their messages in turns, because only that ends the pressure."""
         return self.waits_for_clients and self.unstored <= min(_MAX_UNSTORED_BYTES, self.limit // 4)
 
     @property
     def most_without_turns(self) -> int:
-        """What all clients may hold under pressure while nobody has the turn: the limit, their shares, their reads."""
+        """What all clients may hold under pressure while nobody has a turn: the limit, their shares, their reads."""
         return self.limit * 5 // 4 + self.clients * _SMALL_READ_BYTES + READ_BYTES
+
+    def has_reserve(self, *, is_proven: bool) -> bool:
+        """Whether there is room for a client that has a turn; a quarter of the reserve is for those that are proven."""
+        most = self.most_without_turns
+        return self.total <= (most if is_proven else most - (most - self.limit) // 4)
 
     @property
     def share(self) -> int:
@@ -144,7 +154,9 @@ class MemoryAccount:
         "_deferred",
         "_held",
         "_sources",
+        "delivered",
         "has_turn",
+        "is_first",
         "is_paused",
         "one_read",
         "owed",
@@ -162,10 +174,12 @@ class MemoryAccount:
         self.partial = 0  # of an incomplete message
         self.unjudged = 0  # of complete messages
         self.unstored = 0  # in the store's queue
+        self.delivered = 0  # to the store, since the last turn that the client wasted; see pressure.py
         self.owed = 0  # answers that are not taken, questions that wait
         self.sends_much = False  # by its last read
         self.one_read = 0  # bytes that are read once, whatever others hold
         self.has_turn = False  # to complete its message under pressure; see pressure.py
+        self.is_first = False  # of those that have a turn: it goes on even if the others have used up the reserve
         self.is_paused = False  # until there is room, and others that wait for it have gone on; see paused.py
 
     @property
@@ -204,6 +218,11 @@ class MemoryAccount:
         return self.one_read or _SMALL_READ_BYTES
 
     @property
+    def is_proven(self) -> bool:
+        """Whether the client delivers what it begins."""
+        return self.delivered >= _PROVEN_BYTES
+
+    @property
     def may_grow(self) -> bool:
         """Whether the client's message may be inflated now."""
         return not self.must_pause
@@ -225,7 +244,7 @@ class MemoryAccount:
         """Whether the client may send more under pressure."""
         budget = self._budget
         if self.has_turn:
-            return budget.has_turns
+            return budget.has_turns and (self.is_first or budget.has_reserve(is_proven=self.is_proven))
         if self.one_read:
             return True
         return self.held <= budget.share and not (self.sends_much and budget.is_store_alone)
@@ -258,12 +277,16 @@ class MemoryAccount:
 
     def submitted(self, size: int) -> None:
         """Record a delivery that has entered the store's queue."""
+        self.delivered += size
+        self._move(size)
+
+    def _move(self, size: int) -> None:
         self.unstored += size
         self._budget.unstored += size
 
     def hold_back(self, size: int) -> None:
         """Record a delivery that the store has to hold back while it stores others."""
-        self.submitted(-size)
+        self._move(-size)
         self._held += size
         self._budget.held += size
 
@@ -271,4 +294,4 @@ class MemoryAccount:
         """Record a delivery that has come back from the store, which may have held it back."""
         if was_held:
             self.hold_back(-size)
-        self.submitted(-size)
+        self._move(-size)

@@ -8,16 +8,16 @@ much at once could do nothing for seconds. Time is an argument.
 class Pace:
     """Bytes against time, since the client was last as fast as it must be; `began` is when the count did."""
 
-    __slots__ = ("_before", "_sent", "_since", "began")
+    __slots__ = ("_sent", "_since", "began")
 
     def __init__(self) -> None:
         self.began = self._since = 0.0
-        self._before = self._sent = 0
+        self._sent = 0
 
     def start(self, now: float, sent: int) -> None:
         """Count from now on; `sent` bytes do not count."""
         self.began = self._since = now
-        self._before = self._sent = sent
+        self._sent = sent
 
     def behind_s(self, now: float, sent: int, least_per_s: int) -> float:
         """Return by how many seconds the client is behind `least_per_s`, having sent `sent` bytes."""
@@ -25,7 +25,3 @@ class Pace:
         if behind_s <= 0:
             self._since, self._sent = now, sent
         return behind_s
-
-    def behind_since_start_s(self, now: float, sent: int, least_per_s: int) -> float:
-        """Return the same by all that was sent since the start: for a client that has the turn, at several rates."""
-        return now - self.began - (sent - self._before) / least_per_s

@@ -1,13 +1,14 @@
-"""Memory pressure: which client may complete its message although memory is short, and which client is dropped.
+"""Memory pressure: which clients may complete their messages although memory is short, and which client is dropped.
 
-Owns the order in which clients get their turn: who holds least is first, so that nobody waits for many that have large
-messages, and now and then who waits longest. A turn is the permission to send the rest of one message; it ends with
-that message, so that under any number of large messages each is completed in its turn, and memory stays bounded; a turn
-that takes long ends for a client that holds less. A client that keeps memory and does nothing that would free it is
-dropped; the one that has done so longest, first.
+Owns the order of turns: first who has wasted none on its message, of these who delivers what it begins, and who holds
+least; now and then who waits longest. A turn is the permission to send the rest of one message. Several clients have
+one at a time, and while others wait, a turn ends as soon as its client is slow: nobody waits for one that stalls. All
+together hold at most a reserve above the limit, and one message; beyond that, those are dropped that have wasted most.
+A client that keeps memory and does nothing that would free it is dropped, too.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from logferry.server.clients.flow_control import MemoryAccount, MemoryBudget
@@ -23,13 +24,17 @@ _ENOUGH_BYTES_PER_S: Final = 16 * 1024 * 1024
 # How far behind this rate a client may be: a pause of an honest client is shorter, even on a busy machine.
 _MAX_BEHIND_S: Final = 0.75
 
-# What the client that has the turn must send while others wait for theirs. Otherwise it waits for its next one.
-_TURN_BYTES_PER_S: Final = 1024 * 1024
+# How many clients have a turn at a time, and how many more if they are proven (flow_control.py).
+_TURNS: Final = 16
+_TURNS_OF_PROVEN: Final = 16
 
-# How long a turn lasts while a client waits that holds less. Such a turn ends; if memory is very short, its client is
-# dropped, unless it sends at a rate at which its message would soon have been complete.
+# What the client that has a turn must send while others wait for theirs, and how far behind it may be, or do nothing.
+# What a network of 100 Mbit/s carries is three times as much; over a long way, a turn moves a window's worth of data.
+_TURN_BYTES_PER_S: Final = 4 * 1024 * 1024
+_MAX_BEHIND_IN_TURN_S: Final = 0.1
+
+# How long a turn lasts at most while a client waits that is better.
 _LONG_TURN_S: Final = 0.5
-_LONG_TURN_BYTES_PER_S: Final = 4 * 1024 * 1024
 
 # What clients hold is compared in pieces of this size: a read more or less makes no difference.
 _PIECE_BYTES: Final = 64 * 1024
@@ -37,8 +42,19 @@ _PIECE_BYTES: Final = 64 * 1024
 # Of this many turns, one goes to the client that waits longest.
 _OLDEST_IN: Final = 4
 
-# How often that is checked.
+# How often clients are looked at, and turns.
 _CHECK_S: Final = 0.25
+_CHECK_TURNS_S: Final = 0.05
+
+
+class Clock(Protocol):
+    """What is used of a scheduler (services.py)."""
+
+    def call_later(self, delay_s: float, callback: Callable[[], object], /) -> object:
+        """Call `callback` after some seconds."""
+
+    def call_in_next_pass(self, callback: Callable[[], object], /) -> object:
+        """Call `callback` in the next pass of the loop."""
 
 
 class Member(Protocol):
@@ -70,62 +86,144 @@ class Member(Protocol):
         """Drop the client because others need the memory that it holds."""
 
 
-class Pressure:
-    """Which client has the turn, and which ones wait for it."""
+@dataclass(slots=True)
+class _Wasted:
+    """Turns of a client that have ended before its message; what it sent in them, and how long they were."""
 
-    def __init__(self, budget: MemoryBudget) -> None:
+    turns: int = 0
+    sent: int = 0
+    seconds: float = 0.0
+
+    @property
+    def bytes_per_s(self) -> float:
+        return self.sent / max(self.seconds, _CHECK_TURNS_S)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """A turn: since when, and what the client held of its message then."""
+
+    since: float
+    partial: int
+
+
+class Pressure:
+    """Which clients have a turn, and which ones wait for it."""
+
+    def __init__(self, budget: MemoryBudget, clock: Clock, look_again: Callable[[], None]) -> None:
+        """`look_again` is called soon after a client has begun to wait or got a turn; it must call `regulate`."""
         self._budget = budget
+        self._clock = clock
+        self._look_again = look_again
+        self._will_look = self._will_look_now = False
         self._waiting: dict[Member, None] = {}  # in the order in which they came
-        self._turn: Member | None = None  # may hold one message above the limit: 32 MiB if it inflates
-        self._last: MemoryAccount | None = None  # of the client that had the turn before
-        self._checked_at = 0.0
-        self._turn_since = 0.0
-        self._turns = 0  # given
-        self._unfinished: dict[Member, int] = {}  # how many turns of the same message have ended
+        self._proven: dict[Member, None] = {}  # of these
+        self._turns: dict[Member, _Turn] = {}  # the first may hold one message above the reserve: 32 MiB if it inflates
+        self._last: MemoryAccount | None = None  # of the client that had the first turn before
+        self._room: tuple[bool, ...] = ()  # in the reserve, as those that have a turn know it
+        self._checked_at = self._turns_checked_at = 0.0
+        self._given = 0
+        self._wasted: dict[Member, _Wasted] = {}  # on messages that are still unfinished
 
     def wait(self, client: Member) -> None:
         """Note that a client waits for the room to complete its message."""
-        if client is not self._turn:
-            self._waiting[client] = None
+        if client in self._turns or client in self._waiting:
+            return
+        self._waiting[client] = None
+        if client.memory.is_proven:
+            self._proven[client] = None
+        if not self._will_look_now:
+            self._will_look_now = True
+            self._clock.call_in_next_pass(self._look_now)
 
     def leave(self, client: Member) -> None:
-        """End the turn of a client, or its wait."""
+        """End the turn of a client, or its wait: its message is complete, or it has left."""
+        self._wait_no_more(client)
+        self._wasted.pop(client, None)
+        self._end(client)
+
+    def _wait_no_more(self, client: Member) -> None:
         self._waiting.pop(client, None)
-        self._unfinished.pop(client, None)
+        self._proven.pop(client, None)
+
+    def _end(self, client: Member) -> None:
+        if self._turns.pop(client, None) is None:
+            return
         client.memory.has_turn = False
-        if self._turn is client:
-            self._turn, self._last = None, client.memory
+        if client.memory.is_first:
+            client.memory.is_first, self._last = False, client.memory
+
+    def _choose_first(self) -> None:
+        """Choose who goes on even if the reserve is used up: the one that has its turn for longest."""
+        if (first := next(iter(self._turns), None)) and not first.memory.is_first and self._may_exceed:
+            first.memory.is_first = True
+            first.regulate()
 
     def regulate(self, now: float) -> None:
-        """Under pressure, give the turn to the next client, or go on with the one that has it; without, end it."""
+        """Under pressure, give turns to the next clients, and go on with those that have one; without, end all."""
         if not self._budget.is_tight:
-            if self._turn:
-                self.leave(self._turn)
-            self._waiting.clear()
-            self._unfinished.clear()
+            self._forget()
             return
-        if self._turn:  # the store may have caught up
-            self._turn.regulate()
-        while self._waiting and self._has_turn_to_give:
-            self._turn, self._turn_since = self._next(), now
-            del self._waiting[self._turn]
-            self._turn.take_turn()
+        self._check_turns(now)
+        budget = self._budget
+        room = budget.has_turns, budget.has_reserve(is_proven=False), budget.has_reserve(is_proven=True)
+        if room != self._room:  # the store may have caught up
+            self._room = room
+            for client in list(self._turns):
+                client.regulate()
+        self._choose_first()
+        while (following := self._next()) is not None:
+            self._give_turn(following, now)
+            self._choose_first()
+        if self._turns and not self._will_look:
+            self._will_look = True
+            self._clock.call_later(_CHECK_TURNS_S, self._look)
 
-    def _next(self) -> Member:
-        self._turns += 1
-        return next(iter(self._waiting)) if self._turns % _OLDEST_IN == 0 else min(self._waiting, key=self._rank)
+    def _look(self) -> None:
+        self._will_look = False
+        self._look_again()
 
-    def _rank(self, client: Member) -> tuple[int, int]:
-        return self._unfinished.get(client, 0), client.memory.partial // _PIECE_BYTES
+    def _look_now(self) -> None:
+        self._will_look_now = False
+        self._look_again()
+
+    def _forget(self) -> None:
+        for client in list(self._turns):
+            self._end(client)
+        self._waiting.clear()
+        self._proven.clear()
+        self._wasted.clear()
+
+    def _give_turn(self, client: Member, now: float) -> None:
+        self._wait_no_more(client)
+        self._turns[client] = _Turn(now, client.memory.partial)
+        client.take_turn()
+
+    def _next(self) -> Member | None:
+        """Return who gets a turn now."""
+        budget, turns = self._budget, len(self._turns)
+        if not self._waiting or not budget.has_turns:
+            return None
+        if self._proven and turns < _TURNS + _TURNS_OF_PROVEN and budget.has_reserve(is_proven=True):
+            return min(self._proven, key=self._rank)
+        if turns >= _TURNS or not (budget.has_reserve(is_proven=False) or (not turns and self._may_exceed)):
+            return None
+        self._given += 1
+        return next(iter(self._waiting)) if self._given % _OLDEST_IN == 0 else min(self._waiting, key=self._rank)
 
     @property
-    def _has_turn_to_give(self) -> bool:
-        budget = self._budget
-        if self._turn or not budget.has_turns:
-            return False
-        if budget.total <= budget.most_without_turns or self._last is None:
-            return True
-        return not (self._last.unjudged or self._last.unstored)  # what it completed in its turn
+    def _may_exceed(self) -> bool:
+        """Whether there may be a first turn: what was completed in the one before is stored."""
+        last = self._last
+        return last is None or not (last.unjudged or last.unstored)
+
+    def _rank(self, client: Member) -> tuple[int, bool, int]:
+        memory = client.memory
+        return self._wasted_by(client), not memory.is_proven, memory.partial // _PIECE_BYTES
+
+    def _wasted_by(self, client: Member) -> int:
+        wasted = self._wasted.get(client)
+        return wasted.turns if wasted else 0
 
     def drop_those_behind(self, clients: Iterable[Member], now: float) -> None:
         """Drop clients until there is room, if it is clients that the others wait for. Call this often."""
@@ -140,7 +238,7 @@ class Pressure:
         least_per_s = min(LEAST_BYTES_PER_S, _ENOUGH_BYTES_PER_S // max(1, unfinished))
         behind: list[tuple[float, Member]] = []
         for client in members:
-            if (client.memory.held < least and client is not self._turn) or client.takes_rest():
+            if (client.memory.held < least and client not in self._turns) or client.takes_rest():
                 continue
             seconds = client.behind_s(now, least_per_s)
             if seconds > _MAX_BEHIND_S:
@@ -149,22 +247,45 @@ class Pressure:
             if budget.total <= budget.limit // 2:
                 return
             client.drop_for_memory()
-        self._end_slow_turn(now)
 
-    def _end_slow_turn(self, now: float) -> None:
-        turn = self._turn
-        if turn is None or not self._waiting:
+    def _check_turns(self, now: float) -> None:
+        """End turns that others wait for, and drop clients if the reserve is used up."""
+        if not self._waiting or now - self._turns_checked_at < _CHECK_TURNS_S:
             return
-        is_slow = turn.behind_s(now, _TURN_BYTES_PER_S) > _MAX_BEHIND_S
-        is_long = now - self._turn_since > _LONG_TURN_S and min(map(self._rank, self._waiting)) < self._rank(turn)
-        if self._budget.total <= self._budget.most_without_turns:
-            if is_slow or is_long:
-                self._end_unfinished(turn)
-        elif is_slow or (is_long and turn.behind_s(now, _LONG_TURN_BYTES_PER_S) > _MAX_BEHIND_S):
-            turn.drop_for_memory()  # its next turn could add as much
+        self._turns_checked_at = now
+        best = min(map(self._rank, self._waiting))
+        for client, turn in list(self._turns.items()):
+            if client.memory.is_proven and client.memory.must_pause:  # it waits for room
+                turn.since = now
+                continue
+            is_long = now - turn.since > _LONG_TURN_S and best < self._rank(client)
+            if is_long or client.behind_s(now, _TURN_BYTES_PER_S) > _MAX_BEHIND_IN_TURN_S:
+                self._end_unfinished(client, turn, now)
+        self._make_room(best[0])
 
-    def _end_unfinished(self, turn: Member) -> None:
-        turns = self._unfinished.get(turn, 0) + 1
-        self.leave(turn)
-        self._unfinished[turn] = turns
-        turn.regulate()
+    def _end_unfinished(self, client: Member, turn: _Turn, now: float) -> None:
+        wasted = self._wasted.setdefault(client, _Wasted())
+        wasted.turns += 1
+        wasted.sent += client.memory.partial - turn.partial
+        wasted.seconds += now - turn.since
+        client.memory.delivered = 0
+        if client.memory.is_first and not self._budget.has_reserve(is_proven=True):
+            client.drop_for_memory()  # its next turn could add as much
+            return
+        self._end(client)
+        client.regulate()
+
+    def _make_room(self, least_wasted: int) -> None:
+        """Drop clients until half of the reserve is free: those that have wasted more turns than one that waits."""
+        budget = self._budget
+        if budget.has_reserve(is_proven=False):
+            return
+        worse = [
+            (wasted.bytes_per_s, client)
+            for client, wasted in self._wasted.items()
+            if wasted.turns > least_wasted and client not in self._turns
+        ]
+        for _, client in sorted(worse, key=lambda each: each[0]):
+            client.drop_for_memory()
+            if budget.total <= (budget.limit + budget.most_without_turns) // 2:
+                return

@@ -62,7 +62,7 @@ class Roster:
         self._counters = counters
         self._log = log
         self._paused = Paused(budget, scheduler)
-        self._pressure = Pressure(budget)
+        self._pressure = Pressure(budget, scheduler, self.regulate_memory)
         self._questions = QuestionOrder(budget, scheduler.time)
         self._places = Places[Connection]()
         self._held = HeldDeliveries(budget, store.give_up)

@@ -7,6 +7,7 @@ the threads that answer questions, and the echo of stored lines.
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -26,6 +27,9 @@ from logferry.server.storage.store import Store, StoreState
 from logferry.telemetry.log_limits import RepeatLimit
 
 logger = logging.getLogger(__name__)
+
+# How old a heartbeat may be: clients get one every few seconds.
+_HEALTH_S: Final = 0.05
 
 _DOINGS: Final = {
     Report: "report",
@@ -64,6 +68,8 @@ class StoreBridge:
         self._reporting = ThreadPoolExecutor(1, thread_name_prefix="logferry-report")
         self._repairing = ThreadPoolExecutor(1, thread_name_prefix="logferry-repair")
         self._failures = RepeatLimit(logger)
+        self._sign_of_life = b""
+        self._looked_at = -math.inf  # the store's health
 
     def submit(self, delivery: ClientDelivery) -> None:
         """Submit a delivery to the store."""
@@ -94,8 +100,13 @@ class StoreBridge:
         self._submit_to(self._reporting if isinstance(question, Report) else self._repairing, answer)
 
     def sign_of_life(self) -> bytes:
-        """Return a heartbeat, which says why the store stores nothing now, if it does not."""
-        return sign_of_life(self._store)
+        """Return a heartbeat, which says why the store stores nothing now, if it does not.
+
+        A client may send thousands of pings at once, and to ask the store costs more than everything else about one.
+        """
+        if (now := self._loop.time()) > self._looked_at + _HEALTH_S:
+            self._sign_of_life, self._looked_at = sign_of_life(self._store), now
+        return self._sign_of_life
 
     def damaged_sources(self, owner: str) -> Sequence[str]:
         """Return sources of an owner that are known to be damaged."""

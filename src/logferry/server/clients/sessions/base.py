@@ -140,6 +140,9 @@ class Session(Protocol):
     def take(self, data: bytes) -> Turn:
         """Take bytes from the client."""
 
+    def is_continued_by(self, data: bytes) -> bool:
+        """Whether `data` only lengthens an incomplete message, so that to take it costs nothing."""
+
     def hold(self, data: bytes) -> None:
         """Take bytes from the client, and leave them to `take_more`."""
 
@@ -184,6 +187,8 @@ class Buffering(Protocol):
     @property
     def is_inflating(self) -> bool: ...
 
+    def is_continued_by(self, data: bytes) -> bool: ...
+
 
 ProtocolObject = TypeVar("ProtocolObject", bound=Buffering)
 
@@ -211,6 +216,9 @@ class SessionOver(Generic[ProtocolObject]):
     def is_inflating(self) -> bool:
         return self._protocol.is_inflating
 
+    def is_continued_by(self, data: bytes) -> bool:
+        return self._protocol.is_continued_by(data)
+
 
 class UnknownProtocol:
     """The session of a client whose protocol is not identified yet: takes nothing and answers nothing."""
@@ -228,6 +236,9 @@ class UnknownProtocol:
     def take(self, data: bytes) -> Turn:
         """See Session; likewise below."""
         return NOTHING
+
+    def is_continued_by(self, data: bytes) -> bool:
+        return False
 
     def hold(self, data: bytes) -> None:
         pass
