@@ -210,7 +210,7 @@ class TestTheServersFile:
                 "[[input]]\nlog_file = 'y'",
                 "line 1: input: unknown key here; it belongs in the configuration file of the client",
             ),
-            ("[server]\nport = 1", "line 1: server: unknown key; this file has no sections"),
+            ("[network]\nport = 1", "line 1: network: unknown key; this file has no sections"),
             ("config = 'x'", "line 1: config: a configuration file cannot name another configuration file"),
         ],
     )
@@ -298,7 +298,7 @@ include = ["ok", "("]
             ("log-file = 'x'", "line 1: log-file: unknown key; did you mean log_file?"),
             ("sever_port = 1", "line 1: sever_port: unknown key; did you mean server_port?"),
             ("x = 1", "line 1: x: unknown key; the keys are the long options with underscores"),
-            ("[server]\nport = 1", "line 1: server: unknown key; the only sections are [[input]]"),
+            ("[network]\nport = 1", "line 1: network: unknown key; the only sections are [[input]]"),
             ("[[inputs]]\nlog_file = 'x'", "line 1: inputs: unknown key; the only sections are [[input]]"),
             ("[input]\nlog_file = 'x'", "line 1: input: write each input as its own section, headed [[input]]"),
             ("config = 'x'", "line 1: config: a configuration file cannot name another configuration file"),

@@ -11,6 +11,7 @@ from typing import Annotated, TypeAlias
 from logferry.config.input_settings import FileSettings, InputSettings
 from logferry.config.kinds import BOOLEAN, CERTIFICATE_NAME, HOST_NAME, PATH, PORT, TEXT, choice, whole, word_or
 from logferry.config.options import Declaration, Group, Http, Json, LogFormat, LogLevel, ShutdownTimeout
+from logferry.config.server_addresses import SERVER_ADDRESSES, ServerAddress
 from logferry.config.units import KIB, TIB, duration, size
 
 ServerHost: TypeAlias = Annotated[
@@ -18,6 +19,17 @@ ServerHost: TypeAlias = Annotated[
 ]
 ServerPort: TypeAlias = Annotated[
     int, Declaration(PORT, "9000", "the server's TCP port", Group.ADDRESS, variable="SERVER_PORT")
+]
+Servers: TypeAlias = Annotated[
+    tuple[ServerAddress, ...],
+    Declaration(
+        SERVER_ADDRESSES,
+        "none",
+        "a server such as logs-1.example:9000 or [::1]:9000, instead of --server-host and --server-port; repeatable: each "
+        "server keeps its own store, and lines go to one of them at a time (--server-policy)",
+        Group.ADDRESS,
+        instead_of=("server_host", "server_port"),
+    ),
 ]
 Tls: TypeAlias = Annotated[
     bool,
@@ -57,7 +69,7 @@ TlsServerName: TypeAlias = Annotated[
     Declaration(
         word_or("auto", CERTIFICATE_NAME),
         "auto",
-        "with --tls: the name that the server's certificate must have; auto = the host of --server-host",
+        "with --tls: the name that the server's certificate must have; auto = the host of --server-host or --server",
         Group.ADDRESS,
     ),
 ]
@@ -136,6 +148,7 @@ class ConnectionSettings:
 
     server_host: ServerHost
     server_port: ServerPort
+    server: Servers
     tls: Tls
     tls_ca: TlsCa
     tls_cert: TlsCert
@@ -143,6 +156,11 @@ class ConnectionSettings:
     tls_server_name: TlsServerName
     tls_insecure: TlsInsecure
     token_file: TokenFile
+
+    @property
+    def servers(self) -> tuple[ServerAddress, ...]:
+        """The servers, in the order in which the user named them; at least one."""
+        return self.server or (ServerAddress(self.server_host, self.server_port),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +226,25 @@ class ShipSettings(ConnectionSettings):
             "how often to check quiet files for changes",
             Group.FILES,
             variable="POLL_INTERVAL",
+        ),
+    ]
+    server_policy: Annotated[
+        str,
+        Declaration(
+            choice("failover", "spread"),
+            "failover",
+            "with several servers: failover = the first of --server that works; spread = each client has its own first "
+            "one, so that many clients divide themselves among the servers",
+            Group.DELIVERY,
+        ),
+    ]
+    failback_after: Annotated[
+        float,
+        Declaration(
+            duration(0, 86400),
+            "5m",
+            "with several servers: go back to an earlier one when it has answered for this long",
+            Group.DELIVERY,
         ),
     ]
     host: Host

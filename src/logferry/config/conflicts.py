@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from logferry.config.input_kinds import STANDARD_INPUT
+from logferry.config.server_addresses import problems_with
 from logferry.model.format_names import JOINING_FORMATS
 
 Values = Mapping[str, Any]
@@ -31,7 +32,8 @@ def of_client(values: Values, inputs: Sequence[Values]) -> Iterator[str]:
 
 
 def of_connection(values: Values) -> Iterator[str]:
-    """Yield a sentence for each conflict between the settings of TLS of a client."""
+    """Yield a sentence for each conflict between the settings of a client that say where and how it connects."""
+    yield from problems_with(values.get("server", ()))
     if not values.get("tls", True):
         given = [
             name for name in ("tls_ca", "tls_cert", "tls_key", "tls_server_name", "tls_insecure") if values.get(name)
@@ -40,7 +42,8 @@ def of_connection(values: Values) -> Iterator[str]:
             yield f"--{name.replace('_', '-')} needs --tls: without it, the connection is not encrypted"
     elif values.get("tls_key") and not values.get("tls_cert"):
         yield "--tls-key needs --tls-cert"
-    if values.get("token_file") and not values.get("tls", True) and not _is_this_machine(values.get("server_host", "")):
+    hosts = [server.host for server in values.get("server", ())] or [values.get("server_host", "")]
+    if values.get("token_file") and not values.get("tls", True) and not all(map(_is_this_machine, hosts)):
         yield "--token-file needs --tls, or a server on this machine: others could read the token"
 
 

@@ -112,14 +112,13 @@ class _Judge:
             layer = self._layer_of(option, tables)
             if layer is None or not values.get(option.name):
                 continue
-            for name in option.instead_of:
-                other = self._layer_of(by_name[name], tables)
-                if other == layer:
-                    self.problems.append(
-                        f"{option.flag} and {by_name[name].flag} (both from {layer[1]}) cannot be used together"
-                    )
-                elif other is not None and other < layer:
-                    values[option.name] = option.kind.parse(option.default)
+            others = {by_name[name]: self._layer_of(by_name[name], tables) for name in option.instead_of}
+            highest = min((other for other in others.values() if other), default=None)
+            if highest is not None and highest < layer:
+                values[option.name] = option.kind.parse(option.default)
+            elif highest == layer:
+                flags = " or ".join(other.flag for other, its_layer in others.items() if its_layer == layer)
+                self.problems.append(f"{option.flag} and {flags} (both from {layer[1]}) cannot be used together")
 
     def _layer_of(self, option: Option, tables: Sequence["Table"]) -> tuple[int, str] | None:
         """Return the rank of the layer that an option's value is from, the highest being 0, and its name."""

@@ -30,7 +30,10 @@ def _common(settings: ShipSettings, state_dir: Path) -> Iterator[str]:
     ways += ["gzip"] if settings.compress else []
     ways += ["then deleted"] if settings.delete_after else []
     ways += [f"then moved to {settings.move_after}"] if settings.move_after else []
-    yield f"server   {settings.server_host} port {settings.server_port}{_security(settings)}"
+    for host, port in settings.servers:
+        yield f"server   {host} port {port}{_security(settings)}"
+    if len(settings.servers) > 1:
+        yield f"policy   {settings.server_policy}"
     yield f"mode     {', '.join(ways)}"
     yield f"state    {state_dir}"
     if settings.follow_foreign_links:

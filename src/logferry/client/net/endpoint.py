@@ -22,16 +22,27 @@ class Endpoint:
 
     @classmethod
     def of(cls, settings: ConnectionSettings) -> Self:
-        """Return the server that settings name. Raises ConfigError if files of TLS or a token cannot be used."""
+        """Return the first server that settings name. Raises ConfigError as `all_of` does."""
+        return cls.all_of(settings)[0]
+
+    @classmethod
+    def all_of(cls, settings: ConnectionSettings) -> list[Self]:
+        """Return the servers that settings name, in order.
+
+        Raises ConfigError if files of TLS or a token cannot be used.
+        """
         if settings.token_file is not None:
             from logferry.client.net.token import check_token_file  # late: most clients have none
 
             check_token_file(settings.token_file)
-        if not settings.tls:
-            return cls(settings.server_host, settings.server_port)
-        from logferry.client.net.security import Security  # late: a client without TLS starts without the ssl module
+        security = None
+        if settings.tls:
+            from logferry.client.net.security import (
+                Security,
+            )  # late: a client without TLS starts without the ssl module
 
-        return cls(settings.server_host, settings.server_port, Security(settings))
+            security = Security(settings)
+        return [cls(*server, security) for server in settings.servers]
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
