@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from logferry.model.holdings import Held, Holdings
 from logferry.model.render_spec import RenderSpec
 
 
@@ -40,6 +41,8 @@ class Source:
     asked_from: int = 0  # the bytes before are not to be shipped: not asked for, or shipped from another file
     given_up: tuple[int, int] = (0, 0)  # the latest range that is lost although the file has it: --max-held-bytes
     place: str = ""  # the real path to which `path` led, through symbolic links, if that is another one
+    holdings: Holdings = Holdings()  # what several servers have of it
+    elsewhere_until: int = 0  # before this offset, other stores may have ranges that `store` is not to get
     is_confirmed: bool = False  # in this run, the server has said how far it is stored, or cannot be asked
     is_ended: bool = False  # its file holds other content now; a copy that appears later may continue it
     is_finished: bool = False  # nothing more will be read: a batch run has ended, or the file is gone
@@ -56,6 +59,22 @@ class Source:
     def has_given_up(self, start: int, end: int) -> bool:
         """Whether this client has given up all of a range."""
         return self.given_up[0] <= start and end <= self.given_up[1]
+
+    @property
+    def acked_until(self) -> int:
+        """The offset up to which every byte was acked by one store or another."""
+        return max(self.committed, self.holdings.end)
+
+    def move_to(self, store: str) -> Acked:
+        """Make another store the present one; return what that store is known to have.
+
+        `committed` stays; `lines` and `crc32` are those of the store now.
+        """
+        known = self.holdings.of(store) or Held(store, 0, 0, 0)
+        present = Held(self.store, self.committed, self.lines, self.crc32)
+        self.holdings = self.holdings.taken_over(present, store)
+        self.store, self.lines, self.crc32 = store, known.lines, known.crc32
+        return Acked(known.committed, known.crc32, self.renderings)
 
     def go_to(self, committed: int, lines: int, crc32: int) -> None:
         """Take over the server's position of the source."""

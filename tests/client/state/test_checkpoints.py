@@ -481,7 +481,7 @@ SPOILED = {
     "damaged": lambda path: path.write_bytes(path.read_bytes()[:40]),
     "binary": lambda path: path.write_bytes(os.urandom(300)),
     "emptied": lambda path: path.write_bytes(b""),
-    "another version": lambda path: path.write_text(path.read_text().replace('"version":3', '"version":4')),
+    "another version": lambda path: path.write_text(path.read_text().replace('"version":4', '"version":5')),
     "another shape": lambda path: path.write_text("[1, 2, 3]"),
     "deep": lambda path: path.write_text("[" * 200_000),
     "a folder": lambda path: (path.unlink(), path.mkdir()),

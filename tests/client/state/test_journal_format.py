@@ -225,7 +225,7 @@ def test_a_file_of_version_1_is_read_and_replaced_at_the_next_save(
     assert (first.lines, first.crc32, first.head, first.is_finished, first.seen_at) == (1, 7, "0123", True, 1.7e9 + 0.5)
     assert first.renderings == ()
     checkpoints.save()
-    assert json.loads(lines_of(tmp_path)[0]) == {"version": 3, "client": "c0ffee", "servers": ["logs:9000"]}
+    assert json.loads(lines_of(tmp_path)[0]) == {"version": 4, "client": "c0ffee", "servers": ["logs:9000"]}
     assert {checkpoint.id: checkpoint for checkpoint in Checkpoints(tmp_path, read_only=True)}["a"] == first
     checkpoints.close()
     assert not caplog.text

@@ -111,7 +111,7 @@ def test_a_file_of_version_2_is_read_and_replaced_at_the_next_save(
     assert checkpoints.client_id == "c0ffee"
     checkpoints.close()
     header, entry, again = map(json.loads, path.read_text().splitlines())
-    assert header == {"version": 3, **again} == {"version": 3, "client": "c0ffee", "servers": ["logs:9000"]}
+    assert header == {"version": 4, **again} == {"version": 4, "client": "c0ffee", "servers": ["logs:9000"]}
     assert (entry["id"], entry["committed"]) == ("a", 10)
     assert not caplog.text
 

@@ -21,6 +21,7 @@ from logferry.client.files.identity import (
 )
 from logferry.client.state.journal_format import Entry
 from logferry.client.state.state_values import MAX_OFFSET, check_offset, check_text, check_time, check_values
+from logferry.model.holdings import Held, Holdings, Part
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
 from logferry.printable import moment
@@ -55,6 +56,9 @@ class Checkpoint:
     `committed` is what `store` has; its id is "" if it did not state one, or an older version shipped the source.
     `elsewhere` is what other stores had, and what `store` had before it was set back to an earlier copy of itself.
 
+    With several servers, `parts` says which store acked which bytes first, and `held` what each other store than `store`
+    has; `lines` and `crc32` are what `store` itself has up to `committed` (model/holdings.py).
+
     `is_settled` says that the file was rotated and is stored to its end, `has_window` that an unknown window after
     `committed` is recorded: either way, it is not reported when the file cannot be found.
     """
@@ -84,6 +88,13 @@ class Checkpoint:
     place: str = ""
     is_settled: bool = False
     has_window: bool = False
+    parts: tuple[Part, ...] = ()
+    held: tuple[Held, ...] = ()
+
+    @property
+    def holdings(self) -> Holdings:
+        """What several servers have of the source."""
+        return Holdings(self.parts, self.held)
 
     @property
     def identity(self) -> FileIdentity:
@@ -148,6 +159,8 @@ def checkpoint_of(source: Source, *, seen_at: float) -> Checkpoint:
         place=source.place,
         is_settled=source.is_settled,
         has_window=source.has_window,
+        parts=source.holdings.parts,
+        held=source.holdings.held,
     )
 
 
@@ -170,6 +183,7 @@ def source_of(checkpoint: Checkpoint, *, tail: bytes = b"") -> Source:
         asked_from=checkpoint.asked_from,
         given_up=checkpoint.given_up,
         place=checkpoint.place,
+        holdings=checkpoint.holdings,
     )
 
 
@@ -212,6 +226,8 @@ def from_entry(entry: Entry) -> Checkpoint:
     given = {name: entry[name] for name in _NAMES if name in entry}
     given["renderings"] = _renderings(given.get("renderings", ()))
     given["elsewhere"] = _elsewhere(given.get("elsewhere", ()))
+    given["parts"] = _parts(given.get("parts", ()))
+    given["held"] = _held(given.get("held", ()))
     given["given_up"] = _range(given.get("given_up", (0, 0)))
     checkpoint = Checkpoint(**given)
     check_values(checkpoint, limits=_LIMITS)
@@ -241,6 +257,28 @@ def _elsewhere(entry: Iterable[Iterable[Any]]) -> tuple[StoredAt, ...]:
         check_offset("committed", mark.committed)
         check_time("at", mark.at)
     return tuple(mark._replace(store=intern(mark.store)) for mark in marks[-_MAX_STORES:])
+
+
+def _parts(entry: Iterable[Iterable[Any]]) -> tuple[Part, ...]:
+    """Read the parts of a source. Raises ValueError or TypeError unless each ends behind the one before."""
+    parts, end = [Part(*part) for part in entry], 0
+    for part in parts:
+        check_offset("parts", part.end)
+        check_text("parts", part.store)
+        if part.end <= end:
+            raise ValueError("parts are not in order")
+        end = part.end
+    return tuple(part._replace(store=intern(part.store)) for part in parts)
+
+
+def _held(entry: Iterable[Iterable[Any]]) -> tuple[Held, ...]:
+    """Read what other stores have of a source. Raises ValueError or TypeError."""
+    found = [Held(*held) for held in entry]
+    for held in found:
+        check_text("held", held.store)
+        for number in held[1:]:
+            check_offset("held", number)
+    return tuple(held._replace(store=intern(held.store)) for held in found)
 
 
 def _renderings(entry: Iterable[tuple[Any, Any]]) -> Renderings:

@@ -74,6 +74,7 @@ class Checkpoints:
         self._unsaved: set[str] = set()  # the ids whose entry in the file is outdated or missing
         self._round: Iterator[Source] = iter(())
         self._servers: set[str] = set()
+        self._stores: dict[str, str] = {}  # by server: the id of the store that it last had
         self._servers_changed = False
         self._forget_at = forget_at(0)
         self._save_at = clock() + SAVE_INTERVAL_S
@@ -157,8 +158,13 @@ class Checkpoints:
 
     def _is_registered(self, source: Source) -> bool:
         known = self._known.get(source.id)
-        is_same = known is not None and known.renderings == (*source.renderings,) and known.given_up == source.given_up
-        return is_same and source.id not in self._unsaved
+        return (
+            known is not None
+            and known.renderings == (*source.renderings,)
+            and known.given_up == source.given_up
+            and known.holdings == source.holdings
+            and source.id not in self._unsaved
+        )
 
     def note(self, source: Source) -> None:
         """Bring the checkpoint of a source up to date in memory, before another store's position replaces its own."""
@@ -217,6 +223,21 @@ class Checkpoints:
             self._servers.add(server)
             self._servers_changed = True
             self._write()
+
+    def store_of(self, server: str) -> str:
+        """Return the id of the store that a server had when it was last asked; "" if that is not known."""
+        if server not in self._stores:  # a file of version 3 does not say it, but its checkpoints do
+            with self._changing:
+                shipped = [known for known in self._known if known.server == server and known.store]
+            latest = max(shipped, key=lambda known: known.seen_at, default=None)
+            self._stores[server] = latest.store if latest else ""
+        return self._stores[server]
+
+    def learn_store(self, server: str, store: str) -> None:
+        """Remember which store a server has."""
+        if store and self._stores.get(server) != store:
+            self._stores[server] = store
+            self._servers_changed = True
 
     @property
     def patience_s(self) -> float:
@@ -312,6 +333,8 @@ class Checkpoints:
             case {"servers": list(servers)}:
                 self.client_id = _client_id(entry.get("client", self.client_id))
                 self._servers = {str(server) for server in servers}
+                stores = entry.get("stores", {})
+                self._stores = {server: _store_id(store) for server, store in dict(stores).items()}
             case {"forget": str(source_id)}:
                 self._known.remove(source_id)
             case _:
@@ -336,7 +359,12 @@ class Checkpoints:
         self._failures.all_over("checkpoints are saved to %s again", printable(str(self._file.path.parent)))
 
     def _write_to(self, file: CheckpointFile, changes: list[Checkpoint | str]) -> None:
-        client = {"client": self.client_id, "servers": sorted(self._servers)}
+        client: dict[str, Any] = {"client": self.client_id, "servers": sorted(self._servers)}
+        client |= (
+            {"stores": stores}
+            if (stores := {server: store for server, store in sorted(self._stores.items()) if store})
+            else {}
+        )
         if file.has_room_for(len(changes) + 1, most=2 * len(self._known) + _OUTDATED_LINES):
             file.append([*([client] if self._servers_changed else []), *map(_entry_of, changes)])
         else:  # twice: without its id, the client could not go on with any source that a server has
@@ -364,6 +392,13 @@ def _client_id(value: Any) -> str:
     """Return an id that a server accepts. Raises ValueError for anything else: with it, no file could be shipped."""
     if type(value) is not str or not 0 < len(value) <= MAX_NAME_CHARS or encodable(value) != value:
         raise ValueError("the id of the client is not a text of 1 to 255 characters")
+    return value
+
+
+def _store_id(value: Any) -> str:
+    """Return the id of a store. Raises ValueError for anything else."""
+    if type(value) is not str or not 0 < len(value) <= MAX_NAME_CHARS:
+        raise ValueError("the id of a store is not a text of 1 to 255 characters")
     return value
 
 

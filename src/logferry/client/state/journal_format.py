@@ -1,9 +1,11 @@
-"""The format of STATE_DIR/checkpoints.json, version 3: a journal (journal.py) of JSON objects, one per line.
+"""The format of STATE_DIR/checkpoints.json, version 4: a journal (journal.py) of JSON objects, one per line.
 
-    {"version":3,"client":"<id>","servers":["<host>:<port>"]}   the first line
+    {"version":4,"client":"<id>","servers":["<host>:<port>"]}   the first line
     {"id":"<source>","path":"/var/log/app.log", ...}            a checkpoint, without fields that have their default
     {"forget":"<source>"}                                       the checkpoint of this source is forgotten
-    {"client":"<id>","servers":["<host>:<port>"]}               all servers that speak the delivery extension
+    {"client":"<id>","servers":["<host>:<port>"],"stores":{"<host>:<port>":"<id>"}}
+                                                                all servers that speak the delivery extension, and the
+                                                                store that each of them had when it last said so
 
 The client's id is a secret (docs/security.md). It is in the first line, and in each line about servers: one damaged
 line must not cost it, and with it all sources.
@@ -19,8 +21,8 @@ A damaged file never stops the client. The client uses the readable lines, keeps
 new one; a source whose line is lost becomes a new source and is shipped again. A file of a later version, or without a
 single readable line, is set aside in the same way, as a whole. A file that the system refuses to read may be intact: it
 is left as it is, and the client ends.
-Version 1 was one JSON document with all checkpoints under "sources"; version 2 did not say which store has a source.
-Both are read, and replaced at the next save.
+Version 1 was one JSON document with all checkpoints under "sources"; version 2 did not say which store has a source;
+version 3 knew one store for each source. All are read, and replaced at the next save.
 
 Must never interpret the lines further: checkpoint.py and checkpoints.py do.
 """
@@ -41,8 +43,8 @@ from logferry.errors import cause_of
 
 logger = logging.getLogger(__name__)
 
-VERSION: Final = 3
-_READABLE_VERSIONS: Final = (2, 3)
+VERSION: Final = 4
+_READABLE_VERSIONS: Final = (2, 3, 4)
 
 Entry = Mapping[str, Any]
 
