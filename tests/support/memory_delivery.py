@@ -136,6 +136,7 @@ class MemoryProgress:
         self._happened = happened
         self.registered: list[list[str]] = []
         self.known: dict[str, Source] = {}
+        self.stores: dict[str, str] = {}
 
     def register_all(self, sources: Iterable[Source]) -> None:
         self.registered.append([source.id for source in sources])
@@ -152,6 +153,12 @@ class MemoryProgress:
 
     def found_in(self, source_id: str, store: str) -> None:
         self.known[source_id].store = store
+
+    def store_of(self, server: str) -> str:
+        return self.stores.get(server, "")
+
+    def learn_store(self, server: str, store: str) -> None:
+        self.stores[server] = store
 
     def why_missing(self, source: Source, store: str, *, found: int) -> str:
         return f"{store} had {source.committed} bytes"

@@ -25,8 +25,8 @@ Servers: TypeAlias = Annotated[
     Declaration(
         SERVER_ADDRESSES,
         "none",
-        "a server such as logs-1.example:9000 or [::1]:9000, instead of --server-host and --server-port; repeatable: each "
-        "server keeps its own store, and lines go to one of them at a time (--server-policy)",
+        "a server such as logs-1.example:9000 or [::1]:9000, instead of --server-host and --server-port; repeatable: "
+        "each server keeps its own store, and lines go to one of them at a time (--server-policy)",
         Group.ADDRESS,
         instead_of=("server_host", "server_port"),
     ),

@@ -8,7 +8,7 @@ E41). Pure values; must never decide which stores can be relied on: the caller n
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
-# A source remembers at most this many parts; of the oldest ones it forgets who has them, so that they count as nobody's.
+# A source remembers at most this many parts. It forgets who has the oldest ones, so that they count as nobody's.
 _MAX_PARTS: Final = 64
 
 _NOBODY: Final = ""

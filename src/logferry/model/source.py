@@ -41,7 +41,7 @@ class Source:
     asked_from: int = 0  # the bytes before are not to be shipped: not asked for, or shipped from another file
     given_up: tuple[int, int] = (0, 0)  # the latest range that is lost although the file has it: --max-held-bytes
     place: str = ""  # the real path to which `path` led, through symbolic links, if that is another one
-    holdings: Holdings = Holdings()  # what several servers have of it
+    holdings: Holdings = field(default_factory=Holdings)  # what several servers have of it
     elsewhere_until: int = 0  # before this offset, other stores may have ranges that `store` is not to get
     is_confirmed: bool = False  # in this run, the server has said how far it is stored, or cannot be asked
     is_ended: bool = False  # its file holds other content now; a copy that appears later may continue it

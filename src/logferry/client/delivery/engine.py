@@ -213,6 +213,8 @@ class DeliveryEngine:
             size += len(batch.payload)
             if batch.epoch != batch.source.epoch:  # it was read before its source was sent back
                 self._window.discarded_lines += batch.lines
+            elif self._outgoing is not None and batch.start < batch.source.elsewhere_until and self._passes(batch):
+                continue
             elif self._outgoing is None or self._positions.is_welcome(batch.source):
                 self._window.add(batch)
                 if self._outgoing is not None:
@@ -220,6 +222,15 @@ class DeliveryEngine:
             else:
                 self._window.discarded_lines += batch.lines
         return taken > 0
+
+    def _passes(self, batch: Batch) -> bool:
+        """Go past what other servers have instead of sending a batch; return whether they have it."""
+        passed = self._positions.passed(batch)
+        for skipped in passed:
+            self._window.add(skipped)
+            if self._outgoing is not None:
+                self._outgoing.add(skipped)
+        return bool(passed)
 
     def _wants_batch(self) -> bool:
         has_room = not self._is_connecting if self._outgoing is None else self._outgoing.has_room
@@ -339,6 +350,7 @@ class DeliveryEngine:
         logger.log(level, "connected to %s%s", connection.server, " (plain protocol)" if is_plain else "")
         self._unregistered.clear()
         self._must_connect = False
+        self._checkpoints.learn_store(connection.server, connection.store)
         self._accounts.begin(connection)
         self._positions.begin(connection)
         self._outgoing = OutgoingBatches(self._output, connection, prepare=self._prepare)
@@ -347,7 +359,7 @@ class DeliveryEngine:
         self._observer.connected(connection.guarantee)
         now = self._clock()
         self._idle.connected(now)
-        self._can_reconcile = self._reconciliation.begin(connection, now)
+        self._can_reconcile = self._reconciliation.begin(connection, self._positions.stores, now)
         self._pings.begin(connection, now)
 
     def _note_located(self, located: Located) -> None:

@@ -5,13 +5,18 @@ that is believed. Of any other server, only the checkpoint says what it has. Own
 Must never read a file, nor send anything.
 """
 
+from collections.abc import Sequence
+
 from logferry.client.delivery.accounts import Accounts
 from logferry.client.delivery.batches import BatchProducer
 from logferry.client.delivery.output import Connected, Guarantee, OutputLimits, SourceAt, SourceRefused
 from logferry.client.delivery.progress import DeliveryProgress
-from logferry.client.delivery.resume import SourceResumption, not_wanted_until, read_again
+from logferry.client.delivery.resume import SourceResumption, read_again
+from logferry.client.delivery.takeover import Stores
+from logferry.client.delivery.unwanted import not_wanted_until
 from logferry.client.delivery.window import Window
 from logferry.errors import ProtocolError
+from logferry.model.batch import Batch
 from logferry.model.source import Source
 from logferry.telemetry.metrics import Metrics
 
@@ -29,8 +34,12 @@ class SourcePositions:
         metrics: Metrics,
         *,
         counts_stored_before: bool,
+        servers: Sequence[str] = (),
     ) -> None:
-        """With `counts_stored_before`, the lines that a server had before this run are counted."""
+        """With `counts_stored_before`, the lines that a server had before this run are counted.
+
+        `servers` are all servers of this client ("host:port"), if there are several.
+        """
         self._producer = producer
         self._window = window
         self._progress = progress
@@ -38,6 +47,8 @@ class SourcePositions:
         self._accounts = accounts
         self._metrics = metrics
         self._counts_stored_before = counts_stored_before
+        self._servers = servers
+        self.stores = Stores()  # of the current connection, or the last one
         self.connection = Connected("", Guarantee.BEST_EFFORT, OutputLimits())  # the current one, or the last one
 
     def begin(self, connection: Connected) -> None:
@@ -46,6 +57,7 @@ class SourcePositions:
         A server with the extension is asked later.
         """
         self.connection = connection
+        self.stores = self._stores_beside(connection)
         for source in {batch.source.id: batch.source for batch in self._window.unfinished()}.values():
             self.is_welcome(source)
 
@@ -55,11 +67,12 @@ class SourcePositions:
             raise ProtocolError(f"the server says that it has {position.committed} bytes of a source that is new")
         self._progress.note(source)
         stored_before = self._accounts.lines_stored
-        self._resumption.resume(source, position, server=self.connection.server)
+        self._resumption.resume(source, position, self.stores)
         if source.epoch >= 0:  # otherwise the file is a new source
             source.store, source.server = self.connection.store, self.connection.server
             in_this_run = self._accounts.lines_stored - stored_before
-            self._confirm(source, self._plain_lines_of(source) + position.lines - in_this_run)
+            elsewhere = sum(held.lines for held in source.holdings.held)
+            self._confirm(source, self._plain_lines_of(source) + elsewhere + position.lines - in_this_run)
 
     def start_anew(self, source: Source, refused: SourceRefused) -> None:
         """Ship a file as a new source, because the server refuses to continue it. Raises ProtocolError."""
@@ -73,9 +86,9 @@ class SourcePositions:
         """
         if source.is_confirmed or self.connection.guarantee is Guarantee.EXACTLY_ONCE:
             return True
-        server = self.connection.server
-        is_its_own = source.server in ("", server)  # early versions did not save the server
-        start = source.committed if is_its_own else min(source.committed, not_wanted_until(source, server))
+        servers = self.stores.servers
+        is_its_own = not source.server or source.server in servers  # early versions did not save the server
+        start = source.committed if is_its_own else min(source.committed, not_wanted_until(source, servers))
         is_welcome = start == source.committed
         if not is_welcome:
             self._progress.note(source)
@@ -85,6 +98,25 @@ class SourcePositions:
             read_again(source, start, window=self._window, producer=self._producer)
         self._confirm(source, source.plain_lines + source.lines)
         return is_welcome
+
+    def passed(self, batch: Batch) -> list[Batch]:
+        """Return the batches that take the server past what other servers have from the start of `batch` on.
+
+        If there are any, the source is read again from there, and `batch` does not count.
+        """
+        source = batch.source
+        end = self.stores.next_needed(source, batch.start)
+        if end == batch.start:
+            return []
+        source.epoch += 1
+        self._window.discarded_lines += batch.lines
+        self._producer.send_back(source, end, one_by_one_until=0)
+        return list(self.stores.skips(source, batch.start, end))
+
+    def _stores_beside(self, connection: Connected) -> Stores:
+        names = set(self._servers) - {connection.server}
+        others = {self._progress.store_of(name) for name in names} - {"", connection.store}
+        return Stores(connection.store, (connection.server, *names), others if connection.store else ())
 
     def _plain_lines_of(self, source: Source) -> int:
         return source.plain_lines if source.plain_server == self.connection.server else 0

@@ -28,6 +28,12 @@ class DeliveryProgress(Protocol):
     def found_in(self, source_id: str, store: str) -> None:
         """Have the next save that is due record that a store has all of a source that was acked."""
 
+    def store_of(self, server: str) -> str:
+        """Return the id of the store that a server ("host:port") had when it last said so; "" if that is not known."""
+
+    def learn_store(self, server: str, store: str) -> None:
+        """Have the next save record which store a server has."""
+
     def why_missing(self, source: Source, store: str, *, found: int) -> str:
         """Return why a store has only the first `found` bytes of a source, although more were acked."""
 

@@ -14,7 +14,9 @@ from typing import Final
 from logferry.client.delivery.batches import BatchProducer, RenderedRange
 from logferry.client.delivery.output import Connected, Located, Output, SourceAt
 from logferry.client.delivery.progress import DeliveryProgress
-from logferry.client.delivery.resume import not_wanted_until, read_again
+from logferry.client.delivery.resume import read_again
+from logferry.client.delivery.takeover import Stores
+from logferry.client.delivery.unwanted import not_wanted_until
 from logferry.client.delivery.window import Window
 from logferry.model.source import Acked, Source
 from logferry.printable import printable
@@ -54,14 +56,16 @@ class Reconciliation:
         self._window = window
         self._is_wanted = is_wanted
         self._connection: Connected | None = None
+        self._stores = Stores()
         self._to_ask: deque[str] = deque()
         self._asked: list[str] = []  # the page that has no answer yet
         self._ask_at = math.inf
         self._sources = self._bytes = 0  # that the store lacks
 
-    def begin(self, connection: Connected, now: float) -> bool:
+    def begin(self, connection: Connected, stores: Stores, now: float) -> bool:
         """Ask about all sources from `now` on, if the server can answer; return whether it can."""
         self.end()
+        self._stores = stores
         if not self._is_wanted or POSITIONS not in connection.features:
             return False
         self._connection, self._ask_at = connection, now
@@ -112,14 +116,33 @@ class Reconciliation:
 
     def _compare(self, source_id: str, at: SourceAt, connection: Connected) -> None:
         source = self._progress.known_source(source_id)
-        if source is None or source.committed <= not_wanted_until(source, connection.server):
+        if source is None or source.acked_until <= not_wanted_until(source, self._stores.servers):
             return
-        if at.committed < source.committed:
+        if self._stores.concern(source, at):
+            self._compare_among(source, at, connection)
+        elif at.committed < source.committed:
             self._send_back(source, at, connection)
         elif (found := self._crc32_at(source, at.committed)) not in (None, at.crc32):
             self._doubt(source, connection)
         elif found is not None and source.store != connection.store:
             self._progress.found_in(source_id, connection.store)
+
+    def _compare_among(self, source: Source, at: SourceAt, connection: Connected) -> None:
+        """Send a store what no other store has; what those have stays where it is."""
+        start = self._stores.next_needed(source, max(at.committed, not_wanted_until(source, self._stores.servers)))
+        if start >= source.acked_until:
+            is_there = source.store == connection.store and at.committed == source.committed
+            if is_there and at.crc32 != source.crc32:
+                self._doubt(source, connection)
+            return
+        self._note_lack(source, at, connection, source.acked_until - start)
+        if source.store != connection.store:
+            source.set_back = source.move_to(connection.store)
+        else:
+            source.set_back = source.set_back or Acked(source.committed, source.crc32, source.renderings)
+        self._stores.send_again(source, start)
+        source.go_to(start, at.lines, at.crc32)
+        read_again(source, start, window=self._window, producer=self._producer)
 
     def _crc32_at(self, source: Source, committed: int) -> int | None:
         """Return the CRC-32 of a source up to an offset that is acked, or behind that; None if nobody can know it."""
@@ -137,22 +160,25 @@ class Reconciliation:
         self._progress.note(source)
         source.set_back = Acked(source.committed, source.crc32, source.renderings)
         source.go_to(0, 0, 0)
-        start = not_wanted_until(source, connection.server)
+        start = not_wanted_until(source, self._stores.servers)
         read_again(source, start, window=self._window, producer=self._producer)
 
     def _send_back(self, source: Source, at: SourceAt, connection: Connected) -> None:
-        self._progress.note(source)
-        why = self._progress.why_missing(source, connection.store, found=at.committed)
-        self._sources += 1
-        self._bytes += source.committed - at.committed
-        if self._sources <= _FILES_LOGGED:
-            because = f": {why}" if why else ""
-            logger.info("%s: %s has only %d bytes%s", printable(source.path), connection.server, at.committed, because)
+        self._note_lack(source, at, connection, source.committed - at.committed)
         source.read_until = max(source.read_until, source.committed)
-        source.sent_back_because = why
         source.set_back = source.set_back or Acked(source.committed, source.crc32, source.renderings)
         source.go_to(at.committed, at.lines, at.crc32)
         source.renderings = [entry for entry in source.renderings if entry[0] < at.committed]
         source.store = connection.store
-        start = max(at.committed, not_wanted_until(source, connection.server))
+        start = max(at.committed, not_wanted_until(source, self._stores.servers))
         read_again(source, start, window=self._window, producer=self._producer)
+
+    def _note_lack(self, source: Source, at: SourceAt, connection: Connected, lacking: int) -> None:
+        self._progress.note(source)
+        why = self._progress.why_missing(source, connection.store, found=at.committed)
+        self._sources += 1
+        self._bytes += lacking
+        if self._sources <= _FILES_LOGGED:
+            because = f": {why}" if why else ""
+            logger.info("%s: %s has only %d bytes%s", printable(source.path), connection.server, at.committed, because)
+        source.sent_back_because = why

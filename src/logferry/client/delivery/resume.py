@@ -11,6 +11,8 @@ from typing import NamedTuple, Protocol
 
 from logferry.client.delivery.batches import BatchProducer, Claim, Gap, RenderedRange
 from logferry.client.delivery.output import SourceAt
+from logferry.client.delivery.takeover import Stores
+from logferry.client.delivery.unwanted import not_wanted_until
 from logferry.client.delivery.window import Window
 from logferry.client.net.readiness import Wait
 from logferry.errors import DeliveryError, ProtocolError
@@ -66,8 +68,8 @@ class SourceResumption:
         self._wait = wait
         self._notice = notice
 
-    def resume(self, source: Source, position: SourceAt, *, server: str) -> None:
-        """Resume a source at the position of `server`, if the content agrees. Raises DeliveryError.
+    def resume(self, source: Source, position: SourceAt, stores: Stores) -> None:
+        """Resume a source at the position of the first of `stores`, if the content agrees. Raises DeliveryError.
 
         Unless the server has exactly what the checkpoint says, this may read and render the file and query the server,
         in the engine's thread.
@@ -78,8 +80,11 @@ class SourceResumption:
             for batch in batches:  # its file is gone: the server knows best how far it is stored
                 batch.start = batch.end = committed
             return
-        wanted_from = not_wanted_until(source, server)
-        passed = self._passed_if_believed(source, position, wanted_from) if committed > wanted_from else []
+        wanted_from = not_wanted_until(source, stores.servers)
+        are_several = stores.concern(source, position)
+        if are_several and source.store != stores.store:
+            source.set_back = source.move_to(stores.store)
+        passed = self._passed_if_believed(source, position, wanted_from, stores) if committed > wanted_from else []
         source.set_back = None
         if passed is None:
             logger.error(
@@ -87,6 +92,9 @@ class SourceResumption:
                 *(printable(source.path), source.id),
             )
             self._read_again(source, None)
+            return
+        if are_several:
+            self._go_on_among(source, position, passed, stores)
             return
         if passed:
             self._pass(source, position, passed)
@@ -115,7 +123,7 @@ class SourceResumption:
             raise ProtocolError(f"the server refuses a source that is new: {shown}")
 
     def _passed_if_believed(
-        self, source: Source, position: SourceAt, wanted_from: int
+        self, source: Source, position: SourceAt, wanted_from: int, stores: Stores
     ) -> Sequence[RecordedLoss] | None:
         """Return which lines the server has recorded as lost instead of stored, if what it has of a source is what
         this client sent, or would send; None if it is not.
@@ -123,12 +131,16 @@ class SourceResumption:
         Lines that an earlier run passed change the CRC-32, so on a mismatch the server's extents decide.
         """
         known = source.set_back or Acked(source.committed, source.crc32, source.renderings)
+        between_them = sorted((position.committed, known.committed))
+        if position.crc32 == known.crc32 and stores.has_elsewhere(source, *between_them):
+            return ()
         if self._agrees(source, position, known, max(known.committed, wanted_from)):
             return ()
         start = max(known.committed, wanted_from) if position.committed > known.committed else wanted_from
         stored = self._stored_extents(source.id, wait=self._wait)
         extents = [each for each in stored.extents if each.end >= start and each.end <= position.committed]
         passed, gaps = between(start, position.committed, extents, stored.losses)
+        passed = [loss for loss in passed if not stores.has_elsewhere(source, loss.start, loss.end)]
         doubtful = [loss for loss in passed if not source.has_given_up(loss.start, loss.end)]
         if not (extents or doubtful or gaps):
             return passed
@@ -156,6 +168,20 @@ class SourceResumption:
             self._note_passed(source, loss)
         source.go_to(position.committed, position.lines, position.crc32)
         self._read_again(source, position.committed)
+
+    def _go_on_among(self, source: Source, position: SourceAt, passed: Sequence[RecordedLoss], stores: Stores) -> None:
+        """Go on behind what the store has, and past what other stores have."""
+        for loss in passed:
+            self._note_passed(source, loss)
+        self._mark_stored(source.id, position.committed)
+        start = stores.begin_at(source, position)
+        waiting = self._window.oldest_of(source.id)
+        if waiting is not None and (waiting.start != start or start < source.elsewhere_until):
+            self._read_again(source, start)
+        for skipped in reversed(list(stores.skips(source, position.committed, start))):
+            self._window.add_first(skipped)
+        if start != position.committed:
+            logger.info("%s: other servers have bytes %d to %d", printable(source.path), position.committed, start)
 
     def _go_to(self, source: Source, position: SourceAt) -> None:
         waiting = self._window.oldest_of(source.id)
@@ -213,15 +239,6 @@ def _take_over(source: Source, position: SourceAt) -> None:
     if source.committed != position.committed:
         source.go_to(position.committed, position.lines, position.crc32)
     source.lines, source.crc32 = position.lines, position.crc32
-
-
-def not_wanted_until(source: Source, server: str) -> int:
-    """Return the offset before which `server` is not to get anything of a source.
-
-    It got that by the plain protocol, or nobody asked for it.
-    """
-    plain_until = source.plain_until if source.plain_server in ("", server) else 0
-    return max(plain_until, source.asked_from)
 
 
 def read_again(

@@ -5,12 +5,13 @@ connections nor answers.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import Final
 
 from logferry import checksum
 from logferry.model.batch import Batch
+from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
 
 # Memory that a batch takes besides its payload: a batch of blank or filtered lines has no payload, but is not free.
@@ -145,7 +146,8 @@ class Window:
 def note_rendering(batch: Batch) -> bool:
     """Record in a source how a batch that is about to be sent is rendered; return whether that changed the record.
 
-    Nothing from the start of the batch onwards is stored yet, so earlier entries from there onwards are dropped.
+    Nothing from the start of the batch onwards is stored yet, so earlier entries from there onwards are dropped, unless
+    another store has what follows.
     """
     if batch.rendering is None:
         return False
@@ -153,10 +155,21 @@ def note_rendering(batch: Batch) -> bool:
     renderings = [entry for entry in source.renderings if entry[0] < batch.start]
     if not renderings or renderings[-1][1] != batch.rendering:
         renderings.append((batch.start, batch.rendering))
+    if batch.end < source.elsewhere_until:
+        renderings += _renderings_from(batch.end, source.renderings, last=renderings[-1][1])
     if renderings == source.renderings:
         return False
     source.renderings = renderings
     return True
+
+
+def _renderings_from(
+    offset: int, renderings: Sequence[tuple[int, RenderSpec]], *, last: RenderSpec
+) -> list[tuple[int, RenderSpec]]:
+    """Return the part of `renderings` from an offset on, where the one before the offset is `last`."""
+    before = [spec for start, spec in renderings if start <= offset]
+    here = [(offset, before[-1])] if before and before[-1] != last else []
+    return [*here, *(entry for entry in renderings if entry[0] > offset)]
 
 
 def note_given_up(batch: Batch) -> bool:

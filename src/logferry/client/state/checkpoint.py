@@ -56,8 +56,8 @@ class Checkpoint:
     `committed` is what `store` has; its id is "" if it did not state one, or an older version shipped the source.
     `elsewhere` is what other stores had, and what `store` had before it was set back to an earlier copy of itself.
 
-    With several servers, `parts` says which store acked which bytes first, and `held` what each other store than `store`
-    has; `lines` and `crc32` are what `store` itself has up to `committed` (model/holdings.py).
+    With several servers, `parts` says which store acked which bytes first, and `held` what each store but `store` has;
+    `lines` and `crc32` are what `store` itself has up to `committed` (model/holdings.py).
 
     `is_settled` says that the file was rotated and is stored to its end, `has_window` that an unknown window after
     `committed` is recorded: either way, it is not reported when the file cannot be found.
