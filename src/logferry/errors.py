@@ -11,6 +11,7 @@ LogferryError
     NotAuthorised        the server does not admit this client
     PeerClosed           the server closed or reset the connection
       TlsAlert             the server closed it because of what its TLS has found, such as no client certificate
+    ServerFull           the server is connected but stores nothing; with several servers, another one may
     PeerTimeout          the server showed no progress within the ack timeout
     ProtocolError        the server sent an answer that the protocol does not allow
       QuestionRefused      the server cannot or will not answer a question; the connection goes on
@@ -65,11 +66,15 @@ class DeliveryError(LogferryError):
 
 
 class Unreachable(DeliveryError):
-    """No address of the server accepted the connection. `reason` says why, without the name of the server."""
+    """No address of the server accepted the connection. `reason` says why, without the name of the server.
 
-    def __init__(self, message: str, reason: str = "") -> None:
+    `is_insecure` if one of them did, but the connection could not be encrypted.
+    """
+
+    def __init__(self, message: str, reason: str = "", *, is_insecure: bool = False) -> None:
         super().__init__(message)
         self.reason = reason or message
+        self.is_insecure = is_insecure
 
 
 class NotSecured(DeliveryError):
@@ -86,6 +91,10 @@ class PeerClosed(DeliveryError):
 
 class TlsAlert(PeerClosed):
     """The server closed the connection because of what its TLS has found, and has said so in an alert."""
+
+
+class ServerFull(DeliveryError):
+    """The server is connected, but has said for a while that it stores nothing."""
 
 
 class PeerTimeout(DeliveryError):

@@ -29,5 +29,5 @@ def engine_to_server(
         metrics=metrics or Metrics(),
         stop=stop or stop_signal(),
         checkpoints=checkpoints,
-        stored_extents=partial(stored_extents, Endpoint.of(settings), settings, checkpoints.client_id),
+        stored_extents=partial(stored_extents, lambda: Endpoint.of(settings), settings, checkpoints.client_id),
     )

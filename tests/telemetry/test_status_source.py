@@ -15,7 +15,11 @@ class TestFixedStatus(StatusSourceContract):
     def source(self) -> StatusSource:
         counters = {metric.name: 0 for metric in CLIENT_COUNTERS}
         gauges = {metric.name: 0.0 for metric in CLIENT_GAUGES}
-        return FixedStatus(Snapshot(Verdict.ready(), counters, gauges, {"info": {"1.0": 1}}))
+        return FixedStatus(
+            Snapshot(
+                Verdict.ready(), counters, gauges, {"info": {"1.0": 1}, "server_in_use": {}, "server_switches": {}}
+            )
+        )
 
     def work(self, source: StatusSource) -> None:
         assert isinstance(source, FixedStatus)

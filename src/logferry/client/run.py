@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from logferry.client.delivery.batches import RenderingProducer
 from logferry.client.delivery.engine import DeliveryEngine
-from logferry.client.delivery.outputs.selection import output_for, stored_extents
+from logferry.client.delivery.output import Output
+from logferry.client.delivery.outputs.selection import output_for, output_for_several, stored_extents
+from logferry.client.delivery.server_choice import Reason
+from logferry.client.delivery.servers import Servers
 from logferry.client.finding.fifos import only_fifo, open_fifo
 from logferry.client.finding.foreign_links import follow_foreign_links
 from logferry.client.net.endpoint import Endpoint
@@ -78,7 +81,7 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloadin
     delivered.
     """
     follow_foreign_links(settings.follow_foreign_links)
-    endpoint = Endpoint.of(settings)
+    endpoints = Endpoint.all_of(settings)
     folder = state_dir(settings.state_dir)
     connection = ConnectionTracker(on_change=metrics.changed.set, progress=metrics.answered_lines)
     checkpoints = Checkpoints(folder)
@@ -89,12 +92,13 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloadin
         raise
     try:
         opened = _open_reader(settings, checkpoints, known_losses, metrics)
+        servers = _servers(endpoints, settings, checkpoints.client_id, connection)
         try:
             with StatusWriter(folder, settings, opened.reader, metrics=metrics, connection=connection) as status:
                 serving = _serving_numbers(settings, opened.reader, metrics, connection)
-                tls_watch = watching_tls(endpoint, metrics)
+                tls_watch = watching_tls(servers.present, metrics)
                 with serving, tls_watch as load_tls, _delivering(reloading, opened.reconfigure, load_tls):
-                    outcome = _ship(endpoint, settings, opened, checkpoints, known_losses, metrics, stop, connection)
+                    outcome = _ship(servers, settings, opened, checkpoints, known_losses, metrics, stop, connection)
                 status.problems = outcome.problems
                 return outcome
         finally:
@@ -102,6 +106,19 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloadin
     finally:
         known_losses.close()
         checkpoints.close()
+
+
+def _servers(
+    endpoints: Sequence[Endpoint], settings: ShipSettings, client_id: str, connection: ConnectionTracker
+) -> Servers:
+    """Return the servers of the run, which report to `connection` which of them is in use."""
+
+    def note_use(server: str, reason: Reason | None) -> None:
+        connection.uses(server, reason.value if reason else "", why_not_first=servers.choice.why_not_first)
+
+    servers = Servers.of(endpoints, settings, client_id, on_use=note_use)
+    note_use(str(servers.present), None)
+    return servers
 
 
 def _serving_numbers(
@@ -145,7 +162,7 @@ def _user_state_dir() -> Path:
 
 
 def _ship(
-    endpoint: Endpoint,
+    servers: Servers,
     settings: ShipSettings,
     opened: _Opened,
     checkpoints: Checkpoints,
@@ -166,7 +183,7 @@ def _ship(
     if reporter:
         reporter.start()
     try:
-        _deliver(endpoint, producer, settings, checkpoints, known_losses, metrics, stop, connection, opened)
+        _deliver(servers, producer, settings, checkpoints, known_losses, metrics, stop, connection, opened)
     finally:
         producer.flush_logs()
         if reporter:
@@ -199,7 +216,7 @@ def _producer(settings: ShipSettings, reader: Reader, known_losses: KnownLosses,
 
 
 def _deliver(
-    endpoint: Endpoint,
+    servers: Servers,
     producer: RenderingProducer,
     settings: ShipSettings,
     checkpoints: Checkpoints,
@@ -210,43 +227,47 @@ def _deliver(
     opened: _Opened,
 ) -> None:
     """Deliver all batches of the producer. Raises DeliveryAbandoned."""
-    output = output_for(endpoint, settings, checkpoints)
+    if servers.are_several:
+        output: Output = output_for_several(servers.endpoints, settings, checkpoints, servers.choice)
+    else:
+        output = output_for(servers.present, settings, checkpoints)
     parts: dict[str, Any] = {"metrics": metrics, "stop": stop, "checkpoints": checkpoints, "observer": connection}
-    parts |= {"stored_extents": partial(stored_extents, endpoint, settings, checkpoints.client_id)}
+    parts |= {"stored_extents": partial(stored_extents, lambda: servers.present, settings, checkpoints.client_id)}
     parts |= {
         "known_losses": known_losses,
         "reconciles": opened.reconfigure is not None,
         "asks_always": opened.asks_always,
     }
-    with _healing(endpoint, settings, checkpoints, metrics, stop) as parts["on_damage"]:
+    with _healing(servers, settings, checkpoints, metrics, stop) as parts["on_damage"]:
         if settings.resilient:
             from logferry.client.delivery.resilient import deliver_resilient
 
-            deliver_resilient(producer, output, settings, endpoint=endpoint, **parts)
+            deliver_resilient(producer, output, settings, servers=servers, **parts)
         else:
-            DeliveryEngine(producer, output, settings, **parts).run()
+            DeliveryEngine(producer, output, settings, servers=servers.choice, **parts).run()
 
 
 @contextmanager
 def _healing(
-    endpoint: Endpoint, settings: ShipSettings, checkpoints: Checkpoints, metrics: Metrics, stop: StopSignal
+    servers: Servers, settings: ShipSettings, checkpoints: Checkpoints, metrics: Metrics, stop: StopSignal
 ) -> Iterator[Callable[[str], None]]:
     """Give what repairs a damaged source; at the end of the run, wait for the repairs in progress."""
-    healers: list[SelfHealer] = []
+    healers: dict[Endpoint, SelfHealer] = {}
 
     def repair(source_id: str) -> None:
-        if not healers:
+        server = servers.present
+        if server not in healers:
             from logferry.client.proof.self_heal import SelfHealer  # most runs never need it
 
-            healers.append(SelfHealer(endpoint, settings, checkpoints, metrics=metrics))
-        healers[0].damaged(source_id)
+            healers[server] = SelfHealer(server, settings, checkpoints, metrics=metrics)
+        healers[server].damaged(source_id)
 
     try:
         yield repair
-        for healer in healers:
+        for healer in healers.values():
             healer.finish(is_stopping=lambda: stop.is_requested)
     finally:
-        for healer in healers:
+        for healer in healers.values():
             healer.stop(_HEALER_STOP_S)
 
 

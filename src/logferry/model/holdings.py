@@ -75,6 +75,15 @@ class Holdings(NamedTuple):
             offset = end
         return offset
 
+    def next_elsewhere(self, offset: int, store: str, others: Collection[str]) -> int | None:
+        """Return where, behind `offset`, the next range begins that one of the `others` has; None if there is none."""
+        start = 0
+        for part in self.parts:
+            if start > offset and next(self.elsewhere(start, store, others), None):
+                return start
+            start = part.end
+        return None
+
     def elsewhere(self, offset: int, store: str, others: Collection[str]) -> Iterator[tuple[int, int, str]]:
         """Yield the ranges that follow each other from `offset` on and that other stores have: start, end, store."""
         for part in self.parts:

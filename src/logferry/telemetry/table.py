@@ -320,7 +320,23 @@ CLIENT_COUNTERS: Final = tuple(metrics_of(Counters, prefix="logferry_client"))
 CLIENT_GAUGES: Final = tuple(
     metric for kind in (Gauges, StateGauges) for metric in metrics_of(kind, prefix="logferry_client")
 )
-CLIENT: Final = (*CLIENT_COUNTERS, *CLIENT_GAUGES, ACK_LATENCY, information("client"))
+SERVER_SWITCHES: Final = Metric(
+    name="server_switches",
+    kind=Kind.COUNTER,
+    unit="switches",
+    help="Times that the client has gone on to another one, by reason.",
+    exposed_as="logferry_client_server_switches_total",
+    label="reason",
+)
+SERVER_IN_USE: Final = Metric(
+    name="server_in_use",
+    kind=Kind.GAUGE,
+    unit="boolean",
+    help="1 for the server that the client uses, 0 for its others.",
+    exposed_as="logferry_client_server_in_use",
+    label="server",
+)
+CLIENT: Final = (*CLIENT_COUNTERS, SERVER_SWITCHES, *CLIENT_GAUGES, SERVER_IN_USE, ACK_LATENCY, information("client"))
 
 SERVER_COUNTERS: Final = tuple(metrics_of(ServerCounters, prefix="logferry_server"))
 SERVER_GAUGES: Final = tuple(metrics_of(ServerGauges, prefix="logferry_server"))

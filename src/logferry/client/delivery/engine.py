@@ -44,6 +44,7 @@ from logferry.client.delivery.reconciliation import Reconciliation
 from logferry.client.delivery.refusals import Refusals
 from logferry.client.delivery.resume import SourceResumption, StartOver, StoredExtents
 from logferry.client.delivery.retry import AlwaysOpen, Attempts, Backoff, ReconnectGate
+from logferry.client.delivery.server_choice import ServerChoice
 from logferry.client.delivery.stalls import StallWatch
 from logferry.client.delivery.status_pings import StatusPings
 from logferry.client.delivery.waiting import EngineWait
@@ -84,6 +85,7 @@ class DeliveryEngine:
         reconciles: bool = True,
         known_losses: KnownLosses | None = None,
         asks_always: bool = False,
+        servers: ServerChoice | None = None,
         gate: ReconnectGate | None = None,
         observer: ConnectionObserver | None = None,
         on_damage: Callable[[str], None] = lambda _: None,
@@ -93,7 +95,7 @@ class DeliveryEngine:
     ) -> None:
         """`known_losses` keeps what is refused, and which unknown windows the server has recorded. Without
         `reconciles`, the producer can read nothing again but what it has open, as with standard input. With
-        `asks_always`, the engine connects once even if there is nothing to deliver.
+        `asks_always`, the engine connects once even if there is nothing to deliver. `servers` chooses among several.
 
         Tests pass a `clock` and a `poll` of their own, so that no real time passes.
         """
@@ -103,6 +105,7 @@ class DeliveryEngine:
         self._settings = settings
         self._metrics = metrics
         self._checkpoints = checkpoints
+        self._servers = servers or ServerChoice(())
         self._gate = gate or AlwaysOpen()
         self._observer = observer or NullObserver()
         self._on_damage = on_damage
@@ -114,6 +117,7 @@ class DeliveryEngine:
         self._window = Window(max_bytes=WINDOW_BYTES)
         self._must_connect = asks_always
         self._is_connecting = False
+        self._stored_before = 0  # lines, when the current connection began, or the last one
         self._outgoing: OutgoingBatches | None = None  # while there is a connection
         self._unregistered: set[str] = set()  # sources opened on this connection whose first batch is still to come
 
@@ -159,6 +163,7 @@ class DeliveryEngine:
         return SourcePositions(
             *(self._producer, self._window, self._checkpoints, resumption, self._accounts, self._metrics),
             counts_stored_before=self._settings.mode == "batch",
+            servers=self._servers.names,
         )
 
     def run(self) -> None:
@@ -179,6 +184,7 @@ class DeliveryEngine:
         finally:
             self._disconnect()
             self._attempts.flush()
+            self._servers.flush()
             self._refusals.flush()
 
     def _has_work(self) -> bool:
@@ -224,13 +230,13 @@ class DeliveryEngine:
         return taken > 0
 
     def _passes(self, batch: Batch) -> bool:
-        """Go past what other servers have instead of sending a batch; return whether they have it."""
+        """Go past what other servers have instead of sending a batch; return whether they have any of it."""
         passed = self._positions.passed(batch)
-        for skipped in passed:
+        for skipped in passed or ():
             self._window.add(skipped)
             if self._outgoing is not None:
                 self._outgoing.add(skipped)
-        return bool(passed)
+        return passed is not None
 
     def _wants_batch(self) -> bool:
         has_room = not self._is_connecting if self._outgoing is None else self._outgoing.has_room
@@ -350,6 +356,7 @@ class DeliveryEngine:
         logger.log(level, "connected to %s%s", connection.server, " (plain protocol)" if is_plain else "")
         self._unregistered.clear()
         self._must_connect = False
+        self._stored_before = self._accounts.lines_stored
         self._checkpoints.learn_store(connection.server, connection.store)
         self._accounts.begin(connection)
         self._positions.begin(connection)
@@ -400,6 +407,7 @@ class DeliveryEngine:
         if isinstance(error, StartOver):
             logger.debug("%s", error)
             self._waiting.wait({}, self._attempts.started_over())
+            self._idle.failed(self._clock())
             return
         if not self._window and was_connected and isinstance(error, PeerClosed):
             logger.debug("%s while nothing was in flight", error)
@@ -408,8 +416,14 @@ class DeliveryEngine:
             return
         self._metrics.add(reconnects=1)
         self._observer.failed(str(error))
+        if self._accounts.lines_stored > self._stored_before:
+            self._servers.delivered()
+        failure = self._servers.failed(error, self._clock())
+        if failure is None:  # another server
+            self._idle.failed(self._clock())
+            return
         self._gate.connection_failed()
-        self._waiting.wait({}, self._attempts.failed(error, self._unacked()))
+        self._waiting.wait({}, self._attempts.failed(failure, self._unacked()))
         while not self._gate.may_connect():
             self._waiting.once({}, self._settings.poll_interval)
         self._idle.failed(self._clock())

@@ -99,19 +99,23 @@ class SourcePositions:
         self._confirm(source, source.plain_lines + source.lines)
         return is_welcome
 
-    def passed(self, batch: Batch) -> list[Batch]:
+    def passed(self, batch: Batch) -> list[Batch] | None:
         """Return the batches that take the server past what other servers have from the start of `batch` on.
 
-        If there are any, the source is read again from there, and `batch` does not count.
+        Then the source is read again from there, and `batch` does not count; None if the server needs all of it. A batch
+        that only begins with what the server needs is read again line by line, up to what others have.
         """
-        source = batch.source
-        end = self.stores.next_needed(source, batch.start)
+        source, stores = batch.source, self.stores
+        end = stores.next_needed(source, batch.start)
+        until = 0
         if end == batch.start:
-            return []
+            until = stores.next_elsewhere(source, batch.start)
+            if not batch.start < until < batch.end or batch.lines < 2:
+                return None
         source.epoch += 1
         self._window.discarded_lines += batch.lines
-        self._producer.send_back(source, end, one_by_one_until=0)
-        return list(self.stores.skips(source, batch.start, end))
+        self._producer.send_back(source, end, one_by_one_until=until)
+        return list(stores.skips(source, batch.start, end))
 
     def _stores_beside(self, connection: Connected) -> Stores:
         names = set(self._servers) - {connection.server}

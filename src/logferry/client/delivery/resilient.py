@@ -13,8 +13,8 @@ from logferry.client.delivery.output import Output
 from logferry.client.delivery.prefetch import PrefetchingProducer
 from logferry.client.delivery.progress import DeliveryProgress
 from logferry.client.delivery.resume import StoredExtents
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.health import Health, HealthMonitor, probe
+from logferry.client.delivery.servers import Servers
+from logferry.client.net.health import Health, HealthMonitor, probe_any
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.state.known_losses import KnownLosses
 from logferry.config import ShipSettings
@@ -22,16 +22,16 @@ from logferry.telemetry.metrics import Metrics
 
 
 class HealthGate:
-    """See ReconnectGate: open only while the health monitor reports that the server accepts connections.
+    """See ReconnectGate: open only while the health monitor reports that a server accepts connections.
 
     The monitor's thread writes its state; the engine's thread reads it.
     """
 
-    def __init__(self, endpoint: Endpoint, settings: ShipSettings, stop: StopSignal) -> None:
+    def __init__(self, servers: Servers, settings: ShipSettings, stop: StopSignal) -> None:
         self._stop = stop
         self._counts_attempts = bool(settings.max_attempts)  # only attempts that are made can be counted
         self._monitor = HealthMonitor(
-            lambda: probe(endpoint, timeout_s=settings.connect_timeout),
+            lambda: probe_any(servers.in_turn(), timeout_s=settings.connect_timeout),
             interval_s=settings.health_interval,
             on_transition=lambda _: stop.wakeup.set(),
         )
@@ -62,7 +62,7 @@ def deliver_resilient(
     output: Output,
     settings: ShipSettings,
     *,
-    endpoint: Endpoint,
+    servers: Servers,
     metrics: Metrics,
     stop: StopSignal,
     checkpoints: DeliveryProgress,
@@ -81,7 +81,7 @@ def deliver_resilient(
         metrics=metrics,
         wakeup=stop.wakeup,
     )
-    gate = HealthGate(endpoint, settings, stop)
+    gate = HealthGate(servers, settings, stop)
     engine = DeliveryEngine(
         prefetching,
         output,
@@ -93,6 +93,7 @@ def deliver_resilient(
         reconciles=reconciles,
         known_losses=known_losses,
         asks_always=asks_always,
+        servers=servers.choice,
         gate=gate,
         observer=observer,
         on_damage=on_damage,

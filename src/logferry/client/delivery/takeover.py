@@ -36,6 +36,10 @@ class Stores(NamedTuple):
         """Return the first offset from `offset` on that the store needs: no other store has it."""
         return source.holdings.next_needed(offset, self.store, self.others)
 
+    def next_elsewhere(self, source: Source, offset: int) -> int:
+        """Return where, behind `offset`, the next range begins that another store has; 0 if there is none."""
+        return source.holdings.next_elsewhere(offset, self.store, self.others) or 0
+
     def has_elsewhere(self, source: Source, start: int, end: int) -> bool:
         """Whether other stores acked all of a range, as far as this client remembers."""
         stores = {part.store for part in source.holdings.parts}

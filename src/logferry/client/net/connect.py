@@ -5,6 +5,7 @@ while they wait.
 """
 
 import contextlib
+import math
 import os
 import socket
 import threading
@@ -18,25 +19,30 @@ from logferry.client.net.transport import Transport
 from logferry.errors import NotSecured, Unreachable, cause_of
 
 
-def dial(endpoint: Endpoint, *, timeout_s: float, warns: bool = True) -> Steps[Transport]:
+def dial(endpoint: Endpoint, *, timeout_s: float, most_s: float = math.inf, warns: bool = True) -> Steps[Transport]:
     """Connect to the first address of the endpoint's host that answers; each address has `timeout_s`.
 
+    All of them together have `most_s`, in equal parts.
     The connection is encrypted if the endpoint says so; `warns` if its settings say that nothing is checked.
 
     Raises Unreachable with a reason for every address.
     """
-    reasons = {}
-    for family, address in (yield from _resolve(endpoint.host, endpoint.port, timeout_s=timeout_s)):
+    reasons, is_insecure = {}, False
+    addresses = yield from _resolve(endpoint.host, endpoint.port, timeout_s=timeout_s)
+    timeout_s = min(timeout_s, most_s / max(1, len(addresses)))
+    for family, address in addresses:
         try:
             return (yield from _connect(endpoint, family, address, timeout_s=timeout_s, warns=warns))
         except OSError as error:
             reasons[f"{address[0]}"] = cause_of(error)
         except NotSecured as error:
+            is_insecure = True
             if str(error) not in reasons.values():  # long sentences, and true of the server rather than of an address
                 reasons[f"{address[0]}"] = str(error)
     details = "; ".join(f"{address}: {reason}" for address, reason in reasons.items())
     is_one = len(set(reasons.values())) == 1
-    raise Unreachable(f"cannot connect to {endpoint}: {details}", next(iter(reasons.values())) if is_one else details)
+    reason = next(iter(reasons.values())) if is_one else details
+    raise Unreachable(f"cannot connect to {endpoint}: {details}", reason, is_insecure=is_insecure)
 
 
 def _connect(

@@ -7,7 +7,7 @@ unhealthy too; the engine reports that.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final
 
@@ -39,6 +39,17 @@ def probe(endpoint: Endpoint, *, timeout_s: float) -> str | None:
     except Unreachable as error:
         return error.reason
     return None
+
+
+def probe_any(endpoints: Sequence[Endpoint], *, timeout_s: float) -> str | None:
+    """Probe servers in turn. Return None as soon as one of them accepts a connection, otherwise why all refused."""
+    reasons: list[str] = []
+    for endpoint in endpoints:
+        reason = probe(endpoint, timeout_s=timeout_s)
+        if reason is None:
+            return None
+        reasons.append(f"{endpoint}: {reason}" if len(endpoints) > 1 else reason)
+    return "; ".join(reasons)
 
 
 class HealthMonitor:

@@ -117,6 +117,21 @@ def ask(
                 raise ProtocolError(f"the server has sent {heartbeats} signs of life instead of an answer to {what}")
 
 
+def told_alive(transport: Transport, protocol: DeliveryClientProtocol, *, timeout_s: float) -> Steps[Alive]:
+    """Ping a server; return its sign of life. Raises PeerClosed or PeerTimeout if it does not answer."""
+    yield from _send_all(transport, control_line("ping"), timeout_s)
+    for _ in range(_MAX_HEARTBEATS):
+        if not transport.has_buffered():
+            resumed = yield Await(transport.fileno(), READ | transport.wants(), max(0.0, timeout_s))
+            timeout_s -= resumed.waited_s
+            if not resumed.ready:
+                raise PeerTimeout("the server has not answered a ping")
+        for answer in protocol.receive_data(receive_some(transport) or b""):
+            if isinstance(answer, Alive):
+                return answer
+    raise ProtocolError("the server sends everything but an answer to a ping")
+
+
 def _send_all(transport: Transport, data: bytes, timeout_s: float) -> Steps[None]:
     rest = memoryview(data)
     while True:

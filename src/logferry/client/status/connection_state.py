@@ -21,7 +21,7 @@ class ConnectionState:
 
     `state` is `idle` (not connected, and nothing to send), `connected`, or `waiting` (the last attempt or connection
     failed; the client will retry); it began at `since`. `delivery` is what the last connection guaranteed:
-    `exactly once`, `at least once` or `best effort`; "" before the first connection.
+    `exactly once`, `at least once` or `best effort`; "" before the first connection. Names are "host:port".
     """
 
     state: str = IDLE
@@ -31,6 +31,9 @@ class ConnectionState:
     error_at: float = 0.0
     stall: str = ""  # why the server stores nothing, although it is connected, since `stalled_since`
     stalled_since: float = 0.0
+    server: str = ""  # the one in use, or the one that is tried next; since `server_since`
+    server_since: float = 0.0
+    why_not_first: str = ""  # with several servers: why the preferred one is not in use
 
 
 # A connection that owes acks for 10 s is reported as stalled. One that is not, after this time, owes none.
@@ -52,8 +55,8 @@ class _Trouble:
 class ConnectionTracker:
     """Keeps the state of one client's connection; a ConnectionObserver of the delivery engine.
 
-    Only the engine's thread calls `connected`, `closed`, `failed` and `stalled`. Any thread may read `state` and call
-    `stalled_for`: each change replaces a whole object.
+    Only the engine's thread calls `connected`, `closed`, `failed`, `stalled` and `uses`. Any thread may read `state`
+    and `switches`, and call `stalled_for`: each change replaces a whole object.
     """
 
     def __init__(
@@ -76,6 +79,13 @@ class ConnectionTracker:
         self._was_proven = False  # the last connection
         self._trouble: _Trouble | None = None
         self.state = ConnectionState(since=clock())
+        self.switches: dict[str, int] = {}  # to another server, by reason; there are few reasons
+
+    def uses(self, server: str, reason: str, *, why_not_first: str) -> None:
+        """Note which server is used from now on; `reason` is why not the one before it, "" for the first one."""
+        if reason:
+            self.switches = {**self.switches, reason: self.switches.get(reason, 0) + 1}
+        self._become(server=server, server_since=self._clock(), why_not_first=why_not_first)
 
     def connected(self, guarantee: Guarantee) -> None:
         """Note a connection and what it guarantees."""

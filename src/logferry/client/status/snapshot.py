@@ -37,8 +37,8 @@ class ClientReport:
     """The client as a whole. Times are Unix times, 0 for never; sizes are bytes.
 
     Relative names of files start at `directory`. `outcome` says how a finished run ended, "" if all went
-    well. `lines_per_second` counts lines acked in the second, or longer, before `written_at`. `link` is the
-    connection to the server.
+    well. `lines_per_second` counts lines acked in the second, or longer, before `written_at`. `server` is the one
+    in use, `link` the connection to it.
     """
 
     pid: int
@@ -55,6 +55,7 @@ class ClientReport:
     held_bytes: int = 0
     link: ConnectionState = field(default_factory=ConnectionState)
     counters: Counters = field(default_factory=Counters)
+    servers: str = ""  # all of them, if there are several
 
 
 @dataclass(frozen=True, slots=True)

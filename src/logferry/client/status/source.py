@@ -1,7 +1,7 @@
 """The client's StatusSource: its counters and gauges, and whether it can deliver; and the serving of them over HTTP."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
@@ -26,13 +26,15 @@ class ClientStatus:
         connection: ConnectionTracker,
         lag: LagMeter,
         *,
+        servers: Sequence[str] = (),
         ready_max_lag_s: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`clock` returns Unix time."""
+        """`clock` returns Unix time; `servers` are those of the client."""
         self._metrics = metrics
         self._connection = connection
         self._lag = lag
+        self._servers = servers
         self._ready_max_lag_s = ready_max_lag_s
         self._clock = clock
         self._started_at = clock()
@@ -48,9 +50,14 @@ class ClientStatus:
             verdict,
             asdict(total.counters),
             {**gauges, "is_ready": verdict.is_ready, "started_at": self._started_at},
-            {"info": {__version__: 1}},
+            {"info": {__version__: 1}, **self._labelled()},
             {"ack_latency": total.latency},
         )
+
+    def _labelled(self) -> dict[str, dict[str, float]]:
+        present = self._connection.state.server
+        in_use = {server: float(server == present) for server in self._servers}
+        return {"server_in_use": in_use, "server_switches": dict(self._connection.switches)}
 
     def _gauges(self, lag: Lag) -> dict[str, float]:
         return {
@@ -76,7 +83,9 @@ def serving_numbers(
 ) -> Iterator[None]:
     """Serve the numbers of a run over HTTP inside a `with`. Raises AddressError if the address cannot be used."""
     assert settings.http is not None
-    status = ClientStatus(metrics, connection, LagMeter(reader.report), ready_max_lag_s=settings.ready_max_lag)
+    servers = [f"{host}:{port}" for host, port in settings.servers]
+    lag = LagMeter(reader.report)
+    status = ClientStatus(metrics, connection, lag, servers=servers, ready_max_lag_s=settings.ready_max_lag)
     server = HttpServer(*settings.http, Pages(status, CLIENT).answer)
     server.start()
     try:

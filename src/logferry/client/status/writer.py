@@ -66,6 +66,7 @@ class StatusWriter:
         """`clock` is monotonic; `wall_clock` returns Unix time, `work_clock` the processor time of its thread."""
         self._path = folder / STATUS_FILE
         self._settings = settings
+        self._servers = [str(Endpoint(*server)) for server in settings.servers]
         self._reader = reader
         self._metrics = metrics
         self._connection = connection
@@ -142,7 +143,8 @@ class StatusWriter:
         client = ClientReport(
             pid=os.getpid(),
             mode=self._settings.mode,
-            server=str(Endpoint(self._settings.server_host, self._settings.server_port)),
+            server=observation.connection.server or self._servers[0],
+            servers=", ".join(self._servers) if len(self._servers) > 1 else "",
             started_at=self._started_at,
             written_at=self._wall_clock(),
             directory=self._directory,

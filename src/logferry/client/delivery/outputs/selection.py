@@ -3,23 +3,34 @@
 Outputs are imported when they are chosen: a client starts without the modules of the others.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from logferry.client.delivery.output import Output
 from logferry.client.delivery.outputs.establish import Dial, Establish, KnownServers
 from logferry.client.delivery.outputs.server_output import ServerOutput
 from logferry.client.delivery.resume import StoredRanges
+from logferry.client.delivery.server_choice import ServerChoice
 from logferry.client.net.connect import dial
 from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.readiness import Wait
 from logferry.config import ShipSettings
 
+# With several servers, one that is silent for this long while it owes an answer is left, and so is one of which no
+# address answers in time: lines flow again within half a minute. A server sends a heartbeat every few seconds.
+_SILENCE_S: Final = 12.0
+_DIAL_S: Final = 10.0
 
-def output_for(endpoint: Endpoint, settings: ShipSettings, servers: KnownServers) -> Output:
-    """Return the output to a server, by `--ack`."""
+
+def output_for(
+    endpoint: Endpoint, settings: ShipSettings, servers: KnownServers, *, most_s: float = math.inf
+) -> ServerOutput:
+    """Return the output to a server, by `--ack`; all its addresses together have `most_s` to answer."""
     server = str(endpoint)
-    dial_server: Dial = partial(dial, endpoint, timeout_s=settings.connect_timeout)
+    dial_server: Dial = partial(dial, endpoint, timeout_s=settings.connect_timeout, most_s=most_s)
     output: Callable[[str, Establish], ServerOutput] = ServerOutput
     if settings.max_bytes_per_second:
         from logferry.client.delivery.outputs import pacing
@@ -42,16 +53,32 @@ def output_for(endpoint: Endpoint, settings: ShipSettings, servers: KnownServers
             return output(server, AutoEstablish(dial_server, settings, servers, server=server))
 
 
+def output_for_several(
+    endpoints: Sequence[Endpoint], settings: ShipSettings, servers: KnownServers, choice: ServerChoice
+) -> Output:
+    """Return the output to one of several servers, which are in the order of the choice.
+
+    None of them may keep the others waiting: each must show signs of life sooner than a single server must.
+    """
+    from logferry.client.delivery.outputs.several import SeveralServersOutput
+    from logferry.client.net.probing import examined
+
+    hurried = replace(settings, ack_timeout=min(settings.ack_timeout, _SILENCE_S))
+    outputs = [output_for(endpoint, hurried, servers, most_s=_DIAL_S) for endpoint in endpoints]
+    probes = [partial(examined, endpoint, hurried, servers.client_id) for endpoint in endpoints]
+    return SeveralServersOutput(outputs, probes, choice)
+
+
 def stored_extents(
-    endpoint: Endpoint, settings: ShipSettings, client_id: str, source_id: str, *, wait: Wait
+    present: Callable[[], Endpoint], settings: ShipSettings, client_id: str, source_id: str, *, wait: Wait
 ) -> StoredRanges:
-    """Ask a server what it holds of a source, on a connection of its own beside the output's.
+    """Ask the present server what it holds of a source, on a connection of its own beside the output's.
 
     Raises DeliveryError.
     """
     from logferry.client.net.reports import ReportClient
 
-    with ReportClient.connected_to(endpoint, settings, client_id, wait=wait) as reports:
+    with ReportClient.connected_to(present(), settings, client_id, wait=wait) as reports:
         pages = list(reports.report(source_id))
         recorded = reports.losses(pages[0])
     losses = sorted((*recorded.lost, *recorded.skipped))

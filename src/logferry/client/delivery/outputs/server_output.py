@@ -100,6 +100,11 @@ class ServerOutput:
         if steps is not None:
             self._finishing = Task(steps, now)
 
+    @property
+    def is_owed(self) -> bool:
+        """Whether the server owes an answer, or has not taken everything yet."""
+        return self._session is not None and self._session.is_owed
+
     def _continue_connecting(
         self, task: Task[Session], ready: Readiness, now: float, events: list[OutputEvent]
     ) -> None:

@@ -91,6 +91,11 @@ class Session(ABC):
         self._transport.close()
 
     @property
+    def is_owed(self) -> bool:
+        """Whether the peer owes an answer, or has not taken everything yet."""
+        return self._expects_progress
+
+    @property
     @abstractmethod
     def _expects_progress(self) -> bool:
         """Whether the peer owes an answer, or has not taken everything yet."""

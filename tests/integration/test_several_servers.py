@@ -1,0 +1,188 @@
+"""Several servers with a store each: every line is in one of them, whatever fails, and nothing is in two by design.
+
+docs/protocol.md, rule E41. Each test ends in a comparison of the union of the stores with what was written.
+"""
+
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from logferry.errors import DeliveryAbandoned
+from tests.support.running import numbered_line, wait_until
+from tests.support.several_servers import Fleet, fleet
+from tests.support.shipping import append
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Fleet]:
+    with fleet(tmp_path, "a", "b") as found:
+        yield found
+
+
+def lines(numbers: Iterable[int]) -> list[bytes]:
+    return [numbered_line(number) for number in numbers]
+
+
+def skipped(data_dir: Path) -> list[tuple[int, int, str, int]]:
+    """Return what a ledger says of ranges without lines."""
+    with closing(sqlite3.connect(data_dir / "ledger.sqlite3")) as ledger:
+        return ledger.execute("SELECT start, end, reason, is_lost FROM losses ORDER BY start").fetchall()
+
+
+def store_id(data_dir: Path) -> str:
+    with closing(sqlite3.connect(data_dir / "ledger.sqlite3")) as ledger:
+        return str(ledger.execute("SELECT id FROM store").fetchone()[0])
+
+
+def test_a_server_takes_over_where_the_other_one_ended_and_back(two: Fleet) -> None:
+    append(two.log, range(100))
+    with two.shipping("a", "b") as shipped:
+        shipped.wait_for_acks(100)
+        two.stop("a")
+        append(two.log, range(100, 200))
+        shipped.wait_for_acks(200)
+        shipped.stop()
+    assert two.lines("a") == lines(range(100))
+    assert two.lines("b") == lines(range(100, 200))
+    size = len(two.log.read_bytes()) // 2
+    (first, *rest) = skipped(two.tmp_path / "b")
+    assert rest == []
+    assert first[0] == 0
+    assert first[2:] == (f"stored elsewhere: store {store_id(two.tmp_path / 'a')}", 0)
+    assert abs(first[1] - size) < 200
+    two.start("a")
+    append(two.log, range(200, 300))
+    with two.shipping("a", "b") as shipped:
+        shipped.wait_for_acks(100)
+        shipped.stop()
+    assert two.lines("a") == lines([*range(100), *range(200, 300)])
+    assert two.lines("b") == lines(range(100, 200))
+
+
+def test_a_client_goes_back_to_the_first_server_when_it_has_been_well_for_a_while(two: Fleet) -> None:
+    append(two.log, range(10))
+    two.stop("a")
+    with two.shipping("a", "b", failback_after=0.5) as shipped:
+        shipped.wait_for_acks(10)
+        two.start("a")
+        number = 10
+        while not two.lines("a"):
+            append(two.log, [number])
+            number += 1
+            shipped.wait_for_acks(number)
+        shipped.stop()
+        assert shipped.counters.lines_retried == 0
+    assert two.lines("b") + two.lines("a") == lines(range(number))
+
+
+def test_a_store_that_was_lost_gets_what_it_had_again_and_nothing_else(two: Fleet) -> None:
+    append(two.log, range(100))
+    with two.shipping("a", "b") as shipped:
+        shipped.wait_for_acks(100)
+        two.stop("a")
+        append(two.log, range(100, 200))
+        shipped.wait_for_acks(200)
+        shipped.stop()
+    shutil.rmtree(two.tmp_path / "a")
+    two.start("a")
+    with two.shipping("a", "b"):
+        wait_until(lambda: len(two.lines("a")) >= 100, "the new store has what the lost one had")
+        append(two.log, range(200, 210))
+        wait_until(lambda: len(two.lines("a")) >= 110, "new lines follow")
+    assert two.lines("a") == lines([*range(100), *range(200, 210)])
+    assert two.lines("b") == lines(range(100, 200))
+
+
+def test_a_store_that_was_set_back_gets_what_it_lacks_and_nothing_else(two: Fleet) -> None:
+    append(two.log, range(50))
+    two.batch("a", "b")
+    two.stop("a")
+    shutil.copytree(two.tmp_path / "a", two.tmp_path / "copy")
+    two.start("a")
+    append(two.log, range(50, 100))
+    with two.shipping("a", "b") as shipped:
+        shipped.wait_for_acks(50)
+        two.stop("a")
+        append(two.log, range(100, 150))
+        shipped.wait_for_acks(100)
+        shipped.stop()
+    shutil.rmtree(two.tmp_path / "a")
+    (two.tmp_path / "copy").rename(two.tmp_path / "a")
+    two.start("a")
+    with two.shipping("a", "b"):
+        wait_until(lambda: len(two.lines("a")) >= 100, "what it lacks is sent again")
+        append(two.log, range(150, 160))
+        wait_until(lambda: len(two.lines("a")) >= 110, "new lines follow")
+    assert two.lines("a") == lines([*range(100), *range(150, 160)])
+    assert two.lines("b") == lines(range(100, 150))
+
+
+def test_quiet_files_stay_where_they_are(two: Fleet) -> None:
+    append(two.log, range(100))
+    with two.shipping("a", "b") as shipped:
+        shipped.wait_for_acks(100)
+        shipped.stop()
+    two.stop("a")
+    with two.shipping("a", "b"):
+        wait_until(lambda: two.servers["b"].stats.connections_total, "the client is connected")
+        append(two.log, [100])
+        wait_until(lambda: two.lines("b"), "a line comes")
+    assert two.lines("b") == lines([100])
+
+
+def test_a_batch_run_goes_on_at_the_other_server_and_knows_what_the_first_has(two: Fleet) -> None:
+    append(two.log, range(100))
+    two.batch("a", "b")
+    two.stop("a")
+    again = two.batch("a", "b")
+    assert again.counters.lines_stored_before == 100
+    append(two.log, range(100, 150))
+    assert two.batch("a", "b").counters.lines_acked == 50
+    assert two.lines("b") == lines(range(100, 150))
+
+
+def test_when_all_fail_a_batch_run_gives_up_as_with_one(two: Fleet) -> None:
+    append(two.log, range(10))
+    two.stop("a", "b")
+    with two.shipping("a", "b", mode="batch") as shipped, pytest.raises(DeliveryAbandoned, match="5 failures in a row"):
+        shipped.result()
+    two.start("b")
+    two.batch("a", "b")
+    assert two.lines("b") == lines(range(10))
+
+
+def test_one_server_of_before_is_one_of_several_now(two: Fleet) -> None:
+    append(two.log, range(100))
+    with two.shipping(server=(), server_host="127.0.0.1", server_port=two.servers["a"].port) as shipped:
+        shipped.wait_for_acks(100)
+        shipped.stop()
+    two.stop("a")
+    append(two.log, range(100, 120))
+    with two.shipping("a", "b") as shipped:
+        shipped.wait_for_acks(20)
+        shipped.stop()
+    assert two.lines("b") == lines(range(100, 120))
+
+
+def test_what_a_server_has_that_is_not_one_of_them_any_more_is_sent_again(two: Fleet) -> None:
+    append(two.log, range(100))
+    two.batch("a", "b")
+    two.start("c")
+    two.batch("b", "c")
+    assert two.lines("b") == lines(range(100))
+
+
+def test_fifty_clients_spread_over_three_servers(tmp_path: Path) -> None:
+    with fleet(tmp_path, "a", "b", "c") as three:
+        for number in range(50):
+            three.state = tmp_path / f"state-{number}"
+            three.log = append(tmp_path / f"{number}.log", [number])
+            three.batch("a", "b", "c", server_policy="spread")
+        found = Counter(line for name in "abc" for line in three.lines(name))
+        assert found == Counter(lines(range(50)))
+        assert all(len(three.lines(name)) >= 7 for name in "abc")
