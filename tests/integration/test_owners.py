@@ -9,7 +9,8 @@ import pytest
 from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.repair import repair_path
-from logferry.client.proof.verify import Verdict, verify
+from logferry.client.proof.verdict import Verdict
+from logferry.client.proof.verify import verify
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import QuestionRefused
 from tests.support.running import DEADLINE_S, RunningServer, numbered_line

@@ -18,7 +18,8 @@ from logferry.client.delivery import reconciliation
 from logferry.client.finding import listing
 from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.reports import ReportClient
-from logferry.client.proof.verify import Verdict, verify
+from logferry.client.proof.verdict import Verdict
+from logferry.client.proof.verify import verify
 from logferry.client.state.checkpoints import Checkpoints
 from tests.support.processes import free_port
 from tests.support.running import DEADLINE_S, RunningServer, numbered_line, running_server, stored_lines, wait_until

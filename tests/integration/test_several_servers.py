@@ -15,7 +15,7 @@ import pytest
 from logferry.errors import DeliveryAbandoned
 from tests.support.running import numbered_line, wait_until
 from tests.support.several_servers import Fleet, fleet
-from tests.support.shipping import append
+from tests.support.shipping import append, log_line
 
 
 @pytest.fixture
@@ -62,6 +62,9 @@ def test_a_server_takes_over_where_the_other_one_ended_and_back(two: Fleet) -> N
         shipped.stop()
     assert two.lines("a") == lines([*range(100), *range(200, 300)])
     assert two.lines("b") == lines(range(100, 200))
+    verdict = two.verify("a", "b")
+    assert (verdict.lines, verdict.stored, verdict.doubled) == (300, 300, [])
+    assert verdict.is_proven, verdict
 
 
 def test_a_client_goes_back_to_the_first_server_when_it_has_been_well_for_a_while(two: Fleet) -> None:
@@ -175,6 +178,83 @@ def test_what_a_server_has_that_is_not_one_of_them_any_more_is_sent_again(two: F
     two.start("c")
     two.batch("b", "c")
     assert two.lines("b") == lines(range(100))
+
+
+def test_a_server_that_cannot_be_asked_is_named_and_its_part_is_not_proven(two: Fleet) -> None:
+    append(two.log, range(100))
+    two.batch("a", "b")
+    two.stop("a")
+    append(two.log, range(100, 150))
+    two.batch("a", "b")
+    verdict = two.verify("a", "b")
+    assert not verdict.is_whole
+    (missing,) = verdict.missing
+    assert (missing.lines, missing.reason) == (100, f"{two.address('a')} has it, and could not be asked")
+    (missing,) = two.verify("b").missing
+    assert missing.reason == f"stored elsewhere: store {store_id(two.tmp_path / 'a')}"
+
+
+def test_what_two_servers_have_because_an_ack_was_lost_is_known_exactly(two: Fleet) -> None:
+    append(two.log, range(100))
+    two.batch("a", "b")
+    shutil.copytree(two.state, two.tmp_path / "before")  # as if the answers to all that follows had been lost
+    append(two.log, range(100, 130))
+    two.batch("a", "b")
+    two.stop("a")
+    shutil.rmtree(two.state)
+    (two.tmp_path / "before").rename(two.state)
+    append(two.log, range(130, 150))
+    two.batch("a", "b")
+    two.start("a")
+    append(two.log, range(150, 160))
+    two.batch("a", "b")
+    assert two.lines("a") == lines([*range(130), *range(150, 160)])
+    assert two.lines("b") == lines(range(100, 150))
+    verdict = two.verify("a", "b")
+    assert (verdict.lines, verdict.stored, verdict.missing, verdict.repeated) == (160, 160, [], 0)
+    (doubled,) = verdict.doubled
+    ends = [sum(map(len, map(log_line, range(number)))) for number in (100, 130)]
+    assert [doubled.start, doubled.end] == ends
+    assert doubled.lines == 30
+    assert set(doubled.servers) == {two.address("a"), two.address("b")}
+    assert verdict.is_proven
+
+
+def test_what_a_lost_store_had_is_missing_until_it_is_sent_again(two: Fleet) -> None:
+    append(two.log, range(100))
+    two.batch("a", "b")
+    two.stop("a")
+    append(two.log, range(100, 150))
+    two.batch("a", "b")
+    shutil.rmtree(two.tmp_path / "a")
+    two.start("a")
+    verdict = two.verify("a", "b")
+    (missing,) = verdict.missing
+    assert (missing.lines, verdict.stored) == (100, 50)
+    assert "had it" in missing.reason
+    two.batch("a", "b")
+    verdict = two.verify("a", "b")
+    assert verdict.is_proven, verdict
+    assert two.lines("a") == lines(range(100))
+
+
+def test_a_rotated_file_that_is_gone_is_told_if_the_store_that_had_it_is_lost(two: Fleet) -> None:
+    append(two.log, range(100))
+    two.batch("a", "b")
+    two.stop("a")
+    append(two.log, range(100, 150))
+    two.batch("a", "b")
+    two.start("a")
+    two.log.unlink()
+    append(two.log, range(500, 510))
+    two.batch("a", "b")
+    assert two.verify("a", "b").is_proven
+    two.stop("a")
+    shutil.rmtree(two.tmp_path / "a")
+    two.start("a")
+    verdict = two.verify("a", "b")
+    assert not verdict.is_whole
+    assert any("had it" in loss.reason or "stored elsewhere" in loss.reason for loss in verdict.former[0].losses)
 
 
 def test_fifty_clients_spread_over_three_servers(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from logferry.cli.server.fsck import findings_as_json
 from logferry.client.proof.former import FormerSource
 from logferry.client.proof.lines import LineProblem
 from logferry.client.proof.repair import RepairReport
-from logferry.client.proof.verify import Range, Verdict
+from logferry.client.proof.verdict import Range, Verdict
 from logferry.protocol.delivery_reports import RecordedLoss
 from logferry.server.storage.disk.integrity.data_folder import Finding
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.reports import ReportClient
-from logferry.client.proof.verify import Verdict, verify_all
+from logferry.client.proof.verdict import Verdict
+from logferry.client.proof.verify import verify_all
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import FileSettings, ShipSettings

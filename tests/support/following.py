@@ -12,7 +12,8 @@ import pytest
 
 from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.reports import ReportClient
-from logferry.client.proof.verify import Verdict, verify
+from logferry.client.proof.verdict import Verdict
+from logferry.client.proof.verify import verify
 from logferry.client.readers.follow import reader as follow_reader
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.state.checkpoints import Checkpoints

@@ -5,9 +5,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from logferry.client.proof.several_reports import asking_all
+from logferry.client.proof.verdict import Verdict
+from logferry.client.proof.verify import verify_all
+from logferry.client.state.checkpoints import Checkpoints
+from logferry.config import FileSettings
 from logferry.config.server_addresses import ServerAddress
 from tests.support.running import RunningServer, running_server
-from tests.support.shipping import Shipping, shipping
+from tests.support.shipping import Shipping, ship_settings, shipping
 
 
 class Fleet:
@@ -64,6 +69,14 @@ class Fleet:
         with self.shipping(*names, mode="batch", **changes) as shipped:
             shipped.result()
             return shipped
+
+    def verify(self, *names: str) -> Verdict:
+        """Ask these servers what they have of the log, and judge the union."""
+        settings = ship_settings(self.log, 1, server=self.addresses(*names))
+        checkpoints = Checkpoints(self.state, read_only=True)
+        with asking_all(settings, checkpoints) as reports:
+            (verdict,) = verify_all([FileSettings(log_file=(str(self.log),), exclude=())], checkpoints, reports)
+            return verdict
 
     def lines(self, name: str) -> list[bytes]:
         """Return what a server has stored."""

@@ -14,7 +14,8 @@ from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_OK, EXIT_USAGE
 from logferry.cli.dispatch import main
 from logferry.client.proof import retire as disposal
 from logferry.client.proof.removal import folders_left_alone
-from logferry.client.proof.verify import Verdict, verify
+from logferry.client.proof.verdict import Verdict
+from logferry.client.proof.verify import verify
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS
 from tests.support.fakes import FakeServer, ack_every_line
 from tests.support.running import RunningServer

@@ -17,7 +17,8 @@ from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_
 from logferry.cli.dispatch import main
 from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.reports import ReportClient
-from logferry.client.proof.verify import Verdict, verify
+from logferry.client.proof.verdict import Verdict
+from logferry.client.proof.verify import verify
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, VERIFY_OPTIONS
 from logferry.errors import PeerTimeout, ProtocolError, Unreachable

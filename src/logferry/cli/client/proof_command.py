@@ -12,8 +12,8 @@ from logferry.cli.command_line import EXIT_INCOMPLETE, EXIT_NOT_DELIVERED, EXIT_
 from logferry.cli.output import print_problem, print_result
 from logferry.cli.pattern_watch import watching_patterns
 from logferry.client.finding.foreign_links import follow_foreign_links
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.reports import ReportClient
+from logferry.client.proof.proof_source import ProofSource
+from logferry.client.proof.several_reports import asking_all
 from logferry.client.run import state_dir
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import RepairSettings, VerifySettings
@@ -24,20 +24,25 @@ Result = TypeVar("Result")
 
 
 class Asked(NamedTuple):
-    """A server that can be asked, for the client whose state folder this is."""
+    """The servers that can be asked, for the client whose state folder this is."""
 
     folder: Path
     checkpoints: Checkpoints
-    reports: ReportClient
+    reports: ProofSource
 
 
 @contextmanager
 def asking(settings: VerifySettings | RepairSettings) -> Iterator[Asked]:
-    """Connect as the client whose state folder the settings name. Raises DeliveryError or StateError."""
+    """Connect to all servers as the client whose state folder the settings name; print which do not answer.
+
+    Raises DeliveryError if none answers, or StateError.
+    """
     follow_foreign_links(settings.follow_foreign_links)
     folder = state_dir(settings.state_dir)
     checkpoints = Checkpoints(folder, read_only=True)
-    with ReportClient.connected_to(Endpoint.of(settings), settings, checkpoints.client_id) as reports:
+    with asking_all(settings, checkpoints) as reports:
+        for problem in reports.problems:
+            print_problem(problem, command="verify" if isinstance(settings, VerifySettings) else "repair")
         yield Asked(folder, checkpoints, reports)
 
 

@@ -8,8 +8,10 @@ from typing import Final
 from logferry.cli.client.proof_command import asking, find_and_print
 from logferry.cli.command_line import CommandLine
 from logferry.cli.output import as_json, shown, table
+from logferry.client.net.reports import ReportClient
 from logferry.client.proof.repair import RepairReport, repair_path
 from logferry.client.proof.verify import files_of
+from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import RepairSettings
 from logferry.errors import ProtocolError
 
@@ -38,11 +40,33 @@ def run(words: Sequence[str]) -> int:
 
 
 def _repair(settings: RepairSettings) -> list[RepairReport]:
-    with asking(settings) as (_, checkpoints, reports):
-        if not reports.can_heal:
+    with asking(settings) as (_, checkpoints, asked):
+        if not asked.can_heal:
             raise ProtocolError("the server does not accept repairs: it needs a newer version")
-        paths = map(Path, files_of(settings.inputs))
-        return [report for path in paths for report in repair_path(path, checkpoints, reports)]
+        paths = list(map(Path, files_of(settings.inputs)))
+        found = [_repair_on(client, paths, checkpoints, names=len(asked.clients) > 1) for client in asked.clients]
+        return [report for reports in zip(*found, strict=True) for report in _different(reports)]
+
+
+def _repair_on(
+    client: ReportClient, paths: Sequence[Path], checkpoints: Checkpoints, *, names: bool
+) -> list[list[RepairReport]]:
+    """Repair what one server has of each file; with `names`, each problem says which server that is."""
+    found = [repair_path(path, checkpoints, client) for path in paths]
+    for report in (report for reports in found for report in reports if names and report.source):
+        report.problems = [f"{client.server}: {problem}" for problem in report.problems]
+    return found
+
+
+def _different(found: Sequence[Sequence[RepairReport]]) -> list[RepairReport]:
+    """Return what became of the sources of one file on all servers, without what is the same on several."""
+    reports = [report for of_server in found for report in of_server]
+    busy = [report for report in reports if report.damaged or report.problems]
+    quiet = {report.source: report for report in reports if report not in busy}
+    seen = {report.source for report in busy if report.source}
+    unknown = [report for report in busy if not report.source][:1]
+    named = [report for report in busy if report.source]
+    return [*named, *unknown, *(report for source, report in quiet.items() if source not in seen)]
 
 
 def reports_as_table(reports: Sequence[RepairReport]) -> str:

@@ -8,6 +8,7 @@ from logferry.cli.output import as_json, shown, shown_reason, table
 from logferry.client.state.losses_file import KnownLoss, without_files
 from logferry.client.status.connection_state import CONNECTED, WAITING, ConnectionState
 from logferry.client.status.inspect import InspectedFile, Inspection
+from logferry.client.status.snapshot import ClientReport
 from logferry.names import text_of_name
 from logferry.printable import moment
 
@@ -94,8 +95,17 @@ def _client_lines(status: Inspection) -> list[str]:
     return [
         f"{head}; {shown(client.mode)}, state folder {shown(status.folder)}",
         f"server {shown(client.server)}: {_link(client.link, is_running=status.is_running)}",
+        *_servers(client),
         f"{', '.join(numbers)} (as of {_duration(status.age_seconds)} ago, when something last changed)",
     ]
+
+
+def _servers(client: ClientReport) -> list[str]:
+    """Return which of several servers is in use, since when, and why not the preferred one."""
+    if not client.servers:
+        return []
+    why = f"; not the preferred one: {shown(client.link.why_not_first)}" if client.link.why_not_first else ""
+    return [f"servers {shown(client.servers)}: {shown(client.server)} since {moment(client.link.server_since)}{why}"]
 
 
 def _link(link: ConnectionState, *, is_running: bool) -> str:

@@ -16,7 +16,8 @@ from logferry.cli.output import as_json, print_problem, shown, shown_reason, tab
 from logferry.client.proof.former import FormerSource
 from logferry.client.proof.known import ClientKnowledge
 from logferry.client.proof.lines import LineProblem
-from logferry.client.proof.verify import NEVER_SHIPPED, Range, Verdict, verify_all
+from logferry.client.proof.verdict import Range, Verdict
+from logferry.client.proof.verify import NEVER_SHIPPED, verify_all
 from logferry.client.run import state_dirs
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.state.losses_file import read_losses
@@ -112,7 +113,7 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
         str(verdict.lines),
         str(verdict.stored),
         str(sum(piece.lines for piece in verdict.missing)),
-        str(verdict.repeated),
+        str(verdict.repeated + sum(piece.lines for piece in verdict.doubled)),
         str(sum(piece.lines for piece in verdict.altered)),
         str(len(verdict.losses) + sum(len(former.losses) + len(former.windows) for former in verdict.former)),
         str(sum(piece.lines for piece in verdict.expired)),
@@ -121,6 +122,9 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _verdict(verdict: Verdict) -> str:
+    if verdict.is_proven and verdict.doubled:
+        lines = sum(piece.lines for piece in verdict.doubled)
+        return f"all there, but {lines} lines on more than one server"
     if verdict.is_proven:
         exceptions = {"has expired": verdict.expired, "was skipped": verdict.skipped}
         but = " and ".join(f"what {what}" for what, ranges in exceptions.items() if ranges)
@@ -141,6 +145,10 @@ def _details(verdict: Verdict) -> list[str]:
         *(f"bytes {loss.start} to {loss.end} lost: {shown_reason(loss.reason)}" for loss in verdict.losses),
         *(f"bytes {loss.start} to {loss.end} skipped: {shown_reason(loss.reason)}" for loss in verdict.skipped),
         *(f"{_place(piece)} expired: {piece.reason}" for piece in verdict.expired),
+        *(
+            f"bytes {piece.start} to {piece.end} ({piece.lines} lines) stored by {' and '.join(piece.servers)}"
+            for piece in verdict.doubled
+        ),
         *(text for former in verdict.former for text in _former(former)),
         *(f"it may be of this file: {sentence}" for sentence in verdict.forgotten),
     ]

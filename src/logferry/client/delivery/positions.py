@@ -102,8 +102,8 @@ class SourcePositions:
     def passed(self, batch: Batch) -> list[Batch] | None:
         """Return the batches that take the server past what other servers have from the start of `batch` on.
 
-        Then the source is read again from there, and `batch` does not count; None if the server needs all of it. A batch
-        that only begins with what the server needs is read again line by line, up to what others have.
+        Then the source is read again from there, and `batch` does not count; None if the server needs all of it. A
+        batch that only begins with what the server needs is read again line by line, up to what others have.
         """
         source, stores = batch.source, self.stores
         end = stores.next_needed(source, batch.start)

@@ -1,7 +1,7 @@
 """Asking a server what it has stored of a source, on a connection separate from any delivery."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ from logferry.protocol.delivery_repairs import (
     StoredContent,
 )
 from logferry.protocol.delivery_reports import (
+    Extent,
     LossPage,
     NamedSource,
     RecordedLoss,
@@ -82,6 +83,8 @@ class ReportClient:
 
         `client_host` is this client's name; `wait` lets callers do other things meanwhile.
         """
+        self.server = str(endpoint)
+        self.problems: Sequence[str] = ()  # see ProofSource
         self._client_id = client_id
         self._client_host = client_host
         self._token_file = token_file
@@ -204,6 +207,19 @@ class ReportClient:
         answer = self._ask(control_line("verdict", proven=fields.pop("is_proven"), **fields))
         if not isinstance(answer, VerdictNoted):
             raise _mismatch(answer, "a verdict")
+
+    @property
+    def clients(self) -> "Sequence[ReportClient]":
+        """See ProofSource."""
+        return (self,)
+
+    def server_of(self, _: Extent) -> str:
+        """See ProofSource."""
+        return self.server
+
+    def explained(self, elsewhere: Sequence[RecordedLoss]) -> Sequence[RecordedLoss]:
+        """See ProofSource."""
+        return elsewhere
 
     @property
     def can_heal(self) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from logferry.client.files.archive import open_content
 from logferry.client.files.line_reader import SourceFile
-from logferry.client.net.reports import ReportClient
+from logferry.client.proof.proof_source import ProofSource
 from logferry.client.recognition.recognise import has_content
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
@@ -18,7 +18,7 @@ from logferry.model.render_spec import PLAIN
 from logferry.protocol.delivery_reports import ReportPage
 
 
-def copies_of(path: Path, source: str, checkpoints: Checkpoints, reports: ReportClient) -> dict[str, int]:
+def copies_of(path: Path, source: str, checkpoints: Checkpoints, reports: ProofSource) -> dict[str, int]:
     """Return the ids of the other sources with the content of a file, and how many lines the server has of each.
 
     `source` is the file's own. Raises DeliveryError.
@@ -51,5 +51,5 @@ def _is_alike(page: ReportPage, own: ReportPage) -> bool:
     return page.lines > 0 and (page.lines, page.crc32) == (own.lines, own.crc32)
 
 
-def _first_page(source: str, reports: ReportClient) -> ReportPage:
+def _first_page(source: str, reports: ProofSource) -> ReportPage:
     return next(iter(reports.report(source)))

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
-from logferry.client.net.reports import ReportClient, SourceLosses
+from logferry.client.net.reports import SourceLosses
+from logferry.client.proof.proof_source import ProofSource
 from logferry.client.recognition.recognise import is_same_file
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
@@ -48,7 +49,7 @@ def names_of(path: Path) -> list[str]:
 
 
 def former_sources(
-    path: Path, present: str, checkpoints: Checkpoints, reports: ReportClient, known_losses: Iterable[KnownLoss]
+    path: Path, present: str, checkpoints: Checkpoints, reports: ProofSource, known_losses: Iterable[KnownLoss]
 ) -> list[FormerSource]:
     """Return the sources that had the name `path`, oldest first, without the one of the id `present`.
 
@@ -71,7 +72,7 @@ def _judge(
     checkpoint: Checkpoint | None,
     named: NamedSource | None,
     window: KnownLoss | None,
-    reports: ReportClient,
+    reports: ProofSource,
 ) -> FormerSource:
     former = FormerSource(source_id, seen_at=named.opened_at / 1000 if named else 0.0)
     if checkpoint is not None:

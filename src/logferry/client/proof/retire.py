@@ -8,10 +8,10 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from logferry.client.net.endpoint import Endpoint
-from logferry.client.net.reports import ReportClient
 from logferry.client.proof.removal import NamedFile, folders_left_alone
-from logferry.client.proof.verify import Verdict, verify
+from logferry.client.proof.several_reports import asking_all
+from logferry.client.proof.verdict import Verdict
+from logferry.client.proof.verify import verify
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import ShipSettings
 from logferry.errors import DeliveryError, cause_of
@@ -70,5 +70,5 @@ def _why_it_stays(verdict: Verdict, *, disposes_filtered: bool) -> str:
 
 
 def _verdict(path: Path, settings: ShipSettings, checkpoints: Checkpoints) -> Verdict:
-    with ReportClient.connected_to(Endpoint.of(settings), settings, checkpoints.client_id) as reports:
+    with asking_all(settings, checkpoints) as reports:
         return verify(path, checkpoints, reports)

@@ -8,7 +8,6 @@ added on either side is detected.
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +16,14 @@ from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.patterns import is_pattern, matching
 from logferry.client.finding.rotation_names import is_archive_name, original_names, without_archive_suffix
-from logferry.client.net.reports import ReportClient
+from logferry.client.proof.comparison import CHANGED, Comparison
 from logferry.client.proof.copies import copies_of
-from logferry.client.proof.former import FormerSource, former_sources
+from logferry.client.proof.former import former_sources
 from logferry.client.proof.known import ClientKnowledge, add_unrecorded
-from logferry.client.proof.lines import MAX_PROBLEMS, LineProblem, Run, line_problems
-from logferry.client.readers.rerender import Renderings, Rerendered, rerender
+from logferry.client.proof.lines import MAX_PROBLEMS, Run, line_problems
+from logferry.client.proof.proof_source import ProofSource
+from logferry.client.proof.verdict import Verdict
+from logferry.client.readers.rerender import Renderings, rerender
 from logferry.client.recognition.recognise import has_content
 from logferry.client.recognition.rotated import rotated_paths
 from logferry.client.state.checkpoint import Checkpoint
@@ -30,81 +31,19 @@ from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import FileSettings
 from logferry.errors import QuestionRefused, SourceError
 from logferry.model.render_spec import PLAIN
-from logferry.names import text_of_name
 from logferry.printable import moment
-from logferry.protocol.delivery_reports import Extent, RecordedLoss, ReportPage
+from logferry.protocol.delivery_reports import Extent, ReportPage
+from logferry.protocol.elsewhere import store_of
 
 NEVER_SHIPPED: Final = "never shipped, as far as the state folder knows"
 _KNOWS_NOTHING: Final = ClientKnowledge()
-_CHANGED: Final = "the file has changed since it was shipped"
 UNKNOWN: Final[Renderings] = ((0, PLAIN),)  # nothing was sent, or a version that knew no other rendering sent it
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Bytes `[start, end)` of a file with `lines` records, and what is wrong with them.
-
-    These are the lines `first_line` to `last_line` of the file.
-    """
-
-    start: int
-    end: int
-    lines: int
-    reason: str
-    first_line: int = 0
-    last_line: int = 0
-
-
-@dataclass(slots=True)
-class Verdict:
-    """The result for one file. Ranges are in bytes of the file; `path` is the text of its name."""
-
-    path: str
-    source: str = ""
-    lines: int = 0  # in the file now
-    stored: int = 0  # of these, on the server's disk unchanged
-    repeated: int = 0  # stored by this source, or by another one of the same name, although they were stored before
-    times_stored: int = 1  # all of the file, by sources of the same name
-    filtered: int = 0  # left out by the user's patterns when the file was shipped; not counted in `lines`
-    nuls: int = 0  # bytes at the beginnings of lines that are not shipped: holes
-    missing: list[Range] = field(default_factory=list)
-    altered: list[Range] = field(default_factory=list)
-    expired: list[Range] = field(default_factory=list)  # were stored, and deleted by the server's retention since
-    losses: list[RecordedLoss] = field(default_factory=list)
-    skipped: list[RecordedLoss] = field(default_factory=list)  # not asked for, or stored elsewhere, as the client knows
-    wrong_lines: list[LineProblem] = field(default_factory=list)  # of `altered`, to the line, if the server can show it
-    problem: str = ""  # why the file could not be compared, or only in part
-    former: list[FormerSource] = field(default_factory=list)  # that had the name before and are not whole
-    former_whole: int = 0  # how many others had it
-    forgotten: list[str] = field(default_factory=list)  # losses of files that nobody knows any more: perhaps this one
-
-    def __post_init__(self) -> None:
-        self.path = text_of_name(self.path)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether everything is stored, once or several times."""
-        return not (self._is_wrong or self.forgotten)
-
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether everything is stored, but the client forgot losses that may be of this file."""
-        return bool(self.forgotten) and not self._is_wrong
-
-    @property
-    def _is_wrong(self) -> bool:
-        return bool(self.problem or self.missing or self.altered or self.losses or self.former)
-
-    @property
-    def is_proven(self) -> bool:
-        """Whether everything is stored once, except what is in `expired` or `skipped`."""
-        return self.is_whole and not self.repeated
 
 
 def verify_all(
     inputs: Iterable[FileSettings],
     checkpoints: Checkpoints,
-    reports: ReportClient,
+    reports: ProofSource,
     *,
     known: ClientKnowledge = _KNOWS_NOTHING,
     with_text: bool = False,
@@ -146,7 +85,7 @@ def _files_of(wanted: FileSettings) -> Iterator[str]:
             yield name
 
 
-def verify(path: Path, checkpoints: Checkpoints, reports: ReportClient, *, with_text: bool = False) -> Verdict:
+def verify(path: Path, checkpoints: Checkpoints, reports: ProofSource, *, with_text: bool = False) -> Verdict:
     """Compare one file with what the server has stored of it. Raises DeliveryError."""
     try:
         file = SourceFile(path, max_line_bytes=PLAIN.max_line_bytes, content=open_content(path))
@@ -164,7 +103,7 @@ def verify(path: Path, checkpoints: Checkpoints, reports: ReportClient, *, with_
         is_edited = not has_content(file, checkpoint)
         verdict, runs = _compare(file, checkpoint, pages, reports)
         not_shown = _find_wrong_lines(file, checkpoint, runs, reports, verdict, with_text=with_text)
-        is_edited |= any(piece.reason == _CHANGED for piece in verdict.altered)
+        is_edited |= any(piece.reason == CHANGED for piece in verdict.altered)
         if is_edited and not (verdict.problem or verdict.is_proven):
             verdict.problem = f"changed since it was shipped at {moment(checkpoint.seen_at)}"
         verdict.problem = verdict.problem or not_shown
@@ -177,7 +116,7 @@ def _find_wrong_lines(
     file: SourceFile,
     checkpoint: Checkpoint,
     runs: Sequence[Run],
-    reports: ReportClient,
+    reports: ProofSource,
     verdict: Verdict,
     *,
     with_text: bool,
@@ -193,7 +132,7 @@ def _find_wrong_lines(
     return ""
 
 
-def _latest_known(shipped: Sequence[Checkpoint], reports: ReportClient) -> tuple[Checkpoint, list[ReportPage]]:
+def _latest_known(shipped: Sequence[Checkpoint], reports: ProofSource) -> tuple[Checkpoint, list[ReportPage]]:
     """Return the first checkpoint that the server knows, or else the first, with the server's report.
 
     A file that was shipped again, as another source, may have been shipped to another server.
@@ -251,7 +190,7 @@ def _holds(path: Path, checkpoint: Checkpoint) -> bool:
 
 
 def _compare(
-    file: SourceFile, checkpoint: Checkpoint, pages: list[ReportPage], reports: ReportClient
+    file: SourceFile, checkpoint: Checkpoint, pages: list[ReportPage], reports: ProofSource
 ) -> tuple[Verdict, list[Run]]:
     """Return the verdict on a file, and the extents that are there but do not agree."""
     verdict, committed = Verdict(str(file.path), checkpoint.id), pages[0].committed
@@ -260,11 +199,13 @@ def _compare(
         verdict.problem = f"the server has never heard of source {checkpoint.id}{why and f': {why}'}"
         return verdict, []
     recorded = reports.losses(pages[0])
-    # A server may call any range skipped; the client knows what it has skipped.
+    # A server may call any range skipped; the client knows what it has skipped. What lies elsewhere must be there.
+    elsewhere = [loss for loss in (*recorded.lost, *recorded.skipped) if store_of(loss.reason)]
     verdict.skipped = sorted(loss for loss in recorded.skipped if loss.end <= checkpoint.asked_from)
     others = (loss for loss in recorded.skipped if loss.end > checkpoint.asked_from)
-    verdict.losses = sorted((*recorded.lost, *others))
-    comparison = _Comparison(file, checkpoint.renderings or UNKNOWN, verdict)
+    verdict.losses = sorted(loss for loss in (*recorded.lost, *others) if loss not in elsewhere)
+    renderings = checkpoint.renderings or UNKNOWN
+    comparison = Comparison(file, renderings, verdict, reports.server_of, reports.explained(elsewhere))
     for extent in _extents(pages):
         comparison.compare(extent)
     comparison.expect_nothing(committed, "not on the server, although the server reports it as stored")
@@ -278,70 +219,3 @@ def _compare(
 def _extents(pages: list[ReportPage]) -> Iterator[Extent]:
     for page in pages:
         yield from page.extents
-
-
-@dataclass(slots=True)
-class _Comparison:
-    """Reads through a file, and records what it finds in a verdict. `line` is the last line that was read."""
-
-    file: SourceFile
-    renderings: Renderings
-    verdict: Verdict
-    line: int = 0
-    runs: list[Run] = field(default_factory=list)
-
-    def compare(self, extent: Extent) -> None:
-        """Compare the next extent with the file."""
-        file, verdict = self.file, self.verdict
-        if extent.start < file.offset:
-            verdict.repeated += extent.lines
-            return
-        self.expect_nothing(extent.start, "not on the server")
-        before = self.line
-        found = self._rerender(extent.end)
-        where, lines = (extent.start, extent.end, extent.lines), (before + 1, self.line)
-        if extent.state == "missing":
-            verdict.missing.append(Range(*where, f"the server's segment is gone ({extent.segment})", *lines))
-        elif extent.state == "unreadable":
-            verdict.missing.append(Range(*where, f"on the server {extent.segment} {extent.problem}", *lines))
-        elif extent.state == "expired":
-            verdict.expired.append(Range(*where, f"deleted by the server's retention ({extent.segment})", *lines))
-        elif extent.state == "altered":
-            verdict.altered.append(Range(*where, f"changed on the server's disk ({extent.segment})", *lines))
-            self._add_to_run(extent, before + 1)
-        elif (found.lines, found.crc32) != (extent.lines, extent.crc32):
-            verdict.altered.append(Range(*where, _CHANGED, *lines))
-            self._add_to_run(extent, before + 1)
-        else:
-            verdict.stored += extent.lines
-
-    def expect_nothing(self, end: int, reason: str) -> None:
-        """Read on to `end`, where only blank lines and known losses are expected; record other lines as missing."""
-        start, before = self.file.offset, self.line
-        if start >= end:
-            return
-        found = self._rerender(end)
-        if found.lines and not _are_in(start, end, (*self.verdict.losses, *self.verdict.skipped)):
-            self.verdict.missing.append(Range(start, end, found.lines, reason, before + 1, self.line))
-
-    def _rerender(self, end: int) -> Rerendered:
-        found = rerender(self.file, end, self.renderings)
-        self.verdict.lines += found.lines
-        self.verdict.filtered += found.filtered
-        self.verdict.nuls += found.nuls
-        self.line += found.file_lines
-        return found
-
-    def _add_to_run(self, extent: Extent, first_line: int) -> None:
-        """Note an extent that does not agree; neighbours are compared together, since lines may have moved."""
-        if not self.runs or self.runs[-1].extents[-1].end != extent.start:
-            self.runs.append(Run(first_line))
-        self.runs[-1].extents.append(extent)
-
-
-def _are_in(start: int, end: int, losses: Iterable[RecordedLoss]) -> bool:
-    """Whether every byte from `start` to `end` is in one of `losses`."""
-    for loss in sorted(losses, key=lambda loss: loss.start):
-        if loss.start <= start:
-            start = max(start, loss.end)
-    return start >= end

@@ -1,0 +1,180 @@
+"""Asks all servers of a client what they have of a source, and returns the union as if one server had it.
+
+Owns what the union is: extents of all servers, and as lost whatever no server has although one says that another has
+it. docs/protocol.md, rule E41. Must never hide that a server could not be asked.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from logferry import checksum
+from logferry.client.net.endpoint import Endpoint
+from logferry.client.net.reports import ReportClient, SourceLosses
+from logferry.client.proof.proof_source import ProofSource
+from logferry.client.state.checkpoints import Checkpoints
+from logferry.config import RepairSettings, ShipSettings
+from logferry.errors import DeliveryError
+from logferry.protocol.delivery_reports import Extent, NamedSource, RecordedLoss, ReportPage
+from logferry.protocol.delivery_requests import FileVerdict
+from logferry.protocol.elsewhere import store_of
+
+Span = tuple[int, int]
+
+
+class SeveralReports:
+    """See ProofSource."""
+
+    store = ""
+
+    def __init__(
+        self, clients: Sequence[ReportClient], problems: Sequence[str] = (), servers: dict[str, str] | None = None
+    ) -> None:
+        """`servers` says which server had which store, by the id of the store, as far as this client knows."""
+        self.clients = clients
+        self.problems = problems
+        self._servers = {**(servers or {}), **{client.store: client.server for client in clients}}
+        self._of_segment: dict[str, ReportClient] = {}  # by the segments of the last report
+        self._losses: dict[str, SourceLosses] = {}  # of the last report
+
+    @property
+    def can_heal(self) -> bool:
+        """See ProofSource."""
+        return all(client.can_heal for client in self.clients)
+
+    def report(self, source_id: str) -> Iterator[ReportPage]:
+        """See ProofSource. Everything is in one page."""
+        reports = [(client, list(client.report(source_id))) for client in self.clients]
+        known = [(client, pages) for client, pages in reports if pages[0].is_known]
+        self._of_segment = {}
+        extents = sorted(
+            (extent for client, pages in known for extent in self._extents(client, pages)),
+            key=lambda extent: (extent.start, extent.end),
+        )
+        losses = self._union_of_losses([(pages[0], client.losses(pages[0])) for client, pages in known], extents)
+        self._losses = {source_id: losses}
+        counted = [(client.store, pages[0].lines, pages[0].crc32) for client, pages in known]
+        yield ReportPage(
+            source=source_id,
+            is_known=bool(known),
+            committed=max((pages[0].committed for _, pages in known), default=0),
+            lines=sum(pages[0].lines for _, pages in known),
+            crc32=counted[0][2] if len(counted) == 1 else checksum.crc32(repr(counted).encode()),
+            extents=tuple(extents),
+            losses=(*losses.lost, *losses.skipped),
+            has_more=False,
+            windows=tuple(losses.windows),
+            skipped=tuple((loss.start, loss.end) for loss in losses.skipped),
+        )
+
+    def losses(self, report: ReportPage) -> SourceLosses:
+        """See ProofSource. Only of the last report."""
+        return self._losses[report.source]
+
+    def sources_of(self, path: str) -> Iterator[NamedSource]:
+        """See ProofSource."""
+        found: dict[str, NamedSource] = {}
+        for source in (source for client in self.clients for source in client.sources_of(path)):
+            other = found.setdefault(source.source, source)
+            if other is not source:
+                found[source.source] = NamedSource(
+                    source.source,
+                    max(other.committed, source.committed),
+                    other.lines + source.lines,
+                    min(other.opened_at, source.opened_at),
+                )
+        yield from (found[source_id] for source_id in sorted(found))
+
+    def content(self, source_id: str, start: int) -> Iterator[bytes]:
+        """See ProofSource. Of an extent that several servers have, as the first of them has it."""
+        for client in self.clients:
+            if any(extent.start == start for page in client.report(source_id) for extent in page.extents):
+                yield from client.content(source_id, start)
+                return
+
+    def server_of(self, extent: Extent) -> str:
+        """See ProofSource."""
+        return self._of_segment[extent.segment].server
+
+    def explained(self, elsewhere: Sequence[RecordedLoss]) -> Sequence[RecordedLoss]:
+        """See ProofSource."""
+        return [loss._replace(reason=self._explained(loss.reason)) for loss in elsewhere]
+
+    def send_verdict(self, verdict: FileVerdict) -> None:
+        """See ProofSource. Every server gets it."""
+        for client in self.clients:
+            client.send_verdict(verdict)
+
+    def _explained(self, reason: str) -> str:
+        server = self._servers.get(store_of(reason))
+        if server is None:
+            return f"{reason}, which none of the servers has"
+        is_asked = any(client.server == server for client in self.clients)
+        return f"{server} had it, and has it no more" if is_asked else f"{server} has it, and could not be asked"
+
+    def _extents(self, client: ReportClient, pages: Iterable[ReportPage]) -> Iterator[Extent]:
+        for page in pages:
+            for extent in page.extents:
+                segment = f"{client.server}: {extent.segment}"
+                self._of_segment[segment] = client
+                yield extent._replace(segment=segment)
+
+    @staticmethod
+    def _union_of_losses(known: Sequence[tuple[ReportPage, SourceLosses]], extents: Sequence[Extent]) -> SourceLosses:
+        """Return what is lost, or skipped, of all that servers know of a source."""
+        union, elsewhere, there = SourceLosses(), list[RecordedLoss](), list[Span]()
+        for page, found in known:
+            own = [loss for loss in found.skipped if store_of(loss.reason)]
+            elsewhere += own
+            there += _without([(0, page.committed)], [(loss.start, loss.end) for loss in own])
+            union.skipped += [loss for loss in found.skipped if loss not in own]
+            union.windows += found.windows
+            union.problem = union.problem or found.problem
+        stored = [(extent.start, extent.end) for extent in extents if extent.state == "ok"]
+        for _, found in known:
+            union.lost += [loss for loss in found.lost if _without([(loss.start, loss.end)], stored)]
+        nowhere = dict.fromkeys(
+            RecordedLoss(*span, loss.reason) for loss in elsewhere for span in _without([(loss.start, loss.end)], there)
+        )
+        union.lost = sorted({*union.lost, *nowhere})
+        union.skipped = sorted({*union.skipped})
+        union.windows = sorted({*union.windows})
+        return union
+
+
+def _without(spans: Sequence[Span], taken: Iterable[Span]) -> list[Span]:
+    """Return what is left of spans without others."""
+    left = list(spans)
+    for start, end in taken:
+        left = [
+            piece
+            for first, last in left
+            for piece in ((first, min(last, start)), (max(first, end), last))
+            if piece[0] < piece[1]
+        ]
+    return left
+
+
+@contextmanager
+def asking_all(settings: ShipSettings | RepairSettings, checkpoints: Checkpoints) -> Iterator[ProofSource]:
+    """Give a connection to each server of these settings that answers, for the length of a `with`.
+
+    Raises DeliveryError if none of them does.
+    """
+    endpoints = Endpoint.all_of(settings)
+    with ExitStack() as stack:
+        clients: list[ReportClient] = []
+        failures: dict[str, DeliveryError] = {}
+        for endpoint in endpoints:
+            connecting = ReportClient.connected_to(endpoint, settings, checkpoints.client_id)
+            try:
+                clients.append(stack.enter_context(connecting))
+            except DeliveryError as error:
+                failures[str(endpoint)] = error
+        if not clients:
+            raise next(iter(failures.values()))
+        if len(endpoints) == 1:
+            yield clients[0]
+            return
+        problems = [f"{server} could not be asked: {error}" for server, error in failures.items()]
+        servers = {checkpoints.store_of(str(endpoint)): str(endpoint) for endpoint in endpoints}
+        yield SeveralReports(clients, problems, servers)
