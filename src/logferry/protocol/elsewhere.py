@@ -1,6 +1,6 @@
 """The reason of a skip that says in which other store a range of a source lies (docs/protocol.md, rule E41).
 
-Owns its form. The reason is text like any other: whoever reads it must not rely on what it states.
+Owns its form. The reason is text like any other: a reader must not rely on what it states.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Taking over: what a store gets of a source of which other servers' stores have acked a part (docs/protocol.md, E41).
+"""Taking over: what a store gets of a source when other servers' stores have acked parts (docs/protocol.md, rule E41).
 
 Owns which ranges of a source a store needs and which it skips, and the batches that skip them. Must never decide
 whether a position is believed: resume.py does.

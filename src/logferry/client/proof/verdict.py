@@ -52,7 +52,7 @@ class Verdict:
     skipped: list[RecordedLoss] = field(default_factory=list)  # not asked for, or stored elsewhere, as the client knows
     wrong_lines: list[LineProblem] = field(default_factory=list)  # of `altered`, to the line, if the server can show it
     problem: str = ""  # why the file could not be compared, or only in part
-    doubled: list[Doubled] = field(default_factory=list)  # what several servers have; whoever reads all leaves it out
+    doubled: list[Doubled] = field(default_factory=list)  # what several servers have: readers leave it out
     former: list[FormerSource] = field(default_factory=list)  # that had the name before and are not whole
     former_whole: int = 0  # how many others had it
     forgotten: list[str] = field(default_factory=list)  # losses of files that nobody knows any more: perhaps this one

@@ -19,8 +19,8 @@ from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.readiness import Wait
 from logferry.config import ShipSettings
 
-# With several servers, one that is silent for this long while it owes an answer is left, and so is one of which no
-# address answers in time: lines flow again within half a minute. A server sends a heartbeat every few seconds.
+# With several servers, the client leaves one that is silent for this long while it owes an answer, and one whose
+# addresses do not answer in time: lines flow again within half a minute. A server sends a heartbeat every few seconds.
 _SILENCE_S: Final = 12.0
 _DIAL_S: Final = 10.0
 
