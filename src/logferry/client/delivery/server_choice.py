@@ -159,8 +159,9 @@ class ServerChoice:
     def _all_have_failed(self) -> DeliveryError:
         assert self._hopeful is not None
         error, self._hopeful = self._hopeful, None
-        if len(self._tried) == len(self._servers):  # the caller's pause is for all of them
-            for server in self._servers:
+        least = min(server.failures for server in self._servers)
+        for server in self._servers:  # the caller's pause is long enough for all but those that have failed for longer
+            if server.failures <= least + 1:
                 server.retry_at = -math.inf
         first = min(range(len(self._servers)), key=lambda index: (self._servers[index].retry_at, index))
         self._tried.clear()
