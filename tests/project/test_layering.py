@@ -79,7 +79,7 @@ FLOORS: Final = {
     "server.storage.disk.recovery": (
         *("rebuild", "recovery", "lost_transactions", "entering", "lost_ledger", "previous_runs"),
     ),
-    "server.storage.disk.retention": ("retention", "unused_sources", "expired_rows"),
+    "server.storage.disk.retention": ("retention", "kept_segments", "unused_sources", "expired_rows"),
     "server.storage.disk.segments": ("deferred_sync", "segments", "open_segments", "held_back", "pending_appends"),
     "server.storage.disk.journals": (
         *("journals", "new_segments", "own_journals", "waiting_entries", "recorded_group"),

@@ -153,6 +153,7 @@ class StoreOpening:
         free_space = self._free_space(upkeep)
         deferred_sync = DeferredSync(self._data_dir, self._root, self._files) if self._settings.is_durable else None
         commit = self._commit(ledger, segments, journals, deferred_sync, free_space)
+        upkeep.stored_bytes = lambda: commit.counters.bytes_stored
         upkeep.walks = (
             UnusedSources(ledger, is_open=commit.is_open),
             ExpiredRows(self._root, ledger, self._recent_reports),

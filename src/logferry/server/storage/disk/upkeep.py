@@ -32,6 +32,7 @@ class Upkeep:
         self._segments = segments
         self._retention = retention
         self._today = today
+        self.stored_bytes: Callable[[], int] = lambda: 0  # by groups, since the start
         self.walks: Sequence[UnusedSources | ExpiredRows] = ()  # through the ledger, a little after each group
         self._to_tidy: deque[LogName] = deque()  # repairs add to it, the writer thread takes from it
         self._repeats = RepeatLimit(logger)
@@ -55,7 +56,7 @@ class Upkeep:
         try:
             while self._to_tidy:
                 self._segments.opened.tidy(self._to_tidy.popleft())
-            if self._retention.apply(self._today(), self._segments.opened):
+            if self._retention.apply(self._today(), self._segments.opened, self.stored_bytes()):
                 self._repeats.all_over()
         except OSError as error:
             message = "cannot delete expired segments, trying again with the next one: %s"

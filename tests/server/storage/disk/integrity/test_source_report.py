@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from logferry.server.storage.disk.integrity.source_report import report
-from logferry.server.storage.disk.retention import retention
+from logferry.server.storage.disk.retention import kept_segments
 from tests.support.delivery import LINES, DeliveryClient, batch, size_of
 from tests.support.running import running_server
 
@@ -24,7 +24,7 @@ def test_a_page_of_a_report_ends_when_it_has_read_enough(tmp_path: Path, monkeyp
 
 def test_e19_what_retention_has_deleted_is_reported_as_expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule E19."""
-    monkeypatch.setattr(retention, "journal_bytes", lambda _: 0)  # what they have by then depends on another thread
+    monkeypatch.setattr(kept_segments, "journal_bytes", lambda _: 0)  # what they have by then depends on another thread
     with (
         running_server(tmp_path, segment_bytes=1024, retention_bytes=2048) as server,
         DeliveryClient(server, source="s1") as client,

@@ -2,14 +2,20 @@
 
 import datetime
 import errno
+import os
+import random
 import re
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from logferry.server.storage.disk.journals.journal import journal_path
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.disk.retention import retention
+from logferry.server.storage.disk.retention import kept_segments
+from logferry.server.storage.disk.retention.kept_segments import KeptSegments
 from logferry.server.storage.records import SegmentRow
 from tests.support.delivery import LINES
 from tests.support.running import stored_lines, wait_until
@@ -22,6 +28,7 @@ from tests.support.stores import (
     delivery,
     names,
     opened,
+    parts_of,
     problems,
     segments_of,
     submit_each,
@@ -37,7 +44,7 @@ def journal_sizes(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     The real ones are larger than the segments of these tests, and are written by a thread of their own.
     """
     sizes: dict[str, int] = {}
-    monkeypatch.setattr(retention, "journal_bytes", lambda segment: sizes.get(segment.name, 0))
+    monkeypatch.setattr(kept_segments, "journal_bytes", lambda segment: sizes.get(segment.name, 0))
     return sizes
 
 
@@ -135,26 +142,77 @@ def test_the_journal_of_a_closed_segment_is_looked_at_once(tmp_path: Path, monke
         looked.append(segment.name)
         return 1
 
-    monkeypatch.setattr(retention, "journal_bytes", look)
+    monkeypatch.setattr(kept_segments, "journal_bytes", look)
     with opened(tmp_path, segment_bytes=SIZE, retention_bytes=100 * SIZE) as store:
         submit_each(store, LINES[10:30], Stored())
     assert len(looked) <= 2 * 20  # once open, once closed
     monkeypatch.undo()
     segment = tmp_path / "1.ndjson"
-    assert retention.journal_bytes(segment) == 0
+    assert kept_segments.journal_bytes(segment) == 0
     journal_path(segment).write_bytes(b"12345")
-    assert retention.journal_bytes(segment) == 5
+    assert kept_segments.journal_bytes(segment) == 5
 
 
 def test_a_closed_segment_that_gets_its_journal_later_is_looked_at_again(
     tmp_path: Path, journal_sizes: dict[str, int]
 ) -> None:
-    sizes = retention._JournalSizes(tmp_path)
-    rows = [SegmentRow(1, "web-1/app.log/2024-01-15-1.ndjson", state="closed")]
-    for now, expected in ((0, 0), (5, 5), (7, 5)):
-        journal_sizes["2024-01-15-1.ndjson"] = now
-        sizes._open_until = 0.0  # a minute later
-        assert sizes.sizes(rows) == {1: expected}
+    with closing(Ledger(tmp_path, durable=False)) as ledger:
+        ledger.add_known_segment(SegmentRow(0, "web-1/app.log/2024-01-15-1.ndjson", 10, state="closed"))
+        kept = KeptSegments(tmp_path, ledger, by_age=True, by_day=True)
+        for now, expected in ((0, 10), (5, 15), (7, 15)):
+            journal_sizes["2024-01-15-1.ndjson"] = now
+            kept.look()
+            assert kept.bytes == expected
+
+
+def test_what_retention_counts_is_what_the_ledger_has(tmp_path: Path) -> None:
+    choose = random.Random(5)
+    today = [MONDAY]
+    limits: dict[str, Any] = {"retention_bytes": 14 * SIZE, "retention_days": 2}
+    with opened(tmp_path, segment_bytes=3 * SIZE, today=lambda: today[0], **limits) as store:
+        for number in range(60):
+            log = LOG._replace(host=choose.choice(("a", "b", "c")))
+            stored = Stored()
+            lines = LINES[number : number + choose.randrange(1, 3)]
+            store.submit(delivery(*lines, log=log), stored)
+            wait_until(lambda stored=stored: bool(stored.deliveries), "it is stored")  # type: ignore[misc]
+            today[0] += datetime.timedelta(choose.random() < 0.1)
+        settled = Stored()
+        store.submit(delivery(LINES[0]), settled)
+        wait_until(lambda: bool(settled.deliveries), "what came before is over")
+        parts = parts_of(store)
+        assert parts.retention._kept
+    with closing(Ledger(tmp_path, durable=False, read_only=True)) as ledger:
+        rows = ledger.segments("open", "closed")
+    parts.retention._kept.bytes += parts.commit.counters.bytes_stored - parts.retention._counted_bytes
+    assert sum(row.bytes for row in rows) == parts.retention._kept.bytes
+    assert 5 * SIZE < sum(row.bytes for row in rows) <= 14 * SIZE + 3 * 3 * SIZE
+
+
+def test_a_new_segment_costs_the_same_however_many_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    checked = Ledger._segment
+
+    def counting(self: Ledger, values: Sequence[Any]) -> SegmentRow:
+        looked.append(values[0])
+        return checked(self, values)
+
+    def listing(folder: object) -> list[str]:
+        raise AssertionError(f"{folder} is listed")
+
+    monkeypatch.setattr(Ledger, "_segment", counting)
+    monkeypatch.setattr(kept_segments, "journal_bytes", lambda _: 1)
+    costs: list[int] = []
+    with opened(tmp_path, segment_bytes=SIZE, retention_bytes=1000 * SIZE, retention_days=9) as store:
+        submit_each(store, LINES[:1], Stored())
+        monkeypatch.setattr(os, "listdir", listing)
+        for _ in range(6):
+            looked.clear()
+            submit_each(store, LINES[1:11], Stored())
+            costs.append(len(looked))
+        monkeypatch.undo()
+    assert max(costs) <= costs[0] + 5
+    assert len(segments_of(tmp_path)) == 61
 
 
 def test_journal_and_surplus_of_a_segment_go_with_the_segment(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

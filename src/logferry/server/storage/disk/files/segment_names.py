@@ -4,7 +4,7 @@ Only names: never reads or writes a file.
 """
 
 import re
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 FOLDER_NAME: Final = "segments"  # below the data folder
@@ -36,14 +36,14 @@ def segment_name(file_name: str) -> SegmentName | None:
     return SegmentName(match[1], int(match[2])) if match else None
 
 
-def next_name(last: SegmentName | None, taken: AbstractSet[str], today: str) -> SegmentName:
+def next_name(last: SegmentName | None, is_taken: Callable[[SegmentName], bool], today: str) -> SegmentName:
     """Return the name of the segment after `last`, the last one that the ledger records, if any.
 
-    A name that is `taken` by something that the ledger does not record is left out, whatever it is. Such names do not
+    A name that is taken by something that the ledger does not record is left out, whatever it is. Such names do not
     decide the day: one that lies in the future would hold all later segments there.
     """
     day = max(last.day if last else "", today)
-    number = last.number + 1 if last and last.day == day else 1
-    while str(SegmentName(day, number)) in taken:
-        number += 1
-    return SegmentName(day, number)
+    name = SegmentName(day, last.number + 1 if last and last.day == day else 1)
+    while is_taken(name):
+        name = SegmentName(day, name.number + 1)
+    return name

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 from logferry.server.storage.disk.ledger.checked import CheckedRows
 from logferry.server.storage.records import SegmentRow, SegmentState
+
+# From the index alone.
+_NEWEST_IN: Final = "SELECT max(id) FROM segments WHERE path > ? AND path < ?"
 
 
 class SegmentRows(CheckedRows):
@@ -49,11 +53,20 @@ class SegmentRows(CheckedRows):
         rows = self._query("SELECT * FROM segments WHERE path > ? AND path < ? ORDER BY id", _within(folder))
         return [self._segment(row) for row in rows]
 
+    def open_segments_in(self, folder: str) -> list[SegmentRow]:
+        """Return the open segments of a folder, oldest first."""
+        query = "SELECT * FROM segments WHERE path > ? AND path < ? AND state = 'open' ORDER BY id"
+        return [self._segment(row) for row in self._query(query, _within(folder))]
+
     def last_segment_in(self, folder: str) -> SegmentRow | None:
         """Return the newest segment of a folder, whatever its state."""
-        query = "SELECT * FROM segments WHERE path > ? AND path < ? ORDER BY id DESC LIMIT 1"
-        rows = self._query(query, _within(folder))
+        rows = self._query(f"SELECT * FROM segments WHERE id = ({_NEWEST_IN})", _within(folder))
         return self._segment(rows[0]) if rows else None
+
+    def last_path_in(self, folder: str) -> str:
+        """Return the path of the newest segment of a folder, whatever its state; "" if there is none."""
+        rows = self._query(f"SELECT path FROM segments WHERE id = ({_NEWEST_IN})", _within(folder))
+        return str(rows[0][0]) if rows else ""
 
     def segments(self, *states: SegmentState) -> list[SegmentRow]:
         """Return the segments in any of `states` (all segments if none is given), oldest first."""

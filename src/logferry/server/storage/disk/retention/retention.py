@@ -8,19 +8,15 @@ have been acked. Surplus goes with its segment, which is logged.
 
 import datetime
 import logging
-import os
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from logferry.server.storage.disk.files.file_system import FileSystem
-from logferry.server.storage.disk.files.regular import size_of
-from logferry.server.storage.disk.files.segment_names import segment_name
 from logferry.server.storage.disk.files.surplus import delete_segment
-from logferry.server.storage.disk.journals.journal import journal_path
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.retention.kept_segments import KeptSegments, day_of
 from logferry.server.storage.disk.segments.open_segments import OpenSegments
 from logferry.server.storage.records import SegmentRow
 from logferry.telemetry.log_limits import RateLimit
@@ -28,8 +24,6 @@ from logferry.telemetry.log_limits import RateLimit
 logger = logging.getLogger(__name__)
 
 _MESSAGES_PER_SECOND: Final = 10
-
-_OPEN_JOURNALS_S: Final = 60.0
 
 
 class RetentionLimits(NamedTuple):
@@ -54,26 +48,25 @@ class Retention:
         self.on_expired: Callable[[Iterable[int]], object] = lambda _: None  # with their numbers, before the deletion
         self._applied: tuple[int, datetime.date, RetentionLimits] | None = None  # the last time: see `apply`
         self._undeleted: list[SegmentRow] = []
-        self._journals = _JournalSizes(root)
+        self._kept: KeptSegments | None = None  # not read yet, or not certain after a failure
+        self._counted_bytes = 0
         self._log = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="segments that retention deleted")
 
-    def apply(self, today: datetime.date, opened: OpenSegments) -> bool:
+    def apply(self, today: datetime.date, opened: OpenSegments, stored_bytes: int) -> bool:
         """Delete expired segments if a segment or a day has begun, or the limits have changed, since the last call.
 
-        Returns whether one of these was so. Raises OSError.
+        `stored_bytes` is what groups have stored since the start. Returns whether one of these was so. Raises OSError.
         """
         limits = self.limits
         now = (opened.segments_begun, today, limits)
         if not any(limits) or now == self._applied:
             return False
-        self._close_former_days(today, opened)
-        rows = self._ledger.segments("open", "closed")
-        expired = _choose(rows, today, limits, self._journals.sizes(rows) if limits.max_bytes else {})
-        with self._ledger.transaction():
-            self._ledger.set_segments(replace(row, state="expired") for row in expired)
+        try:
+            self._expire(self._up_to_date(today, limits, opened, stored_bytes), today, limits)
+        except OSError:
+            self._kept = None
+            raise
         self._applied = now
-        self.on_expired([row.id for row in expired])
-        self._undeleted += expired
         while self._undeleted:
             path = self._root / self._undeleted[0].path
             surplus = delete_segment(path, self._files)
@@ -82,73 +75,42 @@ class Retention:
             self._log.log(logging.INFO, "retention: deleted %s, %d lines%s", path, row.lines, with_surplus)
         return True
 
+    def _up_to_date(
+        self, today: datetime.date, limits: RetentionLimits, opened: OpenSegments, stored_bytes: int
+    ) -> KeptSegments:
+        """Return what is kept now; read it from the ledger if it is not known, or was read for other limits."""
+        begun, closed = opened.take_changes()
+        if self._applied is None or self._applied[1:] != (today, limits) or self._kept is None:
+            closed += self._close_former_days(today, opened)
+        if self._kept is None or self._applied is None or self._applied[2] != limits:
+            self._kept = KeptSegments(self._root, self._ledger, by_age=limits.max_bytes > 0, by_day=limits.max_days > 0)
+        else:
+            self._kept.bytes += stored_bytes - self._counted_bytes
+            self._kept.begun(begun)
+            self._kept.closed(closed)
+            self._kept.look()
+        self._counted_bytes = stored_bytes
+        return self._kept
+
+    def _expire(self, kept: KeptSegments, today: datetime.date, limits: RetentionLimits) -> None:
+        first_day = (today - datetime.timedelta(limits.max_days)).isoformat() if limits.max_days else ""
+        expired = kept.expire(max_bytes=limits.max_bytes, first_day=first_day)
+        if not expired:
+            return
+        with self._ledger.transaction():
+            self._ledger.set_segments(replace(row, state="expired") for row in expired)
+        self.on_expired([row.id for row in expired])
+        self._undeleted += expired
+
     def close(self) -> None:
         """Log how many messages the rate limit left out."""
         self._log.flush()
 
-    def _close_former_days(self, today: datetime.date, opened: OpenSegments) -> None:
+    def _close_former_days(self, today: datetime.date, opened: OpenSegments) -> list[int]:
+        """Close segments of earlier days, which are not written again; return their numbers. Raises OSError."""
         opened.close_days_before(today.isoformat())
-        with self._ledger.transaction():
-            for row in self._ledger.segments("open"):
-                if _day_of(row) < today.isoformat():
-                    self._ledger.set_segment(replace(row, state="closed"))
-
-
-class _JournalSizes:
-    """How many bytes the journals of segments have, by the numbers of the segments.
-
-    Looks once at the journal of a closed segment, which hardly changes, and once a minute at those of open ones, and at
-    those that are not there yet: a store may begin a segment thousands of times in a row. Does not count the journal
-    that new segments share, because deleting segments would not make it smaller.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._of_closed: dict[int, int] = {}
-        self._of_open: dict[int, int] = {}
-        self._open_until = 0.0
-
-    def sizes(self, rows: Sequence[SegmentRow]) -> Mapping[int, int]:
-        """Return the sizes for these segments."""
-        if time.monotonic() >= self._open_until:
-            self._of_open.clear()
-            self._open_until = time.monotonic() + _OPEN_JOURNALS_S
-        sizes: dict[int, int] = {}
-        closed: dict[int, int] = {}
-        for row in rows:
-            size = self._of_open.get(row.id)
-            if row.state == "closed" and size != 0:
-                size = self._of_closed.get(row.id)
-            size = journal_bytes(self._root / row.path) if size is None else size
-            known = closed if row.state == "closed" and size else self._of_open
-            sizes[row.id] = known[row.id] = size
-        self._of_closed = closed  # without those that are deleted
-        return sizes
-
-
-def journal_bytes(segment: Path) -> int:
-    """Return how many bytes the journal of a segment has; 0 if it cannot be seen."""
-    try:
-        return size_of(journal_path(segment))
-    except OSError:
-        return 0
-
-
-def _choose(
-    rows: Sequence[SegmentRow], today: datetime.date, limits: RetentionLimits, journals: Mapping[int, int]
-) -> list[SegmentRow]:
-    """Return the closed segments among `rows` (oldest first) that must be deleted."""
-    total = sum(row.bytes for row in rows) + sum(journals.values())
-    first_day = (today - datetime.timedelta(limits.max_days)).isoformat() if limits.max_days else ""
-    expired: list[SegmentRow] = []
-    for row in rows:
-        is_too_much = limits.max_bytes and total > limits.max_bytes
-        if row.state == "closed" and (is_too_much or _day_of(row) < first_day):
-            expired.append(row)
-            total -= row.bytes + journals.get(row.id, 0)
-    return expired
-
-
-def _day_of(row: SegmentRow) -> str:
-    name = segment_name(os.path.basename(row.path))
-    return name.day if name else ""
+        former = [row for row in self._ledger.segments("open") if day_of(row) < today.isoformat()]
+        if former:
+            with self._ledger.transaction():
+                self._ledger.set_segments(replace(row, state="closed") for row in former)
+        return [row.id for row in former]

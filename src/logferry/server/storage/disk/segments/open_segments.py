@@ -10,7 +10,7 @@ import datetime
 import errno
 import logging
 import os
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 MAX_OPEN_SEGMENTS: Final = 4096
 
 _MESSAGES_PER_SECOND: Final = 10
+
+# More are not noted for retention, which then finds them later: nobody takes the changes while there is no limit.
+_MAX_CHANGES: Final = 10_000
 
 # Why a surplus cannot be moved although the disk works.
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -92,11 +95,23 @@ class OpenSegments:
         self._damage_log = new_damage_log()
         self.unsynced_folders: set[Path] = set()
         self.segments_begun = 0  # since the start
+        self._begun: deque[int] = deque(maxlen=_MAX_CHANGES)  # since `take_changes`
+        self._closed: deque[int] = deque(maxlen=_MAX_CHANGES)
         self.recovered_bytes = 0  # moved aside, of segments that were longer than the ledger records
 
     def is_open(self, log: LogName) -> bool:
         """Whether the file of a log's segment is open."""
         return log in self._open
+
+    def take_changes(self) -> tuple[list[int], list[int]]:
+        """Return the segments that were begun, and those that were closed, since the last call.
+
+        Some of them may not be recorded as that. Of very many, the last ones are returned.
+        """
+        changes = list(self._begun), list(self._closed)
+        self._begun.clear()
+        self._closed.clear()
+        return changes
 
     def prepare(self, logs: Iterable[LogName]) -> None:
         """Open a segment for each log, and record new segments in the ledger, in one transaction.
@@ -143,7 +158,7 @@ class OpenSegments:
         """Close the segment of a log for good; return the log's next segment. Raises OSError."""
         self._close_file(log)
         self._close_row(old.row)
-        return self._begin(log, old.path.parent, self._ledger.segments_in(log.path))
+        return self._begin(log, old.path.parent, old.name)
 
     def tidy(self, log: LogName) -> None:
         """Move the surplus of the open segment of a log aside now, not only before the next append.
@@ -155,9 +170,8 @@ class OpenSegments:
             return
         if segment:
             self._close_file(log)
-        for row in self._ledger.segments_in(log.path):
-            if row.state == "open":
-                self._restore_length(row)
+        for row in self._ledger.open_segments_in(log.path):
+            self._restore_length(row)
 
     def close_days_before(self, day: str) -> None:
         """Close the files of segments from earlier days, which are not written again. Raises OSError."""
@@ -186,8 +200,7 @@ class OpenSegments:
 
     def _open_last(self, log: LogName) -> OpenSegment:
         folder = self._make_folders(log)
-        recorded = self._ledger.segments_in(log.path)
-        rows = [self._pending.rows.get(row.id, row) for row in recorded]
+        rows = [self._pending.rows.get(row.id, row) for row in self._ledger.open_segments_in(log.path)]
         rows = [row for row in rows if row.state == "open"]
         for row in rows[:-1]:
             self._close_row(row)
@@ -195,7 +208,7 @@ class OpenSegments:
             return self._open_file(log, rows[-1])
         for row in rows[-1:]:
             self._close_row(row)
-        return self._begin(log, folder, recorded)
+        return self._begin(log, folder, segment_name(os.path.basename(self._ledger.last_path_in(log.path))))
 
     def _restore_length(self, row: SegmentRow) -> Restored:
         journals = JournalFiles(self._root)
@@ -207,20 +220,28 @@ class OpenSegments:
 
     def _close_row(self, row: SegmentRow) -> None:
         self._pending.rows[row.id] = replace(row, state="closed")
+        self._closed.append(row.id)
 
-    def _begin(self, log: LogName, folder: Path, recorded: Iterable[SegmentRow]) -> OpenSegment:
-        """Record the segment of a folder that follows those that are recorded in the ledger, and open it."""
-        with naming(folder):
-            taken = frozenset(os.listdir(folder))
-        names = (segment_name(os.path.basename(row.path)) for row in recorded)
-        last = max((name for name in names if name), default=None)
-        name = next_name(last, taken, self._today().isoformat())
-        if skipped := next_name(last, frozenset(), name.day).number - name.number:
+    def _begin(self, log: LogName, folder: Path, last: SegmentName | None) -> OpenSegment:
+        """Record the segment of a folder that follows the last one that the ledger records, and open it."""
+        skipped = 0
+
+        def is_taken(name: SegmentName) -> bool:
+            nonlocal skipped
+            if self._ledger.has_segment(f"{log.path}/{name}"):
+                return True
+            is_there = os.path.lexists(f"{folder}/{name}")
+            skipped += is_there
+            return is_there
+
+        name = next_name(last, is_taken, self._today().isoformat())
+        if skipped:
             message = "%s has %d names of segments that the ledger does not record; they are left alone, and left out"
-            logger.warning(message, folder, -skipped)
+            logger.warning(message, folder, skipped)
         with self._ledger.transaction():
             row = self._ledger.add_segment(f"{log.path}/{name}")
         self.segments_begun += 1
+        self._begun.append(row.id)
         self._on_begin(row)
         return self._open_file(log, row)
 
