@@ -125,8 +125,8 @@ _METRICS_PAGE = """\
 <!-- Generated from src/logferry/telemetry/table.py by `python3 tools/generate_docs.py`: change it there. -->
 
 `--http HOST:PORT` (or `LOGFERRY_HTTP`) serves these numbers at `/metrics`, in the text format of Prometheus. `/healthz`
-answers 200 while the process works. `/readyz` answers 200, or 503 with the reason while the process does not do its
-work.
+answers 200 while the process works, and 503 once the thread that serves or ships has not turned for 30 s. `/readyz`
+answers 200, or 503 with the reason while the process does not do its work.
 
 Counters count from the start of the process. No metric has a series for each file, source or client. In code and in
 `status.json`, a number has the name in the last column.

@@ -168,6 +168,22 @@ def test_a_server_serves_its_numbers_over_http_from_before_recovery_until_it_has
         http_get(port, "/healthz")
 
 
+def test_healthz_notices_an_event_loop_that_hangs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("logferry.server.server._BEAT_S", 0.01)
+    with caplog.at_level(logging.INFO, "logferry"), running_server(tmp_path, http=("127.0.0.1", 0)) as server:
+        port = http_port(caplog)
+        assert http_get(port, "/healthz").endswith("\r\n\r\nok\n")
+        with server.held():
+            monkeypatch.setattr("logferry.telemetry.heartbeat.HANGS_AFTER_S", 0.0)
+            wait_until(lambda: "503" in http_get(port, "/healthz").splitlines()[0], "the server says that it hangs")
+            assert "hangs: the event loop has not turned for " in http_get(port, "/healthz")
+            assert "ready" in http_get(port, "/readyz")
+            monkeypatch.undo()
+        wait_until(lambda: http_get(port, "/healthz").endswith("\r\n\r\nok\n"), "it turns again")
+
+
 def test_a_port_that_is_in_use_keeps_a_server_from_starting_and_releases_its_store(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

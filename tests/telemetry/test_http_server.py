@@ -10,6 +10,7 @@ import pytest
 
 from logferry.errors import AddressError
 from logferry.telemetry import http_server
+from logferry.telemetry.heartbeat import Heartbeat
 from logferry.telemetry.http_pages import Pages
 from logferry.telemetry.http_requests import Request, Response
 from logferry.telemetry.http_server import MAX_CONNECTIONS, HttpServer
@@ -25,7 +26,9 @@ COUNTERS = {metric.name: 3 for metric in SERVER_COUNTERS}
 @contextmanager
 def serving(answer: http_server.Answer | None = None, *, host: str = "127.0.0.1") -> Iterator[int]:
     """Run a server on a free port, and give the port."""
-    pages = Pages(FixedStatus(Snapshot(Verdict.not_ready("a\nb"), COUNTERS)), SERVER_COUNTERS)
+    pages = Pages(
+        FixedStatus(Snapshot(Verdict.not_ready("a\nb"), COUNTERS)), SERVER_COUNTERS, heartbeat=Heartbeat("it")
+    )
     server = HttpServer(host, 0, answer or pages.answer)
     server.start()
     try:
@@ -57,7 +60,9 @@ def test_the_snapshot_is_taken_once_a_request_and_others_may_run_between_pieces(
             snapshots.append(1)
             return Snapshot(Verdict.ready(), COUNTERS)
 
-    Pages(Counting(), SERVER_COUNTERS, pause=lambda: pauses.append(1)).answer(Request("/metrics"))
+    Pages(Counting(), SERVER_COUNTERS, heartbeat=Heartbeat("it"), pause=lambda: pauses.append(1)).answer(
+        Request("/metrics")
+    )
     assert len(snapshots) == 1
     assert len(pauses) == len(SERVER_COUNTERS) // 4
 

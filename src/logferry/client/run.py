@@ -21,6 +21,7 @@ from logferry.client.delivery.servers import Servers
 from logferry.client.finding.fifos import only_fifo, open_fifo
 from logferry.client.finding.foreign_links import follow_foreign_links
 from logferry.client.net.endpoint import Endpoint
+from logferry.client.net.readiness import Readiness, Wait, poll
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.readers.base import Reader
 from logferry.client.state.checkpoints import Checkpoints
@@ -31,6 +32,7 @@ from logferry.client.status.writer import StatusWriter
 from logferry.client.tls_reload import watching_tls
 from logferry.config import STANDARD_INPUT, InputSettings, ShipSettings
 from logferry.errors import DeliveryAbandoned
+from logferry.telemetry.heartbeat import Heartbeat
 from logferry.telemetry.metrics import Metrics
 from logferry.telemetry.report_line import Reporter, shortcomings
 
@@ -95,10 +97,13 @@ def ship(settings: ShipSettings, *, metrics: Metrics, stop: StopSignal, reloadin
         servers = _servers(endpoints, settings, checkpoints.client_id, connection)
         try:
             with StatusWriter(folder, settings, opened.reader, metrics=metrics, connection=connection) as status:
-                serving = _serving_numbers(settings, opened.reader, metrics, connection)
+                heartbeat = Heartbeat("the delivery engine")
+                serving = _serving_numbers(settings, opened.reader, metrics, connection, heartbeat)
                 tls_watch = watching_tls(servers.present, metrics)
                 with serving, tls_watch as load_tls, _delivering(reloading, opened.reconfigure, load_tls):
-                    outcome = _ship(servers, settings, opened, checkpoints, known_losses, metrics, stop, connection)
+                    outcome = _ship(
+                        *(servers, settings, opened, checkpoints, known_losses, metrics, stop, connection, heartbeat)
+                    )
                 status.problems = outcome.problems
                 return outcome
         finally:
@@ -122,14 +127,14 @@ def _servers(
 
 
 def _serving_numbers(
-    settings: ShipSettings, reader: Reader, metrics: Metrics, connection: ConnectionTracker
+    settings: ShipSettings, reader: Reader, metrics: Metrics, connection: ConnectionTracker, heartbeat: Heartbeat
 ) -> AbstractContextManager[object]:
     """Serve the numbers over HTTP inside a `with`, if that is wanted. Raises AddressError."""
     if settings.http is None:
         return nullcontext()
     from logferry.client.status.source import serving_numbers
 
-    return serving_numbers(settings, reader, metrics, connection)
+    return serving_numbers(settings, reader, metrics, connection, heartbeat)
 
 
 def _delivering(
@@ -170,6 +175,7 @@ def _ship(
     metrics: Metrics,
     stop: StopSignal,
     connection: ConnectionTracker,
+    heartbeat: Heartbeat,
 ) -> Outcome:
     if not opened.is_repeatable and settings.max_attempts is None:
         settings = replace(settings, max_attempts=0)  # to give up would lose what was read, and break the producer
@@ -183,8 +189,11 @@ def _ship(
     if reporter:
         reporter.start()
     try:
-        _deliver(servers, producer, settings, checkpoints, known_losses, metrics, stop, connection, opened)
+        _deliver(
+            *(servers, producer, settings, checkpoints, known_losses, metrics, stop, connection, opened, heartbeat)
+        )
     finally:
+        heartbeat.rest()
         producer.flush_logs()
         if reporter:
             reporter.stop()
@@ -225,6 +234,7 @@ def _deliver(
     stop: StopSignal,
     connection: ConnectionTracker,
     opened: _Opened,
+    heartbeat: Heartbeat,
 ) -> None:
     """Deliver all batches of the producer. Raises DeliveryAbandoned."""
     if servers.are_several:
@@ -237,7 +247,9 @@ def _deliver(
         "known_losses": known_losses,
         "reconciles": opened.reconfigure is not None,
         "asks_always": opened.asks_always,
+        "poll": _resting_meanwhile(heartbeat) if settings.http else poll,
     }
+    heartbeat.beat()
     with _healing(servers, settings, checkpoints, metrics, stop) as parts["on_damage"]:
         if settings.resilient:
             from logferry.client.delivery.resilient import deliver_resilient
@@ -245,6 +257,19 @@ def _deliver(
             deliver_resilient(producer, output, settings, servers=servers, **parts)
         else:
             DeliveryEngine(producer, output, settings, servers=servers.choice, **parts).run()
+
+
+def _resting_meanwhile(heartbeat: Heartbeat) -> Wait:
+    """Return a wait in which the engine may stay for any time; between two of them it must not."""
+
+    def wait(interest: Readiness, timeout_s: float) -> dict[int, int]:
+        heartbeat.rest()
+        try:
+            return poll(interest, timeout_s)
+        finally:
+            heartbeat.beat()
+
+    return wait
 
 
 @contextmanager

@@ -40,6 +40,7 @@ from logferry.server.storage.disk.opening import DiskStoreSettings
 from logferry.server.storage.disk.segments.open_segments import MAX_OPEN_SEGMENTS
 from logferry.server.storage.disk.writing.group_commit import no_crash
 from logferry.server.storage.store import Store, StoreState
+from logferry.telemetry.heartbeat import Heartbeat
 from logferry.telemetry.http_pages import Pages
 from logferry.telemetry.http_server import HttpServer
 from logferry.telemetry.log_limits import RepeatLimit
@@ -52,6 +53,9 @@ logger = logging.getLogger(__name__)
 _SWEEP_S: Final = 5.0
 _SWEEPS_PER_LIMIT: Final = 4
 _POLL_S: Final = 0.01
+
+# How often the event loop shows that it turns. A thirtieth of what /healthz allows.
+_BEAT_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ class Server:
         self._roster: Roster
         self._listener: Listener
         self._http: HttpServer | None = None
+        self._heartbeat = Heartbeat("the event loop")
         self._encryption: Encryption | None = None
         self._bound: list[BoundAddress] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -129,7 +134,7 @@ class Server:
         """
         if self._settings.tls_cert:
             self._encryption = Encryption(self._settings, self._counters)
-        self._http = _http_server(self._settings, self._status)  # before recovery, which may take long
+        self._http = _http_server(self._settings, self._status, self._heartbeat)  # before recovery, which may take long
         try:
             await self._open()
         except BaseException:
@@ -216,6 +221,7 @@ class Server:
         roster.cut()
         for timer in self._timers.values():
             timer.cancel()
+        self._heartbeat.rest()
         self._bridge.close()
         # 5. Close the store; data that a failing disk has not accepted by now was never acked.
         await asyncio.to_thread(self._store.close, max(0.0, deadline - self._loop.time()))
@@ -236,6 +242,9 @@ class Server:
         for timer in self._timers.values():
             timer.cancel()
         self._repeat("sweep", min(_SWEEP_S, self._patience.shortest_s / _SWEEPS_PER_LIMIT), self._roster.sweep)
+        if self._http:
+            self._heartbeat.beat()
+            self._repeat("heartbeat", _BEAT_S, self._heartbeat.beat)
         if self._clients_file:
             self._repeat("clients", LOOK_S, self._look_at_clients)
         if self._settings.metrics_interval:
@@ -316,11 +325,11 @@ class Server:
         logger.info("metrics: %s", describe(self.stats))
 
 
-def _http_server(settings: ServeSettings, status: StatusSource) -> HttpServer | None:
+def _http_server(settings: ServeSettings, status: StatusSource, heartbeat: Heartbeat) -> HttpServer | None:
     """Return a running server of the numbers, if there is to be one. Raises LogferryError if it cannot listen."""
     if settings.http is None:
         return None
-    server = HttpServer(*settings.http, Pages(status, SERVER).answer)
+    server = HttpServer(*settings.http, Pages(status, SERVER, heartbeat=heartbeat).answer)
     server.start()
     return server
 

@@ -11,8 +11,9 @@ from typing import Final
 
 from logferry.printable import printable
 from logferry.telemetry.exposition import CONTENT_TYPE, exposition
+from logferry.telemetry.heartbeat import Heartbeat
 from logferry.telemetry.http_requests import Request, Response
-from logferry.telemetry.status_source import StatusSource
+from logferry.telemetry.status_source import StatusSource, Verdict
 from logferry.telemetry.table import Metric
 
 # About 50 us of work.
@@ -20,7 +21,7 @@ _METRICS_PER_PIECE: Final = 4
 
 _INDEX: Final = b"""\
 /metrics  the numbers, for Prometheus
-/healthz  200 while the process works
+/healthz  200 while the process works, or 503 and the reason if it hangs
 /readyz   200, or 503 and the reason
 """
 
@@ -33,11 +34,17 @@ class Pages:
     """Answers requests from a StatusSource, in the thread of the caller."""
 
     def __init__(
-        self, source: StatusSource, table: Sequence[Metric], *, pause: Callable[[], object] = _let_others_run
+        self,
+        source: StatusSource,
+        table: Sequence[Metric],
+        *,
+        heartbeat: Heartbeat,
+        pause: Callable[[], object] = _let_others_run,
     ) -> None:
-        """`pause` lets other threads run, between two pieces of text."""
+        """`heartbeat` is that of the thread that ships or serves; `pause` lets threads run between pieces of text."""
         self._source = source
         self._table = table
+        self._heartbeat = heartbeat
         self._pause = pause
 
     def answer(self, request: Request) -> Response:
@@ -46,9 +53,9 @@ class Pages:
             case "/metrics":
                 return Response(200, self._metrics(), CONTENT_TYPE)
             case "/healthz":
-                return Response(200, b"ok\n")
+                return _judged(self._heartbeat.verdict(), b"ok\n", "hangs")
             case "/readyz":
-                return self._readiness()
+                return _judged(self._source.snapshot().verdict, b"ready\n", "not ready")
             case "/":
                 return Response(200, _INDEX)
         return Response(404, b"not found: this server has /metrics, /healthz and /readyz\n")
@@ -61,8 +68,8 @@ class Pages:
                 self._pause()
         return "".join(pieces).encode()
 
-    def _readiness(self) -> Response:
-        verdict = self._source.snapshot().verdict
-        if verdict.is_ready:
-            return Response(200, b"ready\n")
-        return Response(503, f"not ready: {printable(verdict.reason)}\n".encode())
+
+def _judged(verdict: Verdict, good: bytes, bad: str) -> Response:
+    if verdict.is_ready:
+        return Response(200, good)
+    return Response(503, f"{bad}: {printable(verdict.reason)}\n".encode())

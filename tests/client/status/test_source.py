@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from logferry.cli.client.ship import ship_and_summarise
 from logferry.cli.client.status_report import status_as_json
+from logferry.client.delivery.engine import DeliveryEngine
 from logferry.client.delivery.output import Guarantee
 from logferry.client.status.connection_state import ConnectionTracker
 from logferry.client.status.inspect import inspect
@@ -22,7 +24,7 @@ from logferry.telemetry.status_source import StatusSource, Verdict
 from logferry.telemetry.table import CLIENT, CLIENT_COUNTERS
 from tests.support.builders import Clock
 from tests.support.http import http_get, http_port
-from tests.support.running import running_server, wait_until
+from tests.support.running import DEADLINE_S, running_server, wait_until
 from tests.support.shipping import append, ship_settings, shipping
 from tests.support.status_source_contract import StatusSourceContract
 
@@ -171,6 +173,38 @@ def test_the_metrics_and_the_status_file_say_the_same(
         wait_until(agree, "both say the same")
         assert "not ready: nothing was delivered for " in http_get(port, "/readyz")
         assert numbers_of_histogram(http_get(port, "/metrics")) == 50
+
+
+@pytest.mark.parametrize("resilient", [False, True])
+def test_healthz_notices_an_engine_that_hangs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, resilient: bool
+) -> None:
+    hangs, may_go_on = threading.Event(), threading.Event()
+    taking = DeliveryEngine._take_batches
+
+    def hanging(engine: DeliveryEngine) -> bool:
+        if hangs.is_set():
+            assert may_go_on.wait(DEADLINE_S)
+        return taking(engine)
+
+    monkeypatch.setattr(DeliveryEngine, "_take_batches", hanging)
+    log, settings = append(tmp_path / "app.log", range(5)), {"state_dir": tmp_path / "state", "http": ("127.0.0.1", 0)}
+    with (
+        caplog.at_level(logging.INFO, "logferry"),
+        running_server(tmp_path) as server,
+        shipping(log, server.port, mode="continuous", resilient=resilient, ack="auto", **settings) as run,
+    ):
+        port = http_port(caplog)
+        run.wait_for_acks(5)
+        assert http_get(port, "/healthz").endswith("\r\n\r\nok\n")
+        hangs.set()
+        monkeypatch.setattr("logferry.telemetry.heartbeat.HANGS_AFTER_S", 0.0)
+        says = "hangs: the delivery engine has not turned for "
+        wait_until(lambda: says in http_get(port, "/healthz"), "the client says that it hangs")
+        hangs.clear()
+        may_go_on.set()
+        monkeypatch.setattr("logferry.telemetry.heartbeat.HANGS_AFTER_S", 30.0)
+        wait_until(lambda: http_get(port, "/healthz").endswith("\r\n\r\nok\n"), "it turns again")
 
 
 def numbers_of_histogram(text: str) -> int:

@@ -15,6 +15,7 @@ from logferry.client.delivery.progress import DeliveryProgress
 from logferry.client.delivery.resume import StoredExtents
 from logferry.client.delivery.servers import Servers
 from logferry.client.net.health import Health, HealthMonitor, probe_any
+from logferry.client.net.readiness import Wait, poll
 from logferry.client.net.wakeup import StopSignal
 from logferry.client.state.known_losses import KnownLosses
 from logferry.config import ShipSettings
@@ -72,6 +73,7 @@ def deliver_resilient(
     asks_always: bool = False,
     observer: ConnectionObserver | None = None,
     on_damage: Callable[[str], None] = lambda _: None,
+    poll: Wait = poll,
 ) -> None:
     """Deliver as DeliveryEngine.run does; both threads have ended when this returns."""
     prefetching = PrefetchingProducer(
@@ -97,6 +99,7 @@ def deliver_resilient(
         gate=gate,
         observer=observer,
         on_damage=on_damage,
+        poll=poll,
     )
     gate.start()
     prefetching.start()

@@ -10,6 +10,7 @@ from logferry.client.readers.base import Reader
 from logferry.client.status.connection_state import CONNECTED, ConnectionTracker
 from logferry.client.status.lag import LagMeter
 from logferry.config import ShipSettings
+from logferry.telemetry.heartbeat import Heartbeat
 from logferry.telemetry.http_pages import Pages
 from logferry.telemetry.http_server import HttpServer
 from logferry.telemetry.metrics import Lag, Metrics
@@ -79,14 +80,14 @@ class ClientStatus:
 
 @contextmanager
 def serving_numbers(
-    settings: ShipSettings, reader: Reader, metrics: Metrics, connection: ConnectionTracker
+    settings: ShipSettings, reader: Reader, metrics: Metrics, connection: ConnectionTracker, heartbeat: Heartbeat
 ) -> Iterator[None]:
     """Serve the numbers of a run over HTTP inside a `with`. Raises AddressError if the address cannot be used."""
     assert settings.http is not None
     servers = [f"{host}:{port}" for host, port in settings.servers]
     lag = LagMeter(reader.report)
     status = ClientStatus(metrics, connection, lag, servers=servers, ready_max_lag_s=settings.ready_max_lag)
-    server = HttpServer(*settings.http, Pages(status, CLIENT).answer)
+    server = HttpServer(*settings.http, Pages(status, CLIENT, heartbeat=heartbeat).answer)
     server.start()
     try:
         yield
