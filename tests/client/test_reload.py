@@ -155,3 +155,12 @@ def test_without_a_file_there_is_nothing_to_reload_but_new_files_are_looked_for(
     assert client.given == [settings.inputs]
     assert client.threads == set()
     assert "nothing to reload" in caplog.text
+
+
+def test_without_a_file_a_client_with_tls_says_that_its_files_are_loaded_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = Client(settings_of(tmp_path, "/a", config=None, tls=True))
+    client.reload(lambda: bool(client.given))
+    assert "loading the files of TLS again, and looking for new log files" in caplog.text
+    assert "nothing to reload" not in caplog.text

@@ -21,7 +21,7 @@ from logferry.server.clients.sessions.base import SessionTerms
 from logferry.server.reload import CHANGEABLE, Reloads
 from tests.support.clients import World
 from tests.support.delivery import LINES
-from tests.support.running import running_server, wait_until
+from tests.support.running import DEADLINE_S, running_server, wait_until
 
 OLD = dataclasses.replace(load(ServeSettings, {}, {}), config=Path("server.toml"))
 
@@ -77,6 +77,33 @@ def test_without_a_file_there_is_nothing_to_reload(caplog: pytest.LogCaptureFixt
     caplog.set_level(logging.INFO, "logferry")
     assert reload(dataclasses.replace(OLD, config=None), changed(retention_days=7)) == []
     assert caplog.messages == ["nothing to reload: there is no configuration file (--config)"]
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (None, []),
+        (OLD.config, ["reloaded server.toml; changed: retention_days"]),
+    ],
+)
+def test_a_request_says_which_files_are_loaded_again(
+    caplog: pytest.LogCaptureFixture, config: Path | None, expected: list[str]
+) -> None:
+    caplog.set_level(logging.INFO, "logferry")
+
+    async def request() -> None:
+        reloads = Reloads(dataclasses.replace(OLD, config=config), changed(retention_days=7))
+        task = asyncio.ensure_future(
+            reloads.run(lambda _: None, lambda: ["the files of TLS", "the clients file"]),
+        )
+        reloads.request()
+        async with asyncio.timeout(DEADLINE_S):
+            while len(caplog.messages) < 1 + len(expected):
+                await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(request())
+    assert caplog.messages == ["loading the files of TLS and the clients file again", *expected]
 
 
 def test_every_setting_that_is_called_changeable_is_one() -> None:

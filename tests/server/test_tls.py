@@ -57,11 +57,11 @@ def test_changed_files_are_used_for_new_connections_and_broken_ones_are_not(
     ):
         before = serial_of(server)
         files_of(issued("127.0.0.1", common_name="the next one"), tmp_path)
-        server.server.look_at_tls_files()
+        assert server.server.load_files() == ["the files of TLS"]
         wait_until(lambda: serial_of(server) != before, "new connections get the new certificate")
         after = serial_of(server)
         files.certificate.write_text("rubbish")
-        server.server.look_at_tls_files()
+        server.server.load_files()
         wait_until(lambda: server.stats.tls_reload_failures == 1, "the failure is counted")
         assert serial_of(server) == after
         assert any("the old ones stay in force" in text for text in caplog.messages)
@@ -77,7 +77,7 @@ def test_a_changed_authority_decides_about_new_clients(tmp_path: Path) -> None:
         with pytest.raises((ssl.SSLError, AssertionError)):
             TlsClient(server, context)
         ca.write_bytes(authority_file(tmp_path, "Another Authority").read_bytes())
-        server.server.look_at_tls_files()
+        server.server.load_files()
 
         def is_admitted() -> bool:
             with contextlib.suppress(ssl.SSLError, AssertionError), TlsClient(server, context):

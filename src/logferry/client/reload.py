@@ -66,7 +66,10 @@ class Reloads:
     def _reload(self, reconfigure: Callable[[Sequence[InputSettings]], None]) -> None:
         old = self._settings
         if old.config is None:
-            logger.info("nothing to reload: there is no configuration file (--config); looking for new log files")
+            if old.tls:
+                logger.info("loading the files of TLS again, and looking for new log files")
+            else:
+                logger.info("nothing to reload: there is no configuration file (--config); looking for new log files")
         else:
             new = self._load_again()
             if problems := [*not_log_files(new.inputs), *_needing_restart(new.inputs)]:

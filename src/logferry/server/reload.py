@@ -7,7 +7,7 @@ A configuration with a problem changes nothing. A reload must never end the serv
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from logferry.config import ServeSettings
@@ -39,20 +39,26 @@ class Reloads:
         self._requested.set()
 
     async def run(
-        self, reconfigure: Callable[[ServeSettings], None], on_request: Callable[[], None] = lambda: None
+        self, reconfigure: Callable[[ServeSettings], None], load_files: Callable[[], Sequence[str]] = tuple
     ) -> None:
-        """Handle requests, even earlier ones, until cancelled. `on_request` is called for each of them.
+        """Handle requests, even earlier ones, until cancelled. `load_files` is called for each of them.
 
-        It loads what is not in the configuration file: the files of TLS.
+        It loads what the settings name: the files of TLS and of the clients; and returns what that is.
         """
         while True:
             await self._requested.wait()
             self._requested.clear()
-            on_request()
-            await self.reload(reconfigure)
+            files = load_files()
+            if files:
+                logger.info("loading %s again", " and ".join(files))
+            await self.reload(reconfigure, has_files=bool(files))
 
-    async def reload(self, reconfigure: Callable[[ServeSettings], None]) -> None:
+    async def reload(self, reconfigure: Callable[[ServeSettings], None], *, has_files: bool = False) -> None:
         """Load the configuration again, and call `reconfigure` with the settings that now hold."""
+        if self._settings.config is None:
+            if not has_files:
+                logger.info("nothing to reload: there is no configuration file (--config)")
+            return
         try:
             await self._reload(reconfigure)
         except ConfigError as error:
@@ -63,9 +69,6 @@ class Reloads:
 
     async def _reload(self, reconfigure: Callable[[ServeSettings], None]) -> None:
         old = self._settings
-        if old.config is None:
-            logger.info("nothing to reload: there is no configuration file (--config)")
-            return
         wanted = await asyncio.to_thread(self._load_again)
         changed = [name for name in _names() if getattr(old, name) != getattr(wanted, name)]
         at_once = [name for name in changed if name in CHANGEABLE]

@@ -198,12 +198,20 @@ class Server:
         self._budget.change_limit(settings.memory_limit_bytes)
         self._roster.reconfigure(self._roster_settings())
         self._start_timers()
-        self._look_at_clients(is_wanted=True)
 
-    def look_at_tls_files(self) -> None:
-        """Load the files of TLS again, soon; connections keep what they have."""
+    def load_files(self) -> Sequence[str]:
+        """Load the files of TLS and of the clients again, soon; return which there are.
+
+        Connections keep what they have, except those of clients that are not admitted any more.
+        """
+        loaded: list[str] = []
         if self._encryption:
             self._encryption.look_again()
+            loaded.append("the files of TLS")
+        if self._clients_file:
+            self._look_at_clients(is_wanted=True)
+            loaded.append("the clients file")
+        return loaded
 
     async def stop(self) -> None:
         """Stop in five steps, which together take little more than `shutdown_timeout` seconds."""
@@ -385,7 +393,7 @@ async def serve(
     has_failed = asyncio.Event()
     server = Server(settings, echo=echo, on_failure=has_failed.set)
     await server.start()
-    reloading = asyncio.ensure_future(reloads.run(server.reconfigure, server.look_at_tls_files)) if reloads else None
+    reloading = asyncio.ensure_future(reloads.run(server.reconfigure, server.load_files)) if reloads else None
     try:
         on_ready(server.bound)
         await _first_of(stop_requested, has_failed)

@@ -5,7 +5,7 @@ Reads the client counters and the store's health. Owns nothing and changes nothi
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final
 
 from logferry import __version__
@@ -17,8 +17,10 @@ from logferry.telemetry.table import (
     SERVER_COUNTERS,
     SERVER_GAUGES,
     TLS_HANDSHAKES_FAILED,
+    ReceivingCounters,
     ServerCounters,
     ServerGauges,
+    StoringCounters,
     phrases,
 )
 
@@ -29,7 +31,7 @@ _COUNTER_NAMES: Final = tuple(metric.name for metric in SERVER_COUNTERS)
 _GAUGE_NAMES: Final = tuple(metric.name for metric in SERVER_GAUGES)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class ServerStats(ServerCounters, ServerGauges):
     """A server's numbers at one moment: those of the metrics table, and who is connected."""
 
@@ -76,40 +78,22 @@ class ServerStatus:
         return self._stats(self._store.health())
 
     def _stats(self, health: StoreHealth) -> ServerStats:
-        clients, stored = self._clients, health.counters
+        clients = self._clients
         return ServerStats(
+            **_counted(clients, ReceivingCounters),
+            **_counted(health.counters, StoringCounters),
+            **clients.reports.sums(),
             connections=clients.connections,
-            connections_total=clients.connections_total,
-            connections_refused=clients.connections_refused,
-            connections_denied=clients.connections_denied,
-            connections_silent=clients.connections_silent,
-            connections_strange=clients.connections_strange,
             connections_by_principal=dict(clients.connections_by_principal),
-            clients_dropped=clients.clients_dropped,
             handshakes_failed=dict(clients.handshakes_failed),
             tls_expires_at=clients.tls_expires_at,
-            tls_reload_failures=clients.tls_reload_failures,
-            clients_reload_failures=clients.clients_reload_failures,
-            lines_stored=stored.lines_stored,
-            bytes_stored=stored.bytes_stored,
-            lines_rejected=clients.lines_rejected,
-            losses_reported=clients.losses_reported,
-            windows_reported=clients.windows_reported,
-            repeats=stored.repeats,
-            recovered_bytes=stored.recovered_bytes,
-            extents_damaged=stored.extents_damaged,
-            extents_repaired=stored.extents_repaired,
-            bytes_scrubbed=stored.bytes_scrubbed,
             damaged_extents=health.damaged_extents,
             damaged_bytes=health.damaged_bytes,
-            groups=stored.groups,
-            syncs=stored.syncs,
             bytes_in_memory=self._budget.total,
             disk_is_failing=health.state is StoreState.STALLED,
             free_bytes=health.free_bytes,
             disk_bytes=health.disk_bytes,
             min_free_bytes=health.min_free_bytes,
-            **clients.reports.sums(),
             max_connections=clients.max_connections,
             memory_limit=self._budget.limit,
             is_ready=self._verdict(health).is_ready,
@@ -129,6 +113,11 @@ class ServerStatus:
         if full_since is not None and self._clock() - full_since > MEMORY_FULL_S:
             return Verdict.not_ready("full: clients wait for memory (--memory-limit-bytes)")
         return Verdict.ready()
+
+
+def _counted(counters: object, declaration: type) -> dict[str, int]:
+    """Return what `counters` has of the counters that the table declares there, by their names."""
+    return {each.name: getattr(counters, each.name) for each in fields(declaration)}
 
 
 def _is_known(gauge: str, stats: ServerStats) -> bool:

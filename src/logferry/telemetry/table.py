@@ -187,9 +187,9 @@ class StateGauges:
     started_at: float = gauge("seconds", "When the client started, in Unix time.", exposed="start_time_seconds")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServerCounters:
-    """The counters of a server since its start."""
+@dataclass(kw_only=True)
+class ReceivingCounters:
+    """What a server counts of clients. Those that count derive from this: no name stands twice."""
 
     connections_total: int = counter("connections", "Connections accepted.", exposed="connections")
     connections_silent: int = counter(
@@ -231,9 +231,15 @@ class ServerCounters:
         "Connections closed because the client broke a rule or stalled.",
         report="{} clients dropped",
     )
+    lines_rejected: int = counter("lines", "Lines, frames or batches that the server did not accept.")
+
+
+@dataclass(kw_only=True)
+class StoringCounters:
+    """What a store counts, as above."""
+
     lines_stored: int = counter("lines", "Lines stored.")
     bytes_stored: int = counter("bytes", "Bytes of lines stored.", exposed="stored_bytes")
-    lines_rejected: int = counter("lines", "Lines, frames or batches that the server did not accept.")
     repeats: int = counter("batches", "Batches recognised as already stored, and not stored again.", exposed="repeats")
     recovered_bytes: int = counter(
         "bytes", "Bytes moved aside because the ledger does not record them.", report="moved {} bytes aside in recovery"
@@ -251,7 +257,12 @@ class ServerCounters:
     syncs: int = counter("syncs", "Syncs of segments.", exposed="segment_syncs")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
+class ServerCounters(StoringCounters, ReceivingCounters):
+    """The counters of a server since its start."""
+
+
+@dataclass(kw_only=True)
 class ServerGauges:
     """The gauges of a server."""
 

@@ -6,31 +6,21 @@ from dataclasses import dataclass, field
 
 from logferry.server.clients.authenticator import Principal
 from logferry.server.clients.client_reports import ClientReports
+from logferry.telemetry.table import ReceivingCounters
 
 
-@dataclass(slots=True)
-class ClientCounters:
-    """Updated by a server's connections and their roster."""
+@dataclass(kw_only=True)
+class ClientCounters(ReceivingCounters):
+    """Updated by a server's connections and their roster; those of TLS by the thread that looks for changed files."""
 
     connections: int = 0  # open now
-    connections_total: int = 0
-    connections_refused: int = 0  # the server was full
-    connections_denied: int = 0  # by the authenticator
-    connections_silent: int = 0  # ended without having sent a byte: health probes
-    connections_strange: int = 0  # closed because the peer is not a log client
-    clients_dropped: int = 0
-    lines_rejected: int = 0
-    losses_reported: int = 0  # ranges of files that are not stored unchanged, each counted once
-    windows_reported: int = 0  # files that may have lost bytes that nobody saw, each counted once
     max_connections: int = 0  # more are refused; 0: not known yet
     memory_full_since: float | None = None  # in the time of the event loop, while clients must wait for memory
     logins_refused: dict[str, int] = field(default_factory=lambda: {"denied": 0})  # by kind; there are few kinds
     reports: ClientReports = field(default_factory=ClientReports)  # what clients last said about themselves
     connections_by_principal: dict[str, int] = field(default_factory=dict)  # open now
     handshakes_failed: dict[str, int] = field(default_factory=dict)  # of TLS, by kind
-    tls_expires_at: int = 0  # Unix time; 0 without TLS; written by the thread that looks for changed files
-    tls_reload_failures: int = 0  # likewise
-    clients_reload_failures: int = 0  # of the clients file
+    tls_expires_at: int = 0  # Unix time; 0 without TLS
 
     def fail_handshake(self, kind: str) -> None:
         """Count a handshake that failed."""

@@ -17,6 +17,7 @@ from logferry.protocol.delivery_reports import LossPage, ReportPage, SourcesPage
 from logferry.protocol.delivery_requests import Content, Losses, Repair, SourcesOf
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored
 from logferry.server.storage.owners import Owner
+from logferry.telemetry.table import StoringCounters
 
 OnFailure = Callable[[], None]
 
@@ -54,19 +55,9 @@ class StoreLimits:
     max_batch_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StoreCounters:
-    """What a store has done since it was opened."""
-
-    lines_stored: int = 0
-    bytes_stored: int = 0
-    repeats: int = 0  # batches that were stored already, and not stored again
-    groups: int = 0  # sets of deliveries that were stored together
-    syncs: int = 0  # files that were synced with their group
-    recovered_bytes: int = 0  # moved aside, because the ledger does not record them
-    extents_damaged: int = 0  # found to have other bytes than were stored
-    extents_repaired: int = 0
-    bytes_scrubbed: int = 0  # compared with the ledger in the background
+@dataclass(kw_only=True)
+class StoreCounters(StoringCounters):
+    """What a store has done since it was opened. A store replaces them as a whole, so any thread may read them."""
 
     def after_group(self, stored: Sequence[Delivery], *, repeats: int) -> Self:
         """Return the counters after one more group, with the deliveries that were stored."""
