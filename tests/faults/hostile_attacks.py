@@ -8,10 +8,11 @@ import json
 import socket
 import ssl
 import struct
+import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
@@ -19,6 +20,8 @@ from typing import Final
 from logferry.protocol.delivery import batch_header, control_line
 
 MIB: Final = 1024 * 1024
+
+_ANSWER_S: Final = 30.0
 
 _HELLO: Final = control_line("hello", version=1, client="hostile", host="hostile", encodings=["gzip"])
 _LINE: Final = b'{"level": "INFO", "message": "hostile", "timestamp": null}\n'
@@ -301,34 +304,108 @@ def waiting_questions(arena: Arena) -> None:
         time.sleep(0.005)
 
 
-def tls_handshakes(arena: Arena) -> None:
-    """Handshakes that begin, cost the server a signature, and are never finished; as many as one thread can begin."""
-    arena.port = arena.tls_port
+@contextmanager
+def _tls_newcomers(arena: Arena) -> Iterator[None]:
+    """Meanwhile, one honest client after the other connects with TLS, and waits for the ack of a line."""
+
+    def come() -> None:
+        while not arena.is_over:
+            began = time.monotonic()
+            while not _is_acked(arena) and time.monotonic() < began + _ANSWER_S:
+                time.sleep(0.01)
+            arena.waits.append(time.monotonic() - began)
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=come, daemon=True)
+    thread.start()
+    yield
+    thread.join(_ANSWER_S + 5.0)
+
+
+def _is_acked(arena: Arena) -> bool:
+    address = "127.0.0.1", arena.tls_port
+    with suppress(OSError), socket.create_connection(address, 2.0) as plain, _any_server().wrap_socket(plain) as peer:
+        peer.sendall(_LINE)
+        return b"received" in peer.recv(4096)
+    return False
+
+
+def _any_server() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _client_hello() -> bytes:
     tls, hello = ssl.create_default_context(), ssl.MemoryBIO()
     with suppress(ssl.SSLWantReadError):
         tls.wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost").do_handshake()
-    first = hello.read()
-    while not arena.is_over:
-        if len(arena.sockets) >= 1500:
-            arena.sockets.pop(0).close()
-        arena.connect(first)
+    return hello.read()
+
+
+def tls_handshakes(arena: Arena) -> None:
+    """Handshakes that begin, cost the server a signature, and are never finished; as many as one thread can begin."""
+    first, arena.port = _client_hello(), arena.tls_port
+    with _tls_newcomers(arena):
+        while not arena.is_over:
+            if len(arena.sockets) >= 1500:
+                arena.sockets.pop(0).close()
+            arena.connect(first)
+
+
+def tls_hundred(arena: Arena) -> None:
+    """A hundred peers that each begin a handshake, stall for a moment, and begin another one."""
+    first, arena.port = _client_hello(), arena.tls_port
+    with _tls_newcomers(arena):
+        while not arena.is_over:
+            for _ in range(len(arena.sockets), 100):
+                arena.connect(first)
+            for peer in [peer for peer in arena.sockets if _has_answered(peer)]:
+                arena.sockets.remove(peer)
+                peer.close()
+
+
+def tls_completed(arena: Arena) -> None:
+    """Peers that complete handshakes, leave and begin anew at once."""
+
+    def shake() -> None:
+        context = _any_server()
+        while not arena.is_over:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", arena.tls_port), 1.0) as plain:
+                context.wrap_socket(plain).close()
+
+    with _tls_newcomers(arena):
+        threads = [threading.Thread(target=shake, daemon=True) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def _has_answered(peer: socket.socket) -> bool:
+    try:
+        peer.recv(64 * 1024)
+        return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def tls_halves(arena: Arena) -> None:
     """The beginnings of handshakes, byte by byte."""
     arena.port = arena.tls_port
-    for _ in range(1500):
-        if arena.is_over:
-            return
-        arena.connect(b"\x16\x03\x01\x40\x00")
-    arena.hold(trickle=b"\x01")
+    with _tls_newcomers(arena):
+        for _ in range(1500):
+            if arena.is_over:
+                return
+            arena.connect(b"\x16\x03\x01\x40\x00")
+        arena.hold(trickle=b"\x01")
 
 
 def _secured(arena: Arena) -> ssl.SSLSocket:
     """Return a connection that is through its handshake."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    peer = context.wrap_socket(socket.create_connection(("127.0.0.1", arena.tls_port), 5.0))
+    peer = _any_server().wrap_socket(socket.create_connection(("127.0.0.1", arena.tls_port), 5.0))
     arena.sockets.append(peer)
     return peer
 
@@ -372,6 +449,8 @@ ATTACKS: Final[Mapping[str, Callable[[Arena], None]]] = MappingProxyType(
             unread_pings,
             waiting_questions,
             tls_handshakes,
+            tls_hundred,
+            tls_completed,
             tls_halves,
             tls_idle,
             tls_small_records,

@@ -8,7 +8,9 @@ from tests.faults.hostile_peers import MAX_RESIDENT_BYTES, run
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("attack", ["unread-content", "unfinished-batches", "waiting-questions"])
+@pytest.mark.parametrize(
+    "attack", ["unread-content", "unfinished-batches", "waiting-questions", "turn-stalls", "tls-hundred"]
+)
 def test_an_attack_neither_ends_the_server_nor_costs_it_much_memory(tmp_path: Path, attack: str) -> None:
     outcome = run(attack, tmp_path, seconds=1.0)
     assert outcome.has_survived, outcome

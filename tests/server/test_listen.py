@@ -166,6 +166,49 @@ def test_clients_that_connect_together_are_counted_once() -> None:
     run(scenario)
 
 
+def test_a_socket_that_may_have_no_more_now_keeps_its_clients_in_the_kernel_and_the_others_go_on() -> None:
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        (gated,), (other,) = open_listeners("127.0.0.1", 0), open_listeners("127.0.0.1", 0)
+        room = 0
+        listener = Listener(
+            [gated, other],
+            loop,
+            new_connection=lambda _: Greeter(),
+            most_now=lambda listening: room if listening is gated else 10,
+        )
+        listener.open()
+        waiting = [loop.create_task(greeting(gated.getsockname())) for _ in range(5)]
+        assert await greeting(other.getsockname()) == b"hello\n"
+        assert not any(task.done() for task in waiting)
+        room = 2
+        assert await asyncio.gather(*waiting) == [b"hello\n"] * 5
+        listener.close()
+
+    run(scenario)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="the system does not say who has left")
+def test_where_clients_must_stay_those_that_have_left_before_they_are_accepted_cost_no_connection() -> None:
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        (sock,) = open_listeners("127.0.0.1", 0)
+        made: list[Greeter] = []
+
+        def new_connection(_: socket.socket) -> Greeter:
+            made.append(Greeter())
+            return made[-1]
+
+        for _ in range(300):
+            with socket.create_connection(sock.getsockname()) as gone:
+                gone.sendall(b"half a handshake")
+        listener = Listener([sock], loop, new_connection=new_connection, most_now=lambda _: 1, must_stay=lambda _: True)
+        listener.open()
+        assert await greeting(sock.getsockname()) == b"hello\n"
+        assert len(made) == 1
+        listener.close()
+
+    run(scenario)
+
+
 def test_only_loopback_is_not_exposed() -> None:
     bound = [("127.0.0.1", 9000), ("::1", 9000), ("0.0.0.0", 9000), ("fe80::1%eth0", 9000), ("10.0.0.7", 9000)]
     (warning,) = exposure_warnings([BoundAddress(*each) for each in bound], verifies_clients=False)

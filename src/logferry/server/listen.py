@@ -30,6 +30,9 @@ _ACCEPTS_PER_TURN: Final = 128
 # Most failures mean that the system has run out of descriptors or memory: an immediate retry would fail too.
 _RETRY_S: Final = 1.0
 
+# Of a connection whose other side has ended (include/net/tcp_states.h).
+_CLOSE_WAIT: Final = 8
+
 Address = tuple[Any, ...]
 """What `bind` takes: host and port, and two more numbers for IPv6."""
 
@@ -45,16 +48,23 @@ class Listener:
         new_connection: Callable[[socket.socket], asyncio.Protocol],
         has_room_for: Callable[[int], bool] = lambda _: True,
         on_refused: Callable[[], None] = lambda: None,
+        most_now: Callable[[socket.socket], int] = lambda _: _ACCEPTS_PER_TURN,
+        must_stay: Callable[[socket.socket], bool] = lambda _: False,
         retry_s: float = _RETRY_S,
     ) -> None:
         """`new_connection` gets the listening socket; `has_room_for` returns whether the server can take this many more
         clients than have been connected.
+
+        `most_now` returns how many to accept before others have their turn: further ones wait in the kernel.
+        `must_stay` tells whether clients of a listening socket are of no use once they have ended their side.
         """
         self._sockets = sockets
         self._loop = loop
         self._new_connection = new_connection
         self._has_room_for = has_room_for
         self._on_refused = on_refused
+        self._most_now = most_now
+        self._must_stay = must_stay
         self._retry_s = retry_s
         self._failures = RepeatLimit(logger)
         self._retries: dict[socket.socket, asyncio.TimerHandle] = {}
@@ -81,7 +91,10 @@ class Listener:
 
     def _accept(self, listening: socket.socket) -> None:
         """Accept waiting clients. Pause after a failure: the next attempt would fail in the same way."""
+        most, taken = min(_ACCEPTS_PER_TURN, self._most_now(listening)), 0
         for accepts in range(_ACCEPTS_PER_TURN):
+            if taken >= most:
+                return
             try:
                 accepted, _address = listening.accept()
             except (BlockingIOError, InterruptedError):
@@ -93,6 +106,10 @@ class Listener:
             except OSError as error:
                 self._pause(listening, error)
                 return
+            if self._must_stay(listening) and _has_left(accepted):
+                accepted.close()  # a flood leaves thousands of these, and each would cost a connection
+                continue
+            taken += 1
             if not self._has_room_for(len(self._uncounted) + 1):
                 accepted.close()  # at once: while it lingers, its descriptor is one that the store may need
                 self._on_refused()
@@ -125,6 +142,14 @@ class Listener:
         except OSError as error:  # the client has already gone
             logger.debug("a client left before its connection was set up: %s", cause_of(error))
             accepted.close()
+
+
+def _has_left(accepted: socket.socket) -> bool:
+    """Whether a client has already ended its side, where the system says so."""
+    try:
+        return accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _CLOSE_WAIT
+    except (AttributeError, OSError):
+        return False
 
 
 class BoundAddress(NamedTuple):

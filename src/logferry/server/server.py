@@ -163,6 +163,8 @@ class Server:
             new_connection=self._factory_of(sockets),
             has_room_for=self._roster.has_room_for,
             on_refused=self._roster.note_refused,
+            most_now=lambda listening: self._roster.most_now(is_tls=sockets[listening].is_tls),
+            must_stay=lambda listening: sockets[listening].is_tls,
         )
         self._client_log.tls_ports = [bound.port for bound in self._bound if bound.is_tls]
         self._listener.open()

@@ -4,6 +4,7 @@ Owns the set of connections and creates new ones. Everything runs in the event l
 """
 
 import itertools
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -106,6 +107,10 @@ class Roster:
         """Create the same for a client that must speak TLS."""
         assert self._tls
         return TlsLayer(self.new_connection(), self._tls)
+
+    def most_now(self, *, is_tls: bool) -> int:
+        """Return how many connections to accept now; those with TLS cost more, and wait if many do."""
+        return self._tls.handshakes.can_take if is_tls and self._tls else sys.maxsize
 
     def has_room_for(self, number: int) -> bool:
         """Whether the server can take this many more connections, or refuse them politely; a few may linger."""

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from logferry.server.clients.tls.handshakes import Handshakes
 
 
@@ -26,10 +28,14 @@ class FakeLoop:
     def run(self) -> None:
         """Make passes until nothing is left to do."""
         while self._next:
-            calls, self._next = self._next, []
-            self.passes += 1
-            for call in calls:
-                call()
+            self.run_once()
+
+    def run_once(self) -> None:
+        """Make a pass."""
+        calls, self._next = self._next, []
+        self.passes += 1
+        for call in calls:
+            call()
 
 
 class Peer:
@@ -74,7 +80,7 @@ def test_networks_take_turns_and_a_long_step_is_the_only_one_of_its_pass() -> No
         world.peer(name)
     world.peer("b1", "b")
     world.loop.run()
-    assert world.log == ["a3", "b1", "a2", "a1"]
+    assert world.log == ["a1", "b1", "a2", "a3"]
     assert world.loop.passes == 4
     assert world.handshakes.in_progress == 4
 
@@ -108,26 +114,79 @@ def test_the_one_that_was_quiet_longest_gives_way_in_the_network_with_most() -> 
     assert [peer.gave_way for peer in (early, *flood, late)] == [False, False, True, False, False]
 
 
-def test_those_that_go_on_come_first_then_the_newest() -> None:
-    world = World()
-    first, second = world.peer("a1"), world.peer("a2")
+def test_those_that_go_on_and_those_that_begin_share_the_steps_each_in_their_order() -> None:
+    world = World(limit=10)
+    old = [world.peer(f"old{number}", steps=3) for number in range(3)]
     world.loop.run()
     world.log.clear()
-    world.peer("a3")
-    world.handshakes.want_step(first)
-    world.peer("a4")
-    world.handshakes.want_step(second)
+    for peer in old:
+        world.handshakes.want_step(peer)
+    for number in range(3):
+        world.peer(f"new{number}")
     world.loop.run()
-    assert world.log == ["a2", "a1", "a4", "a3"]
+    assert sorted(world.log[0:2] + world.log[2:4]) == ["new0", "new1", "old0", "old1"]
+    assert [name for name in world.log if name.startswith("old")] == ["old0", "old1", "old2"]
+    assert [name for name in world.log if name.startswith("new")] == ["new0", "new1", "new2"]
 
 
-def test_a_newcomer_is_served_at_once_however_many_wait() -> None:
+def test_who_waits_for_the_server_does_not_give_way_however_many_do() -> None:
     world = World()
-    flood = [world.peer(f"a{number}") for number in range(20)]
+    peers = [world.peer(f"a{number}") for number in range(20)]
     world.peer("honest")
+    assert world.handshakes.can_take == 64 - 21
     world.loop.run()
-    assert world.log[0] == "honest"
-    assert [peer.gave_way for peer in flood] == [True] * 17 + [False] * 3
+    assert world.log[-1] == "honest"
+    assert not any(peer.gave_way for peer in peers)
+    world.peer("late")
+    assert [peer.gave_way for peer in peers] == [True] + [False] * 19
+
+
+def test_many_wait_in_the_kernel() -> None:
+    world = World(limit=1000)
+    for number in range(70):
+        world.peer(f"a{number}", steps=1)
+    assert world.handshakes.can_take == 0
+    world.loop.run()
+    assert world.handshakes.can_take == 64
+
+
+@pytest.mark.parametrize("hostile_steps", [2, 3], ids=["stall after the first step", "send their part in pieces"])
+def test_a_new_client_gets_in_while_a_hundred_peers_begin_again_and_again(hostile_steps: int) -> None:
+    """Each peer has a connection that waits for a step, and begins another as soon as it has had the step."""
+    world = World(limit=512)
+    world.loop.step_s = 0.002
+    honest_at: float | None = None
+
+    class Hostile(Peer):
+        def step(self) -> None:
+            super().step()
+            begins_anew = self.left == 1
+            world.loop.call_soon(
+                lambda: world.handshakes.want_step(again() if begins_anew else self) if honest_at is None else None
+            )
+
+    class Honest(Peer):
+        def step(self) -> None:
+            nonlocal honest_at
+            super().step()
+            if self.left:
+                world.loop.call_soon(lambda: world.handshakes.want_step(self))
+            else:
+                honest_at = world.loop.now
+
+    def again() -> Peer:
+        return Hostile(world, "hostile", "a", hostile_steps)
+
+    for _ in range(100):
+        world.handshakes.want_step(again())
+    for _ in range(1000):
+        world.loop.run_once()
+    began = world.loop.now
+    world.handshakes.want_step(Honest(world, "honest", "a", 2))
+    while honest_at is None:
+        world.loop.run_once()
+        assert world.loop.now < began + 2.0
+    assert world.handshakes.in_progress <= 512
 
 
 def test_who_leaves_is_forgotten_and_may_leave_again() -> None:

@@ -1,9 +1,10 @@
-"""Handshakes take turns: a flood of them leaves time and memory for the clients that are connected.
+"""Handshakes take turns: a flood of them leaves time and memory for clients that are connected, and for new ones.
 
 Owns the handshakes that have something to do, and the limit of those that have begun. In a pass of the event loop they
-have as long as everything else in it took, or one step: a pass may accept a hundred connections. Those that go on come
-before those that begin, and of these the newest comes first: in a queue, a flood would make each client wait until it
-gives up. Never reads a byte.
+have as long as everything else in it took, or one step: a pass may accept a hundred connections. Those that begin come
+in the order in which they came, and share the time with those that go on. So a new client waits for the connections
+that were there before it, and not for those that a flood adds. Who waits for the server never gives way; when many
+wait, further connections are not accepted, and wait in the kernel, where they cost little. Never reads a byte.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from typing import Any, Final, Protocol
 # Of handshakes that have begun and are not finished: each costs about 50 KB. A client on a slow network takes part of a
 # second, so this is enough for a thousand new clients a second.
 _MAX_BEGUN: Final = 512
+
+# Of connections that wait for a step: further ones are accepted when these are fewer.
+_MOST_WAITING: Final = 64
 
 # In a pass, however long everything else took: others wait meanwhile.
 _MOST_S: Final = 0.01
@@ -51,6 +55,8 @@ class Handshakes:
         self._begun: dict[str, dict[Shaking, bool]] = {}
         self._number = 0
         self._waiting: dict[str, dict[Shaking, None]] = {}  # for their turn, by network in the order of turns
+        self._number_waiting = 0
+        self._steps = 0
         self._is_scheduled = False
         self._ended_at = 0.0  # the last steps
 
@@ -59,12 +65,19 @@ class Handshakes:
         """How many have begun and are not finished."""
         return self._number
 
+    @property
+    def can_take(self) -> int:
+        """How many more connections to accept now."""
+        return max(0, _MOST_WAITING - self._number_waiting)
+
     def want_step(self, shaking: Shaking) -> None:
         """Call `step` when it is this connection's turn. Networks take turns, and the connections of each."""
         self._begin(shaking)
-        if shaking in self._begun.get(shaking.network, ()):
-            self._waiting.setdefault(shaking.network, {})[shaking] = None
-            self._schedule()
+        entries = self._waiting.setdefault(shaking.network, {})
+        self._number_waiting += shaking not in entries
+        entries[shaking] = None
+        self._make_room()
+        self._schedule()
 
     def leave(self, shaking: Shaking) -> None:
         """Forget a connection whose handshake is over, if it is known."""
@@ -73,19 +86,25 @@ class Handshakes:
             self._number -= 1
             _remove(shaking, self._begun)
         if shaking in self._waiting.get(network, ()):
+            self._number_waiting -= 1
             _remove(shaking, self._waiting)
 
     def _begin(self, shaking: Shaking) -> None:
         entries = self._begun.setdefault(shaking.network, {})
         self._number += shaking not in entries
         entries[shaking] = entries.pop(shaking, False)
-        if self._number > self._limit:
-            self._victim().give_way()
 
-    def _victim(self) -> Shaking:
-        """Return who must give way: of the network with most of them, who has made no progress for longest."""
-        network = max(self._begun, key=lambda each: len(self._begun[each]))
-        return next(iter(self._begun[network]))
+    def _make_room(self) -> None:
+        if self._number > self._limit and (victim := self._victim()):
+            victim.give_way()
+
+    def _victim(self) -> Shaking | None:
+        """Return who must give way: of the network with most of them, who has kept the server waiting for longest."""
+        for network in sorted(self._begun, key=lambda each: len(self._begun[each]), reverse=True):
+            waiting = self._waiting.get(network, {})
+            if victim := next((each for each in self._begun[network] if each not in waiting), None):
+                return victim
+        return None
 
     def _schedule(self) -> None:
         if self._waiting and not self._is_scheduled:
@@ -108,8 +127,11 @@ class Handshakes:
     def _step(self) -> None:
         network = next(iter(self._waiting))
         entries, begun = self._waiting.pop(network), self._begun[network]
-        shaking = next((each for each in reversed(entries) if begun[each]), next(reversed(entries)))
+        self._steps += 1
+        goes_on = self._steps % 2 == 0  # otherwise many that send their part byte by byte would keep new ones out
+        shaking = next((each for each in entries if begun[each] == goes_on), next(iter(entries)))
         del entries[shaking]
+        self._number_waiting -= 1
         begun[shaking] = True
         if entries:
             self._waiting[network] = entries  # behind the others
