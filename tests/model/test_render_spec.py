@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from logferry.model.format_names import FORMAT_NAMES
-from logferry.model.render_spec import PLAIN, RenderSpec
+from logferry.model.render_spec import RenderSpec
 
 # As checkpoints on disk have it. Never change an entry: add one when a spec gets a new field.
 SAVED = [
-    ("{}", PLAIN),
+    ("{}", RenderSpec()),
     ('{"format": "json"}', RenderSpec(format="json")),
     ('{"max_line_bytes": 4096}', RenderSpec(max_line_bytes=4096)),
     (
@@ -26,6 +26,7 @@ SAVED = [
         RenderSpec(include=("a",), exclude=("b", "c"), redact=("email", "d")),
     ),
     ('{"skips_nuls": true}', RenderSpec(skips_nuls=True)),
+    ('{"skips_nuls": true, "rules": 2}', RenderSpec(skips_nuls=True, rules=2)),
 ]
 
 
@@ -47,6 +48,8 @@ def test_only_what_is_not_the_default_is_saved(saved: str, spec: RenderSpec) -> 
         {"format": None},
         {"max_line_bytes": "4096"},
         {"max_line_bytes": True},
+        {"rules": 0},
+        {"rules": True},
         {"fields": "env=x"},
         {"include": {"a": "b"}},
     ],

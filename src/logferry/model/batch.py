@@ -15,7 +15,7 @@ class Batch:
     A batch without lines only advances the source: past blank lines, or past bytes that will never arrive, for the
     reason in `lost`. Or it only reports the unknown window `unknown`, at the end of a source. `cut` says that the
     batch's only line was too long, and why. `rendering` is how the bytes became lines; a `split` batch does not begin
-    at the beginning of an event.
+    at the beginning of an event, or the lines before it may have been rendered by other rules.
     """
 
     source: Source

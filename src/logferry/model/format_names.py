@@ -2,10 +2,17 @@
 
 This is the only list of the formats: the registry of `rendering`, the options of `config`, their help texts and the
 documentation derive from it.
+
+What a format makes of a line is part of the proof that the line is stored, so a format never changes: its next version
+has new rules. Rules are numbered for all formats together. CURRENT_RULES apply to what is shipped from now on; a
+checkpoint keeps the rules by which each range was shipped (docs/protocol.md, rule F37).
 """
 
 from dataclasses import dataclass
 from typing import Final
+
+# The newest rules. A format that differs under the next ones, and was released with these, gets an entry in `earlier`.
+CURRENT_RULES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,16 +20,22 @@ class FormatName:
     """A format that `--format` knows.
 
     `module` is the module below `logferry.rendering.formats` that has the format, under its name in capitals.
+    `earlier` has the modules of its earlier versions, each after the last rules to which it belongs, the oldest first.
     `joins_lines`: the lines themselves mark which of them are parts of one event.
     """
 
     name: str
     module: str
     joins_lines: bool = False
+    earlier: tuple[tuple[int, str], ...] = ()
+
+    def module_by(self, rules: int) -> str:
+        """Return the module of the version that belongs to `rules`."""
+        return next((module for last, module in self.earlier if rules <= last), self.module)
 
 
 FORMATS: Final = (
-    FormatName("plain", "text.plain"),
+    FormatName("plain", "text.plain", earlier=((1, "text.plain_1"),)),
     FormatName("raw", "text.raw"),
     FormatName("json", "json.format"),
     FormatName("logfmt", "text.logfmt"),

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self
 
-from logferry.model.format_names import REGEX_PREFIX
+from logferry.model.format_names import CURRENT_RULES, REGEX_PREFIX
 
 # The value of `multiline` for the built-in pattern: an event begins with a timestamp.
 EVENTS_BEGIN_WITH_TIMESTAMP: Final = "timestamp"
@@ -36,7 +36,8 @@ class RenderSpec:
     `format` is the name of a format or `regex:<pattern>`, never `auto`. `multiline` is empty (every line is an event),
     EVENTS_BEGIN_WITH_TIMESTAMP, or the pattern of a line that begins an event. `fields` are added to every record.
     `include`, `exclude` and `redact` are patterns; `redact` may also name built-in ones. `skips_nuls` says that NULs at
-    the beginning of a line are not part of it, as it is for every file that the client reads now.
+    the beginning of a line are not part of it, as it is for every file that the client reads now. `rules` says by which
+    rules the format reads a line; a spec that was saved before rules had numbers follows the first ones.
     """
 
     format: str = "plain"
@@ -49,6 +50,7 @@ class RenderSpec:
     exclude: tuple[str, ...] = ()
     redact: tuple[str, ...] = ()
     skips_nuls: bool = False
+    rules: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """Return the values that differ from the defaults, ready for `json.dumps`."""
@@ -90,7 +92,7 @@ class RenderSpec:
 
 
 # The default: how lines are rendered unless something else is configured.
-PLAIN: Final = RenderSpec()
+PLAIN: Final = RenderSpec(rules=CURRENT_RULES)
 
 
 def _tuples(value: Any) -> Any:

@@ -25,14 +25,14 @@ def event_boundaries(spec: RenderSpec) -> EventBoundaries | None:
 
 def event_joiner(spec: RenderSpec) -> EventJoiner | None:
     """Return the joiner of the lines of events; None if every line is an event. Raises ValueError as above."""
-    return _joiner(spec.format, spec.multiline, spec.multiline_max_lines, spec.multiline_max_bytes)
+    return _joiner(spec.format, spec.rules, spec.multiline, spec.multiline_max_lines, spec.multiline_max_bytes)
 
 
 @lru_cache(maxsize=64)
-def _joiner(format_name: str, multiline: str, max_lines: int, max_bytes: int) -> EventJoiner | None:
+def _joiner(format_name: str, rules: int, multiline: str, max_lines: int, max_bytes: int) -> EventJoiner | None:
     has_own_joiner = format_name in JOINING_FORMATS
     if multiline and has_own_joiner:
         raise ValueError(f"cannot join lines by a multiline pattern: the format {format_name} joins its lines itself")
     if multiline:
         return Multiline(multiline, max_lines=max_lines, max_bytes=max_bytes)
-    return format_named(format_name).event_joiner(max_bytes=max_bytes) if has_own_joiner else None
+    return format_named(format_name, rules).event_joiner(max_bytes=max_bytes) if has_own_joiner else None

@@ -66,7 +66,7 @@ class _EventRenderer:
     """Everything a renderer does except for the extra fields; the specs of most sources differ only in these."""
 
     def __init__(self, spec: RenderSpec) -> None:
-        self._format = format_named(spec.format)
+        self._format = format_named(spec.format, spec.rules)
         self._selection = None
         if spec.include or spec.exclude or spec.redact:
             self._selection = _Selection(spec)

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.readers.base import Reader
-from logferry.client.readers.rerender import Renderings, Rerendered, do_nothing, rerender
+from logferry.client.readers.rerender import Renderings, Rerendered, do_nothing, rerender, rerender_as_stored
 from logferry.client.state.known_losses import KnownLosses
 from logferry.errors import SourceError
 from logferry.model.batch import Batch
@@ -179,6 +179,7 @@ class RenderingProducer:
         while self._send_backs:
             source, offset, one_by_one_until = self._send_backs.popleft()
             self._reader.rewind(source, offset, one_by_one_until=one_by_one_until)
+            source.last_rules = 0
         if not self._lost and self._next is None and not self.is_finished:
             left_out = patterns_left_out()  # before the read, which takes the lines of an event together
             chunk = self._read()
@@ -221,11 +222,12 @@ class RenderingProducer:
             if duplicate is None or not extents:
                 return False
 
-            def rendered(start: int, end: int) -> Rerendered | None:
-                return _rendered(duplicate, RenderedRange(source, start, end, 0, source.renderings), between)
+            def rendered(start: int, end: int, stored: tuple[int, int] | None = None) -> Rerendered | None:
+                wanted = RenderedRange(source, start, end, 0, source.renderings)
+                return _rendered(duplicate, wanted, between, stored)
 
             for extent in extents:
-                found = rendered(extent.start, extent.end)
+                found = rendered(extent.start, extent.end, (extent.lines, extent.crc32))
                 if found is None or found.crc32 != extent.crc32:
                     return False
             ranges = chain(((loss.start, loss.end, 1) for loss in claim.passed), ((*gap, 0) for gap in claim.gaps))
@@ -325,7 +327,7 @@ class RenderingProducer:
             chunk.epoch,
             cut=_why_cut(chunk) if chunk.truncated else "",
             rendering=rendering,
-            split=chunk.is_split,
+            split=chunk.source.begins_other_rules(chunk.start, rendering.rules) or chunk.is_split,
         )
 
 
@@ -338,14 +340,22 @@ def _render(chunk: Chunk, left_out: frozenset[str]) -> tuple[RenderSpec, Rendere
     return rendering, rendered
 
 
-def _rendered(file: SourceFile, wanted: RenderedRange, between: Callable[[], object]) -> Rerendered | None:
-    """Render a range of a file; None if it cannot be read to its end, whatever a server says about it."""
+def _rendered(
+    file: SourceFile, wanted: RenderedRange, between: Callable[[], object], stored: tuple[int, int] | None = None
+) -> Rerendered | None:
+    """Render a range of a file; None if it cannot be read to its end, whatever a server says about it.
+
+    Given what is stored of it (lines, CRC-32), try all rules to get that.
+    """
     if wanted.start >= wanted.end or wanted.end > file.readable_end:
         return None
     renderings = wanted.renderings or [(0, file.rendering)]
     try:
         file.rewind(wanted.start)
-        found = rerender(file, wanted.end, renderings, crc32=wanted.crc32, between=between)
+        if stored:
+            found = rerender_as_stored(file, wanted.end, renderings, stored, between=between)
+        else:
+            found = rerender(file, wanted.end, renderings, crc32=wanted.crc32, between=between)
     except (SourceError, OSError) as error:
         logger.error("%s", error)
         return None

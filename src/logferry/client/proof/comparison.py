@@ -10,7 +10,7 @@ from typing import Final
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.proof.lines import Run
 from logferry.client.proof.verdict import Doubled, Range, Verdict
-from logferry.client.readers.rerender import Renderings, Rerendered, rerender
+from logferry.client.readers.rerender import Renderings, Rerendered, rerender, rerender_as_stored
 from logferry.protocol.delivery_reports import Extent, RecordedLoss
 
 CHANGED: Final = "the file has changed since it was shipped"
@@ -41,7 +41,7 @@ class Comparison:
         self.expect_nothing(extent.start, "not on the server")
         self.read.append(extent)
         before = self.line
-        found = self._rerender(extent.end)
+        found = self._note(self._as_stored(extent))
         self._judge(extent, found, before)
 
     def _judge(self, extent: Extent, found: Rerendered, before: int) -> None:
@@ -65,18 +65,20 @@ class Comparison:
 
     def _compare_again(self, extent: Extent) -> None:
         """Compare an extent whose beginning was read before: another server has that, too, or the same one twice."""
-        at, server = self.file.offset, self.server_of(extent)
+        file = self.file
+        at, server = file.offset, self.server_of(extent)
         end = min(extent.end, at)
         others = {self.server_of(each) for each in self.read if each.start < end and each.end > extent.start} - {server}
         if not others:
             self.verdict.repeated += extent.lines
             return
         self.read.append(extent)
-        whole = self._render_apart(extent.start, extent.end)
+        file.rewind(extent.start)
+        whole = self._as_stored(extent)
         lines = whole.lines if extent.end <= at else self._render_apart(extent.start, end).lines
         self.verdict.doubled.append(Doubled(extent.start, end, lines, (*sorted(others), server)))
         before = self.line
-        self.file.rewind(at)
+        file.rewind(at)
         rest = self._rerender(extent.end) if extent.end > at else Rerendered()
         is_there = extent.state == "ok" and (whole.lines, whole.crc32) == (extent.lines, extent.crc32)
         if is_there:
@@ -98,8 +100,14 @@ class Comparison:
             known = next((each.reason for each in self.elsewhere if each.start < end and each.end > start), reason)
             self.verdict.missing.append(Range(start, end, found.lines, known, before + 1, self.line))
 
+    def _as_stored(self, extent: Extent) -> Rerendered:
+        """Render an extent from its beginning, where the file is."""
+        return rerender_as_stored(self.file, extent.end, self.renderings, (extent.lines, extent.crc32))
+
     def _rerender(self, end: int) -> Rerendered:
-        found = rerender(self.file, end, self.renderings)
+        return self._note(rerender(self.file, end, self.renderings))
+
+    def _note(self, found: Rerendered) -> Rerendered:
         self.verdict.lines += found.lines
         self.verdict.filtered += found.filtered
         self.verdict.nuls += found.nuls

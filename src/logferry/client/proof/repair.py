@@ -18,7 +18,7 @@ from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.verify import NEVER_SHIPPED, UNKNOWN
-from logferry.client.readers.rerender import Renderings, chunks_up_to, rendered_chunk
+from logferry.client.readers.rerender import Renderings, by_other_rules, chunks_up_to, rendered_chunk
 from logferry.client.recognition.locate import open_file_of
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
@@ -122,16 +122,18 @@ def _repair(
 
 def _repair_extent(file: SourceFile, checkpoint: Checkpoint, extent: DamagedExtent, reports: ReportClient) -> str:
     """Send one extent; return why it is still damaged, or ""."""
-    try:
-        payload = _render(file, extent, checkpoint.renderings or UNKNOWN, most=reports.max_repair_bytes)
-    except SourceError as error:
-        return error.reason
-    if payload is None:
-        return "larger than the server accepts (--max-record-bytes)"
-    if (payload.count(b"\n"), checksum.crc32(payload)) != (extent.lines, extent.crc32):
-        return f"{file.path} has other lines there than were shipped"
-    outcome = reports.repair(checkpoint.id, extent, payload)
-    return "" if outcome.is_whole else outcome.reason or "the server has not said why"
+    known = checkpoint.renderings or UNKNOWN
+    for renderings in (known, *by_other_rules(known)):
+        try:
+            payload = _render(file, extent, renderings, most=reports.max_repair_bytes)
+        except SourceError as error:
+            return error.reason
+        if payload is None:
+            return "larger than the server accepts (--max-record-bytes)"
+        if (payload.count(b"\n"), checksum.crc32(payload)) == (extent.lines, extent.crc32):
+            outcome = reports.repair(checkpoint.id, extent, payload)
+            return "" if outcome.is_whole else outcome.reason or "the server has not said why"
+    return f"{file.path} has other lines there than were shipped"
 
 
 def _render(file: SourceFile, extent: DamagedExtent, renderings: Renderings, *, most: int) -> bytes | None:

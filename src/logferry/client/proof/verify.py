@@ -37,7 +37,8 @@ from logferry.protocol.elsewhere import store_of
 
 NEVER_SHIPPED: Final = "never shipped, as far as the state folder knows"
 _KNOWS_NOTHING: Final = ClientKnowledge()
-UNKNOWN: Final[Renderings] = ((0, PLAIN),)  # nothing was sent, or a version that knew no other rendering sent it
+# Nothing was sent, or was acked before the client was killed, or a version that knew no other rendering sent it.
+UNKNOWN: Final[Renderings] = ((0, PLAIN),)
 
 
 def verify_all(

@@ -9,7 +9,7 @@ from typing import Final
 from logferry.client.files.holes import without_holes
 from logferry.client.files.line_reader import SourceFile
 from logferry.config import InputSettings
-from logferry.model.format_names import JOINING_FORMATS
+from logferry.model.format_names import CURRENT_RULES, JOINING_FORMATS
 from logferry.model.render_spec import RenderSpec
 from logferry.names import text_of_name
 from logferry.rendering.detect import detect
@@ -48,6 +48,7 @@ class InputRules:
             settings.exclude_line,
             settings.redact,
             skips_nuls=True,
+            rules=CURRENT_RULES,
         )
 
     def prepare(self, file: SourceFile) -> None:

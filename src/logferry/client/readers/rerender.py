@@ -1,16 +1,18 @@
 """Renders a range of a file again, exactly as it was rendered when it was sent.
 
 The checkpoint records which rendering a source had from which offset on; the server's extents record where rendering
-began anew (rule E20). So the result is what went over the wire, byte for byte. Must never keep the rendered bytes of
-more than one chunk.
+began anew (rule E20). So the result is what went over the wire, byte for byte. What was sent shortly before a client
+was killed is in no checkpoint, and an earlier version may have sent it: then all rules are tried. Must never keep the
+rendered bytes of more than one chunk.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from logferry import checksum
 from logferry.client.files.line_reader import SourceFile
 from logferry.model.chunk import Chunk
+from logferry.model.format_names import CURRENT_RULES
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.engine.user_patterns import rendering_again
@@ -61,6 +63,38 @@ def rerender(
         found.nuls += chunk.nuls
         between()
     return found
+
+
+def rerender_as_stored(
+    file: SourceFile,
+    end: int,
+    renderings: Renderings,
+    stored: tuple[int, int],
+    *,
+    between: Callable[[], object] = do_nothing,
+) -> Rerendered:
+    """Render a range as `rerender` does; if the result is not what is stored (its lines, its CRC-32), by other rules.
+
+    If no rules give what is stored, the result is that of the renderings as they are. Raises SourceError.
+    """
+    start = file.offset
+    found = rerender(file, end, renderings, between=between)
+    if (found.lines, found.crc32) == stored:
+        return found
+    for others in by_other_rules(renderings):
+        file.rewind(start)
+        other = rerender(file, end, others, between=between)
+        if (other.lines, other.crc32) == stored:
+            return other
+    return found
+
+
+def by_other_rules(renderings: Renderings) -> Iterator[Renderings]:
+    """Yield the renderings by all other rules that this version knows, the newest first."""
+    for rules in range(CURRENT_RULES, 0, -1):
+        others = [(start, replace(spec, rules=rules)) for start, spec in renderings]
+        if others != list(renderings):
+            yield others
 
 
 def chunks_up_to(file: SourceFile, end: int, renderings: Renderings) -> Iterator[Chunk]:

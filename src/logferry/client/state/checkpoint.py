@@ -21,6 +21,7 @@ from logferry.client.files.identity import (
 )
 from logferry.client.state.journal_format import Entry
 from logferry.client.state.state_values import MAX_OFFSET, check_offset, check_text, check_time, check_values
+from logferry.model.format_names import CURRENT_RULES
 from logferry.model.holdings import Held, Holdings, Part
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
@@ -296,7 +297,8 @@ def _renderings(entry: Iterable[tuple[Any, Any]]) -> Renderings:
 @lru_cache(maxsize=64)
 def _check_usable(spec: RenderSpec) -> None:
     """Check that lines can be rendered in this way. Raises ValueError."""
-    if spec != RenderSpec(skips_nuls=True):  # nearly always; a client that only looks at its state renders nothing
+    # Nearly every spec is this one; a client that only looks at its state imports no format.
+    if spec != RenderSpec(skips_nuls=True, rules=CURRENT_RULES):
         from logferry.rendering.renderer import renderer
 
         renderer(spec)
