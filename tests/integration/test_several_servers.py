@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from logferry.errors import DeliveryAbandoned
+from logferry.telemetry.table import Counters
 from tests.support.running import numbered_line, wait_until
 from tests.support.several_servers import Fleet, fleet
 from tests.support.shipping import append, log_line
@@ -255,6 +256,58 @@ def test_a_rotated_file_that_is_gone_is_told_if_the_store_that_had_it_is_lost(tw
     verdict = two.verify("a", "b")
     assert not verdict.is_whole
     assert any("had it" in loss.reason or "stored elsewhere" in loss.reason for loss in verdict.former[0].losses)
+
+
+def ship_and_rotate(two: Fleet) -> int:
+    """Ship to a, then b, and delete the file, which was rotated; return where b began."""
+    append(two.log, range(100))
+    with two.shipping("a", "b") as shipped:
+        shipped.wait_for_acks(100)
+        two.stop("a")
+        append(two.log, range(100, 150))
+        shipped.wait_for_acks(150)
+        two.log.rename(two.tmp_path / "app.log.1")
+        append(two.log, range(150, 160))
+        shipped.wait_for_acks(160)
+        shipped.stop()
+    (two.tmp_path / "app.log.1").unlink()
+    return sum(map(len, map(log_line, range(100))))
+
+
+def go_on_at(two: Fleet, name: str, caplog: pytest.LogCaptureFixture) -> Counters:
+    """Ship some more lines to a server, once it was asked about all sources; return what the client has counted."""
+    caplog.clear()
+    append(two.log, range(160, 170))
+    with two.shipping("a", "b") as shipped:
+        shipped.wait_for_acks(10)
+        append(two.log, range(170, 180))
+        shipped.wait_for_acks(20)
+        shipped.stop()
+        assert len(two.lines(name)) >= 20
+        return shipped.counters
+
+
+def test_what_another_server_has_of_a_file_that_is_gone_is_not_lost(
+    two: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    ship_and_rotate(two)
+    two.start("a")
+    assert go_on_at(two, "a", caplog).bytes_lost == 0
+    assert [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+    assert two.verify("a", "b").is_proven
+
+
+def test_of_a_file_that_is_gone_only_what_no_server_has_is_lost_once(
+    two: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    end = ship_and_rotate(two)
+    shutil.rmtree(two.tmp_path / "a")
+    two.start("a")
+    assert go_on_at(two, "a", caplog).bytes_lost == end
+    assert f"lacks {end} bytes that were acked before" in caplog.text
+    assert f"bytes 0 to {end} are lost" in caplog.text
+    (loss,) = two.verify("a", "b").former[0].losses
+    assert (loss.start, loss.end) == (0, end)
 
 
 def test_fifty_clients_spread_over_three_servers(tmp_path: Path) -> None:

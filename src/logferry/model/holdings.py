@@ -75,14 +75,15 @@ class Holdings(NamedTuple):
             offset = end
         return offset
 
-    def next_elsewhere(self, offset: int, store: str, others: Collection[str]) -> int | None:
-        """Return where, behind `offset`, the next range begins that one of the `others` has; None if there is none."""
+    def all_elsewhere(self, store: str, others: Collection[str]) -> Iterator[tuple[int, int]]:
+        """Yield all ranges that the `others` have: start, end."""
         start = 0
         for part in self.parts:
-            if start > offset and next(self.elsewhere(start, store, others), None):
-                return start
+            held = self.of(part.store)
+            end = min(part.end, held.committed) if held else 0
+            if part.store != store and part.store in others and start < end:
+                yield start, end
             start = part.end
-        return None
 
     def elsewhere(self, offset: int, store: str, others: Collection[str]) -> Iterator[tuple[int, int, str]]:
         """Yield the ranges that follow each other from `offset` on and that other stores have: start, end, store."""

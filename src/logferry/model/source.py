@@ -42,7 +42,7 @@ class Source:
     given_up: tuple[int, int] = (0, 0)  # the latest range that is lost although the file has it: --max-held-bytes
     place: str = ""  # the real path to which `path` led, through symbolic links, if that is another one
     holdings: Holdings = field(default_factory=Holdings)  # what several servers have of it
-    elsewhere_until: int = 0  # before this offset, other stores may have ranges that `store` is not to get
+    elsewhere: Sequence[tuple[int, int]] = ()  # the ranges that `store` is not to get, because others have them
     is_confirmed: bool = False  # in this run, the server has said how far it is stored, or cannot be asked
     is_ended: bool = False  # its file holds other content now; a copy that appears later may continue it
     is_finished: bool = False  # nothing more will be read: a batch run has ended, or the file is gone
@@ -72,9 +72,20 @@ class Source:
         return self.given_up[0] <= start and end <= self.given_up[1]
 
     @property
+    def elsewhere_until(self) -> int:
+        """Before this offset, other stores may have ranges that `store` is not to get."""
+        return self.elsewhere[-1][1] if self.elsewhere else 0
+
+    @property
     def acked_until(self) -> int:
         """The offset up to which every byte was acked by one store or another."""
         return max(self.committed, self.holdings.end)
+
+    def holdings_beside(self, store: str) -> Holdings:
+        """Return what the stores have once `store` is the present one."""
+        if store == self.store:
+            return self.holdings
+        return self.holdings.taken_over(Held(self.store, self.committed, self.lines, self.crc32), store)
 
     def move_to(self, store: str) -> Acked:
         """Make another store the present one; return what that store is known to have.
@@ -82,8 +93,7 @@ class Source:
         `committed` stays; `lines` and `crc32` are those of the store now.
         """
         known = self.holdings.of(store) or Held(store, 0, 0, 0)
-        present = Held(self.store, self.committed, self.lines, self.crc32)
-        self.holdings = self.holdings.taken_over(present, store)
+        self.holdings = self.holdings_beside(store)
         self.store, self.lines, self.crc32 = store, known.lines, known.crc32
         return Acked(known.committed, known.crc32, self.renderings)
 

@@ -309,7 +309,7 @@ def test_the_monitor_holds_back_connecting_until_the_server_takes_connections(
         probes += 1
         return answers[0]
 
-    monkeypatch.setattr(resilient_module, "probe", probe)
+    monkeypatch.setattr(resilient_module, "probe_any", probe)
     log = append(tmp_path / "app.log", range(10))
     with (
         FakeServer(fakes.in_turn(fakes.accept_and_close, fakes.ack_every_line)) as server,

@@ -135,7 +135,7 @@ class Reconciliation:
             if is_there and at.crc32 != source.crc32:
                 self._doubt(source, connection)
             return
-        self._note_lack(source, at, connection, source.acked_until - start)
+        self._note_lack(source, at, connection, self._stores.lacking(source, start))
         if source.store != connection.store:
             source.set_back = source.move_to(connection.store)
         else:

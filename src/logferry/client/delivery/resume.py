@@ -176,12 +176,16 @@ class SourceResumption:
         self._mark_stored(source.id, position.committed)
         start = stores.begin_at(source, position)
         waiting = self._window.oldest_of(source.id)
-        if waiting is not None and (waiting.start != start or start < source.elsewhere_until):
+        if waiting is not None and (waiting.start != start or self._has_unneeded(source, start, stores)):
             self._read_again(source, start)
         for skipped in reversed(list(stores.skips(source, position.committed, start))):
             self._window.add_first(skipped)
         if start != position.committed:
             logger.info("%s: other servers have bytes %d to %d", printable(source.path), position.committed, start)
+
+    def _has_unneeded(self, source: Source, start: int, stores: Stores) -> bool:
+        """Whether the batches of a source from `start` on have bytes that other stores have."""
+        return 0 < stores.next_elsewhere(source, start) < self._window.of_source(source)[-1].end
 
     def _go_to(self, source: Source, position: SourceAt) -> None:
         waiting = self._window.oldest_of(source.id)

@@ -34,11 +34,20 @@ class Stores(NamedTuple):
 
     def next_needed(self, source: Source, offset: int) -> int:
         """Return the first offset from `offset` on that the store needs: no other store has it."""
-        return source.holdings.next_needed(offset, self.store, self.others)
+        return source.holdings_beside(self.store).next_needed(offset, self.store, self.others)
 
     def next_elsewhere(self, source: Source, offset: int) -> int:
         """Return where, behind `offset`, the next range begins that another store has; 0 if there is none."""
-        return source.holdings.next_elsewhere(offset, self.store, self.others) or 0
+        return next((start for start, _ in self._all_elsewhere(source) if start > offset), 0)
+
+    def lacking(self, source: Source, offset: int) -> int:
+        """Return how many bytes from `offset` on were acked and are in no other store."""
+        end = source.acked_until
+        there = sum(max(0, last - max(first, offset)) for first, last in self._all_elsewhere(source))
+        return end - offset - there
+
+    def _all_elsewhere(self, source: Source) -> Iterator[tuple[int, int]]:
+        return source.holdings_beside(self.store).all_elsewhere(self.store, self.others)
 
     def has_elsewhere(self, source: Source, start: int, end: int) -> bool:
         """Whether other stores acked all of a range, as far as this client remembers."""
@@ -66,7 +75,7 @@ class Stores(NamedTuple):
         end = source.acked_until
         source.holdings = source.holdings.sent_again(start, self.store, self.others)
         source.read_until = max(source.read_until, end)
-        source.elsewhere_until = end
+        source.elsewhere = tuple(self._all_elsewhere(source))
 
     def skips(self, source: Source, start: int, end: int) -> Iterator[Batch]:
         """Yield the batches that take the store past what it is not to get, in order."""

@@ -92,4 +92,9 @@ def losses_if_unreachable(source: Source, offset: int | None) -> list[Loss]:
     start, end = offset or 0, source.read_until
     why = source.sent_back_because
     reason = f"{why}; the file is gone" if why else "gone when it was to be read again"
-    return [Loss(source, start, end, reason)] if start < end else []
+    losses = []
+    for first, last in (*source.elsewhere, (end, end)):  # what other stores have is not lost
+        if start < min(first, end):
+            losses.append(Loss(source, start, min(first, end), reason))
+        start = max(start, last)
+    return losses
