@@ -71,6 +71,7 @@ _FORMATS: Final[dict[str, tuple[RenderSpec, str]]] = {
         RenderSpec(format="docker"),
         f'{{"log":"INFO {_TEXT} @\\n","stream":"stdout","time":"2024-01-15T08:23:45.123456789Z"}}',
     ),
+    "klog": (RenderSpec(format="klog"), f"I0115 08:23:45.123456       1 web.go:123] {_TEXT} @"),
     "python": (RenderSpec(format="python"), f"2024-01-15 08:23:45,123 - app.web - INFO - {_TEXT} @"),
     "regex": (
         RenderSpec(format=r"regex:(?P<time>\S+ \S+) (?P<level>\w+) (?P<message>.*) by worker (?P<worker>\d+).*"),

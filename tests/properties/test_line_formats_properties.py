@@ -1,4 +1,4 @@
-"""The syslog, nginx, apache, cri and docker formats: both ways give the same, and nothing of a line is lost."""
+"""The syslog, nginx, apache, klog, cri and docker formats: both ways give the same, and nothing of a line is lost."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from logferry.rendering.renderer import renderer
 from tests.support.formats import render_both_ways, unknown
 from tests.support.judging import validate
 
-NAMES = ["syslog", "nginx", "apache", "cri", "docker"]
+NAMES = ["syslog", "nginx", "apache", "klog", "cri", "docker"]
 CONTAINERS = ["cri", "docker"]
 
 # Lines as the formats have them, in pieces: any piece may be replaced by any other, or by some rubbish.
@@ -39,6 +39,11 @@ _LINES = [
             [" 404", " -", ' "', "-", '" "', "agent", '"'],
             [" 502", " 0", ' "', "x", '" "', "y", '"', " rest"],
         )
+    ),
+    *(
+        [letter, year, "0115 ", "08:23:45", ".123456", "       ", "7", " ", "pump.go", ":", "12", "]", " ", "message"]
+        for letter in "IWEF"
+        for year in ("", "2024")
     ),
     ["2024/01/15 08:23:45", " ", "[error]", " ", "1#2", ": ", "*3 ", "message"],
     ["[Mon Jan 15 08:23:45.123456 2024]", " ", "[core:error]", " [pid 4:tid 5]", " [client ::1]", " ", "message"],
@@ -136,6 +141,12 @@ def error_lines(record: dict[str, Any]) -> set[str]:
     return {f"[{record['timestamp']}] {module or '['}{level}]{process}{client} {record['message']}"}
 
 
+def klog_lines(record: dict[str, Any]) -> set[str]:
+    """Return the lines that may have become this record, with one space before the thread."""
+    begin = f"{record['level'][0]}{record['timestamp']} {record['tid']} {record['source']}]"
+    return {f"{begin} {record['message']}", begin + record["message"]}
+
+
 def time_of(number: int) -> str:
     return f"2024-01-15T08:23:{number:02}Z"
 
@@ -178,7 +189,9 @@ def test_every_output_line_is_json_with_the_promised_keys_first(data: bytes) -> 
             assert re.fullmatch("[A-Z]+[0-9]?", record["level"])
 
 
-@pytest.mark.parametrize(("name", "lines_of"), [("syslog", syslog_lines), ("nginx", web_lines), ("apache", web_lines)])
+@pytest.mark.parametrize(
+    ("name", "lines_of"), [("syslog", syslog_lines), ("nginx", web_lines), ("apache", web_lines), ("klog", klog_lines)]
+)
 @given(chunks)
 @example(b'192.0.2.7 - frank [15/Jan/2024:08:23:45 +0000] "GET / HTTP/1.1" 404 - "" "-" "agent"\n')
 def test_every_line_is_an_event_of_which_the_line_can_be_made_again(
@@ -190,7 +203,8 @@ def test_every_line_is_an_event_of_which_the_line_can_be_made_again(
     for line, record in zip([line for line in lines if line.strip()], records, strict=True):
         text = line.decode("utf-8", "replace")
         record.pop("raw", None)
-        assert record == unknown(text) or text in lines_of(record)
+        text_of_klog = re.sub(r"\A([IWEF][0-9]+ [0-9:.]+) +", r"\1 ", text)  # the spaces before a thread may be many
+        assert record == unknown(text) or {text, text_of_klog} & lines_of(record)
 
 
 @pytest.mark.parametrize(("name", "line_of"), [("cri", cri_line), ("docker", docker_line)])

@@ -26,6 +26,7 @@ def test_the_samples_are_recognised(sample: str) -> None:
         ('{"log":"INFO ready\\n","stream":"stdout","time":"2024-01-15T08:23:45.123456789Z"}', "docker"),
         ('{"log":"INFO ready","level":"info"}', "json"),
         ("WARNING:root:careful", "python"),
+        ("I0115 08:23:45.123456       1 pump.go:123] ready", "klog"),
         ("2024-01-15 08:23:45,123 - app - INFO - ready", "python"),
         ("level=info msg=ready", "logfmt"),
         ('192.0.2.7 - - [15/Jan/2024:08:23:45 +0000] "GET / HTTP/1.1" 200 612', "nginx"),

@@ -45,6 +45,7 @@ FORMATS: Final = (
     FormatName("cri", "containers.cri", joins_lines=True),
     FormatName("docker", "containers.docker", joins_lines=True),
     FormatName("python", "text.python_logging"),
+    FormatName("klog", "text.klog"),
 )
 
 # The prefix of a format that is the user's own pattern.

@@ -25,6 +25,7 @@ ACCESS = '192.0.2.7 - frank [15/Jan/2024:08:23:45 +0000] "GET /a?b=c HTTP/1.1"'
         ("syslog", "Jan 15 08:23:45 web-1 sshd:"),
         ("syslog", '<165>1 2024-01-15T08:23:45Z web-1 app 4711 ID47 [a@1 b="c"] message'),
         ("syslog", "<165>1 - - - - - - \ufeffmessage"),
+        ("klog", 'I0115 08:23:45.123456       1 pump.go:123] "Starting" name="x"'),
         ("cri", "2024-01-15T08:23:45.123456789Z stdout F message"),
         ("cri", "2024-01-15T08:23:45.123456789Z stderr F "),
     ],

@@ -1,4 +1,5 @@
-"""Base of the formats whose lines are of a few fixed kinds: plain, python, syslog, web server logs, cri.
+"""Base of the formats whose lines are of a few fixed kinds: plain, python, klog, syslog, web server logs,
+cri.
 
 Two patterns with the same named groups define a kind. The full pattern is the reference: it decides which texts are of
 the kind, one text at a time. The usual pattern splits whole chunks (`records.LinePattern`): it matches most of these
