@@ -1,11 +1,16 @@
 """What a campaign wrote, what is stored, and what happened in between."""
 
+import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain, combinations
 from pathlib import Path
 
 from tests.faults.campaign_files import LINE, Doomed, Writer, payload, rendered
+
+_Line = tuple[str, int]  # its log and its number
 
 
 @dataclass(slots=True)
@@ -15,7 +20,9 @@ class Result:
     written: int = 0
     stored: int = 0
     unique: int = 0
-    repeated: int = 0
+    repeated: int = 0  # in one store
+    doubled: int = 0  # in two stores
+    doubled_known: int = 0  # of these, at the same offsets of the same source
     missing: int = 0
     invented: int = 0
     altered: int = 0
@@ -38,6 +45,7 @@ class Result:
     def is_clean(self) -> bool:
         """Whether no line was lost, repeated, invented, altered or reordered, and the rest was reported and healed."""
         lines = self.repeated or self.missing or self.invented or self.altered or self.out_of_order
+        lines = lines or self.doubled_known != self.doubled
         reported = self.windows_reported == self.windows_happened and self.broken_counted == self.broken
         return not lines and reported and self.healed == self.damaged and self.last_certificates_in_force
 
@@ -50,6 +58,7 @@ class Result:
         faults = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
         return (
             f"written {self.written} stored {self.stored} unique {self.unique} repeated {self.repeated} "
+            f"in two stores {self.doubled}, at known offsets {self.doubled_known} "
             f"missing {self.missing} invented {self.invented} altered {self.altered} out of order {self.out_of_order}; "
             f"unknown windows reported {self.windows_reported} / happened {self.windows_happened}; "
             f"healed {self.healed} / damaged {self.damaged}; "
@@ -71,20 +80,35 @@ def segments(data_dir: Path) -> list[Path]:
     return sorted((data_dir / "segments").rglob("*.ndjson"), key=age)
 
 
-def count_stored(data_dir: Path) -> Counter[str]:
-    """Return how many different lines of each log are stored."""
+def count_stored(data_dirs: Sequence[Path]) -> Counter[str]:
+    """Return how many different lines of each log are stored, in any store."""
     seen: dict[str, set[int]] = {}
-    for line in _stored(data_dir):
+    for line in chain.from_iterable(map(_stored, data_dirs)):
         if found := LINE.search(line):
             seen.setdefault(found[1].decode(), set()).add(int(found[2]))
     return Counter({log: len(numbers) for log, numbers in seen.items()})
 
 
-def take_stock(result: Result, data_dir: Path, writers: Sequence[Writer], doomed: Doomed) -> None:
+def take_stock(result: Result, data_dirs: Sequence[Path], writers: Sequence[Writer], doomed: Doomed) -> None:
     """Compare what is stored with what was written, by sets of lines."""
     written = {writer.name: writer.written for writer in writers}
     written[doomed.name] = doomed.written
-    seen: Counter[tuple[str, int]] = Counter()
+    stores = [_lines_of(result, data_dir, written) for data_dir in data_dirs]
+    seen = sum(stores, Counter[_Line]())
+    result.unique = len(seen)
+    result.repeated = sum(count - 1 for store in stores for count in store.values())
+    result.doubled = sum(map(len, stores)) - len(seen)
+    result.doubled_known = result.doubled and _count_known_twice(data_dirs)
+    result.written = sum(written.values())
+    result.rotations = sum(writer.files for writer in writers)
+    result.missing = sum(_missing(seen, writer.name, range(writer.written)) for writer in writers)
+    # Of the log that loses lines on purpose, the last file is the one that must be whole.
+    result.missing += _missing(seen, doomed.name, range(doomed.written - doomed.lines_per_file, doomed.written))
+
+
+def _lines_of(result: Result, data_dir: Path, written: Mapping[str, int]) -> Counter[_Line]:
+    """Return the lines of one store; count those that nobody wrote, and those that stand in the wrong place."""
+    seen: Counter[_Line] = Counter()
     last_of_file: dict[tuple[str, int], int] = {}
     for line in _stored(data_dir):
         result.stored += 1
@@ -98,16 +122,30 @@ def take_stock(result: Result, data_dir: Path, writers: Sequence[Writer], doomed
         result.out_of_order += last_of_file.get((log, file), -1) >= number
         last_of_file[log, file] = number
         seen[log, number] += 1
-    result.unique = len(seen)
-    result.repeated = sum(count - 1 for count in seen.values())
-    result.written = sum(written.values())
-    result.rotations = sum(writer.files for writer in writers)
-    result.missing = sum(_missing(seen, writer.name, range(writer.written)) for writer in writers)
-    # Of the log that loses lines on purpose, the last file is the one that must be whole.
-    result.missing += _missing(seen, doomed.name, range(doomed.written - doomed.lines_per_file, doomed.written))
+    return seen
 
 
-def _missing(seen: Counter[tuple[str, int]], log: str, numbers: range) -> int:
+def _count_known_twice(data_dirs: Sequence[Path]) -> int:
+    """Return how many lines several stores have at the same offsets of the same source, as their ledgers say."""
+    places = [dict(_places(data_dir)) for data_dir in data_dirs]
+    return sum(one[line] == other[line] for one, other in combinations(places, 2) for line in one.keys() & other.keys())
+
+
+def _places(data_dir: Path) -> Iterator[tuple[_Line, tuple[str, int]]]:
+    """Yield each stored line with its source and its offset there."""
+    with closing(sqlite3.connect(f"file:{data_dir / 'ledger.sqlite3'}?mode=ro", uri=True)) as ledger:
+        extents = ledger.execute(
+            "SELECT source, start, path, position, extents.bytes FROM extents JOIN segments ON segments.id = segment"
+        ).fetchall()
+    for source, offset, path, position, size in extents:
+        content = (data_dir / "segments" / path).read_bytes()[position : position + size]
+        for found in LINE.finditer(content):
+            log, number, file = found[1].decode(), int(found[2]), int(found[3])
+            yield (log, number), (source, offset)
+            offset += len(payload(log, number, file))
+
+
+def _missing(seen: Counter[_Line], log: str, numbers: range) -> int:
     return sum((log, number) not in seen for number in numbers)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from tests.faults.campaign_count import Result, segments
 from tests.faults.campaign_ends import Ends
 from tests.faults.campaign_files import Doomed
-from tests.faults.campaign_secrets import BREAKABLE, ENDS, Secrets
+from tests.faults.campaign_secrets import Secrets
 from tests.faults.chaos_proxy import DOWN, UP, ChaosProxy
 
 _NOTICED_S: Final = 15.0  # both ends look at their files every three seconds, twice before they report a failure
@@ -27,7 +27,6 @@ class Faults:
     def __init__(
         self,
         ends: Ends,
-        proxy: ChaosProxy,
         doomed: Doomed,
         chance: random.Random,
         result: Result,
@@ -37,20 +36,34 @@ class Faults:
         """`asks_for_looks`: how often SIGHUP follows a change of a file; else the change is noticed later."""
         self._asks_for_looks = asks_for_looks
         self._ends = ends
-        self._proxy = proxy
+        self._at = ends.servers[0]  # the server that the present fault meets
         self._doomed = doomed
         self._random = chance
         self._result = result
-        self._copy = ends.disk.parent / "copy"
+
+    @property
+    def _proxy(self) -> ChaosProxy:
+        return self._at.proxy
 
     def by_name(self) -> Mapping[str, Callable[[], None]]:
-        """Return all faults."""
+        """Return all faults. Each meets one of the servers, mostly the first, which the client prefers."""
+
+        def somewhere(fault: Callable[[], None]) -> Callable[[], None]:
+            def run() -> None:
+                self._at = self._random.choice([self._ends.servers[0], *self._ends.servers])
+                fault()
+
+            return run
+
+        return {name: somewhere(fault) for name, fault in self._by_name().items()}
+
+    def _by_name(self) -> Mapping[str, Callable[[], None]]:
         return {
             "kill client": self.kill_client,
             "kill server": self.kill_server,
             "crash server": self.crash_server,
             "freeze": self.freeze,
-            "reset": self._proxy.reset,
+            "reset": lambda: self._proxy.reset(),
             "stall": self.stall,
             "lose ack": self.lose_ack,
             "cut": self.cut,
@@ -61,6 +74,7 @@ class Faults:
             "damage": self.damage,
             "fill disk": self.fill_disk,
             "lose lines": self.lose_lines,
+            **({"outage": self.outage} if len(self._ends.servers) > 1 else {}),
             **(self._of_secrets(self._ends.secrets) if self._ends.secrets else {}),
         }
 
@@ -79,27 +93,34 @@ class Faults:
         self._ends.client.kill()
         self._count("kill client")
         self._pause(0, 0.5)
-        self._ends.start_client(self._proxy.port)
+        self._ends.start_client()
 
     def kill_server(self) -> None:
         """Kill the server, and start it again a little later."""
-        self._ends.server.kill()
+        self._at.process.kill()
         self._count("kill server")
         self._pause(0, 0.5)
-        self._ends.start_server()
+        self._at.start()
 
     def crash_server(self) -> None:
         """Let a server die in the middle of a durable step, which a kill from outside hits only now and then."""
-        self._ends.server.kill()
-        crashing = self._ends.crash_server(str(self._random.random()))
+        self._at.process.kill()
+        crashing = self._at.start_crashing(str(self._random.random()))
         self._wait_until(lambda: crashing.is_over, limit_s=5)
         self._count("crash server" if crashing.is_over else "kill server")
         crashing.kill()
-        self._ends.start_server()
+        self._at.start()
+
+    def outage(self) -> None:
+        """Kill a server, and have it back when the client has been at another one."""
+        self._at.process.kill()
+        self._count("outage")
+        self._pause(1, 4)
+        self._at.start()
 
     def freeze(self) -> None:
         """Stop one end for a moment."""
-        victim = self._random.choice([self._ends.client, self._ends.server])
+        victim = self._random.choice([self._ends.client, self._at.process])
         victim.send(signal.SIGSTOP)
         self._count("freeze")
         self._pause(0.1, 1.5)
@@ -145,19 +166,19 @@ class Faults:
 
     def set_back(self) -> None:
         """Set the store back to the last copy of its data folder, or make that copy."""
-        self._ends.server.kill()
-        if self._copy.exists():
-            shutil.rmtree(self._ends.data_dir)
-            shutil.copytree(self._copy, self._ends.data_dir)
-            shutil.rmtree(self._copy)
+        self._at.process.kill()
+        if self._at.copy.exists():
+            shutil.rmtree(self._at.data_dir)
+            shutil.copytree(self._at.copy, self._at.data_dir)
+            shutil.rmtree(self._at.copy)
             self._count("set back")
         else:
-            shutil.copytree(self._ends.data_dir, self._copy)
-        self._ends.start_server()
+            shutil.copytree(self._at.data_dir, self._at.copy)
+        self._at.start()
 
     def damage(self) -> None:
         """Flip a byte of a segment whose lines a file still has, delete or cut the segment, while the server runs."""
-        healable = [path for path in segments(self._ends.data_dir) if self._doomed.name not in str(path)]
+        healable = [path for path in segments(self._at.data_dir) if self._doomed.name not in str(path)]
         sizes = {path: path.stat().st_size for path in healable}
         path = self._random.choice([path for path, size in sizes.items() if size] or [None])
         if not path:
@@ -195,11 +216,11 @@ class Faults:
         self._doomed.lose_lines()
         self._count("lose lines")
         self._result.windows_happened += 1
-        self._ends.start_client(self._proxy.port)
+        self._ends.start_client()
 
     def replace_certificates(self, secrets: Secrets) -> None:
         """Replace the certificates of both ends; sometimes ask for a look at them, else they are noticed later."""
-        for end in ENDS:
+        for end in secrets.ends:
             secrets.replace_certificate(end)
             self._ask_for_a_look(secrets, end)
         self._count("replace certificates")
@@ -211,7 +232,7 @@ class Faults:
 
     def break_file(self, secrets: Secrets) -> None:
         """Put something else in the place of a file: the old one stays in force, and the failure is counted."""
-        end, name, counter = self._random.choice(BREAKABLE)
+        end, name, counter = self._random.choice(secrets.breakable())
         if not self._wait_until(lambda: secrets.has_loaded(end), limit_s=_NOTICED_S):
             return
         before = secrets.number(end, counter)
@@ -242,7 +263,7 @@ class Faults:
 
     def _ask_for_a_look(self, secrets: Secrets, end: str) -> None:
         """Send SIGHUP, but not to a process that is only about to start and would die of it."""
-        running = self._ends.client if end == "client" else self._ends.server
+        running = {server.name: server.process for server in self._ends.servers}.get(end, self._ends.client)
         has_started = secrets.number(end, "tls_certificate_expiry_time_seconds") is not None
         if has_started and self._random.random() < self._asks_for_looks:
             running.send(signal.SIGHUP)
@@ -262,7 +283,8 @@ class Faults:
 
     def _doomed_is_stored(self) -> bool:
         last = b"log=doomed n=%d file=%d " % (self._doomed.written - 1, self._doomed.files)
-        return any(last in path.read_bytes() for path in segments(self._ends.data_dir) if "doomed" in str(path))
+        paths = [path for server in self._ends.servers for path in segments(server.data_dir) if "doomed" in str(path)]
+        return any(last in path.read_bytes() for path in paths)
 
     def _count(self, fault: str) -> None:
         self._result.faults[fault] += 1
