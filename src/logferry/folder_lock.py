@@ -47,6 +47,11 @@ class FolderLock:
     def __init__(self, descriptors: Sequence[int]) -> None:
         self._descriptors = list(descriptors)
 
+    @property
+    def folder(self) -> int:
+        """The descriptor of the folder, which is open until `close`."""
+        return self._descriptors[-1]
+
     def close(self) -> None:
         """Release the lock; a second time does nothing."""
         while self._descriptors:

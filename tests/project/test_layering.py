@@ -77,7 +77,7 @@ FLOORS: Final = {
         *("surplus_lines", "judgement"),
     ),
     "server.storage.disk.recovery": (
-        *("rebuild", "recovery", "lost_transactions", "entering", "lost_ledger", "previous_runs"),
+        *("rebuild", "new_ledger", "recovery", "lost_transactions", "entering", "lost_ledger", "previous_runs"),
     ),
     "server.storage.disk.retention": ("retention", "kept_segments", "unused_sources", "expired_rows"),
     "server.storage.disk.segments": ("deferred_sync", "segments", "open_segments", "held_back", "pending_appends"),
@@ -91,7 +91,7 @@ FLOORS: Final = {
     ),
     "server.storage.disk.files": (
         *("surplus", "free_space", "file_system", "idle_priority", "data_lock", "measure", "segment_files"),
-        *("regular", "segment_names"),
+        *("regular", "segment_names", "held_folder"),
     ),
     "rendering": (
         *("renderer", "reference", "detect", "event_boundaries", "registry", "formats"),

@@ -151,7 +151,7 @@ class FailingFiles(FileSystem):
         self._fail("sync_folder")
         super().sync_folder(path)
 
-    def truncate(self, path: Path, size: int) -> None:
+    def truncate(self, path: Path | int, size: int) -> None:
         self._fail("truncate")
         super().truncate(path, size)
 

@@ -264,7 +264,7 @@ def test_nothing_half_written_stays_while_the_disk_refuses(tmp_path: Path) -> No
 
         original = files.truncate
 
-        def truncate(path: Path, size: int) -> None:
+        def truncate(path: Path | int, size: int) -> None:
             original(path, size)
             look()
             may_go_on.set()

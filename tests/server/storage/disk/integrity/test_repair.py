@@ -279,7 +279,7 @@ class CrashingFiles(FailingFiles):
         self._count()
         super().sync(descriptor)
 
-    def truncate(self, path: Path, size: int) -> None:
+    def truncate(self, path: Path | int, size: int) -> None:
         self._count()
         super().truncate(path, size)
 

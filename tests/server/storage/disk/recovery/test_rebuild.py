@@ -3,7 +3,7 @@
 import errno
 import os
 import shutil
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import pytest
 from logferry.errors import StoreError
 from logferry.protocol.delivery_requests import Open, Skip, Window
 from logferry.server.storage.deliveries import Delivery, SourceRequest
+from logferry.server.storage.disk.files.held_folder import HeldFolder
 from logferry.server.storage.disk.journals.journal import begin_entry, journal_path, total_entry
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.recovery import rebuild as rebuilding
 from logferry.server.storage.disk.recovery.rebuild import Rebuilt, rebuild
 from logferry.server.storage.owners import of_client
 from logferry.server.storage.store import Store
@@ -375,3 +377,115 @@ def test_root_rebuilds_nothing_in_a_folder_that_belongs_to_somebody_else(tmp_pat
     lose_ledger(mine)
     rebuild(mine)
     assert {path: path.read_bytes() for path in segments_of(other)} == before
+
+
+def two_stores(tmp_path: Path) -> tuple[Path, Path]:
+    """Return the data folders of two stores whose segments hold more than their journals have."""
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    for folder in (mine, other):
+        fill(folder)
+        for segment in segments_of(folder):
+            segment.write_bytes(segment.read_bytes() + b"what no journal has")
+    lose_ledger(mine)
+    return mine, other
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def exchange(folder: Path, other: Path) -> Path:
+    """Put a link to a folder of another store in the place of one; return where that is now."""
+    moved = folder.with_name(f"{folder.name}-moved")
+    if not moved.exists():
+        folder.rename(moved)
+        folder.symlink_to(other)
+    return moved
+
+
+@pytest.mark.parametrize("level", ["segments", "host", "log"])
+@pytest.mark.parametrize("step", ["set_aside", "size_of", "measure", "unfinished_bytes"])
+def test_a_folder_that_is_exchanged_while_a_rebuild_works_in_it_harms_no_other_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str, step: str
+) -> None:
+    mine, other = two_stores(tmp_path)
+    before = contents(other)
+    log = segments_of(mine)[0].parent
+    folder = {"segments": log.parent.parent, "host": log.parent, "log": log}[level]
+    original, exchanged = getattr(rebuilding, step), []
+
+    def exchanging(*words: Any, **more: Any) -> Any:
+        exchanged.append(exchange(folder, other / folder.relative_to(mine)))
+        return original(*words, **more)
+
+    monkeypatch.setattr(rebuilding, step, exchanging)
+    rebuild(mine)
+    assert contents(other) == before
+    assert exchanged
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system has no paths of descriptors")
+def test_a_folder_that_is_exchanged_after_it_was_listed_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, other = two_stores(tmp_path)
+    before = contents(other)
+    log = segments_of(mine)[0].parent
+    below = HeldFolder.below
+
+    def exchanging(self: HeldFolder, relative: str) -> AbstractContextManager[HeldFolder]:
+        if relative == f"{log.parent.name}/{log.name}":
+            exchange(log, other / log.relative_to(mine))
+        return below(self, relative)
+
+    monkeypatch.setattr(HeldFolder, "below", exchanging)
+    remarks = rebuild(mine).remarks
+    assert any(
+        remark.endswith("is left alone: its folder was exchanged for another one meanwhile") for remark in remarks
+    )
+    assert contents(other) == before
+
+
+@pytest.mark.parametrize("step", ["__init__", "move_log_into_file"])
+def test_a_new_ledger_whose_folder_is_exchanged_takes_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    for folder in (mine, other):
+        fill(folder)
+    before = (tables(mine), tables(other))
+    original = getattr(Ledger, step)
+
+    def exchanging(self: Ledger, *words: Any, **more: Any) -> None:
+        if (mine / "ledger.new").is_dir():
+            exchange(mine / "ledger.new", other)
+        original(self, *words, **more)
+
+    monkeypatch.setattr(Ledger, step, exchanging)
+    with pytest.raises(StoreError, match=r"ledger\.new was exchanged for another folder meanwhile"):
+        rebuild(mine)
+    monkeypatch.undo()
+    assert (tables(mine), tables(other)) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a ledger for others")
+def test_root_makes_the_ledger_of_others_where_only_root_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    for folder in (mine, other):
+        fill(folder)
+    for path in (mine, *mine.rglob("*")):
+        os.chown(path, 12345, 12345)
+    before = (tables(mine), tables(other))
+    lose_ledger(mine)
+    original = Ledger.__init__
+
+    def exchanging(self: Ledger, *words: Any, **more: Any) -> None:
+        exchange(mine / "ledger.new", other)
+        original(self, *words, **more)
+
+    monkeypatch.setattr(Ledger, "__init__", exchanging)
+    with pytest.raises(StoreError, match=r"ledger\.new"):  # it cannot be removed: it is not a folder any more
+        rebuild(mine)
+    monkeypatch.undo()
+    assert (tables(mine), tables(other)) == before
+    assert (mine / "ledger.sqlite3").stat().st_uid == 12345

@@ -16,10 +16,10 @@ from tests.support.stores import (
 
 def test_segments_are_appended_to_only_through_append(tmp_path: Path) -> None:
     """Nothing is cut when nothing was appended since the last commit."""
-    cuts: list[Path] = []
+    cuts: list[Path | int] = []
 
     class NoCuts(FileSystem):
-        def truncate(self, path: Path, size: int) -> None:
+        def truncate(self, path: Path | int, size: int) -> None:
             cuts.append(path)
 
     today: Callable[[], datetime.date] = lambda: MONDAY  # noqa: E731  (a name for the type's sake)

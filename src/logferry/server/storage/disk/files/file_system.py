@@ -64,8 +64,8 @@ class FileSystem:
         status = os.statvfs(folder)
         return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
 
-    def truncate(self, path: Path, size: int) -> None:
-        """Cut a file back to `size` bytes."""
+    def truncate(self, path: Path | int, size: int) -> None:
+        """Cut a file, which may be given by its descriptor, back to `size` bytes."""
         os.truncate(path, size)
 
     def delete(self, path: Path) -> None:

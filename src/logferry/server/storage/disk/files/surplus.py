@@ -68,7 +68,7 @@ def set_aside(path: Path, position: int, files: FileSystem, *, is_unacked: bool 
 
     Raises OSError; then the segment is as it was.
     """
-    source = open_file(path)
+    source = open_file(path, os.O_RDWR)
     try:
         target = _free_name(path, position, is_unacked=is_unacked)
         temporary = target.with_name(f"{target.name}.new")
@@ -78,7 +78,7 @@ def set_aside(path: Path, position: int, files: FileSystem, *, is_unacked: bool 
             os.rename(temporary, target)
             files.sync_folder(target.parent)
         with naming(path):
-            files.truncate(path, position)
+            files.truncate(source, position)  # by its descriptor: another file may have the name by now
     finally:
         os.close(source)
     return Surplus(size, target)

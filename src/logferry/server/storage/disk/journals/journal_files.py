@@ -41,9 +41,12 @@ class JournalFiles:
         shared = last_total(self._pieces.get(path, ()))
         return max(filter(None, (own, shared)), key=lambda total: total.bytes, default=None)
 
-    def read(self, path: str, *, limit: int = MAX) -> Journal | None:
-        """Read what the journals have about a segment, up to where it held `limit` bytes. Raises OSError."""
-        own = read_journal(self._root / path, limit=limit)
+    def read(self, path: str, *, limit: int = MAX, segment: Path | None = None) -> Journal | None:
+        """Read what the journals have about a segment, up to where it held `limit` bytes. Raises OSError.
+
+        `segment` is another path that leads to it.
+        """
+        own = read_journal(segment or self._root / path, limit=limit)
         lines = self._pieces.get(path)
         shared = journal_of(lines, limit=limit) if lines else None
         found = [journal for journal in (shared, own) if journal and journal.store_id]
