@@ -83,7 +83,7 @@ FLOORS: Final = {
     "server.storage.disk.segments": ("deferred_sync", "segments", "open_segments", "held_back", "pending_appends"),
     "server.storage.disk.journals": (
         *("journals", "new_segments", "own_journals", "waiting_entries", "recorded_group"),
-        *("journal_completion", "compaction", "journal_files", "shared_journal", "journal"),
+        *("journal_completion", "compaction", "journal_files", "journal_reading", "shared_journal", "journal"),
     ),
     "server.storage.disk.ledger": (
         *("soundness", "reading", "ledger", "damage", "sources", "losses", "segments", "unsynced", "extents"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.server.storage.disk.journals import compaction, own_journals
+from logferry.server.storage.disk.journals import compaction, journal_reading, own_journals
 from logferry.server.storage.disk.journals.compaction import compacted
 from logferry.server.storage.disk.journals.journal import (
     NOTHING,
@@ -17,21 +17,21 @@ from logferry.server.storage.disk.journals.journal import (
     State,
     begin_entry,
     extent_entry,
-    journal_of,
     journal_path,
     loss_entry,
-    read_journal,
     source_entry,
     state_entry,
     total_entry,
     window_entry,
 )
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.recovery.rebuild import rebuild
 from logferry.server.storage.loss_limits import REASON
 from logferry.server.storage.records import ExtentRow, LossRow, WindowRow
 from tests.server.storage.disk.integrity.test_repair import ship
 from tests.server.storage.disk.journals.test_journals import give_own_journals
-from tests.support.stores import opened, parts_of, segments_of
+from tests.support.journals import journal_of, read_journal
+from tests.support.stores import opened, parts_of, problems, segments_of
 
 
 def groups(choose: random.Random, count: int) -> Iterator[bytes]:
@@ -66,6 +66,8 @@ def test_a_journal_means_the_same_once_it_is_compacted(monkeypatch: pytest.Monke
     monkeypatch.setattr(compaction, "_HELD_BYTES", held)
     lines = lines_of(groups(random.Random(seed), 60))
     before, after = journal_of(lines), journal_of(compacted(lines))
+    assert before
+    assert after
     before.damaged_lines = 0
     before.states = {source: states[-1:] for source, states in before.states.items()}
     after.states = {source: states[-1:] for source, states in after.states.items()}
@@ -142,3 +144,31 @@ def test_a_large_journal_is_completed_with_little_memory(tmp_path: Path) -> None
     found = read_journal(segment)
     assert found
     assert len(found.losses) == 6000
+
+
+@pytest.mark.parametrize("work", ["start", "rebuild"])
+def test_a_large_journal_is_entered_with_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    monkeypatch.setattr(journal_reading, "_PIECE_ENTRIES", 100)
+    with opened(tmp_path) as store:
+        ship(store, 10, 12)
+    kept = (tmp_path / "ledger.sqlite3").read_bytes()
+    with opened(tmp_path) as store:
+        ship(store, 12, 14)
+        give_own_journals(store)
+    journal = journal_path(segments_of(tmp_path)[0])
+    total = journal.read_bytes().splitlines(keepends=True)[-1]
+    with journal.open("ab") as file:
+        file.writelines(state_entry("s1", State(1 << 50, 1 << 50, 0)) for _ in range(30_000))
+        file.write(total)
+    size = journal.stat().st_size
+    (tmp_path / "ledger.sqlite3").write_bytes(kept)
+
+    def start() -> None:
+        with opened(tmp_path):
+            pass
+
+    action = start if work == "start" else lambda: rebuild(tmp_path)
+    assert peak_of(action) < 700_000 < size / 2
+    assert problems(tmp_path) == [""]

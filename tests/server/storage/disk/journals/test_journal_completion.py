@@ -9,11 +9,12 @@ import pytest
 
 from logferry.server.storage.disk.integrity.fsck import fsck
 from logferry.server.storage.disk.journals import waiting_entries
-from logferry.server.storage.disk.journals.journal import journal_path, read_journal, total_entry
+from logferry.server.storage.disk.journals.journal import journal_path, total_entry
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.records import ExtentRow
 from tests.server.storage.disk.integrity.test_repair import ship
 from tests.server.storage.disk.journals.test_journals import give_own_journals
+from tests.support.journals import read_journal
 from tests.support.stores import SIZE, opened, parts_of, segments_of
 
 # Their extents are more than SQLite sorts in memory.

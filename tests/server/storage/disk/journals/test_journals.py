@@ -12,7 +12,6 @@ from logferry.server.storage.deliveries import Delivery, SourceRequest
 from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.journals import compaction, own_journals
 from logferry.server.storage.disk.journals.journal import (
-    Journal,
     Origin,
     State,
     Total,
@@ -22,7 +21,6 @@ from logferry.server.storage.disk.journals.journal import (
     journal_total,
     loss_entry,
     parsed,
-    read_journal,
     source_entry,
     state_entry,
     total_entry,
@@ -34,6 +32,7 @@ from logferry.server.storage.log_names import LogName
 from logferry.server.storage.owners import of_client
 from logferry.server.storage.records import ExtentRow, LossRow, SegmentRow, WindowRow
 from tests.server.storage.disk.integrity.test_repair import ship
+from tests.support.journals import WholeJournal, read_journal, whole_of
 from tests.support.running import wait_until
 from tests.support.stores import (
     LINES,
@@ -49,7 +48,7 @@ from tests.support.stores import (
 )
 
 EXTENT = ExtentRow(0, 10, 1, 7, 0, 0, 30)
-WHOLE = Journal(
+WHOLE = WholeJournal(
     store_id="abc",
     path="web-1/app.log/2024-01-15-1.ndjson",
     total=Total(30, 1, 7),
@@ -68,7 +67,7 @@ def written(folder: Path, data: bytes) -> Path:
     return segment
 
 
-def entries_of(journal: Journal) -> Iterator[bytes]:
+def entries_of(journal: WholeJournal) -> Iterator[bytes]:
     """Yield the entries of a journal, each once."""
     yield begin_entry(journal.store_id, journal.path)
     yield from (source_entry(source, origin) for source, origin in journal.sources.items())
@@ -146,19 +145,19 @@ def test_something_else_in_place_of_a_journal_stops_nobody(tmp_path: Path, kind:
     assert not (tmp_path / "elsewhere").exists()
 
 
-def recorded(data_dir: Path) -> Iterator[tuple[Journal, Journal]]:
+def recorded(data_dir: Path) -> Iterator[tuple[WholeJournal, WholeJournal]]:
     """Yield what each journal says, and what the ledger says about its segment."""
     ledger = Ledger(data_dir, durable=False, read_only=True)
     files = JournalFiles(data_dir / "segments")
     for row in ledger.segments("open", "closed"):
-        found = files.read(row.path)
+        found = whole_of(files, row.path)
         assert found
         extents = {
             (source, extent.start): ExtentRow(extent.start, extent.end, extent.lines, extent.crc32, 0, *place)
             for source, extent in ledger.extents_in(row.id, after=("", -1), limit=1000)
             for place in [(extent.position, extent.bytes)]
         }
-        yield found, Journal(ledger.store_id, row.path, Total(row.bytes, row.lines, row.crc32), extents=extents)
+        yield found, WholeJournal(ledger.store_id, row.path, Total(row.bytes, row.lines, row.crc32), extents=extents)
     ledger.close()
 
 

@@ -20,6 +20,7 @@ from logferry.server.storage.log_names import LogName
 from tests.server.storage.disk.integrity.test_repair import ship
 from tests.server.storage.disk.journals.test_journals import assert_journals_agree, give_own_journals
 from tests.server.storage.disk.recovery.test_rebuild import fill, lose_ledger, tables
+from tests.support.journals import whole_of
 from tests.support.running import stored_lines, wait_until
 from tests.support.stores import LINES, SIZE, Stored, delivery, in_one_group, opened, parts_of, problems, segments_of
 
@@ -285,7 +286,7 @@ def test_a_crash_between_the_two_journals_leaves_what_they_have_together(tmp_pat
     shared_of(tmp_path).write_bytes(shared)  # as if it still had the segment
     for data in (whole, whole[: len(shared) // 2]):
         own.write_bytes(data)
-        found = JournalFiles(tmp_path / "segments").read(PATH.format(1))
+        found = whole_of(JournalFiles(tmp_path / "segments"), PATH.format(1))
         assert found
         assert found.total
         assert found.total.bytes == (14 if data == whole else 10) * SIZE

@@ -83,30 +83,21 @@ class Origin(NamedTuple):
 
 @dataclass(slots=True)
 class Journal:
-    """What a journal says. Extents name no segment: their `segment` is 0."""
+    """What entries of a journal say. Extents name no segment: their `segment` is 0."""
 
-    store_id: str = ""
-    path: str = ""
-    total: Total | None = None  # None: it does not say
     sources: dict[str, Origin] = field(default_factory=dict)
     extents: dict[tuple[str, int], ExtentRow] = field(default_factory=dict)
     states: dict[str, list[State]] = field(default_factory=dict)
     losses: dict[LossRow, None] = field(default_factory=dict)
     windows: dict[WindowRow, None] = field(default_factory=dict)
-    damaged_lines: int = 0
 
-    def followed_by(self, later: "Journal") -> "Journal":
-        """Return this with all that a later journal of the same segment has."""
-        sources = self.states.keys() | later.states.keys()
-        return Journal(
-            *(later.store_id, later.path, later.total or self.total),
-            sources=self.sources | later.sources,
-            extents=self.extents | later.extents,
-            states={source: [*self.states.get(source, ()), *later.states.get(source, ())][-4:] for source in sources},
-            losses=self.losses | later.losses,
-            windows=self.windows | later.windows,
-            damaged_lines=self.damaged_lines + later.damaged_lines,
-        )
+    @classmethod
+    def of(cls, entries: Iterable[list[Any]]) -> "Journal":
+        """Return what entries say; those that begin or end something are left out."""
+        journal = cls()
+        for entry in entries:
+            _add(journal, entry)
+        return journal
 
 
 def journal_path(segment: Path) -> Path:
@@ -184,15 +175,6 @@ NOTHING: Final = total_entry(0, 0, 0)  # what a new segment holds
 # --- reading
 
 
-def read_journal(segment: Path, *, limit: int = MAX) -> Journal | None:
-    """Read the journal of a segment, up to where the segment held `limit` bytes.
-
-    Returns None if there is none that this version can read. Raises OSError.
-    """
-    journal = journal_of(journal_lines(segment), limit=limit)
-    return journal if journal.store_id else None
-
-
 def journal_lines(segment: Path, *, size: int = MAX) -> Iterator[bytes]:
     """Yield the lines of the journal of a segment, of its first `size` bytes; none if there is none. Raises OSError."""
     with contextlib.suppress(FileNotFoundError), open(open_file(journal_path(segment)), "rb") as file:
@@ -205,30 +187,6 @@ def refuse_later_version(entry: list[Any]) -> None:
     """Raise OSError if an entry begins a journal of a later version, which is not to be written anew."""
     if entry[0] == "j" and entry[1] != VERSION:
         raise OSError(errno.EBADMSG, "a later version wrote it", entry[3])
-
-
-def journal_of(lines: Iterable[bytes], *, limit: int = MAX) -> Journal:
-    """Return what lines say, up to where the segment held `limit` bytes; of a later version, an empty journal."""
-    journal = Journal()
-    together: list[list[Any]] = []
-    for line in lines:
-        entry = parsed(line)
-        if entry is None:
-            journal.damaged_lines += bool(line.strip())
-        elif entry[0] == "t":
-            if entry[1] > limit:
-                break
-            for added in together:
-                _add(journal, added)
-            journal.total = Total(*entry[1:])
-            together.clear()
-        elif entry[0] != "j":
-            together.append(entry)
-        elif entry[1] != VERSION:
-            return Journal()
-        else:
-            journal.store_id, journal.path = entry[2:]
-    return journal
 
 
 def journal_total(segment: Path) -> Total | None:
@@ -289,7 +247,7 @@ def _is_item(item: Any, kind: type) -> bool:
 
 def _add(journal: Journal, entry: list[Any]) -> None:
     kind, source, *rest = entry
-    match kind:
+    match kind:  # what begins or ends something says nothing more
         case "s":
             journal.sources[source] = Origin(*rest)
         case "e":

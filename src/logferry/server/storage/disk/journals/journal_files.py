@@ -5,20 +5,18 @@ server writes. Never writes.
 """
 
 from collections.abc import Collection, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from logferry.errors import cause_of
 from logferry.server.storage.disk.journals.journal import (
     MAX,
-    Journal,
     Total,
     journal_lines,
-    journal_of,
     journal_total,
     last_total,
-    read_journal,
 )
+from logferry.server.storage.disk.journals.journal_reading import FoundJournal, Lines, outline_of
 from logferry.server.storage.disk.journals.shared_journal import Pieces, shared_pieces
 from logferry.server.storage.records import SegmentRow
 
@@ -41,17 +39,17 @@ class JournalFiles:
         shared = last_total(self._pieces.get(path, ()))
         return max(filter(None, (own, shared)), key=lambda total: total.bytes, default=None)
 
-    def read(self, path: str, *, limit: int = MAX, segment: Path | None = None) -> Journal | None:
-        """Read what the journals have about a segment, up to where it held `limit` bytes. Raises OSError.
+    def found(self, path: str, *, limit: int = MAX, segment: Path | None = None) -> FoundJournal | None:
+        """Return what the journals have about a segment, up to where it held `limit` bytes. Raises OSError.
 
         `segment` is another path that leads to it.
         """
-        own = read_journal(segment or self._root / path, limit=limit)
-        lines = self._pieces.get(path)
-        shared = journal_of(lines, limit=limit) if lines else None
-        found = [journal for journal in (shared, own) if journal and journal.store_id]
-        found.sort(key=lambda journal: journal.total.bytes if journal.total else -1)
-        return found[0].followed_by(found[1]) if len(found) == 2 else next(iter(found), None)
+        shared = self._pieces.get(path, [])
+        own = partial(journal_lines, segment or self._root / path)
+        both: tuple[Lines, Lines] = (lambda: shared, own)
+        parts = [(outline, lines) for lines in both if (outline := outline_of(lines(), limit=limit))]
+        parts.sort(key=lambda part: part[0].total.bytes if part[0].total else -1)
+        return FoundJournal(parts) if parts else None
 
     def lines(self, path: str) -> Iterator[bytes]:
         """Yield the lines of the journals of a segment, those last that were written last. Raises OSError."""

@@ -34,7 +34,7 @@ class _Piece(NamedTuple):
 
 
 class Entering:
-    """What is entered together. Add each journal, then `finish`."""
+    """What is entered together. Add the pieces of each journal in order, then `finish`."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -47,7 +47,7 @@ class Entering:
         return len(self._states.keys() | self._origins.keys())
 
     def add(self, segment: SegmentRow, journal: Journal) -> None:
-        """Enter what the journal of a segment says; the segment itself is recorded already."""
+        """Enter a piece of what the journal of a segment says; the segment itself is recorded already."""
         self._origins.update(journal.sources)
         for source, states in journal.states.items():
             self._states[source] = [*self._states.get(source, ()), *states][-8:]

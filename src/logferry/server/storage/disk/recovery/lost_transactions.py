@@ -17,8 +17,8 @@ from logferry.printable import printable
 from logferry.server.storage.disk.files.measure import Measure, measure
 from logferry.server.storage.disk.files.regular import size_of
 from logferry.server.storage.disk.files.segment_files import segment_files
-from logferry.server.storage.disk.journals.journal import Journal
 from logferry.server.storage.disk.journals.journal_files import JournalFiles
+from logferry.server.storage.disk.journals.journal_reading import FoundJournal
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.recovery.entering import Entering
 from logferry.server.storage.records import SegmentRow
@@ -54,18 +54,19 @@ def enter_lost_transactions(root: Path, ledger: Ledger, journals: JournalFiles) 
     return Lost(True, len(found))
 
 
-def _enter(ledger: Ledger, entering: Entering, row: SegmentRow, journal: Journal) -> int:
+def _enter(ledger: Ledger, entering: Entering, row: SegmentRow, journal: FoundJournal) -> int:
     assert journal.total
     now = SegmentRow(row.id, row.path, *journal.total)
     if row.id:
         ledger.set_segment(now)
     else:
         now = ledger.add_known_segment(now)
-    entering.add(now, journal)
+    for piece in journal.pieces():
+        entering.add(now, piece)
     return now.lines - row.lines
 
 
-def _ahead(root: Path, ledger: Ledger, journals: JournalFiles) -> Iterator[tuple[SegmentRow, Journal | None]]:
+def _ahead(root: Path, ledger: Ledger, journals: JournalFiles) -> Iterator[tuple[SegmentRow, FoundJournal | None]]:
     """Yield segments whose journals are ahead of the ledger, as they were begun; None for one that does not fit."""
     store_id = ledger.store_id
     rows = {row.path: row for row in ledger.segments()}
@@ -82,12 +83,12 @@ def _ahead(root: Path, ledger: Ledger, journals: JournalFiles) -> Iterator[tuple
                 logger.warning("cannot compare a segment with its journal: %s", cause)
 
 
-def _journal_ahead(root: Path, row: SegmentRow, journals: JournalFiles, store_id: str) -> Journal | None:
+def _journal_ahead(root: Path, row: SegmentRow, journals: JournalFiles, store_id: str) -> FoundJournal | None:
     path = root / row.path
     size = size_of(path)
     if size <= row.bytes:
         return None
-    journal = journals.read(row.path, limit=size)
+    journal = journals.found(row.path, limit=size)
     if journal is None or journal.store_id != store_id or not journal.total or journal.total.bytes <= row.bytes:
         return None
     if measure(path, 0, journal.total.bytes) != Measure(*journal.total):

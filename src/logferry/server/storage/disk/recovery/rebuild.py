@@ -24,8 +24,9 @@ from logferry.server.storage.disk.files.regular import size_of
 from logferry.server.storage.disk.files.segment_files import log_folders, segment_files, unfinished_bytes
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME, SegmentName, segment_name
 from logferry.server.storage.disk.files.surplus import set_aside
-from logferry.server.storage.disk.journals.journal import Journal, Total, journal_path, segment_of_journal
+from logferry.server.storage.disk.journals.journal import Total, journal_path, segment_of_journal
 from logferry.server.storage.disk.journals.journal_files import JournalFiles
+from logferry.server.storage.disk.journals.journal_reading import FoundJournal
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.recovery.entering import Entering
 from logferry.server.storage.disk.recovery.new_ledger import replace_ledger
@@ -179,9 +180,9 @@ class _Rebuild:
             return None
         return self._unknown(path, segment)
 
-    def _journal(self, path: str, segment: Path) -> Journal | None:
+    def _journal(self, path: str, segment: Path) -> FoundJournal | None:
         try:
-            journal = self._journals.read(path, segment=segment)
+            journal = self._journals.found(path, segment=segment)
         except OSError as error:
             self._made.remarks.append(f"the journal of {path} cannot be read: {cause_of(error)}")
             return None
@@ -189,12 +190,12 @@ class _Rebuild:
             self._made.remarks.append(f"the journal of {path} has {journal.damaged_lines} damaged lines")
         return journal
 
-    def _known(self, path: str, segment: Path, size: int, journal: Journal, total: Total) -> SegmentRow:
-        if size > total.bytes and not journal.extents and os.path.basename(os.path.dirname(path)) == PLAIN:
+    def _known(self, path: str, segment: Path, size: int, journal: FoundJournal, total: Total) -> SegmentRow:
+        if size > total.bytes and not journal.has_extents and os.path.basename(os.path.dirname(path)) == PLAIN:
             return self._with_whole_lines(path, segment, journal, total)
         row = self._ledger.add_known_segment(SegmentRow(0, path, *total))
         self._stores[journal.store_id] += 1
-        self._entering.add(row, journal)
+        self._enter(row, journal)
         if size > total.bytes:
             moved = set_aside(segment, total.bytes, self._files)
             self._made.remarks.append(
@@ -206,7 +207,7 @@ class _Rebuild:
             return replace(row, state="closed")
         return row
 
-    def _with_whole_lines(self, path: str, segment: Path, journal: Journal, total: Total) -> SegmentRow:
+    def _with_whole_lines(self, path: str, segment: Path, journal: FoundJournal, total: Total) -> SegmentRow:
         """Enter lines of the plain protocol, also those behind the end of the journal: nobody sends them again."""
         found = self._whole_lines(path, segment)
         self._stores[journal.store_id] += 1
@@ -214,8 +215,12 @@ class _Rebuild:
         if measure(segment, 0, total.bytes) != Measure(*total):
             self._made.remarks.append(f"{path} is damaged: it has other content than its journal says")
         row = self._ledger.add_known_segment(row)
-        self._entering.add(row, journal)
+        self._enter(row, journal)
         return row
+
+    def _enter(self, row: SegmentRow, journal: FoundJournal) -> None:
+        for piece in journal.pieces():
+            self._entering.add(row, piece)
 
     def _unknown(self, path: str, segment: Path) -> SegmentRow:
         found = self._whole_lines(path, segment)
