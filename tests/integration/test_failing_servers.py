@@ -3,6 +3,7 @@
 Black hole, refused, silent, stopped answering, full, not authorised, and without TLS. docs/protocol.md, rule E41.
 """
 
+import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -144,6 +145,31 @@ def test_a_lost_ack_leaves_a_range_in_two_stores_which_verify_names(two: Fleet, 
         shipped.wait_for_acks(10)
         shipped.stop()
     assert stored(two) == union + lines(range(80, 90))
+
+
+def test_a_pipe_goes_on_at_a_server_that_is_ahead_of_what_it_acked(two: Fleet, proxy: ChaosProxy) -> None:
+    """What the second server acked is gone from memory, so that nobody can compare what the first one has of it."""
+    os.mkfifo(two.log)
+    size = 5000
+    with chaos_proxy(two.servers["b"].port) as second:
+        servers = tuple(ServerAddress("127.0.0.1", each.port) for each in (proxy, second))
+        with two.shipping("b", server=servers) as shipped, two.log.open("ab", buffering=0):
+            append(two.log, range(size))
+            shipped.wait_for_acks(size)
+            proxy.refuse()
+            proxy.lose_next_acks_of_batches(1)
+            append(two.log, range(size, 2 * size))
+            shipped.wait_for_acks(2 * size)
+            append(two.log, range(2 * size, 2 * size + 10))
+            shipped.wait_for_acks(2 * size + 10)
+            proxy.refuse(False)
+            second.refuse()
+            second.reset()
+            append(two.log, range(2 * size + 10, 2 * size + 20))
+            shipped.wait_for_acks(2 * size + 20)
+            assert shipped.stop().problems == ()
+    assert set(stored(two)) == set(lines(range(2 * size + 20)))
+    assert numbered_line(2 * size + 19) in two.lines("a")
 
 
 def test_a_server_whose_disk_is_full_is_left_and_said_to_be(

@@ -145,7 +145,16 @@ class SourceResumption:
         if not (extents or doubtful or gaps):
             return passed
         is_held = self._producer.holds(Claim(source, extents, doubtful, gaps), between=self._notice)
-        return passed if is_held else None
+        return passed if is_held or self._is_elsewhere_alone(source, known, position, stores) else None
+
+    def _is_elsewhere_alone(self, source: Source, known: Acked, position: SourceAt, stores: Stores) -> bool:
+        """Whether a position costs nothing that nobody can compare with it: other stores have acked all of that range,
+        and it cannot be read again, as with standard input.
+        """
+        span = known.committed, position.committed
+        if not stores.can_rely_on_others(source, *span):
+            return False
+        return self._producer.crc32_behind(RenderedRange(source, *span, 0, known.renderings)) is None
 
     def _agrees(self, source: Source, position: SourceAt, known: Acked, end_of_known: int) -> bool:
         """Whether the CRC-32 at the server's position goes with the one that is known, by the content in between."""

@@ -49,6 +49,10 @@ class Stores(NamedTuple):
     def _all_elsewhere(self, source: Source) -> Iterator[tuple[int, int]]:
         return source.holdings_beside(self.store).all_elsewhere(self.store, self.others)
 
+    def can_rely_on_others(self, source: Source, start: int, end: int) -> bool:
+        """Whether the stores of this client's other servers have acked all of a range."""
+        return start < end <= self.next_needed(source, start)
+
     def has_elsewhere(self, source: Source, start: int, end: int) -> bool:
         """Whether other stores acked all of a range, as far as this client remembers."""
         stores = {part.store for part in source.holdings.parts}

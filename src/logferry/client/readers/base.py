@@ -92,8 +92,13 @@ def losses_if_unreachable(source: Source, offset: int | None) -> list[Loss]:
     start, end = offset or 0, source.read_until
     why = source.sent_back_because
     reason = f"{why}; the file is gone" if why else "gone when it was to be read again"
+    return losses_between(source, start, end, reason)
+
+
+def losses_between(source: Source, start: int, end: int, reason: str) -> list[Loss]:
+    """Return what is lost of a range that cannot be read again: all of it but what other stores have."""
     losses = []
-    for first, last in (*source.elsewhere, (end, end)):  # what other stores have is not lost
+    for first, last in (*source.elsewhere, (end, end)):
         if start < min(first, end):
             losses.append(Loss(source, start, min(first, end), reason))
         start = max(start, last)

@@ -16,7 +16,7 @@ from typing import Final
 
 from logferry.client.files.identity import TAIL_BYTES
 from logferry.client.files.line_reader import SourceFile
-from logferry.client.readers.base import losses_if_unreachable
+from logferry.client.readers.base import losses_between, losses_if_unreachable
 from logferry.client.readers.input_rules import InputRules
 from logferry.client.readers.stdin_content import NAME, StdinContent
 from logferry.config import InputSettings
@@ -138,7 +138,8 @@ class StdinReader:
             return
         file.rewind(offset, one_by_one_until=one_by_one_until)
         if start < self._kept_from:
-            self._lost.append(Loss(file.source, start, self._kept_from, "acked before, and gone when it was asked for"))
+            gone = "acked before, and gone when it was asked for"
+            self._lost += losses_between(file.source, start, self._kept_from, gone)
             file.rewind(self._kept_from, one_by_one_until=one_by_one_until)
 
     def unacked(self) -> list[str]:
