@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from logferry.client.delivery.retry import Attempts, Backoff
-from logferry.errors import Unreachable
+from logferry.errors import DeliveryError, NotALogServer, NotAuthorised, Unreachable
 from tests.support.shipping import ship_settings
 
 
@@ -39,3 +39,21 @@ def test_an_outage_fills_no_log_and_its_end_says_how_often_it_was_tried(
     attempts.succeeded()
     assert len(caplog.messages) == 4
     assert caplog.messages[-1].startswith("the server answers again (repeated 97 times in ")
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [
+        (NotAuthorised("not authorised: wrong token"), "the server admits this client now"),
+        (NotALogServer("h:1 is not a Logferry server"), "the server answers as a log server now"),
+    ],
+)
+def test_the_end_of_a_trouble_says_which_trouble_is_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, error: DeliveryError, end: str
+) -> None:
+    caplog.set_level(logging.INFO, logger="logferry.client.delivery.retry")
+    attempts = Attempts(ship_settings(tmp_path / "app.log", 9000, mode="continuous"), Backoff())
+    for _ in range(9):
+        attempts.failed(error, "0 lines")
+    attempts.welcomed()
+    assert caplog.messages[-1].startswith(f"{end} (repeated ")

@@ -92,6 +92,7 @@ class Attempts:
         self.is_strange = False  # the last connection failed because the peer is not a log server
         self._limit = RepeatLimit(logger, first=3)
         self._strange_limit = RepeatLimit(logger)  # for what lasts until somebody mends it
+        self._end_of_trouble = ""  # what to log when that is over
 
     def succeeded(self) -> None:
         """Note that a line was answered; the answer to a hello or an open does not count."""
@@ -108,7 +109,7 @@ class Attempts:
     def welcomed(self) -> None:
         """Note that the peer has shown that it is a log server, even if nothing is to be delivered."""
         self.is_strange = False
-        self._strange_limit.all_over("the server answers as a log server now")
+        self._strange_limit.all_over(self._end_of_trouble)
 
     def started_over(self) -> float:
         """Return how many seconds to wait before a connection that goes on where the last one, unfailing, ended."""
@@ -137,6 +138,10 @@ class Attempts:
         delay_s = self._backoff.delay_s(_LONGEST_WAIT if isinstance(error, NotAuthorised) else self._failures)
         reason = printable(str(error))
         self.is_strange = isinstance(error, NotALogServer | NotAuthorised)
+        if isinstance(error, NotAuthorised):
+            self._end_of_trouble = "the server admits this client now"
+        elif self.is_strange:
+            self._end_of_trouble = "the server answers as a log server now"
         limit = self._strange_limit if self.is_strange else self._limit
         limit.log(
             *(logging.WARNING, reason, "%s; failure %d in a row, retrying in %.1f s"),

@@ -77,7 +77,7 @@ def _connect_tcp(family: socket.AddressFamily, address: Any, *, timeout_s: float
             sock.connect(address)
         resumed = yield Await(sock.fileno(), WRITE, timeout_s)
         if not resumed.ready:
-            raise TimeoutError(f"no answer within {timeout_s:g} s")
+            raise TimeoutError(f"no answer within {timeout_s:.3g} s")
         if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(code, os.strerror(code))
     except BaseException:
@@ -107,7 +107,7 @@ def _resolve(host: str, port: int, *, timeout_s: float) -> Steps[list[tuple[sock
     threading.Thread(target=ask, name="resolver", daemon=True).start()
     try:
         if not (yield Await(done_here.fileno(), READ, timeout_s)).ready:
-            raise _unknown(host, f"no answer within {timeout_s:g} s")
+            raise _unknown(host, f"no answer within {timeout_s:.3g} s")
     finally:
         done_here.close()
     if failure:

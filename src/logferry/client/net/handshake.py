@@ -64,7 +64,7 @@ def _shake_hands(transport: TlsTransport, timeout_s: float) -> Steps[None]:
             resumed = yield Await(transport.fileno(), READ | transport.wants(), max(0.0, left_s))
             left_s -= resumed.waited_s
             if not resumed.ready or left_s <= 0:
-                raise NotSecured(f"no answer to the TLS handshake within {timeout_s:g} s")
+                raise NotSecured(f"no answer to the TLS handshake within {timeout_s:.3g} s")
     except ssl.SSLCertVerificationError:
         raise
     except ssl.SSLError as error:

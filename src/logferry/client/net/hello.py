@@ -104,7 +104,7 @@ def ask(
             resumed = yield Await(transport.fileno(), READ | transport.wants(), max(0.0, left_s))
             waited_s += resumed.waited_s
             if not resumed.ready or waited_s > max(_PATIENCE_S, timeout_s):
-                raise PeerTimeout(f"the server has not answered {what} within {max(timeout_s, waited_s):g} s")
+                raise PeerTimeout(f"the server has not answered {what} within {max(timeout_s, waited_s):.3g} s")
             left_s -= resumed.waited_s
         answers = protocol.receive_data(receive_some(transport) or b"")
         for place, answer in enumerate(answers):
