@@ -71,6 +71,15 @@ _FORMATS: Final[dict[str, tuple[RenderSpec, str]]] = {
         RenderSpec(format="docker"),
         f'{{"log":"INFO {_TEXT} @\\n","stream":"stdout","time":"2024-01-15T08:23:45.123456789Z"}}',
     ),
+    "cri+json": (
+        RenderSpec(format="cri+json"),
+        f'2024-01-15T08:23:45.123456789Z stdout F {{"level":"info","ts":1705307025.123,"msg":"{_TEXT}","n":@}}',
+    ),
+    "docker+auto": (
+        RenderSpec(format="docker+auto"),
+        f'{{"log":"{{\\"level\\":\\"info\\",\\"msg\\":\\"{_TEXT}\\",\\"n\\":@}}\\n","stream":"stdout",'
+        '"time":"2024-01-15T08:23:45.123456789Z"}',
+    ),
     "klog": (RenderSpec(format="klog"), f"I0115 08:23:45.123456       1 web.go:123] {_TEXT} @"),
     "python": (RenderSpec(format="python"), f"2024-01-15 08:23:45,123 - app.web - INFO - {_TEXT} @"),
     "regex": (

@@ -107,6 +107,23 @@ def test_a_large_file_of_a_format_is_the_same_as_many_small_ones(
     assert verdict.stored == len(stored)
 
 
+def test_formats_inside_the_lines_of_containers_are_stored_across_a_restart_and_proven(
+    tmp_path: Path, server: RunningServer
+) -> None:
+    """Rule F39."""
+    log = tmp_path / "app.log"
+    content = sample("nested/cri+auto") * 3
+    for end in (content.index(b' b"}'), len(content)):  # the first run ends within a line that is in parts
+        log.write_bytes(content[: content.rindex(b"\n", 0, end) + 1])
+        with shipping(log, server.port, **once(tmp_path, format="cri+auto", multiline_timeout=0.05)) as run:
+            run.result()
+    stored = server.stored_lines()
+    assert len(stored) >= 3 * sample("nested/cri+auto", "ndjson").count(b"\n")
+    assert set(sample("nested/cri+auto", "ndjson").splitlines(keepends=True)) <= set(stored)
+    (verdict,) = prove(server.port, tmp_path / "state", log)
+    assert verdict.stored == len(stored)
+
+
 def test_a_format_of_ones_own_is_stored_and_proven(tmp_path: Path, server: RunningServer) -> None:
     log = tmp_path / "app.log"
     log.write_bytes(b"w1|warn|disk is full\nnot of this format\nw2|info|\xff\xfe\n" * 100)

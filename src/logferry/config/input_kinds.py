@@ -9,11 +9,14 @@ from dataclasses import replace
 from typing import Final
 
 from logferry.config.kinds import Kind, any_number, not_empty, several, word_or
-from logferry.model.format_names import FORMAT_NAMES, REGEX_PREFIX
+from logferry.model.format_names import FORMAT_NAMES, NESTED_FORMATS, REGEX_PREFIX, RUNTIME_FORMATS
 from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP, REDACTION_NAMES, RESERVED_KEYS
 from logferry.names import encodable
 
 FORMATS: Final = ("auto", *FORMAT_NAMES)
+
+# How messages and help texts list the formats inside the lines of containers.
+NESTED: Final = ", ".join(f"{runtime}+<format>" for runtime in RUNTIME_FORMATS)
 
 STANDARD_INPUT: Final = "-"
 _NAMES_OF_STANDARD_INPUT: Final = (STANDARD_INPUT, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
@@ -49,7 +52,7 @@ def _format(text: str) -> str:
         if not groups:
             raise ValueError("the pattern has no named group, like (?P<message>.*)")
         return text
-    if text.lower() not in FORMATS:
+    if text.lower() not in (*FORMATS, *NESTED_FORMATS):
         raise ValueError
     return text.lower()
 
@@ -74,7 +77,7 @@ def _field(text: str) -> tuple[str, str]:
 FILES: Final = several(Kind(_file, ""), ":", "names or patterns of files, separated by ':', or '-'")
 FILE_PATTERNS: Final = any_number(Kind(not_empty, ""), ":", "names or patterns of files, separated by ':'")
 PATTERNS: Final = any_number(Kind(_pattern, "a regular expression"), "\n", "regular expressions, one a line")
-FORMAT: Final = Kind(_format, f"one of {', '.join(FORMATS)}, or regex: and a pattern with named groups")
+FORMAT: Final = Kind(_format, f"one of {', '.join(FORMATS)}, {NESTED}, or regex: and a pattern with named groups")
 MULTILINE: Final = word_or(
     "none",
     Kind(

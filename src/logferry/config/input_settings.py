@@ -6,7 +6,7 @@ Each field declares its option (see `options`). This module reads nothing: `load
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
-from logferry.config.input_kinds import FIELDS, FILE_PATTERNS, FILES, FORMAT, MULTILINE, PATTERNS, REDACT
+from logferry.config.input_kinds import FIELDS, FILE_PATTERNS, FILES, FORMAT, MULTILINE, NESTED, PATTERNS, REDACT
 from logferry.config.kinds import BOOLEAN, choice, whole
 from logferry.config.options import Declaration, Group
 from logferry.config.units import KIB, duration, size
@@ -69,7 +69,8 @@ class InputSettings:
             FORMAT,
             "plain",
             f"the format of the lines: {', '.join(FORMAT_NAMES)}, "
-            f"{REGEX_PREFIX}<pattern with named groups>; auto = detected from the first lines of each file",
+            f"{REGEX_PREFIX}<pattern with named groups>; {NESTED} = a format inside the lines of containers, also "
+            "auto; auto = detected from the first lines of each file",
             Group.LINES,
         ),
     ]

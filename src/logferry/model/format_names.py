@@ -52,4 +52,10 @@ FORMATS: Final = (
 REGEX_PREFIX: Final = "regex:"
 
 FORMAT_NAMES: Final = tuple(each.name for each in FORMATS)
-JOINING_FORMATS: Final = tuple(each.name for each in FORMATS if each.joins_lines)
+
+# The formats of container runtimes, and the formats that a container may write inside of them: `cri+json`.
+RUNTIME_FORMATS: Final = tuple(each.name for each in FORMATS if each.joins_lines)
+INNER_FORMATS: Final = ("auto", *(each.name for each in FORMATS if not each.joins_lines))
+NESTED_FORMATS: Final = tuple(f"{runtime}+{inner}" for runtime in RUNTIME_FORMATS for inner in INNER_FORMATS)
+
+JOINING_FORMATS: Final = (*RUNTIME_FORMATS, *NESTED_FORMATS)

@@ -8,11 +8,11 @@ To change a format that was released: copy its module, enter the copy in `earlie
 `tests/rendering/rules/` has what each version must go on writing.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
-from logferry.model.format_names import CURRENT_RULES, FORMAT_NAMES, FORMATS, REGEX_PREFIX
+from logferry.model.format_names import CURRENT_RULES, FORMAT_NAMES, FORMATS, NESTED_FORMATS, REGEX_PREFIX
 from logferry.rendering.engine.format import Format
 
 _FORMATS: Final = {each.name: each for each in FORMATS}
@@ -30,10 +30,25 @@ def format_named(name: str, rules: int = CURRENT_RULES) -> Format:
         from logferry.rendering.formats.text.regex import RegexFormat
 
         return RegexFormat(name.removeprefix(REGEX_PREFIX))
+    if name in NESTED_FORMATS:
+        from logferry.rendering.formats.containers.nested import NestedFormat
+
+        outer, _, inner = name.partition("+")
+        runtime: Any = format_named(outer, rules)  # a `Runtime`, as all of RUNTIME_FORMATS are
+        return NestedFormat(runtime, _inner_format(inner, rules))
     if name not in _FORMATS:
         raise ValueError(
-            f"unknown format {name!r}; the formats are {', '.join(FORMAT_NAMES)} and {REGEX_PREFIX}<pattern>"
+            f"unknown format {name!r}; the formats are {', '.join(FORMAT_NAMES)}, cri+<format>, docker+<format> "
+            f"and {REGEX_PREFIX}<pattern>"
         )
     found = getattr(import_module(f"logferry.rendering.formats.{_FORMATS[name].module_by(rules)}"), name.upper())
     assert isinstance(found, Format)
     return found
+
+
+def _inner_format(name: str, rules: int) -> Format:
+    if name != "auto":
+        return format_named(name, rules)
+    from logferry.rendering.formats.containers.any_format import AnyFormat
+
+    return AnyFormat(partial(format_named, rules=rules))

@@ -43,10 +43,18 @@ class Column:
     edit: Edit | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The texts of several groups, which `edit` changes into one column."""
+
+    groups: tuple[str, ...]
+    edit: Callable[..., Written]
+
+
 class LinePattern:
     """Lines of the same shape, and the records that they become."""
 
-    def __init__(self, line: str, record: Iterable[bytes | Column], *, is_one_line: bool = False) -> None:
+    def __init__(self, line: str, record: Iterable[bytes | Column | Columns], *, is_one_line: bool = False) -> None:
         r"""`line` is the pattern of a line without its newline.
 
         `record` is what a record consists of, from `{` to `}\n`: bytes that all records have, and columns.
@@ -69,7 +77,7 @@ class LinePattern:
         matched = len(parts) // self._width
         if not matched:
             return otherwise(lines)
-        (begin, *slots), end = _slots(self._written(parts, matched))
+        (begin, *slots), end = _slots(self._written(parts))
         assert isinstance(begin, bytes)
         between = parts[0 :: self._width]  # nothing, or lines with their newlines before them
         between[-1] = between[-1][:-1]
@@ -82,17 +90,24 @@ class LinePattern:
             return otherwise(lines)  # what the pattern took for one line had a newline within
         return Rendered(payload, matched + others.lines, others.blank)
 
-    def _written(self, parts: list[Any], matched: int) -> Iterator[bytes | Written]:
+    def _written(self, parts: list[Any]) -> Iterator[bytes | Written]:
         """Yield what the records consist of, with columns made from the parts of a split."""
         for piece in self._record:
             if isinstance(piece, bytes):
                 yield piece
                 continue
-            group = piece.group if isinstance(piece.group, int) else self._pattern.groupindex.get(piece.group)
-            texts: Texts = parts[group :: self._width] if group else [None] * matched
-            written = piece.edit(texts) if piece.edit else Written(texts)
+            written: Written | None
+            if isinstance(piece, Columns):
+                written = piece.edit(*(self._texts(parts, group) for group in piece.groups))
+            else:
+                texts = self._texts(parts, piece.group)
+                written = piece.edit(texts) if piece.edit else Written(texts)
             if written is not None:
                 yield written
+
+    def _texts(self, parts: list[Any], group: int | str) -> Texts:
+        number = group if isinstance(group, int) else self._pattern.groupindex.get(group)
+        return parts[number :: self._width] if number else [None] * (len(parts) // self._width)
 
 
 def write_records(record: Iterable[bytes | Written], count: int) -> bytes:

@@ -7,15 +7,20 @@ here, so each line is an event. A line that is still a part is an event whose re
 `"partial": true`. A level word at the beginning of the message becomes the level. The timestamp is the runtime's.
 """
 
+import re
+from collections.abc import Callable
 from typing import Final
 
 from logferry.protocol.patterns import compile_pattern
+from logferry.rendering.engine.escape import with_plain_newlines
 from logferry.rendering.engine.events import EventJoiner
 from logferry.rendering.engine.fields import flag
+from logferry.rendering.engine.format import Rendered
 from logferry.rendering.engine.levels import LEVEL_AHEAD
 from logferry.rendering.engine.line_format import LineFormat, LineKind
+from logferry.rendering.engine.records import Columns, LinePattern, Texts, Written
 from logferry.rendering.engine.timestamps import RFC_3339
-from logferry.rendering.formats.containers.runtime_fields import FIELDS, STREAM
+from logferry.rendering.formats.containers.runtime_fields import FIELDS, STREAM, ContainerLine, WriteRecords
 from logferry.rendering.partial_lines import Part, PartialLines
 
 # An empty message may come without the space before it.
@@ -23,6 +28,11 @@ _KIND: Final = LineKind(
     rf"(?P<timestamp>{RFC_3339}) {STREAM} (?:F|(?P<partial>P))(?: |\Z){LEVEL_AHEAD}(?P<message>.*+)",
     rf"(?P<timestamp>{RFC_3339}) {STREAM} (?:F|(?P<partial>P)) {LEVEL_AHEAD}(?P<message>[^\n]*+)",
     [*FIELDS, flag("partial")],
+)
+
+
+_line: Final = compile_pattern(
+    rf"(?P<timestamp>{RFC_3339}) {STREAM} (?P<tag>[FP])(?: (?P<content>.*+))?+", re.DOTALL | re.ASCII
 )
 
 
@@ -47,11 +57,37 @@ class _CriParts:
         return b"".join([parts[0].begin, tag, *(part.content for part in parts), b"\n"])
 
 
+# A whole line with something in it, for the formats inside. Carriage returns would end lines there once more.
+_USUAL_CONTENT: Final = (
+    rf"(?P<timestamp>{RFC_3339}) {STREAM} F (?P<content>(?=[ \t\v\f]*+[^ \t\v\f\r\n])[^\r\n]*+)(?!\r)"
+)
+
+
 class CriFormat(LineFormat):
     """Lines of the Container Runtime Interface."""
 
     def __init__(self) -> None:
         super().__init__("cri", [_KIND])
+
+    def line_of(self, text: str) -> ContainerLine | None:
+        """See Runtime."""
+        match = _line.fullmatch(text)
+        if match is None:
+            return None
+        others = {"partial": True} if match["tag"] == "P" else {}
+        return ContainerLine(match["content"] or "", match["timestamp"], match["stream"], others)
+
+    def render_contents(
+        self, data: bytes, inner_newline: bytes, write: WriteRecords, otherwise: Callable[[bytes], Rendered]
+    ) -> Rendered:
+        """See Runtime."""
+
+        def written(contents: Texts, times: Texts, streams: Texts) -> Written:
+            return Written(write(b"\n".join(contents) + b"\n", inner_newline, times, streams))
+
+        record = (Columns(("content", "timestamp", "stream"), written), b"\n")
+        pattern = LinePattern(_USUAL_CONTENT, record, is_one_line=True)
+        return pattern.render(with_plain_newlines(data, inner_newline), otherwise)
 
     def event_joiner(self, *, max_bytes: int) -> EventJoiner:
         """See Format."""

@@ -9,19 +9,26 @@ runtime's.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from logferry.protocol.patterns import compile_pattern
-from logferry.rendering.engine.escape import NEWLINE, to_json
+from logferry.rendering.engine.escape import NEWLINE, to_json, with_plain_newlines
 from logferry.rendering.engine.events import EventJoiner
 from logferry.rendering.engine.fields import record_of
 from logferry.rendering.engine.format import Format, Rendered, unknown_fields
 from logferry.rendering.engine.levels import LEVEL_AHEAD, level_of_message
 from logferry.rendering.engine.line_format import one_by_one
-from logferry.rendering.engine.records import LinePattern
-from logferry.rendering.formats.containers.runtime_fields import FIELDS, STREAM
+from logferry.rendering.engine.records import Columns, LinePattern, Texts, Written
+from logferry.rendering.formats.containers.runtime_fields import (
+    FIELDS,
+    STREAM,
+    TIME_CHARACTERS,
+    ContainerLine,
+    WriteRecords,
+)
 from logferry.rendering.partial_lines import Part, PartialLines
 
 
@@ -76,6 +83,23 @@ _USUAL: Final = LinePattern(
 _surrogate: Final = compile_pattern("[\ud800-\udfff]")  # half a character, which UTF-8 cannot encode
 
 
+# The same for the formats inside, which see what the container wrote: the last column has that. A line with any other
+# escape before its end goes one by one.
+_CONTENT_MASKS: Final = (
+    (rb"\\", b"\x02", b"\\"),
+    (rb"\"", b"\x01", b'"'),
+    (rb"\u003c", b"\x03", b"<"),
+    (rb"\u003e", b"\x04", b">"),
+    (rb"\u0026", b"\x05", b"&"),
+    (rb"\t", b"\x06", b"\t"),
+    (rb"\u001b", b"\x07", b"\x1b"),
+)
+_USUAL_CONTENT: Final = (
+    r'\{"log":"(?P<content>(?=[ \x06]*+[^ \x06"\\\n])[^"\\\n]*+)(?:\\r)?+\\n","stream":"'
+    rf'{STREAM}","time":"(?P<timestamp>{TIME_CHARACTERS})"\}}'
+)
+
+
 class DockerFormat(Format):
     """Lines of Docker's json-file log driver."""
 
@@ -91,19 +115,46 @@ class DockerFormat(Format):
 
     def fields_of(self, text: str) -> dict[str, object]:
         """Return the fields of the text of one event: the reference. The attributes follow the stream."""
+        line = self.line_of(text)
+        if line is None:
+            return unknown_fields(text)
+        level = level_of_message(line.content)
+        common = {"level": level, "message": line.content, "timestamp": line.timestamp, "stream": line.stream}
+        return {**common, **line.others}
+
+    def line_of(self, text: str) -> ContainerLine | None:
+        """See Runtime."""
         try:
             line = json.loads(text, object_pairs_hook=_without_repeats)
             message, stream, timestamp = (line.pop(key) for key in ("log", "stream", "time"))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            return unknown_fields(text)
+            return None
         if not _is_docker(stream, line, message, timestamp):
-            return unknown_fields(text)
-        is_last = message.endswith("\n")
-        if is_last:
-            message = message[:-1].removesuffix("\r")
-        level = level_of_message(message)
-        fields = {"level": level, "message": message, "timestamp": timestamp, "stream": stream, **line}
-        return fields if is_last else fields | {"partial": True}
+            return None
+        if not message.endswith("\n"):
+            return ContainerLine(message, timestamp, stream, {**line, "partial": True})
+        return ContainerLine(message[:-1].removesuffix("\r"), timestamp, stream, line)
+
+    def render_contents(
+        self, data: bytes, inner_newline: bytes, write: WriteRecords, otherwise: Callable[[bytes], Rendered]
+    ) -> Rendered:
+        """See Runtime."""
+
+        def written(contents: Texts, times: Texts, streams: Texts) -> Written:
+            block = b"\n".join(contents) + b"\n"
+            for _, mask, character in _CONTENT_MASKS:
+                block = block.replace(mask, character)
+            return Written(write(block, NEWLINE, times, streams))
+
+        data = with_plain_newlines(data, inner_newline)
+        if inner_newline != NEWLINE or len(data.translate(None, _CONTROL_BYTES)) != len(data):
+            return otherwise(data)
+        masked = data
+        for escape, mask, _ in _CONTENT_MASKS:
+            masked = masked.replace(escape, mask)
+        record = (Columns(("content", "timestamp", "stream"), written), b"\n")
+        pattern = LinePattern(_USUAL_CONTENT, record, is_one_line=True)
+        return pattern.render(masked, lambda lines: otherwise(_content_unmasked(lines)))
 
     def render(self, data: bytes, inner_newline: bytes) -> Rendered:
         """See Format."""
@@ -136,6 +187,12 @@ def _unmasked(masked: bytes) -> bytes:
     masked = masked.replace(_NO_MATCH, b"\\")
     for written, mask, _ in _MASKS:
         masked = masked.replace(mask, written)
+    return masked
+
+
+def _content_unmasked(masked: bytes) -> bytes:
+    for escape, mask, _ in _CONTENT_MASKS:
+        masked = masked.replace(mask, escape)
     return masked
 
 

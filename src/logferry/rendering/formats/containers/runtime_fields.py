@@ -1,9 +1,14 @@
-"""Defines what the formats of container runtimes share: the stream, and the fields of every line of a container."""
+"""Defines what the formats of container runtimes share: what a line of a container consists of, and its fields."""
 
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
 
+from logferry.rendering.engine.events import EventJoiner
 from logferry.rendering.engine.fields import Field, of_each, text
+from logferry.rendering.engine.format import Rendered
 from logferry.rendering.engine.levels import level_of_word
+from logferry.rendering.engine.records import Texts
 
 STREAM: Final = r"(?P<stream>stdout|stderr)"
 
@@ -14,3 +19,41 @@ FIELDS: Final[tuple[Field, ...]] = (
     text("timestamp"),
     text("stream"),
 )
+
+# The time of a runtime that both runtimes write as JSON does, and a stream, as groups of a pattern of bytes.
+TIME_CHARACTERS: Final = "[0-9TZ:.+-]++"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerLine:
+    """What a container wrote, and what its runtime adds. `others` are fields, such as `partial`."""
+
+    content: str
+    timestamp: str
+    stream: str
+    others: Mapping[str, object]
+
+
+# Writes the records of lines of containers: their contents, one per line, as the container wrote them, the byte that
+# stands for newlines inside of them, and the runtime's times and streams. A record has no newline.
+WriteRecords = Callable[[bytes, bytes, Texts, Texts], list[bytes]]
+
+
+class Runtime(Protocol):
+    """A format of a container runtime, whose lines hold lines of another format."""
+
+    name: str
+
+    def event_joiner(self, *, max_bytes: int) -> EventJoiner:
+        """See Format."""
+
+    def line_of(self, text: str) -> ContainerLine | None:
+        """Take the text of one event apart: the reference. None if the event does not have this format."""
+
+    def render_contents(
+        self, data: bytes, inner_newline: bytes, write: WriteRecords, otherwise: Callable[[bytes], Rendered]
+    ) -> Rendered:
+        """Render events with `write`, except for unusual ones, and those that are blank inside.
+
+        Only these go to `otherwise`: events as they are in `data`, except for carriage returns that end lines.
+        """
