@@ -215,7 +215,7 @@ class Scene:
 
 def settle_copies_at_once(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.05) -> None:
     """Do not wait long for the truncation that would make a copy of what looks like one."""
-    monkeypatch.setattr("logferry.client.readers.follow.copies.COPY_SETTLE_S", seconds)
+    monkeypatch.setattr("logferry.client.readers.follow.followed.copies.COPY_SETTLE_S", seconds)
 
 
 def compress(path: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.client.readers.follow.file import FollowedFile
+from logferry.client.readers.follow.followed.file import FollowedFile
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.recognition.recognise import Recogniser
 from logferry.client.state.checkpoints import Checkpoints

@@ -11,10 +11,10 @@ from logferry.client.files.fd_pool import DescriptorPool
 from logferry.client.files.identity import LEAST_PROOF_BYTES
 from logferry.client.finding.listing import FolderListings
 from logferry.client.readers.follow import repetition
-from logferry.client.readers.follow.copies import SkipTo, Wait
-from logferry.client.readers.follow.file import FollowedFile
-from logferry.client.readers.follow.name import FollowedName
-from logferry.client.readers.follow.registry import Registry
+from logferry.client.readers.follow.followed.copies import SkipTo, Wait
+from logferry.client.readers.follow.followed.file import FollowedFile
+from logferry.client.readers.follow.followed.name import FollowedName
+from logferry.client.readers.follow.followed.registry import Registry
 from logferry.client.readers.follow.repetition import Repetitions
 from logferry.client.readers.input_rules import InputRules
 from logferry.config import InputSettings

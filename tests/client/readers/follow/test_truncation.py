@@ -11,8 +11,8 @@ import pytest
 
 from logferry.client.files.fd_pool import FileGone
 from logferry.client.files.overwritten import OverwrittenSource
-from logferry.client.readers.follow.copies import COPY_SETTLE_S
-from logferry.client.readers.follow.file import FollowedFile
+from logferry.client.readers.follow.followed.copies import COPY_SETTLE_S
+from logferry.client.readers.follow.followed.file import FollowedFile
 from logferry.client.readers.follow.reader import FollowReader
 from logferry.client.readers.input_rules import InputRules
 from tests.support.builders import Clock

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Final
 
 from logferry.client.files.fd_pool import FileGone
-from logferry.client.readers.follow.file import FollowedFile
-from logferry.client.readers.follow.name import FollowedName
-from logferry.client.readers.follow.registry import Registry
+from logferry.client.readers.follow.followed.file import FollowedFile
+from logferry.client.readers.follow.followed.name import FollowedName
+from logferry.client.readers.follow.followed.registry import Registry
 
 logger = logging.getLogger(__name__)
 

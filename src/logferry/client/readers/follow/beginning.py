@@ -6,11 +6,11 @@ Must never decide what is read of a file that was read before: its checkpoint do
 
 from collections.abc import Iterable, Iterator
 
-from logferry.client.readers.follow.file import FollowedFile
-from logferry.client.readers.follow.name import FollowedName
+from logferry.client.readers.follow.followed.file import FollowedFile
+from logferry.client.readers.follow.followed.name import FollowedName
+from logferry.client.readers.follow.followed.registry import Registry
 from logferry.client.readers.follow.names import FollowedNames
 from logferry.client.readers.follow.opening import FileOpener
-from logferry.client.readers.follow.registry import Registry
 from logferry.client.recognition.recognise import Recogniser
 from logferry.model.loss import Loss, LossKind
 

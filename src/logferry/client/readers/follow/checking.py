@@ -14,10 +14,10 @@ from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.finding.compressed import is_compressed
 from logferry.client.finding.foreign_links import place_reached
 from logferry.client.readers.follow.abandonment import Abandonment
-from logferry.client.readers.follow.file import FollowedFile
-from logferry.client.readers.follow.name import FollowedName
+from logferry.client.readers.follow.followed.file import FollowedFile
+from logferry.client.readers.follow.followed.name import FollowedName
+from logferry.client.readers.follow.followed.registry import Registry
 from logferry.client.readers.follow.opening import RACY_NS, FileOpener
-from logferry.client.readers.follow.registry import Registry
 from logferry.client.readers.follow.truncation import Truncations
 from logferry.client.readers.follow.windows import UnknownWindows
 from logferry.errors import SourceError, cause_of

@@ -11,8 +11,8 @@ from typing import Final
 from logferry.client.finding.links import place_of
 from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.patterns import Discovery, is_pattern
-from logferry.client.readers.follow.name import FollowedName
-from logferry.client.readers.follow.registry import Registry
+from logferry.client.readers.follow.followed.name import FollowedName
+from logferry.client.readers.follow.followed.registry import Registry
 from logferry.client.readers.input_rules import InputRules
 from logferry.config import InputSettings
 from logferry.errors import SourceError

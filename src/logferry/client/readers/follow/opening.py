@@ -16,9 +16,9 @@ from logferry.client.files.fd_pool import DescriptorPool
 from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.finding.compressed import is_compressed
 from logferry.client.finding.links import places_of
-from logferry.client.readers.follow.file import FollowedFile
-from logferry.client.readers.follow.name import FollowedName
-from logferry.client.readers.follow.registry import Registry
+from logferry.client.readers.follow.followed.file import FollowedFile
+from logferry.client.readers.follow.followed.name import FollowedName
+from logferry.client.readers.follow.followed.registry import Registry
 from logferry.client.readers.follow.succession import Successions
 from logferry.client.recognition.recognise import Recogniser, modified_ns_if_same
 from logferry.client.recognition.rotated import MAX_LISTINGS, RotatedFile, RotatedFiles

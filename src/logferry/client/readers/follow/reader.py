@@ -23,13 +23,13 @@ from logferry.client.readers.base import losses_if_unreachable
 from logferry.client.readers.follow.abandonment import ROTATED_QUIET_S, Abandonment
 from logferry.client.readers.follow.beginning import Beginning
 from logferry.client.readers.follow.checking import NameChecker
-from logferry.client.readers.follow.file import FollowedFile
-from logferry.client.readers.follow.held import HeldFiles
-from logferry.client.readers.follow.name import FollowedName
+from logferry.client.readers.follow.followed.file import FollowedFile
+from logferry.client.readers.follow.followed.held import HeldFiles
+from logferry.client.readers.follow.followed.name import FollowedName
+from logferry.client.readers.follow.followed.registry import Registry
 from logferry.client.readers.follow.names import FollowedNames
 from logferry.client.readers.follow.opening import FileOpener
 from logferry.client.readers.follow.reclaim import Reclaimer, Unreclaimed
-from logferry.client.readers.follow.registry import Registry
 from logferry.client.readers.follow.short_lived_reports import ShortLivedReports
 from logferry.client.readers.follow.succession import Successions
 from logferry.client.readers.follow.truncation import Truncations

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Final
 
-from logferry.client.readers.follow.file import FollowedFile
-from logferry.client.readers.follow.name import FollowedName
+from logferry.client.readers.follow.followed.file import FollowedFile
+from logferry.client.readers.follow.followed.name import FollowedName
+from logferry.client.readers.follow.followed.registry import Registry
 from logferry.client.readers.follow.names import FollowedNames
 from logferry.client.readers.follow.opening import FileOpener
-from logferry.client.readers.follow.registry import Registry
 from logferry.client.recognition.recognise import Recogniser, has_content
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.errors import SourceError

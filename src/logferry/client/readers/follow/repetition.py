@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from logferry.client.files.identity import LEAST_PROOF_BYTES, begins_alike
-from logferry.client.readers.follow.copies import SkipTo, Wait
-from logferry.client.readers.follow.file import FollowedFile
-from logferry.client.readers.follow.registry import Registry
+from logferry.client.readers.follow.followed.copies import SkipTo, Wait
+from logferry.client.readers.follow.followed.file import FollowedFile
+from logferry.client.readers.follow.followed.registry import Registry
 
 # Two files are compared in pieces of this size, and no further than this in one look: other files are waiting.
 _PIECE_BYTES: Final = 256 * 1024

@@ -10,8 +10,8 @@ from typing import Final
 
 from logferry.client.finding.rotation_names import original_names, without_archive_suffix
 from logferry.client.finding.short_lived import NewFile
+from logferry.client.readers.follow.followed.registry import Registry
 from logferry.client.readers.follow.names import FollowedNames
-from logferry.client.readers.follow.registry import Registry
 from logferry.client.state.known_losses import KnownLosses
 from logferry.printable import printable
 from logferry.telemetry.log_limits import RepeatLimit

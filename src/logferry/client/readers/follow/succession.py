@@ -13,9 +13,9 @@ from typing import Final
 
 from logferry.client.files.identity import LEAST_PROOF_BYTES
 from logferry.client.files.overwritten import OverwrittenSource
-from logferry.client.readers.follow.copies import SkipTo, Wait, paths_of_originals
-from logferry.client.readers.follow.file import FollowedFile
-from logferry.client.readers.follow.registry import Registry
+from logferry.client.readers.follow.followed.copies import SkipTo, Wait, paths_of_originals
+from logferry.client.readers.follow.followed.file import FollowedFile
+from logferry.client.readers.follow.followed.registry import Registry
 from logferry.client.recognition.recognise import Recogniser
 
 # An editor, or renamecopy, that keeps the old file under a name that is followed too will have deleted it by then.

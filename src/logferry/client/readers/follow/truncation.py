@@ -16,11 +16,11 @@ from logferry.client.files.identity import FileIdentity, identity_of
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.finding.listing import FolderListings
-from logferry.client.readers.follow.copies import IsCopy, Read, SkipTo, Verdict, Wait, is_same_copy, judge
-from logferry.client.readers.follow.file import FollowedFile, Standing
-from logferry.client.readers.follow.name import FollowedName
+from logferry.client.readers.follow.followed.copies import IsCopy, Read, SkipTo, Verdict, Wait, is_same_copy, judge
+from logferry.client.readers.follow.followed.file import FollowedFile, Standing
+from logferry.client.readers.follow.followed.name import FollowedName
+from logferry.client.readers.follow.followed.registry import Registry
 from logferry.client.readers.follow.opening import RACY_NS, FileOpener
-from logferry.client.readers.follow.registry import Registry
 from logferry.client.readers.follow.repetition import Repetitions
 from logferry.client.readers.follow.succession import Continues, Restores, Succession, Successions
 from logferry.client.readers.follow.windows import UnknownWindows

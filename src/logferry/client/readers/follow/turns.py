@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Final
 
 from logferry.client.readers.follow.abandonment import Abandonment
-from logferry.client.readers.follow.file import FollowedFile
-from logferry.client.readers.follow.name import FollowedName
-from logferry.client.readers.follow.registry import Registry
+from logferry.client.readers.follow.followed.file import FollowedFile
+from logferry.client.readers.follow.followed.name import FollowedName
+from logferry.client.readers.follow.followed.registry import Registry
 from logferry.client.readers.follow.truncation import Truncations
 from logferry.errors import SourceError
 from logferry.model.chunk import Chunk

@@ -14,9 +14,9 @@ from logferry.client.finding.inotify import FolderWatcher
 from logferry.client.finding.listing import FolderListings
 from logferry.client.finding.mounts import Mounts
 from logferry.client.finding.short_lived import NewFile, Opened, ShortLivedFiles
-from logferry.client.readers.follow.file import FollowedFile
-from logferry.client.readers.follow.name import FollowedName
-from logferry.client.readers.follow.registry import Registry
+from logferry.client.readers.follow.followed.file import FollowedFile
+from logferry.client.readers.follow.followed.name import FollowedName
+from logferry.client.readers.follow.followed.registry import Registry
 
 
 class ReportedChanges(NamedTuple):

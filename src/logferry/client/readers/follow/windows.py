@@ -17,9 +17,9 @@ from typing import Final
 from logferry.client.files.identity import identity_of
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.files.overwritten import OverwrittenSource
-from logferry.client.readers.follow.file import FollowedFile
-from logferry.client.readers.follow.name import FollowedName
-from logferry.client.readers.follow.registry import Registry
+from logferry.client.readers.follow.followed.file import FollowedFile
+from logferry.client.readers.follow.followed.name import FollowedName
+from logferry.client.readers.follow.followed.registry import Registry
 from logferry.client.recognition.recognise import Recogniser, is_same_file
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.known_losses import KnownLosses

@@ -9,7 +9,7 @@ from typing import Final
 
 from logferry.client.files.identity import FileIdentity
 from logferry.client.files.overwritten import OverwrittenSource
-from logferry.client.readers.follow.file import FollowedFile, Standing
+from logferry.client.readers.follow.followed.file import FollowedFile, Standing
 from logferry.client.readers.input_rules import InputRules
 from logferry.model.file_report import FileReport
 

@@ -8,7 +8,7 @@ import pytest
 from logferry.client.files.fd_pool import DescriptorPool
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.finding.listing import FolderListings
-from logferry.client.readers.follow.copies import (
+from logferry.client.readers.follow.followed.copies import (
     COPY_SETTLE_S,
     IsCopy,
     Read,
@@ -19,7 +19,7 @@ from logferry.client.readers.follow.copies import (
     judge,
     paths_of_originals,
 )
-from logferry.client.readers.follow.file import FollowedFile
+from logferry.client.readers.follow.followed.file import FollowedFile
 from logferry.model.source import Source
 
 NOW: Final = 1000.0

@@ -6,7 +6,7 @@ import pytest
 
 from logferry.client.files.fd_pool import DescriptorPool
 from logferry.client.finding.listing import FolderListings
-from logferry.client.readers.follow.file import TRANSITIONS, FollowedFile, Standing
+from logferry.client.readers.follow.followed.file import TRANSITIONS, FollowedFile, Standing
 
 
 @pytest.fixture

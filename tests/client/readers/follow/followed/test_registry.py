@@ -8,9 +8,9 @@ import pytest
 
 from logferry.client.files.fd_pool import DescriptorPool
 from logferry.client.finding.listing import FolderListings
-from logferry.client.readers.follow.file import FollowedFile, Standing
-from logferry.client.readers.follow.name import FollowedName
-from logferry.client.readers.follow.registry import Registry
+from logferry.client.readers.follow.followed.file import FollowedFile, Standing
+from logferry.client.readers.follow.followed.name import FollowedName
+from logferry.client.readers.follow.followed.registry import Registry
 from logferry.client.readers.input_rules import InputRules
 from tests.support.shipping import input_settings
 

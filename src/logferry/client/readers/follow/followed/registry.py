@@ -13,9 +13,9 @@ from logferry.client.files.fd_pool import FileGone
 from logferry.client.files.identity import FileIdentity
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.client.finding.rotation_names import shorter_names
-from logferry.client.readers.follow.copies import paths_of_originals
-from logferry.client.readers.follow.file import FollowedFile, Standing
-from logferry.client.readers.follow.name import FollowedName
+from logferry.client.readers.follow.followed.copies import paths_of_originals
+from logferry.client.readers.follow.followed.file import FollowedFile, Standing
+from logferry.client.readers.follow.followed.name import FollowedName
 from logferry.errors import SourceError, cause_of
 from logferry.model.loss import Loss
 from logferry.model.source import Source

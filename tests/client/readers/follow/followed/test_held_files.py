@@ -19,7 +19,7 @@ LINE = len(log_line(1000))
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Report held files immediately, and do not wait for the end of a line that no process writes."""
-    monkeypatch.setattr("logferry.client.readers.follow.held._HELD_WARNING_S", 0.0)
+    monkeypatch.setattr("logferry.client.readers.follow.followed.held._HELD_WARNING_S", 0.0)
     monkeypatch.setattr("logferry.client.readers.follow.abandonment._UNWRITTEN_QUIET_S", 0.0)
 
 
