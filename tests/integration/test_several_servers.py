@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from logferry.client.delivery import server_choice
 from logferry.errors import DeliveryAbandoned
 from logferry.telemetry.table import Counters
 from tests.support.running import numbered_line, wait_until
@@ -124,6 +125,61 @@ def test_a_store_that_was_set_back_gets_what_it_lacks_and_nothing_else(two: Flee
         wait_until(lambda: len(two.lines("a")) >= 110, "new lines follow")
     assert two.lines("a") == lines([*range(100), *range(150, 160)])
     assert two.lines("b") == lines(range(100, 150))
+
+
+def test_a_later_server_that_has_lost_its_store_is_visited_and_gets_it_again(
+    two: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_choice, "CHECK_INTERVAL_S", 0.05)
+    append(two.log, range(100))
+    two.batch("a", "b")
+    two.stop("a")
+    append(two.log, range(100, 150))
+    two.batch("a", "b")
+    two.start("a")
+    two.stop("b")
+    shutil.rmtree(two.tmp_path / "b")
+    two.start("b")
+    with two.shipping("a", "b", failback_after=0.2) as shipped:
+        wait_until(lambda: len(two.lines("b")) >= 50, "the later server has what it had")
+        number = 150
+        while len(two.lines("a")) < 120:  # the client is back at the first one
+            append(two.log, [number])
+            number += 1
+            shipped.wait_for_acks(number - 100)
+        shipped.stop()
+    union = two.lines("a") + two.lines("b")
+    assert Counter(union) == Counter(lines(range(number)))
+    assert two.lines("b")[:50] == lines(range(100, 150))
+    assert two.verify("a", "b").is_proven
+
+
+def test_quiet_files_stay_where_they_are_also_when_they_are_gone(
+    two: Fleet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    quiet = append(tmp_path / "quiet.log", range(500, 600))
+    two.names = [two.log, quiet]
+    append(two.log, range(100))
+    with two.shipping("a", "b") as shipped:
+        shipped.wait_for_acks(200)
+        shipped.stop()
+    two.stop("a")
+    append(two.log, range(100, 150))
+    with two.shipping("a", "b", failback_after=0.3) as shipped:
+        shipped.wait_for_acks(50)
+        quiet.unlink()
+        two.start("a")
+        number = 150
+        while len(two.lines("a")) < 201:  # the client is back
+            append(two.log, [number])
+            number += 1
+            shipped.wait_for_acks(number - 100)
+        append(two.log, [number])
+        shipped.wait_for_acks(number - 99)
+        shipped.stop()
+        assert shipped.counters.bytes_lost == 0
+    assert "lacks" not in caplog.text
+    assert Counter(two.lines("a") + two.lines("b")) == Counter(lines([*range(number + 1), *range(500, 600)]))
 
 
 def test_quiet_files_stay_where_they_are(two: Fleet) -> None:

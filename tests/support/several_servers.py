@@ -22,6 +22,7 @@ class Fleet:
         self.tmp_path = tmp_path
         self.state = tmp_path / "state"
         self.log = tmp_path / "app.log"
+        self.names: list[Path] = []  # the logs, if there are several
         self._stack = stack
         self._ports: dict[str, int] = {}
         self.servers: dict[str, RunningServer] = {}
@@ -61,7 +62,7 @@ class Fleet:
             "backoff_max": 0.05,
             "failback_after": 3600.0,
         }
-        with shipping(self.log, 1, **(settings | changes)) as shipped:
+        with shipping(self.names or self.log, 1, **(settings | changes)) as shipped:
             yield shipped
 
     def batch(self, *names: str, **changes: Any) -> Shipping:
@@ -70,12 +71,15 @@ class Fleet:
             shipped.result()
             return shipped
 
-    def verify(self, *names: str) -> Verdict:
-        """Ask these servers what they have of the log, and judge the union."""
-        settings = ship_settings(self.log, 1, server=self.addresses(*names))
+    def verify(
+        self, *names: str, path: Path | None = None, servers: tuple[ServerAddress, ...] | None = None
+    ) -> Verdict:
+        """Ask these servers what they have of the log, or of another file, and judge the union."""
+        settings = ship_settings(self.log, 1, server=servers or self.addresses(*names))
         checkpoints = Checkpoints(self.state, read_only=True)
+        wanted = FileSettings(log_file=(str(path or self.log),), exclude=())
         with asking_all(settings, checkpoints) as reports:
-            (verdict,) = verify_all([FileSettings(log_file=(str(self.log),), exclude=())], checkpoints, reports)
+            (verdict,) = verify_all([wanted], checkpoints, reports)
             return verdict
 
     def lines(self, name: str) -> list[bytes]:

@@ -144,6 +144,24 @@ class TestGoingBack:
         assert used.choice.to_return_to(2.0) == 1
 
 
+class TestVisiting:
+    def test_a_later_server_is_checked_now_and_then_and_left_alone_after_a_visit(self) -> None:
+        used = Used("a:1", "b:1", "c:1")
+        used.choice.connected(0.0)
+        assert used.choice.check_due(0.0) is None
+        now = used.choice.next_timer
+        assert now is not None
+        assert [used.choice.check_due(now) for _ in range(3)] == [1, 2, None]
+        assert used.choice.next_timer == now + 300.0
+        used.choice.visit(2, 7, now)
+        assert used.uses[-1] == ("c:1", Reason.REPAIR)
+        used.choice.go_back(0)
+        used.choice.connected(now)
+        assert used.choice.check_due(now + 3599.0) == 1
+        assert used.choice.check_due(now + 3599.0) is None
+        assert used.choice.check_due(now + 3600.0) == 2
+
+
 def test_spread_divides_clients_and_a_new_server_moves_only_its_share() -> None:
     three, four = ["a:1", "b:1", "c:1"], ["a:1", "b:1", "c:1", "d:1"]
     clients = [f"client-{number}" for number in range(1000)]

@@ -33,6 +33,11 @@ _PROBES: Final = 4
 _SHORTEST_PROBE_S: Final = 0.25
 _LONGEST_PROBE_S: Final = 30.0
 
+# How often the client asks a later server whether it still has what it acked, because nothing else takes the client
+# there; and when again, after the client has been there because something was missing.
+CHECK_INTERVAL_S: Final = 300.0
+_AFTER_VISIT_S: Final = 3600.0
+
 
 class Reason(Enum):
     """Why a client has gone on to another server; the values are labels of a metric."""
@@ -45,6 +50,7 @@ class Reason(Enum):
     FULL = "full"
     PROTOCOL = "protocol"
     RETURNED = "returned"
+    REPAIR = "repair"
 
 
 def reason_of(error: DeliveryError) -> Reason:
@@ -75,6 +81,7 @@ class _Server:
     well_since: float | None = None  # as probes have found
     probe_failures: int = 0
     probe_at: float = math.inf
+    check_at: float = math.inf
 
 
 class ServerChoice:
@@ -112,6 +119,9 @@ class ServerChoice:
         self._connected_at = now
         for server in self._servers[: self.current]:
             server.well_since, server.probe_failures, server.probe_at = None, 0, now + self._probe_interval_s
+        for server in self._servers[self.current + 1 :]:
+            if not now <= server.check_at < math.inf:
+                server.check_at = now + self._probe_interval_s
 
     def delivered(self) -> None:
         """Note that the current server has stored something."""
@@ -177,8 +187,10 @@ class ServerChoice:
 
     @property
     def next_timer(self) -> float | None:
-        """When to call `probe_due`; None while the first server is in use."""
-        due = min((server.probe_at for server in self._servers[: self.current]), default=math.inf)
+        """When to call `probe_due` or `check_due`; None if never."""
+        probes = [server.probe_at for server in self._servers[: self.current]]
+        checks = [server.check_at for server in self._servers[self.current + 1 :]]
+        due = min((*probes, *checks), default=math.inf)
         return due if due < math.inf else None
 
     def probe_due(self, now: float) -> int | None:
@@ -220,6 +232,24 @@ class ServerChoice:
         self._tried.clear()
         logger.info("going back to %s, which has answered for %.0f s", server.name, self._failback_after_s)
         self._use(index, Reason.RETURNED)
+
+    def check_due(self, now: float) -> int | None:
+        """Return a later server that is to be asked now whether it still has what it acked."""
+        for index, server in enumerate(self._servers[self.current + 1 :], self.current + 1):
+            if server.check_at <= now:
+                server.check_at = now + CHECK_INTERVAL_S
+                return index
+        return None
+
+    def visit(self, index: int, lacking: int, now: float) -> None:
+        """Use a later server, until an earlier one has been well for a while, because it lacks what it acked."""
+        server = self._servers[index]
+        server.check_at = now + _AFTER_VISIT_S
+        self._connected_at = None
+        self._tried.clear()
+        message = "%s lacks bytes of %d files that it has acked; going there to send them again"
+        logger.warning(message, server.name, lacking)
+        self._use(index, Reason.REPAIR)
 
     @property
     def _probe_interval_s(self) -> float:

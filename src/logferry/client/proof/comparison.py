@@ -3,8 +3,9 @@
 Owns how the file is read meanwhile: once, and again what several servers have. Must never ask a server.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from logferry.client.files.line_reader import SourceFile
@@ -30,11 +31,12 @@ class Comparison:
     elsewhere: Sequence[RecordedLoss] = ()
     line: int = 0
     runs: list[Run] = field(default_factory=list)
-    read: list[Extent] = field(default_factory=list)  # so far
+    read: list[Extent] = field(default_factory=list)  # that reach behind the beginning of the present one
 
     def compare(self, extent: Extent) -> None:
         """Compare the next extent with the file."""
         file = self.file
+        self.read = [each for each in self.read if each.end > extent.start]
         if extent.start < file.offset:
             self._compare_again(extent)
             return
@@ -66,17 +68,15 @@ class Comparison:
     def _compare_again(self, extent: Extent) -> None:
         """Compare an extent whose beginning was read before: another server has that, too, or the same one twice."""
         file = self.file
-        at, server = file.offset, self.server_of(extent)
-        end = min(extent.end, at)
-        others = {self.server_of(each) for each in self.read if each.start < end and each.end > extent.start} - {server}
-        if not others:
+        at = file.offset
+        doubled = list(self._doubled(extent, min(extent.end, at)))
+        if not doubled:
             self.verdict.repeated += extent.lines
             return
+        self.verdict.doubled += doubled
         self.read.append(extent)
         file.rewind(extent.start)
         whole = self._as_stored(extent)
-        lines = whole.lines if extent.end <= at else self._render_apart(extent.start, end).lines
-        self.verdict.doubled.append(Doubled(extent.start, end, lines, (*sorted(others), server)))
         before = self.line
         file.rewind(at)
         rest = self._rerender(extent.end) if extent.end > at else Rerendered()
@@ -85,6 +85,17 @@ class Comparison:
             self.verdict.stored += rest.lines
         else:
             self._judge(extent, whole, before)
+
+    def _doubled(self, extent: Extent, end: int) -> Iterator[Doubled]:
+        """Yield what other servers have of an extent up to `end`, in pieces that the same servers have."""
+        server = self.server_of(extent)
+        borders = {extent.start, end, *(border for each in self.read for border in (each.start, each.end))}
+        inside = sorted(border for border in borders if extent.start <= border <= end)
+        for first, last in pairwise(inside):
+            others = {self.server_of(each) for each in self.read if each.start <= first and last <= each.end}
+            if others - {server}:
+                lines = self._render_apart(first, last).lines
+                yield Doubled(first, last, lines, (*sorted(others - {server}), server))
 
     def _render_apart(self, start: int, end: int) -> Rerendered:
         self.file.rewind(start)

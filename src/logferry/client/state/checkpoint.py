@@ -118,6 +118,14 @@ class Checkpoint:
         had = f"had {other.committed} bytes of this source on {moment(other.at)}"
         return f"another store: store {other.store} {had}" if other.store and store else f"the server {had}"
 
+    def needed_in(self, store: str) -> int:
+        """Return the offset up to which a store must have the source: the end of its last part, 0 if it has none."""
+        if store == self.store and self.committed > self.holdings.end:
+            return self.committed
+        held = self.holdings.of(store)
+        most = self.committed if store == self.store else held.committed if held else 0
+        return min(most, max((part.end for part in self.parts if part.store == store), default=0))
+
     @property
     def acked_until(self) -> int:
         """The offset up to which any store has acked the source."""

@@ -239,6 +239,12 @@ class Checkpoints:
             self._stores[server] = store
             self._servers_changed = True
 
+    def acked_by(self, store: str) -> list[tuple[str, int]]:
+        """Return the sources of which only this store has acked a part, and up to where it must have each."""
+        with self._changing:
+            found = ((known.id, known.needed_in(store)) for known in self._known)
+            return [(source_id, until) for source_id, until in found if until]
+
     @property
     def patience_s(self) -> float:
         """The time in seconds until the next save is due. Sources that changed without a notification can wait."""

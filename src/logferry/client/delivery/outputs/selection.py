@@ -17,6 +17,8 @@ from logferry.client.delivery.server_choice import ServerChoice
 from logferry.client.net.connect import dial
 from logferry.client.net.endpoint import Endpoint
 from logferry.client.net.readiness import Wait
+from logferry.client.net.steps import Steps
+from logferry.client.state.checkpoints import Checkpoints
 from logferry.config import ShipSettings
 
 # With several servers, the client leaves one that is silent for this long while it owes an answer, and one whose
@@ -54,19 +56,26 @@ def output_for(
 
 
 def output_for_several(
-    endpoints: Sequence[Endpoint], settings: ShipSettings, servers: KnownServers, choice: ServerChoice
+    endpoints: Sequence[Endpoint], settings: ShipSettings, checkpoints: Checkpoints, choice: ServerChoice
 ) -> Output:
     """Return the output to one of several servers, which are in the order of the choice.
 
     None of them may keep the others waiting: each must show signs of life sooner than a single server must.
     """
     from logferry.client.delivery.outputs.several import SeveralServersOutput
-    from logferry.client.net.probing import examined
+    from logferry.client.net.probing import examined, lacking
+
+    def check(endpoint: Endpoint) -> Steps[int]:
+        store = checkpoints.store_of(str(endpoint))
+        expected = checkpoints.acked_by(store) if store else []
+        return (yield from lacking(endpoint, hurried, checkpoints.client_id, store, expected)) if expected else 0
 
     hurried = replace(settings, ack_timeout=min(settings.ack_timeout, _SILENCE_S))
-    outputs = [output_for(endpoint, hurried, servers, most_s=_DIAL_S) for endpoint in endpoints]
-    probes = [partial(examined, endpoint, hurried, servers.client_id) for endpoint in endpoints]
-    return SeveralServersOutput(outputs, probes, choice)
+    outputs = [output_for(endpoint, hurried, checkpoints, most_s=_DIAL_S) for endpoint in endpoints]
+    probes = [partial(examined, endpoint, hurried, checkpoints.client_id) for endpoint in endpoints]
+    can_send_again = settings.mode == "continuous" and settings.ack == "auto"
+    checks = [partial(check, endpoint) for endpoint in endpoints] if can_send_again else []
+    return SeveralServersOutput(outputs, probes, choice, checks=checks)
 
 
 def stored_extents(

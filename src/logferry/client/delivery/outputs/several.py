@@ -27,12 +27,22 @@ _DRAIN_S: Final = 10.0
 Probe = Callable[[], Steps[str]]
 """Connects to a server and says hello. Returns "" if it is well, or else why not; raises no DeliveryError."""
 
+Check = Callable[[], Steps[int]]
+"""Returns of how many sources a server has less than it acked; raises no DeliveryError."""
+
 
 class SeveralServersOutput:
     """See Output."""
 
-    def __init__(self, outputs: Sequence[ServerOutput], probes: Sequence[Probe], choice: ServerChoice) -> None:
-        """`outputs` and `probes` are in the order of the choice."""
+    def __init__(
+        self,
+        outputs: Sequence[ServerOutput],
+        probes: Sequence[Probe],
+        choice: ServerChoice,
+        *,
+        checks: Sequence[Check] = (),
+    ) -> None:
+        """The lists are in the order of the choice. Without `checks`, nothing can be sent again."""
         self._outputs = outputs
         self._probes = probes
         self._choice = choice
@@ -42,6 +52,10 @@ class SeveralServersOutput:
         self._withheld = ""
         self._probed = 0
         self._probing: Task[str] | None = None
+        self._checks = checks
+        self._checked = 0
+        self._checking: Task[int] | None = None
+        self._visits: tuple[int, int] | None = None  # a later server that is to be visited, and what it lacks
         self._leaves_at: float | None = None  # at the latest, to go back
 
     def connect(self, now: float) -> None:
@@ -68,16 +82,19 @@ class SeveralServersOutput:
     def interest(self) -> Readiness:
         """See Output."""
         interest = dict(self._present.interest())
-        return interest | (self._probing.interest() if self._probing else {})
+        for task in (self._probing, self._checking):
+            if task is not None:
+                interest |= task.interest()
+        return interest
 
     def next_timer(self) -> float | None:
         """See Output."""
         timers = [self._present.next_timer(), self._leaves_at]
         if self._withheld_since is not None:
             timers.append(self._withheld_since + _WITHHELD_S)
-        if self._probing is not None:
-            timers.append(self._probing.deadline)
-        elif self._is_connected:
+        tasks = [task for task in (self._probing, self._checking) if task is not None]
+        timers += [task.deadline for task in tasks]
+        if self._is_connected and not tasks:
             timers.append(self._choice.next_timer)
         return min((timer for timer in timers if timer is not None), default=None)
 
@@ -116,25 +133,30 @@ class SeveralServersOutput:
     def _forget_connection(self) -> None:
         self._is_connected = False
         self._withheld_since, self._withheld, self._leaves_at = None, "", None
-        if self._probing is not None:
-            self._probing.cancel()
-            self._probing = None
+        for task in (self._probing, self._checking):
+            if task is not None:
+                task.cancel()
+        self._probing = self._checking = self._visits = None
 
     def _why_leave(self, ready: Readiness, now: float) -> DeliveryError | None:
         """Return why the client leaves its server now, if it does."""
         if self._withheld_since is not None and now - self._withheld_since >= _WITHHELD_S:
             return ServerFull(f"it stores nothing: {self._withheld}")
         self._go_on_probing(ready, now)
+        self._go_on_checking(ready, now)
         earlier = self._choice.to_return_to(now)
-        if earlier is None:
+        if earlier is None and self._visits is None:
             self._leaves_at = None
             return None
         if self._leaves_at is None:
             self._leaves_at = now + _DRAIN_S
         if self._present.is_owed and now < self._leaves_at:
             return None
-        self._choice.go_back(earlier)
-        return StartOver("going back to an earlier server")
+        if earlier is not None:
+            self._choice.go_back(earlier)
+        elif self._visits is not None:
+            self._choice.visit(*self._visits, now)
+        return StartOver("going on at another server")
 
     def _go_on_probing(self, ready: Readiness, now: float) -> None:
         if self._probing is None:
@@ -146,3 +168,15 @@ class SeveralServersOutput:
         if self._probing.is_done:
             problem, self._probing = self._probing.result, None
             self._choice.probed(self._probed, problem, now)
+
+    def _go_on_checking(self, ready: Readiness, now: float) -> None:
+        if self._checking is None:
+            due = self._choice.check_due(now) if self._checks else None
+            if due is None:
+                return
+            self._checked, self._checking = due, Task(self._checks[due](), now)
+        self._checking.advance(ready, now)
+        if self._checking.is_done:
+            lacks, self._checking = self._checking.result, None
+            if lacks:
+                self._visits = (self._checked, lacks)
