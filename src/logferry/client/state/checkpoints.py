@@ -240,7 +240,7 @@ class Checkpoints:
             self._servers_changed = True
 
     def acked_by(self, store: str) -> list[tuple[str, int]]:
-        """Return the sources of which only this store has acked a part, and up to where it must have each."""
+        """Return the sources that this store has acked a part of, and up to where it must have each."""
         with self._changing:
             found = ((known.id, known.needed_in(store)) for known in self._known)
             return [(source_id, until) for source_id, until in found if until]
