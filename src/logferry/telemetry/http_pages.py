@@ -1,18 +1,16 @@
 """The pages that both ends serve over HTTP: /metrics, /healthz and /readyz, from one snapshot a request.
 
-Owns the paths and what their answers mean. The text of the metrics is made in small pieces; between them, other threads
-have their turn: a thread that is busy for long delays all others by the interpreter's switch interval, again and again.
+Owns the paths and what their answers mean. The text of the metrics is made in small pieces (pieces.py).
 """
 
-import time
 from collections.abc import Callable, Sequence
-from itertools import count
 from typing import Final
 
 from logferry.printable import printable
 from logferry.telemetry.exposition import CONTENT_TYPE, exposition
 from logferry.telemetry.heartbeat import Heartbeat
 from logferry.telemetry.http_requests import Request, Response
+from logferry.telemetry.pieces import in_pieces, let_others_run
 from logferry.telemetry.status_source import StatusSource, Verdict
 from logferry.telemetry.table import Metric
 
@@ -26,10 +24,6 @@ _INDEX: Final = b"""\
 """
 
 
-def _let_others_run() -> None:
-    time.sleep(0)
-
-
 class Pages:
     """Answers requests from a StatusSource, in the thread of the caller."""
 
@@ -39,7 +33,7 @@ class Pages:
         table: Sequence[Metric],
         *,
         heartbeat: Heartbeat,
-        pause: Callable[[], object] = _let_others_run,
+        pause: Callable[[], object] = let_others_run,
     ) -> None:
         """`heartbeat` is that of the thread that ships or serves; `pause` lets threads run between pieces of text."""
         self._source = source
@@ -61,12 +55,8 @@ class Pages:
         return Response(404, b"not found: this server has /metrics, /healthz and /readyz\n")
 
     def _metrics(self) -> bytes:
-        pieces: list[str] = []
-        for number, piece in zip(count(1), exposition(self._table, self._source.snapshot()), strict=False):
-            pieces.append(piece)
-            if number % _METRICS_PER_PIECE == 0:
-                self._pause()
-        return "".join(pieces).encode()
+        texts = exposition(self._table, self._source.snapshot())
+        return "".join(in_pieces(texts, _METRICS_PER_PIECE, self._pause)).encode()
 
 
 def _judged(verdict: Verdict, good: bytes, bad: str) -> Response:

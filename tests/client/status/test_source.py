@@ -122,7 +122,7 @@ def test_the_lag_is_measured_at_most_every_few_seconds_and_in_small_pieces() -> 
 
     meter = LagMeter(report, clock=clock, pause=lambda: pauses.append(1))
     assert meter.lag() == meter.lag() == Lag(400, 100, 4000, 5000, 990.0)
-    assert (len(asked), len(pauses)) == (1, 16)
+    assert (len(asked), len(pauses)) == (1, 20)
     clock.now += 5
     meter.lag()
     assert len(asked) == 2

@@ -50,6 +50,7 @@ class Writing:
     def __init__(self, folder: Path, *files: FileReport, seconds_per_file: float = 0.0) -> None:
         self.folder = folder
         self.clock = Clock()
+        self.pauses: list[int] = []
         self.metrics = Metrics(clock=self.clock)
         self.link = ConnectionTracker(clock=self.clock)
         self.reader = Reports(self.clock, *files, seconds_per_file=seconds_per_file)
@@ -62,6 +63,7 @@ class Writing:
             clock=self.clock,
             wall_clock=self.clock,
             work_clock=self.clock,
+            pause=lambda: self.pauses.append(1),
         )
 
     def look(self, times: int = 1) -> None:
@@ -101,6 +103,13 @@ def test_what_is_said_of_a_file_is_short() -> None:
     size = len(encode(Status(client, tuple(many(10_000)))))
     assert size < 10_000 * 250
     assert len(encode(Status(client, ()))) < 200, "a default is not told"
+
+
+def test_a_write_is_made_in_small_pieces_between_which_others_may_run(tmp_path: Path) -> None:
+    writing = Writing(tmp_path, *many(1000))
+    writing.look()
+    reports, sums, texts = 1000 / 20, 1000 / 20, 1000 / 10
+    assert len(writing.pauses) == reports + sums + texts
 
 
 def test_ten_thousand_quiet_files_are_not_even_looked_at(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Writes `STATE_DIR/status.json` while a client runs, in a thread of its own, for `logferry status` and for people.
 
 The thread writes at the start, at the end, and whenever something has changed: at most once a second, and rarely enough
-to spend at most a fiftieth of the time on writing, whatever the number of files. While nothing changes the thread
-sleeps, so the file may be old; inspect.py compares it with the disk. Writing must never delay the engine or end a run.
+to spend at most a fiftieth of the time on writing, whatever the number of files. It works in small pieces (pieces.py).
+While nothing changes the thread sleeps, so the file may be old; inspect.py compares it with the disk. Writing must
+never delay the engine or end a run.
 """
 
 import logging
@@ -17,13 +18,14 @@ from typing import Final, Self
 from logferry.client.net.endpoint import Endpoint
 from logferry.client.readers.base import Reader
 from logferry.client.status.connection_state import ConnectionState, ConnectionTracker
-from logferry.client.status.lag import lag_of
+from logferry.client.status.lag import FILES_PER_PIECE, lag_of
 from logferry.client.status.snapshot import STATUS_FILE, ClientReport, Status, encode
 from logferry.config import ShipSettings
 from logferry.durable import replace_file
 from logferry.errors import cause_of
 from logferry.telemetry.log_limits import RepeatLimit
 from logferry.telemetry.metrics import Metrics
+from logferry.telemetry.pieces import in_pieces, let_others_run
 from logferry.telemetry.table import Counters, Gauges
 from logferry.worker import Worker
 
@@ -62,8 +64,12 @@ class StatusWriter:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         work_clock: Callable[[], float] = time.thread_time,
+        pause: Callable[[], object] = let_others_run,
     ) -> None:
-        """`clock` is monotonic; `wall_clock` returns Unix time, `work_clock` the processor time of its thread."""
+        """`clock` is monotonic; `wall_clock` returns Unix time, `work_clock` the processor time of its thread.
+
+        `pause` lets other threads run, between two pieces of a write.
+        """
         self._path = folder / STATUS_FILE
         self._settings = settings
         self._servers = [str(Endpoint(*server)) for server in settings.servers]
@@ -73,6 +79,7 @@ class StatusWriter:
         self._clock = clock
         self._wall_clock = wall_clock
         self._work_clock = work_clock
+        self._pause = pause
         self._started_at = wall_clock()
         self._directory = _working_directory()
         self._written: _Observation | None = None
@@ -158,9 +165,10 @@ class StatusWriter:
             counters=observation.counters,
         )
         try:
-            files = tuple(self._reader.report())
-            self._metrics.lag = lag_of(files)
-            replace_file(self._path, encode(Status(client, files)), is_synced=False)
+            files = tuple(in_pieces(self._reader.report(), FILES_PER_PIECE, self._let_others_run))
+            self._metrics.lag = lag_of(files, pause=self._let_others_run)
+            content = encode(Status(client, files), pause=self._let_others_run)
+            replace_file(self._path, content, is_synced=False)
         except OSError as error:
             reason = cause_of(error)
             self._failures.log(
@@ -170,6 +178,11 @@ class StatusWriter:
         else:
             self._written = observation
             self._failures.all_over("%s is written again", self._path)
+
+    def _let_others_run(self) -> None:
+        """Between two pieces of work; at the end of the run, nobody else has anything to do."""
+        if not self._worker.is_stopping:
+            self._pause()
 
 
 def _working_directory() -> str:
