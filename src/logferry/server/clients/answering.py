@@ -7,6 +7,7 @@ full: then the number of untaken bytes falls if, and only if, the client reads.
 import asyncio
 import contextlib
 import fcntl
+import select
 import sys
 import termios
 
@@ -87,6 +88,14 @@ class Answering:
     def unread_bytes(self) -> int:
         """Return how many bytes the client has sent that the server has not read, where the system reports it."""
         return _socket_bytes(self._transport, termios.FIONREAD)
+
+    def is_reset(self) -> bool:
+        """Whether the client has gone, and its system takes nothing more: a write does not report that."""
+        poll = select.poll()
+        with contextlib.suppress(OSError):
+            poll.register(self._transport.get_extra_info("socket").fileno(), 0)
+            return any(mask & (select.POLLHUP | select.POLLERR) for _, mask in poll.poll(0))
+        return False
 
     def _charge(self) -> None:
         size = self._queue.cost + self._in_transport

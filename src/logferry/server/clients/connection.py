@@ -642,8 +642,14 @@ class Connection(asyncio.Protocol):
             case Overdue.SILENCE:
                 self.record.ends_because(f"silent for {patience.idle_s:g} s")
                 self.finish()
+            case Overdue.SIGN_OF_LIFE if self._reads_nothing and self.answering.is_reset():
+                self._transport.abort()  # only reading would notice it; the client sends again what it has no ack for
             case Overdue.SIGN_OF_LIFE:
                 self.send_sign_of_life()
+
+    @property
+    def _reads_nothing(self) -> bool:
+        return self._life.client_has_closed or not self._is_reading
 
     @property
     def _awaits_header(self) -> bool:
