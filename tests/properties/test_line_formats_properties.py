@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
 
+from logferry.model.format_names import CURRENT_RULES
 from logferry.model.render_spec import RenderSpec
 from logferry.protocol.validation import Accept, Lines
 from logferry.rendering.engine.events import EventJoiner
@@ -161,7 +162,7 @@ def docker_line(number: int, stream: str, is_last: bool, content: str) -> str:
 
 
 def joiner_of(name: str, max_bytes: int) -> EventJoiner:
-    joiner = event_joiner(RenderSpec(format=name, multiline_max_bytes=max_bytes))
+    joiner = event_joiner(RenderSpec(rules=CURRENT_RULES, format=name, multiline_max_bytes=max_bytes))
     assert joiner is not None
     return joiner
 
@@ -179,7 +180,7 @@ def test_the_fast_way_gives_what_line_by_line_gives(data: bytes) -> None:
 def test_every_output_line_is_json_with_the_promised_keys_first(data: bytes) -> None:
     for name in NAMES:
         note(name)
-        payload = renderer(RenderSpec(format=name)).render(data).payload
+        payload = renderer(RenderSpec(rules=CURRENT_RULES, format=name)).render(data).payload
         taken = validate(payload, accept=Accept.LEVEL_AND_MESSAGE)
         assert b"".join(lines.payload for lines in taken if isinstance(lines, Lines)) == payload
         for line in payload.split(b"\n")[:-1]:
@@ -198,7 +199,7 @@ def test_every_line_is_an_event_of_which_the_line_can_be_made_again(
     name: str, lines_of: Callable[[dict[str, Any]], set[str]], data: bytes
 ) -> None:
     lines = [line.removesuffix(b"\r") for line in data.split(b"\n")[:-1]]
-    payload = renderer(RenderSpec(format=name)).render(data).payload
+    payload = renderer(RenderSpec(rules=CURRENT_RULES, format=name)).render(data).payload
     records = [json.loads(record) for record in payload.split(b"\n")[:-1]]
     for line, record in zip([line for line in lines if line.strip()], records, strict=True):
         text = line.decode("utf-8", "replace")
@@ -240,7 +241,7 @@ def test_pieces_that_end_where_groups_end_render_as_the_whole_does(data: bytes, 
     """Rules F27 and F30."""
     for name in CONTAINERS:
         note(name)
-        spec = RenderSpec(format=name, multiline_max_bytes=max_bytes)
+        spec = RenderSpec(rules=CURRENT_RULES, format=name, multiline_max_bytes=max_bytes)
         joiner = joiner_of(name, max_bytes)
         whole = renderer(spec).render(data)
         ends = [0]

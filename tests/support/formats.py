@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from logferry.model.render_spec import RenderSpec
+from logferry.model.format_names import CURRENT_RULES
+from logferry.model.render_spec import PLAIN, RenderSpec
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.event_boundaries import event_joiner
 from logferry.rendering.reference import render_event
 from logferry.rendering.registry import format_named
 from logferry.rendering.renderer import renderer
 
-PLAIN: Final = RenderSpec()
 SAMPLES: Final = Path(__file__).parent / "samples"
 
 
@@ -30,9 +30,9 @@ def render_both_ways(name: str, data: bytes) -> Rendered:
 
     Lines that belong together are joined first on both ways.
     """
-    rendered = renderer(RenderSpec(format=name)).render(data)
+    rendered = renderer(RenderSpec(format=name, rules=CURRENT_RULES)).render(data)
     format_ = format_named(name)
-    joiner = event_joiner(RenderSpec(format=name))
+    joiner = event_joiner(RenderSpec(format=name, rules=CURRENT_RULES))
     joined = joiner.join(data) if joiner else None
     events = (joined.data if joined else data).split(b"\n")[:-1]
     one_by_one = [render_event(format_, event) for event in events]

@@ -37,7 +37,7 @@ class FormatName:
 FORMATS: Final = (
     FormatName("plain", "text.plain", earlier=((1, "text.plain_1"),)),
     FormatName("raw", "text.raw"),
-    FormatName("json", "json.format"),
+    FormatName("json", "json.format", earlier=((1, "json.format_1"),)),
     FormatName("logfmt", "text.logfmt"),
     FormatName("syslog", "text.syslog"),
     FormatName("nginx", "access.nginx"),

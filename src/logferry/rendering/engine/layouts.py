@@ -5,7 +5,7 @@ the line, as the reference does, and makes a pattern from the layout. Patterns m
 """
 
 from abc import abstractmethod
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
@@ -81,14 +81,23 @@ class LayoutFormat(Format):
         return Rendered("".join(record + "\n" for record in records).encode(), len(records))
 
 
-def composed(pieces: Iterable[Piece], sources: Collection[str]) -> LinePattern:
-    """Return the pattern of lines that consist of these pieces and have the common keys `sources`."""
+def composed(
+    pieces: Iterable[Piece], sources: Collection[str], converted: Mapping[str, tuple[str, Edit]] | None = None
+) -> LinePattern:
+    """Return the pattern of lines that consist of these pieces and have the common keys `sources`.
+
+    `converted` has the common keys whose values are made from the text of a named group, which a piece must have; the
+    result of an edit is JSON.
+    """
+    front: dict[str, list[bytes | Column]] = {
+        key: [f'"{key}": '.encode(), Column(group, edit), b", "] for key, (group, edit) in (converted or {}).items()
+    }
     has_message = "message" in sources
     groups = 0 if has_message else 1  # group 1 is the whole line
     record: list[bytes | Column] = [b"{"]
-    record += [] if "level" in sources else [b'"level": "%b", ' % UNKNOWN.encode()]
+    record += [] if "level" in sources else front.get("level", [b'"level": "%b", ' % UNKNOWN.encode()])
     record += [] if has_message else [b'"message": "', Column(1, _escaped), b'", ']
-    record += [] if "timestamp" in sources else [b'"timestamp": null, ']
+    record += [] if "timestamp" in sources else front.get("timestamp", [b'"timestamp": null, '])
     line = ""
     for written, run in groupby(pieces, key=itemgetter(1)):
         pattern = "".join(pattern for pattern, _ in run)
@@ -99,6 +108,7 @@ def composed(pieces: Iterable[Piece], sources: Collection[str]) -> LinePattern:
         groups += 1
         line += f"({pattern})"
         record.append(Column(groups, written))
+        groups += pattern.count("(?P<")
     return LinePattern(line if has_message else f"({line})", [*record, b"}\n"], is_one_line=True)
 
 

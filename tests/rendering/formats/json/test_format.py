@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from logferry.model.format_names import CURRENT_RULES
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering.formats.json.format import JSON
 from logferry.rendering.formats.json.layouts import Layout, layout_of
@@ -188,9 +189,13 @@ def test_a_key_of_a_nested_object_does_not_clash_with_a_mark() -> None:
 
 def test_a_truncated_line_is_shipped_whole_unless_the_object_precedes_the_cut() -> None:
     """Rules F9 and F11."""
-    cut = renderer(RenderSpec(format="json")).render(b'{"level":"info","message":"abc', truncated=True)
+    cut = renderer(RenderSpec(rules=CURRENT_RULES, format="json")).render(
+        b'{"level":"info","message":"abc', truncated=True
+    )
     assert json.loads(cut.payload) == unknown('{"level":"info","message":"abc') | {"truncated": True}
-    whole = renderer(RenderSpec(format="json")).render(b'{"level":"info","message":"abc"}   ', truncated=True)
+    whole = renderer(RenderSpec(rules=CURRENT_RULES, format="json")).render(
+        b'{"level":"info","message":"abc"}   ', truncated=True
+    )
     assert json.loads(whole.payload) == {
         "timestamp": None,
         "level": "INFO",
@@ -236,3 +241,110 @@ def test_a_layout_ignores_keys_without_a_role() -> None:
     assert layout_of('{"m\\u0073g":"x"}') is None
     assert layout_of('{"a":[[[[1]]]]}') is None
     assert layout_of("{}") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "level", "message", "timestamp"),
+    [
+        ('{"__REALTIME_TIMESTAMP":"17","PRIORITY":"3","MESSAGE":"off"}', "ERROR", "off", "17"),
+        ('{"PRIORITY":"9","MESSAGE":"off"}', "UNKNOWN", "off", None),
+        (
+            '{"t":{"$date":"2026-03-04T11:12:13.456+00:00"},"s":"W","c":"NET","ctx":"x","msg":"hot"}',
+            "WARNING",
+            "hot",
+            "2026-03-04T11:12:13.456+00:00",
+        ),
+        ('{"t":{"$date":"2026-03-04T11:12:13Z"},"s":"D2","ctx":"x","msg":"m"}', "DEBUG", "m", "2026-03-04T11:12:13Z"),
+        ('{"t":{"$date":"2026-03-04T11:12:13Z"},"s":"?","ctx":"x","msg":"m"}', "UNKNOWN", "m", "2026-03-04T11:12:13Z"),
+        (
+            '{"@t":"2026-03-04T11:12:13.4567890Z","@mt":"pump {S}","@l":"Warning","S":"hot"}',
+            "WARNING",
+            "pump {S}",
+            "2026-03-04T11:12:13.4567890Z",
+        ),
+        ('{"@t":"2026-03-04T11:12:14Z","@mt":"x","@m":"pump on"}', "UNKNOWN", "pump on", "2026-03-04T11:12:14Z"),
+        ('{"@level":"info","@message":"on","@timestamp":"2026-03-04T11:12:14Z"}', "INFO", "on", "2026-03-04T11:12:14Z"),
+        (
+            '{"version":"1.1","host":"h","short_message":"off","timestamp":1772622733.4,"level":3}',
+            "ERROR",
+            "off",
+            1772622733.4,
+        ),
+        (
+            '{"@timestamp":"2026-03-04T11:12:13Z","log":{"level":"error","logger":"a"},"message":"off"}',
+            "ERROR",
+            "off",
+            "2026-03-04T11:12:13Z",
+        ),
+        ('{"level":30,"time":1772622733456,"pid":8,"msg":"on"}', "INFO", "on", 1772622733456),
+        (
+            '{"name":"a","hostname":"h","level":50,"msg":"off","time":"2026-03-04T11:12:13Z","v":0}',
+            "ERROR",
+            "off",
+            "2026-03-04T11:12:13Z",
+        ),
+        (
+            '{"message":"m","level":300,"level_name":"WARNING","datetime":"2026-03-04T11:12:13Z"}',
+            "WARNING",
+            "m",
+            "2026-03-04T11:12:13Z",
+        ),
+        ('{"t":"2026-03-04T11:12:13.4+01:00","lvl":"eror","msg":"m"}', "EROR", "m", "2026-03-04T11:12:13.4+01:00"),
+        ('{"level":"info","ts":1772622733.4,"caller":"a.go:1","msg":"on"}', "INFO", "on", 1772622733.4),
+        ('{"time":"2026-03-04T11:12:13Z","level":"DEBUG-4","msg":"on"}', "DEBUG-4", "on", "2026-03-04T11:12:13Z"),
+    ],
+)
+def test_what_programs_are_known_to_write_is_understood(
+    line: str, level: str, message: str, timestamp: str | float | None
+) -> None:
+    """Rules F15 and F44."""
+    found = json.loads(shipped(line))
+    assert (found["level"], found["message"], found["timestamp"]) == (level, message, timestamp)
+    assert is_taken_by_its_layout(line) or level == "DEBUG-4"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"t":{"$date":"2026-03-04T11:12:13Z"},"s":"W","ctx":"x","msg":"m"}',
+        '{"@timestamp":"t","log":{"level":"error","a":[1]},"message":"m"}',
+        '{"PRIORITY":"3","MESSAGE":"m"}',
+    ],
+)
+def test_what_is_converted_comes_first_and_its_member_stays(line: str) -> None:
+    """Rule F44."""
+    record = shipped(line)
+    assert record.startswith('{"level": "')
+    for member in ('"t":{"$date":', '"log":{"level":"error","a":[1]}', '"PRIORITY":"3"'):
+        assert (member in record) == (member in line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *('{"level":30,"message":"m","timestamp":1}', '{"level":30,"msg":"m","time":1}', '{"level":3,"msg":"m"}'),
+        *('{"t":21.5,"msg":"m"}', '{"t":"warm","msg":"m"}', '{"t":{"$date":5},"s":"W","ctx":"x","msg":"m"}'),
+        *('{"log":{"level":"deep"},"message":"m"}', '{"s":"E","msg":"m"}', '{"PRIORITY":"3","msg":"m"}'),
+        '{"t":{"$date":"2026-03-04T11:12:13Z","x":1},"s":"W","ctx":"x","msg":"m"}',
+    ],
+)
+def test_what_might_mean_something_else_is_not_understood(line: str) -> None:
+    """Rule F44: a wrong level or timestamp is worse than none."""
+    found = json.loads(shipped(line))
+    own = json.loads(line)
+    assert found["level"] == own.get("level", "UNKNOWN")
+    assert found["timestamp"] == own.get("timestamp", own.get("time"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"t":{"$date":"2026-03-04T11:12:13Z"},"t":{"$date":"2026-03-04T11:12:14Z"},"ctx":1,"s":"W","s":"E"}',
+        '{"log":{"level":"info"},"log":{"level":"error"},"message":"m"}',
+        '{"PRIORITY":"3","PRIORITY":"4","MESSAGE":"m","MESSAGE":"n"}',
+    ],
+)
+def test_the_first_of_duplicate_members_is_converted(line: str) -> None:
+    """Rule F44."""
+    found = json.loads(shipped(line))
+    assert found["level"] == {"t": "WARNING", "l": "INFO", "P": "ERROR"}[line[2]]
