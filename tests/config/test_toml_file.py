@@ -244,8 +244,8 @@ include = ["ok", "("]
             "logferry.toml, line 2: mode: 'stream' must be one of batch, continuous",
             "--compress: 'perhaps' (from the command line) must be one of 1, true, yes, on or 0, false, no, off",
             "logferry.toml, line 6: [[input]] 1: format: 'xml' must be one of auto, plain, raw, json, logfmt, syslog, "
-            "nginx, apache, cri, docker, python, klog, cri+<format>, docker+<format>, or regex: and a pattern with "
-            "named groups",
+            "nginx, apache, cri, docker, python, klog, auditd, cri+<format>, docker+<format>, or regex: and a pattern "
+            "with named groups",
             "logferry.toml, line 10: [[input]] 2: include: ['ok', '('] must be 'none' or regular expressions, "
             "one a line: '(': missing ), unterminated subpattern at position 0",
         )
@@ -253,8 +253,8 @@ include = ["ok", "("]
     def test_a_problem_at_the_top_is_reported_once_for_all_inputs(self) -> None:
         assert problems(TWO_INPUTS.replace('"logfmt"', "5").replace('format = "json"', "")) == (
             "logferry.toml, line 2: format: 5 must be one of auto, plain, raw, json, logfmt, syslog, "
-            "nginx, apache, cri, docker, python, klog, cri+<format>, docker+<format>, or regex: and a pattern with "
-            "named groups",
+            "nginx, apache, cri, docker, python, klog, auditd, cri+<format>, docker+<format>, or regex: and a pattern "
+            "with named groups",
         )
 
     @pytest.mark.parametrize(

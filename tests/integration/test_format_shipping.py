@@ -67,7 +67,7 @@ def chosen(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_there_are_samples_of_every_format_that_has_one() -> None:
     assert set(FORMATS.values()) == {
-        *("apache", "cri", "docker", "json", "klog", "logfmt", "nginx", "python", "syslog")
+        *("apache", "auditd", "cri", "docker", "json", "klog", "logfmt", "nginx", "python", "syslog")
     }
 
 

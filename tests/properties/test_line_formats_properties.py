@@ -1,4 +1,4 @@
-"""The syslog, nginx, apache, klog, cri and docker formats: both ways give the same, and nothing of a line is lost."""
+"""The formats that are based on kinds of lines, and docker: both ways give the same, and nothing of a line is lost."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from logferry.rendering.renderer import renderer
 from tests.support.formats import render_both_ways, unknown
 from tests.support.judging import validate
 
-NAMES = ["syslog", "nginx", "apache", "klog", "cri", "docker"]
+NAMES = ["syslog", "nginx", "apache", "klog", "auditd", "cri", "docker"]
 CONTAINERS = ["cri", "docker"]
 
 # Lines as the formats have them, in pieces: any piece may be replaced by any other, or by some rubbish.
@@ -41,6 +41,8 @@ _LINES = [
             [" 502", " 0", ' "', "x", '" "', "y", '"', " rest"],
         )
     ),
+    ["node=a ", "type=", "LOGIN", " msg=audit(", "1772622733.415", ":", "7", "):", " ", "pid=8", " ", "message"],
+    ["shop:80 ", "192.0.2.7", " - ", "-", " ", "[15/Jan/2024:08:23:45 +0000]", ' "GET / HTTP/1.1"', " 200", " 12"],
     *(
         [letter, year, "0115 ", "08:23:45", ".123456", "       ", "7", " ", "pump.go", ":", "12", "]", " ", "message"]
         for letter in "IWEF"
@@ -123,6 +125,7 @@ def web_lines(record: dict[str, Any]) -> set[str]:
         return error_lines(record)
     who = f"{record['remote_addr'] or '-'} {record.get('ident', '-')} {record['user'] or '-'}"
     size = "-" if record["bytes"] is None else record["bytes"]
+    who = f"{record['vhost']} {who}" if "vhost" in record else who
     line = f'{who} [{record["timestamp"]}] "{record["message"]}" {record["status"]:03} {size}'
     rest = f" {record['rest']}" if "rest" in record else ""
     referer, user_agent = ("-" if record[key] is None else record[key] for key in ("referer", "user_agent"))
@@ -145,6 +148,13 @@ def error_lines(record: dict[str, Any]) -> set[str]:
 def klog_lines(record: dict[str, Any]) -> set[str]:
     """Return the lines that may have become this record, with one space before the thread."""
     begin = f"{record['level'][0]}{record['timestamp']} {record['tid']} {record['source']}]"
+    return {f"{begin} {record['message']}", begin + record["message"]}
+
+
+def auditd_lines(record: dict[str, Any]) -> set[str]:
+    """Return the lines that may have become this record."""
+    node = f"node={record['node']} " if "node" in record else ""
+    begin = f"{node}type={record['type']} msg=audit({record['timestamp']}:{record['serial']}):"
     return {f"{begin} {record['message']}", begin + record["message"]}
 
 
@@ -191,7 +201,14 @@ def test_every_output_line_is_json_with_the_promised_keys_first(data: bytes) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "lines_of"), [("syslog", syslog_lines), ("nginx", web_lines), ("apache", web_lines), ("klog", klog_lines)]
+    ("name", "lines_of"),
+    [
+        ("syslog", syslog_lines),
+        ("nginx", web_lines),
+        ("apache", web_lines),
+        ("klog", klog_lines),
+        ("auditd", auditd_lines),
+    ],
 )
 @given(chunks)
 @example(b'192.0.2.7 - frank [15/Jan/2024:08:23:45 +0000] "GET / HTTP/1.1" 404 - "" "-" "agent"\n')

@@ -26,6 +26,7 @@ def test_the_samples_are_recognised(sample: str) -> None:
         ('{"log":"INFO ready\\n","stream":"stdout","time":"2024-01-15T08:23:45.123456789Z"}', "docker"),
         ('{"log":"INFO ready","level":"info"}', "json"),
         ("WARNING:root:careful", "python"),
+        ("type=LOGIN msg=audit(1772622733.415:4063): pid=8 uid=0 a=b", "auditd"),
         ("I0115 08:23:45.123456       1 pump.go:123] ready", "klog"),
         ("2024-01-15 08:23:45,123 - app - INFO - ready", "python"),
         ("level=info msg=ready", "logfmt"),

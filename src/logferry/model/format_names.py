@@ -40,12 +40,13 @@ FORMATS: Final = (
     FormatName("json", "json.format", earlier=((1, "json.format_1"),)),
     FormatName("logfmt", "text.logfmt"),
     FormatName("syslog", "text.syslog"),
-    FormatName("nginx", "access.nginx"),
-    FormatName("apache", "access.apache"),
+    FormatName("nginx", "access.nginx", earlier=((1, "access.nginx_1"),)),
+    FormatName("apache", "access.apache", earlier=((1, "access.apache_1"),)),
     FormatName("cri", "containers.cri", joins_lines=True),
     FormatName("docker", "containers.docker", joins_lines=True),
     FormatName("python", "text.python_logging"),
     FormatName("klog", "text.klog"),
+    FormatName("auditd", "text.auditd"),
 )
 
 # The prefix of a format that is the user's own pattern.

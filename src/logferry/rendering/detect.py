@@ -9,7 +9,19 @@ from logferry.rendering.registry import format_named
 _SAMPLE_LINES: Final = 20
 
 # If several formats fit equally many lines, the first one wins: formats that extract more from a line come first.
-_CANDIDATES: Final = ("docker", "cri", "json", "klog", "plain", "syslog", "nginx", "apache", "python", "logfmt")
+_CANDIDATES: Final = (
+    "docker",
+    "cri",
+    "json",
+    "klog",
+    "auditd",
+    "plain",
+    "syslog",
+    "nginx",
+    "apache",
+    "python",
+    "logfmt",
+)
 
 # Container runtimes wrap lines of any format. Half of the lines is enough, because other formats would fit them too.
 _WRAPPERS: Final = ("docker", "cri")

@@ -4,6 +4,7 @@ from typing import NoReturn
 
 import pytest
 
+from logferry.model.format_names import CURRENT_RULES
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering.engine.line_format import LineKind
 from logferry.rendering.renderer import renderer
@@ -25,6 +26,9 @@ ACCESS = '192.0.2.7 - frank [15/Jan/2024:08:23:45 +0000] "GET /a?b=c HTTP/1.1"'
         ("syslog", "Jan 15 08:23:45 web-1 sshd:"),
         ("syslog", '<165>1 2024-01-15T08:23:45Z web-1 app 4711 ID47 [a@1 b="c"] message'),
         ("syslog", "<165>1 - - - - - - \ufeffmessage"),
+        ("apache", f'shop.example:80 {ACCESS} 403 332 "-" "pump/1.0"'),
+        ("apache", "[Mon Jan 15 08:23:45.123456 2024] [:error] [pid 811] pump.php is missing"),
+        ("auditd", "type=LOGIN msg=audit(1772622733.415:4063): pid=8 uid=0 msg='op=x'"),
         ("klog", 'I0115 08:23:45.123456       1 pump.go:123] "Starting" name="x"'),
         ("cri", "2024-01-15T08:23:45.123456789Z stdout F message"),
         ("cri", "2024-01-15T08:23:45.123456789Z stderr F "),
@@ -35,5 +39,5 @@ def test_a_usual_line_does_not_go_one_by_one(name: str, line: str, monkeypatch: 
         raise AssertionError(f"{text!r} went one by one")
 
     monkeypatch.setattr(LineKind, "fields_of", fields_of)
-    rendered = renderer(RenderSpec(format=name)).render(f"{line}\n".encode() * 3)
+    rendered = renderer(RenderSpec(rules=CURRENT_RULES, format=name)).render(f"{line}\n".encode() * 3)
     assert rendered.lines == 3

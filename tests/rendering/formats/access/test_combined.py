@@ -178,3 +178,17 @@ def test_bytes_that_are_not_utf_8_are_kept_beside_the_fields() -> None:
     found = record("nginx", with_request("GET /caf\udce9 HTTP/1.1").encode(errors="surrogateescape"))
     assert found["path"] == "/caf\ufffd"
     assert found["raw"]
+
+
+@pytest.mark.parametrize("name", ["nginx", "apache"])
+@pytest.mark.parametrize("host", ["shop.example:80", "shop.example", "[", "[::1]:80"])
+def test_the_name_of_a_virtual_host_may_come_first(name: str, host: str) -> None:
+    """Rule F45."""
+    line = f'{host} 192.0.2.7 - - [04/Mar/2026:11:12:13 +0000] "GET /pump HTTP/1.1" 403 332 "-" "pump/1.0"'
+    found = record(name, line)
+    if host.startswith("["):
+        assert found == unknown(line)
+        return
+    assert list(found)[:5] == ["level", "message", "timestamp", "vhost", "remote_addr"]
+    assert (found["vhost"], found["remote_addr"], found["status"]) == (host, "192.0.2.7", 403)
+    assert (found["user_agent"], found["timestamp"]) == ("pump/1.0", "04/Mar/2026:11:12:13 +0000")

@@ -68,7 +68,6 @@ def test_every_digit_and_letter_may_be_in_an_id_a_module_or_a_client() -> None:
         ("nginx", "2024/01/15 08:23:45 [error] #0: x"),
         ("nginx", "2024/01/15 08:23:45 [error] 4711#: x"),
         ("nginx", "2024/01/15 08:23:45 error 4711#0: x"),
-        ("apache", "[Mon Jan 15 08:23:45 2024] [:error] x"),
         ("apache", "[Mon Jan 15 08:23:45 2024] [core:] x"),
         ("apache", "[Mon Jan 15 08:23:45 2024] [core:9] x"),
         ("apache", "[Mon Jan 15  2024] [error] x"),
@@ -95,3 +94,10 @@ def test_an_optional_part_without_its_value_belongs_to_the_message(name: str, be
     found = record(name, begin + message)
     assert found["message"] == message
     assert all(found[key] is None for key in (["connection"] if name == "nginx" else ["pid", "tid", "client"]))
+
+
+def test_the_module_of_the_apache_error_log_may_be_empty() -> None:
+    """Rule F45."""
+    found = record("apache", "[Wed Mar 04 11:12:13.456789 2026] [:error] [pid 811] [client 192.0.2.7:8196] is missing")
+    assert (found["level"], found["module"], found["message"]) == ("ERROR", None, "is missing")
+    assert (found["pid"], found["client"]) == ("811", "192.0.2.7:8196")

@@ -2,6 +2,7 @@ r"""Access logs in the common and the combined format of nginx and Apache (docs/
 
     192.0.2.7 - frank [15/Jan/2024:08:23:45 +0000] "GET /a?b HTTP/1.1" 200 2326         common
     ... "https://example.com/" "curl/8.5"                                               combined: the same and this
+    shop.example:80 192.0.2.7 - frank [15/Jan/2024 ...                                  vhost_combined: a host before it
 
 Anything after the combined fields (most configurations add some) is kept as one field. Escapes of the servers (`\x22`,
 `\"`) stay as written.
@@ -54,3 +55,15 @@ _FIELDS: Final[list[Field]] = [
     if_given("rest"),
 ]
 ACCESS_LOG: Final = LineKind(_ACCESS, _USUAL_ACCESS, _FIELDS)
+
+# The name of a virtual host, perhaps with its port, before the client. None of the words before the timestamp begins
+# with a bracket: otherwise one line might be of both kinds.
+_HOST: Final = r"(?P<vhost>(?!\[)[^ ]++) "
+_AFTER_HOST: Final = r"(?P<remote_addr>(?!\[)[^ ]++) (?:-|(?P<ident>(?!\[)[^ ]++)) (?P<user>(?!\[)[^ ]++) \["
+_BEFORE_TIMESTAMP: Final = r"(?P<remote_addr>[^ ]++) (?:-|(?P<ident>[^ ]++)) (?P<user>[^ ]++) \["
+
+VIRTUAL_HOST_LOG: Final = LineKind(
+    _HOST + _ACCESS.replace(_BEFORE_TIMESTAMP, _AFTER_HOST, 1),
+    r"(?P<vhost>(?!\[)[!-~]++) (?!\[)(?=[!-~]++ - [!-Z^-~])" + _USUAL_ACCESS,
+    [*_FIELDS[:3], text("vhost"), *_FIELDS[3:]],
+)

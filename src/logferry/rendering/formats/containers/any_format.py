@@ -26,6 +26,7 @@ _LOGFMT: Final = (
 # character stands for a newline inside of an event.
 _BEGINNINGS: Final = (
     (r"[ ]*+\{", "json"),
+    (r"type=[A-Z0-9_]++ msg=audit\(", "auditd"),
     (rf"[IWEF](?:[0-9]{{8}}|[0-9]{{4}}) {_CLOCK}", "klog"),
     (r"[!-~]++ [!-~]++ [!-~]++ (?:(?!\[)[!-~]++ )?+\[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:", "apache"),
     (r"\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-3][0-9] [0-9:.]++ [0-9]{4}\]", "apache"),
