@@ -7,11 +7,15 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Final
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logferry.protocol.delivery import batch_header, control_line
+from logferry.server.clients.authenticator import Authenticator, Everybody
 from logferry.server.clients.flow_control import MemoryBudget
+from logferry.server.clients.parties import Party
+from tests.support.authenticators import ByHost
 from tests.support.clients import FakeClient, World
 from tests.support.running import numbered_line
 
@@ -83,8 +87,9 @@ _ACTIONS: Final = ("send", "send", "send", "block", "unblock", "leave", "stall",
 class _Mix:
     """Clients of one server, half of them plain, and what the account must be at any moment."""
 
-    def __init__(self) -> None:
-        self.world = World(memory_limit_bytes=_LIMIT)
+    def __init__(self, authenticator: Authenticator) -> None:
+        self.world = World(memory_limit_bytes=_LIMIT, authenticator=authenticator)
+        self.parties: set[Party] = set()
         self.clients: list[FakeClient] = [self._connect(number) for number in range(_CLIENTS)]
 
     def _connect(self, number: int) -> FakeClient:
@@ -138,6 +143,13 @@ class _Mix:
             charged = [getattr(account, part) for account in accounts]
             assert min(charged) >= 0
             assert getattr(budget, part) >= (0 if part == "unstored" else sum(charged))
+        self.parties |= {account.party for account in accounts if account.party}
+        for party in self.parties:
+            members = [account for account in accounts if account.party is party]
+            assert party.connections == len(members)
+            assert party.held >= sum(account.held for account in members)  # more if somebody has left
+            assert party.unstored >= sum(account.unstored for account in members) >= 0
+        assert budget.surplus == sum(max(0, party.connections - 1) for party in self.parties)
         assert budget.total <= _BOUND
         assert budget.sources >= 0
 
@@ -150,17 +162,22 @@ class _Mix:
         return self.world.budget
 
 
+@pytest.mark.parametrize("authenticator", [Everybody(), ByHost()], ids=["nobody", "an identity"])
 @settings(max_examples=15)
 @given(
     st.lists(
         st.tuples(st.integers(0, _CLIENTS - 1), st.sampled_from(_ACTIONS), st.integers(0, 7)), min_size=5, max_size=40
     )
 )
-def test_any_mix_of_clients_is_charged_within_the_bound_and_to_the_last_byte(steps: list[tuple[int, str, int]]) -> None:
-    mix = _Mix()
+def test_any_mix_of_clients_is_charged_within_the_bound_and_to_the_last_byte(
+    authenticator: Authenticator, steps: list[tuple[int, str, int]]
+) -> None:
+    mix = _Mix(authenticator)
     for number, action, what in steps:
         mix.act(number, action, what)
         mix.check()
     budget = mix.end()
     assert (budget.partial, budget.unjudged, budget.unstored, budget.owed, budget.sources) == (0, 0, 0, 0, 0)
     assert not budget.is_tight
+    assert budget.surplus == 0
+    assert [(party.held, party.unstored, party.connections) for party in mix.parties] == [(0, 0, 0)] * len(mix.parties)

@@ -1,6 +1,6 @@
 """Authenticators for tests."""
 
-from logferry.server.clients.authenticator import Credentials, Denied, Everybody, PeerInfo, Principal
+from logferry.server.clients.authenticator import ANONYMOUS, Credentials, Denied, Everybody, PeerInfo, Principal
 
 
 class Noting(Everybody):
@@ -13,3 +13,12 @@ class Noting(Everybody):
         """See Authenticator."""
         self.peers.append(peer_info)
         return super().check(credentials, peer_info)
+
+
+class ByHost(Everybody):
+    """A client is the principal of its host; those of the host `free`, and plain ones, prove nothing."""
+
+    def check(self, credentials: Credentials | None, peer_info: PeerInfo) -> Principal:
+        """See Authenticator."""
+        host = credentials.host if credentials else "free"
+        return ANONYMOUS if host == "free" else Principal(host)

@@ -15,6 +15,7 @@ from logferry.server.clients.connection import Connection
 from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
 from logferry.server.clients.networks import Networks
+from logferry.server.clients.parties import Party
 from logferry.server.clients.patience import Patience
 from logferry.server.clients.roster import Roster, RosterSettings
 from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
@@ -31,7 +32,7 @@ class ManualScheduler:
     def __init__(self) -> None:
         self.now = 1000.0
         self._waiting: deque[Callable[[], object]] = deque()
-        self.is_pass_full = False
+        self.is_full = False
         self.worked = 0.0  # steps
         self.later: list[tuple[float, Callable[[], object]]] = []
 
@@ -39,10 +40,13 @@ class ManualScheduler:
         """See Scheduler; likewise below."""
         return self.now
 
-    def work(self, steps: float) -> None:
+    def is_pass_full(self, party: Party | None) -> bool:
+        return self.is_full
+
+    def work(self, steps: float, party: Party | None) -> None:
         self.worked += steps
 
-    def call_soon(self, callback: Callable[[], object]) -> None:
+    def call_soon(self, callback: Callable[[], object], party: Party | None = None) -> None:
         self._waiting.append(callback)
 
     call_in_next_pass = call_soon

@@ -531,7 +531,7 @@ def test_when_a_pass_has_done_enough_a_large_read_waits_for_a_turn_and_a_small_o
     if is_delivery:
         large.send(hello() + opening())
     large.answers()
-    world.scheduler.is_pass_full = True
+    world.scheduler.is_full = True
     lines = [numbered_line(number) for number in range(30)]
     large.connection.data_received(batch(lines, start=0) if is_delivery else b"".join(lines))
     assert (large.is_read_from, large.received) == (False, b"")
@@ -553,7 +553,7 @@ def test_few_bytes_that_may_take_a_whole_step_wait_for_a_turn_too(data: bytes) -
     client = world.connect()
     client.send(LINES[0])
     client.answers()
-    world.scheduler.is_pass_full = True
+    world.scheduler.is_full = True
     client.connection.data_received(data)
     assert client.received == b""
     assert client.connection.memory.unjudged >= len(data)
@@ -563,7 +563,7 @@ def test_reads_that_wait_for_a_turn_count_as_what_waits_for_the_store(monkeypatc
     world = World()
     clients = [world.connect(port=number) for number in range(10)]
     monkeypatch.setattr(flow_control, "_MAX_UNSTORED_BYTES", 100_000)
-    world.scheduler.is_pass_full = True
+    world.scheduler.is_full = True
     lines = b"".join(map(numbered_line, range(300)))
     for client in clients:
         if client.max_size != 4096:
@@ -577,7 +577,7 @@ def test_reads_that_wait_for_a_turn_count_as_what_waits_for_the_store(monkeypatc
 def test_who_completes_a_message_in_its_turn_is_judged_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(memory_limit_bytes=MIB)
     crowd = _crowd(world, monkeypatch)
-    world.scheduler.is_pass_full = True
+    world.scheduler.is_full = True
     turn = next(client for client in crowd if client.connection.memory.has_turn)
     turn.connection.data_received(b"C" * 100_000)  # its message goes on
     assert turn.connection.memory.has_turn
@@ -595,7 +595,7 @@ def test_what_only_lengthens_a_message_waits_for_no_turn(*, is_delivery: bool) -
         client.answers()
         message = batch(lines, start=0)
     client.send(message[:100_000])
-    world.scheduler.is_pass_full = True
+    world.scheduler.is_full = True
     for start in range(100_000, 800_000, 100_000):
         client.connection.data_received(message[start : start + 100_000])
         assert (client.connection.memory.unjudged, client.is_read_from) == (0, True)

@@ -18,16 +18,16 @@ def test_of_all_that_wait_one_has_its_turn_in_each_pass() -> None:
                 happened.append(name)
                 count -= 1
                 if count:
-                    turns.call_soon(step)
+                    turns.call_soon(step, None)
 
             return step
 
         for name, count in (("a", 3), ("b", 1), ("c", 2)):
-            turns.call_soon(steps(name, count))
+            turns.call_soon(steps(name, count), None)
         for _ in range(6):
             await asyncio.sleep(0)
             happened.append("pass")
-        turns.call_soon(steps("d", 1))
+        turns.call_soon(steps("d", 1), None)
         await asyncio.sleep(0)
         return happened
 
@@ -42,9 +42,9 @@ def test_a_turn_that_fails_does_not_keep_the_others_from_theirs() -> None:
         loop.set_exception_handler(lambda _, context: failed.append(str(context["exception"])))
         turns = Turns(loop)
         happened: list[str] = []
-        turns.call_soon({"a": 1}.popitem)
-        turns.call_soon(dict[str, int]().popitem)
-        turns.call_soon(lambda: happened.append("second"))
+        turns.call_soon({"a": 1}.popitem, None)
+        turns.call_soon(dict[str, int]().popitem, None)
+        turns.call_soon(lambda: happened.append("second"), None)
         for _ in range(4):
             await asyncio.sleep(0)
         return happened + failed
@@ -57,10 +57,10 @@ def test_a_pass_is_full_after_four_steps_and_the_next_one_is_not() -> None:
         turns = Turns(asyncio.get_running_loop())
         found: list[bool] = []
         for steps in (0.0, 3.5, 0.5):
-            turns.work(steps)
-            found.append(turns.is_pass_full)
+            turns.work(steps, None)
+            found.append(turns.is_pass_full(None))
         await asyncio.sleep(0)
-        return [*found, turns.is_pass_full]
+        return [*found, turns.is_pass_full(None)]
 
     assert asyncio.run(run()) == [False, False, True, False]
 
@@ -81,7 +81,7 @@ def test_in_a_pass_that_takes_long_those_that_wait_have_time_too() -> None:
             happened.append("turn")
 
         for _ in range(8):
-            turns.call_soon(turn)
+            turns.call_soon(turn, None)
         for took_s in (0.0, 0.001, 0.02, 0.02):
             now += took_s
             await asyncio.sleep(0)

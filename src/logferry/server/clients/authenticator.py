@@ -48,7 +48,8 @@ class Principal:
 
     `folder` is the identity's own tree of segments, "" for the common one. All its clients together may send
     `max_bytes_per_second` and have `max_sources` open; 0 means no limit. `proof` is what it was admitted by: if that
-    changes, its clients must log in again.
+    changes, its clients must log in again. Clients with a principal that does not prove an identity have nothing in
+    common.
     """
 
     name: str
@@ -56,9 +57,10 @@ class Principal:
     max_bytes_per_second: int = 0
     max_sources: int = 0
     proof: object = field(default=None, repr=False)
+    proves_identity: bool = True
 
 
-ANONYMOUS: Final = Principal("anonymous")
+ANONYMOUS: Final = Principal("anonymous", proves_identity=False)
 
 
 @dataclass(frozen=True, slots=True)

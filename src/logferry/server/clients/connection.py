@@ -40,6 +40,7 @@ from logferry.server.clients.grants import Grant, Grants
 from logferry.server.clients.lifecycle import Event, Lifecycle, Output
 from logferry.server.clients.networks import Networks
 from logferry.server.clients.pace import Pace
+from logferry.server.clients.parties import Parties, Party
 from logferry.server.clients.patience import Overdue, Patience, Watch
 from logferry.server.clients.paused import Paused
 from logferry.server.clients.places import UNFINISHED_S
@@ -82,6 +83,7 @@ class Services:
     registry: Registry
     authenticator: Authenticator
     grants: Grants
+    parties: Parties
     budget: MemoryBudget
     paused: Paused
     pressure: Pressure
@@ -215,6 +217,10 @@ class Connection(asyncio.Protocol):
         self._release_sources()
         if self._grant is not None:
             self._services.grants.leave(self._grant, sources=self._granted_sources)
+        if (party := self.party) is not None:
+            party.remove(self)
+            self.memory.leave()
+            self._services.parties.forget_if_gone(party)
         self._registry.forget(self)
         is_silent = self._is_admitted and self._opening is not None and self._opening.is_silent
         self.record.ended(_why_closed(error), is_silent=is_silent)
@@ -282,6 +288,9 @@ class Connection(asyncio.Protocol):
         self.record.identified(answer, host=host, protocol=session.protocol)
         if isinstance(answer, Principal):
             self._grant = self._services.grants.enter(answer)
+            if (party := self._services.parties.enter(answer)) is not None:
+                party.add(self)
+                self.memory.join(party)
             if credentials or answer != ANONYMOUS:
                 self._sender = owner_of(answer, credentials).name
         return answer
@@ -336,13 +345,13 @@ class Connection(asyncio.Protocol):
 
     def _take_data(self, data: bytes) -> None:
         session, scheduler = self._session, self._scheduler
-        if scheduler.is_pass_full and not self.memory.has_turn and self._may_take_long(data):
+        if scheduler.is_pass_full(self.party) and not self.memory.has_turn and self._may_take_long(data):
             self._leave_to_turn(data)
             return
         self.answering.gather()
         turn = session.take(data)
         self.answering.release()
-        scheduler.work(session.work)
+        scheduler.work(session.work, self.party)
         self._take(turn)
 
     def _may_take_long(self, data: bytes) -> bool:
@@ -389,7 +398,7 @@ class Connection(asyncio.Protocol):
 
     def _judge_soon(self) -> None:
         self._will_judge = True
-        self._scheduler.call_soon(self._judge_more)
+        self._scheduler.call_soon(self._judge_more, self.party)
 
     def _judge_more(self) -> None:
         """Judge the next step of a large frame; between steps, other clients have their turn."""
@@ -409,7 +418,7 @@ class Connection(asyncio.Protocol):
             self.answering.gather()
             turn = self._session.take_more()
             self.answering.release()
-            self._scheduler.work(self._session.work)
+            self._scheduler.work(self._session.work, self.party)
             self._take(turn)
         if self._life.is_ending and not self._session.has_more:
             self._take_end()
@@ -550,6 +559,8 @@ class Connection(asyncio.Protocol):
             if wanted and self.memory.partial and self.answering.unread_bytes() >= REST_BYTES:
                 self._count_from_now()  # it has waited for the server
             (self._transport.resume_reading if wanted else self._transport.pause_reading)()
+        if (has_more or not wanted) and self.party is not None and self.memory.waits_for_party:
+            self.party.wait(self)
         if wanted:
             self._services.paused.leave(self)
         elif is_willing and self.memory.must_pause:
@@ -671,6 +682,11 @@ class Connection(asyncio.Protocol):
         opening = self._opening.held_bytes if self._opening is not None else 0
         encrypted = self._tls.held_bytes if self._tls is not None else 0
         return self._session.buffered_bytes + opening + encrypted
+
+    @property
+    def party(self) -> Party | None:
+        """The identity that the client has proven, with all its connections."""
+        return self.memory.party
 
     def _account_for_input(self) -> None:
         session, partial = self._session, self._partial_bytes

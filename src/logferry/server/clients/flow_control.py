@@ -6,6 +6,8 @@ is charged to both by its size in memory. Both belong to the event loop; other t
 
 from typing import Final
 
+from logferry.server.clients.parties import Party
+
 # A longer queue does not make a disk busier, and the ledger holds a second copy of many small deliveries.
 _MAX_UNSTORED_BYTES: Final = 16 * 1024 * 1024
 
@@ -73,6 +75,7 @@ class MemoryBudget:
         self.owed = 0
         self.sources = 0
         self.clients = 0  # connected now
+        self.surplus = 0  # of these, connections of identities that have others: see parties.py
         self.is_tight = False
         self.is_store_alone = False  # tight only because the store is behind
 
@@ -107,8 +110,18 @@ class MemoryBudget:
 
     @property
     def share(self) -> int:
-        """What one client may hold under pressure without having to wait for others."""
-        return max(_LEAST_SHARE_BYTES, self.limit // (4 * max(1, self.clients)))
+        """What one party may hold under pressure without having to wait for others."""
+        return max(_LEAST_SHARE_BYTES, self.limit // (4 * self.parties))
+
+    @property
+    def parties(self) -> int:
+        """How many clients are connected, all connections of an identity being one."""
+        return max(1, self.clients - self.surplus)
+
+    @property
+    def share_in_store(self) -> int:
+        """What an identity may hold although the store is behind, and it sends much."""
+        return _MAX_UNSTORED_BYTES // (2 * self.parties)
 
     @property
     def has_room_in_store(self) -> bool:
@@ -161,6 +174,7 @@ class MemoryAccount:
         "one_read",
         "owed",
         "partial",
+        "party",
         "sends_much",
         "unjudged",
         "unstored",
@@ -168,6 +182,7 @@ class MemoryAccount:
 
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
+        self.party: Party | None = None  # if the client has proven an identity
         self._sources = 0
         self._deferred = 0
         self._held = 0  # in the store, for want of a name
@@ -187,10 +202,33 @@ class MemoryAccount:
         """What the client holds, without open sources."""
         return self.partial + self.unjudged + self.unstored + self._held + self.owed
 
+    def join(self, party: Party) -> None:
+        """Count what the client holds as its identity's, too."""
+        self.party = party
+        party.connections += 1
+        self._budget.surplus += party.connections > 1
+        party.held += self.held
+        party.unstored += self.unstored
+
+    def leave(self) -> None:
+        """Note that the connection has ended; what it has in the store still counts as its identity's."""
+        if self.party is not None:
+            self.party.connections -= 1
+            self._budget.surplus -= self.party.connections > 0
+
     @property
     def is_exhausted(self) -> bool:
         """Whether the store or the client must catch up before more of this client's data is judged."""
-        return self.unstored + self._held > MAX_UNSTORED_BYTES or self.owed > MAX_OWED_BYTES
+        return self._waits_for_store > MAX_UNSTORED_BYTES or self.owed > MAX_OWED_BYTES
+
+    @property
+    def _waits_for_store(self) -> int:
+        return (self.unstored if self.party is None else self.party.unstored) + self._held
+
+    @property
+    def waits_for_party(self) -> bool:
+        """Whether the client waits for what other connections of its identity have in the store."""
+        return self.party is not None and self._waits_for_store > MAX_UNSTORED_BYTES // 2
 
     @property
     def has_room_for_source(self) -> bool:
@@ -233,7 +271,7 @@ class MemoryAccount:
             return False
         if self.owed > MAX_OWED_BYTES:
             return False
-        return self.unstored + self._held <= (MAX_UNSTORED_BYTES if is_reading else MAX_UNSTORED_BYTES // 2)
+        return self._waits_for_store <= (MAX_UNSTORED_BYTES if is_reading else MAX_UNSTORED_BYTES // 2)
 
     @property
     def must_pause(self) -> bool:
@@ -247,7 +285,12 @@ class MemoryAccount:
             return budget.has_turns and (self.is_first or budget.has_reserve(is_proven=self.is_proven))
         if self.one_read:
             return True
-        return self.held <= budget.share and not (self.sends_much and budget.is_store_alone)
+        party = self.party
+        if party is None:
+            return self.held <= budget.share and not (self.sends_much and budget.is_store_alone)
+        if self.sends_much and budget.is_store_alone:
+            return party.held <= budget.share_in_store
+        return party.held <= budget.share or self.held <= budget.share // max(1, party.connections)
 
     def was_read(self, size: int) -> None:
         """Record a read: a large one, or one that was as large as it might be, shows a client that sends much."""
@@ -260,6 +303,8 @@ class MemoryAccount:
         if partial != self.partial or unjudged != self.unjudged:
             budget.partial += partial - self.partial
             budget.unjudged += unjudged - self.unjudged
+            if self.party is not None:
+                self.party.held += partial - self.partial + unjudged - self.unjudged
             self.partial, self.unjudged = partial, unjudged
         if sources != self._sources:
             budget.sources += (sources - self._sources) * SOURCE_BYTES
@@ -274,6 +319,8 @@ class MemoryAccount:
         """Record what the answers and questions of the client that are not done with take, in addition."""
         self.owed += size
         self._budget.owed += size
+        if self.party is not None:
+            self.party.held += size
 
     def submitted(self, size: int) -> None:
         """Record a delivery that has entered the store's queue."""
@@ -283,15 +330,24 @@ class MemoryAccount:
     def _move(self, size: int) -> None:
         self.unstored += size
         self._budget.unstored += size
+        if self.party is not None:
+            self.party.unstored += size
+            self.party.held += size
+            if self.party.unstored > MAX_UNSTORED_BYTES:
+                self.party.fill()
 
     def hold_back(self, size: int) -> None:
         """Record a delivery that the store has to hold back while it stores others."""
         self._move(-size)
         self._held += size
         self._budget.held += size
+        if self.party is not None:
+            self.party.held += size
 
     def stored(self, size: int, *, was_held: bool = False) -> None:
         """Record a delivery that has come back from the store, which may have held it back."""
         if was_held:
             self.hold_back(-size)
         self._move(-size)
+        if self.party is not None and self.party.unstored <= MAX_UNSTORED_BYTES // 2:
+            self.party.resume()

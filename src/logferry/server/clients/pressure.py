@@ -1,17 +1,19 @@
 """Memory pressure: which clients may complete their messages although memory is short, and which client is dropped.
 
-Owns the order of turns: first who has wasted none on its message, of these who delivers what it begins, and who holds
-least; now and then who waits longest. A turn is the permission to send the rest of one message. Several clients have
-one at a time, and while others wait, a turn ends as soon as its client is slow: nobody waits for one that stalls. All
-together hold at most a reserve above the limit, and one message; beyond that, those are dropped that have wasted most.
-A client that keeps memory and does nothing that would free it is dropped, too.
+Owns the order of turns: first whose identity has the fewest, then who has wasted none on its message, who delivers
+what it begins, and who holds least; now and then who waits longest. A turn is the permission to send the rest of one
+message. Several clients have one at a time, and while others wait, a turn ends as soon as its client is slow: nobody
+waits for one that stalls. All together hold at most a reserve above the limit, and one message; beyond that, those are
+dropped that have wasted most. A client that keeps memory and does nothing that would free it is dropped, too.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from logferry.server.clients.flow_control import MemoryAccount, MemoryBudget
+from logferry.server.clients.parties import Party
 
 # What a client must send of a message that it has begun, or take of its answers, per second, while others wait for the
 # memory that it holds. A modem does not; any network that carries logs does.
@@ -101,10 +103,11 @@ class _Wasted:
 
 @dataclass(slots=True)
 class _Turn:
-    """A turn: since when, and what the client held of its message then."""
+    """A turn: since when, what the client held of its message then, and whose turn it is."""
 
     since: float
     partial: int
+    party: Party | None
 
 
 class Pressure:
@@ -123,6 +126,7 @@ class Pressure:
         self._room: tuple[bool, ...] = ()  # in the reserve, as those that have a turn know it
         self._checked_at = self._turns_checked_at = 0.0
         self._given = 0
+        self._of_party: Counter[Party | None] = Counter()  # turns
         self._wasted: dict[Member, _Wasted] = {}  # on messages that are still unfinished
 
     def wait(self, client: Member) -> None:
@@ -147,8 +151,9 @@ class Pressure:
         self._proven.pop(client, None)
 
     def _end(self, client: Member) -> None:
-        if self._turns.pop(client, None) is None:
+        if (turn := self._turns.pop(client, None)) is None:
             return
+        self._of_party[turn.party] -= 1
         client.memory.has_turn = False
         if client.memory.is_first:
             client.memory.is_first, self._last = False, client.memory
@@ -190,13 +195,15 @@ class Pressure:
     def _forget(self) -> None:
         for client in list(self._turns):
             self._end(client)
+        self._of_party.clear()
         self._waiting.clear()
         self._proven.clear()
         self._wasted.clear()
 
     def _give_turn(self, client: Member, now: float) -> None:
         self._wait_no_more(client)
-        self._turns[client] = _Turn(now, client.memory.partial)
+        self._turns[client] = turn = _Turn(now, client.memory.partial, client.memory.party)
+        self._of_party[turn.party] += 1
         client.take_turn()
 
     def _next(self) -> Member | None:
@@ -217,9 +224,10 @@ class Pressure:
         last = self._last
         return last is None or not (last.unjudged or last.unstored)
 
-    def _rank(self, client: Member) -> tuple[int, bool, int]:
+    def _rank(self, client: Member) -> tuple[int, int, bool, int]:
         memory = client.memory
-        return self._wasted_by(client), not memory.is_proven, memory.partial // _PIECE_BYTES
+        turns = self._of_party[memory.party] if memory.party else 0
+        return turns, self._wasted_by(client), not memory.is_proven, memory.partial // _PIECE_BYTES
 
     def _wasted_by(self, client: Member) -> int:
         wasted = self._wasted.get(client)
@@ -261,7 +269,7 @@ class Pressure:
             is_long = now - turn.since > _LONG_TURN_S and best < self._rank(client)
             if is_long or client.behind_s(now, _TURN_BYTES_PER_S) > _MAX_BEHIND_IN_TURN_S:
                 self._end_unfinished(client, turn, now)
-        self._make_room(best[0])
+        self._make_room(min(map(self._wasted_by, self._waiting)))
 
     def _end_unfinished(self, client: Member, turn: _Turn, now: float) -> None:
         wasted = self._wasted.setdefault(client, _Wasted())

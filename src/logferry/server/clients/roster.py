@@ -17,6 +17,7 @@ from logferry.server.clients.flow_control import MemoryBudget
 from logferry.server.clients.grants import Grants
 from logferry.server.clients.held_back import HeldDeliveries
 from logferry.server.clients.networks import Networks
+from logferry.server.clients.parties import Parties
 from logferry.server.clients.patience import Patience
 from logferry.server.clients.paused import Paused
 from logferry.server.clients.places import Places, most_sources
@@ -62,6 +63,7 @@ class Roster:
         self._budget = budget
         self._counters = counters
         self._log = log
+        self._parties = Parties(scheduler.call_in_next_pass)
         self._paused = Paused(budget, scheduler)
         self._pressure = Pressure(budget, scheduler, self.regulate_memory)
         self._questions = QuestionOrder(budget, scheduler.time)
@@ -73,6 +75,7 @@ class Roster:
             registry=self,
             authenticator=authenticator,
             grants=Grants(scheduler.time),
+            parties=self._parties,
             budget=budget,
             paused=self._paused,
             pressure=self._pressure,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from logferry.protocol.delivery_requests import Question
+from logferry.server.clients.parties import Party
 from logferry.server.clients.sessions.base import ClientDelivery
 from logferry.server.storage.owners import Owner
 
@@ -14,15 +15,14 @@ class Scheduler(Protocol):
     def time(self) -> float:
         """Return the monotonic time, in seconds."""
 
-    @property
-    def is_pass_full(self) -> bool:
-        """Whether so much was done in this pass of the loop that what can wait should wait for a turn."""
+    def is_pass_full(self, party: Party | None) -> bool:
+        """Whether so much was done in this pass, for all or for `party`, that what can wait should wait for a turn."""
 
-    def work(self, steps: float) -> None:
+    def work(self, steps: float, party: Party | None) -> None:
         """Note work that was done in this pass, in steps (steps.py)."""
 
-    def call_soon(self, callback: Callable[[], object], /) -> object:
-        """Call `callback` after other clients have had their turn."""
+    def call_soon(self, callback: Callable[[], object], party: Party | None) -> object:
+        """Call `callback` after other clients have had their turn; the connections of a party share its turns."""
 
     def call_later(self, delay_s: float, callback: Callable[[], object], /) -> object:
         """Call `callback` after some seconds."""

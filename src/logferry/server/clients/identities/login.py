@@ -16,7 +16,7 @@ from logferry.server.clients.identities.tokens import hash_of
 from logferry.server.clients.networks import Networks
 
 # The principal of clients of the plain protocol that are let in by their address. No entry can have this name.
-PLAIN: Final = Principal("(plain)")
+PLAIN: Final = Principal("(plain)", proves_identity=False)
 
 
 class ByIdentity:

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 from logferry.protocol.strangers import Stranger
 from logferry.protocol.tls_opening import TlsOpening
 from logferry.server.clients.flow_control import READ_BYTES
+from logferry.server.clients.parties import Party
 from logferry.server.clients.tls.engine import TlsEngine, TlsViolation
 from logferry.server.clients.tls.handshakes import Handshakes
 
@@ -36,6 +37,10 @@ class Phase(Enum):
 
 class Above(Protocol):
     """What the layer calls of the connection above it, besides asyncio's callbacks."""
+
+    @property
+    def party(self) -> Party | None:
+        """The identity that the client has proven, with all its connections."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the layer as transport."""
@@ -84,7 +89,7 @@ class TlsServices:
     handshakes: Handshakes
     context: Callable[[], ssl.SSLContext]
     network_of: Callable[[str], str]
-    call_soon: Callable[[Callable[[], object]], object]  # after other clients have had their turn
+    call_soon: Callable[[Callable[[], object], Party | None], object]  # after other clients have had their turn
 
 
 class TlsLayer(asyncio.Transport, asyncio.Protocol):
@@ -357,7 +362,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
     def _continue_soon(self) -> None:
         if not self._will_continue:
             self._will_continue = True
-            self._services.call_soon(self._continue)
+            self._services.call_soon(self._continue, self._above.party)
 
     def _continue(self) -> None:
         """Decrypt the next step of many small records; between steps, other clients have their turn."""
