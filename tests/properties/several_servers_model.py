@@ -101,6 +101,7 @@ class World:
     def _client(self, **changes: Any) -> Iterator[Shipping]:
         settings: dict[str, Any] = {"ack_timeout": 0.5, "connect_timeout": 0.5, "shutdown_timeout": 0.3}
         settings |= {"server": self.servers, "batch_size": self.chance.choice([1, None])}
+        settings |= {"resilient": self.chance.random() < 0.5, "compress": self.chance.random() < 0.3}
         settings |= {"failback_after": 0.1 if self.chance.random() < 0.5 else 3600.0}
         with self.fleet.shipping(**(settings | changes)) as shipped:
             yield shipped
