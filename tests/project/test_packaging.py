@@ -15,7 +15,7 @@ import pytest
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS
 from tests.support.running import running_server, wait_until
 from tests.support.tls_client import server_options
-from tools.container_health import find_server, shake_hands, shakes_hands
+from tools.container_health import check, find_servers, shake_hands, shakes_hands
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = ("Dockerfile", "Dockerfile.server", "Dockerfile.test")
@@ -186,7 +186,26 @@ class TestMakefile:
         assert made.stderr.startswith(f"make {target}: docker is not installed")
 
 
+def find_server(arguments: list[str], variables: dict[str, str]) -> tuple[str, int]:
+    """Return the only server that the health check of an image finds."""
+    (found,) = find_servers(arguments, variables)
+    return found
+
+
 class TestContainerHealth:
+    def test_one_of_several_servers_is_enough(self, tmp_path: Path) -> None:
+        several, config = [("a", 1), ("::1", 2)], tmp_path / "client.toml"
+        config.write_text('server = ["a:1", "[::1]:2"]', encoding="utf-8")
+        assert find_servers(["main.py", "--server", "a:1", "--server=[::1]:2"], {"SERVER_HOST": "b"}) == several
+        assert find_servers(["main.py"], {"LOGFERRY_SERVER": "a:1, [::1]:2"}) == several
+        assert find_servers(["main.py", f"--config={config}"], {}) == several
+        assert find_servers(["main.py", "--server-port", "7"], {"LOGFERRY_SERVER": "a:1"}) == [("localhost", 7)]
+        assert find_servers(["server_main.py"], {"LOGFERRY_SERVER": "a:1"}) == [("localhost", 9000)]
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            assert check("127.0.0.1", int(_port(listener)), ["main.py"], 5) == ""
+            port = int(_port(listener))
+        assert check("127.0.0.1", port, ["main.py"], 5).startswith(f"cannot connect to 127.0.0.1 port {port}: ")
+
     def test_flags_win_over_variables_and_variables_over_defaults(self) -> None:
         variables = {"SERVER_HOST": "logs", "SERVER_PORT": "9100"}
         assert find_server(["python3", "main.py"], {}) == ("localhost", 9000)
