@@ -234,7 +234,7 @@ class Faults:
     def break_file(self, secrets: Secrets) -> None:
         """Put something else in the place of a file: the old one stays in force, and the failure is counted."""
         end, name, counter = self._random.choice(secrets.breakable())
-        if not self._wait_until(lambda: secrets.has_loaded(end), limit_s=_NOTICED_S):
+        if not self._all_have_loaded(secrets):
             return
         before = secrets.number(end, counter)
         secrets.break_file(name)
@@ -248,6 +248,8 @@ class Faults:
 
     def lock_out(self, secrets: Secrets) -> None:
         """Remove the client from the file of clients for a moment, or its token."""
+        if not self._all_have_loaded(secrets):
+            return
         name = self._random.choice(["clients.toml", "token"])
         if name == "token":
             secrets.break_file(name)
@@ -261,6 +263,10 @@ class Faults:
         """Flip a bit on the way, which nobody but TLS notices."""
         self._proxy.flip_next(self._random.choice([UP, DOWN]))
         self._count("flip on the wire")
+
+    def _all_have_loaded(self, secrets: Secrets) -> bool:
+        """Wait until every end has started with whole files: with a broken one it would not start."""
+        return self._wait_until(lambda: all(map(secrets.has_loaded, secrets.ends)), limit_s=_NOTICED_S)
 
     def _ask_for_a_look(self, secrets: Secrets, end: str) -> None:
         """Send SIGHUP, but not to a process that is only about to start and would die of it."""
