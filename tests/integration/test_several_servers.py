@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from logferry.client.delivery import server_choice
+from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import DeliveryAbandoned
 from logferry.telemetry.table import Counters
+from tests.support.delivery import DeliveryClient, batch
 from tests.support.running import numbered_line, wait_until
 from tests.support.several_servers import Fleet, fleet
 from tests.support.shipping import append, log_line
@@ -364,6 +366,56 @@ def test_of_a_file_that_is_gone_only_what_no_server_has_is_lost_once(
     assert f"bytes 0 to {end} are lost" in caplog.text
     (loss,) = two.verify("a", "b").former[0].losses
     assert (loss.start, loss.end) == (0, end)
+
+
+def the_source(two: Fleet) -> str:
+    (source,) = Checkpoints(two.state, read_only=True).known_ids()
+    return source
+
+
+def open_as_somebody_else(two: Fleet, name: str, numbers: Iterable[int]) -> None:
+    """Open the source of the log at a server that does not know it, and send lines with the offsets of the log."""
+    source, payload = the_source(two), lines(numbers)
+    with DeliveryClient(two.servers[name], client="somebody else", source=source) as client:
+        client.send(batch(payload, start=0, end=two.log.stat().st_size, source=source))
+        assert client.answer_after_alive()["committed"]
+
+
+def test_what_somebody_else_has_sent_under_the_id_of_a_source_proves_nothing(two: Fleet) -> None:
+    """A report, which everybody may ask for, has the offsets, lines and CRC-32 that others need to look the same."""
+    append(two.log, range(100))
+    two.batch("a", "b")
+    open_as_somebody_else(two, "b", range(100))
+    verdict = two.verify("a", "b")
+    assert (verdict.stored, verdict.doubled, verdict.is_proven) == (100, [], True)
+    two.stop("a")
+    verdict = two.verify("a", "b")
+    assert (verdict.stored, verdict.is_proven) == (0, False)
+    shutil.rmtree(two.tmp_path / "a")
+    two.start("a")
+    open_as_somebody_else(two, "a", range(100))
+    assert not two.verify("a", "b").is_proven
+    verdict = two.verify("a")
+    assert verdict.problem == f"what the server has of source {the_source(two)} belongs to another client"
+
+
+@pytest.mark.parametrize("others", [range(100), range(7)])
+def test_what_somebody_else_says_of_a_quiet_file_does_not_keep_it_from_a_store(
+    two: Fleet, others: Iterable[int]
+) -> None:
+    """Rule E33: one server is lost, and a source of that ID opened at the next one that has its address."""
+    append(two.log, range(100))
+    with two.shipping("a", "b") as shipped:
+        shipped.wait_for_acks(100)
+        two.stop("a")
+        append(two.log, range(100, 110))
+        shipped.wait_for_acks(110)
+        shipped.stop()
+    shutil.rmtree(two.tmp_path / "a")
+    two.start("a")
+    open_as_somebody_else(two, "a", others)
+    with two.shipping("a", "b"):
+        wait_until(lambda: set(lines(range(110))) <= set(two.lines("a")), "the new store gets the file")
 
 
 def test_fifty_clients_spread_over_three_servers(tmp_path: Path) -> None:

@@ -83,16 +83,20 @@ class Source:
 
     def holdings_beside(self, store: str) -> Holdings:
         """Return what the stores have once `store` is the present one."""
+        return self.holdings if store == self.store else self.holdings.taken_over(self.known_of(self.store), store)
+
+    def known_of(self, store: str) -> Held:
+        """Return what a store is known to have."""
         if store == self.store:
-            return self.holdings
-        return self.holdings.taken_over(Held(self.store, self.committed, self.lines, self.crc32), store)
+            return Held(store, self.committed, self.lines, self.crc32)
+        return self.holdings.of(store) or Held(store, 0, 0, 0)
 
     def move_to(self, store: str) -> Acked:
         """Make another store the present one; return what that store is known to have.
 
         `committed` stays; `lines` and `crc32` are those of the store now.
         """
-        known = self.holdings.of(store) or Held(store, 0, 0, 0)
+        known = self.known_of(store)
         self.holdings = self.holdings_beside(store)
         self.store, self.lines, self.crc32 = store, known.lines, known.crc32
         return Acked(known.committed, known.crc32, self.renderings)

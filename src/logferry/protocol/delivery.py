@@ -32,6 +32,9 @@ MAX_LOCATED: Final = 500
 # How many sources one connection may open if the welcome states no limit.
 MAX_SOURCES: Final = 10_000
 
+# Why a source is closed to a client (rule E36). It must not say whose the source is: an id of a client is a secret.
+FOREIGN: Final = "the source belongs to another client"
+
 
 def control_line(kind: str, /, **fields: object) -> bytes:
     """Return one control line of a client."""

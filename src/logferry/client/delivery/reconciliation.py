@@ -131,8 +131,7 @@ class Reconciliation:
         """Send a store what no other store has; what those have stays where it is."""
         start = self._stores.next_needed(source, max(at.committed, not_wanted_until(source, self._stores.servers)))
         if start >= source.acked_until:
-            is_there = source.store == connection.store and at.committed == source.committed
-            if is_there and at.crc32 != source.crc32:
+            if not self._stores.is_as_known(source, at):
                 self._doubt(source, connection)
             return
         self._note_lack(source, at, connection, self._stores.lacking(source, start))
@@ -158,7 +157,10 @@ class Reconciliation:
             *(printable(source.path), connection.server),
         )
         self._progress.note(source)
-        source.set_back = Acked(source.committed, source.crc32, source.renderings)
+        if source.holdings.parts and source.store != connection.store:
+            source.set_back = source.move_to(connection.store)
+        else:
+            source.set_back = Acked(source.committed, source.crc32, source.renderings)
         source.go_to(0, 0, 0)
         start = not_wanted_until(source, self._stores.servers)
         read_again(source, start, window=self._window, producer=self._producer)

@@ -119,7 +119,8 @@ class SourceResumption:
         message = "%s: the server refuses to continue it (%s); shipping it as a new source"
         logger.error(message, printable(source.path), shown)
         self._read_again(source, None)
-        if not source.committed:
+        was_acked = source.acked_until or (source.set_back and source.set_back.committed)
+        if not was_acked:
             raise ProtocolError(f"the server refuses a source that is new: {shown}")
 
     def _passed_if_believed(

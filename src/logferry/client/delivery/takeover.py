@@ -49,6 +49,14 @@ class Stores(NamedTuple):
     def _all_elsewhere(self, source: Source) -> Iterator[tuple[int, int]]:
         return source.holdings_beside(self.store).all_elsewhere(self.store, self.others)
 
+    def is_as_known(self, source: Source, position: SourceAt) -> bool:
+        """Whether a position claims no byte but what the store is known to have, and what other stores have."""
+        known = source.known_of(self.store)
+        if position.committed == known.committed:
+            return position.crc32 == known.crc32
+        claimed = min(position.committed, source.acked_until)
+        return self.next_needed(source, max(known.committed, not_wanted_until(source, self.servers))) >= claimed
+
     def can_rely_on_others(self, source: Source, start: int, end: int) -> bool:
         """Whether the stores of this client's other servers have acked all of a range."""
         return start < end <= self.next_needed(source, start)

@@ -17,7 +17,7 @@ from logferry.client.net.transport import Transport
 from logferry.config import RepairSettings, ShipSettings
 from logferry.errors import NotALogServer, ProtocolError, QuestionRefused
 from logferry.names import text_of_name
-from logferry.protocol.delivery import control_line
+from logferry.protocol.delivery import FOREIGN, control_line
 from logferry.protocol.delivery_answers import Answer, Failed, InvalidAnswer, VerdictNoted, Welcome
 from logferry.protocol.delivery_client import DeliveryClientProtocol
 from logferry.protocol.delivery_repairs import (
@@ -179,6 +179,19 @@ class ReportClient:
             yield answer.data
             position += len(answer.data)
         raise ProtocolError(f"the server says that it has more than {MAX_REPAIR_BYTES} bytes of an extent")
+
+    def is_foreign(self, source_id: str) -> bool:
+        """Whether the server has a source of this id that belongs to another client: only an owner sees its lines.
+
+        Whoever else has opened it may have sent anything, with the CRC-32 that everybody can ask for.
+        """
+        if not self.can_heal:
+            return False
+        try:
+            self._ask(control_line("content", source=source_id, start=0, position=0, bytes=1))
+        except QuestionRefused as error:
+            return str(error).endswith(FOREIGN)
+        return False
 
     def damaged(self, source_id: str) -> Iterator[DamagedExtent]:
         """Yield the extents of a source that the server knows to be damaged."""

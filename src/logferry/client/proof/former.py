@@ -78,6 +78,9 @@ def _judge(
     if checkpoint is not None:
         former.seen_at = checkpoint.seen_at
     pages = list(reports.report(source_id))
+    if checkpoint is not None and pages[0].is_known and reports.is_foreign(source_id):
+        former.problem = "what the server has of it belongs to another client"
+        return former
     recorded = reports.losses(pages[0]) if pages[0].is_known else SourceLosses()
     _count(former, pages)
     former.losses = recorded.lost

@@ -30,6 +30,9 @@ class ProofSource(Protocol):
     def report(self, source_id: str) -> Iterator[ReportPage]:
         """Yield everything that is known about a source, page by page."""
 
+    def is_foreign(self, source_id: str) -> bool:
+        """Whether what is known of a source belongs to another client, so that it proves nothing."""
+
     def losses(self, report: ReportPage) -> SourceLosses:
         """Return the losses and windows of a source, whose report begins with the page `report`."""
 

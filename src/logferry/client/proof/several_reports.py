@@ -44,7 +44,7 @@ class SeveralReports:
     def report(self, source_id: str) -> Iterator[ReportPage]:
         """See ProofSource. Everything is in one page."""
         reports = [(client, list(client.report(source_id))) for client in self.clients]
-        known = [(client, pages) for client, pages in reports if pages[0].is_known]
+        known = [each for each in reports if each[1][0].is_known and not each[0].is_foreign(source_id)]
         self._of_segment = {}
         extents = sorted(
             (extent for client, pages in known for extent in self._extents(client, pages)),
@@ -65,6 +65,10 @@ class SeveralReports:
             windows=tuple(losses.windows),
             skipped=tuple((loss.start, loss.end) for loss in losses.skipped),
         )
+
+    def is_foreign(self, source_id: str) -> bool:
+        """See ProofSource. What belongs to another client is not in a report."""
+        return False
 
     def losses(self, report: ReportPage) -> SourceLosses:
         """See ProofSource. Only of the last report."""

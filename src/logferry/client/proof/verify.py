@@ -199,6 +199,9 @@ def _compare(
     if not pages[0].is_known:
         verdict.problem = f"the server has never heard of source {checkpoint.id}{why and f': {why}'}"
         return verdict, []
+    if reports.is_foreign(checkpoint.id):
+        verdict.problem = f"what the server has of source {checkpoint.id} belongs to another client"
+        return verdict, []
     recorded = reports.losses(pages[0])
     # A server may call any range skipped; the client knows what it has skipped. What lies elsewhere must be there.
     elsewhere = [loss for loss in (*recorded.lost, *recorded.skipped) if store_of(loss.reason)]

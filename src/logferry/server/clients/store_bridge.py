@@ -14,6 +14,7 @@ from typing import Final
 
 from logferry.errors import StoreError, cause_of
 from logferry.protocol.acks import MAX_REASON_CHARS, error_ack
+from logferry.protocol.delivery import FOREIGN
 from logferry.protocol.delivery_answers import alive_line, positions_failed_line, positions_line
 from logferry.protocol.delivery_repairs import RepairOutcome, content_line, damage_line, repair_line
 from logferry.protocol.delivery_reports import losses_line, report_line, sources_line
@@ -21,7 +22,6 @@ from logferry.protocol.delivery_requests import Content, Damaged, Locate, Losses
 from logferry.server.clients.echo import Echo
 from logferry.server.clients.own_sources import OwnSources
 from logferry.server.clients.sessions.base import ClientDelivery
-from logferry.server.storage.admission import FOREIGN
 from logferry.server.storage.owners import Owner
 from logferry.server.storage.store import Store, StoreState
 from logferry.telemetry.log_limits import RepeatLimit

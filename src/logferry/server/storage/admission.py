@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Final
 
 from logferry import checksum
+from logferry.protocol.delivery import FOREIGN
 from logferry.protocol.delivery_answers import BatchRefused, Position, WindowRecorded
 from logferry.protocol.delivery_repairs import EXTENT_BYTES
 from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip, Window
@@ -21,9 +22,6 @@ from logferry.server.storage.log_names import log_of_source
 from logferry.server.storage.loss_limits import LossCounts, LossLimits
 from logferry.server.storage.owners import Owner
 from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRecords, SourceRow, WindowRow
-
-# Why a source is closed to a client. It must not say whose the source is: an id of a client is a secret.
-FOREIGN: Final = "the source belongs to another client"
 
 # Positions kept in memory, 20 MB of them. Beyond that, the older half must be read from the records again.
 MAX_ROWS: Final = 20_000
