@@ -4,6 +4,7 @@ Black hole, refused, silent, stopped answering, full, not authorised, and withou
 """
 
 import os
+import shutil
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -170,6 +171,25 @@ def test_a_pipe_goes_on_at_a_server_that_is_ahead_of_what_it_acked(two: Fleet, p
             assert shipped.stop().problems == ()
     assert set(stored(two)) == set(lines(range(2 * size + 20)))
     assert numbered_line(2 * size + 19) in two.lines("a")
+
+
+def test_what_one_store_was_to_skip_is_not_skipped_in_the_next_one(two: Fleet, proxy: ChaosProxy) -> None:
+    """The other server has not acked yet that it skips what the first one had, and the first one comes back empty."""
+    append(two.log, range(100))
+    servers = (*two.addresses("b"), ServerAddress("127.0.0.1", proxy.port))
+    with two.shipping("b", server=servers) as shipped:
+        shipped.wait_for_acks(100)
+        proxy.delay_acks(0.4)
+        two.stop("b")
+        append(two.log, range(100, 110))
+        wait_until(lambda: two.lines("a"), "the skip and the lines behind it are stored")
+        proxy.refuse()
+        proxy.reset()
+        shutil.rmtree(two.tmp_path / "b")
+        two.start("b")
+        wait_until(lambda: numbered_line(109) in two.lines("b"), "the new store gets the last line")
+        shipped.stop()
+    assert set(two.lines("b")) >= set(lines(range(100)))
 
 
 def test_a_server_whose_disk_is_full_is_left_and_said_to_be(

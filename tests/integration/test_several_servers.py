@@ -418,6 +418,49 @@ def test_what_somebody_else_says_of_a_quiet_file_does_not_keep_it_from_a_store(
         wait_until(lambda: set(lines(range(110))) <= set(two.lines("a")), "the new store gets the file")
 
 
+def test_a_store_that_took_over_from_a_lost_one_is_believed_about_a_quiet_file(
+    two: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its acks were lost, and the store that it names as the one with the beginning is lost as well."""
+    append(two.log, range(100))
+    two.batch("a", "b")
+    shutil.copytree(two.state, two.tmp_path / "before")
+    two.stop("a")
+    append(two.log, range(100, 110))
+    two.batch("a", "b")
+    shutil.rmtree(two.state)
+    (two.tmp_path / "before").rename(two.state)
+    shutil.rmtree(two.tmp_path / "a")
+    two.start("a")
+    two.stop("b")
+    two.batch("a", "b")
+    two.start("b")
+    two.log.rename(two.tmp_path / "app.log.1")
+    append(two.log, range(110, 111))
+    with two.shipping("b", "a") as shipped:
+        shipped.wait_for_acks(1)
+        append(two.log, range(111, 112))
+        shipped.wait_for_acks(2)
+        shipped.stop()
+    assert "new source" not in caplog.text
+    assert two.verify("a", "b").is_proven
+
+
+def test_which_lines_differ_is_found_out_at_the_server_that_has_them(two: Fleet) -> None:
+    append(two.log, range(30))
+    two.batch("a", "b")
+    source, end = the_source(two), sum(map(len, map(log_line, range(20))))
+    client_id = Checkpoints(two.state, read_only=True).client_id
+    with DeliveryClient(two.servers["b"], client=client_id, source=source) as client:
+        client.send(batch(lines(range(20)), start=0, end=end, source=source))
+        assert client.answer_after_alive()["committed"]
+    (segment,) = (two.tmp_path / "b").glob("segments/*/*/*.ndjson")
+    content = segment.read_bytes()
+    segment.write_bytes(content.replace(b"line 5", b"line X"))
+    verdict = two.verify("a", "b")
+    assert [(line.kind, line.first, line.last) for line in verdict.wrong_lines] == [("altered", 6, 6)]
+
+
 def test_fifty_clients_spread_over_three_servers(tmp_path: Path) -> None:
     with fleet(tmp_path, "a", "b", "c") as three:
         for number in range(50):

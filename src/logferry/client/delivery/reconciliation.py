@@ -132,7 +132,7 @@ class Reconciliation:
         start = self._stores.next_needed(source, max(at.committed, not_wanted_until(source, self._stores.servers)))
         if start >= source.acked_until:
             if not self._stores.is_as_known(source, at):
-                self._doubt(source, connection)
+                self._doubt_among(source, connection)
             return
         self._note_lack(source, at, connection, self._stores.lacking(source, start))
         if source.store != connection.store:
@@ -150,17 +150,22 @@ class Reconciliation:
         later = RenderedRange(source, source.committed, committed, source.crc32, source.renderings)
         return self._producer.crc32_behind(later, between=self._notice)
 
-    def _doubt(self, source: Source, connection: Connected) -> None:
-        """Read a source from its beginning: the answer to its open decides whether its store has this file."""
+    def _doubt_among(self, source: Source, connection: Connected) -> None:
+        self._progress.note(source)
+        known = source.move_to(connection.store) if source.store != connection.store else None
+        self._doubt(source, connection, known)
+
+    def _doubt(self, source: Source, connection: Connected, set_back: Acked | None = None) -> None:
+        """Read a source from its beginning: the answer to its open decides whether its store has this file.
+
+        `set_back` is what the store is known to have, if that is not what the source has.
+        """
         logger.warning(
             "%s: what %s has of this file differs from what was acked; comparing it with the file",
             *(printable(source.path), connection.server),
         )
         self._progress.note(source)
-        if source.holdings.parts and source.store != connection.store:
-            source.set_back = source.move_to(connection.store)
-        else:
-            source.set_back = Acked(source.committed, source.crc32, source.renderings)
+        source.set_back = set_back or Acked(source.committed, source.crc32, source.renderings)
         source.go_to(0, 0, 0)
         start = not_wanted_until(source, self._stores.servers)
         read_again(source, start, window=self._window, producer=self._producer)

@@ -194,8 +194,12 @@ class SourceResumption:
             logger.info("%s: other servers have bytes %d to %d", printable(source.path), position.committed, start)
 
     def _has_unneeded(self, source: Source, start: int, stores: Stores) -> bool:
-        """Whether the batches of a source from `start` on have bytes that other stores have."""
-        return 0 < stores.next_elsewhere(source, start) < self._window.of_source(source)[-1].end
+        """Whether the batches of a source from `start` on have bytes that other stores have, or skip what an earlier
+        store was not to get.
+        """
+        batches = self._window.of_source(source)
+        skip = any(batch.is_skipped for batch in batches)
+        return skip or 0 < stores.next_elsewhere(source, start) < batches[-1].end
 
     def _go_to(self, source: Source, position: SourceAt) -> None:
         waiting = self._window.oldest_of(source.id)

@@ -180,6 +180,10 @@ class ReportClient:
             position += len(answer.data)
         raise ProtocolError(f"the server says that it has more than {MAX_REPAIR_BYTES} bytes of an extent")
 
+    def content_of(self, source_id: str, extent: Extent) -> Iterator[bytes]:
+        """See ProofSource."""
+        return self.content(source_id, extent.start)
+
     def is_foreign(self, source_id: str) -> bool:
         """Whether the server has a source of this id that belongs to another client: only an owner sees its lines.
 

@@ -39,8 +39,8 @@ class ProofSource(Protocol):
     def sources_of(self, path: str) -> Iterator[NamedSource]:
         """Yield the sources of this client's host that had a path, by id."""
 
-    def content(self, source_id: str, start: int) -> Iterator[bytes]:
-        """Yield the stored bytes of the extent that begins at `start`."""
+    def content_of(self, source_id: str, extent: Extent) -> Iterator[bytes]:
+        """Yield the stored bytes of an extent of the last report."""
 
     def server_of(self, extent: Extent) -> str:
         """Return the name of the server that has an extent of the last report."""

@@ -4,6 +4,7 @@ Owns what the union is: extents of all servers, and as lost whatever no server h
 it. docs/protocol.md, rule E41. Must never hide that a server could not be asked.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -88,12 +89,9 @@ class SeveralReports:
                 )
         yield from (found[source_id] for source_id in sorted(found))
 
-    def content(self, source_id: str, start: int) -> Iterator[bytes]:
-        """See ProofSource. Of an extent that several servers have, as the first of them has it."""
-        for client in self.clients:
-            if any(extent.start == start for page in client.report(source_id) for extent in page.extents):
-                yield from client.content(source_id, start)
-                return
+    def content_of(self, source_id: str, extent: Extent) -> Iterator[bytes]:
+        """See ProofSource. As the server has it whose extent that is."""
+        return self._of_segment[extent.segment].content(source_id, extent.start)
 
     def server_of(self, extent: Extent) -> str:
         """See ProofSource."""
@@ -129,15 +127,16 @@ class SeveralReports:
         for page, found in known:
             own = [loss for loss in found.skipped if store_of(loss.reason)]
             elsewhere += own
-            there += _without([(0, page.committed)], [(loss.start, loss.end) for loss in own])
-            union.skipped += [loss for loss in found.skipped if loss not in own]
+            there += _Covered((loss.start, loss.end) for loss in own).rest_of(0, page.committed)
+            union.skipped += [loss for loss in found.skipped if not store_of(loss.reason)]
             union.windows += found.windows
             union.problem = union.problem or found.problem
-        stored = [(extent.start, extent.end) for extent in extents if extent.state == "ok"]
+        stored = _Covered((extent.start, extent.end) for extent in extents if extent.state == "ok")
         for _, found in known:
-            union.lost += [loss for loss in found.lost if _without([(loss.start, loss.end)], stored)]
+            union.lost += [loss for loss in found.lost if stored.rest_of(loss.start, loss.end)]
+        somewhere = _Covered(there)
         nowhere = dict.fromkeys(
-            RecordedLoss(*span, loss.reason) for loss in elsewhere for span in _without([(loss.start, loss.end)], there)
+            RecordedLoss(*span, loss.reason) for loss in elsewhere for span in somewhere.rest_of(loss.start, loss.end)
         )
         union.lost = sorted({*union.lost, *nowhere})
         union.skipped = sorted({*union.skipped})
@@ -145,17 +144,28 @@ class SeveralReports:
         return union
 
 
-def _without(spans: Sequence[Span], taken: Iterable[Span]) -> list[Span]:
-    """Return what is left of spans without others."""
-    left = list(spans)
-    for start, end in taken:
-        left = [
-            piece
-            for first, last in left
-            for piece in ((first, min(last, start)), (max(first, end), last))
-            if piece[0] < piece[1]
-        ]
-    return left
+class _Covered:
+    """The bytes that some ranges cover together. A server may name 100,000 of them: each question takes a bisection."""
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        for start, end in sorted(spans):
+            if self._ends and start <= self._ends[-1]:
+                self._ends[-1] = max(self._ends[-1], end)
+            else:
+                self._starts.append(start)
+                self._ends.append(end)
+
+    def rest_of(self, start: int, end: int) -> list[Span]:
+        """Return what of a range is not covered."""
+        rest, index = [], bisect_right(self._ends, start)
+        while start < end and index < len(self._starts) and self._starts[index] < end:
+            if start < self._starts[index]:
+                rest.append((start, self._starts[index]))
+            start = self._ends[index]
+            index += 1
+        return [*rest, (start, end)] if start < end else rest
 
 
 @contextmanager

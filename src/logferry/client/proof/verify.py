@@ -125,7 +125,7 @@ def _find_wrong_lines(
     """Add the lines of `runs` that differ to a verdict; return why that is not possible, or ""."""
     try:
         for run in runs if reports.can_heal else ():
-            stored = (data for extent in run.extents for data in reports.content(checkpoint.id, extent.start))
+            stored = (data for extent in run.extents for data in reports.content_of(checkpoint.id, extent))
             found = line_problems(file, run, checkpoint.renderings or UNKNOWN, stored, with_text=with_text)
             verdict.wrong_lines += found[: MAX_PROBLEMS - len(verdict.wrong_lines)]
     except QuestionRefused as error:
@@ -204,12 +204,13 @@ def _compare(
         return verdict, []
     recorded = reports.losses(pages[0])
     # A server may call any range skipped; the client knows what it has skipped. What lies elsewhere must be there.
-    elsewhere = [loss for loss in (*recorded.lost, *recorded.skipped) if store_of(loss.reason)]
+    all_recorded = (*recorded.lost, *recorded.skipped)
+    elsewhere = {loss for loss in all_recorded if store_of(loss.reason)}
     verdict.skipped = sorted(loss for loss in recorded.skipped if loss.end <= checkpoint.asked_from)
     others = (loss for loss in recorded.skipped if loss.end > checkpoint.asked_from)
     verdict.losses = sorted(loss for loss in (*recorded.lost, *others) if loss not in elsewhere)
     renderings = checkpoint.renderings or UNKNOWN
-    comparison = Comparison(file, renderings, verdict, reports.server_of, reports.explained(elsewhere))
+    comparison = Comparison(file, renderings, verdict, reports.server_of, reports.explained(sorted(elsewhere)))
     for extent in _extents(pages):
         comparison.compare(extent)
     comparison.expect_nothing(committed, "not on the server, although the server reports it as stored")
