@@ -187,7 +187,7 @@ class ReportClient:
     def is_foreign(self, source_id: str) -> bool:
         """Whether the server has a source of this id that belongs to another client: only an owner sees its lines.
 
-        Whoever else has opened it may have sent anything, with the CRC-32 that everybody can ask for.
+        Another client that has opened it may have sent anything, with the CRC-32 that everybody can ask for.
         """
         if not self.can_heal:
             return False
