@@ -20,14 +20,29 @@ _INTERFACE: Final = 2
 class Compiled(Protocol):
     """The functions of the compiled part.
 
-    It also has `crc32` where the CPU makes that faster than zlib's, and `fingerprint` unless it is an older build.
+    It also has `crc32` where the CPU makes that faster than zlib's, and `fingerprint`, `render_certain` and
+    `render_certain_of_own_levels` unless it is an older build.
 
     `inner_newline` is the byte that stands for newlines inside events, or a newline if there are none. Lines must end
     with a newline.
     """
 
     def render_plain(self, data: bytes, inner_newline: bytes, /) -> tuple[bytes, int, int]:
-        """Render lines in the plain format; return NDJSON, record count, blank count. Raises ValueError."""
+        """Render lines in the plain format by rules 1; return NDJSON, record count, blank count. Raises ValueError."""
+
+    def render_certain(
+        self, data: bytes, inner_newline: bytes, /
+    ) -> tuple[bytes, int, int, bytes, list[tuple[int, int]]]:
+        """Render those lines in the plain format whose reading is certain; return NDJSON, record count, blank count.
+
+        Then follow all other lines, none of them blank, and where their records belong: offsets in the NDJSON, each
+        with a number of lines. Raises ValueError.
+        """
+
+    def render_certain_of_own_levels(
+        self, data: bytes, inner_newline: bytes, /
+    ) -> tuple[bytes, int, int, bytes, list[tuple[int, int]]]:
+        """Do as `render_certain` does, where the user has added words that are levels."""
 
     def render_raw(self, data: bytes, inner_newline: bytes, /) -> tuple[bytes, int, int]:
         """Render lines in the raw format; return NDJSON, record count, blank count. Raises ValueError."""

@@ -26,6 +26,7 @@ from logferry.protocol.validation import Accept, Lines
 from logferry.rendering.engine.escape import escape, with_plain_newlines
 from logferry.rendering.engine.line_format import LineFormat
 from logferry.rendering.formats.text.plain import PLAIN
+from logferry.rendering.formats.text.plain_1 import PLAIN as PLAIN_1
 from logferry.rendering.formats.text.raw import RAW
 from tests.support.judging import validate
 
@@ -129,7 +130,7 @@ class SpeedupsFuzzer:
     def _render(self) -> None:
         data = self._bytes(_TEXT)
         inner = self._random.choice([b"\n", b"\x1f", b"\x0b", b"\0"])
-        self._compare("rendering", data, LineFormat.render, self._random.choice([PLAIN, RAW]), data, inner)
+        self._compare("rendering", data, LineFormat.render, self._random.choice([PLAIN, PLAIN_1, RAW]), data, inner)
 
     def _escape(self) -> None:
         data = self._bytes(_TEXT)

@@ -4,7 +4,7 @@ Rule F37. The plain format stands for all formats.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,32 +16,16 @@ from logferry.client.readers import input_rules
 from logferry.client.readers.rerender import rerender, rerender_as_stored
 from logferry.model.format_names import CURRENT_RULES
 from logferry.model.render_spec import RenderSpec
-from logferry.rendering.formats.text import plain
-from logferry.rendering.formats.text.raw import RAW
-from logferry.rendering.registry import format_named
-from logferry.rendering.renderer import _event_renderer, renderer
 from tests.support.events import checkpoint_of, prove
 from tests.support.running import RunningServer
 from tests.support.shipping import once, shipping, the_segment
 
-pytestmark = pytest.mark.usefixtures("quick_backoff", "logging_restored", "plain_of_other_rules")
+pytestmark = pytest.mark.usefixtures("quick_backoff", "logging_restored")
 
-# Its level is MAIN by rules 1.
+# Its level is MAIN by rules 1, and INFO by rules 2.
 LINE = b"2026-03-04 11:12:13 [main] INFO line %d\n"
 
 AsVersion = Callable[[int], None]
-
-
-@pytest.fixture
-def plain_of_other_rules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Make the newest version of the plain format another one."""
-    caches = (format_named, renderer, _event_renderer)
-    monkeypatch.setattr(plain, "PLAIN", RAW)
-    for cache in caches:
-        cache.cache_clear()
-    yield
-    for cache in caches:
-        cache.cache_clear()
 
 
 @pytest.fixture

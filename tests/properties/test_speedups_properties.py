@@ -14,10 +14,11 @@ from logferry.client.files.identity import fingerprint
 from logferry.protocol import validation
 from logferry.protocol.text import runs_by_validity
 from logferry.protocol.validation import Accept, Lines, validate_line
-from logferry.rendering.engine.escape import escape, with_plain_newlines
+from logferry.rendering.engine.escape import WHITE_SPACE, escape, with_plain_newlines
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.engine.line_format import LineFormat
 from logferry.rendering.formats.text.plain import PLAIN
+from logferry.rendering.formats.text.plain_1 import PLAIN as PLAIN_1
 from logferry.rendering.formats.text.raw import RAW
 from tests.support.judging import validate
 
@@ -74,10 +75,42 @@ def without_compiled(function: Any, *arguments: Any) -> Any:
 @example(b"2024-01-15 08:23:45 GMT: INFO x\n2024-01-15 08:23:45+010 INFO x\n", b"\n")
 @example(b"\x0b\n \x0b \n", b"\x0b")
 def test_plain_and_raw_lines_are_rendered_as_in_python(lines: bytes, inner_newline: bytes) -> None:
-    for format_, function in ((PLAIN, compiled.render_plain), (RAW, compiled.render_raw)):
+    for format_, function in ((PLAIN_1, compiled.render_plain), (RAW, compiled.render_raw)):
         expected = without_compiled(LineFormat.render, format_, lines, inner_newline)
         assert format_.render(lines, inner_newline) == expected
         assert Rendered(*function(with_plain_newlines(lines, inner_newline), inner_newline)) == expected
+
+
+# What decides by rules 2 whether a line is left to Python.
+_LAYOUT_PIECES = (
+    "2026-03-04 11:12:13|2026-03-04T11:12:13.5Z|[|]| |  |\n|Mar  4 11:12:13|11:12:13|1772622733|INFO|error|Error:"
+    "|WARN:root:|[main] |[Note]|<info>|[x/ERROR]: |DBG|FINE|NOTE:|[E]| - |--|\\|host app[7]: |shop.Pump |a@b |local."
+    '|Pump runs |The |{} |(main) |:|.|\t|\x1b[31m|\x1b[0m|I, [|811:M |*|#|# | CET| +01| AM|-| 7|x|é|"|\x0b|\x1f'
+    "|Audit|audit: |,|;|'|_|$|@"
+)
+_LAYOUTS = [*_LAYOUT_PIECES.split("|"), "|", " | "]
+_layouts = st.one_of(
+    _lines_of(_LAYOUTS),
+    st.lists(st.sampled_from(_LAYOUTS), max_size=6).map(
+        lambda some: f"2026-03-04 11:12:13 {''.join(some)}\n".encode() * 2
+    ),
+)
+
+
+@given(_layouts, _inner_newlines)
+@example(b"2026-03-04 11:12:13 +01 INFO x\n", b"\n")
+@example(b"2026-03-04 11:12:13 word [7]: ERROR x\n2026-03-04 11:12:13 INFO x\n", b"\n")
+@example(b"2026-03-04 11:12:13 Pump\x1fINFO: x\n", b"\x1f")
+def test_plain_lines_are_read_by_rules_2_as_in_python(lines: bytes, inner_newline: bytes) -> None:
+    """What the compiled part decides alone, Python decides likewise, in a chunk and one line at a time."""
+    for format_ in (PLAIN, PLAIN.with_levels(("AUDIT",))):
+        expected = without_compiled(format_.render, lines, inner_newline)
+        assert format_.render(lines, inner_newline) == expected
+        events = with_plain_newlines(lines, inner_newline).decode().split("\n")[:-1]
+        texts = (event.replace(inner_newline.decode(), "\n") for event in events)
+        blank = WHITE_SPACE.replace(inner_newline.decode(), "")  # no event consists of joined blank lines
+        records = [format_.record_of(text) for text in texts if text.strip(blank)]
+        assert expected.payload.decode() == "".join(record + "\n" for record in records)
 
 
 @given(_lines, _inner_newlines)
@@ -93,7 +126,7 @@ def test_a_line_of_which_every_byte_is_escaped_fits() -> None:
 
 @pytest.mark.parametrize(("lines", "inner_newline"), [(b"no newline", b"\n"), (b"line\n", b""), (b"line\n", b"ab")])
 def test_what_is_no_lines_is_refused(lines: bytes, inner_newline: bytes) -> None:
-    for function in (compiled.render_plain, compiled.render_raw, compiled.escape):
+    for function in (compiled.render_plain, compiled.render_certain, compiled.render_raw, compiled.escape):
         with pytest.raises(ValueError, match=r"newline|one byte"):
             function(lines, inner_newline)
 

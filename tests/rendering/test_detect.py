@@ -92,6 +92,29 @@ def test_lines_after_the_20th_do_not_matter() -> None:
     assert detect(plain * 9 + other * 11 + plain * 2) is None
 
 
-@pytest.mark.parametrize(("word", "found"), [("INFORMATION", "plain"), ("Severe", "plain"), ("web", None)])
+@pytest.mark.parametrize(
+    ("word", "found"), [("SEVERE", "plain"), ("Severe:", "plain"), ("web", None), ("INFORMATION", None)]
+)
 def test_a_line_is_plain_only_with_a_known_level(word: str, found: str | None) -> None:
     assert detect(f"2024-01-15 08:23:45 {word} x\n".encode()) == found
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("2026-03-04T11:12:13Z Pump starts", None),
+        ("2026-03-04T11:12:13Z INFO pump: on", "plain"),
+        ("2026-03-04T11:12:13Z [INFO] pump: on", "plain"),
+        ("2026-03-04T11:12:13Z error: pump: off", "plain"),
+        ("2026-03-04T11:12:13Z main ERROR: off", None),
+        ("2026-03-04T11:12:13Z 0 [Note] [MY-1] on", "plain"),
+        ("2026-03-04T11:12:13+01:00 debian pump[811]: on", "syslog"),
+        ("2026-03-04T11:12:13+01:00 debian kernel: on", "syslog"),
+        ("<38>Mar  4 11:12:13 web-1 on", "syslog"),
+        ("2026-03-04 11:12:13 [main] INFO on", "plain"),
+        ("2026/03/04 11:12:13 [error] 811#0: off", "nginx"),
+    ],
+)
+def test_a_time_and_a_word_are_syslog_only_with_a_tag_or_a_priority(line: str, name: str | None) -> None:
+    """Rule F43."""
+    assert detect(f"{line}\n".encode()) == name

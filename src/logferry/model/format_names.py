@@ -44,7 +44,7 @@ FORMATS: Final = (
     FormatName("apache", "access.apache", earlier=((1, "access.apache_1"),)),
     FormatName("cri", "containers.cri", joins_lines=True),
     FormatName("docker", "containers.docker", joins_lines=True),
-    FormatName("python", "text.python_logging"),
+    FormatName("python", "text.python_logging", earlier=((1, "text.python_1"),)),
     FormatName("klog", "text.klog"),
     FormatName("auditd", "text.auditd"),
 )

@@ -1,5 +1,6 @@
 """Detects the format of a file (`--format auto`) from its first lines, and from nothing else."""
 
+from collections.abc import Callable
 from typing import Final
 
 from logferry.rendering.engine.escape import BOM, WHITE_SPACE
@@ -8,19 +9,10 @@ from logferry.rendering.registry import format_named
 # The first lines of a program are not always typical, and a new file may not have many more than this.
 _SAMPLE_LINES: Final = 20
 
-# If several formats fit equally many lines, the first one wins: formats that extract more from a line come first.
+# If several formats fit equally many lines, the first one wins: formats that extract more from a line come first. Plain
+# fits lines of many formats: only those that are typical of it count, or all if no other format fits.
 _CANDIDATES: Final = (
-    "docker",
-    "cri",
-    "json",
-    "klog",
-    "auditd",
-    "plain",
-    "syslog",
-    "nginx",
-    "apache",
-    "python",
-    "logfmt",
+    *("docker", "cri", "json", "klog", "auditd", "syslog", "nginx", "apache", "plain", "python", "logfmt"),
 )
 
 # Container runtimes wrap lines of any format. Half of the lines is enough, because other formats would fit them too.
@@ -37,8 +29,15 @@ def detect(data: bytes) -> str | None:
     texts = [text for text in texts if text[0] not in WHITE_SPACE]
     counts = {}
     for name in _CANDIDATES:
-        counts[name] = sum(map(format_named(name).recognises, texts))
+        counts[name] = sum(map(_recogniser(name), texts))
         if counts[name] == len(texts) or (name in _WRAPPERS and 2 * counts[name] >= len(texts)):
             return name if texts else None
     best = max(counts, key=counts.__getitem__)
-    return best if 2 * counts[best] >= len(texts) else None
+    if 2 * counts[best] >= len(texts):
+        return best
+    return "plain" if 2 * sum(map(format_named("plain").recognises, texts)) >= len(texts) else None
+
+
+def _recogniser(name: str) -> Callable[[str], bool]:
+    format_ = format_named(name)
+    return format_.is_typical if name == "plain" else format_.recognises

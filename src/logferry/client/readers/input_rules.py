@@ -74,7 +74,9 @@ class InputRules:
         found = known if known not in ("", "plain") else _detected(file)
         if found is not None or file.offset - file.text_begin > _DECIDING_BYTES:
             file.rendering_decided_for = source
-            if found not in (None, known):
+            if found is None:
+                logger.info("%s: its lines are of no known format; they are read as plain", source.path)
+            elif found != known:
                 logger.info("%s: its lines are %s", source.path, found)
         return found or "plain"
 

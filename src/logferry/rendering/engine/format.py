@@ -56,6 +56,18 @@ class Format(ABC):
         """Whether the text of one event definitely has this format (`--format auto`)."""
         return self.record_of(text) != to_json(unknown_fields(text))
 
+    def is_typical(self, text: str) -> bool:
+        """Whether the text of one event has this format, and no format that reads more from it.
+
+        Only a format that fits the lines of other formats needs to define this.
+        """
+        return self.recognises(text)
+
+    def with_levels(self, levels: tuple[str, ...]) -> "Format":
+        """Return the format in which these words are levels, too, if it looks for levels in the text of a line."""
+        del levels
+        return self
+
     def event_joiner(self, *, max_bytes: int) -> EventJoiner:
         """Return the joiner of a format whose lines show which of them belong together.
 

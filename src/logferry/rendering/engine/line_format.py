@@ -12,7 +12,7 @@ Usual patterns are fast because their long runs are single ranges (`[!-~]`) or a
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Final
 
 from logferry.protocol.patterns import compile_pattern
@@ -30,11 +30,24 @@ class LineKind:
 
         With `is_exact`, `usual` matches every line whose text `full` matches, and cannot match a newline.
         """
-        self.usual: Final = LinePattern(usual, record_of(fields), is_one_line=is_exact)
         self.is_exact: Final = is_exact
-        self._full = compile_pattern(full, re.DOTALL | re.ASCII)
+        self._patterns: Final = (full, usual)
+        self._fields: Final = fields
+
+    # Both are made when they are needed: some patterns take long to compile, and most files need few of them.
+    @cached_property
+    def usual(self) -> LinePattern:
+        """The lines of this kind in a chunk of escaped lines."""
+        return LinePattern(self._patterns[1], record_of(self._fields), is_one_line=self.is_exact)
+
+    @cached_property
+    def _full(self) -> re.Pattern[str]:
+        return compile_pattern(self._patterns[0], re.DOTALL | re.ASCII)
+
+    @cached_property
+    def _values(self) -> list[tuple[str, int, Callable[[str | None], object] | None]]:
         groups = self._full.groupindex
-        self._values = [(field.key, groups.get(field.group, 0), field.value) for field in fields]
+        return [(field.key, groups.get(field.group, 0), field.value) for field in self._fields]
 
     def fields_of(self, text: str) -> dict[str, object] | None:
         """Return the fields of the text of one event; None if the event is of another kind."""
@@ -93,7 +106,7 @@ class LineFormat(Format):
         """
         render = self._render_others
         for kind in reversed(self._kinds):
-            render = partial(kind.usual.render, otherwise=render)
+            render = partial(_render_kind, kind, otherwise=render)
         return render(escaped)
 
     def _render_others(self, escaped: bytes) -> Rendered:
@@ -101,6 +114,11 @@ class LineFormat(Format):
         if not self._is_exact:
             return one_by_one(map(unescape, escaped.split(b"\n")[:-1]), self.fields_of)
         return self._otherwise.render_escaped(escaped) if self._otherwise else render_unknown(escaped)
+
+
+def _render_kind(kind: LineKind, escaped: bytes, otherwise: Callable[[bytes], Rendered]) -> Rendered:
+    """Render the lines of a kind, and all others with `otherwise`: only now is the pattern of the kind needed."""
+    return kind.usual.render(escaped, otherwise)
 
 
 def one_by_one(texts: Iterable[str], fields_of: Callable[[str], dict[str, object]]) -> Rendered:

@@ -36,3 +36,41 @@ EVENT_START: Final = (
     r"|[0-3][0-9](?:-[A-Z][a-z]{2}-|/[A-Z][a-z]{2}/)[0-9]{4}[ :]"
     rf"){TIME_OF_DAY}(?![0-9])"
 )
+
+# --- what the plain format recognises by rules 2 (docs/protocol.md, rule F40) ---
+
+_MONTH: Final = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_WEEKDAY: Final = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_DAY: Final = r"(?: [0-9]|[0-9]{1,2})"
+
+# Abbreviations that programs write for zones. Any other word after a time may be part of the message.
+_NAMED: Final = (
+    "(?:UTC|GMT|[CEMW]ES?T|MS[DK]|[ABCEHIJKMNP]ST|[ACEMNP]DT|AK[DS]T|NZ[DS]T|A[CEW]ST|A[CE]DT|BRS?T|CLS?T|[PV]ET|[CEW]AT"
+    "|TRT|ART|COT|SAST|PKT|NPT|WIB|ICT|PHT|HKT|SGT|MYT)"
+)
+
+# Two digits after a space (`13 -03 [811]`, as strftime writes zones without a name) may be a number of the message.
+_ZONE: Final = (
+    rf"(?: ?+(?:Z|{_NAMED}(?:[+-][0-9]{{1,2}}(?::?+[0-9]{{2}})?+)?+"
+    r"|[+-][0-9]{2}:?+[0-9]{2}"
+    rf"(?: {_NAMED}(?![0-9A-Za-z]))?+"
+    r"|(?<! )[+-][0-9]{2}|[+-][0-9]{2}(?= ++(?:\[|[A-Z]{3,9}+[ :])))(?![0-9A-Za-z:]))?+"
+)
+_MINUTES: Final = r":[0-9]{2}:[0-9]{2}(?:[.,][0-9]++|:[0-9]{3,9}(?![0-9:]))?+(?:(?: ?+[AP]M|[ap]m)(?![0-9A-Za-z]))?+"
+_CLOCK: Final = rf"(?:[0-9]{{1,2}}| [0-9]){_MINUTES}"
+
+# A date and a time, in the ways of the programs that rule F40 names.
+DATE_AND_TIME: Final = (
+    rf"(?:(?:{_WEEKDAY},?+ {_MONTH} {_DAY} {_CLOCK}(?: [A-Z]{{3,4}})?+ [0-9]{{4}}"
+    r"|(?:[0-9]{4}(?:-[0-9]{2}-|/[0-9]{2}/|\.[0-9]{2}\.)[0-9]{2}"
+    rf"|(?:{_WEEKDAY}, )?+[0-9]{{1,2}}[-/ ]{_MONTH}(?:[-/ ][0-9]{{4}})?+"
+    r"|[0-9]{1,2}(?:/[0-9]{1,2}/(?:[0-9]{4}|[0-9]{2})|\.[0-9]{1,2}\.[0-9]{4}|-[0-9]{1,2}-[0-9]{4})|[0-9]{6}"
+    rf"|(?:[0-9]{{4}} )?+{_MONTH} {_DAY}(?:,?+ [0-9]{{4}})?+"
+    rf")(?:T|,?+ |:){_CLOCK}){_ZONE})"
+)
+
+# How most dates begin.
+DATE_AHEAD: Final = rf"(?=\[?+(?:[0-9]{{4}}[-/.][0-9]{{2}}[-/.][0-9]{{2}}[ T]|[0-9]{{2}}[-/ ](?:[0-9]{{2}}/|{_MONTH})))"
+
+# What is a timestamp only before a level: seconds or milliseconds since 1970, and a time of day.
+ONLY_BEFORE_A_LEVEL: Final = rf"(?:1[0-9]{{9}}(?:\.[0-9]++|[0-9]{{3}}(?:[0-9]{{3}}){{0,2}}+)?+|[0-9]{{2}}{_MINUTES})"

@@ -1,46 +1,70 @@
-"""The plain format: a timestamp, a level, and a message (docs/protocol.md, rules F1 to F5)."""
+"""The plain format: lines of any program, read by its timestamp and its level (docs/protocol.md, rules F40 to F42).
 
+A wrong level or timestamp is worse than none: a word is a level only if it is a known one, where the layouts of
+well-known programs have the level. `plain_layouts` has these layouts. The compiled part renders the lines of the
+commonest layout, and those that are certain to have no level; it leaves all others to Python.
+"""
+
+from functools import lru_cache
 from typing import Final
 
 from logferry import speedups
-from logferry.rendering.engine.escape import with_plain_newlines
-from logferry.rendering.engine.fields import level, text
+from logferry.rendering.engine.escape import escape_characters, with_plain_newlines
 from logferry.rendering.engine.format import Rendered
-from logferry.rendering.engine.levels import LEVEL_WORDS
-from logferry.rendering.engine.line_format import LineFormat, LineKind
-from logferry.rendering.engine.timestamps import ISO_8601
-
-_TIMESTAMP: Final = rf"(?P<timestamp>{ISO_8601})"
-_LEVEL: Final = r"(?P<level>\[[A-Za-z]++\]|[A-Za-z]++:?+)"
-
-# In escaped text, a tab that separates is backslash and t, and a newline before a joined line is backslash and n.
-_KIND: Final = LineKind(
-    rf"{_TIMESTAMP}(?: ++|\t){_LEVEL}(?:[ \t\n]|\Z)(?P<message>.*)",
-    rf"{_TIMESTAMP}(?: ++|\\t){_LEVEL}(?: |\\[tn]|(?=\n))(?P<message>[^\n]*+)",
-    [level(), text("message"), text("timestamp")],
-    is_exact=True,
-)
+from logferry.rendering.engine.levels import UNKNOWN
+from logferry.rendering.engine.line_format import LineFormat
+from logferry.rendering.formats.text.plain_layouts import kinds_of
 
 
 class PlainFormat(LineFormat):
-    """Lines that begin with a timestamp and a level."""
+    """Lines that may have a timestamp and a level. `levels` are words that are levels besides the known ones."""
 
-    def __init__(self) -> None:
-        super().__init__("plain", [_KIND])
+    def __init__(self, levels: tuple[str, ...] = ()) -> None:
+        super().__init__("plain", kinds_of(levels))
+        self._has_own_levels = bool(levels)
 
     def recognises(self, text: str) -> bool:
-        """See Format: a word after a timestamp need not be a level; it may be a host or part of a message."""
-        return self.fields_of(text)["level"] in (*LEVEL_WORDS, "INFORMATION")
+        """See Format: a timestamp alone may be that of any format."""
+        return self.fields_of(text)["level"] != UNKNOWN
+
+    def is_typical(self, text: str) -> bool:
+        """See Format: a line with a level right after its timestamp."""
+        return self._kinds[0].fields_of(text) is not None
+
+    def with_levels(self, levels: tuple[str, ...]) -> "PlainFormat":
+        """See Format."""
+        return _with_levels(levels) if levels else self
 
     def render(self, data: bytes, inner_newline: bytes) -> Rendered:
-        """See Format. Throughput in lines of 100 bytes a second: 20 million with _speedups.c compiled, else 2 million.
+        """See Format. Measured with benchmarks/formatter.py."""
+        compiled = speedups.compiled
+        if compiled is None or not hasattr(compiled, "render_certain"):
+            return super().render(data, inner_newline)
+        render = compiled.render_certain_of_own_levels if self._has_own_levels else compiled.render_certain
+        payload, lines, blank, others, gaps = render(with_plain_newlines(data, inner_newline), inner_newline)
+        if not others:
+            return Rendered(payload, lines, blank)
+        rest = self.render_escaped(escape_characters(others, inner_newline))
+        return Rendered(_merged(payload, rest.payload, gaps), lines + rest.lines, blank)
 
-        Measured on CPython 3.11 to 3.13 with benchmarks/formatter.py.
-        """
-        if speedups.compiled:
-            lines = with_plain_newlines(data, inner_newline)
-            return Rendered(*speedups.compiled.render_plain(lines, inner_newline))
-        return super().render(data, inner_newline)
+
+def _merged(payload: bytes, others: bytes, gaps: list[tuple[int, int]]) -> bytes:
+    """Put other records into the gaps of a payload: each gap has an offset and a number of records."""
+    if not payload:
+        return others
+    records = others.split(b"\n")
+    pieces = list[bytes]()
+    done = at = 0
+    for offset, count in gaps:
+        pieces += payload[at:offset], b"\n".join(records[done : done + count]), b"\n"
+        done += count
+        at = offset
+    return b"".join([*pieces, payload[at:]])
+
+
+@lru_cache(maxsize=64)
+def _with_levels(levels: tuple[str, ...]) -> PlainFormat:
+    return PlainFormat(levels)
 
 
 PLAIN: Final = PlainFormat()

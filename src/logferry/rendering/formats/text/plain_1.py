@@ -1,4 +1,4 @@
-"""The plain format: a timestamp, a level, and a message (docs/protocol.md, rules F1 to F5)."""
+"""The plain format by rules 1: a timestamp, any word, and a message (docs/protocol.md, rules F1 to F5)."""
 
 from typing import Final
 

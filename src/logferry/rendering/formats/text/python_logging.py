@@ -5,7 +5,7 @@
     2024-01-15 08:23:45,123 WARNING app.db: connection lost         a common variant
     WARNING:  connection lost                                       uvicorn
 
-Other lines with a timestamp and a level are read as in the plain format; all others are shipped whole (rule F5).
+All other lines are read as in the plain format.
 """
 
 from typing import Final
@@ -31,13 +31,15 @@ def _kind(head: str) -> LineKind:
     return ending_with_message(head, [level(), text("message"), timestamp, *logger])
 
 
-PYTHON: Final = LineFormat(
-    "python",
-    [
+def python_format(otherwise: LineFormat) -> LineFormat:
+    """Return the format; `otherwise` reads the lines of other kinds."""
+    kinds = [
         _kind(rf"{_LEVEL}:{_LOGGER}:"),
         _kind(rf"{_TIMESTAMP} - {_LOGGER} - (?P<level>[A-Za-z]++) - "),
         _kind(rf"{_TIMESTAMP} {_LEVEL} {_LOGGER}: "),
         _kind(rf"{_LEVEL}: ++"),
-    ],
-    otherwise=PLAIN,
-)
+    ]
+    return LineFormat("python", kinds, otherwise=otherwise)
+
+
+PYTHON: Final = python_format(PLAIN)

@@ -14,7 +14,7 @@ level.
 from typing import Final
 
 from logferry.rendering.engine.fields import Field, of_each, text, text_or_null
-from logferry.rendering.engine.levels import LEVEL_AHEAD, SEVERITIES, level_of_word
+from logferry.rendering.engine.levels import LEVEL_AHEAD, LEVEL_WORDS, SEVERITIES, level_of_word
 from logferry.rendering.engine.line_format import LineFormat, LineKind
 from logferry.rendering.engine.timestamps import RFC_3164, RFC_3339
 
@@ -64,7 +64,21 @@ _TAG_FIELDS: Final = (text_or_null("app", nil=""), text_or_null("pid", nil=""))
 _WORD_FIELDS: Final = tuple(map(text_or_null, ("app", "pid", "msgid", "structured_data")))
 _LEVEL_OF_PRIORITY: Final = of_each("level", "priority", _level_of_priority)
 
-SYSLOG: Final = LineFormat(
+
+class SyslogFormat(LineFormat):
+    """Lines of syslog daemons."""
+
+    def recognises(self, text: str) -> bool:
+        """See Format: after a time and a word, only a tag or a priority shows that the word is a host (rule F43)."""
+        fields = self.fields_of(text)
+        if "facility" not in fields:
+            return False
+        words = {str(fields[key]).strip("[]<>:").upper() for key in ("host", "app")}
+        is_tagged = fields["app"] is not None and not str(fields["host"]).isdigit() and words.isdisjoint(LEVEL_WORDS)
+        return is_tagged or fields["facility"] is not None
+
+
+SYSLOG: Final = SyslogFormat(
     "syslog",
     [
         LineKind(
