@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 
 from logferry.client.delivery import server_choice
+from logferry.client.proof.several_reports import asking_all
+from logferry.client.proof.verify import verify
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import DeliveryAbandoned
 from logferry.telemetry.table import Counters
 from tests.support.delivery import DeliveryClient, batch
 from tests.support.running import numbered_line, wait_until
 from tests.support.several_servers import Fleet, fleet
-from tests.support.shipping import append, log_line
+from tests.support.shipping import append, log_line, ship_settings
 
 
 @pytest.fixture
@@ -459,6 +461,19 @@ def test_which_lines_differ_is_found_out_at_the_server_that_has_them(two: Fleet)
     segment.write_bytes(content.replace(b"line 5", b"line X"))
     verdict = two.verify("a", "b")
     assert [(line.kind, line.first, line.last) for line in verdict.wrong_lines] == [("altered", 6, 6)]
+
+
+def test_a_server_with_two_names_has_nothing_twice(two: Fleet) -> None:
+    append(two.log, range(100))
+    two.batch("a", "b")
+    (address,) = two.addresses("a")
+    servers = (address._replace(host="localhost"), address, *two.addresses("b"))
+    two.batch("a", "b", server=servers)
+    checkpoints = Checkpoints(two.state, read_only=True)
+    with asking_all(ship_settings(two.log, 1, server=servers), checkpoints) as reports:
+        verdict = verify(two.log, checkpoints, reports)
+    assert (verdict.stored, verdict.repeated, verdict.doubled) == (100, 0, [])
+    assert verdict.is_proven
 
 
 def test_fifty_clients_spread_over_three_servers(tmp_path: Path) -> None:

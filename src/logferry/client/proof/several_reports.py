@@ -47,10 +47,7 @@ class SeveralReports:
         reports = [(client, list(client.report(source_id))) for client in self.clients]
         known = [each for each in reports if each[1][0].is_known and not each[0].is_foreign(source_id)]
         self._of_segment = {}
-        extents = sorted(
-            (extent for client, pages in known for extent in self._extents(client, pages)),
-            key=lambda extent: (extent.start, extent.end),
-        )
+        extents = sorted(self._extents(known), key=lambda extent: (extent.start, extent.end))
         losses = self._union_of_losses([(pages[0], client.losses(pages[0])) for client, pages in known], extents)
         self._losses = {source_id: losses}
         counted = [(client.store, pages[0].lines, pages[0].crc32) for client, pages in known]
@@ -113,12 +110,18 @@ class SeveralReports:
         is_asked = any(client.server == server for client in self.clients)
         return f"{server} had it, and has it no more" if is_asked else f"{server} has it, and could not be asked"
 
-    def _extents(self, client: ReportClient, pages: Iterable[ReportPage]) -> Iterator[Extent]:
-        for page in pages:
-            for extent in page.extents:
-                segment = f"{client.server}: {extent.segment}"
-                self._of_segment[segment] = client
-                yield extent._replace(segment=segment)
+    def _extents(self, known: Iterable[tuple[ReportClient, Iterable[ReportPage]]]) -> Iterator[Extent]:
+        """Yield the extents of all servers; those of one store once, although it has several names."""
+        seen: set[tuple[str, Extent]] = set()
+        for client, extent in (
+            (client, extent) for client, pages in known for page in pages for extent in page.extents
+        ):
+            if client.store and (client.store, extent) in seen:
+                continue
+            seen.add((client.store, extent))
+            segment = f"{client.server}: {extent.segment}"
+            self._of_segment[segment] = client
+            yield extent._replace(segment=segment)
 
     @staticmethod
     def _union_of_losses(known: Sequence[tuple[ReportPage, SourceLosses]], extents: Sequence[Extent]) -> SourceLosses:
