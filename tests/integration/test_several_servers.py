@@ -463,6 +463,20 @@ def test_which_lines_differ_is_found_out_at_the_server_that_has_them(two: Fleet)
     assert [(line.kind, line.first, line.last) for line in verdict.wrong_lines] == [("altered", 6, 6)]
 
 
+def test_a_file_of_which_two_servers_had_a_part_each_is_stored_twice_once_the_state_is_lost(two: Fleet) -> None:
+    append(two.log, range(100))
+    two.batch("a", "b")
+    two.stop("a")
+    append(two.log, range(100, 150))
+    two.batch("a", "b")
+    two.start("a")
+    shutil.rmtree(two.state)
+    two.batch("a", "b")
+    assert len(two.lines("a")) == 250
+    verdict = two.verify("a", "b")
+    assert (verdict.stored, verdict.repeated, verdict.times_stored, verdict.is_proven) == (150, 150, 2, False)
+
+
 def test_a_server_with_two_names_has_nothing_twice(two: Fleet) -> None:
     append(two.log, range(100))
     two.batch("a", "b")

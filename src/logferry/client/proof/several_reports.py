@@ -20,6 +20,7 @@ from logferry.protocol.delivery_requests import FileVerdict
 from logferry.protocol.elsewhere import store_of
 
 Span = tuple[int, int]
+_Pages = Sequence[tuple[ReportClient, Sequence[ReportPage]]]
 
 
 class SeveralReports:
@@ -36,6 +37,7 @@ class SeveralReports:
         self._servers = {**(servers or {}), **{client.store: client.server for client in clients}}
         self._of_segment: dict[str, ReportClient] = {}  # by the segments of the last report
         self._losses: dict[str, SourceLosses] = {}  # of the last report
+        self._foreign: set[str] = set()  # sources that belong to other clients on all servers that know them
 
     @property
     def can_heal(self) -> bool:
@@ -45,7 +47,7 @@ class SeveralReports:
     def report(self, source_id: str) -> Iterator[ReportPage]:
         """See ProofSource. Everything is in one page."""
         reports = [(client, list(client.report(source_id))) for client in self.clients]
-        known = [each for each in reports if each[1][0].is_known and not each[0].is_foreign(source_id)]
+        known = self._of_this_client(source_id, [each for each in reports if each[1][0].is_known])
         self._of_segment = {}
         extents = sorted(self._extents(known), key=lambda extent: (extent.start, extent.end))
         losses = self._union_of_losses([(pages[0], client.losses(pages[0])) for client, pages in known], extents)
@@ -65,8 +67,15 @@ class SeveralReports:
         )
 
     def is_foreign(self, source_id: str) -> bool:
-        """See ProofSource. What belongs to another client is not in a report."""
-        return False
+        """See ProofSource. Only of a source whose report was asked for: the report has the servers where it is not."""
+        return source_id in self._foreign
+
+    def _of_this_client(self, source_id: str, known: _Pages) -> _Pages:
+        """Leave out servers where a source belongs to another client, unless it does on all of them."""
+        own = [(client, pages) for client, pages in known if not client.is_foreign(source_id)]
+        if known and not own:
+            self._foreign.add(source_id)
+        return own or known
 
     def losses(self, report: ReportPage) -> SourceLosses:
         """See ProofSource. Only of the last report."""
