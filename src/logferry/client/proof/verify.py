@@ -107,7 +107,7 @@ def verify(path: Path, checkpoints: Checkpoints, reports: ProofSource, *, with_t
         is_edited |= any(piece.reason == CHANGED for piece in verdict.altered)
         if is_edited and not (verdict.problem or verdict.is_proven):
             verdict.problem = f"changed since it was shipped at {moment(checkpoint.seen_at)}"
-        verdict.problem = verdict.problem or not_shown
+        verdict.problem = "; ".join(filter(None, [verdict.problem, not_shown]))
         return verdict
     finally:
         file.close()
@@ -199,9 +199,8 @@ def _compare(
     if not pages[0].is_known:
         verdict.problem = f"the server has never heard of source {checkpoint.id}{why and f': {why}'}"
         return verdict, []
-    if reports.is_foreign(checkpoint.id):
-        verdict.problem = f"what the server has of source {checkpoint.id} belongs to another client"
-        return verdict, []
+    is_foreign = reports.is_foreign(checkpoint.id)
+    foreign = f"what the server has of source {checkpoint.id} belongs to another client" if is_foreign else ""
     recorded = reports.losses(pages[0])
     # A server may call any range skipped; the client knows what it has skipped. What lies elsewhere must be there.
     all_recorded = (*recorded.lost, *recorded.skipped)
@@ -217,7 +216,7 @@ def _compare(
     if why:
         comparison.expect_nothing(min(checkpoint.acked_until, file.readable_end), why)
     comparison.expect_nothing(file.readable_end, "not shipped yet")
-    verdict.problem = "; ".join([*file.problems, *filter(None, [recorded.problem])])
+    verdict.problem = "; ".join([*file.problems, *filter(None, [recorded.problem, foreign])])
     return verdict, comparison.runs
 
 
