@@ -260,9 +260,13 @@ class TestConflicts:
             ),
             (
                 {"field": "host=a", "add_host": "true"},
-                "the field 'host' is given twice (--field, --add-host, --add-path)",
+                "the field 'host' is given twice (--field, --add-host, --add-path, --add-kubernetes)",
             ),
-            ({"field": "a=1\na=2"}, "the field 'a' is given twice (--field, --add-host, --add-path)"),
+            (
+                {"field": "pod=a", "add_kubernetes": "true"},
+                "the field 'pod' is given twice (--field, --add-host, --add-path, --add-kubernetes)",
+            ),
+            ({"field": "a=1\na=2"}, "the field 'a' is given twice (--field, --add-host, --add-path, --add-kubernetes)"),
             (
                 {"mode": "continuous", "delete_after": "true"},
                 "--delete-after is for batch mode: a followed file is never finished",

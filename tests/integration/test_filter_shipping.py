@@ -147,6 +147,26 @@ def test_fields_host_and_path_are_in_every_record_and_it_is_proven(
     prove(server.port, tmp_path / "state", *logs)
 
 
+def test_the_names_of_kubernetes_are_fields_of_every_record_and_it_is_proven(
+    tmp_path: Path, server: RunningServer
+) -> None:
+    """Rule F47: through the links of the kubelet, too."""
+    pod = tmp_path / "pods" / "shop_cart-7f9_1f0e-22" / "web"
+    pod.mkdir(parents=True)
+    append(pod / "0.log", b"2024-01-15T08:23:45.123456789Z stdout F INFO on\n")
+    other = tmp_path / "app.log"
+    append(other, b"2024-01-15T08:23:45.123456789Z stdout F INFO off\n")
+    logs = [pod / "0.log", other]
+    settings = with_inputs(
+        server.port, {log: {"add_kubernetes": True, "format": "cri"} for log in logs}, **once(tmp_path)
+    )
+    Shipping(settings).result()
+    found = {record["message"]: record for record in map(json.loads, server.stored_lines())}
+    assert [found["INFO on"][key] for key in ("namespace", "pod", "container")] == ["shop", "cart-7f9", "web"]
+    assert not {"namespace", "pod", "container"} & found["INFO off"].keys()
+    prove(server.port, tmp_path / "state", *logs)
+
+
 def test_a_rotated_file_keeps_the_path_that_its_first_lines_were_given(tmp_path: Path, server: RunningServer) -> None:
     """The path says where a line was written, not where the file lies by now; `verify` finds it under its new name."""
     log = tmp_path / "app.log"

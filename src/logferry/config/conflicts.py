@@ -4,13 +4,20 @@ This module checks valid values only: `loading` has reported and left out the ot
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from logferry.config.input_kinds import STANDARD_INPUT
 from logferry.config.server_addresses import problems_with
 from logferry.model.format_names import JOINING_FORMATS
 
 Values = Mapping[str, Any]
+
+# The keys that options add to every record.
+_ADDED_KEYS: Final = {
+    "add_host": ("host",),
+    "add_path": ("path",),
+    "add_kubernetes": ("namespace", "pod", "container"),
+}
 
 
 def of_client(values: Values, inputs: Sequence[Values]) -> Iterator[str]:
@@ -61,9 +68,9 @@ def of_input(values: Values) -> Iterator[str]:
     if values.get("format") in JOINING_FORMATS and values.get("multiline"):
         yield f"--multiline cannot be used with --format {values['format']}, which already joins lines into events"
     keys = [key for key, _ in values.get("field", ())]
-    keys += [key for key, name in (("host", "add_host"), ("path", "add_path")) if values.get(name)]
+    keys += [key for name, added in _ADDED_KEYS.items() if values.get(name) for key in added]
     for key in dict.fromkeys(key for key in keys if keys.count(key) > 1):
-        yield f"the field {key!r} is given twice (--field, --add-host, --add-path)"
+        yield f"the field {key!r} is given twice (--field, --add-host, --add-path, --add-kubernetes)"
 
 
 def of_server(values: Values) -> Iterator[str]:

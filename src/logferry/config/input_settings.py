@@ -114,6 +114,16 @@ class InputSettings:
     add_path: Annotated[
         bool, Declaration(BOOLEAN, "false", "add the file's path to every record, as path", Group.LINES)
     ]
+    add_kubernetes: Annotated[
+        bool,
+        Declaration(
+            BOOLEAN,
+            "false",
+            "add namespace, pod and container to every record of a file whose name shows them, as those below "
+            "/var/log/pods and /var/log/containers do",
+            Group.LINES,
+        ),
+    ]
     include: Annotated[
         tuple[str, ...],
         Declaration(

@@ -1,4 +1,4 @@
-"""Adds the extra fields of a source to each of its records (`--field`, `--add-host`, `--add-path`)."""
+"""Adds the extra fields of a source to each of its records (`--field`, `--add-host` ...)."""
 
 import json
 from collections.abc import Mapping

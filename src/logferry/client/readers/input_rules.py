@@ -8,6 +8,7 @@ from typing import Final
 
 from logferry.client.files.holes import without_holes
 from logferry.client.files.line_reader import SourceFile
+from logferry.client.readers.kubernetes_names import kubernetes_fields
 from logferry.config import InputSettings
 from logferry.model.format_names import CURRENT_RULES, JOINING_FORMATS
 from logferry.model.render_spec import RenderSpec
@@ -37,6 +38,8 @@ class InputRules:
             fields.append(("host", settings.host))
         if settings.add_path:
             fields.append(("path", text_of_name(path)))
+        if settings.add_kubernetes:
+            fields += kubernetes_fields(path)
         return RenderSpec(
             log_format,
             settings.max_line_bytes,
