@@ -255,10 +255,6 @@ class TestConflicts:
                 "--move-after needs files: standard input (-) can be neither deleted nor moved",
             ),
             (
-                {"format": "docker", "multiline": "^x"},
-                "--multiline cannot be used with --format docker, which already joins lines into events",
-            ),
-            (
                 {"field": "host=a", "add_host": "true"},
                 "the field 'host' is given twice (--field, --add-host, --add-path, --add-kubernetes)",
             ),

@@ -328,10 +328,10 @@ include = ["ok", "("]
         assert problems(text) == ("standard input (-) must be the only input",)
 
     def test_a_conflict_is_reported_with_the_section(self) -> None:
-        text = "[[input]]\nlog_file = 'x'\n\n[[input]]\nlog_file = 'y'\nformat = 'cri'\nmultiline = 'timestamp'\n"
+        text = "[[input]]\nlog_file = 'x'\n\n[[input]]\nlog_file = 'y'\nfield = {host = 'a'}\nadd_host = true\n"
         assert problems(text) == (
-            "logferry.toml, line 4: [[input]] 2: --multiline cannot be used with --format cri, "
-            "which already joins lines into events",
+            "logferry.toml, line 4: [[input]] 2: the field 'host' is given twice "
+            "(--field, --add-host, --add-path, --add-kubernetes)",
         )
 
     @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 from logferry.client.readers.follow.reader import FollowReader
 from tests.support.builders import Clock
 from tests.support.builders import append as append_bytes
+from tests.support.container_lines import Line, cri, docker
 from tests.support.events import JAVA, PYTHON, assert_all_there, event, extents, judge, lines_in, lines_of, prove
 from tests.support.reading import chunks_of
 from tests.support.running import RunningServer, numbered_line, running_server, wait_until
@@ -93,6 +94,27 @@ def test_no_event_is_cut_where_a_chunk_ends(
     joined_once(log, server.port, multiline_max_bytes=1024)
     assert len(server.stored_lines()) == 300
     assert_all_there(log.parent, server.port, log)
+
+
+@pytest.mark.parametrize(("name", "line"), [("cri+plain", cri), ("docker+plain", docker)])
+@pytest.mark.parametrize("chunk_bytes", [4096, 256 * 1024])
+def test_stack_traces_inside_the_lines_of_a_container_become_one_record_each(
+    log: Path, server: RunningServer, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int, name: str, line: Line
+) -> None:
+    """Rule F48."""
+    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", chunk_bytes)
+    traces = [event(number, 1 + number % 7).decode() for number in range(100)]
+    written = [
+        line(text, "stderr" if at % 3 else "stdout", at=at)
+        for at, trace in enumerate(traces)
+        for text in trace.splitlines()
+    ]
+    log.write_text("".join(f"{text}\n" for text in written))
+    run = joined_once(log, server.port, format=name, multiline_max_bytes=8192)
+    assert sorted(messages(server)) == sorted(trace.partition("ERROR ")[2].rstrip() for trace in traces)
+    assert run.counters.lines_joined == len(written) - 100
+    (verdict,) = prove(server.port, log.parent / "state", log)
+    assert verdict.stored == 100
 
 
 def test_stack_traces_become_one_record_each(log: Path, server: RunningServer) -> None:

@@ -96,7 +96,7 @@ FLOORS: Final = {
     ),
     "rendering": (
         *("renderer", "reference", "detect", "event_boundaries", "registry", "formats"),
-        *("multiline", "partial_lines", "filters", "redaction", "extra_fields", "engine"),
+        *("container_events", "multiline", "partial_lines", "filters", "redaction", "extra_fields", "engine"),
     ),
 }
 

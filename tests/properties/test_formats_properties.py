@@ -250,7 +250,7 @@ def test_rubbish_that_leaves_no_byte_for_a_joint_gives_the_same(
     )
     expected = renderer(spec).render(data)
     with patch.object(
-        multiline, "_INNER_NEWLINES", bytes(byte for byte in joints if byte < 0x20 and byte not in b"\t\r\n")
+        multiline, "INNER_NEWLINES", bytes(byte for byte in joints if byte < 0x20 and byte not in b"\t\r\n")
     ):
         assert renderer(spec).render(data) == expected
 

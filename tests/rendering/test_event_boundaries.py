@@ -2,15 +2,16 @@
 
 import subprocess
 import sys
+from types import NoneType
 
 import pytest
 
 from logferry.model.format_names import FORMATS, FormatName
 from logferry.model.render_spec import RenderSpec
+from logferry.rendering.container_events import ContainerEvents
 from logferry.rendering.event_boundaries import event_boundaries, event_joiner
 from logferry.rendering.multiline import Multiline
 from logferry.rendering.partial_lines import PartialLines
-from logferry.rendering.registry import format_named
 from logferry.rendering.renderer import renderer
 from tests.support.processes import ROOT
 
@@ -33,12 +34,14 @@ def test_neither_the_renderer_nor_a_format_is_imported() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["cri", "docker"])
-def test_formats_that_join_their_own_lines_refuse_a_pattern(name: str) -> None:
-    spec = RenderSpec(format=name, multiline="timestamp")
+@pytest.mark.parametrize("name", ["cri", "docker", "cri+json", "docker+auto"])
+def test_a_pattern_joins_what_containers_wrote(name: str) -> None:
+    """Rule F48."""
+    assert isinstance(event_boundaries(RenderSpec(format=name, multiline="timestamp")), ContainerEvents)
+    assert isinstance(event_boundaries(RenderSpec(format=name)), PartialLines)
     for judge in (renderer, event_boundaries):
-        with pytest.raises(ValueError, match=f"by a multiline pattern: the format {name} joins its lines itself"):
-            judge(spec)
+        with pytest.raises(ValueError, match="cannot use"):
+            judge(RenderSpec(format=name, multiline="("))
 
 
 def test_without_a_pattern_each_line_is_an_event() -> None:
@@ -53,13 +56,8 @@ def test_a_pattern_joins_the_lines_of_any_other_format() -> None:
 
 
 @pytest.mark.parametrize("each", FORMATS, ids=lambda each: each.name)
-def test_a_format_has_a_joiner_exactly_if_its_name_is_listed_as_joining(each: FormatName) -> None:
-    """A reader requests the joiner of a format only if the format is listed as joining."""
-    if each.joins_lines:
-        assert isinstance(event_joiner(RenderSpec(format=each.name)), PartialLines)
-        return
-    with pytest.raises(NotImplementedError):
-        format_named(each.name).event_joiner(max_bytes=1024)
+def test_lines_are_joined_without_a_pattern_exactly_if_the_format_is_listed_as_joining(each: FormatName) -> None:
+    assert isinstance(event_joiner(RenderSpec(format=each.name)), PartialLines if each.joins_lines else NoneType)
 
 
 def test_an_event_is_cut_at_the_limits_of_the_spec() -> None:

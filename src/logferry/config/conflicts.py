@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from logferry.config.input_kinds import STANDARD_INPUT
 from logferry.config.server_addresses import problems_with
-from logferry.model.format_names import JOINING_FORMATS
 
 Values = Mapping[str, Any]
 
@@ -65,8 +64,6 @@ def of_input(values: Values) -> Iterator[str]:
     files = values.get("log_file", ())
     if STANDARD_INPUT in files and len(files) > 1:
         yield "standard input (-) must be the only log file of its input"
-    if values.get("format") in JOINING_FORMATS and values.get("multiline"):
-        yield f"--multiline cannot be used with --format {values['format']}, which already joins lines into events"
     keys = [key for key, _ in values.get("field", ())]
     keys += [key for name, added in _ADDED_KEYS.items() if values.get(name) for key in added]
     for key in dict.fromkeys(key for key in keys if keys.count(key) > 1):

@@ -5,11 +5,14 @@ the same rule. This module must never import a format, except for one that joins
 """
 
 from functools import lru_cache
+from typing import Any
 
 from logferry.model.format_names import JOINING_FORMATS
 from logferry.model.render_spec import RenderSpec
+from logferry.rendering.container_events import ContainerEvents
 from logferry.rendering.engine.events import EventBoundaries, EventJoiner
 from logferry.rendering.multiline import Multiline
+from logferry.rendering.partial_lines import PartialLines
 from logferry.rendering.registry import format_named
 
 __all__ = ["EventBoundaries", "event_boundaries", "event_joiner"]
@@ -30,9 +33,9 @@ def event_joiner(spec: RenderSpec) -> EventJoiner | None:
 
 @lru_cache(maxsize=64)
 def _joiner(format_name: str, rules: int, multiline: str, max_lines: int, max_bytes: int) -> EventJoiner | None:
-    has_own_joiner = format_name in JOINING_FORMATS
-    if multiline and has_own_joiner:
-        raise ValueError(f"cannot join lines by a multiline pattern: the format {format_name} joins its lines itself")
-    if multiline:
-        return Multiline(multiline, max_lines=max_lines, max_bytes=max_bytes)
-    return format_named(format_name, rules).event_joiner(max_bytes=max_bytes) if has_own_joiner else None
+    if format_name in JOINING_FORMATS:
+        runtime: Any = format_named(format_name, rules)  # a `Runtime`, as all of these are
+        if multiline:
+            return ContainerEvents(runtime.part_syntax(), multiline, max_lines=max_lines, max_bytes=max_bytes)
+        return PartialLines(runtime.part_syntax(), max_bytes)
+    return Multiline(multiline, max_lines=max_lines, max_bytes=max_bytes) if multiline else None

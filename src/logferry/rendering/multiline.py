@@ -23,7 +23,7 @@ from logferry.rendering.engine.user_patterns import compile_user_pattern
 _TAIL_BYTES: Final = 8 * 1024
 
 # The first of these bytes that does not occur in the data replaces the newlines inside events.
-_INNER_NEWLINES: Final = bytes(code for code in range(0x1F, -1, -1) if code not in b"\t\n\r")
+INNER_NEWLINES: Final = bytes(code for code in range(0x1F, -1, -1) if code not in b"\t\n\r")
 
 
 class Multiline:
@@ -60,7 +60,7 @@ class Multiline:
         boundaries = self._boundaries(data)
         if len(boundaries) - 1 == data.count(b"\n"):
             return JoinedEvents(data)
-        inner_newline = next((bytes([code]) for code in _INNER_NEWLINES if code not in data), None)
+        inner_newline = next((bytes([code]) for code in INNER_NEWLINES if code not in data), None)
         if inner_newline is None:
             return None
         folded = bytearray(data.replace(b"\n", inner_newline))

@@ -42,6 +42,15 @@ class PartSyntax(Protocol):
     def joined(self, parts: list[Part]) -> bytes:
         """Return the line, with its newline, that has the content of all parts; the last part may be missing."""
 
+    def text_of(self, content: bytes) -> str:
+        """Return what the container wrote, given the content of a part."""
+
+    def newline_within(self, data: bytes, candidates: bytes) -> tuple[bytes | None, bytes]:
+        """Return the byte that stands for newlines inside the events of `data`, and how contents write such a newline.
+
+        The first is a newline if contents write newlines in another way, and None if all candidates occur in `data`.
+        """
+
 
 class PartialLines:
     """Joins the parts of lines in one syntax (an `engine.events.EventJoiner`)."""

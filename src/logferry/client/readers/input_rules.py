@@ -10,7 +10,7 @@ from logferry.client.files.holes import without_holes
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.readers.kubernetes_names import kubernetes_fields
 from logferry.config import InputSettings
-from logferry.model.format_names import CURRENT_RULES, JOINING_FORMATS
+from logferry.model.format_names import CURRENT_RULES, RUNTIME_FORMATS
 from logferry.model.render_spec import RenderSpec
 from logferry.names import text_of_name
 from logferry.rendering.detect import detect
@@ -33,6 +33,9 @@ class InputRules:
     def rendering(self, path: str, log_format: str) -> RenderSpec:
         """Return how to render a file of this input whose lines have this format."""
         settings = self.settings
+        is_found_out = (
+            settings.format == AUTO
+        )  # a pattern that was meant for other files may fit no line of a container
         fields = list(settings.field)
         if settings.add_host:
             fields.append(("host", settings.host))
@@ -43,7 +46,7 @@ class InputRules:
         return RenderSpec(
             log_format,
             settings.max_line_bytes,
-            "" if log_format in JOINING_FORMATS else settings.multiline,
+            "" if is_found_out and log_format in RUNTIME_FORMATS else settings.multiline,
             settings.multiline_max_lines,
             settings.multiline_max_bytes,
             tuple(fields),

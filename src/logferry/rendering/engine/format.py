@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from logferry.rendering.engine.escape import to_json, without_blank_lines
-from logferry.rendering.engine.events import EventJoiner
 from logferry.rendering.engine.levels import UNKNOWN
 
 
@@ -67,14 +66,6 @@ class Format(ABC):
         """Return the format in which these words are levels, too, if it looks for levels in the text of a line."""
         del levels
         return self
-
-    def event_joiner(self, *, max_bytes: int) -> EventJoiner:
-        """Return the joiner of a format whose lines show which of them belong together.
-
-        Only these formats have a joiner (`model.format_names.JOINING_FORMATS`). It ends an event before the event
-        exceeds `max_bytes`.
-        """
-        raise NotImplementedError(f"the format {self.name} does not join lines")
 
 
 BEFORE_UNKNOWN: Final = b'{"level": "%b", "message": "' % UNKNOWN.encode()

@@ -42,11 +42,16 @@ class AnyFormat(Format):
     name = "auto"
 
     def __init__(self, format_of: Callable[[str], Format]) -> None:
+        self._format_of = format_of
         self._kinds: Final = [
             (compile_pattern(beginning, re.ASCII), rf"((?:{beginning})[^\r\n]*+)(?!\r)", format_of(name))
             for beginning, name in _BEGINNINGS
         ]
         self._otherwise: Final = format_of("plain")
+
+    def with_levels(self, levels: tuple[str, ...]) -> Format:
+        """See Format."""
+        return AnyFormat(lambda name: self._format_of(name).with_levels(levels))
 
     def record_of(self, text: str) -> str:
         """See Format."""

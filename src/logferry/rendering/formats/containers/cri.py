@@ -12,8 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from logferry.protocol.patterns import compile_pattern
-from logferry.rendering.engine.escape import with_plain_newlines
-from logferry.rendering.engine.events import EventJoiner
+from logferry.rendering.engine.escape import NEWLINE, with_plain_newlines
 from logferry.rendering.engine.fields import flag
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.engine.levels import LEVEL_AHEAD
@@ -21,7 +20,7 @@ from logferry.rendering.engine.line_format import LineFormat, LineKind
 from logferry.rendering.engine.records import Columns, LinePattern, Texts, Written
 from logferry.rendering.engine.timestamps import RFC_3339
 from logferry.rendering.formats.containers.runtime_fields import FIELDS, STREAM, ContainerLine, WriteRecords
-from logferry.rendering.partial_lines import Part, PartialLines
+from logferry.rendering.partial_lines import Part, PartSyntax
 
 # An empty message may come without the space before it.
 _KIND: Final = LineKind(
@@ -56,6 +55,15 @@ class _CriParts:
         tag = b"F " if parts[-1].is_last else b"P "
         return b"".join([parts[0].begin, tag, *(part.content for part in parts), b"\n"])
 
+    def text_of(self, content: bytes) -> str:
+        """See PartSyntax."""
+        return content.decode("utf-8", "surrogateescape")
+
+    def newline_within(self, data: bytes, candidates: bytes) -> tuple[bytes | None, bytes]:
+        """See PartSyntax."""
+        free = next((bytes([code]) for code in candidates if code not in data), None)
+        return free, free or NEWLINE
+
 
 # A whole line with something in it, for the formats inside. Carriage returns would end lines there once more.
 _USUAL_CONTENT: Final = (
@@ -89,9 +97,9 @@ class CriFormat(LineFormat):
         pattern = LinePattern(_USUAL_CONTENT, record, is_one_line=True)
         return pattern.render(with_plain_newlines(data, inner_newline), otherwise)
 
-    def event_joiner(self, *, max_bytes: int) -> EventJoiner:
-        """See Format."""
-        return PartialLines(_CriParts(), max_bytes)
+    def part_syntax(self) -> PartSyntax:
+        """See Runtime."""
+        return _CriParts()
 
 
 CRI: Final = CriFormat()

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from logferry.protocol.patterns import compile_pattern
 from logferry.rendering.engine.escape import NEWLINE, to_json, with_plain_newlines
-from logferry.rendering.engine.events import EventJoiner
 from logferry.rendering.engine.fields import record_of
 from logferry.rendering.engine.format import Format, Rendered, unknown_fields
 from logferry.rendering.engine.levels import LEVEL_AHEAD, level_of_message
@@ -29,7 +28,7 @@ from logferry.rendering.formats.containers.runtime_fields import (
     ContainerLine,
     WriteRecords,
 )
-from logferry.rendering.partial_lines import Part, PartialLines
+from logferry.rendering.partial_lines import Part, PartSyntax
 
 
 class _DockerParts:
@@ -55,6 +54,18 @@ class _DockerParts:
         """See PartSyntax."""
         newline = rb"\n" if parts[-1].is_last else b""
         return b"".join([parts[0].begin, *(part.content for part in parts), newline, parts[0].end, b"\n"])
+
+    def text_of(self, content: bytes) -> str:
+        """See PartSyntax. What is not JSON is as it is written."""
+        text = content.decode("utf-8", "surrogateescape")
+        try:
+            return str(json.loads(f'"{text}"')) if "\\" in text else text
+        except ValueError:
+            return text
+
+    def newline_within(self, data: bytes, candidates: bytes) -> tuple[bytes | None, bytes]:
+        """See PartSyntax: an escape of JSON."""
+        return NEWLINE, rb"\n"
 
 
 # Docker's lines are JSON already: what Docker and `json.dumps` write in the same way stays as it is. If lines have
@@ -105,9 +116,9 @@ class DockerFormat(Format):
 
     name = "docker"
 
-    def event_joiner(self, *, max_bytes: int) -> EventJoiner:
-        """See Format."""
-        return PartialLines(_DockerParts(), max_bytes)
+    def part_syntax(self) -> PartSyntax:
+        """See Runtime."""
+        return _DockerParts()
 
     def record_of(self, text: str) -> str:
         """See Format."""

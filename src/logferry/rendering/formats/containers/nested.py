@@ -13,12 +13,12 @@ from typing import Final
 
 from logferry.protocol.patterns import compile_pattern
 from logferry.rendering.engine.escape import WHITE_SPACE, to_json
-from logferry.rendering.engine.events import EventJoiner
 from logferry.rendering.engine.format import Format, Rendered, unknown_fields
 from logferry.rendering.engine.levels import LEVEL_AHEAD, level_of_word
 from logferry.rendering.engine.records import Texts
 from logferry.rendering.formats.containers.runtime_fields import ContainerLine, Runtime
 from logferry.rendering.formats.json.members import members_of
+from logferry.rendering.partial_lines import PartSyntax
 
 _STRING: Final = r'"(?:[^"\\\n]++|\\[^\n])*+"'
 
@@ -43,9 +43,9 @@ class NestedFormat(Format):
         self._runtime: Final = runtime
         self._inner: Final = inner
 
-    def event_joiner(self, *, max_bytes: int) -> EventJoiner:
-        """See Format."""
-        return self._runtime.event_joiner(max_bytes=max_bytes)
+    def part_syntax(self) -> PartSyntax:
+        """See Runtime."""
+        return self._runtime.part_syntax()
 
     def record_of(self, text: str) -> str:
         """See Format."""
@@ -57,6 +57,10 @@ class NestedFormat(Format):
     def recognises(self, text: str) -> bool:
         """See Format."""
         return self._runtime.line_of(text) is not None
+
+    def with_levels(self, levels: tuple[str, ...]) -> Format:
+        """See Format."""
+        return NestedFormat(self._runtime, self._inner.with_levels(levels))
 
     def render(self, data: bytes, inner_newline: bytes) -> Rendered:
         """See Format."""

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from logferry.rendering.engine.events import EventJoiner
 from logferry.rendering.engine.fields import Field, of_each, text
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.engine.levels import level_of_word
 from logferry.rendering.engine.records import Texts
+from logferry.rendering.partial_lines import PartSyntax
 
 STREAM: Final = r"(?P<stream>stdout|stderr)"
 
@@ -44,8 +44,8 @@ class Runtime(Protocol):
 
     name: str
 
-    def event_joiner(self, *, max_bytes: int) -> EventJoiner:
-        """See Format."""
+    def part_syntax(self) -> PartSyntax:
+        """Return how the runtime writes lines and their parts."""
 
     def line_of(self, text: str) -> ContainerLine | None:
         """Take the text of one event apart: the reference. None if the event does not have this format."""
