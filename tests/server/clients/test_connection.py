@@ -105,6 +105,44 @@ def test_complete_lines_are_stored_after_the_client_has_gone() -> None:
     assert world.budget.unstored == 0
 
 
+def gone(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> FakeClient:
+    monkeypatch.setattr(client.connection.answering, "is_reset", lambda: True)
+    return client
+
+
+def test_what_is_refused_of_a_client_that_has_gone_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refusing what one read has takes seconds, and what the system still holds of the client much longer."""
+    world = World()
+    client = world.connect()
+    client.send(LINES[0])
+    gone(client, monkeypatch).send(b"x\n" * 100_000)
+    assert client.was_cut
+    assert 1000 <= world.counters.lines_rejected < 1500
+    assert world.stored_lines() == LINES[:1]
+    assert (world.budget.total, world.counters.connections) == (0, 0)
+
+
+def test_what_is_stored_of_a_client_that_has_gone_is_judged_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    client = world.connect()
+    client.send(b"x\n" * 5000)
+    lines = [b"x\n" if number % 3 == 0 else numbered_line(number) for number in range(900)]
+    gone(client, monkeypatch).send(b"".join(lines))
+    assert not client.was_cut
+    assert len(world.stored_lines()) == 600
+
+
+def test_batches_of_a_client_that_has_gone_wait_until_it_sends_them_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    client = world.connect()
+    client.send(hello() + opening())
+    client.answers()
+    gone(client, monkeypatch).send(control_line("ping") * 5000)
+    assert client.was_cut
+    assert len(client.answers()) < 500
+    assert world.counters.connections == 0
+
+
 def test_a_client_that_leaves_releases_its_sources() -> None:
     world = World()
     first, second = world.connect(), world.connect(port=5001)

@@ -18,7 +18,7 @@ class ClientRecord:
         self._counters = counters
         self._log = log
         self.lines_acked = 0
-        self._lines_rejected = 0
+        self.lines_rejected = 0
         self.last_rejection = ""
         self.why_ended = ""
         self._was_dropped = False
@@ -52,10 +52,10 @@ class ClientRecord:
 
     def note_rejected(self, reason: str) -> None:
         """Count a rejected line, frame or batch, and log the first."""
-        self._lines_rejected += 1
+        self.lines_rejected += 1
         self.last_rejection = reason
         self._counters.lines_rejected += 1
-        if self._lines_rejected == 1:
+        if self.lines_rejected == 1:
             self._log.rejected(self.label, reason)
 
     def note_loss(self, path: str, loss: Skip | Note) -> None:
@@ -113,6 +113,6 @@ class ClientRecord:
             self.label,
             why,
             lines_acked=self.lines_acked,
-            lines_rejected=self._lines_rejected,
+            lines_rejected=self.lines_rejected,
             was_dropped=self._was_dropped,
         )

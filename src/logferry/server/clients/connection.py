@@ -13,7 +13,7 @@ import asyncio
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from logferry.errors import cause_of
 from logferry.protocol.delivery import denial_line
@@ -56,6 +56,9 @@ from logferry.server.clients.tls.layer import TlsLayer
 from logferry.server.clients.tls.names import names_in
 from logferry.server.storage.log_names import PLAIN, LogName, host_name
 from logferry.server.storage.owners import Owner
+
+# Lines of a client that has gone: when so many are refused, nobody learns why, and the rest is not judged.
+_MOST_UNHEARD: Final = 1000
 
 
 class Registry(Protocol):
@@ -132,6 +135,7 @@ class Connection(asyncio.Protocol):
         self._has_room = True  # for what the client sends next
         self._read_bytes = READ_BYTES
         self._will_judge = False  # `_judge_more` is scheduled
+        self._refused_before: int | None = None  # lines, before it was noticed that the client has gone
         self._is_admitted = False
         self._grant: Grant | None = None  # of the client's identity, if that has limits
         self._granted_sources = 0
@@ -413,6 +417,10 @@ class Connection(asyncio.Protocol):
     def _judge_step(self) -> None:
         if self._must_wait():
             self.regulate()
+        elif self._session.has_more and self._is_wasted():
+            self._ignore_input()
+            self._transport.abort()
+            return
         elif self._session.has_more:
             self.memory.defer(0)
             self.answering.gather()
@@ -422,6 +430,22 @@ class Connection(asyncio.Protocol):
             self._take(turn)
         if self._life.is_ending and not self._session.has_more:
             self._take_end()
+
+    def _is_wasted(self) -> bool:
+        """Whether the client has gone and needs nothing more: it sends again what has no ack, or all of it is refused.
+
+        Refusing lines takes the most time for each byte, and meanwhile the connection keeps its place from others.
+        """
+        if not self.answering.is_reset():
+            return False
+        if self._session.expects_signs_of_life:
+            return True
+        if self._refused_before is None:
+            self._refused_before = self.record.lines_rejected
+        is_wasted = self.record.lines_rejected - self._refused_before >= _MOST_UNHEARD
+        if is_wasted:
+            self.record.ends_because(f"it has gone, and {_MOST_UNHEARD:,} lines were refused that it had sent before")
+        return is_wasted
 
     def _continue_judging(self) -> None:
         is_unfinished = self._session.has_more or self._life.is_ending
