@@ -446,6 +446,46 @@ def test_a_folder_that_is_exchanged_after_it_was_listed_is_left_alone(
     assert contents(other) == before
 
 
+def test_a_folder_that_appears_after_it_was_missing_is_not_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, other = two_stores(tmp_path)
+    before = contents(other)
+    log = segments_of(mine)[0].parent
+    below = HeldFolder.below
+
+    def appearing(self: HeldFolder, relative: str) -> AbstractContextManager[HeldFolder]:
+        if relative == f"{log.parent.name}/{log.name}":
+            exchange(log, other / log.relative_to(mine))
+            raise FileNotFoundError
+        return below(self, relative)
+
+    monkeypatch.setattr(HeldFolder, "below", appearing)
+    rebuild(mine)
+    assert contents(other) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a ledger for others")
+def test_a_pipe_in_the_place_of_the_new_ledger_keeps_root_from_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path)
+    os.chown(tmp_path, 12345, 12345)
+    before = tables(tmp_path)
+    original = Ledger.move_log_into_file
+
+    def planting(self: Ledger) -> None:
+        original(self)
+        (tmp_path / "ledger.new" / "ledger.sqlite3").unlink()
+        os.mkfifo(tmp_path / "ledger.new" / "ledger.sqlite3")
+
+    monkeypatch.setattr(Ledger, "move_log_into_file", planting)
+    with pytest.raises(StoreError, match="the old ledger is kept"):
+        rebuild(tmp_path)
+    monkeypatch.undo()
+    assert tables(tmp_path) == before
+
+
 @pytest.mark.parametrize("step", ["__init__", "move_log_into_file"])
 def test_a_new_ledger_whose_folder_is_exchanged_takes_no_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str

@@ -92,7 +92,7 @@ def _take_in(place: Path, folder: HeldFolder) -> None:
     """Copy the ledger into the held folder, if it was made elsewhere."""
     if place == folder.name:
         return
-    flags = os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe keeps nobody waiting
     with (
         open(place / FILE_NAME, "rb") as made,
         open(os.open(FILE_NAME, flags, dir_fd=folder.descriptor), "wb") as copy,

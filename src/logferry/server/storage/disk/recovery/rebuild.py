@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from logferry.errors import StoreError, cause_of
 from logferry.folder_lock import FolderInUse
@@ -32,6 +33,9 @@ from logferry.server.storage.disk.recovery.entering import Entering
 from logferry.server.storage.disk.recovery.new_ledger import replace_ledger
 from logferry.server.storage.log_names import PLAIN
 from logferry.server.storage.records import SegmentRow
+
+# A path that leads to nothing and that nobody can create.
+_NOWHERE: Final = Path("/proc/self/fd/none/segment")
 
 
 @dataclass(slots=True)
@@ -152,7 +156,7 @@ class _Rebuild:
             try:
                 held = stack.enter_context(self._root.below(folder))
             except FileNotFoundError:  # the shared journal has it
-                return self._entered(path, name, self._root.path / path)
+                return self._entered(path, name, _NOWHERE)  # and not what has the name of its folder by now
             except OSError as error:
                 self._made.remarks.append(f"{path} cannot be read and is left alone: {cause_of(error)}")
                 return None
