@@ -70,6 +70,24 @@ def test_what_an_identity_holds_is_what_its_connections_hold_until_the_last_deli
     assert (party.held, party.unstored, party.connections, world.budget.surplus) == (0, 0, 0, 0)
 
 
+def test_an_identity_that_connects_again_still_has_what_it_has_in_the_store() -> None:
+    world = World(authenticator=ByHost())
+    parties = set()
+    world.store.stall("No space left on device")
+    for number in range(5):
+        client = connected(world, "large", number)
+        parties.add(party_of(client))
+        client.send(batch([numbered_line(number)], start=0, source=f"large{number}"))
+        client.leave()
+    assert len(parties) == 1
+    assert parties.pop().unstored == world.budget.unstored > 0
+    world.resume_store()
+    client = connected(world, "large", 9)
+    assert (party_of(client).connections, party_of(client).held) == (1, 0)
+    client.leave()
+    assert world.roster._parties._parties == {}
+
+
 def test_under_pressure_an_identity_has_one_share_however_many_connections_it_has() -> None:
     budget = MemoryBudget(MIB)
     parties = Parties(lambda callback: None)

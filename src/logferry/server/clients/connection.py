@@ -57,7 +57,7 @@ from logferry.server.clients.tls.names import names_in
 from logferry.server.storage.log_names import PLAIN, LogName, host_name
 from logferry.server.storage.owners import Owner
 
-# Lines of a client that has gone: when so many are refused, nobody learns why, and the rest is not judged.
+# Refused lines of a client that has gone, which learns of none of them; after these, the rest is not judged.
 _MOST_UNHEARD: Final = 1000
 
 
@@ -469,7 +469,9 @@ class Connection(asyncio.Protocol):
         """Take a delivery back from the store; one `after_stored` follows for the group."""
         self._deliveries -= 1
         self.memory.stored(delivery.cost, was_held=delivery.is_held)
-        if not self._life.is_lost and not delivery.is_given_up:
+        if self._life.is_lost and (party := self.party) is not None:
+            self._services.parties.forget_if_gone(party)
+        elif not self._life.is_lost and not delivery.is_given_up:
             self.record.lines_acked += self._session.stored(delivery)
 
     def held_back(self, delivery: ClientDelivery) -> None:

@@ -91,6 +91,6 @@ class Parties:
         return self._parties.setdefault(principal, Party(principal, self._call_in_next_pass))
 
     def forget_if_gone(self, party: Party) -> None:
-        """Forget an identity that has no connections any more."""
-        if not party.connections:
+        """Forget an identity without connections, once the store has what they sent: the next one counts that."""
+        if not party.connections and not party.held:
             self._parties.pop(party.principal, None)
