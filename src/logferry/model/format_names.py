@@ -38,7 +38,7 @@ FORMATS: Final = (
     FormatName("plain", "text.plain", earlier=((1, "text.plain_1"),)),
     FormatName("raw", "text.raw"),
     FormatName("json", "json.format", earlier=((1, "json.format_1"),)),
-    FormatName("logfmt", "text.logfmt"),
+    FormatName("logfmt", "text.logfmt", earlier=((1, "text.logfmt_1"),)),
     FormatName("syslog", "text.syslog"),
     FormatName("nginx", "access.nginx", earlier=((1, "access.nginx_1"),)),
     FormatName("apache", "access.apache", earlier=((1, "access.apache_1"),)),

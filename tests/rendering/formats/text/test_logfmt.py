@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from logferry.model.format_names import CURRENT_RULES
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering.formats.text.logfmt import LOGFMT
 from logferry.rendering.renderer import renderer
-from tests.support.formats import check_sample, render_both_ways, unknown
+from tests.support.formats import check_sample, records, render_both_ways, unknown
 
 # Enough lines for a pattern to render them.
 MANY = 20
@@ -90,10 +91,10 @@ def test_missing_common_keys_come_first_and_the_message_is_the_whole_line() -> N
     )
 
 
-def test_a_repeated_key_stays_repeated() -> None:
-    """Rule F17."""
+def test_a_repeated_key_stays_repeated_unless_it_is_a_common_one() -> None:
+    """Rules F17 and F49."""
     assert shipped("msg=m ts=t level=a level=b x=1 x=2") == (
-        '{"message": "m", "timestamp": "t", "level": "A", "level": "B", "x": "1", "x": "2"}'
+        '{"message": "m", "timestamp": "t", "level": "A", "level_2": "b", "x": "1", "x": "2"}'
     )
 
 
@@ -115,7 +116,9 @@ def test_a_line_that_does_not_consist_of_pairs_is_shipped_whole(line: str) -> No
 
 
 def test_joined_lines_are_not_pairs() -> None:
-    rendered = renderer(RenderSpec(format="logfmt", multiline="level")).render(b"level=info msg=m\n  at x\n" * MANY)
+    rendered = renderer(RenderSpec(rules=CURRENT_RULES, format="logfmt", multiline="level")).render(
+        b"level=info msg=m\n  at x\n" * MANY
+    )
     assert (rendered.lines, rendered.joined) == (MANY, MANY)
     assert json.loads(rendered.payload.splitlines()[0]) == unknown("level=info msg=m\n  at x")
 
@@ -139,3 +142,39 @@ def test_lines_of_many_layouts_keep_their_order() -> None:
     payload = render_both_ways("logfmt", "\n".join(lines).encode() + b"\n\n").payload
     messages = [json.loads(record)["message"] for record in payload.splitlines()]
     assert [message.removeprefix("text ") for message in messages] == [str(index // 4) for index in range(1200)]
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("'a b'", "a b"),
+        ("''", ""),
+        ("'op=\"x\" y=1'", 'op="x" y=1'),
+        ("don't", "don't"),
+        ("'a'b", "'a'b"),
+        ("'a", "'a"),
+    ],
+)
+def test_a_value_may_stand_in_single_quotes(written: str, value: str) -> None:
+    """Rule F49."""
+    for count in (1, 20):
+        for found in records("logfmt", *[f"level=info n={written} m=1", "level=info n=x m=2"] * count)[::2]:
+            assert (found["n"], found["m"]) == (value, "1")
+
+
+def test_a_common_key_that_stands_again_gets_a_number() -> None:
+    """Rule F49."""
+    line = "type=LOGIN msg=audit(1.2:3): pid=8 msg='op=login res=ok' msg_2=x level=info msg=y level=warn"
+    for count in (1, 20):
+        for found in records("logfmt", *[line] * count):
+            assert found == {
+                "timestamp": None,
+                "type": "LOGIN",
+                "message": "audit(1.2:3):",
+                "pid": "8",
+                "msg_2": "x",
+                "msg_3": "op=login res=ok",
+                "level": "INFO",
+                "msg_4": "y",
+                "level_2": "warn",
+            }

@@ -1,15 +1,16 @@
 """The logfmt format: `level=info msg="request handled" status=200`, as Go programs and Heroku write it.
 
 A line consists of pairs `key=value`, separated by spaces; keys without a value may follow the first pair. A value is a
-word, or a quoted string with the escapes of JSON. Values stay strings, keys keep their order, and both stay as written;
-the common keys are renamed as in the json format, and a key without a value becomes `true`. Any other line is shipped
-whole (rule F5).
+word, a quoted string with the escapes of JSON, or a string in single quotes (docs/protocol.md, rule F49). Values stay
+strings, keys keep their order, and both stay as written; the common keys are renamed as in the json format, and a key
+without a value becomes `true`. Any other line is shipped whole (rule F5).
 """
 
 import json
 import re
 from collections.abc import Hashable, Iterator
 from functools import lru_cache
+from itertools import count, filterfalse
 from typing import Final
 
 from logferry.protocol.patterns import compile_pattern
@@ -21,7 +22,12 @@ from logferry.rendering.engine.layouts import INSIDE_STRING, LayoutFormat, Piece
 from logferry.rendering.engine.records import LinePattern, Texts, Written
 
 _KEY: Final = r'[^\x00-\x20="\\]++'
-_token: Final = compile_pattern(rf'({_KEY})(?:=("(?:[^"\\]++|\\.)*+"|[^\x00-\x20"]*+))?+(?:[ \t]++|\Z)', re.DOTALL)
+_IN_SINGLE_QUOTES: Final = r"'[^'\x00-\x1f]*+'"
+_token: Final = compile_pattern(
+    rf"""({_KEY})(?:=("(?:[^"\\]++|\\.)*+"|{_IN_SINGLE_QUOTES}(?=[ \t]|\Z)|[^\x00-\x20"]*+))?+(?:[ \t]++|\Z)""",
+    re.DOTALL,
+)
+_in_single_quotes: Final = compile_pattern(_IN_SINGLE_QUOTES)
 
 Tokens = list[tuple[str, str | None]]  # each key with its value as it is written
 
@@ -37,11 +43,12 @@ class LogfmtFormat(LayoutFormat):
         tokens = _tokens_of(text)
         if tokens is None:
             return to_json(unknown_fields(text))
-        sources = sources_of(_keys_of(tokens))
+        numbered = list(_numbered(tokens))
+        sources = sources_of(_keys_of(numbered))
         roles = {source: role for role, source in sources.items()}
         missing = missing_fields(sources, text)
         members = [f'"{name}": {to_json(value)}' for name, value in missing.items()]
-        for key, written in tokens:
+        for key, written in numbered:
             role = roles.get(key, key) if written is not None else key
             value = _value_of(written)
             members.append(f'"{role}": {upper_text(value) if role == "level" and written is not None else value}')
@@ -54,7 +61,8 @@ class LogfmtFormat(LayoutFormat):
     def layout_of(self, text: str) -> tuple[str, ...] | None:
         """See LayoutFormat: a layout is the sequence of the keys that matter."""
         tokens = _tokens_of(text)
-        return None if tokens is None else tuple(key for key, _ in tokens if key in ALL_NAMES)
+        names = [] if tokens is None else [key for key, _ in tokens if key in ALL_NAMES]
+        return None if tokens is None or len(set(names)) < len(names) else tuple(names)
 
     def pattern_of(self, layout: Hashable) -> LinePattern:
         """See LayoutFormat."""
@@ -78,6 +86,26 @@ def _tokens_of(text: str) -> Tokens | None:
     return tokens if tokens and tokens[0][1] is not None else None
 
 
+def _numbered(tokens: Tokens) -> Iterator[tuple[str, str | None]]:
+    """Yield the tokens; a key that may have a role and stands once more gets the first free number after it."""
+    taken = {key for key, _ in tokens}
+    free = dict[str, Iterator[str]]()
+    for key, written in tokens:
+        if key not in ALL_NAMES:
+            yield key, written
+        elif key not in free:
+            free[key] = _free_names(key, taken)
+            yield key, written
+        else:
+            yield next(free[key]), written
+
+
+def _free_names(key: str, taken: set[str]) -> Iterator[str]:
+    """Yield names for the key from its second time on. Each name is tried once, so a line takes linear time."""
+    names = (f"{key}_{number}" for number in count(2))
+    return filterfalse(taken.__contains__, names)
+
+
 def _keys_of(tokens: Tokens) -> list[tuple[str, bool]]:
     return [(key, value is not None) for key, value in tokens]
 
@@ -86,6 +114,8 @@ def _value_of(written: str | None) -> str:
     """Return the JSON of a value."""
     if written is None:
         return "true"
+    if _in_single_quotes.fullmatch(written):
+        return to_json(written[1:-1])
     if not written.startswith('"'):
         return to_json(written)
     try:
@@ -96,8 +126,9 @@ def _value_of(written: str | None) -> str:
 
 
 # All quantifiers are possessive: the time is linear in the bytes for any input. A value is a quoted string that has
-# only JSON's escapes, or a word without backslashes: both go between quotes in the record, unchanged.
-_WORD: Final = r'[^\x00-\x20"\\]*+'
+# only JSON's escapes, or a word without backslashes that does not begin with a single quote: both go between quotes in
+# the record, unchanged.
+_WORD: Final = r"""(?!')[^\x00-\x20"\\]*+"""
 _QUOTE: Final = '"?+'
 
 
