@@ -58,7 +58,7 @@ from logferry.server.storage.log_names import PLAIN, LogName, host_name
 from logferry.server.storage.owners import Owner
 
 # Refused lines of a client that has gone, which learns of none of them; after these, the rest is not judged.
-_MOST_UNHEARD: Final = 1000
+_MOST_UNHEARD: Final = 100
 
 
 class Registry(Protocol):
@@ -444,7 +444,7 @@ class Connection(asyncio.Protocol):
             self._refused_before = self.record.lines_rejected
         is_wasted = self.record.lines_rejected - self._refused_before >= _MOST_UNHEARD
         if is_wasted:
-            self.record.ends_because(f"it has gone, and {_MOST_UNHEARD:,} lines were refused that it had sent before")
+            self.record.ends_because(f"it has gone, and {_MOST_UNHEARD} lines were refused that it had sent before")
         return is_wasted
 
     def _continue_judging(self) -> None:
