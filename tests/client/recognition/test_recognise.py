@@ -220,6 +220,18 @@ def test_a_file_goes_on_in_the_longer_copy_that_replaced_it(tmp_path: Path, memo
     assert memory.recognise(log) == (source, size)
 
 
+def test_a_file_goes_on_where_it_is_stored_although_a_copy_in_between_is_lost(tmp_path: Path, memory: Memory) -> None:
+    """The copy was deleted before it was read. What its position says was recorded as lost, and is in the next copy."""
+    log = append(tmp_path / "app.log", range(100))
+    stored, size = memory.ship(log), log.stat().st_size
+    finish(memory, stored)
+    replace(log, log.read_bytes() + log_line(100))
+    lost = memory.ship(log)
+    memory.checkpoints.change(lost, tail_bytes=0, tail=FINGERPRINT_OF_NOTHING, is_finished=True)
+    replace(log, log.read_bytes() + log_line(101))
+    assert memory.recognise(log) == (stored, size)
+
+
 def test_a_few_equal_bytes_are_no_proof_that_a_finished_file_goes_on(tmp_path: Path, memory: Memory) -> None:
     log = tmp_path / "app.log"
     log.write_bytes(b"started\n")

@@ -107,7 +107,7 @@ class Recogniser:
 
         If the original still exists unchanged, under whatever name, the copy is a separate file.
         """
-        if checkpoint.is_finished and (checkpoint.committed < LEAST_PROOF_BYTES or is_archive_name(file.path.name)):
+        if checkpoint.is_finished and (_says_little(checkpoint) or is_archive_name(file.path.name)):
             return False  # all of it is stored, and nothing more is expected of it; the file may be alike by chance
         return (
             checkpoint.head_bytes > 0
@@ -134,6 +134,11 @@ class Recogniser:
         file.resume(source)
         self.checkpoints.follow(source)
         logger.debug("%s is known; resuming at byte %d", file.path, source.committed)
+
+
+def _says_little(checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint proves little: of a few bytes, or of a file whose end was lost before it was read."""
+    return checkpoint.committed < LEAST_PROOF_BYTES or not checkpoint.tail_bytes
 
 
 def is_same_file(file: SourceFile, checkpoint: Checkpoint) -> bool:
