@@ -26,6 +26,7 @@ SAVED = [
         RenderSpec(include=("a",), exclude=("b", "c"), redact=("email", "d")),
     ),
     ('{"skips_nuls": true}', RenderSpec(skips_nuls=True)),
+    ('{"levels": ["AUDIT", "TO-DO"], "strip_ansi": true}', RenderSpec(levels=("AUDIT", "TO-DO"), strip_ansi=True)),
     ('{"skips_nuls": true, "rules": 2}', RenderSpec(skips_nuls=True, rules=2)),
 ]
 
@@ -49,6 +50,10 @@ def test_only_what_is_not_the_default_is_saved(saved: str, spec: RenderSpec) -> 
         {"max_line_bytes": "4096"},
         {"max_line_bytes": True},
         {"rules": 0},
+        {"levels": ["(a"]},
+        {"levels": [1]},
+        {"levels": [["A", "B"]]},
+        {"strip_ansi": 1},
         {"rules": True},
         {"fields": "env=x"},
         {"include": {"a": "b"}},

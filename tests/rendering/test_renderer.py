@@ -327,3 +327,31 @@ def test_a_level_may_end_its_line_where_lines_are_joined() -> None:
     assert payload == b'{"level": "ERROR", "message": " at x", "timestamp": "2024-01-15 08:23:45"}\n'
     event = b"2024-01-15 08:23:45 ERROR\n at x"
     assert render_event(format_named("plain"), event) == payload
+
+
+def test_escape_sequences_are_taken_out_if_that_is_asked_for() -> None:
+    """Rule F50."""
+    lines = (
+        f"{TIME} \x1b[32mINFO\x1b[0m \x1b[1;31mred\x1b[0m\n"
+        "\x1b[0m\n"
+        "\x1b]8;;http://a\x07link\x1b]8;;\x1b\\ \x1b[2K\x1b[\n"
+    ).encode() + b"\x1b[1m\xff\n"
+    rendered = renderer(RenderSpec(rules=2, strip_ansi=True, redact=("red",))).render(lines)
+    found = [json.loads(line) for line in rendered.payload.splitlines()]
+    assert [record["message"] for record in found] == ["[redacted]", "link \x1b[", "\ufffd"]
+    assert (found[0]["level"], found[2]["raw"], rendered.blank) == ("INFO", "/w==", 1)
+    kept = renderer(RenderSpec(rules=2)).render(lines).payload
+    assert json.loads(kept.splitlines()[0])["message"] == "\x1b[1;31mred\x1b[0m"
+    cut = renderer(RenderSpec(rules=2, strip_ansi=True)).render(b"\x1b[1mabc", truncated=True).payload
+    assert json.loads(cut)["message"] == "abc"
+
+
+@pytest.mark.parametrize("name", ["plain", "python", "cri+plain"])
+def test_words_of_the_user_are_levels_in_every_format_that_looks_for_levels_in_lines(name: str) -> None:
+    """Rule F50."""
+    line = f"{TIME} AUDIT x\n"
+    if name == "cri+plain":
+        line = f"2026-03-04T11:12:13Z stdout F {line}"
+    for levels, level in (((), "UNKNOWN"), (("AUDIT",), "AUDIT")):
+        rendered = renderer(RenderSpec(name, rules=2, levels=levels)).render(line.encode())
+        assert json.loads(rendered.payload)["level"] == level

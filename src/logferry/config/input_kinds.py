@@ -10,7 +10,7 @@ from typing import Final
 
 from logferry.config.kinds import Kind, any_number, not_empty, several, word_or
 from logferry.model.format_names import FORMAT_NAMES, NESTED_FORMATS, REGEX_PREFIX, RUNTIME_FORMATS
-from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP, REDACTION_NAMES, RESERVED_KEYS
+from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP, REDACTION_NAMES, RESERVED_KEYS, is_level_word
 from logferry.names import encodable
 
 FORMATS: Final = ("auto", *FORMAT_NAMES)
@@ -65,6 +65,12 @@ def _redaction(text: str) -> str:
     return text.lower() if text.lower() in REDACTION_NAMES else _pattern(text)
 
 
+def _level(text: str) -> str:
+    if not is_level_word(text):
+        raise ValueError
+    return text.upper()
+
+
 def _field(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip() or "\0" in text:
@@ -89,4 +95,5 @@ MULTILINE: Final = word_or(
 REDACT: Final = any_number(
     Kind(_redaction, ""), "\n", f"{', '.join(REDACTION_NAMES)} or regular expressions, one a line"
 )
+LEVELS: Final = any_number(Kind(_level, "a word of letters"), ",", "words of letters, separated by commas")
 FIELDS: Final = replace(any_number(Kind(_field, ""), "\n", "key=value, one a line"), takes_table=True)

@@ -6,7 +6,17 @@ Each field declares its option (see `options`). This module reads nothing: `load
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
-from logferry.config.input_kinds import FIELDS, FILE_PATTERNS, FILES, FORMAT, MULTILINE, NESTED, PATTERNS, REDACT
+from logferry.config.input_kinds import (
+    FIELDS,
+    FILE_PATTERNS,
+    FILES,
+    FORMAT,
+    LEVELS,
+    MULTILINE,
+    NESTED,
+    PATTERNS,
+    REDACT,
+)
 from logferry.config.kinds import BOOLEAN, choice, whole
 from logferry.config.options import Declaration, Group
 from logferry.config.units import KIB, duration, size
@@ -151,6 +161,24 @@ class InputSettings:
             "none",
             f"replace with [redacted]: {', '.join(REDACTION_NAMES)}, or whatever a regular expression matches; "
             "repeat the flag, or put one on each line of the variable",
+            Group.LINES,
+        ),
+    ]
+    levels: Annotated[
+        tuple[str, ...],
+        Declaration(
+            LEVELS,
+            "none",
+            "words that are levels in the formats plain and python besides the known ones, such as AUDIT,VERBOSE",
+            Group.LINES,
+        ),
+    ]
+    strip_ansi: Annotated[
+        bool,
+        Declaration(
+            BOOLEAN,
+            "false",
+            "take ANSI escape sequences, such as colours, out of the lines; they never hide a level or a timestamp",
             Group.LINES,
         ),
     ]

@@ -5,6 +5,7 @@ each range of a source was rendered, so `verify` and a restarted client reproduc
 configuration has changed.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self
@@ -25,6 +26,8 @@ RESERVED_KEYS: Final = (*COMMON_KEYS, "raw", "truncated")
 # A pattern that matches all of any event, in a time in proportion to its length.
 _EVERYTHING: Final = "(?s).+"
 
+_LEVEL_WORD: Final = re.compile(r"[A-Za-z](?:[A-Za-z_-]{0,30}[A-Za-z])?")
+
 # The largest `max_line_bytes` that a user may set.
 LONGEST_LINE_BYTES: Final = 16 * 1024 * 1024
 
@@ -37,7 +40,8 @@ class RenderSpec:
     EVENTS_BEGIN_WITH_TIMESTAMP, or the pattern of a line that begins an event. `fields` are added to every record.
     `include`, `exclude` and `redact` are patterns; `redact` may also name built-in ones. `skips_nuls` says that NULs at
     the beginning of a line are not part of it, as it is for every file that the client reads now. `rules` says by which
-    rules the format reads a line; a spec that was saved before rules had numbers follows the first ones.
+    rules the format reads a line; a spec that was saved before rules had numbers follows the first ones. `levels` are
+    words that are levels besides the known ones. `strip_ansi` says that escape sequences are taken out of lines.
     """
 
     format: str = "plain"
@@ -51,6 +55,8 @@ class RenderSpec:
     redact: tuple[str, ...] = ()
     skips_nuls: bool = False
     rules: int = 1
+    levels: tuple[str, ...] = ()
+    strip_ansi: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the values that differ from the defaults, ready for `json.dumps`."""
@@ -71,6 +77,8 @@ class RenderSpec:
         texts = (*spec.include, *spec.exclude, *spec.redact, *(text for pair in spec.fields for text in pair))
         if not pairs or any(type(text) is not str for text in texts):
             raise TypeError("a pattern or a field is not a text")
+        if not all(type(word) is str and is_level_word(word) for word in spec.levels):
+            raise ValueError("a level is not a word")
         return spec
 
     def without(self, patterns: Collection[str]) -> Self:
@@ -93,6 +101,11 @@ class RenderSpec:
 
 # The default: how lines are rendered unless something else is configured.
 PLAIN: Final = RenderSpec(rules=CURRENT_RULES)
+
+
+def is_level_word(word: str) -> bool:
+    """Whether a user may make a word a level: at most 32 letters, with `-` and `_` between them."""
+    return _LEVEL_WORD.fullmatch(word) is not None
 
 
 def _tuples(value: Any) -> Any:

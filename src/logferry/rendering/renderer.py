@@ -16,6 +16,7 @@ from typing import Final
 
 from logferry.model.render_spec import RenderSpec
 from logferry.protocol.text import runs_by_validity
+from logferry.rendering.engine.ansi import without_ansi
 from logferry.rendering.engine.escape import BOM, NEWLINE
 from logferry.rendering.engine.events import EventJoiner, JoinedEvents
 from logferry.rendering.engine.format import Rendered
@@ -66,7 +67,8 @@ class _EventRenderer:
     """Everything a renderer does except for the extra fields; the specs of most sources differ only in these."""
 
     def __init__(self, spec: RenderSpec) -> None:
-        self._format = format_named(spec.format, spec.rules)
+        self._format = format_named(spec.format, spec.rules).with_levels(spec.levels)
+        self._strips_ansi = spec.strip_ansi
         self._selection = None
         if spec.include or spec.exclude or spec.redact:
             self._selection = _Selection(spec)
@@ -84,11 +86,15 @@ class _EventRenderer:
             return self._render_halves(self._joiner, data, is_start=is_start)
         if is_start and joined.data.startswith(BOM):
             joined = replace(joined, data=joined.data[len(BOM) :])
+        if self._strips_ansi:
+            joined = replace(joined, data=without_ansi(joined.data))
         return self._render_joined(joined)
 
     def render_alone(self, event: bytes, *, truncated: bool = False) -> Rendered:
         """Render one event, without its last newline, or the kept beginning of a line."""
         redacted = 0
+        if self._strips_ansi:
+            event = without_ansi(event)
         if self._selection:
             text = event.decode("utf-8", "surrogateescape")
             kept, redacted = self._selection.apply([text if truncated else (text + "\n").replace("\r\n", "\n")[:-1]])

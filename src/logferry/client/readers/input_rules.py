@@ -55,6 +55,8 @@ class InputRules:
             settings.redact,
             skips_nuls=True,
             rules=CURRENT_RULES,
+            levels=settings.levels,
+            strip_ansi=settings.strip_ansi,
         )
 
     def prepare(self, file: SourceFile) -> None:

@@ -91,6 +91,12 @@ class LineFormat(Format):
                 return fields
         return self._otherwise.fields_of(text) if self._otherwise else unknown_fields(text)
 
+    def with_levels(self, levels: tuple[str, ...]) -> "LineFormat":
+        """See Format."""
+        if not levels or self._otherwise is None:
+            return self
+        return LineFormat(self.name, self._kinds, otherwise=self._otherwise.with_levels(levels))
+
     def record_of(self, text: str) -> str:
         """See Format."""
         return to_json(self.fields_of(text))
