@@ -204,6 +204,8 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         self._phase = Phase.OVER
         if self._engine is not None and self._engine.is_secured and not self._below.is_closing():
             self._below.write(self._engine.end())
+        elif self._engine is not None and not self._engine.is_secured:
+            self._engine = None  # 100 KB after a large message; the connection stays until the peer ends its side
 
     def _read_on(self) -> None:
         if self._wants_data and not self._socket_has_ended:
