@@ -59,6 +59,18 @@ def test_a_reset_that_a_write_has_found_is_raised_when_all_is_read(ends: Ends) -
             server.recv(9)
 
 
+def test_a_failed_write_keeps_nothing_of_what_was_being_done(ends: Ends) -> None:
+    server, _ = ends
+    close_unread(ends, with_unread_data=True)
+    try:
+        raise ValueError("what is being handled")
+    except ValueError:
+        server.send(b"ok\n")
+        server.sendmsg([b"ok\n"])
+    assert isinstance(server._broke, OSError)
+    assert (server._broke.__traceback__, server._broke.__context__) == (None, None)
+
+
 def send_for_ever(sock: socket.socket) -> NoReturn:
     while True:
         sock.send(bytes(1 << 20))

@@ -30,7 +30,7 @@ class ClientSocket(socket.socket):
             try:
                 return super().send(data, flags)
             except (BrokenPipeError, ConnectionResetError) as error:
-                self._broke = error
+                self._broke = _without_frames(error)
         return len(data)
 
     def sendmsg(self, buffers: Iterable[Any], *rest: Any) -> int:
@@ -40,7 +40,7 @@ class ClientSocket(socket.socket):
             try:
                 return super().sendmsg(pieces, *rest)
             except (BrokenPipeError, ConnectionResetError) as error:
-                self._broke = error
+                self._broke = _without_frames(error)
         return sum(map(len, pieces))
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
@@ -57,3 +57,8 @@ class ClientSocket(socket.socket):
         """Shut down, unless the client has gone: the system would report that as an error."""
         if self._broke is None:
             super().shutdown(how)
+
+
+def _without_frames(error: OSError) -> OSError:
+    """Return the same error without what was being done: its frames would keep the memory of all that they use."""
+    return type(error)(*error.args)
