@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.printable import SHOWN_REASON_CHARS, moment, printable, quoted
+from logferry.printable import SHOWN_REASON_CHARS, in_seconds, moment, printable, quoted
 
 encodings = st.sampled_from(["utf-8", "ascii", "latin-1", "cp1252"])
 texts = st.one_of(
@@ -104,3 +104,10 @@ def test_a_number_that_is_no_time_is_shown_as_that(number: float) -> None:
 @given(st.floats() | st.integers())
 def test_any_number_is_shown_as_a_time(number: float) -> None:
     assert moment(number)
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "shown"), [(3600, "3600 s"), (1.99978, "2 s"), (0.25, "0.25 s"), (0.1 + 0.2, "0.3 s"), (0, "0 s")]
+)
+def test_a_duration_is_shown_as_people_write_it(duration_s: float, shown: str) -> None:
+    assert in_seconds(duration_s) == shown

@@ -118,3 +118,8 @@ def moment(unix_time: float) -> str:
         return datetime.fromtimestamp(unix_time).astimezone().isoformat(sep=" ", timespec="seconds")
     except (ValueError, OverflowError, OSError):
         return "an impossible time"
+
+
+def in_seconds(duration_s: float) -> str:
+    """Return a duration to two decimals, for a message: `3600 s`, `2 s`, `0.25 s`."""
+    return f"{round(duration_s, 2):.12g} s"

@@ -59,6 +59,7 @@ def rules_of(log: Path, folder: Path) -> list[int]:
 def test_what_older_rules_shipped_stays_and_is_verified_and_repaired(
     tmp_path: Path, server: RunningServer, as_version: AsVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """F37."""
     log = tmp_path / "app.log"
     as_version(1)
     ship(log, server, tmp_path, range(10))

@@ -46,6 +46,7 @@ def store_id(data_dir: Path) -> str:
 
 
 def test_a_server_takes_over_where_the_other_one_ended_and_back(two: Fleet) -> None:
+    """E41."""
     append(two.log, range(100))
     with two.shipping("a", "b") as shipped:
         shipped.wait_for_acks(100)

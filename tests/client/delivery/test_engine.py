@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.errors import DeliveryAbandoned
-from logferry.model.render_spec import RenderSpec
+from logferry.model.render_spec import PLAIN, RenderSpec
 from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.delivery import answer_line
 from tests.support import fakes
@@ -594,7 +595,7 @@ def test_a_source_and_its_rendering_are_on_disk_before_any_of_it_is_sent(tmp_pat
         client.result()
     assert len(found) == 10
     for source, known in found:
-        assert (source, 0, RenderSpec(skips_nuls=True)) in known
+        assert (source, 0, replace(PLAIN, skips_nuls=True)) in known
 
 
 def test_the_price_of_registering_many_sources_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from logferry.client.net.steps import Await, Steps
 from logferry.client.net.tcp import TcpTransport, tune
 from logferry.client.net.transport import Transport
 from logferry.errors import NotSecured, Unreachable, cause_of
+from logferry.printable import in_seconds
 
 
 def dial(endpoint: Endpoint, *, timeout_s: float, most_s: float = math.inf, warns: bool = True) -> Steps[Transport]:
@@ -77,7 +78,7 @@ def _connect_tcp(family: socket.AddressFamily, address: Any, *, timeout_s: float
             sock.connect(address)
         resumed = yield Await(sock.fileno(), WRITE, timeout_s)
         if not resumed.ready:
-            raise TimeoutError(f"no answer within {timeout_s:.3g} s")
+            raise TimeoutError(f"no answer within {in_seconds(timeout_s)}")
         if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(code, os.strerror(code))
     except BaseException:
@@ -107,7 +108,7 @@ def _resolve(host: str, port: int, *, timeout_s: float) -> Steps[list[tuple[sock
     threading.Thread(target=ask, name="resolver", daemon=True).start()
     try:
         if not (yield Await(done_here.fileno(), READ, timeout_s)).ready:
-            raise _unknown(host, f"no answer within {timeout_s:.3g} s")
+            raise _unknown(host, f"no answer within {in_seconds(timeout_s)}")
     finally:
         done_here.close()
     if failure:

@@ -17,7 +17,7 @@ from logferry.client.net.tls import TlsTransport
 from logferry.client.net.tls_errors import CLOSED, why_no_handshake, why_not_trusted
 from logferry.client.net.transport import Transport
 from logferry.errors import DeliveryError, NotSecured, PeerClosed
-from logferry.printable import quoted
+from logferry.printable import in_seconds, quoted
 from logferry.x509 import Certificate, read_certificate
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def _shake_hands(transport: TlsTransport, timeout_s: float) -> Steps[None]:
             resumed = yield Await(transport.fileno(), READ | transport.wants(), max(0.0, left_s))
             left_s -= resumed.waited_s
             if not resumed.ready or left_s <= 0:
-                raise NotSecured(f"no answer to the TLS handshake within {timeout_s:.3g} s")
+                raise NotSecured(f"no answer to the TLS handshake within {in_seconds(timeout_s)}")
     except ssl.SSLCertVerificationError:
         raise
     except ssl.SSLError as error:

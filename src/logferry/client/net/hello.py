@@ -12,6 +12,7 @@ from logferry.client.net.readiness import READ, WRITE
 from logferry.client.net.steps import Await, Steps
 from logferry.client.net.transport import Transport, receive_some
 from logferry.errors import NotALogServer, NotAuthorised, PeerClosed, PeerTimeout, ProtocolError
+from logferry.printable import in_seconds
 from logferry.protocol.acks import answered
 from logferry.protocol.delivery import VERSION, control_line
 from logferry.protocol.delivery_answers import Alive, Answer, InvalidAnswer, NotAdmitted, NotUnderstood, Welcome
@@ -104,7 +105,7 @@ def ask(
             resumed = yield Await(transport.fileno(), READ | transport.wants(), max(0.0, left_s))
             waited_s += resumed.waited_s
             if not resumed.ready or waited_s > max(_PATIENCE_S, timeout_s):
-                raise PeerTimeout(f"the server has not answered {what} within {max(timeout_s, waited_s):.3g} s")
+                raise PeerTimeout(f"the server has not answered {what} within {in_seconds(max(timeout_s, waited_s))}")
             left_s -= resumed.waited_s
         answers = protocol.receive_data(receive_some(transport) or b"")
         for place, answer in enumerate(answers):
