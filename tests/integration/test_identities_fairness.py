@@ -45,5 +45,5 @@ def test_a_single_connection_gets_about_as_much_as_the_many_of_another_identity(
             wait_until(lambda: _stored(server, "b") > before[1] + _ENOUGH, "it goes on")
             many, single = _stored(server, "a") - before[0], _stored(server, "b") - before[1]
     # Of one connection among 31 it would be 3 %. How near to a half it comes depends on how the system schedules the
-    # senders, which are threads of this process: 20 % on a machine that is very busy.
+    # senders, which are programs of their own: 20 % on a machine that is very busy.
     assert single > 0.1 * (many + single)
