@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import socket
+import struct
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -199,8 +200,48 @@ def test_where_clients_must_stay_those_that_have_left_before_they_are_accepted_c
 
         for _ in range(300):
             with socket.create_connection(sock.getsockname()) as gone:
-                gone.sendall(b"half a handshake")
+                gone.sendall(b"\x16 half a handshake")
         listener = Listener([sock], loop, new_connection=new_connection, most_now=lambda _: 1, must_stay=lambda _: True)
+        listener.open()
+        assert await greeting(sock.getsockname()) == b"hello\n"
+        assert len(made) == 1
+        listener.close()
+
+    run(scenario)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="the system does not say who has left")
+def test_a_client_that_has_ended_its_side_and_waits_for_the_reason_is_not_cut_off() -> None:
+    """A plain client that sends everything at once to a port for TLS learns that it speaks TLS."""
+
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        (sock,) = open_listeners("127.0.0.1", 0)
+        with socket.create_connection(sock.getsockname()) as plain:
+            plain.sendall(b"a line\n")
+            plain.shutdown(socket.SHUT_WR)
+            plain.setblocking(False)
+            listener = Listener([sock], loop, new_connection=lambda _: Greeter(), must_stay=lambda _: True)
+            listener.open()
+            assert await loop.sock_recv(plain, 100) == b"hello\n"
+            listener.close()
+
+    run(scenario)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="the system does not say who has left")
+def test_a_client_that_was_reset_before_it_is_accepted_costs_no_connection() -> None:
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        (sock,) = open_listeners("127.0.0.1", 0)
+        made: list[Greeter] = []
+
+        def new_connection(_: socket.socket) -> Greeter:
+            made.append(Greeter())
+            return made[-1]
+
+        for _ in range(20):
+            with socket.create_connection(sock.getsockname()) as gone:
+                gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        listener = Listener([sock], loop, new_connection=new_connection, must_stay=lambda _: True)
         listener.open()
         assert await greeting(sock.getsockname()) == b"hello\n"
         assert len(made) == 1

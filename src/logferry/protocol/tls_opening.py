@@ -11,7 +11,9 @@ from logferry.protocol.delivery_server import is_hello_prefix
 from logferry.protocol.proxy_header import MalformedHeader, ProxyHeader, read_header
 from logferry.protocol.strangers import NO_HEADER, Stranger, may_become_stranger, stranger_of
 
-_HANDSHAKE: Final = 22
+# The first byte of a client that speaks TLS: the type of its first record (RFC 8446, section 5.1).
+HANDSHAKE: Final = b"\x16"
+
 _HEADER_BYTES: Final = 5
 _MAX_RECORD_BYTES: Final = 16 * 1024 + 256
 
@@ -52,7 +54,7 @@ class TlsOpening:
             self._held = self._held[self.header.size :]
         if not self._held:
             return None
-        if self._held[0] == _HANDSHAKE:
+        if self._held.startswith(HANDSHAKE):
             return self._held if _is_whole_record(self._held) else None
         return _stranger_in(self._held)
 

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from logferry.addresses import is_loopback
 from logferry.config.listen_urls import ListenUrl
 from logferry.errors import LogferryError, cause_of
+from logferry.protocol.tls_opening import HANDSHAKE
 from logferry.server.client_socket import ClientSocket
 from logferry.telemetry.log_limits import RepeatLimit
 
@@ -30,7 +31,8 @@ _ACCEPTS_PER_TURN: Final = 128
 # Most failures mean that the system has run out of descriptors or memory: an immediate retry would fail too.
 _RETRY_S: Final = 1.0
 
-# Of a connection whose other side has ended (include/net/tcp_states.h).
+# Of a connection that was reset, and of one whose other side has ended (include/net/tcp_states.h).
+_CLOSE: Final = 7
 _CLOSE_WAIT: Final = 8
 
 Address = tuple[Any, ...]
@@ -145,11 +147,19 @@ class Listener:
 
 
 def _has_left(accepted: socket.socket) -> bool:
-    """Whether a client has already ended its side, where the system says so."""
+    """Whether a client has left without what this server could answer, where the system says so.
+
+    Of one that has ended its side, a handshake cannot be finished; one that began without TLS waits for the reason.
+    """
     try:
-        return accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _CLOSE_WAIT
-    except (AttributeError, OSError):
+        state = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        if state != _CLOSE_WAIT:
+            return state == _CLOSE
+        return accepted.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) in (b"", HANDSHAKE)
+    except (AttributeError, BlockingIOError):
         return False
+    except OSError:
+        return True
 
 
 class BoundAddress(NamedTuple):
