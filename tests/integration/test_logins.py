@@ -62,6 +62,10 @@ def test_a_batch_run_that_is_not_authorised_ends_and_says_so(
     with shipping(log, server.port, ack="auto", token_file=token) as client, pytest.raises(DeliveryAbandoned) as error:
         client.result()
     assert problem in str(error.value)
+    kind = "token" if text else "no token"
+    wait_until(
+        lambda: server.server.snapshot().labelled["logins_refused"].get(kind) == 1, "the refused login is counted"
+    )
     assert stored_lines(server.data_dir) == []
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from logferry.cli.dispatch import main
 from logferry.client.delivery import server_choice
 from logferry.client.proof.several_reports import asking_all
 from logferry.client.proof.verify import verify
@@ -254,6 +255,19 @@ def test_a_server_that_cannot_be_asked_is_named_and_its_part_is_not_proven(two: 
     assert (missing.lines, missing.reason) == (100, f"{two.address('a')} has it, and could not be asked")
     (missing,) = two.verify("b").missing
     assert missing.reason == f"stored elsewhere: store {store_id(two.tmp_path / 'a')}"
+
+
+def test_a_repair_that_could_not_ask_a_server_does_not_exit_as_if_nothing_were_damaged(
+    two: Fleet, capfd: pytest.CaptureFixture[str]
+) -> None:
+    append(two.log, range(100))
+    two.batch("a", "b")
+    servers = [word for name in ("a", "b") for word in ("--server", two.address(name))]
+    words = ["repair", "--log-file", str(two.log), *servers, "--state-dir", str(two.state)]
+    assert main(words) == 0
+    two.stop("b")
+    assert main(words) == 1
+    assert f"{two.address('b')} could not be asked" in capfd.readouterr().err
 
 
 def test_what_two_servers_have_because_an_ack_was_lost_is_known_exactly(two: Fleet) -> None:

@@ -119,7 +119,13 @@ def _servers(
     """Return the servers of the run, which report to `connection` which of them is in use."""
 
     def note_use(server: str, reason: Reason | None) -> None:
-        connection.uses(server, reason.value if reason else "", why_not_first=servers.choice.why_not_first)
+        choice = servers.choice
+        connection.uses(
+            server,
+            reason.value if reason else "",
+            is_preferred=not choice.current,
+            why_not_first=choice.why_not_first,
+        )
 
     servers = Servers.of(endpoints, settings, client_id, on_use=note_use)
     note_use(str(servers.present), None)

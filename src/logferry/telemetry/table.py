@@ -180,6 +180,11 @@ class StateGauges:
     unacked_bytes: int = gauge("bytes", "Bytes of log files that are read and not acknowledged yet.")
     lag_seconds: float = gauge("seconds", "For how long a file has had bytes that are not acknowledged.")
     is_connected: int = gauge("boolean", "1 while the client is connected to a server.", exposed="connected")
+    is_preferred: int = gauge(
+        "boolean",
+        "1 while the server in use is the one that the client prefers, or its only one.",
+        exposed="preferred_server_in_use",
+    )
     stalled_seconds: float = gauge(
         "seconds", "For how long nothing was delivered although something should be.", exposed="output_stalled_seconds"
     )

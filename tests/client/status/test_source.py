@@ -65,6 +65,14 @@ class TestClientStatus(StatusSourceContract):
         reason = "nothing was delivered for 61 s: connection refused"
         assert source.snapshot().verdict == Verdict.not_ready(reason)
 
+    def test_it_says_whether_it_uses_the_server_that_it_prefers(self) -> None:
+        source = self.source()
+        assert source.snapshot().gauges["is_preferred"] == 1
+        self.connection.uses("b:9000", "unreachable", is_preferred=False, why_not_first="connection refused")
+        assert source.snapshot().gauges["is_preferred"] == 0
+        self.connection.uses("a:9000", "returned")
+        assert source.snapshot().gauges["is_preferred"] == 1
+
     def test_an_ack_makes_it_ready_and_a_mere_connection_does_not(self) -> None:
         source = self.source()
         for _ in range(4):  # a server that accepts, and answers nothing until the client gives up

@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from logferry.cli.client.proof_command import asking, find_and_print
-from logferry.cli.command_line import CommandLine
+from logferry.cli.command_line import EXIT_NOT_DELIVERED, EXIT_OK, CommandLine
 from logferry.cli.output import as_json, shown, table
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.repair import RepairReport, repair_path
@@ -22,25 +23,28 @@ _COMMAND_LINE: Final = CommandLine(
     "repair",
     RepairSettings,
     "Store lines anew that are damaged on the server's disk, from the files that still have them.",
-    "exit codes: 0 nothing is damaged any more; 1 the server does not answer; 2 the command line or the configuration "
-    "is wrong; 3 something is still damaged",
+    "exit codes: 0 nothing is damaged any more; 1 the server, or one of several, does not answer; 2 the command line "
+    "or the configuration is wrong; 3 something is still damaged",
 )
 
 
 def run(words: Sequence[str]) -> int:
     """Repair what is damaged of the files; return the exit code. Raises ConfigError."""
-    return find_and_print(
+    unasked: list[str] = []
+    code = find_and_print(
         "repair",
         _COMMAND_LINE.start(words),
-        _repair,
+        partial(_repair, unasked=unasked),
         as_table=reports_as_table,
         as_json=reports_as_json,
         is_fine=lambda report: not report.problems,
     )
+    return EXIT_NOT_DELIVERED if unasked and code == EXIT_OK else code  # what those have may still be damaged
 
 
-def _repair(settings: RepairSettings) -> list[RepairReport]:
+def _repair(settings: RepairSettings, unasked: list[str]) -> list[RepairReport]:
     with asking(settings) as (_, checkpoints, asked):
+        unasked += asked.problems
         if not asked.can_heal:
             raise ProtocolError("the server does not accept repairs: it needs a newer version")
         paths = list(map(Path, files_of(settings.inputs)))

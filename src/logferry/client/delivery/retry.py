@@ -134,7 +134,8 @@ class Attempts:
         if isinstance(error, NotAuthorised) and self._max_attempts:  # another attempt changes nothing
             raise DeliveryAbandoned(f"{error}; {unacked}") from error
         if self._max_attempts and self._failures >= self._max_attempts:
-            raise DeliveryAbandoned(f"{error}; gave up after {self._failures} failures in a row, {unacked}") from error
+            attempts = f"{self._failures} failures in a row" if self._failures > 1 else "one failure"
+            raise DeliveryAbandoned(f"{error}; gave up after {attempts}, {unacked}") from error
         delay_s = self._backoff.delay_s(_LONGEST_WAIT if isinstance(error, NotAuthorised) else self._failures)
         reason = printable(str(error))
         self.is_strange = isinstance(error, NotALogServer | NotAuthorised)

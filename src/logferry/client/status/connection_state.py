@@ -33,6 +33,7 @@ class ConnectionState:
     stalled_since: float = 0.0
     server: str = ""  # the one in use, or the one that is tried next; since `server_since`
     server_since: float = 0.0
+    is_preferred: bool = True  # the server in use is the first of several that this client prefers
     why_not_first: str = ""  # with several servers: why the preferred one is not in use
 
 
@@ -81,11 +82,12 @@ class ConnectionTracker:
         self.state = ConnectionState(since=clock())
         self.switches: dict[str, int] = {}  # to another server, by reason; there are few reasons
 
-    def uses(self, server: str, reason: str, *, why_not_first: str) -> None:
+    def uses(self, server: str, reason: str, *, is_preferred: bool = True, why_not_first: str = "") -> None:
         """Note which server is used from now on; `reason` is why not the one before it, "" for the first one."""
         if reason:
             self.switches = {**self.switches, reason: self.switches.get(reason, 0) + 1}
-        self._become(server=server, server_since=self._clock(), why_not_first=why_not_first)
+        since = self._clock()
+        self._become(server=server, server_since=since, is_preferred=is_preferred, why_not_first=why_not_first)
 
     def connected(self, guarantee: Guarantee) -> None:
         """Note a connection and what it guarantees."""

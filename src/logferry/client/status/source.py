@@ -68,6 +68,7 @@ class ClientStatus:
             "unacked_bytes": lag.unacked_bytes,
             "lag_seconds": max(0.0, self._clock() - lag.behind_since) if lag.behind_since else 0.0,
             "is_connected": self._connection.state.state == CONNECTED,
+            "is_preferred": self._connection.state.is_preferred,
         }
 
     def _verdict(self) -> tuple[float, Verdict]:

@@ -62,6 +62,8 @@ _HASH_CHARS: Final = 16
 # The store decides where it keeps the lines of a source.
 _NO_LOG: Final = LogName("", "")
 
+_NO_TOKEN: Final = Denied("it has no token (--token-file), and this server wants one", "no token")
+
 
 class DeliverySession(SessionOver[DeliveryServerProtocol]):
     """Batches of sources, each answered with its source's position. `number` is unique among connections."""
@@ -154,6 +156,9 @@ class DeliverySession(SessionOver[DeliveryServerProtocol]):
         self._protocol.discard()
 
     def leave(self) -> ClientDelivery | None:
+        if self._awaits_token:  # a client without --token-file ends the connection when it is asked for its token
+            self._channel.record.identified(_NO_TOKEN, host=self._awaits_token.host, protocol=self.protocol)
+            self._awaits_token = None
         if not self._hello or not self._protocol.sources:
             return None
         farewell = self._delivery(self._source_request(ReleaseSources(tuple(self._protocol.sources))), b"")
