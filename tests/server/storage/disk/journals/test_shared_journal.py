@@ -5,6 +5,7 @@ import stat
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -254,8 +255,8 @@ def test_what_is_added_while_a_segment_gets_its_own_journal_is_not_lost(
     read = SharedJournal.read
     with opened(tmp_path) as store:
 
-        def adding(self: SharedJournal, start: int, end: int) -> Pieces:
-            found = read(self, start, end)
+        def adding(self: SharedJournal, start: int, end: int, **more: Any) -> Pieces:
+            found = read(self, start, end, **more)
             if start == 0:
                 ship(store, 10, 16)
                 ship(store, 10, 12, source="s2", path="/var/log/other.log")

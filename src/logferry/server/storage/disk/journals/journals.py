@@ -13,7 +13,7 @@ become too many, or the file is gone, the journal stays behind, and the next sta
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,7 @@ from logferry.server.storage.disk.journals.waiting_entries import Waiting, Waiti
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.records import SegmentRow
 from logferry.telemetry.log_limits import RepeatLimit
+from logferry.telemetry.pieces import let_others_run
 from logferry.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -36,8 +37,8 @@ _FEW: Final = 8
 # Long enough that one write covers many groups; it is what a kill costs the journals of a store with many sources.
 _WRITE_INTERVAL_S: Final = 5.0
 
-# The part of the time in which journals are written anew or made; at least one is.
-_COMPACTION_SHARE: Final = 0.05
+# The part of the time in which journals are written anew, or made, in small pieces; at least one is.
+_COMPACTION_SHARE: Final = 0.2
 
 
 class Journals:
@@ -48,22 +49,37 @@ class Journals:
     """
 
     def __init__(
-        self, root: Path, store_id: str, *, incomplete: Iterable[str] = (), interval_s: float = _WRITE_INTERVAL_S
+        self,
+        root: Path,
+        store_id: str,
+        *,
+        incomplete: Iterable[str] = (),
+        interval_s: float = _WRITE_INTERVAL_S,
+        pause: Callable[[], object] = let_others_run,
     ) -> None:
-        """Segments whose journals are `incomplete` get no entries: their ends would hide what is missing before."""
+        """Segments whose journals are `incomplete` get no entries: their ends would hide what is missing before.
+
+        `pause` lets other threads run, between two pieces of the thread's work.
+        """
         self._interval_s = interval_s
+        self._pause = pause
         self._failures = RepeatLimit(logger)
         self._has_work = threading.Event()
         self._is_stopping = threading.Event()
         self._waiting = WaitingEntries(incomplete)
         self._writing = threading.Lock()
         self._own = OwnJournals(
-            *(root, store_id), lock=self._writing, wake=self._has_work.set, on_failure=self._note_failure
+            *(root, store_id),
+            lock=self._writing,
+            wake=self._has_work.set,
+            pause=self._let_others_run,
+            on_failure=self._note_failure,
         )
         self._new = NewSegments(
             *(root, store_id),
             lock=self._writing,
             wake=self._has_work.set,
+            pause=self._let_others_run,
             on_failure=self._note_failure,
             on_closed=self._own.must_be_written_anew,
         )
@@ -170,6 +186,11 @@ class Journals:
 
     def _compact_some(self) -> None:
         self._own.compact_some(end=self._share_ends())
+
+    def _let_others_run(self) -> None:
+        """Between two pieces of work; once the store is closed, nobody else has anything to do."""
+        if not self._is_stopping.is_set():
+            self._pause()
 
     def _share_ends(self) -> float:
         return time.monotonic() + _COMPACTION_SHARE * self._interval_s

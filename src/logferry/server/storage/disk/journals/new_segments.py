@@ -53,14 +53,19 @@ class NewSegments:
         *,
         lock: threading.Lock,
         wake: Callable[[], object],
+        pause: Callable[[], object],
         on_failure: Callable[[OSError], object],
         on_closed: Callable[[int, str], object],
     ) -> None:
-        """`wake` has `settle` called soon; `on_closed` gets each closed segment that has its own journal now."""
+        """`wake` has `settle` called soon; `pause` lets other threads run, between two pieces of work.
+
+        `on_closed` gets each closed segment that has its own journal now.
+        """
         self._root = root
         self._store_id = store_id
         self._lock = lock
         self._wake = wake
+        self._pause = pause
         self._on_failure = on_failure
         self._on_closed = on_closed
         self._shared = SharedJournal(root)
@@ -107,13 +112,14 @@ class NewSegments:
             is_all = size > _SHARED_AT_BYTES or (is_last and len(self._new) <= _MAX_AT_CLOSE)
             segments = list(self._new if is_all else self._ripe)
         try:
-            pieces = self._shared.read(0, size) if segments else {}
+            pieces = self._shared.read(0, size, pause=self._pause) if segments else {}
             for start in range(0, len(segments), AT_A_TIME):
                 with self._lock:
                     self._settle_some(segments[start : start + AT_A_TIME], pieces, size)
                 if time.monotonic() > end:
                     self._wake()
                     break
+                self._pause()
             with self._lock:
                 self._shorten_shared(pieces, size)
         except OSError as error:

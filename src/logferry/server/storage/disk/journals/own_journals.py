@@ -18,6 +18,7 @@ from logferry.durable import Replacement
 from logferry.server.storage.disk.files.regular import open_file, size_of
 from logferry.server.storage.disk.journals.compaction import compacted
 from logferry.server.storage.disk.journals.journal import (
+    LINES_PER_PIECE,
     NOTHING,
     begin_entry,
     journal_lines,
@@ -28,6 +29,7 @@ from logferry.server.storage.disk.journals.journal import (
 from logferry.server.storage.disk.journals.shared_journal import write_whole
 from logferry.server.storage.disk.journals.waiting_entries import Waiting
 from logferry.server.storage.records import SegmentRow
+from logferry.telemetry.pieces import in_pieces
 
 # A journal grows by an entry or two for each group, and most of them replace earlier ones. At twice its size after the
 # last time, and at least at this size, it is written anew: 30 ms for each megabyte, the work of ten thousand groups.
@@ -62,13 +64,15 @@ class OwnJournals:
         *,
         lock: threading.Lock,
         wake: Callable[[], object],
+        pause: Callable[[], object],
         on_failure: Callable[[OSError], object],
     ) -> None:
-        """`wake` has `compact_some` called soon."""
+        """`wake` has `compact_some` called soon; `pause` lets other threads run, between two pieces of its work."""
         self._root = root
         self._store_id = store_id
         self._lock = lock
         self._wake = wake
+        self._pause = pause
         self._on_failure = on_failure
         self._known: dict[int, _Known] = {}
         self._open: OrderedDict[int, int] = OrderedDict()  # segments to descriptors
@@ -158,7 +162,7 @@ class OwnJournals:
         with self._lock:
             size = size_of(journal_path(path))
         with Replacement(journal_path(path), mode=0o640, is_synced=False) as journal:
-            for line in compacted(journal_lines(path, size=size)):
+            for line in compacted(in_pieces(journal_lines(path, size=size), LINES_PER_PIECE, self._pause)):
                 journal.write(line)
             with self._lock:
                 if self._large.pop(segment, None) is None:

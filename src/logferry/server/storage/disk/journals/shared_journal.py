@@ -14,14 +14,15 @@ The name begins with a dot: no host has such a name. Versions without a shared j
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from logferry.durable import replace_file
 from logferry.server.storage.disk.files.regular import open_file, open_sized
 from logferry.server.storage.disk.files.segment_names import is_segment_path
-from logferry.server.storage.disk.journals.journal import MAX_LINE_BYTES, is_intact, parsed
+from logferry.server.storage.disk.journals.journal import LINES_PER_PIECE, MAX_LINE_BYTES, is_intact, parsed
+from logferry.telemetry.pieces import in_pieces
 
 SHARED_NAME: Final = ".new-segments.journal"
 
@@ -76,13 +77,14 @@ class SharedJournal:
             raise
         self.size += len(data)
 
-    def read(self, start: int, end: int) -> Pieces:
-        """Read what was appended between two sizes. Raises OSError."""
+    def read(self, start: int, end: int, *, pause: Callable[[], object] = lambda: None) -> Pieces:
+        """Read what was appended between two sizes; `pause` lets other threads run. Raises OSError."""
         if start >= end:
             return {}
         with open(open_file(self._path), "rb") as file:
             file.seek(start)
-            return pieces_of(file.read(end - start).splitlines(keepends=True))
+            lines = file.read(end - start).splitlines(keepends=True)
+        return pieces_of(in_pieces(lines, LINES_PER_PIECE, pause))
 
     def replace(self, pieces: Sequence[bytes]) -> None:
         """Replace all that it has; without `pieces`, remove it. Raises OSError."""
