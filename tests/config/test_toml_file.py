@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from logferry.config import SERVE_OPTIONS, SHIP_OPTIONS, FsckSettings, ServeSettings, ShipSettings, load
 from logferry.errors import ConfigError
+from logferry.model.format_names import FORMAT_NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -243,8 +244,8 @@ include = ["ok", "("]
             "logferry.toml, line 1: server_port: 70000 must be a whole number from 1 to 65535",
             "logferry.toml, line 2: mode: 'stream' must be one of batch, continuous",
             "--compress: 'perhaps' (from the command line) must be one of 1, true, yes, on or 0, false, no, off",
-            "logferry.toml, line 6: [[input]] 1: format: 'xml' must be one of auto, plain, raw, json, logfmt, syslog, "
-            "nginx, apache, cri, docker, python, klog, auditd, cri+<format>, docker+<format>, or regex: and a pattern "
+            "logferry.toml, line 6: [[input]] 1: format: 'xml' must be one of auto, "
+            f"{', '.join(FORMAT_NAMES)}, cri+<format>, docker+<format>, or regex: and a pattern "
             "with named groups",
             "logferry.toml, line 10: [[input]] 2: include: ['ok', '('] must be 'none' or regular expressions, "
             "one a line: '(': missing ), unterminated subpattern at position 0",
@@ -252,8 +253,8 @@ include = ["ok", "("]
 
     def test_a_problem_at_the_top_is_reported_once_for_all_inputs(self) -> None:
         assert problems(TWO_INPUTS.replace('"logfmt"', "5").replace('format = "json"', "")) == (
-            "logferry.toml, line 2: format: 5 must be one of auto, plain, raw, json, logfmt, syslog, "
-            "nginx, apache, cri, docker, python, klog, auditd, cri+<format>, docker+<format>, or regex: and a pattern "
+            "logferry.toml, line 2: format: 5 must be one of auto, "
+            f"{', '.join(FORMAT_NAMES)}, cri+<format>, docker+<format>, or regex: and a pattern "
             "with named groups",
         )
 

@@ -308,7 +308,18 @@ def test_lines_of_all_kinds_keep_their_order_and_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"\xff", b"caf\xe9", b"\\", b"\x00", b"a", b"2024-01-15 08:23:45 [a] ", b"2024-01-15 08:23:45", b"\r"]
+    "line",
+    [
+        *(b"\xff", b"caf\xe9", b"\\", b"\x00", b"a", b"2024-01-15 08:23:45 [a] ", b"2024-01-15 08:23:45", b"\r"),
+        *(
+            b"2024-01-15 08:23:45 (",
+            b"2024-01-15 08:23:45 - a.b ",
+            b"[08:23:45 INF",
+            b"INFO:",
+            b"I, [2024-01-15T08:23:45",
+        ),
+        *(b"1:M 15 Jan 2024 08:23:45 ", b"[I 240115 08:23:45", b"1 [a", b"\x1b[32m", b"2024-01-15 08:23:45 |"),
+    ],
 )
 def test_no_kind_of_line_takes_quadratic_time(line: bytes) -> None:
     def seconds(size: int) -> float:

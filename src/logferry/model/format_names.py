@@ -47,6 +47,21 @@ FORMATS: Final = (
     FormatName("python", "text.python_logging", earlier=((1, "text.python_1"),)),
     FormatName("klog", "text.klog"),
     FormatName("auditd", "text.auditd"),
+    FormatName("haproxy", "access.haproxy"),
+    FormatName("envoy", "access.envoy"),
+    FormatName("traefik", "access.traefik"),
+    FormatName("elb", "access.elb"),
+    FormatName("alb", "access.alb"),
+    FormatName("postgres", "text.postgres"),
+    FormatName("rails", "text.rails"),
+)
+
+# The formats that `--format auto` looks for. If several fit equally many lines, the first one wins: formats that
+# extract more from a line come first. Plain fits lines of many formats: only those that are typical of it count, or
+# all if no other format fits.
+RECOGNISED: Final = (
+    *("docker", "cri", "json", "klog", "auditd", "haproxy", "syslog", "envoy", "alb", "elb", "traefik"),
+    *("nginx", "apache", "postgres", "rails", "plain", "python", "logfmt"),
 )
 
 # The prefix of a format that is the user's own pattern.

@@ -3,17 +3,12 @@
 from collections.abc import Callable
 from typing import Final
 
+from logferry.model.format_names import RECOGNISED
 from logferry.rendering.engine.escape import BOM, WHITE_SPACE
 from logferry.rendering.registry import format_named
 
 # The first lines of a program are not always typical, and a new file may not have many more than this.
 _SAMPLE_LINES: Final = 20
-
-# If several formats fit equally many lines, the first one wins: formats that extract more from a line come first. Plain
-# fits lines of many formats: only those that are typical of it count, or all if no other format fits.
-_CANDIDATES: Final = (
-    *("docker", "cri", "json", "klog", "auditd", "syslog", "nginx", "apache", "plain", "python", "logfmt"),
-)
 
 # Container runtimes wrap lines of any format. Half of the lines is enough, because other formats would fit them too.
 _WRAPPERS: Final = ("docker", "cri")
@@ -28,7 +23,7 @@ def detect(data: bytes) -> str | None:
     texts = [line.removesuffix(b"\r").decode("utf-8", "replace") for line in lines if line.strip()][:_SAMPLE_LINES]
     texts = [text for text in texts if text[0] not in WHITE_SPACE]
     counts = {}
-    for name in _CANDIDATES:
+    for name in RECOGNISED:
         counts[name] = sum(map(_recogniser(name), texts))
         if counts[name] == len(texts) or (name in _WRAPPERS and 2 * counts[name] >= len(texts)):
             return name if texts else None

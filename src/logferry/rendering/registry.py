@@ -2,7 +2,7 @@
 
 To add a format: write a module in `formats/` that defines the format under its name in capitals, and add one line to
 `FORMATS` in `model/format_names.py`. The options, their help texts and the configuration follow. For `--format auto` to
-find the format, add its name to the candidates in `detect.py`, where formats that extract more from a line come first.
+find the format, add its name to `RECOGNISED` there.
 
 To change a format that was released: copy its module, enter the copy in `earlier`, and change the original.
 `tests/rendering/rules/` has what each version must go on writing.

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from logferry.rendering.registry import format_named
+from tests.support.formats import SAMPLES
 
 # Beginnings of what the patterns look for, which are never completed.
 PIECES = [
@@ -29,3 +30,38 @@ def test_a_line_of_any_content_takes_linear_time(name: str) -> None:
     for piece in PIECES:
         small = min(seconds(piece, 2 * 1024) for _ in range(2))
         assert seconds(piece, 64 * 1024) < 100 * max(small, 1e-3), piece  # 32 is linear, 1024 the square
+
+
+NAMES = ["haproxy", "envoy", "elb", "alb", "traefik", "postgres", "rails", "nginx", "syslog", "klog", "plain"]
+
+# Beginnings of the layouts of plain lines.
+LAYOUTS = [
+    *("2026-03-04 11:12:13,456 [main] ERROR a - ", "[2026-03-04T11:12:13,456][WARN ][a] ", "[11:12:13 INF] "),
+    *("WARNING:root:", "I, [2026-03-04T11:12:13.456789 #811]  INFO -- : ", "1:M 04 Mar 2026 11:12:13.456 * "),
+    *(
+        "[I 260304 11:12:13 a:1] ",
+        "17 [main] INFO a - ",
+        "[2026-03-04 11:12:13,456: INFO/a] ",
+        "Mar  4 11:12:13 a b[1]: ",
+    ),
+    *("2026-03-04 11:12:13 | INFO | a", "1772622733 (a) {b} <c> #7 ", "\x1b[32m2026-03-04 11:12:13\x1b[0m "),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_line_whose_middle_is_repeated_takes_linear_time(name: str) -> None:
+    """Cut each line somewhere, and repeat what is before the cut, or its last character."""
+    sample = SAMPLES / f"{name}.log"
+    lines = sample.read_text(encoding="utf-8").split("\n")[:-1] if sample.exists() else LAYOUTS
+
+    def seconds(begin: str, piece: str, size: int) -> float:
+        line = (begin + piece * (size // len(piece))).encode() + b"\n"
+        before = time.process_time()
+        format_named(name).render(line, b"\n")
+        return time.process_time() - before
+
+    for line in dict.fromkeys(lines):
+        for size in {len(line) // 2, len(line)} - {0}:
+            for piece in (line[size - 1], line[:size]):
+                small = seconds(line[:size], piece, 2 * 1024)
+                assert seconds(line[:size], piece, 64 * 1024) < 100 * max(small, 1e-3), (line[:size], piece)

@@ -4,9 +4,9 @@ A field defines its value for the text of one line (the reference), and the NDJS
 Both give the same bytes. New kinds of fields belong here, not in the formats.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from logferry.rendering.engine.escape import to_json, unescape
 from logferry.rendering.engine.records import Column, Texts, Written
@@ -60,16 +60,50 @@ def always_null(key: str) -> Field:
 
 
 def number_or_null(key: str, group: str = "") -> Field:
-    """Return a field that is a number, written as JSON writes it (no zero in front), or `-` for null."""
+    """Return a field that is a number, written as JSON writes it (no zero in front); null if `-` or not matched."""
     group = group or key
-
-    def edit(texts: Texts) -> Written:
-        return Written([b"null" if text == b"-" else text for text in texts])
 
     def value(text: str | None) -> int | None:
         return None if text is None or text == "-" else int(text)
 
-    return Field(key, group, value, (_before(key), Column(group, edit)))
+    return Field(key, group, value, (_before(key), Column(group, _numbers)))
+
+
+class WrittenNumber(float):
+    """A number that a record has as it was written: `0.000` stays `0.000`."""
+
+    written: str
+
+    def __new__(cls, written: str) -> Self:
+        """Raises ValueError if it is not a number."""
+        number = super().__new__(cls, written)
+        number.written = written
+        return number
+
+
+def decimal_or_null(key: str, group: str = "") -> Field:
+    """Return a field that is a number with a fraction, as JSON writes it; null if `-` or not matched."""
+    group = group or key
+
+    def value(text: str | None) -> WrittenNumber | None:
+        return None if text is None or text == "-" else WrittenNumber(text)
+
+    return Field(key, group, value, (_before(key), Column(group, _numbers)))
+
+
+def _numbers(texts: Texts) -> Written:
+    return Written([b"null" if text is None or text == b"-" else text for text in texts])
+
+
+def json_of(fields: Mapping[str, object]) -> str:
+    """Return the record of these fields: JSON in one line."""
+    if not any(type(value) is WrittenNumber for value in fields.values()):
+        return to_json(fields)
+    members = (
+        f"{to_json(key)}: {value.written if isinstance(value, WrittenNumber) else to_json(value)}"
+        for key, value in fields.items()
+    )
+    return f"{{{', '.join(members)}}}"
 
 
 def of_each(key: str, group: str, value: Callable[[str | None], object]) -> Field:
@@ -95,6 +129,30 @@ def if_given(key: str, group: str = "") -> Field:
         return Written(texts, before + b'"', b'"')
 
     return Field(key, group, lambda text: ABSENT if text is None else text, (Column(group, edit),))
+
+
+def csv_text_if_given(key: str) -> Field:
+    """Return a field that a record has only if the group matched: a text of CSV, in which each quote is doubled."""
+
+    before = _before(key)
+
+    def edit(texts: Texts) -> Written:
+        given = (b"" if text is None else b'%b"%b"' % (before, text.replace(rb"\"\"", rb"\"")) for text in texts)
+        return Written(list(given))
+
+    def value(text: str | None) -> object:
+        return ABSENT if text is None else text.replace('""', '"')
+
+    return Field(key, key, value, (Column(key, edit),))
+
+
+def csv_text(key: str) -> Field:
+    """Return a field that is such a text; its group always matches."""
+
+    def edit(texts: Texts) -> Written:
+        return Written([text.replace(rb"\"\"", rb"\"") for text in texts], b'"', b'"')
+
+    return Field(key, key, lambda text: (text or "").replace('""', '"'), (_before(key), Column(key, edit)))
 
 
 def flag(key: str) -> Field:

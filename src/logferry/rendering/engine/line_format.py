@@ -16,10 +16,28 @@ from functools import cached_property, partial
 from typing import Final
 
 from logferry.protocol.patterns import compile_pattern
-from logferry.rendering.engine.escape import WHITE_SPACE, escape, to_json, unescape
-from logferry.rendering.engine.fields import ABSENT, Field, record_of
+from logferry.rendering.engine.escape import WHITE_SPACE, escape, unescape
+from logferry.rendering.engine.fields import ABSENT, Field, json_of, record_of
 from logferry.rendering.engine.format import Format, Rendered, render_unknown, unknown_fields
 from logferry.rendering.engine.records import LinePattern
+
+# Parts of a pattern that `exact_kind` spells: what may stand between two quotes with backslashes as escapes, and the
+# same without spaces, or with doubled quotes, as in CSV; a newline inside of an event, and the rest of a line there.
+INSIDE_QUOTES: Final = "<inside quotes>"
+WORD_INSIDE_QUOTES: Final = "<word inside quotes>"
+CSV_TEXT: Final = "<csv text>"
+INNER_NEWLINE: Final = "<newline>"
+REST_OF_LINE: Final = "<rest of line>"
+
+# Each with its patterns for plain and for escaped text, where a quote is `\"` and a backslash is `\\`.
+_ESCAPED_CHARACTER: Final = r'\\[^"\\\n]|\\\\(?:[^\\\n]|\\[^\n])'
+_SPELLINGS: Final = (
+    (INSIDE_QUOTES, r'(?:[^"\\]++|\\.)*+', rf"(?:[^\\\n]++|{_ESCAPED_CHARACTER})*+"),
+    (WORD_INSIDE_QUOTES, r'(?:[^" \\]++|\\.)++', rf"(?:[^ \\\n]++|{_ESCAPED_CHARACTER})++"),
+    (CSV_TEXT, r'(?:[^"]++|"")*+', r'(?:[^\\\n]++|\\[^"\n]|\\"\\")*+'),
+    (INNER_NEWLINE, r"\n", r"\\n"),
+    (REST_OF_LINE, r"[^\n]*+", r"(?:[^\\\n]++|\\[^n\n])*+"),
+)
 
 
 class LineKind:
@@ -69,6 +87,18 @@ def ending_with_message(beginning: str, fields: Sequence[Field]) -> LineKind:
     return LineKind(rf"{beginning}(?P<message>.*+)", rf"{beginning}(?P<message>[^\n]*+)", fields, is_exact=True)
 
 
+def exact_kind(line: str, fields: Sequence[Field]) -> LineKind:
+    r"""Return the kind of lines that the pattern `line` matches, which is exact.
+
+    The pattern has quotes only as literals, the parts above for what stands between quotes, and otherwise neither
+    backslashes nor control characters in what it matches; except for `.*+` and `.++`, the rest of the event.
+    """
+    full, usual = line, line.replace('"', r'\\"')
+    for part, plain, escaped in _SPELLINGS:
+        full, usual = full.replace(part, plain), usual.replace(part, escaped)
+    return LineKind(full, usual, fields, is_exact=True)
+
+
 class LineFormat(Format):
     """A format with several kinds of lines; `otherwise` reads any other line, or it is shipped whole (rule F5)."""
 
@@ -99,7 +129,7 @@ class LineFormat(Format):
 
     def record_of(self, text: str) -> str:
         """See Format."""
-        return to_json(self.fields_of(text))
+        return json_of(self.fields_of(text))
 
     def render(self, data: bytes, inner_newline: bytes) -> Rendered:
         """See Format."""
@@ -130,5 +160,5 @@ def _render_kind(kind: LineKind, escaped: bytes, otherwise: Callable[[bytes], Re
 def one_by_one(texts: Iterable[str], fields_of: Callable[[str], dict[str, object]]) -> Rendered:
     """Render the texts of events one by one, as the reference does, and count the blank ones."""
     texts = list(texts)
-    records = [to_json(fields_of(text)) + "\n" for text in texts if text.strip(WHITE_SPACE)]
+    records = [json_of(fields_of(text)) + "\n" for text in texts if text.strip(WHITE_SPACE)]
     return Rendered("".join(records).encode(), len(records), len(texts) - len(records))

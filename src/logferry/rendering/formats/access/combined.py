@@ -12,6 +12,7 @@ from typing import Final
 
 from logferry.rendering.engine.fields import Field, if_given, number_or_null, of_each, text, text_or_null
 from logferry.rendering.engine.line_format import LineKind
+from logferry.rendering.formats.access.parts import LEVEL_OF_STATUS
 
 _QUOTED: Final = r'(?:[^"\\]++|\\.)*+'
 _REQUEST: Final = (
@@ -33,13 +34,8 @@ _USUAL_ACCESS: Final = (
 )
 
 
-def _level_of_status(status: str | None) -> str:
-    """Return ERROR for errors of the server, WARNING for errors of the client."""
-    return {"5": "ERROR", "4": "WARNING"}.get((status or "")[:1], "INFO")
-
-
 _FIELDS: Final[list[Field]] = [
-    of_each("level", "status", _level_of_status),
+    LEVEL_OF_STATUS,
     text("message", "request"),
     text("timestamp"),
     text_or_null("remote_addr"),
