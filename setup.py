@@ -1,5 +1,14 @@
 """What pyproject.toml cannot say: the compiled part is built if a compiler is at hand, and nothing needs it."""
 
+from glob import glob
+
 from setuptools import Extension, setup
 
-setup(ext_modules=[Extension("logferry._speedups", ["src/logferry/_speedups.c"], optional=True)])
+_COMPILED = Extension(
+    "logferry._speedups",
+    sorted(glob("src/native/*.c")),
+    depends=sorted(glob("src/native/*.h")),
+    optional=True,
+)
+
+setup(ext_modules=[_COMPILED])

@@ -1,4 +1,4 @@
-"""Compile src/logferry/_speedups.c beside its source, for the Python that runs this: `python3 tools/build_speedups.py`.
+"""Compile src/native into src/logferry, for the Python that runs this: `python3 tools/build_speedups.py`.
 
 This needs a C compiler and Python's headers (Debian: apt install gcc python3-dev). pip does the same when it installs
 logferry (setup.py). CC and CFLAGS in the environment choose another compiler and add options.
@@ -14,13 +14,13 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-SOURCE: Final = Path(__file__).resolve().parents[1] / "src" / "logferry" / "_speedups.c"
+_SOURCE: Final = Path(__file__).resolve().parents[1] / "src"
 _LIMIT_S: Final = 120
 
 
 def main() -> int:
     """Compile, and put the result in place atomically; return 1 if that fails."""
-    target = SOURCE.with_name("_speedups" + str(sysconfig.get_config_var("EXT_SUFFIX")))
+    target = _SOURCE / "logferry" / f"_speedups{sysconfig.get_config_var('EXT_SUFFIX')}"
     try:
         with tempfile.TemporaryDirectory() as folder:
             built = Path(folder) / target.name
@@ -31,7 +31,7 @@ def main() -> int:
             shutil.copyfile(built, staged)
             staged.replace(target)
     except (OSError, subprocess.SubprocessError) as error:
-        print(f"cannot compile {SOURCE.name}, so logferry runs without it: {error}", file=sys.stderr)
+        print(f"cannot compile src/native, so logferry runs without it: {error}", file=sys.stderr)
         return 1
     print(f"compiled {target.name}")
     return 0
@@ -41,7 +41,8 @@ def _command(target: Path) -> list[str]:
     compiler = shlex.split(os.environ.get("CC") or "cc")
     options = shlex.split(os.environ.get("CFLAGS", ""))
     include = sysconfig.get_path("include")
-    return [*compiler, "-O2", "-shared", "-fPIC", *options, f"-I{include}", str(SOURCE), "-o", str(target)]
+    sources = sorted(map(str, (_SOURCE / "native").glob("*.c")))
+    return [*compiler, "-O2", "-shared", "-fPIC", *options, f"-I{include}", *sources, "-o", str(target)]
 
 
 if __name__ == "__main__":

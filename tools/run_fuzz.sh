@@ -19,7 +19,7 @@ python=$PWD/.venv/bin/python
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 mkdir "$copy/src" "$copy/tools"
-cp -R src/logferry "$copy/src/"
+cp -R src/logferry src/native "$copy/src/"
 rm -f "$copy"/src/logferry/_speedups.*.so
 cp tools/build_speedups.py "$copy/tools/"
 

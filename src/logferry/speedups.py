@@ -1,6 +1,6 @@
 """Optional parts that make Logferry faster: its own compiled part, and isal (the extra `logferry[fast]`).
 
-`python3 tools/build_speedups.py` builds the compiled part (_speedups.c) in a checkout; pip builds it if there is a
+`python3 tools/build_speedups.py` builds the compiled part (src/native) in a checkout; pip builds it if there is a
 compiler. Without the compiled part, Python code produces the same bytes, more slowly. isal's gzip is several times as
 fast as zlib's.
 

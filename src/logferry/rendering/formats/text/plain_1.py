@@ -33,7 +33,7 @@ class PlainFormat(LineFormat):
         return self.fields_of(text)["level"] in (*LEVEL_WORDS, "INFORMATION")
 
     def render(self, data: bytes, inner_newline: bytes) -> Rendered:
-        """See Format. Throughput in lines of 100 bytes a second: 20 million with _speedups.c compiled, else 2 million.
+        """See Format. Throughput in lines of 100 bytes a second: 20 million with the compiled part, else 2 million.
 
         Measured on CPython 3.11 to 3.13 with benchmarks/formatter.py.
         """

@@ -1,0 +1,71 @@
+/* The module `logferry._speedups`: its functions, and what they need once. Each file beside this one is a concern. */
+#include "bytes.h"
+#include "checksums.h"
+#include "escape.h"
+#include "plain.h"
+#include "utf8.h"
+#include "validation.h"
+
+/* The version of the functions below. It changes together with speedups.py, which ignores any other version. */
+#define INTERFACE 2
+
+/* Let malloc keep up to `size` freed bytes: returning every chunk to the system and requesting it again takes a
+ * tenth of a client's time. Does nothing where malloc lacks this setting. */
+static PyObject *
+keep_freed_memory(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    int size;
+    if (!PyArg_ParseTuple(arguments, "i", &size))
+        return NULL;
+#if defined(__GLIBC__)
+    mallopt(M_MMAP_THRESHOLD, size);
+    mallopt(M_TRIM_THRESHOLD, size);
+#endif
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"render_plain", render_plain, METH_VARARGS,
+     "Render lines in the plain format by rules 1: (NDJSON, records, blank lines)."},
+    {"render_certain", render_certain, METH_VARARGS,
+     "Render what is certain of lines in the plain format: (NDJSON, records, blank lines, other lines, gaps)."},
+    {"render_certain_of_own_levels", render_certain_of_own_levels, METH_VARARGS,
+     "Do the same where the user has added words that are levels."},
+    {"render_raw", render_raw, METH_VARARGS, "Render lines as whole messages: (NDJSON, records, blank lines)."},
+    {"escape", escape, METH_VARARGS, "Escape lines for JSON. See escape_characters."},
+    {"find_undecodable", find_undecodable, METH_VARARGS,
+     "Return the index of the first byte of a part that is not UTF-8; the end of the part if all bytes are."},
+    {"canonical_run", canonical_run, METH_VARARGS,
+     "Return the end of the run of lines in the form that the plain format writes, and the number of these lines."},
+    {"record_run", record_run, METH_VARARGS,
+     "Return the end of the run of lines that are objects with level and message, and the number of these lines."},
+    {"scan_record", scan_record, METH_VARARGS,
+     "Take the next bytes of a record, and change the state of the scan; return whether they are JSON."},
+    {"crc32_joined", crc32_joined, METH_VARARGS,
+     "Return the CRC-32 of two pieces in a row, given the CRC-32 of each and the size of the second."},
+    {"fingerprint", fingerprint, METH_VARARGS, "Return the BLAKE2b hash of 16 bytes, in hexadecimal."},
+    {"keep_freed_memory", keep_freed_memory, METH_VARARGS, "Let malloc keep up to this many freed bytes."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMethodDef fast_crc_methods[] = {
+    {"crc32", crc32, METH_VARARGS, "Return what zlib.crc32 returns. Missing where zlib is as fast."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "logferry._speedups", "The functions that take most of the time.", 0, methods, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC
+PyInit__speedups(void)
+{
+    fill_kinds();
+    fill_crc_tables();
+    PyObject *created = PyModule_Create(&module);
+    if (created && PyModule_AddIntConstant(created, "interface", INTERFACE) < 0)
+        Py_CLEAR(created);
+    if (created && has_carryless() && PyModule_AddFunctions(created, fast_crc_methods) < 0)
+        Py_CLEAR(created);
+    return created;
+}
