@@ -201,6 +201,7 @@ class TestInputs:
             ("JSON", "json"),
             ("auto", "auto"),
             (r"regex:(?P<level>\w+) (?P<message>.*)", r"regex:(?P<level>\w+) (?P<message>.*)"),
+            (r"cri+regex:(?P<LEVEL>\w+)", r"cri+regex:(?P<LEVEL>\w+)"),
         ],
     )
     def test_a_format_is_a_name_or_a_pattern(self, text: str, value: str) -> None:
@@ -211,6 +212,7 @@ class TestInputs:
         [
             ({"format": "xml"}, "or regex: and a pattern with named groups"),
             ({"format": "regex:"}, "or regex: and a pattern with named groups: it is empty"),
+            ({"format": "docker+regex:(.*)"}, ": the pattern has no named group, like (?P<message>.*)"),
             ({"format": "regex:("}, ": missing ), unterminated subpattern at position 0"),
             ({"format": "regex:(.*)"}, ": the pattern has no named group, like (?P<message>.*)"),
             ({"multiline": "["}, ": unterminated character set at position 0"),

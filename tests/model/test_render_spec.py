@@ -87,3 +87,10 @@ def test_a_spec_without_patterns_is_one_for_which_each_was_stopped_on_every_even
 def test_a_spec_without_a_pattern_that_is_called_like_something_built_in_keeps_that() -> None:
     spec = RenderSpec(format="plain", multiline="timestamp", redact=("email",))
     assert spec.without({"plain", "timestamp", "email"}) == spec
+
+
+def test_a_pattern_inside_of_a_container_s_format_may_be_left_out() -> None:
+    spec = RenderSpec(format="cri+regex:a+b")
+    assert spec.without({"a+b"}).format == "cri+raw"
+    assert spec.without({"a", "b"}) == spec
+    assert RenderSpec(format="cri+json").without({"json"}).format == "cri+json"

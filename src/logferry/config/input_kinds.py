@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from logferry.config.kinds import Kind, any_number, not_empty, several, word_or
-from logferry.model.format_names import FORMAT_NAMES, NESTED_FORMATS, REGEX_PREFIX, RUNTIME_FORMATS
+from logferry.model.format_names import FORMAT_NAMES, NESTED_FORMATS, REGEX_PREFIX, RUNTIME_FORMATS, parts_of
 from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP, REDACTION_NAMES, RESERVED_KEYS, is_level_word
 from logferry.names import encodable
 
@@ -47,8 +47,9 @@ def _file(text: str) -> str:
 
 
 def _format(text: str) -> str:
-    if text.startswith(REGEX_PREFIX):
-        groups = _compiled(_pattern(text.removeprefix(REGEX_PREFIX))).groupindex
+    _, inner = parts_of(text)
+    if inner.startswith(REGEX_PREFIX):
+        groups = _compiled(_pattern(inner.removeprefix(REGEX_PREFIX))).groupindex
         if not groups:
             raise ValueError("the pattern has no named group, like (?P<message>.*)")
         return text

@@ -80,7 +80,7 @@ class InputSettings:
             "plain",
             f"the format of the lines: {', '.join(FORMAT_NAMES)}, "
             f"{REGEX_PREFIX}<pattern with named groups>; {NESTED} = a format inside the lines of containers, also "
-            "auto; auto = detected from the first lines of each file",
+            f"auto or {REGEX_PREFIX}...; auto = detected from the first lines of each file",
             Group.LINES,
         ),
     ]

@@ -69,9 +69,20 @@ REGEX_PREFIX: Final = "regex:"
 
 FORMAT_NAMES: Final = tuple(each.name for each in FORMATS)
 
-# The formats of container runtimes, and the formats that a container may write inside of them: `cri+json`.
+# The formats of container runtimes, and the formats that a container may write inside of them: `cri+json`. A pattern of
+# the user may be inside of them, too.
 RUNTIME_FORMATS: Final = tuple(each.name for each in FORMATS if each.joins_lines)
 INNER_FORMATS: Final = ("auto", *(each.name for each in FORMATS if not each.joins_lines))
 NESTED_FORMATS: Final = tuple(f"{runtime}+{inner}" for runtime in RUNTIME_FORMATS for inner in INNER_FORMATS)
 
-JOINING_FORMATS: Final = (*RUNTIME_FORMATS, *NESTED_FORMATS)
+
+def parts_of(name: str) -> tuple[str, str]:
+    """Return the runtime's format and the one inside of it; an empty name and the format itself for any other."""
+    outer, plus, inner = name.partition("+")
+    return (outer, inner) if plus and outer in RUNTIME_FORMATS else ("", name)
+
+
+def joins_lines(name: str) -> bool:
+    """Whether the lines of this format mark by themselves which of them are parts of one event."""
+    outer, inner = parts_of(name)
+    return (outer or inner) in RUNTIME_FORMATS

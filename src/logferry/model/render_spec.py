@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self
 
-from logferry.model.format_names import CURRENT_RULES, REGEX_PREFIX
+from logferry.model.format_names import CURRENT_RULES, REGEX_PREFIX, parts_of
 
 # The value of `multiline` for the built-in pattern: an event begins with a timestamp.
 EVENTS_BEGIN_WITH_TIMESTAMP: Final = "timestamp"
@@ -36,12 +36,13 @@ LONGEST_LINE_BYTES: Final = 16 * 1024 * 1024
 class RenderSpec:
     """How to render one source.
 
-    `format` is the name of a format or `regex:<pattern>`, never `auto`. `multiline` is empty (every line is an event),
-    EVENTS_BEGIN_WITH_TIMESTAMP, or the pattern of a line that begins an event. `fields` are added to every record.
-    `include`, `exclude` and `redact` are patterns; `redact` may also name built-in ones. `skips_nuls` says that NULs at
-    the beginning of a line are not part of it, as it is for every file that the client reads now. `rules` says by which
-    rules the format reads a line; a spec that was saved before rules had numbers follows the first ones. `levels` are
-    words that are levels besides the known ones. `strip_ansi` says that escape sequences are taken out of lines.
+    `format` is the name of a format or `regex:<pattern>`, perhaps inside of a container's, never `auto`. `multiline` is
+    empty (every line is an event), EVENTS_BEGIN_WITH_TIMESTAMP, or the pattern of a line that begins an event. `fields`
+    are added to every record. `include`, `exclude` and `redact` are patterns; `redact` may also name built-in ones.
+    `skips_nuls` says that NULs at the beginning of a line are not part of it, as it is for every file that the client
+    reads now. `rules` says by which rules the format reads a line; a spec that was saved before rules had numbers
+    follows the first ones. `levels` are words that are levels besides the known ones. `strip_ansi` says that escape
+    sequences are taken out of lines.
     """
 
     format: str = "plain"
@@ -89,9 +90,11 @@ class RenderSpec:
         if not patterns:
             return self
         own = set(patterns) - {EVENTS_BEGIN_WITH_TIMESTAMP, *REDACTION_NAMES}  # where these name a built-in pattern
+        outer, inner = parts_of(self.format)
+        is_own = inner.removeprefix(REGEX_PREFIX) in patterns and inner.startswith(REGEX_PREFIX)
         return replace(
             self,
-            format="raw" if self.format in [f"{REGEX_PREFIX}{pattern}" for pattern in patterns] else self.format,
+            format=(f"{outer}+raw" if outer else "raw") if is_own else self.format,
             multiline="" if self.multiline in own else self.multiline,
             include=() if any(pattern in patterns for pattern in self.include) else self.include,
             exclude=tuple(pattern for pattern in self.exclude if pattern not in patterns),

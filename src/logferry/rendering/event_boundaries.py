@@ -7,7 +7,7 @@ the same rule. This module must never import a format, except for one that joins
 from functools import lru_cache
 from typing import Any
 
-from logferry.model.format_names import JOINING_FORMATS
+from logferry.model.format_names import joins_lines
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering.container_events import ContainerEvents
 from logferry.rendering.engine.events import EventBoundaries, EventJoiner
@@ -33,7 +33,7 @@ def event_joiner(spec: RenderSpec) -> EventJoiner | None:
 
 @lru_cache(maxsize=64)
 def _joiner(format_name: str, rules: int, multiline: str, max_lines: int, max_bytes: int) -> EventJoiner | None:
-    if format_name in JOINING_FORMATS:
+    if joins_lines(format_name):
         runtime: Any = format_named(format_name, rules)  # a `Runtime`, as all of these are
         if multiline:
             return ContainerEvents(runtime.part_syntax(), multiline, max_lines=max_lines, max_bytes=max_bytes)

@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from importlib import import_module
 from typing import Any, Final
 
-from logferry.model.format_names import CURRENT_RULES, FORMAT_NAMES, FORMATS, NESTED_FORMATS, REGEX_PREFIX
+from logferry.model.format_names import CURRENT_RULES, FORMAT_NAMES, FORMATS, NESTED_FORMATS, REGEX_PREFIX, parts_of
 from logferry.rendering.engine.format import Format
 
 _FORMATS: Final = {each.name: each for each in FORMATS}
@@ -20,7 +20,7 @@ _FORMATS: Final = {each.name: each for each in FORMATS}
 
 @lru_cache(maxsize=64)
 def format_named(name: str, rules: int = CURRENT_RULES) -> Format:
-    """Return the format called `name`, which may be `regex:<pattern>`, as it reads lines by `rules`.
+    """Return the format called `name`, which may be `regex:<pattern>` or `cri+json`, as it reads lines by `rules`.
 
     Raises ValueError with the reason if invalid.
     """
@@ -30,10 +30,10 @@ def format_named(name: str, rules: int = CURRENT_RULES) -> Format:
         from logferry.rendering.formats.text.regex import RegexFormat
 
         return RegexFormat(name.removeprefix(REGEX_PREFIX))
-    if name in NESTED_FORMATS:
+    outer, inner = parts_of(name)
+    if name in NESTED_FORMATS or (outer and inner.startswith(REGEX_PREFIX)):
         from logferry.rendering.formats.containers.nested import NestedFormat
 
-        outer, _, inner = name.partition("+")
         runtime: Any = format_named(outer, rules)  # a `Runtime`, as all of RUNTIME_FORMATS are
         return NestedFormat(runtime, _inner_format(inner, rules))
     if name not in _FORMATS:

@@ -16,7 +16,7 @@ from logferry.client.files.line_reader import SourceFile
 from logferry.client.files.line_splitter import splitter_for
 from logferry.client.readers.rerender import Renderings, chunks_up_to, lines_in, rendered_chunk
 from logferry.model.chunk import Chunk
-from logferry.model.format_names import JOINING_FORMATS
+from logferry.model.format_names import joins_lines
 from logferry.protocol.delivery_reports import Extent
 from logferry.rendering.renderer import renderer
 
@@ -209,7 +209,7 @@ def _events(chunk: Chunk, line: int) -> Iterator[tuple[int, bytes]]:
 
 def _raw_events(chunk: Chunk) -> Iterator[bytes]:
     spec, data = chunk.rendering, chunk.data
-    if not spec.multiline and spec.format not in JOINING_FORMATS:
+    if not spec.multiline and not joins_lines(spec.format):
         yield from (match[0] for match in _line.finditer(data))
         return
     while data:

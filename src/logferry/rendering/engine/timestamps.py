@@ -22,6 +22,9 @@ ISO_8601: Final = (
     r"(?: ?+(?:Z|UTC|GMT|[+-][0-9]{2}(?::?+[0-9]{2})?+)(?![A-Za-z0-9]))?+"
 )
 
+# A date and a time that nothing else looks like, whatever the key before it is.
+UNMISTAKABLE: Final = "[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}[0-9:.,+Z-]*+"
+
 # What a program writes at the beginning of its message although its runtime adds a timestamp too: slashes are allowed.
 AT_MESSAGE_START: Final = (
     rf"[0-9]{{4}}[-/][0-9]{{2}}[-/][0-9]{{2}}[ T]{TIME_OF_DAY}(?:[.,][0-9]++)?+(?:Z|[+-][0-9]{{2}}:?+[0-9]{{2}})?+"

@@ -148,3 +148,32 @@ def test_a_line_that_is_not_of_a_container_is_shipped_whole() -> None:
 def test_carriage_returns_at_the_end_of_lines_are_dropped_once(runtime: str, line: Line) -> None:
     data = "".join(line(f"INFO a{end}") + "\r\n" for end in ("", "\r", "\r\r", "\rb")).encode()
     assert render_both_ways(f"{runtime}+plain", data).lines == 4
+
+
+@BOTH
+@pytest.mark.parametrize("pattern", [r"(?P<verb>\w+) took (?P<took>\d+)", r"(?P<level>\w+)\+(?P<message>.*)"])
+def test_a_pattern_of_the_user_reads_what_the_container_wrote(runtime: str, line: Line, pattern: str) -> None:
+    """Rules F19 and F39."""
+    lines = [line("get took 7"), line("warn+a+b", "stderr"), line("[error] x"), line(""), "rubbish"] * 3
+    found = records(f"{runtime}+regex:{pattern}", *lines)
+    plain = records(runtime, *lines)
+    if "took" in pattern:
+        assert found[0] == plain[0] | {"verb": "get", "took": "7"}
+        assert found[1:5] == plain[1:5]
+    else:
+        assert (found[1]["level"], found[1]["message"], found[1]["stream"]) == ("WARN", "a+b", "stderr")
+        assert (found[0], *found[2:5]) == (plain[0], *plain[2:5])
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ("192.0.2.7:3 [15/Jan/2024:08:23:45.123] db pool/s1 0/0/57 212 -- 0/0/0/0/3 0/0", "time_total"),
+        (r'[2024-01-15T08:23:45.123Z] "GET / HTTP/1.1" 200 - 0 57 3 2 "-" "curl" "3f2a" "shop" "-"', "authority"),
+        ("I, [2024-01-15T08:23:45.123456 #12]  INFO -- : [3f2a] x", "tags"),
+    ],
+)
+def test_auto_finds_more_formats_by_how_a_line_begins(runtime: str, line: Line, content: str, key: str) -> None:
+    """Rule F39."""
+    assert key in record(f"{runtime}+auto", line(content))

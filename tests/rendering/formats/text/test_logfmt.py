@@ -178,3 +178,27 @@ def test_a_common_key_that_stands_again_gets_a_number() -> None:
                 "msg_4": "y",
                 "level_2": "warn",
             }
+
+
+@pytest.mark.parametrize(
+    ("line", "timestamp", "t"),
+    [
+        ("t=2026-03-04T11:12:13.456Z level=info msg=x", "2026-03-04T11:12:13.456Z", None),
+        ('logger=a t="2026-03-04 11:12:13" msg=x', "2026-03-04 11:12:13", None),
+        ("t='2026-03-04 11:12:13' msg=x", "2026-03-04 11:12:13", None),
+        ("t=2026-03-04T11:12:13Z t=2026-03-04T11:12:14Z", "2026-03-04T11:12:13Z", "2026-03-04T11:12:14Z"),
+        ("t=7 t=2026-03-04T11:12:13Z msg=x", "2026-03-04T11:12:13Z", "7"),
+        ("t=2026-03-04T11:12:13Z time=1 msg=x", "1", "2026-03-04T11:12:13Z"),
+        ("t=12ms level=info msg=x", None, "12ms"),
+        ("t=2026-03-04 level=info msg=x", None, "2026-03-04"),
+        ('t="2026-03-04 11:12:13 x" msg=x', None, "2026-03-04 11:12:13 x"),
+    ],
+)
+def test_t_is_a_timestamp_if_it_is_a_date_and_a_time_and_there_is_no_other(
+    line: str, timestamp: str | None, t: str | None
+) -> None:
+    """Rule F49."""
+    for count in (1, 20):
+        for found in records("logfmt", *[line] * count):
+            assert found["timestamp"] == timestamp
+            assert found.get("t") == t

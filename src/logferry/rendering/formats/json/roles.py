@@ -14,6 +14,7 @@ from logferry.rendering.engine.escape import to_json
 from logferry.rendering.engine.field_roles import NAMES
 from logferry.rendering.engine.levels import LEVEL_WORDS, SEVERITIES, UNKNOWN
 from logferry.rendering.engine.records import Texts, Written
+from logferry.rendering.engine.timestamps import UNMISTAKABLE
 
 # The names under which a role is found, the best first: those of logfmt too, then those of Serilog (`@t`), hclog
 # (`@level`), .NET, Monolog, GELF and journald.
@@ -31,7 +32,7 @@ _EVIDENCE: Final = ("t", "s", "ctx", "PRIORITY", "pid", "hostname", "v")
 ALL_KEYS: Final = tuple(dict.fromkeys([*(name for names in _NAMES.values() for name in names), *_EVIDENCE]))
 
 # A timestamp that is one whatever its key is.
-TIME: Final = "[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}[0-9:.,+Z-]*+"
+TIME: Final = UNMISTAKABLE
 _time: Final = compile_pattern(TIME)
 
 # Kinds of values that a role may have.

@@ -3,7 +3,8 @@
 A line consists of pairs `key=value`, separated by spaces; keys without a value may follow the first pair. A value is a
 word, a quoted string with the escapes of JSON, or a string in single quotes (docs/protocol.md, rule F49). Values stay
 strings, keys keep their order, and both stay as written; the common keys are renamed as in the json format, and a key
-without a value becomes `true`. Any other line is shipped whole (rule F5).
+without a value becomes `true`. If there is no other timestamp, `t` is one if it is a date and a time, as Grafana writes
+it. Any other line is shipped whole (rule F5).
 """
 
 import json
@@ -20,6 +21,7 @@ from logferry.rendering.engine.fields import upper_levels
 from logferry.rendering.engine.format import unknown_fields
 from logferry.rendering.engine.layouts import INSIDE_STRING, LayoutFormat, Piece, composed
 from logferry.rendering.engine.records import LinePattern, Texts, Written
+from logferry.rendering.engine.timestamps import UNMISTAKABLE
 
 _KEY: Final = r'[^\x00-\x20="\\]++'
 _IN_SINGLE_QUOTES: Final = r"'[^'\x00-\x1f]*+'"
@@ -27,7 +29,11 @@ _token: Final = compile_pattern(
     rf"""({_KEY})(?:=("(?:[^"\\]++|\\.)*+"|{_IN_SINGLE_QUOTES}(?=[ \t]|\Z)|[^\x00-\x20"]*+))?+(?:[ \t]++|\Z)""",
     re.DOTALL,
 )
+_date_and_time: Final = compile_pattern(rf"""(?P<quote>["']?+){UNMISTAKABLE}(?P=quote)""")
 _in_single_quotes: Final = compile_pattern(_IN_SINGLE_QUOTES)
+
+# A key that is a timestamp only if its value is a date and a time.
+_TIME_KEY: Final = "t"
 
 Tokens = list[tuple[str, str | None]]  # each key with its value as it is written
 
@@ -43,7 +49,7 @@ class LogfmtFormat(LayoutFormat):
         tokens = _tokens_of(text)
         if tokens is None:
             return to_json(unknown_fields(text))
-        numbered = list(_numbered(tokens))
+        numbered = _with_timestamp(list(_numbered(tokens)))
         sources = sources_of(_keys_of(numbered))
         roles = {source: role for role, source in sources.items()}
         missing = missing_fields(sources, text)
@@ -61,7 +67,7 @@ class LogfmtFormat(LayoutFormat):
     def layout_of(self, text: str) -> tuple[str, ...] | None:
         """See LayoutFormat: a layout is the sequence of the keys that matter."""
         tokens = _tokens_of(text)
-        names = [] if tokens is None else [key for key, _ in tokens if key in ALL_NAMES]
+        names = [] if tokens is None else [key for key, written in tokens if key in ALL_NAMES or _is_time(key, written)]
         return None if tokens is None or len(set(names)) < len(names) else tuple(names)
 
     def pattern_of(self, layout: Hashable) -> LinePattern:
@@ -106,6 +112,18 @@ def _free_names(key: str, taken: set[str]) -> Iterator[str]:
     return filterfalse(taken.__contains__, names)
 
 
+def _is_time(key: str, written: str | None) -> bool:
+    return key == _TIME_KEY and written is not None and _date_and_time.fullmatch(written) is not None
+
+
+def _with_timestamp(tokens: Tokens) -> Tokens:
+    """Return the tokens; if none is a timestamp by its key, the first `t` that is a date and a time becomes one."""
+    if "timestamp" in sources_of(_keys_of(tokens)):
+        return tokens
+    place = next((place for place, token in enumerate(tokens) if _is_time(*token)), len(tokens))
+    return [("timestamp", written) if at == place else (key, written) for at, (key, written) in enumerate(tokens)]
+
+
 def _keys_of(tokens: Tokens) -> list[tuple[str, bool]]:
     return [(key, value is not None) for key, value in tokens]
 
@@ -139,13 +157,17 @@ def _value(quoted: str, word: str) -> str:
 
 _VALUE: Final = _value(INSIDE_STRING, _WORD)
 _LEVEL: Final = _value("[A-Za-z]++", "[A-Za-z]++")
-_OTHER: Final = f'(?!(?:{"|".join(map(re.escape, ALL_NAMES))})=){_KEY}=(?:"{INSIDE_STRING}"|{_WORD})'
+_TIME_VALUE: Final = _value(UNMISTAKABLE, UNMISTAKABLE.replace("[ T]", "T"))
+_NOT_OTHER: Final = f'(?:{"|".join(map(re.escape, ALL_NAMES))})=|{_TIME_KEY}="?+[0-9]{{4}}-'
+_OTHER: Final = f'(?!{_NOT_OTHER}){_KEY}=(?:"{INSIDE_STRING}"|{_WORD})'
 _pair: Final = compile_pattern(f"({_KEY})={_QUOTE}({_VALUE}){_QUOTE}".encode())
 
 
 @lru_cache(maxsize=64)
 def _pattern_of(layout: tuple[str, ...]) -> LinePattern:
     sources = sources_of((name, True) for name in layout)
+    if _TIME_KEY in layout:
+        sources.setdefault("timestamp", _TIME_KEY)
     return composed(_pieces(layout, {source: role for role, source in sources.items()}), sources)
 
 
@@ -156,7 +178,8 @@ def _pieces(layout: tuple[str, ...], roles: dict[str, str]) -> Iterator[Piece]:
     for place, name in enumerate(layout, start=1):
         role = roles.get(name, name)
         yield f"{re.escape(name)}={_QUOTE}", f'{role}": "'.encode()
-        yield (_LEVEL, upper_levels) if role == "level" else (_VALUE, None)
+        value = _TIME_VALUE if name == _TIME_KEY else _VALUE
+        yield (_LEVEL, upper_levels) if role == "level" else (value, None)
         is_last = place == len(layout)
         yield (_QUOTE, b"") if is_last else (f"{_QUOTE} ", b'", "')
         yield f"(?: {_OTHER})*+" if is_last else f"(?:{_OTHER} )*+", _members
