@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from logferry.model.format_names import RUNTIME_FORMATS
 from tests.support.builders import append
 from tests.support.events import checkpoint_of, judge, lines_in, prove, stored_of, with_inputs
-from tests.support.formats import SAMPLES
+from tests.support.formats import SAMPLES, render_both_ways
 from tests.support.running import RunningServer, stored_lines, wait_until
 from tests.support.shipping import EVERY_WAY, Shipping, log_line, once, shipping
 from tests.support.shipping import append as append_numbered
@@ -23,12 +24,19 @@ every_mode = pytest.mark.parametrize("mode", ["batch", "continuous"])
 
 # The samples, and the format of each.
 FORMATS = {path.stem: path.stem.partition("-")[0] for path in sorted(SAMPLES.glob("*.log"))}
+# What is found out of the samples: the lines of a container are read together with what it wrote.
+FOUND = {name: f"{kind}+auto" if kind in RUNTIME_FORMATS else kind for name, kind in FORMATS.items()}
 BANNER = b"Starting the server\n  version 1.2\n\n***********\n"
 
 
 def sample(name: str, kind: str = "log") -> bytes:
     """Return a sample, or (ndjson) what it is to become."""
     return (SAMPLES / f"{name}.{kind}").read_bytes()
+
+
+def found_in(name: str) -> bytes:
+    """Return what a sample becomes when its format is found out."""
+    return render_both_ways(FOUND[name], sample(name)).payload
 
 
 def write_samples(folder: Path) -> list[Path]:
@@ -162,13 +170,13 @@ def test_the_formats_of_a_mixed_folder_are_found_out_told_and_stored(
             run.stop()
         run.result()
     assert sorted(chosen(caplog)) == sorted(
-        f"{name}.log: its lines are {kind}" for name, kind in {**FORMATS, "plain": "plain"}.items()
+        f"{name}.log: its lines are {kind}" for name, kind in {**FOUND, "plain": "plain"}.items()
     )
     assert lines_in(stored_of(server.data_dir, "plain.log")) == plain.read_bytes().splitlines()
     plain_verdict = prove(server.port, tmp_path / "state", plain)[0]
     assert plain_verdict.stored == 50
     for log in logs:
-        assert b"".join(stored_of(server.data_dir, log.name)) == sample(log.stem, "ndjson"), log.stem
+        assert b"".join(stored_of(server.data_dir, log.name)) == found_in(log.stem), log.stem
     prove(server.port, tmp_path / "state", tmp_path / "*.log")
 
 
@@ -216,8 +224,9 @@ def test_a_format_that_was_found_out_is_kept_over_a_restart(
         with detecting(log, tmp_path, server.port, resume=True) as run:
             run.result()
         append(log, sample(later))
-    assert {spec.format for _, spec in checkpoint_of(tmp_path / "state", log).renderings} == {first}
-    assert chosen(caplog) == [f"app.log: its lines are {first}"]
+    found = FOUND.get(first, first)
+    assert {spec.format for _, spec in checkpoint_of(tmp_path / "state", log).renderings} == {found}
+    assert chosen(caplog) == [f"app.log: its lines are {found}"]
     with detecting(log, tmp_path, server.port, resume=True) as run:
         run.result()
     prove(server.port, tmp_path / "state", log)
@@ -270,7 +279,7 @@ def test_lines_of_containers_are_joined_by_their_own_rule_when_the_format_is_fou
     other.write_bytes((log_line(1) + b"  and more of it\n") * 20)
     with detecting(tmp_path / "*.log", tmp_path, server.port, multiline="timestamp") as run:
         run.result()
-    assert b"".join(stored_of(server.data_dir, log.name)) == sample(name, "ndjson")
+    assert b"".join(stored_of(server.data_dir, log.name)) == found_in(name)
     assert len(stored_of(server.data_dir, other.name)) == 20
     prove(server.port, tmp_path / "state", log, other)
 
@@ -284,7 +293,7 @@ def test_a_first_line_as_long_as_a_container_runtime_makes_it_does_not_hide_the_
     log.write_bytes(first.replace(b"line", b"x" * 16_384 + b"line") + b"".join(rest))
     with detecting(log, tmp_path, server.port) as run:
         run.result()
-    assert chosen(caplog) == ["app.log: its lines are docker"]
+    assert chosen(caplog) == ["app.log: its lines are docker+auto"]
     (record,) = server.stored_lines()
     assert len(record) > 16_384
     prove(server.port, tmp_path / "state", log)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from logferry.rendering.detect import detect
+from logferry.model.format_names import FORMATS, RUNTIME_FORMATS, Sought
+from logferry.rendering.detect import Tally, candidates, chosen, detect
 from tests.support.formats import SAMPLES
 
 PLAIN = "2024-01-15 08:23:45 INFO ready"
@@ -11,7 +12,8 @@ PLAIN = "2024-01-15 08:23:45 INFO ready"
 @pytest.mark.parametrize("sample", sorted(path.stem for path in SAMPLES.glob("*.log")))
 def test_the_samples_are_recognised(sample: str) -> None:
     """Rule F13."""
-    assert detect((SAMPLES / f"{sample}.log").read_bytes()) == sample.partition("-")[0]
+    name = sample.partition("-")[0]
+    assert detect((SAMPLES / f"{sample}.log").read_bytes()) == (f"{name}+auto" if name in RUNTIME_FORMATS else name)
 
 
 @pytest.mark.parametrize(
@@ -22,8 +24,8 @@ def test_the_samples_are_recognised(sample: str) -> None:
         ("2024-01-15T08:23:45Z INFO ready", "plain"),
         ("2024-01-15 08:23:45,123 WARNING app.db: lost", "plain"),
         ("2024-01-15T08:23:45.123456+01:00 myhost app[12]: INFO ready", "syslog"),
-        ("2024-01-15T08:23:45.123456789Z stdout F INFO ready", "cri"),
-        ('{"log":"INFO ready\\n","stream":"stdout","time":"2024-01-15T08:23:45.123456789Z"}', "docker"),
+        ("2024-01-15T08:23:45.123456789Z stdout F INFO ready", "cri+auto"),
+        ('{"log":"INFO ready\\n","stream":"stdout","time":"2024-01-15T08:23:45.123456789Z"}', "docker+auto"),
         ('{"log":"INFO ready","level":"info"}', "json"),
         ("WARNING:root:careful", "python"),
         ("type=LOGIN msg=audit(1772622733.415:4063): pid=8 uid=0 a=b", "auditd"),
@@ -82,7 +84,7 @@ def test_half_of_the_lines_are_enough_for_a_container_format() -> None:
     """Other formats would match more of the lines."""
     framed = b"2024-01-15T08:23:45Z stdout F x\n"
     other = b"2024-01-15 08:23:45 INFO x\n"
-    assert detect(framed * 3 + other * 3) == "cri"
+    assert detect(framed * 3 + other * 3) == "cri+auto"
     assert detect(framed * 3 + other * 4) == "plain"
 
 
@@ -118,3 +120,21 @@ def test_a_line_is_plain_only_with_a_known_level(word: str, found: str | None) -
 def test_a_time_and_a_word_are_syslog_only_with_a_tag_or_a_priority(line: str, name: str | None) -> None:
     """Rule F43."""
     assert detect(f"{line}\n".encode()) == name
+
+
+def test_every_format_of_the_table_is_considered_unless_it_says_otherwise() -> None:
+    """Rule F57: a new format needs nothing but its line in the table."""
+    found = {candidate.name.removesuffix("+auto") for candidate in candidates()}
+    assert found == {each.name for each in FORMATS if each.sought is not Sought.NEVER}
+    assert {each.name for each in FORMATS} - found == {"raw"}
+
+
+@pytest.mark.parametrize("sample", sorted(path.stem for path in SAMPLES.glob("*.log")))
+@pytest.mark.parametrize("other", ["json", "cri", "logfmt"])
+def test_lines_that_are_counted_one_by_one_choose_what_they_choose_together(sample: str, other: str) -> None:
+    lines = (SAMPLES / f"{sample}.log").read_text(errors="replace").splitlines()
+    lines += (SAMPLES / f"{other}.log").read_text(errors="replace").splitlines()
+    tally = Tally()
+    for count, line in enumerate(lines[:30], 1):
+        tally.add([line])
+        assert tally.chosen() == chosen(lines[:count])

@@ -9,10 +9,21 @@ checkpoint keeps the rules by which each range was shipped (docs/protocol.md, ru
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final
 
 # The newest rules. A format that differs under the next ones, and was released with these, gets an entry in `earlier`.
 CURRENT_RULES: Final = 2
+
+
+class Sought(IntEnum):
+    """When `--format auto` considers a format. Of formats that fit equally many lines, the earliest wins."""
+
+    FIRST = 0  # it reads more from lines that also have an early format
+    EARLY = 1  # its lines have hardly any other format
+    LATE = 2  # its lines may have a format that reads more from them
+    LAST = 3  # many lines of other formats fit it
+    NEVER = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +32,14 @@ class FormatName:
 
     `module` is the module below `logferry.rendering.formats` that has the format, under its name in capitals.
     `earlier` has the modules of its earlier versions, each after the last rules to which it belongs, the oldest first.
-    `joins_lines`: the lines themselves mark which of them are parts of one event.
+    `joins_lines`: the lines themselves mark which of them are parts of one event. `sought` says when `--format auto`
+    considers the format; `Format.is_typical` says which lines it takes for its own.
     """
 
     name: str
     module: str
     joins_lines: bool = False
+    sought: Sought = Sought.EARLY
     earlier: tuple[tuple[int, str], ...] = ()
 
     def module_by(self, rules: int) -> str:
@@ -35,33 +48,25 @@ class FormatName:
 
 
 FORMATS: Final = (
-    FormatName("plain", "text.plain", earlier=((1, "text.plain_1"),)),
-    FormatName("raw", "text.raw"),
+    FormatName("plain", "text.plain", sought=Sought.LATE, earlier=((1, "text.plain_1"),)),
+    FormatName("raw", "text.raw", sought=Sought.NEVER),
     FormatName("json", "json.format", earlier=((1, "json.format_1"),)),
-    FormatName("logfmt", "text.logfmt", earlier=((1, "text.logfmt_1"),)),
+    FormatName("logfmt", "text.logfmt", sought=Sought.LAST, earlier=((1, "text.logfmt_1"),)),
     FormatName("syslog", "text.syslog"),
     FormatName("nginx", "access.nginx", earlier=((1, "access.nginx_1"),)),
     FormatName("apache", "access.apache", earlier=((1, "access.apache_1"),)),
     FormatName("cri", "containers.cri", joins_lines=True),
     FormatName("docker", "containers.docker", joins_lines=True),
-    FormatName("python", "text.python_logging", earlier=((1, "text.python_1"),)),
+    FormatName("python", "text.python_logging", sought=Sought.LATE, earlier=((1, "text.python_1"),)),
     FormatName("klog", "text.klog"),
     FormatName("auditd", "text.auditd"),
-    FormatName("haproxy", "access.haproxy"),
-    FormatName("envoy", "access.envoy"),
-    FormatName("traefik", "access.traefik"),
-    FormatName("elb", "access.elb"),
-    FormatName("alb", "access.alb"),
+    FormatName("haproxy", "access.haproxy", sought=Sought.FIRST),
+    FormatName("envoy", "access.envoy", sought=Sought.FIRST),
+    FormatName("traefik", "access.traefik", sought=Sought.FIRST),
+    FormatName("elb", "access.elb", sought=Sought.FIRST),
+    FormatName("alb", "access.alb", sought=Sought.FIRST),
     FormatName("postgres", "text.postgres"),
     FormatName("rails", "text.rails"),
-)
-
-# The formats that `--format auto` looks for. If several fit equally many lines, the first one wins: formats that
-# extract more from a line come first. Plain fits lines of many formats: only those that are typical of it count, or
-# all if no other format fits.
-RECOGNISED: Final = (
-    *("docker", "cri", "json", "klog", "auditd", "haproxy", "syslog", "envoy", "alb", "elb", "traefik"),
-    *("nginx", "apache", "postgres", "rails", "plain", "python", "logfmt"),
 )
 
 # The prefix of a format that is the user's own pattern.
@@ -74,6 +79,16 @@ FORMAT_NAMES: Final = tuple(each.name for each in FORMATS)
 RUNTIME_FORMATS: Final = tuple(each.name for each in FORMATS if each.joins_lines)
 INNER_FORMATS: Final = ("auto", *(each.name for each in FORMATS if not each.joins_lines))
 NESTED_FORMATS: Final = tuple(f"{runtime}+{inner}" for runtime in RUNTIME_FORMATS for inner in INNER_FORMATS)
+
+# The value of `--format` for which the lines of each file decide, and the formats among which they do: those of
+# container runtimes first, because what a container writes may have any format.
+AUTO: Final = "auto"
+SOUGHT_FORMATS: Final = tuple(
+    sorted(
+        (each for each in FORMATS if each.sought is not Sought.NEVER),
+        key=lambda each: (not each.joins_lines, each.sought),
+    )
+)
 
 
 def parts_of(name: str) -> tuple[str, str]:

@@ -56,16 +56,19 @@ class Source:
     read_until: int = 0  # the highest offset that was read or is known to be lost
     renderings: list[tuple[int, RenderSpec]] = field(default_factory=list)  # from each offset on, the spec of its lines
 
-    last_rules: int = 0  # of its latest batch; 0 if there was none in this run, since the source was sent back
+    last_format: tuple[str, int] | None = None  # with its rules, of the latest batch since the source was sent back
 
-    def begins_other_rules(self, start: int, rules: int) -> bool:
-        """Whether a batch from `start` on, by these rules, may follow lines that other rules rendered; note its rules.
+    def begins_other_format(self, start: int, rendering: RenderSpec) -> bool:
+        """Whether a batch from `start` on may follow lines of another format, or other rules; note what it has.
 
-        The reader calls this for each batch. What is stored behind the checkpoint may be of an earlier version.
+        The reader calls this for each batch. What is stored behind the checkpoint may be of an earlier version, or of
+        what the lines before it showed (`--format auto`).
         """
-        before = self.last_rules or (self.renderings[-1][1].rules if self.renderings else 0)
-        self.last_rules = rules
-        return start > 0 and before != rules
+        of_batch = (rendering.format, rendering.rules)
+        known = self.renderings[-1][1] if self.renderings else None
+        before = self.last_format or (known and (known.format, known.rules))
+        self.last_format = of_batch
+        return start > 0 and before != of_batch
 
     def has_given_up(self, start: int, end: int) -> bool:
         """Whether this client has given up all of a range."""

@@ -38,7 +38,7 @@ class Open:
 class BatchRequest:
     """The lines of bytes `[start, end)` of a source as NDJSON; `refusal` says why a line cannot be stored, if any.
 
-    A `split` batch does not begin where an event begins, or begins other rules.
+    A `split` batch does not begin where an event begins, or begins another format or other rules.
     """
 
     source: str

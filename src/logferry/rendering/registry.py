@@ -1,8 +1,8 @@
 """Looks up formats by name. The module of a format is imported when the format is first requested.
 
 To add a format: write a module in `formats/` that defines the format under its name in capitals, and add one line to
-`FORMATS` in `model/format_names.py`. The options, their help texts and the configuration follow. For `--format auto` to
-find the format, add its name to `RECOGNISED` there.
+`FORMATS` in `model/format_names.py`, which also says when `--format auto` considers it. The options, their help texts
+and the configuration follow. `Format.is_typical` says which lines `auto` takes for those of the format.
 
 To change a format that was released: copy its module, enter the copy in `earlier`, and change the original.
 `tests/rendering/rules/` has what each version must go on writing.

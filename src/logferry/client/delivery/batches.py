@@ -179,7 +179,7 @@ class RenderingProducer:
         while self._send_backs:
             source, offset, one_by_one_until = self._send_backs.popleft()
             self._reader.rewind(source, offset, one_by_one_until=one_by_one_until)
-            source.last_rules = 0
+            source.last_format = None
         if not self._lost and self._next is None and not self.is_finished:
             left_out = patterns_left_out()  # before the read, which takes the lines of an event together
             chunk = self._read()
@@ -327,7 +327,7 @@ class RenderingProducer:
             chunk.epoch,
             cut=_why_cut(chunk) if chunk.truncated else "",
             rendering=rendering,
-            split=chunk.source.begins_other_rules(chunk.start, rendering.rules) or chunk.is_split,
+            split=chunk.source.begins_other_format(chunk.start, rendering) or chunk.is_split,
         )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from logferry.client.files.content import Content, FileContent
-from logferry.client.files.holes import NUL
+from logferry.client.files.holes import NUL, end_of_hole
 from logferry.client.files.identity import HEAD_BYTES, TAIL_BYTES, has_bytes, identity_of
 from logferry.client.files.overwritten import OverwrittenSource
 from logferry.model.loss import Loss, LossKind
@@ -108,6 +108,10 @@ class KnownFile:
     def peek(self, offset: int, size: int) -> bytes:
         """Return up to `size` bytes at `offset`, without moving."""
         return self._content.pread(size, offset)
+
+    def end_of_hole(self, offset: int, *, max_read: int) -> int:
+        """Return where NULs that begin at `offset` end, as far as `max_read` bytes show that, without moving."""
+        return end_of_hole(self._content, offset, limit=sys.maxsize, max_read=max_read)
 
     def resume(self, source: Source) -> None:
         """Continue a source that is known to be this file, from its committed offset. Raises OSError."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from logferry.client.files.content import Content
+from logferry.client.files.format_choice import FormatChoice
 from logferry.client.files.holes import NUL, end_of_hole, first_hole, without_holes, without_trailing_nuls
 from logferry.client.files.identity import TAIL_BYTES, extended_head, extended_tail, has_bytes
 from logferry.client.files.known_file import KnownFile
@@ -34,7 +35,15 @@ _ATOMIC_BYTES: Final = 4096
 class SourceFile(KnownFile):
     """An open file that is read forward from `offset`, which is always the beginning of a line."""
 
-    __slots__ = ("_one_by_one_until", "_splitter", "rendering", "rendering_decided_for")
+    __slots__ = (
+        "_one_by_one_until",
+        "_rendering_until",
+        "_splitter",
+        "_stops_there",
+        "format_choice",
+        "rendering",
+        "rendering_decided_for",
+    )
 
     passes_last_hole = True  # at the end of a file that will not grow
 
@@ -44,14 +53,20 @@ class SourceFile(KnownFile):
         Raises SourceError when `path` is not a readable regular file, FileNotFoundError when it is missing.
         """
         self._one_by_one_until = 0
-        self.rendering_decided_for: Source | None = None  # for the owner
+        self.rendering_decided_for: Source | None = None  # for the owner, as is the choice that is not final yet
+        self.format_choice: FormatChoice | None = None
         self.render_as(RenderSpec(max_line_bytes=max_line_bytes))
         super().__init__(path, content)
 
-    def render_as(self, rendering: RenderSpec) -> None:
-        """Return chunks for this rendering from now on: it decides how long a line may be and where an event ends."""
+    def render_as(self, rendering: RenderSpec, *, until: int = sys.maxsize, stops_there: bool = False) -> None:
+        """Return chunks for this rendering from now on: it decides how long a line may be and where an event ends.
+
+        Lines from `until` on, which is the end of a line, are not returned: how to render them is not known yet, or
+        known to be another way (`stops_there`), so that no event goes on there.
+        """
         self.rendering = rendering
         self._splitter = splitter_for(rendering)
+        self._rendering_until, self._stops_there = until, stops_there
 
     def rewind(self, offset: int | None, *, one_by_one_until: int = 0) -> None:
         """Go back to `offset`, the beginning of a line, and return single lines up to `one_by_one_until`.
@@ -96,9 +111,9 @@ class SourceFile(KnownFile):
     ) -> Chunk | None:
         """Return the next chunk, or None when the file has no whole line, or no whole event, yet.
 
-        Bytes from `limit` on are not read. `is_final` says that the file will not grow: a last line without a newline
-        then counts as a line. `is_settled` says that the last event will not continue. Raises SourceError when the
-        file system fails.
+        Bytes from `limit` on are not read, nor lines for which there is no rendering yet. `is_final` says that the file
+        will not grow: a last line without a newline then counts as a line. `is_settled` says that the last event will
+        not continue. Raises SourceError when the file system fails.
         """
         if self.offset < self._one_by_one_until:
             max_lines = 1
@@ -119,9 +134,14 @@ class SourceFile(KnownFile):
             self._beginning = max(self._beginning, data[:TAIL_BYTES].rstrip(NUL), key=len)
         if self.rendering.skips_nuls and data[known : known + 1] == NUL:
             return self._read_hole(limit, is_final)
-        end = data.rfind(b"\n") + 1
+        most = known + self._rendering_until - self.offset
+        if most <= known:
+            return None
+        end = data.rfind(b"\n", 0, most) + 1
         if end > known:
             has_more = len(data) - known == CHUNK_BYTES and self.offset + CHUNK_BYTES != limit
+            if most <= len(data):
+                has_more, is_settled = False, is_settled or self._stops_there
             return self._chunk_of_lines(data[known:end], max_lines, has_more=has_more, is_settled=is_settled)
         if len(data) - known == wanted == CHUNK_BYTES or len(data) - known > self._splitter.max_line_bytes:
             return self._read_long_line(limit, is_final)

@@ -8,7 +8,7 @@ never send anything else, and holds one extent at a time.
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,7 @@ from logferry.client.files.line_reader import SourceFile
 from logferry.client.finding.listing import FolderListings
 from logferry.client.net.reports import ReportClient
 from logferry.client.proof.verify import NEVER_SHIPPED, UNKNOWN
-from logferry.client.readers.rerender import Renderings, by_other_rules, chunks_up_to, rendered_chunk
+from logferry.client.readers.rerender import Renderings, chunks_up_to, other_renderings, rendered_chunk
 from logferry.client.recognition.locate import open_file_of
 from logferry.client.state.checkpoint import Checkpoint
 from logferry.client.state.checkpoints import Checkpoints
@@ -123,7 +123,7 @@ def _repair(
 def _repair_extent(file: SourceFile, checkpoint: Checkpoint, extent: DamagedExtent, reports: ReportClient) -> str:
     """Send one extent; return why it is still damaged, or ""."""
     known = checkpoint.renderings or UNKNOWN
-    for renderings in (known, *by_other_rules(known)):
+    for renderings in chain([known], other_renderings(file, known)):
         try:
             payload = _render(file, extent, renderings, most=reports.max_repair_bytes)
         except SourceError as error:

@@ -136,7 +136,7 @@ class BatchFile(SourceFile):
         self.ensure_reachable()
         source, offset = self.source, self.offset
         try:
-            self.planned.input.prepare(self)
+            self.planned.input.prepare(self, limit=self.end, ends=True)
         except OSError as error:
             raise SourceError(self.planned.path, cause_of(error)) from error
         chunk = self.read(limit=self.end, is_final=True, max_lines=max_lines)

@@ -4,38 +4,36 @@ Owns when a file's format is decided. Must never change the rendering of a sourc
 """
 
 import logging
+import sys
 from typing import Final
 
-from logferry.client.files.holes import without_holes
+from logferry.client.files.format_choice import FormatChoice
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.readers.kubernetes_names import kubernetes_fields
 from logferry.config import InputSettings
-from logferry.model.format_names import CURRENT_RULES, RUNTIME_FORMATS
+from logferry.model.format_names import AUTO, CURRENT_RULES, joins_lines
 from logferry.model.render_spec import RenderSpec
 from logferry.names import text_of_name
-from logferry.rendering.detect import detect
 
 logger = logging.getLogger(__name__)
 
-AUTO: Final = "auto"
-
-# The lines within this many first bytes of a file decide its format; later lines do not change it. Lines may be long:
-# container runtimes split lines at 16 KiB.
-_DECIDING_BYTES: Final = 64 * 1024
+# What was announced of a file whose lines fit no format.
+_NOTHING_FITS: Final = "none"
 
 
 class InputRules:
     """Decides how the files of an input are rendered."""
 
-    def __init__(self, settings: InputSettings) -> None:
+    def __init__(self, settings: InputSettings, *, announces: bool = True) -> None:
+        """`announces` says that the formats that are found are logged."""
         self.settings = settings
+        self._announces = announces
 
     def rendering(self, path: str, log_format: str) -> RenderSpec:
         """Return how to render a file of this input whose lines have this format."""
         settings = self.settings
-        is_found_out = (
-            settings.format == AUTO
-        )  # a pattern that was meant for other files may fit no line of a container
+        # A pattern that was meant for other files may fit no line of a container.
+        joins_its_own = settings.format == AUTO and joins_lines(log_format)
         fields = list(settings.field)
         if settings.add_host:
             fields.append(("host", settings.host))
@@ -46,7 +44,7 @@ class InputRules:
         return RenderSpec(
             log_format,
             settings.max_line_bytes,
-            "" if is_found_out and log_format in RUNTIME_FORMATS else settings.multiline,
+            "" if joins_its_own else settings.multiline,
             settings.multiline_max_lines,
             settings.multiline_max_bytes,
             tuple(fields),
@@ -59,44 +57,48 @@ class InputRules:
             strip_ansi=settings.strip_ansi,
         )
 
-    def prepare(self, file: SourceFile) -> None:
-        """Set the rendering of a file's next chunk as this input requires. Raises OSError."""
+    def prepare(self, file: SourceFile, *, limit: int = sys.maxsize, ends: bool = False) -> None:
+        """Set the rendering of a file's next chunk as this input requires. Raises OSError.
+
+        The file is read no further than `limit`; `ends` says that it will have no lines there but those that it has.
+        """
         source = file.source
         if file.rendering_decided_for is source:
             return
-        log_format = self.settings.format
-        if log_format == AUTO:
-            log_format = self._decide(file)
+        if self.settings.format != AUTO:
+            file.rendering_decided_for = source
+            file.render_as(self.rendering(source.path, self.settings.format))
+            return
+        choice = file.format_choice
+        if choice is None or choice.source is not source:
+            choice = self._begin_choice(file)
+        choice.look(file, limit=limit, ends=ends)
+        found, until, stops_there = choice.at(file.offset)
+        if self._announces:
+            _announce(choice, found, source.path)
+        file.render_as(self.rendering(source.path, found), until=until, stops_there=stops_there)
+        if choice.is_final and choice.changes_at is None:
+            file.rendering_decided_for, file.format_choice = source, None
+
+    def _begin_choice(self, file: SourceFile) -> FormatChoice:
+        settings = self.settings
+        file.format_choice = choice = FormatChoice(file, levels=settings.levels, strips_ansi=settings.strip_ansi)
+        renderings = file.source.renderings  # read once: the engine may replace the list in between
+        choice.announced = renderings[-1][1].format if renderings else ""
+        return choice
+
+
+def _announce(choice: FormatChoice, found: str, path: str) -> None:
+    """Log the format of a file once it is found, and again only if later lines show another one."""
+    is_sure = choice.sample_is_whole or choice.is_final
+    is_changed = choice.changes_at is not None and found == choice.later
+    if choice.format is None and not is_changed:
+        if is_sure and choice.announced != _NOTHING_FITS and choice.has_lines:
+            logger.info("%s: its lines are of no known format; they are read as plain", path)
+            choice.announced = _NOTHING_FITS
+    elif found != choice.announced and (is_sure or not choice.announced):
+        if is_changed:
+            logger.info("%s: from byte %d on, its lines are %s", path, choice.changes_at, found)
         else:
-            file.rendering_decided_for = source
-        file.render_as(self.rendering(source.path, log_format))
-
-    def _decide(self, file: SourceFile) -> str:
-        """Return the format of what comes next in a file; plain as long as the lines do not show a format.
-
-        A detected format holds for the source, whatever lines follow.
-        """
-        source = file.source
-        renderings = source.renderings  # read once: the engine may replace the list in between
-        known = renderings[-1][1].format if renderings else ""
-        found = known if known not in ("", "plain") else _detected(file)
-        if found is not None or file.offset - file.text_begin > _DECIDING_BYTES:
-            file.rendering_decided_for = source
-            if found is None:
-                logger.info("%s: its lines are of no known format; they are read as plain", source.path)
-            elif found != known:
-                logger.info("%s: its lines are %s", source.path, found)
-        return found or "plain"
-
-
-def _detected(file: SourceFile) -> str | None:
-    """Return the format of the first lines before the offset or, if those do not show one, of the lines after it."""
-    begin = file.text_begin
-    found = detect(_lines(file.peek(begin, min(file.offset - begin, _DECIDING_BYTES))))
-    if found is None and file.offset - begin <= _DECIDING_BYTES:
-        found = detect(_lines(file.peek(file.offset, _DECIDING_BYTES)))
-    return found
-
-
-def _lines(sample: bytes) -> bytes:
-    return without_holes(sample[: sample.rfind(b"\n") + 1])
+            logger.info("%s: its lines are %s", path, found)
+        choice.announced = found

@@ -2,17 +2,20 @@
 
 The checkpoint records which rendering a source had from which offset on; the server's extents record where rendering
 began anew (rule E20). So the result is what went over the wire, byte for byte. What was sent shortly before a client
-was killed is in no checkpoint, and an earlier version may have sent it: then all rules are tried. Must never keep the
-rendered bytes of more than one chunk.
+was killed is in no checkpoint, and an earlier version may have sent it, or `--format auto` may have changed its mind:
+then all rules are tried, and all formats that the lines show. Must never keep the rendered bytes of more than one
+chunk.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from logferry import checksum
+from logferry.client.files.format_choice import formats_shown
 from logferry.client.files.line_reader import SourceFile
 from logferry.model.chunk import Chunk
-from logferry.model.format_names import CURRENT_RULES
+from logferry.model.format_names import CURRENT_RULES, joins_lines
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.engine.user_patterns import rendering_again
@@ -73,15 +76,15 @@ def rerender_as_stored(
     *,
     between: Callable[[], object] = do_nothing,
 ) -> Rerendered:
-    """Render a range as `rerender` does; if the result is not what is stored (its lines, its CRC-32), by other rules.
+    """Render a range as `rerender` does; if the result is not what is stored (its lines, its CRC-32), in other ways.
 
-    If no rules give what is stored, the result is that of the renderings as they are. Raises SourceError.
+    If none of these gives what is stored, the result is that of the renderings as they are. Raises SourceError.
     """
     start = file.offset
     found = rerender(file, end, renderings, between=between)
     if (found.lines, found.crc32) == stored:
         return found
-    for others in by_other_rules(renderings):
+    for others in other_renderings(file, renderings):
         file.rewind(start)
         other = rerender(file, end, others, between=between)
         if (other.lines, other.crc32) == stored:
@@ -89,7 +92,29 @@ def rerender_as_stored(
     return found
 
 
-def by_other_rules(renderings: Renderings) -> Iterator[Renderings]:
+def other_renderings(file: SourceFile, renderings: Renderings) -> Iterator[Renderings]:
+    """Yield how a range may have been rendered of which no checkpoint says so.
+
+    A batch of another format, or by other rules, begins another extent: all of an extent was rendered alike.
+    """
+    return chain(_by_other_rules(renderings), _in_other_formats(file, renderings))
+
+
+def _in_other_formats(file: SourceFile, renderings: Renderings) -> Iterator[Renderings]:
+    """Yield renderings in the formats that the lines of a file show (`--format auto`)."""
+    latest = renderings[-1][1]
+    try:
+        shown = formats_shown(file, levels=latest.levels, strips_ansi=latest.strip_ansi)
+    except OSError:  # rendering the range fails, too, and says why
+        return
+    for name in shown:
+        multiline = "" if joins_lines(name) else latest.multiline
+        others = [(0, replace(latest, format=name, rules=CURRENT_RULES, multiline=multiline))]
+        if others != list(renderings):
+            yield others
+
+
+def _by_other_rules(renderings: Renderings) -> Iterator[Renderings]:
     """Yield the renderings by all other rules that this version knows, the newest first."""
     for rules in range(CURRENT_RULES, 0, -1):
         others = [(start, replace(spec, rules=rules)) for start, spec in renderings]

@@ -119,7 +119,7 @@ class StdinReader:
         is_final = self._content.is_ended  # as of before this read: what it takes in may be half a line
         is_settled = now - self._grown_at >= self._input.settings.multiline_timeout
         before = self._content.size()
-        self._input.prepare(self._file)
+        self._input.prepare(self._file, ends=is_final)
         chunk = self._file.read(max_lines=max_lines, is_final=is_final, is_settled=is_settled)
         if self._content.size() > before:
             self._grown_at = now

@@ -76,9 +76,9 @@ class NameReader:
         return not (file.is_suspect or is_blank)
 
     def _read_file(self, name: FollowedName, file: FollowedFile, max_lines: int | None) -> Chunk | None:
-        name.input.prepare(file)
         quiet_s = self._clock() - file.quiet_since
         is_final = file is name.files[0] and self._abandonment.is_abandoned(file)
+        name.input.prepare(file, ends=is_final)
         is_settled = quiet_s >= name.input.settings.multiline_timeout
         chunk = file.read(max_lines=max_lines, is_final=is_final, is_settled=is_settled)
         self._registry.losses.extend(file.lost)

@@ -71,7 +71,7 @@ class FollowedName:
         """Follow the name for this input from now on; if its settings differ, decide again how lines are rendered."""
         if wanted.settings != self.input.settings:
             for file in (*self.files, *self.resting):
-                file.rendering_decided_for = None
+                file.rendering_decided_for = file.format_choice = None
         self.input = wanted
 
     # --- the order of its files ---------------------------------------------------------------------------------------
