@@ -80,8 +80,8 @@ class InputSettings:
             "plain",
             f"the format of the lines: {', '.join(FORMAT_NAMES)}, "
             f"{REGEX_PREFIX}<pattern with named groups>; {NESTED} = a format inside the lines of containers, also "
-            f"auto or {REGEX_PREFIX}...; auto = detected from the first 20 lines of each file, and again if the next 200 "
-            "lines do not fit",
+            f"auto or {REGEX_PREFIX}...; auto = detected from the first 20 lines of each file, and again if the next "
+            "200 lines do not fit",
             Group.LINES,
         ),
     ]

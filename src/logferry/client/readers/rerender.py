@@ -93,7 +93,7 @@ def rerender_as_stored(
 
 
 def other_renderings(file: SourceFile, renderings: Renderings) -> Iterator[Renderings]:
-    """Yield how a range may have been rendered of which no checkpoint says so.
+    """Yield the other ways in which a range may have been rendered, for one that is in no checkpoint.
 
     A batch of another format, or by other rules, begins another extent: all of an extent was rendered alike.
     """
