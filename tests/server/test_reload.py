@@ -1,6 +1,7 @@
 """A changed configuration of a running server: what changes, what waits for a restart, and what is left alone."""
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable
@@ -104,6 +105,34 @@ def test_a_request_says_which_files_are_loaded_again(
 
     asyncio.run(request())
     assert caplog.messages == ["loading the files of TLS and the clients file again", *expected]
+
+
+def test_a_storm_of_requests_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "logferry")
+    reloaded = 0
+
+    async def storm() -> None:
+        reloads = Reloads(dataclasses.replace(OLD, config=None), changed())
+
+        def load_files() -> list[str]:
+            nonlocal reloaded
+            reloaded += 1
+            return ["the files of TLS"]
+
+        task = asyncio.ensure_future(reloads.run(lambda _: None, load_files))
+        async with asyncio.timeout(DEADLINE_S):
+            while reloaded < 500:
+                reloads.request()
+                await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(storm())
+    logged = [message for message in caplog.messages if message == "loading the files of TLS again"]
+    counted = [message for message in caplog.messages if "more messages about reloads" in message]
+    assert len(logged) < 100 < 500 - len(logged)
+    assert counted
 
 
 def test_every_setting_that_is_called_changeable_is_one() -> None:
