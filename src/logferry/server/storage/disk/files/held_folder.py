@@ -20,6 +20,10 @@ _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _DESCRIPTORS: Final = Path("/proc/self/fd")
 
 
+# A flag to open a link itself; only Linux has it.
+_HOLD_LINK: Final[int | None] = getattr(os, "O_PATH", None)
+
+
 class HeldFolder:
     """A folder by its descriptor, which belongs to the caller. `name` is for messages."""
 
@@ -71,11 +75,30 @@ def _opened(name: str, parent: int) -> int:
     try:
         return os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=parent)
     except OSError as error:
-        link = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if not stat.S_ISLNK(link.st_mode):
+        if not stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
             raise
-        descriptor = os.open(name, _FLAGS, dir_fd=parent)
-        if os.geteuid() == 0 and link.st_uid not in (0, os.fstat(descriptor).st_uid):
-            os.close(descriptor)
-            raise OSError(errno.ELOOP, "it is a link to a folder of another user", name) from error
-        return descriptor
+        if os.geteuid() != 0:
+            return os.open(name, _FLAGS, dir_fd=parent)
+        if _HOLD_LINK is None:  # nobody can say whose link it was that was followed
+            raise
+        return _followed_for_root(name, parent, error)
+
+
+def _followed_for_root(name: str, parent: int, error: OSError) -> int:
+    """Open the folder that a link leads to, if root may follow it.
+
+    The link itself is held open, and where it leads is read from there: another link may have its name by now.
+    """
+    assert _HOLD_LINK is not None
+    link = os.open(name, _HOLD_LINK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        status = os.fstat(link)
+        if not stat.S_ISLNK(status.st_mode):
+            raise error
+        descriptor = os.open(os.readlink("", dir_fd=link), _FLAGS, dir_fd=parent)
+    finally:
+        os.close(link)
+    if status.st_uid not in (0, os.fstat(descriptor).st_uid):
+        os.close(descriptor)
+        raise OSError(errno.ELOOP, "it is a link to a folder of another user", name) from error
+    return descriptor
