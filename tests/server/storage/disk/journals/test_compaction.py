@@ -26,7 +26,7 @@ from logferry.server.storage.disk.journals.journal import (
 )
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.recovery.rebuild import rebuild
-from logferry.server.storage.loss_limits import REASON
+from logferry.server.storage.loss_limits import REASON, WINDOW_REASON
 from logferry.server.storage.records import ExtentRow, LossRow, WindowRow
 from tests.server.storage.disk.integrity.test_repair import ship
 from tests.server.storage.disk.journals.test_journals import give_own_journals
@@ -77,6 +77,18 @@ def test_a_journal_means_the_same_once_it_is_compacted(monkeypatch: pytest.Monke
     assert set(after.losses) <= set(before.losses)
     before.losses = after.losses = {}
     assert before == after
+
+
+def test_rows_that_stand_for_several_losses_replace_only_what_they_cover() -> None:
+    """Each is about the losses of its own group, and a client may send the same reason; two of one reason may differ."""
+    losses = [LossRow("s1", start, end, REASON) for start, end in ((0, 10), (50, 60), (40, 70), (80, 90))]
+    windows = [WindowRow("s1", start, look, 9, WINDOW_REASON) for start, look in ((20, 5), (30, 4), (10, 5), (10, 4))]
+    entries = [loss_entry(loss) for loss in losses] + [window_entry(window) for window in windows]
+    lines = [begin_entry("store", "a/b/c"), *(line for entry in entries for line in (entry, NOTHING))]
+    left = journal_of(compacted(lines))
+    assert left
+    assert set(left.losses) == {losses[0], losses[2], losses[3]}
+    assert set(left.windows) == {windows[0], windows[1], windows[3]}
 
 
 def test_a_journal_of_a_later_version_is_not_written_anew() -> None:

@@ -2,7 +2,7 @@
 
 Takes lines and yields lines, in an order that means the same. Holds at most two megabytes of them, however long the
 journal is: an entry that is replaced by one much further on stays, which costs room and changes nothing. Most are
-replaced by the next group.
+replaced by the next group. A row that stands for several losses is about its own group, and replaces what it covers.
 """
 
 from collections.abc import Iterable, Iterator
@@ -49,8 +49,21 @@ def compacted(lines: Iterable[bytes]) -> Iterator[bytes]:
 def _put(entries: _Entries, subject: tuple[Any, ...], line: bytes) -> int:
     """Add a line; return how many bytes more the entries have."""
     replaced = entries.get(subject, b"")
+    if replaced and subject[0] in "lw" and not _covers(line, replaced):
+        entries[*subject, replaced] = replaced
+        replaced = b""
     entries[subject] = line
     return len(line) - len(replaced)
+
+
+def _covers(later: bytes, earlier: bytes) -> bool:
+    """Whether what a line says is lost, or unknown, is all that an earlier one says."""
+    one, other = parsed(later), parsed(earlier)
+    if later == earlier or not one or not other:
+        return later == earlier
+    starts, end = (2, 3) if one[0] == "l" else (3, 4)
+    begins_before = all(mine <= its for mine, its in zip(one[2 : starts + 1], other[2 : starts + 1], strict=True))
+    return begins_before and one[end] >= other[end]
 
 
 def _subject_of(entry: list[Any]) -> tuple[Any, ...]:
