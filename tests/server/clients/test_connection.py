@@ -14,6 +14,7 @@ from logferry.server.clients import flow_control, pressure
 from logferry.server.clients.flow_control import MAX_UNSTORED_BYTES, READ_BYTES, REST_BYTES, SOURCE_BYTES
 from logferry.server.clients.patience import Patience
 from logferry.server.clients.pressure import LEAST_BYTES_PER_S
+from logferry.server.clients.sessions.base import ClientDelivery
 from tests.support.clients import MIB, FakeClient, World
 from tests.support.delivery import LINES, batch, hello, opening, position, size_of
 from tests.support.running import numbered_line
@@ -884,6 +885,37 @@ def test_a_client_that_waits_for_the_store_keeps_its_place() -> None:
     assert world.connect(port=6001).server_has_closed
     world.resume_store()
     assert client.statuses() == ["ok"]
+
+
+def held_back(world: World, client: FakeClient) -> None:
+    """Have a store that stores nothing report that what it has of a client waits for a name on the disk."""
+    group = [
+        delivery
+        for delivery in world.store._queue
+        if isinstance(delivery, ClientDelivery) and delivery.channel is client.connection
+    ]
+    for delivery in group:
+        delivery.is_held = True
+    world.roster.hold(group)
+
+
+def test_lines_that_wait_for_a_name_on_the_disk_keep_no_place_for_a_client_that_has_ended_its_side() -> None:
+    world = World(max_connections=2)
+    ended, waits = world.connect(), world.connect(port=5001)
+    world.store.stall("no room for new files")
+    for client, line in ((ended, LINES[0]), (waits, LINES[1])):
+        client.send(line)
+        held_back(world, client)
+    ended.finish_sending()
+    assert world.connect(port=6000).server_has_closed  # nobody has been idle for long yet
+    world.pass_time(6)
+    late = world.connect(port=6001)
+    assert (ended.was_cut, waits.was_cut, late.server_has_closed) == (True, False, False)
+    assert world.connect(port=6002).server_has_closed
+    world.resume_store()
+    assert waits.statuses() == ["ok"]
+    assert world.stored_lines() == LINES[:2]
+    assert world.budget.total == 0
 
 
 def opened_sources(world: World, client: FakeClient, name: str, count: int) -> list[str]:

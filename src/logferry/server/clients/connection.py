@@ -128,6 +128,7 @@ class Connection(asyncio.Protocol):
             on_answer=self._question_answered,
         )
         self._deliveries = 0  # in the store's queue
+        self._held_deliveries = 0  # of these, in wait for a name on the disk: perhaps for days
         # Of the incomplete message, from where it began, or from where the turn to complete it began.
         self._pace = Pace()
         self._had_rest = False  # what may be the rest of it was read
@@ -468,6 +469,7 @@ class Connection(asyncio.Protocol):
     def stored(self, delivery: ClientDelivery) -> None:
         """Take a delivery back from the store; one `after_stored` follows for the group."""
         self._deliveries -= 1
+        self._held_deliveries -= delivery.is_held
         self.memory.stored(delivery.cost, was_held=delivery.is_held)
         if self._life.is_lost and (party := self.party) is not None:
             self._services.parties.forget_if_gone(party)
@@ -476,6 +478,7 @@ class Connection(asyncio.Protocol):
 
     def held_back(self, delivery: ClientDelivery) -> None:
         """Note that a delivery has to wait for a name on the disk."""
+        self._held_deliveries += 1
         self.memory.hold_back(delivery.cost)
 
     def after_stored(self) -> None:
@@ -527,17 +530,22 @@ class Connection(asyncio.Protocol):
     @property
     def has_nothing_pending(self) -> bool:
         """Whether every complete message is stored and every ack handed to the kernel."""
+        return not self._deliveries and self._has_nothing_to_do
+
+    @property
+    def _has_nothing_to_do(self) -> bool:
         return not (
-            self._deliveries
-            or self.answering.is_pending
-            or self._session.has_more
-            or self._questions.is_busy
-            or self._life.is_ending
+            self.answering.is_pending or self._session.has_more or self._questions.is_busy or self._life.is_ending
         )
 
     def idle_s(self, now: float) -> float:
-        """Return for how long the client has had nothing stored or answered; 0 while something is pending."""
-        if not self.has_nothing_pending:
+        """Return for how long the client has had nothing stored or answered; 0 while something is pending.
+
+        A client that has ended its side only waits for the ack of lines that need a name on the disk: these are stored
+        without it as well, and the client does not send them again.
+        """
+        is_pending = self._deliveries > (self._held_deliveries if self._life.client_has_closed else 0)
+        if is_pending or not self._has_nothing_to_do:
             return 0.0
         return now - self._served_at - (UNFINISHED_S if self.memory.partial else 0.0)
 

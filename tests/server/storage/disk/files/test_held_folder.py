@@ -73,6 +73,5 @@ def test_a_link_that_is_exchanged_after_it_was_looked_at_is_not_followed(
     try:
         found = held_below(data, "link")
     except OSError as refused:
-        assert refused.errno == errno.ELOOP
-    else:
-        assert found == "meant"
+        found = errno.errorcode[refused.errno or 0]
+    assert found in ("meant", "ELOOP")

@@ -80,7 +80,7 @@ def test_a_journal_means_the_same_once_it_is_compacted(monkeypatch: pytest.Monke
 
 
 def test_rows_that_stand_for_several_losses_replace_only_what_they_cover() -> None:
-    """Each is about the losses of its own group, and a client may send the same reason; two of one reason may differ."""
+    """Each is about the losses of its own group, and a client may send the same reason."""
     losses = [LossRow("s1", start, end, REASON) for start, end in ((0, 10), (50, 60), (40, 70), (80, 90))]
     windows = [WindowRow("s1", start, look, 9, WINDOW_REASON) for start, look in ((20, 5), (30, 4), (10, 5), (10, 4))]
     entries = [loss_entry(loss) for loss in losses] + [window_entry(window) for window in windows]
