@@ -97,10 +97,10 @@ class MemoryAccess:
 
     def ask(self, question: Question, owner: Owner, on_answer: Callable[[bytes], None]) -> None:
         line = answer_to(question, owner, self._store)
-        self._scheduler.call_soon(lambda: on_answer(line))
+        self._scheduler.call_in_next_pass(lambda: on_answer(line))
 
     def _on_stored(self, group: Sequence[ClientDelivery]) -> None:
-        self._scheduler.call_soon(lambda: self.answer(group))
+        self._scheduler.call_in_next_pass(lambda: self.answer(group))
 
 
 class FakeSocket:
@@ -187,11 +187,11 @@ class FakeClient(asyncio.Transport):
 
     def close(self) -> None:
         self.server_has_closed = True
-        self._world.scheduler.call_soon(self.leave)
+        self._world.scheduler.call_in_next_pass(self.leave)
 
     def abort(self) -> None:
         self.was_cut = True
-        self._world.scheduler.call_soon(self.leave)
+        self._world.scheduler.call_in_next_pass(self.leave)
 
 
 class World:
@@ -207,8 +207,9 @@ class World:
         patience: Patience | None = None,
         limits: Limits | None = None,
         proxies: Sequence[str] = (),
+        scheduler: ManualScheduler | None = None,
     ) -> None:
-        self.scheduler = ManualScheduler()
+        self.scheduler = scheduler or ManualScheduler()
         self.store = MemoryStore(durability=durability)
         self.store.open(lambda: None)
         self.budget = MemoryBudget(memory_limit_bytes)
