@@ -43,6 +43,7 @@ FLOORS: Final = {
             "own_sources",
             "echo",
             "connection",
+            "reading",
             "questions",
             "answering",
             "places",

@@ -448,7 +448,7 @@ def test_a_client_that_has_waited_for_the_server_is_not_behind_when_it_is_read_f
     assert waited.is_read_from
     monkeypatch.setattr(waited.connection.answering, "unread_bytes", lambda: 0)
     world.scheduler.now += 0.5
-    assert waited.connection.behind_s(world.scheduler.now, LEAST_BYTES_PER_S) <= 0.5
+    assert waited.connection.reading.behind_s(world.scheduler.now, LEAST_BYTES_PER_S) <= 0.5
 
 
 def test_who_has_sent_much_at_once_and_then_trickles_is_dropped_as_soon_as_who_has_not(

@@ -145,7 +145,7 @@ def test_a_store_that_is_behind_because_of_one_identity_does_not_stop_another(mo
     assert world.budget.is_store_alone
     for client in (small, free):
         client.connection.memory.was_read(256 * 1024)
-        client.connection.regulate()
+        client.connection.reading.regulate()
     assert (small.is_read_from, free.is_read_from) == (True, False)
 
 

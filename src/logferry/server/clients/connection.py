@@ -5,8 +5,8 @@ order of the client's lines because they all take one path: every answer, includ
 through the store's queue (an empty delivery if there is nothing to store) and is sent when the delivery comes back.
 
 The connection bounds what a client can cost: it does not read while the client has too much unstored data, while the
-client does not read its answers, or while all clients together hold too much (flow_control.py, pressure.py). A
-connection must never know the server: `Services` has everything that it uses.
+client does not read its answers, or while all clients together hold too much (reading.py). A connection must never know
+the server: `Services` has everything that it uses.
 """
 
 import asyncio
@@ -35,17 +35,17 @@ from logferry.server.clients.authenticator import (
 from logferry.server.clients.client_log import ClientLog
 from logferry.server.clients.client_record import ClientRecord
 from logferry.server.clients.counters import ClientCounters
-from logferry.server.clients.flow_control import READ_BYTES, REST_BYTES, MemoryAccount, MemoryBudget
-from logferry.server.clients.grants import Grant, Grants
+from logferry.server.clients.flow_control import MemoryAccount, MemoryBudget
+from logferry.server.clients.grants import Grants
 from logferry.server.clients.lifecycle import Event, Lifecycle, Output
 from logferry.server.clients.networks import Networks
-from logferry.server.clients.pace import Pace
 from logferry.server.clients.parties import Parties, Party
 from logferry.server.clients.patience import Overdue, Patience, Watch
 from logferry.server.clients.paused import Paused
 from logferry.server.clients.places import UNFINISHED_S
-from logferry.server.clients.pressure import LEAST_BYTES_PER_S, Pressure
+from logferry.server.clients.pressure import Pressure
 from logferry.server.clients.questions import QuestionOrder, Questions
+from logferry.server.clients.reading import Reading
 from logferry.server.clients.services import Scheduler, StoreAccess
 from logferry.server.clients.sessions.base import ClientDelivery, Session, SessionTerms, Turn, UnknownProtocol
 from logferry.server.clients.sessions.delivery import DeliverySession
@@ -103,6 +103,7 @@ class Connection(asyncio.Protocol):
 
     record: ClientRecord
     answering: Answering
+    reading: Reading
 
     def __init__(self, number: int, services: Services) -> None:
         self._number = number
@@ -129,18 +130,10 @@ class Connection(asyncio.Protocol):
         )
         self._deliveries = 0  # in the store's queue
         self._held_deliveries = 0  # of these, in wait for a name on the disk: perhaps for days
-        # Of the incomplete message, from where it began, or from where the turn to complete it began.
-        self._pace = Pace()
-        self._had_rest = False  # what may be the rest of it was read
-        self._is_reading = True
-        self._has_room = True  # for what the client sends next
-        self._read_bytes = READ_BYTES
         self._will_judge = False  # `_judge_more` is scheduled
         self._refused_before: int | None = None  # lines, before it was noticed that the client has gone
         self._is_admitted = False
-        self._grant: Grant | None = None  # of the client's identity, if that has limits
         self._granted_sources = 0
-        self._will_resume = False  # `_resume` is scheduled
         self._tls: TlsLayer | None = None
         self._is_cut_short = False  # the client has not declared the end of its data
 
@@ -157,11 +150,22 @@ class Connection(asyncio.Protocol):
         self._connected_at = self._served_at = self._scheduler.time()
         self._watch = Watch(services.patience, self._connected_at)
         self.answering = Answering(transport, self._life, self._watch, self.memory, self._scheduler)
+        self.reading = Reading(
+            self,
+            transport,
+            life=self._life,
+            watch=self._watch,
+            memory=self.memory,
+            answering=self.answering,
+            scheduler=self._scheduler,
+            pressure=services.pressure,
+            paused=services.paused,
+        )
         self._set_socket_options()
         self.record.why_ended = self._registry.admit(self)
         self._is_admitted = not self.record.why_ended
         if self._is_admitted:
-            self.regulate()
+            self.reading.regulate()
         else:
             self.finish()
 
@@ -180,9 +184,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Judge what has arrived and submit it to the store."""
         self._watch.heard = self._scheduler.time()
-        self.memory.was_read(len(data))
-        if self._grant is not None:
-            self._grant.spend(len(data))
+        self.reading.was_read(len(data))
         if not self._life.takes_input:
             return
         if self._opening is not None:
@@ -204,15 +206,15 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Stop reading from a client that does not read its acks."""
         self.answering.blocked()
-        self.regulate()
+        self.reading.regulate()
 
     def resume_writing(self) -> None:
         """Resume: the client is reading its acks again."""
         self.answering.unblocked()
         self._finish_if_done()
         self._questions.proceed()
-        self._continue_judging()
-        self.regulate()
+        self.continue_judging()
+        self.reading.regulate()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Remove the connection. Its complete messages are in the store's queue and stay there."""
@@ -220,10 +222,10 @@ class Connection(asyncio.Protocol):
         self.answering.discard()
         self._questions.discard()
         self._release_sources()
-        if self._grant is not None:
-            self._services.grants.leave(self._grant, sources=self._granted_sources)
+        if self.reading.grant is not None:
+            self._services.grants.leave(self.reading.grant, sources=self._granted_sources)
         if (party := self.party) is not None:
-            party.remove(self)
+            party.remove(self.reading)
             self.memory.leave()
             self._services.parties.forget_if_gone(party)
         self._registry.forget(self)
@@ -257,10 +259,13 @@ class Connection(asyncio.Protocol):
             self.turn_away(opened.peer)
             return
         if opened.peer is Speaks.DELIVERY:
-            self._session = DeliverySession(self, self._number, terms=self._services.terms)
+            self._begin_session(DeliverySession(self, self._number, terms=self._services.terms))
         else:
             self._start_plain_session()
         self._take_data(opened.data)
+
+    def _begin_session(self, session: Session) -> None:
+        self._session = self.reading.session = session
 
     def came_through_proxy(self, address: str, port: int) -> None:
         """Take what a proxy says about the client, if anything."""
@@ -278,7 +283,7 @@ class Connection(asyncio.Protocol):
         answer = self.identify(None)
         folder = answer.folder if isinstance(answer, Principal) else ""
         log = LogName(host_name(self.record.label.peer.address), PLAIN, folder)
-        self._session = PlainSession(self, log, terms=self._services.terms)
+        self._begin_session(PlainSession(self, log, terms=self._services.terms))
         if isinstance(answer, Denied):
             self.answer_now(denial_line(answer.reason))
             self._ignore_input()
@@ -292,9 +297,9 @@ class Connection(asyncio.Protocol):
         host, session = (credentials.host, self._session) if credentials else ("", PlainSession)
         self.record.identified(answer, host=host, protocol=session.protocol)
         if isinstance(answer, Principal):
-            self._grant = self._services.grants.enter(answer)
+            self.reading.grant = self._services.grants.enter(answer)
             if (party := self._services.parties.enter(answer)) is not None:
-                party.add(self)
+                party.add(self.reading)
                 self.memory.join(party)
             if credentials or answer != ANONYMOUS:
                 self._sender = owner_of(answer, credentials).name
@@ -344,7 +349,7 @@ class Connection(asyncio.Protocol):
         self.memory.one_read = 0
         self._account_for_input()
         self._registry.regulate_memory()
-        self.regulate()
+        self.reading.regulate()
 
     # --- from bytes to the store
 
@@ -371,7 +376,7 @@ class Connection(asyncio.Protocol):
         if session.has_more and not self._will_judge:
             self._judge_soon()
         self._registry.regulate_memory()
-        self.regulate()
+        self.reading.regulate()
 
     def _take(self, turn: Turn) -> None:
         self._account_for_input()
@@ -384,13 +389,13 @@ class Connection(asyncio.Protocol):
             self._ignore_input()
             self._finish_if_done()
         self._questions.proceed()
-        if self.memory.has_turn and (turn.deliveries or self._session.has_more) and not self._session.is_inflating:
-            self._services.pressure.leave(self)
+        if turn.deliveries or self._session.has_more:
+            self.reading.took_turn()
         self._registry.regulate_memory()
-        self.regulate()
+        self.reading.regulate()
         if self._session.has_more and not self._will_judge:
             self._judge_soon()
-            self.regulate()
+            self.reading.regulate()
 
     def _submit(self, delivery: ClientDelivery) -> None:
         self._deliveries += 1
@@ -416,8 +421,8 @@ class Connection(asyncio.Protocol):
             self.fail(error)
 
     def _judge_step(self) -> None:
-        if self._must_wait():
-            self.regulate()
+        if self.reading.must_wait:
+            self.reading.regulate()
         elif self._session.has_more and self._is_wasted():
             self._ignore_input()
             self._transport.abort()
@@ -448,9 +453,10 @@ class Connection(asyncio.Protocol):
             self.record.ends_because(f"it has gone, and {_MOST_UNHEARD} lines were refused that it had sent before")
         return is_wasted
 
-    def _continue_judging(self) -> None:
+    def continue_judging(self) -> None:
+        """Judge more of what was read, if there is more and nothing keeps it waiting."""
         is_unfinished = self._session.has_more or self._life.is_ending
-        if is_unfinished and not self._will_judge and not self._must_wait():
+        if is_unfinished and not self._will_judge and not self.reading.must_wait:
             self._judge_soon()
 
     def _take_end(self) -> None:
@@ -487,8 +493,8 @@ class Connection(asyncio.Protocol):
         if self._life.is_lost or self._transport.is_closing():
             return
         self._send(self._session.take_answers())
-        self._continue_judging()
-        self.regulate()
+        self.continue_judging()
+        self.reading.regulate()
 
     def answer_now(self, line: bytes) -> None:
         """Send an answer that does not wait for the store."""
@@ -506,8 +512,8 @@ class Connection(asyncio.Protocol):
     def _question_answered(self, line: bytes) -> None:
         self._served_at = self._scheduler.time()
         self.answer_now(line)
-        self._continue_judging()
-        self.regulate()
+        self.continue_judging()
+        self.reading.regulate()
 
     def _takes_answers(self) -> bool:
         return self._life.can_answer and not self._watch.is_blocked and not self.answering.is_pending
@@ -553,109 +559,11 @@ class Connection(asyncio.Protocol):
         """Charge one more open source; return why the client must not open it, "" if it may."""
         if not self.memory.has_room_for_source and not self._registry.make_room_for_source(self):
             return "the sources that are open on all connections are too many for this server"
-        if self._grant is None:
+        if self.reading.grant is None:
             return ""
-        problem = self._grant.take_source()
+        problem = self.reading.grant.take_source()
         self._granted_sources += not problem
         return problem
-
-    def _must_wait(self) -> bool:
-        return self.memory.is_exhausted or self._watch.is_blocked or self._waits_to_inflate
-
-    @property
-    def _waits_to_inflate(self) -> bool:
-        return self._session.is_inflating and not self.memory.may_grow
-
-    def regulate(self) -> None:
-        """Read from the client if and only if there is room for what it sends; discarded input needs no room."""
-        life = self._life
-        if life.is_lost or self._transport.is_closing():
-            return
-        has_more = self._session.has_more
-        if has_more and self._waits_to_inflate:
-            self._services.pressure.wait(self)
-            self._services.paused.add(self)
-        elif has_more:
-            self._continue_judging()
-        if life.client_has_closed:
-            return
-        is_willing = life.is_open and not self._watch.is_blocked and not has_more
-        if is_willing:  # a pause to judge is not one for want of room, after which half of the room must be free
-            self._has_room = self.memory.has_room(is_reading=self._has_room)
-        wait_s = self._grant.wait_s if is_willing and self._grant is not None else 0.0
-        wanted = life.is_ignoring or (is_willing and self._has_room and not wait_s)
-        if wait_s and not self._will_resume:
-            self._will_resume = True
-            self._scheduler.call_later(wait_s, self._resume)
-        self._limit_reads()
-        if wanted != self._is_reading:
-            self._is_reading = wanted
-            if wanted and self.memory.partial and self.answering.unread_bytes() >= REST_BYTES:
-                self._count_from_now()  # it has waited for the server
-            (self._transport.resume_reading if wanted else self._transport.pause_reading)()
-        if (has_more or not wanted) and self.party is not None and self.memory.waits_for_party:
-            self.party.wait(self)
-        if wanted:
-            self._services.paused.leave(self)
-        elif is_willing and self.memory.must_pause:
-            self._services.paused.add(self)
-            if self.memory.partial:
-                self._services.pressure.wait(self)
-
-    def _resume(self) -> None:
-        """Go on with a client whose identity has waited until it may send again."""
-        self._will_resume = False
-        self._count_from_now()
-        self.regulate()
-
-    def read_once(self, size: int) -> None:
-        """Read up to `size` bytes once, whatever others hold."""
-        self.memory.one_read = size
-        self.regulate()
-
-    def apply_pressure(self) -> None:
-        """Read as much at a time as the memory of all clients allows now; of a client that sends much, perhaps nothing.
-
-        Any other client that holds too much is paused after its next read, which is a small one.
-        """
-        self._limit_reads()
-        if self.memory.sends_much and self._is_reading:
-            self.regulate()
-
-    def _limit_reads(self) -> None:
-        read_bytes = self.memory.read_bytes
-        if read_bytes != self._read_bytes:
-            self._read_bytes = read_bytes
-            self._transport.max_size = read_bytes  # type: ignore[attr-defined]  # asyncio's own transports have it
-
-    def take_turn(self) -> None:
-        """Complete the message: read from the client, whatever others hold."""
-        self.memory.has_turn = True
-        self.regulate()
-
-    def _count_from_now(self) -> None:
-        self._pace.start(self._scheduler.time(), self.memory.partial)
-
-    def takes_rest(self) -> bool:
-        """Whether what may be the rest of the client's message has arrived; it is then read next, once per message."""
-        if self._is_reading or self._had_rest or not self.memory.partial:
-            return False
-        if 0 < self.answering.unread_bytes() < REST_BYTES:
-            self._had_rest = True
-            self.read_once(REST_BYTES)
-        return self._had_rest
-
-    def behind_s(self, now: float, least_per_s: int) -> float:
-        """Return for how long the client has done nothing about the memory that it holds; 0 if it waits for us."""
-        if self._watch.is_blocked:
-            return self._watch.blocked_s(now, self.answering.untaken_bytes(), least_per_s=LEAST_BYTES_PER_S)
-        if not self.memory.partial or self._session.has_more or self._will_resume:
-            return 0.0
-        unread = self.answering.unread_bytes()
-        if unread >= REST_BYTES:  # it waits, or the server is late; every system's buffer has room for more
-            return 0.0
-        idle_s = 0.0 if unread else now - max(self._watch.heard, self._pace.began)
-        return max(idle_s, self._pace.behind_s(now, self.memory.partial + unread, least_per_s))
 
     def change_patience(self, patience: Patience) -> None:
         """Apply other time limits from now on."""
@@ -669,7 +577,7 @@ class Connection(asyncio.Protocol):
         as soon as one from a proxy would.
         """
         is_idle = self.has_nothing_pending
-        client_waits = self._session.expects_signs_of_life and not (is_idle and self._is_reading)
+        client_waits = self._session.expects_signs_of_life and not (is_idle and self.reading.is_reading)
         patience = self._services.patience
         if self._awaits_header and now - self._connected_at > patience.header_s:
             self.turn_away(NO_HEADER)
@@ -694,7 +602,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def _reads_nothing(self) -> bool:
-        return self._life.client_has_closed or not self._is_reading
+        return self._life.client_has_closed or not self.reading.is_reading
 
     @property
     def _awaits_header(self) -> bool:
@@ -703,8 +611,7 @@ class Connection(asyncio.Protocol):
 
     def _discard_input(self) -> None:
         self.memory.defer(0)
-        self._services.paused.leave(self)
-        self._services.pressure.leave(self)
+        self.reading.leave()
         self._session.discard()
         if self._opening is not None:
             self._opening.discard()
@@ -725,10 +632,7 @@ class Connection(asyncio.Protocol):
     def _account_for_input(self) -> None:
         session, partial = self._session, self._partial_bytes
         if partial <= self.memory.partial or not self.memory.partial:  # another message than before
-            self._pace.start(self._watch.heard, 0)
-            self._had_rest = False
-            if not session.is_inflating:  # whether a delivery, a ping or a question has come of it
-                self._services.pressure.leave(self)
+            self.reading.begins_message()
         self.memory.hold(partial, session.unjudged_bytes, session.open_sources)
 
     # --- closing
@@ -737,7 +641,7 @@ class Connection(asyncio.Protocol):
         """Read no more, because the server is stopping; complete messages are still stored and acked."""
         self.record.ends_because("the server is stopping")
         self._life.on(Event.STOP)
-        self.regulate()
+        self.reading.regulate()
 
     def drop_for_memory(self) -> None:
         """Drop the client because others need the memory that it holds, without an error (rule A6).
@@ -809,7 +713,7 @@ class Connection(asyncio.Protocol):
         self._watch.closing(self._scheduler.time())
         self._life.on(Event.CLOSE)
         self._discard_input()
-        self.regulate()
+        self.reading.regulate()
         if self._life.client_has_closed:
             self._transport.close()
             return

@@ -182,7 +182,8 @@ class Roster:
             self._questions.proceed()
             return
         if self._budget.waits_for_clients:
-            self._pressure.drop_those_behind(self._connections, self._scheduler.time())
+            readings = (connection.reading for connection in self._connections)
+            self._pressure.drop_those_behind(readings, self._scheduler.time())
         self._pressure.regulate(self._scheduler.time())
         self._questions.proceed()
 
@@ -193,10 +194,10 @@ class Roster:
             self._counters.memory_full_since = self._scheduler.time()
         if self._budget.is_tight and not self._budget.is_store_alone:
             for connection in list(self._connections):
-                connection.regulate()
+                connection.reading.regulate()
             return
         for connection in list(self._connections):
-            connection.apply_pressure()
+            connection.reading.apply_pressure()
         self._paused.resume()
 
     # --- for the server
