@@ -18,8 +18,8 @@ MAX_WINDOWS: Final = 1000
 # Sources whose numbers are kept in memory, about 100 bytes each.
 MAX_COUNTS: Final = 20_000
 
-# The reasons of rows that stand for several. A client may send the same texts: whoever finds one in a row must lose
-# nothing by taking the row for such a one.
+# The reasons of rows that stand for several. A client may send the same texts, so nothing may be lost when a row of its
+# own is taken for such a row.
 REASON: Final = "these and other bytes: the source has more losses than are kept one by one"
 WINDOW_REASON: Final = "the first and the last of several: the source has more than are kept one by one"
 
