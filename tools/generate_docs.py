@@ -90,6 +90,11 @@ An input's option on the command line or in the environment applies to every inp
 prints what the client would ship and exits with code 0. Otherwise it prints every problem with file, line and key, and
 exits with code 2.
 
+`logferry try FILE` takes the options that say what lines become: it reads the first 1000 lines of a file (`-n`), or of
+standard input (`-`), and shows the first records as they would be stored, how many lines were recognised and have a
+level and a timestamp, the shapes of those that have none, and which format `--format auto` would choose, and why. It
+connects to nothing, and writes nothing. `--json` prints that as JSON ([docs/json.md](json.md)).
+
 On SIGHUP, a client in continuous mode reloads its configuration file. Inputs that were added, changed or removed, and
 `log_level`, take effect within `POLL_INTERVAL`. Other settings take effect at the next start; the client logs which of
 them have changed. If the file is invalid, the client logs the problems and keeps its settings. A client without a

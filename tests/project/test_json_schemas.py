@@ -8,12 +8,14 @@ from typing import Any, Final
 import pytest
 
 from logferry.cli.client.repair import reports_as_json
+from logferry.cli.client.try_report import trial_as_json
 from logferry.cli.client.verify import verdicts_as_json
 from logferry.cli.server.fsck import findings_as_json
 from logferry.client.proof.former import FormerSource
 from logferry.client.proof.lines import LineProblem
 from logferry.client.proof.repair import RepairReport
 from logferry.client.proof.verdict import Range, Verdict
+from logferry.client.readers.trial import AutoChoice, Trial
 from logferry.protocol.delivery_reports import RecordedLoss
 from logferry.server.storage.disk.integrity.data_folder import Finding
 
@@ -32,9 +34,11 @@ VERDICT: Final = Verdict(
     wrong_lines=[LineProblem("altered", 1, 1, "a", "b")],
     former=[FormerSource("s2", losses=[LOSS])],
 )
+TRIAL: Final = Trial(AutoChoice("json", 20, {"json": 19}, {"json": 19}), is_all=True, unknown=["a 1"], records=[b"{}"])
 OUTPUTS: Final = {
     "verify": verdicts_as_json([VERDICT, Verdict("b.log")]),
     "repair": reports_as_json([RepairReport("app.log", "s1", 2, 1, 7, ["bytes 0 to 5: gone"])]),
+    "try": trial_as_json("app.log", TRIAL),
     "fsck": findings_as_json([Finding("web-1/app.log/2026-01-01-1.ndjson", 70, 1, "")]),
 }
 
@@ -57,7 +61,10 @@ def mismatches(value: Any, schema: dict[str, Any], root: dict[str, Any], where: 
     if not isinstance(value, _TYPES[schema["type"]]) or (schema["type"] == "integer" and isinstance(value, bool)):
         return [f"{where}: {value!r} is not of type {schema['type']}"]
     found: list[str] = []
-    if isinstance(value, dict):
+    if isinstance(value, dict) and "additionalProperties" in schema:
+        for key, each in value.items():
+            found += mismatches(each, schema["additionalProperties"], root, f"{where}.{key}")
+    elif isinstance(value, dict):
         found += [f"{where}: {key}" for key in set(schema["required"]) ^ set(value)]
         found += [f"{where}: {key} is not described" for key in set(schema["properties"]) ^ set(value)]
         for key in set(value) & set(schema["properties"]):

@@ -99,7 +99,8 @@ FLOORS: Final = {
     ),
     "rendering": (
         *("renderer", "reference", "detect", "event_boundaries", "registry", "formats"),
-        *("container_events", "multiline", "partial_lines", "filters", "redaction", "extra_fields", "engine"),
+        *("container_events", "multiline", "partial_lines", "filters", "redaction", "extra_fields", "shapes"),
+        "engine",
     ),
 }
 

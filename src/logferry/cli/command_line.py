@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Generic, NoReturn, TextIO
 
 from logferry import __version__
@@ -29,6 +29,9 @@ EXIT_INTERRUPTED: Final = 130
 
 DEFAULT_COMMAND: Final = "ship"
 
+# Where a parser puts the operand.
+_OPERAND: Final = "operand"
+
 # Each command with the module that runs it. The modules are imported late, so that no command spends time or memory on
 # the modules of another.
 COMMANDS: Final[Mapping[str, str]] = {
@@ -40,6 +43,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "status": "logferry.cli.client.status",
     "token": "logferry.cli.server.token",
     "check-config": "logferry.cli.client.check_config",
+    "try": "logferry.cli.client.try_lines",
     "demo": "logferry.cli.demo",
 }
 
@@ -50,10 +54,10 @@ STOPPED_BY_SIGNALS: Final = ("ship", "serve")
 class CommandParser(argparse.ArgumentParser):
     """A parser that raises instead of exiting, so that all problems are reported the same way."""
 
-    def __init__(self, command: str, description: str, epilog: str = "") -> None:
+    def __init__(self, command: str, description: str, epilog: str = "", *, operand: str = "") -> None:
         super().__init__(
             prog=f"logferry {command}",
-            usage="%(prog)s [options]",
+            usage=f"%(prog)s [options] {operand}".rstrip(),
             description=description,
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -66,8 +70,11 @@ class CommandParser(argparse.ArgumentParser):
         """Raise ConfigError."""
         raise ConfigError([message])
 
-    def add_options(self, options: Sequence[Option]) -> None:
-        """Add a flag for each option, by group. Every value stays a text, which `config.load` checks."""
+    def add_options(self, options: Sequence[Option], letters: Mapping[str, str]) -> None:
+        """Add a flag for each option, by group. Every value stays a text, which `config.load` checks.
+
+        `letters` are short flags, by the names of their options.
+        """
         used = {option.group for option in options}
         sections = {group: self.add_argument_group(group.value) for group in Group if group in used}
         for option in options:
@@ -82,7 +89,8 @@ class CommandParser(argparse.ArgumentParser):
                     )
             else:
                 action = "append" if option.kind.separator else "store"
-                section.add_argument(option.flag, dest=option.name, action=action, metavar="VALUE", help=text)
+                flags = [letters[option.name]] if option.name in letters else []
+                section.add_argument(*flags, option.flag, dest=option.name, action=action, metavar="VALUE", help=text)
 
     def read(self, words: Sequence[str]) -> tuple[dict[str, str | list[str]], list[str]]:
         """Return the options that the words set, by name, and a sentence for each unknown word."""
@@ -91,38 +99,77 @@ class CommandParser(argparse.ArgumentParser):
 
 
 @dataclass(frozen=True, slots=True)
+class Operand:
+    """The file that a command is called with, instead of the options that name files.
+
+    `instead_of` are the names of options that the command does not have, `fixed` the values of some of them.
+    """
+
+    name: str
+    help: str
+    instead_of: frozenset[str] = frozenset()
+    fixed: Mapping[str, str] = field(default_factory=dict)
+
+
+_NO_OPERAND: Final = Operand("", "")
+
+
+@dataclass(frozen=True, slots=True)
 class CommandLine(Generic[Settings]):
-    """The command line of a command with settings. `switches` are flags that are not settings, with their help."""
+    """The command line of a command with settings. `switches` are flags that are not settings, with their help.
+
+    `letters` are short flags, by the names of their options.
+    """
 
     command: str
     kind: type[Settings]
     description: str
     epilog: str = ""
     switches: Mapping[str, str] | None = None
+    operand: Operand = _NO_OPERAND
+    letters: Mapping[str, str] = field(default_factory=dict)
 
     def settings(self, words: Sequence[str]) -> Settings:
         """Return the settings. Raises ConfigError with every problem in the words and the values."""
-        parser = CommandParser(self.command, self.description, self.epilog)
-        for flag, text in (self.switches or {}).items():
-            parser.add_argument(flag, action="store_true", help=text)
-        options = options_of(self.kind)
-        parser.add_options(options)
-        given, problems = parser.read(words)
+        return self._read(words)[0]
+
+    def _read(self, words: Sequence[str]) -> tuple[Settings, str]:
+        """Return the settings and the operand."""
+        options = [option for option in options_of(self.kind) if option.name not in self.operand.instead_of]
+        given, problems = self._parser(options).read(_with_values(options, words) if self.operand.name else words)
+        operand = str(given.pop(_OPERAND, ""))
+        if operand.startswith("--"):
+            problems.append(f"unknown argument: {operand}")
+        elif self.operand.name and not operand:
+            problems.append(f"{self.operand.name} is missing: {self.operand.help}")
         try:
-            settings = load(self.kind, _joined(options, given), os.environ)
+            settings = load(self.kind, {**_joined(options, given), **self.operand.fixed}, os.environ)
         except ConfigError as error:
             raise ConfigError([*problems, *error.problems]) from None
         if problems:
             raise ConfigError(problems)
-        return settings
+        return settings, operand
+
+    def _parser(self, options: Sequence[Option]) -> CommandParser:
+        parser = CommandParser(self.command, self.description, self.epilog, operand=self.operand.name)
+        if self.operand.name:
+            parser.add_argument(_OPERAND, nargs="?", metavar=self.operand.name, help=self.operand.help)
+        for flag, text in (self.switches or {}).items():
+            parser.add_argument(flag, action="store_true", help=text)
+        parser.add_options(options, self.letters)
+        return parser
 
     def start(self, words: Sequence[str]) -> Settings:
         """Set up logging and return the settings. Logs which variables of former versions are still set."""
-        settings = self.settings(words)
+        return self.start_with_operand(words)[0]
+
+    def start_with_operand(self, words: Sequence[str]) -> tuple[Settings, str]:
+        """Do the same, and return the operand, too."""
+        settings, operand = self._read(words)
         log_to_stderr(settings.log_level, as_json=settings.log_format == "json")
         for sentence in former_names(options_of(self.kind), os.environ):
             logger.info("%s", sentence)
-        return settings
+        return settings, operand
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
@@ -156,6 +203,23 @@ def flush_log() -> None:
     for guard in filters:
         if isinstance(guard, FloodGuard):
             guard.flush()
+
+
+def _with_values(options: Sequence[Option], words: Sequence[str]) -> list[str]:
+    """Return the words with `=true` after each flag before a word that cannot be its value: that is the operand."""
+    flags = {option.flag: option for option in options if option.kind.is_flag}
+    return [
+        f"{word}=true" if word in flags and not _is_value(flags[word], following) else word
+        for word, following in zip(words, [*words[1:], ""], strict=False)
+    ]
+
+
+def _is_value(option: Option, word: str) -> bool:
+    try:
+        option.kind.parse(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _joined(options: Sequence[Option], given: Mapping[str, str | list[str]]) -> dict[str, str]:

@@ -55,6 +55,11 @@ def shown_reason(reason: str) -> str:
     return printable(reason, max_chars=SHOWN_REASON_CHARS, encoding=_encoding(sys.stdout))
 
 
+def shown_text(text: str, columns: int) -> str:
+    """Return a text from outside in a form that is safe to print to stdout, cut to this many columns."""
+    return printable(text, max_chars=columns, encoding=_encoding(sys.stdout))
+
+
 def as_json(value: object) -> str:
     """Return JSON for scripts, in ASCII without control characters; half a character of a name is an escape in it."""
     return json.dumps(value, indent=2).replace("\x7f", "\\u007f")

@@ -14,6 +14,7 @@ from logferry.config.client_settings import (
     RepairSettings,
     ShipSettings,
     StatusSettings,
+    TrySettings,
     VerifySettings,
 )
 from logferry.config.environment import former_names
@@ -70,6 +71,7 @@ __all__ = [
     "Settings",
     "ShipSettings",
     "StatusSettings",
+    "TrySettings",
     "VerifySettings",
     "env_example",
     "former_names",

@@ -391,6 +391,24 @@ class ShipSettings(ConnectionSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrySettings:
+    """The settings of `logferry try`, which reads the first `lines` of a file."""
+
+    inputs: tuple[InputSettings, ...]
+    lines: Annotated[
+        int,
+        Declaration(
+            whole(1, 1_000_000), "1000", "read at most this many lines, and at most 16 MiB of them", Group.FILES
+        ),
+    ]
+    json: Json
+    host: Host
+    log_level: LogLevel
+    log_format: LogFormat
+    config: ClientConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RepairSettings(ConnectionSettings):
     """The settings of `logferry repair`."""
 

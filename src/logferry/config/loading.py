@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from logferry.config import conflicts
-from logferry.config.client_settings import RepairSettings, ShipSettings, VerifySettings
+from logferry.config.client_settings import RepairSettings, ShipSettings, TrySettings, VerifySettings
 from logferry.config.environment import unknown_variables
 from logferry.config.input_settings import FileSettings, InputSettings
 from logferry.config.options import Option, options_of
@@ -51,7 +51,7 @@ class _Judge:
     def values_of(self, settings: type) -> dict[str, Any]:
         """Return the values of all fields of `settings`, without the invalid ones."""
         options = options_of(settings)
-        has_inputs = settings in (ShipSettings, VerifySettings, RepairSettings)
+        has_inputs = settings in (ShipSettings, TrySettings, VerifySettings, RepairSettings)
         of_inputs = [option for option in options if has_inputs and option.name in _INPUT_NAMES]
         file = self._file(next(option for option in options if option.name == "config"), settings)
         top = (file.top,) if file else ()
@@ -73,11 +73,11 @@ class _Judge:
         options: Sequence[Option],
     ) -> None:
         inputs = [self.values(options, tables) for tables in tables_of_inputs]
-        if settings is ShipSettings:
+        if settings in (ShipSettings, TrySettings):
             self._find_conflicts(values, tables_of_inputs, inputs)
         if self.problems:
             return
-        if settings is ShipSettings:
+        if settings in (ShipSettings, TrySettings):
             values["inputs"] = tuple(InputSettings(**own, host=values["host"]) for own in inputs)
         else:
             values["inputs"] = tuple(FileSettings(**own) for own in inputs)

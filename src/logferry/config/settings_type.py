@@ -3,7 +3,9 @@
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from logferry.config.client_settings import RepairSettings, ShipSettings, StatusSettings
+    from logferry.config.client_settings import RepairSettings, ShipSettings, StatusSettings, TrySettings
     from logferry.config.server_settings import FsckSettings, ServeSettings
 
-Settings = TypeVar("Settings", bound="ShipSettings | ServeSettings | RepairSettings | FsckSettings | StatusSettings")
+Settings = TypeVar(
+    "Settings", bound="ShipSettings | ServeSettings | RepairSettings | FsckSettings | StatusSettings | TrySettings"
+)
