@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -513,3 +514,55 @@ def test_fifty_clients_spread_over_three_servers(tmp_path: Path) -> None:
         found = Counter(line for name in "abc" for line in three.lines(name))
         assert found == Counter(lines(range(50)))
         assert all(len(three.lines(name)) >= 7 for name in "abc")
+
+
+def set_back(two: Fleet, name: str, copy: str, **settings: Any) -> None:
+    """Set a server that is stopped back to a copy of its data folder, and start it."""
+    shutil.rmtree(two.tmp_path / name)
+    shutil.copytree(two.tmp_path / copy, two.tmp_path / name)
+    two.start(name, **settings)
+
+
+def keep_copy(two: Fleet, name: str, copy: str) -> None:
+    """Stop a server, copy its data folder, and start it again."""
+    two.stop(name)
+    shutil.copytree(two.tmp_path / name, two.tmp_path / copy)
+    two.start(name)
+
+
+def test_when_both_stores_were_set_back_each_gets_what_it_lacks(two: Fleet, caplog: pytest.LogCaptureFixture) -> None:
+    """The first one skips what the second one had, and has lost; it is the same source all the same."""
+    append(two.log, range(100))
+    two.batch("a", "b")
+    two.stop("a")
+    append(two.log, range(100, 120))
+    two.batch("a", "b")
+    keep_copy(two, "b", "b-before")
+    append(two.log, range(120, 150))
+    two.batch("a", "b")
+    two.start("a")
+    append(two.log, range(150, 200))
+    two.batch("a", "b")
+    keep_copy(two, "a", "a-before")
+    two.stop("a")
+    append(two.log, range(200, 220))
+    two.batch("a", "b")
+    two.start("a")
+    append(two.log, range(220, 250))
+    two.batch("a", "b")
+    two.stop("a", "b")
+    set_back(two, "b", "b-before", min_free_bytes=1 << 60)
+    with two.shipping("a", "b") as shipped:  # learns that b was set back, and can store nothing there
+        wait_until(lambda: "lacks" in caplog.text, "the client knows what b has")
+        shipped.stop()
+    two.stop("b")
+    set_back(two, "a", "a-before")
+    append(two.log, range(250, 260))
+    two.batch("a", "b")
+    two.stop("a")
+    two.start("b")
+    append(two.log, range(260, 270))
+    two.batch("a", "b")
+    two.start("a")
+    assert Counter(two.lines("a")) + Counter(two.lines("b")) == Counter(lines(range(270)))
+    assert two.verify("a", "b").is_proven

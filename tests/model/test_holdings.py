@@ -50,6 +50,19 @@ def test_a_store_that_was_set_back_needs_its_own_part_again_and_not_that_of_othe
     assert source.holdings.next_needed(160, A, (B,)) == 160
 
 
+def test_what_another_store_has_lost_belongs_to_the_one_that_gets_it_again() -> None:
+    holdings = Holdings((Part(100, A), Part(150, B), Part(180, A)), (Held(B, 120, 20, 0),))
+    assert holdings.sent_again(40, A, (B,)).parts == (Part(100, A), Part(120, B), Part(180, A))
+    assert holdings.sent_again(130, A, (B,)).parts == (Part(100, A), Part(130, B), Part(180, A))
+
+
+def test_a_store_counts_what_no_other_has_acked_first() -> None:
+    holdings = Holdings((Part(100, A), Part(150, B), Part(180, A)), (Held(B, 120, 20, 0),))
+    assert list(holdings.counted_by(A, 0, 200)) == [(0, 100), (150, 180), (180, 200)]
+    assert list(holdings.counted_by(A, 110, 140)) == []
+    assert list(holdings.counted_by(B, 90, 160)) == [(100, 150)]
+
+
 def test_what_a_lost_store_had_is_sent_to_the_one_that_takes_its_place() -> None:
     source = moved((A, 100), (B, 150))
     assert needed(source, 0, C, B) == 0

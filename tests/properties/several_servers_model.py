@@ -1,9 +1,10 @@
-"""A client that ships to two or three servers while they stop, return, lose acks and stores: is every line in a store?
+"""A client that ships to two or three servers while they stop, return, lose acks and stores: is each line in a store?
 
     python -m tests.properties.several_servers_model --seeds 100 --first 1
 
-Each seed is a series of random actions. At the end, all servers run, and the union of their stores must have every
-line, `verify` must say so for every file, and must name exactly the lines that more than one store has.
+Each seed is a series of random actions; a store may also be set back to an earlier copy of it. At the end, all servers
+run, and the union of their stores must have every line, `verify` must say so for every file, and must name exactly the
+lines that more than one store has.
 """
 
 import argparse
@@ -146,9 +147,19 @@ class World:
         self.proxies[name].reset()
         self.fleet.stop(name)
         self.down.add(name)
-        if self.chance.random() < 0.15:
+        fate = self.chance.random()
+        store, copy = self.fleet.tmp_path / name, self.fleet.tmp_path / f"{name}-copy"
+        if fate < 0.15:
             self.happened.append(f"{name} loses its store")
-            shutil.rmtree(self.fleet.tmp_path / name)
+            shutil.rmtree(store)
+        elif fate < 0.3:
+            self.happened.append(f"{name} is copied")
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(store, copy)
+        elif fate < 0.5 and copy.exists():
+            self.happened.append(f"{name} is set back to its copy")
+            shutil.rmtree(store)
+            shutil.copytree(copy, store)
 
     def _start(self, name: str) -> None:
         self.fleet.start(name)

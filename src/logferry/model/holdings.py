@@ -61,13 +61,32 @@ class Holdings(NamedTuple):
         parts: list[Part] = []
         for part in self.parts:
             start = parts[-1].end if parts else 0
-            if part.end <= offset or part.store in others:
-                parts.append(part)
-                continue
-            if start < offset:
-                parts.append(Part(offset, part.store))
-            parts.append(Part(part.end, store))
+            there = self._end_of(part) if part.store in others else 0
+            stays = min(part.end, max(offset, there))
+            if start < stays:
+                parts.append(Part(stays, part.store))
+            if stays < part.end:
+                parts.append(Part(part.end, store))
         return Holdings(_joined(parts), self.held)
+
+    def _end_of(self, part: Part) -> int:
+        """Return where what the store of a part still has of it ends; it may have been set back."""
+        held = self.of(part.store)
+        return min(part.end, held.committed) if held else 0
+
+    def counted_by(self, store: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yield what of a range `store` has in its count of lines, as far as is known: all but what others acked first.
+
+        That another store has lost what it had changes nothing.
+        """
+        for part in self.parts:
+            last = min(part.end, end)
+            if start < last:
+                if part.store == store:
+                    yield start, last
+                start = last
+        if start < end:
+            yield start, end
 
     def next_needed(self, offset: int, store: str, others: Collection[str]) -> int:
         """Return the first offset from `offset` on that none of the `others` has, so that `store` needs it."""
@@ -79,8 +98,7 @@ class Holdings(NamedTuple):
         """Yield all ranges that the `others` have: start, end."""
         start = 0
         for part in self.parts:
-            held = self.of(part.store)
-            end = min(part.end, held.committed) if held else 0
+            end = self._end_of(part)
             if part.store != store and part.store in others and start < end:
                 yield start, end
             start = part.end
@@ -90,8 +108,7 @@ class Holdings(NamedTuple):
         for part in self.parts:
             if part.end <= offset:
                 continue
-            held = self.of(part.store)
-            end = min(part.end, held.committed) if held else 0
+            end = self._end_of(part)
             if part.store == store or part.store not in others or end <= offset:
                 return
             yield offset, end, part.store

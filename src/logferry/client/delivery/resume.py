@@ -135,7 +135,7 @@ class SourceResumption:
         between_them = sorted((position.committed, known.committed))
         if position.crc32 == known.crc32 and stores.has_elsewhere(source, *between_them):
             return ()
-        if self._agrees(source, position, known, max(known.committed, wanted_from)):
+        if self._agrees(source, position, known, max(known.committed, wanted_from), stores):
             return ()
         start = max(known.committed, wanted_from) if position.committed > known.committed else wanted_from
         stored = self._stored_extents(source.id, wait=self._wait)
@@ -157,20 +157,28 @@ class SourceResumption:
             return False
         return self._producer.crc32_behind(RenderedRange(source, *span, 0, known.renderings)) is None
 
-    def _agrees(self, source: Source, position: SourceAt, known: Acked, end_of_known: int) -> bool:
+    def _agrees(self, source: Source, position: SourceAt, known: Acked, end_of_known: int, stores: Stores) -> bool:
         """Whether the CRC-32 at the server's position goes with the one that is known, by the content in between."""
         committed = position.committed
         if committed == known.committed:
             return position.crc32 == known.crc32
         if committed < known.committed:  # a file that is gone proves nothing; what the server lacks of it is lost
             acked = RenderedRange(source, committed, known.committed, position.crc32, known.renderings)
-            found = self._producer.crc32_behind(acked, between=self._notice)
-            return found in (None, known.crc32)
+            return self._crc32_behind(acked, stores) in (None, known.crc32)
         crc32 = self._window.crc32_up_to(source, committed) if source.set_back is None else None
         if crc32 is None:
             later = RenderedRange(source, end_of_known, committed, known.crc32, known.renderings)
-            crc32 = self._producer.crc32_behind(later, between=self._notice)
+            crc32 = self._crc32_behind(later, stores)
         return crc32 == position.crc32
+
+    def _crc32_behind(self, wanted: RenderedRange, stores: Stores) -> int | None:
+        """Return the CRC-32 behind a range, of which a store counts what other stores have not acked first."""
+        crc32: int | None = wanted.crc32
+        for start, end in stores.counted(wanted.source, wanted.start, wanted.end):
+            if crc32 is not None:
+                piece = wanted._replace(start=start, end=end, crc32=crc32)
+                crc32 = self._producer.crc32_behind(piece, between=self._notice)
+        return crc32
 
     def _pass(self, source: Source, position: SourceAt, passed: Sequence[RecordedLoss]) -> None:
         """Go on behind lines that are not stored, and report each of them: the run that passed them was cut off."""

@@ -62,9 +62,12 @@ class Stores(NamedTuple):
         return start < end <= self.next_needed(source, start)
 
     def has_elsewhere(self, source: Source, start: int, end: int) -> bool:
-        """Whether other stores acked all of a range, as far as this client remembers."""
-        stores = {part.store for part in source.holdings.parts}
-        return source.holdings.next_needed(start, self.store, stores) >= end
+        """Whether other stores acked all of a range first, as far as this client remembers; they may have lost it."""
+        return not any(self.counted(source, start, end))
+
+    def counted(self, source: Source, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yield what of a range is in the count of the store, so that its CRC-32 is in that of a position."""
+        return source.holdings.counted_by(self.store, start, end)
 
     def begin_at(self, source: Source, position: SourceAt) -> int:
         """Bring a source to what the store has of it, and return the offset from which it needs more.
