@@ -566,3 +566,36 @@ def test_when_both_stores_were_set_back_each_gets_what_it_lacks(two: Fleet, capl
     two.start("a")
     assert Counter(two.lines("a")) + Counter(two.lines("b")) == Counter(lines(range(270)))
     assert two.verify("a", "b").is_proven
+
+
+def test_a_visit_that_was_cut_off_is_made_again(
+    two: Fleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the later server has lost is not forgotten because the client has seen that, and could not send it then."""
+    append(two.log, range(100))
+    two.batch("a", "b")
+    two.stop("a")
+    append(two.log, range(100, 120))
+    two.batch("a", "b")
+    keep_copy(two, "b", "b-before")
+    append(two.log, range(120, 150))
+    two.batch("a", "b")
+    two.start("a")
+    append(two.log, range(150, 155))
+    two.batch("a", "b")
+    two.stop("a", "b")
+    set_back(two, "b", "b-before", min_free_bytes=1 << 60)
+    with two.shipping("a", "b") as shipped:
+        wait_until(lambda: "lacks" in caplog.text, "the client knows what b has")
+        shipped.stop()
+    two.stop("b")
+    two.start("a")
+    append(two.log, range(155, 160))
+    two.batch("a", "b")
+    two.start("b")
+    monkeypatch.setattr(server_choice, "CHECK_INTERVAL_S", 0.05)
+    with two.shipping("a", "b", failback_after=0.2) as shipped:
+        wait_until(lambda: len(two.lines("a")) + len(two.lines("b")) >= 160, "every line is stored again")
+        shipped.stop()
+    assert Counter(two.lines("a") + two.lines("b")) == Counter(lines(range(160)))
+    assert two.verify("a", "b").is_proven

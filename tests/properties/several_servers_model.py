@@ -1,6 +1,6 @@
 """A client that ships to two or three servers while they stop, return, lose acks and stores: is each line in a store?
 
-    python -m tests.properties.several_servers_model --seeds 100 --first 1
+    PYTHONPATH=src python3 -m tests.properties.several_servers_model --seeds 100 --first 1
 
 Each seed is a series of random actions; a store may also be set back to an earlier copy of it. At the end, all servers
 run, and the union of their stores must have every line, `verify` must say so for every file, and must name exactly the

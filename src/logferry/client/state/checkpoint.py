@@ -119,12 +119,13 @@ class Checkpoint:
         return f"another store: store {other.store} {had}" if other.store and store else f"the server {had}"
 
     def needed_in(self, store: str) -> int:
-        """Return the offset up to which a store must have the source: the end of its last part, 0 if it has none."""
+        """Return the offset up to which a store must have the source: the end of its last part, 0 if it has none.
+
+        That stays what it was when the store has lost some of it, until it has that again, or another store does.
+        """
         if store == self.store and self.committed > self.holdings.end:
             return self.committed
-        held = self.holdings.of(store)
-        most = self.committed if store == self.store else held.committed if held else 0
-        return min(most, max((part.end for part in self.parts if part.store == store), default=0))
+        return max((part.end for part in self.parts if part.store == store), default=0)
 
     @property
     def acked_until(self) -> int:
