@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Final, Protocol
 
 # The version of the functions below. A compiled part with another version, from another checkout, is not used.
-_INTERFACE: Final = 2
+_INTERFACE: Final = 3
 
 
 class Compiled(Protocol):
@@ -49,6 +49,27 @@ class Compiled(Protocol):
 
     def escape(self, data: bytes, inner_newline: bytes, /) -> bytes:
         """Escape lines for JSON as `escape_characters` does. Raises ValueError."""
+
+    def begin_with_timestamp(self, data: bytes, /) -> bytes:
+        """Return one byte per line: 1 if it begins with a timestamp (`EVENT_START`), else 0. Raises ValueError."""
+
+    def event_offsets(
+        self, data: bytes, marks: bytes, max_lines: int, max_bytes: int, count: int, /
+    ) -> tuple[int, int]:
+        """Return where the first `count` events end (all of `data` if there are fewer), and where the last one begins.
+
+        `marks` has one byte per line, which is true if the line begins an event. An event ends before it would exceed a
+        limit. Raises ValueError.
+        """
+
+    def join_events(
+        self, data: bytes, marks: bytes, max_lines: int, max_bytes: int, inner_newline: bytes, /
+    ) -> tuple[bytes, int, int]:
+        """Join the lines of each event; `marks` and the limits are those of `event_offsets`.
+
+        Return the events, one per line, without the blank lines at their ends; the number of lines that were appended
+        to the one before; and the number of blank lines that were dropped. Raises ValueError.
+        """
 
     def find_undecodable(self, data: bytes, start: int, end: int, /) -> int:
         """Return the index of the first byte from `start` on that is not UTF-8, or `end` if all bytes are."""

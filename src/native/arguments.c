@@ -2,14 +2,20 @@
 #include "arguments.h"
 
 int
+check_whole_lines(const Py_buffer *data)
+{
+    if (!data->len || ((const byte *)data->buf)[data->len - 1] == '\n')
+        return 0;
+    PyErr_SetString(PyExc_ValueError, "the last line has no newline");
+    return -1;
+}
+
+int
 check_lines(const Py_buffer *data, const Py_buffer *inner_newline)
 {
-    if (inner_newline->len != 1)
-        PyErr_SetString(PyExc_ValueError, "inner_newline is not one byte");
-    else if (data->len && ((const byte *)data->buf)[data->len - 1] != '\n')
-        PyErr_SetString(PyExc_ValueError, "the last line has no newline");
-    else
-        return 0;
+    if (inner_newline->len == 1)
+        return check_whole_lines(data);
+    PyErr_SetString(PyExc_ValueError, "inner_newline is not one byte");
     return -1;
 }
 

@@ -8,6 +8,9 @@
 #define WORTH_UNLOCKING (64 * 1024)
 
 /* Return 0 if `data` is lines that end with a newline; else -1 with a ValueError. */
+int check_whole_lines(const Py_buffer *data);
+
+/* Do the same, and check that `inner_newline` is one byte. */
 int check_lines(const Py_buffer *data, const Py_buffer *inner_newline);
 
 /* Return 0 if `start` to `stop` is a part of the data; else -1 with a ValueError. */

@@ -2,12 +2,13 @@
 #include "bytes.h"
 #include "checksums.h"
 #include "escape.h"
+#include "events.h"
 #include "plain.h"
 #include "utf8.h"
 #include "validation.h"
 
 /* The version of the functions below. It changes together with speedups.py, which ignores any other version. */
-#define INTERFACE 2
+#define INTERFACE 3
 
 /* Let malloc keep up to `size` freed bytes: returning every chunk to the system and requesting it again takes a
  * tenth of a client's time. Does nothing where malloc lacks this setting. */
@@ -33,6 +34,12 @@ static PyMethodDef methods[] = {
      "Do the same where the user has added words that are levels."},
     {"render_raw", render_raw, METH_VARARGS, "Render lines as whole messages: (NDJSON, records, blank lines)."},
     {"escape", escape, METH_VARARGS, "Escape lines for JSON. See escape_characters."},
+    {"begin_with_timestamp", begin_with_timestamp, METH_VARARGS,
+     "Return one byte per line, which is 1 if the line begins with a timestamp, else 0."},
+    {"event_offsets", event_offsets, METH_VARARGS,
+     "Return where the first events end, and where the last event begins."},
+    {"join_events", join_events, METH_VARARGS,
+     "Join the lines of each event: (events, one per line; joined lines; blank lines dropped)."},
     {"find_undecodable", find_undecodable, METH_VARARGS,
      "Return the index of the first byte of a part that is not UTF-8; the end of the part if all bytes are."},
     {"canonical_run", canonical_run, METH_VARARGS,

@@ -28,6 +28,7 @@ from logferry.rendering.engine.line_format import LineFormat
 from logferry.rendering.formats.text.plain import PLAIN
 from logferry.rendering.formats.text.plain_1 import PLAIN as PLAIN_1
 from logferry.rendering.formats.text.raw import RAW
+from logferry.rendering.multiline import Multiline
 from tests.support.judging import validate
 
 _TEXT: Final = [
@@ -52,6 +53,10 @@ _TEXT: Final = [
         b"x" * 15,
         b"y" * 33,
     ),
+]
+_EVENTS: Final = [
+    *(b"Mon Jan 15 08:23:45", b"15/Jan/2024:08:23:45", b"<34>", b"1 ", b"[", b"2024/01/15 ", b"08:23:45", b"\n", b"\n"),
+    *(b"Jan", b" 5", b"15", b"2024", b"-", b"/", b":", b"\n \n", b"\n2024-01-15 08:23:4", b"\nJan  5 08:23:4"),
 ]
 _JSON: Final = [
     *(b'{"level": "INFO", "message": "', b'", "timestamp": null}\n', b'", "timestamp": "2024-01-15 08:23:45"}\n'),
@@ -101,7 +106,7 @@ class SpeedupsFuzzer:
         self.problems: list[str] = []
         self._checks: list[Callable[[], None]] = [
             *(self._render, self._render, self._escape, self._utf8, self._judge, self._judge, self._run_ends),
-            *(self._scan, self._scan, self._checksum, self._fingerprint),
+            *(self._scan, self._scan, self._checksum, self._fingerprint, self._events, self._events),
         ]
 
     def run(self, operations: int) -> None:
@@ -136,6 +141,15 @@ class SpeedupsFuzzer:
         data = self._bytes(_TEXT)
         inner = self._random.choice([b"\n", b"\x1f"])
         self._compare("escaping", data, escape, with_plain_newlines(data, inner), inner)
+
+    def _events(self) -> None:
+        """Find and join events of several lines."""
+        data = self._bytes(_TEXT + _EVENTS)
+        beginning = self._random.choice(["timestamp", "timestamp", r"\S", "2024"])
+        rule = Multiline(beginning, max_lines=self._random.choice([1, 3, 500]), max_bytes=self._random.choice([1, 99]))
+        self._compare("joining", data, rule.join, data)
+        self._compare("the end of events", data, rule.complete_bytes, data)
+        self._compare("the first events", data, rule.bytes_of_groups, data, self._random.randrange(5))
 
     def _utf8(self) -> None:
         assert speedups.compiled

@@ -1,0 +1,11 @@
+/* Events of several lines (rendering/multiline.py). */
+#ifndef LOGFERRY_EVENTS_H
+#define LOGFERRY_EVENTS_H
+
+#include "common.h"
+
+PyObject *begin_with_timestamp(PyObject *module, PyObject *arguments);
+PyObject *event_offsets(PyObject *module, PyObject *arguments);
+PyObject *join_events(PyObject *module, PyObject *arguments);
+
+#endif
