@@ -172,7 +172,7 @@ class SourceResumption:
         return crc32 == position.crc32
 
     def _crc32_behind(self, wanted: RenderedRange, stores: Stores) -> int | None:
-        """Return the CRC-32 behind a range, of which a store counts what other stores have not acked first."""
+        """Return the CRC-32 behind a range. A store counts only what other stores have not acked first."""
         crc32: int | None = wanted.crc32
         for start, end in stores.counted(wanted.source, wanted.start, wanted.end):
             if crc32 is not None:
