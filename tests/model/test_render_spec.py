@@ -28,6 +28,7 @@ SAVED = [
     ('{"skips_nuls": true}', RenderSpec(skips_nuls=True)),
     ('{"levels": ["AUDIT", "TO-DO"], "strip_ansi": true}', RenderSpec(levels=("AUDIT", "TO-DO"), strip_ansi=True)),
     ('{"skips_nuls": true, "rules": 2}', RenderSpec(skips_nuls=True, rules=2)),
+    ('{"encoding": "utf-16-le"}', RenderSpec(encoding="utf-16-le")),
 ]
 
 
@@ -54,6 +55,8 @@ def test_only_what_is_not_the_default_is_saved(saved: str, spec: RenderSpec) -> 
         {"levels": [1]},
         {"levels": [["A", "B"]]},
         {"strip_ansi": 1},
+        {"encoding": "utf-16"},
+        {"encoding": 1},
         {"rules": True},
         {"fields": "env=x"},
         {"include": {"a": "b"}},

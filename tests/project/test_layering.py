@@ -98,7 +98,7 @@ FLOORS: Final = {
         *("regular", "segment_names", "held_folder"),
     ),
     "rendering": (
-        *("renderer", "reference", "detect", "event_boundaries", "registry", "formats"),
+        *("renderer", "reference", "encodings", "detect", "event_boundaries", "registry", "formats"),
         *("container_events", "multiline", "partial_lines", "filters", "redaction", "extra_fields", "shapes"),
         "engine",
     ),

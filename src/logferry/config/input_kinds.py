@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from logferry.config.kinds import Kind, any_number, not_empty, several, word_or
+from logferry.model.encoding_names import ENCODING_NAMES, encoding_name
 from logferry.model.format_names import FORMAT_NAMES, NESTED_FORMATS, REGEX_PREFIX, RUNTIME_FORMATS, parts_of
 from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP, REDACTION_NAMES, RESERVED_KEYS, is_level_word
 from logferry.names import encodable
@@ -58,6 +59,13 @@ def _format(text: str) -> str:
     return text.lower()
 
 
+def _encoding(text: str) -> str:
+    name = encoding_name(text)
+    if name is None:
+        raise ValueError
+    return name
+
+
 def _multiline(text: str) -> str:
     return text.lower() if text.lower() == EVENTS_BEGIN_WITH_TIMESTAMP else _pattern(text)
 
@@ -85,6 +93,7 @@ FILES: Final = several(Kind(_file, ""), ":", "names or patterns of files, separa
 FILE_PATTERNS: Final = any_number(Kind(not_empty, ""), ":", "names or patterns of files, separated by ':'")
 PATTERNS: Final = any_number(Kind(_pattern, "a regular expression"), "\n", "regular expressions, one a line")
 FORMAT: Final = Kind(_format, f"one of {', '.join(FORMATS)}, {NESTED}, or regex: and a pattern with named groups")
+ENCODING: Final = Kind(_encoding, f"one of {', '.join(ENCODING_NAMES)}")
 MULTILINE: Final = word_or(
     "none",
     Kind(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
 from logferry.config.input_kinds import (
+    ENCODING,
     FIELDS,
     FILE_PATTERNS,
     FILES,
@@ -20,6 +21,7 @@ from logferry.config.input_kinds import (
 from logferry.config.kinds import BOOLEAN, choice, whole
 from logferry.config.options import Declaration, Group
 from logferry.config.units import KIB, duration, size
+from logferry.model.encoding_names import ENCODING_NAMES, UTF_8
 from logferry.model.format_names import FORMAT_NAMES, REGEX_PREFIX
 from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP, LONGEST_LINE_BYTES, REDACTION_NAMES
 
@@ -82,6 +84,16 @@ class InputSettings:
             f"{REGEX_PREFIX}<pattern with named groups>; {NESTED} = a format inside the lines of containers, also "
             f"auto or {REGEX_PREFIX}...; auto = detected from the first 20 lines of each file, and again if the next "
             "200 lines do not fit",
+            Group.LINES,
+        ),
+    ]
+    encoding: Annotated[
+        str,
+        Declaration(
+            ENCODING,
+            UTF_8,
+            f"the encoding of the files: {', '.join(ENCODING_NAMES)}; a byte order mark at the beginning of a file "
+            "decides, whatever this says",
             Group.LINES,
         ),
     ]

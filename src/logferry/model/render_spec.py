@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self
 
+from logferry.model.encoding_names import RANGE_ENCODINGS, UTF_8
 from logferry.model.format_names import CURRENT_RULES, REGEX_PREFIX, parts_of
 
 # The value of `multiline` for the built-in pattern: an event begins with a timestamp.
@@ -42,7 +43,7 @@ class RenderSpec:
     `skips_nuls` says that NULs at the beginning of a line are not part of it, as it is for every file that the client
     reads now. `rules` says by which rules the format reads a line; a spec that was saved before rules had numbers
     follows the first ones. `levels` are words that are levels besides the known ones. `strip_ansi` says that escape
-    sequences are taken out of lines.
+    sequences are taken out of lines. `encoding` is that of the file, one of RANGE_ENCODINGS.
     """
 
     format: str = "plain"
@@ -58,6 +59,7 @@ class RenderSpec:
     rules: int = 1
     levels: tuple[str, ...] = ()
     strip_ansi: bool = False
+    encoding: str = UTF_8
 
     def to_json(self) -> dict[str, Any]:
         """Return the values that differ from the defaults, ready for `json.dumps`."""
@@ -80,6 +82,8 @@ class RenderSpec:
             raise TypeError("a pattern or a field is not a text")
         if not all(type(word) is str and is_level_word(word) for word in spec.levels):
             raise ValueError("a level is not a word")
+        if spec.encoding not in RANGE_ENCODINGS:
+            raise ValueError(f"the encoding {spec.encoding!r} is not known")
         return spec
 
     def without(self, patterns: Collection[str]) -> Self:

@@ -56,17 +56,18 @@ class Source:
     read_until: int = 0  # the highest offset that was read or is known to be lost
     renderings: list[tuple[int, RenderSpec]] = field(default_factory=list)  # from each offset on, the spec of its lines
 
-    last_format: tuple[str, int] | None = None  # with its rules, of the latest batch since the source was sent back
+    # The format, its rules and the encoding of the latest batch since the source was sent back.
+    last_format: tuple[str, int, str] | None = None
 
     def begins_other_format(self, start: int, rendering: RenderSpec) -> bool:
-        """Whether a batch from `start` on may follow lines of another format, or other rules; note what it has.
+        """Whether a batch from `start` on may follow lines of another format, rules or encoding; note what it has.
 
         The reader calls this for each batch. What is stored behind the checkpoint may be of an earlier version, or of
         what the lines before it showed (`--format auto`).
         """
-        of_batch = (rendering.format, rendering.rules)
+        of_batch = (rendering.format, rendering.rules, rendering.encoding)
         known = self.renderings[-1][1] if self.renderings else None
-        before = self.last_format or (known and (known.format, known.rules))
+        before = self.last_format or (known and (known.format, known.rules, known.encoding))
         self.last_format = of_batch
         return start > 0 and before != of_batch
 

@@ -6,13 +6,21 @@ lines that were too long.
 
 import base64
 import json
+from typing import Final
 
+from logferry.rendering.encodings import TextEncoding, Utf8
 from logferry.rendering.engine.escape import to_json
 from logferry.rendering.engine.format import Format, unknown_fields
 
+_UTF_8: Final = Utf8()
 
-def render_event(format_: Format, event: bytes, *, truncated: bool = False) -> bytes | None:
+
+def render_event(
+    format_: Format, event: bytes, *, truncated: bool = False, encoding: TextEncoding = _UTF_8
+) -> bytes | None:
     """Render one event, given without its last newline; return None if the event is blank.
+
+    The event is in UTF-8, as the reader hands it over that has read it from a file in `encoding`.
 
     A truncated line is never blank, and a carriage return at its end is not part of a line ending: what followed is
     unknown.
@@ -21,11 +29,13 @@ def render_event(format_: Format, event: bytes, *, truncated: bool = False) -> b
         event = event.removesuffix(b"\r")
         if not event.strip():
             return None
-    text = event.decode("utf-8", "replace").replace("\r\n", "\n")
+    is_valid = is_text(event)
+    shown, written = (event.decode(), event) if is_valid else encoding.written(event)
+    text = shown.replace("\r\n", "\n")
     record = format_.record_of(text)
     marks: dict[str, object] = {}
-    if not is_text(event):
-        marks["raw"] = base64.b64encode(event).decode()
+    if not is_valid:
+        marks["raw"] = base64.b64encode(written).decode()
     if truncated:
         marks["truncated"] = True
     if marks:

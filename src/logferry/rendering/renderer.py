@@ -16,6 +16,7 @@ from typing import Final
 
 from logferry.model.render_spec import RenderSpec
 from logferry.protocol.text import runs_by_validity
+from logferry.rendering.encodings import encoding_named
 from logferry.rendering.engine.ansi import without_ansi
 from logferry.rendering.engine.escape import BOM, NEWLINE
 from logferry.rendering.engine.events import EventJoiner, JoinedEvents
@@ -68,6 +69,7 @@ class _EventRenderer:
 
     def __init__(self, spec: RenderSpec) -> None:
         self._format = format_named(spec.format, spec.rules).with_levels(spec.levels)
+        self._encoding = encoding_named(spec.encoding)
         self._strips_ansi = spec.strip_ansi
         self._selection = None
         if spec.include or spec.exclude or spec.redact:
@@ -101,7 +103,7 @@ class _EventRenderer:
             if not kept:
                 return Rendered(b"", 0, filtered=1)
             event = kept[0].encode("utf-8", "surrogateescape")
-        payload = render_event(self._format, event, truncated=truncated)
+        payload = render_event(self._format, event, truncated=truncated, encoding=self._encoding)
         if payload is None:
             return Rendered(b"", 0, blank=1)
         return Rendered(payload, 1, undecodable=int(not is_text(event)), redacted=redacted)
@@ -123,7 +125,7 @@ class _EventRenderer:
         return found
 
     def _render_undecodable(self, event: bytes) -> Rendered:
-        payload = render_event(self._format, event)
+        payload = render_event(self._format, event, encoding=self._encoding)
         assert payload is not None
         return Rendered(payload, 1, undecodable=1)
 

@@ -203,3 +203,14 @@ def test_words_and_numbers_make_no_difference_to_the_shape_of_a_text() -> None:
 def test_the_rendering_is_that_of_ship(log: Path) -> None:
     trial = try_lines(str(log), input_settings("-"), max_lines=1000)
     assert b"".join(line + b"\n" for line in trial.records) == renderer(PLAIN).render(log.read_bytes()).payload
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize("lines", [7, 5000])
+def test_a_file_in_another_encoding_is_read_like_one_in_utf_8(log: Path, encoding: str, lines: int) -> None:
+    mark = "\ufeff" if encoding.startswith("utf") else ""
+    log.write_text(mark + "".join(f'{{"level":"info","msg":"\u00e9 {number}"}}\n' for number in range(7000)), encoding)
+    trial = try_lines(str(log), input_settings(log, format="auto", encoding=encoding), max_lines=lines)
+    assert (trial.lines, trial.recognised, trial.formats, trial.is_all) == (lines, lines, ["json"], False)
+    assert trial.auto.format == "json"
+    assert json.loads(trial.records[-1])["message"] == f"\u00e9 {lines - 1}"

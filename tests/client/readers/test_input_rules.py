@@ -346,3 +346,46 @@ def test_what_is_stored_and_in_no_checkpoint_is_found_whatever_its_lines_showed(
         scene.file.rewind(start)
         found = rerender_as_stored(scene.file, until, [(0, PLAIN)], (stored.lines, stored.crc32))
         assert found == stored
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("mark", ["\ufeff", ""])
+@pytest.mark.parametrize("step", [7, 1000, 1_000_000])
+def test_lines_in_utf_16_show_what_they_show_in_utf_8(tmp_path: Path, encoding: str, mark: str, step: int) -> None:
+    """Rule F58: the format is the same, and changes behind the same line, however the file grows."""
+    lines = [BANNER, *(JSON % number for number in range(25)), *(PLAIN_LINE % number for number in range(110))]
+    text, found = mark + b"".join(lines).decode(), []
+    for name in ("utf-8", encoding):
+        with closing(Scene(tmp_path / name)) as scene:
+            for begin in range(0, len(text), step):
+                scene.append(text[begin : begin + step].encode(name))
+                scene.read()
+            assert b"".join(chunk.data for chunk in scene.chunks).decode() == text
+            data = text.encode(name)
+            found.append([(len(data[:start].decode(name)), format_) for start, format_ in scene.formats()])
+    assert found[0] == found[1]
+    assert found[0][-1][1] == "plain"
+
+
+def test_nuls_before_the_text_in_utf_16_do_not_matter(scene: Scene) -> None:
+    scene.append(bytes(70_000) + b"".join(JSON % number for number in range(30)).decode().encode("utf-16-le"))
+    scene.read()
+    assert scene.formats() == [(0, "plain"), (70_000, "json")]
+    assert b"".join(chunk.data for chunk in scene.chunks) == b"".join(JSON % number for number in range(30))
+
+
+def test_a_file_shows_its_encoding_before_any_of_its_lines_is_read(scene: Scene) -> None:
+    """Rule F58: also if it grows between the look and the read."""
+    for data in (b"\xff", b"\xfe", "1\n".encode("utf-16-le")):
+        scene.rules.prepare(scene.file)
+        scene.append(data)
+        assert scene.file.read() is None
+    (chunk,) = scene.read()
+    assert (chunk.data, chunk.rendering.encoding) == ("\ufeff1\n".encode(), "utf-16-le")
+
+
+@pytest.mark.parametrize("text", [b"a\n", b"\n", b"\xff\n", b"\xef\xbb\n"])
+def test_a_file_of_few_bytes_is_read_nevertheless(scene: Scene, text: bytes) -> None:
+    scene.append(text)
+    (chunk,) = scene.read()
+    assert (chunk.data, chunk.rendering.encoding) == (text, "utf-8")

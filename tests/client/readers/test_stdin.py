@@ -98,6 +98,32 @@ def test_a_line_is_there_when_its_newline_comes(pipe: Pipe, reading: Open) -> No
     assert not reader.is_finished
 
 
+@pytest.mark.parametrize("pieces", [1, 2, 7, 1000])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_byte_order_mark_decides_however_the_bytes_come(
+    pipe: Pipe, reading: Open, pieces: int, encoding: str
+) -> None:
+    """And it still holds when the bytes at the beginning are no longer kept."""
+    reader, text, found = reading(pipe.reader), "\ufeffone\r\ntw\u0a0a\nthree", b""
+    data = text.encode(encoding)
+    for begin in range(0, len(data), pieces):
+        pipe.write(data[begin : begin + pieces])
+        found += read(reader)
+    pipe.end()
+    assert (found + read(reader)).decode() == text
+    assert reader.is_finished
+
+
+def test_a_long_line_of_utf_16_is_kept_whole_while_its_end_is_awaited(pipe: Pipe, reading: Open) -> None:
+    reader, line = reading(pipe.reader, max_line_bytes=400_000), "\ufeff" + "x" * 399_000
+    left = memoryview((line + "\n").encode("utf-16-le"))
+    while left:
+        left = left[pipe.write(left) :]
+        found = reader.read(max_lines=None)
+    assert found is not None
+    assert (found.data.decode(), found.truncated) == (line + "\n", False)
+
+
 def test_the_end_ends_the_last_line_and_the_reading(pipe: Pipe, reading: Open) -> None:
     reader = reading(pipe.reader)
     pipe.write(b"one\ntwo")

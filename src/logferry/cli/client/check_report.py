@@ -6,6 +6,7 @@ from pathlib import Path
 from logferry.cli.output import shown
 from logferry.client.finding.preview import InputPreview
 from logferry.config import STANDARD_INPUT, ShipSettings
+from logferry.model.encoding_names import UTF_8
 
 
 def check_report(
@@ -52,6 +53,7 @@ def _security(settings: ShipSettings) -> str:
 def _input(found: InputPreview) -> str:
     own = found.settings
     parts = [f"format {own.format}"]
+    parts += [f"encoding {own.encoding}"] if own.encoding != UTF_8 else []
     parts += [f"multiline {own.multiline}"] if own.multiline else []
     parts += [f"excluding {', '.join(own.exclude)}"] if own.exclude else []
     parts += [f"fields {', '.join(f'{key}={value}' for key, value in own.field)}"] if own.field else []

@@ -9,7 +9,7 @@ import sys
 from typing import Final
 
 from logferry.client.files.holes import NUL
-from logferry.client.files.known_file import KnownFile
+from logferry.client.files.text_file import TextFile
 from logferry.rendering.detect import FALLBACK, SAMPLE_LINES, Tally, chosen, recogniser, telling_text
 from logferry.rendering.engine.escape import BOM
 
@@ -28,7 +28,7 @@ _LOOK_BYTES: Final = 64 * 1024
 _HOLE_BYTES: Final = 32 * 1024 * 1024
 
 
-def formats_shown(file: KnownFile, *, levels: tuple[str, ...], strips_ansi: bool) -> list[str]:
+def formats_shown(file: TextFile, *, levels: tuple[str, ...], strips_ansi: bool) -> list[str]:
     """Return every format that lines of a file may have been rendered in, whichever of them were there at that time.
 
     Raises OSError.
@@ -51,12 +51,13 @@ class FormatChoice:
 
     __slots__ = (
         *("_fits", "_hole_end", "_levels", "_strips_ansi", "_taken", "_tally", "_texts", "_window_end"),
-        *("announced", "changes_at", "format", "is_final", "later", "sample_is_whole", "source", "until"),
+        *("announced", "changes_at", "encoding", "format", "is_final", "later", "sample_is_whole", "source", "until"),
     )
 
-    def __init__(self, file: KnownFile, *, levels: tuple[str, ...] = (), strips_ansi: bool = False) -> None:
+    def __init__(self, file: TextFile, *, levels: tuple[str, ...] = (), strips_ansi: bool = False) -> None:
         """Begin with the first line of the file."""
         self.source = file.source
+        self.encoding = file.encoding
         self.format: str | None = None
         self.until = file.text_begin
         self.changes_at: int | None = None
@@ -85,7 +86,7 @@ class FormatChoice:
         return self.later, sys.maxsize, False
 
     def look(
-        self, file: KnownFile, *, limit: int = sys.maxsize, ends: bool = False, max_lines: int | None = None
+        self, file: TextFile, *, limit: int = sys.maxsize, ends: bool = False, max_lines: int | None = None
     ) -> None:
         """Look at the lines that the file has now, before `limit`; `ends` says that it will have no others.
 
@@ -93,7 +94,7 @@ class FormatChoice:
         """
         while lines := self._next_lines(file, limit, ends=ends):
             for line in lines[:max_lines]:
-                self._take(line)
+                self._take(line, file.length_of(line))
                 if self.is_final:
                     break
             if max_lines is not None:
@@ -101,9 +102,9 @@ class FormatChoice:
         if self._texts:
             self._choose()
 
-    def _take(self, line: bytes) -> None:
+    def _take(self, line: bytes, length: int) -> None:
         """Take a line in, given without its newline; at the end of a file, it may have none."""
-        is_first, self.until = not self.until, self.until + len(line) + 1
+        is_first, self.until = not self.until, self.until + length
         line = line.lstrip(NUL)
         text = telling_text(line.removeprefix(BOM) if is_first else line, strips_ansi=self._strips_ansi)
         self._taken += bool(line.strip())
@@ -146,13 +147,13 @@ class FormatChoice:
         if better and better != (self.format or FALLBACK) and self._tally.count(better) > self._fits:
             self.changes_at, self.later = self.until, better
 
-    def _next_lines(self, file: KnownFile, limit: int, *, ends: bool) -> list[bytes]:
+    def _next_lines(self, file: TextFile, limit: int, *, ends: bool) -> list[bytes]:
         """Return whole lines from `until` on; none if there are no others now, or if the choice is final."""
         while not self.is_final:
             data, is_all = self._peek(file, limit)
-            whole = data.rfind(b"\n") + 1 or (len(data) if is_all and ends else 0)
+            whole = file.lines_end(data, self.until) or (len(data) if is_all and ends else 0)
             if whole:
-                return data[:whole].removesuffix(b"\n").split(b"\n")
+                return file.lines_of(data[:whole], self.until)
             if is_all:
                 self.is_final = ends
                 return []
@@ -162,26 +163,25 @@ class FormatChoice:
                 self._end_sample()
         return []
 
-    def _peek(self, file: KnownFile, limit: int) -> tuple[bytes, bool]:
+    def _peek(self, file: TextFile, limit: int) -> tuple[bytes, bool]:
         """Return bytes from `until` on, a whole line if there is one, and whether these are all that there are now."""
         is_all = True
         for size in (_LOOK_BYTES, _TRIAL_BYTES):
             wanted = min(size, self._window_end - self.until, limit - self.until)
             data = file.peek(self.until, wanted) if wanted > 0 else b""
-            if data[:1] == NUL:
+            if file.begins_with_nul(data, self.until):
                 return self._peek(file, limit) if self._pass_hole(file) else (b"", True)
             is_all = len(data) < wanted or self.until + wanted >= limit
-            if is_all or b"\n" in data:
+            if is_all or file.lines_end(data, self.until):
                 break
         return data, is_all
 
-    def _pass_hole(self, file: KnownFile) -> bool:
+    def _pass_hole(self, file: TextFile) -> bool:
         """Go behind the NULs at `until`; False if no text follows yet, so that text may still be written over them."""
         while True:
-            end = file.end_of_hole(max(self.until, self._hole_end), max_read=_HOLE_BYTES)
-            following, has_moved = file.peek(end, 1), end > self._hole_end
-            self._hole_end = end
-            if following not in (b"", NUL):
+            end, has_text = file.end_of_whole_nuls(max(self.until, self._hole_end), max_read=_HOLE_BYTES)
+            has_moved, self._hole_end = end > self._hole_end, end
+            if has_text:
                 self._window_end += end - self.until
                 self.until = end
                 return True

@@ -3,10 +3,11 @@
 Between calls it keeps only an offset and the last bytes before it: an unfinished line is read again once it has grown,
 so memory is bounded for any file. Every read begins with the bytes that end at the offset: known_file.py decides by
 them whether it is still the same file.
+
+Offsets are those of the file; the lines of a chunk are in UTF-8, whatever the file's encoding is.
 """
 
 import sys
-from bisect import bisect_right
 from pathlib import Path
 from typing import Final
 
@@ -14,12 +15,13 @@ from logferry.client.files.content import Content
 from logferry.client.files.format_choice import FormatChoice
 from logferry.client.files.holes import NUL, end_of_hole, first_hole, without_holes, without_trailing_nuls
 from logferry.client.files.identity import TAIL_BYTES, extended_head, extended_tail, has_bytes
-from logferry.client.files.known_file import KnownFile
 from logferry.client.files.line_splitter import Piece, first_lines, splitter_for
+from logferry.client.files.text_file import TextFile
 from logferry.errors import SourceError, cause_of
 from logferry.model.chunk import Chunk
 from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
+from logferry.rendering.encodings import encoding_named, without_ending
 
 # One read. Large enough that the cost of a call does not matter (rendering a chunk takes a millisecond), small enough
 # that a few chunks in flight stay far below the promised memory limit.
@@ -32,7 +34,7 @@ SCAN_BYTES: Final = 32 * 1024 * 1024
 _ATOMIC_BYTES: Final = 4096
 
 
-class SourceFile(KnownFile):
+class SourceFile(TextFile):
     """An open file that is read forward from `offset`, which is always the beginning of a line."""
 
     __slots__ = (
@@ -56,7 +58,7 @@ class SourceFile(KnownFile):
         self.rendering_decided_for: Source | None = None  # for the owner, as is the choice that is not final yet
         self.format_choice: FormatChoice | None = None
         self.render_as(RenderSpec(max_line_bytes=max_line_bytes))
-        super().__init__(path, content)
+        super().__init__(path, content, self.rendering.encoding)
 
     def render_as(self, rendering: RenderSpec, *, until: int = sys.maxsize, stops_there: bool = False) -> None:
         """Return chunks for this rendering from now on: it decides how long a line may be and where an event ends.
@@ -65,6 +67,7 @@ class SourceFile(KnownFile):
         known to be another way (`stops_there`), so that no event goes on there.
         """
         self.rendering = rendering
+        self._encoding = encoding_named(rendering.encoding)
         self._splitter = splitter_for(rendering)
         self._rendering_until, self._stops_there = until, stops_there
 
@@ -94,10 +97,10 @@ class SourceFile(KnownFile):
         """Return where the last whole line that the file has now ends, or the offset if none follows it."""
         end = self.size()
         while end > self.offset:
-            start = max(self.offset, end - CHUNK_BYTES)
-            newline = self._content.pread(end - start, start).rfind(b"\n")
-            if newline >= 0:
-                return start + newline + 1
+            start = max(self.offset, self._aligned(end - CHUNK_BYTES))
+            length = self._encoding.lines_end(self._content.pread(end - start, start), self._shift(start))
+            if length:
+                return start + length
             end = start
         return self.offset
 
@@ -123,7 +126,8 @@ class SourceFile(KnownFile):
             raise SourceError(str(self.path), cause_of(error)) from error
 
     def _read(self, limit: int | None, is_final: bool, max_lines: int | None, is_settled: bool) -> Chunk | None:
-        wanted = CHUNK_BYTES if limit is None else min(CHUNK_BYTES, limit - self.offset)
+        most = CHUNK_BYTES * self._encoding.width
+        wanted = most if limit is None else min(most, limit - self.offset)
         known = len(self._tail)
         data = self._content.pread(known + wanted, self.offset - known)
         if not data.startswith(self._tail or self._beginning[:wanted]) or not self._is_of_one_content(data):
@@ -132,36 +136,31 @@ class SourceFile(KnownFile):
         self._note_size(self.offset - known + len(data), is_whole=len(data) < known + wanted)
         if not known:
             self._beginning = max(self._beginning, data[:TAIL_BYTES].rstrip(NUL), key=len)
-        if self.rendering.skips_nuls and data[known : known + 1] == NUL:
+        if self.rendering.skips_nuls and self.begins_with_nul(data[known : known + 2], self.offset):
             return self._read_hole(limit, is_final)
-        most = known + self._rendering_until - self.offset
-        if most <= known:
+        until = known + self._rendering_until - self.offset
+        if until <= known:
             return None
-        end = data.rfind(b"\n", 0, most) + 1
+        end = self._end_of_lines_in(data[:until] if until < len(data) else data, known)
         if end > known:
-            has_more = len(data) - known == CHUNK_BYTES and self.offset + CHUNK_BYTES != limit
-            if most <= len(data):
+            has_more = len(data) - known == most and self.offset + most != limit
+            if until <= len(data):
                 has_more, is_settled = False, is_settled or self._stops_there
             return self._chunk_of_lines(data[known:end], max_lines, has_more=has_more, is_settled=is_settled)
-        if len(data) - known == wanted == CHUNK_BYTES or len(data) - known > self._splitter.max_line_bytes:
+        if until < len(data):
+            return None
+        if len(data) - known == wanted == most or len(data) - known > self._splitter.max_line_bytes:
             return self._read_long_line(limit, is_final)
         if is_final and len(data) > known:
-            rest = data[known:]
-            if self._is_cut_at(self.offset + len(rest)):
-                return self._chunk(self._splitter.incomplete(rest, len(rest)), rest)
-            return self._chunk(Piece(rest, len(rest), ends_event=self._starts_event), rest)
+            return self._last_line(data[known:])
         return None
 
-    def _is_cut_at(self, end: int) -> bool:
-        """Whether a line that ends there is known not to be whole."""
-        self._content.pread(1, end)  # an archive knows what follows only when it is asked
-        return self._next_cut(end - 1) == end
-
-    def _next_cut(self, offset: int) -> int:
-        """Return where the next line ends that is known not to be whole; far away if there is none."""
-        ends = self._content.cut_ends
-        index = bisect_right(ends, offset)
-        return ends[index] if index < len(ends) else sys.maxsize
+    def _last_line(self, rest: bytes) -> Chunk:
+        text = self._encoding.decoded(rest, self._shift(self.offset))
+        if self._is_cut_at(self.offset + len(rest)):
+            return self._chunk(self._splitter.incomplete(text, len(rest)), rest)
+        piece = self._splitter.whole_or_cut(text, len(text), starts_event=self._starts_event)
+        return self._chunk(piece._replace(length=len(rest)), rest)
 
     def _is_of_one_content(self, data: bytes) -> bool:
         """Whether the file still begins as `data`, just read before the offset, does.
@@ -173,26 +172,35 @@ class SourceFile(KnownFile):
         return has_bytes(self, self.offset - len(self._tail), data[:TAIL_BYTES])
 
     def _chunk_of_lines(self, data: bytes, max_lines: int | None, *, has_more: bool, is_settled: bool) -> Chunk | None:
+        shift = self._shift(self.offset)
         if (length := self._next_cut(self.offset) - self.offset) <= len(data):
-            begin = data.rfind(b"\n", 0, length - 1) + 1
+            begin = self._encoding.lines_end(data[: length - 1], shift)
             if not begin:
-                return self._chunk(self._splitter.incomplete(data[: length - 1], length), data[:length])
+                line = self._encoding.decoded(without_ending(self._encoding, data[:length], shift), shift)
+                piece = self._splitter.incomplete(line, length) if line else Piece(line, length)
+                return self._chunk(piece, data[:length])
             data, has_more, is_settled = data[:begin], False, True  # a cut line does not belong to an event
-        text = data
-        if self.rendering.skips_nuls and (hole := first_hole(data)) >= 0:
+        text = whole = self._encoding.decoded(data, shift)
+        if self.rendering.skips_nuls and (hole := first_hole(whole)) >= 0:
             if self._splitter.joins_lines:  # a hole ends an event, however the file is read
-                text = data = data[:hole]
+                text = whole[:hole]
                 has_more, is_settled = False, True
             else:
-                text = without_holes(data)
-        piece = self._splitter.split(
+                text = without_holes(whole)
+        found = self._splitter.split(
             text, starts_event=self._starts_event, max_lines=max_lines, has_more=has_more, is_settled=is_settled
         )
-        self.is_pending = piece is None
-        if piece is None:
+        self.is_pending = found is None
+        if found is None:
             return None
-        is_raw = text is data and not piece.truncated
-        return self._chunk(piece, piece.data if is_raw else first_lines(data, text.count(b"\n", 0, piece.length)))
+        taken = found.data
+        if found.truncated or len(text) < len(whole):
+            taken = first_lines(whole, text.count(b"\n", 0, found.length))
+        nuls = (len(taken) - found.length) * self._encoding.width
+        if whole is data:
+            return self._chunk(found, taken, nuls=nuls)
+        end = len(data) if len(taken) == len(whole) else self._encoding.encoded_length(taken)
+        return self._chunk(found, data[:end], nuls=nuls)
 
     def _read_hole(self, limit: int | None, is_final: bool) -> Chunk | None:
         """Pass the NULs at the offset, once text follows them; until then, text may still be written over them.
@@ -201,12 +209,15 @@ class SourceFile(KnownFile):
         """
         start = self._hole_end if self.offset < self._hole_end <= self._content.size() else self.offset
         stop = sys.maxsize if limit is None else limit
-        end = self._hole_end = end_of_hole(self._content, start, limit=stop, max_read=SCAN_BYTES)
-        following = self._content.pread(1, end) if end < stop else b""
-        self.is_scanning = following == NUL
-        self._seen_size = max(self._seen_size, end)
-        if self.is_scanning or not (following or (is_final and self.passes_last_hole)):
+        last = self._hole_end = end_of_hole(self._content, start, limit=stop, max_read=SCAN_BYTES)
+        end = self._aligned(last)
+        following = self._content.pread(min(self._encoding.width, stop - end), end)
+        self.is_scanning = following == bytes(self._encoding.width)
+        self._seen_size = max(self._seen_size, last)
+        if self.is_scanning or not (following.strip(NUL) or (is_final and self.passes_last_hole)):
             return None
+        if not following.strip(NUL):
+            end = last
         if self.offset == self.text_begin:
             self.text_begin = end
         length = end - self.offset
@@ -224,15 +235,15 @@ class SourceFile(KnownFile):
             position = self._hole_end
         stop = position + SCAN_BYTES if limit is None else min(position + SCAN_BYTES, limit)
         while position < stop:
-            block = self._content.pread(min(CHUNK_BYTES, stop - position), position)
-            newline = block.find(b"\n")
-            if newline >= 0:
-                return self._chunk_of_long_line(position + newline + 1 - self.offset)
-            if not block:
+            begin = self._aligned(position)
+            block = self._content.pread(min(CHUNK_BYTES, stop - begin), begin)
+            if end := self._line_end_in(block, begin):
+                return self._chunk_of_long_line(begin + end - self.offset)
+            if begin + len(block) <= position:
                 break
             if text := without_trailing_nuls(block):
-                text_end = position + len(text)
-            position += len(block)
+                text_end = begin + len(text)
+            position = begin + len(block)
             self._seen_size = max(self._seen_size, position)
         at_end = position == limit or position < stop
         if at_end and is_final:
@@ -243,14 +254,18 @@ class SourceFile(KnownFile):
 
     def _chunk_of_long_line(self, length: int) -> Chunk | None:
         """Return the line of `length` bytes, newline included, at the offset: whole, or cut at the limit."""
-        wanted = self._splitter.head_bytes(length)
+        wanted = min(length, self._splitter.head_bytes(length) * self._encoding.width)
         head = self._content.pread(wanted, self.offset)
         if len(head) < wanted:  # truncated since; the next read detects that
             return None
-        piece = self._splitter.whole_or_cut(head, length, starts_event=self._starts_event)
+        shift = self._shift(self.offset)
+        text = self._encoding.decoded(head, shift)
+        text_length = len(text) + length - wanted
+        piece = self._splitter.whole_or_cut(text, text_length, starts_event=self._starts_event)
         if not piece.truncated and self._is_cut_at(self.offset + length):
-            piece = self._splitter.incomplete(head.removesuffix(b"\n"), length)
-        return self._chunk(piece, None if piece.truncated else head)
+            line = self._encoding.decoded(without_ending(self._encoding, head, shift), shift)
+            piece = self._splitter.incomplete(line, length)
+        return self._chunk(piece._replace(length=length), None if piece.truncated else head)
 
     def _chunk(self, piece: Piece, raw: bytes | None, *, nuls: int = 0) -> Chunk:
         """Go behind a piece, and return it. `raw` is what the file has there; None if that is too much to read."""
@@ -264,7 +279,6 @@ class SourceFile(KnownFile):
             self.offset = end
             self._tail = extended_tail(self._tail, raw)
             self.source.head = extended_head(self.source.head, raw, start)
-            nuls = len(raw) - piece.length
         self._starts_event = piece.ends_event
         return Chunk(
             *(self.source, start, end, piece.data, piece.truncated),

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from logferry.model.render_spec import RenderSpec
+from logferry.rendering.encodings import encoding_named
 from logferry.rendering.event_boundaries import EventBoundaries, event_boundaries
 
 # The longest line ending.
@@ -113,7 +114,8 @@ def splitter_for(spec: RenderSpec) -> LineSplitter:
 
 @lru_cache(maxsize=64)
 def _splitter(spec: RenderSpec) -> LineSplitter:
-    return LineSplitter(spec.max_line_bytes, event_boundaries(spec))
+    max_line_bytes = min(spec.max_line_bytes, encoding_named(spec.encoding).max_line_bytes)
+    return LineSplitter(max_line_bytes, event_boundaries(spec))
 
 
 def first_lines(data: bytes, max_lines: int | None) -> bytes:

@@ -5,12 +5,15 @@ Owns when a file's format is decided. Must never change the rendering of a sourc
 
 import logging
 import sys
+from dataclasses import replace
 from typing import Final
 
 from logferry.client.files.format_choice import FormatChoice
 from logferry.client.files.line_reader import SourceFile
+from logferry.client.readers.file_encoding import FoundEncoding, find_encoding
 from logferry.client.readers.kubernetes_names import kubernetes_fields
 from logferry.config import InputSettings
+from logferry.model.encoding_names import UTF_8
 from logferry.model.format_names import AUTO, CURRENT_RULES, joins_lines
 from logferry.model.render_spec import RenderSpec
 from logferry.names import text_of_name
@@ -29,8 +32,8 @@ class InputRules:
         self.settings = settings
         self._announces = announces
 
-    def rendering(self, path: str, log_format: str) -> RenderSpec:
-        """Return how to render a file of this input whose lines have this format."""
+    def rendering(self, path: str, log_format: str, encoding: str = UTF_8) -> RenderSpec:
+        """Return how to render a file of this input whose lines have this format and this encoding."""
         settings = self.settings
         # A pattern that was meant for other files may fit no line of a container.
         joins_its_own = settings.format == AUTO and joins_lines(log_format)
@@ -55,6 +58,7 @@ class InputRules:
             rules=CURRENT_RULES,
             levels=settings.levels,
             strip_ansi=settings.strip_ansi,
+            encoding=encoding,
         )
 
     def prepare(self, file: SourceFile, *, limit: int = sys.maxsize, ends: bool = False) -> None:
@@ -65,19 +69,32 @@ class InputRules:
         source = file.source
         if file.rendering_decided_for is source:
             return
-        if self.settings.format != AUTO:
-            file.rendering_decided_for = source
-            file.render_as(self.rendering(source.path, self.settings.format))
+        encoding = find_encoding(file, self.settings.encoding, ends=ends)
+        if self.settings.format == AUTO:
+            self._prepare_auto(file, encoding, min(limit, encoding.until), ends=ends)
             return
+        if encoding.is_final:
+            file.rendering_decided_for = source
+        file.render_as(self.rendering(source.path, self.settings.format, encoding.name), until=encoding.until)
+
+    def prepare_lines(self, file: SourceFile) -> None:
+        """Have a file that is not read yet find the ends of its lines, in its encoding. Raises OSError."""
+        encoding = find_encoding(file, self.settings.encoding, ends=True)
+        file.render_as(replace(file.rendering, encoding=encoding.name))
+
+    def _prepare_auto(self, file: SourceFile, encoding: FoundEncoding, limit: int, *, ends: bool) -> None:
+        source = file.source
         choice = file.format_choice
-        if choice is None or choice.source is not source:
+        file.render_as(replace(file.rendering, encoding=encoding.name))  # the choice finds lines as the file does
+        if choice is None or choice.source is not source or choice.encoding is not file.encoding:
             choice = self._begin_choice(file)
         choice.look(file, limit=limit, ends=ends)
         found, until, stops_there = choice.at(file.offset)
         if self._announces:
             _announce(choice, found, source.path)
-        file.render_as(self.rendering(source.path, found), until=until, stops_there=stops_there)
-        if choice.is_final and choice.changes_at is None:
+        rendering = self.rendering(source.path, found, encoding.name)
+        file.render_as(rendering, until=min(until, encoding.until), stops_there=stops_there)
+        if encoding.is_final and choice.is_final and choice.changes_at is None:
             file.rendering_decided_for, file.format_choice = source, None
 
     def _begin_choice(self, file: SourceFile) -> FormatChoice:

@@ -15,6 +15,7 @@ from logferry import checksum
 from logferry.client.files.format_choice import formats_shown
 from logferry.client.files.line_reader import SourceFile
 from logferry.model.chunk import Chunk
+from logferry.model.encoding_names import RANGE_ENCODINGS, UTF_8
 from logferry.model.format_names import CURRENT_RULES, joins_lines
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering.engine.format import Rendered
@@ -97,12 +98,13 @@ def other_renderings(file: SourceFile, renderings: Renderings) -> Iterator[Rende
 
     A batch of another format, or by other rules, begins another extent: all of an extent was rendered alike.
     """
-    return chain(_by_other_rules(renderings), _in_other_formats(file, renderings))
+    return chain(_by_other_rules(renderings), _in_other_formats(file, renderings), _in_other_encodings(renderings))
 
 
 def _in_other_formats(file: SourceFile, renderings: Renderings) -> Iterator[Renderings]:
     """Yield renderings in the formats that the lines of a file show (`--format auto`)."""
     latest = renderings[-1][1]
+    file.render_as(latest)
     try:
         shown = formats_shown(file, levels=latest.levels, strips_ansi=latest.strip_ansi)
     except OSError:  # rendering the range fails, too, and says why
@@ -114,12 +116,25 @@ def _in_other_formats(file: SourceFile, renderings: Renderings) -> Iterator[Rend
             yield others
 
 
+def _in_other_encodings(renderings: Renderings) -> Iterator[Renderings]:
+    """Yield the renderings in all other encodings: the user may have changed the setting."""
+    latest = renderings[-1][1]
+    for name in RANGE_ENCODINGS:
+        if name != latest.encoding:
+            yield [(0, replace(latest, encoding=name))]
+
+
 def _by_other_rules(renderings: Renderings) -> Iterator[Renderings]:
     """Yield the renderings by all other rules that this version knows, the newest first."""
     for rules in range(CURRENT_RULES, 0, -1):
-        others = [(start, replace(spec, rules=rules)) for start, spec in renderings]
+        others = [(start, _by_rules(spec, rules)) for start, spec in renderings]
         if others != list(renderings):
             yield others
+
+
+def _by_rules(spec: RenderSpec, rules: int) -> RenderSpec:
+    """Return a spec by other rules. A version that had none but the first ones knew of no encoding."""
+    return replace(spec, rules=rules, encoding=spec.encoding if rules > 1 else UTF_8)
 
 
 def chunks_up_to(file: SourceFile, end: int, renderings: Renderings) -> Iterator[Chunk]:

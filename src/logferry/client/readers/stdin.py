@@ -25,6 +25,7 @@ from logferry.model.chunk import Chunk
 from logferry.model.file_report import FileReport
 from logferry.model.loss import Loss
 from logferry.model.source import Source
+from logferry.rendering.encodings import bytes_in_file
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class StdinReader:
         self._clock = clock
         self._input = InputRules(settings)
         limit = settings.max_line_bytes
-        self._content = StdinContent(self._fd, max_line_bytes=limit, name=name)
+        self._content = StdinContent(self._fd, max_line_bytes=bytes_in_file(limit), name=name)
         self._file = SourceFile(Path(name), max_line_bytes=limit, content=self._content)
         self._file.identity = (0, 0)  # not a file: a later file that happens to have the pipe's inode is another source
         self._file.rewind(None)

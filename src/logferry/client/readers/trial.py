@@ -25,6 +25,7 @@ from logferry.config import STANDARD_INPUT, InputSettings
 from logferry.errors import SourceError, cause_of
 from logferry.model.chunk import Chunk
 from logferry.rendering.detect import SAMPLE_LINES, Tally, telling_text
+from logferry.rendering.encodings import BEGINNING_BYTES, encoding_named, encoding_of
 from logferry.rendering.engine.ansi import without_ansi
 from logferry.rendering.engine.escape import BOM
 from logferry.rendering.engine.format import Format
@@ -94,14 +95,16 @@ def try_lines(name: str, settings: InputSettings, *, max_lines: int) -> Trial:
     try:
         content = _open(name)
         try:
-            data, is_all = _first_bytes(content, max_lines)
+            data, is_all = _first_bytes(content, max_lines, settings.encoding)
         except BaseException:
             content.close()
             raise
         beginning = Snapshot(content, data, content.problems if is_all else ())
         with closing(SourceFile(Path(name), max_line_bytes=settings.max_line_bytes, content=beginning)) as file:
-            trial = Trial(_auto_choice(file, data, settings), is_all)
-            for chunk in _chunks(file, InputRules(settings, announces=False)):
+            rules = InputRules(settings, announces=False)
+            rules.prepare_lines(file)
+            trial = Trial(_auto_choice(file, file.encoding.decoded(data, 0), settings), is_all)
+            for chunk in _chunks(file, rules):
                 _add(trial, chunk)
             return trial
     except FileNotFoundError:
@@ -127,20 +130,27 @@ def _open(name: str) -> Content:
     return open_content(Path(name))
 
 
-def _first_bytes(content: Content, max_lines: int) -> tuple[bytes, bool]:
+def _first_bytes(content: Content, max_lines: int, configured: str) -> tuple[bytes, bool]:
     """Return the first lines, and whether these are all that there are."""
-    data, lines = bytearray(), 0
+    data, lines, counted = bytearray(), 0, 0
     while lines < max_lines and len(data) < MAX_BYTES:
         block = content.pread(_READ_BYTES, len(data))
         if not block:
             return bytes(data), True
         data += block
-        lines += block.count(b"\n")
-    whole = bytes(data[: data.rfind(b"\n") + 1] or data)  # nothing can be said of a part of a line
-    return first_lines(whole, max_lines), False
+        if len(data) >= BEGINNING_BYTES:
+            encoding = encoding_named(encoding_of(bytes(data[:BEGINNING_BYTES]), configured))
+            end = len(data) - len(data) % encoding.width
+            lines += encoding.decoded(bytes(data[counted:end]), 0).count(b"\n")
+            counted = end
+    whole = bytes(data[: encoding.lines_end(bytes(data), 0)] or data)  # nothing can be said of a part of a line
+    text = encoding.decoded(whole, 0)
+    first = first_lines(text, max_lines)
+    return (whole if len(first) == len(text) else whole[: encoding.encoded_length(first)]), False
 
 
 def _auto_choice(file: SourceFile, data: bytes, settings: InputSettings) -> AutoChoice:
+    """Return the choice for a file whose text is `data`."""
     choice = FormatChoice(file, levels=settings.levels, strips_ansi=settings.strip_ansi)
     choice.look(file, ends=True)
     lines = (line.lstrip(b"\0") for line in data.removeprefix(BOM).split(b"\n"))

@@ -62,6 +62,7 @@ class Beginning:
         if file.source.asked_from:  # an earlier run was killed before the server knew
             file.skip_to(file.source.asked_from)
         elif name in self._new:
+            name.input.prepare_lines(file)
             file.skip_to_end()
         if file.offset:
             file.source.asked_from = file.offset

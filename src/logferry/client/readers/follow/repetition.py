@@ -37,6 +37,7 @@ class Repetitions:
 
         A last line without its end may go on in another way: it is the suspect's own.
         """
+        self._registry.owner(suspect).input.prepare_lines(suspect)
         end = suspect.end_of_lines()
         if end < LEAST_PROOF_BYTES:
             return None
