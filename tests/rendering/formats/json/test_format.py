@@ -8,6 +8,7 @@ from logferry.model.format_names import CURRENT_RULES
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering.formats.json.format import JSON
 from logferry.rendering.formats.json.layouts import Layout, layout_of
+from logferry.rendering.formats.json.members import is_object, members_of
 from logferry.rendering.renderer import renderer
 from tests.support.formats import check_sample, render_both_ways, unknown
 
@@ -348,3 +349,17 @@ def test_the_first_of_duplicate_members_is_converted(line: str) -> None:
     """Rule F44."""
     found = json.loads(shipped(line))
     assert found["level"] == {"t": "WARNING", "l": "INFO", "P": "ERROR"}[line[2]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('{"a":1}', " {} ", "{", "[1]", "1", '{"a":NaN}', '{"a":1}x', '{"a":1,}', '{"a":"\t"}'),
+        *('{"a":' + "9" * 5000 + "}", '{"a":' + "[" * 100_000 + "}", "", '"a"', '{"a":1,"a":2}', "\ufeff{}"),
+        *('{"a":\n1}', "{1:2}", '{"a":"\\ud800"}'),
+    ],
+    ids=lambda text: text[:10],
+)
+def test_an_object_is_recognised_as_it_is_taken_apart(text: str) -> None:
+    """What `auto` asks of each line takes a tenth of the time."""
+    assert JSON.recognises(text) == is_object(text) == (members_of(text) is not None)

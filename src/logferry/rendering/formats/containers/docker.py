@@ -120,6 +120,10 @@ class DockerFormat(Format):
         """See Runtime."""
         return _DockerParts()
 
+    def recognises(self, text: str) -> bool:
+        """See Format."""
+        return self.line_of(text) is not None
+
     def record_of(self, text: str) -> str:
         """See Format."""
         return to_json(self.fields_of(text))

@@ -15,7 +15,7 @@ from logferry.rendering.engine.format import unknown_fields
 from logferry.rendering.engine.layouts import LayoutFormat
 from logferry.rendering.engine.records import LinePattern
 from logferry.rendering.formats.json.layouts import Layout, layout_of, pattern_of
-from logferry.rendering.formats.json.members import Member, members_of
+from logferry.rendering.formats.json.members import Member, is_object, members_of
 from logferry.rendering.formats.json.roles import Roles, kind_of, roles_of
 
 _CONTROL_TO_SPACE: Final = str.maketrans("\t\r\n", "   ")
@@ -47,6 +47,10 @@ class JsonFormat(LayoutFormat):
         pieces.append(text[position:].rstrip())
         # Control characters outside strings, including those between joined lines, are mere white space.
         return "".join(pieces).translate(_CONTROL_TO_SPACE)
+
+    def recognises(self, text: str) -> bool:
+        """See Format."""
+        return is_object(text)
 
     def layout_of(self, text: str) -> Layout | None:
         """See LayoutFormat."""
