@@ -31,7 +31,7 @@ FLOORS: Final = {
     ),
     "server": (
         *("server", "reload", "status", "descriptors", "encryption"),
-        *("listen", "client_socket", "clients", "storage"),
+        *("listen", "arrivals", "client_socket", "clients", "storage"),
     ),
     "server.clients": (
         *(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from logferry.server.arrivals import Arrivals
 from logferry.server.listen import BoundAddress, Listener, exposure_warnings, open_listeners
 from tests.support.clients import World
 from tests.support.running import DEADLINE_S
@@ -167,16 +168,20 @@ def test_clients_that_connect_together_are_counted_once() -> None:
     run(scenario)
 
 
-def test_a_socket_that_may_have_no_more_now_keeps_its_clients_in_the_kernel_and_the_others_go_on() -> None:
+def in_turns(loop: asyncio.AbstractEventLoop, *, room: Callable[[], int] = lambda: 1000) -> Any:
+    """Return what has a listener let all its clients wait for their turn."""
+    return {
+        "arrivals_for": lambda take: Arrivals(loop, limit=1000, room=room, take=take, network_of=str),
+        "takes_turns": lambda _: True,
+    }
+
+
+def test_clients_of_a_socket_that_takes_turns_wait_for_theirs_and_the_others_go_on() -> None:
     async def scenario(loop: asyncio.AbstractEventLoop) -> None:
         (gated,), (other,) = open_listeners("127.0.0.1", 0), open_listeners("127.0.0.1", 0)
         room = 0
-        listener = Listener(
-            [gated, other],
-            loop,
-            new_connection=lambda _: Greeter(),
-            most_now=lambda listening: room if listening is gated else 10,
-        )
+        turns = in_turns(loop, room=lambda: room) | {"takes_turns": lambda listening: listening is gated}
+        listener = Listener([gated, other], loop, new_connection=lambda _: Greeter(), **turns)
         listener.open()
         waiting = [loop.create_task(greeting(gated.getsockname())) for _ in range(5)]
         assert await greeting(other.getsockname()) == b"hello\n"
@@ -188,8 +193,22 @@ def test_a_socket_that_may_have_no_more_now_keeps_its_clients_in_the_kernel_and_
     run(scenario)
 
 
+def test_clients_that_still_wait_for_their_turn_are_closed_with_the_listener() -> None:
+    async def scenario(loop: asyncio.AbstractEventLoop) -> None:
+        (sock,) = open_listeners("127.0.0.1", 0)
+        listener = Listener([sock], loop, new_connection=lambda _: Greeter(), **in_turns(loop, room=lambda: 0))
+        listener.open()
+        waiting = loop.create_task(greeting(sock.getsockname()))
+        while listener._arrivals is not None and not len(listener._arrivals):
+            await asyncio.sleep(0)
+        listener.close()
+        assert await waiting == b""
+
+    run(scenario)
+
+
 @pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="the system does not say who has left")
-def test_where_clients_must_stay_those_that_have_left_before_they_are_accepted_cost_no_connection() -> None:
+def test_where_clients_take_turns_those_that_have_left_before_they_are_accepted_cost_no_connection() -> None:
     async def scenario(loop: asyncio.AbstractEventLoop) -> None:
         (sock,) = open_listeners("127.0.0.1", 0)
         made: list[Greeter] = []
@@ -201,7 +220,7 @@ def test_where_clients_must_stay_those_that_have_left_before_they_are_accepted_c
         for _ in range(300):
             with socket.create_connection(sock.getsockname()) as gone:
                 gone.sendall(b"\x16 half a handshake")
-        listener = Listener([sock], loop, new_connection=new_connection, most_now=lambda _: 1, must_stay=lambda _: True)
+        listener = Listener([sock], loop, new_connection=new_connection, **in_turns(loop))
         listener.open()
         assert await greeting(sock.getsockname()) == b"hello\n"
         assert len(made) == 1
@@ -220,7 +239,7 @@ def test_a_client_that_has_ended_its_side_and_waits_for_the_reason_is_not_cut_of
             plain.sendall(b"a line\n")
             plain.shutdown(socket.SHUT_WR)
             plain.setblocking(False)
-            listener = Listener([sock], loop, new_connection=lambda _: Greeter(), must_stay=lambda _: True)
+            listener = Listener([sock], loop, new_connection=lambda _: Greeter(), **in_turns(loop))
             listener.open()
             assert await loop.sock_recv(plain, 100) == b"hello\n"
             listener.close()
@@ -241,7 +260,7 @@ def test_a_client_that_was_reset_before_it_is_accepted_costs_no_connection() -> 
         for _ in range(20):
             with socket.create_connection(sock.getsockname()) as gone:
                 gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        listener = Listener([sock], loop, new_connection=new_connection, must_stay=lambda _: True)
+        listener = Listener([sock], loop, new_connection=new_connection, **in_turns(loop))
         listener.open()
         assert await greeting(sock.getsockname()) == b"hello\n"
         assert len(made) == 1

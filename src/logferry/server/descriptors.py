@@ -11,6 +11,12 @@ logger = logging.getLogger(__name__)
 _OTHER_DESCRIPTORS: Final = 96
 
 
+# Clients that wait for their handshake, and the part of all descriptors that they may have. One costs the system a few
+# kilobytes; as many as the system's queue has hold back the connections of most floods without closing any.
+_MOST_ARRIVALS: Final = 4096
+_PART_FOR_ARRIVALS: Final = 8
+
+
 def raise_descriptor_limit() -> int:
     """Raise this process's limit on descriptors to the hard limit; return the limit that now applies.
 
@@ -34,3 +40,8 @@ def affordable_connections(wanted: int, descriptors: int) -> int:
         message = "accepting at most %d connections, not %d: the limit on open files is too low (ulimit -n)"
         logger.warning(message, affordable, wanted)
     return min(wanted, affordable)
+
+
+def most_arrivals(descriptors: int) -> int:
+    """Return how many clients may wait for their handshake, with this limit on open files."""
+    return min(_MOST_ARRIVALS, descriptors // _PART_FOR_ARRIVALS)

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from logferry.addresses import is_loopback
 from logferry.config.listen_urls import ListenUrl
 from logferry.errors import LogferryError, cause_of
-from logferry.protocol.tls_opening import HANDSHAKE
+from logferry.server.arrivals import Arrivals, has_left
 from logferry.server.client_socket import ClientSocket
 from logferry.telemetry.log_limits import RepeatLimit
 
@@ -28,15 +28,17 @@ BACKLOG: Final = 4096
 # Accept at most this many clients before connected clients have their turn.
 _ACCEPTS_PER_TURN: Final = 128
 
+# Of clients that wait for their turn: they cost little, and a flood must not fill the system's queue meanwhile.
+_ARRIVALS_PER_TURN: Final = 256
+
 # Most failures mean that the system has run out of descriptors or memory: an immediate retry would fail too.
 _RETRY_S: Final = 1.0
 
-# Of a connection that was reset, and of one whose other side has ended (include/net/tcp_states.h).
-_CLOSE: Final = 7
-_CLOSE_WAIT: Final = 8
-
 Address = tuple[Any, ...]
 """What `bind` takes: host and port, and two more numbers for IPv6."""
+
+Take = Callable[[socket.socket, socket.socket], None]
+"""Begins with a client: gets the listening socket and the accepted one."""
 
 
 class Listener:
@@ -50,23 +52,22 @@ class Listener:
         new_connection: Callable[[socket.socket], asyncio.Protocol],
         has_room_for: Callable[[int], bool] = lambda _: True,
         on_refused: Callable[[], None] = lambda: None,
-        most_now: Callable[[socket.socket], int] = lambda _: _ACCEPTS_PER_TURN,
-        must_stay: Callable[[socket.socket], bool] = lambda _: False,
+        arrivals_for: Callable[[Take], Arrivals | None] = lambda _: None,
+        takes_turns: Callable[[socket.socket], bool] = lambda _: False,
         retry_s: float = _RETRY_S,
     ) -> None:
         """`new_connection` gets the listening socket; `has_room_for` returns whether the server can take this many more
         clients than have been connected.
 
-        `most_now` returns how many to accept before others have their turn: further ones wait in the kernel.
-        `must_stay` tells whether clients of a listening socket are of no use once they have ended their side.
+        `arrivals_for` makes the place where clients of a listening socket that `takes_turns` wait for theirs.
         """
         self._sockets = sockets
         self._loop = loop
         self._new_connection = new_connection
         self._has_room_for = has_room_for
         self._on_refused = on_refused
-        self._most_now = most_now
-        self._must_stay = must_stay
+        self._takes_turns = takes_turns
+        self._arrivals = arrivals_for(self._take)
         self._retry_s = retry_s
         self._failures = RepeatLimit(logger)
         self._retries: dict[socket.socket, asyncio.TimerHandle] = {}
@@ -85,6 +86,8 @@ class Listener:
         for sock in self._sockets:
             self._loop.remove_reader(sock)
             sock.close()
+        if self._arrivals is not None:
+            self._arrivals.close()
         self._failures.flush()
 
     def _resume(self, sock: socket.socket) -> None:
@@ -93,12 +96,10 @@ class Listener:
 
     def _accept(self, listening: socket.socket) -> None:
         """Accept waiting clients. Pause after a failure: the next attempt would fail in the same way."""
-        most, taken = min(_ACCEPTS_PER_TURN, self._most_now(listening)), 0
-        for accepts in range(_ACCEPTS_PER_TURN):
-            if taken >= most:
-                return
+        waiting = self._arrivals if self._takes_turns(listening) else None
+        for accepts in range(_ACCEPTS_PER_TURN if waiting is None else _ARRIVALS_PER_TURN):
             try:
-                accepted, _address = listening.accept()
+                accepted, address = listening.accept()
             except (BlockingIOError, InterruptedError):
                 if accepts:  # nobody is waiting any more
                     self._failures.all_over("accepting connections again")
@@ -108,15 +109,19 @@ class Listener:
             except OSError as error:
                 self._pause(listening, error)
                 return
-            if self._must_stay(listening) and _has_left(accepted):
-                accepted.close()  # a flood leaves thousands of these, and each would cost a connection
-                continue
-            taken += 1
-            if not self._has_room_for(len(self._uncounted) + 1):
-                accepted.close()  # at once: while it lingers, its descriptor is one that the store may need
-                self._on_refused()
-                continue
+            if waiting is None:
+                self._take(listening, accepted)
+            elif has_left(accepted):
+                accepted.close()  # a flood leaves thousands of these
+            else:
+                waiting.add(listening, accepted, address)
+
+    def _take(self, listening: socket.socket, accepted: socket.socket) -> None:
+        if self._has_room_for(len(self._uncounted) + 1):
             self._start_connecting(listening, ClientSocket.taking_over(accepted))
+        else:
+            accepted.close()  # at once: while it lingers, its descriptor is one that the store may need
+            self._on_refused()
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:
         self._failures.log(logging.WARNING, error.errno, "cannot accept connections, retrying: %s", cause_of(error))
@@ -144,22 +149,6 @@ class Listener:
         except OSError as error:  # the client has already gone
             logger.debug("a client left before its connection was set up: %s", cause_of(error))
             accepted.close()
-
-
-def _has_left(accepted: socket.socket) -> bool:
-    """Whether a client has left without what this server could answer, where the system says so.
-
-    Of one that has ended its side, a handshake cannot be finished; one that began without TLS waits for the reason.
-    """
-    try:
-        state = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-        if state != _CLOSE_WAIT:
-            return state == _CLOSE
-        return accepted.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) in (b"", HANDSHAKE)
-    except (AttributeError, BlockingIOError):
-        return False
-    except OSError:
-        return True
 
 
 class BoundAddress(NamedTuple):

@@ -18,8 +18,9 @@ from logferry.errors import StoreError
 from logferry.printable import quoted
 from logferry.protocol.plain_server import Limits
 from logferry.protocol.validation import Accept
+from logferry.server.arrivals import Arrivals
 from logferry.server.clients.authenticator import Authenticator, Everybody
-from logferry.server.clients.client_log import ClientLog
+from logferry.server.clients.client_log import ClientLog, network_of
 from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
 from logferry.server.clients.identities.clients_file import LOOK_S, ClientsFile
@@ -29,9 +30,9 @@ from logferry.server.clients.roster import Roster, RosterSettings
 from logferry.server.clients.sessions.base import ClientDelivery, SessionTerms
 from logferry.server.clients.store_bridge import StoreBridge
 from logferry.server.clients.turns import Turns
-from logferry.server.descriptors import affordable_connections, raise_descriptor_limit
+from logferry.server.descriptors import affordable_connections, most_arrivals, raise_descriptor_limit
 from logferry.server.encryption import Encryption
-from logferry.server.listen import BoundAddress, Listener, bound_addresses, exposure_warnings, open_all
+from logferry.server.listen import BoundAddress, Listener, Take, bound_addresses, exposure_warnings, open_all
 from logferry.server.reload import Reloads
 from logferry.server.status import ServerStats, ServerStatus, describe, describe_recovery
 from logferry.server.storage.disk.disk_store import DiskStore
@@ -90,7 +91,8 @@ class Server:
         self._patience = replace(replacements.patience or Patience(), idle_s=settings.idle_timeout)
         descriptors = raise_descriptor_limit()
         open_segments = min(MAX_OPEN_SEGMENTS, descriptors // 4)
-        self._client_descriptors = descriptors - open_segments
+        self._most_arrivals = most_arrivals(descriptors) if any(url.is_tls for url in settings.listen_urls) else 0
+        self._client_descriptors = descriptors - open_segments - self._most_arrivals
         self._max_connections = affordable_connections(settings.max_connections, self._client_descriptors)
         self._store = replacements.store or _disk_store(settings, open_segments, replacements)
         self._budget = MemoryBudget(settings.memory_limit_bytes)
@@ -163,8 +165,8 @@ class Server:
             new_connection=self._factory_of(sockets),
             has_room_for=self._roster.has_room_for,
             on_refused=self._roster.note_refused,
-            most_now=lambda listening: self._roster.most_now(is_tls=sockets[listening].is_tls),
-            must_stay=lambda listening: sockets[listening].is_tls,
+            arrivals_for=self._arrivals_for,
+            takes_turns=lambda listening: sockets[listening].is_tls,
         )
         self._client_log.tls_ports = [bound.port for bound in self._bound if bound.is_tls]
         self._listener.open()
@@ -186,6 +188,16 @@ class Server:
             return roster.new_encrypted_connection() if sockets[listening].is_tls else roster.new_connection()
 
         return new_connection
+
+    def _arrivals_for(self, take: Take) -> Arrivals:
+        return Arrivals(
+            self._loop,
+            limit=self._most_arrivals,
+            room=lambda: self._roster.room_for_handshakes,
+            take=take,
+            network_of=network_of,
+            on_surplus=self._roster.note_surplus,
+        )
 
     def reconfigure(self, settings: ServeSettings) -> None:
         """Apply settings that differ in what reload.py lists as changeable. What clients were promised stays."""

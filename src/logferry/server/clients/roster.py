@@ -4,13 +4,13 @@ Owns the set of connections and creates new ones. Everything runs in the event l
 """
 
 import itertools
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
-from logferry.server.clients.authenticator import Authenticator
+from logferry.server.clients.authenticator import Authenticator, PeerInfo
 from logferry.server.clients.client_log import ClientLog
+from logferry.server.clients.client_record import ClientRecord
 from logferry.server.clients.connection import Connection, Services
 from logferry.server.clients.counters import ClientCounters
 from logferry.server.clients.flow_control import MemoryBudget
@@ -25,6 +25,7 @@ from logferry.server.clients.pressure import Pressure
 from logferry.server.clients.questions import QuestionOrder
 from logferry.server.clients.services import Scheduler, StoreAccess
 from logferry.server.clients.sessions.base import Channel, ClientDelivery, SessionTerms
+from logferry.server.clients.tls.failures import TOO_MANY
 from logferry.server.clients.tls.layer import TlsLayer, TlsServices
 
 # Connections that the server refuses at a time by closing its half first: the client sees an end and not a reset. Each
@@ -111,9 +112,16 @@ class Roster:
         assert self._tls
         return TlsLayer(self.new_connection(), self._tls)
 
-    def most_now(self, *, is_tls: bool) -> int:
-        """Return how many connections to accept now; those with TLS cost more, and wait if many do."""
-        return self._tls.handshakes.can_take if is_tls and self._tls else sys.maxsize
+    @property
+    def room_for_handshakes(self) -> int:
+        """How many connections to begin a handshake with now: each costs much more than one that waits for it."""
+        return self._tls.handshakes.can_take if self._tls else 0
+
+    def note_surplus(self, address: Sequence[Any]) -> None:
+        """Count and log a connection that was closed because too many wait for their handshake."""
+        self._counters.connections_total += 1
+        record = ClientRecord(PeerInfo(*address[:2]), self._counters, self._log)
+        record.note_handshake_failed(TOO_MANY)
 
     def has_room_for(self, number: int) -> bool:
         """Whether the server can take this many more connections, or refuse them politely; a few may linger."""

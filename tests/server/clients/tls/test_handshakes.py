@@ -133,7 +133,7 @@ def test_who_waits_for_the_server_does_not_give_way_however_many_do() -> None:
     world = World()
     peers = [world.peer(f"a{number}") for number in range(20)]
     world.peer("honest")
-    assert world.handshakes.can_take == 64 - 21
+    assert world.handshakes.can_take == 32 - 21
     world.loop.run()
     assert world.log[-1] == "honest"
     assert not any(peer.gave_way for peer in peers)
@@ -141,13 +141,13 @@ def test_who_waits_for_the_server_does_not_give_way_however_many_do() -> None:
     assert [peer.gave_way for peer in peers] == [True] + [False] * 19
 
 
-def test_many_wait_in_the_kernel() -> None:
+def test_while_many_wait_no_more_are_to_begin() -> None:
     world = World(limit=1000)
-    for number in range(70):
+    for number in range(40):
         world.peer(f"a{number}", steps=1)
     assert world.handshakes.can_take == 0
     world.loop.run()
-    assert world.handshakes.can_take == 64
+    assert world.handshakes.can_take == 32
 
 
 @pytest.mark.parametrize("hostile_steps", [2, 3], ids=["stall after the first step", "send their part in pieces"])

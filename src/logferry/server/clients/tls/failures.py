@@ -25,6 +25,8 @@ _LEFT: Final = "left"
 _OTHER: Final = "other"
 _UNKNOWN_ISSUER: Final = "unknown_issuer"
 
+TOO_MANY: Final = HandshakeFailure("too_many", "too many connections wait for their handshake")
+
 # X509_V_ERR_* by number (openssl/x509_vfy.h): the checks of a client's certificate.
 _BY_VERIFY_CODE: Final = {
     **dict.fromkeys((2, 18, 19, 20, 21), (_UNKNOWN_ISSUER, "no authority in --tls-client-ca has issued")),

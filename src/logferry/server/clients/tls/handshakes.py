@@ -4,7 +4,7 @@ Owns the handshakes that have something to do, and the limit of those that have 
 have as long as everything else in it took, or one step: a pass may accept a hundred connections. Those that begin come
 in the order in which they came, and share the time with those that go on. So a new client waits for the connections
 that were there before it, and not for those that a flood adds. Who waits for the server never gives way; when many
-wait, further connections are not accepted, and wait in the kernel, where they cost little. Never reads a byte.
+wait, further ones wait before they are connections (arrivals.py), where they cost little. Never reads a byte.
 """
 
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from typing import Any, Final, Protocol
 # second, so this is enough for a thousand new clients a second.
 _MAX_BEGUN: Final = 512
 
-# Of connections that wait for a step: further ones are accepted when these are fewer.
-_MOST_WAITING: Final = 64
+# Of connections that wait for a step: further ones begin when these are fewer. They are enough for a pass or two.
+_MOST_WAITING: Final = 32
 
 # In a pass, however long everything else took: others wait meanwhile.
 _MOST_S: Final = 0.01

@@ -26,7 +26,7 @@ def watching_certificates(context: ssl.SSLContext, take: Callable[[bytes], None]
         if direction == "read" and kind == _CERTIFICATE_MESSAGE:
             take(_first_certificate(message, has_context=version == ssl.TLSVersion.TLSv1_3))
 
-    if not hasattr(context, _WATCH):
+    if context.verify_mode is ssl.CERT_NONE or not hasattr(context, _WATCH):
         yield
         return
     setattr(context, _WATCH, watch)
