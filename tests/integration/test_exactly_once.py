@@ -15,7 +15,14 @@ from logferry.client.state.checkpoints import Checkpoints
 from logferry.server.storage.disk.integrity.source_report import report
 from tests.faults.chaos_proxy import DOWN, UP, chaos_proxy
 from tests.support.processes import client, free_port, ship
-from tests.support.running import RunningServer, numbered_line, running_server, stored_lines, wait_until
+from tests.support.running import (
+    RunningServer,
+    numbered_line,
+    running_server,
+    stored_lines,
+    wait_until,
+    wait_while_it_moves,
+)
 from tests.support.shipping import (
     EVERY_WAY,
     append,
@@ -53,6 +60,7 @@ def test_every_line_is_stored_once_when_200_acks_in_a_row_are_lost(
     with chaos_proxy(server.port) as proxy:
         proxy.lose_next_acks_of_batches(200)
         with shipping(log, proxy.port, **once(tmp_path, **way)) as run:
+            wait_while_it_moves(lambda: run.is_over, lambda: proxy.happened.resets, "200 acks are lost")
             run.result()
         assert proxy.happened.resets == 200
     assert_conserved(lines, server.stored_lines())

@@ -36,6 +36,17 @@ def wait_until(
         time.sleep(0.002)
 
 
+def wait_while_it_moves(condition: Callable[[], object], progress: Callable[[], object], what: str) -> None:
+    """Wait until `condition` is true; fail once `progress` has been the same for a deadline.
+
+    For what takes many rounds, each of which waits for other threads: all of them together have no deadline that is
+    right on a busy machine.
+    """
+    while not condition():
+        before = progress()
+        wait_until(lambda before=before: condition() or progress() != before, f"{what}; it is at {before}")  # type: ignore[misc]
+
+
 def numbered_line(number: int) -> bytes:
     """Return a line as our own client renders it; no two numbers give the same."""
     return b'{"level": "INFO", "message": "line %d", "timestamp": "2024-01-15 08:23:45"}\n' % number
