@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logferry.model.format_names import FORMAT_NAMES, RUNTIME_FORMATS
+from logferry.model.format_names import FORMAT_NAMES, RUNTIME_FORMATS, has_header
 from tests.support.builders import append
 from tests.support.events import checkpoint_of, judge, lines_in, prove, stored_of, with_inputs
 from tests.support.formats import SAMPLES, render_both_ways
@@ -36,6 +36,8 @@ def sample(name: str, kind: str = "log") -> bytes:
 
 def found_in(name: str) -> bytes:
     """Return what a sample becomes when its format is found out."""
+    if has_header(FOUND[name]):
+        return sample(name, "ndjson")
     return render_both_ways(FOUND[name], sample(name)).payload
 
 

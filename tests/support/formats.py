@@ -35,6 +35,8 @@ def render_both_ways(name: str, data: bytes) -> Rendered:
     joiner = event_joiner(RenderSpec(format=name, rules=CURRENT_RULES))
     joined = joiner.join(data) if joiner else None
     events = (joined.data if joined else data).split(b"\n")[:-1]
+    if joined and joined.inner_newline != b"\n":
+        events = [event.replace(joined.inner_newline, b"\n") for event in events]
     one_by_one = [render_event(format_, event) for event in events]
     assert rendered.payload == b"".join(record for record in one_by_one if record is not None)
     assert rendered.lines == rendered.payload.count(b"\n")

@@ -32,13 +32,18 @@ class FormatName:
 
     `module` is the module below `logferry.rendering.formats` that has the format, under its name in capitals.
     `earlier` has the modules of its earlier versions, each after the last rules to which it belongs, the oldest first.
-    `joins_lines`: the lines themselves mark which of them are parts of one event. `sought` says when `--format auto`
-    considers the format; `Format.is_typical` says which lines it takes for its own.
+    `joins_lines`: the lines themselves mark which of them are parts of one event. `is_runtime`: the lines hold those
+    of a container. `has_header`: the meaning of a line depends on a line before it. `holds_nuls`: NULs at the beginning
+    of a line are part of it, and not a hole. `sought` says when `--format auto` considers the format;
+    `Format.is_typical` says which lines it takes for its own.
     """
 
     name: str
     module: str
     joins_lines: bool = False
+    is_runtime: bool = False
+    has_header: bool = False
+    holds_nuls: bool = False
     sought: Sought = Sought.EARLY
     earlier: tuple[tuple[int, str], ...] = ()
 
@@ -55,8 +60,8 @@ FORMATS: Final = (
     FormatName("syslog", "text.syslog"),
     FormatName("nginx", "access.nginx", earlier=((1, "access.nginx_1"),)),
     FormatName("apache", "access.apache", earlier=((1, "access.apache_1"),)),
-    FormatName("cri", "containers.cri", joins_lines=True),
-    FormatName("docker", "containers.docker", joins_lines=True),
+    FormatName("cri", "containers.cri", joins_lines=True, is_runtime=True),
+    FormatName("docker", "containers.docker", joins_lines=True, is_runtime=True),
     FormatName("python", "text.python_logging", sought=Sought.LATE, earlier=((1, "text.python_1"),)),
     FormatName("klog", "text.klog"),
     FormatName("auditd", "text.auditd"),
@@ -65,9 +70,17 @@ FORMATS: Final = (
     FormatName("traefik", "access.traefik", sought=Sought.FIRST),
     FormatName("elb", "access.elb", sought=Sought.FIRST),
     FormatName("alb", "access.alb", sought=Sought.FIRST),
+    FormatName("iis", "access.iis", has_header=True),
     FormatName("postgres", "text.postgres"),
     FormatName("rails", "text.rails"),
+    FormatName("mysql_slow", "text.mysql_slow", joins_lines=True),
+    FormatName("journal", "json.journal", joins_lines=True, holds_nuls=True),
 )
+
+# The prefix of a format whose lines follow a header, which the reader of a file adds: `iis:date time c-ip`. No header
+# is longer than this.
+HEADER_PREFIX: Final = "iis:"
+MAX_HEADER_CHARACTERS: Final = 2048
 
 # The prefix of a format that is the user's own pattern.
 REGEX_PREFIX: Final = "regex:"
@@ -76,8 +89,9 @@ FORMAT_NAMES: Final = tuple(each.name for each in FORMATS)
 
 # The formats of container runtimes, and the formats that a container may write inside of them: `cri+json`. A pattern of
 # the user may be inside of them, too.
-RUNTIME_FORMATS: Final = tuple(each.name for each in FORMATS if each.joins_lines)
-INNER_FORMATS: Final = ("auto", *(each.name for each in FORMATS if not each.joins_lines))
+RUNTIME_FORMATS: Final = tuple(each.name for each in FORMATS if each.is_runtime)
+_ALONE: Final = tuple(each.name for each in FORMATS if not (each.joins_lines or each.has_header))
+INNER_FORMATS: Final = ("auto", *_ALONE)
 NESTED_FORMATS: Final = tuple(f"{runtime}+{inner}" for runtime in RUNTIME_FORMATS for inner in INNER_FORMATS)
 
 # The value of `--format` for which the lines of each file decide, and the formats among which they do: those of
@@ -86,9 +100,27 @@ AUTO: Final = "auto"
 SOUGHT_FORMATS: Final = tuple(
     sorted(
         (each for each in FORMATS if each.sought is not Sought.NEVER),
-        key=lambda each: (not each.joins_lines, each.sought),
+        key=lambda each: (not each.is_runtime, each.sought),
     )
 )
+
+
+_BY_NAME: Final = {each.name: each for each in FORMATS}
+
+
+def without_header(name: str) -> str:
+    """Return the name of a format that `--format` knows, for one with a header: `iis` for `iis:date time c-ip`."""
+    return HEADER_PREFIX.removesuffix(":") if name.startswith(HEADER_PREFIX) else name
+
+
+def has_header(name: str) -> bool:
+    """Whether the meaning of a line of this format depends on a line before it."""
+    return without_header(name) in _BY_NAME and _BY_NAME[without_header(name)].has_header
+
+
+def holds_nuls(name: str) -> bool:
+    """Whether NULs at the beginning of a line are part of it."""
+    return name in _BY_NAME and _BY_NAME[name].holds_nuls
 
 
 def parts_of(name: str) -> tuple[str, str]:
@@ -100,4 +132,5 @@ def parts_of(name: str) -> tuple[str, str]:
 def joins_lines(name: str) -> bool:
     """Whether the lines of this format mark by themselves which of them are parts of one event."""
     outer, inner = parts_of(name)
-    return (outer or inner) in RUNTIME_FORMATS
+    name = outer or inner
+    return name in _BY_NAME and _BY_NAME[name].joins_lines

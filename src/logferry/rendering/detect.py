@@ -41,9 +41,9 @@ def candidates(levels: tuple[str, ...] = ()) -> tuple[Candidate, ...]:
     """Return the candidates in the order in which they are considered; `levels` are words that are levels, too."""
     found = [
         Candidate(
-            f"{each.name}+{AUTO}" if each.joins_lines else each.name,
+            f"{each.name}+{AUTO}" if each.is_runtime else each.name,
             _format(each.name, levels).is_typical,
-            is_container=each.joins_lines,
+            is_container=each.is_runtime,
         )
         for each in SOUGHT_FORMATS
     ]

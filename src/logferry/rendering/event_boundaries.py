@@ -10,7 +10,7 @@ from typing import Any
 from logferry.model.format_names import joins_lines
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering.container_events import ContainerEvents
-from logferry.rendering.engine.events import EventBoundaries, EventJoiner
+from logferry.rendering.engine.events import EventBoundaries, EventJoiner, JoiningFormat
 from logferry.rendering.multiline import Multiline
 from logferry.rendering.partial_lines import PartialLines
 from logferry.rendering.registry import format_named
@@ -34,7 +34,9 @@ def event_joiner(spec: RenderSpec) -> EventJoiner | None:
 @lru_cache(maxsize=64)
 def _joiner(format_name: str, rules: int, multiline: str, max_lines: int, max_bytes: int) -> EventJoiner | None:
     if joins_lines(format_name):
-        runtime: Any = format_named(format_name, rules)  # a `Runtime`, as all of these are
+        runtime: Any = format_named(format_name, rules)  # a `Runtime`, or a `JoiningFormat`
+        if isinstance(runtime, JoiningFormat):
+            return runtime.event_joiner(max_lines=max_lines, max_bytes=max_bytes)
         if multiline:
             return ContainerEvents(runtime.part_syntax(), multiline, max_lines=max_lines, max_bytes=max_bytes)
         return PartialLines(runtime.part_syntax(), max_bytes)

@@ -8,7 +8,7 @@ event of their own. No state is carried across the beginning of an event, so a c
 import re
 import sys
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate, compress, count, pairwise
 from operator import add, sub
@@ -37,6 +37,10 @@ class Multiline:
         self._begins = compile_user_pattern("multiline", EVENT_START if self._is_timestamp else beginning).begin_each
         self._max_lines = min(max_lines, sys.maxsize)
         self._max_bytes = min(max_bytes, sys.maxsize)
+
+    def _next_begins(self, texts: list[str]) -> Sequence[object]:
+        """Return for each line but the first one something true if it begins an event."""
+        return self._begins(texts[1:])
 
     def complete_bytes(self, data: bytes) -> int:
         """See EventBoundaries."""
@@ -101,7 +105,7 @@ class Multiline:
     def _boundaries(self, data: bytes) -> list[int]:
         """Return the offsets in `data` at which events begin, followed by the length of `data`."""
         texts, offsets = _lines_of(data)
-        begins = [0, *compress(range(1, len(texts)), self._begins(texts[1:])), len(texts)]
+        begins = [0, *compress(range(1, len(texts)), self._next_begins(texts)), len(texts)]
         boundaries = [offsets[line] for line in begins]
         if (
             max(map(sub, begins[1:], begins)) > self._max_lines

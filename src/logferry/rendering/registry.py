@@ -12,7 +12,15 @@ from functools import lru_cache, partial
 from importlib import import_module
 from typing import Any, Final
 
-from logferry.model.format_names import CURRENT_RULES, FORMAT_NAMES, FORMATS, NESTED_FORMATS, REGEX_PREFIX, parts_of
+from logferry.model.format_names import (
+    CURRENT_RULES,
+    FORMAT_NAMES,
+    FORMATS,
+    HEADER_PREFIX,
+    NESTED_FORMATS,
+    REGEX_PREFIX,
+    parts_of,
+)
 from logferry.rendering.engine.format import Format
 
 _FORMATS: Final = {each.name: each for each in FORMATS}
@@ -30,6 +38,10 @@ def format_named(name: str, rules: int = CURRENT_RULES) -> Format:
         from logferry.rendering.formats.text.regex import RegexFormat
 
         return RegexFormat(name.removeprefix(REGEX_PREFIX))
+    if name.startswith(HEADER_PREFIX):
+        from logferry.rendering.formats.access.iis import iis_format
+
+        return iis_format(name.removeprefix(HEADER_PREFIX))
     outer, inner = parts_of(name)
     if name in NESTED_FORMATS or (outer and inner.startswith(REGEX_PREFIX)):
         from logferry.rendering.formats.containers.nested import NestedFormat
@@ -41,7 +53,8 @@ def format_named(name: str, rules: int = CURRENT_RULES) -> Format:
             f"unknown format {name!r}; the formats are {', '.join(FORMAT_NAMES)}, cri+<format>, docker+<format> "
             f"and {REGEX_PREFIX}<pattern>"
         )
-    found = getattr(import_module(f"logferry.rendering.formats.{_FORMATS[name].module_by(rules)}"), name.upper())
+    module = import_module(f"logferry.rendering.formats.{_FORMATS[name].module_by(rules)}")
+    found = getattr(module, name.upper())
     assert isinstance(found, Format)
     return found
 

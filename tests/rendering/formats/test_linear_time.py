@@ -33,6 +33,7 @@ def test_a_line_of_any_content_takes_linear_time(name: str) -> None:
 
 
 NAMES = ["haproxy", "envoy", "elb", "alb", "traefik", "postgres", "rails", "nginx", "syslog", "klog", "plain"]
+IIS = "iis:date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip sc-status time-taken"
 
 # Beginnings of the layouts of plain lines.
 LAYOUTS = [
@@ -48,16 +49,18 @@ LAYOUTS = [
 ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, IIS, "mysql_slow"])
 def test_a_line_whose_middle_is_repeated_takes_linear_time(name: str) -> None:
     """Cut each line somewhere, and repeat what is before the cut, or its last character."""
-    sample = SAMPLES / f"{name}.log"
+    sample = SAMPLES / f"{name.partition(':')[0]}.log"
     lines = sample.read_text(encoding="utf-8").split("\n")[:-1] if sample.exists() else LAYOUTS
+    if name == "mysql_slow":
+        lines.append("\x1f".join(lines[3:8]))
 
     def seconds(begin: str, piece: str, size: int) -> float:
         line = (begin + piece * (size // len(piece))).encode() + b"\n"
         before = time.process_time()
-        format_named(name).render(line, b"\n")
+        format_named(name).render(line, b"\x1f")
         return time.process_time() - before
 
     for line in dict.fromkeys(lines):

@@ -13,6 +13,7 @@ from typing import Final
 
 from logferry.client.files.content import Content
 from logferry.client.files.format_choice import FormatChoice
+from logferry.client.files.header_lines import HeaderLines
 from logferry.client.files.holes import NUL, end_of_hole, first_hole, without_holes, without_trailing_nuls
 from logferry.client.files.identity import TAIL_BYTES, extended_head, extended_tail, has_bytes
 from logferry.client.files.line_splitter import Piece, first_lines, splitter_for
@@ -43,6 +44,7 @@ class SourceFile(TextFile):
         "_splitter",
         "_stops_there",
         "format_choice",
+        "header_lines",
         "rendering",
         "rendering_decided_for",
     )
@@ -55,8 +57,9 @@ class SourceFile(TextFile):
         Raises SourceError when `path` is not a readable regular file, FileNotFoundError when it is missing.
         """
         self._one_by_one_until = 0
-        self.rendering_decided_for: Source | None = None  # for the owner, as is the choice that is not final yet
+        self.rendering_decided_for: Source | None = None  # for the owner, as are the next two
         self.format_choice: FormatChoice | None = None
+        self.header_lines: HeaderLines | None = None
         self.render_as(RenderSpec(max_line_bytes=max_line_bytes))
         super().__init__(path, content, self.rendering.encoding)
 

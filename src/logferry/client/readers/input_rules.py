@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import Final
 
 from logferry.client.files.format_choice import FormatChoice
+from logferry.client.files.header_lines import HeaderLines
 from logferry.client.files.line_reader import SourceFile
 from logferry.client.readers.file_encoding import FoundEncoding, find_encoding
 from logferry.client.readers.kubernetes_names import kubernetes_fields
 from logferry.config import InputSettings
-from logferry.model.encoding_names import UTF_8
-from logferry.model.format_names import AUTO, CURRENT_RULES, joins_lines
+from logferry.model.encoding_names import UTF_8, UTF_16_BE, UTF_16_LE
+from logferry.model.format_names import AUTO, CURRENT_RULES, has_header, holds_nuls, joins_lines, without_header
 from logferry.model.render_spec import RenderSpec
 from logferry.names import text_of_name
 
@@ -54,7 +55,7 @@ class InputRules:
             settings.include,
             settings.exclude_line,
             settings.redact,
-            skips_nuls=True,
+            skips_nuls=not holds_nuls(log_format),
             rules=CURRENT_RULES,
             levels=settings.levels,
             strip_ansi=settings.strip_ansi,
@@ -73,9 +74,9 @@ class InputRules:
         if self.settings.format == AUTO:
             self._prepare_auto(file, encoding, min(limit, encoding.until), ends=ends)
             return
-        if encoding.is_final:
+        if encoding.is_final and not has_header(self.settings.format):
             file.rendering_decided_for = source
-        file.render_as(self.rendering(source.path, self.settings.format, encoding.name), until=encoding.until)
+        self._render_as(file, self.settings.format, encoding, encoding.until, ends=ends)
 
     def prepare_lines(self, file: SourceFile) -> None:
         """Have a file that is not read yet find the ends of its lines, in its encoding. Raises OSError."""
@@ -92,16 +93,34 @@ class InputRules:
         found, until, stops_there = choice.at(file.offset)
         if self._announces:
             _announce(choice, found, source.path)
-        rendering = self.rendering(source.path, found, encoding.name)
-        file.render_as(rendering, until=min(until, encoding.until), stops_there=stops_there)
-        if encoding.is_final and choice.is_final and choice.changes_at is None:
+        self._render_as(file, found, encoding, min(until, encoding.until), ends=ends, stops_there=stops_there)
+        if encoding.is_final and choice.is_final and choice.changes_at is None and not has_header(found):
             file.rendering_decided_for, file.format_choice = source, None
+
+    def _render_as(
+        self,
+        file: SourceFile,
+        found: str,
+        encoding: FoundEncoding,
+        until: int,
+        *,
+        ends: bool,
+        stops_there: bool = False,
+    ) -> None:
+        """Render the lines up to `until` in the format that was found, and by the header before them if it has one."""
+        if has_header(found) and encoding.name not in (UTF_16_BE, UTF_16_LE):
+            if file.header_lines is None or file.header_lines.source is not file.source:
+                file.header_lines = HeaderLines(file)
+            found, end, stops = file.header_lines.at(file, file.offset, ends=ends)
+            until, stops_there = min((until, stops_there), (end, stops))
+        rendering = self.rendering(file.source.path, found, encoding.name)
+        file.render_as(rendering, until=until, stops_there=stops_there)
 
     def _begin_choice(self, file: SourceFile) -> FormatChoice:
         settings = self.settings
         file.format_choice = choice = FormatChoice(file, levels=settings.levels, strips_ansi=settings.strip_ansi)
         renderings = file.source.renderings  # read once: the engine may replace the list in between
-        choice.announced = renderings[-1][1].format if renderings else ""
+        choice.announced = without_header(renderings[-1][1].format) if renderings else ""
         return choice
 
 

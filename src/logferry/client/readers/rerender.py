@@ -13,10 +13,11 @@ from itertools import chain
 
 from logferry import checksum
 from logferry.client.files.format_choice import formats_shown
+from logferry.client.files.header_lines import headers_of
 from logferry.client.files.line_reader import SourceFile
 from logferry.model.chunk import Chunk
 from logferry.model.encoding_names import RANGE_ENCODINGS, UTF_8
-from logferry.model.format_names import CURRENT_RULES, joins_lines
+from logferry.model.format_names import CURRENT_RULES, has_header, joins_lines
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.engine.user_patterns import rendering_again
@@ -98,7 +99,24 @@ def other_renderings(file: SourceFile, renderings: Renderings) -> Iterator[Rende
 
     A batch of another format, or by other rules, begins another extent: all of an extent was rendered alike.
     """
-    return chain(_by_other_rules(renderings), _in_other_formats(file, renderings), _in_other_encodings(renderings))
+    return chain(
+        _by_other_rules(renderings),
+        _by_headers(file, renderings),
+        _in_other_formats(file, renderings),
+        _in_other_encodings(renderings),
+    )
+
+
+def _by_headers(file: SourceFile, renderings: Renderings) -> Iterator[Renderings]:
+    """Yield the renderings that the headers of a file give to its lines, if its format has any."""
+    latest = renderings[-1][1]
+    if not has_header(latest.format):
+        return
+    try:
+        found = headers_of(file, file.readable_end)
+    except OSError:  # rendering the range fails, too, and says why
+        return
+    yield [(start, replace(latest, format=name, rules=CURRENT_RULES)) for start, name in found]
 
 
 def _in_other_formats(file: SourceFile, renderings: Renderings) -> Iterator[Renderings]:

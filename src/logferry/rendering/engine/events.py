@@ -5,7 +5,7 @@ container runtime split long lines into parts). Readers of files need only the b
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from logferry.rendering.engine.escape import NEWLINE
 
@@ -52,3 +52,11 @@ class EventJoiner(EventBoundaries, Protocol):
         None if every byte that could stand for an inner newline occurs in `data`; then each group is one event, and the
         caller renders the groups one by one.
         """
+
+
+@runtime_checkable
+class JoiningFormat(Protocol):
+    """A format whose lines themselves show which of them belong together; `--multiline` does not apply to it."""
+
+    def event_joiner(self, *, max_lines: int, max_bytes: int) -> EventJoiner:
+        """Return the joiner of its lines, within these limits for an event."""

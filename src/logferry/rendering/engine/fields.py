@@ -42,6 +42,15 @@ def level(group: str = "level") -> Field:
     return Field("level", group, lambda text: (text or "").strip("[]:").upper(), written)
 
 
+def with_space(key: str) -> Field:
+    """Return a field that is the text of its group, which always matches, with a space for each tab in it."""
+
+    def edit(texts: Texts) -> Written:
+        return Written([text.replace(rb"\t", b" ") for text in texts], b'"', b'"')
+
+    return Field(key, key, lambda text: (text or "").replace("\t", " "), (_before(key), Column(key, edit)))
+
+
 def text_or_null(key: str, group: str = "", *, nil: str = "-") -> Field:
     """Return a field that is the text of its group; null if the group did not match, or its text is `nil`."""
     group, none = group or key, nil.encode()

@@ -21,12 +21,15 @@ from logferry.rendering.engine.fields import ABSENT, Field, json_of, record_of
 from logferry.rendering.engine.format import Format, Rendered, render_unknown, unknown_fields
 from logferry.rendering.engine.records import LinePattern
 
-# Parts of a pattern that `exact_kind` spells: what may stand between two quotes with backslashes as escapes, and the
-# same without spaces, or with doubled quotes, as in CSV; a newline inside of an event, and the rest of a line there.
+# Parts of a pattern that `exact_kind` spells, with spaces, which names of groups cannot have: what may stand between
+# two quotes with backslashes as escapes, and the same without spaces, or with doubled quotes, as in CSV; a word of
+# anything, and a tab; a newline inside of an event, and the rest of a line there.
 INSIDE_QUOTES: Final = "<inside quotes>"
 WORD_INSIDE_QUOTES: Final = "<word inside quotes>"
 CSV_TEXT: Final = "<csv text>"
-INNER_NEWLINE: Final = "<newline>"
+ANY_WORD: Final = "<any word>"
+TAB: Final = "<a tab>"
+INNER_NEWLINE: Final = "<inner newline>"
 REST_OF_LINE: Final = "<rest of line>"
 
 # Each with its patterns for plain and for escaped text, where a quote is `\"` and a backslash is `\\`.
@@ -35,6 +38,8 @@ _SPELLINGS: Final = (
     (INSIDE_QUOTES, r'(?:[^"\\]++|\\.)*+', rf"(?:[^\\\n]++|{_ESCAPED_CHARACTER})*+"),
     (WORD_INSIDE_QUOTES, r'(?:[^" \\]++|\\.)++', rf"(?:[^ \\\n]++|{_ESCAPED_CHARACTER})++"),
     (CSV_TEXT, r'(?:[^"]++|"")*+', r'(?:[^\\\n]++|\\[^"\n]|\\"\\")*+'),
+    (ANY_WORD, r"[^ \t\n]++", r"(?:[^ \\\n]++|\\[^tn\n])++"),
+    (TAB, r"\t", r"\\t"),
     (INNER_NEWLINE, r"\n", r"\\n"),
     (REST_OF_LINE, r"[^\n]*+", r"(?:[^\\\n]++|\\[^n\n])*+"),
 )
