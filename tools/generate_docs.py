@@ -91,7 +91,7 @@ prints what the client would ship and exits with code 0. Otherwise it prints eve
 exits with code 2.
 
 `logferry try FILE` takes the options that say what lines become: it reads the first 1000 lines of a file (`-n`), or of
-standard input (`-`), and shows the first records as they would be stored, how many lines were recognised and have a
+standard input (`-`), and shows the first records that would be stored, how many lines were recognised and have a
 level and a timestamp, the shapes of those that have none, and which format `--format auto` would choose, and why. It
 connects to nothing, and writes nothing. `--json` prints that as JSON ([docs/json.md](json.md)).
 

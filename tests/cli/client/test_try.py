@@ -47,9 +47,12 @@ def tried(capfd: pytest.CaptureFixture[str], *words: str | Path) -> dict[str, An
 
 
 def test_the_first_records_are_what_would_be_stored(log: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert tried(capfd, "--format", "json", log)["records"] == [
+        f'{{"timestamp": null, "level":"INFO","message":"pump {number}"}}' for number in range(10)
+    ]
     assert main(["try", "--format", "json", str(log)]) == 0
     lines = capfd.readouterr().out.splitlines()
-    assert lines[:10] == [f'{{"timestamp": null, "level":"INFO","message":"pump {number}"}}' for number in range(10)]
+    assert lines[:10] == [f"INFO       pump {number}" for number in range(10)]
     assert "recognised                         30   93.8 %" in lines
     assert all(len(line) <= 80 for line in lines)
 
@@ -178,13 +181,19 @@ def test_hostile_bytes_are_escaped_on_every_way(tmp_path: Path, capfd: pytest.Ca
     assert all(len(line) <= 80 for line in text.split("\n"))
 
 
-def test_a_terminal_gets_columns_of_its_width(log: Path) -> None:
-    log.write_bytes(PLAIN_LINE % 1 + b"2024-01-15 08:23:45 ERROR " + b"x" * 200 + b"\n")
-    trial = try_lines(str(log), input_settings("-", field=(("a", "b"),)), max_lines=10)
-    first, second, *_ = trial_as_text("app.log", trial, columns=60).splitlines()
-    assert first == "INFO       2024-01-15 08:23:45  line 1  a=b"
-    assert second.startswith("ERROR      2024-01-15 08:23:45  xxx")
-    assert (len(second), second[-3:]) == (60, "...")
+@pytest.mark.parametrize("columns", [None, 60, 100, 1])
+def test_a_record_takes_no_more_columns_than_there_are(log: Path, columns: int | None) -> None:
+    log.write_bytes(PLAIN_LINE % 1 + b"2024-01-15 08:23:45 ERROR " + b"word " * 2000 + b"\x1b" * 500 + b"\n")
+    trial = try_lines(str(log), input_settings("-", field=(("a", "b"), ("c", "x" * 200))), max_lines=10)
+    lines = trial_as_text("app.log", trial, columns=columns).splitlines()
+    assert lines[0] == "INFO       2024-01-15 08:23:45  line 1"
+    assert lines[1].startswith("           a=b  c=")
+    second = next(line for line in lines if line.startswith("ERROR"))
+    assert second.startswith("ERROR      2024-01-15 08:23:45  word")
+    assert all(
+        len(line) <= (max(columns or 80, 40) if number < lines.index("") else 80) for number, line in enumerate(lines)
+    )
+    assert lines.index("") < 30
 
 
 def test_records_that_the_reader_of_json_does_not_take_are_shown(log: Path) -> None:

@@ -12,7 +12,7 @@ from logferry.cli.pattern_watch import watching_patterns
 from logferry.client.readers.trial import try_lines
 from logferry.config import STANDARD_INPUT, TrySettings
 
-_EPILOG: Final = """the first records are shown in columns on a terminal, otherwise as they would be stored
+_EPILOG: Final = """the first ten records are shown; --json has them byte for byte as they would be stored
 
 exit codes: 0 the lines were read; 1 the file cannot be read; 2 the command line or the configuration is wrong
 """

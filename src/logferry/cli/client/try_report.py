@@ -3,15 +3,18 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from textwrap import wrap
 from typing import Any, Final
 
-from logferry.cli.output import as_json, shown, shown_text, table
+from logferry.cli.output import as_json, shown_text, table
 from logferry.client.readers.trial import Trial
-from logferry.printable import printable_ndjson
 from logferry.rendering.detect import FALLBACK, SAMPLE_LINES
 
 # How many records are shown; they are the first ones.
 _SHOWN_RECORDS: Final = 10
+
+# How many times the width of a line is shown of one record, and as much of its fields.
+_MOST_LINES: Final = 4
 
 # The narrowest terminal for which lines are laid out, and the width of a report that goes elsewhere.
 _MIN_COLUMNS: Final = 40
@@ -60,24 +63,28 @@ def trial_as_json(name: str, trial: Trial) -> str:
 def trial_as_text(name: str, trial: Trial, *, columns: int | None) -> str:
     """Return the report; `columns` is the width of the terminal, None if the report goes elsewhere."""
     width = max(_MIN_COLUMNS, columns or _REPORT_COLUMNS)
-    lines = [*_records(trial, columns and width), "", *_counts(name, trial), *_shapes(trial, width), *_auto(trial)]
-    return "\n".join(lines if trial.records else lines[1:])
+    records = [line for record in trial.records[:_SHOWN_RECORDS] for line in _record(record, width)]
+    lines = [*records, "", *_counts(name, trial), *_shapes(trial, width), *_auto(trial)]
+    return "\n".join(lines if records else lines[1:])
 
 
-def _records(trial: Trial, columns: int | None) -> Iterator[str]:
-    for record in trial.records[:_SHOWN_RECORDS]:
-        yield _in_columns(record, columns) if columns else shown(printable_ndjson(record).decode())
-
-
-def _in_columns(record: bytes, columns: int) -> str:
+def _record(record: bytes, width: int) -> list[str]:
+    """Return a record as lines: level, timestamp and message, then its other fields."""
     try:
         values = json.loads(record, parse_int=str, parse_float=str)
     except RecursionError:
         values = {"message": record.decode()}
     level, message, timestamp = (_text(values.get(key)) for key in _COMMON)
+    head = "  ".join([level.ljust(_LEVEL_CHARS), *([timestamp] if timestamp else []), message])
     others = "  ".join(f"{key}={_text(value)}" for key, value in values.items() if key not in _COMMON)
-    parts = [level.ljust(_LEVEL_CHARS), *([timestamp] if timestamp else []), message, *([others] if others else [])]
-    return shown_text("  ".join(parts), columns)
+    indent = " " * (_LEVEL_CHARS + 2)
+    return [*_wrapped(head, width, "", indent), *_wrapped(others, width, indent, indent)]
+
+
+def _wrapped(text: str, width: int, first: str, others: str) -> list[str]:
+    """Return a text in lines of at most `width` characters, and only its beginning if it is very long."""
+    safe = shown_text(text, _MOST_LINES * width)
+    return wrap(safe, width, initial_indent=first, subsequent_indent=others, break_on_hyphens=False)
 
 
 def _text(value: Any) -> str:
