@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from logferry.cli.dispatch import main
 from logferry.model.format_names import FORMAT_NAMES, RUNTIME_FORMATS, has_header
 from tests.support.builders import append
 from tests.support.events import checkpoint_of, judge, lines_in, prove, stored_of, with_inputs
 from tests.support.formats import SAMPLES, render_both_ways
 from tests.support.running import RunningServer, stored_lines, wait_until
-from tests.support.shipping import EVERY_WAY, Shipping, log_line, once, shipping
+from tests.support.shipping import EVERY_WAY, Shipping, log_line, once, shipping, the_segment
 from tests.support.shipping import append as append_numbered
 
 pytestmark = pytest.mark.usefixtures("quick_backoff")
@@ -230,6 +232,39 @@ def test_a_format_that_was_found_out_is_kept_over_a_restart(
     with detecting(log, tmp_path, server.port, resume=True) as run:
         run.result()
     prove(server.port, tmp_path / "state", log)
+
+
+@pytest.mark.parametrize("ends", [(400,), (10, 25, 140, 400), (31, 132, 400)])
+@pytest.mark.parametrize("forgets", [False, True])
+def test_a_change_of_mind_is_verified_and_repaired_whatever_is_left_of_the_checkpoints(
+    tmp_path: Path, server: RunningServer, ends: tuple[int, ...], *, forgets: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules F55 and F56: the runs end at other lines each time, and what a run has saved may be lost."""
+    log, state, kept = tmp_path / "app.log", tmp_path / "state", tmp_path / "kept"
+    lines = [b"pump starts\n", *(b'{"level":"info","n":%d}\n' % number for number in range(30))]
+    lines += [log_line(number) for number in range(369)]
+    for start, end in itertools.pairwise((0, *ends)):
+        with log.open("ab") as file:
+            file.writelines(lines[start:end])
+        with detecting(log, tmp_path, server.port, resume=True) as run:
+            run.result()
+        if not start:
+            shutil.copytree(state, kept)
+    place = sum(map(len, lines[:132]))
+    assert checkpoint_of(state, log).renderings[-1][0] == place
+    stored = server.stored_lines()
+    assert len(stored) == 400
+    assert stored[132].startswith(b'{"level": "INFO", "message": "line 101"')
+    if forgets:
+        shutil.rmtree(state)
+        shutil.copytree(kept, state)
+    assert prove(server.port, state, log)[0].stored == 400
+    segment = the_segment(server)
+    segment.write_bytes(segment.read_bytes().replace(b"line 120", b"LINE 120").replace(b'"n":7', b'"n":8'))
+    monkeypatch.setenv("LOGFERRY_STATE_DIR", str(state))
+    where = ("--server-host", "127.0.0.1", "--server-port", str(server.port))
+    assert main(["repair", "--log-level", "warning", "--log-file", str(log), *where]) == 0
+    assert server.stored_lines() == stored
 
 
 def test_a_file_that_was_plain_by_the_users_word_is_looked_at_when_the_format_is_to_be_found_out(
