@@ -420,3 +420,22 @@ def test_a_part_that_is_never_finished_is_stored_and_marked(tmp_path: Path, serv
     assert unfinished.endswith(b'"partial": true}\n')
     (verdict,) = judge(server.port, tmp_path / "state", log)
     assert verdict.is_proven
+
+
+@pytest.mark.parametrize("kind", ["iis", "auto"])
+def test_a_restart_in_the_middle_of_a_file_with_headers_comes_to_the_same_result(
+    tmp_path: Path, server: RunningServer, kind: str
+) -> None:
+    """Rule F59: each run begins behind the header that holds there; `verify` renders each range by its own."""
+    log = tmp_path / "iis.log"
+    for line in sample("iis").splitlines(keepends=True):
+        append(log, line)
+        if line.startswith((b"#Date", b"2024")):  # also before a header, and right behind the last line
+            with shipping(log, server.port, **once(tmp_path, format=kind)) as run:
+                run.result()
+    stored = b"".join(stored_of(tmp_path / "data", log.name))
+    if kind == "iis":
+        assert_stored(tmp_path, server.port, [log])
+    else:  # the first lines of a file are read before the header is there
+        assert stored.splitlines()[4:] == sample("iis", "ndjson").splitlines()[4:]
+        prove(server.port, tmp_path / "state", log)

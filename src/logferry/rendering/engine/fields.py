@@ -101,7 +101,9 @@ def decimal_or_null(key: str, group: str = "") -> Field:
 
 
 def _numbers(texts: Texts) -> Written:
-    return Written([b"null" if text is None or text == b"-" else text for text in texts])
+    if None in texts:
+        texts = [b"-" if text is None else text for text in texts]
+    return Written([b"null" if text == b"-" else text for text in texts])
 
 
 def json_of(fields: Mapping[str, object]) -> str:

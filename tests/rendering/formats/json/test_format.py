@@ -290,6 +290,10 @@ def test_a_layout_ignores_keys_without_a_role() -> None:
             "m",
             "2026-03-04T11:12:13Z",
         ),
+        (
+            '{"timestamp":"2026-03-04 11:12:13 UTC","pid":7,"error_severity":"FATAL","message":"m"}',
+            *("FATAL", "m", "2026-03-04 11:12:13 UTC"),
+        ),
         ('{"t":"2026-03-04T11:12:13.4+01:00","lvl":"eror","msg":"m"}', "EROR", "m", "2026-03-04T11:12:13.4+01:00"),
         ('{"level":"info","ts":1772622733.4,"caller":"a.go:1","msg":"on"}', "INFO", "on", 1772622733.4),
         ('{"time":"2026-03-04T11:12:13Z","level":"DEBUG-4","msg":"on"}', "DEBUG-4", "on", "2026-03-04T11:12:13Z"),

@@ -1,5 +1,6 @@
 """The mysql_slow format, case by case (docs/protocol.md, rule F60)."""
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -74,3 +75,16 @@ def test_another_pattern_for_events_does_not_apply() -> None:
     spec = RenderSpec("mysql_slow", multiline="SELECT", rules=CURRENT_RULES)
     data = (SAMPLES / "mysql_slow.log").read_bytes()
     assert renderer(spec).render(data).payload == (SAMPLES / "mysql_slow.ndjson").read_bytes()
+
+
+def test_finding_where_an_event_begins_takes_linear_time() -> None:
+    joiner = event_joiner(RenderSpec("mysql_slow", rules=CURRENT_RULES))
+    assert joiner
+
+    def seconds(size: int) -> float:
+        before = time.process_time()
+        joiner.join(b", Version: " * (size // 11) + b"\nx\n")
+        return time.process_time() - before
+
+    small = min(seconds(4 * 1024) for _ in range(3))
+    assert seconds(128 * 1024) < 100 * max(small, 1e-3)  # 32 is linear, 1024 the square

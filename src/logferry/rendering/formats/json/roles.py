@@ -17,9 +17,9 @@ from logferry.rendering.engine.records import Texts, Written
 from logferry.rendering.engine.timestamps import UNMISTAKABLE
 
 # The names under which a role is found, the best first: those of logfmt too, then those of Serilog (`@t`), hclog
-# (`@level`), .NET, Monolog, GELF and journald.
+# (`@level`), .NET, Monolog, PostgreSQL, GELF and journald.
 _NAMES: Final = {
-    "level": (*NAMES["level"], *("@l", "@level", "Level", "LogLevel", "logLevel", "level_name")),
+    "level": (*NAMES["level"], *("@l", "@level", "Level", "LogLevel", "logLevel", "level_name", "error_severity")),
     "message": (
         *NAMES["message"],
         *("MESSAGE", "@m", "@message", "short_message", "RenderedMessage", "Message", "@mt", "MessageTemplate"),

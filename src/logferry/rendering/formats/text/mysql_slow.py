@@ -40,9 +40,9 @@ _EVENT: Final = (
     rf" *+{INNER_NEWLINE}(?P<message>.*+)"
 )
 
-_time: Final = compile_pattern(r"# Time: ")
-_user: Final = compile_pattern(r"# User@Host: ")
-_start: Final = compile_pattern(r"[^\n]*?, Version: [^\n]*+(?<=started with:)")
+# How the lines begin that begin an event, if the second does not follow the first.
+_TIME_LINE: Final = "# Time: "
+_USER_LINE: Final = "# User@Host: "
 _typical: Final = compile_pattern(r"# (?:Time|User@Host|Query_time|Schema|Thread_id): |SET timestamp=[0-9]++;")
 
 
@@ -50,7 +50,7 @@ class _Events(Multiline):
     """Joins the lines of an entry. An entry may lack the time, if it is that of the entry before it."""
 
     def __init__(self, *, max_lines: int, max_bytes: int) -> None:
-        super().__init__(r"# Time: ", max_lines=max_lines, max_bytes=max_bytes)
+        super().__init__(_TIME_LINE, max_lines=max_lines, max_bytes=max_bytes)
         self._begins = self._begin_each
 
     def _next_begins(self, texts: list[str]) -> Sequence[object]:
@@ -58,9 +58,11 @@ class _Events(Multiline):
 
     def _begin_each(self, texts: Sequence[str]) -> list[bool]:
         """Return for each line whether it begins an event; False for a first one that may follow its time."""
-        before = ["# Time: ", *texts[:-1]]
+        before = [_TIME_LINE, *texts[:-1]]
         return [
-            bool(_time.match(text) or (_user.match(text) and not _time.match(last)) or _start.match(text))
+            text.startswith(_TIME_LINE)
+            or (text.startswith(_USER_LINE) and not last.startswith(_TIME_LINE))
+            or (text.endswith("started with:") and ", Version: " in text)
             for text, last in zip(texts, before, strict=True)
         ]
 
