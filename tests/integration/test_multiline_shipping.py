@@ -117,6 +117,47 @@ def test_stack_traces_inside_the_lines_of_a_container_become_one_record_each(
     assert verdict.stored == 100
 
 
+def pretty(number: int) -> bytes:
+    """Return an object over several lines, which the json format stores with the message of that number."""
+    return json.dumps({"msg": f"line {number}", "braces": ["}", {"{": number}]}, indent=number % 3).encode() + b"\n"
+
+
+@every_way
+@pytest.mark.parametrize("chunk_bytes", [1024, 256 * 1024])
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_json_objects_over_several_lines_are_records_wherever_a_chunk_ends(
+    log: Path, server: RunningServer, monkeypatch: pytest.MonkeyPatch, way: dict[str, Any], chunk_bytes: int, end: bytes
+) -> None:
+    """Rule F62: also the last one, which may lack its newline."""
+    monkeypatch.setattr("logferry.client.files.line_reader.CHUNK_BYTES", chunk_bytes)
+    log.write_bytes(b"".join(map(pretty, range(200))).removesuffix(b"\n") + end)
+    run = joined_once(log, server.port, multiline="json", format="json", multiline_max_bytes=1024, **way)
+    assert messages(server) == [f"line {number}" for number in range(200)]
+    assert run.counters.lines_read == len(log.read_bytes().splitlines())
+    (verdict,) = prove(server.port, log.parent / "state", log)
+    assert verdict.stored == 200
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+@pytest.mark.parametrize("ack", ["auto", "line"])
+def test_a_restart_in_the_middle_of_an_object_does_not_break_it(
+    log: Path, server: RunningServer, encoding: str, ack: str
+) -> None:
+    """Also if the file grows in between, and whatever the acks are."""
+    data = b"".join(map(pretty, range(12))).decode().encode(encoding)
+    changes = {"multiline": "json", "format": "json", "mode": "continuous", "encoding": encoding, "ack": ack}
+    for begin in range(0, len(data), 177):
+        append_bytes(log, data[begin : begin + 177])
+        with joining(log, server.port, multiline_timeout=PATIENT, **changes) as run:
+            text = log.read_bytes().decode(encoding, "ignore")
+            whole = sum(pretty(number).decode() in text for number in range(12))
+            wait_until(lambda: len(server.stored_lines()) >= whole, "the whole objects are stored")  # noqa: B023
+            run.stop()
+        assert messages(server) == [f"line {number}" for number in range(whole)]
+    if ack == "auto":
+        prove(server.port, log.parent / "state", log)
+
+
 def test_stack_traces_become_one_record_each(log: Path, server: RunningServer) -> None:
     log.write_bytes(JAVA + log_line(1) + PYTHON + b"\n" + JAVA.replace(b"\n", b"\r\n") + log_line(2))
     joined_once(log, server.port)

@@ -99,7 +99,8 @@ FLOORS: Final = {
     ),
     "rendering": (
         *("renderer", "reference", "encodings", "detect", "event_boundaries", "registry", "formats"),
-        *("container_events", "multiline", "partial_lines", "filters", "redaction", "extra_fields", "shapes"),
+        *("container_objects", "container_events", "json_objects", "multiline", "partial_lines", "filters"),
+        *("redaction", "extra_fields", "shapes"),
         "engine",
     ),
 }

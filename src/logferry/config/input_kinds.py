@@ -11,7 +11,7 @@ from typing import Final
 from logferry.config.kinds import Kind, any_number, not_empty, several, word_or
 from logferry.model.encoding_names import ENCODING_NAMES, encoding_name
 from logferry.model.format_names import FORMAT_NAMES, NESTED_FORMATS, REGEX_PREFIX, RUNTIME_FORMATS, parts_of
-from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP, REDACTION_NAMES, RESERVED_KEYS, is_level_word
+from logferry.model.render_spec import MULTILINE_NAMES, REDACTION_NAMES, RESERVED_KEYS, is_level_word
 from logferry.names import encodable
 
 FORMATS: Final = ("auto", *FORMAT_NAMES)
@@ -67,7 +67,7 @@ def _encoding(text: str) -> str:
 
 
 def _multiline(text: str) -> str:
-    return text.lower() if text.lower() == EVENTS_BEGIN_WITH_TIMESTAMP else _pattern(text)
+    return text.lower() if text.lower() in MULTILINE_NAMES else _pattern(text)
 
 
 def _redaction(text: str) -> str:
@@ -98,7 +98,7 @@ MULTILINE: Final = word_or(
     "none",
     Kind(
         _multiline,
-        f"'{EVENTS_BEGIN_WITH_TIMESTAMP}', or a regular expression that the first line of an event begins with",
+        f"{', '.join(map(repr, MULTILINE_NAMES))}, or a regular expression that the first line of an event begins with",
     ),
     value="",
 )

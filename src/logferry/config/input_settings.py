@@ -23,7 +23,12 @@ from logferry.config.options import Declaration, Group
 from logferry.config.units import KIB, duration, size
 from logferry.model.encoding_names import ENCODING_NAMES, UTF_8
 from logferry.model.format_names import FORMAT_NAMES, REGEX_PREFIX
-from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP, LONGEST_LINE_BYTES, REDACTION_NAMES
+from logferry.model.render_spec import (
+    EVENTS_ARE_JSON_OBJECTS,
+    EVENTS_BEGIN_WITH_TIMESTAMP,
+    LONGEST_LINE_BYTES,
+    REDACTION_NAMES,
+)
 
 Exclude: TypeAlias = Annotated[
     tuple[str, ...],
@@ -41,7 +46,8 @@ class InputSettings:
     """One input of the client: which files, the format of their lines, and what happens to them.
 
     `log_file` and `exclude` hold names or patterns; "-" is standard input. `format` is a name or `regex:<pattern>`.
-    `multiline` is empty, "timestamp", or the pattern of a line that begins an event. `host` is the client's `--host`.
+    `multiline` is empty, "timestamp", "json", or the pattern of a line that begins an event. `host` is the client's
+    `--host`.
     """
 
     log_file: Annotated[
@@ -102,7 +108,8 @@ class InputSettings:
         Declaration(
             MULTILINE,
             "none",
-            f"join lines into events: {EVENTS_BEGIN_WITH_TIMESTAMP} = an event begins with a timestamp; or a regular "
+            f"join lines into events: {EVENTS_BEGIN_WITH_TIMESTAMP} = an event begins with a timestamp; "
+            f"{EVENTS_ARE_JSON_OBJECTS} = an event is a JSON object, however many lines it has; or a regular "
             "expression that matches the beginning of an event's first line; none = every line is an event",
             Group.LINES,
         ),

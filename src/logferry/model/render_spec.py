@@ -16,6 +16,12 @@ from logferry.model.format_names import CURRENT_RULES, REGEX_PREFIX, parts_of
 # The value of `multiline` for the built-in pattern: an event begins with a timestamp.
 EVENTS_BEGIN_WITH_TIMESTAMP: Final = "timestamp"
 
+# The value of `multiline` for JSON objects that are written over several lines. Rules 1 know it as a pattern.
+EVENTS_ARE_JSON_OBJECTS: Final = "json"
+
+# The values of `multiline` that are not patterns.
+MULTILINE_NAMES: Final = (EVENTS_BEGIN_WITH_TIMESTAMP, EVENTS_ARE_JSON_OBJECTS)
+
 # The values of `redact` for the built-in patterns.
 REDACTION_NAMES: Final = ("email", "ipv4", "card", "bearer")
 
@@ -93,7 +99,7 @@ class RenderSpec:
         """
         if not patterns:
             return self
-        own = set(patterns) - {EVENTS_BEGIN_WITH_TIMESTAMP, *REDACTION_NAMES}  # where these name a built-in pattern
+        own = set(patterns) - {*MULTILINE_NAMES, *REDACTION_NAMES}  # where these name a built-in pattern
         outer, inner = parts_of(self.format)
         is_own = inner.removeprefix(REGEX_PREFIX) in patterns and inner.startswith(REGEX_PREFIX)
         return replace(

@@ -24,10 +24,10 @@ from logferry.rendering.partial_lines import Part, PartSyntax
 
 # An event is over when the other stream has begun this many since its last line: a runtime reads both streams, so the
 # lines of an event may have one of the other stream between them, but a program that has gone on does not come back.
-_ENOUGH_OTHERS: Final = 2
+ENOUGH_OTHERS: Final = 2
 
 
-class _Place(Enum):
+class Place(Enum):
     """What a line is for the events of its group."""
 
     ALONE = auto()  # not a line of a container
@@ -37,14 +37,15 @@ class _Place(Enum):
 
 
 @dataclass(slots=True)
-class _Line:
+class ContainerLine:
     """A line with what it is; `begins_group` may change as lines are read, the rest is of the line itself."""
 
     start: int
     end: int
     part: Part | None
+    text: str
     begins: bool
-    place: _Place = _Place.ALONE
+    place: Place = Place.ALONE
     begins_group: bool = False
 
 
@@ -76,10 +77,10 @@ class ContainerEvents:
 
     def complete_bytes(self, data: bytes) -> int:
         """See EventBoundaries."""
-        lines = self._lines(data)
+        lines, is_open = self._lines(data)
         starts = [line for line in lines if line.begins_group]
-        if not starts:
-            return 0
+        if not starts or not is_open:
+            return len(data)
         last = starts[-1]
         is_full = len(data) - last.start >= self._max_bytes or len(lines) - lines.index(last) >= self._max_lines
         return len(data) if is_full else last.start
@@ -90,12 +91,12 @@ class ContainerEvents:
 
     def bytes_of_groups(self, data: bytes, count: int) -> int:
         """See EventBoundaries."""
-        starts = [line.start for line in self._lines(data) if line.begins_group]
+        starts = [line.start for line in self._lines(data)[0] if line.begins_group]
         return starts[count] if count < len(starts) else len(data)
 
     def join(self, data: bytes) -> JoinedEvents | None:
         """See EventJoiner. Events keep the order of their first lines."""
-        lines = self._lines(data)
+        lines, _ = self._lines(data)
         inner_newline, written = self._syntax.newline_within(data, INNER_NEWLINES)
         if inner_newline is None:
             return None
@@ -110,22 +111,21 @@ class ContainerEvents:
             blank += dropped
         return JoinedEvents(b"".join(pieces), joined, blank, inner_newline)
 
-    def _lines(self, data: bytes) -> list[_Line]:
-        """Return the lines of `data`, which begins where a group begins."""
+    def _lines(self, data: bytes) -> tuple[list[ContainerLine], bool]:
+        """Return the lines of `data`, which begins where a group begins, and whether an event is open after them."""
         raw = [line + b"\n" for line in data.split(b"\n")[:-1]]
         parts = [self._syntax.part_of(line) for line in raw]
         texts = [self._syntax.text_of(part.content) if part else "" for part in parts]
         ends = list(accumulate(map(len, raw)))
         begins = map(bool, self._begins(texts))
         lines = [
-            _Line(end - len(line), end, part, is_begin)
-            for line, end, part, is_begin in zip(raw, ends, parts, begins, strict=True)
+            ContainerLine(end - len(line), end, part, text, is_begin)
+            for line, end, part, text, is_begin in zip(raw, ends, parts, texts, begins, strict=True)
         ]
-        self._place(lines)
-        return lines
+        return lines, self._place(lines)
 
-    def _place(self, lines: list[_Line]) -> None:
-        """Find out what each line is."""
+    def _place(self, lines: list[ContainerLine]) -> bool:
+        """Find out what each line is; return whether an event may go on after the last one."""
         opened, first = dict[bytes, _Event](), 0
         for number, line in enumerate(lines):
             is_part = line.part is not None and line.part.stream in opened and opened[line.part.stream].is_in_parts
@@ -138,19 +138,20 @@ class ContainerEvents:
             if line.part is None:
                 continue
             is_next = line.part.stream in opened
-            line.place = _Place.PART if is_part and is_next else _Place.NEXT if is_next else _Place.FIRST
+            line.place = Place.PART if is_part and is_next else Place.NEXT if is_next else Place.FIRST
             opened[line.part.stream] = _Event(is_in_parts=not line.part.is_last)
+        return bool(lines)
 
-    def _events(self, lines: list[_Line], data: bytes) -> Iterator["_Joined | bytes"]:
+    def _events(self, lines: list[ContainerLine], data: bytes) -> Iterator["_Joined | bytes"]:
         """Yield events in the order of their first lines: lines of containers joined, other lines as they are."""
         latest, events = dict[bytes, _Joined](), list[_Joined | bytes]()
         for line in lines:
             if line.part is None:
                 events.append(data[line.start : line.end])
-            elif line.place is _Place.FIRST:
+            elif line.place is Place.FIRST:
                 latest[line.part.stream] = _Joined([[line.part]])
                 events.append(latest[line.part.stream])
-            elif line.place is _Place.PART:
+            elif line.place is Place.PART:
                 latest[line.part.stream].lines[-1].append(line.part)
             else:
                 latest[line.part.stream].lines.append([line.part])
@@ -171,7 +172,7 @@ def _end_events(opened: dict[bytes, _Event], stream: bytes) -> None:
     opened.pop(stream, None)
     for other, event in list(opened.items()):
         event.others += 1
-        if event.others >= _ENOUGH_OTHERS and not event.is_in_parts:
+        if event.others >= ENOUGH_OTHERS and not event.is_in_parts:
             del opened[other]
 
 

@@ -8,9 +8,11 @@ from functools import lru_cache
 from typing import Any
 
 from logferry.model.format_names import joins_lines
-from logferry.model.render_spec import RenderSpec
+from logferry.model.render_spec import EVENTS_ARE_JSON_OBJECTS, RenderSpec
 from logferry.rendering.container_events import ContainerEvents
+from logferry.rendering.container_objects import ContainerObjects
 from logferry.rendering.engine.events import EventBoundaries, EventJoiner, JoiningFormat
+from logferry.rendering.json_objects import JsonObjects
 from logferry.rendering.multiline import Multiline
 from logferry.rendering.partial_lines import PartialLines
 from logferry.rendering.registry import format_named
@@ -33,11 +35,16 @@ def event_joiner(spec: RenderSpec) -> EventJoiner | None:
 
 @lru_cache(maxsize=64)
 def _joiner(format_name: str, rules: int, multiline: str, max_lines: int, max_bytes: int) -> EventJoiner | None:
+    is_json = multiline == EVENTS_ARE_JSON_OBJECTS and rules > 1
     if joins_lines(format_name):
         runtime: Any = format_named(format_name, rules)  # a `Runtime`, or a `JoiningFormat`
         if isinstance(runtime, JoiningFormat):
             return runtime.event_joiner(max_lines=max_lines, max_bytes=max_bytes)
+        if is_json:
+            return ContainerObjects(runtime.part_syntax(), max_lines=max_lines, max_bytes=max_bytes)
         if multiline:
             return ContainerEvents(runtime.part_syntax(), multiline, max_lines=max_lines, max_bytes=max_bytes)
         return PartialLines(runtime.part_syntax(), max_bytes)
+    if is_json:
+        return JsonObjects(max_lines=max_lines, max_bytes=max_bytes)
     return Multiline(multiline, max_lines=max_lines, max_bytes=max_bytes) if multiline else None

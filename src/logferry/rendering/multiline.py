@@ -75,16 +75,7 @@ class Multiline:
         boundaries = self._boundaries(data)
         if len(boundaries) - 1 == data.count(b"\n"):
             return JoinedEvents(data)
-        return self._joined(data, boundaries, inner_newline) if inner_newline else None
-
-    @staticmethod
-    def _joined(data: bytes, boundaries: list[int], inner_newline: bytes) -> JoinedEvents:
-        folded = bytearray(data.replace(b"\n", inner_newline))
-        for end in boundaries[1:]:
-            folded[end - 1] = 0x0A
-        joined = folded.count(inner_newline)
-        kept = _trailing_blank_lines(inner_newline).sub(b"", bytes(folded))
-        return JoinedEvents(kept, kept.count(inner_newline), joined - kept.count(inner_newline), inner_newline)
+        return fold(data, boundaries, inner_newline) if inner_newline else None
 
     def _marks(self, lines: bytes) -> bytes:
         """Return one byte per line, which is 1 if the line begins an event."""
@@ -134,6 +125,19 @@ class Multiline:
                 return _line_offset(data, start, len(marks) - line)
             size *= 4
         return 0
+
+
+def fold(data: bytes, boundaries: list[int], inner_newline: bytes) -> JoinedEvents:
+    """Return the events of `data`, given the offsets at which they begin, followed by the length of `data`.
+
+    `inner_newline` is a byte that does not occur in `data`.
+    """
+    folded = bytearray(data.replace(b"\n", inner_newline))
+    for end in boundaries[1:]:
+        folded[end - 1] = 0x0A
+    joined = folded.count(inner_newline)
+    kept = _trailing_blank_lines(inner_newline).sub(b"", bytes(folded))
+    return JoinedEvents(kept, kept.count(inner_newline), joined - kept.count(inner_newline), inner_newline)
 
 
 def _line_offset(data: bytes, start: int, lines: int) -> int:

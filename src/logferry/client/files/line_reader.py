@@ -147,6 +147,11 @@ class SourceFile(TextFile):
         end = self._end_of_lines_in(data[:until] if until < len(data) else data, known)
         if end > known:
             has_more = len(data) - known == most and self.offset + most != limit
+            if is_final and end < len(data) and not has_more:
+                begin = self._last_event_in(data[known:])
+                if begin == 0:
+                    return self._last_event(data[known:])
+                end = known + begin if begin else end
             if until <= len(data):
                 has_more, is_settled = False, is_settled or self._stops_there
             return self._chunk_of_lines(data[known:end], max_lines, has_more=has_more, is_settled=is_settled)
@@ -157,6 +162,22 @@ class SourceFile(TextFile):
         if is_final and len(data) > known:
             return self._last_line(data[known:])
         return None
+
+    def _last_event_in(self, data: bytes) -> int | None:
+        """Return where the event begins that the file ends with, without a newline; None if it is only the last line.
+
+        Holes and cut lines end events, so where these are, the last line is left alone.
+        """
+        text = self._encoding.decoded(data, self._shift(self.offset))
+        if self._next_cut(self.offset) - self.offset <= len(data) or first_hole(text) >= 0:
+            return None
+        begin = self._splitter.last_event_begins(text)
+        return self._encoding.encoded_length(text[:begin]) if begin else begin
+
+    def _last_event(self, data: bytes) -> Chunk:
+        text = self._encoding.decoded(data, self._shift(self.offset))
+        starts = self._starts_event
+        return self._chunk(Piece(text, len(data), continues_event=not starts, ends_event=starts), data)
 
     def _last_line(self, rest: bytes) -> Chunk:
         text = self._encoding.decoded(rest, self._shift(self.offset))

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering.encodings import encoding_named
 from logferry.rendering.event_boundaries import EventBoundaries, event_boundaries
+from logferry.rendering.json_objects import JsonObjects
 
 # The longest line ending.
 _LONGEST_ENDING: Final = b"\r\n"
@@ -80,6 +81,16 @@ class LineSplitter:
             size, ends_event = first, ends_event or first < size
         continues = not (starts_event or self._boundaries.begins_group(data))
         return Piece(data[:size], size, continues_event=continues, ends_event=ends_event)
+
+    def last_event_begins(self, text: bytes) -> int | None:
+        """Return where the last event begins of a text with which a source ends, without a newline.
+
+        None if its last line is an event of its own, as it is where the first lines of events are known by a pattern.
+        """
+        if not isinstance(self._boundaries, JsonObjects) or self._long_line.search(text + b"\n"):
+            return None
+        begin = self._boundaries.last_begins(text + b"\n")
+        return begin if b"\n" in text[begin:] else None
 
     def head_bytes(self, length: int) -> int:
         """Return how many bytes `whole_or_cut` needs of a line of `length` bytes, including its ending."""
