@@ -159,7 +159,7 @@ def describe_recovery(report: RecoveryReport) -> str:
         ),
         (report.segments_rewritten, f"rewrote {_segments(report.segments_rewritten)} that may not have been synced"),
         (report.segments_adopted, f"entered what the ledger had lost of {_segments(report.segments_adopted)}"),
-        (report.segments_deleted, f"deleted {_segments(report.segments_deleted)} that had expired"),
+        (report.segments_deleted, f"deleting {_segments(report.segments_deleted)} that had expired"),
         (report.segments_unknown, f"left {report.segments_unknown} files alone that are not in the ledger"),
         (report.segments_too_short, f"damage in {_segments(report.segments_too_short)}: run `logferry fsck`"),
     )

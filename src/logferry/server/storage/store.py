@@ -104,7 +104,7 @@ class RecoveryReport:
     segments_rewritten: int = 0  # their last lines, which may not have been synced, were written again
     segments_too_short: int = 0  # hold less than was acked: closed, and left as they are
     segments_adopted: int = 0  # the records had lost something of them, which was entered again from their journals
-    segments_deleted: int = 0  # expired before, but not deleted because of a crash
+    segments_deleted: int = 0  # expired before, and not deleted yet: there was a crash, or there were many
     segments_unknown: int = 0  # files that are not in the ledger: left as they are
 
 

@@ -147,7 +147,7 @@ class StoreOpening:
         ledger, is_checked = self._open_ledger()
         recovered = recover(self._root, ledger, self._files, is_certain=self._is_certain())
         journals, segments = self._open_segments(ledger, recovered)
-        retention = self._retention(ledger, journals)
+        retention = self._retention(ledger, journals, recovered)
         upkeep = Upkeep(segments, retention, self._surroundings.today)
         upkeep.apply()
         free_space = self._free_space(upkeep)
@@ -215,18 +215,19 @@ class StoreOpening:
         self._resources.callback(segments.close)
         return journals, segments
 
-    def _retention(self, ledger: Ledger, journals: Journals) -> Retention:
+    def _retention(self, ledger: Ledger, journals: Journals, recovered: Recovered) -> Retention:
         settings = self._settings
         retention = Retention(
             *(self._root, ledger, self._files), max_bytes=settings.retention_bytes, max_days=settings.retention_days
         )
+        retention.undeleted.extend(recovered.undeleted)
         retention.on_expired = journals.forget
         self._resources.callback(retention.close)
         return retention
 
     def _free_space(self, upkeep: Upkeep) -> FreeSpace:
         min_bytes = self._settings.min_free_bytes
-        return FreeSpace(self._data_dir, self._files, min_bytes=min_bytes, on_shortage=upkeep.apply)
+        return FreeSpace(self._data_dir, self._files, min_bytes=min_bytes, on_shortage=upkeep.make_room)
 
     def _commit(
         self,
@@ -250,6 +251,7 @@ class StoreOpening:
             place=str(self._data_dir),
             max_logs=self._settings.max_open_segments,
             after_group=upkeep.after_group,
+            has_more=lambda: upkeep.has_more,
             on_failure=self._listeners.on_failure,
             on_held=self._listeners.on_held,
             first_retry_s=self._settings.first_retry_s,

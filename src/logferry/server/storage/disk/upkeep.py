@@ -41,6 +41,11 @@ class Upkeep:
         """Have a log tidied after the next group."""
         self._to_tidy.append(log)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether `after_group` has something to do although no group was stored."""
+        return self._retention.has_more
+
     def after_group(self) -> None:
         """Do what is due. Never raises OSError."""
         self.apply()
@@ -51,8 +56,14 @@ class Upkeep:
             message = "cannot delete from the ledger what nobody needs any more, trying again later: %s"
             self._repeats.log(logging.WARNING, _UNUSED_ROWS, message, cause_of(error, with_path=True))
 
+    def make_room(self) -> None:
+        """Delete all expired segments: the disk is nearly full, so nothing waits for it. Never raises OSError."""
+        self.apply()
+        while self.has_more:
+            self.apply()
+
     def apply(self) -> None:
-        """Tidy logs, and delete expired segments. Never raises OSError."""
+        """Tidy logs, and delete a few expired segments. Never raises OSError."""
         try:
             while self._to_tidy:
                 self._segments.opened.tidy(self._to_tidy.popleft())

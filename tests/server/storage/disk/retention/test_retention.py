@@ -5,13 +5,15 @@ import errno
 import os
 import random
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.journals.journal import journal_path
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.retention import kept_segments
@@ -55,6 +57,65 @@ def test_retention_by_size_deletes_the_oldest_closed_segments(tmp_path: Path) ->
     assert stored_lines(tmp_path) == LINES[16:22]
     assert problems(tmp_path) == ["", ""]
     assert states(tmp_path) == ["expired", "expired", "closed", "open"]
+
+
+class CountingFiles(FileSystem):
+    """Notes where each deletion of a segment came between what the store reports as stored."""
+
+    def __init__(self, stored: Stored) -> None:
+        self.stored = stored
+        self.deleted: list[int] = []  # for each, how many deliveries were stored before it
+        self.waits_for: Callable[[], object] = lambda: True
+
+    def delete(self, path: Path) -> None:
+        if path.suffix == ".ndjson":
+            self.deleted.append(len(self.stored.deliveries))
+            if len(self.deleted) > 16:
+                wait_until(self.waits_for, "the store is open")
+        super().delete(path)
+
+
+def filled(data_dir: Path, segments: int) -> None:
+    """Fill a store with this many closed segments, and one that is open."""
+    with opened(data_dir, segment_bytes=SIZE, durability="none") as store:
+        submit_each(store, (LINES * 2)[: segments + 1], Stored())
+
+
+def test_segments_that_expire_together_are_deleted_in_steps_and_lines_are_stored_between_them(tmp_path: Path) -> None:
+    filled(tmp_path, 100)
+    stored = Stored()
+    files = CountingFiles(stored)
+    with opened(tmp_path, segment_bytes=1 << 20, retention_bytes=SIZE, file_system=files) as store:
+        store.submit(delivery(LINES[0]), stored)
+        wait_until(lambda: len(files.deleted) == 100, "all are deleted, though only one line was stored meanwhile")
+        wait_until(lambda: stored.deliveries, "the line is stored")
+    assert files.deleted.count(0) <= 2 * 16
+    assert states(tmp_path)[:100] == ["expired"] * 100
+
+
+def test_a_store_that_ends_before_everything_expired_is_deleted_does_not_wait_for_that(tmp_path: Path) -> None:
+    filled(tmp_path, 100)
+    before = segments_of(tmp_path)
+    with opened(tmp_path, segment_bytes=1 << 20, retention_bytes=SIZE):
+        pass
+    left = segments_of(tmp_path)
+    assert 1 < len(left) < len(before)
+    with opened(tmp_path, segment_bytes=1 << 20):  # without a limit: they are expired already
+        wait_until(lambda: len(segments_of(tmp_path)) == 1, "the next start goes on")
+    assert problems(tmp_path) == [""]
+
+
+def test_many_expired_segments_do_not_keep_a_store_from_opening(tmp_path: Path) -> None:
+    filled(tmp_path, 100)
+    with closing(Ledger(tmp_path, durable=True)) as ledger, ledger.transaction():
+        ledger._query("UPDATE segments SET state = 'expired' WHERE id <= 100")
+    files = CountingFiles(Stored())
+    in_time = threading.Event()
+    files.waits_for = in_time.is_set
+    with opened(tmp_path, segment_bytes=1 << 20, file_system=files) as store:
+        assert parts_of(store).recovery.segments_deleted == 100
+        assert len(files.deleted) <= 17
+        in_time.set()
 
 
 def states(data_dir: Path) -> list[str]:

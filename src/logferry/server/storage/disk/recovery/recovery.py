@@ -4,7 +4,7 @@
 2. What the ledger has lost is entered again from the journals of the segments (lost_transactions.py).
 3. Every open segment gets its length in the ledger; what it holds beyond that is moved aside (surplus.py). One that is
    too short is damaged: it is closed and left as it is. One segment of each folder stays open.
-4. Files of expired segments that were not deleted yet are deleted.
+4. Files of expired segments that were not deleted yet are found: retention goes on with them.
 5. Journals that lack something are completed from the ledger (journal_completion.py).
 
 Recovery never deletes bytes because the ledger lacks them, and leaves files alone that neither ledger nor journals
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.files.segment_files import log_folders, segment_files
-from logferry.server.storage.disk.files.surplus import delete_segment, surplus_name
+from logferry.server.storage.disk.files.surplus import surplus_name
 from logferry.server.storage.disk.journals.journal_completion import complete_journals
 from logferry.server.storage.disk.journals.journal_files import JournalFiles
 from logferry.server.storage.disk.ledger import Ledger
@@ -34,10 +34,11 @@ logger = logging.getLogger(__name__)
 
 
 class Recovered(NamedTuple):
-    """What recovery did, and the paths of segments whose journals could not be completed."""
+    """What recovery did, the segments whose journals could not be completed, and those that retention must delete."""
 
     report: RecoveryReport
     incomplete: Collection[str]
+    undeleted: Sequence[SegmentRow] = ()
 
 
 def recover(root: Path, ledger: Ledger, files: FileSystem, *, is_certain: bool) -> Recovered:
@@ -55,13 +56,14 @@ def recover(root: Path, ledger: Ledger, files: FileSystem, *, is_certain: bool) 
     report = _restore_lengths(root, ledger, files, journals, opened, report, is_certain=is_certain)
     incomplete = complete_journals(root, ledger, journals)
     _report_surplus(root)
+    undeleted = [row for row in rows if row.state == "expired" and (root / row.path).exists()]
     report = replace(
         report,
         segments=sum(row.state != "expired" for row in rows),
-        segments_deleted=_delete_expired(root, files, [row for row in rows if row.state == "expired"]),
+        segments_deleted=len(undeleted),
         segments_unknown=_warn_of_unknown(root, {row.path for row in rows}),
     )
-    return Recovered(report, incomplete)
+    return Recovered(report, incomplete, undeleted)
 
 
 def _restore_lengths(
@@ -93,15 +95,6 @@ def _restore_lengths(
         segments_moved=report.segments_moved + len(moved),
         segments_too_short=sum(outcome.is_too_short for outcome in restored.values()),
     )
-
-
-def _delete_expired(root: Path, files: FileSystem, rows: Sequence[SegmentRow]) -> int:
-    """Delete the remaining files of expired segments; return how many there were."""
-    paths = [root / row.path for row in rows]
-    remaining = [path for path in paths if path.exists()]
-    for path in remaining:
-        delete_segment(path, files)
-    return len(remaining)
 
 
 def _report_surplus(root: Path) -> None:

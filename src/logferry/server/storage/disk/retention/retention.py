@@ -1,13 +1,14 @@
 """Retention: deletes segments that are too old or exceed the size limit, oldest first, and records that in the ledger.
 
-A segment becomes "expired" in the ledger before its file is deleted. After a crash in between, recovery deletes the
-file. Never deletes an open segment; open segments from earlier days are closed first. The size limit counts a segment
-with its journal. It does not count surplus (surplus.py): lines that are stored must not make room for what may never
-have been acked. Surplus goes with its segment, which is logged.
+A segment becomes "expired" in the ledger before its file is deleted. What expires together is deleted in steps; after a
+crash in between, the next start goes on. Never deletes an open segment; open segments from earlier days are closed
+first. The size limit counts a segment with its journal. It does not count surplus (surplus.py): lines that are stored
+must not make room for what may never have been acked. Surplus goes with its segment, which is logged.
 """
 
 import datetime
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,9 @@ from logferry.telemetry.log_limits import RateLimit
 logger = logging.getLogger(__name__)
 
 _MESSAGES_PER_SECOND: Final = 10
+
+# Segments that are deleted together; what is to be stored waits meanwhile. A new day may find a hundred thousand.
+_DELETIONS: Final = 16
 
 
 class RetentionLimits(NamedTuple):
@@ -47,33 +51,47 @@ class Retention:
         self.limits = RetentionLimits(max_bytes, max_days)
         self.on_expired: Callable[[Iterable[int]], object] = lambda _: None  # with their numbers, before the deletion
         self._applied: tuple[int, datetime.date, RetentionLimits] | None = None  # the last time: see `apply`
-        self._undeleted: list[SegmentRow] = []
+        self.undeleted = deque[SegmentRow]()  # expired in the ledger; their files are still there
+        self._is_stuck = False  # a deletion has failed: the next segment or day tries again
         self._kept: KeptSegments | None = None  # not read yet, or not certain after a failure
         self._counted_bytes = 0
         self._log = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="segments that retention deleted")
 
     def apply(self, today: datetime.date, opened: OpenSegments, stored_bytes: int) -> bool:
-        """Delete expired segments if a segment or a day has begun, or the limits have changed, since the last call.
+        """Find expired segments if a segment or a day has begun, or the limits have changed, since the last call.
 
-        `stored_bytes` is what groups have stored since the start. Returns whether one of these was so. Raises OSError.
+        Deletes a few of those that are not deleted yet. `stored_bytes` is what groups have stored since the start.
+        Returns whether there was something to do. Raises OSError.
         """
         limits = self.limits
         now = (opened.segments_begun, today, limits)
-        if not any(limits) or now == self._applied:
-            return False
-        try:
-            self._expire(self._up_to_date(today, limits, opened, stored_bytes), today, limits)
-        except OSError:
-            self._kept = None
-            raise
-        self._applied = now
-        while self._undeleted:
-            path = self._root / self._undeleted[0].path
+        is_due = any(limits) and now != self._applied
+        if is_due:
+            try:
+                self._expire(self._up_to_date(today, limits, opened, stored_bytes), today, limits)
+            except OSError:
+                self._kept = None
+                raise
+            self._applied = now
+            self._is_stuck = False
+        has_more = self.has_more
+        self._delete_some()
+        return is_due or has_more
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `apply` has segments to delete whatever is stored meanwhile."""
+        return bool(self.undeleted) and not self._is_stuck
+
+    def _delete_some(self) -> None:
+        for _ in range(min(_DELETIONS, len(self.undeleted)) if self.has_more else 0):
+            path = self._root / self.undeleted[0].path
+            self._is_stuck = True
             surplus = delete_segment(path, self._files)
-            row = self._undeleted.pop(0)
+            self._is_stuck = False
+            row = self.undeleted.popleft()
             with_surplus = f", and {surplus} bytes of surplus beside it" if surplus else ""
             self._log.log(logging.INFO, "retention: deleted %s, %d lines%s", path, row.lines, with_surplus)
-        return True
 
     def _up_to_date(
         self, today: datetime.date, limits: RetentionLimits, opened: OpenSegments, stored_bytes: int
@@ -100,7 +118,7 @@ class Retention:
         with self._ledger.transaction():
             self._ledger.set_segments(replace(row, state="expired") for row in expired)
         self.on_expired([row.id for row in expired])
-        self._undeleted += expired
+        self.undeleted += expired
 
     def close(self) -> None:
         """Log how many messages the rate limit left out."""

@@ -51,15 +51,18 @@ class Writer:
         place: str,
         max_logs: int,
         after_group: Callable[[], None],
+        has_more: Callable[[], bool] = lambda: False,
         on_failure: OnFailure,
         on_held: OnHeld = no_notices,
         first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
+        """`has_more` returns whether `after_group` has something to do although no group was stored."""
         self._commit = commit
         self._state = state
         self._place = place  # where it writes to, for messages
         self._lanes = Lanes(max_logs=max_logs, must_open=commit.must_open)
         self._after_group = after_group
+        self._has_more = has_more
         self._on_failure = on_failure
         self._first_retry_s = first_retry_s
         self._lock = threading.RLock()  # of `_gathered`; entering the lock itself costs half as much
@@ -154,10 +157,13 @@ class Writer:
                 if not self._queue and not self._lanes:
                     if worker.is_stopping and (not self._held or self._give_up.is_set()):
                         return ()
-                    self._gathered.wait(self._held.wait_s)
-                    continue
+                    if not self._has_more():
+                        self._gathered.wait(self._held.wait_s)
+                        continue
                 arrived, self._queue = self._queue, deque()
-            if group := self._held.without_held(self._lanes.take(arrived)):
+            if not arrived and not self._lanes:
+                self._after_group()
+            elif group := self._held.without_held(self._lanes.take(arrived)):
                 return group
 
     def _store(self, group: Sequence[Delivery]) -> Sequence[Delivery] | None:
