@@ -81,7 +81,8 @@ FLOORS: Final = {
         *("surplus_lines", "judgement"),
     ),
     "server.storage.disk.recovery": (
-        *("rebuild", "new_ledger", "recovery", "lost_transactions", "entering", "lost_ledger", "previous_runs"),
+        *("rebuild", "new_ledger", "recovery", "lost_transactions", "entering", "named_sources"),
+        *("lost_ledger", "previous_runs"),
     ),
     "server.storage.disk.retention": ("retention", "kept_segments", "unused_sources", "expired_rows"),
     "server.storage.disk.segments": ("deferred_sync", "segments", "open_segments", "held_back", "pending_appends"),

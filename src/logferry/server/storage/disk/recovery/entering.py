@@ -2,7 +2,7 @@
 
 Owns the rule how far that is. A source counts as stored up to the first gap in what its extents and losses cover: what
 lies behind a gap may have been lost with the gap, so its client sends it again. Nothing is entered that contradicts
-what the ledger has already. Must be used within a transaction; never reads or writes a file.
+what the ledger has already. Must be used within a transaction; never reads or writes a file of the store.
 """
 
 from collections.abc import Iterator
@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from logferry import checksum
-from logferry.server.storage.disk.journals.journal import Journal, Origin, State
+from logferry.server.storage.disk.journals.journal import Journal, State
 from logferry.server.storage.disk.ledger import Ledger
+from logferry.server.storage.disk.recovery.named_sources import NamedSources
 from logferry.server.storage.loss_limits import LossLimits
 from logferry.server.storage.records import ExtentRow, SegmentRow, SourceRow
 
@@ -38,19 +39,12 @@ class Entering:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._origins: dict[str, Origin] = {}
-        self._states: dict[str, list[State]] = {}
-
-    @property
-    def sources(self) -> int:
-        """How many sources the journals have."""
-        return len(self._states.keys() | self._origins.keys())
+        self._named = NamedSources()
+        self.sources = 0  # how many the journals have; known once it is finished
 
     def add(self, segment: SegmentRow, journal: Journal) -> None:
         """Enter a piece of what the journal of a segment says; the segment itself is recorded already."""
-        self._origins.update(journal.sources)
-        for source, states in journal.states.items():
-            self._states[source] = [*self._states.get(source, ()), *states][-8:]
+        self._named.add(journal)
         self._ledger.set_extents(
             (source, replace(extent, segment=segment.id)) for (source, _), extent in journal.extents.items()
         )
@@ -63,7 +57,12 @@ class Entering:
 
     def finish(self) -> Iterator[Gap]:
         """Enter how far each source is stored; yield what is missing in between."""
-        for source, origin in self._origins.items():
+        self.sources = len(self._named)
+        yield from self._settle_all()
+        self._named.close()
+
+    def _settle_all(self) -> Iterator[Gap]:
+        for source, origin in self._named.origins():
             known = self._ledger.source(source)
             new = SourceRow(source, origin.host, origin.path, owner=origin.client)
             row, gap = self._settled(known or new, is_known=known is not None)
@@ -86,7 +85,7 @@ class Entering:
         begun = (
             State(row.committed, row.lines, row.crc32) if is_known else State(pieces[0].start if pieces else 0, 0, 0)
         )
-        states = [state for state in self._states.get(row.id, ()) if begun.committed <= state.committed <= covered]
+        states = [state for state in self._named.last_states(row.id) if begun.committed <= state.committed <= covered]
         best = max([begun, *states], key=lambda state: state.committed)
         committed, lines, crc32 = _continued(best, pieces)
         return replace(row, committed=committed, lines=lines, crc32=crc32), gap
