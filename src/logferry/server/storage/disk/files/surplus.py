@@ -90,11 +90,11 @@ def delete_segment(path: Path, files: FileSystem) -> int:
     Whatever else has a name that begins like the segment's is somebody else's, and stays. Returns how many bytes of
     surplus there were.
     """
-    surplus = 0
+    surplus, segment = 0, path.name
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(path.parent):
-            beside = path.with_name(name)
-            if _is_of_segment(name, path.name) and not beside.is_dir():
+            # a log may have thousands of segments, so what has another name costs nothing but this
+            if _is_of_segment(name, segment) and not (beside := path.with_name(name)).is_dir():
                 with naming(beside):
                     size = beside.lstat().st_size if surplus_name(name) else 0
                     files.delete(beside)
