@@ -96,6 +96,11 @@ def test_no_more_is_read_than_was_asked_for(log: Path, capfd: pytest.CaptureFixt
     assert (found["lines"], found["whole"]) == (1, False)
 
 
+def test_a_format_whose_lines_follow_a_header_has_one_name(capfd: pytest.CaptureFixture[str]) -> None:
+    found = tried(capfd, "--format", "auto", SAMPLES / "iis.log")
+    assert (found["formats"], found["auto"]["format"]) == (["iis"], "iis")
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in SAMPLES.glob("*.log")))
 def test_every_sample_becomes_what_it_would_be_stored_as(name: str) -> None:
     data = (SAMPLES / f"{name}.log").read_bytes()

@@ -24,6 +24,7 @@ from logferry.client.readers.rerender import lines_in
 from logferry.config import STANDARD_INPUT, InputSettings
 from logferry.errors import SourceError, cause_of
 from logferry.model.chunk import Chunk
+from logferry.model.format_names import HEADER_PREFIX
 from logferry.rendering.detect import SAMPLE_LINES, Tally, telling_text
 from logferry.rendering.encodings import BEGINNING_BYTES, encoding_named, encoding_of
 from logferry.rendering.engine.ansi import without_ansi
@@ -178,8 +179,9 @@ def _chunks(file: SourceFile, rules: InputRules) -> Iterator[Chunk]:
 def _add(trial: Trial, chunk: Chunk) -> None:
     """Count what a chunk becomes."""
     spec = chunk.rendering
-    if spec.format not in trial.formats:
-        trial.formats.append(spec.format)
+    name = spec.format.partition(":")[0] if spec.format.startswith(HEADER_PREFIX) else spec.format
+    if name not in trial.formats:
+        trial.formats.append(name)
     rendered = renderer(spec).render(chunk.data, is_start=chunk.start == 0, truncated=chunk.truncated)
     trial.lines += lines_in(chunk)
     trial.blank += rendered.blank
