@@ -32,6 +32,8 @@ def test_a_sample_becomes_its_expected_records() -> None:
             {"client": "10.0.0.5(3)", "user": "app", "database": "shop", "pid": "12"},
         ),
         ("{time} x=1 ", {"prefix": " x=1 "}),
+        ("< {time} >", {"prefix": " >"}),
+        ("{time} [12] app@shop 10.0.0.5(3) ", {"prefix": " [12] app@shop 10.0.0.5(3) "}),
     ],
 )
 @pytest.mark.parametrize(

@@ -94,8 +94,8 @@ class PostgresFormat(LineFormat):
     """Lines of PostgreSQL."""
 
     def recognises(self, text: str) -> bool:
-        """See Format: other programs might write lines like those of the last kinds."""
-        return any(kind.fields_of(text) is not None for kind in self._kinds[:-2])
+        """See Format: other programs might write lines like those of the last kind."""
+        return any(kind.fields_of(text) is not None for kind in self._kinds[:-1])
 
 
 POSTGRES: Final = PostgresFormat(
@@ -106,8 +106,8 @@ POSTGRES: Final = PostgresFormat(
         _kind(rf"{_TIMESTAMP}{_PROCESS} {_AT}:?+ "),
         _kind(rf"{_TIMESTAMP}:{_REMOTE}:{_AT}:\[(?P<pid>[0-9]++)\]:"),
         exact_kind(_CSV_LINE, [text("level"), csv_text("message"), text("timestamp"), *_CSV_FIELDS]),
+        _kind(rf"(?:< ?+)?+{_TIMESTAMP}{_PREFIX}"),
         _kind(""),
-        _kind(_TIMESTAMP + _PREFIX),
     ],
     otherwise=PLAIN,
 )
