@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
+from logferry.model.format_names import CURRENT_RULES  # noqa: E402  (the path comes first)
 from logferry.model.render_spec import RenderSpec  # noqa: E402  (the path comes first)
 from logferry.protocol.steps import Allowance  # noqa: E402
 from logferry.protocol.validation import Accept, LineJudge  # noqa: E402
@@ -106,8 +107,10 @@ class FormatSpeed:
 
 def measure_formats() -> list[FormatSpeed]:
     """Measure every kind of line, which takes some seconds."""
-    speeds = [_measure(name, RenderSpec(), line + b"\n") for name, line in _VARIATIONS.items()]
-    return speeds + [_measure(name, spec, _numbered(line)) for name, (spec, line) in _FORMATS.items()]
+    speeds = [_measure(name, RenderSpec(rules=CURRENT_RULES), line + b"\n") for name, line in _VARIATIONS.items()]
+    return speeds + [
+        _measure(name, replace(spec, rules=CURRENT_RULES), _numbered(line)) for name, (spec, line) in _FORMATS.items()
+    ]
 
 
 def _numbered(line: str) -> bytes:

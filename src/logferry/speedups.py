@@ -10,11 +10,12 @@ Nothing may require these parts. `LOGFERRY_SPEEDUPS=0` in the environment disabl
 import gc
 import importlib
 import os
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, Protocol
 
 # The version of the functions below. A compiled part with another version, from another checkout, is not used.
-_INTERFACE: Final = 3
+_INTERFACE: Final = 6
 
 
 class Compiled(Protocol):
@@ -46,6 +47,33 @@ class Compiled(Protocol):
 
     def render_raw(self, data: bytes, inner_newline: bytes, /) -> tuple[bytes, int, int]:
         """Render lines in the raw format; return NDJSON, record count, blank count. Raises ValueError."""
+
+    def render_json(self, data: bytes, inner_newline: bytes, /) -> tuple[bytes, int, int, bytes, list[tuple[int, int]]]:
+        """Render lines in the json format by rules 2; return as `render_certain` does. Raises ValueError."""
+
+    def render_logfmt(
+        self, data: bytes, inner_newline: bytes, /
+    ) -> tuple[bytes, int, int, bytes, list[tuple[int, int]]]:
+        """Render lines in the logfmt format by rules 2; return as `render_certain` does. Raises ValueError."""
+
+    def cri_contents(self, data: bytes, inner_newline: bytes, /) -> tuple[bytes, bytes, bytes, int]:
+        """Take what containers wrote out of lines in the cri format; return it, one line for each.
+
+        Then follow the marks, which `with_runtime` needs; all lines that are unusual, or blank inside; and the number
+        of blank lines. Raises ValueError.
+        """
+
+    def docker_contents(self, data: bytes, inner_newline: bytes, /) -> tuple[bytes, bytes, bytes, int]:
+        """Do as `cri_contents` does, with lines in the docker format. No content has a newline inside."""
+
+    def with_runtime(
+        self, payload: bytes, marks: bytes, with_own_keys: Callable[[bytes, bytes, bytes], bytes], /
+    ) -> tuple[bytes, list[tuple[int, int]]]:
+        """Add the time and the stream of each mark to the record of its content; return NDJSON, and the gaps in it.
+
+        `with_own_keys` does that for a record that may use the names of these fields itself. Raises ValueError if there
+        are not as many records as contents.
+        """
 
     def escape(self, data: bytes, inner_newline: bytes, /) -> bytes:
         """Escape lines for JSON as `escape_characters` does. Raises ValueError."""

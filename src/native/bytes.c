@@ -18,6 +18,9 @@ fill_kinds(void)
         kinds[(byte)*c] |= BLANK;
     for (const char *c = "+/="; *c; c++)
         kinds[(byte)*c] |= BASE64;
+    /* Of logfmt: what words consist of, and keys. */
+    for (int c = 0x21; c < 0x100; c++)
+        kinds[c] |= c == '"' ? 0 : c == '=' || c == '\\' ? PAIR_WORD : PAIR_WORD | PAIR_KEY;
 }
 
 Py_ssize_t

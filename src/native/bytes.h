@@ -4,7 +4,7 @@
 
 #include "common.h"
 
-enum { DIGIT = 1, LETTER = 2, CAPITAL = 4, STAMP = 8, BLANK = 16, BASE64 = 32 };
+enum { DIGIT = 1, LETTER = 2, CAPITAL = 4, STAMP = 8, BLANK = 16, BASE64 = 32, PAIR_KEY = 64, PAIR_WORD = 128 };
 
 extern byte kinds[256];
 

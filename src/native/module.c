@@ -1,14 +1,16 @@
 /* The module `logferry._speedups`: its functions, and what they need once. Each file beside this one is a concern. */
 #include "bytes.h"
 #include "checksums.h"
+#include "containers.h"
 #include "escape.h"
 #include "events.h"
 #include "plain.h"
+#include "structured.h"
 #include "utf8.h"
 #include "validation.h"
 
 /* The version of the functions below. It changes together with speedups.py, which ignores any other version. */
-#define INTERFACE 3
+#define INTERFACE 6
 
 /* Let malloc keep up to `size` freed bytes: returning every chunk to the system and requesting it again takes a
  * tenth of a client's time. Does nothing where malloc lacks this setting. */
@@ -33,6 +35,14 @@ static PyMethodDef methods[] = {
     {"render_certain_of_own_levels", render_certain_of_own_levels, METH_VARARGS,
      "Do the same where the user has added words that are levels."},
     {"render_raw", render_raw, METH_VARARGS, "Render lines as whole messages: (NDJSON, records, blank lines)."},
+    {"render_json", render_json, METH_VARARGS,
+     "Render what is certain of lines in the json format by rules 2: (NDJSON, records, blank lines, other lines, gaps)."},
+    {"render_logfmt", render_logfmt, METH_VARARGS, "Do the same with lines in the logfmt format."},
+    {"cri_contents", cri_contents, METH_VARARGS,
+     "Take what containers wrote out of lines in the cri format: (contents, marks, other lines, blank lines)."},
+    {"docker_contents", docker_contents, METH_VARARGS, "Do the same with lines in the docker format."},
+    {"with_runtime", with_runtime, METH_VARARGS,
+     "Add the times and streams of marks to the records of contents: (NDJSON, gaps)."},
     {"escape", escape, METH_VARARGS, "Escape lines for JSON. See escape_characters."},
     {"begin_with_timestamp", begin_with_timestamp, METH_VARARGS,
      "Return one byte per line, which is 1 if the line begins with a timestamp, else 0."},
@@ -69,6 +79,7 @@ PyInit__speedups(void)
 {
     fill_kinds();
     fill_crc_tables();
+    fill_common_keys();
     PyObject *created = PyModule_Create(&module);
     if (created && PyModule_AddIntConstant(created, "interface", INTERFACE) < 0)
         Py_CLEAR(created);

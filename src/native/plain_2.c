@@ -1,33 +1,12 @@
 /* Renders lines in the plain format by rules 2, as far as their reading is certain; Python renders the others. */
 #include "arguments.h"
 #include "escape.h"
+#include "levels.h"
 #include "output.h"
 #include "plain.h"
 
 /* What is to be done with a line of the plain format, by rules 2 (rendering/formats/text/plain.py). */
 typedef enum { ASK_PYTHON, WITH_LEVEL, WITH_TIMESTAMP, WHOLE } Reading;
-
-static const char *const level_words[] = {
-    "TRACE", "DEBUG", "INFO", "NOTICE", "WARNING", "WARN", "ERROR", "ERR", "CRITICAL", "CRIT", "ALERT", "EMERGENCY",
-    "EMERG", "FATAL", "SEVERE", "PANIC",
-};
-
-/* Whether the letters from `at` to `end` are a level in any case. */
-static inline int
-is_level_word(const byte *at, const byte *end)
-{
-    for (size_t i = 0; i < sizeof(level_words) / sizeof(*level_words); i++) {
-        const char *word = level_words[i];
-        if ((*at & 0xdf) != (byte)*word || strlen(word) != (size_t)(end - at))
-            continue;
-        const byte *c = at;
-        while (c < end && (*c & 0xdf) == (byte)*word)
-            c++, word++;
-        if (c == end)
-            return 1;
-    }
-    return 0;
-}
 
 /* Whether a word without a mark is a level right after a timestamp although it is in small letters. */
 static inline int

@@ -24,11 +24,16 @@ from logferry import speedups
 from logferry.protocol.long_lines import new_state, scan_record
 from logferry.protocol.validation import Accept, Lines
 from logferry.rendering.engine.escape import escape, with_plain_newlines
+from logferry.rendering.engine.field_roles import ALL_NAMES
 from logferry.rendering.engine.line_format import LineFormat
+from logferry.rendering.formats.json.format import JSON
+from logferry.rendering.formats.json.roles import ALL_KEYS
+from logferry.rendering.formats.text.logfmt import LOGFMT
 from logferry.rendering.formats.text.plain import PLAIN
 from logferry.rendering.formats.text.plain_1 import PLAIN as PLAIN_1
 from logferry.rendering.formats.text.raw import RAW
 from logferry.rendering.multiline import Multiline
+from logferry.rendering.registry import format_named
 from tests.support.judging import validate
 
 _TEXT: Final = [
@@ -92,6 +97,50 @@ _JSON: Final = [
     *("é🚢".encode(), b"\xff", b"\x01", b"{}\n", b'{"level": [], "message": {"a": [1, {}]}}\n', b'"raw": "/w=="'),
 ]
 
+# Members of objects, of which most are valid: keys that may have a role, and values of all kinds.
+_KEYS: Final = [*ALL_KEYS, "a", "levels", "", "l\\u0065vel", "$date", "stream", "partial"]
+_VALUES: Final = [
+    *('"info"', '"INFO"', '"Zażółć"', "1", "-0.5e+3", "01", "1.", "null", "true", "[1, 2]", '{"a":{"b":[]}}', '"\\n"'),
+    *('""', "[[[[1]]]]", "NaN", '"\t"', '{"level":"x"}', '"\\ud800b"', "[]", "{}", "30", "400", "3", "1e999", "tru"),
+    *('"2026-03-04T11:12:13Z"', '{"$date":"2026-03-04T11:12:13.456+00:00"}', '{"$date":1}', '"W"', '"D1"', '"3"'),
+    *('{"level":"error","x":"a"}', '{"a":{"level":1},"level":"Warn"}', '{"level":"error","level":"x"}', "[" * 70),
+    *('{"$date":"2026-03-04T11:12"}', '"2026-03-04T11:12:13\\u005a"', '{"level":"e\\u0072r"}', '{"level" : "Err" }'),
+    *('{"$date" : "2026-03-04 11:12:13" }', '{"a":"2026-03-04 11:12:13"}', '"x"y', '"\\x"', "{,}", '{"a":1,}', "[1,]"),
+]
+
+# Pairs of logfmt.
+_PAIR_KEYS: Final = [*ALL_NAMES, *"abcdefghijk", "t", "t", "msg_2", "żółw", "it's", "@t", "MESSAGE", "\x7f"]
+_PAIR_VALUES: Final = [
+    *("info", '"info"', "INFO", '"a b"', '""', "", '"\\""', '"\\x1"', "a\\b", "a=b", "é", '"\t"', '"', "a b", "12"),
+    *("'a b'", "'", "''", "'a'b'", "don't", "'a=\"b\"'", '"C:\\path"', '"\\u0041"', '"\\ud800"', '"ends\\'),
+    *("2026-03-04T11:12:13Z", '"2026-03-04 11:12:13"', "'2026-03-04 11:12:13'", "2026-03-04", "2026-03-04T11:12:x"),
+]
+
+# What containers write besides, and what their runtimes put before it.
+_CONTAINERS: Final = [
+    "cri",
+    "docker",
+    "cri+json",
+    "docker+json",
+    "cri+logfmt",
+    "docker+plain",
+    "cri+auto",
+    "docker+auto",
+]
+_CONTENTS: Final = [
+    *(
+        b"ERROR",
+        b"[warn]",
+        b"info:",
+        b"Fatal: ",
+        b"EMERG_",
+        b"2024/01/15T08:23:45.5+0100  ",
+        b" level=info msg=x time=1",
+    ),
+    *(b'{"level":"UNKNOWN","message":"INFO x","timestamp":null}', b'"time"', b'{"stream":1,"msg":"x"}'),
+    *(b'{"level": "UNKNOWN", "message": "INFO x", "timestamp": null}', b"<&>", b"/", b"\x1b[0m"),
+]
+_CRI_TAGS: Final = [b" stdout F ", b" stderr F ", b" stdout F ", b" stdout P ", b" stderr F", b" stdin F "]
 
 # Of the state of a scan; Python takes a whole escape at once, and leaves what counts its digits as it was.
 _COMPARED: Final = 6
@@ -107,6 +156,8 @@ class SpeedupsFuzzer:
         self._checks: list[Callable[[], None]] = [
             *(self._render, self._render, self._escape, self._utf8, self._judge, self._judge, self._run_ends),
             *(self._scan, self._scan, self._checksum, self._fingerprint, self._events, self._events),
+            *(self._render_json, self._render_json, self._render_containers, self._render_containers),
+            *(self._render_logfmt, self._render_logfmt),
         ]
 
     def run(self, operations: int) -> None:
@@ -136,6 +187,69 @@ class SpeedupsFuzzer:
         data = self._bytes(_TEXT)
         inner = self._random.choice([b"\n", b"\x1f", b"\x0b", b"\0"])
         self._compare("rendering", data, LineFormat.render, self._random.choice([PLAIN, PLAIN_1, RAW]), data, inner)
+
+    def _render_json(self) -> None:
+        """Of a dozen lines of one layout, Python renders most at once."""
+        inner = self._random.choice([b"\n", b"\x1f", b"\x0b", b"\0"])
+        lines = [self._object(inner) * self._random.choice([1, 1, 12]) for _ in range(self._random.randrange(6))]
+        data = b"".join(lines) + self._bytes(_JSON)
+        data = data.decode(errors="replace").encode()
+        self._compare("rendering as JSON", data, JSON.render, data, inner)
+
+    def _object(self, inner_newline: bytes) -> bytes:
+        choice, space = (
+            self._random.choice,
+            self._random.choice(["", "", " ", " \t", inner_newline.decode().strip("\n")]),
+        )
+        members = (f'"{choice(_KEYS)}"{space}:{space}{choice(_VALUES)}' for _ in range(self._random.randrange(9)))
+        line = f"{space}{{{space}{f'{space},{space}'.join(members)}{space}}}{space}".encode()
+        if not self._random.randrange(4):
+            at = self._random.randrange(len(line))
+            line = line[:at] + choice(_JSON) + line[at + self._random.randrange(2) :]
+        return line + b"\n"
+
+    def _render_logfmt(self) -> None:
+        choice, inner = self._random.choice, self._random.choice([b"\n", b"\x1f", b"\x0b", b"\0"])
+        lines = []
+        for _ in range(self._random.randrange(8)):
+            count = choice([1, 2, 3, 5, 8, 70])
+            pairs = (choice(_PAIR_KEYS) + choice(["=", "=", "=", "=", ""]) + choice(_PAIR_VALUES) for _ in range(count))
+            line = choice([" ", " ", "  ", "\t"]).join(pairs).encode()
+            if not self._random.randrange(3):
+                at = self._random.randrange(len(line))
+                line = line[:at] + choice([*_TEXT, inner]) + line[at + self._random.randrange(2) :]
+            lines.append((line + b"\n") * choice([1, 1, 12]))
+        data = b"".join(lines).decode(errors="replace").encode()
+        self._compare("rendering as logfmt", data, LOGFMT.render, data, inner)
+
+    def _render_containers(self) -> None:
+        choice = self._random.choice
+        name = choice(_CONTAINERS)
+        inner = choice([b"\n", b"\n", b"\x1f", b"\x0b"])
+        data = b"".join(
+            self._container_line(name.startswith("docker"), inner) for _ in range(self._random.randrange(12))
+        )
+        data = data.decode(errors="replace").encode()
+        format_ = format_named(name)
+        self._compare(f"rendering as {name}", data, format_.render, data, inner)
+
+    def _container_line(self, is_docker: bool, inner_newline: bytes) -> bytes:
+        choice, has_rubbish = self._random.choice, not self._random.randrange(4)
+        content = b"".join(choice([*_CONTENTS, *_TEXT]) for _ in range(self._random.randrange(4)))
+        if self._random.randrange(2):
+            content = self._object(inner_newline)
+        content = content.decode(errors="replace").replace("\n", "").encode()
+        if is_docker:
+            log = json.dumps(
+                content.decode() + choice(["\n", "\n", "\n", "\r\n", ""]), ensure_ascii=choice([True, False])
+            )
+            line = f'{{"log":{log},"stream":"{choice(["stdout", "stderr"])}","time":"2024-01-15T08:23:45.1Z"}}'.encode()
+        else:
+            line = choice([b"2024-01-15T08:23:45.123Z", b"2024-01-15T08:23:45+01:00"]) + choice(_CRI_TAGS) + content
+        if has_rubbish:
+            at = self._random.randrange(len(line))
+            line = line[:at] + choice(_TEXT) + line[at + self._random.randrange(2) :]
+        return line + b"\n"
 
     def _escape(self) -> None:
         data = self._bytes(_TEXT)

@@ -17,9 +17,12 @@ from logferry.protocol.validation import Accept, Lines, validate_line
 from logferry.rendering.engine.escape import WHITE_SPACE, escape, with_plain_newlines
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.engine.line_format import LineFormat
+from logferry.rendering.formats.json.format import JSON
+from logferry.rendering.formats.text.logfmt import LOGFMT
 from logferry.rendering.formats.text.plain import PLAIN
 from logferry.rendering.formats.text.plain_1 import PLAIN as PLAIN_1
 from logferry.rendering.formats.text.raw import RAW
+from tests.properties.test_formats_properties import chunks
 from tests.support.judging import validate
 
 if speedups.compiled is None:
@@ -63,11 +66,20 @@ _bytes = st.lists(_undecodable).map(b"".join)
 _inner_newlines = st.sampled_from([b"\n", b"\x1f", b"\x0b", b"\x00"])
 
 
+_decodable_chunks = chunks.map(lambda data: data.decode(errors="replace").encode())
+
+
 def without_compiled(function: Any, *arguments: Any) -> Any:
     """Call with the Python code alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(speedups, "compiled", None)
         return function(*arguments)
+
+
+@given(_decodable_chunks, _inner_newlines)
+def test_objects_and_pairs_are_rendered_as_in_python(lines: bytes, inner_newline: bytes) -> None:
+    for format_ in (JSON, LOGFMT):
+        assert format_.render(lines, inner_newline) == without_compiled(format_.render, lines, inner_newline)
 
 
 @given(_lines, _inner_newlines)

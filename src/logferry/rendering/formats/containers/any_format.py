@@ -63,6 +63,8 @@ class AnyFormat(Format):
 
     def render(self, data: bytes, inner_newline: bytes) -> Rendered:
         """See Format. There is no carriage return in the data, and no blank line."""
+        if data.startswith(b"{") and data.count(b"\n{") == data.count(b"\n") - 1:  # most programs write one format
+            return self._format_of("json").render(data, inner_newline)
         render = partial(self._otherwise.render, inner_newline=inner_newline)
         for _, line, kind in reversed(self._kinds):
             record = (Column(1, partial(_records, kind, inner_newline)), b"\n")

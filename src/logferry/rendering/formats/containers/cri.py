@@ -9,17 +9,21 @@ here, so each line is an event. A line that is still a part is an event whose re
 
 import re
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
+from logferry import speedups
 from logferry.protocol.patterns import compile_pattern
-from logferry.rendering.engine.escape import NEWLINE, with_plain_newlines
+from logferry.rendering.engine.escape import NEWLINE, escape_characters, with_plain_newlines
 from logferry.rendering.engine.fields import flag
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.engine.levels import LEVEL_AHEAD
 from logferry.rendering.engine.line_format import LineFormat, LineKind
 from logferry.rendering.engine.records import Columns, LinePattern, Texts, Written
 from logferry.rendering.engine.timestamps import RFC_3339
-from logferry.rendering.formats.containers.runtime_fields import FIELDS, STREAM, ContainerLine, WriteRecords
+from logferry.rendering.formats.containers.records import render_taken
+from logferry.rendering.formats.containers.runtime_fields import FIELDS, STREAM, ContainerLine, Taken, WriteRecords
+from logferry.rendering.formats.text.raw import RAW
 from logferry.rendering.partial_lines import Part, PartSyntax
 
 # An empty message may come without the space before it.
@@ -77,6 +81,17 @@ class CriFormat(LineFormat):
     def __init__(self) -> None:
         super().__init__("cri", [_KIND])
 
+    def render(self, data: bytes, inner_newline: bytes) -> Rendered:
+        """See Format."""
+        if speedups.compiled is None:
+            return super().render(data, inner_newline)
+
+        def otherwise(left: bytes) -> Rendered:
+            return self.render_escaped(escape_characters(left, inner_newline))
+
+        taken, newline_inside = self.take_contents(speedups.compiled, data, inner_newline)
+        return render_taken(speedups.compiled, taken, partial(RAW.render, inner_newline=newline_inside), otherwise)
+
     def line_of(self, text: str) -> ContainerLine | None:
         """See Runtime."""
         match = _line.fullmatch(text)
@@ -84,6 +99,10 @@ class CriFormat(LineFormat):
             return None
         others = {"partial": True} if match["tag"] == "P" else {}
         return ContainerLine(match["content"] or "", match["timestamp"], match["stream"], others)
+
+    def take_contents(self, compiled: Any, data: bytes, inner_newline: bytes) -> tuple[Taken, bytes]:
+        """See Runtime."""
+        return compiled.cri_contents(with_plain_newlines(data, inner_newline), inner_newline), inner_newline
 
     def render_contents(
         self, data: bytes, inner_newline: bytes, write: WriteRecords, otherwise: Callable[[bytes], Rendered]

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
+from logferry import speedups
 from logferry.protocol.patterns import compile_pattern
 from logferry.rendering.engine.escape import NEWLINE, to_json, with_plain_newlines
 from logferry.rendering.engine.fields import record_of
@@ -21,13 +22,16 @@ from logferry.rendering.engine.format import Format, Rendered, unknown_fields
 from logferry.rendering.engine.levels import LEVEL_AHEAD, level_of_message
 from logferry.rendering.engine.line_format import one_by_one
 from logferry.rendering.engine.records import Columns, LinePattern, Texts, Written
+from logferry.rendering.formats.containers.records import render_taken
 from logferry.rendering.formats.containers.runtime_fields import (
     FIELDS,
     STREAM,
     TIME_CHARACTERS,
     ContainerLine,
+    Taken,
     WriteRecords,
 )
+from logferry.rendering.formats.text.raw import RAW
 from logferry.rendering.partial_lines import Part, PartSyntax
 
 
@@ -150,6 +154,10 @@ class DockerFormat(Format):
             return ContainerLine(message, timestamp, stream, {**line, "partial": True})
         return ContainerLine(message[:-1].removesuffix("\r"), timestamp, stream, line)
 
+    def take_contents(self, compiled: Any, data: bytes, inner_newline: bytes) -> tuple[Taken, bytes]:
+        """See Runtime. Lines with newlines inside are unusual."""
+        return compiled.docker_contents(with_plain_newlines(data, inner_newline), inner_newline), NEWLINE
+
     def render_contents(
         self, data: bytes, inner_newline: bytes, write: WriteRecords, otherwise: Callable[[bytes], Rendered]
     ) -> Rendered:
@@ -173,6 +181,11 @@ class DockerFormat(Format):
 
     def render(self, data: bytes, inner_newline: bytes) -> Rendered:
         """See Format."""
+        if speedups.compiled:
+            taken, newline_inside = self.take_contents(speedups.compiled, data, inner_newline)
+            render = partial(RAW.render, inner_newline=newline_inside)
+            otherwise = partial(self._one_by_one, inner_newline=inner_newline)
+            return render_taken(speedups.compiled, taken, render, otherwise)
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n")
         if inner_newline != NEWLINE or len(data.translate(None, _CONTROL_BYTES)) != len(data):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from logferry.rendering.engine.fields import Field, of_each, text
 from logferry.rendering.engine.format import Rendered
@@ -39,6 +39,11 @@ class ContainerLine:
 WriteRecords = Callable[[bytes, bytes, Texts, Texts], list[bytes]]
 
 
+# What the compiled part takes out of lines: contents, one per line; a mark for each line (native/containers.h); all
+# lines that it leaves to Python; the number of blank lines.
+Taken = tuple[bytes, bytes, bytes, int]
+
+
 class Runtime(Protocol):
     """A format of a container runtime, whose lines hold lines of another format."""
 
@@ -49,6 +54,9 @@ class Runtime(Protocol):
 
     def line_of(self, text: str) -> ContainerLine | None:
         """Take the text of one event apart: the reference. None if the event does not have this format."""
+
+    def take_contents(self, compiled: Any, data: bytes, inner_newline: bytes) -> tuple[Taken, bytes]:
+        """Have the compiled part take contents out of lines; return also the byte for newlines inside."""
 
     def render_contents(
         self, data: bytes, inner_newline: bytes, write: WriteRecords, otherwise: Callable[[bytes], Rendered]

@@ -25,7 +25,8 @@ class JsonFormat(LayoutFormat):
     """Lines that are JSON objects."""
 
     name = "json"
-    unstructured_line = r"([^{\s][^\n]*+)"
+    compiled_name = "render_json"
+    unstructured_line = r"([^{\x00-\x20][^\n]*+)"
 
     def record_of(self, text: str) -> str:
         """See Format."""

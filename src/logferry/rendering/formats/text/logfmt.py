@@ -42,6 +42,7 @@ class LogfmtFormat(LayoutFormat):
     """Lines that consist of key-value pairs."""
 
     name = "logfmt"
+    compiled_name = "render_logfmt"
     unstructured_line = r"([^=\n]++)"
 
     def record_of(self, text: str) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 from logferry import speedups
 from logferry.rendering.engine.escape import escape_characters, with_plain_newlines
 from logferry.rendering.engine.format import Rendered
+from logferry.rendering.engine.gaps import with_gaps_filled
 from logferry.rendering.engine.levels import UNKNOWN
 from logferry.rendering.engine.line_format import LineFormat
 from logferry.rendering.formats.text.plain_layouts import kinds_of
@@ -45,21 +46,7 @@ class PlainFormat(LineFormat):
         if not others:
             return Rendered(payload, lines, blank)
         rest = self.render_escaped(escape_characters(others, inner_newline))
-        return Rendered(_merged(payload, rest.payload, gaps), lines + rest.lines, blank)
-
-
-def _merged(payload: bytes, others: bytes, gaps: list[tuple[int, int]]) -> bytes:
-    """Put other records into the gaps of a payload: each gap has an offset and a number of records."""
-    if not payload:
-        return others
-    records = others.split(b"\n")
-    pieces = list[bytes]()
-    done = at = 0
-    for offset, count in gaps:
-        pieces += payload[at:offset], b"\n".join(records[done : done + count]), b"\n"
-        done += count
-        at = offset
-    return b"".join([*pieces, payload[at:]])
+        return Rendered(with_gaps_filled(payload, rest.payload, gaps), lines + rest.lines, blank)
 
 
 @lru_cache(maxsize=64)
