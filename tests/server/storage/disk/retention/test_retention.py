@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.journals.journal import journal_path
 from logferry.server.storage.disk.ledger import Ledger
@@ -71,7 +72,7 @@ class CountingFiles(FileSystem):
         if path.suffix == ".ndjson":
             self.deleted.append(len(self.stored.deliveries))
             if len(self.deleted) > 16:
-                wait_until(self.waits_for, "the store is open")
+                wait_until(self.waits_for, "the test goes on")
         super().delete(path)
 
 
@@ -85,8 +86,11 @@ def test_segments_that_expire_together_are_deleted_in_steps_and_lines_are_stored
     filled(tmp_path, 100)
     stored = Stored()
     files = CountingFiles(stored)
+    is_submitted = threading.Event()
+    files.waits_for = is_submitted.is_set
     with opened(tmp_path, segment_bytes=1 << 20, retention_bytes=SIZE, file_system=files) as store:
         store.submit(delivery(LINES[0]), stored)
+        is_submitted.set()
         wait_until(lambda: len(files.deleted) == 100, "all are deleted, though only one line was stored meanwhile")
         wait_until(lambda: stored.deliveries, "the line is stored")
     assert files.deleted.count(0) <= 2 * 16
@@ -95,11 +99,12 @@ def test_segments_that_expire_together_are_deleted_in_steps_and_lines_are_stored
 
 def test_a_store_that_ends_before_everything_expired_is_deleted_does_not_wait_for_that(tmp_path: Path) -> None:
     filled(tmp_path, 100)
-    before = segments_of(tmp_path)
-    with opened(tmp_path, segment_bytes=1 << 20, retention_bytes=SIZE):
-        pass
-    left = segments_of(tmp_path)
-    assert 1 < len(left) < len(before)
+    files, running = CountingFiles(Stored()), list[DiskStore]()
+    files.waits_for = lambda: running and parts_of(running[0]).writer._worker.is_stopping
+    with opened(tmp_path, segment_bytes=1 << 20, retention_bytes=SIZE, file_system=files) as store:
+        running.append(store)
+    assert 16 <= len(files.deleted) <= 32
+    assert len(segments_of(tmp_path)) == 101 - len(files.deleted)
     with opened(tmp_path, segment_bytes=1 << 20):  # without a limit: they are expired already
         wait_until(lambda: len(segments_of(tmp_path)) == 1, "the next start goes on")
     assert problems(tmp_path) == [""]
