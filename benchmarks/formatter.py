@@ -81,6 +81,23 @@ _FORMATS: Final[dict[str, tuple[RenderSpec, str]]] = {
         f'{{"log":"{{\\"level\\":\\"info\\",\\"msg\\":\\"{_TEXT}\\",\\"n\\":@}}\\n","stream":"stdout",'
         '"time":"2024-01-15T08:23:45.123456789Z"}',
     ),
+    "plain, [thread] LEVEL": (RenderSpec(), f"2024-01-15 08:23:45,123 [main] INFO app.Web - {_TEXT} @"),
+    "plain, - LEVEL -": (RenderSpec(), f"2024-01-15 08:23:45,123 - app.web - INFO - {_TEXT} @"),
+    "plain, [timestamp] LEVEL": (RenderSpec(), f"[2024-01-15 08:23:45,123] INFO {_TEXT} @ (app.Web)"),
+    "plain, LEVEL:module:": (RenderSpec(), f"WARNING:root:{_TEXT} @"),
+    "plain, no level": (RenderSpec(), f"2024/01/15 08:23:45 {_TEXT} @"),
+    "nginx, error log": (RenderSpec(format="nginx"), f"2024/01/15 08:23:45 [error] 4711#0: *@ {_TEXT}"),
+    "apache, error log": (
+        RenderSpec(format="apache"),
+        f"[Mon Jan 15 08:23:45.123456 2024] [core:error] [pid 4711:tid 7] [client 192.0.2.7:5] {_TEXT} @",
+    ),
+    "auditd": (RenderSpec(format="auditd"), f"type=USER_LOGIN msg=audit(1772622733.415:@): {_TEXT}"),
+    "haproxy": (
+        RenderSpec(format="haproxy"),
+        "192.0.2.7:3331 [15/Jan/2024:08:23:45.123] web shop/s1 10/0/30/69/109 200 @ - - ---- 1/1/1/1/0 0/0 "
+        '"GET /items/@ HTTP/1.1"',
+    ),
+    "postgres": (RenderSpec(format="postgres"), f"2024-01-15 08:23:45.123 UTC [@] app@shop LOG:  {_TEXT}"),
     "klog": (RenderSpec(format="klog"), f"I0115 08:23:45.123456       1 web.go:123] {_TEXT} @"),
     "python": (RenderSpec(format="python"), f"2024-01-15 08:23:45,123 - app.web - INFO - {_TEXT} @"),
     "regex": (

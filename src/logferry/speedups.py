@@ -15,14 +15,13 @@ from functools import cache
 from typing import Any, Final, Protocol
 
 # The version of the functions below. A compiled part with another version, from another checkout, is not used.
-_INTERFACE: Final = 6
+_INTERFACE: Final = 7
 
 
 class Compiled(Protocol):
     """The functions of the compiled part.
 
-    It also has `crc32` where the CPU makes that faster than zlib's, and `fingerprint`, `render_certain` and
-    `render_certain_of_own_levels` unless it is an older build.
+    It also has `crc32` where the CPU makes that faster than zlib's, and `fingerprint` unless it is an older build.
 
     `inner_newline` is the byte that stands for newlines inside events, or a newline if there are none. Lines must end
     with a newline.
@@ -31,30 +30,50 @@ class Compiled(Protocol):
     def render_plain(self, data: bytes, inner_newline: bytes, /) -> tuple[bytes, int, int]:
         """Render lines in the plain format by rules 1; return NDJSON, record count, blank count. Raises ValueError."""
 
-    def render_certain(
-        self, data: bytes, inner_newline: bytes, /
+    def render_plain_2(
+        self, data: bytes, inner_newline: bytes, has_own_levels: bool, program: object | None, /
     ) -> tuple[bytes, int, int, bytes, list[tuple[int, int]]]:
-        """Render those lines in the plain format whose reading is certain; return NDJSON, record count, blank count.
+        """Render lines in the plain format by rules 2; return as `render_lines` does. Raises ValueError.
 
-        Then follow all other lines, none of them blank, and where their records belong: offsets in the NDJSON, each
-        with a number of lines. Raises ValueError.
+        `has_own_levels`: the user has added words that are levels. `program` renders the lines of rare layouts; without
+        it, they are among the other lines.
         """
 
-    def render_certain_of_own_levels(
-        self, data: bytes, inner_newline: bytes, /
+    def line_program(
+        self,
+        words: bytes,
+        sets: bytes,
+        shapes: bytes,
+        tables: bytes,
+        lists: bytes,
+        kinds: bytes,
+        pieces: bytes,
+        texts: bytes,
+        functions: tuple[Callable[[bytes | None], bytes], ...],
+        knows_all: bool,
+        /,
+    ) -> object:
+        """Return the program of a format, made of the parts that rendering/engine/compiled makes. Raises ValueError."""
+
+    def render_lines(
+        self, program: object, data: bytes, inner_newline: bytes, /
     ) -> tuple[bytes, int, int, bytes, list[tuple[int, int]]]:
-        """Do as `render_certain` does, where the user has added words that are levels."""
+        """Render lines by the program of their format; return NDJSON, record count, blank count. Raises ValueError.
+
+        Then follow all other lines, none of them blank, escaped for JSON, and where their records belong: offsets in
+        the NDJSON, each with a number of lines.
+        """
 
     def render_raw(self, data: bytes, inner_newline: bytes, /) -> tuple[bytes, int, int]:
         """Render lines in the raw format; return NDJSON, record count, blank count. Raises ValueError."""
 
     def render_json(self, data: bytes, inner_newline: bytes, /) -> tuple[bytes, int, int, bytes, list[tuple[int, int]]]:
-        """Render lines in the json format by rules 2; return as `render_certain` does. Raises ValueError."""
+        """Render lines in the json format by rules 2; return as `render_lines` does. Raises ValueError."""
 
     def render_logfmt(
         self, data: bytes, inner_newline: bytes, /
     ) -> tuple[bytes, int, int, bytes, list[tuple[int, int]]]:
-        """Render lines in the logfmt format by rules 2; return as `render_certain` does. Raises ValueError."""
+        """Render lines in the logfmt format by rules 2; return as `render_lines` does. Raises ValueError."""
 
     def cri_contents(self, data: bytes, inner_newline: bytes, /) -> tuple[bytes, bytes, bytes, int]:
         """Take what containers wrote out of lines in the cri format; return it, one line for each.

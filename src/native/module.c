@@ -4,13 +4,14 @@
 #include "containers.h"
 #include "escape.h"
 #include "events.h"
+#include "line_program.h"
 #include "plain.h"
 #include "structured.h"
 #include "utf8.h"
 #include "validation.h"
 
 /* The version of the functions below. It changes together with speedups.py, which ignores any other version. */
-#define INTERFACE 6
+#define INTERFACE 7
 
 /* Let malloc keep up to `size` freed bytes: returning every chunk to the system and requesting it again takes a
  * tenth of a client's time. Does nothing where malloc lacks this setting. */
@@ -30,10 +31,12 @@ keep_freed_memory(PyObject *Py_UNUSED(module), PyObject *arguments)
 static PyMethodDef methods[] = {
     {"render_plain", render_plain, METH_VARARGS,
      "Render lines in the plain format by rules 1: (NDJSON, records, blank lines)."},
-    {"render_certain", render_certain, METH_VARARGS,
-     "Render what is certain of lines in the plain format: (NDJSON, records, blank lines, other lines, gaps)."},
-    {"render_certain_of_own_levels", render_certain_of_own_levels, METH_VARARGS,
-     "Do the same where the user has added words that are levels."},
+    {"render_plain_2", render_plain_2, METH_VARARGS,
+     "Render lines in the plain format by rules 2: (NDJSON, records, blank lines, other lines, gaps)."},
+    {"line_program", line_program, METH_VARARGS,
+     "Return the program of a format, made of the parts of its patterns and records."},
+    {"render_lines", render_lines_by, METH_VARARGS,
+     "Render lines by the program of their format: (NDJSON, records, blank lines, other lines, gaps)."},
     {"render_raw", render_raw, METH_VARARGS, "Render lines as whole messages: (NDJSON, records, blank lines)."},
     {"render_json", render_json, METH_VARARGS,
      "Render what is certain of lines in the json format by rules 2: (NDJSON, records, blank lines, other lines, gaps)."},

@@ -102,7 +102,6 @@ is_blank(const byte *line, byte inner_newline)
 
 PyObject *render_plain(PyObject *module, PyObject *arguments);
 PyObject *render_raw(PyObject *module, PyObject *arguments);
-PyObject *render_certain(PyObject *module, PyObject *arguments);
-PyObject *render_certain_of_own_levels(PyObject *module, PyObject *arguments);
+PyObject *render_plain_2(PyObject *module, PyObject *arguments);
 
 #endif

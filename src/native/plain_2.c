@@ -1,12 +1,12 @@
-/* Renders lines in the plain format by rules 2, as far as their reading is certain; Python renders the others. */
+/* Renders lines in the plain format by rules 2: the commonest layout here, and all others by the program of the format. */
 #include "arguments.h"
 #include "escape.h"
 #include "levels.h"
-#include "output.h"
+#include "line_program.h"
 #include "plain.h"
 
 /* What is to be done with a line of the plain format, by rules 2 (rendering/formats/text/plain.py). */
-typedef enum { ASK_PYTHON, WITH_LEVEL, WITH_TIMESTAMP, WHOLE } Reading;
+typedef enum { ASK, WITH_LEVEL, WITH_TIMESTAMP, WHOLE } Reading;
 
 /* Whether a word without a mark is a level right after a timestamp although it is in small letters. */
 static inline int
@@ -54,17 +54,17 @@ read_dated(const Parts *parts, byte inner_newline, int has_own_levels)
 {
     const byte *zone = parts->timestamp_end - 4;
     if (*zone == ' ' && (zone[1] == '+' || zone[1] == '-'))
-        return ASK_PYTHON; /* an hour after a space may be a number of the message */
+        return ASK; /* an hour after a space may be a number of the message */
     int is_marked = parts->level[-1] == '[' || *parts->level_end == ':';
     if ((is_marked || are_capitals(parts->level, parts->level_end)) && is_level_word(parts->level, parts->level_end))
         return WITH_LEVEL;
     if (!is_marked && is_small_level(parts->level, parts->level_end))
         return WITH_LEVEL;
     if (is_marked || has_own_levels || are_capitals(parts->level, parts->level_end))
-        return ASK_PYTHON;
+        return ASK;
     if (parts->timestamp_end[0] != ' ' || parts->timestamp_end + 1 != parts->level)
-        return ASK_PYTHON;
-    return is_prose(parts->level_end, inner_newline) ? WITH_TIMESTAMP : ASK_PYTHON;
+        return ASK;
+    return is_prose(parts->level_end, inner_newline) ? WITH_TIMESTAMP : ASK;
 }
 
 /* Decide about any other line by its beginning: the timestamps and levels of all layouts begin with a digit, a bracket,
@@ -74,23 +74,23 @@ read_undated(const byte *at, int has_own_levels)
 {
     static const char names[] = "JanFebMarAprMayJunJulAugSepOctNovDecMonTueWedThuFriSatSun";
     if (IS(*at, DIGIT) || *at == '[' || *at == '<' || *at == 0x1b)
-        return ASK_PYTHON;
+        return ASK;
     if (!IS(*at, LETTER))
         return WHOLE;
     const byte *end = at;
     while (IS(*end, LETTER))
         end++;
     if (has_own_levels || *end == ':' || are_capitals(at, end))
-        return ASK_PYTHON;
+        return ASK;
     for (const char *name = names; end - at == 3 && *name; name += 3)
         if (!memcmp(at, name, 3))
-            return ASK_PYTHON;
+            return ASK;
     return WHOLE;
 }
 
 /* Put a line, or what is left of it from `at` on, as a message with its level before and its timestamp after it. */
 static byte *
-put_record(byte *out, const byte *line, const byte *at, const byte *end, byte inner_newline, Reading reading,
+put_certain(byte *out, const byte *line, const byte *at, const byte *end, byte inner_newline, Reading reading,
            const Parts *parts)
 {
     out = PUT(out, "{\"level\": \"");
@@ -109,35 +109,38 @@ put_record(byte *out, const byte *line, const byte *at, const byte *end, byte in
     return PUT(out, "\"}\n");
 }
 
-/* Add `count` lines that Python has to read to the gaps between records, at an offset of the payload. */
-static int
-add_gap(PyObject *gaps, Py_ssize_t offset, Py_ssize_t count)
+/* Render a line whose reading is not certain: by the program, if there is one. */
+static RecordResult
+put_uncertain(LineProgram *program, Scratch *scratch, const byte *at, const byte *end, byte inner_newline,
+              Output *output, Gaps *gaps)
 {
-    PyObject *gap = count ? Py_BuildValue("nn", offset, count) : NULL;
-    if (!gap)
-        return count ? -1 : 0;
-    int failed = PyList_Append(gaps, gap);
-    Py_DECREF(gap);
-    return failed;
+    const byte *newline, *next, *line = escaped_line(scratch, at, end, inner_newline, &newline, &next);
+    if (!line)
+        return RECORD_FAILED;
+    RecordResult result = program ? put_line(program, line, newline, output) : RECORD_LEFT;
+    if (result == RECORD_LEFT && gaps_add(gaps, line, newline) < 0)
+        return RECORD_FAILED;
+    return result;
 }
 
-/* Render the lines whose reading is certain. The others are put together, with the places where their records belong. */
+/* Render lines: those whose reading is certain here, the others by the program, or by Python. */
 static PyObject *
-render_certain_lines(const byte *at, const byte *end, byte inner_newline, int has_own_levels)
+render_by_rules_2(const byte *at, const byte *end, byte inner_newline, int has_own_levels, LineProgram *program)
 {
-    Py_ssize_t lines = 0, blank = 0, waiting = 0;
-    Output output, others;
-    PyObject *gaps = PyList_New(0);
-    if (!gaps)
+    Py_ssize_t lines = 0, blank = 0;
+    Output output;
+    Gaps gaps;
+    Scratch scratch = {NULL, 0};
+    if (gaps_open(&gaps) < 0)
         return NULL;
     if (output_open(&output, end - at + (end - at) / 16 + 64 * count_newlines(at, end) + SPARE_BYTES) < 0)
-        goto no_output;
-    if (output_open(&others, 0) < 0)
-        goto no_others;
+        goto failed;
     while (at < end) {
         const byte *newline = memchr(at, '\n', (size_t)(end - at));
+        Py_ssize_t offset = output.at - (byte *)PyBytes_AS_STRING(output.object);
         Parts parts;
         Reading reading;
+        RecordResult result = RECORD_PUT;
         if (parse_plain(at, inner_newline, &parts))
             reading = read_dated(&parts, inner_newline, has_own_levels);
         else if (is_blank(at, inner_newline)) {
@@ -147,63 +150,45 @@ render_certain_lines(const byte *at, const byte *end, byte inner_newline, int ha
         }
         else
             reading = read_undated(at, has_own_levels);
-        if (reading == ASK_PYTHON) {
-            if (output_reserve(&others, newline + 1 - at) < 0)
-                goto failed;
-            memcpy(others.at, at, (size_t)(newline + 1 - at));
-            others.at += newline + 1 - at;
-            waiting++;
-        }
+        if (reading == ASK)
+            result = put_uncertain(program, &scratch, at, end, inner_newline, &output, &gaps);
         else {
-            if (add_gap(gaps, output.at - (byte *)PyBytes_AS_STRING(output.object), waiting) < 0)
-                goto failed;
-            waiting = 0;
             if (output_reserve(&output, MOST_PER_BYTE * (newline - at) + RECORD_BYTES + SLACK) < 0)
                 goto failed;
             const byte *message = reading == WITH_LEVEL ? parts.message : reading == WITH_TIMESTAMP ? parts.level : at;
-            output.at = put_record(output.at, at, message, end, inner_newline, reading, &parts);
-            lines++;
+            output.at = put_certain(output.at, at, message, end, inner_newline, reading, &parts);
         }
+        if (result == RECORD_FAILED)
+            goto failed;
+        if (result == RECORD_PUT) {
+            lines++;
+            if (gaps.waiting && gaps_enter_place(&gaps, offset) < 0)
+                goto failed;
+        }
+        blank += result == RECORD_BLANK;
         at = newline + 1;
     }
-    if (add_gap(gaps, output.at - (byte *)PyBytes_AS_STRING(output.object), waiting) < 0)
-        goto failed;
-    PyObject *payload = output_close(&output), *left = output_close(&others);
-    if (payload && left)
-        return Py_BuildValue("NnnNN", payload, lines, blank, left, gaps);
-    Py_XDECREF(payload);
-    Py_XDECREF(left);
-    Py_DECREF(gaps);
-    return NULL;
+    PyMem_Free(scratch.line);
+    return gaps_close(&gaps, &output, lines, blank);
 failed:
-    Py_XDECREF(others.object);
-no_others:
-    Py_XDECREF(output.object);
-no_output:
-    Py_DECREF(gaps);
+    PyMem_Free(scratch.line);
+    gaps_drop(&gaps, &output);
     return NULL;
 }
 
-static PyObject *
-render_certain_known_levels(const byte *at, const byte *end, byte inner_newline)
-{
-    return render_certain_lines(at, end, inner_newline, 0);
-}
-
-static PyObject *
-render_certain_own_levels(const byte *at, const byte *end, byte inner_newline)
-{
-    return render_certain_lines(at, end, inner_newline, 1);
-}
-
 PyObject *
-render_certain(PyObject *Py_UNUSED(module), PyObject *arguments)
+render_plain_2(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-    return with_lines(arguments, render_certain_known_levels);
-}
-
-PyObject *
-render_certain_of_own_levels(PyObject *Py_UNUSED(module), PyObject *arguments)
-{
-    return with_lines(arguments, render_certain_own_levels);
+    Py_buffer data, inner_newline;
+    int has_own_levels;
+    PyObject *capsule, *result = NULL;
+    LineProgram *program = NULL;
+    if (!PyArg_ParseTuple(arguments, "y*y*pO", &data, &inner_newline, &has_own_levels, &capsule))
+        return NULL;
+    if (check_lines(&data, &inner_newline) == 0 && (capsule == Py_None || (program = program_of(capsule))))
+        result = render_by_rules_2(data.buf, (const byte *)data.buf + data.len, *(const byte *)inner_newline.buf,
+                                   has_own_levels, program);
+    PyBuffer_Release(&data);
+    PyBuffer_Release(&inner_newline);
+    return result;
 }

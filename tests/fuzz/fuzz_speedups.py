@@ -12,6 +12,7 @@ import json
 import sys
 import zlib
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -21,8 +22,10 @@ if __name__ == "__main__":  # run as a script from anywhere; PYTHONPATH may name
     sys.path += [str(Path(__file__).resolve().parents[2] / "src"), str(Path(__file__).resolve().parents[2])]
 
 from logferry import speedups
+from logferry.model.format_names import CURRENT_RULES, FORMATS
 from logferry.protocol.long_lines import new_state, scan_record
 from logferry.protocol.validation import Accept, Lines
+from logferry.rendering.engine.compiled.program import program_of
 from logferry.rendering.engine.escape import escape, with_plain_newlines
 from logferry.rendering.engine.field_roles import ALL_NAMES
 from logferry.rendering.engine.line_format import LineFormat
@@ -35,6 +38,7 @@ from logferry.rendering.formats.text.raw import RAW
 from logferry.rendering.multiline import Multiline
 from logferry.rendering.registry import format_named
 from tests.support.judging import validate
+from tests.support.pattern_texts import compare_pattern, lines_of
 
 _TEXT: Final = [
     *(
@@ -146,6 +150,17 @@ _CRI_TAGS: Final = [b" stdout F ", b" stderr F ", b" stdout F ", b" stdout P ", 
 _COMPARED: Final = 6
 
 
+# Each format that is made of kinds of lines, by each rules.
+_LINE_FORMATS: Final = list(
+    dict.fromkeys(
+        found
+        for each in FORMATS
+        for rules in range(1, CURRENT_RULES + 1)
+        if isinstance(found := format_named(each.name, rules), LineFormat) and found.patterns
+    )
+)
+
+
 class SpeedupsFuzzer:
     """Makes up inputs, calls both implementations, and keeps the inputs on which they differ."""
 
@@ -158,6 +173,7 @@ class SpeedupsFuzzer:
             *(self._scan, self._scan, self._checksum, self._fingerprint, self._events, self._events),
             *(self._render_json, self._render_json, self._render_containers, self._render_containers),
             *(self._render_logfmt, self._render_logfmt),
+            *(self._line_format, self._line_format, self._pattern, self._program),
         ]
 
     def run(self, operations: int) -> None:
@@ -251,6 +267,40 @@ class SpeedupsFuzzer:
             line = line[:at] + choice(_TEXT) + line[at + self._random.randrange(2) :]
         return line + b"\n"
 
+    def _line_format(self) -> None:
+        """Render lines that the patterns of a format may match."""
+        format_ = self._random.choice(_LINE_FORMATS)
+        lines = lines_of(self._random.choice(format_.patterns), self._random, self._random.choice([1, 3, 8]))
+        data = b"".join(line + b"\n" for line in [*lines, b" "])
+        inner = self._random.choice([b"\n", b"\x1f"])
+        if inner == b"\n" or inner not in data:
+            data = data.replace(b" ", inner, self._random.choice([0, 1, 2])) if inner != b"\n" else data
+            self._compare(f"rendering as {format_.name}", data, LineFormat.render, format_, data, inner)
+
+    def _pattern(self) -> None:
+        """Match made-up patterns with made-up lines."""
+        problem = compare_pattern(self._random)
+        if problem:
+            self.problems.append(problem)
+
+    def _program(self) -> None:
+        """Load and run a program that was changed somewhere: only the process may not end."""
+        compiled: Any = speedups.compiled
+        parts = list(self._random.choice(_parts_of_programs()))
+        place = self._random.randrange(8)
+        part = bytearray(parts[place])
+        for _ in range(self._random.choice([1, 1, 2, 5])):
+            if part:
+                at = self._random.randrange(len(part)) & (~3 if self._random.random() < 0.8 else ~0)
+                part[at] = self._random.choice([0, 1, 2, 5, 9, 31, 127, 255, self._random.randrange(256)])
+        parts[place] = bytes(part[: self._random.choice([len(part)] * 9 + [len(part) // 2])])
+        try:
+            program = compiled.line_program(*parts, (lambda text: b"x",) * 9, True)
+        except ValueError:
+            return
+        for line in lines_of(self._random.choice(_LINE_FORMATS[0].patterns), self._random, 4):
+            compiled.render_lines(program, line + b"\n", b"\n")
+
     def _escape(self) -> None:
         data = self._bytes(_TEXT)
         inner = self._random.choice([b"\n", b"\x1f"])
@@ -322,6 +372,24 @@ class SpeedupsFuzzer:
         data = self._random.randbytes(self._random.choice([0, 1, 127, 128, 129, 256, 1024]))
         if fingerprint and fingerprint(data) != hashlib.blake2b(data, digest_size=16).hexdigest():
             self.problems.append(f"the fingerprint of {data!r}")
+
+
+@cache
+def _parts_of_programs() -> list[tuple[bytes, ...]]:
+    """Return the parts of the programs of some formats."""
+    found = list[tuple[bytes, ...]]()
+
+    class _Keeper:
+        def line_program(self, *parts: Any) -> object:
+            found.append(parts[:8])
+            return None
+
+    for name in ("plain", "syslog", "nginx", "cri", "klog"):
+        format_ = format_named(name)
+        assert isinstance(format_, LineFormat)
+        keeper: Any = _Keeper()
+        program_of(format_.compiled_kinds()[0], keeper, knows_all=True)
+    return found
 
 
 def _verdicts(data: bytes, accept: Accept) -> list[str]:

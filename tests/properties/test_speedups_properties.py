@@ -3,14 +3,16 @@
 import hashlib
 import json
 import zlib
-from typing import Any
+from random import Random
+from typing import Any, Final
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logferry import checksum, speedups
 from logferry.client.files.identity import fingerprint
+from logferry.model.format_names import CURRENT_RULES, FORMATS
 from logferry.protocol import validation
 from logferry.protocol.text import runs_by_validity
 from logferry.protocol.validation import Accept, Lines, validate_line
@@ -18,12 +20,25 @@ from logferry.rendering.engine.escape import WHITE_SPACE, escape, with_plain_new
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.engine.line_format import LineFormat
 from logferry.rendering.formats.json.format import JSON
+from logferry.rendering.formats.text import plain
 from logferry.rendering.formats.text.logfmt import LOGFMT
 from logferry.rendering.formats.text.plain import PLAIN
 from logferry.rendering.formats.text.plain_1 import PLAIN as PLAIN_1
 from logferry.rendering.formats.text.raw import RAW
+from logferry.rendering.registry import format_named
 from tests.properties.test_formats_properties import chunks
 from tests.support.judging import validate
+from tests.support.pattern_texts import lines_of
+
+# Each format that is made of kinds of lines, by each rules.
+LINE_FORMATS: Final = list(
+    dict.fromkeys(
+        found
+        for each in FORMATS
+        for rules in range(1, CURRENT_RULES + 1)
+        if isinstance(found := format_named(each.name, rules), LineFormat) and found.patterns
+    )
+)
 
 if speedups.compiled is None:
     pytest.skip("the compiled part is not built: python3 tools/build_speedups.py", allow_module_level=True)
@@ -118,6 +133,9 @@ def test_plain_lines_are_read_by_rules_2_as_in_python(lines: bytes, inner_newlin
     for format_ in (PLAIN, PLAIN.with_levels(("AUDIT",))):
         expected = without_compiled(format_.render, lines, inner_newline)
         assert format_.render(lines, inner_newline) == expected
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(plain, "_MANY_LINES", 0)  # by the program of all layouts
+            assert format_.render(lines, inner_newline) == expected
         events = with_plain_newlines(lines, inner_newline).decode().split("\n")[:-1]
         texts = (event.replace(inner_newline.decode(), "\n") for event in events)
         blank = WHITE_SPACE.replace(inner_newline.decode(), "")  # no event consists of joined blank lines
@@ -130,6 +148,19 @@ def test_lines_are_escaped_as_in_python(lines: bytes, inner_newline: bytes) -> N
     assert escape(lines, inner_newline) == without_compiled(escape, lines, inner_newline)
 
 
+@pytest.mark.parametrize("format_", LINE_FORMATS, ids=lambda format_: format_.name)
+@settings(max_examples=15)
+@given(st.integers(0, 2**32), _inner_newlines)
+def test_lines_of_every_format_are_rendered_as_in_python(format_: LineFormat, seed: int, inner_newline: bytes) -> None:
+    """The lines are made up from the patterns of the format, and changed."""
+    random = Random(seed)
+    pattern = random.choice(format_.patterns)
+    lines = [line for line in lines_of(pattern, random, 6) if inner_newline not in line]
+    data = b"".join(line + b"\n" for line in lines)
+    expected = without_compiled(LineFormat.render, format_, data, inner_newline)
+    assert LineFormat.render(format_, data, inner_newline) == format_.render(data, inner_newline) == expected
+
+
 def test_a_line_of_which_every_byte_is_escaped_fits() -> None:
     line = b"\x01" * 100_000 + b"\n"
     assert PLAIN.render(line, b"\n") == without_compiled(PLAIN.render, line, b"\n")
@@ -138,9 +169,11 @@ def test_a_line_of_which_every_byte_is_escaped_fits() -> None:
 
 @pytest.mark.parametrize(("lines", "inner_newline"), [(b"no newline", b"\n"), (b"line\n", b""), (b"line\n", b"ab")])
 def test_what_is_no_lines_is_refused(lines: bytes, inner_newline: bytes) -> None:
-    for function in (compiled.render_plain, compiled.render_certain, compiled.render_raw, compiled.escape):
+    for function in (compiled.render_plain, compiled.render_raw, compiled.escape):
         with pytest.raises(ValueError, match=r"newline|one byte"):
             function(lines, inner_newline)
+    with pytest.raises(ValueError, match=r"newline|one byte"):
+        compiled.render_plain_2(lines, inner_newline, False, None)
 
 
 @given(_bytes)

@@ -15,25 +15,44 @@ from logferry.rendering.engine.records import Column, Texts, Written
 ABSENT: Final = object()
 
 
+# What is between the fields of a record.
+SEPARATOR: Final = b", "
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A field that is the text of its group as it is: what a record has before and after the text.
+
+    `missing` is what a record has instead if the group did not match (None: it always does) or its text is `nil`.
+    """
+
+    before: bytes
+    after: bytes
+    missing: bytes | None = None
+    nil: bytes | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One key of a record, whose value comes from the text of a group.
 
     The text is None if the group did not match or the pattern does not have it. `value` converts the text of one line
     (None: the text itself is the value). `written` is what a chunk of records has for the field: JSON from the comma
-    before the key to the end of the value.
+    before the key to the end of the value. `copied` says the same of a field that is only copied: the compiled part
+    writes these fields itself. It calls `written` once for each of the few texts that other fields have.
     """
 
     key: str
     group: str
     value: Callable[[str | None], object] | None
     written: tuple[bytes | Column, ...]
+    copied: Copied | None = None
 
 
 def text(key: str, group: str = "") -> Field:
     """Return a field that is the text of its group, which always matches."""
-    group = group or key
-    return Field(key, group, None, (_before(key) + b'"', Column(group), b'"'))
+    group, before = group or key, _before(key) + b'"'
+    return Field(key, group, None, (before, Column(group), b'"'), Copied(before, b'"'))
 
 
 def level(group: str = "level") -> Field:
@@ -60,7 +79,9 @@ def text_or_null(key: str, group: str = "", *, nil: str = "-") -> Field:
             return Written([b"null" if text is None or text == none else b'"%b"' % text for text in texts])
         return Written(texts, b'"', b'"')
 
-    return Field(key, group, lambda text: None if text == nil else text, (_before(key), Column(group, edit)))
+    before = _before(key)
+    copied = Copied(before + b'"', b'"', before + b"null", none)
+    return Field(key, group, lambda text: None if text == nil else text, (before, Column(group, edit)), copied)
 
 
 def always_null(key: str) -> Field:
@@ -75,7 +96,7 @@ def number_or_null(key: str, group: str = "") -> Field:
     def value(text: str | None) -> int | None:
         return None if text is None or text == "-" else int(text)
 
-    return Field(key, group, value, (_before(key), Column(group, _numbers)))
+    return Field(key, group, value, (_before(key), Column(group, _numbers)), _copied_number(key))
 
 
 class WrittenNumber(float):
@@ -97,7 +118,11 @@ def decimal_or_null(key: str, group: str = "") -> Field:
     def value(text: str | None) -> WrittenNumber | None:
         return None if text is None or text == "-" else WrittenNumber(text)
 
-    return Field(key, group, value, (_before(key), Column(group, _numbers)))
+    return Field(key, group, value, (_before(key), Column(group, _numbers)), _copied_number(key))
+
+
+def _copied_number(key: str) -> Copied:
+    return Copied(_before(key), b"", _before(key) + b"null", b"-")
 
 
 def _numbers(texts: Texts) -> Written:
@@ -139,7 +164,8 @@ def if_given(key: str, group: str = "") -> Field:
             return Written([b"" if text is None else b'%b"%b"' % (before, text) for text in texts])
         return Written(texts, before + b'"', b'"')
 
-    return Field(key, group, lambda text: ABSENT if text is None else text, (Column(group, edit),))
+    copied = Copied(before + b'"', b'"', b"")
+    return Field(key, group, lambda text: ABSENT if text is None else text, (Column(group, edit),), copied)
 
 
 def csv_text_if_given(key: str) -> Field:
@@ -180,7 +206,7 @@ def record_of(fields: Iterable[Field]) -> list[bytes | Column]:
     """Return what a record of these fields consists of. The first field must be in every record."""
     (first, *rest), *others = (field.written for field in fields)
     assert isinstance(first, bytes)
-    pieces = [b"{" + first.removeprefix(b", "), *rest, *(piece for written in others for piece in written)]
+    pieces = [b"{" + first.removeprefix(SEPARATOR), *rest, *(piece for written in others for piece in written)]
     return [*pieces, b"}\n"]
 
 
@@ -193,4 +219,4 @@ def upper_levels(levels: Texts) -> Written:
 
 
 def _before(key: str) -> bytes:
-    return b', "%b": ' % key.encode()
+    return SEPARATOR + b'"%b": ' % key.encode()

@@ -15,10 +15,13 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import Final
 
+from logferry import speedups
 from logferry.protocol.patterns import compile_pattern
-from logferry.rendering.engine.escape import WHITE_SPACE, escape, unescape
+from logferry.rendering.engine.compiled.program import Kind, program_of
+from logferry.rendering.engine.escape import WHITE_SPACE, escape, unescape, with_plain_newlines
 from logferry.rendering.engine.fields import ABSENT, Field, json_of, record_of
 from logferry.rendering.engine.format import Format, Rendered, render_unknown, unknown_fields
+from logferry.rendering.engine.gaps import with_gaps_filled
 from logferry.rendering.engine.records import LinePattern
 
 # Parts of a pattern that `exact_kind` spells, with spaces, which names of groups cannot have: what may stand between
@@ -62,6 +65,11 @@ class LineKind:
     def usual(self) -> LinePattern:
         """The lines of this kind in a chunk of escaped lines."""
         return LinePattern(self._patterns[1], record_of(self._fields), is_one_line=self.is_exact)
+
+    @property
+    def compiled(self) -> Kind:
+        """The same for the compiled part."""
+        return Kind(self._patterns[1], self._fields)
 
     @cached_property
     def _full(self) -> re.Pattern[str]:
@@ -137,8 +145,40 @@ class LineFormat(Format):
         return json_of(self.fields_of(text))
 
     def render(self, data: bytes, inner_newline: bytes) -> Rendered:
-        """See Format."""
-        return self.render_escaped(escape(data, inner_newline))
+        """See Format. Measured with benchmarks/formatter.py."""
+        compiled = speedups.compiled
+        if compiled is None or self._program is None:
+            return self.render_escaped(escape(data, inner_newline))
+        lines = with_plain_newlines(data, inner_newline)
+        return self._with_rest(*compiled.render_lines(self._program, lines, inner_newline))
+
+    @property
+    def patterns(self) -> list[str]:
+        """The usual patterns of its kinds."""
+        return [kind.compiled.pattern for kind in self._kinds]
+
+    @cached_property
+    def _program(self) -> object | None:
+        """What the compiled part renders the lines by; None if it cannot."""
+        kinds, knows_all = self.compiled_kinds()
+        return speedups.compiled and program_of(kinds, speedups.compiled, knows_all=knows_all)
+
+    def compiled_kinds(self) -> tuple[list[Kind], bool]:
+        """Return the kinds of lines, and whether a line of none of them is certain to be of an unknown kind."""
+        kinds = [kind.compiled for kind in self._kinds]
+        if self._otherwise is None or not self._is_exact:
+            return kinds, self._is_exact
+        others, knows_all = self._otherwise.compiled_kinds()
+        return kinds + others, knows_all
+
+    def _with_rest(
+        self, payload: bytes, lines: int, blank: int, others: bytes, gaps: list[tuple[int, int]]
+    ) -> Rendered:
+        """Render escaped lines that the compiled part has left, and put their records into the gaps of its payload."""
+        if not others:
+            return Rendered(payload, lines, blank)
+        rest = self.render_escaped(others)
+        return Rendered(with_gaps_filled(payload, rest.payload, gaps), lines + rest.lines, blank + rest.blank)
 
     def render_escaped(self, escaped: bytes) -> Rendered:
         """Render escaped events, one per line, each ended by a newline.

@@ -1,0 +1,82 @@
+/* Formats with a few kinds of lines as programs: a pattern that finds the kind and marks its groups, and for each kind
+ * the pieces that its record consists of. */
+#ifndef LOGFERRY_LINE_PROGRAM_H
+#define LOGFERRY_LINE_PROGRAM_H
+
+#include "escape.h"
+#include "gaps.h"
+#include "matcher.h"
+#include "output.h"
+
+/* The pieces of records, each with its operands: rendering/engine/compiled/ has the same list, in this order. A text is
+ * given by its offset and its size among the texts of the program, a group by the slot of its first mark. */
+typedef enum {
+    PUT_TEXT,  /* text */
+    PUT_GROUP, /* slot, text before: what the group has matched */
+    PUT_MAYBE, /* slot, text before, text after, text instead, text that counts as missing (size UINT32_MAX: none) */
+    PUT_EACH,  /* slot, text before, function: what the function of Python returns for what the group has matched */
+    PIECES
+} PieceKind;
+
+typedef struct {
+    uint32_t kind;
+    uint32_t slot;
+    uint32_t texts[8]; /* offset, size, ... */
+} Piece;
+
+/* What a function of Python has returned for a text. Texts that are longer than this are not kept. */
+typedef struct {
+    PyObject *value; /* bytes; NULL: nothing is kept here */
+    byte size;
+    byte text[47];
+} Kept;
+
+enum { KEPT_TEXTS = 128, KEPT_TOGETHER = 4 };
+
+/* A function, and what it returned for the texts seen last. It must always return the same for the same text. */
+typedef struct {
+    PyObject *function;
+    PyObject *without_text; /* NULL: not asked yet */
+    Kept kept[KEPT_TEXTS];
+} Each;
+
+/* The record of a kind: its pieces, the size of its texts, and how many pieces may be as long as the line. */
+typedef struct {
+    Py_ssize_t first_piece, end_piece, fixed_size, variable_pieces;
+} RecordKind;
+
+typedef struct {
+    Pattern pattern;
+    Py_ssize_t kind_count, each_count;
+    RecordKind *kinds;
+    Piece *pieces;
+    byte *texts;
+    Each *eaches;
+    int knows_all; /* a line of no kind is certain to be unknown */
+} LineProgram;
+
+/* What became of a line. */
+typedef enum { RECORD_FAILED = -1, RECORD_PUT, RECORD_BLANK, RECORD_LEFT } RecordResult;
+
+/* Put the record of a line that is escaped for JSON, except for its newline; RECORD_LEFT if Python has to decide. Returns
+ * RECORD_FAILED with an exception if memory or a function failed. READ_BEYOND bytes after the newline must be readable. */
+RecordResult put_line(LineProgram *program, const byte *line, const byte *newline, Output *output);
+
+/* Memory for one escaped line at a time. */
+typedef struct {
+    byte *line;
+    Py_ssize_t size;
+} Scratch;
+
+/* Find the newline of a line, and escape the line, if it needs that or is too near to `end` to be read in its place.
+ * Returns the line, `*newline` behind it, and the `*next` one; or NULL with an exception. */
+const byte *escaped_line(Scratch *scratch, const byte *line, const byte *end, byte inner_newline, const byte **newline,
+                         const byte **next);
+
+/* Return the program that is an argument; NULL with an exception if the argument is something else. */
+LineProgram *program_of(PyObject *capsule);
+
+PyObject *line_program(PyObject *module, PyObject *arguments);
+PyObject *render_lines_by(PyObject *module, PyObject *arguments);
+
+#endif
