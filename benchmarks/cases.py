@@ -56,6 +56,7 @@ CASES: Final = (
     Case("backlog", (*_LARGE, "--mode", "continuous"), is_following=True),
     Case("raw", (*_LARGE, "--format", "raw"), log="raw"),
     *(Case(name, (*_LARGE, *sample.flags), log=name) for name, sample in SAMPLES.items()),
+    Case("multiline-client-alone", (*_LARGE, *SAMPLES["multiline"].flags), log="multiline", has_server=False),
     Case("many-files", log="many"),
     Case("verify", is_verifying=True),
     Case("plain-protocol", ("--ack", "line", *_LARGE)),

@@ -65,11 +65,24 @@ def _multiline_event(chance: random.Random, phrase: str, number: int) -> str:
     return "\n".join((line, *_TRACE)) if chance.random() < 0.2 else line
 
 
+def _personal_line(chance: random.Random, phrase: str, number: int) -> str:
+    """One line in five has an address of a person, one in ten that of a machine."""
+    chosen = chance.random()
+    who = f"user{number}@example.com" if chosen < 0.2 else f"192.0.2.{number % 250}" if chosen < 0.3 else "nobody"
+    return f"2024-01-15 08:{number // 60 % 60:02}:{number % 60:02} INFO {phrase} for {who} id={number:08x}"
+
+
+_PRESETS: Final = ("email", "ipv4", "card", "bearer")
+_REDACT: Final = tuple(word for preset in _PRESETS for word in ("--redact", preset))
+_INCLUDE: Final = ("--include", "request|order|cache|user", "--exclude-line", "shard")
+
 SAMPLES: Final[Mapping[str, Sample]] = {
     "json": Sample(("--format", "json"), RenderSpec(format="json"), _json_line),
     "nginx": Sample(("--format", "nginx"), RenderSpec(format="nginx"), _nginx_line),
     "syslog": Sample(("--format", "syslog"), RenderSpec(format="syslog"), _syslog_line),
     "multiline": Sample(("--multiline", "timestamp"), RenderSpec(multiline="timestamp"), _multiline_event, 2),
+    "redact": Sample(_REDACT, RenderSpec(redact=_PRESETS), _personal_line),
+    "include": Sample(_INCLUDE, RenderSpec(include=("request|order|cache|user",), exclude=("shard",)), _personal_line),
 }
 
 

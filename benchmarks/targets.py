@@ -18,9 +18,10 @@ _RATIOS: Final = (
     *(("batch", SCALE, 7.0), ("client-alone", SCALE, 9.0), ("gzip", SCALE, 5.0), ("client-alone-gzip", SCALE, 5.0)),
     *(("resilient", "batch", 0.95), ("backlog", "batch", 0.9), ("raw", SCALE, 15.0), ("json", SCALE, 2.5)),
     *(("nginx", SCALE, 2.5), ("syslog", SCALE, 2.5), ("server-alone-1", SCALE, 9.0), ("verify", "batch", 1.0)),
-    ("tls", "batch", 0.6),
+    *(("tls", "batch", 0.6), ("multiline", "batch", 0.6), ("redact", "batch", 0.6), ("include", "batch", 0.6)),
 )
 _MAX_CLIENT_ALONE_CPU: Final = 10.0
+_MIN_MULTILINE_MB_PER_S: Final = 240
 _MAX_STARTUP_MS: Final = 150
 _IDLE_S: Final = 15
 _MAX_IDLE_MS: Final = 3.0
@@ -45,6 +46,7 @@ def targets(report: Report) -> list[Target]:
     return [
         *_ratios(report),
         *_client_alone(report),
+        *_multiline(report),
         *_sources(report),
         *_latencies(report),
         *_idle(report),
@@ -64,6 +66,13 @@ def _client_alone(report: Report) -> Iterator[Target]:
     row = report.row("client-alone")
     if row and row.client_cpu_s_per_gb is not None:
         yield _at_most("client-alone: CPU", row.client_cpu_s_per_gb, _MAX_CLIENT_ALONE_CPU, "s/GB")
+
+
+def _multiline(report: Report) -> Iterator[Target]:
+    row = report.row("multiline-client-alone")
+    if row:
+        name, wanted, found = "multiline-client-alone: source", _MIN_MULTILINE_MB_PER_S, row.source_mb_per_s
+        yield Target(name, f"{wanted} MB/s", f"{found:.1f} MB/s", found >= wanted)
 
 
 def _sources(report: Report) -> Iterator[Target]:

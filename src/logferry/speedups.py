@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, Final, Protocol
 
 # The version of the functions below. A compiled part with another version, from another checkout, is not used.
-_INTERFACE: Final = 7
+_INTERFACE: Final = 8
 
 
 class Compiled(Protocol):
@@ -100,6 +100,12 @@ class Compiled(Protocol):
     def begin_with_timestamp(self, data: bytes, /) -> bytes:
         """Return one byte per line: 1 if it begins with a timestamp (`EVENT_START`), else 0. Raises ValueError."""
 
+    def begin_like(self, data: bytes, program: bytes, /) -> bytes:
+        """Return one byte per line: 1 if the program (`beginnings.program_of`) matches its beginning, 0 if not.
+
+        2 stands for a line that Python must decide about. Raises ValueError.
+        """
+
     def event_offsets(
         self, data: bytes, marks: bytes, max_lines: int, max_bytes: int, count: int, /
     ) -> tuple[int, int]:
@@ -116,6 +122,22 @@ class Compiled(Protocol):
 
         Return the events, one per line, without the blank lines at their ends; the number of lines that were appended
         to the one before; and the number of blank lines that were dropped. Raises ValueError.
+        """
+
+    def select_events(
+        self, data: bytes, include: tuple[bytes, ...], exclude: tuple[bytes, ...], inner_newline: bytes, /
+    ) -> tuple[bytes, int]:
+        """Return the blank events, and those that contain a text to include but none to exclude, one per line.
+
+        Without texts to include, all are included. The second result is the number of the other events. A text has 1 to
+        255 bytes. Raises ValueError.
+        """
+
+    def redact(self, data: bytes, name: str, /) -> tuple[bytes, int, list[tuple[int, int]]]:
+        """Replace what the built-in redaction `name` finds in events, one per line; return them, and how many pieces.
+
+        Then follow the start and end of each event that was left as it is, because it needs what Python knows of
+        characters. Raises ValueError.
         """
 
     def find_undecodable(self, data: bytes, start: int, end: int, /) -> int:

@@ -2,9 +2,9 @@
 #include "arguments.h"
 
 int
-check_whole_lines(const Py_buffer *data)
+check_whole_lines(const byte *data, Py_ssize_t size)
 {
-    if (!data->len || ((const byte *)data->buf)[data->len - 1] == '\n')
+    if (!size || data[size - 1] == '\n')
         return 0;
     PyErr_SetString(PyExc_ValueError, "the last line has no newline");
     return -1;
@@ -14,7 +14,7 @@ int
 check_lines(const Py_buffer *data, const Py_buffer *inner_newline)
 {
     if (inner_newline->len == 1)
-        return check_whole_lines(data);
+        return check_whole_lines(data->buf, data->len);
     PyErr_SetString(PyExc_ValueError, "inner_newline is not one byte");
     return -1;
 }

@@ -8,7 +8,7 @@
 #define WORTH_UNLOCKING (64 * 1024)
 
 /* Return 0 if `data` is lines that end with a newline; else -1 with a ValueError. */
-int check_whole_lines(const Py_buffer *data);
+int check_whole_lines(const byte *data, Py_ssize_t size);
 
 /* Do the same, and check that `inner_newline` is one byte. */
 int check_lines(const Py_buffer *data, const Py_buffer *inner_newline);

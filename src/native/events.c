@@ -81,7 +81,7 @@ begin_with_timestamp(PyObject *Py_UNUSED(module), PyObject *arguments)
         return NULL;
     PyObject *marks = NULL;
     const byte *at = data.buf, *end = at + data.len;
-    if (check_whole_lines(&data) == 0)
+    if (check_whole_lines(at, data.len) == 0)
         marks = PyBytes_FromStringAndSize(NULL, count_newlines(at, end));
     for (char *mark = marks ? PyBytes_AS_STRING(marks) : NULL; mark && at < end; mark++) {
         *mark = (char)has_timestamp(at);
@@ -115,7 +115,7 @@ parse_lines(PyObject *arguments, const char *format, Lines *lines, void *extra)
     if (!PyArg_ParseTuple(arguments, format, &lines->data, &lines->marks, &lines->max_lines, &lines->max_bytes, extra))
         return -1;
     const byte *at = lines->data.buf;
-    if (check_whole_lines(&lines->data) == 0) {
+    if (check_whole_lines(at, lines->data.len) == 0) {
         if (count_newlines(at, at + lines->data.len) == lines->marks.len)
             return 0;
         PyErr_SetString(PyExc_ValueError, "there is not one mark per line");

@@ -7,11 +7,12 @@
 #include "line_program.h"
 #include "plain.h"
 #include "structured.h"
+#include "selection.h"
 #include "utf8.h"
 #include "validation.h"
 
 /* The version of the functions below. It changes together with speedups.py, which ignores any other version. */
-#define INTERFACE 7
+#define INTERFACE 8
 
 /* Let malloc keep up to `size` freed bytes: returning every chunk to the system and requesting it again takes a
  * tenth of a client's time. Does nothing where malloc lacks this setting. */
@@ -49,10 +50,16 @@ static PyMethodDef methods[] = {
     {"escape", escape, METH_VARARGS, "Escape lines for JSON. See escape_characters."},
     {"begin_with_timestamp", begin_with_timestamp, METH_VARARGS,
      "Return one byte per line, which is 1 if the line begins with a timestamp, else 0."},
+    {"begin_like", begin_like, METH_VARARGS,
+     "Return one byte per line: 1 if a program matches the beginning of the line, 0 if not, 2 if Python must decide."},
     {"event_offsets", event_offsets, METH_VARARGS,
      "Return where the first events end, and where the last event begins."},
     {"join_events", join_events, METH_VARARGS,
      "Join the lines of each event: (events, one per line; joined lines; blank lines dropped)."},
+    {"select_events", select_events, METH_VARARGS,
+     "Return the events that contain a text to include and none to exclude, and the number of the others."},
+    {"redact", redact, METH_VARARGS,
+     "Replace what a built-in redaction finds: (lines, pieces, where the events are that Python must redact)."},
     {"find_undecodable", find_undecodable, METH_VARARGS,
      "Return the index of the first byte of a part that is not UTF-8; the end of the part if all bytes are."},
     {"canonical_run", canonical_run, METH_VARARGS,

@@ -29,6 +29,7 @@ from logferry.rendering.engine.compiled.program import program_of
 from logferry.rendering.engine.escape import escape, with_plain_newlines
 from logferry.rendering.engine.field_roles import ALL_NAMES
 from logferry.rendering.engine.line_format import LineFormat
+from logferry.rendering.filters import EventFilter
 from logferry.rendering.formats.json.format import JSON
 from logferry.rendering.formats.json.roles import ALL_KEYS
 from logferry.rendering.formats.text.logfmt import LOGFMT
@@ -36,6 +37,7 @@ from logferry.rendering.formats.text.plain import PLAIN
 from logferry.rendering.formats.text.plain_1 import PLAIN as PLAIN_1
 from logferry.rendering.formats.text.raw import RAW
 from logferry.rendering.multiline import Multiline
+from logferry.rendering.redaction import BUILT_IN, Redactor
 from logferry.rendering.registry import format_named
 from tests.support.judging import validate
 from tests.support.pattern_texts import compare_pattern, lines_of
@@ -66,6 +68,49 @@ _TEXT: Final = [
 _EVENTS: Final = [
     *(b"Mon Jan 15 08:23:45", b"15/Jan/2024:08:23:45", b"<34>", b"1 ", b"[", b"2024/01/15 ", b"08:23:45", b"\n", b"\n"),
     *(b"Jan", b" 5", b"15", b"2024", b"-", b"/", b":", b"\n \n", b"\n2024-01-15 08:23:4", b"\nJan  5 08:23:4"),
+]
+_PERSONAL: Final = [
+    *(
+        b"bob@example.com",
+        b"@",
+        b"a.b-c",
+        b".",
+        b".de",
+        b"_",
+        b"192.0.2.7",
+        b"1.2",
+        b"255",
+        b"256",
+        b"0",
+        b"\xe2\x84\xaa",
+    ),
+    *(
+        b"4111111111111111",
+        b"4111 1111 1111 1111",
+        b"5500-0000",
+        b"2",
+        b" ",
+        b"-",
+        b"11",
+        b"bearer ",
+        b"Bearer\t",
+        b"=",
+    ),
+    *(b"x~+/", b"\n", "é".encode(), b"\xff", b"[redacted]", b"bea", b"BEARER", b"a" * 20),
+]
+_PATTERNS: Final = [
+    "a",
+    "bob",
+    "11",
+    "é",
+    r"a\.b-c",
+    "bearer|BEARER",
+    "a" * 20,
+    "a" * 21,
+    "^a",
+    r"\d{3}",
+    "message",
+    "1.2",
 ]
 _JSON: Final = [
     *(b'{"level": "INFO", "message": "', b'", "timestamp": null}\n', b'", "timestamp": "2024-01-15 08:23:45"}\n'),
@@ -174,6 +219,7 @@ class SpeedupsFuzzer:
             *(self._render_json, self._render_json, self._render_containers, self._render_containers),
             *(self._render_logfmt, self._render_logfmt),
             *(self._line_format, self._line_format, self._pattern, self._program),
+            *(self._select, self._redact, self._redact),
         ]
 
     def run(self, operations: int) -> None:
@@ -309,11 +355,26 @@ class SpeedupsFuzzer:
     def _events(self) -> None:
         """Find and join events of several lines."""
         data = self._bytes(_TEXT + _EVENTS)
-        beginning = self._random.choice(["timestamp", "timestamp", r"\S", "2024"])
+        beginning = self._random.choice(["timestamp", "timestamp", r"\S", r"\d{4}-|(?!\s|Jan|\d)", "é.", ".{9}"])
         rule = Multiline(beginning, max_lines=self._random.choice([1, 3, 500]), max_bytes=self._random.choice([1, 99]))
         self._compare("joining", data, rule.join, data)
         self._compare("the end of events", data, rule.complete_bytes, data)
         self._compare("the first events", data, rule.bytes_of_groups, data, self._random.randrange(5))
+
+    def _select(self) -> None:
+        """Select events by fixed texts."""
+        data = self._bytes(_TEXT + _PERSONAL)
+        include, exclude = (self._random.choices(_PATTERNS, k=self._random.randrange(3)) for _ in "ab")
+        chosen = EventFilter(include=include, exclude=exclude)
+        inner = self._random.choice([b"\n", b"\x1f", b"\x0b"])
+        self._compare(f"selecting {include} without {exclude}", data, chosen.select, data, inner)
+
+    def _redact(self) -> None:
+        """Redact what the built-in redactions find."""
+        data = self._bytes(_PERSONAL + self._random.choice([[], _TEXT]))
+        names = self._random.choices([*BUILT_IN], k=self._random.choice([1, 1, 3]))
+        inner = self._random.choice([b"\n", b"\x1f"])
+        self._compare(f"redacting {names}", data, Redactor(names).redact_joined, data, inner)
 
     def _utf8(self) -> None:
         assert speedups.compiled

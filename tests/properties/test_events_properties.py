@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from logferry import speedups
 from logferry.model.render_spec import RenderSpec
 from logferry.rendering import multiline
+from logferry.rendering.engine.beginnings import program_of
+from logferry.rendering.engine.user_patterns import compile_user_pattern
 from logferry.rendering.multiline import Multiline
 from logferry.rendering.renderer import renderer
 
@@ -25,7 +27,12 @@ _PIECES = (
 )
 _BYTES = [*(piece.encode() for piece in _PIECES.split("|")), b"\xff", b"\xc3"]
 _lines = st.lists(st.sampled_from(_BYTES), max_size=40).map(lambda some: b"".join(some) + b"\n")
-_beginnings = st.sampled_from(["timestamp", "timestamp", r"\S", "2024|J", r"(?!\s)", "é", r".*\Z"])
+_SIMPLE = (
+    *(r"\d{4}-\d{2}-\d{2}", r"^[A-Z][a-z]{2} ", r"(?!\s|at |Caused by|\()", r"\[", r"[^\s]", "[0-9:]{8}", r"(?!\s)"),
+    *(r"(?!\s)\S{2}|x|^<", r"^(?!\t)(?!  )", r"(?!\d)[é\w]", r"\w\W", r".{3}", r"(?!)", "a|", r"\S{0}", r"[\d\]é]"),
+    "[żż]7",
+)
+_beginnings = st.sampled_from(["timestamp", "timestamp", r"\S", "2024|J", "é", r".*\Z", *_SIMPLE])
 
 
 def _in_both(function: Any, *arguments: Any) -> tuple[Any, Any]:
@@ -87,3 +94,79 @@ def test_lines_and_marks_that_do_not_fit_are_refused(data: bytes, marks: bytes) 
 def test_lines_without_a_last_newline_have_no_marks() -> None:
     with pytest.raises(ValueError, match="no newline"):
         compiled.begin_with_timestamp(b"2024-01-15")
+
+
+@pytest.mark.parametrize("pattern", [*_SIMPLE, r"\S", "2024|J", "^ERROR|^WARN"])
+def test_what_most_people_write_is_a_simple_pattern(pattern: str) -> None:
+    assert program_of(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *(
+            "a+",
+            "a*",
+            "a?",
+            "(a)",
+            r"a$",
+            r"\bx",
+            "a{1,2}",
+            "(?i)a",
+            "[[]a]",
+            "a{2}?",
+            "(?!a+)",
+            "a(?!b)",
+            r"(?!a(?!b))",
+        ),
+        *(
+            "é",
+            "x" * 256,
+            r"\n",
+            "a^",
+            "(?!a)^b",
+            "(?=a)",
+            "[a--b]",
+            r"\x41",
+            ")",
+            "a{300}",
+            r"(a)\1",
+            r".*\Z",
+            "a{99}" * 3,
+        ),
+    ],
+)
+def test_other_patterns_are_left_to_python(pattern: str) -> None:
+    assert not program_of(pattern)
+
+
+_TOKENS = [*"ab.|^$(){}[]*+?\\-! 29é", r"\d", r"\s", "(?!", "[^", "{2}", "a-z"]
+
+
+@given(st.lists(st.sampled_from(_TOKENS), max_size=7), _lines)
+def test_every_pattern_with_a_program_matches_as_in_python(tokens: list[str], data: bytes) -> None:
+    pattern = "".join(tokens)
+    program = program_of(pattern)
+    if not program or not _is_valid(pattern):
+        return
+    begins = compile_user_pattern("multiline", pattern).compiled.match
+    marks = compiled.begin_like(data, program)
+    texts = [line.removesuffix("\r") for line in data.decode("utf-8", "surrogateescape").split("\n")[:-1]]
+    assert len(marks) == len(texts)
+    assert all(mark in (2, bool(begins(text))) for mark, text in zip(marks, texts, strict=True))
+
+
+def _is_valid(pattern: str) -> bool:
+    try:
+        compile_user_pattern("multiline", pattern)
+    except ValueError:
+        return False
+    return True
+
+
+@given(st.binary(max_size=60), _lines)
+def test_a_program_that_is_none_is_refused_or_runs(program: bytes, data: bytes) -> None:
+    try:
+        assert len(compiled.begin_like(data, program)) == data.count(b"\n")
+    except ValueError as error:
+        assert str(error) == "not a program"  # noqa: PT017  (most are)

@@ -17,6 +17,7 @@ from typing import Final
 from logferry import speedups
 from logferry.model.render_spec import EVENTS_BEGIN_WITH_TIMESTAMP
 from logferry.protocol.patterns import compile_pattern
+from logferry.rendering.engine.beginnings import program_of
 from logferry.rendering.engine.events import JoinedEvents
 from logferry.rendering.engine.timestamps import EVENT_START
 from logferry.rendering.engine.user_patterns import compile_user_pattern
@@ -28,6 +29,10 @@ _TAIL_BYTES: Final = 8 * 1024
 INNER_NEWLINES: Final = bytes(code for code in range(0x1F, -1, -1) if code not in b"\t\n\r")
 
 
+# The mark of a line that the compiled part cannot decide about.
+_UNDECIDED: Final = 2
+
+
 class Multiline:
     """The rule for one source: an `engine.events.EventJoiner` whose groups are single events."""
 
@@ -35,6 +40,7 @@ class Multiline:
         """`beginning` is EVENTS_BEGIN_WITH_TIMESTAMP or a pattern. Raises ValueError if the pattern is invalid."""
         self._is_timestamp = beginning == EVENTS_BEGIN_WITH_TIMESTAMP
         self._begins = compile_user_pattern("multiline", EVENT_START if self._is_timestamp else beginning).begin_each
+        self._program = b"" if self._is_timestamp else program_of(beginning)
         self._max_lines = min(max_lines, sys.maxsize)
         self._max_bytes = min(max_bytes, sys.maxsize)
 
@@ -81,8 +87,21 @@ class Multiline:
         """Return one byte per line, which is 1 if the line begins an event."""
         if speedups.compiled and self._is_timestamp:
             return speedups.compiled.begin_with_timestamp(lines)
+        if speedups.compiled and self._program:
+            return self._decided(lines, speedups.compiled.begin_like(lines, self._program))
         texts, _ = _lines_of(lines)
         return bytes(map(bool, self._begins(texts)))
+
+    def _decided(self, lines: bytes, marks: bytes) -> bytes:
+        """Have the pattern decide about the lines that the compiled part could not decide about."""
+        if _UNDECIDED not in marks:
+            return marks
+        decided = bytearray(marks)
+        texts, _ = _lines_of(lines)
+        places = [place for place, mark in enumerate(marks) if mark == _UNDECIDED]
+        for place, begins in zip(places, self._begins([texts[place] for place in places]), strict=True):
+            decided[place] = bool(begins)
+        return bytes(decided)
 
     def _offsets(self, compiled: speedups.Compiled, data: bytes, count: int = 0) -> tuple[int, int]:
         return compiled.event_offsets(data, self._marks(data), self._max_lines, self._max_bytes, count)

@@ -8,10 +8,13 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import compress
+from itertools import compress, groupby
 from typing import Final
 
+from logferry import speedups
 from logferry.protocol.patterns import compile_pattern
+from logferry.rendering.engine.escape import NEWLINE
+from logferry.rendering.engine.events import joined_texts, texts_of
 from logferry.rendering.engine.user_patterns import UserPattern, compile_user_pattern
 
 REDACTED: Final = "[redacted]"
@@ -23,12 +26,13 @@ class Redaction:
 
     `find_each` finds every event that may contain something to replace, and perhaps others. `is_in`, if there is one,
     searches many events in one text, because it ignores newlines. `replace_each` returns each text with the pieces
-    replaced, and the number of pieces.
+    replaced, and the number of pieces. `name` is what the compiled part calls the redaction, if it has it.
     """
 
     find_each: Callable[[Sequence[str]], Iterable[object]]
     replace_each: Callable[[Sequence[str]], Iterable[tuple[str, int]]]
     is_in: Callable[[str], object] | None = None
+    name: str = ""
 
 
 class Redactor:
@@ -40,17 +44,50 @@ class Redactor:
 
     def redact(self, events: list[str]) -> int:
         """Replace pieces of the events, in place; return the number of pieces."""
+        return _redact(self._redactions, events)
+
+    def redact_joined(self, data: bytes, inner_newline: bytes) -> tuple[bytes, int]:
+        """Do the same to joined events, one per line; return them, and the number of pieces."""
         redacted = 0
-        block = "\n".join(events)  # remains valid: a replacement never creates a new match
-        for redaction in self._redactions:
-            if redaction.is_in and not redaction.is_in(block):
-                continue
-            found = list(compress(range(len(events)), redaction.find_each(events)))
-            replaced = redaction.replace_each([events[index] for index in found])
-            for index, (text, count) in zip(found, replaced, strict=True):
-                events[index] = text
-                redacted += count
-        return redacted
+        for is_compiled, redactions in groupby(self._redactions, lambda one: bool(speedups.compiled and one.name)):
+            if is_compiled:
+                for redaction in redactions:
+                    data, count = _redact_compiled(redaction, data, inner_newline)
+                    redacted += count
+            else:
+                events = texts_of(data, inner_newline)
+                redacted += _redact(redactions, events)
+                data = joined_texts(events, inner_newline)
+        return data, redacted
+
+
+def _redact(redactions: Iterable[Redaction], events: list[str]) -> int:
+    redacted = 0
+    block = "\n".join(events)  # remains valid: a replacement never creates a new match
+    for redaction in redactions:
+        if redaction.is_in and not redaction.is_in(block):
+            continue
+        found = list(compress(range(len(events)), redaction.find_each(events)))
+        replaced = redaction.replace_each([events[index] for index in found])
+        for index, (text, count) in zip(found, replaced, strict=True):
+            events[index] = text
+            redacted += count
+    return redacted
+
+
+def _redact_compiled(redaction: Redaction, data: bytes, inner_newline: bytes) -> tuple[bytes, int]:
+    """Redact in the compiled part, except for events that it leaves to Python."""
+    assert speedups.compiled
+    data, redacted, left = speedups.compiled.redact(data, redaction.name)
+    if not left:
+        return data, redacted
+    pieces, done = list[bytes](), 0
+    for start, end in left:
+        events = texts_of(data[start:end] + NEWLINE, inner_newline)
+        redacted += _redact([redaction], events)
+        pieces += data[done:start], joined_texts(events, inner_newline)[:-1]
+        done = end
+    return b"".join([*pieces, data[done:]]), redacted
 
 
 def _of_user(pattern: UserPattern) -> Redaction:
@@ -62,9 +99,9 @@ def _of_user(pattern: UserPattern) -> Redaction:
     )
 
 
-def _built_in(replace: Callable[[str], tuple[str, int]], hint: Callable[[str], object]) -> Redaction:
+def _built_in(name: str, replace: Callable[[str], tuple[str, int]], hint: Callable[[str], object]) -> Redaction:
     """Return a redaction whose functions take time in proportion to the text. `hint` ignores newlines."""
-    return Redaction(partial(map, hint), partial(map, replace), hint)
+    return Redaction(partial(map, hint), partial(map, replace), hint, name)
 
 
 def _replace(pattern: re.Pattern[str], text: str) -> tuple[str, int]:
@@ -135,8 +172,11 @@ def _is_luhn(digits: list[int]) -> bool:
 
 
 BUILT_IN: Final = {
-    "email": _built_in(partial(_replace, _EMAIL), _EMAIL_HINT.search),
-    "ipv4": _built_in(partial(_replace, _IPV4), _IPV4_HINT.search),
-    "card": _built_in(_without_cards, _has_digits),
-    "bearer": _built_in(partial(_replace, _BEARER), lambda text: "bearer" in text.lower()),
+    redaction.name: redaction
+    for redaction in (
+        _built_in("email", partial(_replace, _EMAIL), _EMAIL_HINT.search),
+        _built_in("ipv4", partial(_replace, _IPV4), _IPV4_HINT.search),
+        _built_in("card", _without_cards, _has_digits),
+        _built_in("bearer", partial(_replace, _BEARER), lambda text: "bearer" in text.lower()),
+    )
 }

@@ -4,6 +4,7 @@ Two modules implement these protocols: `multiline` (a pattern finds the first li
 container runtime split long lines into parts). Readers of files need only the boundaries.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -60,3 +61,15 @@ class JoiningFormat(Protocol):
 
     def event_joiner(self, *, max_lines: int, max_bytes: int) -> EventJoiner:
         """Return the joiner of its lines, within these limits for an event."""
+
+
+def texts_of(data: bytes, inner_newline: bytes) -> list[str]:
+    """Return the text of each of the joined events, which are one per line; bytes that are not UTF-8 are surrogates."""
+    mark = inner_newline.decode()
+    return [event.replace(mark, "\n") for event in data.decode("utf-8", "surrogateescape").split("\n")[:-1]]
+
+
+def joined_texts(events: Iterable[str], inner_newline: bytes) -> bytes:
+    """Return what `texts_of` made texts of."""
+    mark = inner_newline.decode()
+    return "".join(event.replace("\n", mark) + "\n" for event in events).encode("utf-8", "surrogateescape")
