@@ -1,13 +1,22 @@
-"""Formats that find their fields by layout: chunks whose lines have few layouts do not go one by one."""
+"""Formats that find their fields by layout: chunks whose lines have few layouts do not go one by one.
+
+That is how the Python code renders them; the compiled part needs no layouts.
+"""
 
 from collections.abc import Callable
 
 import pytest
 
+from logferry import speedups
 from logferry.rendering.formats.json.format import JsonFormat
 from logferry.rendering.formats.text.logfmt import LogfmtFormat
 
 NAMES = ("level", "severity", "lvl", "msg", "message", "ts", "time", "timestamp")
+
+
+@pytest.fixture(autouse=True)
+def without_compiled_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speedups, "compiled", None)
 
 
 class CountingJson(JsonFormat):

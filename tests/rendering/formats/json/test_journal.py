@@ -25,6 +25,7 @@ def found_in(data: bytes) -> list[dict[str, Any]]:
 
 
 def test_a_sample_becomes_its_expected_records() -> None:
+    """Rule F61."""
     check_sample("journal", "journal")
 
 

@@ -21,6 +21,7 @@ def test_a_sample_becomes_its_expected_records() -> None:
 
 
 def test_the_lines_of_an_entry_are_one_event() -> None:
+    """Rule F60."""
     assert record("mysql_slow", "\n".join([TIME, USER, NUMBERS, "SET timestamp=1;", "SELECT *", "", "FROM x;"])) == {
         "level": "UNKNOWN",
         "message": "SET timestamp=1;\nSELECT *\n\nFROM x;",

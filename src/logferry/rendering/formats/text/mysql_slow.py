@@ -52,6 +52,7 @@ class _Events(Multiline):
     def __init__(self, *, max_lines: int, max_bytes: int) -> None:
         super().__init__(_TIME_LINE, max_lines=max_lines, max_bytes=max_bytes)
         self._begins = self._begin_each
+        self._program = b""  # what a line begins depends on the line before it, too
 
     def _next_begins(self, texts: list[str]) -> Sequence[object]:
         return self._begin_each(texts)[1:]
