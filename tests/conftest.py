@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from logferry.client.delivery import engine as shipper
 from logferry.client.delivery.retry import Backoff
+from logferry.telemetry.log_limits import FloodGuard
 from tests.support.running import RawClient, RunningServer, running_server
 from tests.support.shipping import log_line
 from tests.support.stopping import close_stop_signals
@@ -45,8 +46,14 @@ def sockets_closed() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def quiet_logging() -> None:
-    """Begin every test with the level of a fresh process: a command that ran in this one may have set another."""
-    logging.getLogger().setLevel(logging.WARNING)
+    """Begin every test with the level of a fresh process, and without the counts of messages that were not logged: a
+    command that ran in this one may have set another level, and has left its handler.
+    """
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)
+    for handler in root.handlers:
+        for guard in [each for each in handler.filters if isinstance(each, FloodGuard)]:
+            handler.removeFilter(guard)
 
 
 @pytest.fixture
