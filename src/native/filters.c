@@ -11,6 +11,8 @@
 static int
 contains(const byte *at, const byte *stop, const byte *end, const byte *text, Py_ssize_t size)
 {
+    if (stop - at < size)
+        return 0;
     const byte *last = stop - size; /* where the text may begin at the latest */
 #if defined(__SSE2__)
     __m128i first_byte = _mm_set1_epi8((char)text[0]), last_byte = _mm_set1_epi8((char)text[size - 1]);

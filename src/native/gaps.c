@@ -9,7 +9,7 @@ gaps_open(Gaps *gaps)
     if (!gaps->places)
         return -1;
     if (output_open(&gaps->lines, 0) < 0) {
-        Py_DECREF(gaps->places);
+        Py_CLEAR(gaps->places);
         return -1;
     }
     return 0;

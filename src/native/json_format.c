@@ -214,8 +214,13 @@ put_json(const byte *line, const byte *newline, const byte *end, byte inner_newl
     if (result == AN_OBJECT && !find_roles(&object, end, inner_newline, &found))
         return LINE_LEFT;
     Py_ssize_t most = ADDED_BYTES + SLACK;
-    if (result == AN_OBJECT)
+    if (result == AN_OBJECT) { /* what stands within another value is copied twice */
         most += newline - line;
+        if (found.level)
+            most += found.level_end - found.level;
+        if (found.timestamp)
+            most += found.timestamp_end - found.timestamp;
+    }
     if (result == NOT_AN_OBJECT || found.sources[ROLE_MESSAGE] == NAME_NONE)
         most += MOST_PER_BYTE * (newline - line);
     if (output_reserve(output, most) < 0)

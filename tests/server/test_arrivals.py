@@ -132,6 +132,25 @@ def test_at_the_bound_those_leave_first_that_have_gone() -> None:
     assert ([sock.is_closed for sock in sockets], scene.surplus) == ([True] * 5 + [False] * 5, [])
 
 
+def test_one_that_leaves_now_and_then_does_not_have_all_looked_at_for_each_that_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene(limit=64, room=0)
+    looks: list[str] = []
+    look = FakeSocket.getsockopt
+
+    def counting(sock: FakeSocket, *option: int) -> bytes:
+        looks.append(sock.name)
+        return look(sock, *option)
+
+    monkeypatch.setattr(FakeSocket, "getsockopt", counting)
+    sockets = scene.come(*(f"a{number}" for number in range(64)))
+    for number in range(30):
+        next(sock for sock in sockets if not sock.is_closed).state = CLOSE
+        scene.come(f"b{number}")
+    assert len(looks) <= 5 * 64
+
+
 def test_at_the_bound_the_network_with_most_loses_who_came_last() -> None:
     scene = Scene(limit=16, room=0)
     flood = scene.come(*(f"a{number}" for number in range(12)))

@@ -116,8 +116,9 @@ class Arrivals:
 
     def _make_room(self) -> None:
         self._close_those_that_left()
-        if self._number > self._limit:
-            self._close_surplus(max(1, int(self._limit * _CLOSED_PART)))
+        part = max(1, int(self._limit * _CLOSED_PART))  # all are looked at: not again for each that comes
+        if (surplus := self._number - (self._limit + 1 - part)) > 0:
+            self._close_surplus(surplus)
 
     def _close_surplus(self, count: int) -> None:
         most = [(-len(arrivals), -place, name) for place, (name, arrivals) in enumerate(self._waiting.items())]

@@ -40,6 +40,14 @@ def test_it_knows_the_same_words() -> None:
     _check(*(f'{{{date},"s":"{word}","msg":"x"}}' for word in ["F", "E", "W", "I", "D1", "D5", "D6", "D", "x"]))
 
 
+@pytest.mark.parametrize("size", [1_000, 20_000, 300_000])
+def test_a_long_value_within_another_one_has_room_for_its_copy(size: int) -> None:
+    """A record has it twice: as the level or timestamp, and where it stood."""
+    _check(f'{{"t":{{"$date":"2024-01-15T08:23:45.{"0" * size}"}},"s":"I","ctx":"c","msg":"m"}}')
+    _check(f'{{"log":{{"level":"{"x" * size}"}},"msg":"m"}}')
+    _check(*[f'{{"log":{{"level":"{"x" * (size // 50)}"}},"msg":"m"}}'] * 50)
+
+
 def test_it_leaves_what_is_not_certain_to_python() -> None:
     left = '{"level":"\\u0069"}\n{"l\\u0065vel":1}\n{"level":"żółw"}\n{"a":NaN}\n{"a":1\n' + f'{{"a":{"[" * 65}1}}\n'
     payload, lines, _, others, gaps = compiled.render_json(f'{{"message":"x"}}\n{left}x\n'.encode(), b"\n")

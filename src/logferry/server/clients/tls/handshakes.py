@@ -67,8 +67,8 @@ class Handshakes:
 
     @property
     def can_take(self) -> int:
-        """How many more connections to accept now."""
-        return max(0, _MOST_WAITING - self._number_waiting)
+        """How many more connections may begin now: one at least, so that no number of others keeps new ones out."""
+        return max(1, _MOST_WAITING - self._number_waiting)
 
     def want_step(self, shaking: Shaking) -> None:
         """Call `step` when it is this connection's turn. Networks take turns, and the connections of each."""
@@ -95,7 +95,8 @@ class Handshakes:
         entries[shaking] = entries.pop(shaking, False)
 
     def _make_room(self) -> None:
-        if self._number > self._limit and (victim := self._victim()):
+        # Of those that wait for the server, nobody gives way: if all do, looking for one would take long.
+        if self._number > max(self._limit, self._number_waiting) and (victim := self._victim()):
             victim.give_way()
 
     def _victim(self) -> Shaking | None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from logferry.server.storage.disk.journals.journal import journal_path
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.retention import kept_segments
 from logferry.server.storage.disk.retention.kept_segments import KeptSegments
+from logferry.server.storage.disk.retention.retention import Retention
 from logferry.server.storage.records import SegmentRow
 from tests.support.delivery import LINES
 from tests.support.running import stored_lines, wait_until
@@ -128,6 +130,31 @@ def states(data_dir: Path) -> list[str]:
     found: list[str] = [row.state for row in ledger.segments()]
     ledger.close()
     return found
+
+
+def test_what_has_expired_is_deleted_although_the_ledger_can_write_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be what makes room for the ledger; otherwise the writer would try again for ever."""
+
+    def full(*_: object) -> KeptSegments:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Retention, "_up_to_date", full)
+    unused: Any = None
+    retention = Retention(tmp_path, unused, FileSystem(), max_bytes=1, max_days=0)
+    paths = [tmp_path / f"2024-01-15-{number}.ndjson" for number in range(1, 40)]
+    for path in paths:
+        path.write_bytes(b"x\n")
+        row: Any = SimpleNamespace(path=path.name, lines=1)
+        retention.undeleted.append(row)
+    begun: Any = SimpleNamespace(segments_begun=1)
+    for _ in paths:
+        if retention.has_more:
+            with pytest.raises(OSError, match="No space"):
+                retention.apply(MONDAY, begun, 0)
+    assert not any(path.exists() for path in paths)
+    assert not retention.has_more
 
 
 def test_segments_of_exactly_the_limit_are_kept(tmp_path: Path) -> None:

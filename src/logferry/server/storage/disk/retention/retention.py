@@ -71,6 +71,7 @@ class Retention:
                 self._expire(self._up_to_date(today, limits, opened, stored_bytes), today, limits)
             except OSError:
                 self._kept = None
+                self._delete_some()  # of what has expired before: that may be what makes room
                 raise
             self._applied = now
             self._is_stuck = False
