@@ -530,8 +530,8 @@ def keep_copy(two: Fleet, name: str, copy: str) -> None:
     two.start(name)
 
 
-def test_when_both_stores_were_set_back_each_gets_what_it_lacks(two: Fleet, caplog: pytest.LogCaptureFixture) -> None:
-    """The first one skips what the second one had, and has lost; it is the same source all the same."""
+def ship_and_keep_a_copy_of_b(two: Fleet) -> None:
+    """Ship lines 0 to 99 to a, and 100 to 149 to b, which has a copy from after the first twenty of them; both run."""
     append(two.log, range(100))
     two.batch("a", "b")
     two.stop("a")
@@ -541,6 +541,20 @@ def test_when_both_stores_were_set_back_each_gets_what_it_lacks(two: Fleet, capl
     append(two.log, range(120, 150))
     two.batch("a", "b")
     two.start("a")
+
+
+def learn_that_b_was_set_back(two: Fleet, caplog: pytest.LogCaptureFixture) -> None:
+    """Set b back to its copy, and let the client see that while b can store nothing; both servers are stopped."""
+    set_back(two, "b", "b-before", min_free_bytes=1 << 60)
+    with two.shipping("a", "b") as shipped:
+        wait_until(lambda: "lacks" in caplog.text, "the client knows what b has")
+        shipped.stop()
+    two.stop("b")
+
+
+def test_when_both_stores_were_set_back_each_gets_what_it_lacks(two: Fleet, caplog: pytest.LogCaptureFixture) -> None:
+    """The first one skips what the second one had, and has lost; it is the same source all the same."""
+    ship_and_keep_a_copy_of_b(two)
     append(two.log, range(150, 200))
     two.batch("a", "b")
     keep_copy(two, "a", "a-before")
@@ -551,11 +565,7 @@ def test_when_both_stores_were_set_back_each_gets_what_it_lacks(two: Fleet, capl
     append(two.log, range(220, 250))
     two.batch("a", "b")
     two.stop("a", "b")
-    set_back(two, "b", "b-before", min_free_bytes=1 << 60)
-    with two.shipping("a", "b") as shipped:  # learns that b was set back, and can store nothing there
-        wait_until(lambda: "lacks" in caplog.text, "the client knows what b has")
-        shipped.stop()
-    two.stop("b")
+    learn_that_b_was_set_back(two, caplog)
     set_back(two, "a", "a-before")
     append(two.log, range(250, 260))
     two.batch("a", "b")
@@ -572,23 +582,11 @@ def test_a_visit_that_was_cut_off_is_made_again(
     two: Fleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What the later server has lost is not forgotten because the client has seen that, and could not send it then."""
-    append(two.log, range(100))
-    two.batch("a", "b")
-    two.stop("a")
-    append(two.log, range(100, 120))
-    two.batch("a", "b")
-    keep_copy(two, "b", "b-before")
-    append(two.log, range(120, 150))
-    two.batch("a", "b")
-    two.start("a")
+    ship_and_keep_a_copy_of_b(two)
     append(two.log, range(150, 155))
     two.batch("a", "b")
     two.stop("a", "b")
-    set_back(two, "b", "b-before", min_free_bytes=1 << 60)
-    with two.shipping("a", "b") as shipped:
-        wait_until(lambda: "lacks" in caplog.text, "the client knows what b has")
-        shipped.stop()
-    two.stop("b")
+    learn_that_b_was_set_back(two, caplog)
     two.start("a")
     append(two.log, range(155, 160))
     two.batch("a", "b")

@@ -168,6 +168,16 @@ def test_clients_that_connect_together_are_counted_once() -> None:
     run(scenario)
 
 
+def greeting_in(made: list[Greeter]) -> Callable[[socket.socket], Greeter]:
+    """Return what makes a connection of each client, and adds it to a list."""
+
+    def new_connection(_: socket.socket) -> Greeter:
+        made.append(Greeter())
+        return made[-1]
+
+    return new_connection
+
+
 def in_turns(loop: asyncio.AbstractEventLoop, *, room: Callable[[], int] = lambda: 1000) -> Any:
     """Return what has a listener let all its clients wait for their turn."""
     return {
@@ -212,15 +222,10 @@ def test_where_clients_take_turns_those_that_have_left_before_they_are_accepted_
     async def scenario(loop: asyncio.AbstractEventLoop) -> None:
         (sock,) = open_listeners("127.0.0.1", 0)
         made: list[Greeter] = []
-
-        def new_connection(_: socket.socket) -> Greeter:
-            made.append(Greeter())
-            return made[-1]
-
         for _ in range(300):
             with socket.create_connection(sock.getsockname()) as gone:
                 gone.sendall(b"\x16 half a handshake")
-        listener = Listener([sock], loop, new_connection=new_connection, **in_turns(loop))
+        listener = Listener([sock], loop, new_connection=greeting_in(made), **in_turns(loop))
         listener.open()
         assert await greeting(sock.getsockname()) == b"hello\n"
         assert len(made) == 1
@@ -252,15 +257,10 @@ def test_a_client_that_was_reset_before_it_is_accepted_costs_no_connection() -> 
     async def scenario(loop: asyncio.AbstractEventLoop) -> None:
         (sock,) = open_listeners("127.0.0.1", 0)
         made: list[Greeter] = []
-
-        def new_connection(_: socket.socket) -> Greeter:
-            made.append(Greeter())
-            return made[-1]
-
         for _ in range(20):
             with socket.create_connection(sock.getsockname()) as gone:
                 gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        listener = Listener([sock], loop, new_connection=new_connection, **in_turns(loop))
+        listener = Listener([sock], loop, new_connection=greeting_in(made), **in_turns(loop))
         listener.open()
         assert await greeting(sock.getsockname()) == b"hello\n"
         assert len(made) == 1
