@@ -91,8 +91,8 @@ FLOORS: Final = {
         *("journal_completion", "compaction", "journal_files", "journal_reading", "shared_journal", "journal"),
     ),
     "server.storage.disk.ledger": (
-        *("soundness", "reading", "ledger", "damage", "sources", "losses", "segments", "unsynced", "extents"),
-        *("checked", "database", "file_format"),
+        *("soundness", "reading", "ledger", "damage", "sources", "losses", "segments", "logs", "unsynced"),
+        *("extents", "checked", "database", "file_format"),
     ),
     "server.storage.disk.files": (
         *("surplus", "free_space", "file_system", "idle_priority", "data_lock", "measure", "segment_files"),

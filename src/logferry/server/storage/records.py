@@ -13,6 +13,9 @@ from logferry.server.storage.owners import Owner
 SegmentState = Literal["open", "closed", "expired"]
 """open: the store appends to it. closed: complete, never written again. expired: retention deletes its file."""
 
+Compression = Literal["", "gzip", "zstd"]
+"""How the file of a segment is compressed; "" if it is not."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExtentRow:
@@ -61,7 +64,10 @@ class SourceRow:
 
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
-    """What a segment file must hold: its length, lines and CRC-32. `path` is relative to `segments`."""
+    """What a segment must hold: its length, lines and CRC-32. `path` is that of the plain file, relative to `segments`.
+
+    `log` is None for segments from before the ledger recorded logs. `stored_bytes` is the size of a compressed file.
+    """
 
     id: int
     path: str
@@ -69,6 +75,24 @@ class SegmentRow:
     lines: int = 0
     crc32: int = 0
     state: SegmentState = "open"
+    log: int | None = None
+    compression: Compression = ""
+    stored_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """The folder of a log below `segments`, and what it has lines of.
+
+    `identity` is the identity's folder, "" for the common tree. `host` and `path` are as the client gave them; lines of
+    the plain protocol have no path.
+    """
+
+    id: int
+    folder: str
+    identity: str
+    host: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)

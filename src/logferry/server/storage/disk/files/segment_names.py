@@ -12,12 +12,22 @@ FOLDER_NAME: Final = "segments"  # below the data folder
 _segment_name: Final = re.compile(r"(\d{4}-\d{2}-\d{2})-(\d{1,9})\.ndjson", re.ASCII)
 
 
-_is_segment_path: Final = re.compile(r"(?:[^/.\0][^/\0]*/){2,3}[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{1,9}\.ndjson").fullmatch
+# Folders below `segments`: that of an identity, that of a host, and those of a path (log_names.py).
+MAX_DEPTH: Final = 26
+
+_FOLDER: Final = rf"(?:[^/.\0][^/\0]*/){{2,{MAX_DEPTH}}}"
+_is_log_folder: Final = re.compile(_FOLDER).fullmatch
+_is_segment_path: Final = re.compile(rf"{_FOLDER}[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}-[0-9]{{1,9}}\.ndjson").fullmatch
 
 
 def is_segment_path(path: str) -> bool:
     """Whether a path below `segments` is one that a store gives to a segment: it leads out of no folder."""
     return _is_segment_path(path) is not None
+
+
+def is_log_folder(folder: str) -> bool:
+    """Whether a path below `segments` is one that a store gives to the folder of a log."""
+    return _is_log_folder(f"{folder}/") is not None
 
 
 class SegmentName(NamedTuple):

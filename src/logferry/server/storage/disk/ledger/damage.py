@@ -77,8 +77,8 @@ class DamageRows(CheckedRows):
     def checked_segments(self, *, after: int, limit: int) -> list[tuple[SegmentRow, float]]:
         """Return segments after a number, whatever their state, each with when it was last checked, in Unix time."""
         rows = self._query(
-            "SELECT segments.*, coalesce(checked_at, 0) FROM segments LEFT JOIN checks ON segment = segments.id "
-            "WHERE segments.id > ? ORDER BY segments.id LIMIT ?",
+            f"SELECT {self._segment_columns}, coalesce(checked_at, 0) FROM segments "
+            "LEFT JOIN checks ON segment = segments.id WHERE segments.id > ? ORDER BY segments.id LIMIT ?",
             (after, limit),
         )
         return [(self._segment(row), checked_at) for *row, checked_at in rows]

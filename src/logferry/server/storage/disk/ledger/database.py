@@ -39,6 +39,7 @@ class LedgerDatabase:
         another version.
         """
         self.path = data_dir / FILE_NAME
+        self.version = VERSION
         _refuse_other_kinds(self.path)
         try:
             self._database = _connect(self.path, read_only=read_only)
@@ -64,6 +65,8 @@ class LedgerDatabase:
             self._prepare(durable=durable)
             if version < VERSION:
                 migrate(self._database, version)
+        else:
+            self.version = version
 
     def problems(self) -> list[str]:
         """Return what SQLite finds wrong with the file, at most ten problems: 0.8 s for 300 MB. Raises OSError."""

@@ -1,8 +1,16 @@
-"""The format of `ledger.sqlite3`, version 5 (PRAGMA user_version), and the migration of earlier versions.
+"""The format of `ledger.sqlite3`, version 6 (PRAGMA user_version), and the migration of earlier versions.
 
     store      one row: the id of the store, random, made with the ledger and kept in every copy of it; since version 2
     sources    how far each source is stored: offset, lines, CRC-32 of all its NDJSON; its client, host and path
-    segments   how long each segment file is, its lines and its CRC-32; open, closed or expired
+    segments   how long each segment is, its lines and its CRC-32; open, closed or expired; since version 6 also its log
+               (NULL if it was made before: the folder is `<host>/<name>`, and may have lines of several paths), and the
+               compression ('', 'gzip' or 'zstd') and size of its file. The path is always that of the plain file
+    logs       the folder of each log, below `segments`; identity ("" for the common tree), host and path as the client
+               gave them, path "" for lines of the plain protocol; since version 6
+    times      when the lines of a segment were received, and the times in them: packed entries, by the position of the
+               first; since version 6
+    members    where the members of a compressed segment begin: packed entries, by the position of the first; since
+               version 6
     extents    where each range of bytes of a source is: segment and position
     losses     bytes of a source that are not stored as they were, with the reason; since version 4 with `is_lost`:
                0 for bytes that nobody asked for, or that are stored elsewhere; since version 5 each only once
@@ -89,6 +97,28 @@ _STEPS: Final[Sequence[Sequence[str]]] = (
         """,
         "DROP INDEX losses_of_source",
         "CREATE UNIQUE INDEX losses_of_source ON losses (source, start, end, reason)",
+    ),
+    (
+        """
+        CREATE TABLE logs (
+            id INTEGER PRIMARY KEY, folder TEXT NOT NULL UNIQUE, identity TEXT NOT NULL, host TEXT NOT NULL,
+            path TEXT NOT NULL, UNIQUE (identity, host, path)
+        )
+        """,
+        "ALTER TABLE segments ADD COLUMN log INTEGER",
+        "ALTER TABLE segments ADD COLUMN compression TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE segments ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX segments_of_log ON segments (log, id)",
+        """
+        CREATE TABLE times (
+            segment INTEGER NOT NULL, first INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (segment, first)
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE members (
+            segment INTEGER NOT NULL, first INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (segment, first)
+        ) WITHOUT ROWID
+        """,
     ),
 )
 

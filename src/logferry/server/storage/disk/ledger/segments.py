@@ -14,19 +14,19 @@ _NEWEST_IN: Final = "SELECT max(id) FROM segments WHERE path > ? AND path < ?"
 class SegmentRows(CheckedRows):
     """The table `segments`."""
 
-    def add_segment(self, path: str) -> SegmentRow:
+    def add_segment(self, path: str, *, log: int | None = None) -> SegmentRow:
         """Record a new, empty segment."""
-        cursor = self._database.execute(
-            "INSERT INTO segments (path, bytes, lines, crc32, state) VALUES (?, 0, 0, 0, 'open')", (path,)
-        )
-        assert cursor.lastrowid is not None
-        return SegmentRow(cursor.lastrowid, path)
+        return self.add_known_segment(SegmentRow(0, path, log=log))
 
     def add_known_segment(self, row: SegmentRow) -> SegmentRow:
         """Record a segment that exists already; return it with its number."""
-        added = replace(row, id=self.add_segment(row.path).id)
-        self.set_segment(added)
-        return added
+        cursor = self._database.execute(
+            "INSERT INTO segments (path, bytes, lines, crc32, state, log, compression, stored_bytes) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (row.path, row.bytes, row.lines, row.crc32, row.state, row.log, row.compression, row.stored_bytes),
+        )
+        assert cursor.lastrowid is not None
+        return replace(row, id=cursor.lastrowid)
 
     def set_segment(self, row: SegmentRow) -> None:
         """Record what a segment holds."""
@@ -41,7 +41,7 @@ class SegmentRows(CheckedRows):
 
     def segment(self, segment_id: int) -> SegmentRow | None:
         """Return a segment by its number."""
-        rows = self._query("SELECT * FROM segments WHERE id = ?", (segment_id,))
+        rows = self._query(f"SELECT {self._segment_columns} FROM segments WHERE id = ?", (segment_id,))
         return self._segment(rows[0]) if rows else None
 
     def has_segment(self, path: str) -> bool:
@@ -50,17 +50,21 @@ class SegmentRows(CheckedRows):
 
     def segments_in(self, folder: str) -> list[SegmentRow]:
         """Return the segments of a folder, "<host>/<name>", oldest first, whatever their state."""
-        rows = self._query("SELECT * FROM segments WHERE path > ? AND path < ? ORDER BY id", _within(folder))
+        rows = self._query(
+            f"SELECT {self._segment_columns} FROM segments WHERE path > ? AND path < ? ORDER BY id", _within(folder)
+        )
         return [self._segment(row) for row in rows]
 
     def open_segments_in(self, folder: str) -> list[SegmentRow]:
         """Return the open segments of a folder, oldest first."""
-        query = "SELECT * FROM segments WHERE path > ? AND path < ? AND state = 'open' ORDER BY id"
+        query = (
+            f"SELECT {self._segment_columns} FROM segments WHERE path > ? AND path < ? AND state = 'open' ORDER BY id"
+        )
         return [self._segment(row) for row in self._query(query, _within(folder))]
 
     def last_segment_in(self, folder: str) -> SegmentRow | None:
         """Return the newest segment of a folder, whatever its state."""
-        rows = self._query(f"SELECT * FROM segments WHERE id = ({_NEWEST_IN})", _within(folder))
+        rows = self._query(f"SELECT {self._segment_columns} FROM segments WHERE id = ({_NEWEST_IN})", _within(folder))
         return self._segment(rows[0]) if rows else None
 
     def last_path_in(self, folder: str) -> str:
@@ -71,11 +75,20 @@ class SegmentRows(CheckedRows):
     def segments(self, *states: SegmentState) -> list[SegmentRow]:
         """Return the segments in any of `states` (all segments if none is given), oldest first."""
         where = f"WHERE state IN ({', '.join('?' * len(states))}) " if states else ""
-        return [self._segment(row) for row in self._query(f"SELECT * FROM segments {where}ORDER BY id", states)]
+        query = f"SELECT {self._segment_columns} FROM segments {where}ORDER BY id"
+        return [self._segment(row) for row in self._query(query, states)]
 
     def drop_segments(self, numbers: Iterable[int]) -> None:
         """Forget segments that no extent refers to, by their numbers."""
-        self._database.executemany("DELETE FROM segments WHERE id = ?", ((number,) for number in numbers))
+        segments = list(numbers)
+        self.drop_indexes(segments)
+        self._database.executemany("DELETE FROM segments WHERE id = ?", ((number,) for number in segments))
+
+    def drop_indexes(self, numbers: Iterable[int]) -> None:
+        """Forget when lines of segments were received and where members begin: nobody reads these segments any more."""
+        segments = [(number,) for number in numbers]
+        for table in ("times", "members"):
+            self._database.executemany(f"DELETE FROM {table} WHERE segment = ?", segments)
 
 
 def _within(folder: str) -> tuple[str, str]:

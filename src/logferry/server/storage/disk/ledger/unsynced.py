@@ -16,8 +16,8 @@ class UnsyncedRows(CheckedRows):
     def unsynced_segments(self) -> tuple[int, list[SegmentRow]]:
         """Return the highest id of the kept bytes (0 if there are none), and the segments to which the bytes belong."""
         ((last,),) = self._query("SELECT coalesce(max(id), 0) FROM unsynced")
-        rows = self._query("SELECT * FROM segments WHERE id IN (SELECT segment FROM unsynced WHERE id <= ?)", (last,))
-        return last, [self._segment(row) for row in rows]
+        query = f"SELECT {self._segment_columns} FROM segments WHERE id IN (SELECT segment FROM unsynced WHERE id <= ?)"
+        return last, [self._segment(row) for row in self._query(query, (last,))]
 
     def unsynced_of(self, segment: int, *, last: int) -> list[UnsyncedRow]:
         """Return the kept bytes of a segment up to the id `last`, in order."""

@@ -118,6 +118,7 @@ class Retention:
             return
         with self._ledger.transaction():
             self._ledger.set_segments(replace(row, state="expired") for row in expired)
+            self._ledger.drop_indexes(row.id for row in expired)
         self.on_expired([row.id for row in expired])
         self.undeleted += expired
 
