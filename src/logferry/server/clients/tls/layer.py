@@ -274,6 +274,8 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         header = self._opening.header
         if awaited_header and header is not None:
             self._above.came_through_proxy(header.address, header.port)
+            if header.address:  # otherwise all clients of a proxy would be one network
+                self.network = self._services.network_of(header.address)
         if isinstance(opened, Stranger):
             self._opening.discard()
             self._phase = Phase.OVER
