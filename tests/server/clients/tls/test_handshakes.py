@@ -94,14 +94,55 @@ def test_short_steps_have_as_long_as_everything_else_in_a_pass_took() -> None:
     assert (len(world.log), world.loop.passes) == (4, 1)
 
 
-def test_if_all_wait_for_the_server_nobody_is_sought_who_could_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands that send together would each have all of them looked at, in one pass."""
-    sought: list[None] = []
-    monkeypatch.setattr(Handshakes, "_victim", lambda _: sought.append(None))
+def test_no_more_than_the_limit_have_begun_however_many_begin_together() -> None:
+    """Thousands that sent their first message together all had a state of OpenSSL."""
     world = World(limit=4)
-    for number in range(100):
-        world.peer(str(number))
-    assert sought == []
+    held: list[int] = []
+    peers = [world.peer(f"a{number}", steps=5) for number in range(100)]
+    while any(peer.left == 5 for peer in peers):
+        world.loop.run_once()
+        begun = [peer for peer in peers if 0 < peer.left < 5]
+        held.append(len(begun))
+        for peer in begun:
+            world.handshakes.want_step(peer)  # it goes on at once
+    world.loop.run()
+    assert max(held) <= 4
+    assert not any(peer.gave_way for peer in peers)
+
+
+def test_who_sends_its_part_byte_by_byte_gives_way_before_who_takes_a_few_steps() -> None:
+    world = World(limit=4)
+    honest = world.peer("honest", steps=3)
+    hostile = [world.peer(f"a{number}", steps=1000) for number in range(3)]
+    world.loop.run()
+    for _ in range(10):
+        for peer in hostile:
+            world.handshakes.want_step(peer)  # a byte; the honest one's network takes its time
+        world.loop.run()
+    for peer in hostile:
+        world.handshakes.want_step(peer)
+    late = world.peer("late")
+    world.loop.run()
+    assert not honest.gave_way
+    assert [peer.gave_way for peer in hostile].count(True) == 1
+    assert late.left == 1
+
+
+def test_who_has_begun_in_a_small_network_does_not_give_way_to_a_large_one_that_always_waits() -> None:
+    world = World(limit=4)
+    honest = world.peer("honest", "b", steps=3)
+    hostile = [world.peer(f"a{number}", steps=1000) for number in range(3)]
+    world.loop.run()
+    for peer in hostile:
+        world.handshakes.want_step(peer)
+    late = world.peer("late")
+    for _ in range(100):
+        world.loop.run_once()
+        for peer in hostile:
+            if not peer.gave_way:
+                world.handshakes.want_step(peer)
+    assert not honest.gave_way
+    assert late.left == 1
 
 
 def test_a_finished_handshake_makes_room() -> None:
@@ -121,6 +162,7 @@ def test_the_one_that_was_quiet_longest_gives_way_in_the_network_with_most() -> 
     world.handshakes.want_step(flood[0])
     world.loop.run()
     late = world.peer("a3")
+    world.loop.run()
     assert [peer.gave_way for peer in (early, *flood, late)] == [False, False, True, False, False]
 
 
@@ -140,15 +182,16 @@ def test_those_that_go_on_and_those_that_begin_share_the_steps_each_in_their_ord
 
 
 def test_who_waits_for_the_server_does_not_give_way_however_many_do() -> None:
-    world = World()
-    peers = [world.peer(f"a{number}") for number in range(20)]
-    world.peer("honest")
-    assert world.handshakes.can_take == 32 - 21
+    world = World(limit=8)
+    peers = [world.peer(f"a{number}") for number in range(8)]
     world.loop.run()
-    assert world.log[-1] == "honest"
+    for peer in peers:
+        world.handshakes.want_step(peer)
+    late = world.peer("honest")
+    assert world.handshakes.can_take == 32 - 9
+    world.loop.run()
     assert not any(peer.gave_way for peer in peers)
-    world.peer("late")
-    assert [peer.gave_way for peer in peers] == [True] + [False] * 19
+    assert late.left == 1
 
 
 def test_while_many_wait_only_one_more_is_to_begin() -> None:

@@ -60,3 +60,12 @@ def test_handshakes_of_a_proxys_clients_take_turns_by_the_address_that_the_proxy
     for byte in header:
         layer.data_received(bytes([byte]))
     assert layer.network == network
+
+
+def test_a_client_that_waits_for_its_first_step_has_no_state_of_openssl_yet() -> None:
+    """Thousands that sent their first message together would have it at the same time."""
+    layer = layer_of(Mock(), Mock(spec=asyncio.Transport))
+    layer.data_received(b"\x16\x03\x01\x00\x04\x01\x00\x00\x00")
+    assert layer._engine is None
+    layer.step()
+    assert layer._engine is not None

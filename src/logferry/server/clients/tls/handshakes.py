@@ -1,10 +1,10 @@
 """Handshakes take turns: a flood of them leaves time and memory for clients that are connected, and for new ones.
 
-Owns the handshakes that have something to do, and the limit of those that have begun. In a pass of the event loop they
-have as long as everything else in it took, or one step: a pass may accept a hundred connections. Those that begin come
-in the order in which they came, and share the time with those that go on. So a new client waits for the connections
-that were there before it, and not for those that a flood adds. Who waits for the server never gives way; when many
-wait, further ones wait before they are connections (arrivals.py), where they cost little. Never reads a byte.
+Owns the handshakes that have something to do, and the limit of those that have begun: that have had a step. In a pass
+of the event loop they have as long as everything else in it took, or one step: a pass may accept a hundred connections.
+Those that begin come in the order in which they came, and share the time with those that go on. So a new client waits
+for the connections that were there before it, and not for those that a flood adds. When many wait, further ones wait
+before they are connections (arrivals.py), where they cost little. Never reads a byte.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,9 @@ _MOST_WAITING: Final = 32
 
 # In a pass, however long everything else took: others wait meanwhile.
 _MOST_S: Final = 0.01
+
+# A handshake takes two or three, a few more if its messages come in pieces. Who sends byte by byte gives way first.
+_MANY_STEPS: Final = 8
 
 
 class Loop(Protocol):
@@ -51,11 +54,13 @@ class Handshakes:
     def __init__(self, loop: Loop, *, limit: int = _MAX_BEGUN) -> None:
         self._loop = loop
         self._limit = limit
-        # By network, those without progress longest first; True after the first step.
-        self._begun: dict[str, dict[Shaking, bool]] = {}
+        # By network, with how many steps each has had; who has been without progress longest comes first.
+        self._begun: dict[str, dict[Shaking, int]] = {}
         self._number = 0
-        self._waiting: dict[str, dict[Shaking, None]] = {}  # for their turn, by network in the order of turns
-        self._number_waiting = 0
+        # For a step, by network in the order of turns.
+        self._going_on: dict[str, dict[Shaking, None]] = {}
+        self._new: dict[str, dict[Shaking, None]] = {}
+        self._number_waiting = 0  # of both
         self._steps = 0
         self._is_scheduled = False
         self._ended_at = 0.0  # the last steps
@@ -72,43 +77,21 @@ class Handshakes:
 
     def want_step(self, shaking: Shaking) -> None:
         """Call `step` when it is this connection's turn. Networks take turns, and the connections of each."""
-        self._begin(shaking)
-        entries = self._waiting.setdefault(shaking.network, {})
-        self._number_waiting += shaking not in entries
-        entries[shaking] = None
-        self._make_room()
+        begun = self._begun.get(shaking.network, {})
+        if shaking in begun:
+            begun[shaking] = begun.pop(shaking)
+        waiting = (self._going_on if shaking in begun else self._new).setdefault(shaking.network, {})
+        self._number_waiting += shaking not in waiting
+        waiting[shaking] = None
         self._schedule()
 
     def leave(self, shaking: Shaking) -> None:
         """Forget a connection whose handshake is over, if it is known."""
-        network = shaking.network
-        if shaking in self._begun.get(network, ()):
-            self._number -= 1
-            _remove(shaking, self._begun)
-        if shaking in self._waiting.get(network, ()):
-            self._number_waiting -= 1
-            _remove(shaking, self._waiting)
-
-    def _begin(self, shaking: Shaking) -> None:
-        entries = self._begun.setdefault(shaking.network, {})
-        self._number += shaking not in entries
-        entries[shaking] = entries.pop(shaking, False)
-
-    def _make_room(self) -> None:
-        # Of those that wait for the server, nobody gives way: if all do, looking for one would take long.
-        if self._number > max(self._limit, self._number_waiting) and (victim := self._victim()):
-            victim.give_way()
-
-    def _victim(self) -> Shaking | None:
-        """Return who must give way: of the network with most of them, who has kept the server waiting for longest."""
-        for network in sorted(self._begun, key=lambda each: len(self._begun[each]), reverse=True):
-            waiting = self._waiting.get(network, {})
-            if victim := next((each for each in self._begun[network] if each not in waiting), None):
-                return victim
-        return None
+        self._number -= _remove(shaking, self._begun)
+        self._number_waiting -= _remove(shaking, self._going_on) + _remove(shaking, self._new)
 
     def _schedule(self) -> None:
-        if self._waiting and not self._is_scheduled:
+        if self._number_waiting and not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self._next)
 
@@ -117,7 +100,7 @@ class Handshakes:
         now = self._loop.time()
         until = now + min(now - self._ended_at, _MOST_S)
         try:
-            while self._waiting:
+            while self._number_waiting:
                 self._step()
                 if self._loop.time() >= until:
                     break
@@ -126,21 +109,56 @@ class Handshakes:
             self._schedule()
 
     def _step(self) -> None:
-        network = next(iter(self._waiting))
-        entries, begun = self._waiting.pop(network), self._begun[network]
+        """Have one begin or go on, in turn: many that send byte by byte would otherwise keep new ones out."""
         self._steps += 1
-        goes_on = self._steps % 2 == 0  # otherwise many that send their part byte by byte would keep new ones out
-        shaking = next((each for each in entries if begun[each] == goes_on), next(iter(entries)))
-        del entries[shaking]
-        self._number_waiting -= 1
-        begun[shaking] = True
-        if entries:
-            self._waiting[network] = entries  # behind the others
+        may_begin = bool(self._new) and (self._steps % 2 == 1 or not self._going_on)
+        if may_begin and self._has_room():
+            shaking = self._next_of(self._new)
+            self._number += 1
+            self._begun.setdefault(shaking.network, {})[shaking] = 1
+        else:
+            shaking = self._next_of(self._going_on)
+            self._begun[shaking.network][shaking] += 1
         shaking.step()
 
+    def _next_of(self, table: dict[str, dict[Shaking, None]]) -> Shaking:
+        network = next(iter(table))
+        waiting = table.pop(network)
+        shaking = next(iter(waiting))
+        del waiting[shaking]
+        self._number_waiting -= 1
+        if waiting:
+            table[network] = waiting  # behind the others
+        return shaking
 
-def _remove(shaking: Shaking, table: dict[str, dict[Shaking, Any]]) -> None:
-    entries = table[shaking.network]
+    def _has_room(self) -> bool:
+        """Whether one more may begin; at the limit, another one gives way, if all do not wait for the server."""
+        if self._number >= self._limit and (victim := self._victim()):
+            victim.give_way()
+        return self._number < self._limit
+
+    def _victim(self) -> Shaking | None:
+        """Return who must give way, of the network with most: who has had many steps, or else has been quiet longest.
+
+        Of those that wait for the server and have had a few steps, nobody does: they are about to finish.
+        """
+        most = max(map(len, self._begun.values()))
+        for network, begun in self._begun.items():
+            if len(begun) == most:
+                going_on = self._going_on.get(network, {})
+                by_steps = (each for each, steps in begun.items() if steps >= _MANY_STEPS)
+                quiet = (each for each in begun if each not in going_on)
+                if victim := next(by_steps, None) or next(quiet, None):
+                    return victim
+        return None
+
+
+def _remove(shaking: Shaking, table: dict[str, dict[Shaking, Any]]) -> bool:
+    """Remove a connection from a table; return whether it was there."""
+    entries = table.get(shaking.network, {})
+    if shaking not in entries:
+        return False
     del entries[shaking]
     if not entries:
         del table[shaking.network]
+    return True

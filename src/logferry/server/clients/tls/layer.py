@@ -167,7 +167,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
             self._read_on()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._below.is_closing():
+        if self._below.is_closing() or self._phase is Phase.SHAKING:
             return
         if self._engine is None:  # to a stranger
             self._below.write(data)
@@ -285,7 +285,6 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         else:
             self._opening.discard()
             self._phase = Phase.SHAKING
-            self._engine = TlsEngine(self._services.context())
             self._shake_soon(opened)
 
     def _shake_soon(self, data: bytes) -> None:
@@ -297,17 +296,18 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
     def step(self) -> None:
         """See Shaking; likewise below."""
         received, self._received = self._received, b""
-        if self._engine is None or self._below.is_closing():
+        if self._phase is not Phase.SHAKING or self._below.is_closing():
             return
+        engine = self._engine = self._engine or TlsEngine(self._services.context())
         try:
-            self._engine.handshake(received)
+            engine.handshake(received)
         except (ssl.SSLError, TlsViolation) as error:
-            self._send_output(self._engine)
+            self._send_output(engine)
             self._fail(error)
             return
-        self._send_output(self._engine)
-        if self._engine.is_secured:
-            self._enter_secured(self._engine)
+        self._send_output(engine)
+        if engine.is_secured:
+            self._enter_secured(engine)
         elif self._socket_has_ended:
             self._fail(_LEFT)
         else:
