@@ -227,7 +227,7 @@ class StoreOpening:
 
     def _free_space(self, upkeep: Upkeep) -> FreeSpace:
         min_bytes = self._settings.min_free_bytes
-        return FreeSpace(self._data_dir, self._files, min_bytes=min_bytes, on_shortage=upkeep.make_room)
+        return FreeSpace(self._data_dir, self._files, min_bytes=min_bytes, make_room=upkeep.make_room)
 
     def _commit(
         self,
@@ -252,6 +252,7 @@ class StoreOpening:
             max_logs=self._settings.max_open_segments,
             after_group=upkeep.after_group,
             has_more=lambda: upkeep.has_more,
+            on_full_disk=upkeep.delete_expired,
             on_failure=self._listeners.on_failure,
             on_held=self._listeners.on_held,
             first_retry_s=self._settings.first_retry_s,

@@ -56,11 +56,20 @@ class Upkeep:
             message = "cannot delete from the ledger what nobody needs any more, trying again later: %s"
             self._repeats.log(logging.WARNING, _UNUSED_ROWS, message, cause_of(error, with_path=True))
 
-    def make_room(self) -> None:
-        """Delete all expired segments: the disk is nearly full, so nothing waits for it. Never raises OSError."""
+    def make_room(self) -> bool:
+        """Do what deletes a few expired segments; return whether there are more. Never raises OSError."""
         self.apply()
-        while self.has_more:
-            self.apply()
+        return self.has_more
+
+    def delete_expired(self) -> None:
+        """Delete a few segments that have expired already, and touch nothing else, because a group is half stored.
+
+        Never raises OSError.
+        """
+        try:
+            self._retention.delete_some()
+        except OSError as error:
+            self._report_undeleted(error)
 
     def apply(self) -> None:
         """Tidy logs, and delete a few expired segments. Never raises OSError."""
@@ -70,5 +79,8 @@ class Upkeep:
             if self._retention.apply(self._today(), self._segments.opened, self.stored_bytes()):
                 self._repeats.all_over()
         except OSError as error:
-            message = "cannot delete expired segments, trying again with the next one: %s"
-            self._repeats.log(logging.WARNING, _RETENTION, message, cause_of(error, with_path=True))
+            self._report_undeleted(error)
+
+    def _report_undeleted(self, error: OSError) -> None:
+        message = "cannot delete expired segments, trying again with the next one: %s"
+        self._repeats.log(logging.WARNING, _RETENTION, message, cause_of(error, with_path=True))

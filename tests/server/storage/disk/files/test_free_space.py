@@ -63,13 +63,41 @@ def test_of_a_disk_that_is_smaller_than_the_limit_a_part_is_kept_free(
         space.check()
 
 
-def test_what_may_make_room_is_tried_first(tmp_path: Path) -> None:
+class Room:
+    """Makes ten bytes of room at a time, `most` times."""
+
+    def __init__(self, files: LimitedFiles, most: int) -> None:
+        self.files, self.most, self.made = files, most, 0
+
+    def __call__(self) -> bool:
+        self.made += 1
+        self.files.free += 10
+        return self.made < self.most
+
+
+def test_room_is_made_first_a_little_at_a_time_and_no_more_than_is_needed(tmp_path: Path) -> None:
     files = LimitedFiles(free=1)
+    room = Room(files, most=1000)
+    FreeSpace(tmp_path, files, min_bytes=50, make_room=room).check()
+    assert room.made == 5
 
-    def make_room() -> None:
-        files.free = 100
 
-    FreeSpace(tmp_path, files, min_bytes=50, on_shortage=make_room).check()
+def test_the_disk_counts_as_full_when_no_more_room_can_be_made(tmp_path: Path) -> None:
+    files = LimitedFiles(free=1)
+    room = Room(files, most=3)
+    with pytest.raises(OSError, match="less than 50 bytes are free"):
+        FreeSpace(tmp_path, files, min_bytes=50, make_room=room).check()
+    assert room.made == 3
+
+
+def test_a_server_that_stops_does_not_make_all_the_room_first(tmp_path: Path) -> None:
+    files = LimitedFiles(free=1)
+    room = Room(files, most=1000)
+    space = FreeSpace(tmp_path, files, min_bytes=50, make_room=room)
+    space.ask_to_stop()
+    with pytest.raises(OSError, match="less than 50 bytes are free"):
+        space.check()
+    assert room.made == 1
 
 
 def test_a_disk_that_does_not_say_how_much_is_free_has_no_limit(tmp_path: Path) -> None:

@@ -125,6 +125,30 @@ def test_many_expired_segments_do_not_keep_a_store_from_opening(tmp_path: Path) 
         in_time.set()
 
 
+class FullUntilDeleted(CountingFiles):
+    """A disk, or a quota, without room for a line while not all of a hundred segments are deleted."""
+
+    def write(self, descriptor: int, pieces: Sequence[bytes | memoryview]) -> int:
+        if len(self.deleted) < 100:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        return super().write(descriptor, pieces)
+
+
+def test_what_has_expired_is_deleted_while_the_disk_takes_no_line(tmp_path: Path) -> None:
+    """It is what fills the disk: the line would wait for ever, and so would the deletions behind it."""
+    filled(tmp_path, 100)
+    with closing(Ledger(tmp_path, durable=True)) as ledger, ledger.transaction():
+        ledger._query("UPDATE segments SET state = 'expired' WHERE id <= 100")
+    stored, is_submitted = Stored(), threading.Event()
+    files = FullUntilDeleted(stored)
+    files.waits_for = is_submitted.is_set
+    with opened(tmp_path, segment_bytes=1 << 20, file_system=files) as store:
+        store.submit(delivery(LINES[0]), stored)
+        is_submitted.set()
+        wait_until(lambda: stored.deliveries, "the line is stored")
+    assert problems(tmp_path) == [""]
+
+
 def states(data_dir: Path) -> list[str]:
     ledger = Ledger(data_dir, durable=False, read_only=True)
     found: list[str] = [row.state for row in ledger.segments()]

@@ -29,12 +29,12 @@ class FreeSpace:
     """The room on one disk. The writer and the thread look, and replace both numbers; any thread may read them."""
 
     def __init__(
-        self, folder: Path, files: FileSystem, *, min_bytes: int, on_shortage: Callable[[], object] = lambda: None
+        self, folder: Path, files: FileSystem, *, min_bytes: int, make_room: Callable[[], bool] = lambda: False
     ) -> None:
-        """`on_shortage` is called by `check`, in the writer's thread, for what may make room."""
+        """`check` calls `make_room` in the writer's thread; it makes a little, and returns whether it can make more."""
         self._folder = folder
         self._files = files
-        self._on_shortage = on_shortage
+        self._make_room = make_room
         self.min_bytes = min_bytes
         self.free_bytes = self.total_bytes = 0  # 0 and 0: not known
         self._worker = Worker(self._run, name="logferry-free-space")
@@ -54,12 +54,16 @@ class FreeSpace:
         return f"less than {_shown(self.min_bytes)} are free on the server's disk (--min-free-bytes)"
 
     def check(self) -> None:
-        """Look. Raises OSError, as a full disk does, if there is too little room to take anything new."""
+        """Look, and make room if there is too little. Raises OSError, as a full disk does, if that is not enough.
+
+        While the server stops, each call makes room once: the writer looks between two of them whether it must give up.
+        """
         if not self.min_bytes:
             return
         self._look()
-        if self.shortage:
-            self._on_shortage()
+        can_make_more = True
+        while self.shortage and can_make_more:
+            can_make_more = self._make_room() and not self._worker.is_stopping
             self._look()
         if reason := self.shortage:
             raise OSError(errno.ENOSPC, reason)

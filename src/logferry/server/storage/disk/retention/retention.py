@@ -71,12 +71,12 @@ class Retention:
                 self._expire(self._up_to_date(today, limits, opened, stored_bytes), today, limits)
             except OSError:
                 self._kept = None
-                self._delete_some()  # of what has expired before: that may be what makes room
+                self.delete_some()  # of what has expired before: that may be what makes room
                 raise
             self._applied = now
             self._is_stuck = False
         has_more = self.has_more
-        self._delete_some()
+        self.delete_some()
         return is_due or has_more
 
     @property
@@ -84,7 +84,8 @@ class Retention:
         """Whether `apply` has segments to delete whatever is stored meanwhile."""
         return bool(self.undeleted) and not self._is_stuck
 
-    def _delete_some(self) -> None:
+    def delete_some(self) -> None:
+        """Delete a few segments that have expired. Raises OSError."""
         for _ in range(min(_DELETIONS, len(self.undeleted)) if self.has_more else 0):
             path = self._root / self.undeleted[0].path
             self._is_stuck = True

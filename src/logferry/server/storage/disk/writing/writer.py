@@ -6,6 +6,7 @@ disk only refuses new names, what needs them waits, and everything else is store
 (lanes.py). Owns the queue; never touches a file (group_commit.py does).
 """
 
+import errno
 import logging
 import threading
 import time
@@ -33,6 +34,9 @@ _RETRY_GROWTH: Final = LAST_RETRY_S / FIRST_RETRY_S
 # With a stuck disk, the thread gets this much longer to end; then the process ends without it.
 LAST_WAIT_S: Final = 0.5
 
+# Of a full disk, and of a quota that is used up.
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 Result = TypeVar("Result")
 
 
@@ -52,17 +56,21 @@ class Writer:
         max_logs: int,
         after_group: Callable[[], None],
         has_more: Callable[[], bool] = lambda: False,
+        on_full_disk: Callable[[], object] = lambda: None,
         on_failure: OnFailure,
         on_held: OnHeld = no_notices,
         first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
-        """`has_more` returns whether `after_group` has something to do although no group was stored."""
+        """`has_more` returns whether `after_group` has something to do although no group was stored. `on_full_disk` may
+        delete what nobody needs; a group may be half stored meanwhile.
+        """
         self._commit = commit
         self._state = state
         self._place = place  # where it writes to, for messages
         self._lanes = Lanes(max_logs=max_logs, must_open=commit.must_open)
         self._after_group = after_group
         self._has_more = has_more
+        self._on_full_disk = on_full_disk
         self._on_failure = on_failure
         self._first_retry_s = first_retry_s
         self._lock = threading.RLock()  # of `_gathered`; entering the lock itself costs half as much
@@ -212,6 +220,8 @@ class Writer:
                 result = step()
                 break
             except OSError as error:
+                if error.errno in _NO_ROOM:
+                    self._on_full_disk()
                 if stalled_since is None:
                     stalled_since = time.monotonic()
                     self._report_stall(error, group)
