@@ -45,7 +45,7 @@ def _benchmark(*words: str, script: str = "run.py") -> tuple[str, str, int]:
     program = [sys.executable, str(ROOT / "benchmarks" / script), *words]
     process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        stdout, stderr = process.communicate(timeout=40)
+        stdout, stderr = process.communicate(timeout=150)
     except subprocess.TimeoutExpired:
         process.terminate()
         stdout, stderr = process.communicate(timeout=10)
