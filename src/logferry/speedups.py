@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, Final, Protocol
 
 # The version of the functions below. A compiled part with another version, from another checkout, is not used.
-_INTERFACE: Final = 8
+_INTERFACE: Final = 10
 
 
 class Compiled(Protocol):
@@ -157,6 +157,12 @@ class Compiled(Protocol):
 
     def scan_record(self, data: bytes, start: int, end: int, state: bytearray, /) -> bool:
         """Do as `scan_record` in protocol/long_lines.py does. Raises ValueError for a part or a state that is none."""
+
+    def count_records(self, data: bytes, parts: int, /) -> tuple[dict[bytes, int], list[tuple[int, int]]]:
+        """Count stored lines as `count_lines` in reading/counting.py does, by the parts of their keys.
+
+        Then follow the start and end of each line that Python must count. Raises ValueError.
+        """
 
     def crc32_joined(self, first: int, second: int, size: int, /) -> int:
         """Return the CRC-32 of two consecutive pieces, given the CRC-32 of each and the size of the second piece."""

@@ -137,6 +137,12 @@ skip_members(const byte *at, const byte *end, int depth, unsigned *found)
     }
 }
 
+const byte *
+skip_json_value(const byte *at, const byte *end, int depth)
+{
+    return skip_value(at, end, depth);
+}
+
 /* Return the position after an object with level and message in one line; NULL if not, or if Python has to decide. */
 static const byte *
 skip_record(const byte *at, const byte *end)

@@ -4,6 +4,10 @@
 
 #include "common.h"
 
+/* Return the position after a JSON value (RFC 8259) that lies in `depth` objects and arrays; NULL if it is not a value,
+ * or Python has to decide. */
+const byte *skip_json_value(const byte *at, const byte *end, int depth);
+
 PyObject *canonical_run(PyObject *module, PyObject *arguments);
 PyObject *record_run(PyObject *module, PyObject *arguments);
 PyObject *scan_record(PyObject *module, PyObject *arguments);

@@ -25,6 +25,7 @@ from logferry import speedups
 from logferry.model.format_names import CURRENT_RULES, FORMATS
 from logferry.protocol.long_lines import new_state, scan_record
 from logferry.protocol.validation import Accept, Lines
+from logferry.reading.counting import Part, count_lines
 from logferry.rendering.engine.compiled.program import program_of
 from logferry.rendering.engine.escape import escape, with_plain_newlines
 from logferry.rendering.engine.field_roles import ALL_NAMES
@@ -192,6 +193,35 @@ _CONTENTS: Final = [
 ]
 _CRI_TAGS: Final = [b" stdout F ", b" stderr F ", b" stdout F ", b" stdout P ", b" stderr F", b" stdin F "]
 
+# What stored messages have, escaped for JSON, and timestamps.
+_MESSAGES: Final = [
+    *(
+        "a",
+        "order",
+        "web-1",
+        "523",
+        "1.5",
+        ",",
+        ".",
+        " ",
+        "'",
+        '\\"',
+        "\\\\",
+        "\\n",
+        "\\t",
+        "\\u00e9",
+        "é",
+        "日本語",
+        "-",
+        "_",
+    ),
+    *("deadbeef", "0x1f", "0x", "abc123", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "6ba7b810-9dad-", "y" * 250),
+]
+_TIMES: Final = [
+    *("2024-01-15 08:23:45", "2024-01-15T08:23:45.123Z", "15/Jan/2024:08:23:45 +0000", "1772622733", "1772622733.4"),
+    *("1772622733415", "1772622733415123", "08:23:60", "108:23:45", "08:23:45,", "", "1" * 65, "\\u0030"),
+]
+
 # Of the state of a scan; Python takes a whole escape at once, and leaves what counts its digits as it was.
 _COMPARED: Final = 6
 
@@ -220,7 +250,7 @@ class SpeedupsFuzzer:
             *(self._render_json, self._render_json, self._render_containers, self._render_containers),
             *(self._render_logfmt, self._render_logfmt),
             *(self._line_format, self._line_format, self._pattern, self._program),
-            *(self._select, self._redact, self._redact),
+            *(self._select, self._redact, self._redact, self._count, self._count),
         ]
 
     def run(self, operations: int) -> None:
@@ -376,6 +406,21 @@ class SpeedupsFuzzer:
         names = self._random.choices([*BUILT_IN], k=self._random.choice([1, 1, 3]))
         inner = self._random.choice([b"\n", b"\x1f"])
         self._compare(f"redacting {names}", data, Redactor(names).redact_joined, data, inner)
+
+    def _count(self) -> None:
+        """Count stored lines, some of them damaged."""
+        choice = self._random.choice
+        lines = []
+        for _ in range(self._random.randrange(6)):
+            message = "".join(self._random.choices(_MESSAGES, k=self._random.randrange(9)))
+            level, timestamp = choice(["INFO", "warn", "", "x" * 64, "x" * 65]), choice(_TIMES)
+            line = f'{{"level": "{level}", "message": "{message}", "timestamp": "{timestamp}"}}\n'.encode()
+            lines.append(choice([line, line, self._object(b"\n"), self._bytes(_JSON)]))
+        data = b"".join(lines)
+        if data and not self._random.randrange(3):
+            at = self._random.randrange(len(data))
+            data = data[:at] + choice(_JSON + _TEXT) + data[at + self._random.randrange(2) : -1] + b"\n"
+        self._compare("counting", data, count_lines, data, Part(self._random.randrange(8)))
 
     def _utf8(self) -> None:
         assert speedups.compiled

@@ -17,7 +17,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # A part is a module or a package; what is not listed may import nothing of its neighbours and be imported by none.
 FLOORS: Final = {
     "": (
-        *("__main__", "cli", "client", "server", "rendering", "telemetry", "config", "protocol", "model"),
+        *("__main__", "cli", "client", "reading", "server", "rendering", "telemetry", "config", "protocol", "model"),
         *("addresses", "folder_lock", "tls_files", "permissions", "small_files", "x509", "durable", "checksum"),
         *("speedups", "errors", "names", "printable", "worker"),
     ),
@@ -98,6 +98,7 @@ FLOORS: Final = {
         *("surplus", "free_space", "file_system", "idle_priority", "data_lock", "measure", "segment_files"),
         *("regular", "segment_names", "held_folder"),
     ),
+    "reading": ("counting", "message_patterns"),
     "rendering": (
         *("renderer", "reference", "encodings", "detect", "event_boundaries", "registry", "formats"),
         *("container_objects", "container_events", "json_objects", "multiline", "partial_lines", "filters"),
@@ -109,6 +110,7 @@ FLOORS: Final = {
 # Neighbours on one floor, and shared rooms that the pure ones may not enter.
 CLOSED: Final = {
     ("client", "server"),
+    ("client", "reading"),
     *(
         (room, shared)
         for room in ("rendering", "protocol", "model")
