@@ -37,10 +37,12 @@ def _rebuild(data_dir: Path) -> int:
     made = rebuild(data_dir)
     for remark in made.remarks:
         print_result(shown(remark))
+    if made.further_remarks:
+        print_result(f"... and {made.further_remarks} more remarks")
     kept = f"; the old one is kept as {made.kept_as}" if made.kept_as else ""
     print_result(
         f"made the ledger anew: {made.segments} segments, {made.lines} lines, {made.sources} sources, "
-        f"{len(made.remarks)} remarks{kept}"
+        f"{len(made.remarks) + made.further_remarks} remarks{kept}"
     )
     return EXIT_INCOMPLETE if made.remarks else EXIT_OK
 

@@ -274,6 +274,17 @@ def test_a_planted_name_decides_no_day_and_no_pipe_stops_a_rebuild(tmp_path: Pat
     assert tables(tmp_path) == before
 
 
+def test_remarks_are_bounded_and_the_rest_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rebuilding, "_MAX_REMARKS", 3)
+    fill(tmp_path)
+    lose_ledger(tmp_path)
+    folder = segments_of(tmp_path)[0].parent
+    for number in range(10):
+        (folder / f"9999-12-31-{number + 1}.ndjson").write_bytes(b"planted\n")
+    made = rebuild(tmp_path)
+    assert (len(made.remarks), made.further_remarks) == (3, 7)
+
+
 def test_a_gap_in_the_journals_of_one_source_keeps_no_other_from_being_entered(tmp_path: Path) -> None:
     with opened(tmp_path, segment_bytes=6 * SIZE) as store:
         ship(store, 10, 12)

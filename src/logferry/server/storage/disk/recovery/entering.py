@@ -1,11 +1,12 @@
 """Enters what journals say into a ledger: segments, extents, and how far each source is stored.
 
 Owns the rule how far that is. A source counts as stored up to the first gap in what its extents and losses cover: what
-lies behind a gap may have been lost with the gap, so its client sends it again. Nothing is entered that contradicts
-what the ledger has already. Must be used within a transaction; never reads or writes a file of the store.
+lies behind a gap may have been lost with the gap, so its client sends it again. A row of several losses hides no gap:
+it counts only if the lines of the extents add up. Nothing is entered that contradicts what the ledger has already. Must
+be used within a transaction; never reads or writes a file of the store, nor keeps all extents of a source in memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -13,6 +14,7 @@ from logferry import checksum
 from logferry.server.storage.disk.journals.journal import Journal, State
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.recovery.named_sources import NamedSources
+from logferry.server.storage.loss_limits import REASON as JOINED
 from logferry.server.storage.loss_limits import LossLimits
 from logferry.server.storage.records import ExtentRow, SegmentRow, SourceRow
 
@@ -32,6 +34,15 @@ class _Piece(NamedTuple):
     start: int
     end: int
     extent: ExtentRow | None  # None: a loss
+    is_joined: bool = False  # a row of several losses: what lies between them is not lost
+
+
+class _Covered(NamedTuple):
+    """How far a source is covered: for certain, by rows of several losses; where the next piece behind a gap begins."""
+
+    covered: int
+    joined_until: int
+    next: int = 0
 
 
 class Entering:
@@ -74,43 +85,74 @@ class Entering:
                 yield gap or Gap(row.path, row.committed, row.committed)
 
     def _settled(self, row: SourceRow, *, is_known: bool) -> tuple[SourceRow, Gap | None]:
-        pieces = list(self._pieces(row.id))
-        covered = row.committed if is_known else (pieces[0].start if pieces else 0)
-        gap = None
-        for piece in pieces:
-            if piece.start > covered:
-                gap = Gap(row.path, covered, piece.start)
-                break
-            covered = max(covered, piece.end)
-        begun = (
-            State(row.committed, row.lines, row.crc32) if is_known else State(pieces[0].start if pieces else 0, 0, 0)
-        )
-        states = [state for state in self._named.last_states(row.id) if begun.committed <= state.committed <= covered]
-        best = max([begun, *states], key=lambda state: state.committed)
-        committed, lines, crc32 = _continued(best, pieces)
+        begun = State(row.committed, row.lines, row.crc32) if is_known else self._first_state(row.id)
+        states = [begun, *(each for each in self._named.last_states(row.id) if each.committed >= begun.committed)]
+        found = self._covered(row.id, begun.committed)
+        best = _last_of(states, until=found.covered)
+        last = _last_of(states, until=found.joined_until)
+        if last != best and self._counts_all(row.id, best, last):
+            best, found = last, self._covered(row.id, last.committed)
+        committed, lines, crc32 = _continued(best, self._pieces(row.id))
+        gap = Gap(row.path, found.covered, found.next) if found.next else None
         return replace(row, committed=committed, lines=lines, crc32=crc32), gap
+
+    def _first_state(self, source: str) -> State:
+        first = next(self._pieces(source), None)
+        return State(first.start if first else 0, 0, 0)
+
+    def _covered(self, source: str, covered: int) -> "_Covered":
+        """Return how far the extents and losses of a source go on from an offset without a gap.
+
+        A row of several losses covers nothing: what lies between them may be missing.
+        """
+        joined_until = covered
+        for piece in self._pieces(source):
+            if piece.start > covered:
+                return _Covered(covered, max(covered, joined_until), piece.start)
+            if piece.is_joined:
+                joined_until = max(joined_until, piece.end)
+            else:
+                covered = max(covered, piece.end)
+        return _Covered(covered, max(covered, joined_until))
+
+    def _counts_all(self, source: str, first: State, last: State) -> bool:
+        """Whether the extents between two states have all the lines that the last one counts: so nothing is missing."""
+        _, lines, crc32 = first
+        for piece in self._pieces(source):
+            if piece.extent and first.committed <= piece.start and piece.end <= last.committed:
+                lines += piece.extent.lines
+                crc32 = checksum.joined(crc32, piece.extent.crc32, piece.extent.bytes)
+        return (lines, crc32) == last[1:]
 
     def _pieces(self, source: str) -> Iterator[_Piece]:
         """Yield what the ledger has of a source, in order."""
-        losses = [_Piece(loss.start, loss.end, None) for loss in self._ledger.losses(source, limit=_MAX_LOSSES)]
+        losses = [
+            _Piece(loss.start, loss.end, None, loss.reason == JOINED)
+            for loss in self._ledger.losses(source, limit=_MAX_LOSSES)
+        ]
         losses.reverse()
-        after = 0
-        while page := self._ledger.extents(source, after=after, limit=_PAGE):
+        after, page = 0, None
+        while page is None or len(page) == _PAGE:
+            page = self._ledger.extents(source, after=after, limit=_PAGE)
             for extent in page:
                 while losses and losses[-1].start < extent.start:
                     yield losses.pop()
                 yield _Piece(extent.start, extent.end, extent)
-            after = page[-1].start + 1
+                after = extent.start + 1
         yield from reversed(losses)
 
 
-def _continued(state: State, pieces: list[_Piece]) -> State:
+def _last_of(states: Iterable[State], *, until: int) -> State:
+    return max((state for state in states if state.committed <= until), key=lambda state: state.committed)
+
+
+def _continued(state: State, pieces: Iterable[_Piece]) -> State:
     """Return the state after the pieces that follow it without a gap."""
     committed, lines, crc32 = state
     for piece in pieces:
         if piece.start > committed:
             break
-        if piece.start < committed or piece.end <= committed:
+        if piece.start < committed or piece.end <= committed or piece.is_joined:
             continue
         if piece.extent:
             lines += piece.extent.lines

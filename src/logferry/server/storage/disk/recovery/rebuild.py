@@ -34,6 +34,9 @@ from logferry.server.storage.disk.recovery.new_ledger import replace_ledger
 from logferry.server.storage.log_names import PLAIN
 from logferry.server.storage.records import SegmentRow
 
+# A folder may hold millions of files that cannot be entered as they were. `logferry fsck` lists each of them.
+_MAX_REMARKS: Final = 10_000
+
 # A path that leads to nothing and that nobody can create.
 _NOWHERE: Final = Path("/proc/self/fd/none/segment")
 
@@ -47,6 +50,14 @@ class Rebuilt:
     sources: int = 0
     kept_as: str = ""  # the old ledger; "" if there was none
     remarks: list[str] = field(default_factory=list)
+    further_remarks: int = 0
+
+    def remark(self, sentence: str) -> None:
+        """Add a remark; beyond a bound, only count it."""
+        if len(self.remarks) < _MAX_REMARKS:
+            self.remarks.append(sentence)
+        else:
+            self.further_remarks += 1
 
 
 def rebuild(data_dir: Path, files: FileSystem | None = None) -> Rebuilt:
@@ -129,14 +140,14 @@ class _Rebuild:
             last_of[folder] = row
         self._ledger.set_segments(last_of.values())
         for gap in self._entering.finish():
-            made.remarks.append(
+            made.remark(
                 f"{gap.path}: what follows byte {gap.start} is stored again by its client, because the journals lack "
                 f"what was stored before byte {gap.end}"
                 if gap.end > gap.start
                 else f"{gap.path}: what follows byte {gap.start} is stored again by its client"
             )
         if self._journals.problem:
-            made.remarks.append(f"the journal that new segments share cannot be read: {self._journals.problem}")
+            made.remark(f"the journal that new segments share cannot be read: {self._journals.problem}")
         made.sources = self._entering.sources
         self._set_store_id()
         return made
@@ -145,9 +156,9 @@ class _Rebuild:
         if self._stores:
             self._ledger.set_store_id(self._stores.most_common(1)[0][0])
         else:
-            self._made.remarks.append("the store has a new id: clients compare all that they have shipped with it")
+            self._made.remark("the store has a new id: clients compare all that they have shipped with it")
         if len(self._stores) > 1:
-            self._made.remarks.append(f"segments of {len(self._stores)} different stores lie here")
+            self._made.remark(f"segments of {len(self._stores)} different stores lie here")
 
     def _segment(self, folder: str, name: SegmentName) -> SegmentRow | None:
         """Enter a segment; its state is "open" if it can be appended to. Returns None if it is left alone."""
@@ -158,10 +169,10 @@ class _Rebuild:
             except FileNotFoundError:  # the shared journal has it
                 return self._entered(path, name, _NOWHERE)  # and not what has the name of its folder by now
             except OSError as error:
-                self._made.remarks.append(f"{path} cannot be read and is left alone: {cause_of(error)}")
+                self._made.remark(f"{path} cannot be read and is left alone: {cause_of(error)}")
                 return None
             if held.identity != self._folders.get(folder, held.identity):
-                self._made.remarks.append(f"{path} is left alone: its folder was exchanged for another one meanwhile")
+                self._made.remark(f"{path} is left alone: its folder was exchanged for another one meanwhile")
                 return None
             stack.enter_context(held.naming())
             return self._entered(path, name, held.path / str(name))
@@ -173,14 +184,14 @@ class _Rebuild:
         except FileNotFoundError:
             size = 0
         except OSError as error:
-            self._made.remarks.append(f"{path} cannot be read and is left alone: {cause_of(error)}")
+            self._made.remark(f"{path} cannot be read and is left alone: {cause_of(error)}")
             return None
         if journal and journal.total:
             return self._known(path, segment, size, journal, journal.total) if size or journal.total.bytes else None
         if not size:
             return None
         if name.day > _latest_day():
-            self._made.remarks.append(f"{path} has no journal and is of a day to come: it is left alone")
+            self._made.remark(f"{path} has no journal and is of a day to come: it is left alone")
             return None
         return self._unknown(path, segment)
 
@@ -188,10 +199,10 @@ class _Rebuild:
         try:
             journal = self._journals.found(path, segment=segment)
         except OSError as error:
-            self._made.remarks.append(f"the journal of {path} cannot be read: {cause_of(error)}")
+            self._made.remark(f"the journal of {path} cannot be read: {cause_of(error)}")
             return None
         if journal and journal.damaged_lines:
-            self._made.remarks.append(f"the journal of {path} has {journal.damaged_lines} damaged lines")
+            self._made.remark(f"the journal of {path} has {journal.damaged_lines} damaged lines")
         return journal
 
     def _known(self, path: str, segment: Path, size: int, journal: FoundJournal, total: Total) -> SegmentRow:
@@ -202,12 +213,12 @@ class _Rebuild:
         self._enter(row, journal)
         if size > total.bytes:
             moved = set_aside(segment, total.bytes, self._files)
-            self._made.remarks.append(
+            self._made.remark(
                 f"{path}: {moved.bytes} bytes that its journal does not have were moved to {moved.path.name}; clients "
                 "that shipped lines among them store those again"
             )
         elif size < total.bytes:
-            self._made.remarks.append(f"{path} is damaged: it has {size} of its {total.bytes} bytes")
+            self._made.remark(f"{path} is damaged: it has {size} of its {total.bytes} bytes")
             return replace(row, state="closed")
         return row
 
@@ -217,7 +228,7 @@ class _Rebuild:
         self._stores[journal.store_id] += 1
         row = SegmentRow(0, path, found.bytes, found.lines, found.crc32)
         if measure(segment, 0, total.bytes) != Measure(*total):
-            self._made.remarks.append(f"{path} is damaged: it has other content than its journal says")
+            self._made.remark(f"{path} is damaged: it has other content than its journal says")
         row = self._ledger.add_known_segment(row)
         self._enter(row, journal)
         return row
@@ -228,7 +239,7 @@ class _Rebuild:
 
     def _unknown(self, path: str, segment: Path) -> SegmentRow:
         found = self._whole_lines(path, segment)
-        self._made.remarks.append(
+        self._made.remark(
             f"{path} has no journal that says what it holds: its {found.lines} lines stay, but the ranges of "
             "their files are not known, so clients that still have those files store them a second time"
         )
@@ -238,7 +249,7 @@ class _Rebuild:
         """Move an unfinished line aside; return what the segment holds."""
         if unfinished := unfinished_bytes(segment):
             moved = set_aside(segment, size_of(segment) - unfinished, self._files)
-            self._made.remarks.append(f"{path}: its unfinished last line was moved to {moved.path.name}")
+            self._made.remark(f"{path}: its unfinished last line was moved to {moved.path.name}")
         return measure(segment, 0, size_of(segment))
 
 
