@@ -63,6 +63,15 @@ def test_a_store_counts_what_no_other_has_acked_first() -> None:
     assert list(holdings.counted_by(B, 90, 160)) == [(100, 150)]
 
 
+def test_no_store_counts_what_is_nobodys_and_each_store_needs_it() -> None:
+    """Nobody knows which store has it: the content decides what a store has, and what it lacks is sent."""
+    holdings = Holdings((Part(100, ""), Part(150, B)))
+    assert list(holdings.counted_by(A, 0, 200)) == [(150, 200)]
+    assert list(holdings.counted_by(B, 0, 200)) == [(100, 150), (150, 200)]
+    assert holdings.next_needed(0, A, (B,)) == 0
+    assert list(holdings.all_elsewhere(A, (B,))) == []
+
+
 def test_what_a_lost_store_had_is_sent_to_the_one_that_takes_its_place() -> None:
     source = moved((A, 100), (B, 150))
     assert needed(source, 0, C, B) == 0

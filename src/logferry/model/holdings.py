@@ -77,7 +77,9 @@ class Holdings(NamedTuple):
     def counted_by(self, store: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Yield what of a range `store` has in its count of lines, as far as is known: all but what others acked first.
 
-        That another store has lost what it had changes nothing.
+        That another store has lost what it had changes nothing. The oldest parts of a source that has moved very often
+        are nobody's, and count as acked by others. If they were this store's, its count differs from what the client
+        expects, and the content of the file decides: lines may be repeated, and none is left out.
         """
         for part in self.parts:
             last = min(part.end, end)
