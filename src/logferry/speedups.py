@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, Final, Protocol
 
 # The version of the functions below. A compiled part with another version, from another checkout, is not used.
-_INTERFACE: Final = 10
+_INTERFACE: Final = 11
 
 
 class Compiled(Protocol):
@@ -143,16 +143,17 @@ class Compiled(Protocol):
     def find_undecodable(self, data: bytes, start: int, end: int, /) -> int:
         """Return the index of the first byte from `start` on that is not UTF-8, or `end` if all bytes are."""
 
-    def canonical_run(self, payload: bytes, start: int, end: int, /) -> tuple[int, int]:
+    def canonical_run(self, payload: bytes, start: int, end: int, /) -> tuple[int, int, tuple[int, int, int]]:
         """Return the end of the run of lines from `start` on that look exactly as the plain format writes them.
 
-        The second number is the count of these lines. Raises ValueError if the range is not inside the payload.
+        Then follow the number of these lines, and when their events happened (model/event_times.py): a form of
+        timestamps that only Python reads is `UNREAD`. Raises ValueError if the range is not inside the payload.
         """
 
-    def record_run(self, payload: bytes, start: int, end: int, /) -> tuple[int, int]:
+    def record_run(self, payload: bytes, start: int, end: int, /) -> tuple[int, int, tuple[int, int, int]]:
         """Return the end of the run of lines from `start` on that are certainly objects with level and message.
 
-        The second number is the count of these lines. Raises ValueError as `canonical_run` does.
+        The rest is as above.
         """
 
     def scan_record(self, data: bytes, start: int, end: int, state: bytearray, /) -> bool:

@@ -1,11 +1,41 @@
 /* Validates lines that are whole: records as the plain format writes them, and any other objects. */
 #include "arguments.h"
+#include "event_times.h"
 #include "json_text.h"
 #include "validation.h"
 
+/* Return the position after a timestamp as the plain format writes it, given the position after its first quote; NULL if
+ * it is not one. `time` gets its time: which costs less than looking at every byte, if the timestamp is an ISO 8601 one. */
+static inline const byte *
+skip_timestamp(const byte *at, const byte *end, EventTimes *times, EventTime *time)
+{
+    const byte *rest = NULL;
+    if (end - at > MINUTE_BYTES && at[4] != '/' && same_or_read_minute(at, times, &time->ms)
+        && (rest = take_seconds(at + MINUTE_BYTES, end, &time->ms)) && end - rest > 1) {
+        if (*rest == '"') {
+            time->kind = TIME_LOCAL;
+            return rest + 1;
+        }
+        if (*rest == 'Z' && rest[1] == '"') {
+            time->kind = TIME_ZONED;
+            return rest + 2;
+        }
+    }
+    const byte *quote = rest ? rest : at;
+    while (quote < end && IS(*quote, STAMP))
+        quote++;
+    if (quote == at || quote == end || *quote != '"')
+        return NULL;
+    if (rest)
+        time->kind = take_zone(rest, quote, &time->ms);
+    else
+        *time = read_event_time(at, quote, times);
+    return quote + 1;
+}
+
 /* Return the position after a line in the form that the plain format writes; NULL if it has another form. */
 static inline const byte *
-skip_canonical_line(const byte *at, const byte *end)
+skip_canonical_line(const byte *at, const byte *end, EventTimes *times, EventTime *time)
 {
     if (!(at = SKIP(at, end, "{\"level\": \"")))
         return NULL;
@@ -16,10 +46,7 @@ skip_canonical_line(const byte *at, const byte *end)
         || !(at = SKIP(at, end, ", \"timestamp\": ")) || at == end)
         return NULL;
     if (*at == '"') {
-        const byte *timestamp = ++at;
-        while (at < end && IS(*at, STAMP))
-            at++;
-        if (at == timestamp || at == end || *at++ != '"')
+        if (!(at = skip_timestamp(at + 1, end, times, time)))
             return NULL;
     }
     else if (!(at = SKIP(at, end, "null")))
@@ -64,7 +91,14 @@ skip_number(const byte *at, const byte *end)
     return at;
 }
 
-static const byte *skip_members(const byte *at, const byte *end, int depth, unsigned *found);
+/* What a record is made of, as far as it matters here: flags of its required keys, and the value of its timestamp. */
+typedef struct {
+    unsigned keys;
+    int timestamps;         /* how many keys are `timestamp`, or may be */
+    const byte *from, *to; /* of the value of the last one */
+} Found;
+
+static const byte *skip_members(const byte *at, const byte *end, int depth, Found *found);
 
 /* Return the position after a JSON value (RFC 8259) that lies in `depth` objects and arrays; NULL if it is not a value,
  * or Python has to decide. */
@@ -102,10 +136,27 @@ skip_value(const byte *at, const byte *end, int depth)
     }
 }
 
-/* Return the position after the members of an object and its brace; NULL as above. `found`, if not NULL, gets a flag
- * for each of the required keys. */
+/* Note a key of a record; return whether it is `timestamp`. With an escape, it may be any key. */
+static inline int
+note_key(Found *found, const byte *key, Py_ssize_t length)
+{
+    if (length == 5 && !memcmp(key, "level", 5))
+        found->keys |= HAS_LEVEL;
+    else if (length == 7 && !memcmp(key, "message", 7))
+        found->keys |= HAS_MESSAGE;
+    else if (length == 9 && !memcmp(key, "timestamp", 9)) {
+        found->timestamps++;
+        return 1;
+    }
+    else if (length > 9 && memchr(key, '\\', (size_t)length))
+        found->timestamps += 2;
+    return 0;
+}
+
+/* Return the position after the members of an object and its brace; NULL as above. `found`, if not NULL, gets what is
+ * in it. */
 static const byte *
-skip_members(const byte *at, const byte *end, int depth, unsigned *found)
+skip_members(const byte *at, const byte *end, int depth, Found *found)
 {
     at = skip_space(at, end);
     if (at < end && *at == '}')
@@ -117,18 +168,17 @@ skip_members(const byte *at, const byte *end, int depth, unsigned *found)
         const byte *key = at;
         if (!(at = skip_string(at, end)))
             return NULL;
-        if (found) {
-            Py_ssize_t length = at - 1 - key;
-            if (length == 5 && !memcmp(key, "level", 5))
-                *found |= HAS_LEVEL;
-            else if (length == 7 && !memcmp(key, "message", 7))
-                *found |= HAS_MESSAGE;
-        }
+        int is_timestamp = found && note_key(found, key, at - 1 - key);
         at = skip_space(at, end);
         if (at == end || *at++ != ':')
             return NULL;
-        if (!(at = skip_value(skip_space(at, end), end, depth + 1)))
+        const byte *value = skip_space(at, end);
+        if (!(at = skip_value(value, end, depth + 1)))
             return NULL;
+        if (is_timestamp) {
+            found->from = value;
+            found->to = at;
+        }
         at = skip_space(at, end);
         if (at == end || (*at != ',' && *at != '}'))
             return NULL;
@@ -143,35 +193,56 @@ skip_json_value(const byte *at, const byte *end, int depth)
     return skip_value(at, end, depth);
 }
 
+/* Return when the event of a record happened. */
+static EventTime
+time_of(const Found *found, EventTimes *times)
+{
+    EventTime time = {found->timestamps > 1 ? TIME_UNREAD : TIME_NONE, 0};
+    if (found->timestamps != 1)
+        return time;
+    if (*found->from == '"')
+        return read_event_time(found->from + 1, found->to - 1, times);
+    return IS(*found->from, DIGIT) || *found->from == '-' ? read_epoch(found->from, found->to) : time;
+}
+
 /* Return the position after an object with level and message in one line; NULL if not, or if Python has to decide. */
 static const byte *
-skip_record(const byte *at, const byte *end)
+skip_record(const byte *at, const byte *end, EventTimes *times, EventTime *time)
 {
-    unsigned found = 0;
+    Found found = {0};
     if (at == end || *at != '{' || !(at = skip_members(at + 1, end, 0, &found)))
         return NULL;
-    if (found != (HAS_LEVEL | HAS_MESSAGE) || at == end || *at != '\n')
+    if (found.keys != (HAS_LEVEL | HAS_MESSAGE) || at == end || *at != '\n')
         return NULL;
+    *time = time_of(&found, times);
     return at + 1;
 }
 
-typedef const byte *(*LineFunction)(const byte *at, const byte *end);
+typedef const byte *(*LineFunction)(const byte *at, const byte *end, EventTimes *times, EventTime *time);
 
-/* Return the end of the run of lines that `skip` accepts, and the number of these lines. */
-static PyObject *
-run_of(PyObject *arguments, LineFunction skip)
+/* Return the end of the run of lines that `skip` accepts, the number of these lines, and when their events happened. Many
+ * calls are for one short line, so arguments and result take no format. */
+static inline PyObject *
+run_of(PyObject *const *arguments, Py_ssize_t count, LineFunction skip)
 {
     Py_buffer data;
-    Py_ssize_t start, stop, lines = 0;
-    if (!PyArg_ParseTuple(arguments, "y*nn", &data, &start, &stop))
+    if (count != 3) {
+        PyErr_SetString(PyExc_TypeError, "not (data, start, stop)");
+        return NULL;
+    }
+    Py_ssize_t start = PyLong_AsSsize_t(arguments[1]), stop = PyLong_AsSsize_t(arguments[2]), lines = 0;
+    if (PyErr_Occurred() || PyObject_GetBuffer(arguments[0], &data, PyBUF_SIMPLE) < 0)
         return NULL;
     if (check_part(&data, start, stop) < 0) {
         PyBuffer_Release(&data);
         return NULL;
     }
     const byte *at = (const byte *)data.buf + start, *end = (const byte *)data.buf + stop, *next;
+    EventTimes times;
+    event_times_open(&times);
     PyThreadState *unlocked = stop - start < WORTH_UNLOCKING ? NULL : PyEval_SaveThread();
-    while (at < end && (next = skip(at, end))) {
+    for (EventTime time = {TIME_NONE, 0}; at < end && (next = skip(at, end, &times, &time)); time.kind = TIME_NONE) {
+        note_event_time(&times, time);
         at = next;
         lines++;
     }
@@ -179,17 +250,17 @@ run_of(PyObject *arguments, LineFunction skip)
         PyEval_RestoreThread(unlocked);
     Py_ssize_t found = at - (const byte *)data.buf;
     PyBuffer_Release(&data);
-    return Py_BuildValue("nn", found, lines);
+    return tuple_of_three(PyLong_FromSsize_t(found), PyLong_FromSsize_t(lines), event_times_tuple(&times));
 }
 
 PyObject *
-canonical_run(PyObject *Py_UNUSED(module), PyObject *arguments)
+canonical_run(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
-    return run_of(arguments, skip_canonical_line);
+    return run_of(arguments, count, skip_canonical_line);
 }
 
 PyObject *
-record_run(PyObject *Py_UNUSED(module), PyObject *arguments)
+record_run(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
-    return run_of(arguments, skip_record);
+    return run_of(arguments, count, skip_record);
 }

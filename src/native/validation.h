@@ -8,8 +8,8 @@
  * or Python has to decide. */
 const byte *skip_json_value(const byte *at, const byte *end, int depth);
 
-PyObject *canonical_run(PyObject *module, PyObject *arguments);
-PyObject *record_run(PyObject *module, PyObject *arguments);
+PyObject *canonical_run(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+PyObject *record_run(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *scan_record(PyObject *module, PyObject *arguments);
 
 #endif

@@ -443,7 +443,7 @@ class SpeedupsFuzzer:
         data = self._bytes(_JSON)
         start = self._random.randrange(len(data) + 1)
         for function in (speedups.compiled.canonical_run, speedups.compiled.record_run):
-            end, lines = function(data, start, len(data))
+            end, lines, _ = function(data, start, len(data))
             run = data[start:end]
             is_whole = run == b"" or run.endswith(b"\n")
             if not (

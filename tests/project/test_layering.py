@@ -98,7 +98,7 @@ FLOORS: Final = {
         *("surplus", "free_space", "file_system", "idle_priority", "data_lock", "measure", "segment_files"),
         *("regular", "segment_names", "held_folder"),
     ),
-    "reading": ("counting", "message_patterns"),
+    "reading": ("counting", "message_patterns", "event_times", "timestamps"),
     "rendering": (
         *("renderer", "reference", "encodings", "detect", "event_boundaries", "registry", "formats"),
         *("container_objects", "container_events", "json_objects", "multiline", "partial_lines", "filters"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from logferry import checksum
 from logferry.errors import FrameError
+from logferry.model.event_times import NO_TIMES, joined
 from logferry.protocol.compressor import Inflation
 from logferry.protocol.delivery_requests import BatchRequest, Repair, Violation
 from logferry.protocol.steps import BYTES_SUMMED_AS_ONE, INFLATED_WEIGHT, Allowance
@@ -21,9 +22,14 @@ def open_usual(header: Mapping[str, Any], body: bytes, allowance: Allowance) -> 
     if header["logferry"] != "batch" or header["encoding"] != "identity" or len(body) > allowance.bytes:
         return None
     allowance.bytes -= len(body)
-    if checksum.crc32(body) != header["crc32"] or count_if_usual(body) != header["lines"]:
+    if checksum.crc32(body) != header["crc32"]:
         return None
-    return BatchRequest(**_values_of(header, BatchRequest), payload=body)
+    lines, times = count_if_usual(body)
+    return (
+        BatchRequest(**_values_of(header, BatchRequest), payload=body, times=times)
+        if lines == header["lines"]
+        else None
+    )
 
 
 class Bulk:
@@ -39,6 +45,7 @@ class Bulk:
         self._crc32 = 0
         self._summed_to = 0
         self._lines = 0
+        self._times = NO_TIMES
         self._counted_to = 0
         self._refusal: str | None = None
 
@@ -106,6 +113,7 @@ class Bulk:
         for verdict in judge.step(allowance):
             if isinstance(verdict, Run):
                 self._lines += verdict.count
+                self._times = joined(self._times, verdict.times)
             else:
                 self._lines += 1
                 self._refusal = verdict.reason if isinstance(verdict, Rejected) else "white space around a line"
@@ -125,7 +133,8 @@ class Bulk:
             return Violation(f"a {self._kind} does not have as many lines as it says")
         if self._kind == "repair":
             return Repair(**_values_of(self._header, Repair), payload=self._payload)
-        return BatchRequest(**_values_of(self._header, BatchRequest), payload=self._payload, refusal=self._refusal)
+        values = _values_of(self._header, BatchRequest)
+        return BatchRequest(**values, payload=self._payload, times=self._times, refusal=self._refusal)
 
 
 def _values_of(header: Mapping[str, Any], kind: type[BatchRequest | Repair]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Values only: `control_lines.py` parses control lines into them. A client writes 
 
 from dataclasses import dataclass, field
 
+from logferry.model.event_times import UNREAD_TIMES, EventTimes
 from logferry.protocol.delivery import MAX_OFFSET
 from logferry.protocol.delivery_reports import RecordPlace
 
@@ -38,7 +39,8 @@ class Open:
 class BatchRequest:
     """The lines of bytes `[start, end)` of a source as NDJSON; `refusal` says why a line cannot be stored, if any.
 
-    A `split` batch does not begin where an event begins, or begins another format or other rules.
+    A `split` batch does not begin where an event begins, or begins another format or other rules. `times` says when the
+    events of the lines happened.
     """
 
     source: str
@@ -49,6 +51,7 @@ class BatchRequest:
     payload: bytes
     refusal: str | None = None
     split: bool = False
+    times: EventTimes = field(default=UNREAD_TIMES, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

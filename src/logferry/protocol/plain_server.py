@@ -254,9 +254,9 @@ class PlainServerProtocol:
         if self._is_guarding or len(lines) > min(allowance.bytes + STEP_BYTES // 8, self._limits.max_record_bytes):
             return False
         allowance.bytes -= len(lines)
-        count = count_if_usual(lines)
+        count, times = count_if_usual(lines)
         if count:
-            events.append(Lines(lines, count))
+            events.append(Lines(lines, count, times))
         return count > 0
 
     def _begin_to_judge(self, lines: bytes) -> None:

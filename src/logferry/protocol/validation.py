@@ -10,12 +10,13 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from typing import Final, NoReturn
 
 from logferry import speedups
+from logferry.model.event_times import UNREAD_TIMES, EventTimes
 from logferry.protocol import long_lines
 from logferry.protocol.long_lines import HAS_LEVEL, HAS_MESSAGE, MAX_NESTING
 from logferry.protocol.patterns import IS_AFFECTED, compile_pattern
@@ -36,6 +37,7 @@ class Lines:
 
     payload: bytes
     count: int
+    times: EventTimes = field(default=UNREAD_TIMES, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Run:
     start: int
     end: int
     count: int
+    times: EventTimes = field(default=UNREAD_TIMES, compare=False)
 
 
 # Possessive throughout (Python 3.11): the pattern never backtracks, so its time is linear in the bytes, whatever they
@@ -108,16 +111,16 @@ def _general_run() -> re.Pattern[bytes]:
     return compile_pattern(rb"(?:\{%b(?:%b|%b)%b%b\}\n)*+" % (others, in_order, reversed_, value, rest))
 
 
-def count_if_usual(lines: bytes) -> int:
+def count_if_usual(lines: bytes) -> tuple[int, EventTimes]:
     """Return the number of complete lines if patterns recognise all of them as valid, else 0: most reads are like this.
 
-    The caller has checked that a step has room for them.
+    Also return when their events happened. The caller has checked that a step has room for the lines.
     """
     end = len(lines)
     if first_undecodable(lines, 0, end) < end:
-        return 0
-    run_end, count = _run(lines, 0, end)
-    return count if run_end == end else 0
+        return 0, UNREAD_TIMES
+    run_end, count, times = _run(lines, 0, end)
+    return (count if run_end == end else 0), times
 
 
 class LineJudge:
@@ -164,7 +167,9 @@ class LineJudge:
 
     def as_lines(self, verdict: Run | Verdict) -> Verdict:
         """Return a verdict with the lines themselves."""
-        return Lines(self._lines[verdict.start : verdict.end], verdict.count) if isinstance(verdict, Run) else verdict
+        if not isinstance(verdict, Run):
+            return verdict
+        return Lines(self._lines[verdict.start : verdict.end], verdict.count, verdict.times)
 
     def next_line(self, allowance: Allowance) -> Run | Verdict | None:
         """Judge one line by itself, or a piece of it; return its verdict once there is one."""
@@ -192,11 +197,11 @@ class LineJudge:
             if not is_text:
                 yield self._refuse_one(end, "not valid UTF-8", allowance)
             while is_text and position < end:
-                run_end, count = _run(lines, position, end)
+                run_end, count, times = _run(lines, position, end)
                 if count:
                     allowance.bytes -= run_end - position
                     self.position = run_end
-                    yield Run(position, run_end, count)
+                    yield Run(position, run_end, count, times)
                 elif line_end := self._end_of_line(LONG_LINE_BYTES):
                     yield self._judge_one(line_end, allowance)
                 else:
@@ -288,18 +293,21 @@ def _as_run(verdict: Verdict, start: int, end: int) -> Run | Verdict:
     return Run(start, end, 1) if is_as_it_is else verdict
 
 
-def _run(payload: bytes, start: int, end: int) -> tuple[int, int]:
-    """Return where a run of certainly valid lines ends, and their number: 0 if the first may be invalid."""
+def _run(payload: bytes, start: int, end: int) -> tuple[int, int, EventTimes]:
+    """Return where a run of certainly valid lines ends, their number (0 if the first may be invalid), and their times.
+
+    Only the compiled part reads their times: here, that would cost more than everything else.
+    """
     if speedups.compiled:
-        run_end, lines = speedups.compiled.canonical_run(payload, start, end)
-        return (run_end, lines) if lines else speedups.compiled.record_run(payload, start, end)
+        run = speedups.compiled.canonical_run(payload, start, end)
+        return run if run[1] else speedups.compiled.record_run(payload, start, end)
     if IS_AFFECTED:
         end = min(end, start + _AFFECTED_BYTES)
     match = _canonical_run.match(payload, start, end)
     if match is None or match.end() == start:
         match = _general_run().match(payload, start, end)
     run_end = match.end() if match else start
-    return run_end, payload.count(b"\n", start, run_end)
+    return run_end, payload.count(b"\n", start, run_end), UNREAD_TIMES
 
 
 def validate_line(line: bytes, *, accept: Accept) -> Verdict:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from logferry.model.event_times import UNREAD_TIMES, EventTimes
 from logferry.protocol.delivery_answers import BatchRefused, Position, WindowRecorded
 from logferry.protocol.delivery_requests import BatchRequest, Note, Open, Skip, Window
 from logferry.server.storage.log_names import LogName
@@ -47,7 +48,8 @@ class Delivery:
     """Lines to store together: `pieces` joined is NDJSON of `lines` lines and `size` bytes.
 
     With a `source_request`, the lines belong to a source, and the store decides whether and where to keep them. Without
-    one, the store keeps the lines in `log`. `sender` says whose they are: senders take turns, and each keeps its order.
+    one, the store keeps the lines in `log`. `times` says when their events happened. `sender` says whose they are:
+    senders take turns, and each keeps its order.
     The store sets `is_stored`: a repeat, a refused batch and an empty delivery are not; `is_held` once it has to wait
     while others are stored; and `is_given_up` if its caller has asked for that.
     The store keeps the callback of `submit` in `on_stored`: a tuple of delivery and callback costs more than a field.
@@ -58,6 +60,7 @@ class Delivery:
     lines: int
     size: int
     source_request: SourceRequest | None = field(default=None, kw_only=True)
+    times: EventTimes = field(default=UNREAD_TIMES, kw_only=True)
     sender: str | int = field(default="", kw_only=True)
     is_stored: bool = field(default=False, init=False)
     is_held: bool = field(default=False, init=False)

@@ -246,7 +246,9 @@ class DeliverySession(SessionOver[DeliveryServerProtocol]):
         if isinstance(request, BatchRequest):
             if request.refusal and request.lines == 1:  # the client resends a larger batch line by line
                 self._channel.record.note_rejected(request.refusal)
-            return self._delivery(self._source_request(request), request.payload, request.lines)
+            delivery = self._delivery(self._source_request(request), request.payload, request.lines)
+            delivery.times = request.times
+            return delivery
         return self._delivery(self._source_request(request), b"")
 
     def _source_request(self, message: Open | BatchRequest | Skip | Note | Window | ReleaseSources) -> SourceRequest:

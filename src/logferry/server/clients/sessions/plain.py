@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
+from logferry.model.event_times import joined
 from logferry.protocol.acks import ACK_OK, error_ack
 from logferry.protocol.plain_server import Broken, Met, PlainServerProtocol, ServerEvent
 from logferry.protocol.validation import Lines
@@ -85,6 +86,7 @@ class PlainSession(SessionOver[PlainServerProtocol]):
         for event in events:
             if isinstance(event, Lines):
                 delivery.pieces.append(event.payload)
+                delivery.times = joined(delivery.times, event.times) if delivery.lines else event.times
                 delivery.lines += event.count
                 self._refusals = 0
                 delivery.size += len(event.payload)
