@@ -91,14 +91,18 @@ FLOORS: Final = {
         *("journal_completion", "compaction", "journal_files", "journal_reading", "shared_journal", "journal"),
     ),
     "server.storage.disk.ledger": (
-        *("soundness", "reading", "ledger", "damage", "sources", "losses", "segments", "logs", "unsynced"),
+        *("soundness", "reading", "ledger", "overview", "damage", "sources", "losses", "segments", "logs", "unsynced"),
         *("extents", "checked", "database", "file_format"),
     ),
     "server.storage.disk.files": (
         *("surplus", "free_space", "file_system", "idle_priority", "data_lock", "measure", "segment_files"),
         *("regular", "segment_names", "held_folder"),
     ),
-    "reading": ("counting", "message_patterns", "event_times", "timestamps"),
+    "reading": (
+        *("disk_logs", "disk_changes", "disk_listing", "disk_segments", "disk_ledger"),
+        *("follow", "search", "merging", "context", "found", "event_times", "matching", "literals", "records"),
+        *("selection", "stored", "when", "timestamps", "counting", "message_patterns"),
+    ),
     "rendering": (
         *("renderer", "reference", "encodings", "detect", "event_boundaries", "registry", "formats"),
         *("container_objects", "container_events", "json_objects", "multiline", "partial_lines", "filters"),

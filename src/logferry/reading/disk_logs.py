@@ -1,0 +1,191 @@
+"""The lines of a store on this machine's disk: `StoredLogs` for a data folder, whether a server uses it or not.
+
+Takes what is committed from the ledger, in short transactions, and reads the files without one.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from logferry.reading.disk_changes import DiskChanges
+from logferry.reading.disk_ledger import LedgerDoor
+from logferry.reading.disk_listing import ListedLog, Listing, listing_of, ranges_in, segments_of
+from logferry.reading.disk_segments import SegmentReader, Stretch, day_of, pieces_of, stretches_without_index
+from logferry.reading.stored import (
+    EVER,
+    Chunk,
+    ChunkBytes,
+    Lacking,
+    Log,
+    LogSize,
+    Looked,
+    Place,
+    Span,
+    UnknownPlace,
+    standard_chunk,
+)
+from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
+from logferry.server.storage.records import SegmentRow
+
+_NOT_THERE: Final = "there is no line at this place in the store: retention may have deleted it"
+
+_MOST_LACKING: Final = 1000
+
+# A loss is noted some time after the lines around it were written.
+_NOTED_LATER_MS: Final = 60_000
+
+
+class DiskLogs:
+    """See StoredLogs. Raises StoreError when it is made if there is no store."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.looked = Looked()
+        self._data_dir = data_dir
+        self._door = LedgerDoor(data_dir)
+        self._reader = SegmentReader(data_dir, self.looked, self._now)
+        self._listing: Listing | None = None
+        self.refresh()
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._reader.close()
+        self._door.close()
+
+    def refresh(self) -> None:
+        """See StoredLogs; likewise below."""
+        with self._door.opened() as ledger:
+            self._listing = listing_of(ledger)
+
+    def logs(self) -> Sequence[Log]:
+        return [listed.log for listed in self._listed.logs.values()]
+
+    def sizes(self) -> Sequence[tuple[Log, LogSize]]:
+        with self._door.opened() as ledger:
+            totals = {(total.log, total.folder): total for total in ledger.totals()}
+        found = []
+        for listed in self._listed.logs.values():
+            known = [
+                totals[key]
+                for part in listed.parts
+                if (key := (part.log, part.folder if part.log is None else "")) in totals
+            ]
+            first, last = self._received_range(listed)
+            numbers = (
+                sum(total.segments for total in known),
+                sum(total.bytes for total in known),
+                sum(total.lines for total in known),
+            )
+            found.append((listed.log, LogSize(*numbers, first, last)))
+        return found
+
+    def newest(self, log: Log) -> int | None:
+        times = [time for row in self._listed.logs[log.key].newest if (time := self._last_change(row)) is not None]
+        return max(times, default=None)
+
+    def chunks(
+        self,
+        log: Log,
+        span: Span = EVER,
+        *,
+        backward: bool = False,
+        chunk_bytes: ChunkBytes = standard_chunk,
+        at: Place | None = None,
+    ) -> Iterator[Chunk]:
+        for row, stretches in self._stretches(log, backward=backward, at=at):
+            pieces = pieces_of(row, stretches, span, self.looked)
+            for piece in reversed(pieces) if backward else pieces:
+                read = self._reader.backward if backward else self._reader.forward
+                for position, data in read(piece, chunk_bytes):
+                    yield Chunk(log, row.path, position, data, piece.marks)
+
+    def log_at(self, place: Place) -> Log:
+        with self._door.opened() as ledger:
+            row = ledger.segment_at(place.segment)
+            if row is None or place.position >= row.bytes or not self._begins_line(row, place.position):
+                raise UnknownPlace(_NOT_THERE)
+            if not self._listed.logs_with(row):
+                self._listing = listing_of(ledger)
+            for listed in self._listed.logs_with(row):
+                ranges = ranges_in(ledger, listed).get(row.id, ())
+                if not _is_shared(listed) or any(start <= place.position < end for start, end in ranges):
+                    return listed.log
+        raise UnknownPlace(_NOT_THERE)
+
+    def _begins_line(self, row: SegmentRow, position: int) -> bool:
+        return position == 0 or self._reader.bytes_at(row, position - 1, 1) == b"\n"
+
+    def lacking(self, logs: Sequence[Log], span: Span) -> Sequence[Lacking]:
+        wanted: dict[tuple[str, str], Log] = {(log.host, log.path): log for log in logs}
+        since = 0 if span.since is None else span.since
+        until = None if span.until is None else span.until + _NOTED_LATER_MS
+        with self._door.opened() as ledger:
+            notes = ledger.losses_since(since / 1000, limit=_MOST_LACKING)
+        return [
+            Lacking(wanted[note.host, note.path], *note[2:])
+            for note in notes
+            if (note.host, note.path) in wanted and (until is None or note.first < until)
+        ]
+
+    def changes(self) -> DiskChanges:
+        return DiskChanges(self._door, self._reader, self._listed)
+
+    @property
+    def _listed(self) -> Listing:
+        assert self._listing
+        return self._listing
+
+    def _stretches(
+        self, log: Log, *, backward: bool, at: Place | None
+    ) -> Iterator[tuple[SegmentRow, Sequence[Stretch]]]:
+        """Yield the segments of a log in the order of reading, with their stretches, those behind `at` if given."""
+        listed = self._listed.logs[log.key]
+        with self._door.opened(kept=True) as ledger:
+            rows = segments_of(ledger, listed)
+            ranges = ranges_in(ledger, listed) if _is_shared(listed) else None
+        if at is not None:
+            index = next((number for number, row in enumerate(rows) if row.path == at.segment), None)
+            if index is None:
+                return
+            rows = rows[: index + 1] if backward else rows[index:]
+        for row in reversed(rows) if backward else rows:
+            stretches = stretches_without_index(row)
+            if ranges is not None:
+                stretches = within_ranges(stretches, ranges.get(row.id, ()))
+            if at is not None and row.path == at.segment:
+                limits = (0, at.position) if backward else (at.position, row.bytes)
+                stretches = within_ranges(stretches, [limits])
+            yield row, stretches
+
+    def _now(self, row: SegmentRow) -> SegmentRow | None:
+        with self._door.opened(kept=True) as ledger:
+            return ledger.segment_at(row.path)
+
+    def _last_change(self, row: SegmentRow) -> int | None:
+        try:
+            return round((self._data_dir / FOLDER_NAME / row.path).stat().st_mtime * 1000)
+        except OSError:
+            return day_of(row.path).last
+
+    def _received_range(self, listed: ListedLog) -> tuple[int | None, int | None]:
+        with self._door.opened(kept=True) as ledger:
+            rows = segments_of(ledger, listed)
+        if not rows:
+            return None, None
+        return day_of(rows[0].path).first, self._last_change(rows[-1])
+
+
+def _is_shared(listed: ListedLog) -> bool:
+    """Whether a log shares a folder with another one."""
+    return any(part.sources for part in listed.parts)
+
+
+def within_ranges(stretches: Sequence[Stretch], ranges: Sequence[tuple[int, int]]) -> list[Stretch]:
+    """Return what of the stretches is in the ranges; both are in order."""
+    found: list[Stretch] = []
+    for start, end in ranges:
+        found += [
+            stretch._replace(start=max(start, stretch.start), end=min(end, stretch.end))
+            for stretch in stretches
+            if stretch.start < end and start < stretch.end
+        ]
+    return found

@@ -1,0 +1,190 @@
+"""Reads committed bytes of segments as chunks of whole lines, forward or backward, and says when they were received.
+
+A segment that is deleted or compressed meanwhile is left out, or reopened by its new name. A few files stay open.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from logferry.errors import cause_of
+from logferry.reading.stored import MAX_LINE_BYTES, ChunkBytes, Looked, Received, Span
+from logferry.server.storage.disk.files.regular import open_file
+from logferry.server.storage.disk.files.segment_names import FOLDER_NAME, segment_name
+from logferry.server.storage.records import SegmentRow
+
+_MAX_OPEN: Final = 32
+
+# Without a time index, an event counts as no later than this after its receipt.
+_CLOCKS_DIFFER_MS: Final = 24 * 3600 * 1000
+
+
+class Stretch(NamedTuple):
+    """Committed bytes `[start, end)` of a segment, with what is known of the times of their lines.
+
+    `first` and `last` are times that no line is before or after; None if nobody knows.
+    """
+
+    start: int
+    end: int
+    received: Received
+    first: int | None = None
+    last: int | None = None
+
+
+class Piece(NamedTuple):
+    """Bytes to read: a run of stretches."""
+
+    row: SegmentRow
+    start: int
+    end: int
+    marks: Sequence[tuple[int, Received]]
+
+
+def day_of(path: str) -> Received:
+    """Return the UTC day on which all lines of a segment were received, from its path."""
+    name = segment_name(os.path.basename(path))
+    try:
+        day = datetime.fromisoformat(f"{name.day}T00:00:00+00:00") if name else None
+    except ValueError:
+        day = None
+    if day is None:
+        return Received()
+    first = round(day.timestamp() * 1000)
+    return Received(first, round((day.astimezone(UTC) + timedelta(days=1)).timestamp() * 1000))
+
+
+def stretches_without_index(row: SegmentRow) -> list[Stretch]:
+    """Return a segment as one stretch: its name says on which day its lines were received, and nothing more."""
+    received = day_of(row.path)
+    last = None if received.last is None else received.last + _CLOCKS_DIFFER_MS
+    return [Stretch(0, row.bytes, received, None, last)]
+
+
+def pieces_of(row: SegmentRow, stretches: Sequence[Stretch], span: Span, looked: Looked) -> list[Piece]:
+    """Return what must be read of a segment for a span: neighbouring stretches are one piece."""
+    pieces: list[Piece] = []
+    marks: list[tuple[int, Received]] = []
+    for stretch in stretches:
+        if stretch.start >= stretch.end:
+            continue
+        if not span.meets(stretch.first, stretch.last):
+            looked.skipped_bytes += stretch.end - stretch.start
+            continue
+        if pieces and pieces[-1].end == stretch.start:
+            marks.append((stretch.start, stretch.received))
+            pieces[-1] = pieces[-1]._replace(end=stretch.end)
+        else:
+            marks = [(stretch.start, stretch.received)]
+            pieces.append(Piece(row, stretch.start, stretch.end, marks))
+    return pieces
+
+
+class SegmentReader:
+    """Reads the files of segments. `now` returns what the ledger says of a segment now; None if it is deleted."""
+
+    def __init__(self, data_dir: Path, looked: Looked, now: Callable[[SegmentRow], SegmentRow | None]) -> None:
+        self._root = data_dir / FOLDER_NAME
+        self._looked = looked
+        self._now = now
+        self._open: OrderedDict[str, int] = OrderedDict()
+
+    def close(self) -> None:
+        """Close all files."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def forward(self, piece: Piece, chunk_bytes: ChunkBytes) -> Iterator[tuple[int, bytes]]:
+        """Yield whole lines with their positions, oldest first."""
+        position, size = piece.start, 0
+        while position < piece.end:
+            size = max(size, chunk_bytes())
+            data = self._read(piece.row, position, min(size, piece.end - position))
+            if data is None:
+                return
+            is_all = position + len(data) >= piece.end or len(data) < min(size, piece.end - position)
+            newline = data.rfind(b"\n")
+            if newline < 0 and not is_all and size < MAX_LINE_BYTES:
+                size *= 2
+                continue
+            if newline < 0:
+                self._note(piece.row, "its bytes are not those that were stored")
+                return
+            lines = data if newline == len(data) - 1 else data[: newline + 1]
+            self._count(piece.row, len(lines))
+            yield position, lines
+            position += len(lines)
+            if is_all and position < piece.end:
+                self._note(piece.row, "its bytes are not those that were stored")
+                return
+            del data, lines
+            size = 0
+
+    def backward(self, piece: Piece, chunk_bytes: ChunkBytes) -> Iterator[tuple[int, bytes]]:
+        """Yield whole lines with their positions, the last chunk first."""
+        end, size = piece.end, 0
+        while end > piece.start:
+            size = max(size, chunk_bytes())
+            start = max(piece.start, end - size)
+            data = self._read(piece.row, start, end - start)
+            if data is None:
+                return
+            if len(data) < end - start:
+                self._note(piece.row, "its bytes are not those that were stored")
+                data = data[: data.rfind(b"\n") + 1]
+            first = 0 if start == piece.start else data.find(b"\n") + 1
+            if first >= len(data) or (first == 0 and start > piece.start):
+                if start == piece.start or size >= MAX_LINE_BYTES or not data:
+                    return
+                size *= 2
+                continue
+            lines = data[first:] if first else data
+            self._count(piece.row, len(lines))
+            yield start + first, lines
+            end = start + first
+            del data, lines
+            size = 0
+
+    def bytes_at(self, row: SegmentRow, position: int, size: int) -> bytes:
+        """Return some bytes of a segment; fewer if they are not there."""
+        return self._read(row, position, size) or b""
+
+    def _count(self, row: SegmentRow, size: int) -> None:
+        self._looked.bytes += size
+        self._looked.lines += round(row.lines * size / row.bytes) if row.bytes else 0
+
+    def _read(self, row: SegmentRow, position: int, size: int) -> bytes | None:
+        """Return bytes of a segment, fewer at the end of its file; None if it cannot be read, which is noted."""
+        try:
+            data = os.pread(self._descriptor(row), size, position)
+            while (
+                data
+                and len(data) < size
+                and (more := os.pread(self._open[row.path], size - len(data), position + len(data)))
+            ):
+                data += more
+            return data
+        except FileNotFoundError as error:
+            if self._now(row) is None:
+                return None
+            self._note(row, cause_of(error))
+        except OSError as error:
+            self._note(row, cause_of(error))
+        return None
+
+    def _descriptor(self, row: SegmentRow) -> int:
+        descriptor = self._open.get(row.path)
+        if descriptor is None:
+            if len(self._open) >= _MAX_OPEN:
+                os.close(self._open.popitem(last=False)[1])
+            descriptor = self._open[row.path] = open_file(self._root / row.path)
+        else:
+            self._open.move_to_end(row.path)
+        return descriptor
+
+    def _note(self, row: SegmentRow, problem: str) -> None:
+        self._looked.unreadable += 1
+        self._looked.problem = f"{row.path}: {problem}"
