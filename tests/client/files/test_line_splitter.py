@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from logferry.client.files.line_splitter import Piece, splitter_for
+from logferry.client.files.line_splitter import Piece, first_lines, splitter_for
 from logferry.model.render_spec import RenderSpec
 
 LINES = splitter_for(RenderSpec(max_line_bytes=8))
@@ -62,3 +62,10 @@ def test_an_incomplete_line_as_long_as_the_limit_is_not_cut() -> None:
     splitter = splitter_for(RenderSpec(max_line_bytes=100))
     assert splitter.incomplete(b"x" * 100, 100).is_incomplete
     assert not splitter.incomplete(b"x" * 101, 101).is_incomplete
+
+
+@pytest.mark.parametrize("lengths", [[0], [0, 300, 1, 0, 0, 2000], [99], [1, 255, 256, 257]])
+@pytest.mark.parametrize("count", [1, 2, 3, 511, 512, 4000])
+def test_the_first_lines_are_as_many_as_wanted(lengths: list[int], count: int) -> None:
+    lines = [b"x" * lengths[number % len(lengths)] + b"\n" for number in range(4000)]
+    assert first_lines(b"".join(lines), count) == b"".join(lines[:count])

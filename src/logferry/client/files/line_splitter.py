@@ -17,6 +17,9 @@ from logferry.rendering.json_objects import JsonObjects
 # The longest line ending.
 _LONGEST_ENDING: Final = b"\r\n"
 
+# Within this many bytes, the end of a line is searched for newline by newline.
+_NEAR_BYTES: Final = 256
+
 
 class Piece(NamedTuple):
     """The next bytes of a file to deliver: whole lines, or the kept beginning of a line that is too long or incomplete.
@@ -133,5 +136,13 @@ def first_lines(data: bytes, max_lines: int | None) -> bytes:
     """Return at most the first `max_lines` lines of whole lines."""
     if max_lines is None or data.count(b"\n") <= max_lines:
         return data
-    first_lines = re.match(rb"(?:[^\n]*+\n){%d}" % max_lines, data)
-    return first_lines[0] if first_lines else data
+    begin, end = 0, len(data)  # the last of these lines ends between them
+    while end - begin > _NEAR_BYTES:
+        middle = (begin + end) // 2
+        if (passed := data.count(b"\n", begin, middle)) < max_lines:
+            begin, max_lines = middle, max_lines - passed
+        else:
+            end = middle
+    for _ in range(max_lines):
+        begin = data.index(b"\n", begin) + 1
+    return data[:begin]
