@@ -34,6 +34,14 @@ find_not_utf8(const byte *at, const byte *end)
 {
     while (at < end) {
 #if defined(__SSE2__)
+        while (end - at >= 64) {
+            const __m128i *bytes = (const __m128i *)at;
+            __m128i first = _mm_or_si128(_mm_loadu_si128(bytes), _mm_loadu_si128(bytes + 1));
+            __m128i second = _mm_or_si128(_mm_loadu_si128(bytes + 2), _mm_loadu_si128(bytes + 3));
+            if (_mm_movemask_epi8(_mm_or_si128(first, second)))
+                break;
+            at += 64;
+        }
         if (end - at >= 16) {
             unsigned mask = (unsigned)_mm_movemask_epi8(_mm_loadu_si128((const __m128i *)at));
             if (!mask) {

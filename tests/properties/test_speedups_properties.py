@@ -188,6 +188,33 @@ def test_what_is_not_utf8_is_found_where_python_finds_it(data: bytes) -> None:
     assert list(runs_by_validity(lines)) == without_compiled(list, runs_by_validity(lines))
 
 
+def test_a_byte_that_is_not_utf8_is_found_wherever_it_is() -> None:
+    for place in range(200):
+        data = b"x" * place + b"\xff" + b"y" * (200 - place)
+        assert compiled.find_undecodable(data, 0, len(data)) == place
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        b'{"level":  {}, "message":[1]}',
+        b'{"message": "m", "level": "I"}',
+        b'{ "level" : 1 , "message" : "m" }',
+        b'{"level": 1, "message": "m", "level": 2}',
+        b'{"level": 1, "message": "m", "a": {"message": {}}, "b": []}',
+    ],
+)
+@pytest.mark.parametrize("line", [b'{"level":1,"message":"m","a":2}', b'{"level": "I", "message": "m"}'])
+def test_lines_after_those_of_another_layout_are_taken(line: bytes, other: bytes) -> None:
+    """The compiled part expects a line to be like the one before."""
+    for first, second in ((line, other), (other, line)):
+        payload = b"%b\n%b\n%b\n" % (first, second, first)
+        assert compiled.record_run(payload, 0, len(payload))[:2] == (len(payload), 3)
+        for cut in (second[:-1], b" " + second, second.replace(b":", b"", 1), second.replace(b",", b"{", 1)):
+            payload = b"%b\n%b\n%b\n" % (first, cut, first)
+            assert compiled.record_run(payload, 0, len(payload))[:2] == (len(first) + 1, 1)
+
+
 @given(_records)
 def test_lines_are_judged_as_in_python(payload: bytes) -> None:
     def judge() -> list[str]:
