@@ -22,7 +22,7 @@ from benchmarks.ends import (
 )
 from benchmarks.measure import BenchmarkError, Process, Usage
 from benchmarks.receiving import running_receiver
-from benchmarks.samples import SAMPLES
+from benchmarks.samples import FORMATS, SAMPLES
 
 _LARGE: Final = ("--batch-size", "5000")
 
@@ -56,7 +56,10 @@ CASES: Final = (
     Case("backlog", (*_LARGE, "--mode", "continuous"), is_following=True),
     Case("raw", (*_LARGE, "--format", "raw"), log="raw"),
     *(Case(name, (*_LARGE, *sample.flags), log=name) for name, sample in SAMPLES.items()),
-    Case("multiline-client-alone", (*_LARGE, *SAMPLES["multiline"].flags), log="multiline", has_server=False),
+    *(
+        Case(f"{name}-client-alone", (*_LARGE, *SAMPLES[name].flags), log=name, has_server=False)
+        for name in (*FORMATS, "multiline")
+    ),
     Case("many-files", log="many"),
     Case("verify", is_verifying=True),
     Case("plain-protocol", ("--ack", "line", *_LARGE)),

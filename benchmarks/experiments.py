@@ -8,6 +8,7 @@ from typing import Final
 
 from benchmarks.accelerator import PURE, with_isal
 from benchmarks.cases import BIG, CASES, Case, Run, run_case
+from benchmarks.connections import Connections, measure_connections
 from benchmarks.data import LogFile, describe, make_log, make_logs, repeat_log
 from benchmarks.ends import start_script
 from benchmarks.formatter import FormatSpeed
@@ -20,7 +21,7 @@ from benchmarks.server_alone import SERVER_CASES, ServerCase, render_load, run_s
 from benchmarks.startup import Startup, measure_startup
 from logferry.model.render_spec import RenderSpec
 
-Result = Run | Latency | Idle | Startup | list[FormatSpeed]
+Result = Run | Latency | Idle | Startup | Connections | list[FormatSpeed]
 
 _RATES: Final = {
     "latency-200": Rate(200),
@@ -45,6 +46,7 @@ class Sizes:
     big_bytes: int = 5_000_000_000
     idle_s: float = 15.0
     latency_s: float = 10.0
+    connections: int = 10_000
     starts: int = 7
     left_out: frozenset[str] = frozenset({BIG.name})
 
@@ -67,6 +69,7 @@ QUICK: Final = Sizes(
     big_bytes=250_000_000,
     idle_s=3.0,
     latency_s=3.0,
+    connections=1000,
     starts=3,
     left_out=frozenset({BIG.name, "formatter", "formatter-pure"}),
 )
@@ -143,6 +146,7 @@ def all_experiments(sizes: Sizes, peers: Mapping[Peer, str]) -> Iterator[Experim
         yield _of_server(server_case, sizes.runs)
     for name, rate in _RATES.items():
         yield _of_rate(name, rate, sizes)
+    yield _of_connections(sizes)
     for files in _IDLE_FILES:
         yield _of_idle(files, sizes)
     yield Experiment("startup", 1, "short", lambda logs, at: measure_startup(logs["short"], at, starts=sizes.starts))
@@ -179,6 +183,16 @@ def _of_server(case: ServerCase, runs: int) -> Experiment:
 
 def _of_rate(name: str, rate: Rate, sizes: Sizes) -> Experiment:
     return Experiment(name, sizes.special_runs, "", lambda _, at: measure_latency(rate, at, seconds=sizes.latency_s))
+
+
+def _of_connections(sizes: Sizes) -> Experiment:
+    count, seconds = sizes.connections, sizes.latency_s
+    return Experiment(
+        f"connections-{count}",
+        sizes.special_runs,
+        "",
+        lambda _, at: measure_connections(count, at, seconds=seconds),
+    )
 
 
 def _of_idle(files: int, sizes: Sizes) -> Experiment:

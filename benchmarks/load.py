@@ -45,9 +45,9 @@ _committed = re.compile(rb'"committed": (\d+)')
 class Feeder:
     """One connection with an open source, and all of its batches."""
 
-    def __init__(self, sock: socket.socket, number: int, share: memoryview, batch_bytes: int) -> None:
+    def __init__(self, sock: socket.socket, source: str, share: memoryview, batch_bytes: int) -> None:
         self.sock = sock
-        self.source = f"load-{number}"
+        self.source = source
         self._rest = b""
         self._pieces = deque(batches_of(self.source, share, batch_bytes))
         self._end = len(share)
@@ -117,27 +117,30 @@ def shares_of(data: memoryview, count: int) -> Sequence[memoryview]:
     return [data[start:end] for start, end in pairwise(cuts)]
 
 
-def _connect(port: int, shares: Sequence[memoryview]) -> list[Feeder]:
-    """Open a connection and a source for each share, a group at a time."""
-    feeders: list[Feeder] = []
-    batch_bytes = min(_MOST_BATCH_BYTES, _ALL_BATCHES_BYTES // len(shares))
-    for first in range(0, len(shares), _CONNECT_TOGETHER):
-        some = [
-            Feeder(socket.create_connection(("127.0.0.1", port)), number, share, batch_bytes)
-            for number, share in enumerate(shares[first : first + _CONNECT_TOGETHER], first)
-        ]
-        for number, feeder in enumerate(some, first):
-            feeder.sock.settimeout(_SILENCE_LIMIT_S)
+def connected(port: int, sources: Sequence[str]) -> list[socket.socket]:
+    """Open a connection for each source, of a host of its own, a group at a time; the sockets do not block."""
+    sockets: list[socket.socket] = []
+    for first in range(0, len(sources), _CONNECT_TOGETHER):
+        group = sources[first : first + _CONNECT_TOGETHER]
+        some = [socket.create_connection(("127.0.0.1", port)) for _ in group]
+        for number, sock in enumerate(some, first):
+            sock.settimeout(_SILENCE_LIMIT_S)
             host = f"host-{number:05}"
-            feeder.sock.sendall(control_line("hello", version=VERSION, client=host, host=host, encodings=["gzip"]))
-        for feeder in some:
-            wait_for(feeder.sock, b'"hello"')
-            feeder.sock.sendall(control_line("open", source=feeder.source, path="/var/log/app.log"))
-        for feeder in some:
-            wait_for(feeder.sock, b'"open"')
-            feeder.sock.setblocking(False)
-        feeders += some
-    return feeders
+            sock.sendall(control_line("hello", version=VERSION, client=host, host=host, encodings=["gzip"]))
+        for sock, source in zip(some, group, strict=True):
+            wait_for(sock, b'"hello"')
+            sock.sendall(control_line("open", source=source, path="/var/log/app.log"))
+        for sock in some:
+            wait_for(sock, b'"open"')
+            sock.setblocking(False)
+        sockets += some
+    return sockets
+
+
+def need_descriptors() -> None:
+    """Let this process open as many descriptors as it may."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def wait_for(sock: socket.socket, word: bytes) -> None:
@@ -177,11 +180,14 @@ def _feed(feeders: Sequence[Feeder]) -> None:
 def main() -> None:
     """Run the program; see the docstring of the module."""
     port, pid, connections = map(int, sys.argv[1:4])
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    need_descriptors()
     descriptor = os.open(sys.argv[4], os.O_RDONLY)
     data = memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
-    feeders = _connect(port, shares_of(data, connections))
+    shares = shares_of(data, connections)
+    batch_bytes = min(_MOST_BATCH_BYTES, _ALL_BATCHES_BYTES // len(shares))
+    sources = [f"load-{number}" for number in range(len(shares))]
+    places = zip(connected(port, sources), sources, shares, strict=True)
+    feeders = [Feeder(sock, source, share, batch_bytes) for sock, source, share in places]
     server_clock = (~pid << 3) | 2  # clock_getcpuclockid(3)
     before, began = time.clock_gettime(server_clock), time.monotonic()
     _feed(feeders)

@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any, Final, TypeVar
 
 from benchmarks.cases import Run
+from benchmarks.connections import CONNECTIONS_HEADER, Connections
 from benchmarks.data import LogFile
 from benchmarks.experiments import Experiment
 from benchmarks.formatter import FormatSpeed
@@ -64,6 +65,7 @@ class Report:
     is_accelerated: bool
     rows: list[Row] = field(default_factory=list)
     latencies: dict[str, Latency] = field(default_factory=dict)
+    connections: list[Connections] = field(default_factory=list)
     idles: list[Idle] = field(default_factory=list)
     startup: Startup | None = None
     formats: dict[str, list[FormatSpeed]] = field(default_factory=dict)
@@ -87,6 +89,8 @@ class Report:
             self.rows.append(make_row(experiment, log, runs, is_accelerated=is_accelerated))
         if latencies := [result for result in results if isinstance(result, Latency)]:
             self.latencies[experiment.name] = medians(latencies)
+        if connections := [result for result in results if isinstance(result, Connections)]:
+            self.connections.append(medians(connections))
         if idles := [result for result in results if isinstance(result, Idle)]:
             self.idles.append(medians(idles))
         for result in results:
@@ -106,6 +110,8 @@ class Report:
             parts.append(table(_HEADER, [_cells(row, self.ratio(row.name)) for row in self.rows]))
         if self.latencies:
             parts.append(table(LATENCY_HEADER, [latency_cells(found) for found in self.latencies.values()]))
+        if self.connections:
+            parts.append(table(CONNECTIONS_HEADER, [_connections_cells(found) for found in self.connections]))
         if self.idles:
             parts.append(table(_IDLE_HEADER, [_idle_cells(idle) for idle in self.idles]))
         if self.startup:
@@ -140,7 +146,7 @@ def make_row(experiment: Experiment, log: LogFile, runs: Sequence[Run], *, is_ac
     )
 
 
-Numbers = TypeVar("Numbers", Latency, Idle)
+Numbers = TypeVar("Numbers", Latency, Idle, Connections)
 
 
 def medians(found: Sequence[Numbers]) -> Numbers:
@@ -177,6 +183,19 @@ def _cells(row: Row, ratio: float | None) -> Sequence[str]:
 
 def _number(value: float | None, *, digits: int = 1) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _connections_cells(found: Connections) -> Sequence[str]:
+    return (
+        f"{found.connections:,}",
+        f"{found.seconds:.0f}",
+        f"{found.lines_per_s:,.0f}",
+        f"{found.p50_ms:.1f}",
+        f"{found.p99_ms:.1f}",
+        f"{found.max_ms:.1f}",
+        f"{found.server_percent:.1f}",
+        f"{found.server_peak_bytes / MB:.0f}",
+    )
 
 
 def _idle_cells(idle: Idle) -> Sequence[str]:

@@ -59,6 +59,28 @@ def _syslog_line(chance: random.Random, phrase: str, number: int) -> str:
     return f"Jan 15 08:{number // 60 % 60:02}:{number % 60:02} web-1 {app}[{number % 30_000}]: {phrase} id={number:08x}"
 
 
+def _cri_json_line(chance: random.Random, phrase: str, number: int) -> str:
+    stream = "stderr" if chance.random() < 0.1 else "stdout"
+    return f"{_runtime_time(number)} {stream} F {_json_line(chance, phrase, number)}"
+
+
+def _docker_json_line(chance: random.Random, phrase: str, number: int) -> str:
+    stream = "stderr" if chance.random() < 0.1 else "stdout"
+    content = _json_line(chance, phrase, number).replace('"', r"\"")
+    return f'{{"log":"{content}\\n","stream":"{stream}","time":"{_runtime_time(number)}"}}'
+
+
+def _runtime_time(number: int) -> str:
+    return f"2024-01-15T08:{number // 60 % 60:02}:{number % 60:02}.{number % 1_000_000_000:09}Z"
+
+
+def _logfmt_line(chance: random.Random, phrase: str, number: int) -> str:
+    return (
+        f"time=2024-01-15T08:{number // 60 % 60:02}:{number % 60:02}Z level={chance.choice(_LEVELS)} "
+        f'msg="{phrase}" worker={number % 16} id={number:08x}'
+    )
+
+
 def _multiline_event(chance: random.Random, phrase: str, number: int) -> str:
     """One event in five is an exception with its stack trace: half of all lines."""
     line = f"2024-01-15 08:{number // 60 % 60:02}:{number % 60:02} INFO {phrase} id={number:08x}"
@@ -80,10 +102,16 @@ SAMPLES: Final[Mapping[str, Sample]] = {
     "json": Sample(("--format", "json"), RenderSpec(format="json"), _json_line),
     "nginx": Sample(("--format", "nginx"), RenderSpec(format="nginx"), _nginx_line),
     "syslog": Sample(("--format", "syslog"), RenderSpec(format="syslog"), _syslog_line),
+    "cri-json": Sample(("--format", "cri+json"), RenderSpec(format="cri+json"), _cri_json_line),
+    "docker-json": Sample(("--format", "docker+json"), RenderSpec(format="docker+json"), _docker_json_line),
+    "logfmt": Sample(("--format", "logfmt"), RenderSpec(format="logfmt"), _logfmt_line),
     "multiline": Sample(("--multiline", "timestamp"), RenderSpec(multiline="timestamp"), _multiline_event, 2),
     "redact": Sample(_REDACT, RenderSpec(redact=_PRESETS), _personal_line),
     "include": Sample(_INCLUDE, RenderSpec(include=("request|order|cache|user",), exclude=("shard",)), _personal_line),
 }
+
+# What most programs and container runtimes write.
+FORMATS: Final = ("json", "nginx", "syslog", "cri-json", "docker-json", "logfmt")
 
 
 def make_sample(name: str, path: Path, *, lines: int) -> LogFile:

@@ -41,9 +41,9 @@ def render_load(log: LogFile, path: Path) -> None:
 
 def run_server_case(case: ServerCase, log: LogFile, load: Path, folder: Path) -> Run:
     """Send the rendered `log` to a server. Raises BenchmarkError, also if the stored lines differ."""
-    server_core, load_core = _two_cores()
+    server_core, load_core = two_cores()
     _need_lines(case.connections, log)
-    _need_descriptors(case.connections)
+    need_descriptors_for(case.connections)
     flags = ("--max-connections", str(case.connections + 1))
     with running_server(folder, *flags, core=server_core) as (server, port):
         words = (str(port), str(server.pid), str(case.connections), str(load))
@@ -56,7 +56,7 @@ def run_server_case(case: ServerCase, log: LogFile, load: Path, folder: Path) ->
     return Run(float(printed[1]), receiver=usage)
 
 
-def _two_cores() -> tuple[int, int]:
+def two_cores() -> tuple[int, int]:
     """Return a core for the server and one for its load; both are the same on a machine with one core."""
     first, *others = sorted(os.sched_getaffinity(0))
     return first, others[0] if others else first
@@ -69,7 +69,7 @@ def _need_lines(connections: int, log: LogFile) -> None:
         )
 
 
-def _need_descriptors(connections: int) -> None:
+def need_descriptors_for(connections: int) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most != resource.RLIM_INFINITY and most < connections + _SPARE_DESCRIPTORS:
         raise CannotMeasureError(f"{connections} connections need more descriptors than {most} (ulimit -Hn)")

@@ -1,10 +1,11 @@
-"""The performance targets (issue 5), and whether a report meets them."""
+"""The performance targets, and whether a report meets them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.report import MB, SCALE, Report
+from benchmarks.samples import FORMATS
 
 MAX_CLIENT_MB: Final = 60
 MAX_SERVER_MB: Final = 80
@@ -15,14 +16,25 @@ _MAX_MB_WITH_MOST_CONNECTIONS: Final = 300
 
 # The least ratio of the speeds of two cases.
 _RATIOS: Final = (
-    *(("batch", SCALE, 7.0), ("client-alone", SCALE, 9.0), ("gzip", SCALE, 5.0), ("client-alone-gzip", SCALE, 5.0)),
-    *(("resilient", "batch", 0.95), ("backlog", "batch", 0.9), ("raw", SCALE, 15.0), ("json", SCALE, 2.5)),
-    *(("nginx", SCALE, 2.5), ("syslog", SCALE, 2.5), ("server-alone-1", SCALE, 9.0), ("verify", "batch", 1.0)),
+    *(("gzip", SCALE, 5.0), ("client-alone-gzip", SCALE, 5.0), ("resilient", "batch", 0.95), ("backlog", "batch", 0.9)),
+    *(("raw", SCALE, 15.0), ("server-alone-1", SCALE, 9.0), ("verify", "batch", 1.0)),
     *(("tls", "batch", 0.6), ("multiline", "batch", 0.6), ("redact", "batch", 0.6), ("include", "batch", 0.6)),
 )
-_MAX_CLIENT_ALONE_CPU: Final = 10.0
-_MIN_MULTILINE_MB_PER_S: Final = 240
+
+# How many times as fast as Fluent Bit's tail and parser, which is 2.6 times as fast as rsyslog where it cannot be had.
+_FLUENT_BIT: Final = "fluent-bit"
+_FLUENT_BIT_TO_SCALE: Final = 2.6
+_TIMES_FLUENT_BIT: Final = (
+    *(("batch", 8.0), ("client-alone", 8.0)),
+    *((name, 5.0) for name in FORMATS),
+    *((f"{name}-client-alone", 8.0) for name in FORMATS),
+)
+
+# CPU seconds of the client for each GB.
+_MAX_CPU: Final = (("client-alone", 1.5), *((name, 3.0) for name in FORMATS))
+_LEAST_MB_PER_S: Final = (("client-alone", 600), ("multiline-client-alone", 240))
 _MAX_STARTUP_MS: Final = 150
+_CONNECTIONS: Final = 10_000
 _IDLE_S: Final = 15
 _MAX_IDLE_MS: Final = 3.0
 _MAX_IDLE_MB: Final = 25
@@ -45,9 +57,10 @@ def targets(report: Report) -> list[Target]:
     """Return the targets for which the report has measurements."""
     return [
         *_ratios(report),
-        *_client_alone(report),
-        *_multiline(report),
+        *_against_fluent_bit(report),
+        *_clients(report),
         *_sources(report),
+        *_connections(report),
         *_latencies(report),
         *_idle(report),
         *_memory(report),
@@ -62,17 +75,25 @@ def _ratios(report: Report) -> Iterator[Target]:
             yield Target(f"{name}: speed", f"{least:g} x {other}", f"{ratio:.2f} x {other}", ratio >= least)
 
 
-def _client_alone(report: Report) -> Iterator[Target]:
-    row = report.row("client-alone")
-    if row and row.client_cpu_s_per_gb is not None:
-        yield _at_most("client-alone: CPU", row.client_cpu_s_per_gb, _MAX_CLIENT_ALONE_CPU, "s/GB")
+def _against_fluent_bit(report: Report) -> Iterator[Target]:
+    is_there = report.row(_FLUENT_BIT) is not None
+    other, factor = (_FLUENT_BIT, 1.0) if is_there else (SCALE, _FLUENT_BIT_TO_SCALE)
+    for name, times in _TIMES_FLUENT_BIT:
+        ratio, least = report.ratio(name, other), times * factor
+        if ratio is not None:
+            yield Target(f"{name}: speed", f"{least:g} x {other}", f"{ratio:.2f} x {other}", ratio >= least)
 
 
-def _multiline(report: Report) -> Iterator[Target]:
-    row = report.row("multiline-client-alone")
-    if row:
-        name, wanted, found = "multiline-client-alone: source", _MIN_MULTILINE_MB_PER_S, row.source_mb_per_s
-        yield Target(name, f"{wanted} MB/s", f"{found:.1f} MB/s", found >= wanted)
+def _clients(report: Report) -> Iterator[Target]:
+    for name, most in _MAX_CPU:
+        row = report.row(name)
+        if row and row.client_cpu_s_per_gb is not None:
+            yield _at_most(f"{name}: client CPU", row.client_cpu_s_per_gb, most, "s/GB")
+    for name, least in _LEAST_MB_PER_S:
+        row = report.row(name)
+        if row:
+            found = row.source_mb_per_s
+            yield Target(f"{name}: source", f"{least} MB/s", f"{found:.1f} MB/s", found >= least)
 
 
 def _sources(report: Report) -> Iterator[Target]:
@@ -83,6 +104,15 @@ def _sources(report: Report) -> Iterator[Target]:
         yield Target("sources-1000: keeps up", f"{asked:,} lines/s", f"{found.lines_per_s:,.0f} lines/s", is_met)
         yield _at_most("sources-1000: p99 of the ack", found.ack_p99_ms, 300, "ms")
         yield _at_most("sources-1000: server CPU", found.server_percent, 50, "% of a core")
+
+
+def _connections(report: Report) -> Iterator[Target]:
+    for found in report.connections:
+        if found.connections == _CONNECTIONS:
+            name = f"connections-{found.connections}"
+            yield _at_most(f"{name}: server CPU", found.server_percent, 55, "% of a core")
+            yield _at_most(f"{name}: p99 of the ack", found.p99_ms, 100, "ms")
+            yield _at_most(f"{name}: server memory", found.server_peak_bytes / MB, 100, "MB")
 
 
 def _latencies(report: Report) -> Iterator[Target]:

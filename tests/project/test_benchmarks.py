@@ -9,12 +9,14 @@ import sys
 import threading
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import cases, idle, latency, load
+from benchmarks.connections import measure_connections
 from benchmarks.data import Content, LogFile, describe, make_log, make_logs
 from benchmarks.discarder import Discarder
 from benchmarks.ends import check_conservation, running_server, start_client
@@ -30,7 +32,7 @@ from benchmarks.samples import SAMPLES, make_sample
 from benchmarks.schedule import measure
 from benchmarks.server_alone import ServerCase, render_load, run_server_case
 from benchmarks.startup import measure_startup
-from benchmarks.targets import targets
+from benchmarks.targets import Target, targets
 from logferry.protocol.delivery import batch_header, control_line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -432,7 +434,7 @@ def test_a_row_holds_medians_and_the_largest_memory() -> None:
 
 
 def test_targets_are_ratios_of_what_was_measured_in_the_same_call() -> None:
-    found = {target.name: target.met for target in targets(_report(rsyslog=8.0, batch=1.0, resilient=1.2, verify=0.9))}
+    found = {target.name: target.met for target in targets(_report(rsyslog=21.0, batch=1.0, resilient=1.2, verify=0.9))}
     assert found == {
         "batch: speed": True,
         "resilient: speed": False,
@@ -440,6 +442,30 @@ def test_targets_are_ratios_of_what_was_measured_in_the_same_call() -> None:
         "client: peak memory in any case (most: batch)": True,
         "server: peak memory in any case (most: batch)": False,
     }
+
+
+def test_fluent_bit_is_the_measure_where_it_was_measured_and_2_6_times_rsyslog_elsewhere() -> None:
+    with_it = {target.name: target for target in targets(_report(fluent_bit=5.0, rsyslog=100.0, json=1.0))}
+    assert with_it["json: speed"] == Target("json: speed", "5 x fluent-bit", "5.00 x fluent-bit", met=True)
+    without = {target.name: target for target in targets(_report(rsyslog=12.0, json=1.0, json_client_alone=0.5))}
+    assert without["json: speed"] == Target("json: speed", "13 x rsyslog", "12.00 x rsyslog", met=False)
+    assert without["json-client-alone: speed"].met
+
+
+def test_connections_that_are_not_many_yield_a_row(tmp_path: Path) -> None:
+    found = measure_connections(20, tmp_path, seconds=0.5)
+    report = Report("a machine", 1, is_accelerated=True, connections=[found])
+    assert "| 20 " in report.tables()
+    assert found.lines_per_s > 0
+    assert 0 < found.p50_ms <= found.p99_ms <= found.max_ms
+    assert [
+        target.name
+        for target in targets(Report("a machine", 1, True, connections=[replace(found, connections=10_000)]))
+    ] == [
+        "connections-10000: server CPU",
+        "connections-10000: p99 of the ack",
+        "connections-10000: server memory",
+    ]
 
 
 def test_a_page_has_the_tables_and_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
