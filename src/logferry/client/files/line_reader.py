@@ -24,8 +24,8 @@ from logferry.model.render_spec import RenderSpec
 from logferry.model.source import Source
 from logferry.rendering.encodings import encoding_named, without_ending
 
-# One read. Large enough that the cost of a batch hardly matters (it takes a tenth of the time of rendering), small enough
-# that a chunk and its records fit into the second cache of a core, and a few in flight into the promised memory.
+# One read. Large enough that the cost of a batch hardly matters (a tenth of the time of rendering), small enough that a
+# chunk and its records fit into the second cache of a core, and a few in flight into the promised memory.
 CHUNK_BYTES: Final = 384 * 1024
 
 # The end of a line that is longer than a chunk is searched for in steps of this size, with other work in between.
