@@ -64,18 +64,44 @@ count_key(Counts *counts, const byte *key, Py_ssize_t size)
     return 0;
 }
 
+/* The minute of the line before: lines without a timestamp, as those of a stack trace, are in it, too. */
+typedef struct {
+    byte text[MOST_WORD_BYTES];
+    Py_ssize_t size;
+    int is_unknown; /* Python has read that line */
+} LastMinute;
+
+/* Write the minute of a record. */
+static byte *
+put_own_minute(byte *out, const StoredValue *timestamp, LastMinute *last)
+{
+    if (timestamp->at != timestamp->end && timestamp->end - timestamp->at <= MOST_WORD_BYTES) {
+        last->size = put_minute(last->text, timestamp->at, timestamp->end) - last->text;
+        last->is_unknown = 0;
+    }
+    memcpy(out, last->text, (size_t)last->size);
+    return out + last->size;
+}
+
+/* Whether Python has to read a record whose minute is that of a line that Python has read. */
+static inline int
+is_in_unknown_minute(const StoredValue *timestamp, const LastMinute *last)
+{
+    return last->is_unknown && (timestamp->at == timestamp->end || timestamp->end - timestamp->at > MOST_WORD_BYTES);
+}
+
 /* Write the key by which a record is counted: its level, minute and pattern, with a NUL between them. */
 static byte *
-put_key(byte *out, const StoredRecord *record, int parts)
+put_key(byte *out, const StoredRecord *record, int parts, LastMinute *last)
 {
-    const StoredValue *level = &record->level, *timestamp = &record->timestamp;
+    const StoredValue *level = &record->level;
     if (parts & BY_LEVEL && level->at) {
         memcpy(out, level->at, (size_t)(level->end - level->at));
         out += level->end - level->at;
     }
     *out++ = '\0';
-    if (parts & BY_MINUTE && timestamp->at && timestamp->end - timestamp->at <= MOST_WORD_BYTES)
-        out = put_minute(out, timestamp->at, timestamp->end);
+    if (parts & BY_MINUTE)
+        out = put_own_minute(out, &record->timestamp, last);
     *out++ = '\0';
     if (parts & BY_PATTERN && record->message.at)
         out = put_pattern(out, record->message.at, record->message.end);
@@ -96,14 +122,16 @@ count_lines(Counts *counts, const byte *first, const byte *end, int parts)
 {
     byte key[2 * MOST_WORD_BYTES + 2 + MOST_PATTERN_BYTES];
     StoredRecord record;
+    LastMinute last = {{0}, 0, 0};
     for (const byte *at = first, *next; at < end; at = next) {
         next = read_stored_record(at, end, &record);
-        if (next && record.level.end - record.level.at <= MOST_WORD_BYTES) {
-            if (count_key(counts, key, put_key(key, &record, parts) - key) < 0)
+        if (next && record.level.end - record.level.at <= MOST_WORD_BYTES && !is_in_unknown_minute(&record.timestamp, &last)) {
+            if (count_key(counts, key, put_key(key, &record, parts, &last) - key) < 0)
                 return -1;
             continue;
         }
         next = (const byte *)memchr(at, '\n', (size_t)(end - at)) + 1;
+        last.is_unknown = parts & BY_MINUTE;
         if (leave_to_python(counts, at - first, next - first) < 0)
             return -1;
     }

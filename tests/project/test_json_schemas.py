@@ -10,6 +10,8 @@ import pytest
 from logferry.cli.client.repair import reports_as_json
 from logferry.cli.client.try_report import trial_as_json
 from logferry.cli.client.verify import verdicts_as_json
+from logferry.cli.reading.hosts import hosts_as_json
+from logferry.cli.reading.stats_report import statistics_as_json
 from logferry.cli.server.fsck import findings_as_json
 from logferry.client.proof.former import FormerSource
 from logferry.client.proof.lines import LineProblem
@@ -17,6 +19,8 @@ from logferry.client.proof.repair import RepairReport
 from logferry.client.proof.verdict import Range, Verdict
 from logferry.client.readers.trial import AutoChoice, Trial
 from logferry.protocol.delivery_reports import RecordedLoss
+from logferry.reading.hosts import Host
+from logferry.reading.statistics import By, Row, Statistics
 from logferry.server.storage.disk.integrity.data_folder import Finding
 
 PAGE: Final = (Path(__file__).resolve().parents[2] / "docs" / "json.md").read_text(encoding="utf-8")
@@ -39,6 +43,10 @@ OUTPUTS: Final = {
     "verify": verdicts_as_json([VERDICT, Verdict("b.log")]),
     "repair": reports_as_json([RepairReport("app.log", "s1", 2, 1, 7, ["bytes 0 to 5: gone"])]),
     "try": trial_as_json("app.log", TRIAL),
+    "stats": statistics_as_json(
+        Statistics(By.MINUTE, [Row(0, 2, [("web-1", 2)], [("order <n>", 2)], {"INFO": 2})], 2), most=None
+    ),
+    "hosts": hosts_as_json([Host("web-1", 1, 1, 2, 70, 0, 0)]),
     "fsck": findings_as_json([Finding("web-1/app.log/2026-01-01-1.ndjson", 70, 1, "")]),
 }
 

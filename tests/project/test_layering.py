@@ -22,7 +22,18 @@ FLOORS: Final = {
         *("speedups", "errors", "names", "printable", "worker"),
     ),
     "cli": (
-        *("start", "dispatch", "demo", "client", "server", "pattern_watch", "signals", "early_signals", "streams"),
+        *(
+            "start",
+            "dispatch",
+            "demo",
+            "client",
+            "server",
+            "reading",
+            "pattern_watch",
+            "signals",
+            "early_signals",
+            "streams",
+        ),
         *("command_line", "output"),
     ),
     "client": (
@@ -91,7 +102,20 @@ FLOORS: Final = {
         *("journal_completion", "compaction", "journal_files", "journal_reading", "shared_journal", "journal"),
     ),
     "server.storage.disk.ledger": (
-        *("soundness", "reading", "ledger", "overview", "damage", "sources", "losses", "segments", "logs", "unsynced"),
+        *(
+            "soundness",
+            "reading",
+            "ledger",
+            "history",
+            "overview",
+            "damage",
+            "sources",
+            "losses",
+            "segments",
+            "logs",
+            "unsynced",
+        ),
+        "starts",
         *("extents", "checked", "database", "file_format"),
     ),
     "server.storage.disk.files": (
@@ -99,6 +123,7 @@ FLOORS: Final = {
         *("regular", "segment_names", "held_folder"),
     ),
     "reading": (
+        *("sql", "history_of", "explanation", "history", "statistics", "chunk_counting", "hosts", "bounded_counts"),
         *("disk_logs", "disk_changes", "disk_listing", "disk_segments", "disk_ledger"),
         *("follow", "search", "merging", "context", "found", "event_times", "matching", "literals", "records"),
         *("selection", "stored", "when", "timestamps", "counting", "message_patterns"),

@@ -44,6 +44,10 @@ COMMANDS: Final[Mapping[str, str]] = {
     "token": "logferry.cli.server.token",
     "check-config": "logferry.cli.client.check_config",
     "try": "logferry.cli.client.try_lines",
+    "stats": "logferry.cli.reading.stats",
+    "hosts": "logferry.cli.reading.hosts",
+    "explain": "logferry.cli.reading.explain",
+    "sql": "logferry.cli.reading.sql",
     "demo": "logferry.cli.demo",
 }
 

@@ -26,7 +26,7 @@ from logferry.config.settings_type import Settings
 
 if TYPE_CHECKING:
     from logferry.config.pages import env_example, markdown_table
-    from logferry.config.server_settings import FsckSettings, ServeSettings
+    from logferry.config.server_settings import FsckSettings, ReadingSettings, ServeSettings
     from logferry.config.tables import (
         FSCK_OPTIONS,
         INPUT_OPTIONS,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 else:
     _RARE = {
         **dict.fromkeys(("env_example", "markdown_table"), "pages"),
-        **dict.fromkeys(("FsckSettings", "ServeSettings"), "server_settings"),
+        **dict.fromkeys(("FsckSettings", "ReadingSettings", "ServeSettings"), "server_settings"),
         **dict.fromkeys(("FSCK_OPTIONS", "INPUT_OPTIONS", "SERVE_OPTIONS"), "tables"),
         **dict.fromkeys(("SHIP_OPTIONS", "STATUS_OPTIONS", "VERIFY_OPTIONS"), "tables"),
     }
@@ -66,6 +66,7 @@ __all__ = [
     "Group",
     "InputSettings",
     "Option",
+    "ReadingSettings",
     "RepairSettings",
     "ServeSettings",
     "Settings",

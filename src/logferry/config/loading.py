@@ -176,11 +176,11 @@ class _Judge:
 
 def _vocabulary(settings: type) -> "Vocabulary":
     """Return the keys that a file may have: any client command accepts every key of the client, likewise the server."""
-    from logferry.config.server_settings import FsckSettings, ServeSettings
+    from logferry.config.server_settings import FsckSettings, ReadingSettings, ServeSettings
     from logferry.config.tables import SERVE_OPTIONS, SHIP_OPTIONS
     from logferry.config.toml_file import Vocabulary
 
     client, server = (tuple(option.name for option in options) for options in (SHIP_OPTIONS, SERVE_OPTIONS))
-    if settings in (ServeSettings, FsckSettings):
+    if settings in (ServeSettings, FsckSettings, ReadingSettings):
         return Vocabulary(server, frozenset(), frozenset(client) - {*server}, "client")
     return Vocabulary(client, _INPUT_NAMES, frozenset(server) - {*client}, "server")

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from logferry.config.client_settings import RepairSettings, ShipSettings, StatusSettings, TrySettings
-    from logferry.config.server_settings import FsckSettings, ServeSettings
+    from logferry.config.server_settings import FsckSettings, ReadingSettings, ServeSettings
 
 Settings = TypeVar(
-    "Settings", bound="ShipSettings | ServeSettings | RepairSettings | FsckSettings | StatusSettings | TrySettings"
+    "Settings",
+    bound="ShipSettings | ServeSettings | RepairSettings | FsckSettings | StatusSettings | TrySettings "
+    "| ReadingSettings",
 )

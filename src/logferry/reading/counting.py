@@ -8,7 +8,7 @@ event_times.py, which so reads a few texts instead of every line. Pure.
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import IntFlag
 from json.decoder import scanstring  # type: ignore[attr-defined]  # it is missing in the stubs
 from typing import Final, NamedTuple
@@ -51,13 +51,46 @@ _decode: Final = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
 
 
 def count_lines(lines: bytes, parts: Part) -> Counter[Key]:
-    """Count whole stored lines; what is not a record counts as a line without level, minute and pattern."""
+    """Count whole stored lines; what is not a record counts as a line without level, timestamp and pattern.
+
+    A line without a timestamp, as one of a stack trace, counts for the minute of the line before it.
+    """
     if not speedups.compiled:
-        return Counter(_key_of(line, parts) for line in lines.split(b"\n")[:-1])
+        return Counter(_keys_of(lines, _extents(lines), parts))
     known, left = speedups.compiled.count_records(lines, parts)
     counts = Counter({Key(*key.split(_SEPARATOR)): count for key, count in known.items()})
-    counts.update(_key_of(lines[start : end - 1], parts) for start, end in left)
+    counts.update(_keys_of(lines, left, parts))
     return counts
+
+
+def _extents(lines: bytes) -> Iterator[tuple[int, int]]:
+    start = 0
+    while (end := lines.find(b"\n", start) + 1) > 0:
+        yield start, end
+        start = end
+
+
+def _keys_of(lines: bytes, extents: Iterable[tuple[int, int]], parts: Part) -> Iterator[Key]:
+    """Yield the keys of lines; one without a timestamp has the minute of the line before it."""
+    last_end, minute = 0, b""
+    for start, end in extents:
+        key = _key_of(lines[start : end - 1], parts)
+        if parts & Part.MINUTE:
+            before = minute if last_end == start else _minute_before(lines, start)
+            minute = key.minute or before
+            key = key._replace(minute=minute)
+        last_end = end
+        yield key
+
+
+def _minute_before(lines: bytes, end: int) -> bytes:
+    """Return the minute of the last line with one before a position; "" if there is none."""
+    while end:
+        start = lines.rfind(b"\n", 0, end - 1) + 1
+        if minute := _key_of(lines[start : end - 1], Part.MINUTE).minute:
+            return minute
+        end = start
+    return b""
 
 
 def minute_of(timestamp: bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import Final
 from logferry.reading.disk_changes import DiskChanges
 from logferry.reading.disk_ledger import LedgerDoor
 from logferry.reading.disk_listing import ListedLog, Listing, listing_of, ranges_in, segments_of
-from logferry.reading.disk_segments import SegmentReader, Stretch, day_of, pieces_of, stretches_without_index
+from logferry.reading.disk_segments import Piece, SegmentReader, Stretch, day_of, pieces_of, stretches_without_index
 from logferry.reading.stored import (
     EVER,
     Chunk,
@@ -97,6 +97,15 @@ class DiskLogs:
                 read = self._reader.backward if backward else self._reader.forward
                 for position, data in read(piece, chunk_bytes):
                     yield Chunk(log, row.path, position, data, piece.marks)
+
+    def pieces(self, log: Log, span: Span = EVER) -> Iterator[Piece]:
+        """Yield where the lines of a log are, oldest first, without reading them: for `bytes_of`."""
+        for row, stretches in self._stretches(log, backward=False, at=None):
+            yield from pieces_of(row, stretches, span, self.looked)
+
+    def bytes_of(self, row: SegmentRow, position: int, size: int) -> bytes:
+        """Return bytes of a segment, fewer if they are not there."""
+        return self._reader.bytes_at(row, position, size)
 
     def log_at(self, place: Place) -> Log:
         with self._door.opened() as ledger:

@@ -5,6 +5,7 @@ Owns the order of these steps. What a step has opened is closed again if a later
 
 import contextlib
 import datetime
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from logferry.server.storage.disk.journals.journals import Journals
 from logferry.server.storage.disk.ledger import FILE_NAME as LEDGER_NAME
 from logferry.server.storage.disk.ledger import Ledger, sort_in
 from logferry.server.storage.disk.ledger.soundness import LedgerCheck, forget_mark, is_due_at_start
+from logferry.server.storage.disk.ledger.starts import StartRow
 from logferry.server.storage.disk.recovery import previous_runs
 from logferry.server.storage.disk.recovery.lost_ledger import refuse_if_empty, refuse_if_missing
 from logferry.server.storage.disk.recovery.recovery import Recovered, recover
@@ -146,6 +148,7 @@ class StoreOpening:
         """Open the ledger and the segments, recover, and create the rest. Raises OSError or StoreError."""
         ledger, is_checked = self._open_ledger()
         recovered = recover(self._root, ledger, self._files, is_certain=self._is_certain())
+        _note_start(ledger, recovered.report)
         journals, segments = self._open_segments(ledger, recovered)
         retention = self._retention(ledger, journals, recovered)
         upkeep = Upkeep(segments, retention, self._surroundings.today)
@@ -286,3 +289,9 @@ class StoreOpening:
 def wake(writer: Writer) -> None:
     """Have the writer do its upkeep soon: an empty delivery wakes it."""
     writer.submit(Delivery(LogName("", ""), [], 0, 0), lambda _: None)
+
+
+def _note_start(ledger: Ledger, report: RecoveryReport) -> None:
+    """Record the start for those who ask later. A full disk does not keep the server from starting."""
+    with contextlib.suppress(OSError):
+        ledger.note_start(StartRow(round(time.time() * 1000), report.bytes_moved, report.segments_too_short))

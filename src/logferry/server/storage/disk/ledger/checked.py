@@ -41,6 +41,7 @@ _WRONG_VALUES: Final = {
     "damage": _wrong(numbers="start segment", texts="source"),
     "logs": _wrong(numbers="id", texts="folder identity host path"),
     "times": _wrong(numbers="segment first", blobs="data"),
+    "starts": _wrong(numbers="at moved_bytes too_short"),
     "members": _wrong(numbers="segment first", blobs="data"),
 }
 _WRONG_NEW_VALUES: Final = (

@@ -11,6 +11,7 @@
                first; since version 6
     members    where the members of a compressed segment begin: packed entries, by the position of the first; since
                version 6
+    starts     when the server started, and what it found (starts.py), the last thousand; since version 6
     extents    where each range of bytes of a source is: segment and position
     losses     bytes of a source that are not stored as they were, with the reason; since version 4 with `is_lost`:
                0 for bytes that nobody asked for, or that are stored elsewhere; since version 5 each only once
@@ -119,6 +120,7 @@ _STEPS: Final[Sequence[Sequence[str]]] = (
             segment INTEGER NOT NULL, first INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (segment, first)
         ) WITHOUT ROWID
         """,
+        "CREATE TABLE starts (at INTEGER NOT NULL, moved_bytes INTEGER NOT NULL, too_short INTEGER NOT NULL)",
     ),
 )
 

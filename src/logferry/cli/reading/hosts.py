@@ -1,0 +1,116 @@
+"""`logferry hosts`: which hosts have lines in a store, how many, and when the last ones came."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any, Final
+
+from logferry.cli.command_line import EXIT_NOT_DELIVERED, EXIT_OK
+from logferry.cli.output import as_json, print_problem, print_result, shown, table
+from logferry.cli.reading.query import QueryLine, nothing_matches
+from logferry.cli.reading.stats_report import local_time, utc_time
+from logferry.reading.disk_logs import DiskLogs
+from logferry.reading.hosts import Host, hosts_of
+from logferry.reading.selection import Selection
+
+_EPILOG: Final = """exit codes: 0 printed; 1 there is no store, or no such host; 2 the command line is wrong
+
+How far clients are behind is known to themselves: `logferry status` says it, and the metrics of the server sum it up.
+"""
+
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("hosts", nargs="*", metavar="HOST", help="only these hosts; a pattern such as 'web-*' will do")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON, with times in UTC")
+
+
+_COMMAND_LINE: Final = QueryLine(
+    "hosts",
+    "[HOST ...]",
+    "List the hosts with stored lines. Reads the ledger of a data folder.",
+    _EPILOG,
+    _add_arguments,
+)
+
+
+def run(words: Sequence[str]) -> int:
+    """Print the hosts; return the exit code. Raises ConfigError, LogferryError and OSError."""
+    settings, asked = _COMMAND_LINE.start(words)
+    selection = Selection(hosts=tuple(getattr(asked, "hosts", ())))
+    with closing(DiskLogs(settings.data_dir)) as stored:
+        if missing := nothing_matches(stored, selection):
+            print_problem(missing, command="hosts")
+            return EXIT_NOT_DELIVERED
+        hosts = hosts_of((log, size) for log, size in stored.sizes() if selection.has_log(log))
+    if getattr(asked, "json", False):
+        print_result(hosts_as_json(hosts))
+    else:
+        print_result(hosts_as_table(hosts, now=round(time.time() * 1000), is_terminal=sys.stdout.isatty()))
+    return EXIT_OK
+
+
+def hosts_as_table(hosts: Sequence[Host], *, now: int, is_terminal: bool) -> str:
+    """Return a row for each host, and the sums."""
+    rows: list[tuple[str, ...]] = [("host", "files", "lines", "size", "last received")]
+    rows += [_row(host, now, is_terminal=is_terminal) for host in hosts]
+    files, lines, size = (sum(numbers) for numbers in _numbers(hosts))
+    return "\n".join([*table(rows), f"{len(hosts):,} hosts, {files:,} files, {lines:,} lines, {size_text(size)}"])
+
+
+def _numbers(hosts: Sequence[Host]) -> tuple[list[int], ...]:
+    return [host.files for host in hosts], [host.lines for host in hosts], [host.bytes for host in hosts]
+
+
+def _row(host: Host, now: int, *, is_terminal: bool) -> tuple[str, ...]:
+    return (
+        shown(host.name),
+        f"{host.files:,}" if is_terminal else str(host.files),
+        f"{host.lines:,}" if is_terminal else str(host.lines),
+        size_text(host.bytes) if is_terminal else str(host.bytes),
+        _last_received(host.last_received, now, is_terminal=is_terminal),
+    )
+
+
+def _last_received(moment: int | None, now: int, *, is_terminal: bool) -> str:
+    if moment is None:
+        return "unknown"
+    local = local_time(moment)
+    return f"{local:%Y-%m-%d %H:%M:%S} ({ago(now - moment)})" if is_terminal else local.isoformat(timespec="seconds")
+
+
+def ago(milliseconds: int) -> str:
+    """Return how long ago something was."""
+    seconds = max(milliseconds // 1000, 0)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes for people, in powers of 1000."""
+    amount, unit = float(size), 0
+    while amount >= 999.5 and unit < len(_UNITS) - 1:
+        amount, unit = amount / 1000, unit + 1
+    return f"{amount:.0f} {_UNITS[unit]}" if unit == 0 or amount >= 99.5 else f"{amount:.1f} {_UNITS[unit]}"
+
+
+def hosts_as_json(hosts: Sequence[Host]) -> str:
+    """Return a list of objects, one per host; times are in UTC."""
+    return as_json([_as_json(host) for host in hosts])
+
+
+def _as_json(host: Host) -> dict[str, Any]:
+    times = {name: getattr(host, name) for name in ("first_received", "last_received")}
+    return {
+        "host": host.name,
+        "files": host.files,
+        "segments": host.segments,
+        "lines": host.lines,
+        "bytes": host.bytes,
+        **{name: "" if time is None else utc_time(time).isoformat() for name, time in times.items()},
+    }
