@@ -14,6 +14,9 @@ from logferry.model.render_spec import RenderSpec
 from logferry.rendering.engine.format import Rendered
 from logferry.rendering.event_boundaries import EventBoundaries, event_boundaries
 from logferry.rendering.renderer import renderer
+from logferry.server.storage.disk.content.segment_bytes import any_form
+from logferry.server.storage.disk.content.segment_bytes import blocks as blocks_of
+from logferry.server.storage.disk.files.segment_forms import segment_form
 
 _SEED: Final = 20240115
 _BLOCK_LINES: Final = 2000
@@ -131,16 +134,25 @@ def extended(content: Content, piece: bytes) -> Content:
 def read_stored(data_dir: Path) -> Content:
     """Return the content of all segments of a server, in order."""
     content = Content(0, 0, 0)
-    for path in sorted(data_dir.rglob("*.ndjson"), key=_order):
-        with path.open("rb") as file:
-            while piece := file.read(_READ_BYTES):
+    for path in sorted(_segments(data_dir), key=_order):
+        with any_form(path) as segment:
+            for piece in blocks_of(segment, 0, segment.size):
                 content = extended(content, piece)
     return content
 
 
 def stored_bytes(data_dir: Path) -> int:
-    """Return the present size of all segments of a server."""
-    return sum(path.stat().st_size for path in data_dir.rglob("*.ndjson"))
+    """Return how many bytes of lines the segments of a server have at present."""
+    size = 0
+    for path in _segments(data_dir):
+        with any_form(path) as segment:
+            size += segment.size
+    return size
+
+
+def _segments(data_dir: Path) -> set[Path]:
+    """Return the segments of a server, each as its plain file, which may be compressed since."""
+    return {path.with_name(str(form[0])) for path in data_dir.rglob("*") if (form := segment_form(path.name))}
 
 
 def blocks(lines: int, *, block_lines: int = _BLOCK_LINES) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from logferry.client.net.reports import ReportClient
 from logferry.client.proof.verify import verify
 from logferry.client.state.checkpoints import Checkpoints
 from logferry.client.status.inspect import InspectedFile, inspect
+from logferry.zstd_library import MODULE, REMEDY
 from tests.support.running import DEADLINE_S, RunningServer, numbered_line, wait_until
 from tests.support.shipping import append, assert_conserved, log_line, once, shipping
 
@@ -133,9 +134,10 @@ def test_an_archive_that_needs_an_extra_is_reported_once_and_read_when_the_extra
     append(log, range(200, 300))
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "zstandard", None)
+        patch.setitem(sys.modules, MODULE, None)
         follow(tmp_path, server, 200)
     reported = [record.getMessage() for record in caplog.records if str(log) in record.getMessage()]
-    reason = "zstd archives need the Python module zstandard: pip install 'logferry[zstd]'"
+    reason = f"zstd archives need the Python module {MODULE}: {REMEDY}"
     assert reported == [f"cannot read the rotated file {archive}: {reason}"]
     assert [(file.other_name, file.reason) for file in unreadable(tmp_path)] == [(str(archive), reason)]
     follow(tmp_path, server, 300)
@@ -176,9 +178,8 @@ def test_a_batch_run_names_an_archive_that_needs_an_extra_and_ships_the_others(
     other, archive = append(tmp_path / "app.log", range(10)), tmp_path / "app.log.1.zst"
     archive.write_bytes(packed(log_line(11), ".zst"))
     monkeypatch.setitem(sys.modules, "zstandard", None)
+    monkeypatch.setitem(sys.modules, MODULE, None)
     with shipping([other, archive], server.port, **once(tmp_path)) as run:
         (problem,) = run.result().problems
-    assert problem == (
-        f"cannot read {archive}: zstd archives need the Python module zstandard: pip install 'logferry[zstd]'"
-    )
+    assert problem == (f"cannot read {archive}: zstd archives need the Python module {MODULE}: {REMEDY}")
     assert_conserved(range(10), server.stored_lines())

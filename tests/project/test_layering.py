@@ -19,7 +19,7 @@ FLOORS: Final = {
     "": (
         *("__main__", "cli", "client", "reading", "server", "rendering", "telemetry", "config", "protocol", "model"),
         *("addresses", "folder_lock", "tls_files", "permissions", "small_files", "x509", "durable", "checksum"),
-        *("speedups", "errors", "names", "printable", "worker"),
+        *("zstd_library", "speedups", "errors", "names", "printable", "worker"),
     ),
     "cli": (
         *(
@@ -83,14 +83,16 @@ FLOORS: Final = {
         ),
     ),
     "server.storage.disk": (
-        *("disk_store", "opening", "upkeep", "writing", "integrity", "recovery", "retention", "segments"),
-        *("journals", "ledger", "files"),
+        *("disk_store", "opening", "upkeep", "writing", "integrity", "compression", "recovery", "retention"),
+        *("segments", "content", "journals", "ledger", "files"),
     ),
     "server.storage.disk.writing": ("writer", "group_commit", "lanes"),
     "server.storage.disk.integrity": (
         *("scrub", "scrub_plan", "repair", "source_report", "damage", "fsck", "data_folder", "damaged_folder"),
         *("surplus_lines", "judgement"),
     ),
+    "server.storage.disk.compression": ("compressor", "segment_forms"),
+    "server.storage.disk.content": ("copies", "measure", "stored_segments", "segment_bytes", "codecs", "members"),
     "server.storage.disk.recovery": (
         *("rebuild", "new_ledger", "recovery", "lost_transactions", "entering", "named_sources"),
         *("lost_ledger", "previous_runs"),
@@ -102,24 +104,11 @@ FLOORS: Final = {
         *("journal_completion", "compaction", "journal_files", "journal_reading", "shared_journal", "journal"),
     ),
     "server.storage.disk.ledger": (
-        *(
-            "soundness",
-            "reading",
-            "ledger",
-            "history",
-            "overview",
-            "damage",
-            "sources",
-            "losses",
-            "segments",
-            "logs",
-            "unsynced",
-        ),
-        "starts",
-        *("extents", "checked", "database", "file_format"),
+        *("soundness", "reading", "ledger", "history", "overview", "damage", "sources", "losses", "members"),
+        *("segments", "logs", "unsynced", "starts", "extents", "checked", "database", "file_format"),
     ),
     "server.storage.disk.files": (
-        *("surplus", "free_space", "file_system", "idle_priority", "data_lock", "measure", "segment_files"),
+        *("surplus", "free_space", "file_system", "idle_priority", "data_lock", "segment_files", "segment_forms"),
         *("regular", "segment_names", "held_folder"),
     ),
     "reading": (

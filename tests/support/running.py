@@ -18,7 +18,9 @@ from typing import Any, ClassVar, Final, Self
 from logferry.config import ServeSettings, load
 from logferry.server import Patience, Replacements, Server, ServerStats
 from logferry.server.clients.authenticator import Authenticator
+from logferry.server.storage.disk.content.segment_bytes import any_form, blocks
 from logferry.server.storage.disk.files.file_system import FileSystem
+from logferry.server.storage.disk.files.segment_forms import segment_form
 from logferry.server.storage.store import Store
 
 # No wait of a test is longer; long enough for a busy machine, since a test that passes never waits for it.
@@ -57,9 +59,16 @@ def stored_lines(data_dir: Path) -> list[bytes]:
 
     The server may be in the middle of a write: what follows the last newline of a segment is not a line yet.
     """
-    segments = sorted(data_dir.glob("segments/**/*.ndjson"), key=_age)
-    contents = (path.read_bytes() for path in segments)
+    names = data_dir.glob("segments/**/*.ndjson*")
+    segments = {path.with_name(str(form[0])) for path in names if (form := segment_form(path.name))}
+    contents = map(plain_bytes, sorted(segments, key=_age))
     return b"".join(content[: content.rfind(b"\n") + 1] for content in contents).splitlines(keepends=True)
+
+
+def plain_bytes(segment: Path) -> bytes:
+    """Return what a segment holds, whatever its form."""
+    with any_form(segment) as content:
+        return b"".join(blocks(content, 0, content.size))
 
 
 def _age(path: Path) -> tuple[str, str, int]:
@@ -71,6 +80,7 @@ def serve_settings(data_dir: Path, **changes: Any) -> ServeSettings:
     """Return the defaults of `logferry serve` on a free loopback port, with `changes`."""
     settings = load(ServeSettings, {}, {})
     base: dict[str, Any] = {"server_host": "127.0.0.1", "server_port": 0, "data_dir": data_dir, "min_free_bytes": 0}
+    base["segment_compression"] = "none"  # tests that read files want to know which there are
     return dataclasses.replace(settings, **(base | changes))
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from logferry.config.input_kinds import STANDARD_INPUT
 from logferry.config.server_addresses import problems_with
+from logferry.zstd_library import MODULE, REMEDY, zstd_library
 
 Values = Mapping[str, Any]
 
@@ -71,7 +72,9 @@ def of_input(values: Values) -> Iterator[str]:
 
 
 def of_server(values: Values) -> Iterator[str]:
-    """Yield a sentence for each conflict in the settings of a server."""
+    """Yield a sentence for each conflict in the settings of a server, and for what this Python lacks for them."""
+    if values.get("segment_compression") == "zstd" and not zstd_library():
+        yield f"--segment-compression zstd needs the Python module {MODULE}: {REMEDY}"
     if values.get("plain_from") and not values.get("clients"):
         yield "--plain-from needs --clients: without it, everybody may ship"
     listen, cert = values.get("listen", ()), values.get("tls_cert")

@@ -161,6 +161,15 @@ class ServeSettings:
     segment_bytes: Annotated[
         int, Declaration(size(KIB, TIB), "256M", "start a new segment file at this size", Group.STORAGE)
     ]
+    segment_compression: Annotated[
+        str,
+        Declaration(
+            choice("auto", "none", "gzip", "zstd"),
+            "auto",
+            "compress segments that are complete, in the background; auto = zstd where Python has it, else gzip",
+            Group.STORAGE,
+        ),
+    ]
     retention_bytes: Annotated[
         int,
         Declaration(

@@ -24,6 +24,7 @@ from logferry.reading.stored import (
     UnknownPlace,
     standard_chunk,
 )
+from logferry.server.storage.disk.files.segment_forms import stored_path
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
 from logferry.server.storage.records import SegmentRow
 
@@ -171,7 +172,8 @@ class DiskLogs:
 
     def _last_change(self, row: SegmentRow) -> int | None:
         try:
-            return round((self._data_dir / FOLDER_NAME / row.path).stat().st_mtime * 1000)
+            path = stored_path(self._data_dir / FOLDER_NAME / row.path, row.compression)
+            return round(path.stat().st_mtime * 1000)
         except OSError:
             return day_of(row.path).last
 

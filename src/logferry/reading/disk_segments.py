@@ -1,6 +1,7 @@
 """Reads committed bytes of segments as chunks of whole lines, forward or backward, and says when they were received.
 
-A segment that is deleted or compressed meanwhile is left out, or reopened by its new name. A few files stay open.
+A segment that is deleted meanwhile is left out; one that is compressed meanwhile is read in its new form. A few files
+stay open.
 """
 
 import os
@@ -12,7 +13,7 @@ from typing import Final, NamedTuple
 
 from logferry.errors import cause_of
 from logferry.reading.stored import MAX_LINE_BYTES, ChunkBytes, Looked, Received, Span
-from logferry.server.storage.disk.files.regular import open_file
+from logferry.server.storage.disk.content.segment_bytes import AnyForm, any_form, blocks
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME, segment_name
 from logferry.server.storage.records import SegmentRow
 
@@ -90,12 +91,12 @@ class SegmentReader:
         self._root = data_dir / FOLDER_NAME
         self._looked = looked
         self._now = now
-        self._open: OrderedDict[str, int] = OrderedDict()
+        self._open: OrderedDict[str, AnyForm] = OrderedDict()
 
     def close(self) -> None:
         """Close all files."""
         while self._open:
-            os.close(self._open.popitem()[1])
+            self._open.popitem()[1].close()
 
     def forward(self, piece: Piece, chunk_bytes: ChunkBytes) -> Iterator[tuple[int, bytes]]:
         """Yield whole lines with their positions, oldest first."""
@@ -159,14 +160,8 @@ class SegmentReader:
     def _read(self, row: SegmentRow, position: int, size: int) -> bytes | None:
         """Return bytes of a segment, fewer at the end of its file; None if it cannot be read, which is noted."""
         try:
-            data = os.pread(self._descriptor(row), size, position)
-            while (
-                data
-                and len(data) < size
-                and (more := os.pread(self._open[row.path], size - len(data), position + len(data)))
-            ):
-                data += more
-            return data
+            pieces = list(blocks(self._content(row), position, size))
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
         except FileNotFoundError as error:
             if self._now(row) is None:
                 return None
@@ -175,15 +170,15 @@ class SegmentReader:
             self._note(row, cause_of(error))
         return None
 
-    def _descriptor(self, row: SegmentRow) -> int:
-        descriptor = self._open.get(row.path)
-        if descriptor is None:
+    def _content(self, row: SegmentRow) -> AnyForm:
+        content = self._open.get(row.path)
+        if content is None:
             if len(self._open) >= _MAX_OPEN:
-                os.close(self._open.popitem(last=False)[1])
-            descriptor = self._open[row.path] = open_file(self._root / row.path)
+                self._open.popitem(last=False)[1].close()
+            content = self._open[row.path] = any_form(self._root / row.path, row.compression)
         else:
             self._open.move_to_end(row.path)
-        return descriptor
+        return content
 
     def _note(self, row: SegmentRow, problem: str) -> None:
         self._looked.unreadable += 1

@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 CHANGEABLE: Final = frozenset(
     (
         *("metrics_interval", "accept", "proxy_protocol", "max_connections", "max_record_bytes", "max_frame_bytes"),
-        *("max_inflated_bytes", "memory_limit_bytes", "idle_timeout", "segment_bytes", "retention_bytes"),
-        *("retention_days", "shutdown_timeout", "log_level"),
+        *("max_inflated_bytes", "memory_limit_bytes", "idle_timeout", "segment_bytes", "segment_compression"),
+        *("retention_bytes", "retention_days", "shutdown_timeout", "log_level"),
     )
 )
 

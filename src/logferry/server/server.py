@@ -35,6 +35,7 @@ from logferry.server.encryption import Encryption
 from logferry.server.listen import BoundAddress, Listener, Take, bound_addresses, exposure_warnings, open_all
 from logferry.server.reload import Reloads
 from logferry.server.status import ServerStats, ServerStatus, describe, describe_recovery
+from logferry.server.storage.disk.content.codecs import chosen_compression
 from logferry.server.storage.disk.disk_store import DiskStore
 from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.opening import DiskStoreSettings
@@ -208,6 +209,7 @@ class Server:
             segment_bytes=settings.segment_bytes,
             retention_bytes=settings.retention_bytes,
             retention_days=settings.retention_days,
+            compression=chosen_compression(settings.segment_compression),
         )
         self._budget.change_limit(settings.memory_limit_bytes)
         self._roster.reconfigure(self._roster_settings())
@@ -367,6 +369,7 @@ def _disk_store(settings: ServeSettings, open_segments: int, replacements: Repla
             scrub_interval_s=settings.scrub_interval,
             scrub_rate=settings.scrub_rate,
             min_free_bytes=settings.min_free_bytes,
+            compression=chosen_compression(settings.segment_compression),
             max_open_segments=open_segments,
         ),
         file_system=replacements.files,

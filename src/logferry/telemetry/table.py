@@ -258,6 +258,10 @@ class StoringCounters:
     bytes_scrubbed: int = counter(
         "bytes", "Bytes compared with the ledger in the background.", exposed="scrubbed_bytes"
     )
+    bytes_compressed: int = counter(
+        "bytes", "Bytes of lines in closed segments that were compressed.", exposed="compressed_bytes"
+    )
+    compressed_to_bytes: int = counter("bytes", "Bytes of the files that these segments were compressed to.")
     groups: int = counter("groups", "Groups of deliveries written together.", exposed="write_groups")
     syncs: int = counter("syncs", "Syncs of segments.", exposed="segment_syncs")
 

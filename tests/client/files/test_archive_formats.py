@@ -16,6 +16,7 @@ from logferry.client.files.archive import open_content, uncompressed
 from logferry.client.files.content import Content, FileContent
 from logferry.client.files.replay_buffer import BLOCK_BYTES
 from logferry.errors import SourceError
+from logferry.zstd_library import MODULE, REMEDY
 from tests.support.running import PeakMemory
 
 zstandard = pytest.importorskip("zstandard")
@@ -158,6 +159,15 @@ def test_an_archive_that_decodes_to_far_more_takes_no_more_memory(tmp_path: Path
     assert memory.grown_bytes < 20 * MIB
 
 
+@pytest.fixture(params=["the present library", "the one that the extra had before"])
+def _library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "the present library":
+        pytest.importorskip(MODULE)
+    else:
+        monkeypatch.setitem(sys.modules, MODULE, None)
+
+
+@pytest.mark.usefixtures("_library")
 def test_a_file_cannot_make_the_decoder_take_more_memory_than_allowed(tmp_path: Path) -> None:
     filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1024 * MIB, "mode": lzma.MODE_FAST, "nice_len": 2, "depth": 1}]
     greedy = bytearray(lzma.compress(text(10), filters=[{**filters[0], "dict_size": MIB}]))
@@ -177,11 +187,13 @@ def _crc_of_block_header(archive: bytes) -> bytes:
     return zlib.crc32(archive[12:20]).to_bytes(4, "little")
 
 
+@pytest.mark.usefixtures("_library")
 def test_skippable_frames_hold_nothing(tmp_path: Path) -> None:
     skipped = b"\x50\x2a\x4d\x18" + (200_000).to_bytes(4, "little") + bytes(200_000)
     assert read(tmp_path, skipped + zstd(b"one\n") + skipped + zstd(b"two\n")) == (b"one\ntwo\n", [])
 
 
+@pytest.mark.usefixtures("_library")
 @pytest.mark.parametrize("level", [1, 19])
 @pytest.mark.parametrize("options", [{}, {"write_checksum": True}, {"write_content_size": False}])
 def test_every_kind_of_zstd_block_is_decoded(tmp_path: Path, level: int, options: dict[str, bool]) -> None:
@@ -202,7 +214,7 @@ def test_a_line_of_text_is_not_taken_for_an_archive(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "form", "remedy"),
     [
-        ("zstandard", FORMATS[3], "pip install 'logferry[zstd]'"),
+        (MODULE, FORMATS[3], REMEDY),
         ("lzma", FORMATS[2], "install a Python that has it"),
         ("bz2", FORMATS[1], "install a Python that has it"),
     ],
@@ -213,6 +225,7 @@ def test_without_its_module_an_archive_is_refused_with_a_sentence_that_says_what
     path = tmp_path / "app.log.1"
     path.write_bytes(form.compress(b"one\n"))
     monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, "zstandard", None)
     with pytest.raises(SourceError) as refused:
         open_content(path)
     assert str(path) in str(refused.value)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from logferry.client.files.decoder import MAX_DECODER_BYTES, DamagedData, Decoder
 from logferry.client.files.zstd import ZstdDecoder
 from logferry.client.finding.compressed import MAGICS_BY_SUFFIX
+from logferry.zstd_library import MODULE, REMEDY, zstd_library
 
 # The longest beginning of a member that a format requires.
 LONGEST_BEGINNING: Final = 10
@@ -111,7 +112,11 @@ def _xz_decoder() -> Decoder:
 
 
 def _zstd_decoder() -> Decoder:
-    return ZstdDecoder(max_window_bytes=MAX_DECODER_BYTES)
+    library: Any = zstd_library()
+    if library is None:
+        return ZstdDecoder(max_window_bytes=MAX_DECODER_BYTES)
+    limits = {library.DecompressionParameter.window_log_max: MAX_DECODER_BYTES.bit_length() - 1}
+    return _StandardDecoder(library.ZstdDecompressor(options=limits), library.ZstdError)
 
 
 def _beginning(suffix: str, rest: bytes = b"") -> re.Pattern[bytes]:
@@ -127,5 +132,5 @@ CODECS: Final = (
     # A level, then a block or, without content, the end of the stream: a line of text may begin with BZh.
     Codec("bzip2", _beginning(".bz2", rb"[1-9](1AY&SY|\x17rE8P\x90)"), "bz2", _REBUILD, _bzip2_decoder),
     Codec("xz", _beginning(".xz"), "lzma", _REBUILD, _xz_decoder),
-    Codec("zstd", _beginning(".zst"), "zstandard", "pip install 'logferry[zstd]'", _zstd_decoder),
+    Codec("zstd", _beginning(".zst"), MODULE, REMEDY, _zstd_decoder),
 )

@@ -1,8 +1,9 @@
-"""Decodes a Zstandard frame (RFC 8878) a block at a time, with the library `zstandard` (the extra `logferry[zstd]`).
+"""Decodes a Zstandard frame (RFC 8878) a block at a time, with the library `zstandard`.
 
-The library returns everything that its input decodes to, which may be 32,768 times as much. So this module finds the
-borders of the blocks itself and passes one block at a time: a block decodes to at most 128 KiB. Must never pass on more
-than one block, and never decode anything itself.
+The extra `logferry[zstd]` had this library before, and what was installed then goes on working without the present one
+(zstd_library.py). The library returns everything that its input decodes to, which may be 32,768 times as much. So this
+module finds the borders of the blocks itself and passes one block at a time: a block decodes to at most 128 KiB. Must
+never pass on more than one block, and never decode anything itself.
 """
 
 import importlib

@@ -39,7 +39,7 @@ from logferry.server.storage.log_names import LogName
 from logferry.server.storage.loss_limits import joined_losses, joined_windows
 from logferry.server.storage.loss_pages import LOSSES, WINDOWS, Recorded, first_losses, loss_page
 from logferry.server.storage.owners import Owner
-from logferry.server.storage.records import ExtentRow, LossRow, Placement, SourceRow, WindowRow
+from logferry.server.storage.records import Compression, ExtentRow, LossRow, Placement, SourceRow, WindowRow
 from logferry.server.storage.store import (
     OnDamage,
     OnFailure,
@@ -172,7 +172,9 @@ class MemoryStore:
         self._state.change(StoreState.STORING)
         return RecoveryReport(segments=len(self.records.logs))
 
-    def change_limits(self, *, segment_bytes: int, retention_bytes: int, retention_days: int) -> None:
+    def change_limits(
+        self, *, segment_bytes: int, retention_bytes: int, retention_days: int, compression: Compression | None = None
+    ) -> None:
         """Do nothing: this store keeps everything."""
 
     def submit(self, delivery: AnyDelivery, on_stored: OnStored[AnyDelivery]) -> None:

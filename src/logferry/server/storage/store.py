@@ -17,6 +17,7 @@ from logferry.protocol.delivery_reports import LossPage, ReportPage, SourcesPage
 from logferry.protocol.delivery_requests import Content, Losses, Repair, SourcesOf
 from logferry.server.storage.deliveries import AnyDelivery, Delivery, OnStored
 from logferry.server.storage.owners import Owner
+from logferry.server.storage.records import Compression
 from logferry.telemetry.table import StoringCounters
 
 OnFailure = Callable[[], None]
@@ -143,9 +144,12 @@ class Store(Protocol):
         thread, when it finds stored bytes that have changed, and `on_held` in the thread that calls `on_stored`.
         """
 
-    def change_limits(self, *, segment_bytes: int, retention_bytes: int, retention_days: int) -> None:
+    def change_limits(
+        self, *, segment_bytes: int, retention_bytes: int, retention_days: int, compression: Compression | None = None
+    ) -> None:
         """Change how large segments get, and how much and how long the store keeps, as far as it has such limits.
 
+        With `compression`, also how it compresses what is closed from now on; "" for not at all.
         Only while the store is open.
         """
 

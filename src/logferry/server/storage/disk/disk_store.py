@@ -7,6 +7,7 @@ On disk, under the data folder:
     ledger.sqlite3-unsynced                     a server that does not sync uses it: see previous_runs.py
     ledger.sqlite3                              what is stored, from which source, in which segment: see ledger/
     segments/<host>/<log>/<date>-<n>.ndjson     the lines: see segments.py
+                          ....ndjson.gz, .zst   the same, compressed: see members.py
                           ....ndjson.journal    what the ledger has about a segment: see journal.py
     segments/.new-segments.journal              the same about new segments, in one file: see shared_journal.py
                           ....ndjson.surplus-*  what a segment held and the ledger does not have: see surplus.py
@@ -14,7 +15,8 @@ On disk, under the data folder:
 
 Threads: any thread may submit. The writer thread (writer.py) owns the ledger, the segments and the positions. Another
 thread syncs what was deferred (deferred_sync.py); the two share only the ledger, each through its own connection.
-A third thread writes what waits for the journals of segments (journals.py), and a fourth one scrubs (scrub.py).
+A third thread writes what waits for the journals of segments (journals.py), a fourth one scrubs (scrub.py), and a fifth
+one compresses (compressor.py).
 Reports, positions and repairs use further connections.
 """
 
@@ -54,6 +56,7 @@ from logferry.server.storage.disk.retention.retention import RetentionLimits
 from logferry.server.storage.disk.writing.group_commit import CrashPoint, no_crash
 from logferry.server.storage.disk.writing.writer import LAST_WAIT_S
 from logferry.server.storage.owners import Owner
+from logferry.server.storage.records import Compression
 from logferry.server.storage.store import (
     OnDamage,
     OnFailure,
@@ -126,8 +129,12 @@ class DiskStore:
         opened.start()
         return opened.recovery
 
-    def change_limits(self, *, segment_bytes: int, retention_bytes: int, retention_days: int) -> None:
+    def change_limits(
+        self, *, segment_bytes: int, retention_bytes: int, retention_days: int, compression: Compression | None = None
+    ) -> None:
         assert self._opened
+        if compression is not None:
+            self._opened.compressor.change(compression)
         self._opened.segments.segment_bytes = segment_bytes
         self._opened.retention.limits = RetentionLimits(retention_bytes, retention_days)
         wake(self._opened.writer)  # retention acts at once, although nothing may arrive for a long time
@@ -186,10 +193,12 @@ class DiskStore:
             extents_damaged=opened.damage.found,
             extents_repaired=opened.damage.repaired,
             bytes_scrubbed=opened.scrub.bytes_read if opened.scrub else 0,
+            bytes_compressed=opened.compressor.plain_bytes,
+            compressed_to_bytes=opened.compressor.stored_bytes,
         )
         space = opened.free_space
         return StoreHealth(
-            *(state, reason, counters, opened.damage.count, since, opened.repair.damaged.bytes),
+            *(state, reason, counters, opened.damage.count, since, opened.damaged.bytes),
             *(space.free_bytes, space.total_bytes, space.min_bytes, space.shortage),
         )
 
@@ -201,6 +210,7 @@ class DiskStore:
         opened.free_space.ask_to_stop()
         if opened.scrub:
             opened.scrub.ask_to_stop()
+        opened.compressor.ask_to_stop()
         if opened.ledger_check:
             opened.ledger_check.stop(LAST_WAIT_S)
         unstored_lines = opened.writer.stop(timeout_s)
@@ -213,6 +223,7 @@ class DiskStore:
                 opened.deferred_sync.stop(LAST_WAIT_S)
             if opened.scrub:
                 opened.scrub.stop(LAST_WAIT_S)
+            opened.compressor.stop(LAST_WAIT_S)
             self._ends_well = True
             opened.resources.close()
         self._state.change(StoreState.CLOSED)

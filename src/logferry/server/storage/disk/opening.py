@@ -14,12 +14,14 @@ from typing import Final
 from logferry.durable import sync_folder
 from logferry.permissions import Privacy
 from logferry.server.storage.deliveries import Delivery
+from logferry.server.storage.disk.compression.compressor import Compressor
+from logferry.server.storage.disk.compression.segment_forms import SegmentForms
 from logferry.server.storage.disk.files.data_lock import LOCK_NAMES
 from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.files.free_space import FreeSpace
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
 from logferry.server.storage.disk.integrity.damage import DamageRegistry
-from logferry.server.storage.disk.integrity.damaged_folder import DAMAGED_FOLDER
+from logferry.server.storage.disk.integrity.damaged_folder import DAMAGED_FOLDER, DamagedFolder
 from logferry.server.storage.disk.integrity.repair import SegmentRepair
 from logferry.server.storage.disk.integrity.scrub import Scrub
 from logferry.server.storage.disk.journals.journals import Journals
@@ -40,6 +42,7 @@ from logferry.server.storage.disk.upkeep import Upkeep
 from logferry.server.storage.disk.writing.group_commit import CrashPoint, GroupCommit, no_crash
 from logferry.server.storage.disk.writing.writer import FIRST_RETRY_S, LAST_WAIT_S, Writer
 from logferry.server.storage.log_names import LogName
+from logferry.server.storage.records import Compression
 from logferry.server.storage.store import OnDamage, OnFailure, OnHeld, RecoveryReport
 from logferry.server.storage.store_state import StateTracker
 
@@ -70,6 +73,7 @@ class DiskStoreSettings:
     scrub_interval_s: float = 0.0  # 0: never
     scrub_rate: int = 16 * 1024 * 1024  # bytes per second
     min_free_bytes: int = 0  # store nothing new while the disk has less than this
+    compression: Compression = ""  # of closed segments
 
     @property
     def is_durable(self) -> bool:
@@ -108,15 +112,18 @@ class OpenedStore:
     writer: Writer
     recovery: RecoveryReport
     damage: DamageRegistry
+    damaged: DamagedFolder
     repair: SegmentRepair
     scrub: Scrub | None
+    compressor: Compressor
     ledger_check: LedgerCheck | None
     free_space: FreeSpace
     resources: contextlib.ExitStack
 
     def start(self) -> None:
         """Start the threads."""
-        for part in (self.deferred_sync, self.journals, self.free_space, self.writer, self.scrub, self.ledger_check):
+        storing = (self.deferred_sync, self.journals, self.free_space, self.writer)
+        for part in (*storing, self.scrub, self.compressor, self.ledger_check):
             if part:
                 part.start()
 
@@ -162,7 +169,12 @@ class StoreOpening:
             ExpiredRows(self._root, ledger, self._recent_reports),
         )
         writer = self._writer(commit, upkeep)
-        damage, repair = self._integrity(writer, upkeep)
+        damage = DamageRegistry(self._data_dir, on_damage=self._listeners.on_damage)
+        self._resources.callback(damage.close)
+        damaged = DamagedFolder(self._data_dir, durable=self._settings.is_durable)
+        damaged.look()
+        forms = self._forms(damaged, retention)
+        repair = self._repair(writer, upkeep, forms, damaged)
         return OpenedStore(
             store_id=ledger.store_id,
             segments=segments,
@@ -173,8 +185,10 @@ class StoreOpening:
             writer=writer,
             recovery=recovered.report,
             damage=damage,
+            damaged=damaged,
             repair=repair,
             scrub=self._scrub(damage, repair),
+            compressor=Compressor(self._data_dir, forms, self._settings.compression, unsettled=recovered.unsettled),
             ledger_check=None if is_checked else self._ledger_check(writer),
             free_space=free_space,
             resources=self._resources.pop_all(),
@@ -261,16 +275,26 @@ class StoreOpening:
             first_retry_s=self._settings.first_retry_s,
         )
 
-    def _integrity(self, writer: Writer, upkeep: Upkeep) -> tuple[DamageRegistry, SegmentRepair]:
+    def _forms(self, damaged: DamagedFolder, retention: Retention) -> SegmentForms:
+        return SegmentForms(
+            *(self._data_dir, self._files),
+            keep=damaged.keep,
+            on_change=retention.note_change,
+            crash_point=self._surroundings.crash_point,
+        )
+
+    def _repair(self, writer: Writer, upkeep: Upkeep, forms: SegmentForms, damaged: DamagedFolder) -> SegmentRepair:
         def tidy_soon(log: LogName) -> None:
             upkeep.tidy_soon(log)
             wake(writer)
 
-        damage = DamageRegistry(self._data_dir, on_damage=self._listeners.on_damage)
-        self._resources.callback(damage.close)
-        repair = SegmentRepair(*(self._data_dir, self._files), durable=self._settings.is_durable, on_surplus=tidy_soon)
-        repair.damaged.look()
-        return damage, repair
+        return SegmentRepair(
+            *(self._data_dir, self._files),
+            durable=self._settings.is_durable,
+            forms=forms,
+            damaged=damaged,
+            on_surplus=tidy_soon,
+        )
 
     def _scrub(self, damage: DamageRegistry, repair: SegmentRepair) -> Scrub | None:
         settings = self._settings

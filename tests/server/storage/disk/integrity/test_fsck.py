@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from logferry.errors import StoreError
+from logferry.server.storage.disk.content import segment_bytes
+from logferry.server.storage.disk.content.segment_bytes import AnyForm
 from logferry.server.storage.disk.files import regular
 from logferry.server.storage.disk.integrity import data_folder, surplus_lines
 from logferry.server.storage.disk.integrity.fsck import fsck
@@ -206,7 +208,7 @@ def test_lines_that_the_ledger_has_lost_are_a_problem(tmp_path: Path) -> None:
 def _work_of_fsck(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int, int]:
     """Return how many rows of the ledger fsck reads, how often it lists a folder, and how often it opens a segment."""
     rows = opened_files = listed = 0
-    query, open_file = Ledger._query, regular.open_file
+    query, open_file, open_segment = Ledger._query, regular.open_file, segment_bytes.any_form
     scan, names = os.scandir, os.listdir
 
     def counted_query(ledger: Ledger, *question: Any) -> list[Any]:
@@ -220,6 +222,11 @@ def _work_of_fsck(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int,
         opened_files += 1
         return open_file(path)
 
+    def counted_segment(path: Path) -> AnyForm:
+        nonlocal opened_files
+        opened_files += 1
+        return open_segment(path)
+
     def counted(list_folder: Callable[..., Any]) -> Callable[..., Any]:
         def count(*path: Any) -> Any:
             nonlocal listed
@@ -231,6 +238,7 @@ def _work_of_fsck(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int,
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "_query", counted_query)
         patch.setattr(surplus_lines, "open_file", counted_open)
+        patch.setattr(surplus_lines, "any_form", counted_segment)
         patch.setattr(os, "scandir", counted(scan))
         patch.setattr(os, "listdir", counted(names))
         list(fsck(data_dir))

@@ -11,7 +11,8 @@ import pytest
 
 from logferry.protocol.answer_lines import read_answer
 from logferry.protocol.delivery_reports import ReportPage, report_line
-from logferry.server.storage.disk.files import measure
+from logferry.server.storage.disk.content import segment_bytes
+from logferry.server.storage.disk.content.stored_segments import StoredSegments
 from logferry.server.storage.disk.integrity.damage import DamageRegistry, Judged
 from logferry.server.storage.disk.integrity.judgement import Judgement, judge_extent, judge_segment
 from logferry.server.storage.disk.ledger import Ledger
@@ -24,10 +25,10 @@ FORBIDDEN = Judgement("unreadable", "cannot be read: Permission denied", is_dama
 
 def fail_with(code: int) -> Callable[[pytest.MonkeyPatch, Path], object]:
     def fail(monkeypatch: pytest.MonkeyPatch, _: Path) -> None:
-        def refuse(path: Path) -> int:
+        def refuse(path: Path, flags: int) -> tuple[int, int]:
             raise OSError(code, os.strerror(code), str(path))
 
-        monkeypatch.setattr(measure, "open_file", refuse)
+        monkeypatch.setattr(segment_bytes, "open_sized", refuse)
 
     return fail
 
@@ -70,7 +71,8 @@ def test_every_view_of_a_segment_judges_it_alike(
         damage(monkeypatch, segments_of(tmp_path)[0])
         with closing(Ledger(tmp_path, durable=False, read_only=True)) as ledger:
             (segment,), (extent,) = ledger.segments(), ledger.extents("s1", after=0, limit=10)
-        assert judge_segment(tmp_path, segment) == judge_extent(tmp_path, segment, extent) == expected
+            stored = StoredSegments(tmp_path / "segments", ledger)
+            assert judge_segment(stored, segment) == judge_extent(stored, segment, extent) == expected
         assert problems(tmp_path) == [expected.problem]
         page = store.report("s1", 0)
         assert (page.extents[0].state, page.extents[0].problem) == (expected.state, expected.problem)

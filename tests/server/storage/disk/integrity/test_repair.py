@@ -15,8 +15,10 @@ import pytest
 
 from logferry.protocol.delivery_requests import BatchRequest, Open, Repair
 from logferry.server.storage.deliveries import Delivery, SourceRequest
+from logferry.server.storage.disk.compression.segment_forms import SegmentForms
 from logferry.server.storage.disk.integrity import damaged_folder
 from logferry.server.storage.disk.integrity.damage import DamageRegistry
+from logferry.server.storage.disk.integrity.damaged_folder import DamagedFolder
 from logferry.server.storage.disk.integrity.fsck import fsck
 from logferry.server.storage.disk.integrity.repair import SegmentRepair
 from logferry.server.storage.disk.ledger import Ledger
@@ -144,7 +146,7 @@ def test_what_a_segment_held_instead_stays_in_another_folder(tmp_path: Path) -> 
 def test_damaged_bytes_never_replace_each_other_and_are_counted(tmp_path: Path) -> None:
     with opened(tmp_path, durability="os") as store:
         ship(store, 10, 20)
-        parts_of(store).repair.damaged._clock = lambda: 1_768_464_520.0
+        parts_of(store).damaged._clock = lambda: 1_768_464_520.0
         for _ in range(3):
             flip(segments_of(tmp_path)[0])
             heal(store, tmp_path)
@@ -164,7 +166,7 @@ def test_at_the_bound_the_oldest_damaged_bytes_are_deleted_and_each_is_logged(
     with opened(tmp_path, durability="os") as store:
         ship(store, 10, 20)
         for time in (1, 2, 3):
-            parts_of(store).repair.damaged._clock = lambda time=time: float(time)  # type: ignore[misc]
+            parts_of(store).damaged._clock = lambda time=time: float(time)  # type: ignore[misc]
             flip(segments_of(tmp_path)[0])
             heal(store, tmp_path)
         assert store.health().damaged_bytes == 20 * SIZE
@@ -292,8 +294,11 @@ def test_a_crash_at_any_step_leaves_an_extent_that_is_damaged_or_whole(tmp_path:
     first.write_bytes(b"surplus\n" + first.read_bytes())
     files = CrashingFiles()
     files.calls_left = calls
+    damaged = DamagedFolder(tmp_path, durable=True)
+    forms = SegmentForms(tmp_path, files, keep=damaged.keep)
+    repair = SegmentRepair(tmp_path, files, durable=True, forms=forms, damaged=damaged)
     with pytest.raises(Crash):
-        list(map(SegmentRepair(tmp_path, files, durable=True).repair, repairs(tmp_path)))
+        list(map(repair.repair, repairs(tmp_path)))
     with opened(tmp_path, segment_bytes=6 * SIZE) as store:
         heal(store, tmp_path)
     assert stored_lines(tmp_path) == LINES[10:20]

@@ -14,7 +14,7 @@ import pytest
 
 from logferry.errors import StoreError
 from logferry.server.storage.disk.disk_store import DiskStore
-from logferry.server.storage.disk.files.regular import open_file
+from logferry.server.storage.disk.files.regular import open_sized
 from logferry.server.storage.disk.integrity import scrub
 from logferry.server.storage.disk.integrity.damage import DamageRegistry, Judged
 from logferry.server.storage.disk.integrity.fsck import fsck
@@ -210,12 +210,12 @@ def test_a_segment_that_may_not_be_read_is_reported_and_stops_nothing(
     first, second, *_ = segments_of(tmp_path)
     flip(second)
 
-    def refuse(path: Path) -> int:
+    def refuse(path: Path, flags: int) -> tuple[int, int]:
         if path == first:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return open_file(path)
+        return open_sized(path, flags)
 
-    monkeypatch.setattr("logferry.server.storage.disk.files.measure.open_file", refuse)
+    monkeypatch.setattr("logferry.server.storage.disk.content.segment_bytes.open_sized", refuse)
     with opened(tmp_path, **QUICK) as store:
         wait_until(lambda: damaged(store), "the other one is found")
         assert damaged(store) == 1

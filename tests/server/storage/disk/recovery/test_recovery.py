@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from logferry.server.storage.disk.content.measure import unfinished_bytes
+from logferry.server.storage.disk.content.segment_bytes import PlainBytes
 from logferry.server.storage.disk.disk_store import DiskStore
-from logferry.server.storage.disk.files.segment_files import unfinished_bytes
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.disk.opening import DiskStoreSettings
 from logferry.server.storage.store import RecoveryReport
@@ -57,7 +58,8 @@ def test_a_restart_recovers_segments_that_are_not_written_to_again(tmp_path: Pat
 def test_unfinished_bytes_are_those_after_the_last_newline(tmp_path: Path, before: bytes, unfinished: bytes) -> None:
     path = tmp_path / "segment"
     path.write_bytes(before + unfinished)
-    assert unfinished_bytes(path) == len(unfinished)
+    with PlainBytes(path) as content:
+        assert unfinished_bytes(content) == len(unfinished)
 
 
 def test_a_segment_that_is_shorter_than_the_ledger_says_is_closed_and_reported(

@@ -22,6 +22,8 @@ from typing import Final, NamedTuple
 from logferry.permissions import give_to_owner_of
 from logferry.server.storage.disk.files.file_system import FileSystem, naming
 from logferry.server.storage.disk.files.regular import open_file
+from logferry.server.storage.disk.files.segment_forms import own_forms_of, stored_path
+from logferry.server.storage.records import Compression
 
 _BLOCK_BYTES: Final = 1024 * 1024
 
@@ -29,7 +31,9 @@ _surplus_name: Final = re.compile(r"(.+\.ndjson)\.surplus-(\d{1,9})-(\d{1,18})(\
 
 # What follows the name of a segment in the names of what belongs to it; `.new` is left by a crash.
 _of_segment: Final = re.compile(
-    r"(?:\.surplus-[0-9]{1,9}-[0-9]{1,18}(?:\.unacked)?)?(?:\.journal(?:\.kept-[0-9]{1,9})?)?(?:\.new)?", re.ASCII
+    r"(?:(?:\.surplus-[0-9]{1,9}-[0-9]{1,18}(?:\.unacked)?)?(?:\.journal(?:\.kept-[0-9]{1,9})?)?(?:\.new)?"
+    r"|\.(?:gz|zst)\.new)",
+    re.ASCII,
 )
 
 _NO_HOLES: Final = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # a file system that does not know where they are
@@ -84,28 +88,31 @@ def set_aside(path: Path, position: int, files: FileSystem, *, is_unacked: bool 
     return Surplus(size, target)
 
 
-def delete_segment(path: Path, files: FileSystem) -> int:
-    """Delete a segment that retention has expired, and first its journal and surplus. Raises OSError.
+def delete_segment(path: Path, files: FileSystem, compression: Compression = "") -> int:
+    """Delete a segment that retention has expired, and first what lies beside it. Raises OSError.
 
-    Whatever else has a name that begins like the segment's is somebody else's, and stays. Returns how many bytes of
-    surplus there were.
+    The file of the segment may be plain, or compressed as the ledger says or otherwise. Whatever else has a name that
+    begins like the segment's is somebody else's, and stays. Returns how many bytes of surplus there were.
     """
     surplus, segment = 0, path.name
     with contextlib.suppress(FileNotFoundError):
+        # a log may have thousands of segments, so what has another name costs nothing but this
         for name in os.listdir(path.parent):
-            # a log may have thousands of segments, so what has another name costs nothing but this
             if _is_of_segment(name, segment) and not (beside := path.with_name(name)).is_dir():
                 with naming(beside):
                     size = beside.lstat().st_size if surplus_name(name) else 0
                     files.delete(beside)
                 surplus += size
     with naming(path):
+        for form in own_forms_of(path, compression):
+            if form:
+                files.delete(stored_path(path, form))
         files.delete(path)
     return surplus
 
 
 def _is_of_segment(name: str, segment: str) -> bool:
-    """Whether the store gives such a name to a file beside a segment: a journal, a surplus, the journal of one."""
+    """Whether the store gives such a name to a file beside a segment: a journal, a surplus, what is being written."""
     return name.startswith(f"{segment}.") and _of_segment.fullmatch(name, len(segment)) is not None
 
 

@@ -1,6 +1,7 @@
 """The folder `damaged`: what segments held where a client has stored the right bytes anew.
 
-Owns its names, `<segment>.<first byte>-<end>.<Unix time>` and a number if that exists, and its bound. What is kept here
+Owns its names, `<segment>.<first byte>-<end>.<Unix time>` and a number if that exists, and its bound. A compressed
+segment that was damaged is kept whole, as `<segment>.gz.<Unix time>` or `.zst.<Unix time>`. What is kept here
 was replaced by lines with the CRC-32 of the ledger: it helps to find the cause of damage, and nothing else. At the
 bound, the oldest files are deleted, and each deletion is logged. Must never overwrite a file.
 """
@@ -28,7 +29,7 @@ MAX_FILES: Final = 10_000
 _MESSAGES_PER_SECOND: Final = 10
 
 
-_is_own: Final = re.compile(r".+\.ndjson\.[0-9]{1,19}-[0-9]{1,19}\.[0-9]{1,19}(-[0-9]{1,9})?").fullmatch
+_is_own: Final = re.compile(r".+\.ndjson\.(?:[0-9]{1,19}-[0-9]{1,19}|gz|zst)\.[0-9]{1,19}(?:-[0-9]{1,9})?").fullmatch
 
 
 class _Kept(NamedTuple):
@@ -75,6 +76,18 @@ class DamagedFolder:
         finally:
             with self._lock:
                 self._names.discard(target)
+        return target
+
+    def keep(self, path: Path, name: str) -> Path:
+        """Move the file of a compressed segment here, whose name below `segments` is `name`. Raises OSError."""
+        size = path.lstat().st_size
+        for oldest in self._make_room(size):
+            self._delete(oldest)
+        target = self.take(path, name)
+        os.utime(target)  # what came here first is the oldest
+        with self._lock:
+            self._kept.append(_Kept(self._clock(), size, target))
+            self._count()
         return target
 
     def take(self, path: Path, segment: str) -> Path:

@@ -15,6 +15,7 @@ from typing import Final, Literal
 from logferry.errors import cause_of
 from logferry.server.storage.disk.files.data_lock import LOCK_NAMES
 from logferry.server.storage.disk.files.regular import is_folder, kind_of
+from logferry.server.storage.disk.files.segment_forms import forms_of, is_own, segment_form, segment_of_unfinished
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME, segment_name
 from logferry.server.storage.disk.files.surplus import SurplusName, surplus_name
 from logferry.server.storage.disk.integrity.damaged_folder import DAMAGED_FOLDER, kept_in
@@ -111,13 +112,17 @@ def _in_folder(root: Path, path: str, is_known: Callable[[str], bool], *, depth:
 
 def _is_of_segment(name: str) -> bool:
     """Whether a name is that of a segment, or of what lies beside one: nothing below it is a log's."""
-    return segment_name(name) is not None or surplus_name(name) is not None or bool(segment_of_journal(name))
+    is_segment = segment_form(name) is not None or segment_of_unfinished(name) is not None
+    return is_segment or surplus_name(name) is not None or bool(segment_of_journal(name))
 
 
 def _beside_segments(entry: "os.DirEntry[str]", path: str, is_known: Callable[[str], bool]) -> Finding | None:
     folder = path[: -len(entry.name)]
-    if segment_name(entry.name):
-        return None if is_known(path) else _unknown_segment(entry, path)
+    form = segment_form(entry.name)
+    if form and (not form[1] or is_own(Path(entry.path).with_name(str(form[0])), form[1])):
+        return _second_file(entry, path) if is_known(f"{folder}{form[0]}") else _unknown_segment(entry, path)
+    if segment_of_unfinished(entry.name):
+        return _foreign(entry, path, "a file of a segment that is being written, or was when a server ended")
     segment = segment_of_journal(entry.name)
     if segment_name(segment):
         return None if is_known(folder + segment) else _foreign(entry, path, "the journal of an unknown segment")
@@ -126,6 +131,14 @@ def _beside_segments(entry: "os.DirEntry[str]", path: str, is_known: Callable[[s
     if surplus_name(segment):
         return _foreign(entry, path, "the journal of a surplus")
     return _foreign(entry, path)
+
+
+def _second_file(entry: "os.DirEntry[str]", path: str) -> Finding | None:
+    """Report the compressed file of a segment that also has a plain one."""
+    form = segment_form(entry.name)
+    if not form or not form[1] or len(forms_of(Path(entry.path).with_name(str(form[0])))) < 2:
+        return None
+    return _foreign(entry, path, "a second file of a segment: the server keeps a whole one")
 
 
 def _unknown_segment(entry: "os.DirEntry[str]", path: str) -> Finding | None:

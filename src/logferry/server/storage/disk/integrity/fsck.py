@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from logferry.errors import DamagedLedger, StoreError, cause_of
+from logferry.server.storage.disk.content.stored_segments import StoredSegments
 from logferry.server.storage.disk.files.data_lock import holder_of
 from logferry.server.storage.disk.files.regular import size_of
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
@@ -57,7 +58,8 @@ def _segments(data_dir: Path, ledger: Ledger) -> Iterator[Finding]:
     is_in_use = holder_of(data_dir) is not None
     journals = JournalFiles(data_dir / FOLDER_NAME)
     for row in ledger.segments("open", "closed"):
-        problem = judge_segment(data_dir, row).problem
+        with StoredSegments(data_dir / FOLDER_NAME, ledger) as stored:
+            problem = judge_segment(stored, row).problem
         compared = _journal_compared(journals, row, ledger, is_in_use=is_in_use)
         now = ledger.segment(row.id) if problem or any(compared) else row
         if now and now.state != "expired":

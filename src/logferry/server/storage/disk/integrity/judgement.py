@@ -6,13 +6,11 @@ system is damage only if it means that the bytes are gone. Any other error says 
 
 import errno
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from logferry.errors import cause_of
-from logferry.server.storage.disk.files.measure import Measure, measure
-from logferry.server.storage.disk.files.regular import size_of
-from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
+from logferry.server.storage.disk.content.measure import Measure, measure
+from logferry.server.storage.disk.content.stored_segments import StoredSegments
 from logferry.server.storage.records import ExtentRow, SegmentRow
 
 State = Literal["ok", "altered", "missing", "unreadable"]
@@ -45,26 +43,38 @@ def is_damage(error: OSError) -> bool:
     return error.errno in (*_MISSING, *_LOST)
 
 
-def judge_extent(data_dir: Path, segment: SegmentRow, row: ExtentRow, *, on_block: OnBlock | None = None) -> Judgement:
+def judge_extent(
+    stored: StoredSegments, segment: SegmentRow, row: ExtentRow, *, on_block: OnBlock | None = None
+) -> Judgement:
     """Compare one extent with the ledger. `on_block` is called as `measure` does, and may raise."""
-    return _judge(data_dir, segment, row, row.position, on_block=on_block)
+    return _judge(stored, segment, row, row.position, on_block=on_block)
 
 
-def judge_segment(data_dir: Path, row: SegmentRow, *, on_block: OnBlock | None = None) -> Judgement:
+def judge_segment(stored: StoredSegments, row: SegmentRow, *, on_block: OnBlock | None = None) -> Judgement:
     """Compare a whole segment with the ledger. A closed one must not be longer, either."""
-    judged = _judge(data_dir, row, row, 0, on_block=on_block)
-    if judged.state == "ok" and row.state == "closed" and (surplus := _surplus(data_dir, row)) > 0:
+    judged = _judge(stored, row, row, 0, on_block=on_block)
+    if judged.state == "ok" and row.state == "closed" and (surplus := surplus_of(stored, row)) > 0:
         return Judgement("altered", f"has {surplus} bytes more than were stored")
     return judged
 
 
+def surplus_of(stored: StoredSegments, row: SegmentRow) -> int:
+    """Return how many bytes the file of a segment has beyond what was stored; 0 if that cannot be said."""
+    try:
+        with stored.opened(row) as content:
+            return content.surplus(row.bytes)
+    except OSError:
+        return 0
+
+
 def _judge(
-    data_dir: Path, segment: SegmentRow, row: SegmentRow | ExtentRow, position: int, *, on_block: OnBlock | None
+    stored: StoredSegments, segment: SegmentRow, row: SegmentRow | ExtentRow, position: int, *, on_block: OnBlock | None
 ) -> Judgement:
     if not row.bytes:
         return SOUND  # recorded, but nothing was ever stored in it
     try:
-        found = measure(data_dir / FOLDER_NAME / segment.path, position, row.bytes, on_block=on_block)
+        with stored.opened(segment) as content:
+            found = measure(content, position, row.bytes, on_block=on_block)
     except OSError as error:
         return _unreadable(error)
     return _compare(found, row)
@@ -84,10 +94,3 @@ def _unreadable(error: OSError) -> Judgement:
     if error.errno in _MISSING:
         return Judgement("missing", "is missing")
     return Judgement("unreadable", f"cannot be read: {cause_of(error)}", is_damage=is_damage(error))
-
-
-def _surplus(data_dir: Path, row: SegmentRow) -> int:
-    try:
-        return size_of(data_dir / FOLDER_NAME / row.path) - row.bytes
-    except OSError:
-        return 0

@@ -12,19 +12,22 @@ import contextlib
 import errno
 import logging
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from logferry.protocol.delivery_repairs import CONTENT_BYTES, RepairOutcome, StoredContent
 from logferry.protocol.delivery_requests import Content, Repair
+from logferry.server.storage.disk.compression.segment_forms import SegmentForms
+from logferry.server.storage.disk.content.segment_bytes import CompressedBytes, PlainBytes, SegmentBytes, blocks
+from logferry.server.storage.disk.content.stored_segments import StoredSegments
 from logferry.server.storage.disk.files.file_system import FileSystem, naming
-from logferry.server.storage.disk.files.regular import open_file, size_of
+from logferry.server.storage.disk.files.regular import size_of
+from logferry.server.storage.disk.files.segment_forms import stored_path
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
 from logferry.server.storage.disk.files.surplus import set_aside
 from logferry.server.storage.disk.integrity.damaged_folder import DamagedFolder
-from logferry.server.storage.disk.integrity.judgement import is_damage, judge_extent
+from logferry.server.storage.disk.integrity.judgement import Judgement, is_damage, judge_extent
 from logferry.server.storage.disk.journals.journal_files import JournalFiles
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.log_names import LogName, log_at
@@ -38,21 +41,23 @@ _BLOCK_BYTES: Final = 256 * 1024
 def stored_content(data_dir: Path, request: Content) -> StoredContent:
     """Return bytes of an extent as the disk has them; nothing where it has none. Raises StoreError or OSError."""
     ledger = Ledger(data_dir, durable=False, read_only=True)
+    data = b""
     try:
         row, segment = _find(ledger, request.source, request.start)
+        if row and segment and segment.state != "expired" and request.position < row.bytes:
+            size = min(CONTENT_BYTES, request.size, row.bytes - request.position)
+            with StoredSegments(data_dir / FOLDER_NAME, ledger) as stored:
+                data = _read(stored, segment, row.position + request.position, size)
     finally:
         ledger.close()
-    data = b""
-    if row and segment and segment.state != "expired" and request.position < row.bytes:
-        size = min(CONTENT_BYTES, request.size, row.bytes - request.position)
-        data = _read(data_dir / FOLDER_NAME / segment.path, row.position + request.position, size)
     return StoredContent(request.source, request.start, request.position, data)
 
 
 class SegmentRepair:
-    """Repairs extents of the segments in one data folder. Has no state: any thread may use it, beside the writer.
+    """Repairs extents of the segments in one data folder. Any thread may use it, beside the writer.
 
-    The writer only appends behind the last extent, so the two never write the same bytes.
+    The writer only appends behind the last extent, so the two never write the same bytes. A compressed segment becomes
+    plain first; the lock of the forms keeps it so meanwhile.
     """
 
     def __init__(
@@ -61,49 +66,70 @@ class SegmentRepair:
         files: FileSystem,
         *,
         durable: bool,
+        forms: SegmentForms,
+        damaged: DamagedFolder,
         on_surplus: Callable[[LogName], None] = lambda _: None,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         """`on_surplus` is called with a log whose open segment is longer than the ledger says, after a repair."""
         self._data_dir = data_dir
         self._root = data_dir / FOLDER_NAME
         self._files = files
         self._durable = durable
+        self._forms = forms
         self._on_surplus = on_surplus
-        self.damaged = DamagedFolder(data_dir, durable=durable, clock=clock)
+        self.damaged = damaged
 
     def repair(self, request: Repair) -> RepairOutcome:
         """Store an extent anew if it is damaged. Raises StoreError or OSError."""
         ledger = Ledger(self._data_dir, durable=False, read_only=True)
         try:
-            row, segment = _find(ledger, request.source, request.start)
-            refusal = _refusal(request, row, segment)
-            if refusal or not row or not segment:
-                return RepairOutcome(request.source, request.start, False, refusal)
-            path = self._root / segment.path
-            judged = judge_extent(self._data_dir, segment, row)
-            if judged.problem and not judged.is_damage:
-                return RepairOutcome(request.source, request.start, False, f"{segment.path} {judged.problem}")
-            if not judged.is_damage:
-                self.trim(segment)  # which a crash may have prevented after the repair of another extent
-                return RepairOutcome(request.source, request.start, True, "it was not damaged")
-            self._restore(path, segment, row, request.payload)
-            now = ledger.segment(segment.id)
-            if now and now.state == "expired":  # retention may have deleted the file before it was written again
-                self._files.delete(path)
-                return RepairOutcome(request.source, request.start, False, _EXPIRED)
-            self.trim(now or segment)
-            left = judge_extent(self._data_dir, segment, row).problem
-            return RepairOutcome(request.source, request.start, not left, left and f"{segment.path} {left}")
+            with self._forms.lock:
+                outcome = self._repair(ledger, request)
+            return RepairOutcome(request.source, request.start, *outcome)
         finally:
             ledger.close()
+
+    def _repair(self, ledger: Ledger, request: Repair) -> tuple[bool, str]:
+        """Return whether the extent is whole, and why not, or that it was not damaged."""
+        row, segment = _find(ledger, request.source, request.start)
+        refusal = _refusal(request, row, segment)
+        if refusal or not row or not segment:
+            return False, refusal
+        judged = self._judged(ledger, segment, row)
+        if judged.is_damage and segment.state == "closed":
+            segment = self._forms.settle(segment)
+            segment = self._forms.make_plain(segment) if segment.compression else segment
+            judged = self._judged(ledger, segment, row) if segment else judged
+        if segment is None:
+            return False, _EXPIRED
+        if judged.problem and not judged.is_damage:
+            return False, f"{segment.path} {judged.problem}"
+        if not judged.is_damage:
+            self.trim(segment)  # which a crash may have prevented after the repair of another extent
+            return True, "it was not damaged"
+        path = self._root / segment.path
+        self._restore(path, segment, row, request.payload)
+        now = ledger.segment(segment.id)
+        if now and now.state == "expired":  # retention may have deleted the file before it was written again
+            self._files.delete(path)
+            return False, _EXPIRED
+        self.trim(now or segment)
+        left = self._judged(ledger, now or segment, row).problem
+        return not left, left and f"{segment.path} {left}"
+
+    def _judged(self, ledger: Ledger, segment: SegmentRow, row: ExtentRow) -> Judgement:
+        with StoredSegments(self._root, ledger) as stored:
+            return judge_extent(stored, segment, row)
 
     def trim(self, segment: SegmentRow) -> int:
         """Move the surplus of a closed segment aside (surplus.py); return how many bytes. Raises OSError.
 
-        Only the writer may cut an open segment.
+        A compressed segment becomes plain; what follows its last member stays with the damaged bytes. Only the writer
+        may cut an open segment.
         """
         path = self._root / segment.path
+        if segment.compression:
+            return self._trim_compressed(segment)
         with contextlib.suppress(FileNotFoundError):
             surplus = size_of(path) - segment.bytes
             if segment.state == "open" and surplus > 0:  # perhaps only what the writer is writing now
@@ -116,8 +142,17 @@ class SegmentRepair:
                 return moved.bytes
         return 0
 
+    def _trim_compressed(self, segment: SegmentRow) -> int:
+        path = stored_path(self._root / segment.path, segment.compression)
+        with contextlib.suppress(FileNotFoundError), self._forms.lock:
+            with CompressedBytes(path, segment.compression) as content:
+                surplus = content.surplus(segment.bytes)
+            if surplus > 0 and segment.state == "closed" and (plain := self._forms.make_plain(segment)):
+                return self.trim(plain) or surplus
+        return 0
+
     def _restore(self, path: Path, segment: SegmentRow, row: ExtentRow, payload: bytes) -> None:
-        self._save(path, segment, row.position, row.bytes)
+        self._save(path, segment, row)
         folders = [folder for folder in path.parents if folder.is_relative_to(self._root)]
         for folder in reversed(folders):
             self._files.make_folder(folder)
@@ -150,13 +185,19 @@ class SegmentRepair:
                 target = self.damaged.take(path, segment.path)
             logger.warning("moved %s aside to %s: %s", path, target, error.strerror)
 
-    def _save(self, path: Path, segment: SegmentRow, position: int, size: int) -> None:
-        """Save what a segment holds in a range, as far as it can be read. Raises OSError."""
-        data = _read(path, position, size)
-        if not data:
-            return
-        target = self.damaged.save(segment.path, position, position + size, data)
-        logger.warning("saved the damaged bytes %d to %d of %s as %s", position, position + size, path, target)
+    def _save(self, path: Path, segment: SegmentRow, row: ExtentRow) -> None:
+        """Save what a plain segment holds in the place of an extent, as far as it can be read. Raises OSError."""
+        start, end = row.position, row.position + row.bytes
+        try:
+            with PlainBytes(path) as content:
+                data = _read_from(content, start, row.bytes)
+        except OSError as error:
+            if is_damage(error):
+                return
+            raise
+        if data:
+            target = self.damaged.save(segment.path, start, end, data)
+            logger.warning("saved the damaged bytes %d to %d of %s as %s", start, end, path, target)
 
 
 _EXPIRED: Final = "retention has deleted it"
@@ -181,19 +222,20 @@ def _refusal(request: Repair, row: ExtentRow | None, segment: SegmentRow | None)
     return ""
 
 
-def _read(path: Path, position: int, size: int) -> bytes:
-    """Return what a file has in a range; blocks that cannot be read, and what follows the end, are left out."""
-    blocks: list[bytes] = []
+def _read(stored: StoredSegments, segment: SegmentRow, position: int, size: int) -> bytes:
+    """Return what a segment has in a range; what cannot be read, and what follows the end, is left out."""
     try:
-        descriptor = open_file(path)
+        with stored.opened(segment) as content:
+            return _read_from(content, position, size)
     except OSError as error:
         if is_damage(error):
             return b""
         raise
-    try:
-        for start in range(position, position + size, _BLOCK_BYTES):
-            with contextlib.suppress(OSError):
-                blocks.append(os.pread(descriptor, min(_BLOCK_BYTES, position + size - start), start))
-    finally:
-        os.close(descriptor)
-    return b"".join(blocks)
+
+
+def _read_from(content: SegmentBytes, position: int, size: int) -> bytes:
+    pieces: list[bytes] = []
+    for start in range(position, position + size, _BLOCK_BYTES):
+        with contextlib.suppress(OSError):
+            pieces += blocks(content, start, min(_BLOCK_BYTES, position + size - start))
+    return b"".join(pieces)

@@ -18,7 +18,9 @@ from typing import Final
 
 from logferry.errors import StoreError, cause_of
 from logferry.printable import quoted
+from logferry.server.storage.disk.content.stored_segments import StoredSegments
 from logferry.server.storage.disk.files.idle_priority import reading_when_idle
+from logferry.server.storage.disk.files.segment_forms import stored_path
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
 from logferry.server.storage.disk.integrity.damage import DamageRegistry, Judged
 from logferry.server.storage.disk.integrity.judgement import Judgement, OnBlock, judge_extent, judge_segment
@@ -61,6 +63,7 @@ class Scrub:
         max_bytes_per_s: int,
     ) -> None:
         self._data_dir = data_dir
+        self._root = data_dir / FOLDER_NAME
         self._registry = registry
         self._repair = repair
         self._interval_s = interval_s
@@ -127,8 +130,9 @@ class Scrub:
         """Compare the sizes of some files; check those that are too short, unless that is recorded."""
         rows = [row for row, _ in ledger.checked_segments(after=self.plan.sized_up_to, limit=_ROWS)]
         for row in rows:
-            size = _size(self._data_dir / FOLDER_NAME / row.path) if row.state != "expired" else row.bytes
-            if size >= row.bytes:
+            expected = row.stored_bytes if row.compression else row.bytes
+            size = _size(stored_path(self._root / row.path, row.compression)) if row.state != "expired" else expected
+            if size >= expected:
                 self._noted.pop(row.id, None)
             elif self._noted.get(row.id) != size and self._check_or_postpone(ledger, row):
                 self._noted[row.id] = size
@@ -150,43 +154,52 @@ class Scrub:
 
     def _check(self, ledger: Ledger, row: SegmentRow) -> None:
         """Compare one segment with the ledger, and record the result. Raises OSError, StoreError or _Stopped."""
-        judged = self._judged(row)
+        with StoredSegments(self._root, ledger) as stored:
+            judged = self._judged(stored, row)
         now = ledger.segment(row.id)
         if not judged.problem or now is None or now.state == "expired":
             self._registry.is_sound(row.id)
         elif not judged.is_damage:
-            self._log.log(logging.ERROR, "%s %s", quoted(str(self._data_dir / FOLDER_NAME / row.path)), judged.problem)
+            self._log.log(logging.ERROR, "%s %s", quoted(str(self._root / row.path)), judged.problem)
             self.plan.postpone(row, time.monotonic() + _RETRY_S)
             return
-        elif not self._repair.trim(now) or self._judged(now).problem:
-            self._note_damage(ledger, now, judged.problem)
+        else:
+            self._trim_or_note(ledger, now, judged.problem)
         self._checked[row.id] = time.time()
         self._flush_at = self._flush_at if len(self._checked) > 1 else time.monotonic() + _CHECKS_S
 
-    def _note_damage(self, ledger: Ledger, row: SegmentRow, problem: str) -> None:
+    def _trim_or_note(self, ledger: Ledger, row: SegmentRow, problem: str) -> None:
+        is_trimmed = self._repair.trim(row)
+        now = ledger.segment(row.id)  # what was compressed may be plain now
+        if now and now.state != "expired":
+            with StoredSegments(self._root, ledger) as stored:
+                if not is_trimmed or self._judged(stored, now).problem:
+                    self._note_damage(ledger, stored, now, problem)
+
+    def _note_damage(self, ledger: Ledger, stored: StoredSegments, row: SegmentRow, problem: str) -> None:
         damaged = new = 0
-        for judged in self._judged_extents(ledger, row):
+        for judged in self._judged_extents(ledger, stored, row):
             new += self._registry.note(judged)
             damaged += len(judged.damaged)
-            self._forget_healed(ledger, row, judged.damaged)
+            self._forget_healed(ledger, stored, row, judged.damaged)
         if not damaged:
-            new = self._note_lines_without_source(ledger, row)
+            new = self._note_lines_without_source(ledger, stored, row)
         if new:
             what = f"{damaged} extents of it" if damaged else "lines without a source, which no client can repair"
             message = "%s is damaged: it %s; recorded %s; clients that have the lines repair them (see `logferry fsck`)"
-            path = quoted(str(self._data_dir / FOLDER_NAME / row.path))
+            path = quoted(str(self._root / row.path))
             self._log.log(logging.ERROR, message, path, problem, what)
 
-    def _note_lines_without_source(self, ledger: Ledger, row: SegmentRow) -> int:
+    def _note_lines_without_source(self, ledger: Ledger, stored: StoredSegments, row: SegmentRow) -> int:
         """Record a segment that is damaged although its extents are whole, unless it was repaired meanwhile."""
         now = ledger.segment(row.id)
-        if now is None or now.state == "expired" or not self._judged(now).is_damage:
+        if now is None or now.state == "expired" or not self._judged(stored, now).is_damage:
             self._registry.is_sound(row.id)
             return 0
         plain = DamageRow("", row.id, row.id)
         return self._registry.note(Judged(("", row.id - 1), ("", row.id), [plain], row.id))
 
-    def _judged_extents(self, ledger: Ledger, row: SegmentRow) -> Iterator[Judged]:
+    def _judged_extents(self, ledger: Ledger, stored: StoredSegments, row: SegmentRow) -> Iterator[Judged]:
         """Yield what has become of the extents of a segment, some at a time."""
         after = ("", -1)
         while page := ledger.extents_in(row.id, after=after, limit=_ROWS):
@@ -196,24 +209,26 @@ class Scrub:
                     DamageRow(source, extent.start, row.id)
                     for source, extent in page
                     if extent.position + extent.bytes <= row.bytes
-                    and judge_extent(self._data_dir, row, extent, on_block=self._pace).is_damage
+                    and judge_extent(stored, row, extent, on_block=self._pace).is_damage
                 ]
             yield Judged(after, last, damaged, row.id)
             after = last
 
-    def _forget_healed(self, ledger: Ledger, row: SegmentRow, damaged: Sequence[DamageRow]) -> None:
+    def _forget_healed(
+        self, ledger: Ledger, stored: StoredSegments, row: SegmentRow, damaged: Sequence[DamageRow]
+    ) -> None:
         """Forget damage that was repaired after it was found and before it was recorded."""
         for one in damaged:
             extent = next(iter(ledger.extents(one.source, after=one.start, limit=1)), None)
             if extent and extent.start == one.start:
                 with reading_when_idle():
-                    judged = judge_extent(self._data_dir, row, extent, on_block=self._pace)
+                    judged = judge_extent(stored, row, extent, on_block=self._pace)
                 if not judged.problem:
                     self._registry.is_repaired(one.source, one.start, now=False)
 
-    def _judged(self, row: SegmentRow) -> Judgement:
+    def _judged(self, stored: StoredSegments, row: SegmentRow) -> Judgement:
         with reading_when_idle():
-            return judge_segment(self._data_dir, row, on_block=self._pace)
+            return judge_segment(stored, row, on_block=self._pace)
 
     @property
     def _pace(self) -> OnBlock:

@@ -23,8 +23,10 @@ from logferry.protocol.delivery_reports import (
     json_bytes,
 )
 from logferry.protocol.delivery_requests import Losses, SourcesOf
+from logferry.server.storage.disk.content.stored_segments import StoredSegments
+from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
 from logferry.server.storage.disk.integrity.damage import Judged
-from logferry.server.storage.disk.integrity.judgement import Judgement, judge_extent
+from logferry.server.storage.disk.integrity.judgement import Judgement, OnBlock, judge_extent
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.loss_pages import LOSSES, ROWS, WINDOWS, Recorded, first_losses, loss_page
 from logferry.server.storage.owners import Owner
@@ -124,30 +126,35 @@ def _recorded(ledger: Ledger, question: Losses) -> Iterator[Recorded]:
 
 def _checked(data_dir: Path, ledger: Ledger, rows: Sequence[ExtentRow]) -> Iterator[tuple[ExtentRow, Extent, bool]]:
     """Yield extents as they are on the disk, and whether damaged, until a page has read enough, or is full."""
-    to_read, room = _READ_BYTES, PAGE_BYTES
-    for place, row in enumerate(rows):
-        if to_read < 0:
-            break
-        extent, is_damage = _check_extent(data_dir, ledger, row)
-        to_read -= row.bytes
-        room -= json_bytes(extent)
-        if place and room < 0:
-            break
-        yield row, extent, is_damage
+    read, room = 0, PAGE_BYTES
+
+    def add(size: int) -> None:
+        nonlocal read
+        read += size
+
+    with StoredSegments(data_dir / FOLDER_NAME, ledger) as stored:
+        for place, row in enumerate(rows):
+            if read > _READ_BYTES:
+                break
+            extent, is_damage = _check_extent(stored, ledger, row, add)
+            room -= json_bytes(extent)
+            if place and room < 0:
+                break
+            yield row, extent, is_damage
 
 
-def _check_extent(data_dir: Path, ledger: Ledger, row: ExtentRow) -> tuple[Extent, bool]:
+def _check_extent(stored: StoredSegments, ledger: Ledger, row: ExtentRow, on_block: OnBlock) -> tuple[Extent, bool]:
     segment = ledger.segment(row.segment)
-    judged = _judge(data_dir, segment, row)
+    judged = _judge(stored, segment, row, on_block)
     if judged is not None and judged.problem:  # perhaps retention has just deleted it: read the state again
-        judged = _judge(data_dir, ledger.segment(row.segment), row)
+        judged = _judge(stored, ledger.segment(row.segment), row, on_block)
     state, problem = ("expired", "") if judged is None else (judged.state, judged.problem)
     shown = Extent(row.start, row.end, row.lines, row.crc32, state, segment.path if segment else "?", problem)
     return shown, judged is not None and judged.is_damage
 
 
-def _judge(data_dir: Path, segment: SegmentRow | None, row: ExtentRow) -> Judgement | None:
+def _judge(stored: StoredSegments, segment: SegmentRow | None, row: ExtentRow, on_block: OnBlock) -> Judgement | None:
     """Compare an extent with the disk; None if retention has deleted it."""
     if segment is None:
         return Judgement("missing", "is not in the ledger")
-    return None if segment.state == "expired" else judge_extent(data_dir, segment, row)
+    return None if segment.state == "expired" else judge_extent(stored, segment, row, on_block=on_block)

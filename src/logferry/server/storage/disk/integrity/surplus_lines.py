@@ -4,14 +4,14 @@ The surpluses of a log are compared together, so that its segments are read once
 are. Only reads; bounded in what it holds in memory.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from logferry.server.storage.disk.content.segment_bytes import any_form, blocks
 from logferry.server.storage.disk.files.regular import open_file, size_of
-from logferry.server.storage.disk.files.segment_names import segment_name
+from logferry.server.storage.disk.files.segment_files import files_in
 
 # Lines that are held in memory together. A larger surplus is not compared.
 MAX_COMPARED_BYTES: Final = 64 * 1024 * 1024
@@ -89,9 +89,11 @@ def _reads(surplus: ComparedSurplus) -> bool:
 
 def _discard_stored(folder: Path, lines: set[bytes]) -> None:
     """Take out of `lines` what the segments in a folder have. Raises OSError."""
-    for file_name in sorted(filter(segment_name, os.listdir(folder))):
+    for name in sorted(files_in(folder, "")):
         if not lines:
             return
-        with open(open_file(folder / file_name), "rb") as file:
-            for line in file:
-                lines.discard(line)
+        with any_form(folder / str(name)) as content:
+            rest = b""
+            for block in blocks(content, 0, content.size):
+                *whole, rest = (rest + block).split(b"\n")
+                lines.difference_update(line + b"\n" for line in whole)

@@ -5,6 +5,7 @@ from logferry.server.storage.disk.ledger.extents import ExtentRows
 from logferry.server.storage.disk.ledger.history import HistoryRows
 from logferry.server.storage.disk.ledger.logs import LogRows
 from logferry.server.storage.disk.ledger.losses import LossRows
+from logferry.server.storage.disk.ledger.members import MemberRows
 from logferry.server.storage.disk.ledger.overview import OverviewRows
 from logferry.server.storage.disk.ledger.segments import SegmentRows
 from logferry.server.storage.disk.ledger.sources import SourceRows
@@ -18,6 +19,7 @@ class Ledger(
     LossRows,
     SegmentRows,
     LogRows,
+    MemberRows,
     DamageRows,
     UnsyncedRows,
     StartRows,

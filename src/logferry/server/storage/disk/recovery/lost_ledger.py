@@ -8,6 +8,7 @@ stay in a unit file and decide the next time, too. Never writes.
 from pathlib import Path
 
 from logferry.errors import StoreError
+from logferry.server.storage.disk.content.segment_bytes import any_form
 from logferry.server.storage.disk.files.regular import size_of
 from logferry.server.storage.disk.files.segment_files import has_segments, segment_files
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME
@@ -42,7 +43,10 @@ def refuse_if_empty(data_dir: Path, ledger: Ledger) -> None:
 def _was_recorded(root: Path, segment: str, journals: JournalFiles) -> bool:
     """Whether a ledger has ever had bytes of a segment, as far as its journal says; one without a journal is older."""
     total = journals.total(segment)
-    return total.bytes > 0 if total else size_of(root / segment) > 0
+    if total:
+        return total.bytes > 0
+    with any_form(root / segment) as content:
+        return content.file_size > 0
 
 
 def _lost(data_dir: Path, what: str) -> StoreError:

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from logferry.errors import cause_of
 from logferry.printable import printable
-from logferry.server.storage.disk.files.measure import Measure, measure
-from logferry.server.storage.disk.files.regular import size_of
+from logferry.server.storage.disk.content.measure import Measure, measure
+from logferry.server.storage.disk.content.segment_bytes import any_form
 from logferry.server.storage.disk.files.segment_files import segment_files
 from logferry.server.storage.disk.journals.journal_files import JournalFiles
 from logferry.server.storage.disk.journals.journal_reading import FoundJournal
@@ -85,13 +85,13 @@ def _ahead(root: Path, ledger: Ledger, journals: JournalFiles) -> Iterator[tuple
 
 def _journal_ahead(root: Path, row: SegmentRow, journals: JournalFiles, store_id: str) -> FoundJournal | None:
     path = root / row.path
-    size = size_of(path)
-    if size <= row.bytes:
-        return None
-    journal = journals.found(row.path, limit=size)
-    if journal is None or journal.store_id != store_id or not journal.total or journal.total.bytes <= row.bytes:
-        return None
-    if measure(path, 0, journal.total.bytes) != Measure(*journal.total):
-        logger.error("%s does not hold what its journal says, see `logferry fsck`", printable(os.fspath(path)))
-        return None
-    return journal
+    with any_form(path) as content:
+        if content.size <= row.bytes:
+            return None
+        journal = journals.found(row.path, limit=content.size)
+        if journal is None or journal.store_id != store_id or not journal.total or journal.total.bytes <= row.bytes:
+            return None
+        if measure(content, 0, journal.total.bytes) != Measure(*journal.total):
+            logger.error("%s does not hold what its journal says, see `logferry fsck`", printable(os.fspath(path)))
+            return None
+        return journal

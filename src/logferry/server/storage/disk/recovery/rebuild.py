@@ -8,6 +8,7 @@ server, and works in folders that it holds open: root may rebuild where others c
 
 import contextlib
 import datetime
+import errno
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -17,14 +18,17 @@ from typing import Final
 
 from logferry.errors import StoreError, cause_of
 from logferry.folder_lock import FolderInUse
+from logferry.server.storage.disk.content.copies import new_file, write_plain
+from logferry.server.storage.disk.content.measure import Measure, measure, unfinished_bytes
+from logferry.server.storage.disk.content.members import are_all, packed
+from logferry.server.storage.disk.content.segment_bytes import AnyForm, CompressedBytes, any_form
 from logferry.server.storage.disk.files.data_lock import lock_data_folder
 from logferry.server.storage.disk.files.file_system import FileSystem
 from logferry.server.storage.disk.files.held_folder import HeldFolder, identity_of
-from logferry.server.storage.disk.files.measure import Measure, measure
-from logferry.server.storage.disk.files.regular import size_of
-from logferry.server.storage.disk.files.segment_files import log_folders, segment_files, unfinished_bytes
+from logferry.server.storage.disk.files.segment_files import log_folders, segment_files
+from logferry.server.storage.disk.files.segment_forms import forms_of, unfinished_path
 from logferry.server.storage.disk.files.segment_names import FOLDER_NAME, SegmentName, segment_name
-from logferry.server.storage.disk.files.surplus import set_aside
+from logferry.server.storage.disk.files.surplus import Surplus, set_aside
 from logferry.server.storage.disk.journals.journal import Total, journal_path, segment_of_journal
 from logferry.server.storage.disk.journals.journal_files import JournalFiles
 from logferry.server.storage.disk.journals.journal_reading import FoundJournal
@@ -100,7 +104,7 @@ def _candidates(root: Path, journals: JournalFiles) -> Iterator[tuple[str, Segme
     for path in sorted(journals.shared):
         folder, _, file_name = path.rpartition("/")
         name = segment_name(file_name)
-        if name and not os.path.lexists(root / path) and not os.path.lexists(journal_path(root / path)):
+        if name and not forms_of(root / path) and not os.path.lexists(journal_path(root / path)):
             yield folder, name
 
 
@@ -109,7 +113,7 @@ def _without_shared(root: Path) -> Iterator[tuple[str, SegmentName]]:
     for folder in log_folders(root):
         for file_name in sorted(os.listdir(folder)):
             name = segment_name(segment_of_journal(file_name))
-            if name and not os.path.lexists(folder / str(name)):
+            if name and not forms_of(folder / str(name)):
                 yield folder.relative_to(root).as_posix(), name
 
 
@@ -180,20 +184,25 @@ class _Rebuild:
     def _entered(self, path: str, name: SegmentName, segment: Path) -> SegmentRow | None:
         journal = self._journal(path, segment)
         try:
-            size = size_of(segment)
+            content = _opened(segment, journal.total if journal else None)
         except FileNotFoundError:
-            size = 0
+            content = None
         except OSError as error:
+            if error.errno == errno.ENOSYS:  # without the library, nobody knows whether it is whole
+                raise
             self._made.remark(f"{path} cannot be read and is left alone: {cause_of(error)}")
             return None
-        if journal and journal.total:
-            return self._known(path, segment, size, journal, journal.total) if size or journal.total.bytes else None
-        if not size:
-            return None
-        if name.day > _latest_day():
-            self._made.remark(f"{path} has no journal and is of a day to come: it is left alone")
-            return None
-        return self._unknown(path, segment)
+        with content or contextlib.nullcontext():
+            total = journal.total if journal else None
+            if not (content and content.size) and not (total and total.bytes):
+                return None
+            if journal and total:
+                return self._known(path, segment, content, journal, total)
+            assert content
+            if name.day > _latest_day():
+                self._made.remark(f"{path} has no journal and is of a day to come: it is left alone")
+                return None
+            return self._unknown(path, segment, content)
 
     def _journal(self, path: str, segment: Path) -> FoundJournal | None:
         try:
@@ -205,52 +214,96 @@ class _Rebuild:
             self._made.remark(f"the journal of {path} has {journal.damaged_lines} damaged lines")
         return journal
 
-    def _known(self, path: str, segment: Path, size: int, journal: FoundJournal, total: Total) -> SegmentRow:
-        if size > total.bytes and not journal.has_extents and os.path.basename(os.path.dirname(path)) == PLAIN:
-            return self._with_whole_lines(path, segment, journal, total)
-        row = self._ledger.add_known_segment(SegmentRow(0, path, *total))
+    def _known(
+        self, path: str, segment: Path, content: AnyForm | None, journal: FoundJournal, total: Total
+    ) -> SegmentRow:
+        size = content.size if content else 0
+        is_plain_log = not journal.has_extents and os.path.basename(os.path.dirname(path)) == PLAIN
+        if content and size > total.bytes and is_plain_log and (found := self._whole_lines(path, segment, content)):
+            return self._with_whole_lines(path, content, found, journal, total)
         self._stores[journal.store_id] += 1
-        self._enter(row, journal)
-        if size > total.bytes:
-            moved = set_aside(segment, total.bytes, self._files)
+        if content and size > total.bytes:
+            row = self._add(SegmentRow(0, path, *total), None)
+            moved = self._set_aside(segment, content, total.bytes)
             self._made.remark(
                 f"{path}: {moved.bytes} bytes that its journal does not have were moved to {moved.path.name}; clients "
                 "that shipped lines among them store those again"
             )
-        elif size < total.bytes:
+        else:
+            row = self._add(SegmentRow(0, path, *total), content)
+        self._enter(row, journal)
+        if size < total.bytes:
             self._made.remark(f"{path} is damaged: it has {size} of its {total.bytes} bytes")
             return replace(row, state="closed")
         return row
 
-    def _with_whole_lines(self, path: str, segment: Path, journal: FoundJournal, total: Total) -> SegmentRow:
+    def _with_whole_lines(
+        self, path: str, content: AnyForm, found: Measure, journal: FoundJournal, total: Total
+    ) -> SegmentRow:
         """Enter lines of the plain protocol, also those behind the end of the journal: nobody sends them again."""
-        found = self._whole_lines(path, segment)
         self._stores[journal.store_id] += 1
-        row = SegmentRow(0, path, found.bytes, found.lines, found.crc32)
-        if measure(segment, 0, total.bytes) != Measure(*total):
+        if measure(content, 0, total.bytes) != Measure(*total):
             self._made.remark(f"{path} is damaged: it has other content than its journal says")
-        row = self._ledger.add_known_segment(row)
+        row = self._add(SegmentRow(0, path, found.bytes, found.lines, found.crc32), content)
         self._enter(row, journal)
         return row
+
+    def _add(self, row: SegmentRow, content: AnyForm | None) -> SegmentRow:
+        """Enter a segment, with the form that it has; a compressed one is closed."""
+        if not isinstance(content, CompressedBytes):
+            return self._ledger.add_known_segment(row)
+        row = replace(row, state="closed", compression=content.compression, stored_bytes=content.file_size)
+        added = self._ledger.add_known_segment(row)
+        if are_all(content.members, row.bytes, row.stored_bytes):
+            self._ledger.add_members(added.id, packed(content.members))
+        return added
+
+    def _set_aside(self, segment: Path, content: AnyForm, position: int) -> Surplus:
+        """Move the end of a segment aside, which becomes plain for that. What it was stays beside it, for a start."""
+        if isinstance(content, CompressedBytes):
+            with new_file(unfinished_path(segment, ""), self._files) as target:
+                write_plain(content, target)
+            os.rename(unfinished_path(segment, ""), segment)
+            self._files.sync_folder(segment.parent)
+        return set_aside(segment, position, self._files)
 
     def _enter(self, row: SegmentRow, journal: FoundJournal) -> None:
         for piece in journal.pieces():
             self._entering.add(row, piece)
 
-    def _unknown(self, path: str, segment: Path) -> SegmentRow:
-        found = self._whole_lines(path, segment)
+    def _unknown(self, path: str, segment: Path, content: AnyForm) -> SegmentRow | None:
+        found = self._whole_lines(path, segment, content)
+        if found is None:
+            self._made.remark(f"{path} has no journal, and is damaged: it is left alone")
+            return None
         self._made.remark(
             f"{path} has no journal that says what it holds: its {found.lines} lines stay, but the ranges of "
             "their files are not known, so clients that still have those files store them a second time"
         )
-        return self._ledger.add_known_segment(SegmentRow(0, path, found.bytes, found.lines, found.crc32))
+        return self._add(SegmentRow(0, path, found.bytes, found.lines, found.crc32), content)
 
-    def _whole_lines(self, path: str, segment: Path) -> Measure:
-        """Move an unfinished line aside; return what the segment holds."""
-        if unfinished := unfinished_bytes(segment):
-            moved = set_aside(segment, size_of(segment) - unfinished, self._files)
+    def _whole_lines(self, path: str, segment: Path, content: AnyForm) -> Measure | None:
+        """Move an unfinished line aside; return what the segment holds, None if a part of that is damaged."""
+        if isinstance(content, CompressedBytes):  # of whole lines
+            return measure(content, 0, content.size) if content.is_sound() else None
+        unfinished = unfinished_bytes(content)
+        if unfinished:
+            moved = set_aside(segment, content.size - unfinished, self._files)
             self._made.remark(f"{path}: its unfinished last line was moved to {moved.path.name}")
-        return measure(segment, 0, size_of(segment))
+        return measure(content, 0, content.size - unfinished)
+
+
+def _opened(segment: Path, total: Total | None) -> AnyForm:
+    """Open the file of a segment; of several, the one that holds what the journal says. Raises OSError."""
+    forms = forms_of(segment)
+    for form in forms if len(forms) > 1 else ():
+        if total is None:
+            break
+        content = any_form(segment, form)
+        if content.size == total.bytes and content.is_sound() and measure(content, 0, content.size) == Measure(*total):
+            return content
+        content.close()
+    return any_form(segment)
 
 
 def _latest_day() -> str:

@@ -6,6 +6,7 @@
    too short is damaged: it is closed and left as it is. One segment of each folder stays open.
 4. Files of expired segments that were not deleted yet are found: retention goes on with them.
 5. Journals that lack something are completed from the ledger (journal_completion.py).
+6. Segments with another file than the ledger says, plain or compressed, are found: the compressor settles them.
 
 Recovery never deletes bytes because the ledger lacks them, and leaves files alone that neither ledger nor journals
 have. It counts what it did. After a crash during recovery, the next start finishes the work.
@@ -13,13 +14,14 @@ have. It counts what it did. After a crash during recovery, the next start finis
 
 import logging
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from logferry.server.storage.disk.files.file_system import FileSystem
-from logferry.server.storage.disk.files.segment_files import log_folders, segment_files
+from logferry.server.storage.disk.files.segment_files import SegmentFiles, files_of_segments, log_folders
+from logferry.server.storage.disk.files.segment_forms import own_forms_of
 from logferry.server.storage.disk.files.surplus import surplus_name
 from logferry.server.storage.disk.journals.journal_completion import complete_journals
 from logferry.server.storage.disk.journals.journal_files import JournalFiles
@@ -34,11 +36,15 @@ logger = logging.getLogger(__name__)
 
 
 class Recovered(NamedTuple):
-    """What recovery did, the segments whose journals could not be completed, and those that retention must delete."""
+    """What recovery did, the segments whose journals could not be completed, and those that retention must delete.
+
+    `unsettled` are the numbers of segments that have another file than the ledger says, or one more.
+    """
 
     report: RecoveryReport
     incomplete: Collection[str]
     undeleted: Sequence[SegmentRow] = ()
+    unsettled: Sequence[int] = ()
 
 
 def recover(root: Path, ledger: Ledger, files: FileSystem, *, is_certain: bool) -> Recovered:
@@ -56,14 +62,22 @@ def recover(root: Path, ledger: Ledger, files: FileSystem, *, is_certain: bool) 
     report = _restore_lengths(root, ledger, files, journals, opened, report, is_certain=is_certain)
     incomplete = complete_journals(root, ledger, journals)
     _report_surplus(root)
-    undeleted = [row for row in rows if row.state == "expired" and (root / row.path).exists()]
+    found = {files.path: files for files in files_of_segments(root)}
+    undeleted = [row for row in rows if row.state == "expired" and own_forms_of(root / row.path, row.compression)]
     report = replace(
         report,
         segments=sum(row.state != "expired" for row in rows),
         segments_deleted=len(undeleted),
-        segments_unknown=_warn_of_unknown(root, {row.path for row in rows}),
+        segments_unknown=_warn_of_unknown(found.keys() - {row.path for row in rows}),
     )
-    return Recovered(report, incomplete, undeleted)
+    return Recovered(report, incomplete, undeleted, list(_unsettled(rows, found)))
+
+
+def _unsettled(rows: Iterable[SegmentRow], found: Mapping[str, SegmentFiles]) -> Iterator[int]:
+    for row in rows:
+        files = found.get(row.path)
+        if files and row.state != "expired" and (files.is_unfinished or files.forms != {row.compression}):
+            yield row.id
 
 
 def _restore_lengths(
@@ -106,8 +120,7 @@ def _report_surplus(root: Path) -> None:
         logger.warning(f"{message}not count them, and they are deleted with their segments", len(sizes), sum(sizes))
 
 
-def _warn_of_unknown(root: Path, known: set[str]) -> int:
-    unknown = [f"{folder}/{name}" for folder, name in segment_files(root) if f"{folder}/{name}" not in known]
+def _warn_of_unknown(unknown: Collection[str]) -> int:
     if unknown:
-        logger.warning("%d segments are not in the ledger and left alone: %s ...", len(unknown), unknown[0])
+        logger.warning("%d segments are not in the ledger and left alone: %s ...", len(unknown), min(unknown))
     return len(unknown)

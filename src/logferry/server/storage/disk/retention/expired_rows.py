@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Final
 
 from logferry import checksum
+from logferry.server.storage.disk.files.segment_forms import own_forms_of
 from logferry.server.storage.disk.journals.journal import journal_path
 from logferry.server.storage.disk.ledger import Ledger
-from logferry.server.storage.records import ExtentRow, SegmentRow
+from logferry.server.storage.records import Compression, ExtentRow, SegmentRow
 
 PAGE_ROWS: Final = 1000  # a millisecond or two, and as much for the rows that are joined
 PAUSE_S: Final = 10.0
@@ -111,7 +112,7 @@ class ExpiredRows:
 
     def _forget_segments(self, rows: Iterable[SegmentRow]) -> None:
         """Forget segments that are really gone: a file that is left would be one that the ledger has lost."""
-        gone = [row for row in rows if not _is_there(self._root / row.path)]
+        gone = [row for row in rows if not _is_there(self._root / row.path, row.compression)]
         folders = {os.path.dirname(row.path) for row in gone}
         last = {folder: self._last_in(folder) for folder in folders}
         if unused := [row.id for row in gone if last[os.path.dirname(row.path)] != row.id]:
@@ -124,8 +125,8 @@ class ExpiredRows:
         return max(row.id for row in rows if os.path.dirname(row.path) == folder)
 
 
-def _is_there(path: Path) -> bool:
-    return os.path.lexists(path) or os.path.lexists(journal_path(path))
+def _is_there(path: Path, compression: Compression) -> bool:
+    return bool(own_forms_of(path, compression)) or os.path.lexists(journal_path(path))
 
 
 def _runs(page: Iterable[_Row], is_asked_for: Callable[[str], bool]) -> Iterator[Sequence[_Row]]:

@@ -1,9 +1,9 @@
 """What retention counts: the bytes of all segments that are kept, with their journals, and which are the oldest.
 
 Reads the ledger once, and then follows: a new segment costs the same however many there are. Groups add what they have
-stored; of segments that may have changed in another way, a few are looked at each time. So a journal counts as it was
-when it was last looked at. Never deletes, and never writes to the ledger. Does not count the journal that new segments
-share: deleting segments would not make it smaller. Used by the writer thread.
+stored; a compressed segment counts as its file. Of segments that may have changed in another way, a few are looked at
+each time. So a journal counts as it was when it was last looked at. Never deletes, and never writes to the ledger. Does
+not count the journal that new segments share: deleting segments would not make it smaller. Used by the writer thread.
 """
 
 import heapq
@@ -34,10 +34,12 @@ class KeptSegments:
         self._by_day: list[tuple[str, int]] | None = [] if by_day else None
         self._closed: set[int] = set()  # what else the heaps have is expired
         self._journals: dict[int, int] = {}  # how much of `bytes` is journals
+        self._compressed: dict[int, int] = {}  # how much of `bytes` is the file of a compressed segment
         self._watched: deque[int] = deque()
         self.bytes = 0
         for row in ledger.segments("open", "closed"):
             self.bytes += row.bytes
+            self._count_form(row)
             self._count_journal(row)
             if row.state == "closed":
                 self._add_closed(row)
@@ -54,6 +56,13 @@ class KeptSegments:
             if row and row.state == "closed" and segment not in self._closed:
                 self._count_journal(row)
                 self._add_closed(row)
+
+    def changed(self, segments: Iterable[int]) -> None:
+        """Take in that segments have been compressed, or made plain. Raises OSError."""
+        for segment in segments:
+            row = self._ledger.segment(segment)
+            if row and row.state != "expired":
+                self._count_form(row)
 
     def look(self) -> None:
         """Look at a few of those that may have changed. Raises OSError."""
@@ -88,7 +97,7 @@ class KeptSegments:
         self.bytes -= self._journals.pop(segment, 0)
         row = self._ledger.segment(segment)
         if row and row.state == "closed":
-            self.bytes -= row.bytes
+            self.bytes -= self._compressed.pop(segment, row.bytes)
             expired.append(row)
 
     def _add_closed(self, row: SegmentRow) -> None:
@@ -102,6 +111,12 @@ class KeptSegments:
         """Have a segment looked at again, if it or its journal may still change."""
         if row.state == "open" or not self._journals[row.id]:
             self._watched.append(row.id)
+
+    def _count_form(self, row: SegmentRow) -> None:
+        counted = self._compressed.pop(row.id, row.bytes)
+        if row.compression:
+            self._compressed[row.id] = row.stored_bytes
+        self.bytes += self._compressed.get(row.id, row.bytes) - counted
 
     def _count_journal(self, row: SegmentRow) -> None:
         size = journal_bytes(self._root / row.path)

@@ -2,8 +2,9 @@
 
 A segment becomes "expired" in the ledger before its file is deleted. What expires together is deleted in steps; after a
 crash in between, the next start goes on. Never deletes an open segment; open segments from earlier days are closed
-first. The size limit counts a segment with its journal. It does not count surplus (surplus.py): lines that are stored
-must not make room for what may never have been acked. Surplus goes with its segment, which is logged.
+first. The size limit counts a segment, as large as its file is, with its journal. It does not count surplus
+(surplus.py): lines that are stored must not make room for what may never have been acked. Surplus goes with its
+segment, which is logged.
 """
 
 import datetime
@@ -28,6 +29,9 @@ _MESSAGES_PER_SECOND: Final = 10
 
 # Segments that are deleted together; what is to be stored waits meanwhile. A new day may find a hundred thousand.
 _DELETIONS: Final = 16
+
+# Changed forms that are noted until the next segment begins. Without limits, nobody takes them.
+_MAX_CHANGES: Final = 10_000
 
 
 class RetentionLimits(NamedTuple):
@@ -54,6 +58,9 @@ class Retention:
         self.undeleted = deque[SegmentRow]()  # expired in the ledger; their files are still there
         self._is_stuck = False  # a deletion has failed: the next segment or day tries again
         self._kept: KeptSegments | None = None  # not read yet, or not certain after a failure
+        self._changed = deque[int](
+            maxlen=_MAX_CHANGES
+        )  # segments that were compressed, or made plain; other threads add to it
         self._counted_bytes = 0
         self._log = RateLimit(logger, per_second=_MESSAGES_PER_SECOND, what="segments that retention deleted")
 
@@ -79,6 +86,10 @@ class Retention:
         self.delete_some()
         return is_due or has_more
 
+    def note_change(self, segment: int) -> None:
+        """Note that a segment was compressed, or made plain. Any thread may call this."""
+        self._changed.append(segment)
+
     @property
     def has_more(self) -> bool:
         """Whether `apply` has segments to delete whatever is stored meanwhile."""
@@ -89,7 +100,7 @@ class Retention:
         for _ in range(min(_DELETIONS, len(self.undeleted)) if self.has_more else 0):
             path = self._root / self.undeleted[0].path
             self._is_stuck = True
-            surplus = delete_segment(path, self._files)
+            surplus = delete_segment(path, self._files, self.undeleted[0].compression)
             self._is_stuck = False
             row = self.undeleted.popleft()
             with_surplus = f", and {surplus} bytes of surplus beside it" if surplus else ""
@@ -100,6 +111,7 @@ class Retention:
     ) -> KeptSegments:
         """Return what is kept now; read it from the ledger if it is not known, or was read for other limits."""
         begun, closed = opened.take_changes()
+        changed = [self._changed.popleft() for _ in range(len(self._changed))]
         if self._applied is None or self._applied[1:] != (today, limits) or self._kept is None:
             closed += self._close_former_days(today, opened)
         if self._kept is None or self._applied is None or self._applied[2] != limits:
@@ -108,6 +120,7 @@ class Retention:
             self._kept.bytes += stored_bytes - self._counted_bytes
             self._kept.begun(begun)
             self._kept.closed(closed)
+            self._kept.changed(changed)
             self._kept.look()
         self._counted_bytes = stored_bytes
         return self._kept

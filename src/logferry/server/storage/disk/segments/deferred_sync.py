@@ -22,6 +22,7 @@ from logferry.errors import cause_of
 from logferry.printable import printable
 from logferry.server.storage.disk.files.file_system import FileSystem, for_each, naming
 from logferry.server.storage.disk.files.regular import open_file
+from logferry.server.storage.disk.files.segment_forms import forms_of
 from logferry.server.storage.disk.ledger import Ledger
 from logferry.server.storage.records import UnsyncedRow
 from logferry.telemetry.log_limits import RepeatLimit
@@ -73,7 +74,12 @@ def recover_deferred(root: Path, ledger: Ledger, files: FileSystem) -> int:
 
 
 def _rewrite(path: Path, pieces: list[UnsyncedRow], files: FileSystem) -> None:
-    """Write pieces at their positions. A file that ends before a piece is damaged, and stays as it is."""
+    """Write pieces at their positions. A file that ends before a piece is damaged, and stays as it is.
+
+    What was compressed was synced before: then the ledger is an older copy.
+    """
+    if not os.path.lexists(path) and forms_of(path):
+        return
     with naming(path):
         descriptor = files.open_for_rewriting(path)
         try:

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 from logferry.errors import cause_of
 from logferry.server.storage.disk.files.file_system import FileSystem, naming
 from logferry.server.storage.disk.files.regular import size_of
+from logferry.server.storage.disk.files.segment_forms import forms_of
 from logferry.server.storage.disk.files.segment_names import SegmentName, next_name, segment_name
 from logferry.server.storage.disk.files.surplus import set_aside
 from logferry.server.storage.disk.journals.journal_files import JournalFiles
@@ -230,7 +231,7 @@ class OpenSegments:
             nonlocal skipped
             if self._ledger.has_segment(f"{log.path}/{name}"):
                 return True
-            is_there = os.path.lexists(f"{folder}/{name}")
+            is_there = bool(forms_of(folder / str(name)))
             skipped += is_there
             return is_there
 
@@ -311,6 +312,8 @@ def restore_length(
     try:
         size = size_of(path)
     except FileNotFoundError:
+        if forms_of(path):  # compressed, and so closed, after this copy of the ledger was made
+            return Restored(can_grow=False)
         size = 0
     except OSError as error:
         if error.errno != errno.EBADMSG:

@@ -1,0 +1,122 @@
+"""The thread that compresses: what it takes, what it leaves alone, and that nothing waits for it."""
+
+import errno
+import logging
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logferry.server.storage.disk.compression.compressor import Compressor
+from logferry.server.storage.disk.files.file_system import FileSystem
+from tests.server.storage.disk.integrity.test_repair import flip, ship
+from tests.support.compressing import SIZE, compress_all, files_of, rows, small_members
+from tests.support.running import stored_lines, wait_until
+from tests.support.stores import LINES, Stored, delivery, opened, parts_of, problems
+
+STORE: dict[str, Any] = {"segment_bytes": 10 * SIZE, "durability": "os"}
+
+
+def test_what_is_closed_is_compressed_by_itself(tmp_path: Path) -> None:
+    with opened(tmp_path, **STORE, compression="gzip") as store:
+        ship(store, 10, 36)
+        parts_of(store).compressor._worker.wake()
+        wait_until(lambda: [row.compression for row in rows(tmp_path)] == ["gzip", "gzip", ""], "two are compressed")
+        plain, stored = 20 * SIZE, sum(row.stored_bytes for row in rows(tmp_path))
+        wait_until(lambda: store.health().counters.bytes_compressed == plain, "it is counted")
+        assert store.health().counters.compressed_to_bytes == stored
+    assert stored_lines(tmp_path) == LINES[10:36]
+
+
+def test_with_none_nothing_is_compressed_and_what_is_stays(tmp_path: Path) -> None:
+    with opened(tmp_path, **STORE) as store:
+        ship(store, 10, 22)
+        compress_all(store, tmp_path, "gzip")
+        store.change_limits(segment_bytes=10 * SIZE, retention_bytes=0, retention_days=0, compression="")
+        ship(store, 22, 34)
+        parts_of(store).compressor._worker.wake()
+    assert [row.compression for row in rows(tmp_path)] == ["gzip", "", ""]
+    assert set(problems(tmp_path)) == {""}
+
+
+def test_damaged_segments_and_those_without_gain_are_left_as_they_are(tmp_path: Path) -> None:
+    noise = random.Random(1).randbytes(3000).hex().encode()
+    with opened(tmp_path, **STORE) as store:
+        ship(store, 10, 22)
+        path = tmp_path / "segments" / rows(tmp_path)[0].path
+        flip(path)
+        before = path.read_bytes()
+        store.submit(delivery(random.Random(2).randbytes(200).replace(b"\n", b"") + b"\n"), Stored())
+        store.submit(delivery(noise + b"\n"), Stored())
+        wait_until(lambda: len(rows(tmp_path)) == 4, "it is stored")
+        parts_of(store).compressor.change("gzip")
+        wait_until(lambda: len(parts_of(store).compressor._left) == 2, "both are left")
+    assert path.read_bytes() == before
+    assert {row.compression for row in rows(tmp_path)} == {""}
+    assert [files_of(tmp_path, row) for row in rows(tmp_path)] == [[""]] * 4
+
+
+class FullDisk(FileSystem):
+    """A disk that takes `room` more bytes of compressed files."""
+
+    def __init__(self) -> None:
+        self.room: float = 100
+
+    def write_at(self, descriptor: int, data: bytes, position: int) -> None:
+        self.room -= len(data)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().write_at(descriptor, data, position)
+
+
+def test_a_full_disk_leaves_everything_as_it_was_and_is_reported_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    small_members(monkeypatch)
+    monkeypatch.setattr("logferry.server.storage.disk.compression.compressor._RETRY_S", 0.01)
+    files = FullDisk()
+    with caplog.at_level(logging.INFO), opened(tmp_path, file_system=files, **STORE) as store:
+        ship(store, 10, 22)
+        parts_of(store).compressor.change("gzip")
+        wait_until(lambda: files.room < -2000, "it is tried again and again")
+        assert files_of(tmp_path, rows(tmp_path)[0])[:1] == [""]
+        assert rows(tmp_path)[0].compression == ""
+        files.room = float("inf")
+        compress_all(store, tmp_path, "gzip")
+    (message,) = [record.getMessage() for record in caplog.records if "No space left" in record.getMessage()]
+    assert message.startswith("cannot compress segments, trying again in a minute; they stay as they are: ")
+    assert stored_lines(tmp_path) == LINES[10:22]
+    assert not list(tmp_path.rglob("*.new"))
+
+
+def test_it_stops_at_once_and_leaves_no_unfinished_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of a segment, while it waits for its share of the processor."""
+    small_members(monkeypatch)
+    with opened(tmp_path, **STORE) as store:
+        ship(store, 10, 22)
+        forms = parts_of(store).repair._forms
+        compressor = Compressor(tmp_path, forms, "gzip", share=1e-9)
+        compressor.start()
+        wait_until(lambda: list(tmp_path.rglob("*.gz.new")), "it is in the middle")
+        assert compressor.stop(20)
+        assert files_of(tmp_path, rows(tmp_path)[0]) == [""]
+
+
+def test_a_segment_whose_journal_lacks_something_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path, **STORE) as store:
+        ship(store, 10, 22)
+        looked: list[bool] = []
+
+        def agrees(*_: Any) -> bool:
+            looked.append(True)
+            return len(looked) > 2
+
+        monkeypatch.setattr("logferry.server.storage.disk.journals.journal_files.JournalFiles.agrees", agrees)
+        for _ in range(2):
+            parts_of(store).compressor.change("gzip")
+            count = len(looked)
+            wait_until(lambda count=count: len(looked) > count, "it has looked")  # type: ignore[misc]
+            assert rows(tmp_path)[0].compression == ""
+        compress_all(store, tmp_path, "gzip")
